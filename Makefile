@@ -1,0 +1,52 @@
+# Two commands for a new checkout: `make demo` and `make test`.
+# Each makes its own .venv and installs pinned versions into it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/run.stamp ## Serve and bill the worked example, end to end
+	@$(BIN)/meterline demo
+
+test: .venv/dev.stamp ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+check: .venv/dev.stamp ## Format, lint, types, import rules
+	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+bench: .venv/dev.stamp ## Measure the hot paths against their baselines
+	@$(BIN)/python -m benchmarks
+
+lock: .venv/dev.stamp ## Renew requirements/*.txt from pyproject.toml
+	@$(BIN)/python requirements/lock.py
+
+clean: ## Remove the virtual environment and the caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.venv/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Meterline needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+# The hashes pin what is installed, wherever it is downloaded from.
+.venv/run.stamp: requirements/run.txt pyproject.toml | .venv/python.stamp
+	@echo "Installing the pinned packages of requirements/run.txt ..."
+	@$(PIP) install --require-hashes --progress-bar on -r requirements/run.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt .venv/run.stamp
+	@echo "Installing the pinned packages of requirements/dev.txt ..."
+	@$(PIP) install --require-hashes --progress-bar on -r requirements/dev.txt
+	@touch $@

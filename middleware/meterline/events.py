@@ -1,0 +1,79 @@
+"""What a usage event is: the only definition, shared by the app and the sidecar."""
+
+from enum import IntEnum, IntFlag
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+SUBJECT_CHARS_MAX: Final = 256
+ROUTE_CHARS_MAX: Final = 512
+METHOD_CHARS_MAX: Final = 32
+QUANTITY_NAME_CHARS_MAX: Final = 64
+QUANTITIES_MAX: Final = 32
+QUANTITY_MAX: Final = 2**63 - 1  # what SQLite and PostgreSQL keep as an integer
+TIME_MS_MAX: Final = 2**53  # the year 287396; keeps every later sum inside 63 bits
+
+Text = Annotated[str, Meta(min_length=1, max_length=SUBJECT_CHARS_MAX)]
+RouteText = Annotated[str, Meta(min_length=1, max_length=ROUTE_CHARS_MAX)]
+MethodText = Annotated[str, Meta(min_length=1, max_length=METHOD_CHARS_MAX)]
+QuantityName = Annotated[
+    str, Meta(min_length=1, max_length=QUANTITY_NAME_CHARS_MAX, pattern=r"^[\w.:-]+$")
+]
+Quantity = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
+TimeMs = Annotated[int, Meta(ge=0, le=TIME_MS_MAX)]
+Status = Annotated[int, Meta(ge=0, le=999)]
+
+
+class Kind(IntEnum):
+    """Where a usage event comes from."""
+
+    REQUEST = 0
+    """An HTTP request."""
+    WEBSOCKET = 1
+    """A websocket connection, recorded when it closes."""
+    USE = 2
+    """A quantity recorded outside a request, or after its response was over."""
+
+
+class Flag(IntFlag):
+    """What was unusual about a usage event; several may be set."""
+
+    INCOMPLETE = 1
+    """The response ended without its last body message: the client went away."""
+    ERROR = 2
+    """The app raised."""
+    CANCELLED = 4
+    """The request's task was cancelled."""
+    BAD_QUANTITY = 8
+    """A recorded quantity was not an integer from 0 to ``QUANTITY_MAX``: left out."""
+    BAD_SUBJECT = 16
+    """The subject was no text of 1 to 256 characters, or its resolver raised."""
+
+
+class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
+    """One measured request, or one recorded use.
+
+    Encoded as a MessagePack array in this order. The middleware writes the same
+    array as a plain list, because building this object would cost more than all
+    the rest of its work (see ``asgi.py``).
+    """
+
+    time_ms: TimeMs
+    """When the request arrived, UTC milliseconds, by the app's clock."""
+    kind: Kind
+    subject: Text | None
+    """Who used it, as the app knows them; ``None`` is unattributed."""
+    method: MethodText | None
+    route: RouteText | None
+    """The route's template; ``None`` where no route matched."""
+    status: Status
+    """The HTTP status that was sent; 0 where none was."""
+    duration_us: Quantity
+    bytes_in: Quantity
+    bytes_out: Quantity
+    """Bytes of the response body that the app sent."""
+    flags: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    quantities: (
+        Annotated[dict[QuantityName, Quantity], Meta(max_length=QUANTITIES_MAX)] | None
+    ) = None
+    """What ``meterline.record`` added: name to total."""

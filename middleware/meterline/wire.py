@@ -1,0 +1,218 @@
+"""What crosses the socket: the only definition.
+
+A frame is ``u32 length (big endian) | MessagePack array``, whose first element
+names its type. A conversation:
+
+    app                                  sidecar
+    Hello(version, producer, ...)   ->
+                                    <-   Welcome(last_seq, ...)
+    Batch(first_seq, records)       ->
+                                    <-   Ack(seq)         after COMMIT
+    Lost(first_seq, last_seq, ...)  ->
+                                    <-   Ack(last_seq)    after COMMIT
+    Bye(last_seq)                   ->
+                                    <-   Ack(last_seq)    and the end
+
+A producer numbers what it records 1, 2, 3 ... without a hole. The sidecar takes
+only ``last_seq + 1``, trims what it already has, and answers anything else with a
+``Refusal``, after which it closes the connection.
+
+A batch carries its events as *records*, byte for byte as they stand in the spool:
+``u32 length | u32 crc32 | u32 seq (little endian) | MessagePack of one UsageEvent``.
+The CRC covers ``seq`` and payload. A record's number is its position; the ``seq``
+inside it (the low 32 bits) only helps to find the place again after damage.
+"""
+
+from collections.abc import Iterator
+from struct import Struct as Layout
+from typing import Annotated, Final
+from zlib import crc32
+
+import msgspec
+from msgspec import Meta, Struct
+
+VERSION: Final = 1
+FRAME_BYTES_MAX: Final = 1 << 20  # a batch of 500 plain events is about 35 kB
+RECORD_BYTES_MAX: Final = 16 << 10  # one event with every field at its limit
+BATCHES_IN_FLIGHT_MAX: Final = 8  # sent and not yet acked, per connection
+SEQ_MAX: Final = 2**53
+
+FRAME_HEADER: Final = Layout(">I")
+RECORD_HEADER: Final = Layout("<III")
+
+Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+ShortText = Annotated[str, Meta(max_length=256)]
+ProducerId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+
+
+class Hello(Struct, frozen=True, array_like=True, tag="hello"):
+    """Opens a connection: which producer speaks, and what it knows of itself."""
+
+    version: int
+    """The wire's version. Read before anything else; see ``VERSION``."""
+    producer: ProducerId
+    """One worker process's life: 128 random bits."""
+    app: ShortText
+    host: ShortText
+    pid: Annotated[int, Meta(ge=0)]
+    started_ms: Annotated[int, Meta(ge=0)]
+    recorded_seq: Seq = 0
+    """The highest sequence number recorded so far."""
+    spool: ShortText = "file"
+    """Where events wait: ``file``, or ``memory: REASON`` when no file could be made."""
+
+
+class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
+    """Answers ``Hello``: everything up to ``last_seq`` is on disk here."""
+
+    last_seq: Seq
+    version: int = VERSION
+    frame_bytes_max: int = FRAME_BYTES_MAX
+    batches_in_flight_max: int = BATCHES_IN_FLIGHT_MAX
+
+
+class Batch(Struct, frozen=True, array_like=True, tag="batch"):
+    """Consecutive events, starting with ``first_seq``. Empty: only a sign of life."""
+
+    first_seq: Seq
+    recorded_seq: Seq
+    """The highest sequence number recorded so far, sent or not."""
+    records: bytes
+
+
+class Lost(Struct, frozen=True, array_like=True, tag="lost"):
+    """These numbers were recorded and can never be sent."""
+
+    first_seq: Seq
+    last_seq: Seq
+    """Inclusive: the last one lost."""
+    reason: ShortText
+    """In words: ``spool full``, ``spool damaged`` ..."""
+
+
+class Bye(Struct, frozen=True, array_like=True, tag="bye"):
+    """This producer recorded ``last_seq`` events and never will record another."""
+
+    last_seq: Seq
+
+
+class Ack(Struct, frozen=True, array_like=True, tag="ack"):
+    """Everything up to ``seq`` is on disk."""
+
+    seq: Seq
+
+
+class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
+    """Why the sidecar closes this connection.
+
+    ``code`` is one of: ``frame_too_long``, ``malformed``, ``version``, ``gap``,
+    ``uid``, ``unexpected``, ``duplicate_producer``, ``not_ready``, ``stopping``.
+    """
+
+    code: str
+    message: str
+    resume_seq: int | None = None
+    """After a gap: the number to go on from."""
+
+
+FromApp = Hello | Batch | Lost | Bye
+FromSidecar = Welcome | Ack | Refusal
+
+_encode = msgspec.msgpack.Encoder().encode
+_from_app: msgspec.msgpack.Decoder[FromApp] = msgspec.msgpack.Decoder(FromApp)
+_from_sidecar: msgspec.msgpack.Decoder[FromSidecar] = msgspec.msgpack.Decoder(
+    FromSidecar
+)
+
+
+class WireError(ValueError):
+    """Bytes that are not what this module describes: ``code`` as in ``Refusal``."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def encode_frame(message: FromApp | FromSidecar) -> bytes:
+    """Return the bytes of one frame, header included."""
+    body = _encode(message)
+    return FRAME_HEADER.pack(len(body)) + body
+
+
+def body_length(header: bytes) -> int:
+    """Return how many bytes follow a frame's 4-byte header.
+
+    Raises:
+        WireError: ``frame_too_long`` above ``FRAME_BYTES_MAX``, so that a broken
+            peer can not make anybody reserve 4 GiB.
+    """
+    (length,) = FRAME_HEADER.unpack(header)
+    if length > FRAME_BYTES_MAX:
+        raise WireError(
+            "frame_too_long",
+            f"a frame of {length} bytes is over the limit of {FRAME_BYTES_MAX}",
+        )
+    return int(length)
+
+
+def decode_from_app(body: bytes) -> FromApp:
+    """Return what the app side sent.
+
+    Raises:
+        WireError: ``malformed`` when it is none of the frames above.
+    """
+    try:
+        return _from_app.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise WireError(
+            "malformed", f"not a frame of this protocol: {error}"
+        ) from error
+
+
+def decode_from_sidecar(body: bytes) -> FromSidecar:
+    """Return what the sidecar sent.
+
+    Raises:
+        WireError: ``malformed`` when it is none of the frames above.
+    """
+    try:
+        return _from_sidecar.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise WireError(
+            "malformed", f"not a frame of this protocol: {error}"
+        ) from error
+
+
+def record_crc(seq: int, payload: bytes | memoryview) -> int:
+    """Return the CRC32 of a record: over its number's low 32 bits and its payload."""
+    return crc32(payload, seq & 0xFFFFFFFF)
+
+
+def encode_record(seq: int, payload: bytes) -> bytes:
+    """Return ``payload`` (one encoded event) as the record number ``seq``."""
+    low = seq & 0xFFFFFFFF
+    return RECORD_HEADER.pack(len(payload), crc32(payload, low), low) + payload
+
+
+def split_records(records: bytes) -> Iterator[tuple[int, int, memoryview]]:
+    """Yield ``(crc, seq, payload)`` for every record of a batch; CRCs are not checked.
+
+    Raises:
+        WireError: ``malformed`` when the bytes do not end where a record ends.
+    """
+    view = memoryview(records)
+    end = len(records)
+    start = 0
+    while start < end:
+        if end - start < RECORD_HEADER.size:
+            raise WireError("malformed", f"{end - start} bytes after the last record")
+        length, crc, seq = RECORD_HEADER.unpack_from(view, start)
+        start += RECORD_HEADER.size
+        if not 0 < length <= min(RECORD_BYTES_MAX, end - start):
+            raise WireError(
+                "malformed",
+                f"a record of {length} bytes at byte {start} of {end}; "
+                f"the limit is {RECORD_BYTES_MAX}",
+            )
+        yield crc, seq, view[start : start + length]
+        start += length

@@ -1,0 +1,1 @@
+"""The daemon beside the app: ingests usage events, rates them, reports them."""
