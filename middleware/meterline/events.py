@@ -48,6 +48,8 @@ class Flag(IntFlag):
     """A recorded quantity was not an integer from 0 to ``QUANTITY_MAX``: left out."""
     BAD_SUBJECT = 16
     """The subject was no text of 1 to 256 characters, or its resolver raised."""
+    HELD = 1 << 16
+    """Set by the sidecar: the time lies more than 5 minutes ahead or 35 days back."""
 
 
 class UsageEvent(Struct, frozen=True, array_like=True, gc=False):

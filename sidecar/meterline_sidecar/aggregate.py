@@ -1,0 +1,250 @@
+"""Adds events up into usage: by a cursor, so that the cost follows the new events."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from meterline.events import Flag
+from meterline_sidecar.clock import MINUTE_MS, Clock
+from meterline_sidecar.meters import UNMATCHED, Meter, Reader, Total, add, reader
+from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.usage import EventFacts, Generation, Key, Totals
+
+WINDOW_MS: Final = 15 * MINUTE_MS
+"""Fine enough that a month in any IANA time zone (+05:45 too) starts on a window."""
+STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 s
+DELETE_ROWS: Final = 20_000
+
+_quantities: Final = msgspec.json.Decoder(dict[str, int])
+
+
+class Place(NamedTuple):
+    """Where an event is added up: its subject, window and group."""
+
+    subject_id: int
+    window_ms: int
+    labels: str
+
+
+@dataclass(slots=True)
+class Delta:
+    """What a step's events add to one place."""
+
+    totals: Totals = field(default_factory=dict[str, int | list[int]])
+    unique: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    last_event_id: int = 0
+
+
+class Rule(NamedTuple):
+    """What one meter does with an event of a certain sort."""
+
+    meter: Meter
+    read: Reader
+    labels: str
+
+
+class Folder:
+    """Folds events into deltas; pure.
+
+    Which meters take an event depends on its sort (kind, endpoint, status) alone,
+    and there are few sorts: each is looked at once.
+    """
+
+    def __init__(
+        self, meters: Sequence[Meter], endpoints: dict[int, tuple[str, str]]
+    ) -> None:
+        self._readers = [(meter, reader(meter)) for meter in meters]
+        self._endpoints = endpoints
+        self._rules: dict[tuple[int, int, int], list[Rule]] = {}
+
+    def fold(self, events: Iterable[EventFacts]) -> dict[Place, Delta]:
+        """Return what the events add, per place."""
+        deltas: dict[Place, Delta] = {}
+        for event in events:
+            sort = (event.kind, event.endpoint_id, event.status)
+            rules = self._rules.get(sort)
+            if rules is None:
+                rules = self._rules[sort] = self._rules_for(*sort)
+            if not rules:
+                continue
+            window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
+            fields = self._fields(event)
+            for meter, read, labels in rules:
+                value = read(fields)
+                if value is None:
+                    continue
+                place = Place(event.subject_id, window_ms, labels)
+                delta = deltas.get(place)
+                if delta is None:
+                    delta = deltas[place] = Delta()
+                _add_value(delta, meter, value, event)
+        return deltas
+
+    def _rules_for(self, kind: int, endpoint_id: int, status: int) -> list[Rule]:
+        method, route = self._endpoints[endpoint_id]
+        method, route = method or UNMATCHED, route or UNMATCHED
+        return [
+            Rule(meter, read, meter.labels(method=method, route=route, status=status))
+            for meter, read in self._readers
+            if meter.takes(kind=kind, method=method, route=route, status=status)
+        ]
+
+    def _fields(self, event: EventFacts) -> dict[str, Any]:
+        method, route = self._endpoints[event.endpoint_id]
+        return {
+            "bytes_in": event.bytes_in,
+            "bytes_out": event.bytes_out,
+            "duration_us": event.duration_us,
+            "subject": event.subject_id or None,
+            "method": method or None,
+            "route": route or None,
+            "quantities": _quantities.decode(event.quantities)
+            if event.quantities
+            else {},
+        }
+
+
+def _add_value(delta: Delta, meter: Meter, value: int | str, event: EventFacts) -> None:
+    delta.last_event_id = event.id
+    if meter.aggregation == "unique":
+        delta.unique.setdefault(meter.name, set()).add(str(value))
+        return
+    assert isinstance(value, int)
+    one: Total
+    match meter.aggregation:
+        case "count":
+            one = 1
+        case "latest":
+            one = [value, event.time_ms, event.id]
+        case _:
+            one = value
+    before = delta.totals.get(meter.name)
+    delta.totals[meter.name] = (
+        one if before is None else add(meter.aggregation, before, one)
+    )
+
+
+class Aggregator:
+    """Counts new events into usage, a step to a transaction."""
+
+    def __init__(
+        self, database: Database, meters: Sequence[Meter], *, clock: Clock
+    ) -> None:
+        self._database = database
+        self._meters = tuple(meters)
+        self._by_name = {meter.name: meter for meter in meters}
+        self._clock = clock
+        self._running = asyncio.Lock()
+        self._generation: Generation | None = None
+        self._leftovers = True
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that is counting: the usage that everybody reads."""
+        assert self._generation is not None, "start() comes first"
+        return self._generation
+
+    async def start(self) -> None:
+        """Find the generation of these meters, or start one.
+
+        A meter that was added or changed counts all events again, the others too:
+        they stand side by side. Until it has caught up, usage says so.
+        """
+        definition = msgspec.json.encode(
+            sorted(self._meters, key=lambda meter: meter.name), order="deterministic"
+        ).decode()
+        async with self._database.transaction() as tx:
+            newest = await store.newest_generation(tx)
+            if newest is None or newest.definition != definition:
+                newest = await store.add_generation(tx, definition)
+        self._generation = newest
+
+    async def run(self) -> int:
+        """Count every event that is there now; return how many."""
+        n_events = 0
+        async with self._running:
+            while (n_step := await self._step()) > 0:
+                n_events += n_step
+            await self._drop_leftovers()
+        return n_events
+
+    async def behind(self) -> int:
+        """Return how many events are not counted yet."""
+        async with self._database.reading() as tx:
+            row = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM events")
+        assert row is not None
+        return int(row[0]) - self.generation.cursor
+
+    async def _step(self) -> int:
+        generation = self.generation
+        async with self._database.reading() as tx:
+            events, cursor = await store.events_after(
+                tx,
+                generation.cursor,
+                skip_flags=Flag.HELD,
+                limit=STEP_EVENTS,
+            )
+            endpoints = await store.endpoints(tx) if events else {}
+        now_ms = self._clock.now_ms()
+        # In a thread: folding is Python, and ingest must be answered meanwhile.
+        folder = Folder(self._meters, endpoints)
+        deltas = await asyncio.to_thread(folder.fold, events)
+        async with self._database.transaction() as tx:
+            await self._store(tx, deltas)
+            await store.advance(tx, generation.id, cursor, now_ms=now_ms)
+        n_events = cursor - generation.cursor
+        self._generation = generation._replace(cursor=cursor, last_success_ms=now_ms)
+        return n_events
+
+    async def _store(self, tx: Tx, deltas: dict[Place, Delta]) -> None:
+        if not deltas:
+            return
+        generation = self.generation.id
+        groups = await store.intern_groups(tx, {place.labels for place in deltas})
+        keyed = sorted(
+            (Key(place.subject_id, place.window_ms, groups[place.labels]), delta)
+            for place, delta in deltas.items()
+        )
+        known = await store.totals_of(tx, generation, [key for key, _ in keyed])
+        await store.put_totals(
+            tx,
+            generation,
+            (
+                (key, self._merged(known.get(key, {}), delta), delta.last_event_id)
+                for key, delta in keyed
+            ),
+        )
+        await store.add_unique(
+            tx,
+            generation,
+            (
+                (key, meter, value)
+                for key, delta in keyed
+                for meter, values in delta.unique.items()
+                for value in sorted(values)
+            ),
+        )
+
+    def _merged(self, known: Totals, delta: Delta) -> Totals:
+        merged = dict(known)
+        for name, total in delta.totals.items():
+            before = merged.get(name)
+            merged[name] = (
+                total
+                if before is None
+                else add(self._by_name[name].aggregation, before, total)
+            )
+        return merged
+
+    async def _drop_leftovers(self) -> None:
+        """Delete a piece of what earlier meters counted, so that nobody waits."""
+        if self._leftovers:
+            async with self._database.transaction() as tx:
+                deleted = await store.drop_older(
+                    tx, self.generation.id, limit=DELETE_ROWS
+                )
+            self._leftovers = deleted > 0

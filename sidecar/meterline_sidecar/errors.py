@@ -1,0 +1,48 @@
+"""What can go wrong, sorted by what the caller should do about it."""
+
+
+class MeterlineError(Exception):
+    """Something a person must read: what happened, where, and what to do."""
+
+
+class ConfigError(MeterlineError):
+    """The configuration is wrong; the text holds every problem, a line each."""
+
+
+class AlreadyRunning(MeterlineError):
+    """Another process holds the database or the socket; the text names it."""
+
+
+class RetryLater(MeterlineError):
+    """The world is passing through something: the same call may succeed later."""
+
+    def __init__(self, message: str, *, after_s: float) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
+class DiskFull(RetryLater):
+    """There was no room to commit. Nothing of the transaction was kept."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, after_s=1.0)
+
+
+class DiskFailed(MeterlineError):
+    """The disk answered with an error: what is on it is unknown until a clean reopen."""
+
+
+class DatabaseCorrupt(MeterlineError):
+    """The database file is not what was written to it."""
+
+
+class ForeignDatabase(MeterlineError):
+    """The file is no Meterline database, or one of a newer Meterline."""
+
+
+class SequenceGap(MeterlineError):
+    """A producer sent numbers that do not follow on what is on disk."""
+
+    def __init__(self, message: str, *, resume_seq: int) -> None:
+        super().__init__(message)
+        self.resume_seq = resume_seq

@@ -1,0 +1,86 @@
+"""Reads a batch from the wire into rows: what is stored of an event is decided here."""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from meterline.events import Flag, UsageEvent
+from meterline.wire import record_crc, split_records
+from meterline_sidecar.clock import DAY_MS, MINUTE_MS
+from meterline_sidecar.store.events import EventRow, LossRow
+
+AHEAD_MS_MAX: Final = 5 * MINUTE_MS  # as Stripe: later ones are refused there
+BEHIND_MS_MAX: Final = 35 * DAY_MS  # as Stripe
+BODILESS_STATUSES: Final = frozenset({204, 304})
+REASON_CHARS_MAX: Final = 256
+
+_decode = msgspec.msgpack.Decoder(UsageEvent).decode
+_to_json = msgspec.json.Encoder().encode
+
+
+class Intake(NamedTuple):
+    """What a batch came to: every number of it is in exactly one of the lists."""
+
+    events: list[EventRow]
+    losses: list[LossRow]
+    """Numbers that were refused, each with its reason and the bytes that came."""
+
+
+def read_records(
+    records: bytes, *, first_seq: int, skip: int, now_ms: int
+) -> tuple[Intake, int]:
+    """Return the events of a batch and how many records it held.
+
+    A record that is damaged or is no valid event is refused alone: it becomes a
+    loss with its reason, and keeps its number.
+
+    Args:
+        records: as in ``wire.Batch``.
+        first_seq: the number of the first record.
+        skip: how many records to pass over because they are on disk already.
+        now_ms: to tell events whose time can not be right.
+
+    Raises:
+        WireError: the records can not be told apart; nothing of them is taken.
+    """
+    events: list[EventRow] = []
+    losses: list[LossRow] = []
+    seq = first_seq - 1
+    for crc, hint, payload in split_records(records):
+        seq += 1
+        if seq < first_seq + skip:
+            continue
+        if crc != record_crc(hint, payload):
+            losses.append(LossRow(seq, seq, "damaged: wrong CRC", bytes(payload)))
+            continue
+        try:
+            event = _decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            reason = f"refused: {error}"[:REASON_CHARS_MAX]
+            losses.append(LossRow(seq, seq, reason, bytes(payload)))
+        else:
+            events.append(_row(seq, event, now_ms))
+    return Intake(events, losses), seq - first_seq + 1
+
+
+def _row(seq: int, event: UsageEvent, now_ms: int) -> EventRow:
+    flags = event.flags
+    if not now_ms - BEHIND_MS_MAX <= event.time_ms <= now_ms + AHEAD_MS_MAX:
+        flags |= Flag.HELD
+    # A server strips the body of these whatever the app sent.
+    is_bodiless = event.method == "HEAD" or event.status in BODILESS_STATUSES
+    quantities = event.quantities
+    return EventRow(
+        seq,
+        event.time_ms,
+        event.kind,
+        event.subject,
+        event.method or "",
+        event.route or "",
+        event.status,
+        event.duration_us,
+        event.bytes_in,
+        0 if is_bodiless else event.bytes_out,
+        flags,
+        _to_json(quantities).decode() if quantities else None,
+    )

@@ -1,0 +1,120 @@
+"""What a meter measures: which events it takes, what of them, and how it adds up."""
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, Final, Literal, assert_never
+
+import msgspec
+
+from meterline.events import Kind
+
+Aggregation = Literal["count", "sum", "max", "unique", "latest"]
+Dimension = Literal["route", "method", "status"]
+KindName = Literal["request", "websocket", "use"]
+
+EVENT_VALUES: Final = ("bytes_in", "bytes_out", "duration_us", "units")
+TEXT_VALUES: Final = ("subject", "route", "method")
+QUANTITY_PREFIX: Final = "quantities."
+UNMATCHED: Final = "unmatched"
+"""How a missing route or method is written in labels and filters."""
+
+Total = int | list[int]
+"""What has been added up: a number, or for ``latest`` [value, time_ms, event id]."""
+
+
+class StatusRange(msgspec.Struct, frozen=True):
+    """HTTP statuses from ``first`` to ``last``, both inclusive as in ``200-499``."""
+
+    first: int
+    last: int
+
+
+class Where(msgspec.Struct, frozen=True):
+    """Which events a meter takes; an empty tuple takes all."""
+
+    route: tuple[str, ...] = ()
+    """Patterns such as ``/v1/*`` over route templates."""
+    method: tuple[str, ...] = ()
+    status: tuple[StatusRange, ...] = ()
+    kind: tuple[KindName, ...] = ()
+
+
+class Meter(msgspec.Struct, frozen=True):
+    """A named quantity with its aggregation.
+
+    ``value`` names what is taken of each event: ``bytes_in``, ``bytes_out``,
+    ``duration_us``, ``units`` (1, or what the app recorded under that name),
+    ``quantities.NAME``; a ``unique`` meter also takes ``subject``, ``route`` or
+    ``method``. A ``count`` meter counts events and needs none; given one, it counts
+    the events that have it. An event without the value does not count.
+    """
+
+    name: str
+    aggregation: Aggregation
+    value: str | None = None
+    where: Where = Where()
+    group_by: tuple[Dimension, ...] = ()
+
+    def takes(self, *, kind: int, method: str, route: str, status: int) -> bool:
+        """Say whether an event of this sort is measured."""
+        where = self.where
+        return (
+            (not where.kind or Kind(kind).name.lower() in where.kind)
+            and (not where.method or method in where.method)
+            and (not where.route or any(fnmatchcase(route, p) for p in where.route))
+            and (
+                not where.status
+                or any(r.first <= status <= r.last for r in where.status)
+            )
+        )
+
+    def labels(self, *, method: str, route: str, status: int) -> str:
+        """Return the group that an event falls into, as a JSON object."""
+        values = {"route": route, "method": method, "status": str(status)}
+        return msgspec.json.encode(
+            {name: values[name] for name in self.group_by}
+        ).decode()
+
+
+def add(aggregation: Aggregation, one: Total, other: Total) -> Total:
+    """Return two totals of disjoint events as one; ``unique`` has no such sum."""
+    match aggregation:
+        case "count" | "sum":
+            assert isinstance(one, int)
+            assert isinstance(other, int)
+            return one + other
+        case "max":
+            return max(quantity(one), quantity(other))
+        case "latest":
+            assert isinstance(one, list)
+            assert isinstance(other, list)
+            return max(one, other, key=lambda total: (total[1], total[2]))
+        case "unique":
+            raise AssertionError("distinct values are counted, never added")
+        case _:
+            assert_never(aggregation)
+
+
+def quantity(total: Total) -> int:
+    """Return the billed number of a total."""
+    return total if isinstance(total, int) else total[0]
+
+
+Reader = Callable[[dict[str, Any]], int | str | None]
+"""Takes a meter's value from the fields of an event; ``None`` where it has none."""
+
+
+def reader(meter: Meter) -> Reader:
+    """Return the function that takes the meter's value from an event's fields.
+
+    The fields are the columns of the event by name; ``quantities`` is a mapping.
+    """
+    value = meter.value
+    if value is None:
+        return lambda _fields: 1
+    if value.startswith(QUANTITY_PREFIX):
+        name = value.removeprefix(QUANTITY_PREFIX)
+        return lambda fields: fields["quantities"].get(name)
+    if value == "units":
+        return lambda fields: fields["quantities"].get("units", 1)
+    return lambda fields: fields[value]

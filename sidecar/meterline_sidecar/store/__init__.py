@@ -1,0 +1,1 @@
+"""The ledger on disk. SQL lives here and nowhere else."""

@@ -1,0 +1,254 @@
+"""SQL for what arrives: producers, events, losses and the batches over them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from meterline_sidecar.store.port import Tx
+
+
+class EventRow(NamedTuple):
+    """One usage event with its texts, in the order that the chain hashes."""
+
+    seq: int
+    time_ms: int
+    kind: int
+    subject: str | None
+    method: str
+    route: str
+    status: int
+    duration_us: int
+    bytes_in: int
+    bytes_out: int
+    flags: int
+    quantities: str | None
+
+
+class LossRow(NamedTuple):
+    """Numbers of a producer that will never be events."""
+
+    first_seq: int
+    last_seq: int
+    reason: str
+    payload: bytes | None
+
+
+class BatchRow(NamedTuple):
+    """What one producer got committed in one transaction."""
+
+    id: int
+    producer_id: int
+    first_seq: int
+    last_seq: int
+    first_event_id: int
+    events: int
+    first_loss_id: int
+    losses: int
+    learned_ms: int
+
+    def facts(self) -> tuple[int, ...]:
+        """Return what the chain covers besides the rows and the producer's name."""
+        return (
+            *(self.id, self.first_seq, self.last_seq),
+            *(self.events, self.losses, self.learned_ms),
+        )
+
+
+class ProducerRow(NamedTuple):
+    """One worker process's life, as far as it is known here."""
+
+    id: int
+    producer: str
+    app: str
+    host: str
+    pid: int
+    started_ms: int
+    spool: str
+    recorded_seq: int
+    last_seq: int
+    ingested: int
+    refused: int
+    lost: int
+    duplicates: int
+    unattributed: int
+    held: int
+    seen_ms: int
+    is_closed: int
+
+
+class Marks(NamedTuple):
+    """The newest ids of the tables that only grow, and the newest mac."""
+
+    event_id: int
+    loss_id: int
+    batch_id: int
+    mac: bytes | None
+
+
+SELECT_PRODUCER: Final = (
+    "SELECT id, producer, app, host, pid, started_ms, spool, recorded_seq, last_seq,"
+    " ingested, refused, lost, duplicates, unattributed, held, seen_ms, is_closed"
+    " FROM producers"
+)
+
+
+async def marks(tx: Tx) -> Marks:
+    """Return where the next rows go on."""
+    events = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM events")
+    losses = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM losses")
+    batch = await tx.fetch_one("SELECT id, mac FROM batches ORDER BY id DESC LIMIT 1")
+    assert events is not None
+    assert losses is not None
+    batch_id, mac = batch or (0, None)
+    return Marks(events[0], losses[0], batch_id, mac)
+
+
+async def find_producer(tx: Tx, producer: str) -> ProducerRow | None:
+    """Return the producer with this random id, if it ever said hello."""
+    row = await tx.fetch_one(f"{SELECT_PRODUCER} WHERE producer = ?", (producer,))
+    return None if row is None else ProducerRow(*row)
+
+
+async def list_producers(
+    tx: Tx, *, limit: int, open_first: bool = True
+) -> list[ProducerRow]:
+    """Return producers: open ones first, then the most recently seen."""
+    order = "is_closed, seen_ms DESC" if open_first else "seen_ms DESC"
+    rows = await tx.fetch_all(f"{SELECT_PRODUCER} ORDER BY {order} LIMIT ?", (limit,))
+    return [ProducerRow(*row) for row in rows]
+
+
+async def add_producer(tx: Tx, row: ProducerRow) -> int:
+    """Add a producer and return its id here; ``row.id`` is ignored."""
+    return await tx.insert(
+        "INSERT INTO producers (producer, app, host, pid, started_ms, spool,"
+        " recorded_seq, last_seq, ingested, refused, lost, duplicates, unattributed,"
+        " held, seen_ms, is_closed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row[1:],
+    )
+
+
+async def update_producer(tx: Tx, row: ProducerRow) -> None:
+    """Store what changed of a producer: its watermark and its counts."""
+    await tx.execute(
+        "UPDATE producers SET spool = ?, recorded_seq = ?, last_seq = ?, ingested = ?,"
+        " refused = ?, lost = ?, duplicates = ?, unattributed = ?, held = ?,"
+        " seen_ms = ?, is_closed = ? WHERE id = ?",
+        (*row[6:], row.id),
+    )
+
+
+async def intern_subjects(
+    tx: Tx, names: Sequence[tuple[str, str | None]]
+) -> dict[str, int]:
+    """Return the ids of subjects, each given with its customer; new ones are added."""
+    await tx.execute_many(
+        "INSERT INTO subjects (name, customer) VALUES (?, ?)"
+        " ON CONFLICT (name) DO NOTHING",
+        names,
+    )
+    found: dict[str, int] = {}
+    for name, _ in names:
+        row = await tx.fetch_one("SELECT id FROM subjects WHERE name = ?", (name,))
+        assert row is not None
+        found[name] = row[0]
+    return found
+
+
+async def intern_endpoints(
+    tx: Tx, endpoints: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    """Return the ids of (method, route) pairs; new ones are added."""
+    await tx.execute_many(
+        "INSERT INTO endpoints (method, route) VALUES (?, ?)"
+        " ON CONFLICT (method, route) DO NOTHING",
+        endpoints,
+    )
+    found: dict[tuple[str, str], int] = {}
+    for endpoint in endpoints:
+        row = await tx.fetch_one(
+            "SELECT id FROM endpoints WHERE method = ? AND route = ?", endpoint
+        )
+        assert row is not None
+        found[endpoint] = row[0]
+    return found
+
+
+async def add_events(tx: Tx, rows: Iterable[tuple[int | str | None, ...]]) -> None:
+    """Append events, in the order of the table's columns."""
+    await tx.execute_many(
+        "INSERT INTO events (id, producer_id, seq, time_ms, kind, subject_id,"
+        " endpoint_id, status, duration_us, bytes_in, bytes_out, flags, quantities)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+async def add_losses(
+    tx: Tx, *, first_id: int, producer_id: int, losses: Sequence[LossRow]
+) -> None:
+    """Append losses of one producer, numbered from ``first_id``."""
+    await tx.execute_many(
+        "INSERT INTO losses (id, producer_id, first_seq, last_seq, reason, payload)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        ((first_id + i, producer_id, *loss) for i, loss in enumerate(losses)),
+    )
+
+
+async def add_batch(tx: Tx, batch: BatchRow, mac: bytes) -> None:
+    """Append a batch, the link of the chain over its events and losses."""
+    await tx.execute(
+        "INSERT INTO batches (id, producer_id, first_seq, last_seq, first_event_id,"
+        " events, first_loss_id, losses, learned_ms, mac)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*batch, mac),
+    )
+
+
+async def batches_after(
+    tx: Tx, batch_id: int, *, limit: int
+) -> list[tuple[BatchRow, str, bytes]]:
+    """Return batches after an id, each with its producer's random id and its mac."""
+    rows = await tx.fetch_all(
+        "SELECT b.id, b.producer_id, b.first_seq, b.last_seq, b.first_event_id,"
+        " b.events, b.first_loss_id, b.losses, b.learned_ms,"
+        " coalesce(p.producer, ''), b.mac"
+        " FROM batches b LEFT JOIN producers p ON p.id = b.producer_id"
+        " WHERE b.id > ? ORDER BY b.id LIMIT ?",
+        (batch_id, limit),
+    )
+    return [(BatchRow(*row[:9]), row[9], row[10]) for row in rows]
+
+
+async def events_of_batch(tx: Tx, batch: BatchRow) -> list[EventRow]:
+    """Return a batch's events as the chain hashes them."""
+    rows = await tx.fetch_all(
+        "SELECT e.seq, e.time_ms, e.kind, s.name, coalesce(n.method, ''),"
+        " coalesce(n.route, ''), e.status, e.duration_us, e.bytes_in, e.bytes_out,"
+        " e.flags, e.quantities"
+        " FROM events e LEFT JOIN subjects s ON s.id = e.subject_id"
+        " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
+        " WHERE e.id >= ? AND e.id < ? ORDER BY e.id",
+        (batch.first_event_id, batch.first_event_id + batch.events),
+    )
+    return [EventRow(*row) for row in rows]
+
+
+async def losses_of_batch(tx: Tx, batch: BatchRow) -> list[LossRow]:
+    """Return a batch's losses as the chain hashes them."""
+    rows = await tx.fetch_all(
+        "SELECT first_seq, last_seq, reason, payload FROM losses"
+        " WHERE id >= ? AND id < ? ORDER BY id",
+        (batch.first_loss_id, batch.first_loss_id + batch.losses),
+    )
+    return [LossRow(*row) for row in rows]
+
+
+async def note_hours(tx: Tx, hours: Iterable[tuple[int, int, int]]) -> None:
+    """Widen the id ranges of hours: ``(hour_ms, first_event_id, last_event_id)``."""
+    await tx.execute_many(
+        "INSERT INTO event_hours (hour_ms, first_event_id, last_event_id)"
+        " VALUES (?, ?, ?) ON CONFLICT (hour_ms) DO UPDATE SET"
+        " last_event_id = excluded.last_event_id",
+        hours,
+    )

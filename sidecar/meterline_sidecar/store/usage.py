@@ -1,0 +1,288 @@
+"""SQL for usage: what the events add up to, per subject, window and group."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from meterline_sidecar.store.port import Tx, Value
+
+KEYS_PER_QUERY: Final = 250  # three parameters each; SQLite takes 32,766
+
+Totals = dict[str, int | list[int]]
+"""Meter to what it has added up (see ``meters.Total``)."""
+
+_totals: Final = msgspec.json.Decoder(Totals)
+
+
+class Key(NamedTuple):
+    """Where usage is added up."""
+
+    subject_id: int
+    window_ms: int
+    group_id: int
+
+
+class EventFacts(NamedTuple):
+    """What aggregation reads of an event."""
+
+    id: int
+    time_ms: int
+    kind: int
+    subject_id: int
+    endpoint_id: int
+    status: int
+    duration_us: int
+    bytes_in: int
+    bytes_out: int
+    quantities: str | None
+
+
+class Generation(NamedTuple):
+    """One version of the meters, and how far it has counted."""
+
+    id: int
+    definition: str
+    cursor: int
+    last_success_ms: int | None
+
+
+class UsageRow(NamedTuple):
+    """Usage of a subject in a window and group."""
+
+    subject_id: int
+    window_ms: int
+    labels: str
+    totals: Totals
+
+
+async def newest_generation(tx: Tx) -> Generation | None:
+    """Return the generation that is counting now."""
+    row = await tx.fetch_one(
+        "SELECT id, definition, cursor, last_success_ms FROM generations"
+        " ORDER BY id DESC LIMIT 1"
+    )
+    return None if row is None else Generation(*row)
+
+
+async def add_generation(tx: Tx, definition: str) -> Generation:
+    """Start a generation that counts all events from the first on."""
+    new_id = await tx.insert(
+        "INSERT INTO generations (definition, cursor) VALUES (?, 0)", (definition,)
+    )
+    return Generation(new_id, definition, 0, None)
+
+
+async def drop_older(tx: Tx, generation: int, *, limit: int) -> int:
+    """Delete usage of earlier generations, a bounded piece; return the rows."""
+    deleted = await tx.execute(
+        "DELETE FROM usage WHERE (generation, subject_id, window_ms, group_id) IN"
+        " (SELECT generation, subject_id, window_ms, group_id FROM usage"
+        " WHERE generation < ? LIMIT ?)",
+        (generation, limit),
+    )
+    deleted += await tx.execute(
+        "DELETE FROM unique_values WHERE"
+        " (generation, subject_id, window_ms, group_id, meter, value) IN"
+        " (SELECT generation, subject_id, window_ms, group_id, meter, value"
+        " FROM unique_values WHERE generation < ? LIMIT ?)",
+        (generation, limit),
+    )
+    return deleted
+
+
+async def events_after(
+    tx: Tx, cursor: int, *, skip_flags: int, limit: int
+) -> tuple[list[EventFacts], int]:
+    """Return up to ``limit`` events behind ``cursor``, and the new cursor.
+
+    Events with one of ``skip_flags`` are passed over.
+    """
+    end = await tx.fetch_one(
+        "SELECT max(id) FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?)",
+        (cursor, limit),
+    )
+    assert end is not None
+    if end[0] is None:
+        return [], cursor
+    rows = await tx.fetch_all(
+        "SELECT id, time_ms, kind, subject_id, endpoint_id, status, duration_us,"
+        " bytes_in, bytes_out, quantities FROM events"
+        " WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id",
+        (cursor, end[0], skip_flags),
+    )
+    return [EventFacts(*row) for row in rows], end[0]
+
+
+async def endpoints(tx: Tx) -> dict[int, tuple[str, str]]:
+    """Return every (method, route) by its id."""
+    rows = await tx.fetch_all("SELECT id, method, route FROM endpoints")
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def intern_groups(tx: Tx, labels: Iterable[str]) -> dict[str, int]:
+    """Return the ids of groups, which are JSON objects; new ones are added."""
+    wanted = list(labels)
+    await tx.execute_many(
+        "INSERT INTO groups (labels) VALUES (?) ON CONFLICT (labels) DO NOTHING",
+        ((text,) for text in wanted),
+    )
+    found: dict[str, int] = {}
+    for text in wanted:
+        row = await tx.fetch_one("SELECT id FROM groups WHERE labels = ?", (text,))
+        assert row is not None
+        found[text] = row[0]
+    return found
+
+
+async def totals_of(tx: Tx, generation: int, keys: Sequence[Key]) -> dict[Key, Totals]:
+    """Return what is stored of these keys."""
+    found: dict[Key, Totals] = {}
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        part = keys[start : start + KEYS_PER_QUERY]
+        places = ", ".join(["(?, ?, ?)"] * len(part))
+        rows = await tx.fetch_all(
+            f"WITH keys (s, w, g) AS (VALUES {places})"  # noqa: S608 - only marks
+            " SELECT u.subject_id, u.window_ms, u.group_id, u.totals FROM keys"
+            " JOIN usage u ON u.generation = ? AND u.subject_id = keys.s"
+            " AND u.window_ms = keys.w AND u.group_id = keys.g",
+            [*(field for key in part for field in key), generation],
+        )
+        found.update((Key(*row[:3]), _totals.decode(row[3])) for row in rows)
+    return found
+
+
+async def put_totals(
+    tx: Tx, generation: int, rows: Iterable[tuple[Key, Totals, int]]
+) -> None:
+    """Store totals: ``(key, totals, last event id)``, best in order of the key."""
+    await tx.execute_many(
+        "INSERT INTO usage (generation, subject_id, window_ms, group_id, totals,"
+        " last_event_id) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (generation, subject_id, window_ms, group_id) DO UPDATE SET"
+        " totals = excluded.totals, last_event_id = excluded.last_event_id",
+        (
+            (generation, *key, msgspec.json.encode(totals).decode(), last_event_id)
+            for key, totals, last_event_id in rows
+        ),
+    )
+
+
+async def add_unique(
+    tx: Tx, generation: int, rows: Iterable[tuple[Key, str, str]]
+) -> None:
+    """Store distinct values: ``(key, meter, value)``; known ones change nothing."""
+    await tx.execute_many(
+        "INSERT INTO unique_values (generation, subject_id, window_ms, group_id,"
+        " meter, value) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (generation, subject_id, window_ms, group_id, meter, value)"
+        " DO NOTHING",
+        ((generation, *key, meter, value) for key, meter, value in rows),
+    )
+
+
+async def advance(tx: Tx, generation: int, cursor: int, *, now_ms: int) -> None:
+    """Note how far a generation has counted, in the transaction that counted."""
+    await tx.execute(
+        "UPDATE generations SET cursor = ?, last_success_ms = ? WHERE id = ?",
+        (cursor, now_ms, generation),
+    )
+
+
+async def read_usage(
+    tx: Tx, generation: int, *, customer: str, start: int, end: int
+) -> list[UsageRow]:
+    """Return a customer's usage in windows of ``[start, end)``, in order of time."""
+    rows = await tx.fetch_all(
+        "SELECT u.subject_id, u.window_ms, g.labels, u.totals"
+        " FROM subjects s JOIN usage u ON u.generation = ? AND u.subject_id = s.id"
+        " AND u.window_ms >= ? AND u.window_ms < ?"
+        " JOIN groups g ON g.id = u.group_id"
+        " WHERE s.customer = ? ORDER BY u.window_ms",
+        (generation, start, end, customer),
+    )
+    return [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
+
+
+async def read_unassigned(
+    tx: Tx, generation: int, *, start: int, end: int, limit: int
+) -> list[tuple[str | None, UsageRow]]:
+    """Return usage that no customer pays for, each with its subject's name."""
+    rows = await tx.fetch_all(
+        "SELECT s.name, u.subject_id, u.window_ms, g.labels, u.totals FROM usage u"
+        " LEFT JOIN subjects s ON s.id = u.subject_id"
+        " JOIN groups g ON g.id = u.group_id"
+        " WHERE u.generation = ? AND s.customer IS NULL"
+        " AND u.window_ms >= ? AND u.window_ms < ? ORDER BY u.window_ms LIMIT ?",
+        (generation, start, end, limit),
+    )
+    return [
+        (name, UsageRow(s, w, g, _totals.decode(totals)))
+        for name, s, w, g, totals in rows
+    ]
+
+
+async def count_unique(
+    tx: Tx,
+    generation: int,
+    *,
+    customer: str,
+    start: int,
+    end: int,
+) -> list[tuple[str, str, int]]:
+    """Return ``(meter, labels, distinct values)`` of a customer in ``[start, end)``."""
+    rows = await tx.fetch_all(
+        "SELECT v.meter, g.labels, count(DISTINCT v.value)"
+        " FROM subjects s JOIN unique_values v ON v.generation = ?"
+        " AND v.subject_id = s.id AND v.window_ms >= ? AND v.window_ms < ?"
+        " JOIN groups g ON g.id = v.group_id"
+        " WHERE s.customer = ? GROUP BY v.meter, g.labels",
+        (generation, start, end, customer),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def changed_hours(
+    tx: Tx, generation: int, *, after_event_id: int, up_to_event_id: int
+) -> list[tuple[str, int]]:
+    """Return ``(customer, hour_ms)`` whose usage changed between two events."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT s.customer, u.window_ms / 3600000 * 3600000 FROM usage u"
+        " JOIN subjects s ON s.id = u.subject_id WHERE u.generation = ?"
+        " AND u.last_event_id > ? AND u.last_event_id <= ?"
+        " AND s.customer IS NOT NULL ORDER BY 2, 1",
+        (generation, after_event_id, up_to_event_id),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def remap_subjects(tx: Tx, rows: Iterable[tuple[str | None, int]]) -> None:
+    """Set who pays for subjects: ``(customer, subject id)``."""
+    await tx.execute_many("UPDATE subjects SET customer = ? WHERE id = ?", rows)
+
+
+async def subjects_after(
+    tx: Tx, subject_id: int, *, limit: int
+) -> list[tuple[int, str, str | None]]:
+    """Return ``(id, name, customer)`` of subjects behind an id."""
+    rows = await tx.fetch_all(
+        "SELECT id, name, customer FROM subjects WHERE id > ? ORDER BY id LIMIT ?",
+        (subject_id, limit),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def get_fact(tx: Tx, name: str) -> str | None:
+    """Return a small fact about this ledger."""
+    row = await tx.fetch_one("SELECT value FROM facts WHERE name = ?", (name,))
+    return None if row is None else row[0]
+
+
+async def put_fact(tx: Tx, name: str, value: str) -> None:
+    """Set a small fact about this ledger."""
+    parameters: tuple[Value, ...] = (name, value)
+    await tx.execute(
+        "INSERT INTO facts (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        parameters,
+    )

@@ -1,0 +1,48 @@
+"""The sidecar's parts, joined as the daemon joins them, on a file in tmp_path."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.chain import ChainFiles
+from meterline_sidecar.commit import Committer
+from meterline_sidecar.ingest import Ingest
+from meterline_sidecar.receiver import Receiver
+from meterline_sidecar.store.sqlite import SqliteDatabase
+from tests.clock import FakeClock
+
+
+@dataclass
+class Sidecar:
+    """What a test may look at."""
+
+    database: SqliteDatabase
+    ingest: Ingest
+    receiver: Receiver
+    clock: FakeClock
+    socket: Path
+
+
+@pytest.fixture
+async def sidecar(tmp_path: Path) -> AsyncGenerator[Sidecar]:
+    clock = FakeClock()
+    database = await SqliteDatabase.open(tmp_path / "meterline.db")
+    chain = ChainFiles(database.path)
+    committer = Committer(
+        database,
+        clock=clock,
+        key=chain.key(has_batches=False),
+        customer_of=lambda subject: "acme" if subject.startswith("acct_") else None,
+    )
+    await committer.start()
+    ingest = Ingest(database, committer, clock=clock, chain=chain)
+    running = asyncio.create_task(ingest.run())
+    socket = tmp_path / "meterline.sock"
+    async with Receiver(ingest, socket, uids=()) as receiver:
+        yield Sidecar(database, ingest, receiver, clock, socket)
+    running.cancel()
+    await ingest.drain()
+    await database.close()

@@ -1,0 +1,209 @@
+import struct
+
+import pytest
+
+from meterline.wire import FRAME_BYTES_MAX, Ack, Batch, Bye, Lost, Refusal
+from tests.integration.conftest import Sidecar
+from tests.producer import PRODUCER, Connection, batch, event, records
+
+
+async def counts(sidecar: Sidecar) -> tuple[int, ...]:
+    async with sidecar.database.reading() as tx:
+        row = await tx.fetch_one(
+            "SELECT recorded_seq, last_seq, ingested, refused, lost, duplicates,"
+            " (SELECT count(*) FROM events) FROM producers"
+        )
+    assert row is not None
+    return row
+
+
+async def test_a_batch_is_on_disk_when_it_is_acked(sidecar: Sidecar) -> None:
+    async with Connection(sidecar.socket) as app:
+        assert await app.hello() == 0
+
+        acked = await app.ship(batch(event(), event()))
+
+        assert acked == 2
+        assert await counts(sidecar) == (2, 2, 2, 0, 0, 0, 2)
+
+
+async def test_a_batch_sent_twice_is_counted_once(sidecar: Sidecar) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(event(), event()))
+
+        acked = await app.ship(batch(event(), event(), event()))
+
+        assert acked == 3
+        assert await counts(sidecar) == (3, 3, 3, 0, 0, 2, 3)
+
+
+async def test_a_producer_that_comes_back_is_told_where_to_go_on(
+    sidecar: Sidecar,
+) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(event(), event()))
+
+    async with Connection(sidecar.socket) as app:
+        assert await app.hello() == 2
+
+
+async def test_a_gap_is_refused_and_the_resume_number_is_given(
+    sidecar: Sidecar,
+) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(event()))
+
+        await app.send(batch(event(), first_seq=3))
+
+        refusal = await app.receive()
+        assert isinstance(refusal, Refusal)
+        assert (refusal.code, refusal.resume_seq) == ("gap", 2)
+        assert await app.receive() is None
+    assert await counts(sidecar) == (1, 1, 1, 0, 0, 0, 1)
+    assert sidecar.receiver.refusals == {"gap": 1}
+
+
+async def test_lost_numbers_are_counted_and_the_sequence_goes_on(
+    sidecar: Sidecar,
+) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(Lost(1, 7, "spool full"))
+        await app.ship(batch(event(), first_seq=8))
+        assert await app.ship(Bye(8)) == 8
+
+    assert await counts(sidecar) == (8, 8, 1, 0, 7, 0, 1)
+
+
+def bad_payloads() -> dict[str, object]:
+    plain: list[object] = [1, 0, "s", "GET", "/x", 200, 1, 2, 3, 0]
+    surrogate = b"\x9a\x01\x00\xa3\xed\xa0\x80\xa3GET\xa2/x\xcc\xc8\x01\x02\x03\x00"
+    return {
+        "NaN": [*plain, {"tokens": float("nan")}],
+        "negative": [*plain, {"tokens": -1}],
+        "over 2^63-1": [*plain, {"tokens": 2**63}],
+        "a bool": [*plain, {"tokens": True}],
+        "a text": [*plain, {"tokens": "12"}],
+        "a float": [*plain, {"tokens": 1.5}],
+        "a lone surrogate": surrogate,
+        "a long subject": [1, 0, "s" * 10_000, "GET", "/x", 200, 1, 2, 3, 0],
+        "not an event": {"hello": "world"},
+        "not msgpack": b"\xc1\xc1",
+        "nested for ever": b"\x91" * 10_000,
+    }
+
+
+@pytest.mark.parametrize("name", sorted(bad_payloads()))
+async def test_a_bad_event_is_refused_alone(sidecar: Sidecar, name: str) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+
+        acked = await app.ship(batch(event(), bad_payloads()[name], event()))
+
+        assert acked == 3
+    assert await counts(sidecar) == (3, 3, 2, 1, 0, 0, 2)
+    async with sidecar.database.reading() as tx:
+        row = await tx.fetch_one("SELECT first_seq, reason, payload FROM losses")
+    assert row is not None
+    assert row[0] == 2
+    assert row[1].startswith("refused: ")
+    assert row[2]
+
+
+async def test_a_flipped_bit_in_a_record_is_refused_alone(sidecar: Sidecar) -> None:
+    damaged = bytearray(records(event(), event()))
+    damaged[len(damaged) // 2 + 20] ^= 1
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(Batch(1, 2, bytes(damaged)))
+
+    assert await counts(sidecar) == (2, 2, 1, 1, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (struct.pack(">I", FRAME_BYTES_MAX + 1), "frame_too_long"),
+        (struct.pack(">I", 2**32 - 1), "frame_too_long"),
+        (struct.pack(">I", 3) + b"\xc1\xc1\xc1", "malformed"),
+        (struct.pack(">I", 0), "malformed"),
+        (struct.pack(">I", 5000) + b"\x91" * 5000, "malformed"),
+    ],
+)
+async def test_bytes_that_are_no_frame_are_refused_with_a_reason(
+    sidecar: Sidecar, raw: bytes, code: str
+) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(event()))
+
+        await app.send_bytes(raw)
+
+        refusal = await app.receive()
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == code
+        assert refusal.message
+        assert await app.receive() is None
+    assert await counts(sidecar) == (1, 1, 1, 0, 0, 0, 1)
+    assert sidecar.receiver.refusals == {code: 1}
+
+
+async def test_records_that_cannot_be_told_apart_change_nothing(
+    sidecar: Sidecar,
+) -> None:
+    good = batch(event(), event())
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.send(Batch(1, 2, good.records[:-3]))
+
+        refusal = await app.receive()
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "malformed"
+    assert await counts(sidecar) == (0, 0, 0, 0, 0, 0, 0)
+
+
+async def test_another_wire_version_is_refused(sidecar: Sidecar) -> None:
+    async with Connection(sidecar.socket) as app:
+        with pytest.raises(AssertionError, match="version"):
+            await app.hello(version=99)
+
+
+async def test_a_cut_frame_leaves_what_was_acked(sidecar: Sidecar) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(event()))
+        await app.send_bytes(struct.pack(">I", 500) + b"half")
+
+    async with Connection(sidecar.socket) as app:
+        assert await app.hello() == 1
+
+
+async def test_what_was_accepted_before_an_error_is_still_acked(
+    sidecar: Sidecar,
+) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.send(batch(event()))
+        await app.send(batch(event(), first_seq=9))
+
+        assert await app.receive() == Ack(1)
+        refusal = await app.receive()
+
+    assert isinstance(refusal, Refusal)
+
+
+async def test_a_second_connection_of_a_producer_takes_over(sidecar: Sidecar) -> None:
+    async with (
+        Connection(sidecar.socket) as stale,
+        Connection(sidecar.socket) as fresh,
+    ):
+        await stale.hello(PRODUCER)
+        await stale.ship(batch(event()))
+
+        assert await fresh.hello(PRODUCER) == 1
+        assert await fresh.ship(batch(event(), first_seq=2)) == 2
+        assert sidecar.receiver.connections == 1
