@@ -1,0 +1,167 @@
+"""Exact money: currencies, the one place that rounds, and how amounts are written.
+
+Every calculation of this package runs in ``exact()``: 100 digits, whatever decimal
+context the caller has set.
+"""
+
+from decimal import (
+    ROUND_DOWN,
+    ROUND_HALF_EVEN,
+    ROUND_HALF_UP,
+    ROUND_UP,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+    localcontext,
+)
+from functools import partial
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from meterline_pricing.errors import NotFound, PricingError, unknown
+
+EXACT: Final = Context(
+    prec=100,
+    rounding=ROUND_HALF_UP,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[DivisionByZero, InvalidOperation, Overflow],
+)
+exact = partial(localcontext, EXACT)
+"""``with exact():`` makes the operators of ``Decimal`` exact to 100 digits."""
+
+ZERO: Final = Decimal(0)
+
+Rounding = Literal["half_up", "half_even", "up", "down"]
+ROUNDINGS: Final[dict[Rounding, str]] = {
+    "half_up": ROUND_HALF_UP,
+    "half_even": ROUND_HALF_EVEN,
+    "up": ROUND_UP,
+    "down": ROUND_DOWN,
+}
+"""``up`` is away from zero and ``down`` towards it, so that a refund is rounded
+like the charge that it takes back."""
+
+_CODES: Final = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    2: """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN
+    BZD CAD CDF CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD
+    FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW
+    KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR
+    MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG
+    SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD
+    USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
+    """,
+    3: "BHD IQD JOD KWD LYD OMR TND",
+}
+_SYMBOLS: Final = {
+    "EUR": "€",
+    "GBP": "£",
+    "INR": "₹",
+    "JPY": "¥",
+    "KRW": "₩",
+    "USD": "$",
+}
+
+_STRIPE_PLACES: Final = {"isk": 2, "ugx": 2, "mga": 0}  # elsewhere as in ISO 4217
+
+
+class Currency(Struct, frozen=True):
+    """A currency of ISO 4217."""
+
+    code: str
+    """Lower case, as Stripe writes it: ``usd``."""
+    decimals: int
+    """Digits of the minor unit: 2 for cents, 0 for yen, 3 for dinars."""
+    symbol: str
+    """Written before an amount; the empty text where the code is written after it."""
+    minor_unit: Decimal
+    """The smallest amount: ``0.01``, ``1``, ``0.001``."""
+
+
+CURRENCIES: Final = {
+    code.lower(): Currency(
+        code.lower(), decimals, _SYMBOLS.get(code, ""), Decimal((0, (1,), -decimals))
+    )
+    for decimals, codes in _CODES.items()
+    for code in codes.split()
+}
+"""Every currency of ISO 4217 that people are billed in, by its code in lower case.
+
+Source: ISO 4217 list one, as published 2025-05-12 by SIX. CLF (four decimals) is a
+unit of account that nobody is paid in, and left out.
+"""
+
+
+def currency_of(code: str) -> Currency:
+    """Return the currency ``code``, in any case.
+
+    Raises:
+        NotFound: it is not in ISO 4217.
+    """
+    try:
+        return CURRENCIES[code.lower()]
+    except KeyError:
+        raise NotFound(unknown("currency", code, CURRENCIES)) from None
+
+
+def round_money(amount: Decimal, currency: Currency, rounding: Rounding) -> Decimal:
+    """Return ``amount`` in whole minor units of ``currency``; never a negative zero."""
+    rounded = amount.quantize(currency.minor_unit, ROUNDINGS[rounding], EXACT)
+    return rounded.copy_abs() if rounded.is_zero() else rounded
+
+
+def stripe_amount(amount: Decimal, currency: str) -> int:
+    """Return a rounded ``amount`` as the integer that Stripe's API takes.
+
+    Cents for most; the amount itself for the currencies that Stripe takes without
+    decimals (``mga`` too, which has two in ISO 4217); hundredths for ``isk`` and
+    ``ugx``, which have no decimals but are sent with two, always 00; thousandths for
+    dinars and rials, the last digit always 0, so rounded half up to tens.
+
+    Raises:
+        PricingError: the amount has digits below what Stripe can take.
+
+    Source: docs.stripe.com/currencies, read 2026-08-21.
+    """
+    known = currency_of(currency)
+    sent = EXACT.scaleb(amount, _STRIPE_PLACES.get(known.code, known.decimals))
+    if known.decimals == 3:
+        sent = sent.quantize(Decimal("1E1"), ROUND_HALF_UP, EXACT)
+    whole = int(sent)
+    if whole != sent or (known.code in ("isk", "ugx") and whole % 100):
+        raise PricingError(f"Stripe does not take {amount:f} {known.code}")
+    return whole
+
+
+def money_text(amount: Decimal, currency: Currency | None) -> str:
+    """Return an amount the way people write it: ``$0.001``, ``-$1,234.50``.
+
+    At least the currency's decimals, and all that the amount has beyond them.
+    Without a currency the bare number.
+    """
+    if currency is None:
+        return number_text(amount)
+    digits = number_text(amount.copy_abs())
+    whole, _, fraction = digits.partition(".")
+    if currency.decimals:
+        whole = f"{whole}.{fraction.ljust(currency.decimals, '0')}"
+    elif fraction:
+        whole = f"{whole}.{fraction}"
+    sign = "-" if amount < 0 else ""
+    if currency.symbol:
+        return f"{sign}{currency.symbol}{whole}"
+    return f"{sign}{whole} {currency.code.upper()}"
+
+
+def number_text(number: Decimal) -> str:
+    """Return a number with thousands separated and no zeros at the end: ``50,000``."""
+    text = f"{number:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
