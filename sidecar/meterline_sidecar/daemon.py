@@ -1,0 +1,226 @@
+"""Puts the sidecar together and runs it: the one place that picks implementations."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from meterline_sidecar.aggregate import Aggregator
+from meterline_sidecar.billing import Billing
+from meterline_sidecar.chain import ChainFiles, Head
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.commit import Committer
+from meterline_sidecar.config import Config
+from meterline_sidecar.customers import CustomerMap
+from meterline_sidecar.errors import AlreadyRunning, MeterlineError
+from meterline_sidecar.ingest import Ingest
+from meterline_sidecar.lock import ProcessLock
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.receiver import Receiver
+from meterline_sidecar.schedule import Schedule
+from meterline_sidecar.store import events as event_store
+from meterline_sidecar.store.sqlite import SqliteDatabase
+from meterline_sidecar.web.app import make_app
+
+CHECKPOINT_EVERY_S: Final = 30
+UMASK: Final = 0o027  # nothing that we make is for everybody
+HTTP_BACKLOG: Final = 128
+STOP_TIMEOUT_S: Final = 5  # open HTTP requests may finish
+
+OnFatal = Callable[[BaseException], None]
+
+log = logging.getLogger(__name__)
+
+
+async def run(config: Config, *, clock: Clock) -> None:
+    """Run the sidecar until SIGTERM or SIGINT; then store what has arrived, and end.
+
+    Raises:
+        AlreadyRunning: another process holds the database, the socket or the port.
+        MeterlineError: the ledger can not be opened, or the disk failed meanwhile.
+    """
+    stop = asyncio.Event()
+    fatal: list[BaseException] = []
+
+    def on_fatal(error: BaseException) -> None:
+        fatal.append(error)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    os.umask(UMASK)
+    config.sidecar.database.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    with _lock_database(config.sidecar.database):
+        async with _sidecar(config, clock, on_fatal) as parts:
+            await _serve(parts, stop, on_fatal)
+    if fatal:
+        raise fatal[0]
+
+
+@contextlib.asynccontextmanager
+async def _sidecar(
+    config: Config, clock: Clock, on_fatal: OnFatal
+) -> AsyncGenerator[Parts]:
+    """Open every part in order, and close them the other way round."""
+    database = await SqliteDatabase.open(config.sidecar.database)
+    try:
+        customers = CustomerMap(config.customers)
+        await customers.apply(database)
+        chain = ChainFiles(database.path)
+        async with database.reading() as tx:
+            marks = await event_store.marks(tx)
+        committer = Committer(
+            database,
+            clock=clock,
+            key=chain.key(has_batches=marks.batch_id > 0),
+            customer_of=customers.customer_of,
+        )
+        await committer.start()
+        ingest = Ingest(database, committer, clock=clock, chain=chain)
+        aggregator = Aggregator(
+            database, [meter.meter for meter in config.meters], clock=clock
+        )
+        await aggregator.start()
+        schedule = Schedule(clock=clock, on_fatal=on_fatal)
+        receiver = Receiver(
+            ingest, config.sidecar.socket, uids=config.sidecar.allowed_uids
+        )
+
+        async def checkpoint() -> None:
+            await database.checkpoint()
+            await _write_head(database, chain)
+
+        schedule.every(config.sidecar.aggregate_every_s, "aggregate", aggregator.run)
+        schedule.every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
+        yield Parts(
+            config=config,
+            clock=clock,
+            started_ms=clock.now_ms(),
+            database=database,
+            ingest=ingest,
+            receiver=receiver,
+            aggregator=aggregator,
+            billing=Billing(database, aggregator, config),
+            schedule=schedule,
+            outbox_counts=_no_outbox,
+        )
+        await ingest.drain()
+        await aggregator.run()
+        await checkpoint()
+    finally:
+        await database.close()
+
+
+async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:
+    """Serve both sockets until ``stop``."""
+    listener = _bind(parts.config.sidecar.http)
+    server = _HttpServer(
+        uvicorn.Config(
+            make_app(parts),
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        )
+    )
+
+    async def ingesting() -> None:
+        try:
+            await parts.ingest.run()
+        except MeterlineError as error:
+            on_fatal(error)
+
+    try:
+        async with parts.receiver, asyncio.TaskGroup() as tasks:
+            committing = tasks.create_task(ingesting())
+            answering = tasks.create_task(server.serve([listener]))
+            parts.schedule.start()
+            log.info("events: %s", parts.config.sidecar.socket)
+            log.info("ledger: %s", parts.config.sidecar.database)
+            log.info("http: %s", _address(listener))
+            await stop.wait()
+            log.info("stopping")
+            parts.schedule.stop()
+            server.should_exit = True
+            await asyncio.wait([answering])
+            committing.cancel()
+    finally:
+        listener.close()
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without signal handlers: the daemon has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def _bind(address: str) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        AlreadyRunning: somebody listens there already.
+    """
+    path = address.removeprefix("unix:")
+    try:
+        if path != address:
+            Path(path).unlink(missing_ok=True)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(path)
+            Path(path).chmod(0o660)
+        else:
+            host, _, port = address.rpartition(":")
+            family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        raise AlreadyRunning(
+            f"cannot listen on {address}: {error.strerror}; stop what listens there,"
+            " or set sidecar.http to another address"
+        ) from error
+    listener.listen(HTTP_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    name = listener.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"http://{host}:{name[1]}"
+
+
+@contextlib.contextmanager
+def _lock_database(path: Path) -> Generator[None]:
+    lock = ProcessLock.take(
+        path.with_name(path.name + ".lock"), guards=f"the database {path}"
+    )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _write_head(database: SqliteDatabase, chain: ChainFiles) -> None:
+    async with database.reading() as tx:
+        marks = await event_store.marks(tx)
+    if marks.mac is not None:
+        chain.write_head(Head(marks.batch_id, marks.mac), durably=True)
+
+
+async def _no_outbox() -> dict[str, int]:
+    names = ("pending", "sending", "confirmed", "unresolved", "dead")
+    return dict.fromkeys(names, 0)

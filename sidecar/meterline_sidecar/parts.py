@@ -1,0 +1,36 @@
+"""The running parts of a sidecar, as the HTTP side sees them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from meterline_sidecar.aggregate import Aggregator
+from meterline_sidecar.billing import Billing
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config import Config
+from meterline_sidecar.ingest import Ingest
+from meterline_sidecar.receiver import Receiver
+from meterline_sidecar.schedule import Schedule
+from meterline_sidecar.store.port import Database
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What ``daemon.py`` put together."""
+
+    config: Config
+    clock: Clock
+    started_ms: int
+    database: Database
+    ingest: Ingest
+    receiver: Receiver
+    aggregator: Aggregator
+    billing: Billing
+    schedule: Schedule
+    outbox_counts: Callable[[], Awaitable[dict[str, int]]]
+
+    def database_bytes(self) -> int:
+        """Return the size of the ledger's file together with its WAL."""
+        path = self.config.sidecar.database
+        files = (path, Path(f"{path}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())

@@ -1,0 +1,1 @@
+"""The HTTP side: health, metrics, and the API that the command line uses."""
