@@ -183,7 +183,9 @@ def _read_sidecar(
         socket=place("socket", default_socket()),
         database=place("database", state_dir() / "meterline.db"),
         spool_dir=place("spool_dir", default_spool_dir()),
-        http=_checked_http(environment.get("METERLINE_HTTP")) or http,
+        http=_in_folder(
+            _checked_http(environment.get("METERLINE_HTTP")) or http, folder
+        ),
         # A file that was named must exist; the default one may be missing.
         pricing=None if pricing == beside and not beside.exists() else pricing,
         allowed_uids=table.items("allowed_uids", UID),
@@ -193,6 +195,12 @@ def _read_sidecar(
     )
     table.close()
     return config
+
+
+def _in_folder(http: str, folder: Path) -> str:
+    """Return the address with the path of a Unix socket made absolute."""
+    path = http.removeprefix("unix:")
+    return http if path == http else f"unix:{folder / path}"
 
 
 def _checked_http(text: str | None) -> str | None:

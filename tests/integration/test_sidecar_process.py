@@ -1,0 +1,60 @@
+"""The daemon as a process: how it starts, stops, and keeps others out."""
+
+import subprocess
+from pathlib import Path
+
+from tests.producer import Connection, batch, event
+from tests.sidecar_process import SidecarProcess
+
+
+async def test_sigterm_stores_what_was_acked_and_exits_0(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
+        async with Connection(sidecar.socket) as app:
+            await app.hello()
+            await app.send(batch(event(), event()))
+            await app.receive()
+
+        code = sidecar.stop()
+
+        sidecar.start()
+        assert code == 0
+        assert sidecar.get("/status")["events"]["ingested"] == 2
+
+
+def test_a_second_sidecar_names_the_process_that_holds_the_database(
+    tmp_path: Path,
+) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        second = subprocess.run(
+            sidecar.command, capture_output=True, text=True, check=False, timeout=30
+        )
+
+        assert second.returncode == 1
+        assert f"process {sidecar.pid}" in second.stderr
+        assert str(sidecar.database) in second.stderr
+
+
+def test_a_second_sidecar_names_the_process_that_holds_the_socket(
+    tmp_path: Path,
+) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        second = subprocess.run(
+            sidecar.command,
+            env={**sidecar.environment, "METERLINE_DATABASE": "another.db"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+        assert second.returncode == 1
+        assert f"process {sidecar.pid}" in second.stderr
+        assert str(sidecar.socket) in second.stderr
+
+
+def test_it_says_so_when_the_time_is_rehearsed(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
+        status = sidecar.get("/status")
+
+        assert status["now_ms"] == 1_793_966_400_000
+        assert any("rehearsal clock" in problem for problem in status["problems"])

@@ -1,0 +1,236 @@
+"""A real ``meterline run`` for tests: its own process, everything in one directory.
+
+    with SidecarProcess(tmp_path) as sidecar:
+        connect_to(sidecar.socket)
+        assert sidecar.get("/status")["ready"]
+
+Everything here blocks; an async test calls it with ``asyncio.to_thread``.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import httpx
+
+START_TIMEOUT_S: Final = 20.0
+STOP_TIMEOUT_S: Final = 20.0
+POLL_S: Final = 0.02
+
+SIDECAR: Final = """\
+[sidecar]
+socket = "meterline.sock"
+database = "meterline.db"
+spool_dir = "spool"
+http = "unix:http.sock"
+aggregate_every_s = 1
+"""
+
+METERLINE: Final = """
+[[meter]]
+name = "api_calls"
+aggregation = "count"
+where = { status = "200-499" }
+
+[[customer]]
+id = "acme"
+name = "Acme Corp"
+subjects = ["acct_1", "acme_*"]
+plan = "starter"
+"""
+
+PRICING: Final = """\
+[[plan]]
+name = "starter"
+version = 1
+effective = 2026-01-01
+currency = "usd"
+
+[[plan.price]]
+meter = "api_calls"
+model = "graduated"
+tiers = [ { up_to = 50_000, unit_amount = "0" }, { unit_amount = "0.001" } ]
+
+[[plan.test]]
+usage = { api_calls = 120_000 }
+total = "70.00"
+"""
+"""The worked example: the first 50,000 free, then $0.001 each."""
+
+
+def until(
+    condition: Callable[[], object], *, timeout_s: float = START_TIMEOUT_S
+) -> None:
+    """Wait for another process: return as soon as the condition holds.
+
+    Raises:
+        TimeoutError: it did not in time.
+    """
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {timeout_s} s")
+        time.sleep(POLL_S)
+
+
+class SidecarProcess:
+    """A sidecar with its files in ``folder``; started and stopped by ``with``.
+
+    Args:
+        meterline: what stands in ``meterline.toml`` after the ``[sidecar]`` table.
+        sidecar: the ``[sidecar]`` table, with its relative paths; more keys of that
+            table can be appended to ``SIDECAR``.
+        clock: rehearse: what the clock's file says; ``set_clock`` changes it.
+        environment: more variables; ``METERLINE_*`` of this process are not inherited.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        meterline: str = METERLINE,
+        pricing: str = PRICING,
+        sidecar: str = SIDECAR,
+        clock: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.config = folder / "meterline.toml"
+        self.socket = folder / "meterline.sock"
+        self.database = folder / "meterline.db"
+        self.spool_dir = folder / "spool"
+        self.http = folder / "http.sock"
+        self.log = folder / "sidecar.log"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("METERLINE_")},
+            **(environment or {}),
+        }
+        self._clock = None if clock is None else folder / "clock"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.config.write_text(sidecar + meterline)
+        (folder / "pricing.toml").write_text(pricing)
+        if clock is not None:
+            self.set_clock(clock)
+
+    def __enter__(self) -> Self:
+        """Start, and wait until it is ready."""
+        return self.start()
+
+    def __exit__(self, *_error: object) -> None:
+        """End it, if it still runs."""
+        if self._process is not None:
+            self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The id of the running process."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that starts it."""
+        clock = [] if self._clock is None else ["--clock", str(self._clock)]
+        return [*MODULE, "run", "--config", str(self.config), *clock]
+
+    def start(self) -> Self:
+        """Start (again) on the same files, and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        until(self._is_ready)
+        return self
+
+    def stop(self) -> int:
+        """Send SIGTERM; return the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL, and wait until it is gone."""
+        self._end(signal.SIGKILL)
+
+    def set_clock(self, text: str) -> None:
+        """Set the rehearsal clock: an RFC 3339 time, or an offset in seconds."""
+        assert self._clock is not None, "made without a clock"
+        fresh = self._clock.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.rename(self._clock)
+
+    def client(self) -> httpx.Client:
+        """Return an HTTP client of its API."""
+        transport = httpx.HTTPTransport(uds=str(self.http))
+        return httpx.Client(transport=transport, base_url="http://meterline")
+
+    def get(self, path: str, **params: str | int) -> Any:
+        """Return what the API answers, as JSON; anything but 200 is an error."""
+        with self.client() as client:
+            response = client.get(path, params=params)
+            assert response.status_code == 200, response.text
+            return response.json()
+
+    def until_counted(self, n_events: int) -> None:
+        """Wait until so many events are stored and added up."""
+
+        def is_counted() -> bool:
+            status = self.get("/status")
+            return bool(
+                status["events"]["ingested"] >= n_events
+                and status["aggregation"]["behind_events"] == 0
+            )
+
+        until(is_counted)
+
+    def meterline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another ``meterline`` command on this sidecar's configuration."""
+        return meterline(*arguments, environment={"METERLINE_CONFIG": str(self.config)})
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"it ended at its start:\n{self.log.read_text()}")
+        # httpx leaves its socket open when nobody listens, which is a warning here.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
+            if attempt.connect_ex(str(self.http)) != 0:
+                return False
+        with self.client() as client:
+            return client.get("/readyz").status_code == 200
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None, "not started"
+        process, self._process = self._process, None
+        process.send_signal(number)
+        return process.wait(STOP_TIMEOUT_S)
+
+
+MODULE: Final = (sys.executable, "-m", "meterline_sidecar")
+
+
+def meterline(
+    *arguments: str,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run one ``meterline`` command to its end and return what it printed."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("METERLINE_")}
+    return subprocess.run(
+        [*MODULE, *arguments],
+        cwd=cwd,
+        env={**inherited, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
