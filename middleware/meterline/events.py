@@ -66,7 +66,8 @@ class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
 
     time_ms: TimeMs
     """When the request arrived, UTC milliseconds, by the app's clock."""
-    kind: Kind
+    kind: Annotated[int, Meta(ge=0, le=max(Kind).value)]
+    """A ``Kind``; a plain integer because databases take those much faster."""
     subject: Text | None
     """Who used it, as the app knows them; ``None`` is unattributed."""
     method: MethodText | None

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from meterline.events import Flag
 from meterline_sidecar.chain import GENESIS, Head, batch_mac
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.store import events as store
 from meterline_sidecar.store.events import BatchRow, EventRow, LossRow, ProducerRow
 from meterline_sidecar.store.port import Database, Tx
 
+NOBODY: Final[dict[str | None, int]] = {None: 0}
+"""The id of no subject: an event that nobody can be billed for."""
 NAMES_CACHED_MAX: Final = 100_000  # subjects and endpoints; more are looked up again
 
 
@@ -34,6 +35,8 @@ class Piece:
     recorded_seq: int
     events: list[EventRow] = field(default_factory=list[EventRow])
     losses: list[LossRow] = field(default_factory=list[LossRow])
+    unattributed: int = 0
+    held: int = 0
     duplicates: int = 0
     is_bye: bool = False
     done: "asyncio.Future[int]" = field(
@@ -61,7 +64,7 @@ class Committer:
         self._clock = clock
         self._key = key
         self._customer_of = customer_of
-        self._subjects: dict[str, int] = {}
+        self._subjects: dict[str | None, int] = dict(NOBODY)
         self._endpoints: dict[tuple[str, str], int] = {}
         self._marks: store.Marks | None = None
 
@@ -87,7 +90,7 @@ class Committer:
             return await self._write(group)
         except BaseException:
             # The transaction may have added names: their ids are no longer true.
-            self._subjects.clear()
+            self._subjects = dict(NOBODY)
             self._endpoints.clear()
             raise
 
@@ -165,12 +168,10 @@ class Committer:
             tx,
             [
                 (
-                    *(first_id + i, producer_id, e[0], e[1], e[2]),
-                    subjects[e.subject] if e.subject is not None else 0,
-                    endpoints[e[4], e[5]],
-                    *e[6:],
+                    *(event_id, producer_id, *event[:3]),
+                    *(subjects[event[3]], endpoints[event[4:6]], *event[6:]),
                 )
-                for i, e in enumerate(events)
+                for event_id, event in enumerate(events, first_id)
             ],
         )
         last_id = first_id + len(events) - 1
@@ -180,20 +181,16 @@ class Committer:
     async def _intern(self, tx: Tx, group: list[Piece]) -> None:
         """Learn the ids of the names in a group, within this transaction."""
         if len(self._subjects) > NAMES_CACHED_MAX:
-            self._subjects.clear()
+            self._subjects = dict(NOBODY)
         if len(self._endpoints) > NAMES_CACHED_MAX:
             self._endpoints.clear()
-        names: dict[str, None] = {}
-        endpoints: dict[tuple[str, str], None] = {}
-        for piece in group:
-            for event in piece.events:
-                subject = event.subject
-                if subject is not None and subject not in self._subjects:
-                    names[subject] = None
-                if (event[4], event[5]) not in self._endpoints:
-                    endpoints[event[4], event[5]] = None
+        events = [event for piece in group for event in piece.events]
+        names = {event.subject for event in events} - self._subjects.keys()
+        endpoints = {(e.method, e.route) for e in events} - self._endpoints.keys()
         if names:
-            pairs = [(name, self._customer_of(name)) for name in names]
+            pairs = [
+                (name, self._customer_of(name)) for name in names if name is not None
+            ]
             self._subjects.update(await store.intern_subjects(tx, pairs))
         if endpoints:
             found = await store.intern_endpoints(tx, list(endpoints))
@@ -206,14 +203,11 @@ def _advanced(pieces: list[Piece], learned_ms: int) -> ProducerRow:
     for piece in pieces:
         counts["duplicates"] += piece.duplicates
         counts["ingested"] += len(piece.events)
+        counts["unattributed"] += piece.unattributed
+        counts["held"] += piece.held
         for loss in piece.losses:
             kind = "lost" if loss.payload is None else "refused"
             counts[kind] += loss.last_seq - loss.first_seq + 1
-        for event in piece.events:
-            if event.subject is None:
-                counts["unattributed"] += 1
-            if event.flags & Flag.HELD:
-                counts["held"] += 1
     row = pieces[0].producer.row
     last_seq = pieces[-1].last_seq
     reported = max(piece.recorded_seq for piece in pieces)

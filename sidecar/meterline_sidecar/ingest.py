@@ -127,6 +127,8 @@ class Ingest:
             max(batch.recorded_seq, last_seq),
             events=intake.events,
             losses=intake.losses,
+            unattributed=intake.unattributed,
+            held=intake.held,
             duplicates=min(skip, n_records),
         )
 

@@ -11,6 +11,7 @@ from meterline_sidecar.store.events import EventRow, LossRow
 
 AHEAD_MS_MAX: Final = 5 * MINUTE_MS  # as Stripe: later ones are refused there
 BEHIND_MS_MAX: Final = 35 * DAY_MS  # as Stripe
+HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
 BODILESS_STATUSES: Final = frozenset({204, 304})
 REASON_CHARS_MAX: Final = 256
 
@@ -24,6 +25,10 @@ class Intake(NamedTuple):
     events: list[EventRow]
     losses: list[LossRow]
     """Numbers that were refused, each with its reason and the bytes that came."""
+    unattributed: int
+    """Events without a subject."""
+    held: int
+    """Events whose time can not be right."""
 
 
 def read_records(
@@ -60,13 +65,15 @@ def read_records(
             losses.append(LossRow(seq, seq, reason, bytes(payload)))
         else:
             events.append(_row(seq, event, now_ms))
-    return Intake(events, losses), seq - first_seq + 1
+    unattributed = sum(event.subject is None for event in events)
+    held = sum(event.flags & HELD != 0 for event in events)
+    return Intake(events, losses, unattributed, held), seq - first_seq + 1
 
 
 def _row(seq: int, event: UsageEvent, now_ms: int) -> EventRow:
     flags = event.flags
     if not now_ms - BEHIND_MS_MAX <= event.time_ms <= now_ms + AHEAD_MS_MAX:
-        flags |= Flag.HELD
+        flags |= HELD
     # A server strips the body of these whatever the app sent.
     is_bodiless = event.method == "HEAD" or event.status in BODILESS_STATUSES
     quantities = event.quantities

@@ -1,0 +1,177 @@
+"""Events per second from the socket into the database, acked after COMMIT.
+
+Two sender processes keep the wire full against one ``meterline run``. The baseline,
+measured in the same run and interleaved, is the same rows through ``executemany``
+into the same table from one Python process: no socket, no decoding, no chain.
+
+Expected from arithmetic: a row costs SQLite about 1 us, decoding and the chain
+another 3 us, and one fsync (5 ms) serves all batches of a group.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Final
+
+from benchmarks.harness import heading
+from meterline.wire import encode_frame
+from meterline_sidecar.store.migrate import migrations
+from tests.producer import Connection, batch, event
+
+SENDERS: Final = 2
+BATCH_EVENTS: Final = 500
+WINDOW: Final = 8  # batches sent and not yet acked
+COMMIT_EVENTS: Final = 10_000
+
+
+def _frames(n_batches: int) -> list[bytes]:
+    events = [
+        event(
+            time_ms=time.time_ns() // 1_000_000,
+            subject=f"acct_{i % 100}",
+            route=f"/v1/items/{i % 20}",
+            bytes_out=i,
+        )
+        for i in range(BATCH_EVENTS)
+    ]
+    firsts = range(1, n_batches * BATCH_EVENTS, BATCH_EVENTS)
+    return [encode_frame(batch(*events, first_seq=first)) for first in firsts]
+
+
+async def _send(socket: Path, producer: str, frames: list[bytes]) -> list[float]:
+    waits: list[float] = []
+    async with Connection(socket) as app:
+        await app.hello(producer)
+        sent: list[float] = []
+        for frame in frames:
+            sent.append(time.perf_counter())
+            await app.send_bytes(frame)
+            if len(sent) >= WINDOW:
+                await app.receive()
+                waits.append(time.perf_counter() - sent.pop(0))
+        for start in sent:
+            await app.receive()
+            waits.append(time.perf_counter() - start)
+    return waits
+
+
+def _sender(
+    socket: Path,
+    producer: str,
+    n_batches: int,
+    ready: Barrier,
+    waits: "multiprocessing.Queue[list[float]]",
+) -> None:
+    frames = _frames(n_batches)  # before the clock runs: apps encode as they record
+    ready.wait()
+    waits.put(asyncio.run(_send(socket, producer, frames)))
+
+
+def through_the_socket(n_events: int) -> tuple[float, list[float]]:
+    """Return events per second into a fresh sidecar, and the acks' waits in seconds."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = folder / "meterline.toml"
+        config.write_text(
+            '[sidecar]\nsocket = "s"\ndatabase = "db"\nspool_dir = "spool"\n'
+            f'http = "unix:{folder}/http"\n'
+            '[[meter]]\nname = "calls"\naggregation = "count"\n'
+        )
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "meterline_sidecar", "run", "--config", config],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            while not (folder / "http").exists():
+                time.sleep(0.05)
+            waits: multiprocessing.Queue[list[float]] = multiprocessing.Queue()
+            ready = multiprocessing.Barrier(SENDERS + 1)
+            n_batches = n_events // BATCH_EVENTS // SENDERS
+            senders = [
+                multiprocessing.Process(
+                    target=_sender,
+                    args=(folder / "s", f"{i:032x}", n_batches, ready, waits),
+                )
+                for i in range(1, SENDERS + 1)
+            ]
+            for sender in senders:
+                sender.start()
+            ready.wait()
+            start = time.perf_counter()
+            found = [wait for _ in senders for wait in waits.get()]
+            took = time.perf_counter() - start
+            for sender in senders:
+                sender.join()
+        finally:
+            daemon.terminate()
+            daemon.wait()
+    return n_batches * SENDERS * BATCH_EVENTS / took, found
+
+
+def straight_into_sqlite(n_events: int) -> float:
+    """Return rows per second through ``executemany``, committed by 10,000."""
+    row = (1, 1, 1_793_966_400_000, 0, 7, 3, 200, 1500, 0, 120, 0, None)
+    marks = ", ".join("?" * (len(row) + 1))
+    with tempfile.TemporaryDirectory() as name:
+        connection = sqlite3.connect(Path(name) / "db", isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        for statement in migrations()[0].statements:
+            connection.execute(statement)
+        start = time.perf_counter()
+        for first in range(1, n_events, COMMIT_EVENTS):
+            connection.execute("BEGIN")
+            connection.executemany(
+                f"INSERT INTO events VALUES ({marks})",
+                ((first + i, *row) for i in range(COMMIT_EVENTS)),
+            )
+            connection.execute("COMMIT")
+        took = time.perf_counter() - start
+        connection.close()
+    return n_events / took
+
+
+def main() -> None:
+    """Run interleaved rounds and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    ours: list[float] = []
+    bare: list[float] = []
+    waits: list[float] = []
+    for _ in range(options.rounds):
+        bare.append(straight_into_sqlite(options.events))
+        rate, found = through_the_socket(options.events)
+        ours.append(rate)
+        waits += found
+    cuts = statistics.quantiles(waits, n=100)
+    result = {
+        "events_per_s": statistics.median(ours),
+        "events_per_s_range": [min(ours), max(ours)],
+        "sqlite_alone_rows_per_s": statistics.median(bare),
+        "ratio": statistics.median(ours) / statistics.median(bare),
+        "ack_ms_p50": cuts[49] * 1000,
+        "ack_ms_p99": cuts[98] * 1000,
+    }
+    if options.json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    heading(__doc__)
+    for name, value in result.items():
+        text = value if isinstance(value, list) else f"{value:,.2f}"
+        sys.stdout.write(f"{name:28} {text}\n")
+
+
+if __name__ == "__main__":
+    main()
