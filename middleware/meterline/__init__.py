@@ -1,3 +1,33 @@
-"""Meter every request of an ASGI app, durably, in one line."""
+"""Meter every request of an ASGI app, durably, in one line.
+
+from meterline import MeterMiddleware
+
+app.add_middleware(MeterMiddleware)
+"""
+
+from meterline.asgi import MeterMiddleware
+from meterline.meter import Meter, Stats
+from meterline.recording import record, set_subject
+from meterline.subjects import (
+    api_key_subject,
+    from_api_key,
+    from_state,
+    from_trusted_header,
+    from_user,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Meter",
+    "MeterMiddleware",
+    "Stats",
+    "__version__",
+    "api_key_subject",
+    "from_api_key",
+    "from_state",
+    "from_trusted_header",
+    "from_user",
+    "record",
+    "set_subject",
+]

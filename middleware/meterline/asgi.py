@@ -1,0 +1,379 @@
+"""The middleware: from an ASGI request to one usage event.
+
+Everything here runs in the app's request. It takes no lock that it could wait for,
+awaits nothing of its own, and raises nothing. What costs time was measured; where
+the code is not the plainest, a comment says what that saves.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from meterline import recording, subjects
+from meterline.events import METHOD_CHARS_MAX, QUANTITY_MAX, Flag, Kind
+from meterline.meter import Meter, Stats, encode
+from meterline.quantities import checked_subject
+from meterline.recording import OpenEvent, current
+from meterline.routes import RouteMap
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SCOPE_KEY: Final = "meterline"
+"""Marks a request that is being metered: the outermost middleware does it."""
+
+_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
+_METHOD_NOT_ALLOWED: Final = 405
+_SERVER_ERROR: Final = 500
+_SWITCHING_PROTOCOLS: Final = 101
+_FORBIDDEN: Final = 403
+
+log = logging.getLogger(__name__)
+
+
+class Exchange(OpenEvent):
+    """One request and its response, as far as they have come.
+
+    Its ``send`` and ``receive`` are what the app gets. The attributes are set by
+    ``MeterMiddleware``: an ``__init__`` would cost more than all of them.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "inner_receive",
+        "inner_send",
+        "middleware",
+        "scope",
+        "start_ns",
+        "status",
+        "time_ms",
+    )
+
+    middleware: "MeterMiddleware"
+    scope: Scope
+    inner_receive: Receive
+    inner_send: Send
+    start_ns: int
+    time_ms: int
+    status: int
+    bytes_in: int
+    bytes_out: int
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take note of what the app sends, and pass it on.
+
+        Not ``async``: returning the server's own awaitable saves a coroutine.
+        """
+        try:
+            kind = message["type"]
+            if kind == "http.response.body":
+                if body := message.get("body"):
+                    self.bytes_out += len(body)
+                # Recorded before it goes out, not when the app call has ended:
+                # background tasks are not the request's time.
+                if not message.get("more_body"):
+                    self.finish()
+            elif kind == "http.response.start":
+                self.status = message["status"]
+            elif not self.is_over:
+                self.note_unusual(message)
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+        return self.inner_send(message)
+
+    async def receive(self) -> Message:
+        """Take note of what the app receives."""
+        message = await self.inner_receive()
+        if message["type"] == "http.request":
+            if body := message.get("body"):
+                self.bytes_in += len(body)
+        elif message["type"] == "http.disconnect" and not self.is_over:
+            self.flags |= Flag.INCOMPLETE
+        return message
+
+    def note_unusual(self, message: Message) -> None:
+        """Count a body that the server takes from a file."""
+        match message["type"]:
+            case "http.response.pathsend":
+                self.bytes_out += os.stat(message["path"]).st_size  # noqa: PTH116
+                self.finish()
+            case "http.response.zerocopysend":
+                self.bytes_out += message.get("count") or 0
+                if not message.get("more_body"):
+                    self.finish()
+            case _:
+                pass
+
+    def end(self, error: BaseException | None) -> None:
+        """Record a response that has no last body message."""
+        if self.is_over:
+            return
+        if error is None or type(error).__name__ in _DISCONNECTS:
+            self.flags |= Flag.INCOMPLETE
+        elif isinstance(error, Exception):
+            self.flags |= Flag.ERROR
+            # Whoever is outside of us answers so: Starlette, or the server.
+            self.status = self.status or _SERVER_ERROR
+        else:  # asyncio's CancelledError, trio's Cancelled, SystemExit
+            self.flags |= Flag.CANCELLED
+        try:
+            self.finish()
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+
+    def finish(self) -> None:
+        """Record the event, once."""
+        if self.is_over:
+            return
+        duration_ns = time.perf_counter_ns() - self.start_ns
+        method: str | None = self.scope["method"]
+        if not self.bytes_in and method not in _BODILESS:
+            self.bytes_in = _declared_bytes(self.scope)
+        self.write(Kind.REQUEST, method, duration_ns)
+
+    def write(self, kind: int, method: str | None, duration_ns: int) -> None:
+        """Resolve what the app knows of the request, and append the event."""
+        middleware = self.middleware
+        if self.subject is None:
+            self.subject = middleware.resolve_subject(self)
+        if self.status != _METHOD_NOT_ALLOWED:
+            self.route = middleware.resolve_route(self.scope)
+        if method is not None and len(method) > METHOD_CHARS_MAX:
+            method = None
+        with recording.lock:
+            self.is_over = True
+            quantities = self.quantities
+        # A plain tuple: building a UsageEvent would cost more than encoding it.
+        middleware.meter.append(
+            encode(
+                (
+                    self.time_ms,
+                    kind,
+                    self.subject,
+                    method,
+                    self.route,
+                    self.status,
+                    duration_ns // 1000,
+                    self.bytes_in,
+                    self.bytes_out,
+                    self.flags,
+                    quantities,
+                )
+            )
+        )
+
+
+class WebSocket(Exchange):
+    """One websocket connection: one event, when it closes."""
+
+    __slots__ = ()
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take note of what the app sends, and pass it on."""
+        try:
+            match message["type"]:
+                case "websocket.send":
+                    self.bytes_out += _payload_bytes(message)
+                case "websocket.accept":
+                    self.status = _SWITCHING_PROTOCOLS
+                case "websocket.http.response.start":
+                    self.status = message["status"]
+                case "websocket.http.response.body":
+                    self.bytes_out += len(message.get("body") or b"")
+                    if not message.get("more_body"):
+                        self.finish()
+                case "websocket.close":
+                    # Before it was accepted, closing is refusing.
+                    self.status = self.status or _FORBIDDEN
+                    self.finish()
+                case _:
+                    pass
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+        return self.inner_send(message)
+
+    async def receive(self) -> Message:
+        """Take note of what the app receives."""
+        message = await self.inner_receive()
+        try:
+            if message["type"] == "websocket.receive":
+                self.bytes_in += _payload_bytes(message)
+            elif message["type"] == "websocket.disconnect":
+                self.finish()
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+        return message
+
+    def finish(self) -> None:
+        """Record the event, once."""
+        if not self.is_over:
+            duration_ns = time.perf_counter_ns() - self.start_ns
+            self.write(Kind.WEBSOCKET, "GET", duration_ns)
+
+
+class MeterMiddleware:
+    """Meters an ASGI app: one usage event for every request and every websocket.
+
+        app.add_middleware(MeterMiddleware)                       # Starlette, FastAPI
+        app = MeterMiddleware(app, subject=from_state("account")) # any ASGI app
+
+    It never blocks, never raises into the app, and needs neither lifespan nor the
+    sidecar to be there. Where two are nested, the outer one meters.
+
+    Args:
+        app: the ASGI app inside.
+        subject: says who used it: ``scope -> str | None``, called when the response
+            is over. Without one, the user that the app has put in the scope.
+        disabled: record nothing. For the other arguments see ``Meter``.
+
+    Raises:
+        ValueError: an option that can not be meant.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        subject: subjects.Resolver | None = None,
+        app_name: str | None = None,
+        socket: str | os.PathLike[str] | None = None,
+        spool_dir: str | os.PathLike[str] | None = None,
+        spool_bytes_max: int | None = None,
+        sync_interval_s: float | None = None,
+        disabled: bool | None = None,
+    ) -> None:
+        self.app = app
+        self.meter = Meter(
+            app_name=app_name,
+            socket=socket,
+            spool_dir=spool_dir,
+            spool_bytes_max=spool_bytes_max,
+            sync_interval_s=sync_interval_s,
+            disabled=disabled,
+        )
+        self.routes = RouteMap(app)
+        self._subject = subject or subjects.default
+
+    @property
+    def stats(self) -> Stats:
+        """What was recorded, dropped and shipped by this process."""
+        return self.meter.stats
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, websocket or lifespan, and meter it."""
+        kind = scope["type"]
+        if kind == "http":
+            exchange = Exchange()
+        elif kind == "websocket":
+            exchange = WebSocket()
+        else:
+            if kind == "lifespan":
+                send = self._lifespan(send)
+            await self.app(scope, receive, send)
+            return
+        if SCOPE_KEY in scope:
+            await self.app(scope, receive, send)
+            return
+        scope[SCOPE_KEY] = exchange
+        exchange.start_ns = time.perf_counter_ns()
+        exchange.time_ms = time.time_ns() // 1_000_000
+        exchange.middleware = self
+        exchange.meter = self.meter
+        exchange.scope = scope
+        exchange.inner_receive = receive
+        exchange.inner_send = send
+        exchange.status = exchange.bytes_in = exchange.bytes_out = exchange.flags = 0
+        exchange.subject = exchange.route = exchange.quantities = None
+        exchange.is_over = False
+        # Always set, never relied on to be unset: a server may start a request in
+        # the context of the one before.
+        current.set(exchange)
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except BaseException as error:
+            exchange.end(error)
+            raise
+        if not exchange.is_over:
+            exchange.end(None)
+
+    def _lifespan(self, send: Send) -> Send:
+        """Open with the app, and close before its server is told that it has ended."""
+        self.meter.open()
+
+        async def metered_send(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                try:
+                    asyncio.get_running_loop()
+                except RuntimeError:  # trio: there is nothing left to hold up
+                    self.meter.close()
+                else:
+                    await asyncio.to_thread(self.meter.close)
+            await send(message)
+
+        return metered_send
+
+    # --- for Exchange
+
+    def resolve_subject(self, exchange: Exchange) -> str | None:
+        """Return who used it; ``None``, with a flag, where the answer is no subject."""
+        try:
+            subject = self._subject(exchange.scope)
+        except Exception:  # edge: the resolver is the app's code
+            problem = "the subject resolver raised"
+            subject = None
+            log.debug(problem, exc_info=True)
+        else:
+            if subject is None:
+                return None
+            problem = checked_subject(subject)
+        if problem:
+            exchange.flags |= Flag.BAD_SUBJECT
+            self.meter.complaints.add(problem)
+            return None
+        return subject
+
+    def resolve_route(self, scope: Scope) -> str | None:
+        """Return the template of the route that was taken, if one was."""
+        try:
+            return self.routes.template(scope)
+        except Exception:  # edge: frameworks change their insides
+            self.meter.complaints.add("could not find a request's route")
+            log.debug("could not find a request's route", exc_info=True)
+            return None
+
+    def note_failure(self) -> None:
+        """Count an event that our own error has cost, and say so once."""
+        if not self.meter.failed:
+            message = "could not meter a request; further ones are only counted"
+            log.error(message, exc_info=True)  # noqa: LOG014 - called in a handler
+        self.meter.fail()
+
+
+def _declared_bytes(scope: Scope) -> int:
+    """Return the size of a request body that the app has not read.
+
+    A client that waits for ``100 Continue`` sends nothing until the app reads.
+    """
+    declared = 0
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            declared = min(int(value), QUANTITY_MAX)
+        elif name == b"expect":
+            return 0
+    return declared
+
+
+def _payload_bytes(message: Message) -> int:
+    """Return the size of a websocket message's payload."""
+    if data := message.get("bytes"):
+        return len(data)
+    text: str = message.get("text") or ""
+    return len(text) if text.isascii() else len(text.encode())

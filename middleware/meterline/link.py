@@ -1,0 +1,225 @@
+"""One producer's conversation with the sidecar, over one connection.
+
+It never waits: ``pump`` does what can be done at once, so that a sidecar that is
+stopped, slow or gone costs its caller nothing. See ``wire.py`` for the protocol.
+"""
+
+import logging
+import socket
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Final, Protocol
+
+from meterline.scan import Part, Run
+from meterline.wire import (
+    FRAME_HEADER,
+    Ack,
+    Batch,
+    Bye,
+    FromApp,
+    Hello,
+    Lost,
+    Refusal,
+    Welcome,
+    WireError,
+    body_length,
+    decode_from_sidecar,
+    encode_frame,
+)
+
+ANSWER_TIMEOUT_S: Final = 60.0  # without any byte, while an answer is due
+READ_BYTES: Final = 64 << 10
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What a link sends: the spool of a living or of a dead producer."""
+
+    @property
+    def hello(self) -> Hello:
+        """Who the producer is."""
+        ...
+
+    @property
+    def recorded_seq(self) -> int:
+        """The highest number recorded so far."""
+        ...
+
+    def resume(self, last_seq: int) -> None:
+        """Send again what follows ``last_seq``."""
+        ...
+
+    def next_part(self) -> Part | None:
+        """Return what to send next; ``None`` if there is nothing now."""
+        ...
+
+    def ack(self, seq: int) -> None:
+        """Take note that everything up to ``seq`` is on the sidecar's disk."""
+        ...
+
+
+class State(Enum):
+    """How far a conversation has come."""
+
+    GREETING = "greeting"
+    OPEN = "open"
+    LEAVING = "leaving"
+    """``Bye`` was sent."""
+    DONE = "done"
+    """``Bye`` was acked: the sidecar has everything, for good."""
+    FAILED = "failed"
+
+
+class Link:
+    """A connection to the sidecar on behalf of one producer.
+
+    Raises:
+        OSError: nobody listens on the socket, or it can not be reached.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        self._source = source
+        self._socket = socket.socket(
+            socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+        )
+        try:
+            self._socket.connect(str(path))  # at once or not at all, on AF_UNIX
+        except BaseException:
+            self._socket.close()
+            raise
+        self._to_send = memoryview(encode_frame(source.hello))
+        self._received = bytearray()
+        self._in_flight = 0
+        self._in_flight_max = 0
+        self._heard_s = time.monotonic()
+        self.state = State.GREETING
+        self.problem: str = ""
+        """Why the conversation failed, in words."""
+        self.refusal: Refusal | None = None
+        """What the sidecar said when it closed the connection."""
+
+    def pump(self, *, is_last: bool = False) -> bool:
+        """Read and send what is possible now; return whether anything moved.
+
+        Args:
+            is_last: say ``Bye`` as soon as everything is acked.
+        """
+        try:
+            moved = self._read()
+            moved |= self._write()
+            while self.state is State.OPEN and not self._to_send:
+                if not self._prepare_frame(is_last=is_last):
+                    break
+                moved |= self._write()
+            self._check_time(moved)
+        except (OSError, WireError) as error:
+            self._fail(str(error))
+            return False
+        return moved
+
+    def fileno(self) -> int:
+        """Return the descriptor, to wait for."""
+        return self._socket.fileno()
+
+    @property
+    def has_to_send(self) -> bool:
+        """Whether it waits for the sidecar to read."""
+        return bool(self._to_send)
+
+    def close(self) -> None:
+        """End the connection; nothing is lost by that."""
+        self._socket.close()
+
+    # --- sending
+
+    def _prepare_frame(self, *, is_last: bool) -> bool:
+        """Put the next frame up for sending, if there is one and the window allows."""
+        if self._in_flight >= self._in_flight_max:
+            return False
+        source = self._source
+        part = source.next_part()
+        message: FromApp
+        if part is None:
+            if not is_last or self._in_flight:
+                return False
+            message = Bye(self._acked_seq)
+            self.state = State.LEAVING
+        elif isinstance(part, Run):
+            message = Batch(part.first_seq, source.recorded_seq, part.read())
+        else:
+            message = Lost(part.first_seq, part.last_seq, part.reason)
+        self._in_flight += 1
+        self._to_send = memoryview(encode_frame(message))
+        return True
+
+    def _write(self) -> bool:
+        moved = False
+        while self._to_send:
+            try:
+                sent = self._socket.send(self._to_send)
+            except BlockingIOError:
+                break
+            self._to_send = self._to_send[sent:]
+            moved = True
+        return moved
+
+    # --- reading
+
+    def _read(self) -> bool:
+        moved = False
+        while self.state in (State.GREETING, State.OPEN, State.LEAVING):
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                break
+            if not data:
+                raise ConnectionError("the sidecar closed the connection")
+            moved = True
+            self._heard_s = time.monotonic()
+            self._received += data
+            self._take_frames()
+        return moved
+
+    def _take_frames(self) -> None:
+        start = FRAME_HEADER.size
+        while len(self._received) >= start:
+            end = start + body_length(bytes(self._received[:start]))
+            if len(self._received) < end:
+                return
+            body = bytes(self._received[start:end])
+            del self._received[:end]
+            self._take(decode_from_sidecar(body))
+
+    def _take(self, message: Welcome | Ack | Refusal) -> None:
+        match message:
+            case Welcome():
+                if self.state is not State.GREETING:
+                    raise WireError("unexpected", "a second welcome")
+                self._in_flight_max = max(1, message.batches_in_flight_max)
+                self._acked_seq = message.last_seq
+                self._source.resume(message.last_seq)
+                self.state = State.OPEN
+            case Ack():
+                if not self._in_flight:
+                    raise WireError("unexpected", "an ack for nothing")
+                self._in_flight -= 1
+                self._acked_seq = message.seq
+                self._source.ack(message.seq)
+                if self.state is State.LEAVING:
+                    self.state = State.DONE
+            case Refusal():
+                self.refusal = message
+                self._fail(f"{message.code}: {message.message}")
+
+    def _check_time(self, moved: bool) -> None:
+        is_due = self._in_flight or self.state is State.GREETING
+        if not is_due or moved:
+            self._heard_s = time.monotonic()
+        elif time.monotonic() - self._heard_s > ANSWER_TIMEOUT_S:
+            raise TimeoutError(f"no answer from the sidecar in {ANSWER_TIMEOUT_S} s")
+
+    def _fail(self, problem: str) -> None:
+        self.problem = problem
+        self.state = State.FAILED

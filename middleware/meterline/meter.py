@@ -1,0 +1,268 @@
+"""The recorder: what stands between whoever measures and the spool."""
+
+import atexit
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+from weakref import WeakSet
+
+import msgspec
+from msgspec import Struct
+
+from meterline.events import Flag, Kind
+from meterline.options import Options, resolve
+from meterline.producer_file import NOT_RECORDABLE
+from meterline.quantities import Complaints, checked_quantity, checked_subject
+from meterline.shipper import Shipper
+from meterline.spool import Counts, Spool
+
+CLOSE_TIMEOUT_S: Final = 2.0
+EXIT_TIMEOUT_S: Final = 1.0
+
+log = logging.getLogger(__name__)
+encode: Final = msgspec.msgpack.Encoder().encode
+
+_meters: "WeakSet[Meter]" = WeakSet()
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """What one process recorded and shipped; as of the shipper's last look."""
+
+    recorded: int
+    """All events, with those that were dropped."""
+    dropped: int
+    """Events that found no room; they are reported as lost."""
+    acked: int
+    """Events that are on the sidecar's disk, or reported as lost there."""
+    failed: int
+    """Events that could not be recorded because of an error of ours: also dropped."""
+    complaints: dict[str, int]
+    """Quantities and subjects that were left out, by reason."""
+    spool: str
+    """``file``, ``memory: REASON``, or empty before the first event."""
+    is_connected: bool
+
+
+class Meter:
+    """Records uses outside of requests: in a worker, a cron job, a stream.
+
+        meter = Meter(app_name="nightly")
+        meter.record("tokens", 512, subject="acct_42")
+
+    It never blocks and never raises into its caller, and works from any thread.
+    A process makes one and keeps it. See ``options.py`` for the arguments, each of
+    which has a variable: ``METERLINE_SOCKET`` and so on.
+
+    Raises:
+        ValueError: an option that can not be meant.
+    """
+
+    append: Callable[[bytes], None]
+    """Records one encoded event. It is replaced as the spool comes and goes, so it
+    must be looked up for every event."""
+
+    def __init__(
+        self,
+        *,
+        app_name: str | None = None,
+        socket: str | os.PathLike[str] | None = None,
+        spool_dir: str | os.PathLike[str] | None = None,
+        spool_bytes_max: int | None = None,
+        sync_interval_s: float | None = None,
+        disabled: bool | None = None,
+    ) -> None:
+        self.options: Options = resolve(
+            app_name=app_name,
+            socket=socket,
+            spool_dir=spool_dir,
+            spool_bytes_max=spool_bytes_max,
+            sync_interval_s=sync_interval_s,
+            disabled=disabled,
+        )
+        self.complaints = Complaints()
+        self.failed = 0
+        self._earlier = Counts(recorded=0, dropped=0, acked=0)
+        self._forget()
+        _meters.add(self)
+
+    def _forget(self) -> None:
+        """Begin anew: nothing is open, and the first event opens it."""
+        self._lock = threading.RLock()
+        self._shipper: Shipper | None = None
+        self.append = (
+            self._ignore if self.options.is_disabled else self._open_and_append
+        )
+
+    # --- recording
+
+    def record(
+        self,
+        name: str,
+        quantity: int,
+        *,
+        subject: str | None = None,
+        route: str | None = None,
+    ) -> None:
+        """Record one use.
+
+        Args:
+            name: of the quantity: letters, digits and ``_ . : -``.
+            quantity: from 0 to 2**63 - 1.
+            subject: who used it; without one it is recorded as unattributed.
+            route: an optional template, as a request's.
+        """
+        flags = 0
+        quantities = None
+        if problem := checked_quantity(name, quantity):
+            self.complaints.add(problem)
+            flags = int(Flag.BAD_QUANTITY)
+        else:
+            quantities = {name: quantity}
+        if subject is not None and (problem := checked_subject(subject)):
+            self.complaints.add(problem)
+            flags |= Flag.BAD_SUBJECT
+            subject = None
+        time_ms = time.time_ns() // 1_000_000
+        self.append(
+            encode(
+                (
+                    *(time_ms, Kind.USE, subject, None, route),
+                    *(0, 0, 0, 0, flags, quantities),
+                )
+            )
+        )
+
+    def fail(self) -> None:
+        """Count an event that could not be encoded; it is reported as lost."""
+        self.failed += 1
+        self.open()
+        if (shipper := self._shipper) is not None:
+            shipper.spool.drop(NOT_RECORDABLE)
+
+    # --- opening and closing
+
+    def open(self) -> None:
+        """Make the spool and start the shipping thread now, not at the first event.
+
+        Does nothing if they are there, or if metering is disabled.
+        """
+        if self.options.is_disabled:
+            return
+        with self._lock:
+            shipper = self._shipper
+            if shipper is None:
+                shipper = self._shipper = self._make_shipper()
+            try:
+                shipper.start()
+            except RuntimeError as error:
+                # No thread to be had: the spool takes the events, and the next one
+                # comes here again.
+                self.complaints.add(f"could not start the shipping thread: {error}")
+                return
+            self.append = shipper.spool.append
+
+    def _make_shipper(self) -> Shipper:
+        options = self.options
+        spool = Spool.open(
+            options.spool_dir,
+            app=options.app_name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            bytes_max=options.spool_bytes_max,
+            when_closed=self._append_anew,
+        )
+        return Shipper(spool, options, when_dead=self._note_dead_thread)
+
+    def _open_and_append(self, payload: bytes) -> None:
+        self.open()
+        shipper = self._shipper
+        if shipper is None:  # closed again by another thread
+            self._append_anew(payload)
+        else:
+            shipper.spool.append(payload)
+
+    def _append_anew(self, payload: bytes) -> None:
+        self.append(payload)
+
+    def _ignore(self, payload: bytes) -> None:
+        """Record nothing: metering is disabled."""
+
+    def _note_dead_thread(self) -> None:
+        self.append = self._open_and_append
+
+    def flush(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> bool:
+        """Wait until the sidecar has all that was recorded; return whether it has.
+
+        Correctness never needs this: what was recorded is safe in the spool.
+        """
+        shipper = self._shipper
+        return shipper is None or shipper.flush(timeout_s=timeout_s)
+
+    def close(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Ship what is left, for at most ``timeout_s``, and say goodbye.
+
+        What could not be shipped stays on disk, for the sidecar or the next worker.
+        An event that comes later opens everything again.
+        """
+        with self._lock:
+            shipper = self._shipper
+            if shipper is None:
+                return
+            shipper.spool.close()
+            self._forget()
+        shipper.stop(timeout_s=timeout_s)
+        self._earlier = self._sum(shipper.spool.counts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def forget_parent(self) -> None:
+        """In a forked child: leave everything to the parent and begin anew."""
+        shipper = self._shipper
+        self._earlier = Counts(recorded=0, dropped=0, acked=0)
+        self._forget()
+        if shipper is not None:
+            shipper.abandon()
+
+    @property
+    def stats(self) -> Stats:
+        """What was recorded, dropped and shipped by this process."""
+        shipper = self._shipper
+        counts = self._sum(shipper.spool.counts) if shipper else self._earlier
+        return Stats(
+            **counts._asdict(),
+            failed=self.failed,
+            complaints=dict(self.complaints.counts),
+            spool=shipper.spool.kind if shipper else "",
+            is_connected=shipper is not None and shipper.is_connected,
+        )
+
+    def _sum(self, counts: Counts) -> Counts:
+        return Counts(*map(sum, zip(self._earlier, counts, strict=True)))
+
+
+def _after_fork() -> None:
+    for meter in list(_meters):
+        meter.forget_parent()
+
+
+def _at_exit() -> None:
+    for meter in list(_meters):
+        meter.close(timeout_s=EXIT_TIMEOUT_S)
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

@@ -1,0 +1,166 @@
+"""Who used it: ready-made resolvers for ``MeterMiddleware(subject=...)``.
+
+A resolver takes the ASGI scope when the response is over, so whatever authenticates
+requests has run, and returns a text or ``None`` for "unattributed". It must not take
+long: it runs in the request.
+"""
+
+import hmac
+import os
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final, cast
+from uuid import UUID
+
+Scope = MutableMapping[str, Any]
+Resolver = Callable[[Scope], str | None]
+
+KEY_VARIABLE: Final = "METERLINE_SUBJECT_KEY"
+KEY_BYTES_MIN: Final = 16
+DIGEST_CHARS: Final = 32  # 128 bits: two keys never meet
+
+# Where the objects that frameworks call "user" or "token" keep who it is.
+_IDENTITIES: Final = ("identity", "id", "pk", "sub", "username")
+
+
+def default(scope: Scope) -> str | None:
+    """Return the authenticated user that the app has put in the scope.
+
+    The first of ``scope["user"]``, ``scope["state"]["user"]``,
+    ``scope["state"]["subject"]`` and ``scope["auth"]`` that names somebody.
+    No header is ever looked at.
+    """
+    if "user" in scope and (subject := _identity(scope["user"])):
+        return subject
+    state = scope.get("state")
+    if state:
+        for name in ("user", "subject"):
+            if name in state and (subject := _identity(state[name])):
+                return subject
+    auth = scope.get("auth")
+    return _identity(auth) if auth is not None else None
+
+
+def from_user() -> Resolver:
+    """Return a resolver for ``scope["user"]``, as authentication middleware sets it."""
+
+    def resolve(scope: Scope) -> str | None:
+        return _identity(scope.get("user"))
+
+    return resolve
+
+
+def from_state(name: str) -> Resolver:
+    """Return a resolver for ``request.state.NAME``."""
+
+    def resolve(scope: Scope) -> str | None:
+        state: Any = scope.get("state")
+        return _identity(state.get(name)) if state else None
+
+    return resolve
+
+
+def from_api_key(
+    header: str = "authorization", *, key: str | bytes | None = None
+) -> Resolver:
+    """Return a resolver for the API key in a request header.
+
+    The subject is ``key_`` and a keyed digest; the API key itself is never stored
+    and can not be found again from it. The app must have checked the key: this
+    resolver believes any. In ``authorization`` the scheme (``Bearer``) is cut off.
+    A request with the header more than once is unattributed.
+
+    Args:
+        key: the secret of the digest, the same on all hosts and for ever, at least
+            16 bytes; else from the variable ``METERLINE_SUBJECT_KEY``.
+
+    Raises:
+        ValueError: there is no secret, or it is too short.
+    """
+    secret = _secret(key)
+    wanted = header.lower().encode("latin-1")
+
+    def resolve(scope: Scope) -> str | None:
+        value = _only_value(scope, wanted)
+        if not value:
+            return None
+        if wanted == b"authorization":
+            value = value.rpartition(b" ")[2]
+        return _digest(value, secret)
+
+    return resolve
+
+
+def api_key_subject(api_key: str, *, key: str | bytes | None = None) -> str:
+    """Return the subject that ``from_api_key`` makes of ``api_key``.
+
+    For the configuration: it says which customer a key belongs to.
+
+    Raises:
+        ValueError: there is no secret, or it is too short.
+    """
+    return _digest(api_key.encode("latin-1"), _secret(key))
+
+
+def from_trusted_header(header: str) -> Resolver:
+    """Return a resolver for a header that a proxy sets.
+
+    Only behind a proxy that sets it on every request and removes what clients send:
+    whoever reaches the app directly decides who pays. A request with more than one
+    value, or with one that is not plain ASCII, is unattributed.
+    """
+    wanted = header.lower().encode("latin-1")
+
+    def resolve(scope: Scope) -> str | None:
+        value = _only_value(scope, wanted)
+        if not value or b"," in value or not value.isascii():
+            return None
+        return value.decode("ascii").strip() or None
+
+    return resolve
+
+
+def _identity(user: object) -> str | None:
+    """Return the name of ``user``: a text, a number, an object or a mapping."""
+    if isinstance(user, str):
+        return user or None
+    if isinstance(user, int) and not isinstance(user, bool):
+        return str(user)
+    if user is None or getattr(user, "is_authenticated", True) is False:
+        return None
+    for name in _IDENTITIES:
+        try:
+            value = _attribute(user, name)
+        except NotImplementedError:  # Starlette's BaseUser has it so
+            continue
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            return str(value)
+        if isinstance(value, UUID):
+            return str(value)
+    return None
+
+
+def _attribute(user: object, name: str) -> object:
+    if isinstance(user, Mapping):
+        return cast("Mapping[str, object]", user).get(name)
+    return getattr(user, name, None)
+
+
+def _only_value(scope: Scope, wanted: bytes) -> bytes | None:
+    """Return the value of a header that is there exactly once."""
+    values = [value for name, value in scope["headers"] if name.lower() == wanted]
+    return values[0].strip() if len(values) == 1 else None
+
+
+def _secret(key: str | bytes | None) -> bytes:
+    given = key if key is not None else os.environ.get(KEY_VARIABLE, "")
+    secret = given.encode() if isinstance(given, str) else given
+    if len(secret) < KEY_BYTES_MIN:
+        raise ValueError(
+            f"from_api_key needs a secret of at least {KEY_BYTES_MIN} bytes: "
+            f"give key=... or set {KEY_VARIABLE}"
+        )
+    return secret
+
+
+def _digest(value: bytes, secret: bytes) -> str:
+    return "key_" + hmac.digest(secret, value, "sha256").hex()[:DIGEST_CHARS]

@@ -1,0 +1,84 @@
+"""Calls ASGI apps directly, without a server, and shows what they sent."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from meterline.asgi import ASGIApp, Message, Scope
+
+
+@dataclass
+class Response:
+    """What an app sent."""
+
+    messages: list[Message] = field(default_factory=list[Message])
+
+    @property
+    def status(self) -> int:
+        return next(
+            (m["status"] for m in self.messages if m["type"].endswith(".start")), 0
+        )
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.messages)
+
+
+def http_scope(
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: Iterable[tuple[str, str]] = (),
+    **more: Any,
+) -> Scope:
+    """Return a scope as uvicorn makes it."""
+    raw = [(k.lower().encode(), v.encode()) for k, v in headers]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"test"), *raw],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+        **more,
+    }
+
+
+async def call(
+    app: ASGIApp,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: Iterable[tuple[str, str]] = (),
+    body: Iterable[bytes] = (),
+    **more: Any,
+) -> Response:
+    """Serve one request and return the response; the client stays to the end."""
+    chunks = list(body)
+    to_receive: list[Message] = [
+        {"type": "http.request", "body": chunk, "more_body": i < len(chunks) - 1}
+        for i, chunk in enumerate(chunks)
+    ] or [{"type": "http.request", "body": b"", "more_body": False}]
+    response = Response()
+
+    async def receive() -> Message:
+        if to_receive:
+            return to_receive.pop(0)
+        await anyio.sleep_forever()  # whoever listens for the end is cancelled
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        response.messages.append(message)
+
+    scope = http_scope(path, method=method, headers=headers, **more)
+    await app(scope, receive, send)
+    return response

@@ -1,0 +1,196 @@
+"""Reading a spool back, whole and damaged."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterline.scan import DAMAGED, Loss, Part, Run, Scanner
+from meterline.segment import (
+    DATA_START,
+    SEGMENT_BYTES_MIN,
+    Marker,
+    Segment,
+    encode_marker,
+)
+from meterline.wire import encode_record, record_crc, split_records
+
+PRODUCER = "ab" * 16
+
+
+@pytest.fixture
+def segment() -> Iterator[Segment]:
+    made = new_segment(1)
+    yield made
+    made.close()
+
+
+def new_segment(ordinal: int) -> Segment:
+    return Segment.create(
+        None, ordinal=ordinal, producer=PRODUCER, size=SEGMENT_BYTES_MIN
+    )
+
+
+def payload(seq: int) -> bytes:
+    return b"event-%d" % seq
+
+
+def fill(segment: Segment, first_seq: int, n_records: int) -> list[int]:
+    """Write records; return where each one starts."""
+    starts: list[int] = []
+    for seq in range(first_seq, first_seq + n_records):
+        starts.append(segment.map.tell())
+        segment.write(encode_record(seq, payload(seq)))
+    return starts
+
+
+def read(*segments: Segment, verifies: bool = True) -> list[Part]:
+    scanner = Scanner(next_seq=1, verifies=verifies)
+    parts: list[Part] = []
+    for i, segment in enumerate(segments):
+        if (loss := scanner.enter(segment, is_first=i == 0)) is not None:
+            parts.append(loss)
+        parts.extend(scanner.scan(segment))
+    return parts
+
+
+def payloads(parts: list[Part]) -> dict[int, bytes]:
+    """Return the events by number, after checking that the numbers have no hole."""
+    found: dict[int, bytes] = {}
+    next_seq = parts[0].first_seq if parts else 1
+    for part in parts:
+        assert part.first_seq == next_seq
+        next_seq = part.last_seq + 1
+        if isinstance(part, Run):
+            records = split_records(part.read())
+            for seq, (crc, hint, data) in enumerate(records, part.first_seq):
+                assert crc == record_crc(hint, data)
+                found[seq] = bytes(data)
+            assert max(found) == part.last_seq
+    return found
+
+
+def lost(parts: list[Part]) -> int:
+    losses = [part for part in parts if isinstance(part, Loss)]
+    return sum(loss.last_seq - loss.first_seq + 1 for loss in losses)
+
+
+@pytest.mark.parametrize("verifies", [True, False])
+def test_what_was_written_is_read_in_order_and_numbered(
+    segment: Segment, verifies: bool
+) -> None:
+    fill(segment, 1, 500)
+
+    parts = read(segment, verifies=verifies)
+
+    assert payloads(parts) == {seq: payload(seq) for seq in range(1, 501)}
+    assert lost(parts) == 0
+
+
+@pytest.mark.parametrize("verifies", [True, False])
+def test_a_marker_takes_the_numbers_of_dropped_events(
+    segment: Segment, verifies: bool
+) -> None:
+    fill(segment, 1, 2)
+    segment.write(encode_marker(3, Marker(n_events=10, reason=0, total=10)))
+    fill(segment, 13, 1)
+
+    parts = read(segment, verifies=verifies)
+
+    assert parts[1] == Loss(3, 12, "spool full")
+    assert sorted(payloads(parts)) == [1, 2, 13]
+
+
+@given(st.integers(0, 2**31))
+def test_a_flipped_bit_anywhere_loses_exactly_its_record(seed: int) -> None:
+    segment = new_segment(1)
+    starts = fill(segment, 1, 30)
+    victim = random.Random(seed).randrange(29)
+    position = random.Random(seed + 1).randrange(starts[victim], starts[victim + 1])
+    segment.map[position] ^= 1 << (seed % 8)
+
+    parts = read(segment)
+
+    expected = {seq: payload(seq) for seq in range(1, 31) if seq != victim + 1}
+    assert payloads(parts) == expected
+    assert [p for p in parts if isinstance(p, Loss)] == [
+        Loss(victim + 1, victim + 1, DAMAGED)
+    ]
+
+
+@given(st.integers(0, 28), st.integers(1, 28), st.binary(min_size=1, max_size=8))
+def test_overwritten_records_are_lost_and_counted(
+    first: int, length: int, garbage: bytes
+) -> None:
+    segment = new_segment(1)
+    starts = fill(segment, 1, 30)
+    last = min(28, first + length)
+    start, end = starts[first], starts[last] + 5
+    segment.map[start:end] = (garbage * (end - start))[: end - start]
+
+    parts = read(segment)
+
+    whole = [seq for seq in range(1, 31) if not first + 1 <= seq <= last + 1]
+    assert sorted(payloads(parts)) == whole
+    assert lost(parts) == last - first + 1
+
+
+def test_a_half_written_record_at_the_end_was_not_recorded(segment: Segment) -> None:
+    (start,) = fill(segment, 1, 1)
+    torn = encode_record(2, payload(2) * 9)
+    end = start + len(encode_record(1, payload(1)))
+    for n_bytes in range(1, len(torn)):
+        segment.map[end : end + len(torn)] = torn[:n_bytes].ljust(len(torn), b"\0")
+
+        parts = read(segment)
+
+        assert payloads(parts) == {1: payload(1)}
+        assert lost(parts) == 0
+
+
+def test_a_segment_that_ends_in_damage_is_counted_by_the_next(
+    segment: Segment,
+) -> None:
+    starts = fill(segment, 1, 5)
+    segment.map[starts[3] : starts[4] + 40] = bytes(starts[4] + 40 - starts[3])
+    following = new_segment(2)
+    fill(following, 6, 3)
+
+    parts = read(segment, following)
+
+    assert parts[1] == Loss(4, 5, DAMAGED)
+    assert sorted(payloads(parts)) == [1, 2, 3, 6, 7, 8]
+
+
+def test_records_that_threads_wrote_in_another_order_keep_their_places(
+    segment: Segment,
+) -> None:
+    hints = [1, 3, 2, 4, 5, 7, 6, 8, 9, 10]
+    for hint in hints:
+        segment.write(encode_record(hint, payload(hint)))
+    damaged = DATA_START + 3 * len(encode_record(1, payload(1))) + 2
+    segment.map[damaged] ^= 0xFF  # the fourth record's length
+
+    parts = read(segment)
+
+    assert sorted(payloads(parts)) == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert lost(parts) == 1
+
+
+def test_a_damaged_header_does_not_renumber_anything(tmp_path: Path) -> None:
+    segment = Segment.create(
+        tmp_path, ordinal=7, producer=PRODUCER, size=SEGMENT_BYTES_MIN
+    )
+    segment.first_seq = 1000
+    fill(segment, 1000, 5)
+    for position in range(DATA_START):
+        segment.map[position] ^= 0x10
+
+        parts = read(segment)
+
+        assert sorted(payloads(parts)) == [1000, 1001, 1002, 1003, 1004]
+        segment.map[position] ^= 0x10
+    segment.close()
