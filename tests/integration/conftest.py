@@ -13,6 +13,7 @@ from meterline_sidecar.ingest import Ingest
 from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.store.sqlite import SqliteDatabase
 from tests.clock import FakeClock
+from tests.outbox_rows import Shop
 
 
 @dataclass
@@ -46,3 +47,10 @@ async def sidecar(tmp_path: Path) -> AsyncGenerator[Sidecar]:
     running.cancel()
     await ingest.drain()
     await database.close()
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncGenerator[Shop]:
+    shop = await Shop.open(tmp_path / "meterline.db")
+    yield shop
+    await shop.close()

@@ -1,0 +1,92 @@
+"""Secrets: where they come from, and how they stay out of every text."""
+
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Final
+
+from meterline_sidecar.errors import ConfigError
+
+SECRET_BYTES_MAX: Final = 4_096
+HIDDEN: Final = "[secret]"
+
+
+class Secret:
+    """A text that does not show itself in logs, errors and dumps."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text, for the one who sends it."""
+        return self._text
+
+    def hide_in(self, text: str) -> str:
+        """Return ``text`` without the secret, which a peer may have echoed."""
+        return text.replace(self._text, HIDDEN) if self._text else text
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+
+class SecretSource:
+    """Where one secret is looked up: a file, the environment, or systemd.
+
+    First the file that the configuration names; then the environment variable, which
+    is taken out of the environment so that no child process inherits it; then the
+    file that systemd's ``LoadCredential=`` puts into ``$CREDENTIALS_DIRECTORY``.
+    Files are read again on every call: a rotated key needs no restart.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: Path | None,
+        variable: str,
+        credential: str,
+        environ: MutableMapping[str, str] = os.environ,
+    ) -> None:
+        self._file = file or _credential_file(credential, environ)
+        given = environ.pop(variable, None)
+        self._given = Secret(given.strip()) if given and given.strip() else None
+        if file is None and self._given is not None:
+            self._file = None
+
+    def read(self) -> Secret | None:
+        """Return the secret, ``None`` where none was configured.
+
+        Raises:
+            ConfigError: the file can not be read, or holds no single word.
+        """
+        if self._file is None:
+            return self._given
+        try:
+            text = self._file.read_text(encoding="ascii")[:SECRET_BYTES_MAX].strip()
+        except OSError as error:
+            raise ConfigError(f"{self._file}: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ConfigError(f"{self._file}: not an ASCII text") from None
+        if not text or len(text.split()) != 1:
+            raise ConfigError(f"{self._file}: expected one key and nothing else")
+        return Secret(text)
+
+
+def _credential_file(name: str, environ: Mapping[str, str]) -> Path | None:
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    path = Path(folder) / name
+    return path if path.exists() else None

@@ -1,0 +1,119 @@
+"""When the next request may go out: the rate, the backoff, the breaker."""
+
+import random
+from typing import Final
+
+from msgspec import Struct
+
+BACKOFF_S_FIRST: Final = 0.5
+BACKOFF_S_MAX: Final = 600.0
+BREAKER_FAILURES_MAX: Final = 10
+BREAKER_S_FIRST: Final = 1.0
+BREAKER_S_MAX: Final = 60.0
+RATE_SHARE_MIN: Final = 0.02
+"""The rate never falls below this share of its ceiling."""
+RECOVERY_S: Final = 60.0
+"""From the lowest rate back to the ceiling, when nothing is refused."""
+CUT_S_MIN: Final = 1.0
+"""One burst of refusals cuts the rate once."""
+
+
+class Backoff(Struct, frozen=True):
+    """How long to wait after a failed attempt, in seconds."""
+
+    first_s: float = BACKOFF_S_FIRST
+    max_s: float = BACKOFF_S_MAX
+
+    def wait_s(self, attempts: int) -> float:
+        """Return a random wait, up to twice as long after each attempt.
+
+        Any wait from zero on ("full jitter"): senders that failed together must not
+        come back together.
+        """
+        ceiling = min(self.max_s, self.first_s * 2.0 ** min(attempts, 32))
+        return random.uniform(0, ceiling)  # noqa: S311 - no secret
+
+
+class Rate:
+    """A token bucket that halves when Stripe refuses and grows back slowly.
+
+    Times are seconds of any clock that never goes back.
+    """
+
+    def __init__(self, max_per_s: float, now_s: float) -> None:
+        self.max_per_s = max_per_s
+        self.per_s = max_per_s
+        self._tokens = self._room()
+        self._at_s = now_s
+        self._cut_at_s = now_s - CUT_S_MIN
+
+    def _room(self) -> float:
+        # Not more than a quarter of a second at once: a burst is what is refused.
+        return max(1.0, self.per_s / 4)
+
+    def available(self, now_s: float) -> int:
+        """Return how many requests may go out now."""
+        passed_s = max(0.0, now_s - self._at_s)
+        self._at_s = now_s
+        growth = passed_s * self.max_per_s / RECOVERY_S
+        self.per_s = min(self.max_per_s, self.per_s + growth)
+        self._tokens = min(self._room(), self._tokens + passed_s * self.per_s)
+        return int(self._tokens)
+
+    def take(self, n: int) -> None:
+        """Use up ``n`` of what ``available`` returned."""
+        self._tokens -= n
+
+    def wait_s(self) -> float:
+        """Return the seconds until one more request may go out."""
+        return max(0.0, 1.0 - self._tokens) / self.per_s
+
+    def refuse(self, now_s: float) -> None:
+        """Halve the rate: Stripe said that we are too fast."""
+        if now_s - self._cut_at_s >= CUT_S_MIN:
+            self._cut_at_s = now_s
+            self.per_s = max(self.max_per_s * RATE_SHARE_MIN, self.per_s / 2)
+            self._tokens = min(self._tokens, 0.0)
+
+
+class Breaker:
+    """Stops all requests while none of them can succeed; one at a time probes.
+
+    A refused key stops at once, failures when ``BREAKER_FAILURES_MAX`` came in a row.
+    """
+
+    def __init__(
+        self, *, first_s: float = BREAKER_S_FIRST, max_s: float = BREAKER_S_MAX
+    ) -> None:
+        self.reason: str | None = None
+        """Why it is open; ``None`` while requests flow."""
+        self._backoff = Backoff(first_s, max_s)
+        self._failures = 0
+        self._openings = 0
+        self._probe_at_s = 0.0
+
+    def room(self, now_s: float) -> int | None:
+        """Return how many may be in flight: ``None`` is any number, 1 a probe."""
+        if self.reason is None:
+            return None
+        return 1 if now_s >= self._probe_at_s else 0
+
+    def wait_s(self, now_s: float) -> float:
+        """Return the seconds until the next probe."""
+        return max(0.0, self._probe_at_s - now_s)
+
+    def succeed(self) -> None:
+        """Close: Stripe answered as it should."""
+        self.reason = None
+        self._failures = self._openings = 0
+
+    def fail(self, reason: str, now_s: float, *, at_once: bool = False) -> None:
+        """Count a failure of Stripe itself, and open after too many of them."""
+        if self.reason is not None and now_s < self._probe_at_s:
+            return  # a request from before it opened
+        self._failures += 1
+        if at_once or self.reason is not None or self._failures >= BREAKER_FAILURES_MAX:
+            self.reason = reason
+            wait_s = self._backoff.wait_s(self._openings)
+            self._probe_at_s = now_s + max(self._backoff.first_s / 2, wait_s)
+            self._openings += 1

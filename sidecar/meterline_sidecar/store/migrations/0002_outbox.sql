@@ -1,0 +1,51 @@
+-- What Stripe must still be told, and what it has been told.
+-- One row is one part of one UTC hour of one customer and meter. What a row says
+-- never changes; where it is on its way (state and below) does.
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,
+    customer TEXT NOT NULL,
+    stripe_customer TEXT,               -- NULL: parked until the mapping exists
+    meter TEXT NOT NULL,
+    event_name TEXT NOT NULL,
+    mode TEXT NOT NULL CHECK (mode IN ('set', 'delta')),
+    hour_ms INTEGER NOT NULL,           -- start of the hour, also the event's time
+    part INTEGER NOT NULL,              -- 0, 1, 2 ...: later parts correct earlier ones
+    value INTEGER NOT NULL,             -- the hour's total (set) or its change (delta)
+    identifier TEXT NOT NULL UNIQUE,
+    created_ms INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN (
+        'pending', 'sending', 'confirmed', 'unresolved',
+        'parked', 'dead', 'expired', 'rejected'
+    )),
+    generation INTEGER NOT NULL DEFAULT 0,  -- of the Idempotency-Key
+    attempts INTEGER NOT NULL DEFAULT 0,
+    doubt_ms INTEGER,                   -- first send whose outcome is not known
+    sent_ms INTEGER,                    -- last send
+    next_ms INTEGER NOT NULL DEFAULT 0, -- not before, by the clock on the wall
+    settled_ms INTEGER,
+    request_id TEXT,
+    reason TEXT,
+    replaced_by INTEGER REFERENCES outbox (id),
+    UNIQUE (customer, event_name, hour_ms, part)
+) STRICT;
+
+CREATE INDEX outbox_open ON outbox (state, event_name, stripe_customer, id)
+WHERE state IN ('pending', 'sending', 'parked', 'unresolved');
+
+CREATE INDEX outbox_failed ON outbox (state, id)
+WHERE state IN ('dead', 'expired', 'rejected');
+
+-- How far changes of usage have been noted. One row.
+CREATE TABLE outbox_cursor (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    install TEXT NOT NULL,              -- random; part of every identifier
+    event_id INTEGER NOT NULL,          -- changes up to this event are in outbox_hours
+    is_live INTEGER                     -- mode of the key that it reports with
+) STRICT;
+
+-- Hours whose usage changed and must be compared with the outbox once they close.
+CREATE TABLE outbox_hours (
+    hour_ms INTEGER NOT NULL,
+    customer TEXT NOT NULL,
+    PRIMARY KEY (hour_ms, customer)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,398 @@
+"""The outbox: what Stripe must still be told, and what it has been told."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from meterline_sidecar.meter_events import MeterEvent, Mode, key_of
+from meterline_sidecar.store.port import Row, Tx, Value
+
+State = Literal[
+    "pending",
+    "sending",
+    "confirmed",
+    "unresolved",
+    "parked",
+    "dead",
+    "expired",
+    "rejected",
+]
+STATES: Final[tuple[State, ...]] = (
+    *("pending", "sending", "confirmed", "unresolved"),
+    *("parked", "dead", "expired", "rejected"),
+)
+
+SELECT: Final = (  # the fields of OutboxRow, in its order
+    "SELECT id, customer, stripe_customer, meter, event_name, mode, hour_ms, part, value,"
+    " identifier, created_ms, state, generation, attempts, doubt_ms, sent_ms,"
+    " next_ms, settled_ms, request_id, reason, replaced_by"
+)
+
+
+class OutboxRow(Struct, frozen=True):
+    """One part of one hour, and where it is on its way to Stripe."""
+
+    id: int
+    customer: str
+    stripe_customer: str | None
+    meter: str
+    event_name: str
+    mode: Mode
+    hour_ms: int
+    part: int
+    value: int
+    identifier: str
+    created_ms: int
+    state: State
+    generation: int
+    attempts: int
+    doubt_ms: int | None
+    """When it was first sent without learning the outcome; ``None``: never."""
+    sent_ms: int | None
+    next_ms: int
+    settled_ms: int | None
+    request_id: str | None
+    reason: str | None
+    replaced_by: int | None
+    """The row that says the same again, after this one turned out not to count."""
+
+    @property
+    def series(self) -> tuple[str, str | None]:
+        """What Stripe takes one request at a time for."""
+        return self.event_name, self.stripe_customer
+
+    def event(self) -> MeterEvent:
+        """Return what to send."""
+        assert self.stripe_customer is not None, "an unmapped row is parked"
+        return MeterEvent(
+            self.event_name,
+            self.stripe_customer,
+            self.value,
+            self.hour_ms,
+            self.identifier,
+            key_of(self.identifier, self.generation),
+        )
+
+
+class NewRow(Struct, frozen=True):
+    """A row to add."""
+
+    customer: str
+    stripe_customer: str | None
+    meter: str
+    event_name: str
+    mode: Mode
+    hour_ms: int
+    part: int
+    value: int
+    identifier: str
+    created_ms: int
+    state: State = "pending"
+    reason: str | None = None
+
+
+class Issued(Struct, frozen=True):
+    """What the outbox already says about one hour of one customer and meter."""
+
+    mode: Mode
+    stripe_customer: str | None
+    value: int
+    """The hour's total, as Stripe will know it when every part is delivered."""
+    next_part: int
+
+
+class Settlement(Struct, frozen=True):
+    """What became of a row that was being sent."""
+
+    id: int
+    state: State
+    reason: str | None = None
+    request_id: str | None = None
+    needs_new_key: bool = False
+    clears_doubt: bool = False
+    next_ms: int = 0
+    settled_ms: int | None = None
+
+
+class Cursor(Struct, frozen=True):
+    """Whose outbox this is, and how far changes of usage have been noted."""
+
+    install: str
+    """Random; part of every identifier, so that two sidecars never share one."""
+    event_id: int
+    is_live: bool | None
+    """The mode of the key that it reports with; ``None`` before the first."""
+
+
+def _row(values: Row) -> OutboxRow:
+    return OutboxRow(*values)
+
+
+async def cursor(tx: Tx) -> Cursor | None:
+    """Return the cursor; ``None`` before ``start``."""
+    found = await tx.fetch_one(
+        "SELECT install, event_id, is_live FROM outbox_cursor WHERE id = 1"
+    )
+    if found is None:
+        return None
+    install, event_id, is_live = found
+    return Cursor(install, event_id, None if is_live is None else bool(is_live))
+
+
+async def start(tx: Tx, install: str) -> None:
+    """Begin at the first event; keep what is there already."""
+    await tx.execute(
+        "INSERT INTO outbox_cursor (id, install, event_id) VALUES (1, ?, 0)"
+        " ON CONFLICT DO NOTHING",
+        (install,),
+    )
+
+
+async def note_hours(
+    tx: Tx, hours: Iterable[tuple[str, int]], *, up_to_event_id: int
+) -> None:
+    """Note ``(customer, hour_ms)`` that changed, and up to which event that holds."""
+    await tx.execute_many(
+        "INSERT INTO outbox_hours (customer, hour_ms) VALUES (?, ?)"
+        " ON CONFLICT DO NOTHING",
+        hours,
+    )
+    await tx.execute(
+        "UPDATE outbox_cursor SET event_id = ? WHERE id = 1", (up_to_event_id,)
+    )
+
+
+async def closed_hours(tx: Tx, *, closed_ms: int, limit: int) -> list[tuple[str, int]]:
+    """Return ``(customer, hour_ms)`` that changed and began before ``closed_ms``."""
+    rows = await tx.fetch_all(
+        "SELECT customer, hour_ms FROM outbox_hours WHERE hour_ms < ?"
+        " ORDER BY hour_ms, customer LIMIT ?",
+        (closed_ms, limit),
+    )
+    return [(customer, hour_ms) for customer, hour_ms in rows]
+
+
+async def forget_hours(tx: Tx, hours: Iterable[tuple[str, int]]) -> None:
+    """Take ``(customer, hour_ms)`` off the list: they are issued."""
+    await tx.execute_many(
+        "DELETE FROM outbox_hours WHERE customer = ? AND hour_ms = ?", hours
+    )
+
+
+async def bind(tx: Tx, *, is_live: bool) -> None:
+    """Note in which mode of Stripe this outbox is reported."""
+    await tx.execute(
+        "UPDATE outbox_cursor SET is_live = ? WHERE id = 1", (int(is_live),)
+    )
+
+
+async def issued(
+    tx: Tx, *, customer: str, event_name: str, hour_ms: int
+) -> Issued | None:
+    """Return what is issued for an hour, ``None`` if nothing is.
+
+    Dead, expired and rejected parts count as issued: they are shown, and a person
+    may send them again. Parts that were replaced do not.
+    """
+    rows = await tx.fetch_all(
+        "SELECT mode, stripe_customer, value, part, replaced_by FROM outbox"
+        " WHERE customer = ? AND event_name = ? AND hour_ms = ? ORDER BY part",
+        (customer, event_name, hour_ms),
+    )
+    if not rows:
+        return None
+    mode, stripe_customer, last, part, _ = rows[-1]
+    total = sum(row[2] for row in rows if row[4] is None)
+    value = total if mode == "delta" else last
+    return Issued(mode, stripe_customer, value, part + 1)
+
+
+async def add(tx: Tx, row: NewRow) -> int:
+    """Add ``row`` and return its id."""
+    return await tx.insert(
+        "INSERT INTO outbox (customer, stripe_customer, meter, event_name, mode,"
+        " hour_ms, part, value, identifier, created_ms, state, reason)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(row.customer, row.stripe_customer, row.meter, row.event_name, row.mode),
+            *(row.hour_ms, row.part, row.value, row.identifier, row.created_ms),
+            *(row.state, row.reason),
+        ),
+    )
+
+
+async def unmapped(tx: Tx) -> list[str]:
+    """Return the customers whose rows wait for a Stripe customer."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT customer FROM outbox"
+        " WHERE state = 'parked' AND stripe_customer IS NULL"
+    )
+    return [customer for (customer,) in rows]
+
+
+async def map_customer(tx: Tx, customer: str, stripe_customer: str) -> int:
+    """Let the rows that waited for this mapping go; return how many."""
+    return await tx.execute(
+        "UPDATE outbox SET stripe_customer = ?, state = 'pending', reason = NULL"
+        " WHERE customer = ? AND stripe_customer IS NULL AND state = 'parked'",
+        (stripe_customer, customer),
+    )
+
+
+async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[OutboxRow]:
+    """Return rows that may be sent now, oldest first, some of every series.
+
+    A row that sets an hour's total waits for every earlier one of that hour: the
+    one that Stripe receives last is the one that counts.
+    """
+    rows = await tx.fetch_all(
+        SELECT + " FROM ("  # noqa: S608 - columns, no values
+        " SELECT outbox.*, row_number() OVER ("
+        "  PARTITION BY event_name, stripe_customer ORDER BY id) AS place"
+        " FROM outbox WHERE state = 'pending' AND next_ms <= ?"
+        " ) AS ready WHERE place <= ?"
+        " AND NOT (mode = 'set' AND EXISTS ("
+        "  SELECT 1 FROM outbox AS earlier WHERE earlier.customer = ready.customer"
+        "  AND earlier.event_name = ready.event_name"
+        "  AND earlier.hour_ms = ready.hour_ms AND earlier.part < ready.part"
+        "  AND earlier.state IN ('pending', 'sending', 'parked')))"
+        " ORDER BY place, id LIMIT ?",
+        (wall_ms, per_series, limit),
+    )
+    return [_row(row) for row in rows]
+
+
+async def mark_sending(tx: Tx, rows: Iterable[OutboxRow], *, now_ms: int) -> set[int]:
+    """Note, before a socket is touched, that rows are being sent.
+
+    Returns the ids that are still to be sent: a row may have been dropped or
+    rejected since it was read.
+    """
+    marked: set[int] = set()
+    for row in rows:
+        changed = await tx.execute(
+            "UPDATE outbox SET state = 'sending', attempts = attempts + 1,"
+            " sent_ms = ?, doubt_ms = coalesce(doubt_ms, ?)"
+            " WHERE id = ? AND state = 'pending' AND generation = ?",
+            (now_ms, now_ms, row.id, row.generation),
+        )
+        if changed:
+            marked.add(row.id)
+    return marked
+
+
+async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
+    """Note what became of rows that were being sent."""
+    await tx.execute_many(
+        "UPDATE outbox SET state = ?, reason = ?, request_id = ?,"
+        " generation = generation + ?, next_ms = ?, settled_ms = ?,"
+        " doubt_ms = CASE WHEN ? = 1 THEN NULL ELSE doubt_ms END"
+        " WHERE id = ? AND state = 'sending'",
+        [
+            (
+                *(s.state, s.reason, s.request_id, int(s.needs_new_key), s.next_ms),
+                *(s.settled_ms, int(s.clears_doubt), s.id),
+            )
+            for s in settlements
+        ],
+    )
+
+
+async def recover(tx: Tx) -> int:
+    """Return rows that a crash left half sent to ``pending``; return how many.
+
+    Their doubt stays: what was sent may have arrived.
+    """
+    return await tx.execute(
+        "UPDATE outbox SET state = 'pending', next_ms = 0 WHERE state = 'sending'"
+    )
+
+
+async def park(tx: Tx, event_name: str, reason: str) -> int:
+    """Hold every row of an event name that no meter has; return how many."""
+    return await tx.execute(
+        "UPDATE outbox SET state = 'parked', reason = ?"
+        " WHERE state = 'pending' AND event_name = ?",
+        (reason, event_name),
+    )
+
+
+async def unpark(tx: Tx, event_name: str) -> int:
+    """Let the mapped rows of an event name go again; return how many."""
+    return await tx.execute(
+        "UPDATE outbox SET state = 'pending', reason = NULL, next_ms = 0"
+        " WHERE state = 'parked' AND event_name = ? AND stripe_customer IS NOT NULL",
+        (event_name,),
+    )
+
+
+async def parked_heads(tx: Tx) -> list[tuple[str, int]]:
+    """Return the oldest mapped row of each parked event name: name and id."""
+    rows = await tx.fetch_all(
+        "SELECT event_name, min(id) FROM outbox"
+        " WHERE state = 'parked' AND stripe_customer IS NOT NULL GROUP BY event_name"
+    )
+    return [(event_name, row_id) for event_name, row_id in rows]
+
+
+async def probe(tx: Tx, row_id: int) -> None:
+    """Let one parked row go, to see whether its meter exists by now."""
+    await tx.execute(
+        "UPDATE outbox SET state = 'pending', next_ms = 0"
+        " WHERE id = ? AND state = 'parked'",
+        (row_id,),
+    )
+
+
+async def sweep(tx: Tx, *, expired_ms: int, doubted_ms: int) -> tuple[int, int]:
+    """Take out rows that may not be sent any more; return how many of each kind.
+
+    First those whose outcome has been unknown since before ``doubted_ms``: Stripe
+    may have forgotten the identifier, so that they could count twice. A set hour
+    cannot. Then those whose hour is before ``expired_ms``: Stripe refuses them.
+    """
+    doubted = await tx.execute(
+        "UPDATE outbox SET state = 'unresolved', reason = coalesce(reason,"
+        " 'sent, and the outcome was not learned in time')"
+        " WHERE state IN ('pending', 'parked') AND doubt_ms <= ?"
+        " AND (mode = 'delta' OR hour_ms < ?)",
+        (doubted_ms, expired_ms),
+    )
+    expired = await tx.execute(
+        "UPDATE outbox SET state = 'expired',"
+        " reason = 'older than 34 days; Stripe takes no usage older than 35'"
+        " WHERE state IN ('pending', 'parked') AND hour_ms < ?",
+        (expired_ms,),
+    )
+    return doubted, expired
+
+
+async def counts(tx: Tx) -> dict[State, int]:
+    """Return how many rows are in each state, replaced ones left out."""
+    rows = await tx.fetch_all(
+        "SELECT state, count(*) FROM outbox WHERE replaced_by IS NULL GROUP BY state"
+    )
+    return dict.fromkeys(STATES, 0) | dict(rows)
+
+
+async def page(
+    tx: Tx, *, states: Sequence[State] = STATES, after_id: int = 0, limit: int = 100
+) -> list[OutboxRow]:
+    """Return rows in any of ``states``, in order of their id, after ``after_id``."""
+    wanted = [state if state in states else None for state in STATES]
+    marks: list[Value] = [*wanted, after_id, limit]
+    rows = await tx.fetch_all(
+        SELECT  # noqa: S608 - columns, no values
+        + " FROM outbox WHERE state IN (?, ?, ?, ?, ?, ?, ?, ?)"
+        " AND id > ? ORDER BY id LIMIT ?",
+        marks,
+    )
+    return [_row(row) for row in rows]
+
+
+async def get(tx: Tx, row_id: int) -> OutboxRow | None:
+    """Return one row."""
+    sql = SELECT + " FROM outbox WHERE id = ?"  # noqa: S608 - columns, no values
+    found = await tx.fetch_one(sql, (row_id,))
+    return None if found is None else _row(found)

@@ -1,0 +1,310 @@
+"""The front of the Stripe server: keys, limits, idempotency, faults, routes."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Final, Self, TypeVar
+from urllib.parse import parse_qsl
+
+from tests.stripe_server import errors
+from tests.stripe_server.account import DAY_S, Account, Event, SavedAnswer
+from tests.stripe_server.errors import StripeRefusal, answer
+from tests.stripe_server.faults import Fault, FaultPlan
+from tests.stripe_server.http import HttpServer, Request, Response, Wire
+
+T = TypeVar("T")
+
+BEFORE: Final = {
+    Fault.LIMIT_GLOBAL_RATE: lambda: errors.rate_limit("global-rate"),
+    Fault.LIMIT_ENDPOINT_RATE: lambda: errors.rate_limit("endpoint-rate"),
+    Fault.LIMIT_GLOBAL_CONCURRENCY: lambda: errors.rate_limit("global-concurrency"),
+    Fault.LIMIT_ENDPOINT_CONCURRENCY: lambda: errors.rate_limit("endpoint-concurrency"),
+    Fault.LIMIT_RESOURCE: lambda: errors.rate_limit("resource-specific"),
+    Fault.PLAIN_429: lambda: errors.rate_limit(None),
+    Fault.LOCK_TIMEOUT: errors.lock_timeout,
+    Fault.CONFLICT: errors.too_many_concurrent,
+}
+"""Faults that answer before anything is executed or saved."""
+
+
+@dataclass(slots=True)
+class StripeServer:
+    """A Stripe account behind real HTTP, on a port of its own."""
+
+    account: Account = field(default_factory=Account)
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    keys: set[str] = field(default_factory=lambda: {"sk_test_meterline"})
+    latency_s: float = 0.0
+    """How long the execution of a meter event takes."""
+    rate_max: int | None = None
+    """Meter events a second, above which they are limited; ``None``: any number."""
+    seen: Counter[str] = field(default_factory=Counter[str])
+    """How often what was answered: ``"200"``, ``"replayed"``, ``"duplicate"`` ..."""
+    most_at_once: int = 0
+    """The most meter events ever in flight for one customer and meter."""
+    _busy: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    _second: tuple[int, int] = (0, 0)
+    _http: HttpServer | None = None
+    _n_requests: int = 0
+
+    async def start(self, port: int = 0) -> str:
+        """Start to serve and return the base address."""
+        self._http = HttpServer(self.handle)
+        return f"http://127.0.0.1:{await self._http.start(port)}"
+
+    async def close(self) -> None:
+        """Stop serving; the account stays as it is."""
+        assert self._http is not None
+        await self._http.close()
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        self._n_requests += 1
+        try:
+            response = await self._route(request)
+        except StripeRefusal as refusal:
+            response = refusal.response()
+        self.seen[str(response.status)] += 1
+        response.headers["Request-Id"] = f"req_{self._n_requests:08d}"
+        return response
+
+    async def _route(self, request: Request) -> Response:
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not key:
+            raise errors.no_key()
+        if key not in self.keys:
+            raise errors.bad_key(key)
+        match request.method, request.path.strip("/").split("/"):
+            case "POST", ["v1", "billing", "meter_events"]:
+                return await self._post_event(request, key)
+            case method, ["v1", *rest]:
+                return await self._v1(method, rest, request)
+            case _:
+                raise StripeRefusal(
+                    404, f"Unrecognized request URL ({request.method}: {request.path})."
+                )
+
+    async def _v1(self, method: str, rest: list[str], request: Request) -> Response:
+        match method, rest:
+            case "GET", ["billing", "meters"]:
+                return self._list_meters(request)
+            case _:
+                raise StripeRefusal(
+                    404, f"Unrecognized request URL ({method}: {request.path})."
+                )
+
+    def _list_meters(self, request: Request) -> Response:
+        query = dict(request.query)
+        meters = [
+            meter.content()
+            for meter in self.account.meters.values()
+            if query.get("status") in (None, meter.status)
+        ]
+        ids = [meter["id"] for meter in meters]
+        after = query.get("starting_after")
+        start = ids.index(after) + 1 if after else 0
+        limit = int(query.get("limit", "10"))
+        return answer(
+            200,
+            {
+                "object": "list",
+                "url": "/v1/billing/meters",
+                "has_more": start + limit < len(meters),
+                "data": meters[start : start + limit],
+            },
+        )
+
+    # --- meter events
+
+    async def _post_event(self, request: Request, api_key: str) -> Response:
+        self._limit_rate()
+        fault = self.faults.next()
+        if fault in BEFORE:
+            raise BEFORE[fault]()
+        key = request.headers.get("idempotency-key", "")
+        match fault:
+            case Fault.UNAUTHORIZED:
+                raise errors.bad_key(api_key)
+            case Fault.FORBIDDEN:
+                raise errors.forbidden(api_key)
+            case Fault.KEY_IN_USE:
+                raise errors.key_in_use(key)
+            case Fault.RESET_BEFORE:
+                return Response(200, b"", wire=Wire.RESET)
+            case Fault.HTML_502_BEFORE:
+                return errors.html_502()
+            case Fault.GARBAGE_200_BEFORE:
+                return answer(200, {"object": "list", "data": []})
+            case Fault.UNSAVED_500_BEFORE:
+                raise errors.internal()
+            case _:
+                response = await self._idempotent(request, key, fault)
+        return self._spoil(response, fault)
+
+    def _limit_rate(self) -> None:
+        if self.rate_max is None:
+            return
+        second = int(self.account.now_s())
+        count = self._second[1] + 1 if self._second[0] == second else 1
+        self._second = (second, count)
+        if count > self.rate_max:
+            raise errors.rate_limit("endpoint-rate")
+
+    async def _idempotent(
+        self, request: Request, key: str, fault: Fault | None
+    ) -> Response:
+        """Execute ``request``, or replay what its key answered before."""
+        now_s = self.account.now_s()
+        content = (request.path, request.body)
+        saved = self.account.keys.get(key)
+        if saved is not None and now_s - saved.at_s < DAY_S:
+            if saved.request != content:
+                raise errors.key_mismatch(key)
+            if saved.response is None:
+                raise errors.key_in_use(key)
+            self.seen["replayed"] += 1
+            headers = {**saved.response.headers, "Idempotent-Replayed": "true"}
+            return Response(saved.response.status, saved.response.body, headers)
+        self.account.keys[key] = mine = SavedAnswer(content, now_s)
+        try:
+            response = await self._execute(request, key, fault)
+        except StripeRefusal as refusal:
+            if refusal.is_saved:
+                mine.response = refusal.response()
+            else:
+                del self.account.keys[key]
+            raise
+        except BaseException:
+            del self.account.keys[key]
+            raise
+        mine.response = response
+        return Response(response.status, response.body, dict(response.headers))
+
+    async def _execute(
+        self, request: Request, key: str, fault: Fault | None
+    ) -> Response:
+        if fault is Fault.SAVED_500_BEFORE:
+            raise errors.internal()
+        fields = _parse_event(request.body)
+        event_name = fields.pop("event_name")
+        now_s = self.account.now_s()
+        timestamp_s = int(fields.pop("timestamp", str(int(now_s))))
+        identifier = fields.pop("identifier", self.account.new_id("mev"))
+        payload = {name[8:-1]: value for name, value in fields.items()}
+        _, customer, value = self.account.check_event(event_name, payload, timestamp_s)
+        series = (event_name, customer)
+        self._busy[series] += 1
+        self.most_at_once = max(self.most_at_once, self._busy[series])
+        try:
+            if self._busy[series] > 1:
+                raise errors.too_many_concurrent()
+            if self.latency_s:
+                await asyncio.sleep(self.latency_s)
+            if self.account.knows(identifier):
+                self.seen["duplicate"] += 1
+                raise errors.duplicate(identifier)
+            event = Event(
+                event_name, customer, value, timestamp_s, identifier, key, now_s
+            )
+            self._count(event, fault)
+        finally:
+            self._busy[series] -= 1
+        if fault is Fault.SAVED_500_AFTER:
+            raise errors.internal()
+        return answer(
+            200,
+            {
+                "object": "billing.meter_event",
+                "created": int(now_s),
+                "event_name": event_name,
+                "identifier": identifier,
+                "livemode": False,
+                "payload": payload,
+                "timestamp": timestamp_s,
+            },
+        )
+
+    def _count(self, event: Event, fault: Fault | None) -> None:
+        if fault is Fault.SILENT_LOSS:
+            self.account.identifiers[event.identifier] = event.received_s
+        elif fault is Fault.REJECT_LATER:
+            self.account.identifiers[event.identifier] = event.received_s
+            self.account.report("meter_event_customer_not_found", event)
+        else:
+            self.account.accept(event)
+
+    def _spoil(self, response: Response, fault: Fault | None) -> Response:
+        """Return what the network and the front make of an executed request."""
+        match fault:
+            case Fault.RESET_AFTER:
+                response.wire = Wire.RESET
+            case Fault.HALF_BODY:
+                response.wire = Wire.HALF
+            case Fault.HANG:
+                response.wire = Wire.BLOCK
+            case Fault.SLOW:
+                response.delay_s = self.faults.slow_s
+            case Fault.UNSAVED_500_AFTER:
+                return errors.internal().response()
+            case Fault.HTML_502_AFTER:
+                return errors.html_502()
+            case Fault.GARBAGE_200_AFTER:
+                return Response(200, b"<!doctype html><p>Welcome to the hotel wifi")
+            case Fault.EMPTY_200_AFTER:
+                return Response(200, b"")
+            case _:
+                pass
+        return response
+
+
+def _parse_event(body: bytes) -> dict[str, str]:
+    """Return the fields of a form, each known and none missing."""
+    fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
+    for name in fields:
+        is_payload = name.startswith("payload[") and name.endswith("]")
+        if name not in ("event_name", "identifier", "timestamp") and not is_payload:
+            raise errors.unknown_param(name)
+    if "event_name" not in fields:
+        raise errors.missing("event_name")
+    for name in ("event_name", "identifier"):
+        if len(fields.get(name, "")) > 100:
+            raise StripeRefusal(400, f"Invalid string: {name} too long", param=name)
+    if not fields.get("timestamp", "0").isdecimal():
+        raise StripeRefusal(
+            400, f"Invalid integer: {fields['timestamp']}", param="timestamp"
+        )
+    return fields
+
+
+class ServerThread:
+    """A ``StripeServer`` on an event loop and a thread of its own.
+
+    For tests that block their own loop, or that must not share it.
+    """
+
+    def __init__(self, server: StripeServer | None = None) -> None:
+        self.server = server or StripeServer()
+        self.base = ""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.base = self.run(self.server.start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self.server.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, work: Awaitable[T]) -> T:
+        """Return the result of ``work``, done on the server's loop."""
+
+        async def wrap() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(wrap(), self._loop).result(10)
