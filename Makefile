@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check docs bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ check: .venv/dev.stamp ## Format, lint, types, import rules
 
 bench: .venv/dev.stamp ## Measure the hot paths against their baselines
 	@$(BIN)/python -m benchmarks
+
+docs: .venv/dev.stamp ## Write the pages that are made of the code
+	@$(BIN)/meterline config reference > docs/configuration.md
 
 lock: .venv/dev.stamp ## Renew requirements/*.txt from pyproject.toml
 	@$(BIN)/python requirements/lock.py

@@ -1,6 +1,7 @@
 """What the sidecar is told: the shape of ``meterline.toml``, and what each key means.
 
-The descriptions here are the reference: ``docs/configuration.md`` is made of them.
+The descriptions here are the reference: ``config_reference.py`` makes
+``docs/configuration.md`` and the JSON Schema of them.
 """
 
 from datetime import date
@@ -29,21 +30,24 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         Path,
         Meta(
             description="The Unix socket that the apps send to."
-            " Environment: METERLINE_SOCKET."
+            " Environment: METERLINE_SOCKET.",
+            extra={"default": '"STATE/meterline.sock"'},
         ),
     ]
     database: Annotated[
         Path,
         Meta(
             description="The SQLite file that holds the ledger."
-            " Environment: METERLINE_DATABASE."
+            " Environment: METERLINE_DATABASE.",
+            extra={"default": '"STATE/meterline.db"'},
         ),
     ]
     spool_dir: Annotated[
         Path,
         Meta(
             description="Where the apps keep events until they are acked; what a dead"
-            " worker left there is drained. Environment: METERLINE_SPOOL_DIR."
+            " worker left there is drained. Environment: METERLINE_SPOOL_DIR.",
+            extra={"default": '"STATE/spool"'},
         ),
     ]
     http: Annotated[
@@ -56,8 +60,8 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     pricing: Annotated[
         Path | None,
         Meta(
-            description="The file with the plans; pricing.toml beside this file where"
-            " there is one. Environment: METERLINE_PRICING."
+            description="The file with the plans. Environment: METERLINE_PRICING.",
+            extra={"default": "`pricing.toml` beside this file, if there is one"},
         ),
     ] = None
     allowed_uids: Annotated[
@@ -75,21 +79,69 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A meter, and whether Stripe is told of it."""
 
     meter: Meter
-    bill_through: BillThrough = "none"
-    stripe_event_name: str
-    stripe_mode: StripeMode = "set"
+    bill_through: Annotated[
+        BillThrough,
+        Meta(
+            description="`meter`: the usage of every hour goes to Stripe as events of"
+            " a Billing Meter, and Stripe prices it. `none`: Stripe is not told."
+        ),
+    ] = "none"
+    stripe_event_name: Annotated[
+        str,
+        Meta(
+            description="The `event_name` of the meter at Stripe; the meter's name"
+            " unless this says otherwise.",
+            extra={"default": "the name"},
+        ),
+    ]
+    stripe_mode: Annotated[
+        StripeMode,
+        Meta(
+            description="`set`: each event carries the hour's total so far, for a"
+            " Stripe meter with the aggregation `last`. `delta`: it carries what came"
+            " on top, for `sum`."
+        ),
+    ] = "set"
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
     """Who pays, and for whom."""
 
-    id: str
-    name: str
-    subjects: tuple[str, ...] = ()
-    plan: str | None = None
-    stripe_customer: str | None = None
-    time_zone: str = "UTC"
-    starts: date | None = None
+    id: Annotated[
+        str, Meta(description="How this customer is called here, for ever; unique.")
+    ]
+    name: Annotated[
+        str,
+        Meta(description="How people call this customer.", extra={"default": "the id"}),
+    ]
+    subjects: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Whose usage this customer pays for, as the app names them."
+            " `key_*` takes every subject that begins with `key_`."
+        ),
+    ] = ()
+    plan: Annotated[
+        str | None,
+        Meta(description="The plan of `pricing.toml`; without one, no invoice."),
+    ] = None
+    stripe_customer: Annotated[
+        str | None, Meta(description="The customer's id at Stripe: `cus_...`.")
+    ] = None
+    time_zone: Annotated[
+        str,
+        Meta(
+            description="An IANA name such as `Europe/Berlin`: billing months begin at"
+            " midnight there."
+        ),
+    ] = "UTC"
+    starts: Annotated[
+        date | None,
+        Meta(
+            description="The first day that is billed; the month is cut there."
+            " Without one, everything is."
+        ),
+    ] = None
 
 
 class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):

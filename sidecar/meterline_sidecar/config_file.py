@@ -4,37 +4,39 @@ Precedence: a flag, then the environment, then the file, then the default.
 """
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_pricing import Catalogue, PricingError, Problem, load
 from meterline_pricing.errors import unknown
 from meterline_pricing.period import Calendar
-from meterline_pricing.toml_source import (
-    DATE,
-    TEXT,
-    Kind,
-    Source,
-    Table,
-    Unfit,
-    integer,
-    one_of,
-)
+from meterline_pricing.toml_source import DATE, TEXT, Source, Table, Unfit
 from meterline_sidecar.config import (
-    HTTP_DEFAULT,
     STRIPE_API,
     STRIPE_METER_EVENTS,
     BillThrough,
     Config,
     Customer,
     MeterConfig,
-    SendMode,
     SidecarConfig,
     StripeConfig,
-    StripeMode,
+)
+from meterline_sidecar.config_kinds import (
+    AGGREGATION,
+    BILL_THROUGH,
+    DIMENSION,
+    EVERY_S,
+    HTTP,
+    KIND,
+    NAME_KIND,
+    SEND_MODE,
+    STATUSES,
+    STRIPE_MODE,
+    UID,
+    VALUE,
+    http_address,
 )
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.meters import (
@@ -42,83 +44,13 @@ from meterline_sidecar.meters import (
     QUANTITY_PREFIX,
     TEXT_VALUES,
     Aggregation,
-    Dimension,
     KindName,
     Meter,
-    StatusRange,
     Where,
 )
 
-DEFAULT_NAMES: Final = ("meterline.toml",)
+DEFAULT_NAME: Final = "meterline.toml"
 PRICING_NAME: Final = "pricing.toml"
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")  # Stripe: at most 100
-UID_MAX: Final = 2**32 - 2
-
-
-def _name(value: object) -> str:
-    if type(value) is not str or not NAME.fullmatch(value):
-        raise Unfit
-    return value
-
-
-def _statuses(value: object) -> tuple[StatusRange, ...]:
-    if type(value) is not str:
-        raise Unfit
-    ranges: list[StatusRange] = []
-    for part in value.split(","):
-        first, dash, last = part.strip().partition("-")
-        last = last if dash else first
-        if not (_is_status(first) and _is_status(last) and first <= last):
-            raise Unfit
-        ranges.append(StatusRange(int(first), int(last)))
-    return tuple(ranges)
-
-
-def _is_status(text: str) -> bool:
-    return len(text) == 3 and text.isascii() and text.isdigit()
-
-
-def _value(value: object) -> str:
-    known = (*EVENT_VALUES, *TEXT_VALUES)
-    if type(value) is not str:
-        raise Unfit
-    if value.startswith(QUANTITY_PREFIX) and len(value) > len(QUANTITY_PREFIX):
-        return value
-    if value not in known:
-        raise Unfit(unknown("value", value, (*known, f"{QUANTITY_PREFIX}NAME")))
-    return value
-
-
-def _http(value: object) -> str:
-    if type(value) is not str:
-        raise Unfit
-    if value.startswith("unix:") and len(value) > len("unix:"):
-        return value
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise Unfit
-    if host not in LOOPBACK:
-        raise Unfit(
-            f"{host} is not the loopback: the API would be open to the network;"
-            f" use 127.0.0.1:{port} behind a proxy, or unix:PATH"
-        )
-    return value
-
-
-LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-AGGREGATION: Final[Kind[Aggregation]] = one_of("aggregation", get_args(Aggregation))
-DIMENSION: Final[Kind[Dimension]] = one_of("dimension", get_args(Dimension))
-KIND: Final[Kind[KindName]] = one_of("kind", get_args(KindName))
-BILL_THROUGH: Final[Kind[BillThrough]] = one_of("way", get_args(BillThrough))
-STRIPE_MODE: Final[Kind[StripeMode]] = one_of("mode", get_args(StripeMode))
-SEND_MODE: Final[Kind[SendMode]] = one_of("mode", get_args(SendMode))
-NAME_KIND: Final = Kind("a name of letters, digits, `_`, `.` and `-`", _name, "")
-STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
-    'statuses such as "200-499" or "200,304"', _statuses, ()
-)
-VALUE: Final = Kind("the name of a value", _value, "units")
-HTTP: Final = Kind("HOST:PORT on the loopback, or unix:PATH", _http, HTTP_DEFAULT)
-UID: Final = integer(minimum=0, maximum=UID_MAX)
 
 
 def read_config(
@@ -133,44 +65,70 @@ def read_config(
     Raises:
         ConfigError: with every problem in both files, a line each.
     """
-    if path is None:
-        path = next((p for p in map(Path, DEFAULT_NAMES) if p.is_file()), None)
-    text = "" if path is None else _text_of(path)
-    source = Source(text, file="meterline.toml" if path is None else str(path))
+    if path is None and Path(DEFAULT_NAME).is_file():
+        path = Path(DEFAULT_NAME)
+    source = Source("" if path is None else text_of(path), file=str(path))
     folder = Path.cwd() if path is None else path.absolute().parent
-    sidecar = _read_sidecar(source.root.table("sidecar"), folder, environment)
-    catalogue, problems = _read_pricing(sidecar.pricing)
-    meters = _read_meters(source.root.tables("meter"))
+    root = source.root
+    sidecar, problems = _read_sidecar(root.table("sidecar"), folder, environment)
+    catalogue = _read_pricing(sidecar.pricing, problems)
+    meters = _read_meters(root.tables("meter"))
     config = Config(
         file=None if path is None else path.absolute(),
         sidecar=sidecar,
         meters=meters,
-        customers=_read_customers(source.root.tables("customer"), catalogue),
-        stripe=_read_stripe(source.root.table("stripe"), folder),
-        catalogue=catalogue,
+        customers=_read_customers(root.tables("customer"), catalogue),
+        stripe=_read_stripe(root.table("stripe"), folder),
+        catalogue=catalogue or Catalogue(),
     )
-    source.root.close()
-    problems += _unmetered(catalogue, meters, sidecar.pricing)
+    root.close()
+    problems += _unmetered(config.catalogue, meters, sidecar.pricing)
     found = [*sorted(source.problems, key=lambda p: p.line or 0), *problems]
     if found:
-        raise ConfigError("\n".join(map(str, found)))
+        raise ConfigError(found)
     return config
 
 
-def _text_of(path: Path) -> str:
+def read_prices(path: Path) -> Catalogue:
+    """Return the plans of a price list alone.
+
+    Raises:
+        ConfigError: with every problem in it, a line each.
+    """
+    try:
+        return load(text_of(path), file=shown(path))
+    except PricingError as error:
+        raise ConfigError(error.problems) from error
+
+
+def text_of(path: Path) -> str:
+    """Return what stands in a file of the configuration.
+
+    Raises:
+        ConfigError: it can not be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror}; `meterline init` writes a first one"
+            f"{shown(path)}: {error.strerror}; `meterline init` writes a first one"
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+        raise ConfigError(f"{shown(path)}: not UTF-8 at byte {error.start}") from error
+
+
+def shown(path: Path) -> str:
+    """Return a path as people read it: relative where it is below this directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _read_sidecar(
     table: Table, folder: Path, environment: Mapping[str, str]
-) -> SidecarConfig:
+) -> tuple[SidecarConfig, list[Problem]]:
+    """Return the table, and what is wrong in the environment."""
+    problems: list[Problem] = []
+
     def place(key: str, default: Path) -> Path:
         written = table.take(key, TEXT, None)
         given = environment.get(f"METERLINE_{key.upper()}")
@@ -178,40 +136,36 @@ def _read_sidecar(
 
     beside = folder / PRICING_NAME
     pricing = place("pricing", beside)
-    http = table.take("http", HTTP, HTTP_DEFAULT)
     config = SidecarConfig(
         socket=place("socket", default_socket()),
         database=place("database", state_dir() / "meterline.db"),
         spool_dir=place("spool_dir", default_spool_dir()),
-        http=_in_folder(
-            _checked_http(environment.get("METERLINE_HTTP")) or http, folder
-        ),
+        http=_read_http(table, folder, environment, problems),
         # A file that was named must exist; the default one may be missing.
         pricing=None if pricing == beside and not beside.exists() else pricing,
         allowed_uids=table.items("allowed_uids", UID),
-        aggregate_every_s=table.take(
-            "aggregate_every_s", integer(minimum=1, maximum=3600), 2
-        ),
+        aggregate_every_s=table.take("aggregate_every_s", EVERY_S, 2),
     )
     table.close()
-    return config
+    return config, problems
 
 
-def _in_folder(http: str, folder: Path) -> str:
-    """Return the address with the path of a Unix socket made absolute."""
+def _read_http(
+    table: Table,
+    folder: Path,
+    environment: Mapping[str, str],
+    problems: list[Problem],
+) -> str:
+    """Return the address, with the path of a Unix socket made absolute."""
+    http = table.take("http", HTTP, HTTP.blank)
+    if given := environment.get("METERLINE_HTTP"):
+        try:
+            http = http_address(given)
+        except Unfit as error:
+            message = str(error) or f"expected {HTTP.expected}, not {given:.40}"
+            problems.append(Problem(message, "METERLINE_HTTP"))
     path = http.removeprefix("unix:")
     return http if path == http else f"unix:{folder / path}"
-
-
-def _checked_http(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return _http(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"METERLINE_HTTP: {str(error) or f'expected {HTTP.expected}'}"
-        ) from error
 
 
 def _read_meters(tables: Iterable[Table]) -> tuple[MeterConfig, ...]:
@@ -290,7 +244,7 @@ def _read_bill_through(table: Table) -> BillThrough:
 
 
 def _read_customers(
-    tables: Iterable[Table], catalogue: Catalogue
+    tables: Iterable[Table], catalogue: Catalogue | None
 ) -> tuple[Customer, ...]:
     customers: list[Customer] = []
     taken: dict[tuple[str, str], str] = {}
@@ -308,10 +262,11 @@ def _read_customers(
     return tuple(customers)
 
 
-def _read_customer(table: Table, catalogue: Catalogue) -> Customer:
+def _read_customer(table: Table, catalogue: Catalogue | None) -> Customer:
     customer_id = table.need("id", NAME_KIND)
     plan = table.take("plan", TEXT, None)
-    if plan is not None and plan not in catalogue.names:
+    # Without a price list that can be read, any plan may be meant.
+    if plan and catalogue is not None and plan not in catalogue.names:
         table.report("plan", unknown("plan", plan, catalogue.names))
     time_zone = table.take("time_zone", TEXT, "UTC")
     try:
@@ -350,13 +305,15 @@ def _read_stripe(table: Table, folder: Path) -> StripeConfig:
     return config
 
 
-def _read_pricing(path: Path | None) -> tuple[Catalogue, list[Problem]]:
+def _read_pricing(path: Path | None, problems: list[Problem]) -> Catalogue | None:
+    """Return the plans; ``None``, with what is wrong noted, when they can not be."""
     if path is None:
-        return Catalogue(), []
+        return Catalogue()
     try:
-        return load(_text_of(path), file=str(path)), []
-    except PricingError as error:
-        return Catalogue(), list(error.problems)
+        return read_prices(path)
+    except ConfigError as error:
+        problems += error.problems
+        return None
 
 
 def _unmetered(
@@ -373,7 +330,7 @@ def _unmetered(
     return [
         Problem(
             f"plan `{plan}` charges for it, but " + unknown("meter", meter, names),
-            file=str(file),
+            file=None if file is None else shown(file),
         )
         for meter, plan in wanted.items()
     ]

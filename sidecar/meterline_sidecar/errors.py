@@ -1,5 +1,9 @@
 """What can go wrong, sorted by what the caller should do about it."""
 
+from collections.abc import Iterable
+
+from meterline_pricing import Problem
+
 
 class MeterlineError(Exception):
     """Something a person must read: what happened, where, and what to do."""
@@ -7,6 +11,12 @@ class MeterlineError(Exception):
 
 class ConfigError(MeterlineError):
     """The configuration is wrong; the text holds every problem, a line each."""
+
+    def __init__(self, problems: str | Iterable[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = (Problem(problems),)
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 class AlreadyRunning(MeterlineError):

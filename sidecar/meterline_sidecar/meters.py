@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, assert_never
+from typing import Annotated, Any, Final, Literal, assert_never
 
 import msgspec
+from msgspec import Meta
 
 from meterline.events import Kind
 
@@ -32,28 +33,68 @@ class StatusRange(msgspec.Struct, frozen=True):
 class Where(msgspec.Struct, frozen=True):
     """Which events a meter takes; an empty tuple takes all."""
 
-    route: tuple[str, ...] = ()
-    """Patterns such as ``/v1/*`` over route templates."""
-    method: tuple[str, ...] = ()
-    status: tuple[StatusRange, ...] = ()
-    kind: tuple[KindName, ...] = ()
+    route: Annotated[
+        tuple[str, ...],
+        Meta(
+            description='Route templates, or patterns over them: `["/v1/*"]`. A'
+            " request that no route took is `unmatched`."
+        ),
+    ] = ()
+    method: Annotated[
+        tuple[str, ...], Meta(description='HTTP methods: `["GET", "HEAD"]`.')
+    ] = ()
+    status: Annotated[
+        tuple[StatusRange, ...],
+        Meta(
+            description='HTTP statuses, with both ends: `"200-499"`, `"200,304"`.',
+            extra_json_schema={"type": "string"},
+        ),
+    ] = ()
+    kind: Annotated[
+        tuple[KindName, ...],
+        Meta(
+            description="`request`, `websocket`, or `use`: recorded outside of a"
+            " request. A `count` meter takes the first two unless this is given."
+        ),
+    ] = ()
 
 
 class Meter(msgspec.Struct, frozen=True):
-    """A named quantity with its aggregation.
+    """A named quantity with its aggregation."""
 
-    ``value`` names what is taken of each event: ``bytes_in``, ``bytes_out``,
-    ``duration_us``, ``units`` (1, or what the app recorded under that name),
-    ``quantities.NAME``; a ``unique`` meter also takes ``subject``, ``route`` or
-    ``method``. A ``count`` meter counts events and needs none; given one, it counts
-    the events that have it. An event without the value does not count.
-    """
-
-    name: str
-    aggregation: Aggregation
-    value: str | None = None
-    where: Where = Where()
-    group_by: tuple[Dimension, ...] = ()
+    name: Annotated[
+        str,
+        Meta(
+            description="Letters, digits, `_`, `.` and `-`, at most 100; unique. Plans"
+            " name it."
+        ),
+    ]
+    aggregation: Annotated[
+        Aggregation,
+        Meta(
+            description="How events add up: `count` them; the `sum`, the `max` or the"
+            " `latest` of a value; or how many `unique` values there were."
+        ),
+    ]
+    value: Annotated[
+        str | None,
+        Meta(
+            description="What is taken of each event: `bytes_in`, `bytes_out`,"
+            " `duration_us`, `units` (1, or what the app recorded as `units`), or"
+            " `quantities.NAME`. A `unique` meter also takes `subject`, `route` or"
+            " `method`. A `count` meter needs none; given one, it counts the events"
+            " that have it. An event without the value does not count."
+        ),
+    ] = None
+    where: Annotated[
+        Where, Meta(description="Which events count; see `[meter.where]`.")
+    ] = Where()
+    group_by: Annotated[
+        tuple[Dimension, ...],
+        Meta(
+            description='Add up apart by these, for prices by dimension: `["route"]`.'
+        ),
+    ] = ()
 
     def takes(self, *, kind: int, method: str, route: str, status: int) -> bool:
         """Say whether an event of this sort is measured."""

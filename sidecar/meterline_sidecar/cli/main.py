@@ -1,63 +1,86 @@
-"""The command group, and the exit codes that every command keeps to."""
+"""The command group: each command is loaded from its module when it is asked for.
 
-import asyncio
-import logging
+``meterline check`` must not wait for the imports of ``meterline run``, so a command
+is named here and its module imported only when it runs: ``what-if`` is the object
+``command`` of ``meterline_sidecar.cli.what_if``.
+"""
+
+import importlib
 import sys
-from pathlib import Path
 from typing import Final
 
 import click
 
 import meterline
-from meterline_sidecar.clock import Clock, FileClock, SystemClock
-from meterline_sidecar.config_file import read_config
-from meterline_sidecar.daemon import run as run_daemon
+from meterline_pricing import nearest
+from meterline_sidecar.cli.exits import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_UNREACHABLE,
+    Unreachable,
+)
 from meterline_sidecar.errors import ConfigError, MeterlineError
 
-EXIT_FAILED: Final = 1
-EXIT_FOUND: Final = 3
-EXIT_UNREACHABLE: Final = 69  # EX_UNAVAILABLE of sysexits.h
-EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
+COMMANDS: Final = {
+    "init": "Write a first meterline.toml and pricing.toml.",
+    "check": "Tell everything that is wrong with the configuration.",
+    "run": "Run the sidecar.",
+    "status": "Is it working?",
+    "usage": "Who used what.",
+    "events": "The raw events behind the usage.",
+    "quote": "What a quantity costs under a plan.",
+    "invoice": "A customer's draft invoice.",
+    "config": "The reference of the configuration, and its schema for editors.",
+}
+"""Every command with its line in ``meterline --help``."""
 
-CONFIG: Final = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="METERLINE_CONFIG",
-    help="The configuration; meterline.toml of this directory by default.",
-)
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and loads the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, from its module."""
+        if cmd_name not in COMMANDS:
+            return None
+        name = f"meterline_sidecar.cli.{cmd_name.replace('-', '_')}"
+        command: click.Command = importlib.import_module(name).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest."""
+        near = nearest(args[0], COMMANDS)
+        if near is not None and near != args[0]:
+            ctx.fail(f"no command {args[0]!r}; did you mean {near!r}?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(meterline.__version__, prog_name="meterline")
 def cli() -> None:
     """Meter every API request, price it, and report it to Stripe."""
 
 
-@cli.command()
-@CONFIG
-@click.option(
-    "--clock",
-    "clock_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Rehearse: take the time from this file (a time, or an offset in seconds).",
-)
-def run(config_path: Path | None, clock_path: Path | None) -> None:
-    """Run the sidecar until it is told to stop (SIGTERM, Ctrl-C)."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    clock: Clock = SystemClock() if clock_path is None else FileClock(clock_path)
-    asyncio.run(run_daemon(read_config(config_path), clock=clock))
-
-
 def main() -> None:
     """Run the command line and turn our errors into a line and an exit code."""
     try:
-        cli()
+        cli(prog_name="meterline")
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(EXIT_CONFIG)
     except MeterlineError as error:
         click.echo(f"meterline: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        is_away = isinstance(error, Unreachable)
+        sys.exit(EXIT_UNREACHABLE if is_away else EXIT_FAILED)

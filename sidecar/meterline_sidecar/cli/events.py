@@ -1,0 +1,83 @@
+"""``meterline events``: the raw events behind the usage."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.options import daemon_options, span_options
+from meterline_sidecar.cli.output import Table, quantity, show, show_json
+
+PAGE_EVENTS: Final = 1_000
+
+
+@click.command()
+@click.option("--customer", metavar="ID", help="Only of this customer.")
+@span_options
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="How many at most.",
+)
+@click.option(
+    "--after",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Go on after this id: `next_after` of --json.",
+)
+@daemon_options
+def command(
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    customer: str | None,
+    limit: int,
+    after: int,
+    **span: str | None,
+) -> None:
+    """Show raw events in the order in which the sidecar learned of them."""
+    events: list[dict[str, Any]] = []
+    at: int | None = after
+    with Client.find(url, config_path) as client:
+        # A page may be empty and name a next one all the same.
+        while at is not None and len(events) < limit:
+            page = client.get(
+                "/v1/events",
+                customer=customer,
+                after=at,
+                limit=min(PAGE_EVENTS, limit - len(events)),
+                **span,
+            )
+            events += page["events"]
+            at = page["next_after"]
+    if is_json:
+        show_json({"events": events, "next_after": at})
+        return
+    show(_table(events))
+    if at is not None:
+        click.echo(f"\nthere are more: --after {at}, or a larger --limit")
+
+
+def _table(events: list[dict[str, Any]]) -> Table:
+    table = Table(
+        ">id", "time", "subject", "customer", "request", ">status", ">us", "quantities"
+    )
+    for event in events:
+        request = " ".join(filter(None, (event["method"], event["route"])))
+        quantities = ", ".join(
+            f"{name}={quantity(number)}" for name, number in event["quantities"].items()
+        )
+        table.add(
+            str(event["id"]),
+            event["time"],
+            event["subject"] or "-",
+            event["customer"] or "-",
+            request or event["kind"],
+            str(event["status"] or ""),
+            quantity(event["duration_us"]),
+            quantities,
+        )
+    return table

@@ -1,0 +1,21 @@
+"""The exit codes that every command keeps to, and the errors that stand for them."""
+
+from typing import Final
+
+from meterline_sidecar.errors import MeterlineError
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+"""A wrong command line; click's own."""
+EXIT_FOUND: Final = 3
+"""A check did its work, and found problems."""
+EXIT_UNREACHABLE: Final = 69  # EX_UNAVAILABLE of sysexits.h
+EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
+
+
+class Unreachable(MeterlineError):
+    """No sidecar answers where it was looked for; the text says where that was."""
+
+
+class Refused(MeterlineError):
+    """The sidecar answered that it will not, or can not, and why."""

@@ -1,0 +1,59 @@
+"""``meterline invoice``: a customer's draft invoice."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from meterline_pricing import Invoice
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.options import PERIOD, daemon_options
+from meterline_sidecar.cli.output import Table, money, quantity, show, show_json
+
+
+@click.command()
+@click.argument("customer")
+@PERIOD
+@daemon_options
+def command(
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    customer: str,
+    period: str | None,
+) -> None:
+    """Show what CUSTOMER owes for a billing month, and why."""
+    with Client.find(url, config_path) as client:
+        path = f"/v1/customers/{quote(customer, safe='')}/invoice"
+        answer = client.get(path, period=period)
+    if is_json:
+        show_json(answer)
+        return
+    tell_invoice(answer)
+
+
+def tell_invoice(answer: dict[str, Any]) -> None:
+    """Print a customer's invoice for people."""
+    drawn = msgspec.convert(answer["invoice"], Invoice)
+    name = "" if drawn.period is None else f" for {drawn.period.name}"
+    click.echo(f"{answer['customer_name']}: {answer['status']} invoice{name}")
+    tell_lines(drawn)
+    click.echo(f"\nas of {answer['fresh_as_of']}")
+
+
+def tell_lines(drawn: Invoice) -> None:
+    """Print the lines of an invoice, each with the charges that make it up."""
+    click.echo(f"plan {drawn.plan}, version {drawn.version}\n")
+    table = Table("line", ">quantity", ">amount")
+    for line in drawn.lines:
+        used = "" if line.quantity is None else quantity(line.quantity)
+        table.add(line.description, used, money(line.amount, drawn.currency))
+        for charge in line.charges:
+            tier = "" if charge.tier is None else f"tier {charge.tier}: "
+            table.add(f"  {tier}{charge.explanation}", "", "")
+    table.add("total", "", money(drawn.total, drawn.currency))
+    show(table)
+    if drawn.unpriced:
+        click.echo(f"\nthe plan does not charge for: {', '.join(drawn.unpriced)}")

@@ -1,0 +1,48 @@
+"""The options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+Option = Callable[[F], F]
+
+CONFIG: Final = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="METERLINE_CONFIG",
+    metavar="FILE",
+    help="The configuration; meterline.toml of this directory by default.",
+)
+URL: Final = click.option(
+    "--url",
+    envvar="METERLINE_URL",
+    metavar="URL",
+    help="Where the sidecar answers, such as http://127.0.0.1:8270 or unix:PATH;"
+    " by default where the configuration says.",
+)
+JSON: Final = click.option(
+    "--json", "is_json", is_flag=True, help="Print JSON, for programs."
+)
+PERIOD: Final = click.option(
+    "--period", metavar="MONTH", help="A billing month such as 2026-11; else this one."
+)
+
+
+def span_options(command: F) -> F:
+    """Add ``--period``, or ``--start`` and ``--end``, to a command."""
+    for name, edge in (("--end", "before"), ("--start", "from")):
+        command = click.option(
+            name,
+            metavar="TIME",
+            help=f"Only {edge} this time, such as 2026-11-22T08:00:00Z.",
+        )(command)
+    return PERIOD(command)
+
+
+def daemon_options(command: F) -> F:
+    """Add what every command has that asks a running sidecar."""
+    return CONFIG(URL(JSON(command)))

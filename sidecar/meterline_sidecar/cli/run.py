@@ -1,0 +1,29 @@
+"""``meterline run``: the daemon itself."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.options import CONFIG
+from meterline_sidecar.clock import Clock, FileClock, SystemClock
+from meterline_sidecar.config_file import read_config
+from meterline_sidecar.daemon import run
+
+
+@click.command()
+@CONFIG
+@click.option(
+    "--clock",
+    "clock_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Rehearse: take the time from this file (a time, or an offset in seconds).",
+)
+def command(config_path: Path | None, clock_path: Path | None) -> None:
+    """Run the sidecar until it is told to stop (SIGTERM, Ctrl-C)."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    clock: Clock = SystemClock() if clock_path is None else FileClock(clock_path)
+    asyncio.run(run(read_config(config_path), clock=clock))

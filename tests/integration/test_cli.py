@@ -1,0 +1,152 @@
+"""The commands that ask a running sidecar, against a real one."""
+
+import asyncio
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.producer import Connection, batch, event
+from tests.sidecar_process import SidecarProcess, meterline
+
+NOVEMBER = ("--period", "2026-11")
+
+
+async def _send_four_events(socket: Path) -> None:
+    async with Connection(socket) as app:
+        await app.hello()
+        await app.send(
+            batch(
+                event(),
+                event(method="POST", quantities={"tokens": 1_500}),
+                event(subject="stranger"),
+                event(status=503),
+            )
+        )
+        await app.receive()
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Generator[SidecarProcess]:
+    folder = tmp_path_factory.mktemp("cli")
+    with SidecarProcess(folder, clock="2026-11-06T12:00:05Z") as running:
+        asyncio.run(_send_four_events(running.socket))
+        running.until_counted(4)
+        yield running
+
+
+def run(sidecar: SidecarProcess, *arguments: str) -> str:
+    done = sidecar.meterline(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def answer(sidecar: SidecarProcess, *arguments: str) -> Any:
+    return json.loads(run(sidecar, *arguments, "--json"))
+
+
+def test_status_shows_what_became_of_the_events(sidecar: SidecarProcess) -> None:
+    shown = run(sidecar, "status")
+
+    assert "ready" in shown
+    assert "rehearsal clock" in shown
+    assert ["events", "ingested", "4"] in [line.split()[:3] for line in _lines(shown)]
+
+
+def test_status_as_json_is_what_the_api_says(sidecar: SidecarProcess) -> None:
+    events = answer(sidecar, "status")["events"]
+
+    assert events["recorded"] == events["ingested"] + events["lost"] == 4
+
+
+def test_usage_shows_every_customer_and_whom_nobody_pays_for(
+    sidecar: SidecarProcess,
+) -> None:
+    shown = run(sidecar, "usage")
+
+    assert ["acme", "2026-11", "api_calls", "2", "count"] in map(
+        str.split, _lines(shown)
+    )
+    assert ["stranger", "api_calls", "1"] in map(str.split, _lines(shown))
+
+
+def test_usage_of_another_span_is_empty(sidecar: SidecarProcess) -> None:
+    span = ("--start", "2026-11-01T00:00:00Z", "--end", "2026-11-02T00:00:00Z")
+
+    used = answer(sidecar, "usage", "--customer", "acme", *span)
+
+    assert used["usage"][0]["meters"][0]["quantity"] == 0
+
+
+def test_the_invoice_shows_the_tier_that_was_reached(sidecar: SidecarProcess) -> None:
+    shown = run(sidecar, "invoice", "acme", *NOVEMBER)
+
+    assert "Acme Corp: draft invoice for 2026-11" in shown
+    assert "tier 1: 2 x $0.00" in shown
+    assert shown.splitlines()[-3].split() == ["total", "$0.00"]
+
+
+def test_events_are_paged_up_to_the_limit(sidecar: SidecarProcess) -> None:
+    first = answer(sidecar, "events", "--limit", "3")
+    second = answer(sidecar, "events", "--after", str(first["next_after"]))
+
+    seen = [event["event"] for event in first["events"] + second["events"]]
+    assert len(first["events"]) == 3
+    assert len(set(seen)) == len(seen) == 4
+    assert second["next_after"] is None
+
+
+def test_events_of_a_customer_show_what_was_recorded(sidecar: SidecarProcess) -> None:
+    shown = run(sidecar, "events", "--customer", "acme")
+
+    assert "tokens=1,500" in shown
+    assert "stranger" not in shown
+
+
+def test_a_url_finds_the_sidecar_without_a_configuration(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    done = meterline("status", "--url", f"unix:{sidecar.http}", cwd=tmp_path)
+
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["invoice", "amce"], "did you mean acme?"),
+        (["invoice", "a b"], "no customer"),
+        (["invoice", "acme", "--period", "Nov"], "expected a month such as 2026-11"),
+        (["usage", "--start", "2026-11-01"], "start and end belong together"),
+        (["events", "--start", "x", "--end", "y"], "is not a time such as"),
+    ],
+)
+def test_what_the_sidecar_refuses_is_told_with_what_to_do(
+    sidecar: SidecarProcess, arguments: list[str], told: str
+) -> None:
+    done = sidecar.meterline(*arguments)
+
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_sidecar_is_exit_69_and_says_how_to_start_one(tmp_path: Path) -> None:
+    done = meterline("status", "--url", f"unix:{tmp_path}/nobody.sock")
+
+    assert done.returncode == 69
+    assert "meterline run" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://[", "ftp://localhost"])
+def test_a_url_that_is_none_is_exit_69(url: str) -> None:
+    done = meterline("status", "--url", url)
+
+    assert done.returncode == 69
+    assert "Traceback" not in done.stderr
+
+
+def _lines(text: str) -> list[str]:
+    return text.splitlines()
