@@ -15,6 +15,7 @@ from meterline_pricing import Catalogue
 from meterline_sidecar.meters import Meter
 
 HTTP_DEFAULT: Final = "127.0.0.1:8270"
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 STRIPE_API: Final = "https://api.stripe.com"
 STRIPE_METER_EVENTS: Final = "https://meter-events.stripe.com"
 
@@ -53,10 +54,24 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     http: Annotated[
         str,
         Meta(
-            description="Where the HTTP API answers: HOST:PORT on the loopback, or"
-            " unix:PATH. Environment: METERLINE_HTTP."
+            description="Where the HTTP API answers: HOST:PORT, or unix:PATH. Anything"
+            " but the loopback needs a token. Environment: METERLINE_HTTP."
         ),
     ] = HTTP_DEFAULT
+    http_names: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Host names under which the HTTP API is asked, besides"
+            " localhost and addresses: what a proxy in front of it is called."
+        ),
+    ] = ()
+    http_requests_per_s: Annotated[
+        int, Meta(description="How many requests one client may send, on average.")
+    ] = 200
+    require_token: Annotated[
+        bool,
+        Meta(description="Ask for a token on the loopback too; do so behind a proxy."),
+    ] = False
     pricing: Annotated[
         Path | None,
         Meta(
@@ -144,6 +159,25 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer's page."""
+
+    frame_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Sites that may show the page in an iframe, such as"
+            " https://app.example.com; nobody by default."
+        ),
+    ] = ()
+    key_file: Annotated[
+        Path | None,
+        Meta(
+            description="The key that signs the page's links, made at the first start;"
+            " beside the database by default. An app that makes links reads it too."
+        ),
+    ] = None
+
+
 class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How Stripe is reached."""
 
@@ -175,7 +209,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     meters: tuple[MeterConfig, ...] = ()
     customers: tuple[Customer, ...] = ()
     stripe: StripeConfig = StripeConfig()
+    portal: PortalConfig = PortalConfig()
     catalogue: Catalogue = Catalogue()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the HTTP API."""
+        host, _, _port = self.sidecar.http.rpartition(":")
+        return self.sidecar.http.startswith("unix:") or host in LOOPBACK
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether a request without a token is refused."""
+        return self.sidecar.require_token or not self.is_local
+
+    @property
+    def portal_key_file(self) -> Path:
+        """Where the key for the customer's page is kept."""
+        database = self.sidecar.database
+        beside = database.with_name(f"{database.name}.portal-key")
+        return self.portal.key_file or beside
 
     def customer(self, customer_id: str) -> Customer | None:
         """Return the customer with this id."""

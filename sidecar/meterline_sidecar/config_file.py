@@ -12,7 +12,7 @@ from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_pricing import Catalogue, PricingError, Problem, load
 from meterline_pricing.errors import unknown
 from meterline_pricing.period import Calendar
-from meterline_pricing.toml_source import DATE, TEXT, Source, Table, Unfit
+from meterline_pricing.toml_source import BOOLEAN, DATE, TEXT, Source, Table, Unfit
 from meterline_sidecar.config import (
     STRIPE_API,
     STRIPE_METER_EVENTS,
@@ -31,6 +31,7 @@ from meterline_sidecar.config_kinds import (
     HTTP,
     KIND,
     NAME_KIND,
+    PER_S,
     SEND_MODE,
     STATUSES,
     STRIPE_MODE,
@@ -38,6 +39,7 @@ from meterline_sidecar.config_kinds import (
     VALUE,
     http_address,
 )
+from meterline_sidecar.config_web import read_portal
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.meters import (
     EVENT_VALUES,
@@ -79,6 +81,7 @@ def read_config(
         meters=meters,
         customers=_read_customers(root.tables("customer"), catalogue),
         stripe=_read_stripe(root.table("stripe"), folder),
+        portal=read_portal(root.table("portal"), folder),
         catalogue=catalogue or Catalogue(),
     )
     root.close()
@@ -141,6 +144,9 @@ def _read_sidecar(
         database=place("database", state_dir() / "meterline.db"),
         spool_dir=place("spool_dir", default_spool_dir()),
         http=_read_http(table, folder, environment, problems),
+        http_names=table.items("http_names", TEXT),
+        http_requests_per_s=table.take("http_requests_per_s", PER_S, 200),
+        require_token=table.take("require_token", BOOLEAN, default=False),
         # A file that was named must exist; the default one may be missing.
         pricing=None if pricing == beside and not beside.exists() else pricing,
         allowed_uids=table.items("allowed_uids", UID),

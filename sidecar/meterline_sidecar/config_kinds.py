@@ -22,9 +22,9 @@ from meterline_sidecar.meters import (
 )
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")  # Stripe: at most 100
+ORIGIN_FORM: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 UID_MAX: Final = 2**32 - 2
 PORT_MAX: Final = 65535
-LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 def _name(value: object) -> str:
@@ -65,7 +65,7 @@ def http_address(value: object) -> str:
     """Return an address that the HTTP API may listen on.
 
     Raises:
-        Unfit: it is no address, or one that other hosts could reach.
+        Unfit: it is no address.
     """
     if type(value) is not str:
         raise Unfit
@@ -74,11 +74,12 @@ def http_address(value: object) -> str:
     host, _, port = value.rpartition(":")
     if not (host and port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
         raise Unfit
-    if host not in LOOPBACK:
-        raise Unfit(
-            f"{host} is not the loopback: the API would be open to the network;"
-            f" use 127.0.0.1:{port} behind a proxy, or unix:PATH"
-        )
+    return value
+
+
+def _origin(value: object) -> str:
+    if type(value) is not str or not ORIGIN_FORM.fullmatch(value):
+        raise Unfit
     return value
 
 
@@ -93,8 +94,8 @@ STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
     'statuses such as "200-499" or "200,304"', _statuses, ()
 )
 VALUE: Final = Kind("the name of a value", _value, "units")
-HTTP: Final = Kind(
-    "HOST:PORT on the loopback, or unix:PATH", http_address, HTTP_DEFAULT
-)
+HTTP: Final = Kind("HOST:PORT, or unix:PATH", http_address, HTTP_DEFAULT)
 UID: Final = integer(minimum=0, maximum=UID_MAX)
 EVERY_S: Final = integer(minimum=1, maximum=3600)
+PER_S: Final = integer(minimum=1, maximum=1_000_000)
+ORIGIN: Final = Kind("an origin such as https://app.example.com", _origin, "")

@@ -8,6 +8,7 @@ from msgspec import inspect
 from meterline_sidecar.config import (
     Customer,
     MeterConfig,
+    PortalConfig,
     SidecarConfig,
     StripeConfig,
 )
@@ -65,6 +66,7 @@ def sections() -> tuple[Section, ...]:
         _section("meter.where", Where),
         _section("customer", Customer, is_array=True),
         _section("stripe", StripeConfig),
+        _section("portal", PortalConfig),
     )
 
 

@@ -1,5 +1,6 @@
 """Who pays for a subject: the customers' patterns, from the most exact on."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -11,6 +12,26 @@ from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database
 
 SUBJECTS_PER_STEP = 5_000
+
+
+class CustomerIndex:
+    """The customers of the configuration, by id."""
+
+    def __init__(self, customers: Sequence[Customer]) -> None:
+        self.all = sorted(customers, key=lambda customer: customer.id)
+        self._ids = [customer.id for customer in self.all]
+        self._by_id = {customer.id: customer for customer in customers}
+
+    def get(self, customer_id: str) -> Customer | None:
+        """Return the customer with this id."""
+        return self._by_id.get(customer_id)
+
+    def page(self, after: str, limit: int) -> tuple[list[Customer], str | None]:
+        """Return customers whose ids come after ``after``, and where to go on."""
+        start = bisect_right(self._ids, after)
+        found = self.all[start : start + limit]
+        is_last = start + limit >= len(self.all)
+        return found, None if is_last else found[-1].id
 
 
 class CustomerMap:

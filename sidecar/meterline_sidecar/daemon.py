@@ -18,8 +18,8 @@ from meterline_sidecar.chain import ChainFiles, Head
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.commit import Committer
 from meterline_sidecar.config import Config
-from meterline_sidecar.customers import CustomerMap
-from meterline_sidecar.errors import AlreadyRunning, MeterlineError
+from meterline_sidecar.customers import CustomerIndex, CustomerMap
+from meterline_sidecar.errors import AlreadyRunning, ConfigError, MeterlineError
 from meterline_sidecar.ingest import Ingest
 from meterline_sidecar.lock import ProcessLock
 from meterline_sidecar.parts import Parts
@@ -27,11 +27,14 @@ from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store.sqlite import SqliteDatabase
+from meterline_sidecar.tokens import TokenFile, tokens_path
 from meterline_sidecar.web.app import make_app
 
 CHECKPOINT_EVERY_S: Final = 30
 UMASK: Final = 0o027  # nothing that we make is for everybody
 HTTP_BACKLOG: Final = 128
+HTTP_REQUESTS_MAX: Final = 256  # open at once; beyond that the answer is 503
+HEADER_BYTES_MAX: Final = 16 << 10
 STOP_TIMEOUT_S: Final = 5  # open HTTP requests may finish
 
 OnFatal = Callable[[BaseException], None]
@@ -44,6 +47,7 @@ async def run(config: Config, *, clock: Clock) -> None:
 
     Raises:
         AlreadyRunning: another process holds the database, the socket or the port.
+        ConfigError: HTTP would need a token, and there is none.
         MeterlineError: the ledger can not be opened, or the disk failed meanwhile.
     """
     stop = asyncio.Event()
@@ -58,16 +62,18 @@ async def run(config: Config, *, clock: Clock) -> None:
         loop.add_signal_handler(number, stop.set)
     os.umask(UMASK)
     config.sidecar.database.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    tokens = TokenFile(tokens_path(config.sidecar.database))
+    _check_tokens(config, tokens)
     with _lock_database(config.sidecar.database):
-        async with _sidecar(config, clock, on_fatal) as parts:
+        async with open_parts(config, clock, tokens, on_fatal) as parts:
             await _serve(parts, stop, on_fatal)
     if fatal:
         raise fatal[0]
 
 
 @contextlib.asynccontextmanager
-async def _sidecar(
-    config: Config, clock: Clock, on_fatal: OnFatal
+async def open_parts(
+    config: Config, clock: Clock, tokens: TokenFile, on_fatal: OnFatal
 ) -> AsyncGenerator[Parts]:
     """Open every part in order, and close them the other way round."""
     database = await SqliteDatabase.open(config.sidecar.database)
@@ -110,6 +116,9 @@ async def _sidecar(
             aggregator=aggregator,
             billing=Billing(database, aggregator, config),
             schedule=schedule,
+            customers=CustomerIndex(config.customers),
+            tokens=tokens,
+            stopping=asyncio.Event(),
             outbox_counts=_no_outbox,
         )
         await ingest.drain()
@@ -129,6 +138,10 @@ async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:
             log_level=logging.WARNING,
             access_log=False,
             lifespan="off",
+            ws="none",
+            server_header=False,
+            h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+            limit_concurrency=HTTP_REQUESTS_MAX,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
         )
     )
@@ -150,11 +163,21 @@ async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:
             await stop.wait()
             log.info("stopping")
             parts.schedule.stop()
+            parts.stopping.set()
             server.should_exit = True
             await asyncio.wait([answering])
             committing.cancel()
     finally:
         listener.close()
+
+
+def _check_tokens(config: Config, tokens: TokenFile) -> None:
+    """Refuse to open the API to a network in which nobody could be told apart."""
+    if config.needs_token and not tokens.all():
+        raise ConfigError(
+            f"sidecar.http = {config.sidecar.http} needs a token, and there is none:"
+            " make one with `meterline token create NAME --scope read`"
+        )
 
 
 class _HttpServer(uvicorn.Server):

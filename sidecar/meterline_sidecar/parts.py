@@ -1,5 +1,6 @@
 """The running parts of a sidecar, as the HTTP side sees them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,12 @@ from meterline_sidecar.aggregate import Aggregator
 from meterline_sidecar.billing import Billing
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config import Config
+from meterline_sidecar.customers import CustomerIndex
 from meterline_sidecar.ingest import Ingest
 from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Database
+from meterline_sidecar.tokens import TokenFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,10 @@ class Parts:
     aggregator: Aggregator
     billing: Billing
     schedule: Schedule
+    customers: CustomerIndex
+    tokens: TokenFile
+    stopping: asyncio.Event
+    """Set when the process is about to end: whoever streams should stop."""
     outbox_counts: Callable[[], Awaitable[dict[str, int]]]
 
     def database_bytes(self) -> int:

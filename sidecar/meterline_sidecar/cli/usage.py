@@ -27,6 +27,9 @@ def command(
     span = {"period": period, "start": start, "end": end}
     with Client.find(url, config_path) as client:
         answer = client.get("/v1/usage", customer=customer, **span)
+        while answer["next_after"] is not None:
+            page = client.get("/v1/usage", after=answer["next_after"], **span)
+            answer = {**page, "usage": answer["usage"] + page["usage"]}
         if customer is None:
             unassigned = client.get("/v1/usage/unassigned", **span)
             answer["unassigned"] = unassigned["unassigned"]

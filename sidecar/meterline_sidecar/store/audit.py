@@ -51,8 +51,49 @@ class Counts(NamedTuple):
     """Open producers whose events wait in memory: no file could be made."""
 
 
+class Filter(NamedTuple):
+    """Which events are asked for; ``None`` takes all."""
+
+    customer: str | None = None
+    subject: str | None = None
+    route: str | None = None
+    method: str | None = None
+    status: int | None = None
+    kind: int | None = None
+
+
+class WholeEvent(NamedTuple):
+    """One event with its producer, and the batch that it was stored in."""
+
+    event: AuditEvent
+    app: str
+    host: str
+    pid: int
+    batch_id: int
+    learned_ms: int
+    mac: bytes
+
+
+SELECT: Final = (
+    "SELECT e.id, p.producer, e.seq, e.time_ms, e.kind, s.name, s.customer,"
+    " n.method, n.route, e.status, e.duration_us, e.bytes_in, e.bytes_out,"
+    " e.flags, e.quantities FROM events e"
+    " JOIN producers p ON p.id = e.producer_id"
+    " JOIN endpoints n ON n.id = e.endpoint_id"
+    " LEFT JOIN subjects s ON s.id = e.subject_id"
+)
+WHERE: Final = (
+    " WHERE e.id BETWEEN ? AND ? AND e.time_ms >= ? AND e.time_ms < ?"
+    " AND (? IS NULL OR e.subject_id IN (SELECT id FROM subjects WHERE customer = ?))"
+    " AND (? IS NULL OR e.subject_id = (SELECT id FROM subjects WHERE name = ?))"
+    " AND (? IS NULL OR e.endpoint_id IN (SELECT id FROM endpoints WHERE route = ?))"
+    " AND (? IS NULL OR e.endpoint_id IN (SELECT id FROM endpoints WHERE method = ?))"
+    " AND (? IS NULL OR e.status = ?) AND (? IS NULL OR e.kind = ?)"
+)
+
+
 async def read_events(
-    tx: Tx, *, customer: str | None, start: int, end: int, after: int, limit: int
+    tx: Tx, wanted: Filter, *, start: int, end: int, after: int, limit: int
 ) -> EventPage:
     """Return events of ``[start, end)`` in the order in which they were learned.
 
@@ -60,35 +101,73 @@ async def read_events(
     rows are looked at for one page.
 
     Args:
-        customer: whose events; ``None`` takes everybody's.
         after: the id that the page before ended with; 0 for the first one.
         limit: events on a page.
     """
+    span = await _ids_between(tx, start, end)
+    if span is None:
+        return EventPage([], None)
+    first = max(after + 1, span[0])
+    last = min(first + SCAN_EVENTS_MAX - 1, span[1])
+    rows = await tx.fetch_all(
+        f"{SELECT}{WHERE} ORDER BY e.id LIMIT ?",
+        (first, last, start, end, *_twice(wanted), limit),
+    )
+    events = [AuditEvent(*row) for row in rows]
+    reached = events[-1].id if len(events) == limit else last
+    return EventPage(events, reached if reached < span[1] else None)
+
+
+async def newest_events(
+    tx: Tx, wanted: Filter, *, start: int, end: int, before: int | None, limit: int
+) -> EventPage:
+    """Return events of ``[start, end)``, the last learned first; else as above.
+
+    ``next_after`` is the id that the next page comes before.
+    """
+    span = await _ids_between(tx, start, end)
+    if span is None:
+        return EventPage([], None)
+    last = span[1] if before is None else min(before - 1, span[1])
+    first = max(span[0], last - SCAN_EVENTS_MAX + 1)
+    rows = await tx.fetch_all(
+        f"{SELECT}{WHERE} ORDER BY e.id DESC LIMIT ?",
+        (first, last, start, end, *_twice(wanted), limit),
+    )
+    events = [AuditEvent(*row) for row in rows]
+    reached = events[-1].id if len(events) == limit else first
+    return EventPage(events, reached if reached > span[0] else None)
+
+
+async def read_event(tx: Tx, event_id: int) -> WholeEvent | None:
+    """Return one event with its producer and its batch."""
+    row = await tx.fetch_one(f"{SELECT} WHERE e.id = ?", (event_id,))
+    if row is None:
+        return None
+    batch = await tx.fetch_one(
+        "SELECT p.app, p.host, p.pid, b.id, b.learned_ms, b.mac FROM batches b"
+        " JOIN producers p ON p.id = b.producer_id"
+        " WHERE b.first_event_id <= ? AND b.first_event_id + b.events > ?"
+        " ORDER BY b.id DESC LIMIT 1",
+        (event_id, event_id),
+    )
+    assert batch is not None
+    return WholeEvent(AuditEvent(*row), *batch)
+
+
+async def _ids_between(tx: Tx, start: int, end: int) -> tuple[int, int] | None:
+    """Return the first and the last id that events of a span can have."""
     span = await tx.fetch_one(
         "SELECT min(first_event_id), max(last_event_id) FROM event_hours"
         " WHERE hour_ms >= ? AND hour_ms < ?",
         (start // HOUR_MS * HOUR_MS, end),
     )
     assert span is not None
-    if span[0] is None:
-        return EventPage([], None)
-    first = max(after + 1, span[0])
-    last = min(first + SCAN_EVENTS_MAX - 1, span[1])
-    rows = await tx.fetch_all(
-        "SELECT e.id, p.producer, e.seq, e.time_ms, e.kind, s.name, s.customer,"
-        " n.method, n.route, e.status, e.duration_us, e.bytes_in, e.bytes_out,"
-        " e.flags, e.quantities FROM events e"
-        " JOIN producers p ON p.id = e.producer_id"
-        " JOIN endpoints n ON n.id = e.endpoint_id"
-        " LEFT JOIN subjects s ON s.id = e.subject_id"
-        " WHERE e.id BETWEEN ? AND ? AND e.time_ms >= ? AND e.time_ms < ?"
-        " AND (? IS NULL OR e.subject_id IN"
-        " (SELECT id FROM subjects WHERE customer = ?)) ORDER BY e.id LIMIT ?",
-        (first, last, start, end, customer, customer, limit),
-    )
-    events = [AuditEvent(*row) for row in rows]
-    reached = events[-1].id if len(events) == limit else last
-    return EventPage(events, reached if reached < span[1] else None)
+    return None if span[0] is None else (span[0], span[1])
+
+
+def _twice(wanted: Filter) -> tuple[str | int | None, ...]:
+    return tuple(value for value in wanted for _ in range(2))
 
 
 async def counts(tx: Tx) -> Counts:

@@ -1,17 +1,40 @@
 """Puts the HTTP side together."""
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from meterline_sidecar.parts import Parts
-from meterline_sidecar.web import status, v1
+from meterline_sidecar.web import metrics, openapi, status, v1
+from meterline_sidecar.web.guard import Guard, Limits
 from meterline_sidecar.web.problems import HANDLERS
+
+OPERATIONS = (*status.OPERATIONS, *v1.OPERATIONS)
+BURST_S = 2  # a page with all that belongs to it comes at once
 
 
 def make_app(parts: Parts) -> Starlette:
     """Return the ASGI app that answers for these parts."""
+    sidecar = parts.config.sidecar
     app = Starlette(
-        routes=[*status.ROUTES, *v1.ROUTES],
+        routes=[
+            *(operation.route for operation in OPERATIONS),
+            *status.ROUTES,
+            *metrics.ROUTES,
+            openapi.route(OPERATIONS),
+        ],
         exception_handlers={**HANDLERS},
+        middleware=[
+            Middleware(
+                Guard,
+                tokens=parts.tokens,
+                needs_token=parts.config.needs_token,
+                names=sidecar.http_names,
+                frame_origins=parts.config.portal.frame_origins,
+                limits=Limits(
+                    sidecar.http_requests_per_s, sidecar.http_requests_per_s * BURST_S
+                ),
+            )
+        ],
     )
     app.state.parts = parts
     return app

@@ -13,6 +13,15 @@ from meterline_pricing import PricingError
 log = logging.getLogger(__name__)
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """Why a request was not answered."""
+
+    title: str
+    status: int
+    detail: str
+    """What was wrong, and what would be right."""
+
+
 class BadRequest(Exception):
     """The request can not be answered as it is; the text says what was expected."""
 
@@ -33,9 +42,7 @@ def answer(content: object, *, status: int = 200) -> Response:
 def problem(status: int, detail: str) -> Response:
     """Return a problem document."""
     return Response(
-        msgspec.json.encode(
-            {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-        ),
+        msgspec.json.encode(Problem(HTTPStatus(status).phrase, status, detail)),
         status,
         media_type="application/problem+json",
     )

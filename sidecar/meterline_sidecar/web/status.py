@@ -1,16 +1,10 @@
-"""Is it working: ``/livez``, ``/readyz``, ``/status``, ``/metrics``."""
+"""Is it working: ``/livez``, ``/readyz``, ``/status``."""
 
 import shutil
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -19,9 +13,10 @@ import meterline
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.store import audit
 from meterline_sidecar.store import events as event_store
-from meterline_sidecar.web.problems import answer
+from meterline_sidecar.web.operations import Operation
 
-PRODUCERS_SHOWN = 100
+PRODUCERS_SHOWN: Final = 100
+DISK_FREE_MIN: Final = 256 << 20  # a day of 100 events/s, and then some
 
 
 class EventCounts(msgspec.Struct, frozen=True):
@@ -70,6 +65,16 @@ class AggregationStatus(msgspec.Struct, frozen=True):
     last_success_ms: int | None
 
 
+class JobStatus(msgspec.Struct, frozen=True):
+    """How one job fares."""
+
+    job: str
+    last_success_ms: int | None
+    failures: int
+    """Failed runs in a row; 0 after a good one."""
+    error: str | None
+
+
 class DatabaseStatus(msgspec.Struct, frozen=True):
     """The ledger's file."""
 
@@ -97,7 +102,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseStatus
     jobs: dict[str, str]
     """Job to the error of its last run; empty when all is well."""
+    schedule: tuple[JobStatus, ...]
     last_event_ms: int | None
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No parameters."""
 
 
 async def read_status(parts: Parts) -> Status:
@@ -145,6 +155,10 @@ async def read_status(parts: Parts) -> Status:
         jobs={
             name: job.error for name, job in parts.schedule.jobs.items() if job.error
         },
+        schedule=tuple(
+            JobStatus(name, job.last_success_ms, job.failures, job.error)
+            for name, job in parts.schedule.jobs.items()
+        ),
         last_event_ms=last_event_ms,
     )
 
@@ -196,120 +210,41 @@ async def livez(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Answer whether events can be stored: 200, or 503 and why not."""
+    """Answer whether events can be stored: 200, or 503 and why not.
+
+    ``?verbose`` says how each part fares, a line each.
+    """
     parts: Parts = request.app.state.parts
-    if parts.ingest.trouble is None:
-        return PlainTextResponse("ok\n")
-    return PlainTextResponse(f"not ready: {parts.ingest.trouble}\n", 503)
+    trouble = parts.ingest.trouble
+    text = "ok\n" if trouble is None else f"not ready: {trouble}\n"
+    if "verbose" in request.query_params:
+        text = "".join(_checks(await read_status(parts))) + text
+    return PlainTextResponse(text, 200 if trouble is None else 503)
 
 
-async def status(request: Request) -> Response:
-    """Answer the state of every part."""
-    return answer(await read_status(request.app.state.parts))
+def _checks(state: Status) -> Iterable[str]:
+    """Yield a line for each part: ``[+]`` fares well, ``[-]`` does not."""
+
+    def line(is_well: bool, text: str) -> str:
+        return f"[{'+' if is_well else '-'}] {text}\n"
+
+    behind = state.aggregation.behind_events
+    free = state.database.disk_free_bytes
+    yield line(state.ready, "ledger: events can be stored")
+    yield line(state.aggregation.last_success_ms is not None, f"usage: {behind} behind")
+    yield line(free > DISK_FREE_MIN, f"disk: {free // 2**20} MiB free")
+    yield line(
+        state.events.lost == 0,
+        f"apps: {state.producers.connected} connected, {state.events.lost} events lost",
+    )
+    for job in state.schedule:
+        yield line(job.failures == 0, f"job {job.job}: {job.error or 'ok'}")
 
 
-async def metrics(request: Request) -> Response:
-    """Answer the state in Prometheus's text format."""
-    state = await read_status(request.app.state.parts)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(StatusCollector(state))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+async def get_status(parts: Parts, query: Nothing) -> Status:
+    """Return the state of every part, with what is wrong in words."""
+    return await read_status(parts)
 
 
-class StatusCollector:
-    """Turns one ``Status`` into Prometheus metrics; no label grows with customers."""
-
-    def __init__(self, state: Status) -> None:
-        self._state = state
-
-    def collect(self) -> Iterable[Metric]:
-        """Yield the metrics."""
-        state = self._state
-        yield InfoMetricFamily(
-            "meterline", "The running sidecar.", value={"version": state.version}
-        )
-        yield GaugeMetricFamily(
-            "meterline_ready", "1 while events can be stored.", value=state.ready
-        )
-        yield GaugeMetricFamily(
-            "meterline_problems",
-            "Things that a person should look at.",
-            value=len(state.problems),
-        )
-        yield from self._events()
-        yield from self._freshness()
-        outbox = GaugeMetricFamily(
-            "meterline_outbox_entries",
-            "What Stripe is told, by state.",
-            labels=["state"],
-        )
-        for name, n_entries in state.outbox.items():
-            outbox.add_metric([name], n_entries)
-        yield outbox
-        yield GaugeMetricFamily(
-            "meterline_database_size_bytes",
-            "The ledger's file with its WAL.",
-            value=state.database.bytes,
-        )
-        yield GaugeMetricFamily(
-            "meterline_disk_free_bytes",
-            "Room on the ledger's disk.",
-            value=state.database.disk_free_bytes,
-        )
-
-    def _events(self) -> Iterable[Metric]:
-        events = CounterMetricFamily(
-            "meterline_events", "Events by what became of them.", labels=["outcome"]
-        )
-        counts = self._state.events
-        for name in ("recorded", "ingested", "lost", "duplicates"):
-            events.add_metric([name], getattr(counts, name))
-        yield events
-        yield GaugeMetricFamily(
-            "meterline_events_in_flight",
-            "Recorded at the apps and not stored yet.",
-            value=counts.in_flight,
-        )
-        yield CounterMetricFamily(
-            "meterline_events_unattributed",
-            "Stored events that nobody can be billed for.",
-            value=counts.unattributed,
-        )
-        refusals = CounterMetricFamily(
-            "meterline_refusals", "Connections refused, by reason.", labels=["code"]
-        )
-        for code, n_refusals in self._state.refusals.items():
-            refusals.add_metric([code], n_refusals)
-        yield refusals
-        producers = GaugeMetricFamily(
-            "meterline_producers", "Worker processes.", labels=["state"]
-        )
-        for name in ("open", "closed", "connected"):
-            producers.add_metric([name], getattr(self._state.producers, name))
-        yield producers
-
-    def _freshness(self) -> Iterable[Metric]:
-        state = self._state
-        yield GaugeMetricFamily(
-            "meterline_aggregation_behind_events",
-            "Events that are not added up yet.",
-            value=state.aggregation.behind_events,
-        )
-        for name, text, at_ms in (
-            ("aggregation", "the last aggregation", state.aggregation.last_success_ms),
-            ("last_event", "the newest event", state.last_event_ms),
-        ):
-            if at_ms is not None:
-                yield GaugeMetricFamily(
-                    f"meterline_{name}_timestamp_seconds",
-                    f"When {text} was, in UTC seconds.",
-                    value=at_ms / 1000,
-                )
-
-
-ROUTES = [
-    Route("/livez", livez),
-    Route("/readyz", readyz),
-    Route("/status", status),
-    Route("/metrics", metrics),
-]
+OPERATIONS = (Operation("/status", get_status),)
+ROUTES = [Route("/livez", livez), Route("/readyz", readyz)]

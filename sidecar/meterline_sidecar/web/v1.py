@@ -1,217 +1,348 @@
 """The API: usage, customers, draft invoices, raw events."""
 
-from typing import Any, Final
+from typing import Annotated, Final, get_args
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from msgspec import Meta
 
-from meterline.events import KIND_NAMES, Flag
-from meterline_pricing import Period, nearest
-from meterline_sidecar.aggregate import WINDOW_MS
-from meterline_sidecar.billing import NotBillable, calendar_of
-from meterline_sidecar.clock import format_time_ms, parse_time_ms
+from meterline.events import Flag
+from meterline_pricing import Invoice
+from meterline_sidecar.billing import (
+    CustomerUsage,
+    MeterUsage,
+    NotBillable,
+    SubjectUsage,
+)
+from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config import Customer
+from meterline_sidecar.meters import KindName
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.store import audit
-from meterline_sidecar.web.problems import BadRequest, Conflict, NotFound, answer
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.problems import Conflict, NotFound
+from meterline_sidecar.web.query import (
+    PAGE,
+    CustomerId,
+    Limit,
+    MonthName,
+    Span,
+    billing_period,
+    find_customer,
+    fresh_as_of,
+    span_of,
+    whole_windows,
+)
 
-PAGE_EVENTS: Final = 100
-PAGE_EVENTS_MAX: Final = 1_000
+ID_MAX: Final = 2**63 - 1
+KINDS: Final[tuple[KindName, ...]] = get_args(KindName)  # in the order of ``Kind``
+AfterCustomer = Annotated[
+    str,
+    Meta(max_length=100, description="`next_after` of the page before this one."),
+]
 
 
-async def list_usage(request: Request) -> Response:
-    """Answer what customers used: of one (``customer=``), or of all of them."""
-    parts: Parts = request.app.state.parts
-    wanted = request.query_params.get("customer")
-    customers = parts.config.customers
-    if wanted is not None:
-        customers = (_customer(parts, wanted),)
-    shown = [
-        _shown_usage(
-            customer,
-            await parts.billing.usage(customer, _windows(_span(request, customer))),
-        )
-        for customer in customers
-    ]
-    return answer({**_freshness(parts), "usage": shown})
+class ShownPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """A span of time, in milliseconds and as text."""
+
+    start: int
+    end: int
+    name: str
+    start_time: str
+    end_time: str
 
 
-async def list_unassigned(request: Request) -> Response:
-    """Answer what was used by subjects that no customer pays for."""
-    parts: Parts = request.app.state.parts
-    period = _windows(_span(request, Customer(id="", name="")))
-    return answer(
-        {**_freshness(parts), "unassigned": await parts.billing.unassigned(period)}
+class ShownUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one customer used."""
+
+    customer: str
+    customer_name: str
+    period: ShownPeriod
+    meters: tuple[MeterUsage, ...]
+    counted_up_to_event: int
+
+
+class UsagePage(msgspec.Struct, frozen=True, kw_only=True):
+    """What customers used, a page of them."""
+
+    fresh_as_of: str | None
+    """Up to when events are counted; ``None`` before the first count."""
+    usage: list[ShownUsage]
+    next_after: str | None
+    """Give it as ``after`` to get the next page; ``None`` on the last one."""
+
+
+class Unassigned(msgspec.Struct, frozen=True, kw_only=True):
+    """What nobody pays for."""
+
+    fresh_as_of: str | None
+    unassigned: list[SubjectUsage]
+
+
+class CustomerPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Customers of the configuration, a page of them."""
+
+    customers: list[Customer]
+    next_after: str | None
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer would pay if the period ended now."""
+
+    fresh_as_of: str | None
+    customer: str
+    customer_name: str
+    status: str
+    counted_up_to_event: int
+    usage: tuple[MeterUsage, ...]
+    invoice: Invoice
+
+
+class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One usage event."""
+
+    id: int
+    event: str
+    """The producer's id and the event's number there: unique for ever."""
+    time: str
+    kind: KindName
+    subject: str | None
+    customer: str | None
+    method: str | None
+    route: str | None
+    status: int | None
+    duration_us: int
+    bytes_in: int
+    bytes_out: int
+    flags: list[str]
+    quantities: dict[str, int]
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Raw events, a page of them."""
+
+    events: list[ShownEvent]
+    next_after: int | None
+
+
+class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One usage event with all that is known of how it came here."""
+
+    event: ShownEvent
+    producer: str
+    app: str
+    host: str
+    pid: int
+    batch: int
+    """Which committed batch it is in: what the ledger's chain covers."""
+    learned: str
+    """When it was stored."""
+    mac: str
+    """The chain's link over its batch, in hex."""
+
+
+class UsageQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose usage, and when."""
+
+    customer: CustomerId | None = None
+    after: AfterCustomer = ""
+    limit: Limit = PAGE
+
+
+class CustomersQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which customers."""
+
+    after: AfterCustomer = ""
+    limit: Limit = PAGE
+
+
+class CustomerQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which customer."""
+
+    customer: CustomerId
+
+
+class InvoiceQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose invoice, and when."""
+
+    customer: CustomerId
+    period: MonthName | None = None
+
+
+class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events."""
+
+    customer: CustomerId | None = None
+    subject: Annotated[str, Meta(max_length=256)] | None = None
+    route: Annotated[str, Meta(max_length=512, description="A route's template.")] | (
+        None
+    ) = None
+    method: Annotated[str, Meta(max_length=32)] | None = None
+    status: Annotated[int, Meta(ge=0, le=999)] | None = None
+    kind: KindName | None = None
+    after: Annotated[
+        int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
+    ] = 0
+    limit: Limit = PAGE
+
+
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which event."""
+
+    event: Annotated[int, Meta(ge=0, le=ID_MAX, description="An event's id.")]
+
+
+async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
+    """List what customers used: one of them, or all, a page at a time."""
+    if query.customer is not None:
+        customers, next_after = [find_customer(parts, query.customer)], None
+    else:
+        customers, next_after = parts.customers.page(query.after, query.limit)
+    return UsagePage(
+        fresh_as_of=fresh_as_of(parts),
+        usage=[
+            shown_usage(
+                customer,
+                await parts.billing.usage(
+                    customer, whole_windows(span_of(parts, query, customer))
+                ),
+            )
+            for customer in customers
+        ],
+        next_after=next_after,
     )
 
 
-async def list_customers(request: Request) -> Response:
-    """Answer every customer of the configuration."""
-    parts: Parts = request.app.state.parts
-    return answer({"customers": parts.config.customers})
+async def list_unassigned(parts: Parts, query: Span) -> Unassigned:
+    """List what was used by subjects that no customer pays for."""
+    span = whole_windows(span_of(parts, query, None))
+    return Unassigned(
+        fresh_as_of=fresh_as_of(parts),
+        unassigned=await parts.billing.unassigned(span),
+    )
 
 
-async def one_customer(request: Request) -> Response:
-    """Answer one customer of the configuration."""
-    parts: Parts = request.app.state.parts
-    return answer(_customer(parts, request.path_params["customer"]))
+async def list_customers(parts: Parts, query: CustomersQuery) -> CustomerPage:
+    """List the customers of the configuration, in order of their ids."""
+    customers, next_after = parts.customers.page(query.after, query.limit)
+    return CustomerPage(customers=customers, next_after=next_after)
 
 
-async def customer_invoice(request: Request) -> Response:
-    """Answer the draft invoice of a customer for a period."""
-    parts: Parts = request.app.state.parts
-    customer = _customer(parts, request.path_params["customer"])
+async def get_customer(parts: Parts, query: CustomerQuery) -> Customer:
+    """Return one customer of the configuration."""
+    return find_customer(parts, query.customer)
+
+
+async def get_invoice(parts: Parts, query: InvoiceQuery) -> Draft:
+    """Return the draft invoice of a customer for a billing period."""
+    customer = find_customer(parts, query.customer)
+    period = billing_period(parts, customer, query.period)
     try:
-        usage, drawn = await parts.billing.draft(customer, _period(request, customer))
+        usage, drawn = await parts.billing.draft(customer, period)
     except NotBillable as error:
         raise Conflict(str(error)) from error
-    return answer(
-        {
-            **_freshness(parts),
-            "customer": customer.id,
-            "customer_name": customer.name,
-            "status": "draft",
-            "counted_up_to_event": usage.counted_up_to_event,
-            "usage": usage.meters,
-            "invoice": drawn,
-        }
+    return Draft(
+        fresh_as_of=fresh_as_of(parts),
+        customer=customer.id,
+        customer_name=customer.name,
+        status="draft",
+        counted_up_to_event=usage.counted_up_to_event,
+        usage=usage.meters,
+        invoice=drawn,
     )
 
 
-async def list_events(request: Request) -> Response:
-    """Answer raw events of a customer and a span, a page at a time."""
-    parts: Parts = request.app.state.parts
-    wanted = request.query_params.get("customer")
-    customer = Customer(id="", name="") if wanted is None else _customer(parts, wanted)
-    span = _span(request, customer)
+async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
+    """List raw events in the order in which they were learned, a page at a time."""
+    customer = None
+    if query.customer is not None:
+        customer = find_customer(parts, query.customer)
+    span = span_of(parts, query, customer)
     async with parts.database.reading() as tx:
         page = await audit.read_events(
             tx,
-            customer=wanted,
+            audit.Filter(
+                customer=query.customer,
+                subject=query.subject,
+                route=query.route,
+                method=query.method,
+                status=query.status,
+                kind=None if query.kind is None else KINDS.index(query.kind),
+            ),
             start=span.start,
             end=span.end,
-            after=_integer(request, "after", 0, minimum=0, maximum=2**63 - 1),
-            limit=_integer(
-                request, "limit", PAGE_EVENTS, minimum=1, maximum=PAGE_EVENTS_MAX
-            ),
+            after=query.after,
+            limit=query.limit,
         )
-    return answer(
-        {
-            "events": [_shown_event(event) for event in page.events],
-            "next_after": page.next_after,
-        }
+    return EventPage(
+        events=[shown_event(event) for event in page.events],
+        next_after=page.next_after,
     )
 
 
-# --- reading requests
-
-
-def _customer(parts: Parts, customer_id: str) -> Customer:
-    found = parts.config.customer(customer_id)
+async def get_event(parts: Parts, query: EventQuery) -> WholeEvent:
+    """Return one event with where it came from and when it was stored."""
+    async with parts.database.reading() as tx:
+        found = await audit.read_event(tx, query.event)
     if found is None:
-        near = nearest(customer_id, [c.id for c in parts.config.customers])
-        hint = f"; did you mean {near}?" if near else "; see /v1/customers"
-        raise NotFound(f"no customer {customer_id[:100]!r}{hint}")
-    return found
+        raise NotFound(f"no event {query.event}; see /v1/events")
+    return WholeEvent(
+        event=shown_event(found.event),
+        producer=found.event.producer,
+        app=found.app,
+        host=found.host,
+        pid=found.pid,
+        batch=found.batch_id,
+        learned=format_time_ms(found.learned_ms),
+        mac=found.mac.hex(),
+    )
 
 
-def _period(request: Request, customer: Customer) -> Period:
-    """Return the billing period asked for: ``period=2026-11``, else the current one."""
-    parts: Parts = request.app.state.parts
-    calendar = calendar_of(customer)
-    named = request.query_params.get("period")
-    if named is not None:
-        return calendar.named(named)
-    return calendar.at(parts.clock.now_ms())
+def shown_usage(customer: Customer, usage: CustomerUsage) -> ShownUsage:
+    """Return a customer's usage as it is shown."""
+    period = usage.period
+    return ShownUsage(
+        customer=customer.id,
+        customer_name=customer.name,
+        period=ShownPeriod(
+            start=period.start,
+            end=period.end,
+            name=period.name,
+            start_time=format_time_ms(period.start),
+            end_time=format_time_ms(period.end),
+        ),
+        meters=usage.meters,
+        counted_up_to_event=usage.counted_up_to_event,
+    )
 
 
-def _span(request: Request, customer: Customer) -> Period:
-    """Return the span asked for: ``start=`` and ``end=``, or a period."""
-    start, end = (request.query_params.get(name) for name in ("start", "end"))
-    if start is None and end is None:
-        return _period(request, customer)
-    if start is None or end is None:
-        raise BadRequest("start and end belong together")
-    first, beyond = _time_ms("start", start), _time_ms("end", end)
-    if first >= beyond:
-        raise BadRequest(f"start={start} is not before end={end}")
-    return Period(first, beyond)
-
-
-def _windows(span: Period) -> Period:
-    """Return the span widened to whole windows: usage is not known any finer."""
-    start = span.start // WINDOW_MS * WINDOW_MS
-    end = -(-span.end // WINDOW_MS) * WINDOW_MS
-    return Period(start, end, span.name)
-
-
-def _time_ms(name: str, text: str) -> int:
-    try:
-        return parse_time_ms(text)
-    except (ValueError, OverflowError) as error:
-        raise BadRequest(
-            f"{name}={text[:50]!r} is not a time such as 2026-11-22T08:00:00Z"
-        ) from error
-
-
-def _integer(
-    request: Request, name: str, default: int, *, minimum: int, maximum: int
-) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit()) or not minimum <= int(text) <= maximum:
-        raise BadRequest(
-            f"{name}={text[:50]!r} is not an integer from {minimum} to {maximum}"
-        )
-    return int(text)
-
-
-# --- writing answers
-
-
-def _freshness(parts: Parts) -> dict[str, Any]:
-    """Return up to when usage is known: an answer without it would look complete."""
-    at_ms = parts.aggregator.generation.last_success_ms
-    return {"fresh_as_of": None if at_ms is None else format_time_ms(at_ms)}
-
-
-def _shown_usage(customer: Customer, usage: Any) -> dict[str, Any]:
-    shown: dict[str, Any] = msgspec.to_builtins(usage)
-    shown["customer_name"] = customer.name
-    shown["period"]["start_time"] = format_time_ms(usage.period.start)
-    shown["period"]["end_time"] = format_time_ms(usage.period.end)
-    return shown
-
-
-def _shown_event(event: audit.AuditEvent) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "event": f"{event.producer}-{event.seq}",
-        "time": format_time_ms(event.time_ms),
-        "kind": KIND_NAMES[event.kind],
-        "subject": event.subject,
-        "customer": event.customer,
-        "method": event.method or None,
-        "route": event.route or None,
-        "status": event.status or None,
-        "duration_us": event.duration_us,
-        "bytes_in": event.bytes_in,
-        "bytes_out": event.bytes_out,
-        "flags": [
+def shown_event(event: audit.AuditEvent) -> ShownEvent:
+    """Return a raw event as it is shown."""
+    return ShownEvent(
+        id=event.id,
+        event=f"{event.producer}-{event.seq}",
+        time=format_time_ms(event.time_ms),
+        kind=KINDS[event.kind],
+        subject=event.subject,
+        customer=event.customer,
+        method=event.method or None,
+        route=event.route or None,
+        status=event.status or None,
+        duration_us=event.duration_us,
+        bytes_in=event.bytes_in,
+        bytes_out=event.bytes_out,
+        flags=[
             flag.name.lower() for flag in Flag(event.flags) if flag.name is not None
         ],
-        "quantities": msgspec.json.decode(event.quantities) if event.quantities else {},
-    }
+        quantities=msgspec.json.decode(event.quantities) if event.quantities else {},
+    )
 
 
-ROUTES = [
-    Route("/v1/usage", list_usage),
-    Route("/v1/usage/unassigned", list_unassigned),
-    Route("/v1/events", list_events),
-    Route("/v1/customers", list_customers),
-    Route("/v1/customers/{customer}", one_customer),
-    Route("/v1/customers/{customer}/invoice", customer_invoice),
-]
+OPERATIONS = (
+    Operation("/v1/usage", list_usage),
+    Operation("/v1/usage/unassigned", list_unassigned),
+    Operation("/v1/events", list_events),
+    Operation("/v1/events/{event}", get_event),
+    Operation("/v1/customers", list_customers),
+    Operation("/v1/customers/{customer}", get_customer),
+    Operation("/v1/customers/{customer}/invoice", get_invoice),
+)

@@ -1,0 +1,151 @@
+"""Who may ask: access tokens, of which only digests are kept.
+
+They stand in a file of their own beside the database, so that one can be made before
+the first start, and revoked while the sidecar runs, without a second writer to the
+ledger. The running sidecar reads the file again when it has changed.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, get_args
+
+import msgspec
+
+from meterline_sidecar.errors import ConfigError
+
+Scope = Literal["status", "read", "write"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+"""Each one includes those before it."""
+PREFIX: Final = "mtl_"  # lets secret scanners, and people, see what they have found
+TOKENS_MAX: Final = 1_000
+NAME_CHARS_MAX: Final = 100
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """One access token, as it is kept: nobody can use what stands here."""
+
+    id: str
+    name: str
+    scope: Scope
+    digest: str
+    """SHA-256 of the token in hex. The token has 256 random bits: no salt needed."""
+    created_ms: int
+
+    def allows(self, scope: Scope) -> bool:
+        """Say whether this token may do what ``scope`` names."""
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+
+class NewToken(NamedTuple):
+    """A token that was just made; its text is shown once and never kept."""
+
+    token: Token
+    text: str
+
+
+def tokens_path(database: Path) -> Path:
+    """Return where the tokens of a ledger are kept."""
+    return database.with_name(f"{database.name}.tokens")
+
+
+class TokenFile:
+    """The tokens of one sidecar."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._by_digest: dict[str, Token] = {}
+
+    def find(self, text: str) -> Token | None:
+        """Return the token with this text, unless it was revoked."""
+        self._refresh()
+        return self._by_digest.get(_digest(text))
+
+    def all(self) -> list[Token]:
+        """Return every token, the oldest first.
+
+        Raises:
+            ConfigError: the file can not be read, or is damaged.
+        """
+        try:
+            written = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ConfigError(f"{self.path}: {error.strerror}") from error
+        try:
+            return msgspec.json.decode(written, type=list[Token])
+        except msgspec.DecodeError as error:
+            raise ConfigError(
+                f"{self.path}: {error}; restore it, or delete it and make new tokens"
+            ) from error
+
+    def create(self, name: str, scope: Scope, *, now_ms: int) -> NewToken:
+        """Add a token and return it with its text.
+
+        Raises:
+            ConfigError: there are too many, or the name is too long.
+        """
+        if not 0 < len(name) <= NAME_CHARS_MAX:
+            raise ConfigError(f"a token's name has 1 to {NAME_CHARS_MAX} characters")
+        text = PREFIX + secrets.token_urlsafe(32)
+        token = Token(
+            id=secrets.token_hex(4),
+            name=name,
+            scope=scope,
+            digest=_digest(text),
+            created_ms=now_ms,
+        )
+        with self._locked():
+            tokens = self.all()
+            if len(tokens) >= TOKENS_MAX:
+                raise ConfigError(f"there are {TOKENS_MAX} tokens: revoke some first")
+            self._write([*tokens, token])
+        return NewToken(token, text)
+
+    def revoke(self, token_id: str) -> Token | None:
+        """Remove a token, which is refused from the next request on; return it."""
+        with self._locked():
+            tokens = self.all()
+            found = next((token for token in tokens if token.id == token_id), None)
+            if found is not None:
+                self._write([token for token in tokens if token is not found])
+        return found
+
+    def _refresh(self) -> None:
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            self._stamp, self._by_digest = None, {}
+            return
+        stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        if stamp != self._stamp:
+            self._by_digest = {token.digest: token for token in self.all()}
+            self._stamp = stamp
+
+    def _write(self, tokens: list[Token]) -> None:
+        fresh = self.path.with_name(f"{self.path.name}.new")
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(tokens)) + b"\n")
+        fresh.replace(self.path)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        lock = os.open(
+            self.path.with_name(f"{self.path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600
+        )
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

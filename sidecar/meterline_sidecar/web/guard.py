@@ -1,0 +1,276 @@
+"""Who gets in: every HTTP request passes here before anything else sees it.
+
+What is checked, in this order: the host (against DNS rebinding), the size, the rate,
+the origin of a change (against a foreign page's form), and the token. What nobody
+thought of is refused: a path that is not named here needs ``read``, a change ``write``.
+"""
+
+import asyncio
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Iterable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.tokens import Scope, Token, TokenFile
+from meterline_sidecar.web.problems import problem
+
+BODY_BYTES_MAX: Final = 64 << 10
+CLIENTS_MAX: Final = 10_000  # whose rate is remembered; the longest idle one goes first
+FAILURES_PER_S: Final = 0.2  # wrong tokens of one client, after a burst of ten
+FAILURES_BURST: Final = 10
+COOKIE: Final = "meterline_token"
+LOCAL_NAMES: Final = frozenset(("localhost", "meterline"))  # `meterline` for unix:
+SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'"
+)
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Limits(NamedTuple):
+    """What one client may do."""
+
+    requests_per_s: int
+    burst: int
+
+
+class Guard:
+    """ASGI middleware around the whole HTTP side.
+
+    Args:
+        names: host names that requests may carry besides ``localhost`` and addresses;
+            a rebinding attack needs a name of its own.
+        needs_token: whether a request without a token is refused.
+        frame_origins: origins that may embed the customer's page.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        tokens: TokenFile,
+        needs_token: bool,
+        names: Iterable[str],
+        frame_origins: Iterable[str],
+        limits: Limits,
+    ) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._needs_token = needs_token
+        self._names = LOCAL_NAMES | {name.lower() for name in names}
+        self._frame_ancestors = " ".join(frame_origins) or "'none'"
+        self._requests = Rates(limits.requests_per_s, limits.burst)
+        self._failures = Rates(FAILURES_PER_S, FAILURES_BURST)
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or hand it on; its answer gets the security headers."""
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        send = self._with_headers(send, path)
+        refusal = self._refusal(scope, Headers(scope=scope))
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, _limited(receive), send)
+
+    def _refusal(self, scope: AsgiScope, headers: Headers) -> Response | None:
+        """Return why this request is not answered, or ``None``."""
+        if not self._knows_host(headers.getlist("host")):
+            return problem(
+                421,
+                "this host name is not known here: use localhost or an address, or add"
+                " the name to sidecar.http_names",
+            )
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
+            return problem(413, f"a body has at most {BODY_BYTES_MAX} bytes")
+        client = scope["client"][0] if scope.get("client") else "unix"
+        now_s = asyncio.get_running_loop().time()
+        wait_s = self._requests.wait_s(client, now_s)
+        if wait_s:
+            return _too_many(wait_s, "slow down: too many requests from this address")
+        is_change = scope["method"] not in SAFE_METHODS
+        if is_change and _is_foreign(headers):
+            return problem(403, "a change must come from this site's own pages")
+        return self._without_right(scope, headers, client, now_s)
+
+    def _without_right(
+        self, scope: AsgiScope, headers: Headers, client: str, now_s: float
+    ) -> Response | None:
+        needed = needed_scope(scope["method"], scope["path"], scope["query_string"])
+        if needed is None:
+            return None
+        text = _token_text(headers)
+        if text is None:
+            return self._anonymous(scope, headers) if self._needs_token else None
+        if self._failures.is_spent(client, now_s):
+            return _too_many(5, "too many wrong tokens from this address")
+        try:
+            token = self._tokens.find(text)
+        except ConfigError:
+            # Fail closed, and say nothing of our files to a stranger.
+            return problem(503, "tokens cannot be checked; see the sidecar's log")
+        if token is None:
+            if not self._needs_token and "authorization" not in headers:
+                return None  # an old cookie, where no token is needed
+            self._failures.wait_s(client, now_s)
+            return _unauthorized("this token is not known, or was revoked")
+        scope["state"] = {**scope.get("state", {}), "token": token}
+        return None if token.allows(needed) else _forbidden(token, needed)
+
+    def _anonymous(self, scope: AsgiScope, headers: Headers) -> Response:
+        if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+            return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
+        return _unauthorized(
+            "a token is needed: `meterline token create NAME --scope read`, then send"
+            " it as Authorization: Bearer TOKEN"
+        )
+
+    def _knows_host(self, hosts: list[str]) -> bool:
+        if len(hosts) != 1:
+            return False
+        try:
+            name = urlsplit(f"//{hosts[0]}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._names or _is_address(name)
+
+    def _with_headers(self, send: Send, path: str) -> Send:
+        is_portal = path == "/portal" or path.startswith("/portal/")
+        ancestors = self._frame_ancestors if is_portal else "'none'"
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=_mutable(message))
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault(
+                    "Content-Security-Policy", f"{CSP}; frame-ancestors {ancestors}"
+                )
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        return guarded
+
+
+class Rates:
+    """How much each client has left: a bucket that fills at a steady pace."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, client: str, now_s: float) -> float:
+        """Take one and return 0, or how long until there is one."""
+        left = self._left(client, now_s)
+        taken = min(1.0, left) if left >= 1 else 0.0
+        self._buckets[client] = (left - taken, now_s)
+        self._buckets.move_to_end(client)
+        if len(self._buckets) > CLIENTS_MAX:
+            self._buckets.popitem(last=False)
+        return 0.0 if taken else (1 - left) / self._per_s
+
+    def is_spent(self, client: str, now_s: float) -> bool:
+        """Say whether nothing is left, and take nothing."""
+        return self._left(client, now_s) < 1
+
+    def _left(self, client: str, now_s: float) -> float:
+        left, at_s = self._buckets.get(client, (float(self._burst), now_s))
+        return min(self._burst, left + (now_s - at_s) * self._per_s)
+
+
+def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
+    """Return the right that a request needs; ``None`` where everybody may come.
+
+    The customer's page checks a token of its own (``portal.py``).
+    """
+    if path == "/portal" or path.startswith(("/portal/", "/static/")):
+        return None
+    if path in ("/livez", "/login", "/favicon.ico"):
+        return None
+    if path == "/readyz":
+        return "status" if query else None
+    if method not in SAFE_METHODS:
+        return "write"
+    return "status" if path in ("/status", "/metrics") else "read"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Say whether a browser sent this for a page that is not ours."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return True
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+
+
+def _token_text(headers: Headers) -> str | None:
+    """Return the token of the header, or else of the dashboard's cookie."""
+    kind, _, text = headers.get("authorization", "").partition(" ")
+    if kind:
+        return text.strip() if kind.lower() == "bearer" else ""
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return None if cookie is None else cookie.value
+
+
+def _unauthorized(detail: str) -> Response:
+    response = problem(401, detail)
+    response.headers["WWW-Authenticate"] = 'Bearer realm="meterline"'
+    return response
+
+
+def _forbidden(token: Token, needed: Scope) -> Response:
+    return problem(403, f"this token may {token.scope}; {needed} is needed here")
+
+
+def _too_many(wait_s: float, detail: str) -> Response:
+    response = problem(429, detail)
+    response.headers["Retry-After"] = str(max(1, round(wait_s)))
+    return response
+
+
+def _mutable(message: Message) -> MutableMapping[str, Any]:
+    message["headers"] = list(message.get("headers", ()))
+    return message
+
+
+def _limited(receive: Receive) -> Receive:
+    """Cut a body that is longer than it said: the rest is never read."""
+    n_bytes = 0
+
+    async def limited() -> Message:
+        nonlocal n_bytes
+        message = await receive()
+        n_bytes += len(message.get("body", b""))
+        if n_bytes > BODY_BYTES_MAX:
+            return {"type": "http.disconnect"}
+        return message
+
+    return limited

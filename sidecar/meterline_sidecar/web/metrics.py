@@ -1,0 +1,156 @@
+"""The state of every part in Prometheus's text format: ``/metrics``.
+
+Base units, and no label that grows with the customers.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from meterline_sidecar.web.status import Status, read_status
+
+
+async def metrics(request: Request) -> Response:
+    """Answer the state in Prometheus's text format."""
+    state = await read_status(request.app.state.parts)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StatusCollector(state))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class StatusCollector:
+    """Turns one ``Status`` into Prometheus metrics; no label grows with customers."""
+
+    def __init__(self, state: Status) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics."""
+        state = self._state
+        yield InfoMetricFamily(
+            "meterline", "The running sidecar.", value={"version": state.version}
+        )
+        yield GaugeMetricFamily(
+            "meterline_ready", "1 while events can be stored.", value=state.ready
+        )
+        yield GaugeMetricFamily(
+            "meterline_problems",
+            "Things that a person should look at.",
+            value=len(state.problems),
+        )
+        yield from self._events()
+        yield from self._freshness()
+        outbox = GaugeMetricFamily(
+            "meterline_outbox_entries",
+            "What Stripe is told, by state.",
+            labels=["state"],
+        )
+        for name, n_entries in state.outbox.items():
+            outbox.add_metric([name], n_entries)
+        yield outbox
+        yield GaugeMetricFamily(
+            "meterline_database_size_bytes",
+            "The ledger's file with its WAL.",
+            value=state.database.bytes,
+        )
+        yield GaugeMetricFamily(
+            "meterline_disk_free_bytes",
+            "Room on the ledger's disk.",
+            value=state.database.disk_free_bytes,
+        )
+
+    def _events(self) -> Iterable[Metric]:
+        events = CounterMetricFamily(
+            "meterline_events", "Events by what became of them.", labels=["outcome"]
+        )
+        counts = self._state.events
+        for name in ("recorded", "ingested", "lost", "duplicates"):
+            events.add_metric([name], getattr(counts, name))
+        yield events
+        yield GaugeMetricFamily(
+            "meterline_events_in_flight",
+            "Recorded at the apps and not stored yet.",
+            value=counts.in_flight,
+        )
+        yield CounterMetricFamily(
+            "meterline_events_unattributed",
+            "Stored events that nobody can be billed for.",
+            value=counts.unattributed,
+        )
+        refusals = CounterMetricFamily(
+            "meterline_refusals", "Connections refused, by reason.", labels=["code"]
+        )
+        for code, n_refusals in self._state.refusals.items():
+            refusals.add_metric([code], n_refusals)
+        yield refusals
+        producers = GaugeMetricFamily(
+            "meterline_producers", "Worker processes.", labels=["state"]
+        )
+        for name in ("open", "closed", "connected"):
+            producers.add_metric([name], getattr(self._state.producers, name))
+        yield producers
+
+    def _freshness(self) -> Iterable[Metric]:
+        """Yield when things last went well: a silent stop raises no error count."""
+        state = self._state
+        yield GaugeMetricFamily(
+            "meterline_aggregation_behind_events",
+            "Events that are not added up yet.",
+            value=state.aggregation.behind_events,
+        )
+        for name, text, at_ms in (
+            ("start", "the sidecar started", state.started_ms),
+            (
+                "aggregation",
+                "events were last added up",
+                state.aggregation.last_success_ms,
+            ),
+            ("last_event", "the newest event happened", state.last_event_ms),
+        ):
+            if at_ms is not None:
+                yield GaugeMetricFamily(
+                    f"meterline_{name}_timestamp_seconds",
+                    f"When {text}, in UTC seconds.",
+                    value=at_ms / 1000,
+                )
+        seen = GaugeMetricFamily(
+            "meterline_producer_last_seen_timestamp_seconds",
+            "When each running worker was last heard of, in UTC seconds.",
+            labels=["app", "host", "pid"],
+        )
+        for producer in state.producers.shown:
+            if producer.is_open:
+                labels = [producer.app, producer.host, str(producer.pid)]
+                seen.add_metric(labels, producer.seen_ms / 1000)
+        yield seen
+        yield from self._jobs()
+
+    def _jobs(self) -> Iterable[Metric]:
+        done = GaugeMetricFamily(
+            "meterline_job_last_success_timestamp_seconds",
+            "When each job last ended well, in UTC seconds.",
+            labels=["job"],
+        )
+        failures = GaugeMetricFamily(
+            "meterline_job_failures_in_a_row",
+            "How often each job has failed since it last ended well.",
+            labels=["job"],
+        )
+        for job in self._state.schedule:
+            failures.add_metric([job.job], job.failures)
+            if job.last_success_ms is not None:
+                done.add_metric([job.job], job.last_success_ms / 1000)
+        yield done
+        yield failures
+
+
+ROUTES = [Route("/metrics", metrics)]

@@ -1,0 +1,124 @@
+"""``/openapi.json``: made of the operations, so that it says what they do."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import meterline
+from meterline_sidecar.web.operations import Operation, tagged
+from meterline_sidecar.web.problems import Problem
+
+REF: Final = "#/components/schemas/{name}"
+REFUSALS: Final = {
+    "400": "The request cannot be answered as it is; the detail says why.",
+    "401": "A token is needed, or this one is not known.",
+    "403": "This token may not do that.",
+    "404": "There is no such thing.",
+    "409": "Not in the present state.",
+    "413": "The body is too long.",
+    "421": "Asked under a host name that is not known here.",
+    "429": "Too many requests; Retry-After says when to come again.",
+}
+
+
+def document(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of these operations."""
+    listed = list(operations)
+    types = [Problem, *(operation.answer for operation in listed)]
+    _, components = msgspec.json.schema_components(types, ref_template=REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in listed:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _entry(
+            operation
+        )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Meterline",
+            "version": meterline.__version__,
+            "description": "What was used, by whom, and what it costs. Money is a"
+            " decimal in a text; times are RFC 3339; spans are [start, end).",
+        },
+        "security": [{}, {"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Made by `meterline token create`.",
+                }
+            },
+        },
+    }
+
+
+def _entry(operation: Operation) -> dict[str, Any]:
+    return {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": list(_parameters(operation)),
+        "responses": {
+            "200": {
+                "description": "The answer.",
+                "content": {"application/json": {"schema": _ref(operation.answer)}},
+            },
+            **{
+                status: {
+                    "description": text,
+                    "content": {"application/problem+json": {"schema": _ref(Problem)}},
+                }
+                for status, text in REFUSALS.items()
+            },
+        },
+    }
+
+
+def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    schema = msgspec.json.schema(operation.query)
+    (own,) = (
+        part
+        for name, part in schema["$defs"].items()
+        if name == operation.query.__name__
+    )
+    for name, of_field in own["properties"].items():
+        shown, description = _plain(of_field)
+        is_in_path = name in operation.path_names
+        yield {
+            "name": name,
+            "in": "path" if is_in_path else "query",
+            "required": is_in_path or name in own.get("required", ()),
+            "description": description,
+            "schema": shown,
+        }
+
+
+def _plain(schema: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return a parameter's schema without null, which no URL can say, and its words."""
+    shown = dict(schema)
+    shown.pop("default", None)
+    options = [part for part in shown.pop("anyOf", ()) if part != {"type": "null"}]
+    if options:
+        (only,) = options
+        shown |= only
+    description = shown.pop("description", "")
+    return shown, description
+
+
+def _ref(struct: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": REF.format(name=struct.__name__)}
+
+
+def route(operations: Iterable[Operation]) -> Route:
+    """Return the route of the document."""
+    body = msgspec.json.encode(document(operations))
+
+    async def openapi(request: Request) -> Response:
+        return tagged(request, body, "application/json")
+
+    return Route("/openapi.json", openapi)

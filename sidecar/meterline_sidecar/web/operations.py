@@ -1,0 +1,88 @@
+"""What the API can do: each operation is a typed function, and nothing else.
+
+Its path, its parameters (the fields of its query struct), its answer and its first
+line of documentation make both the route and its entry in ``/openapi.json``.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from typing import Any, Final, Literal, TypeVar, get_type_hints
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from meterline_pricing.errors import unknown
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.web.problems import BadRequest
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+Method = Literal["GET", "POST"]
+_IN_PATH: Final = re.compile(r"{(\w+)}")
+
+
+class Operation:
+    """One operation of the API.
+
+    Args:
+        run: takes the parts and the parameters, and returns the answer; its
+            annotations and its docstring are what the documentation says.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        run: Callable[[Parts, Q], Awaitable[msgspec.Struct]],
+        *,
+        method: Method = "GET",
+    ) -> None:
+        hints = get_type_hints(run, include_extras=True)
+        self.path = path
+        self.method: Method = method
+        self.name: str = run.__name__
+        self.summary = (run.__doc__ or "").partition("\n")[0].rstrip(".")
+        self.query: type[msgspec.Struct] = hints["query"]
+        self.answer: type[msgspec.Struct] = hints["return"]
+        self.path_names = frozenset(_IN_PATH.findall(path))
+        self._run: Callable[[Parts, Any], Awaitable[msgspec.Struct]] = run
+
+    @property
+    def route(self) -> Route:
+        """The route that answers this operation."""
+        return Route(self.path, self._respond, methods=[self.method])
+
+    async def _respond(self, request: Request) -> Response:
+        query = self._query(request)
+        body = msgspec.json.encode(await self._run(request.app.state.parts, query))
+        return tagged(request, body, "application/json")
+
+    def _query(self, request: Request) -> msgspec.Struct:
+        """Return the parameters of a request.
+
+        Raises:
+            BadRequest: one is wrong, not known, or given more than once.
+        """
+        given: dict[str, str] = dict(request.path_params)
+        for name, value in request.query_params.multi_items():
+            if name in given:
+                raise BadRequest(f"{name[:50]} is given more than once")
+            if name not in self.query.__struct_fields__:
+                known = set(self.query.__struct_fields__) - self.path_names
+                raise BadRequest(unknown("parameter", name[:50], known))
+            given[name] = value
+        try:
+            return msgspec.convert(given, self.query, strict=False)
+        except msgspec.ValidationError as error:
+            raise BadRequest(str(error).replace("`$.", "`")) from error
+
+
+def tagged(request: Request, body: bytes, media_type: str) -> Response:
+    """Return an answer with an ETag; 304 and no body where the client has it."""
+    tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    known = request.headers.get("if-none-match", "")
+    if request.method == "GET" and tag in re.split(r"\s*,\s*", known):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)

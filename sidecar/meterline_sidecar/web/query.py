@@ -1,0 +1,126 @@
+"""What a request may ask: its parameters as structs, which also describe them."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from meterline_pricing import Calendar, Period, nearest
+from meterline_sidecar.aggregate import WINDOW_MS
+from meterline_sidecar.billing import calendar_of
+from meterline_sidecar.clock import format_time_ms, parse_time_ms
+from meterline_sidecar.config import Customer
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.web.problems import BadRequest, NotFound
+
+PAGE: Final = 100
+PAGE_MAX: Final = 1_000
+YEARS: Final = (1970, 9998)  # what calendars and SQLite's integers take with ease
+
+CustomerId = Annotated[str, Meta(max_length=100, description="A customer's id.")]
+MonthName = Annotated[
+    str,
+    Meta(
+        max_length=10,
+        description="A billing period by the month in which it starts, such as"
+        " 2026-11; the current one by default.",
+    ),
+]
+Time = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        description="An RFC 3339 time, such as 2026-11-22T08:00:00Z. A span is"
+        " `[start, end)`; both belong together.",
+        examples=["2026-11-22T08:00:00Z"],
+    ),
+]
+Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="Entries on a page.")]
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A span of time: ``start`` and ``end``, or a billing period."""
+
+    period: MonthName | None = None
+    start: Time | None = None
+    end: Time | None = None
+
+
+def find_customer(parts: Parts, customer_id: str) -> Customer:
+    """Return a customer of the configuration.
+
+    Raises:
+        NotFound: there is none with this id; names the nearest.
+    """
+    found = parts.customers.get(customer_id)
+    if found is None:
+        near = nearest(customer_id, [c.id for c in parts.customers.all])
+        hint = f"; did you mean {near}?" if near else "; see /v1/customers"
+        raise NotFound(f"no customer {customer_id[:100]!r}{hint}")
+    return found
+
+
+def billing_period(parts: Parts, customer: Customer | None, name: str | None) -> Period:
+    """Return a customer's billing period of that name, else the current one.
+
+    For everybody (``None``) a period is a month in UTC.
+    """
+    calendar = Calendar() if customer is None else calendar_of(customer)
+    if name is not None:
+        return calendar.named(name)
+    return calendar.at(parts.clock.now_ms())
+
+
+def span_of(parts: Parts, query: Span, customer: Customer | None) -> Period:
+    """Return the span that was asked for.
+
+    Raises:
+        BadRequest: it is none, or only half of one.
+    """
+    if query.start is None and query.end is None:
+        return billing_period(parts, customer, query.period)
+    if query.start is None or query.end is None:
+        raise BadRequest("start and end belong together")
+    if query.period is not None:
+        raise BadRequest("give either period, or start and end")
+    start, end = time_ms("start", query.start), time_ms("end", query.end)
+    if start >= end:
+        raise BadRequest(f"start={query.start} is not before end={query.end}")
+    return Period(start, end)
+
+
+def whole_windows(span: Period) -> Period:
+    """Return the span widened to whole windows: usage is not known any finer."""
+    start = span.start // WINDOW_MS * WINDOW_MS
+    end = -(-span.end // WINDOW_MS) * WINDOW_MS
+    return Period(start, end, span.name)
+
+
+def time_ms(name: str, text: str) -> int:
+    """Return an RFC 3339 time as UTC milliseconds.
+
+    Raises:
+        BadRequest: it is none, or too far away; says which parameter it was.
+    """
+    try:
+        # A `+` that was not escaped arrives as a space.
+        at_ms = parse_time_ms(text.replace(" ", "+") if "T" in text else text)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(
+            f"{name}={text[:50]!r} is not a time such as 2026-11-22T08:00:00Z"
+        ) from error
+    first, last = (
+        int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1000 for year in YEARS
+    )
+    if not first <= at_ms < last:
+        raise BadRequest(
+            f"{name}={text[:50]!r} is not between {YEARS[0]} and {YEARS[1]}"
+        )
+    return at_ms
+
+
+def fresh_as_of(parts: Parts) -> str | None:
+    """Return up to when usage is known: an answer without it would look complete."""
+    at_ms = parts.aggregator.generation.last_success_ms
+    return None if at_ms is None else format_time_ms(at_ms)

@@ -1,0 +1,98 @@
+"""A whole sidecar in this process, asked over HTTP without a network."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from meterline.events import UsageEvent
+from meterline_sidecar.config import Config
+from meterline_sidecar.config_file import read_config
+from meterline_sidecar.daemon import open_parts
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.tokens import TokenFile, tokens_path
+from meterline_sidecar.web.app import make_app
+from tests.clock import FakeClock
+from tests.producer import Connection, batch, event
+from tests.sidecar_process import METERLINE, PRICING, SIDECAR
+
+
+@dataclass
+class Web:
+    """A running sidecar and a client of its HTTP side."""
+
+    parts: Parts
+    http: httpx.AsyncClient
+    clock: FakeClock
+    tokens: TokenFile
+    app: Any
+    sent: int = 0
+
+    async def ship(self, *events: UsageEvent) -> None:
+        """Send events as an app would, and add them up."""
+        async with Connection(self.parts.config.sidecar.socket) as connection:
+            last_seq = await connection.hello()
+            await connection.ship(batch(*events, first_seq=last_seq + 1))
+        await self.parts.aggregator.run()
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """Return the JSON of a page that must be there."""
+        response = await self.http.get(path, params=query)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+
+OpenWeb = Callable[..., AbstractAsyncContextManager[Web]]
+
+
+def configure(
+    folder: Path,
+    *,
+    meterline: str = METERLINE,
+    pricing: str = PRICING,
+    sidecar: str = SIDECAR,
+) -> Config:
+    """Write the files of a sidecar and read them."""
+    file = folder / "meterline.toml"
+    file.write_text(sidecar + meterline)
+    (folder / "pricing.toml").write_text(pricing)
+    return read_config(file, environment={})
+
+
+@pytest.fixture
+def open_web(tmp_path: Path) -> OpenWeb:
+    @asynccontextmanager
+    async def open_it(**files: str) -> AsyncGenerator[Web]:
+        config = configure(tmp_path, **files)
+        clock = FakeClock()
+        tokens = TokenFile(tokens_path(config.sidecar.database))
+        fatal: list[BaseException] = []
+        async with open_parts(config, clock, tokens, fatal.append) as parts:
+            ingesting = asyncio.create_task(parts.ingest.run())
+            app = make_app(parts)
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with (
+                parts.receiver,
+                httpx.AsyncClient(
+                    transport=transport, base_url="http://localhost"
+                ) as http,
+            ):
+                yield Web(parts, http, clock, tokens, app)
+            ingesting.cancel()
+        assert fatal == []
+
+    return open_it
+
+
+@pytest.fixture
+async def web(open_web: OpenWeb) -> AsyncGenerator[Web]:
+    """A sidecar that has seen three requests of acme and one of nobody."""
+    async with open_web() as web:
+        await web.ship(event(), event(route="/v1/other"), event(status=500), event())
+        await web.ship(event(subject=None))
+        yield web

@@ -1,0 +1,53 @@
+"""A real sidecar on a TCP port of the loopback, for what needs a real client."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from meterline.events import UsageEvent
+from tests.producer import PRODUCER, Connection, batch
+from tests.sidecar_process import SIDECAR, SidecarProcess
+
+
+class LiveSidecar(SidecarProcess):
+    """A ``meterline run`` whose HTTP side a browser can reach at ``url``."""
+
+    def __init__(self, folder: Path, *, sidecar: str = "", **files: Any) -> None:
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        toml = SIDECAR.replace("unix:http.sock", f"127.0.0.1:{self._port}")
+        super().__init__(folder, sidecar=toml + sidecar, **files)
+
+    def client(self) -> httpx.Client:
+        """Return an HTTP client of its API."""
+        return httpx.Client(base_url=self.url)
+
+    def ship(self, *events: UsageEvent, producer: str = PRODUCER) -> None:
+        """Send events as an app would, and return once they are stored."""
+        asyncio.run(self._ship(events, producer))
+
+    async def _ship(self, events: tuple[UsageEvent, ...], producer: str) -> None:
+        async with Connection(self.socket) as connection:
+            first_seq = await connection.hello(producer) + 1
+            for start in range(0, len(events), 500):
+                part = events[start : start + 500]
+                await connection.ship(batch(*part, first_seq=first_seq + start))
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"it ended at its start:\n{self.log.read_text()}")
+        with socket.socket() as attempt:
+            if attempt.connect_ex(("127.0.0.1", self._port)) != 0:
+                return False
+        with self.client() as client:
+            return client.get("/readyz").status_code == 200
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

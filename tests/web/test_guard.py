@@ -1,0 +1,196 @@
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+
+from meterline_sidecar.daemon import run
+from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.web.guard import BODY_BYTES_MAX, Rates
+from tests.clock import FakeClock
+from tests.sidecar_process import SIDECAR
+from tests.web.conftest import OpenWeb, Web, configure
+
+LOCKED = SIDECAR + "require_token = true\n"
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {text}"}
+
+
+async def test_a_foreign_host_name_is_refused_so_that_dns_cannot_be_rebound(
+    web: Web,
+) -> None:
+    for host in ("evil.example", "localhost.evil.example", "", "[::1", "a@b:c"):
+        response = await web.http.get("/v1/usage", headers={"Host": host})
+        assert response.status_code == 421, host
+
+
+async def test_addresses_and_localhost_are_always_known(web: Web) -> None:
+    for host in ("127.0.0.1:8270", "[::1]:8270", "LOCALHOST", "10.0.0.7"):
+        response = await web.http.get("/livez", headers={"Host": host})
+        assert response.status_code == 200, host
+
+
+async def test_a_name_from_the_configuration_is_known(open_web: OpenWeb) -> None:
+    named = SIDECAR + 'http_names = ["meter.example.com"]\n'
+    async with open_web(sidecar=named) as web:
+        response = await web.http.get("/livez", headers={"Host": "meter.example.com"})
+
+    assert response.status_code == 200
+
+
+async def test_without_a_token_nothing_is_told_but_that_it_lives(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(sidecar=LOCKED) as web:
+        asked = {
+            path: (await web.http.get(path)).status_code
+            for path in (
+                *("/livez", "/readyz", "/readyz?verbose", "/status", "/metrics"),
+                *("/v1/usage", "/v1/events", "/openapi.json", "/no-such-page", "//v1"),
+            )
+        }
+
+    assert {path for path, status in asked.items() if status == 200} == {
+        "/livez",
+        "/readyz",
+    }
+    assert set(asked.values()) == {200, 401}
+
+
+async def test_a_token_may_what_its_scope_says_and_less(open_web: OpenWeb) -> None:
+    async with open_web(sidecar=LOCKED) as web:
+        status = web.tokens.create("probe", "status", now_ms=0).text
+        read = web.tokens.create("report", "read", now_ms=0).text
+
+        async def code(path: str, token: str) -> int:
+            return (await web.http.get(path, headers=bearer(token))).status_code
+
+        assert await code("/status", status) == 200
+        assert await code("/v1/usage", status) == 403
+        assert await code("/status", read) == 200
+        assert await code("/v1/usage", read) == 200
+        changed = await web.http.post("/v1/anything", headers=bearer(read))
+        assert changed.status_code == 403
+
+
+async def test_a_revoked_token_is_refused_at_once(open_web: OpenWeb) -> None:
+    async with open_web(sidecar=LOCKED) as web:
+        made = web.tokens.create("report", "read", now_ms=0)
+        before = await web.http.get("/v1/usage", headers=bearer(made.text))
+        web.tokens.revoke(made.token.id)
+        after = await web.http.get("/v1/usage", headers=bearer(made.text))
+
+    assert (before.status_code, after.status_code) == (200, 401)
+
+
+async def test_the_file_holds_no_token_and_is_for_its_owner_only(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        made = web.tokens.create("report", "read", now_ms=0)
+
+        written = web.tokens.path.read_text()
+
+        assert made.text not in written
+        assert stat.S_IMODE(web.tokens.path.stat().st_mode) == 0o600
+
+
+async def test_guessing_tokens_is_slowed_down(open_web: OpenWeb) -> None:
+    async with open_web(sidecar=LOCKED) as web:
+        codes = [
+            (await web.http.get("/v1/usage", headers=bearer(f"mtl_{i}"))).status_code
+            for i in range(12)
+        ]
+        good = web.tokens.create("late", "read", now_ms=0).text
+        locked_out = await web.http.get("/v1/usage", headers=bearer(good))
+
+    assert codes[:10] == [401] * 10
+    assert codes[10:] == [429] * 2
+    assert locked_out.status_code == 429
+
+
+async def test_a_damaged_token_file_lets_nobody_in(open_web: OpenWeb) -> None:
+    async with open_web(sidecar=LOCKED) as web:
+        good = web.tokens.create("report", "read", now_ms=0).text
+        web.tokens.path.write_text("[{")
+
+        response = await web.http.get("/v1/usage", headers=bearer(good))
+
+        assert response.status_code == 503
+        with pytest.raises(ConfigError, match="make new tokens"):
+            web.tokens.all()
+
+
+async def test_a_foreign_page_cannot_change_anything(web: Web) -> None:
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ):
+        response = await web.http.post("/v1/usage", headers=headers)
+        assert response.status_code == 403, headers
+
+
+async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(web: Web) -> None:
+    response = await web.http.post("/v1/usage", content=b"x" * (BODY_BYTES_MAX + 1))
+
+    assert response.status_code == 413
+
+
+async def test_too_many_requests_are_told_when_to_come_again(
+    open_web: OpenWeb,
+) -> None:
+    slow = SIDECAR + "http_requests_per_s = 1\n"
+    async with open_web(sidecar=slow) as web:
+        codes = [(await web.http.get("/livez")).status_code for _ in range(3)]
+        refused = await web.http.get("/livez")
+
+    assert codes == [200, 200, 429]
+    assert refused.headers["retry-after"] == "1"
+
+
+def test_a_bucket_fills_again_with_time() -> None:
+    rates = Rates(2, 2)
+
+    assert [rates.wait_s("a", 0.0) for _ in range(3)] == [0, 0, 0.5]
+    assert rates.wait_s("b", 0.0) == 0
+    assert rates.wait_s("a", 0.5) == 0
+    assert rates.wait_s("a", 0.5) == 0.5
+
+
+async def test_every_answer_carries_the_security_headers(web: Web) -> None:
+    answers: list[httpx.Response] = [
+        await web.http.get(path) for path in ("/livez", "/v1/usage", "/nowhere")
+    ]
+
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_what_breaks_inside_stays_inside(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> int:
+        raise RuntimeError("secret path /etc/x")
+
+    monkeypatch.setattr(type(web.parts), "database_bytes", broken)
+
+    response = await web.http.get("/status")
+
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_no_network_is_served_without_a_token(tmp_path: Path) -> None:
+    open_to_all = SIDECAR.replace("unix:http.sock", "0.0.0.0:0")
+    config = configure(tmp_path, sidecar=open_to_all)
+
+    with pytest.raises(ConfigError, match="meterline token create"):
+        await run(config, clock=FakeClock())

@@ -1,0 +1,112 @@
+from tests.producer import NOON_MS, event
+from tests.web.conftest import OpenWeb, Web
+
+
+async def test_usage_says_what_was_used_and_up_to_when_it_is_known(web: Web) -> None:
+    answer = await web.get("/v1/usage", customer="acme")
+
+    assert answer["fresh_as_of"] == "2026-11-06T12:00:00.000Z"
+    (usage,) = answer["usage"]
+    assert usage["meters"][0]["quantity"] == 3  # the 500 is not measured
+    assert usage["period"]["name"] == "2026-11"
+    assert answer["next_after"] is None
+
+
+async def test_a_span_is_taken_in_rfc_3339_with_a_zone(web: Web) -> None:
+    answer = await web.get(
+        "/v1/usage",
+        customer="acme",
+        start="2026-11-06T13:00:00+01:00",
+        end="2026-11-06T14:00:00+01:00",
+    )
+
+    assert answer["usage"][0]["meters"][0]["quantity"] == 3
+
+
+async def test_customers_come_in_pages_that_join_without_a_seam(
+    open_web: OpenWeb,
+) -> None:
+    customers = "".join(f'[[customer]]\nid = "c{i:02}"\n' for i in range(25))
+    async with open_web(meterline=customers, pricing="") as web:
+        seen: list[str] = []
+        after = ""
+        while after is not None:
+            page = await web.get("/v1/customers", limit=10, after=after)
+            seen += [customer["id"] for customer in page["customers"]]
+            after = page["next_after"]
+
+    assert seen == [f"c{i:02}" for i in range(25)]
+
+
+async def test_events_are_found_by_what_they_were(web: Web) -> None:
+    async def ids(**query: object) -> list[int]:
+        return [e["id"] for e in (await web.get("/v1/events", **query))["events"]]
+
+    assert await ids() == [1, 2, 3, 4, 5]
+    assert await ids(customer="acme") == [1, 2, 3, 4]
+    assert await ids(route="/v1/other") == [2]
+    assert await ids(status=500) == [3]
+    assert await ids(subject="acct_1", method="GET", limit=2, after=2) == [3, 4]
+    assert await ids(kind="use") == []
+
+
+async def test_one_event_is_shown_with_the_link_of_the_chain_over_it(web: Web) -> None:
+    answer = await web.get("/v1/events/5")
+
+    assert answer["event"]["subject"] is None
+    assert answer["app"] == "tests"
+    assert answer["batch"] == 2
+    assert len(bytes.fromhex(answer["mac"])) == 32
+
+
+async def test_an_unknown_event_is_not_found(web: Web) -> None:
+    response = await web.http.get("/v1/events/77")
+
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_misspelt_parameter_names_the_right_one(web: Web) -> None:
+    response = await web.http.get("/v1/usage", params={"custommer": "acme"})
+
+    assert response.status_code == 400
+    assert "did you mean `customer`" in response.json()["detail"]
+
+
+async def test_an_answer_that_has_not_changed_is_not_sent_again(web: Web) -> None:
+    first = await web.http.get("/v1/customers")
+    tag = first.headers["etag"]
+
+    again = await web.http.get("/v1/customers", headers={"If-None-Match": tag})
+
+    assert again.status_code == 304
+    assert again.content == b""
+
+
+async def test_times_beyond_the_calendar_are_refused_with_words(web: Web) -> None:
+    for start, end in (
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.5Z"),
+        ("0001-01-01", "0001-01-02"),
+        ("2026-11-06T00:00:00+23:59", "no time"),
+    ):
+        response = await web.http.get("/v1/usage", params={"start": start, "end": end})
+        assert response.status_code == 400, response.text
+
+
+async def test_a_span_ends_after_it_starts(web: Web) -> None:
+    response = await web.http.get(
+        "/v1/events", params={"start": "2026-11-02", "end": "2026-11-01"}
+    )
+
+    assert response.status_code == 400
+    assert "is not before" in response.json()["detail"]
+
+
+async def test_the_draft_invoice_follows_new_events(web: Web) -> None:
+    before = await web.get("/v1/customers/acme/invoice")
+    await web.ship(event(time_ms=NOON_MS + 1))
+    after = await web.get("/v1/customers/acme/invoice")
+
+    assert before["invoice"]["lines"][0]["quantity"] == "3"
+    assert after["invoice"]["lines"][0]["quantity"] == "4"
+    assert after["invoice"]["total"] == "0.00"
