@@ -25,9 +25,10 @@ class TestFailure(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """Return what was expected and what came out."""
+        line = f" on line {self.line}" if self.line else ""
         actual = "no total" if self.actual is None else f"{self.actual:f}"
         return (
-            f"plan {self.plan} version {self.version}, {self.test}: "
+            f"plan {self.plan} version {self.version}, {self.test}{line}: "
             f"expected {self.expected:f}, got {actual}: {self.explanation}"
         )
 

@@ -1,7 +1,6 @@
 """What can be wrong with a price list, and how it is told: all of it at once."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -56,11 +55,33 @@ def _joined(outer: str, inner: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the one of ``known`` that a person who wrote ``name`` probably meant.
 
-    ``None`` when nothing is near.
+    ``None`` when more than a third of the characters differ.
     """
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    best: tuple[int, int, str] | None = None
+    for candidate in known:
+        distance = _typos(name.lower(), candidate.lower())
+        rank = (distance, abs(len(name) - len(candidate)), candidate)
+        if distance <= max(1, len(name) // 3) and (best is None or rank < best):
+            best = rank
+    return best[2] if best else None
+
+
+def _typos(one: str, other: str) -> int:
+    """Return by how many typos two words differ.
+
+    A typo is a character too many, too few, wrong, or changed with its neighbour.
+    """
+    before_last: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, a in enumerate(one):
+        row = [i + 1]
+        for j, b in enumerate(other):
+            cost = min(last[j + 1] + 1, row[j] + 1, last[j] + (a != b))
+            if i and j and a == other[j - 1] and one[i - 1] == b:
+                cost = min(cost, before_last[j - 1] + 1)
+            row.append(cost)
+        before_last, last = last, row
+    return last[-1]
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

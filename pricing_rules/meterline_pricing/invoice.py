@@ -2,33 +2,40 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from meterline_pricing.adjust import STEPS, Used
+from meterline_pricing.bill import Bill, Draft, Kind
+from meterline_pricing.charge import Charge
+from meterline_pricing.convert import billable
 from meterline_pricing.errors import PricingError
-from meterline_pricing.money import ZERO, currency_of, exact, money_text, round_money
+from meterline_pricing.money import ZERO, currency_of, exact, number_text
 from meterline_pricing.period import Period
 from meterline_pricing.plan import Plan, RateCard
-from meterline_pricing.rating import Charge, rate
+from meterline_pricing.rating import rate
 from meterline_pricing.usage import Usage, quantity_of
-
-Kind = Literal["usage", "fee"]
 
 
 class Line(Struct, frozen=True, kw_only=True):
     """What is billed: the sum of its charges, rounded once."""
 
     kind: Kind
-    """``usage`` of a meter, or a ``fee`` that needs none."""
+    """``usage`` of a meter, a ``fee`` that needs none, or what an agreement beside
+    the prices adds (``minimum``, ``commitment``, ``overage``, ``tax``) or takes
+    (``discount``, ``maximum``, ``coupon``, ``credit``)."""
     name: str
-    """The rate card's name."""
+    """The rate card's name, or the term's."""
     description: str
+    of: str
+    """The rate card that it belongs to; empty for what belongs to the whole plan."""
     meter: str | None
     quantity: Decimal | None
-    """The units that were used; ``None`` for a fee."""
+    """What was used, as the meter counts it; ``None`` where nothing is counted."""
     charges: tuple[Charge, ...]
     amount: Decimal
+    """Negative on lines that take."""
     explanation: str
     """``50,000 x $0.00 + 70,000 x $0.001 = $70.00``."""
 
@@ -41,62 +48,137 @@ class Invoice(Struct, frozen=True, kw_only=True):
     currency: str
     period: Period | None
     lines: tuple[Line, ...]
+    subtotal: Decimal
+    """Usage, fees, true-ups and discounts: all but coupons, credits and tax."""
+    coupons: Decimal
+    """What coupons took, as a positive amount."""
+    credits: Decimal
+    """What prepaid credits paid, as a positive amount."""
+    tax: Decimal
     total: Decimal
-    """The sum of the lines."""
+    """What is to be paid: the sum of the lines."""
     unpriced: tuple[str, ...]
     """Meters that were used and that the plan does not charge for, sorted."""
 
 
 def invoice(
-    plan: Plan, usage: Mapping[str, Usage], period: Period | None = None
+    plan: Plan,
+    usage: Mapping[str, Usage],
+    period: Period | None = None,
+    *,
+    share: tuple[int, int] | None = None,
+    billed: Mapping[str, Decimal] | None = None,
+    is_last: bool = True,
 ) -> Invoice:
     """Return the invoice of ``usage`` under ``plan``.
 
     A price whose meter was not used has a line too, of whatever it costs at zero.
 
     Args:
-        plan: one version of a plan.
+        plan: one version of a plan, as the customer has it.
         usage: meter name to what was used of it.
         period: shown on the invoice.
+        share: the part of a billing period that this plan held for, such as
+            ``(10, 31)`` days: fees, limits and commitments are cut to it. See
+            ``proration.py``.
+        billed: by rate card, what earlier invoices for this period charged; it
+            counts towards minimums, maximums and commitments.
+        is_last: whether this is the period's last invoice, on which minimums and
+            commitments are trued up.
 
     Raises:
         PricingError: a quantity that is no number, or below 0, or not of the shape
             that its price needs; names the meter.
     """
     with exact():
-        lines = tuple(_line(plan, card, usage) for card in plan.prices)
-        total = sum((line.amount for line in lines), ZERO)
-    priced = {card.meter for card in plan.prices}
+        bill = Bill(
+            currency_of(plan.currency),
+            plan.rounding,
+            share=share,
+            billed=billed,
+            is_last=is_last,
+        )
+        used: Used = {}
+        for card in plan.prices:
+            used[card.name] = _add_price(bill, card, usage)
+        for step in plan.order.steps:
+            if step in STEPS:
+                STEPS[step](bill, plan, used)
+        return _finished(bill, plan, usage, period)
+
+
+def _add_price(bill: Bill, card: RateCard, usage: Mapping[str, Usage]) -> Usage:
+    """Add the line of one rate card; return what it charges for."""
+    currency = bill.currency.code
+    if card.meter is None:
+        charges = rate(card.price, ZERO, currency=currency).charges
+        bill.drafts.append(
+            Draft("fee", card.name, of=card.name, charges=_shared(bill, charges))
+        )
+        return ZERO
+    try:
+        counted, note = billable(card, usage.get(card.meter, ZERO))
+        charges = rate(card.price, counted, currency=currency).charges
+    except PricingError as error:
+        raise error.within(f"usage.{card.meter}") from error
+    bill.drafts.append(
+        Draft("usage", card.name, of=card.name, charges=charges, note=note)
+    )
+    return counted
+
+
+def _shared(bill: Bill, charges: tuple[Charge, ...]) -> tuple[Charge, ...]:
+    """Return the charges of a fee, cut to the part of the period that is billed."""
+    if bill.share is None:
+        return charges
+    part, whole = bill.share
+    return tuple(
+        replace(
+            charge,
+            amount=charge.amount * part / whole,
+            explanation=f"{charge.explanation} x {number_text(Decimal(part))}"
+            f"/{number_text(Decimal(whole))}",
+        )
+        for charge in charges
+    )
+
+
+def _finished(
+    bill: Bill, plan: Plan, usage: Mapping[str, Usage], period: Period | None
+) -> Invoice:
+    cards = {card.name: card for card in plan.prices}
+    lines: list[Line] = []
+    sums: dict[Kind, Decimal] = {"coupon": ZERO, "credit": ZERO, "tax": ZERO}
+    total = ZERO
+    for draft in bill.drafts:
+        card = cards.get(draft.of) if draft.kind in ("usage", "fee") else None
+        meter = card.meter if card else None
+        amount = bill.rounded(draft.amount)
+        total += amount
+        sums[draft.kind] = sums.get(draft.kind, ZERO) + amount
+        lines.append(
+            Line(
+                kind=draft.kind,
+                name=draft.name,
+                description=card.description if card else draft.name,
+                of=draft.of,
+                meter=meter,
+                quantity=quantity_of(usage.get(meter, ZERO)) if meter else None,
+                charges=tuple(draft.charges),
+                amount=amount,
+                explanation=bill.explanation(draft),
+            )
+        )
     return Invoice(
         plan=plan.name,
         version=plan.version,
         currency=plan.currency,
         period=period,
-        lines=lines,
-        total=total,
-        unpriced=tuple(sorted(usage.keys() - priced)),
-    )
-
-
-def _line(plan: Plan, card: RateCard, usage: Mapping[str, Usage]) -> Line:
-    used: Usage = ZERO if card.meter is None else usage.get(card.meter, ZERO)
-    try:
-        charges = rate(card.price, used, currency=plan.currency)
-        quantity = None if card.meter is None else quantity_of(used)
-    except PricingError as error:
-        raise error.within(f"usage.{card.meter}") from error
-    currency = currency_of(plan.currency)
-    amount = round_money(charges.amount, currency, plan.rounding)
-    text = f"{charges.explanation} = {money_text(amount, currency)}"
-    if amount != charges.amount:
-        text += f" (rounded from {money_text(charges.amount, None)})"
-    return Line(
-        kind="fee" if card.meter is None else "usage",
-        name=card.name,
-        description=card.description or card.name,
-        meter=card.meter,
-        quantity=quantity,
-        charges=charges.charges,
-        amount=amount,
-        explanation=text,
+        lines=tuple(lines),
+        subtotal=total - sums["coupon"] - sums["credit"] - sums["tax"],
+        coupons=bill.rounded(-sums["coupon"]),
+        credits=bill.rounded(-sums["credit"]),
+        tax=bill.rounded(sums["tax"]),
+        total=bill.rounded(total),
+        unpriced=tuple(sorted(usage.keys() - {card.meter for card in plan.prices})),
     )

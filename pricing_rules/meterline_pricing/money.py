@@ -48,6 +48,8 @@ ROUNDINGS: Final[dict[Rounding, str]] = {
 """``up`` is away from zero and ``down`` towards it, so that a refund is rounded
 like the charge that it takes back."""
 
+_GUARD: Final = Decimal((0, (1,), -40))
+
 _CODES: Final = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
     2: """
@@ -114,7 +116,10 @@ def currency_of(code: str) -> Currency:
 
 def round_money(amount: Decimal, currency: Currency, rounding: Rounding) -> Decimal:
     """Return ``amount`` in whole minor units of ``currency``; never a negative zero."""
-    rounded = amount.quantize(currency.minor_unit, ROUNDINGS[rounding], EXACT)
+    # A quotient such as 1/3 is known to 100 digits only. Without the first rounding
+    # 3 x 1/3 of half a cent would be 0.00499... and lose the cent.
+    known = amount.quantize(_GUARD, ROUND_HALF_EVEN, EXACT)
+    rounded = known.quantize(currency.minor_unit, ROUNDINGS[rounding], EXACT)
     return rounded.copy_abs() if rounded.is_zero() else rounded
 
 

@@ -1,8 +1,12 @@
-"""Decimals from what people hand in: never from floats, never out of bounds."""
+"""What people hand in, checked: decimals never from floats, nothing out of bounds.
+
+The ``set_`` functions are for ``__post_init__`` of the frozen structs that prices
+and plans are made of.
+"""
 
 import re
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -10,23 +14,28 @@ from msgspec.structs import force_setattr
 from meterline_pricing.errors import PricingError, Problem
 
 WHOLE_DIGITS_MAX: Final = 30  # before the point; 10^15 units at any price, and more
-DECIMALS_MAX: Final = 20  # after the point; the field's finest unit price has 15
+DECIMALS_MAX: Final = 130  # after the point; products are exact with 20 or less
+
+LISTS: Final = (tuple, list)
+T = TypeVar("T")
 
 _PLAIN: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_INT_MAX: Final = 10**WHOLE_DIGITS_MAX
 _TEXT_CHARS_MAX: Final = WHOLE_DIGITS_MAX + DECIMALS_MAX + 2
 
 
-def to_decimal(value: object, key: str = "", *, minimum: int | None = 0) -> Decimal:
+def to_decimal(value: object, key: str = "") -> Decimal:
     """Return ``value`` (a ``Decimal``, an ``int``, or their text) as a ``Decimal``.
 
     Args:
         key: named in the error.
-        minimum: the smallest that is allowed; ``None`` for no such limit.
 
     Raises:
         PricingError: a float (its digits are not what was written), not a number,
-            not finite, below ``minimum``, or of more digits than the limits above.
+            not finite, below 0, or of more digits than the limits above.
     """
+    if type(value) is int and 0 <= value < _INT_MAX:
+        return Decimal(value)  # what nearly every quantity is
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -45,9 +54,9 @@ def to_decimal(value: object, key: str = "", *, minimum: int | None = 0) -> Deci
         raise PricingError(Problem(f"expected a number, not {value!r:.60}", key))
     if not number.is_finite():
         raise PricingError(Problem(f"expected a finite number, not {number}", key))
-    if minimum is not None and number < minimum:
+    if number < 0:
         raise PricingError(
-            Problem(f"expected a number of {minimum} or more, not {number}", key)
+            Problem(f"expected a number of 0 or more, not {number}", key)
         )
     if number and not _is_in_bounds(number):
         raise PricingError(
@@ -61,14 +70,15 @@ def to_decimal(value: object, key: str = "", *, minimum: int | None = 0) -> Deci
 
 
 def _is_in_bounds(number: Decimal) -> bool:
+    if number.adjusted() >= WHOLE_DIGITS_MAX:
+        return False
+    if number == number.to_integral_value():
+        return True
     exponent = number.as_tuple().exponent
-    assert isinstance(exponent, int)
-    return number.adjusted() < WHOLE_DIGITS_MAX and exponent >= -DECIMALS_MAX
+    return isinstance(exponent, int) and exponent >= -DECIMALS_MAX
 
 
-def set_decimal(
-    struct: Struct, field: str, *, minimum: int | None = 0, is_optional: bool = False
-) -> None:
+def set_decimal(struct: Struct, field: str, *, is_optional: bool = False) -> None:
     """Replace a field of a new frozen struct by its value as a ``Decimal``.
 
     Raises:
@@ -77,4 +87,57 @@ def set_decimal(
     value: object = getattr(struct, field)
     if value is None and is_optional:
         return
-    force_setattr(struct, field, to_decimal(value, field, minimum=minimum))
+    force_setattr(struct, field, to_decimal(value, field))
+
+
+def set_decimals(struct: Struct, *fields: str) -> None:
+    """Replace some fields of a new frozen struct by their values as ``Decimal``.
+
+    Raises:
+        PricingError: as ``to_decimal``, with the problems of all of them.
+    """
+    problems: list[Problem] = []
+    for field in fields:
+        try:
+            set_decimal(struct, field)
+        except PricingError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise PricingError(problems)
+
+
+def set_tuple(struct: Struct, field: str, kind: type[T]) -> tuple[T, ...]:
+    """Let a list be given where the struct keeps a tuple; return the tuple.
+
+    Raises:
+        PricingError: it holds something that is no ``kind``.
+    """
+    value: object = getattr(struct, field)
+    items = tuple(cast("list[object]", value)) if isinstance(value, LISTS) else ()
+    if not isinstance(value, LISTS) or not all(isinstance(i, kind) for i in items):
+        raise PricingError(Problem(f"expected a tuple of {kind.__name__}", field))
+    force_setattr(struct, field, items)
+    return cast("tuple[T, ...]", items)
+
+
+def check_positive(struct: Struct, field: str) -> None:
+    """Refuse a field that is zero.
+
+    Raises:
+        PricingError: it is.
+    """
+    number: Decimal = getattr(struct, field)
+    if number <= 0:
+        raise PricingError(Problem(f"expected more than 0, not {number}", field))
+
+
+def check_choice(struct: Struct, field: str, choices: tuple[str, ...]) -> None:
+    """Refuse a field that is none of ``choices``.
+
+    Raises:
+        PricingError: it is not.
+    """
+    value: object = getattr(struct, field)
+    if value not in choices:
+        expected = " or ".join(choices)
+        raise PricingError(Problem(f"expected {expected}, not {value!r}", field))

@@ -1,34 +1,90 @@
 """Plans: what a customer agreed to, in which version, from when."""
 
 from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import force_setattr, replace
 
-from meterline_pricing.errors import NotFound, unknown
-from meterline_pricing.money import Rounding
-from meterline_pricing.price import Price
+from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
+from meterline_pricing.money import ROUNDINGS, ZERO, Rounding, currency_of
+from meterline_pricing.numbers import check_choice, set_decimal, set_tuple
+from meterline_pricing.order import Order
+from meterline_pricing.price import Flat, PerGroup, Price
+from meterline_pricing.terms import (
+    Commitment,
+    Conversion,
+    Coupon,
+    Credit,
+    Discount,
+    Tax,
+)
+from meterline_pricing.usage import Amounts, Groups
+
+ALWAYS: Final = date(1970, 1, 1)
+"""The effective date of a plan that names none."""
 
 
 class RateCard(Struct, frozen=True, kw_only=True):
-    """What one meter costs under a plan."""
+    """What one meter costs under a plan, with what is agreed for this meter alone."""
 
-    name: str
-    """Unique in its plan; the meter's name unless the plan says otherwise."""
+    price: Price
     meter: str | None = None
     """The meter whose usage is charged; ``None`` for a fee that needs none."""
-    price: Price
+    name: str = ""
+    """Unique in its plan; the meter's name unless the plan says otherwise."""
     description: str = ""
     """What the invoice line says; the name where it is empty."""
+    convert: Conversion = Conversion()
+    """Applied to the quantity before anything else."""
+    free_units: Decimal = ZERO
+    """Not charged for, from the first unit of the period on; counted after
+    ``convert``."""
+    discounts: tuple[Discount, ...] = ()
+    minimum_spend: Decimal | None = None
+    """What is missing from it is a line of its own."""
+    maximum_spend: Decimal | None = None
+    commitment: Commitment | None = None
+
+    def __post_init__(self) -> None:
+        """Fill in the names, and check that the parts fit each other.
+
+        Raises:
+            PricingError: they do not; with every problem under its field.
+        """
+        set_decimal(self, "free_units")
+        _check_limits(self)
+        name = self.name or self.meter or ""
+        force_setattr(self, "name", name)
+        force_setattr(self, "description", self.description or name)
+        problems: list[Problem] = []
+        if not name:
+            message = "missing: expected a meter, or a name for a fee"
+            problems.append(Problem(message, "meter"))
+        elif self.meter is None and not isinstance(self.price, Flat):
+            problems.append(Problem("missing: only a flat price needs none", "meter"))
+        for i, discount in enumerate(set_tuple(self, "discounts", Discount)):
+            if discount.on:
+                message = "a discount of a price applies to that price alone"
+                problems.append(Problem(message, f"discounts[{i}].on"))
+        by_group = self.commitment and self.commitment.per == "group"
+        if by_group and not isinstance(self.price, PerGroup):
+            message = "a commitment per group needs a per_group price"
+            problems.append(Problem(message, "commitment.per"))
+        if problems:
+            raise PricingError(problems)
 
 
 class PlanTest(Struct, frozen=True, kw_only=True):
     """An example that ``meterline check`` runs: this usage costs this total."""
 
-    name: str
-    usage: dict[str, Decimal]
+    usage: dict[str, Decimal | Amounts | Groups]
     total: Decimal
+    name: str = "test"
     line: int | None = None
     """Where it stands in the file."""
 
@@ -37,14 +93,57 @@ class Plan(Struct, frozen=True, kw_only=True):
     """One version of a plan: what everything costs from its effective date on."""
 
     name: str
-    version: int
-    effective: date
-    """The first day on which this version holds."""
     currency: str
-    """A code of ISO 4217 in lower case."""
+    """A code of ISO 4217; lower case afterwards."""
+    version: int = 1
+    effective: date = ALWAYS
+    """The first day on which this version holds."""
     prices: tuple[RateCard, ...] = ()
     rounding: Rounding = "half_up"
+    order: Order = Order()
+    prorate: Literal["day", "second", "none"] = "day"
+    """How fees, limits and commitments are cut when a plan holds for a part of a
+    period: by its share of the days, of the seconds, or not at all."""
+    discounts: tuple[Discount, ...] = ()
+    minimum_spend: Decimal | None = None
+    """For all prices together, before coupons."""
+    maximum_spend: Decimal | None = None
+    commitment: Commitment | None = None
+    coupons: tuple[Coupon, ...] = ()
+    credits: tuple[Credit, ...] = ()
+    taxes: tuple[Tax, ...] = ()
     tests: tuple[PlanTest, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other.
+
+        Raises:
+            PricingError: they do not; with every problem under its field.
+        """
+        force_setattr(self, "currency", currency_of(self.currency).code)
+        check_choice(self, "rounding", tuple(ROUNDINGS))
+        check_choice(self, "prorate", ("day", "second", "none"))
+        _check_limits(self)
+        problems = _repeated(set_tuple(self, "prices", RateCard))
+        names = {card.name for card in self.prices}
+        for field, kind in _SCOPED.items():
+            for i, term in enumerate(set_tuple(self, field, kind)):
+                for j, name in enumerate(term.on):
+                    if name not in names:
+                        key = f"{field}[{i}].on[{j}]"
+                        problems.append(Problem(unknown("price", name, names), key))
+        for i, discount in enumerate(self.discounts):
+            if discount.units is not None:
+                message = "units can be taken off a price only: write this there"
+                problems.append(Problem(message, f"discounts[{i}].units"))
+        if self.commitment and (self.commitment.amount is None):
+            message = "missing: a plan commits to an amount, not to a quantity"
+            problems.append(Problem(message, "commitment.amount"))
+        if self.commitment and self.commitment.per == "group":
+            message = "only the commitment of a price can be per group"
+            problems.append(Problem(message, "commitment.per"))
+        if problems:
+            raise PricingError(problems)
 
     def price_of(self, meter: str) -> RateCard:
         """Return the rate card of a meter.
@@ -59,10 +158,103 @@ class Plan(Struct, frozen=True, kw_only=True):
         raise NotFound(unknown("meter", meter, meters))
 
 
+_SCOPED: Final[dict[str, type[Discount | Coupon | Credit | Tax]]] = {
+    "discounts": Discount,
+    "coupons": Coupon,
+    "credits": Credit,
+    "taxes": Tax,
+}
+
+
+class Override(Struct, frozen=True, kw_only=True):
+    """What one customer pays otherwise than the plan says, in all its versions.
+
+    What is not given here stays as the plan has it.
+    """
+
+    customer: str
+    plan: str
+    prices: tuple[RateCard, ...] = ()
+    """Each takes the place of the plan's price of that name, or comes after all."""
+    minimum_spend: Decimal | None = None
+    maximum_spend: Decimal | None = None
+    commitment: Commitment | None = None
+    discounts: tuple[Discount, ...] | None = None
+    coupons: tuple[Coupon, ...] | None = None
+    credits: tuple[Credit, ...] | None = None
+    taxes: tuple[Tax, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Make decimals of the numbers, and refuse what is none."""
+        _check_limits(self)
+        problems = _repeated(set_tuple(self, "prices", RateCard))
+        if problems:
+            raise PricingError(problems)
+
+    def applied_to(self, plan: Plan) -> Plan:
+        """Return ``plan`` as this customer has it.
+
+        Raises:
+            PricingError: together they make no sense.
+        """
+        mine = {card.name: card for card in self.prices}
+        cards = [mine.pop(card.name, card) for card in plan.prices]
+        given = {
+            name: getattr(self, name)
+            for name in _OVERRIDDEN
+            if getattr(self, name) is not None
+        }
+        return replace(plan, prices=(*cards, *mine.values()), **given)
+
+
+_OVERRIDDEN: Final = (*_SCOPED, "minimum_spend", "maximum_spend", "commitment")
+
+
+def catalogue_problems(
+    plans: Iterable[Plan | None],
+    overrides: Iterable[Override | None],
+    names: tuple[str, str] = ("plans", "overrides"),
+) -> list[Problem]:
+    """Return what is wrong with plans and overrides beside each other.
+
+    ``None`` stands for what could not be read. ``names`` starts the keys.
+    """
+    problems: list[Problem] = []
+    first, second = names
+    seen: set[tuple[str, str, object]] = set()
+    known: set[str] = set()
+    for i, plan in enumerate(plans):
+        if plan is None:
+            continue
+        known.add(plan.name)
+        for key, value in (("version", plan.version), ("effective", plan.effective)):
+            if (plan.name, key, value) in seen:
+                message = f"plan `{plan.name}` has {key} {value} already"
+                problems.append(Problem(message, f"{first}[{i}].{key}"))
+            seen.add((plan.name, key, value))
+    for i, override in enumerate(overrides):
+        if override is not None and override.plan not in known:
+            message = unknown("plan", override.plan, known)
+            problems.append(Problem(message, f"{second}[{i}].plan"))
+    return problems
+
+
 class Catalogue(Struct, frozen=True):
     """All plans of a price list, in all their versions."""
 
     plans: tuple[Plan, ...] = ()
+    overrides: tuple[Override, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that no version is there twice, and that overrides have a plan.
+
+        Raises:
+            PricingError: otherwise, with every problem.
+        """
+        set_tuple(self, "plans", Plan)
+        set_tuple(self, "overrides", Override)
+        if problems := catalogue_problems(self.plans, self.overrides):
+            raise PricingError(problems)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,21 +272,53 @@ class Catalogue(Struct, frozen=True):
             raise NotFound(unknown("plan", name, self.names))
         return tuple(sorted(found, key=lambda plan: plan.effective))
 
-    def plan(self, name: str, *, at: date | None = None) -> Plan:
+    def plan(
+        self, name: str, *, at: date | None = None, customer: str | None = None
+    ) -> Plan:
         """Return the version of a plan that holds on the day ``at``.
 
-        Without a day the newest version, be it effective yet or not.
+        Without a day the newest version, be it effective yet or not. With a customer
+        the plan as this customer has it.
 
         Raises:
             NotFound: no plan has this name, or none of its versions holds yet.
         """
         versions = self.versions(name)
-        if at is None:
-            return versions[-1]
-        held = bisect_right(versions, at, key=lambda plan: plan.effective)
+        held = bisect_right(versions, at, key=lambda plan: plan.effective) if at else -1
         if not held:
             raise NotFound(
                 f"plan `{name}` is not effective on {at}: its first version starts on "
                 f"{versions[0].effective}"
             )
-        return versions[held - 1]
+        plan = versions[held - 1] if at else versions[-1]
+        for override in self.overrides:
+            if (override.customer, override.plan) == (customer, name):
+                plan = override.applied_to(plan)
+        return plan
+
+
+def _repeated(cards: Iterable[RateCard]) -> list[Problem]:
+    """Return a problem for every price whose meter or name another one has."""
+    problems: list[Problem] = []
+    meters: Counter[str] = Counter()
+    names: Counter[str] = Counter()
+    for i, card in enumerate(cards):
+        meters[card.meter or ""] += 1
+        names[card.name] += 1
+        if card.meter and meters[card.meter] > 1:
+            message = f"two prices for one meter `{card.meter}`"
+            problems.append(Problem(message, f"prices[{i}].meter"))
+        elif names[card.name] > 1:
+            message = f"two prices of one name `{card.name}`"
+            problems.append(Problem(message, f"prices[{i}].name"))
+    return problems
+
+
+def _check_limits(struct: RateCard | Plan | Override) -> None:
+    """Make decimals of the spending limits, and refuse a minimum above the maximum."""
+    set_decimal(struct, "minimum_spend", is_optional=True)
+    set_decimal(struct, "maximum_spend", is_optional=True)
+    low, high = struct.minimum_spend, struct.maximum_spend
+    if low is not None and high is not None and low > high:
+        message = f"{high} is below minimum_spend {low}"
+        raise PricingError(Problem(message, "maximum_spend"))

@@ -2,37 +2,32 @@
 
 Every number may be given as a ``Decimal``, an ``int`` or a text such as ``"0.001"``
 and is a ``Decimal`` afterwards; a float is refused. Amounts are in major units
-(dollars, not cents). A price that makes no sense can not be built: its constructor
-raises ``PricingError`` with every problem, each under the field that it is in.
+(dollars, not cents), rates in percent. A price that makes no sense can not be built:
+its constructor raises ``PricingError`` with every problem, each under its field.
 """
 
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import force_setattr
 
 from meterline_pricing.errors import PricingError, Problem
 from meterline_pricing.money import ZERO
-from meterline_pricing.numbers import set_decimal
-
-TIERS_MAX: Final = 10_000
-
-
-class Tier(Struct, frozen=True, kw_only=True):
-    """One step of a graduated or volume price."""
-
-    up_to: Decimal | None = None
-    """The last quantity that is still in this tier; ``None`` for the last tier."""
-    unit_amount: Decimal = ZERO
-    flat_amount: Decimal = ZERO
-    """Due once, when the tier is entered."""
-
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "up_to", is_optional=True)
-        set_decimal(self, "unit_amount")
-        set_decimal(self, "flat_amount")
+from meterline_pricing.numbers import (
+    check_choice,
+    check_positive,
+    set_decimal,
+    set_decimals,
+    set_tuple,
+)
+from meterline_pricing.tiers import (
+    BlockTier,
+    PercentTier,
+    Step,
+    Tier,
+    check_bounds,
+    tier_key,
+)
 
 
 class Flat(Struct, frozen=True, tag_field="model", tag="flat"):
@@ -64,8 +59,7 @@ class Graduated(Struct, frozen=True, tag_field="model", tag="graduated"):
 
     def __post_init__(self) -> None:
         """Check the tiers."""
-        _set_tuple(self, "tiers")
-        _check_bounds([tier.up_to for tier in self.tiers])
+        check_bounds([tier.up_to for tier in set_tuple(self, "tiers", Tier)])
 
 
 class Volume(Struct, frozen=True, tag_field="model", tag="volume"):
@@ -80,8 +74,7 @@ class Volume(Struct, frozen=True, tag_field="model", tag="volume"):
 
     def __post_init__(self) -> None:
         """Check the tiers."""
-        _set_tuple(self, "tiers")
-        _check_bounds([tier.up_to for tier in self.tiers])
+        check_bounds([tier.up_to for tier in set_tuple(self, "tiers", Tier)])
 
 
 class Package(Struct, frozen=True, tag_field="model", tag="package"):
@@ -96,55 +89,228 @@ class Package(Struct, frozen=True, tag_field="model", tag="package"):
 
     def __post_init__(self) -> None:
         """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "size")
-        set_decimal(self, "amount")
-        set_decimal(self, "free_units")
-        _check_positive(self.size, "size")
+        set_decimals(self, "size", "amount", "free_units")
+        check_positive(self, "size")
+        check_choice(self, "round", ("up", "down"))
 
 
-Price = Flat | PerUnit | Graduated | Volume | Package
+class Stairstep(Struct, frozen=True, tag_field="model", tag="stairstep"):
+    """The amount of the step that the quantity reaches."""
+
+    tiers: tuple[Step, ...]
+    on_exceed: Literal["last", "error"] = "last"
+    """What a quantity above the last step costs: what the last step costs, or an
+    error. Nothing can exceed a last step without ``up_to``."""
+    flat_at_zero: bool = False
+    """Whether the first step's amount is due when nothing was used."""
+
+    def __post_init__(self) -> None:
+        """Check the steps."""
+        steps = set_tuple(self, "tiers", Step)
+        check_bounds([step.up_to for step in steps], may_end=True)
+        check_choice(self, "on_exceed", ("last", "error"))
 
 
-def _set_tuple(struct: Struct, field: str) -> None:
-    """Let lists be given where the struct keeps a tuple, so that it can be hashed."""
-    force_setattr(struct, field, tuple(getattr(struct, field)))
+class BlockTiers(Struct, frozen=True, tag_field="model", tag="block_tiers"):
+    """Blocks of units, in tiers that each hold a number of blocks of their own size.
 
-
-def _check_positive(number: Decimal, key: str) -> None:
-    if number <= 0:
-        raise PricingError(Problem(f"expected more than 0, not {number}", key))
-
-
-def _check_bounds(bounds: list[Decimal | None]) -> None:
-    """Refuse tiers that do not rise, or whose last one ends.
-
-    Raises:
-        PricingError: with every problem, as ``tiers[i].up_to``.
+    ``all`` fills one tier after the other and rounds what remains up to whole blocks
+    in each. ``top`` finds the tier that the quantity reaches in the same way, and
+    charges all units in blocks of that tier.
     """
-    problems: list[Problem] = []
-    if not bounds:
-        problems.append(Problem("expected at least one tier", "tiers"))
-    if len(bounds) > TIERS_MAX:
-        problems.append(Problem(f"at most {TIERS_MAX} tiers", "tiers"))
-    lower = ZERO
-    for i, bound in enumerate(bounds):
-        key = f"tiers[{i}].up_to"
-        is_last = i == len(bounds) - 1
-        if bound is None:
-            if not is_last:
-                problems.append(Problem("only the last tier is without up_to", key))
-        elif bound <= lower:
-            problems.append(
-                Problem(f"tiers overlap: {bound} is not above {lower}", key)
+
+    tiers: tuple[BlockTier, ...]
+    mode: Literal["all", "top"] = "all"
+    on_exceed: Literal["last", "error", "free"] = "last"
+    """What is above the last tier's ``max_blocks``: goes on in the last tier, is an
+    error, or is free (``all`` only)."""
+
+    def __post_init__(self) -> None:
+        """Check the tiers."""
+        tiers = set_tuple(self, "tiers", BlockTier)
+        problems = [
+            Problem(
+                "only the last tier is without max_blocks", tier_key(i, "max_blocks")
             )
-        elif is_last:
-            problems.append(
-                Problem(
-                    "the last tier is missing: add one without up_to, for all usage "
-                    f"above {bound}",
-                    key,
+            for i, tier in enumerate(tiers[:-1])
+            if tier.max_blocks is None
+        ]
+        if not tiers:
+            problems.append(Problem("expected at least one tier", "tiers"))
+        if self.mode == "top" and self.on_exceed == "free":
+            problems.append(Problem("free is for mode = all only", "on_exceed"))
+        if problems:
+            raise PricingError(problems)
+        check_choice(self, "mode", ("all", "top"))
+        check_choice(self, "on_exceed", ("last", "error", "free"))
+
+
+class Capacity(Struct, frozen=True, tag_field="model", tag="capacity"):
+    """A quantity that is included in an amount, and a price for each unit above it."""
+
+    included: Decimal
+    amount: Decimal
+    """Due in any case, as a flat price is."""
+    overage_unit_amount: Decimal
+
+    def __post_init__(self) -> None:
+        """Make decimals of the numbers, and refuse what is none."""
+        set_decimals(self, "included", "amount", "overage_unit_amount")
+
+
+class Percentage(
+    Struct, frozen=True, kw_only=True, tag_field="model", tag="percentage"
+):
+    """A percentage of an amount, and a fixed amount for each event.
+
+    With ``rate`` alone, or with ``free_amount`` beside it, the total is enough.
+    Everything else needs the amount of every event, in order.
+    """
+
+    rate: Decimal
+    """Percent: ``"2.9"`` is 2.9 %."""
+    fixed: Decimal = ZERO
+    """For each event that is not free."""
+    free_events: Decimal = ZERO
+    """How many events are free, from the first on; 0 is no such limit."""
+    free_amount: Decimal = ZERO
+    """How much of the amount is free, from the first event on; 0 is no such limit."""
+    free_rule: Literal["smaller", "first_limit"] = "smaller"
+    """What is free when there are two limits. In both rules it ends with the limit
+    that is reached first; they differ for the event that reaches ``free_amount`` to
+    the cent: ``smaller`` charges its fixed amount, ``first_limit`` does not."""
+    minimum: Decimal | None = None
+    """The least that an event costs, unless all of it is free."""
+    maximum: Decimal | None = None
+    """The most that an event costs."""
+
+    def __post_init__(self) -> None:
+        """Make decimals of the numbers, and refuse what is none."""
+        set_decimals(self, "rate", "fixed", "free_events", "free_amount")
+        set_decimal(self, "minimum", is_optional=True)
+        set_decimal(self, "maximum", is_optional=True)
+        check_choice(self, "free_rule", ("smaller", "first_limit"))
+        if (
+            self.minimum is not None
+            and self.maximum is not None
+            and self.minimum > self.maximum
+        ):
+            raise PricingError(
+                Problem(f"{self.maximum} is below minimum {self.minimum}", "maximum")
+            )
+
+    @property
+    def needs_events(self) -> bool:
+        """Whether a total is not enough to rate this price."""
+        return bool(
+            self.fixed
+            or self.free_events
+            or self.minimum is not None
+            or self.maximum is not None
+        )
+
+
+class GraduatedPercentage(
+    Struct, frozen=True, tag_field="model", tag="graduated_percentage"
+):
+    """Each part of an amount at the percentage of the tier that it falls into."""
+
+    tiers: tuple[PercentTier, ...]
+    flat_at_zero: bool = False
+    """Whether the first tier's flat amount is due when the amount is zero."""
+
+    def __post_init__(self) -> None:
+        """Check the tiers."""
+        check_bounds([tier.up_to for tier in set_tuple(self, "tiers", PercentTier)])
+
+
+class Dynamic(Struct, frozen=True, tag_field="model", tag="dynamic"):
+    """The events carry the amount; it is multiplied, for a margin or a discount."""
+
+    multiplier: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        """Make decimals of the numbers, and refuse what is none."""
+        set_decimal(self, "multiplier")
+
+
+class Cell(Struct, frozen=True, kw_only=True):
+    """The price of some dimension values in a matrix."""
+
+    values: dict[str, str]
+    """Dimension to value; a dimension that is left out matches every value."""
+    price: "Price"
+
+
+class Matrix(Struct, frozen=True, tag_field="model", tag="matrix"):
+    """A price per combination of dimension values; the most specific cell wins.
+
+    Most specific is the cell that names the most dimensions; of two that name as
+    many, the one that names the earlier dimension. Usage that falls into one cell is
+    added up before it is rated.
+    """
+
+    dimensions: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    default: "Price | None" = None
+    """For what no cell matches; without it, that is an error."""
+
+    def __post_init__(self) -> None:
+        """Check that every cell is a combination of these dimensions, and the only one.
+
+        Raises:
+            PricingError: otherwise, with every problem as ``cells[i].values``.
+        """
+        dimensions = set_tuple(self, "dimensions", str)
+        problems: list[Problem] = []
+        if not dimensions or len(set(dimensions)) < len(dimensions):
+            problems.append(Problem("expected names, each once", "dimensions"))
+        seen: set[frozenset[tuple[str, str]]] = set()
+        for i, cell in enumerate(set_tuple(self, "cells", Cell)):
+            values = frozenset(cell.values.items())
+            if strange := sorted(cell.values.keys() - set(dimensions)):
+                names = ", ".join(strange)
+                problems.append(
+                    Problem(f"not a dimension: {names}", f"cells[{i}].values")
                 )
-            )
-        lower = max(lower, bound or ZERO)
-    if problems:
-        raise PricingError(problems)
+            if values in seen:
+                problems.append(
+                    Problem("a second cell for these values", f"cells[{i}].values")
+                )
+            seen.add(values)
+        if problems:
+            raise PricingError(problems)
+
+
+class PerGroup(Struct, frozen=True, tag_field="model", tag="per_group"):
+    """Another price, applied to each group of usage by itself, then added up.
+
+    A group is a combination of dimension values; a time bucket is a dimension like
+    any other (``by = ["hour"]``).
+    """
+
+    price: "Price"
+    by: tuple[str, ...] = ()
+    """The dimensions that make a group; empty for all that the usage has."""
+
+    def __post_init__(self) -> None:
+        """Let a list be given as well."""
+        set_tuple(self, "by", str)
+
+
+Price = (
+    Flat
+    | PerUnit
+    | Graduated
+    | Volume
+    | Package
+    | Stairstep
+    | BlockTiers
+    | Capacity
+    | Percentage
+    | GraduatedPercentage
+    | Dynamic
+    | Matrix
+    | PerGroup
+)
+"""Any of the models. Told apart in JSON by the key ``model``."""

@@ -34,7 +34,7 @@ T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
 
 _LINE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
-_DECIMAL: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_DECIMAL: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
 class TomlFloat(str):
@@ -57,6 +57,8 @@ class Kind(Struct, Generic[T], frozen=True):
     with a text where ``expected`` does not say it all; any ``ValueError`` will do."""
     blank: T
     """What a reader gets when the value is missing or wrong."""
+    schema: Mapping[str, Any] = {}
+    """What a JSON Schema says of the value."""
 
 
 class Source:
@@ -100,6 +102,11 @@ class Table:
         self.path = path
         self.data = data
         self._asked: set[str] = set()
+
+    def asks(self, key: str) -> bool:
+        """Return whether ``key`` is written in the file, and that it may be."""
+        self._asked.add(key)
+        return key in self.data
 
     def __contains__(self, key: str) -> bool:
         """Return whether ``key`` is written in the file."""
@@ -159,10 +166,13 @@ class Table:
         """Note that ``key`` (the whole table for ``None``) is wrong."""
         self.source.report(self.path if key is None else (*self.path, key), message)
 
-    def report_all(self, error: PricingError) -> None:
+    def report_all(
+        self, error: PricingError, names: Mapping[str, str] | None = None
+    ) -> None:
         """Note the problems of ``error``, whose keys are relative to this table.
 
-        Not those of a field that something is known to be wrong with already: what
+        ``names`` translates the first part of a key to how the file calls it. Left
+        out are those of a field that something is known to be wrong with already: what
         could not be read stands in as a blank, which makes no sense either.
         """
         here = key_text(self.path)
@@ -173,7 +183,9 @@ class Table:
         }
         for problem in error.problems:
             if _field(problem.key) not in known:
-                path = self.path + key_path(problem.key)
+                first, *rest = key_path(problem.key) or ("",)
+                first = (names or {}).get(str(first), first)
+                path = (*self.path, first, *rest) if first else self.path
                 self.source.report(path, problem.message)
 
     def is_sound(self, key: str) -> bool:
@@ -184,11 +196,15 @@ class Table:
             for problem in self.source.problems
         )
 
-    def close(self) -> None:
-        """Note every key that nobody asked for, with the nearest one that exists."""
+    def close(self, others: Iterable[str] = ()) -> None:
+        """Note every key that nobody asked for, with the nearest one that exists.
+
+        ``others`` may be there too, though they were not asked for.
+        """
+        known = self._asked.union(others)
         for key in self.data:
-            if key not in self._asked:
-                self.report(key, unknown("key", key, self._asked))
+            if key not in known:
+                self.report(key, unknown("key", key, known))
 
     def _array(self, key: str, expected: str) -> list[object]:
         self._asked.add(key)
@@ -238,18 +254,26 @@ def _check_decimal(value: object) -> Decimal:
         raise Unfit(
             f"a float is not exact: write {quoted_form(value)} instead of {value}"
         )
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return Decimal(value)
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         return Decimal(value)
     raise Unfit
 
 
-TEXT: Final = Kind("a text", _check_text, "")
-BOOLEAN: Final = Kind("true or false", _check_boolean, blank=False)
-DATE: Final = Kind("a date such as 2026-01-31", _check_date, date.min)
+TEXT: Final = Kind("a text", _check_text, "", {"type": "string", "minLength": 1})
+BOOLEAN: Final = Kind("true or false", _check_boolean, False, {"type": "boolean"})
+DATE: Final = Kind(
+    "a date such as 2026-01-31",
+    _check_date,
+    date.min,
+    {"type": "string", "format": "date"},
+)
 DECIMAL: Final = Kind(
-    'an integer or a quoted decimal such as "0.001"', _check_decimal, Decimal(0)
+    'an integer of 0 or more, or a quoted decimal such as "0.001"',
+    _check_decimal,
+    Decimal(0),
+    {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+([.][0-9]+)?$"},
 )
 
 
@@ -261,7 +285,8 @@ def integer(*, minimum: int, maximum: int) -> Kind[int]:
             raise Unfit
         return value
 
-    return Kind(f"an integer from {minimum} to {maximum}", check, minimum)
+    schema = {"type": "integer", "minimum": minimum, "maximum": maximum}
+    return Kind(f"an integer from {minimum} to {maximum}", check, minimum, schema)
 
 
 def one_of(what: str, choices: Iterable[Choice]) -> Kind[Choice]:
@@ -275,7 +300,8 @@ def one_of(what: str, choices: Iterable[Choice]) -> Kind[Choice]:
                 return choice
         raise Unfit(unknown(what, text, known))
 
-    return Kind(f"one of {', '.join(known)}", check, known[0])
+    schema = {"enum": list(known)}
+    return Kind(f"one of {', '.join(known)}", check, known[0], schema)
 
 
 def described(value: object) -> str:

@@ -1,13 +1,17 @@
 """What was used, in the shapes that price models take it in."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import cast
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from meterline_pricing.errors import PricingError, Problem
+from meterline_pricing.errors import PricingError
 from meterline_pricing.money import ZERO, exact
 from meterline_pricing.numbers import to_decimal
+
+Number = Decimal | int | str
 
 
 class Amounts(Struct, frozen=True, tag_field="shape", tag="amounts"):
@@ -41,7 +45,7 @@ class Group(Struct, frozen=True):
             PricingError: it is no number, or below zero.
         """
         if not isinstance(self.usage, Amounts):
-            force_setattr(self, "usage", to_decimal(self.usage, "usage"))
+            force_setattr(self, "usage", to_decimal(self.usage))
 
 
 class Groups(Struct, frozen=True, tag_field="shape", tag="groups"):
@@ -53,36 +57,130 @@ class Groups(Struct, frozen=True, tag_field="shape", tag="groups"):
         """Let a list be given as well."""
         force_setattr(self, "groups", tuple(self.groups))
 
+    def merged(self, by: Sequence[str]) -> "Groups":
+        """Return the same usage with one group per combination of the dimensions.
 
-Usage = Decimal | int | str | Amounts | Groups
-"""A bare quantity, the events' amounts in order, or either of them by group."""
+        In the order in which the combinations first appear. A group that lacks a
+        dimension has no value for it, which is a combination of its own.
+        """
+        found: dict[tuple[tuple[str, str], ...], list[Decimal | Amounts]] = {}
+        for group in self.groups:
+            key = tuple(
+                (name, group.values[name]) for name in by if name in group.values
+            )
+            found.setdefault(key, []).append(group.usage)
+        return Groups(
+            tuple(Group(dict(key), _together(usages)) for key, usages in found.items())
+        )
+
+
+Usage = (
+    Number
+    | Amounts
+    | Groups
+    | Sequence[Number]
+    | Sequence[Group]
+    | Mapping[str, Number]
+    | Mapping[tuple[str, ...], Number]
+)
+"""A quantity, the events' amounts in order, or either of them by group.
+
+A sequence of numbers stands for ``Amounts``, one of ``Group`` for ``Groups``. A
+mapping stands for groups too: from dimension values, in the order of the price's
+dimensions, to quantities.
+"""
+
+
+def shaped(usage: Usage, dimensions: Sequence[str] = ()) -> Decimal | Amounts | Groups:
+    """Return ``usage`` in one of the three shapes that rating knows.
+
+    Args:
+        dimensions: what the keys of a mapping are values of; without them the
+            dimensions of a mapping are called ``1``, ``2`` ...
+
+    Raises:
+        PricingError: a number that is none, or below 0; a mapping whose keys are not
+            one value for each of ``dimensions``.
+    """
+    if isinstance(usage, Amounts | Groups):
+        return usage
+    if isinstance(usage, Mapping):
+        return Groups(
+            tuple(
+                Group(_named(key, dimensions), to_decimal(value))
+                for key, value in usage.items()
+            )
+        )
+    if isinstance(usage, list | tuple):
+        if usage and all(isinstance(item, Group) for item in usage):
+            return Groups(cast("tuple[Group, ...]", tuple(usage)))
+        return Amounts(cast("tuple[Decimal, ...]", tuple(usage)))
+    return to_decimal(usage)
 
 
 def quantity_of(usage: Usage) -> Decimal:
-    """Return the total quantity of ``usage``.
+    """Return the total quantity of ``usage``, in whatever shape it is.
 
     Raises:
-        PricingError: a bare quantity that is no number, or below zero.
+        PricingError: a number that is none, or below 0.
     """
-    match usage:
+    if isinstance(usage, int | Decimal):
+        return to_decimal(usage)
+    match shaped(usage):
         case Amounts(values):
-            with exact():
-                return sum(values, ZERO)
+            parts = values
         case Groups(groups):
-            with exact():
-                return sum((quantity_of(group.usage) for group in groups), ZERO)
-        case _:
-            return to_decimal(usage)
+            parts = tuple(quantity_of(group.usage) for group in groups)
+        case quantity:
+            return quantity
+    with exact():
+        return sum(parts, ZERO)
+
+
+def groups_of(usage: Usage, dimensions: Sequence[str] = ()) -> tuple[Group, ...]:
+    """Return ``usage`` by group; what is not grouped is one group without values.
+
+    Raises:
+        PricingError: as ``shaped``.
+    """
+    match shaped(usage, dimensions):
+        case Groups(groups):
+            return groups
+        case ungrouped:
+            return (Group({}, ungrouped),)
 
 
 def amounts_of(usage: Usage) -> tuple[Decimal, ...]:
-    """Return the events' amounts in order.
+    """Return the events' amounts in order; none for a bare quantity of zero.
 
     Raises:
-        PricingError: only their total is known, or only by group.
+        PricingError: only their total is known.
     """
-    if isinstance(usage, Amounts):
-        return usage.values
-    raise PricingError(
-        Problem("this price needs the amount of every event, in order: Amounts(...)")
-    )
+    match shaped(usage):
+        case Amounts(values):
+            return values
+        case Groups(groups):
+            return tuple(value for group in groups for value in amounts_of(group.usage))
+        case quantity if not quantity:
+            return ()
+        case _:
+            raise PricingError(
+                "this price needs the amount of every event, in order, not their total"
+            )
+
+
+def _named(key: str | tuple[str, ...], dimensions: Sequence[str]) -> dict[str, str]:
+    values = (key,) if isinstance(key, str) else key
+    names = dimensions or [str(i) for i in range(1, len(values) + 1)]
+    if len(values) != len(names):
+        expected = ", ".join(names)
+        raise PricingError(f"expected a value for each of {expected}, not {key!r:.60}")
+    return dict(zip(names, values, strict=True))
+
+
+def _together(usages: Sequence[Decimal | Amounts]) -> Decimal | Amounts:
+    """Return several usages of one group as one."""
+    if all(isinstance(usage, Amounts) for usage in usages):
+        return Amounts(tuple(value for usage in usages for value in amounts_of(usage)))
+    with exact():
+        return sum((quantity_of(usage) for usage in usages), ZERO)

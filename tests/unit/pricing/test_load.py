@@ -57,7 +57,7 @@ def test_an_example_that_does_not_hold_tells_what_came_out_and_why() -> None:
     (failure,) = run_tests(load(STARTER.replace("70.00", "71.00")).plans)
 
     assert str(failure) == (
-        "plan starter version 1, the test on line 12: expected 71.00, got 70.00: "
+        "plan starter version 1, test on line 12: expected 71.00, got 70.00: "
         "api_calls: 50,000 x $0.00 + 70,000 x $0.001 = $70.00"
     )
     assert failure.line == 12
@@ -72,12 +72,25 @@ def test_an_example_that_uses_a_meter_without_price_fails() -> None:
 
 
 def test_an_example_with_usage_that_can_not_be_rated_fails() -> None:
-    (failure,) = run_tests(load(STARTER.replace("120_000", "-1")).plans)
+    text = STARTER.replace('"graduated"', '"percentage"').replace(
+        "tiers = [ { up_to = 50_000", "rate = 1, fixed = 1 #"
+    )
+    text = text.replace("rate = 1, fixed = 1", "rate = 1\nfixed = 1\n")
+
+    (failure,) = run_tests(load(text).plans)
 
     assert failure.actual is None
     assert failure.explanation == (
-        "usage.api_calls: expected a number of 0 or more, not -1"
+        "usage.api_calls: this price needs the amount of every event, in order, not "
+        "their total"
     )
+
+
+def test_an_example_with_negative_usage_is_refused() -> None:
+    assert messages(STARTER.replace("120_000", "-1")) == [
+        "p.toml:13: plan[0].test[0].usage.api_calls: expected a quantity, an array of "
+        "the events' amounts, or an array of groups, not the integer -1"
+    ]
 
 
 def test_the_version_of_a_plan_is_chosen_by_the_day() -> None:
@@ -132,9 +145,8 @@ def test_a_float_price_does_not_hide_what_else_is_wrong_with_the_tiers() -> None
 
 def test_a_plan_written_twice_is_told_once_for_version_and_date() -> None:
     assert messages(STARTER + STARTER) == [
-        "p.toml:17: plan[1].version: plan `starter` has version 1 already, on line 1",
-        "p.toml:18: plan[1].effective: plan `starter` has effective 2026-01-01 already, "
-        "on line 1",
+        "p.toml:17: plan[1].version: plan `starter` has version 1 already",
+        "p.toml:18: plan[1].effective: plan `starter` has effective 2026-01-01 already",
     ]
 
 

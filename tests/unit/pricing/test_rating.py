@@ -78,7 +78,7 @@ def test_what_is_no_quantity_is_refused(quantity: Any) -> None:
         rate(PerUnit(D(1)), quantity)
 
 
-@pytest.mark.parametrize("amount", [0.1, "x", D("NaN"), -1, None, "1." + "0" * 21])
+@pytest.mark.parametrize("amount", [0.1, "x", D("NaN"), -1, None, "0." + "1" * 131])
 def test_what_is_no_amount_is_refused_with_its_field(amount: Any) -> None:
     with pytest.raises(PricingError) as caught:
         PerUnit(amount)

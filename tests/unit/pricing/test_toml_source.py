@@ -163,10 +163,10 @@ def test_every_problem_is_told_at_once_with_line_key_and_expectation() -> None:
         "some.toml:6: server.mode: unknown mode `dry-run`; did you mean `dry_run`?",
         "some.toml:7: server.tags[1]: expected a text, not the integer 5",
         "some.toml:7: server.tags[2]: expected a text, not an empty text",
-        "some.toml:8: server.limits.requests: expected an integer or a quoted decimal "
-        'such as "0.001", not true',
-        "some.toml:9: server.limits.bytes: expected an integer or a quoted decimal "
-        'such as "0.001", not the text "1e3"',
+        "some.toml:8: server.limits.requests: expected an integer of 0 or more, "
+        'or a quoted decimal such as "0.001", not true',
+        "some.toml:9: server.limits.bytes: expected an integer of 0 or more, "
+        'or a quoted decimal such as "0.001", not the text "1e3"',
         "some.toml:10: server.row[1]: expected a table, not the integer 7",
         "some.toml:10: server.row[0].nmae: unknown key `nmae`; known are: id",
         "some.toml:11: server.prot: unknown key `prot`; did you mean `port`?",

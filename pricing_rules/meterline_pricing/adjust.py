@@ -1,0 +1,263 @@
+"""The steps of an invoice after its prices: one function for each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from typing import Final, Literal
+
+from meterline_pricing.bill import Bill, Draft
+from meterline_pricing.charge import Charge
+from meterline_pricing.money import ZERO, number_text
+from meterline_pricing.order import Step
+from meterline_pricing.plan import Plan, RateCard
+from meterline_pricing.price import PerGroup
+from meterline_pricing.rating import grouped, rate
+from meterline_pricing.terms import Commitment
+from meterline_pricing.usage import Usage
+
+Used = dict[str, Usage]
+"""What each rate card was charged for, after conversion and free units."""
+
+
+def amount_discounts(bill: Bill, plan: Plan, used: Used) -> None:
+    """Take the discounts that are amounts: in a price's own line, or by a new line."""
+    for card in plan.prices:
+        for discount in card.discounts:
+            if discount.amount is not None:
+                left = discount.amount
+                for draft in bill.scope((card.name,)):
+                    taken = min(left, draft.amount)
+                    left -= taken
+                    _take_within(bill, draft, taken, discount.name)
+    for discount in plan.discounts:
+        if discount.amount is not None:
+            scope = bill.scope(discount.on)
+            taken = min(discount.amount, bill.left_of(scope))
+            text = f"{bill.text(taken)} {discount.name}"
+            bill.take("discount", discount.name, taken, text, scope)
+
+
+def percent_discounts(bill: Bill, plan: Plan, used: Used) -> None:
+    """Take the discounts in percent, each of what the one before it left."""
+    for card in plan.prices:
+        for discount in card.discounts:
+            if discount.percent is not None:
+                name = f"{number_text(discount.percent)}% {discount.name}"
+                for draft in bill.scope((card.name,)):
+                    taken = draft.amount * discount.percent / 100
+                    _take_within(bill, draft, taken, name)
+    for discount in plan.discounts:
+        if discount.percent is not None:
+            scope = bill.scope(discount.on)
+            _take_percent(bill, "discount", discount.name, discount.percent, scope)
+
+
+def minimums(bill: Bill, plan: Plan, used: Used) -> None:
+    """Add what is missing from minimum spends, on the last invoice of a period."""
+    if not bill.is_last:
+        return
+    for name, least in _limits(plan, "minimum_spend"):
+        _true_up(bill, "minimum", bill.shared(least), name)
+
+
+def maximums(bill: Bill, plan: Plan, used: Used) -> None:
+    """Take what is above maximum spends, counting what was billed before."""
+    for name, most in _limits(plan, "maximum_spend"):
+        _cap(bill, bill.shared(most), name)
+
+
+def commitments(bill: Bill, plan: Plan, used: Used) -> None:
+    """Charge what is above commitments by their factor, and add what is missing."""
+    for card in plan.prices:
+        if card.commitment and card.commitment.per == "group":
+            _commit_by_group(bill, card, card.commitment, used)
+        elif card.commitment:
+            committed = bill.shared(_committed(card, card.commitment))
+            _commit(bill, card.commitment, committed, card.name)
+    if plan.commitment and plan.commitment.amount is not None:
+        committed = bill.shared(plan.commitment.amount)
+        _commit(bill, plan.commitment, committed, "")
+
+
+def coupons(bill: Bill, plan: Plan, used: Used) -> None:
+    """Take the coupons, in order, each of what the one before it left."""
+    for coupon in plan.coupons:
+        scope = bill.scope(coupon.on)
+        if coupon.amount is not None:
+            taken = min(coupon.amount, bill.left_of(scope))
+            text = f"{bill.text(taken)} {coupon.name}"
+            bill.take("coupon", coupon.name, taken, text, scope)
+        elif coupon.percent is not None:
+            _take_percent(bill, "coupon", coupon.name, coupon.percent, scope)
+
+
+def prepaid_credits(bill: Bill, plan: Plan, used: Used) -> None:
+    """Pay from prepaid credits, in order, until nothing is left to pay."""
+    for credit in plan.credits:
+        scope = bill.scope(credit.on)
+        taken = min(bill.rounded(credit.amount), bill.left_of(scope))
+        text = f"{bill.text(taken)} of {bill.text(credit.amount)} {credit.name}"
+        bill.take(
+            "credit",
+            credit.name,
+            taken,
+            text,
+            scope,
+            lowers_tax=plan.order.credits_lower_tax,
+        )
+
+
+def taxes(bill: Bill, plan: Plan, used: Used) -> None:
+    """Add the taxes on what discounts, coupons and maximums left of each line."""
+    untaxed = [draft for draft in bill.scope() if draft.kind != "tax"]
+    for tax in plan.taxes:
+        lines = [draft for draft in untaxed if not tax.on or draft.of in tax.on]
+        bases = [bill.rounded(draft.amount) - draft.reduced for draft in lines]
+        if tax.per == "invoice":
+            bases = [sum(bases, ZERO)]
+        draft = Draft("tax", tax.name)
+        for base in bases:
+            amount = base * tax.percent / 100
+            if tax.per == "line":
+                amount = bill.rounded(amount)
+            text = f"{number_text(tax.percent)}% of {bill.text(base)}"
+            draft.charges.append(Charge(amount, text))
+        bill.drafts.append(draft)
+
+
+STEPS: Final[dict[Step, Callable[[Bill, Plan, Used], None]]] = {
+    "amount_discount": amount_discounts,
+    "percent_discount": percent_discounts,
+    "minimum": minimums,
+    "maximum": maximums,
+    "commitment": commitments,
+    "coupon": coupons,
+    "credits": prepaid_credits,
+    "tax": taxes,
+}
+
+
+def _take_within(bill: Bill, draft: Draft, taken: Decimal, name: str) -> None:
+    """Take an amount from a line by a charge in that line."""
+    if taken > 0:
+        draft.charges.append(Charge(-taken, f"- {bill.text(taken)} {name}"))
+
+
+def _take_percent(
+    bill: Bill,
+    kind: Literal["discount", "coupon"],
+    name: str,
+    percent: Decimal,
+    scope: Sequence[Draft],
+) -> None:
+    base = bill.left_of(scope)
+    text = f"{number_text(percent)}% of {bill.text(base)} {name}"
+    bill.take(kind, name, base * percent / 100, text, scope)
+
+
+def _limits(plan: Plan, field: str) -> Iterator[tuple[str, Decimal]]:
+    """Yield the limits of the prices by name, then that of the plan by no name."""
+    for holder in (*plan.prices, plan):
+        limit: Decimal | None = getattr(holder, field)
+        if limit is not None:
+            yield (holder.name if isinstance(holder, RateCard) else ""), limit
+
+
+def _on(name: str) -> tuple[str, ...]:
+    """Return the scope of a price, or of the plan, which has no name here."""
+    return (name,) if name else ()
+
+
+def _true_up(
+    bill: Bill, kind: Literal["minimum", "commitment"], least: Decimal, name: str
+) -> None:
+    """Add a line of what the lines of a price, or all, lack up to ``least``."""
+    on = _on(name)
+    spent = bill.left_of(bill.scope(on)) + bill.billed_on(on)
+    if spent < least:
+        text = f"{bill.text(least)} {kind} - {bill.text(spent)}"
+        bill.add(kind, _title(name, kind), least - spent, text, of=name)
+
+
+def _title(name: str, kind: str) -> str:
+    return f"{name}: {kind}" if name else kind
+
+
+def _cap(bill: Bill, ceiling: Decimal, name: str) -> None:
+    """Take what the lines of a price, or all, have above ``ceiling``."""
+    on = _on(name)
+    scope = bill.scope(on)
+    most = max(ceiling - bill.billed_on(on), ZERO)
+    excess = bill.left_of(scope) - most
+    if excess <= 0:
+        return
+    text = f"{bill.text(excess)} above maximum {bill.text(ceiling)}"
+    if name and len(scope) == 1:
+        # In the line itself, and so that it rounds to the maximum exactly.
+        kept = most + scope[0].reduced + scope[0].paid
+        scope[0].charges.append(Charge(kept - scope[0].amount, f"- {text}"))
+    else:
+        bill.take("maximum", _title(name, "maximum"), excess, text, scope)
+
+
+def _committed(card: RateCard, commitment: Commitment) -> Decimal:
+    """Return the amount that a commitment stands for."""
+    if commitment.quantity is not None:
+        price = card.price.price if isinstance(card.price, PerGroup) else card.price
+        return rate(price, commitment.quantity).amount
+    assert commitment.amount is not None
+    return commitment.amount
+
+
+def _commit(bill: Bill, commitment: Commitment, committed: Decimal, name: str) -> None:
+    """Charge the overage, or the true-up, of one price or of all."""
+    on = _on(name)
+    scope = bill.scope(on)
+    before = bill.billed_on(on)
+    if name:
+        spent = sum((draft.amount for draft in scope), before)
+    else:
+        spent = bill.left_of(scope) + before
+    over = spent - max(committed, before)
+    if over > 0:
+        _overage(bill, commitment, over, scope[0] if name else None)
+    elif commitment.true_up and bill.is_last:
+        _true_up(bill, "commitment", committed, name)
+
+
+def _overage(
+    bill: Bill, commitment: Commitment, over: Decimal, draft: Draft | None
+) -> None:
+    """Charge what the factor adds to ``over``, in ``draft`` or in a line of its own.
+
+    A factor below 1 takes something off.
+    """
+    more = commitment.overage_factor - 1
+    text = f"{bill.text(over)} overage x {number_text(more)}"
+    charge = Charge(over * more, text)
+    if not charge.amount:
+        return
+    if draft:
+        draft.charges.append(charge)
+    else:
+        bill.drafts.append(Draft("overage", "overage", charges=[charge]))
+
+
+def _commit_by_group(
+    bill: Bill, card: RateCard, commitment: Commitment, used: Used
+) -> None:
+    """Hold every group of a price against the commitment by itself."""
+    assert isinstance(card.price, PerGroup)
+    committed = _committed(card, commitment)
+    groups = grouped(card.price, used[card.name])
+    over = ZERO
+    missing = committed * max(commitment.groups - len(groups), 0)
+    for group in groups:
+        difference = rate(card.price.price, group.usage).amount - committed
+        over += max(difference, ZERO)
+        missing += max(-difference, ZERO)
+    (draft,) = (d for d in bill.scope((card.name,)) if d.kind == "usage")
+    _overage(bill, commitment, over, draft)
+    if commitment.true_up and bill.is_last and missing:
+        text = f"{bill.text(missing)} missing from {bill.text(committed)} per group"
+        title = _title(card.name, "commitment")
+        bill.add("commitment", title, missing, text, of=card.name)

@@ -1,0 +1,189 @@
+"""An invoice in the making: lines that steps add to, and what is left of each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_FLOOR, Decimal
+from typing import Final, Literal
+
+from meterline_pricing.charge import Charge, explained
+from meterline_pricing.money import (
+    EXACT,
+    ZERO,
+    Currency,
+    Rounding,
+    money_text,
+    number_text,
+    round_money,
+)
+
+Kind = Literal[
+    "usage",
+    "fee",
+    "minimum",
+    "maximum",
+    "commitment",
+    "overage",
+    "discount",
+    "coupon",
+    "credit",
+    "tax",
+]
+
+TAKING: Final[frozenset[Kind]] = frozenset(("maximum", "discount", "coupon", "credit"))
+"""Lines that take from others. Only the others can be discounted, paid and taxed."""
+
+
+class Draft:
+    """One line in the making."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        of: str = "",
+        charges: Iterable[Charge] = (),
+        note: str = "",
+    ) -> None:
+        self.kind: Kind = kind
+        self.name = name
+        self.of = of
+        """The rate card that it belongs to; empty for the plan."""
+        self.charges = list(charges)
+        self.note = note
+        """What stands before the charges in the explanation."""
+        self.reduced = ZERO
+        """What taking lines took of it, in whole minor units."""
+        self.paid = ZERO
+        """What credits took of it that leave the tax alone, in whole minor units."""
+
+    @property
+    def amount(self) -> Decimal:
+        """The sum of the charges, not rounded."""
+        return sum((charge.amount for charge in self.charges), ZERO)
+
+
+class Bill:
+    """All lines in the making, with what rounding and sharing need to know."""
+
+    def __init__(
+        self,
+        currency: Currency,
+        rounding: Rounding,
+        *,
+        share: tuple[int, int] | None = None,
+        billed: Mapping[str, Decimal] | None = None,
+        is_last: bool = True,
+    ) -> None:
+        self.currency = currency
+        self.rounding: Rounding = rounding
+        self.share = share
+        """The part of the period that is billed here, such as (10, 31) days."""
+        self.billed = billed or {}
+        """What earlier invoices of this period have charged, by rate card."""
+        self.is_last = is_last
+        """Whether no other part of the period will follow."""
+        self.drafts: list[Draft] = []
+
+    def add(
+        self, kind: Kind, name: str, amount: Decimal, text: str, *, of: str = ""
+    ) -> Draft:
+        """Add a line of one charge, and return it."""
+        draft = Draft(kind, name, of=of, charges=[Charge(amount, text)])
+        self.drafts.append(draft)
+        return draft
+
+    def take(
+        self,
+        kind: Kind,
+        name: str,
+        amount: Decimal,
+        text: str,
+        scope: Sequence[Draft],
+        *,
+        lowers_tax: bool = True,
+    ) -> None:
+        """Add a line that takes ``amount`` from the lines of ``scope``.
+
+        Each line bears its share by what is left of it, in whole minor units.
+        """
+        taken = self.rounded(amount)
+        if not taken:
+            return
+        self.add(kind, name, -amount, f"- {text}")
+        parts = split_amount(
+            taken, [self.left(draft) for draft in scope], self.currency.minor_unit
+        )
+        for draft, part in zip(scope, parts, strict=True):
+            if lowers_tax:
+                draft.reduced += part
+            else:
+                draft.paid += part
+
+    def scope(self, on: Sequence[str] = ()) -> list[Draft]:
+        """Return the lines of some rate cards, or of all; never those that take."""
+        return [
+            draft
+            for draft in self.drafts
+            if draft.kind not in TAKING and (not on or draft.of in on)
+        ]
+
+    def rounded(self, amount: Decimal) -> Decimal:
+        """Return an amount in whole minor units."""
+        return round_money(amount, self.currency, self.rounding)
+
+    def left(self, draft: Draft) -> Decimal:
+        """Return what is still to be paid of a line, rounded."""
+        return self.rounded(draft.amount) - draft.reduced - draft.paid
+
+    def left_of(self, scope: Iterable[Draft]) -> Decimal:
+        """Return what is still to be paid of some lines, rounded."""
+        return sum((self.left(draft) for draft in scope), ZERO)
+
+    def billed_on(self, on: Sequence[str] = ()) -> Decimal:
+        """Return what earlier invoices of this period charged for some rate cards."""
+        amounts = [
+            amount for name, amount in self.billed.items() if not on or name in on
+        ]
+        return sum(amounts, ZERO)
+
+    def shared(self, amount: Decimal) -> Decimal:
+        """Return the share of an amount that belongs to this part of the period."""
+        if self.share is None:
+            return amount
+        part, whole = self.share
+        return self.rounded(amount * part / whole)
+
+    def text(self, amount: Decimal) -> str:
+        """Return an amount for an explanation."""
+        return money_text(amount, self.currency)
+
+    def explanation(self, draft: Draft) -> str:
+        """Return how a line came about: ``50,000 x $0.00 + 70,000 x $0.001 = $70.00``."""
+        text = explained(draft.charges)
+        amount = self.rounded(draft.amount)
+        result = f"{draft.note}{text} = {self.text(amount)}"
+        if amount != draft.amount:
+            result += f" (rounded from {number_text(draft.amount)})"
+        return result
+
+
+def split_amount(
+    total: Decimal, weights: Sequence[Decimal], minor_unit: Decimal
+) -> list[Decimal]:
+    """Return ``total`` in parts that are proportional to ``weights``.
+
+    The parts are whole minor units and sum to ``total``, which must be whole too:
+    each is rounded down, and what is missing goes, one unit each, to those that lost
+    most (of equals, to the first).
+    """
+    whole = sum(weights, ZERO)
+    if not whole:
+        weights, whole = [Decimal(1)] * len(weights), Decimal(len(weights))
+    exact_parts = [total * weight / whole for weight in weights]
+    parts = [part.quantize(minor_unit, ROUND_FLOOR, EXACT) for part in exact_parts]
+    losses = [exact - part for exact, part in zip(exact_parts, parts, strict=True)]
+    by_loss = sorted(range(len(parts)), key=lambda i: losses[i], reverse=True)
+    missing = int((total - sum(parts, ZERO)) / minor_unit)
+    for i in by_loss[:missing]:
+        parts[i] += minor_unit
+    return parts

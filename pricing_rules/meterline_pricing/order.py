@@ -1,0 +1,104 @@
+"""In which order an invoice is calculated, and how the known systems do it."""
+
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+
+from meterline_pricing.errors import PricingError, Problem, unknown
+from meterline_pricing.numbers import set_tuple
+
+Step = Literal[
+    "usage_discount",
+    "price",
+    "amount_discount",
+    "percent_discount",
+    "minimum",
+    "maximum",
+    "commitment",
+    "coupon",
+    "credits",
+    "tax",
+]
+STEPS: Final[tuple[Step, ...]] = get_args(Step)
+
+
+class Order(Struct, frozen=True):
+    """The steps of an invoice, first to last."""
+
+    steps: tuple[Step, ...] = STEPS
+    credits_lower_tax: bool = False
+    """Whether credits that come before tax make the tax less. Where they count as
+    money, as in most tax laws, they do not."""
+
+    def __post_init__(self) -> None:
+        """Check that every step is there once, and that prices come before the rest.
+
+        Raises:
+            PricingError: otherwise, as ``steps[i]``.
+        """
+        problems: list[Problem] = []
+        for i, step in enumerate(set_tuple(self, "steps", str)):
+            if step not in STEPS:
+                problems.append(Problem(unknown("step", step, STEPS), f"steps[{i}]"))
+            elif step in self.steps[:i]:
+                problems.append(Problem(f"{step} stands here twice", f"steps[{i}]"))
+        missing = [step for step in STEPS if step not in self.steps]
+        if missing and not problems:
+            problems.append(Problem(f"missing: {', '.join(missing)}", "steps"))
+        if not problems and self.steps[:2] != STEPS[:2]:
+            message = "expected usage_discount and price first"
+            problems.append(Problem(message, "steps"))
+        if problems:
+            raise PricingError(problems)
+
+
+_LINES: Final[tuple[Step, ...]] = STEPS[:7]  # up to the commitment, as Orb has them
+
+ORDERS: Final[dict[str, Order]] = {
+    "default": Order(),
+    # Discounts, then billing credits, then tax on what is left: both are "pretax
+    # credit amounts" of an invoice line.
+    # Source: docs.stripe.com/api/invoice-line-item, read 2026-11.
+    "stripe": Order(STEPS, credits_lower_tax=True),
+    # True-ups before coupons, coupons before tax, prepaid credits after it.
+    # Source: docs.getlago.com/guide/plans/commitment, /guide/prepaid-credits.
+    "lago": Order((*_LINES, "coupon", "tax", "credits")),
+    # Percent discounts, then the maximum, then the minimum on the last part.
+    # Source: openmeterio/openmeter, billing/service/lineservice (post calculation).
+    "openmeter": Order(
+        (
+            "usage_discount",
+            "price",
+            "amount_discount",
+            "percent_discount",
+            "maximum",
+            "minimum",
+            "commitment",
+            "coupon",
+            "credits",
+            "tax",
+        )
+    ),
+    # Usage, amount and percent discounts, minimum, maximum, prepaid credits, and tax
+    # on what is left.
+    # Source: docs.withorb.com/invoicing/invoice-calculation-examples.
+    "orb": Order(STEPS, credits_lower_tax=True),
+    # Commitments are part of the line; coupons; wallet credits, which leave the
+    # taxable amount alone; tax.
+    # Source: docs.flexprice.io/docs/invoices/calculation.
+    "flexprice": Order(
+        (
+            "usage_discount",
+            "price",
+            "commitment",
+            "amount_discount",
+            "percent_discount",
+            "minimum",
+            "maximum",
+            "coupon",
+            "credits",
+            "tax",
+        )
+    ),
+}
+"""The presets, by their name in ``pricing.toml``."""

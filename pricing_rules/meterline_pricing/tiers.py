@@ -1,0 +1,109 @@
+"""The steps that tiered prices are made of."""
+
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct
+
+from meterline_pricing.errors import PricingError, Problem
+from meterline_pricing.money import ZERO
+from meterline_pricing.numbers import check_positive, set_decimal, set_decimals
+
+TIERS_MAX: Final = 10_000
+
+
+class Tier(Struct, frozen=True, kw_only=True):
+    """One step of a graduated or volume price."""
+
+    up_to: Decimal | None = None
+    """The last quantity that is still in this tier; ``None`` for the last tier."""
+    unit_amount: Decimal = ZERO
+    flat_amount: Decimal = ZERO
+    """Due once, when the tier is entered."""
+
+    def __post_init__(self) -> None:
+        """Make decimals of the numbers, and refuse what is none."""
+        set_decimal(self, "up_to", is_optional=True)
+        set_decimals(self, "unit_amount", "flat_amount")
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One step of a stairstep price."""
+
+    up_to: Decimal | None = None
+    """The last quantity that is still on this step."""
+    amount: Decimal
+    """Due for any quantity on this step, whole."""
+
+    def __post_init__(self) -> None:
+        """Make decimals of the numbers, and refuse what is none."""
+        set_decimal(self, "up_to", is_optional=True)
+        set_decimal(self, "amount")
+
+
+class BlockTier(Struct, frozen=True, kw_only=True):
+    """One tier of a price by blocks."""
+
+    block_size: Decimal
+    amount: Decimal
+    """Of one block."""
+    max_blocks: Decimal | None = None
+    """How many blocks this tier holds, counted within it; ``None`` for no end."""
+
+    def __post_init__(self) -> None:
+        """Make decimals of the numbers, and refuse what is none."""
+        set_decimals(self, "block_size", "amount")
+        set_decimal(self, "max_blocks", is_optional=True)
+        check_positive(self, "block_size")
+        if self.max_blocks is not None:
+            check_positive(self, "max_blocks")
+
+
+class PercentTier(Struct, frozen=True, kw_only=True):
+    """One step of a graduated percentage."""
+
+    up_to: Decimal | None = None
+    """The last amount that is still in this tier; ``None`` for the last tier."""
+    rate: Decimal = ZERO
+    """Percent of what lies in this tier: ``"1.5"`` is 1.5 %."""
+    flat_amount: Decimal = ZERO
+    """Due once, when the tier is entered."""
+
+    def __post_init__(self) -> None:
+        """Make decimals of the numbers, and refuse what is none."""
+        set_decimal(self, "up_to", is_optional=True)
+        set_decimals(self, "rate", "flat_amount")
+
+
+def tier_key(i: int, field: str) -> str:
+    """Return how an error names a field of tier ``i``: ``tiers[2].up_to``."""
+    return f"tiers[{i}].{field}"
+
+
+def check_bounds(bounds: list[Decimal | None], *, may_end: bool = False) -> None:
+    """Refuse tiers that do not rise, or whose last one ends unless it may.
+
+    Raises:
+        PricingError: with every problem, as ``tiers[i].up_to``.
+    """
+    problems: list[Problem] = []
+    if not 1 <= len(bounds) <= TIERS_MAX:
+        message = f"expected 1 to {TIERS_MAX} tiers, not {len(bounds)}"
+        raise PricingError(Problem(message, "tiers"))
+    lower = ZERO
+    for i, bound in enumerate(bounds):
+        key = tier_key(i, "up_to")
+        is_last = i == len(bounds) - 1
+        if bound is None:
+            if not is_last:
+                problems.append(Problem("only the last tier is without up_to", key))
+            continue
+        if bound <= lower:
+            message = f"tiers overlap: {bound} is not above {lower}"
+            problems.append(Problem(message, key))
+        elif is_last and not may_end:
+            message = "the last tier is missing: add one without up_to, for all usage"
+            problems.append(Problem(f"{message} above {bound}", key))
+        lower = max(lower, bound)
+    if problems:
+        raise PricingError(problems)
