@@ -56,12 +56,13 @@ def command(
     if is_json:
         show_json({"events": events, "next_after": at})
         return
-    show(_table(events))
+    show(events_table(events))
     if at is not None:
         click.echo(f"\nthere are more: --after {at}, or a larger --limit")
 
 
-def _table(events: list[dict[str, Any]]) -> Table:
+def events_table(events: list[dict[str, Any]]) -> Table:
+    """Return raw events as people read them."""
     table = Table(
         ">id", "time", "subject", "customer", "request", ">status", ">us", "quantities"
     )

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "init": "Write a first meterline.toml and pricing.toml.",
     "check": "Tell everything that is wrong with the configuration.",
     "run": "Run the sidecar.",
+    "demo": "Serve and bill a worked example, end to end.",
     "status": "Is it working?",
     "usage": "Who used what.",
     "events": "The raw events behind the usage.",

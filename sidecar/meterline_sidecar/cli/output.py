@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from importlib.util import find_spec
@@ -13,6 +14,8 @@ import msgspec
 from meterline_pricing import currency_of, money_text, number_text
 
 GAP: Final = "  "
+BAR_CHARS: Final = 40
+PROGRESS_LINE_EVERY_S: Final = 1.0
 
 
 class Table:
@@ -69,3 +72,25 @@ def quantity(number: int | Decimal) -> str:
 def money(amount: Decimal, currency: str) -> str:
     """Return an amount with its currency: ``$70.00``, ``70 JPY``."""
     return money_text(amount, currency_of(currency))
+
+
+class Progress:
+    """How far something long has come: a bar on a terminal, a line a second else."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self._label = label
+        self._total = total
+        self._is_terminal = sys.stdout.isatty()
+        self._told_at_s = -PROGRESS_LINE_EVERY_S
+
+    def show(self, done: int) -> None:
+        """Say that so many of the total are done; the last one ends the line."""
+        is_last = done >= self._total
+        text = f"{quantity(done)} of {quantity(self._total)} {self._label}"
+        if self._is_terminal:
+            filled = "#" * (BAR_CHARS * done // self._total)
+            bar = f"\r[{filled.ljust(BAR_CHARS, '.')}] {text}"
+            click.echo(bar, nl=is_last)
+        elif is_last or time.monotonic() - self._told_at_s >= PROGRESS_LINE_EVERY_S:
+            self._told_at_s = time.monotonic()
+            click.echo(text)

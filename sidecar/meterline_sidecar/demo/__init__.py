@@ -1,0 +1,1 @@
+"""A worked example to look at: an API with three customers, served and billed."""

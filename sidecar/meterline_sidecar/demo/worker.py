@@ -1,0 +1,86 @@
+"""One worker of the demo's API: serves requests that it makes itself, then ends.
+
+    python -m meterline_sidecar.demo.worker acme=1000 initech=20
+
+The app is called as a server would call it, lifespan included; only HTTP parsing and
+the client's network are left out, so that two workers serve 150,000 in seconds.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from starlette.types import Message, Scope
+
+from meterline_sidecar.demo.api import app
+
+ITEMS: Final = 1_000
+PATHS: Final = {"acme": "/v1/items/{}", "globex": "/v1/items/{}"}
+"""Where a customer's requests go; the others complete texts."""
+
+
+async def serve(requests: Iterable[Scope]) -> None:
+    """Start the app, serve the requests one after the other, and shut it down."""
+    to_app: asyncio.Queue[Message] = asyncio.Queue()
+    from_app: asyncio.Queue[Message] = asyncio.Queue()
+    lifespan: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(app(lifespan, to_app.get, from_app.put))
+        for name in ("startup", "shutdown"):
+            await to_app.put({"type": f"lifespan.{name}"})
+            message = await from_app.get()
+            assert message["type"] == f"lifespan.{name}.complete", message
+            if name == "startup":
+                for scope in requests:
+                    await app(scope, _receive, _send)
+
+
+async def _receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _send(message: Message) -> None:
+    if message["type"] == "http.response.start":
+        assert message["status"] == 200, message
+
+
+def requests_of(counts: Mapping[str, int]) -> Iterator[Scope]:
+    """Yield so many requests of every customer, one customer after the other."""
+    for customer, n_requests in counts.items():
+        path = PATHS.get(customer)
+        for i in range(n_requests):
+            yield _scope(
+                "POST" if path is None else "GET",
+                "/v1/complete" if path is None else path.format(i % ITEMS),
+                key=f"{customer}-secret",
+            )
+
+
+def _scope(method: str, path: str, *, key: str) -> Scope:
+    """Return the scope of a request, as a server makes it."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"api.example"), (b"x-api-key", key.encode())],
+        "client": ("127.0.0.1", 50_000),
+        "server": ("127.0.0.1", 8_000),
+        "state": {},
+    }
+
+
+def main() -> None:
+    """Serve what the command line says: ``CUSTOMER=REQUESTS`` each."""
+    pairs = (argument.partition("=") for argument in sys.argv[1:])
+    asyncio.run(serve(requests_of({name: int(count) for name, _, count in pairs})))
+
+
+if __name__ == "__main__":
+    main()

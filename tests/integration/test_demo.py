@@ -1,0 +1,64 @@
+"""``meterline demo``: what a newcomer sees first."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.sidecar_process import MODULE, meterline, until
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Return the ids of the processes that work in ``folder`` or below."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        try:
+            cwd = (entry / "cwd").readlink()
+        except OSError:  # no process, or one that has just ended
+            continue
+        if entry.name.isdigit() and cwd.is_relative_to(folder):
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.slow
+def test_the_demo_bills_the_worked_example_and_leaves_nothing(tmp_path: Path) -> None:
+    done = meterline("demo", cwd=tmp_path, environment={"TMPDIR": str(tmp_path)})
+
+    assert done.returncode == 0, done.stderr
+    assert "144,000 of 144,000 requests stored" in done.stdout
+    assert "tier 2: 70,000 x $0.001" in done.stdout
+    assert "total                                $70.00" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert processes_in(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_ends_with_all_its_processes(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    log = tmp_path / "demo.log"
+    stage = tmp_path / "stage"
+    stage.mkdir()
+    with log.open("wb") as file:
+        demo = subprocess.Popen(
+            [*MODULE, "demo", "--keep"],
+            env={**os.environ, "TMPDIR": str(stage)},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(lambda: "workers serve" in log.read_text())
+        until(lambda: len(processes_in(stage)) == 3)
+
+        demo.send_signal(number)
+
+        assert demo.wait(20) == 1
+        assert list(stage.iterdir()) == []
+        assert processes_in(stage) == []
+    finally:
+        demo.kill()
+        demo.wait()
