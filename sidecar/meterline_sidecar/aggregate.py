@@ -8,11 +8,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from meterline.events import Flag
-from meterline_sidecar.clock import MINUTE_MS, Clock
+from meterline_sidecar.clock import DAY_MS, MINUTE_MS, Clock
 from meterline_sidecar.meters import UNMATCHED, Meter, Reader, Total, add, reader
+from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.store.usage import EventFacts, Generation, Key, Totals
+from meterline_sidecar.store.rollups import ALL, DAYS, Rollup, RollupKey, Totals
+from meterline_sidecar.store.usage import EventFacts, Generation, Key
 
 WINDOW_MS: Final = 15 * MINUTE_MS
 """Fine enough that a month in any IANA time zone (+05:45 too) starts on a window."""
@@ -214,10 +216,16 @@ class Aggregator:
             tx,
             generation,
             (
-                (key, self._merged(known.get(key, {}), delta), delta.last_event_id)
+                (
+                    key,
+                    self._merged(known.get(key, {}), delta.totals),
+                    delta.last_event_id,
+                )
                 for key, delta in keyed
             ),
         )
+        await self._roll_up(tx, DAYS, _by_day(keyed))
+        await self._roll_up(tx, ALL, _by_window(keyed))
         await store.add_unique(
             tx,
             generation,
@@ -229,9 +237,27 @@ class Aggregator:
             ),
         )
 
-    def _merged(self, known: Totals, delta: Delta) -> Totals:
+    async def _roll_up(
+        self, tx: Tx, rollup: Rollup, totals: Iterable[tuple[RollupKey, Totals]]
+    ) -> None:
+        """Add totals up under coarser keys, and to what stands there."""
+        fresh: dict[RollupKey, Totals] = {}
+        for key, more in totals:
+            before = fresh.get(key)
+            fresh[key] = more if before is None else self._merged(before, more)
+        keys = sorted(fresh)
+        generation = self.generation.id
+        known = await rollups.totals_of(tx, rollup, generation, keys)
+        await rollups.put_totals(
+            tx,
+            rollup,
+            generation,
+            ((key, self._merged(known.get(key, {}), fresh[key])) for key in keys),
+        )
+
+    def _merged(self, known: Totals, more: Totals) -> Totals:
         merged = dict(known)
-        for name, total in delta.totals.items():
+        for name, total in more.items():
             before = merged.get(name)
             merged[name] = (
                 total
@@ -248,3 +274,13 @@ class Aggregator:
                     tx, self.generation.id, limit=DELETE_ROWS
                 )
             self._leftovers = deleted > 0
+
+
+def _by_day(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]]:
+    for (subject_id, window_ms, group_id), delta in keyed:
+        yield (subject_id, window_ms // DAY_MS * DAY_MS, group_id), delta.totals
+
+
+def _by_window(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]]:
+    for (_subject_id, window_ms, group_id), delta in keyed:
+        yield (window_ms, group_id), delta.totals

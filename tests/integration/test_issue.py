@@ -11,8 +11,9 @@ from meterline_sidecar.issue import SETTLE_MS, BilledMeter, Issuer
 from meterline_sidecar.meter_events import VALUE_MAX
 from meterline_sidecar.store import outbox, usage
 from meterline_sidecar.store.outbox import OutboxRow
+from meterline_sidecar.store.rollups import Totals
 from meterline_sidecar.store.sqlite import SqliteDatabase
-from meterline_sidecar.store.usage import Key, Totals
+from meterline_sidecar.store.usage import Key
 from tests.clock import FakeClock
 from tests.producer import NOON_MS
 

@@ -5,12 +5,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.store import rollups
 from meterline_sidecar.store.port import Tx, Value
-
-KEYS_PER_QUERY: Final = 250  # three parameters each; SQLite takes 32,766
-
-Totals = dict[str, int | list[int]]
-"""Meter to what it has added up (see ``meters.Total``)."""
+from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Totals
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
@@ -76,18 +74,14 @@ async def add_generation(tx: Tx, definition: str) -> Generation:
 async def drop_older(tx: Tx, generation: int, *, limit: int) -> int:
     """Delete usage of earlier generations, a bounded piece; return the rows."""
     deleted = await tx.execute(
-        "DELETE FROM usage WHERE (generation, subject_id, window_ms, group_id) IN"
-        " (SELECT generation, subject_id, window_ms, group_id FROM usage"
-        " WHERE generation < ? LIMIT ?)",
-        (generation, limit),
-    )
-    deleted += await tx.execute(
         "DELETE FROM unique_values WHERE"
         " (generation, subject_id, window_ms, group_id, meter, value) IN"
         " (SELECT generation, subject_id, window_ms, group_id, meter, value"
         " FROM unique_values WHERE generation < ? LIMIT ?)",
         (generation, limit),
     )
+    for rollup in (WINDOWS, DAYS, ALL):
+        deleted += await rollups.drop_older(tx, rollup, generation, limit=limit)
     return deleted
 
 
@@ -137,19 +131,8 @@ async def intern_groups(tx: Tx, labels: Iterable[str]) -> dict[str, int]:
 
 async def totals_of(tx: Tx, generation: int, keys: Sequence[Key]) -> dict[Key, Totals]:
     """Return what is stored of these keys."""
-    found: dict[Key, Totals] = {}
-    for start in range(0, len(keys), KEYS_PER_QUERY):
-        part = keys[start : start + KEYS_PER_QUERY]
-        places = ", ".join(["(?, ?, ?)"] * len(part))
-        rows = await tx.fetch_all(
-            f"WITH keys (s, w, g) AS (VALUES {places})"  # noqa: S608 - only marks
-            " SELECT u.subject_id, u.window_ms, u.group_id, u.totals FROM keys"
-            " JOIN usage u ON u.generation = ? AND u.subject_id = keys.s"
-            " AND u.window_ms = keys.w AND u.group_id = keys.g",
-            [*(field for key in part for field in key), generation],
-        )
-        found.update((Key(*row[:3]), _totals.decode(row[3])) for row in rows)
-    return found
+    found = await rollups.totals_of(tx, WINDOWS, generation, keys)
+    return {Key(*key): totals for key, totals in found.items()}
 
 
 async def put_totals(
@@ -192,16 +175,44 @@ async def advance(tx: Tx, generation: int, cursor: int, *, now_ms: int) -> None:
 async def read_usage(
     tx: Tx, generation: int, *, customer: str, start: int, end: int
 ) -> list[UsageRow]:
-    """Return a customer's usage in windows of ``[start, end)``, in order of time."""
+    """Return a customer's usage of ``[start, end)``, in order of time.
+
+    What lies between two midnights UTC comes as one row a day, the edges as windows.
+    """
+    first = -(-start // DAY_MS) * DAY_MS
+    beyond = max(first, end // DAY_MS * DAY_MS)
     rows = await tx.fetch_all(
-        "SELECT u.subject_id, u.window_ms, g.labels, u.totals"
+        "SELECT u.subject_id, u.day_ms AS at_ms, g.labels, u.totals"
+        " FROM subjects s JOIN usage_days u ON u.generation = ?"
+        " AND u.subject_id = s.id AND u.day_ms >= ? AND u.day_ms < ?"
+        " JOIN groups g ON g.id = u.group_id WHERE s.customer = ?"
+        " UNION ALL SELECT u.subject_id, u.window_ms, g.labels, u.totals"
+        " FROM subjects s JOIN usage u ON u.generation = ?"
+        " AND u.subject_id = s.id AND (u.window_ms >= ? AND u.window_ms < ?"
+        " OR u.window_ms >= ? AND u.window_ms < ?)"
+        " JOIN groups g ON g.id = u.group_id WHERE s.customer = ?"
+        " ORDER BY at_ms",
+        (
+            *(generation, first, beyond, customer),
+            *(generation, start, min(first, end), max(beyond, start), end, customer),
+        ),
+    )
+    return [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
+
+
+async def read_windows(
+    tx: Tx, generation: int, *, customer: str, start: int, end: int
+) -> list[tuple[int, str, Totals]]:
+    """Return ``(window_ms, labels, totals)`` of a customer in ``[start, end)``."""
+    rows = await tx.fetch_all(
+        "SELECT u.window_ms, g.labels, u.totals"
         " FROM subjects s JOIN usage u ON u.generation = ? AND u.subject_id = s.id"
         " AND u.window_ms >= ? AND u.window_ms < ?"
         " JOIN groups g ON g.id = u.group_id"
         " WHERE s.customer = ? ORDER BY u.window_ms",
         (generation, start, end, customer),
     )
-    return [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
+    return [(window, labels, _totals.decode(totals)) for window, labels, totals in rows]
 
 
 async def read_unassigned(
