@@ -8,11 +8,11 @@ the code is not the plainest, a comment says what that saves.
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter_ns, time_ns
 from typing import Any, Final
 
-from meterline import recording, subjects
+from meterline import subjects
 from meterline.events import METHOD_CHARS_MAX, QUANTITY_MAX, Flag, Kind
 from meterline.meter import Meter, Stats, encode
 from meterline.quantities import checked_subject
@@ -28,7 +28,12 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 SCOPE_KEY: Final = "meterline"
 """Marks a request that is being metered: the outermost middleware does it."""
 
-_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# As plain numbers: looking up an enum's member takes longer than encoding one.
+_REQUEST: Final = int(Kind.REQUEST)
+_WEBSOCKET: Final = int(Kind.WEBSOCKET)
+
+_COMMON: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_BODILESS: Final = _COMMON | {"TRACE", "CONNECT"}
 _DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
 _METHOD_NOT_ALLOWED: Final = 405
 _SERVER_ERROR: Final = 500
@@ -133,24 +138,31 @@ class Exchange(OpenEvent):
         """Record the event, once."""
         if self.is_over:
             return
-        duration_ns = time.perf_counter_ns() - self.start_ns
+        duration_us = (perf_counter_ns() - self.start_ns) // 1000
         method: str | None = self.scope["method"]
+        if method not in _COMMON:
+            method = self.look_at_method(method)
+        self.write(_REQUEST, method, duration_us)
+
+    def look_at_method(self, method: str | None) -> str | None:
+        """Return the method if it can be recorded; count a body that nobody read."""
         if not self.bytes_in and method not in _BODILESS:
             self.bytes_in = _declared_bytes(self.scope)
-        self.write(Kind.REQUEST, method, duration_ns)
+        if method is not None and len(method) > METHOD_CHARS_MAX:
+            return None
+        return method
 
-    def write(self, kind: int, method: str | None, duration_ns: int) -> None:
-        """Resolve what the app knows of the request, and append the event."""
+    def write(self, kind: int, method: str | None, duration_us: int) -> None:
+        """Ask for subject and route, and append the event."""
+        scope = self.scope
         middleware = self.middleware
         if self.subject is None:
             self.subject = middleware.resolve_subject(self)
+        # Where the method is not allowed, no route was taken.
         if self.status != _METHOD_NOT_ALLOWED:
-            self.route = middleware.resolve_route(self.scope)
-        if method is not None and len(method) > METHOD_CHARS_MAX:
-            method = None
-        with recording.lock:
-            self.is_over = True
-            quantities = self.quantities
+            # What nearly every request asks for, without a call.
+            route = middleware.templates.get(id(scope.get("route")))
+            self.route = route or middleware.resolve_route(scope)
         # A plain tuple: building a UsageEvent would cost more than encoding it.
         middleware.meter.append(
             encode(
@@ -161,11 +173,11 @@ class Exchange(OpenEvent):
                     method,
                     self.route,
                     self.status,
-                    duration_ns // 1000,
+                    duration_us,
                     self.bytes_in,
                     self.bytes_out,
                     self.flags,
-                    quantities,
+                    self.close(),
                 )
             )
         )
@@ -215,8 +227,8 @@ class WebSocket(Exchange):
     def finish(self) -> None:
         """Record the event, once."""
         if not self.is_over:
-            duration_ns = time.perf_counter_ns() - self.start_ns
-            self.write(Kind.WEBSOCKET, "GET", duration_ns)
+            duration_us = (perf_counter_ns() - self.start_ns) // 1000
+            self.write(_WEBSOCKET, "GET", duration_us)
 
 
 class MeterMiddleware:
@@ -260,6 +272,7 @@ class MeterMiddleware:
             disabled=disabled,
         )
         self.routes = RouteMap(app)
+        self.templates = self.routes.templates
         self._subject = subject or subjects.default
 
     @property
@@ -282,9 +295,9 @@ class MeterMiddleware:
         if SCOPE_KEY in scope:
             await self.app(scope, receive, send)
             return
-        scope[SCOPE_KEY] = exchange
-        exchange.start_ns = time.perf_counter_ns()
-        exchange.time_ms = time.time_ns() // 1_000_000
+        scope[SCOPE_KEY] = True  # not the exchange: that would be a cycle
+        exchange.start_ns = perf_counter_ns()
+        exchange.time_ms = time_ns() // 1_000_000
         exchange.middleware = self
         exchange.meter = self.meter
         exchange.scope = scope
@@ -328,17 +341,13 @@ class MeterMiddleware:
             subject = self._subject(exchange.scope)
         except Exception:  # edge: the resolver is the app's code
             problem = "the subject resolver raised"
-            subject = None
             log.debug(problem, exc_info=True)
         else:
-            if subject is None:
-                return None
-            problem = checked_subject(subject)
-        if problem:
-            exchange.flags |= Flag.BAD_SUBJECT
-            self.meter.complaints.add(problem)
-            return None
-        return subject
+            if subject is None or not (problem := checked_subject(subject)):
+                return subject
+        exchange.flags |= Flag.BAD_SUBJECT
+        self.meter.complaints.add(problem)
+        return None
 
     def resolve_route(self, scope: Scope) -> str | None:
         """Return the template of the route that was taken, if one was."""

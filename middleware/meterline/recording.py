@@ -37,16 +37,38 @@ class OpenEvent:
 
     def record(self, name: str, quantity: int) -> None:
         """Add ``quantity``; after the response is over, as an event of its own."""
-        # Threads may record for one request at once, and while its response ends.
-        with lock:
-            if not self.is_over:
-                if self.quantities is None:
-                    self.quantities = {}
-                if problem := add_quantity(self.quantities, name, quantity):
-                    self.flags |= Flag.BAD_QUANTITY
-                    self.meter.complaints.add(problem)
-                return
-        self.meter.record(name, quantity, subject=self.subject, route=self.route)
+        with lock:  # threads may record for one request at once
+            if self.is_over or not self._add(name, quantity):
+                self.meter.record(
+                    name, quantity, subject=self.subject, route=self.route
+                )
+
+    def _add(self, name: str, quantity: int) -> bool:
+        """Add to the event; return false if it was closed meanwhile."""
+        quantities = {} if self.quantities is None else self.quantities
+        if problem := add_quantity(quantities, name, quantity):
+            self.flags |= Flag.BAD_QUANTITY
+            self.meter.complaints.add(problem)
+            return True
+        is_first = self.quantities is None
+        # See close(): if it ran before these two, it has not seen them.
+        self.quantities = quantities
+        is_over = self.is_over
+        return not (is_first and is_over)
+
+    def close(self) -> dict[str, int] | None:
+        """Let nothing more be added; return the quantities there are.
+
+        Another thread that records at this moment gets in, or finds it closed. The
+        two lines stand together because the interpreter does not switch threads
+        between them: so the request pays for a lock only if it has quantities.
+        """
+        self.is_over = True
+        quantities = self.quantities
+        if quantities is not None:
+            with lock:  # whoever found it open has added by now
+                return quantities.copy()
+        return None
 
     def set_subject(self, subject: str) -> None:
         """Name who pays; after the response is over, only for what comes later."""

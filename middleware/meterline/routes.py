@@ -34,7 +34,8 @@ class RouteMap:
     def __init__(self, app: object) -> None:
         self._matching = _matching(app)
         self._routers: list[object] = []
-        self._templates: dict[int, str] = {}
+        self.templates: dict[int, str] = {}
+        """By the id of a route object; always this one dictionary."""
         self._clear()
         self._rewalks = 0
 
@@ -42,7 +43,7 @@ class RouteMap:
         # Routes compare by value and have no hash, so the key is their id; keeping
         # them alive keeps it unique.
         self._kept: list[object] = []
-        self._templates = {}
+        self.templates.clear()
         self._shared: dict[int, Candidates] = {}
         self._mounts: dict[int, str] = {}
 
@@ -52,10 +53,10 @@ class RouteMap:
         To be called when the response is over or nearly so.
         """
         # An empty text stands for "known, and no route".
-        template = self._templates.get(id(scope.get("route")))
+        template = self.templates.get(id(scope.get("route")))
         if template is None:
             template = self._find(scope)
-        return template[:ROUTE_CHARS_MAX] or None
+        return template or None
 
     def _find(self, scope: Scope) -> str:
         router = scope.get("router")
@@ -90,8 +91,8 @@ class RouteMap:
                 continue
             known = True
             key = id(thing)
-            if key in self._templates:
-                return self._templates[key]
+            if key in self.templates:
+                return self.templates[key]
             if key in self._shared:
                 return _first_match(self._shared[key], scope)
             if key in self._mounts:
@@ -162,15 +163,15 @@ class RouteMap:
             return
         key = id(thing)
         self._kept.append(thing)
-        known = self._templates.get(key)
+        known = self.templates.get(key)
         candidates = self._shared.get(key)
         if candidates is None and (known is None or known == template):
-            self._templates[key] = template
+            self.templates[key] = template[:ROUTE_CHARS_MAX]
             return
         # One object under several templates: the path decides between them.
         if candidates is None:
             assert known is not None
-            del self._templates[key]
+            del self.templates[key]
             candidates = self._shared[key] = [(_pattern(known), known)]
         candidates.append((_pattern(template), template))
 
