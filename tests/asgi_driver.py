@@ -60,24 +60,37 @@ async def call(
     method: str = "GET",
     headers: Iterable[tuple[str, str]] = (),
     body: Iterable[bytes] = (),
+    leaves_after: int | None = None,
     **more: Any,
 ) -> Response:
-    """Serve one request and return the response; the client stays to the end."""
+    """Serve one request and return the response.
+
+    Args:
+        leaves_after: the client goes away when so many messages have been sent;
+            without one it stays to the end.
+    """
     chunks = list(body)
     to_receive: list[Message] = [
         {"type": "http.request", "body": chunk, "more_body": i < len(chunks) - 1}
         for i, chunk in enumerate(chunks)
     ] or [{"type": "http.request", "body": b"", "more_body": False}]
     response = Response()
+    has_left = anyio.Event()
+    if leaves_after == 0:
+        has_left.set()
 
     async def receive() -> Message:
         if to_receive:
             return to_receive.pop(0)
-        await anyio.sleep_forever()  # whoever listens for the end is cancelled
-        raise AssertionError
+        await has_left.wait()  # whoever listens longer than that is cancelled
+        return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
+        if has_left.is_set():
+            return  # as uvicorn does
         response.messages.append(message)
+        if len(response.messages) == leaves_after:
+            has_left.set()
 
     scope = http_scope(path, method=method, headers=headers, **more)
     await app(scope, receive, send)
