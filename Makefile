@@ -24,6 +24,9 @@ check: .venv/dev.stamp ## Format, lint, types, import rules
 	@$(BIN)/mypy
 	@$(BIN)/pyright
 
+compat: .venv/dev.stamp ## Test on old and new versions of Starlette and FastAPI
+	@$(BIN)/python -m tests.compat
+
 bench: .venv/dev.stamp ## Measure the hot paths against their baselines
 	@$(BIN)/python -m benchmarks
 
@@ -34,7 +37,7 @@ lock: .venv/dev.stamp ## Renew requirements/*.txt from pyproject.toml
 	@$(BIN)/python requirements/lock.py
 
 clean: ## Remove the virtual environment and the caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .compat
 
 .venv/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Meterline needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }

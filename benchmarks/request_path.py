@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Final
@@ -170,7 +170,7 @@ def _percentiles(ns: list[int]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def sidecars() -> Iterator[dict[str, Path]]:
+def sidecars() -> Generator[dict[str, Path]]:
     """Yield a socket whose sidecar runs, one whose is stopped, one without any."""
     with contextlib.ExitStack() as stack:
         folders = [

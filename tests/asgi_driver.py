@@ -35,7 +35,7 @@ def http_scope(
 ) -> Scope:
     """Return a scope as uvicorn makes it."""
     raw = [(k.lower().encode(), v.encode()) for k, v in headers]
-    return {
+    scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
@@ -49,8 +49,9 @@ def http_scope(
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 80),
         "state": {},
-        **more,
     }
+    scope.update(more)
+    return scope
 
 
 async def call(

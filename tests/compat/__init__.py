@@ -1,0 +1,1 @@
+"""Runs against many versions of Starlette and FastAPI: ``make compat``."""
