@@ -8,6 +8,7 @@ from meterline_sidecar.keys import Secret
 from meterline_sidecar.meter_events import Mode, identifier
 from meterline_sidecar.pacing import Backoff, Breaker, Rate
 from meterline_sidecar.report import MeterEvents, Reporter
+from meterline_sidecar.sent_mark import SentMark
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import NewRow, OutboxRow
 from meterline_sidecar.store.sqlite import SqliteDatabase
@@ -42,7 +43,12 @@ class Shop:
         database = await SqliteDatabase.open(path)
         async with database.transaction() as tx:
             await outbox.start(tx, "install")
+        SentMark(path).write(0)
         return cls(database, clock, FakeClock(), server, await server.start())
+
+    async def reopen(self) -> None:
+        """Open the database again, as the next process would."""
+        self.database = await SqliteDatabase.open(self.database.path)
 
     async def close(self) -> None:
         for api in self.apis:
@@ -58,7 +64,11 @@ class Shop:
         return api
 
     def reporter(
-        self, stripe: MeterEvents | None = None, *, rate: float = 10_000
+        self,
+        stripe: MeterEvents | None = None,
+        *,
+        rate: float = 10_000,
+        stream_above_per_s: float | None = None,
     ) -> Reporter:
         """Return a new reporter, as after a restart."""
         return Reporter(
@@ -66,7 +76,9 @@ class Shop:
             stripe or self.stripe(),
             clock=self.clock,
             wall=self.wall,
+            mark=SentMark(self.database.path),
             rate=Rate(rate, 0),
+            stream_above_per_s=stream_above_per_s,
             backoff=Backoff(first_s=0.01, max_s=0.02),
             breaker=Breaker(first_s=0.01, max_s=0.02),
         )

@@ -192,13 +192,53 @@ class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         Meta(
             description="A file that holds the secret or restricted key."
-            " Environment, instead of a file: METERLINE_STRIPE_API_KEY."
+            " Environment, instead of a file: METERLINE_STRIPE_API_KEY. Or the systemd"
+            " credential stripe_api_key."
+        ),
+    ] = None
+    webhook_secret_file: Annotated[
+        Path | None,
+        Meta(
+            description="A file that holds the signing secret (whsec_...) of the"
+            " webhook. Environment: METERLINE_STRIPE_WEBHOOK_SECRET. Or the systemd"
+            " credential stripe_webhook_secret."
         ),
     ] = None
     api_base: Annotated[str, Meta(description="Where Stripe's API is.")] = STRIPE_API
     meter_events_base: Annotated[
         str, Meta(description="Where Stripe's stream of meter events is.")
     ] = STRIPE_METER_EVENTS
+    rate_per_s: Annotated[
+        int | None,
+        Meta(
+            description="Meter events a second at most; by default 25 with a key of a"
+            " sandbox and 500 with a live one. Halved when Stripe refuses."
+        ),
+    ] = None
+    stream_above_per_s: Annotated[
+        int | None,
+        Meta(
+            description="Use Stripe's stream (100 events a request, live mode only)"
+            " while more events are due than this rate could send in a minute."
+        ),
+    ] = None
+    settle_s: Annotated[
+        int,
+        Meta(
+            description="How long after its end an hour is reported, in seconds. What"
+            " comes later is reported as a correction."
+        ),
+    ] = 60
+    report_every_s: Annotated[
+        int, Meta(description="How often the outbox is worked on, in seconds.")
+    ] = 5
+    reconcile_every_s: Annotated[
+        int,
+        Meta(
+            description="How often the ledger is compared with Stripe's totals, in"
+            " seconds; one read for each customer and meter. 0: never by itself."
+        ),
+    ] = 86_400
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,7 +32,9 @@ from meterline_sidecar.config_kinds import (
     KIND,
     NAME_KIND,
     PER_S,
+    SELDOM_S,
     SEND_MODE,
+    SETTLE_S,
     STATUSES,
     STRIPE_MODE,
     UID,
@@ -41,6 +43,7 @@ from meterline_sidecar.config_kinds import (
 )
 from meterline_sidecar.config_web import read_portal
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.meter_events import Mode, why_not_billable
 from meterline_sidecar.meters import (
     EVENT_VALUES,
     QUANTITY_PREFIX,
@@ -180,6 +183,15 @@ def _read_meters(tables: Iterable[Table]) -> tuple[MeterConfig, ...]:
         meter = _read_meter(table)
         if meter.meter.name and any(m.meter.name == meter.meter.name for m in meters):
             table.report("name", f"a second meter is called `{meter.meter.name}`")
+        if meter.bill_through == "meter" and any(
+            m.bill_through == "meter" and m.stripe_event_name == meter.stripe_event_name
+            for m in meters
+        ):
+            table.report(
+                "stripe_event_name",
+                f"a second meter is `{meter.stripe_event_name}` at Stripe, which would"
+                " add them up as one",
+            )
         meters.append(meter)
     return tuple(meters)
 
@@ -190,6 +202,7 @@ def _read_meter(table: Table) -> MeterConfig:
     value = table.take("value", VALUE, None)
     if table.is_sound("aggregation") and table.is_sound("value"):
         _check_value(table, aggregation, value)
+    usual: Mode = "set" if aggregation == "latest" else "delta"
     config = MeterConfig(
         meter=Meter(
             name,
@@ -200,8 +213,12 @@ def _read_meter(table: Table) -> MeterConfig:
         ),
         bill_through=_read_bill_through(table),
         stripe_event_name=table.take("stripe_event_name", NAME_KIND, name),
-        stripe_mode=table.take("stripe_mode", STRIPE_MODE, "set"),
+        stripe_mode=table.take("stripe_mode", STRIPE_MODE, usual),
     )
+    if config.bill_through == "meter" and table.is_sound("aggregation"):
+        reason = why_not_billable(aggregation, config.stripe_mode)
+        if reason is not None:
+            table.report("bill_through", reason)
     table.close()
     return config
 
@@ -294,11 +311,18 @@ def _read_customer(table: Table, catalogue: Catalogue | None) -> Customer:
 
 def _read_stripe(table: Table, folder: Path) -> StripeConfig:
     key_file = table.take("api_key_file", TEXT, None)
+    secret_file = table.take("webhook_secret_file", TEXT, None)
     config = StripeConfig(
         mode=table.take("mode", SEND_MODE, "dry_run"),
         api_key_file=None if key_file is None else folder / key_file,
         api_base=table.take("api_base", TEXT, STRIPE_API),
         meter_events_base=table.take("meter_events_base", TEXT, STRIPE_METER_EVENTS),
+        webhook_secret_file=None if secret_file is None else folder / secret_file,
+        rate_per_s=table.take("rate_per_s", PER_S, None),
+        stream_above_per_s=table.take("stream_above_per_s", PER_S, None),
+        settle_s=table.take("settle_s", SETTLE_S, 60),
+        report_every_s=table.take("report_every_s", EVERY_S, 5),
+        reconcile_every_s=table.take("reconcile_every_s", SELDOM_S, 86_400),
     )
     if "api_key" in table:
         table.take("api_key", TEXT, None)

@@ -27,6 +27,7 @@ from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store.sqlite import SqliteDatabase
+from meterline_sidecar.stripe_side import open_stripe
 from meterline_sidecar.tokens import TokenFile, tokens_path
 from meterline_sidecar.web.app import make_app
 
@@ -104,7 +105,9 @@ async def open_parts(
             await database.checkpoint()
             await _write_head(database, chain)
 
+        stripe = open_stripe(config, database, clock=clock, environ=os.environ)
         schedule.every(config.sidecar.aggregate_every_s, "aggregate", aggregator.run)
+        schedule.every(config.stripe.report_every_s, "report", stripe.report)
         schedule.every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
         yield Parts(
             config=config,
@@ -119,11 +122,12 @@ async def open_parts(
             customers=CustomerIndex(config.customers),
             tokens=tokens,
             stopping=asyncio.Event(),
-            outbox_counts=_no_outbox,
+            stripe=stripe,
         )
         await ingest.drain()
         await aggregator.run()
         await checkpoint()
+        await stripe.close()
     finally:
         await database.close()
 
@@ -162,6 +166,7 @@ async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:
             log.info("http: %s", _address(listener))
             await stop.wait()
             log.info("stopping")
+            await parts.stripe.stop(timeout_s=STOP_TIMEOUT_S)
             parts.schedule.stop()
             parts.stopping.set()
             server.should_exit = True
@@ -242,8 +247,3 @@ async def _write_head(database: SqliteDatabase, chain: ChainFiles) -> None:
         marks = await event_store.marks(tx)
     if marks.mac is not None:
         chain.write_head(Head(marks.batch_id, marks.mac), durably=True)
-
-
-async def _no_outbox() -> dict[str, int]:
-    names = ("pending", "sending", "confirmed", "unresolved", "dead")
-    return dict.fromkeys(names, 0)

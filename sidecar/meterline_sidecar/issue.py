@@ -20,19 +20,6 @@ INT_MAX: Final = 2**63 - 1  # what the database keeps as an integer
 SETTLE_MS: Final = 60_000
 """An hour is issued this long after its end: most late events are in by then."""
 
-BILLABLE: Final[Mapping[Aggregation, tuple[Mode, ...]]] = {
-    "count": ("set", "delta"),
-    "sum": ("set", "delta"),
-    "latest": ("set",),
-}
-"""How each aggregation can be told to Stripe by the hour.
-
-Counts and sums of hours add up to those of a month. The latest value of an hour
-replaces that of the hour before (a Stripe meter with formula ``last``), and a
-difference of two such values means nothing. The maximum or the number of distinct
-values of a month can not be had from those of its hours, so they are refused.
-"""
-
 
 class BilledMeter(Struct, frozen=True):
     """A meter whose usage Stripe prices."""
@@ -41,18 +28,6 @@ class BilledMeter(Struct, frozen=True):
     aggregation: Aggregation
     event_name: str
     mode: Mode
-
-
-def why_not_billable(aggregation: Aggregation, mode: Mode) -> str | None:
-    """Say why Stripe can not be told hourly about such a meter, ``None`` if it can."""
-    if aggregation not in BILLABLE:
-        return (
-            f"the {aggregation} of a month can not be had from that of its hours, so "
-            "Stripe can not add it up; use count, sum or latest"
-        )
-    if mode not in BILLABLE[aggregation]:
-        return 'a latest value is not a sum of changes; use stripe_mode = "set"'
-    return None
 
 
 class Issuer:
@@ -194,11 +169,11 @@ class Issuer:
                 ),
                 created_ms=self._clock.now_ms(),
             )
-            await outbox.add(tx, _hold(row))
+            await outbox.add(tx, _hold(row, suspect_ms=cursor.suspect_ms))
         return len(values)
 
 
-def _hold(row: NewRow) -> NewRow:
+def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
     """Return ``row``, held back when it can not be sent as it is."""
     if abs(row.value) > VALUE_MAX:
         reason = f"{row.value} has more digits than the 15 that Stripe takes"
@@ -206,6 +181,9 @@ def _hold(row: NewRow) -> NewRow:
     if row.stripe_customer is None:
         reason = f"customer {row.customer} has no stripe_customer yet"
         return replace(row, state="parked", reason=reason)
+    if row.hour_ms < suspect_ms:
+        reason = "issued by an older copy of the ledger: it may have been sent already"
+        return replace(row, state="unresolved", reason=reason)
     return row
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 from base64 import b32encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
 from msgspec import Struct
+
+from meterline_sidecar.meters import Aggregation
 
 HOUR_MS: Final = 3_600_000
 DIGITS_MAX: Final = 15
@@ -16,6 +18,19 @@ Source: docs.stripe.com/changelog/dahlia/2026-04-22, read 2026-05-05.
 VALUE_MAX: Final = 10**DIGITS_MAX - 1
 
 Mode = Literal["set", "delta"]
+
+BILLABLE: Final[Mapping[Aggregation, tuple[Mode, ...]]] = {
+    "count": ("set", "delta"),
+    "sum": ("set", "delta"),
+    "latest": ("set",),
+}
+"""How each aggregation can be told to Stripe by the hour.
+
+Counts and sums of hours add up to those of a month. The latest value of an hour
+replaces that of the hour before (a Stripe meter with formula ``last``), and a
+difference of two such values means nothing. The maximum or the number of distinct
+values of a month can not be had from those of its hours, so they are refused.
+"""
 
 
 class MeterEvent(Struct, frozen=True):
@@ -33,10 +48,13 @@ class MeterEvent(Struct, frozen=True):
 
 
 class Delivered(Struct, frozen=True, tag="delivered"):
-    """Stripe has the event and counts it once."""
+    """Stripe has the event and counts it once.
+
+    What was ``streamed`` is checked later: a refusal comes by webhook.
+    """
 
     request_id: str | None
-    how: Literal["accepted", "replayed", "duplicate"]
+    how: Literal["accepted", "replayed", "duplicate", "streamed"]
 
 
 class Unknown(Struct, frozen=True, tag="unknown"):
@@ -127,3 +145,15 @@ def split(value: int) -> Iterator[int]:
         yield part
         value -= part
     yield value
+
+
+def why_not_billable(aggregation: Aggregation, mode: Mode) -> str | None:
+    """Say why Stripe can not be told hourly about such a meter, ``None`` if it can."""
+    if aggregation not in BILLABLE:
+        return (
+            f"the {aggregation} of a month can not be had from that of its hours, so "
+            "Stripe can not add it up; use count, sum or latest"
+        )
+    if mode not in BILLABLE[aggregation]:
+        return 'a latest value is not a sum of changes; use stripe_mode = "set"'
+    return None

@@ -1,7 +1,6 @@
 """The running parts of a sidecar, as the HTTP side sees them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from meterline_sidecar.ingest import Ingest
 from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Database
+from meterline_sidecar.stripe_side import StripeSide
 from meterline_sidecar.tokens import TokenFile
 
 
@@ -34,7 +34,7 @@ class Parts:
     tokens: TokenFile
     stopping: asyncio.Event
     """Set when the process is about to end: whoever streams should stop."""
-    outbox_counts: Callable[[], Awaitable[dict[str, int]]]
+    stripe: StripeSide
 
     def database_bytes(self) -> int:
         """Return the size of the ledger's file together with its WAL."""

@@ -8,13 +8,11 @@ still in doubt after 23 hours is not sent again but left to ``reconcile.py``.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, assert_never
 
-from msgspec.structs import replace
-
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
+from meterline_sidecar.judge import judge, shorten
 from meterline_sidecar.meter_events import (
     Busy,
     Delivered,
@@ -28,8 +26,9 @@ from meterline_sidecar.meter_events import (
     Unreachable,
 )
 from meterline_sidecar.pacing import Backoff, Breaker, Rate
-from meterline_sidecar.store import outbox
-from meterline_sidecar.store.outbox import OutboxRow, Settlement
+from meterline_sidecar.parcels import Parcel, ReadyRows
+from meterline_sidecar.store import outbox, sending
+from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 
 RESEND_MS_MAX: Final = 23 * HOUR_MS
@@ -44,7 +43,6 @@ RUN_S_MAX: Final = 60.0
 """A run ends after this time, and the next one begins by taking out old rows."""
 PROBE_S_FIRST: Final = 30.0
 PROBE_S_MAX: Final = 3_600.0
-REASON_CHARS_MAX: Final = 500
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +50,29 @@ log = logging.getLogger(__name__)
 class MeterEvents(Protocol):
     """The way to Stripe that the reporter needs."""
 
+    @property
+    def is_live(self) -> bool | None:
+        """Whether the key is of live mode; ``None`` while there is no key."""
+        ...
+
     async def send(self, event: MeterEvent) -> Outcome:
         """Send one event, once, and say what is known about it then."""
+        ...
+
+    async def stream(self, events: Sequence[MeterEvent], *, key: str) -> Outcome:
+        """Send up to 100 events at once, to be checked by Stripe later."""
+        ...
+
+
+class SentMark(Protocol):
+    """The number of rows ever sent, kept outside the database."""
+
+    def read(self) -> int | None:
+        """Return the number, ``None`` where there is none."""
+        ...
+
+    def write(self, sends: int) -> None:
+        """Replace the number."""
         ...
 
 
@@ -71,26 +90,33 @@ class Reporter:
         *,
         clock: Clock,
         wall: Clock,
+        mark: SentMark,
         rate: Rate,
+        stream_above_per_s: float | None = None,
         backoff: Backoff | None = None,
         breaker: Breaker | None = None,
     ) -> None:
         """Take two clocks: ``clock`` is the one that bills and may be rehearsed.
 
         ``wall`` says when to try again: a rehearsed clock that stands still must
-        not stop a retry.
+        not stop a retry. The stream is used while more rows are due than
+        ``stream_above_per_s`` could send in a minute, and with a live key alone.
         """
         self._database = database
         self._stripe = stripe
         self._clock = clock
         self._wall = wall
+        self._mark = mark
         self._rate = rate
+        self._stream_above_per_s = stream_above_per_s
         self._backoff = backoff or Backoff()
         self._breaker = breaker or Breaker()
-        self._ready: deque[OutboxRow] = deque()
-        self._in_flight: dict[asyncio.Task[Outcome], OutboxRow] = {}
-        self._busy: set[tuple[str, str | None]] = set()
+        self._ready = ReadyRows(self._is_sendable)
+        self._in_flight: dict[asyncio.Task[Outcome], Parcel] = {}
         self._probes: dict[str, tuple[float, int]] = {}
+        self._wrong_account: str | None = None
+        self._sends: int | None = None
+        self._streams = False
         self._is_drained = False
         self._is_stopping = False
         self._running = asyncio.Lock()
@@ -98,11 +124,13 @@ class Reporter:
     @property
     def problem(self) -> str | None:
         """Why nothing can be sent at all just now; ``None`` when all is well."""
-        return self._breaker.reason
+        return self._wrong_account or self._breaker.reason
 
-    def stop(self) -> None:
-        """Start no more requests; ``run`` returns when the last one is settled."""
+    async def stop(self) -> None:
+        """Start no more requests, and return when the last one is settled."""
         self._is_stopping = True
+        async with self._running:
+            pass
 
     async def run(self) -> None:
         """Send every row that is due, until none is, or for about a minute.
@@ -110,40 +138,92 @@ class Reporter:
         Rows that fail are due again later: run it every few seconds.
         """
         async with self._running:
-            await self._prepare()
+            if not await self._prepare():
+                return
             ends_at_s = _now_s() + RUN_S_MAX
             async with asyncio.TaskGroup() as group:
                 while await self._cycle(group, ends_at_s=ends_at_s):
                     pass
 
-    async def _prepare(self) -> None:
+    # --- before a run
+
+    async def _prepare(self) -> bool:
+        """Bring the outbox in order; return whether it may be sent."""
         now_ms = self._clock.now_ms()
         self._ready.clear()
         self._in_flight.clear()
-        self._busy.clear()
         self._is_drained = False
         async with self._database.transaction() as tx:
+            if not await self._check_account(tx):
+                return False
+            await self._check_copy(tx, now_ms)
             # Nothing is in flight yet: these are of a run, or a process, that died.
-            await outbox.recover(tx)
-            doubted, expired = await outbox.sweep(
+            await sending.recover(tx)
+            doubted, expired = await sending.sweep(
                 tx,
                 doubted_ms=now_ms - RESEND_MS_MAX,
                 expired_ms=now_ms - AGE_MS_MAX,
             )
             await self._probe_parked(tx)
+            self._streams = await self._is_worth_streaming(tx)
         if doubted:
-            log.error("outcome unknown for 23 h: reconcile", extra={"rows": doubted})
+            log.error("%d row(s) in doubt for 23 h: run reconcile", doubted)
         if expired:
-            log.error("too old for Stripe, never sent", extra={"rows": expired})
+            log.error("%d row(s) got too old for Stripe, unsent", expired)
+        return True
+
+    async def _check_account(self, tx: Tx) -> bool:
+        """Bind the outbox to the mode of the first key, and keep to it."""
+        cursor = await outbox.cursor(tx)
+        if cursor is None:
+            return False
+        is_live = self._stripe.is_live
+        self._wrong_account = None
+        if is_live is not None and cursor.is_live is None:
+            await outbox.bind(tx, is_live=is_live)
+        elif is_live is not None and cursor.is_live != is_live:
+            told, given = (
+                "live mode" if mode else "a sandbox"
+                for mode in (cursor.is_live, is_live)
+            )
+            self._wrong_account = (
+                f"this ledger reports to {told} of Stripe and the key is of {given}: "
+                "give that one a ledger of its own (sidecar.database)"
+            )
+            return False
+        return True
+
+    async def _check_copy(self, tx: Tx, now_ms: int) -> None:
+        """Hold everything if this database is older than what was sent from it."""
+        if self._sends is not None:
+            return
+        cursor = await outbox.cursor(tx)
+        assert cursor is not None, "checked by _check_account"
+        self._sends = cursor.sends
+        marked = self._mark.read()
+        if marked is None and cursor.sends == 0:
+            # From now on a missing mark means that this is not the first place.
+            self._mark.write(0)
+        elif marked is None or marked > cursor.sends:
+            n_rows = await sending.suspect(tx, before_ms=now_ms)
+            log.error("the database is an older copy: %d row(s) unresolved", n_rows)
 
     async def _probe_parked(self, tx: Tx) -> None:
         """Let one row of each parked event name try whether its meter exists now."""
-        for event_name, row_id in await outbox.parked_heads(tx):
+        for event_name, row_id in await sending.parked_heads(tx):
             probe_at_s, probes = self._probes.setdefault(event_name, (_now_s(), 0))
             if _now_s() >= probe_at_s:
                 wait_s = min(PROBE_S_MAX, PROBE_S_FIRST * 2**probes)
                 self._probes[event_name] = (_now_s() + wait_s, min(probes + 1, 16))
-                await outbox.probe(tx, row_id)
+                await sending.probe(tx, row_id)
+
+    async def _is_worth_streaming(self, tx: Tx) -> bool:
+        if self._stream_above_per_s is None or not self._stripe.is_live:
+            return False
+        n_due = await sending.count_due(tx, wall_ms=self._wall.now_ms())
+        return n_due > self._stream_above_per_s * RUN_S_MAX
+
+    # --- a run
 
     async def _cycle(self, group: asyncio.TaskGroup, *, ends_at_s: float) -> bool:
         """Settle what came back and send what may go; return whether to go on.
@@ -153,13 +233,12 @@ class Reporter:
         """
         settled = self._collect()
         is_ending = self._is_stopping or _now_s() >= ends_at_s
-        rows: list[OutboxRow] = []
+        parcels: list[Parcel] = []
         if not is_ending:
             await self._refill()
-            rows = self._choose()
-        for row in await self._commit(settled, rows):
-            task = group.create_task(self._stripe.send(row.event()))
-            self._in_flight[task] = row
+            parcels = self._choose()
+        for parcel in await self._commit(settled, parcels):
+            self._in_flight[group.create_task(self._send(parcel))] = parcel
         if self._in_flight:
             # Woken by a token of the rate as well, where a row waits for one.
             timeout_s = max(0.005, self._rate.wait_s()) if self._has_work() else None
@@ -174,23 +253,28 @@ class Reporter:
         await asyncio.sleep(self._rate.wait_s())
         return True
 
-    def _collect(self) -> list[tuple[OutboxRow, Outcome]]:
+    async def _send(self, parcel: Parcel) -> Outcome:
+        events = [row.event() for row in parcel.rows]
+        if parcel.batch_key is None:
+            return await self._stripe.send(events[0])
+        return await self._stripe.stream(events, key=parcel.batch_key)
+
+    def _collect(self) -> list[tuple[Parcel, Outcome]]:
         done = [task for task in self._in_flight if task.done()]
         settled = [(self._in_flight.pop(task), task.result()) for task in done]
-        for row, _ in settled:
-            self._busy.discard(row.series)
+        for parcel, _ in settled:
+            self._ready.back(parcel.rows)
         return settled
 
     def _has_work(self) -> bool:
         """Return whether a row only waits for a token of the rate."""
-        room = self._breaker.room(_now_s())
-        return room != 0 and any(row.series not in self._busy for row in self._ready)
+        return self._breaker.room(_now_s()) != 0 and self._ready.has_free()
 
     async def _refill(self) -> None:
         if self._ready or self._is_drained or self._breaker.room(_now_s()) == 0:
             return
         async with self._database.reading() as tx:
-            rows = await outbox.due(
+            rows = await sending.due(
                 tx,
                 wall_ms=self._wall.now_ms(),
                 per_series=READY_ROWS_PER_SERIES,
@@ -200,65 +284,76 @@ class Reporter:
         # Nothing new can become due that could not wait for the next run.
         self._is_drained = not rows
 
-    def _choose(self) -> list[OutboxRow]:
+    def _choose(self) -> list[Parcel]:
         """Take from ``_ready`` the rows that may be sent now."""
         room = self._breaker.room(_now_s())
         most = min(IN_FLIGHT_MAX, max(IN_FLIGHT_MIN, int(self._rate.per_s / 4)))
         slots = (most if room is None else room) - len(self._in_flight)
-        n_max = min(slots, self._rate.available(_now_s()))
-        chosen: list[OutboxRow] = []
-        kept: list[OutboxRow] = []
-        while self._ready and len(chosen) < n_max:
-            row = self._ready.popleft()
-            if self._is_too_late(row):
-                continue  # the next run's sweep says what becomes of it
-            if row.series in self._busy:
-                kept.append(row)
-            else:
-                self._busy.add(row.series)
-                chosen.append(row)
-        self._ready.extendleft(reversed(kept))
-        self._rate.take(len(chosen))
-        return chosen
+        n_max = max(0, min(slots, self._rate.available(_now_s())))
+        parcels: list[Parcel] = []
+        while len(parcels) < n_max:
+            parcel = self._ready.take(streams=self._streams)
+            if parcel is None:
+                break
+            parcels.append(parcel)
+        self._rate.take(len(parcels))
+        return parcels
 
-    def _is_too_late(self, row: OutboxRow) -> bool:
+    def _is_sendable(self, row: OutboxRow) -> bool:
+        """Say whether a row got too old since the sweep at the run's beginning."""
         now_ms = self._clock.now_ms()
-        is_in_doubt = row.doubt_ms is not None and row.mode == "delta"
-        return row.hour_ms < now_ms - AGE_MS_MAX or (
-            is_in_doubt and (row.doubt_ms or 0) <= now_ms - RESEND_MS_MAX
-        )
+        doubted_ms = now_ms if row.doubt_ms is None else row.doubt_ms
+        is_safe = row.mode == "set" or doubted_ms > now_ms - RESEND_MS_MAX
+        return is_safe and row.hour_ms >= now_ms - AGE_MS_MAX
 
     async def _commit(
         self,
-        settled: Sequence[tuple[OutboxRow, Outcome]],
-        rows: Sequence[OutboxRow],
-    ) -> list[OutboxRow]:
-        """Write outcomes, and that ``rows`` are being sent; return those rows."""
-        if not settled and not rows:
+        settled: Sequence[tuple[Parcel, Outcome]],
+        parcels: Sequence[Parcel],
+    ) -> list[Parcel]:
+        """Write outcomes, and what is being sent; return what is to be sent then."""
+        if not settled and not parcels:
             return []
-        settlements = [self._judge(row, outcome) for row, outcome in settled]
+        settlements = [
+            settlement
+            for parcel, outcome in settled
+            for settlement in self._judge(parcel, outcome)
+        ]
+        marked: set[int] = set()
+        now_ms = self._clock.now_ms()
         async with self._database.transaction() as tx:
-            await outbox.settle(tx, settlements)
+            await sending.settle(tx, settlements)
             await self._park_and_unpark(tx, settled)
-            marked = await outbox.mark_sending(tx, rows, now_ms=self._clock.now_ms())
-        for row in rows:
-            if row.id not in marked:
-                self._busy.discard(row.series)
-        return [row for row in rows if row.id in marked]
+            for parcel in parcels:
+                marked |= await sending.mark_sending(
+                    tx, parcel.rows, now_ms=now_ms, batch_key=parcel.batch_key
+                )
+        if marked:
+            self._sends = (self._sends or 0) + len(marked)
+            self._mark.write(self._sends)
+        return [kept for parcel in parcels if (kept := self._keep(parcel, marked))]
+
+    def _keep(self, parcel: Parcel, marked: set[int]) -> Parcel | None:
+        """Return ``parcel`` without the rows that changed since they were read."""
+        rows = tuple(row for row in parcel.rows if row.id in marked)
+        self._ready.back(row for row in parcel.rows if row.id not in marked)
+        return Parcel(rows, parcel.batch_key) if rows else None
 
     async def _park_and_unpark(
-        self, tx: Tx, settled: Iterable[tuple[OutboxRow, Outcome]]
+        self, tx: Tx, settled: Iterable[tuple[Parcel, Outcome]]
     ) -> None:
-        for row, outcome in settled:
-            if isinstance(outcome, NoMeter):
-                self._probes.setdefault(row.event_name, (_now_s() + PROBE_S_FIRST, 0))
-                await outbox.park(tx, row.event_name, _shorten(outcome.reason))
-            elif isinstance(outcome, Delivered) and row.event_name in self._probes:
-                del self._probes[row.event_name]
-                await outbox.unpark(tx, row.event_name)
+        for parcel, outcome in settled:
+            for event_name in {row.event_name for row in parcel.rows}:
+                if isinstance(outcome, NoMeter):
+                    probe = (_now_s() + PROBE_S_FIRST, 0)
+                    self._probes.setdefault(event_name, probe)
+                    await sending.park(tx, event_name, shorten(outcome.reason))
+                elif isinstance(outcome, Delivered) and event_name in self._probes:
+                    del self._probes[event_name]
+                    await sending.unpark(tx, event_name)
 
-    def _judge(self, row: OutboxRow, outcome: Outcome) -> Settlement:
-        """Return what becomes of a row, and tell the rate and the breaker."""
+    def _judge(self, parcel: Parcel, outcome: Outcome) -> list[sending.Settlement]:
+        """Return what becomes of the rows, and tell the rate and the breaker."""
         now_s = _now_s()
         match outcome:
             case Unknown() | Unreachable():
@@ -272,68 +367,16 @@ class Reporter:
                 self._breaker.succeed()
             case _:
                 assert_never(outcome)
-        return judge(
-            row,
-            outcome,
-            now_ms=self._clock.now_ms(),
-            wall_ms=self._wall.now_ms(),
-            backoff=self._backoff,
-        )
-
-
-def judge(
-    row: OutboxRow, outcome: Outcome, *, now_ms: int, wall_ms: int, backoff: Backoff
-) -> Settlement:
-    """Return what becomes of a row that was sent.
-
-    A refusal settles a row only where no earlier send of it is in doubt: else the
-    event may be counted after all, and only Stripe's own totals can tell.
-    """
-    was_in_doubt = row.doubt_ms is not None
-    reason = None if isinstance(outcome, Delivered) else _shorten(outcome.reason)
-    later = Settlement(
-        row.id,
-        "pending",
-        reason,
-        clears_doubt=not was_in_doubt,
-        next_ms=wall_ms + int(backoff.wait_s(row.attempts) * 1000),
-    )
-    match outcome:
-        case Delivered(request_id, how):
-            return Settlement(
-                row.id,
-                "confirmed",
-                None if how == "accepted" else how,
-                request_id,
-                clears_doubt=True,
-                settled_ms=now_ms,
+        return [
+            judge(
+                row,
+                outcome,
+                now_ms=self._clock.now_ms(),
+                wall_ms=self._wall.now_ms(),
+                backoff=self._backoff,
             )
-        case Unknown():
-            return replace(
-                later, needs_new_key=outcome.needs_new_key, clears_doubt=False
-            )
-        case Unreachable() | Unauthorized():
-            return later
-        case Busy():
-            # The rate is what slows down; this row did nothing wrong.
-            wait_s = backoff.wait_s(min(row.attempts, 1))
-            return replace(later, next_ms=wall_ms + int(wait_s * 1000))
-        case NoMeter():
-            # Under the old key, Stripe would repeat its refusal for a day.
-            return replace(later, state="parked", needs_new_key=True, next_ms=0)
-        case Rejected():
-            state: outbox.State = "unresolved" if was_in_doubt else "dead"
-            return replace(
-                later, state=state, needs_new_key=True, settled_ms=now_ms, next_ms=0
-            )
-        case Mismatch():
-            return replace(later, state="unresolved", settled_ms=now_ms, next_ms=0)
-        case _:
-            assert_never(outcome)
-
-
-def _shorten(reason: str) -> str:
-    return reason[:REASON_CHARS_MAX]
+            for row in parcel.rows
+        ]
 
 
 def _now_s() -> float:

@@ -1,14 +1,18 @@
 """The one door to Stripe: the official SDK, and what its answers mean."""
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import aiohttp
 import stripe
+from stripe.v2.billing import MeterEventSession
 
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.keys import Secret
 from meterline_sidecar.meter_events import (
     Busy,
@@ -133,6 +137,7 @@ class StripeApi:
         if meter_events_base is not None:
             self._bases["meter_events"] = meter_events_base.rstrip("/")
         self._client: stripe.StripeClient | None = None
+        self._session: MeterEventSession | None = None
 
     def __repr__(self) -> str:
         return f"StripeApi({self._bases.get('api', 'api.stripe.com')})"
@@ -141,8 +146,19 @@ class StripeApi:
         """Close every connection."""
         await self._transport.close_async()
 
+    @property
+    def is_live(self) -> bool | None:
+        """Whether the key is of live mode; ``None`` while there is no key."""
+        with contextlib.suppress(ConfigError):
+            self._open()
+        return None if self._key is None else "_live_" in self._key.reveal()[:9]
+
     def _open(self) -> stripe.StripeClient | None:
-        """Return the client of the current key, ``None`` where there is no key."""
+        """Return the client of the current key, ``None`` where there is no key.
+
+        Raises:
+            ConfigError: the key's file can not be read.
+        """
         if self._client is None:
             self._key = self._read_key()
             if self._key is not None:
@@ -157,27 +173,19 @@ class StripeApi:
 
     async def send(self, event: MeterEvent) -> Outcome:
         """Send one event, once, and say what is known about it then."""
-        client = self._open()
-        if client is None:
-            return Unauthorized("no Stripe key: see stripe.api_key_file")
         try:
+            client = self._need_client()
             sent = await client.v1.billing.meter_events.create_async(
                 {
                     "event_name": event.event_name,
-                    "payload": {
-                        "stripe_customer_id": event.stripe_customer,
-                        "value": str(event.value),
-                    },
+                    "payload": _payload(event),
                     "identifier": event.identifier,
                     "timestamp": event.time_ms // 1000,
                 },
                 {"idempotency_key": event.key},
             )
-        except stripe.StripeError as error:
-            outcome = classify(error, event, self._hide)
-            if isinstance(outcome, Unauthorized):
-                self._client = None  # so that a new key is read for the next one
-            return outcome
+        except (ConfigError, stripe.StripeError) as error:
+            return self._classify(error, event.identifier)
         kind: object = getattr(sent, "object", None)
         identifier: object = getattr(sent, "identifier", None)
         if kind != "billing.meter_event" or identifier != event.identifier:
@@ -188,8 +196,64 @@ class StripeApi:
             headers.get("Request-Id"), "replayed" if _is_replay(headers) else "accepted"
         )
 
+    async def stream(self, events: Sequence[MeterEvent], *, key: str) -> Outcome:
+        """Send up to 100 events at once, to be checked by Stripe later."""
+        try:
+            client = self._need_client()
+            if self._session is None:
+                self._session = (
+                    await client.v2.billing.meter_event_session.create_async()
+                )
+            await client.v2.billing.meter_event_stream.create_async(
+                {
+                    "events": [
+                        {
+                            "event_name": event.event_name,
+                            "payload": _payload(event),
+                            "identifier": event.identifier,
+                            "timestamp": format_time_ms(event.time_ms),
+                        }
+                        for event in events
+                    ]
+                },
+                {
+                    "api_key": self._session.authentication_token,
+                    "idempotency_key": key,
+                },
+            )
+        except stripe.TemporarySessionExpiredError:
+            self._session = None
+            return Busy("the stream's session expired", slows_down=False)
+        except (ConfigError, stripe.StripeError) as error:
+            self._session = None
+            return self._classify(error, key)
+        return Delivered(None, "streamed")
+
+    def _need_client(self) -> stripe.StripeClient:
+        client = self._open()
+        if client is None:
+            raise ConfigError("no Stripe key: see stripe.api_key_file")
+        return client
+
+    def _classify(
+        self, error: ConfigError | stripe.StripeError, identifier: str
+    ) -> Outcome:
+        if isinstance(error, ConfigError):
+            return Unauthorized(str(error))
+        outcome = classify(error, identifier, self._hide)
+        if isinstance(outcome, Unauthorized):
+            self._client = None  # so that a new key is read for the next one
+        return outcome
+
     def _hide(self, text: str) -> str:
         return text if self._key is None else self._key.hide_in(text)
+
+
+def _payload(event: MeterEvent) -> dict[str, str]:
+    return {
+        "stripe_customer_id": event.stripe_customer,
+        "value": str(event.value),
+    }
 
 
 def _is_replay(headers: Mapping[str, str]) -> bool:
@@ -197,9 +261,9 @@ def _is_replay(headers: Mapping[str, str]) -> bool:
 
 
 def classify(
-    error: stripe.StripeError, event: MeterEvent, hide: Callable[[str], str]
+    error: stripe.StripeError, identifier: str, hide: Callable[[str], str]
 ) -> Outcome:
-    """Return what an error of the SDK says about ``event``.
+    """Return what an error of the SDK says about the event with ``identifier``.
 
     What is not certainly a refusal by Stripe itself is ``Unknown``: a proxy's page,
     a cut answer, any 5xx.
@@ -231,15 +295,15 @@ def classify(
     is_wrong_address = status == 404 and fields.get("code") != "resource_missing"
     if status in (401, 403) or is_wrong_address:
         return Unauthorized(reason)
-    return _refusal(fields, message, reason, event)
+    return _refusal(fields, message, reason, identifier)
 
 
 def _refusal(
-    fields: Mapping[str, object], message: str, reason: str, event: MeterEvent
+    fields: Mapping[str, object], message: str, reason: str, identifier: str
 ) -> Outcome:
-    """Return what a 4xx in Stripe's own words says about ``event``."""
+    """Return what a 4xx in Stripe's own words says about an event."""
     code = fields.get("code")
-    exists = rf"already exists with identifier {re.escape(event.identifier)}(?![\w-])"
+    exists = rf"already exists with identifier {re.escape(identifier)}(?![\w-])"
     if code == "duplicate_meter_event" or re.search(exists, message):
         return Delivered(None, "duplicate")
     if fields.get("type") == "idempotency_error":

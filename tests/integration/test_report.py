@@ -1,6 +1,7 @@
 """The reporter against a strict Stripe over real HTTP: every unit counts once."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.keys import Secret
 from meterline_sidecar.meter_events import Delivered, MeterEvent, Outcome
-from meterline_sidecar.store import outbox
+from meterline_sidecar.store import outbox, sending
 from tests.outbox_rows import EARLIER_MS, KEY, Shop
 from tests.stripe_server.faults import PASSING, Fault
 
@@ -111,7 +112,7 @@ async def test_a_row_that_was_being_sent_when_we_died_is_sent_again(
     unsent = await shop.add(5, customer="beta")
     async with shop.database.transaction() as tx:
         rows = await outbox.page(tx)
-        await outbox.mark_sending(tx, rows, now_ms=shop.clock.now_ms())
+        await sending.mark_sending(tx, rows, now_ms=shop.clock.now_ms())
     await shop.stripe().send(rows[0].event())
 
     await shop.report()
@@ -126,9 +127,14 @@ async def test_a_row_is_on_disk_as_sending_before_the_request(shop: Shop) -> Non
     seen: list[str] = []
 
     class Spy:
+        is_live = False
+
         async def send(self, event: MeterEvent) -> Outcome:
             seen.append((await shop.row(row_id)).state)
             return Delivered("req_1", "accepted")
+
+        async def stream(self, events: Sequence[MeterEvent], *, key: str) -> Outcome:
+            raise NotImplementedError
 
     await shop.reporter(Spy()).run()
 
@@ -313,7 +319,7 @@ async def test_a_stopped_reporter_settles_what_is_in_flight(shop: Shop) -> None:
     while not shop.server.account.events:
         await asyncio.sleep(0.001)
 
-    reporter.stop()
+    await reporter.stop()
     await running
 
     counts = await shop.counts()

@@ -26,7 +26,7 @@ STATES: Final[tuple[State, ...]] = (
 SELECT: Final = (  # the fields of OutboxRow, in its order
     "SELECT id, customer, stripe_customer, meter, event_name, mode, hour_ms, part, value,"
     " identifier, created_ms, state, generation, attempts, doubt_ms, sent_ms,"
-    " next_ms, settled_ms, request_id, reason, replaced_by"
+    " next_ms, settled_ms, request_id, batch_key, reason, replaced_by"
 )
 
 
@@ -53,6 +53,8 @@ class OutboxRow(Struct, frozen=True):
     next_ms: int
     settled_ms: int | None
     request_id: str | None
+    batch_key: str | None
+    """The key of the stream's request that it went with."""
     reason: str | None
     replaced_by: int | None
     """The row that says the same again, after this one turned out not to count."""
@@ -102,19 +104,6 @@ class Issued(Struct, frozen=True):
     next_part: int
 
 
-class Settlement(Struct, frozen=True):
-    """What became of a row that was being sent."""
-
-    id: int
-    state: State
-    reason: str | None = None
-    request_id: str | None = None
-    needs_new_key: bool = False
-    clears_doubt: bool = False
-    next_ms: int = 0
-    settled_ms: int | None = None
-
-
 class Cursor(Struct, frozen=True):
     """Whose outbox this is, and how far changes of usage have been noted."""
 
@@ -123,21 +112,33 @@ class Cursor(Struct, frozen=True):
     event_id: int
     is_live: bool | None
     """The mode of the key that it reports with; ``None`` before the first."""
+    sends: int
+    """Rows ever sent."""
+    suspect_ms: int
+    """Hours before it may have been sent by a ledger that this one is a copy of."""
 
 
-def _row(values: Row) -> OutboxRow:
+def to_row(values: Row) -> OutboxRow:
+    """Return what ``SELECT`` found."""
     return OutboxRow(*values)
 
 
 async def cursor(tx: Tx) -> Cursor | None:
     """Return the cursor; ``None`` before ``start``."""
     found = await tx.fetch_one(
-        "SELECT install, event_id, is_live FROM outbox_cursor WHERE id = 1"
+        "SELECT install, event_id, is_live, sends, suspect_ms FROM outbox_cursor"
+        " WHERE id = 1"
     )
     if found is None:
         return None
-    install, event_id, is_live = found
-    return Cursor(install, event_id, None if is_live is None else bool(is_live))
+    install, event_id, is_live, sends, suspect_ms = found
+    return Cursor(
+        install,
+        event_id,
+        None if is_live is None else bool(is_live),
+        sends,
+        suspect_ms,
+    )
 
 
 async def start(tx: Tx, install: str) -> None:
@@ -240,134 +241,6 @@ async def map_customer(tx: Tx, customer: str, stripe_customer: str) -> int:
     )
 
 
-async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[OutboxRow]:
-    """Return rows that may be sent now, oldest first, some of every series.
-
-    A row that sets an hour's total waits for every earlier one of that hour: the
-    one that Stripe receives last is the one that counts.
-    """
-    rows = await tx.fetch_all(
-        SELECT + " FROM ("  # noqa: S608 - columns, no values
-        " SELECT outbox.*, row_number() OVER ("
-        "  PARTITION BY event_name, stripe_customer ORDER BY id) AS place"
-        " FROM outbox WHERE state = 'pending' AND next_ms <= ?"
-        " ) AS ready WHERE place <= ?"
-        " AND NOT (mode = 'set' AND EXISTS ("
-        "  SELECT 1 FROM outbox AS earlier WHERE earlier.customer = ready.customer"
-        "  AND earlier.event_name = ready.event_name"
-        "  AND earlier.hour_ms = ready.hour_ms AND earlier.part < ready.part"
-        "  AND earlier.state IN ('pending', 'sending', 'parked')))"
-        " ORDER BY place, id LIMIT ?",
-        (wall_ms, per_series, limit),
-    )
-    return [_row(row) for row in rows]
-
-
-async def mark_sending(tx: Tx, rows: Iterable[OutboxRow], *, now_ms: int) -> set[int]:
-    """Note, before a socket is touched, that rows are being sent.
-
-    Returns the ids that are still to be sent: a row may have been dropped or
-    rejected since it was read.
-    """
-    marked: set[int] = set()
-    for row in rows:
-        changed = await tx.execute(
-            "UPDATE outbox SET state = 'sending', attempts = attempts + 1,"
-            " sent_ms = ?, doubt_ms = coalesce(doubt_ms, ?)"
-            " WHERE id = ? AND state = 'pending' AND generation = ?",
-            (now_ms, now_ms, row.id, row.generation),
-        )
-        if changed:
-            marked.add(row.id)
-    return marked
-
-
-async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
-    """Note what became of rows that were being sent."""
-    await tx.execute_many(
-        "UPDATE outbox SET state = ?, reason = ?, request_id = ?,"
-        " generation = generation + ?, next_ms = ?, settled_ms = ?,"
-        " doubt_ms = CASE WHEN ? = 1 THEN NULL ELSE doubt_ms END"
-        " WHERE id = ? AND state = 'sending'",
-        [
-            (
-                *(s.state, s.reason, s.request_id, int(s.needs_new_key), s.next_ms),
-                *(s.settled_ms, int(s.clears_doubt), s.id),
-            )
-            for s in settlements
-        ],
-    )
-
-
-async def recover(tx: Tx) -> int:
-    """Return rows that a crash left half sent to ``pending``; return how many.
-
-    Their doubt stays: what was sent may have arrived.
-    """
-    return await tx.execute(
-        "UPDATE outbox SET state = 'pending', next_ms = 0 WHERE state = 'sending'"
-    )
-
-
-async def park(tx: Tx, event_name: str, reason: str) -> int:
-    """Hold every row of an event name that no meter has; return how many."""
-    return await tx.execute(
-        "UPDATE outbox SET state = 'parked', reason = ?"
-        " WHERE state = 'pending' AND event_name = ?",
-        (reason, event_name),
-    )
-
-
-async def unpark(tx: Tx, event_name: str) -> int:
-    """Let the mapped rows of an event name go again; return how many."""
-    return await tx.execute(
-        "UPDATE outbox SET state = 'pending', reason = NULL, next_ms = 0"
-        " WHERE state = 'parked' AND event_name = ? AND stripe_customer IS NOT NULL",
-        (event_name,),
-    )
-
-
-async def parked_heads(tx: Tx) -> list[tuple[str, int]]:
-    """Return the oldest mapped row of each parked event name: name and id."""
-    rows = await tx.fetch_all(
-        "SELECT event_name, min(id) FROM outbox"
-        " WHERE state = 'parked' AND stripe_customer IS NOT NULL GROUP BY event_name"
-    )
-    return [(event_name, row_id) for event_name, row_id in rows]
-
-
-async def probe(tx: Tx, row_id: int) -> None:
-    """Let one parked row go, to see whether its meter exists by now."""
-    await tx.execute(
-        "UPDATE outbox SET state = 'pending', next_ms = 0"
-        " WHERE id = ? AND state = 'parked'",
-        (row_id,),
-    )
-
-
-async def sweep(tx: Tx, *, expired_ms: int, doubted_ms: int) -> tuple[int, int]:
-    """Take out rows that may not be sent any more; return how many of each kind.
-
-    First those whose outcome has been unknown since before ``doubted_ms``: Stripe
-    may have forgotten the identifier, so that they could count twice. A set hour
-    cannot. Then those whose hour is before ``expired_ms``: Stripe refuses them.
-    """
-    doubted = await tx.execute(
-        "UPDATE outbox SET state = 'unresolved', reason = coalesce(reason,"
-        " 'sent, and the outcome was not learned in time')"
-        " WHERE state IN ('pending', 'parked') AND doubt_ms <= ?"
-        " AND (mode = 'delta' OR hour_ms < ?)",
-        (doubted_ms, expired_ms),
-    )
-    expired = await tx.execute(
-        "UPDATE outbox SET state = 'expired',"
-        " reason = 'older than 34 days; Stripe takes no usage older than 35'"
-        " WHERE state IN ('pending', 'parked') AND hour_ms < ?",
-        (expired_ms,),
-    )
-    return doubted, expired
-
-
 async def counts(tx: Tx) -> dict[State, int]:
     """Return how many rows are in each state, replaced ones left out."""
     rows = await tx.fetch_all(
@@ -388,11 +261,11 @@ async def page(
         " AND id > ? ORDER BY id LIMIT ?",
         marks,
     )
-    return [_row(row) for row in rows]
+    return [to_row(row) for row in rows]
 
 
 async def get(tx: Tx, row_id: int) -> OutboxRow | None:
     """Return one row."""
     sql = SELECT + " FROM outbox WHERE id = ?"  # noqa: S608 - columns, no values
     found = await tx.fetch_one(sql, (row_id,))
-    return None if found is None else _row(found)
+    return None if found is None else to_row(found)

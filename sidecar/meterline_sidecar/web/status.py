@@ -13,6 +13,7 @@ import meterline
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.store import audit
 from meterline_sidecar.store import events as event_store
+from meterline_sidecar.store.outbox import State
 from meterline_sidecar.web.operations import Operation
 
 PRODUCERS_SHOWN: Final = 100
@@ -98,7 +99,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Connections refused since start, by reason."""
     producers: ProducerCounts
     aggregation: AggregationStatus
-    outbox: dict[str, int]
+    outbox: dict[State, int]
     database: DatabaseStatus
     jobs: dict[str, str]
     """Job to the error of its last run; empty when all is well."""
@@ -117,10 +118,10 @@ async def read_status(parts: Parts) -> Status:
         producers = await event_store.list_producers(tx, limit=PRODUCERS_SHOWN)
         behind = await audit.last_event_id(tx) - parts.aggregator.generation.cursor
         last_event_ms = await audit.newest_event_ms(tx)
-    outbox = await parts.outbox_counts()
+    outbox = await parts.stripe.counts()
     lost = counts.lost + counts.refused
     path = parts.config.sidecar.database
-    problems = tuple(_problems(parts, counts))
+    problems = (*_problems(parts, counts), *await parts.stripe.problems())
     return Status(
         version=meterline.__version__,
         ready=parts.ingest.trouble is None,

@@ -1,0 +1,182 @@
+"""Outbox rows on their way: what is due, what is being sent, what became of it."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from meterline_sidecar.store.outbox import SELECT, OutboxRow, State, to_row
+from meterline_sidecar.store.port import Tx
+
+
+class Settlement(Struct, frozen=True):
+    """What became of a row that was being sent."""
+
+    id: int
+    state: State
+    reason: str | None = None
+    request_id: str | None = None
+    needs_new_key: bool = False
+    clears_doubt: bool = False
+    next_ms: int = 0
+    settled_ms: int | None = None
+
+
+async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[OutboxRow]:
+    """Return rows that may be sent now, oldest first, some of every series.
+
+    A row that sets an hour's total waits for every earlier one of that hour: the
+    one that Stripe receives last is the one that counts.
+    """
+    rows = await tx.fetch_all(
+        SELECT + " FROM ("  # noqa: S608 - columns, no values
+        " SELECT outbox.*, row_number() OVER ("
+        "  PARTITION BY event_name, stripe_customer ORDER BY id) AS place"
+        " FROM outbox WHERE state = 'pending' AND next_ms <= ?"
+        " ) AS ready WHERE place <= ?"
+        " AND NOT (mode = 'set' AND EXISTS ("
+        "  SELECT 1 FROM outbox AS earlier WHERE earlier.customer = ready.customer"
+        "  AND earlier.event_name = ready.event_name"
+        "  AND earlier.hour_ms = ready.hour_ms AND earlier.part < ready.part"
+        "  AND earlier.state IN ('pending', 'sending', 'parked')))"
+        " ORDER BY place, id LIMIT ?",
+        (wall_ms, per_series, limit),
+    )
+    return [to_row(row) for row in rows]
+
+
+async def count_due(tx: Tx, *, wall_ms: int) -> int:
+    """Return how many rows may be sent now."""
+    row = await tx.fetch_one(
+        "SELECT count(*) FROM outbox WHERE state = 'pending' AND next_ms <= ?",
+        (wall_ms,),
+    )
+    assert row is not None
+    return int(row[0])
+
+
+async def mark_sending(
+    tx: Tx, rows: Iterable[OutboxRow], *, now_ms: int, batch_key: str | None = None
+) -> set[int]:
+    """Note, before a socket is touched, that rows are being sent.
+
+    Returns the ids that are still to be sent: a row may have been dropped or
+    rejected since it was read.
+    """
+    marked: set[int] = set()
+    for row in rows:
+        changed = await tx.execute(
+            "UPDATE outbox SET state = 'sending', attempts = attempts + 1,"
+            " sent_ms = ?, doubt_ms = coalesce(doubt_ms, ?), batch_key = ?"
+            " WHERE id = ? AND state = 'pending' AND generation = ?",
+            (now_ms, now_ms, batch_key, row.id, row.generation),
+        )
+        if changed:
+            marked.add(row.id)
+    await tx.execute(
+        "UPDATE outbox_cursor SET sends = sends + ? WHERE id = 1", (len(marked),)
+    )
+    return marked
+
+
+async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
+    """Note what became of rows that were being sent."""
+    await tx.execute_many(
+        "UPDATE outbox SET state = ?, reason = ?, request_id = ?,"
+        " generation = generation + ?, next_ms = ?, settled_ms = ?,"
+        " doubt_ms = CASE WHEN ? = 1 THEN NULL ELSE doubt_ms END"
+        " WHERE id = ? AND state = 'sending'",
+        [
+            (
+                *(s.state, s.reason, s.request_id, int(s.needs_new_key), s.next_ms),
+                *(s.settled_ms, int(s.clears_doubt), s.id),
+            )
+            for s in settlements
+        ],
+    )
+
+
+async def recover(tx: Tx) -> int:
+    """Return rows that a crash left half sent to ``pending``; return how many.
+
+    Their doubt stays: what was sent may have arrived.
+    """
+    return await tx.execute(
+        "UPDATE outbox SET state = 'pending', next_ms = 0 WHERE state = 'sending'"
+    )
+
+
+async def park(tx: Tx, event_name: str, reason: str) -> int:
+    """Hold every row of an event name that no meter has; return how many."""
+    return await tx.execute(
+        "UPDATE outbox SET state = 'parked', reason = ?"
+        " WHERE state = 'pending' AND event_name = ?",
+        (reason, event_name),
+    )
+
+
+async def unpark(tx: Tx, event_name: str) -> int:
+    """Let the mapped rows of an event name go again; return how many."""
+    return await tx.execute(
+        "UPDATE outbox SET state = 'pending', reason = NULL, next_ms = 0"
+        " WHERE state = 'parked' AND event_name = ? AND stripe_customer IS NOT NULL",
+        (event_name,),
+    )
+
+
+async def parked_heads(tx: Tx) -> list[tuple[str, int]]:
+    """Return the oldest mapped row of each parked event name: name and id."""
+    rows = await tx.fetch_all(
+        "SELECT event_name, min(id) FROM outbox"
+        " WHERE state = 'parked' AND stripe_customer IS NOT NULL GROUP BY event_name"
+    )
+    return [(event_name, row_id) for event_name, row_id in rows]
+
+
+async def probe(tx: Tx, row_id: int) -> None:
+    """Let one parked row go, to see whether its meter exists by now."""
+    await tx.execute(
+        "UPDATE outbox SET state = 'pending', next_ms = 0"
+        " WHERE id = ? AND state = 'parked'",
+        (row_id,),
+    )
+
+
+async def sweep(tx: Tx, *, expired_ms: int, doubted_ms: int) -> tuple[int, int]:
+    """Take out rows that may not be sent any more; return how many of each kind.
+
+    First those whose outcome has been unknown since before ``doubted_ms``: Stripe
+    may have forgotten the identifier, so that they could count twice. A set hour
+    cannot. Then those whose hour is before ``expired_ms``: Stripe refuses them, and
+    what was sent of them before is in doubt for good.
+    """
+    doubted = await tx.execute(
+        "UPDATE outbox SET state = 'unresolved', reason = coalesce(reason,"
+        " 'sent, and the outcome was not learned in time')"
+        " WHERE state IN ('pending', 'parked') AND doubt_ms IS NOT NULL"
+        " AND ((mode = 'delta' AND doubt_ms <= ?) OR hour_ms < ?)",
+        (doubted_ms, expired_ms),
+    )
+    expired = await tx.execute(
+        "UPDATE outbox SET state = 'expired',"
+        " reason = 'older than 34 days; Stripe takes no usage older than 35'"
+        " WHERE state IN ('pending', 'parked') AND hour_ms < ?",
+        (expired_ms,),
+    )
+    return doubted, expired
+
+
+async def suspect(tx: Tx, *, before_ms: int) -> int:
+    """Hold everything that an older copy of this ledger would send a second time.
+
+    What is issued for hours before ``before_ms`` is held from now on, too. Returns
+    the rows that are now unresolved.
+    """
+    await tx.execute(
+        "UPDATE outbox_cursor SET suspect_ms = ? WHERE id = 1", (before_ms,)
+    )
+    return await tx.execute(
+        "UPDATE outbox SET state = 'unresolved', reason ="
+        " 'this ledger is older than what was sent: it may have been sent already'"
+        " WHERE state IN ('pending', 'sending', 'parked')"
+        " AND stripe_customer IS NOT NULL"
+    )
