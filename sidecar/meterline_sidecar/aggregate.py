@@ -13,7 +13,14 @@ from meterline_sidecar.meters import UNMATCHED, Meter, Reader, Total, add, reade
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.store.rollups import ALL, DAYS, Rollup, RollupKey, Totals
+from meterline_sidecar.store.rollups import (
+    ALL,
+    DAYS,
+    STEPS_MS,
+    Rollup,
+    RollupKey,
+    Totals,
+)
 from meterline_sidecar.store.usage import EventFacts, Generation, Key
 
 WINDOW_MS: Final = 15 * MINUTE_MS
@@ -225,7 +232,7 @@ class Aggregator:
             ),
         )
         await self._roll_up(tx, DAYS, _by_day(keyed))
-        await self._roll_up(tx, ALL, _by_window(keyed))
+        await self._roll_up(tx, ALL, _by_step(keyed))
         await store.add_unique(
             tx,
             generation,
@@ -281,6 +288,7 @@ def _by_day(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]
         yield (subject_id, window_ms // DAY_MS * DAY_MS, group_id), delta.totals
 
 
-def _by_window(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]]:
+def _by_step(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]]:
     for (_subject_id, window_ms, group_id), delta in keyed:
-        yield (window_ms, group_id), delta.totals
+        for step_ms in STEPS_MS:
+            yield (step_ms, window_ms // step_ms * step_ms, group_id), delta.totals

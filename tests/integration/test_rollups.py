@@ -1,5 +1,4 @@
 import random
-from collections import Counter
 
 from meterline_sidecar.aggregate import WINDOW_MS, Aggregator
 from meterline_sidecar.clock import DAY_MS
@@ -70,14 +69,19 @@ async def test_days_say_what_their_windows_say_over_any_span(sidecar: Sidecar) -
     assert _calls([t for _, _, t in windows]) > 300
 
 
-async def test_everybody_together_is_the_sum_of_each(sidecar: Sidecar) -> None:
+async def test_everybody_together_is_the_same_at_every_grain(sidecar: Sidecar) -> None:
     generation = (await fill(sidecar)).generation.id
+    n_spans: list[int] = []
     async with sidecar.database.reading() as tx:
-        together = await rollups.read_all(tx, generation, start=0, end=2**50)
+        for step_ms in rollups.STEPS_MS:
+            together = await rollups.read_all(
+                tx, generation, step_ms=step_ms, start=0, end=2**50
+            )
+            assert all(at % step_ms == 0 for at, _, _ in together)
+            assert _calls([totals for _, _, totals in together]) == 600
+            n_spans.append(len(together))
 
-    by_day = Counter(at // DAY_MS for at, _, t in together for _ in range(_calls([t])))
-    assert sum(by_day.values()) == 600
-    assert len(by_day) == 4
+    assert n_spans[0] > n_spans[1] > n_spans[2] == 4
 
 
 async def test_what_earlier_meters_rolled_up_is_dropped(sidecar: Sidecar) -> None:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.store.port import Tx
 
 PARAMETERS_MAX: Final = 750  # in one query; SQLite takes 32,766
@@ -12,6 +13,9 @@ PARAMETERS_MAX: Final = 750  # in one query; SQLite takes 32,766
 Totals = dict[str, int | list[int]]
 """Meter to what it has added up (see ``meters.Total``)."""
 RollupKey = tuple[int, ...]
+
+STEPS_MS: Final = (15 * MINUTE_MS, HOUR_MS, DAY_MS)
+"""The spans over which everybody's usage is added up."""
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
@@ -25,7 +29,7 @@ class Rollup(NamedTuple):
 
 WINDOWS: Final = Rollup("usage", ("subject_id", "window_ms", "group_id"))
 DAYS: Final = Rollup("usage_days", ("subject_id", "day_ms", "group_id"))
-ALL: Final = Rollup("usage_totals", ("window_ms", "group_id"))
+ALL: Final = Rollup("usage_totals", ("step_ms", "start_ms", "group_id"))
 
 
 async def totals_of(
@@ -80,14 +84,18 @@ async def drop_older(tx: Tx, rollup: Rollup, generation: int, *, limit: int) -> 
 
 
 async def read_all(
-    tx: Tx, generation: int, *, start: int, end: int
+    tx: Tx, generation: int, *, step_ms: int, start: int, end: int
 ) -> list[tuple[int, str, Totals]]:
-    """Return ``(window_ms, labels, totals)`` of everybody in ``[start, end)``."""
+    """Return ``(start_ms, labels, totals)`` of everybody in ``[start, end)``.
+
+    Args:
+        step_ms: how long each span is: one of ``STEPS_MS``.
+    """
     rows = await tx.fetch_all(
-        "SELECT u.window_ms, g.labels, u.totals FROM usage_totals u"
+        "SELECT u.start_ms, g.labels, u.totals FROM usage_totals u"
         " JOIN groups g ON g.id = u.group_id"
-        " WHERE u.generation = ? AND u.window_ms >= ? AND u.window_ms < ?"
-        " ORDER BY u.window_ms",
-        (generation, start, end),
+        " WHERE u.generation = ? AND u.step_ms = ?"
+        " AND u.start_ms >= ? AND u.start_ms < ? ORDER BY u.start_ms",
+        (generation, step_ms, start, end),
     )
-    return [(window, labels, _totals.decode(totals)) for window, labels, totals in rows]
+    return [(at_ms, labels, _totals.decode(totals)) for at_ms, labels, totals in rows]

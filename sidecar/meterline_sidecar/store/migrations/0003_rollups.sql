@@ -9,13 +9,14 @@ CREATE TABLE usage_days (
   PRIMARY KEY (generation, subject_id, day_ms, group_id)
 ) STRICT, WITHOUT ROWID;
 
--- Usage of all subjects together in a window.
+-- Usage of all subjects together, in spans of 15 minutes, of an hour and of a day.
 CREATE TABLE usage_totals (
   generation INTEGER NOT NULL,
-  window_ms INTEGER NOT NULL,
+  step_ms INTEGER NOT NULL,
+  start_ms INTEGER NOT NULL,
   group_id INTEGER NOT NULL,
   totals TEXT NOT NULL,
-  PRIMARY KEY (generation, window_ms, group_id)
+  PRIMARY KEY (generation, step_ms, start_ms, group_id)
 ) STRICT, WITHOUT ROWID;
 
 -- What was counted before is counted again, with these: another definition starts a
