@@ -46,7 +46,7 @@ class Stage:
         demo = files("meterline_sidecar.demo")
         for name in ("meterline.toml", "pricing.toml"):
             text = (demo / name).read_text(encoding="utf-8")
-            (folder / name).write_text(text.replace('"UTC"', f'"{_time_zone()}"'))
+            (folder / name).write_text(text.replace('"UTC"', f'"{calm_time_zone()}"'))
         self.turn_clock(hours=0)
 
     def start_sidecar(self) -> None:
@@ -131,7 +131,7 @@ def stage() -> Generator[Stage]:
         yield stage
 
 
-def _time_zone() -> str:
+def calm_time_zone() -> str:
     """Return a zone where it is not midnight within the next hours.
 
     The requests of a demo that runs while a month ends would stand on two invoices.
