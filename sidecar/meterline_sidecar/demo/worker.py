@@ -24,9 +24,13 @@ async def serve(app: ASGIApp, requests: Iterable[Scope]) -> None:
     """Start the app, serve the requests one after the other, and shut it down."""
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message] = asyncio.Queue()
-    lifespan: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+
+    async def live() -> None:
+        lifespan: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+        await app(lifespan, to_app.get, from_app.put)
+
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(app(lifespan, to_app.get, from_app.put))
+        tasks.create_task(live())
         for name in ("startup", "shutdown"):
             await to_app.put({"type": f"lifespan.{name}"})
             message = await from_app.get()
