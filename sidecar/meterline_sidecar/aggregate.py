@@ -137,6 +137,12 @@ def _add_value(delta: Delta, meter: Meter, value: int | str, event: EventFacts) 
     )
 
 
+def definition_of(meters: Sequence[Meter]) -> str:
+    """Return what meters measure, as a text that is equal when they are."""
+    ordered = sorted(meters, key=lambda meter: meter.name)
+    return msgspec.json.encode(ordered, order="deterministic").decode()
+
+
 class Aggregator:
     """Counts new events into usage, a step to a transaction."""
 
@@ -163,9 +169,7 @@ class Aggregator:
         A meter that was added or changed counts all events again, the others too:
         they stand side by side. Until it has caught up, usage says so.
         """
-        definition = msgspec.json.encode(
-            sorted(self._meters, key=lambda meter: meter.name), order="deterministic"
-        ).decode()
+        definition = definition_of(self._meters)
         async with self._database.transaction() as tx:
             newest = await store.newest_generation(tx)
             if newest is None or newest.definition != definition:

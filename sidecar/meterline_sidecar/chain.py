@@ -103,6 +103,12 @@ class ChainFiles:
         _write_private(scratch, msgspec.json.encode(head), durably=durably)
         scratch.replace(self.head_path)
 
+    def keep_head(self) -> None:
+        """Put the head aside as evidence; a head that was kept before stays."""
+        kept = self.head_path.with_name(self.head_path.name + ".alarm")
+        if not kept.exists():
+            self.head_path.replace(kept)
+
 
 def _write_private(path: Path, content: bytes, *, durably: bool = True) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

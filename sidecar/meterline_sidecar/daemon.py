@@ -19,10 +19,18 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.commit import Committer
 from meterline_sidecar.config import Config
 from meterline_sidecar.customers import CustomerIndex, CustomerMap
-from meterline_sidecar.errors import AlreadyRunning, ConfigError, MeterlineError
+from meterline_sidecar.drain import Drain
+from meterline_sidecar.errors import (
+    AlreadyRunning,
+    ConfigError,
+    DatabaseCorrupt,
+    MeterlineError,
+)
 from meterline_sidecar.ingest import Ingest
+from meterline_sidecar.integrity import alarm_at_start
 from meterline_sidecar.lock import ProcessLock
 from meterline_sidecar.parts import Parts
+from meterline_sidecar.quarantine import quarantine
 from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store import events as event_store
@@ -32,6 +40,7 @@ from meterline_sidecar.tokens import TokenFile, tokens_path
 from meterline_sidecar.web.app import make_app
 
 CHECKPOINT_EVERY_S: Final = 30
+DRAIN_EVERY_S: Final = 5
 UMASK: Final = 0o027  # nothing that we make is for everybody
 HTTP_BACKLOG: Final = 128
 HTTP_REQUESTS_MAX: Final = 256  # open at once; beyond that the answer is 503
@@ -66,10 +75,18 @@ async def run(config: Config, *, clock: Clock) -> None:
     tokens = TokenFile(tokens_path(config.sidecar.database))
     _check_tokens(config, tokens)
     with _lock_database(config.sidecar.database):
-        async with open_parts(config, clock, tokens, on_fatal) as parts:
-            await _serve(parts, stop, on_fatal)
-    if fatal:
-        raise fatal[0]
+        try:
+            async with open_parts(config, clock, tokens, on_fatal) as parts:
+                await _serve(parts, stop, on_fatal)
+            if fatal:
+                raise fatal[0]
+        except DatabaseCorrupt as error:
+            folder = quarantine(config.sidecar.database)
+            raise DatabaseCorrupt(
+                f"{error}\nNothing is billed from a damaged ledger. A copy is in"
+                f" {folder}; `meterline verify` says what is missing, docs/backup.md"
+                " how to restore a backup. The apps keep their events meanwhile."
+            ) from error
 
 
 @contextlib.asynccontextmanager
@@ -82,6 +99,9 @@ async def open_parts(
         customers = CustomerMap(config.customers)
         await customers.apply(database)
         chain = ChainFiles(database.path)
+        alarm = await alarm_at_start(database, chain)
+        if alarm is not None:
+            log.error("nothing is billed: %s; run `meterline verify`", alarm)
         async with database.reading() as tx:
             marks = await event_store.marks(tx)
         committer = Committer(
@@ -98,7 +118,10 @@ async def open_parts(
         await aggregator.start()
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
         receiver = Receiver(
-            ingest, config.sidecar.socket, uids=config.sidecar.allowed_uids
+            ingest,
+            config.sidecar.socket,
+            uids=config.sidecar.allowed_uids,
+            on_fatal=on_fatal,
         )
 
         async def checkpoint() -> None:
@@ -108,11 +131,14 @@ async def open_parts(
         stripe = open_stripe(config, database, clock=clock, environ=os.environ)
         schedule.every(config.sidecar.aggregate_every_s, "aggregate", aggregator.run)
         schedule.every(config.stripe.report_every_s, "report", stripe.report)
+        drain = Drain(config.sidecar.spool_dir, ingest)
+        schedule.every(DRAIN_EVERY_S, "drain", drain.run)
         schedule.every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
         yield Parts(
             config=config,
             clock=clock,
             started_ms=clock.now_ms(),
+            alarm=alarm,
             database=database,
             ingest=ingest,
             receiver=receiver,
@@ -123,6 +149,7 @@ async def open_parts(
             tokens=tokens,
             stopping=asyncio.Event(),
             stripe=stripe,
+            drain=drain,
         )
         await ingest.drain()
         await aggregator.run()

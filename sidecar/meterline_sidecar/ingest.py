@@ -9,8 +9,8 @@ import asyncio
 import logging
 from typing import Final
 
-from meterline.wire import Batch, Bye, Hello, Lost
-from meterline_sidecar.chain import ChainFiles
+from meterline.wire import Batch, Bye, Hello, Lost, WireError
+from meterline_sidecar.chain import ChainFiles, Head
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.commit import Committer, Piece, Producer
 from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
@@ -42,61 +42,65 @@ class Ingest:
         self._chain = chain
         self._producers: dict[str, Producer] = {}
         self._pending: list[Piece] = []
+        self._committing: list[Piece] = []
         self._pending_events = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self.trouble: str | None = None
         """Why nothing can be committed at the moment, in words."""
+        self.head_trouble: str | None = None
+        """Why the chain's head is behind, in words: a lost tail might go unnoticed."""
 
     # --- what the receiver calls
 
-    async def hello(self, hello: Hello) -> int:
-        """Return the last number of this producer that is on disk.
+    async def hello(self, hello: Hello) -> Producer:
+        """Return the producer as it stands: ``row.last_seq`` is on disk.
 
-        Waits for what an earlier connection of the same producer left on its way.
+        It replaces whoever spoke for this producer before, who is refused from now
+        on. Waits for what an earlier connection of the same producer left on its way.
+
+        Raises:
+            DiskFull, DiskFailed, DatabaseCorrupt: it can not be noted.
         """
-        known = self._producers.get(hello.producer)
-        if known is not None:
-            await self._settle(known)
-        async with self._database.transaction() as tx:
-            row = await store.find_producer(tx, hello.producer)
-            if row is None:
-                row = self._new_row(hello)
-                row = row._replace(id=await store.add_producer(tx, row))
-            else:
-                row = row._replace(
-                    recorded_seq=max(row.recorded_seq, hello.recorded_seq),
-                    spool=hello.spool,
-                    seen_ms=self._clock.now_ms(),
-                )
-                await store.update_producer(tx, row)
-        self._producers[hello.producer] = Producer(row, next_seq=row.last_seq + 1)
-        return row.last_seq
+        await self._settle(hello.producer)
+        try:
+            row = await self._introduce(hello)
+        except RetryLater as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
+        producer = Producer(row, next_seq=row.last_seq + 1)
+        self._producers[hello.producer] = producer
+        return producer
 
     async def room(self) -> None:
         """Wait until another batch may be accepted: the brake on a fast sender."""
         await self._room.wait()
 
     def accept(
-        self, producer: str, message: Batch | Lost | Bye
+        self, producer: Producer, message: Batch | Lost | Bye
     ) -> "asyncio.Future[int]":
         """Accept a message; the future is the number to ack, once it is on disk.
 
         Raises:
             SequenceGap: numbers are missing before it; nothing of it is taken.
-            WireError: its records can not be told apart; nothing of it is taken.
+            WireError: its records can not be told apart, or somebody else has said
+                hello for this producer since; nothing of it is taken.
         """
-        state = self._producers[producer]
+        if self._producers.get(producer.row.producer) is not producer:
+            raise WireError(
+                "duplicate_producer", "a newer connection speaks for this producer"
+            )
         match message:
             case Batch():
-                piece = self._read_batch(state, message)
+                piece = self._read_batch(producer, message)
             case Lost():
-                piece = self._read_lost(state, message)
+                piece = self._read_lost(producer, message)
             case Bye():
-                self._check_follows(state, message.last_seq + 1, exactly=True)
-                piece = Piece(state, message.last_seq, message.last_seq, is_bye=True)
-        state.next_seq = piece.last_seq + 1
+                self._check_follows(producer, message.last_seq + 1, exactly=True)
+                piece = Piece(producer, message.last_seq, message.last_seq, is_bye=True)
+        producer.next_seq = piece.last_seq + 1
         self._pending.append(piece)
         self._pending_events += len(piece.events)
         if self._pending_events >= PENDING_EVENTS_MAX:
@@ -104,11 +108,10 @@ class Ingest:
         self._wake.set()
         return piece.done
 
-    def forget(self, producer: str) -> None:
-        """Drop a disconnected producer from memory, unless something is on its way."""
-        state = self._producers.get(producer)
-        if state is not None and state.next_seq == state.row.last_seq + 1:
-            del self._producers[producer]
+    def forget(self, producer: Producer) -> None:
+        """Drop a producer that has gone from memory, unless it said hello again."""
+        if self._producers.get(producer.row.producer) is producer:
+            del self._producers[producer.row.producer]
 
     # --- reading messages
 
@@ -178,10 +181,27 @@ class Ingest:
             is_closed=0,
         )
 
-    async def _settle(self, state: Producer) -> None:
-        on_its_way = [piece.done for piece in self._pending if piece.producer is state]
-        if on_its_way:
-            await asyncio.wait(on_its_way)
+    async def _introduce(self, hello: Hello) -> ProducerRow:
+        async with self._database.transaction() as tx:
+            row = await store.find_producer(tx, hello.producer)
+            if row is None:
+                row = self._new_row(hello)
+                return row._replace(id=await store.add_producer(tx, row))
+            row = row._replace(
+                recorded_seq=max(row.recorded_seq, hello.recorded_seq),
+                spool=hello.spool,
+                seen_ms=self._clock.now_ms(),
+                is_closed=0,
+            )
+            await store.update_producer(tx, row)
+            return row
+
+    async def _settle(self, producer: str) -> None:
+        """Wait for the commit of what came over earlier connections."""
+        waiting = [*self._committing, *self._pending]
+        earlier = [p.done for p in waiting if p.producer.row.producer == producer]
+        if earlier:
+            await asyncio.wait(earlier)
 
     # --- committing
 
@@ -204,7 +224,7 @@ class Ingest:
             await self._commit_group()
 
     async def _commit_group(self) -> None:
-        group = self._take_group()
+        group = self._committing = self._take_group()
         try:
             head = await self._committer.write(group)
         except RetryLater as error:
@@ -214,12 +234,21 @@ class Ingest:
             self._reject(group, MeterlineError(f"the sidecar is stopping: {error}"))
             raise
         self.trouble = None
+        self._committing = []
         for piece in group:
             if not piece.done.done():
                 piece.done.set_result(piece.last_seq)
         if head is not None:
-            # After COMMIT: a head that is behind is harmless, one ahead is an alarm.
+            self._write_head(head)
+
+    def _write_head(self, head: Head) -> None:
+        """Write the head after COMMIT: one that is ahead would be a false alarm."""
+        try:
             self._chain.write_head(head, durably=False)
+        except OSError as error:
+            self.head_trouble = f"{self._chain.head_path}: {error.strerror}"
+        else:
+            self.head_trouble = None
 
     def _take_group(self) -> list[Piece]:
         taken = n_events = 0
@@ -238,7 +267,8 @@ class Ingest:
         """Give everything back: what waits behind the group does not follow either."""
         self.trouble = str(error)
         log.error("cannot commit, the apps keep their events: %s", error)
-        rejected, self._pending = [*group, *self._pending], []
+        rejected = [*group, *self._pending]
+        self._pending, self._committing = [], []
         self._pending_events = 0
         self._room.set()
         for piece in rejected:

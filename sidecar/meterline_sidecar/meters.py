@@ -30,7 +30,7 @@ class StatusRange(msgspec.Struct, frozen=True):
     last: int
 
 
-class Where(msgspec.Struct, frozen=True):
+class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which events a meter takes; an empty tuple takes all."""
 
     route: Annotated[
@@ -59,7 +59,7 @@ class Where(msgspec.Struct, frozen=True):
     ] = ()
 
 
-class Meter(msgspec.Struct, frozen=True):
+class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
     """A named quantity with its aggregation."""
 
     name: Annotated[

@@ -9,6 +9,7 @@ from meterline_sidecar.billing import Billing
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config import Config
 from meterline_sidecar.customers import CustomerIndex
+from meterline_sidecar.drain import Drain
 from meterline_sidecar.ingest import Ingest
 from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
@@ -24,6 +25,8 @@ class Parts:
     config: Config
     clock: Clock
     started_ms: int
+    alarm: str | None
+    """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""
     database: Database
     ingest: Ingest
     receiver: Receiver
@@ -35,6 +38,7 @@ class Parts:
     stopping: asyncio.Event
     """Set when the process is about to end: whoever streams should stop."""
     stripe: StripeSide
+    drain: Drain
 
     def database_bytes(self) -> int:
         """Return the size of the ledger's file together with its WAL."""

@@ -6,14 +6,17 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, Self
 
 from meterline import wire
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Refusal, Welcome, WireError
+from meterline_sidecar.commit import Producer
 from meterline_sidecar.errors import (
     AlreadyRunning,
+    DatabaseCorrupt,
+    DiskFailed,
     MeterlineError,
     RetryLater,
     SequenceGap,
@@ -41,10 +44,19 @@ class Receiver:
 
     Args:
         uids: whose processes may connect; root and this process's user always may.
+        on_fatal: called with an error after which the process must end.
     """
 
-    def __init__(self, ingest: Ingest, path: Path, *, uids: Collection[int]) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        path: Path,
+        *,
+        uids: Collection[int],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
         self._ingest = ingest
+        self._on_fatal = on_fatal
         self._path = path
         self._uids = frozenset({0, os.geteuid(), *uids})
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -118,6 +130,9 @@ class Receiver:
             await self._refuse(writer, refusal)
         except RetryLater as error:
             await self._refuse(writer, Refusal("not_ready", str(error)))
+        except (DiskFailed, DatabaseCorrupt) as error:
+            self._on_fatal(error)
+            await self._refuse(writer, Refusal("stopping", "the disk failed"))
         except (asyncio.CancelledError, MeterlineError):
             await self._refuse(writer, Refusal("stopping", "the sidecar is stopping"))
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError) as error:
@@ -146,13 +161,15 @@ class Receiver:
             )
         await self._take_over(hello.producer, task)
         try:
-            last_seq = await self._ingest.hello(hello)
-            await _send(writer, Welcome(last_seq))
-            await self._exchange(hello.producer, reader, writer)
+            producer = await self._ingest.hello(hello)
+            try:
+                await _send(writer, Welcome(producer.row.last_seq))
+                await self._exchange(producer, reader, writer)
+            finally:
+                self._ingest.forget(producer)
         finally:
             if self._by_producer.get(hello.producer) is task:
                 del self._by_producer[hello.producer]
-                self._ingest.forget(hello.producer)
 
     async def _take_over(self, producer: str, task: "asyncio.Task[None]") -> None:
         """End an older connection of the same producer: the newest one is alive."""
@@ -165,7 +182,7 @@ class Receiver:
 
     async def _exchange(
         self,
-        producer: str,
+        producer: Producer,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
@@ -180,7 +197,7 @@ class Receiver:
 
     async def _accept(
         self,
-        producer: str,
+        producer: Producer,
         reader: asyncio.StreamReader,
         accepted: "asyncio.Queue[Accepted]",
     ) -> None:

@@ -42,7 +42,9 @@ async def sidecar(tmp_path: Path) -> AsyncGenerator[Sidecar]:
     ingest = Ingest(database, committer, clock=clock, chain=chain)
     running = asyncio.create_task(ingest.run())
     socket = tmp_path / "meterline.sock"
-    async with Receiver(ingest, socket, uids=()) as receiver:
+    async with Receiver(
+        ingest, socket, uids=(), on_fatal=lambda error: pytest.fail(str(error))
+    ) as receiver:
         yield Sidecar(database, ingest, receiver, clock, socket)
     running.cancel()
     await ingest.drain()

@@ -39,19 +39,8 @@ async def migrate(tx: Tx, path: Path) -> None:
     Raises:
         ForeignDatabase: the file is somebody else's, or of a newer Meterline.
     """
-    application, version = await _identity(tx)
-    tables = await tx.fetch_one("SELECT count(*) FROM sqlite_schema")
-    if application != APPLICATION_ID and (application or tables != (0,)):
-        raise ForeignDatabase(
-            f"{path} is not a Meterline database (application_id {application:#x}); "
-            "choose another sidecar.database"
-        )
+    version = await _check(tx, path, may_be_empty=True)
     steps = migrations()
-    if version > len(steps):
-        raise ForeignDatabase(
-            f"{path} has schema {version}, this Meterline knows up to {len(steps)}; "
-            "run the newer Meterline that wrote it, or restore a backup from before"
-        )
     for step in steps[version:]:
         await tx.execute("BEGIN IMMEDIATE")
         try:
@@ -66,12 +55,44 @@ async def migrate(tx: Tx, path: Path) -> None:
             raise
 
 
-async def _identity(tx: Tx) -> tuple[int, int]:
-    application = await tx.fetch_one("PRAGMA application_id")
-    version = await tx.fetch_one("PRAGMA user_version")
-    assert application is not None
-    assert version is not None
-    return application[0], version[0]
+async def check_identity(tx: Tx, path: Path) -> None:
+    """Make sure that a database that will only be read has this Meterline's schema.
+
+    Raises:
+        ForeignDatabase: it has not; the text says what to do.
+    """
+    version = await _check(tx, path, may_be_empty=False)
+    if version < len(migrations()):
+        raise ForeignDatabase(
+            f"{path} has schema {version}, this Meterline reads {len(migrations())};"
+            " start the sidecar once, which brings it up to date"
+        )
+
+
+async def _check(tx: Tx, path: Path, *, may_be_empty: bool) -> int:
+    """Return the schema's version of a database that is ours, or may become so."""
+    application = await _pragma(tx, "application_id")
+    tables = await tx.fetch_one("SELECT count(*) FROM sqlite_schema")
+    is_empty = may_be_empty and application == 0 and tables == (0,)
+    if application != APPLICATION_ID and not is_empty:
+        raise ForeignDatabase(
+            f"{path} is not a Meterline database (application_id {application:#x}); "
+            "choose another sidecar.database"
+        )
+    version = await _pragma(tx, "user_version")
+    newest = len(migrations())
+    if version > newest:
+        raise ForeignDatabase(
+            f"{path} has schema {version}, this Meterline knows up to {newest}; "
+            "run the newer Meterline that wrote it, or restore a backup from before"
+        )
+    return version
+
+
+async def _pragma(tx: Tx, name: str) -> int:
+    row = await tx.fetch_one(f"PRAGMA {name}")
+    assert row is not None
+    return int(row[0])
 
 
 def _read(name: str, text: str) -> Migration:

@@ -1,6 +1,7 @@
 """The SQLite driver: one writer, a few readers, WAL, and fsync at every commit."""
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -17,13 +18,14 @@ from meterline_sidecar.errors import (
     ForeignDatabase,
     MeterlineError,
 )
-from meterline_sidecar.store.migrate import migrate
+from meterline_sidecar.store.migrate import check_identity, migrate
 from meterline_sidecar.store.port import Row, Tx, Value
 
 READERS: Final = 2
 BUSY_MS: Final = 5_000
 WAL_PAGES_MAX: Final = 4_000  # 16 MB: then the next commit is followed by a checkpoint
 CACHE_KIB: Final = 65_536
+ROOM_BYTES_MIN: Final = 1 << 20  # under this, an I/O error is taken for a full disk
 
 
 class SqliteTx:
@@ -60,8 +62,71 @@ class SqliteTx:
         return list(rows)  # type: ignore[arg-type]  # no row factory: they are tuples
 
 
-class SqliteDatabase:
-    """A ledger in one SQLite file.
+class SqliteReader:
+    """A ledger that is only read, here or beside the process that writes it."""
+
+    def __init__(self, path: Path, readers: list[aiosqlite.Connection]) -> None:
+        self.path = path
+        self._readers = readers
+        self._idle_readers: asyncio.LifoQueue[aiosqlite.Connection] = (
+            asyncio.LifoQueue()
+        )
+        for reader in readers:
+            self._idle_readers.put_nowait(reader)
+
+    @classmethod
+    async def open_reader(cls, path: Path) -> "SqliteReader":
+        """Open an existing ledger for reading only.
+
+        Raises:
+            ForeignDatabase: there is no such file, or it is not ours, or its schema
+                is not the one of this Meterline.
+            DatabaseCorrupt: SQLite can not read it.
+        """
+        if not path.exists():
+            raise ForeignDatabase(f"{path} does not exist; see sidecar.database")
+        with translated(path):
+            reader = await _open_reader(path)
+            try:
+                await check_identity(SqliteTx(reader), path)
+            except BaseException:
+                await reader.close()
+                raise
+        return SqliteReader(path, [reader])
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Tx]:
+        """Open a read-only snapshot; see ``Database.reading``."""
+        reader = await self._idle_readers.get()
+        try:
+            with translated(self.path):
+                await reader.execute("BEGIN")
+                try:
+                    yield SqliteTx(reader)
+                finally:
+                    await reader.execute("ROLLBACK")
+        finally:
+            self._idle_readers.put_nowait(reader)
+
+    async def copy_to(self, target: Path) -> None:
+        """Write one consistent copy to ``target`` while others go on writing."""
+        reader = await self._idle_readers.get()
+        try:
+            with translated(target):
+                async with aiosqlite.connect(target) as copy:
+                    # In one step: a writer in between would make it start again.
+                    await reader.backup(copy, pages=-1)
+        finally:
+            self._idle_readers.put_nowait(reader)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for reader in self._readers:
+            await reader.close()
+
+
+class SqliteDatabase(SqliteReader):
+    """A ledger in one SQLite file, and the only connection that writes it.
 
     Only one connection writes and checkpoints: SQLite before 3.51.3 can reset the
     WAL wrongly when two do (fixed in 3.51.3, 3.50.7 and 3.44.6).
@@ -75,15 +140,9 @@ class SqliteDatabase:
         writer: aiosqlite.Connection,
         readers: list[aiosqlite.Connection],
     ) -> None:
-        self.path = path
+        super().__init__(path, readers)
         self._writer = writer
         self._write_lock = asyncio.Lock()
-        self._readers = readers
-        self._idle_readers: asyncio.LifoQueue[aiosqlite.Connection] = (
-            asyncio.LifoQueue()
-        )
-        for reader in readers:
-            self._idle_readers.put_nowait(reader)
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -122,20 +181,6 @@ class SqliteDatabase:
                         await self._writer.execute("ROLLBACK")
                     raise
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncGenerator[Tx]:
-        """Open a read-only snapshot; see ``Database.reading``."""
-        reader = await self._idle_readers.get()
-        try:
-            with translated(self.path):
-                await reader.execute("BEGIN")
-                try:
-                    yield SqliteTx(reader)
-                finally:
-                    await reader.execute("ROLLBACK")
-        finally:
-            self._idle_readers.put_nowait(reader)
-
     async def checkpoint(self) -> bool:
         """Move the WAL into the file; return whether all of it was moved."""
         async with self._write_lock:
@@ -147,20 +192,9 @@ class SqliteDatabase:
         _busy, pages, moved = row
         return bool(pages == moved)
 
-    async def backup(self, target: Path) -> None:
-        """Write a consistent copy to ``target`` while work goes on."""
-        with translated(target):
-            async with aiosqlite.connect(target) as copy:
-                reader = await self._idle_readers.get()
-                try:
-                    await reader.backup(copy, pages=1_000, sleep=0.001)
-                finally:
-                    self._idle_readers.put_nowait(reader)
-
     async def close(self) -> None:
         """Close every connection; the writer is the last and checkpoints."""
-        for reader in self._readers:
-            await reader.close()
+        await super().close()
         await self._writer.close()
 
 
@@ -206,6 +240,9 @@ def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
     # Extended codes keep the primary one in their low byte.
     code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
     text = f"{path}: {error}"
+    if code == sqlite3.SQLITE_IOERR and not _has_room(path):
+        # Some of SQLite's files (the -shm) answer a full disk with an I/O error.
+        code = sqlite3.SQLITE_FULL
     match code:
         case sqlite3.SQLITE_FULL:
             return DiskFull(f"{text}; make room on that disk, nothing is lost")
@@ -217,3 +254,10 @@ def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
             return ForeignDatabase(f"{text}; choose another sidecar.database")
         case _:
             return MeterlineError(text)
+
+
+def _has_room(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free >= ROOM_BYTES_MIN
+    except OSError:
+        return True

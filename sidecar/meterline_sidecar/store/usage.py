@@ -297,3 +297,8 @@ async def put_fact(tx: Tx, name: str, value: str) -> None:
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         parameters,
     )
+
+
+async def drop_fact(tx: Tx, name: str) -> None:
+    """Forget a small fact about this ledger."""
+    await tx.execute("DELETE FROM facts WHERE name = ?", (name,))

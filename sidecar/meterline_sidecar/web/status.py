@@ -184,6 +184,15 @@ def _problems(parts: Parts, counts: audit.Counts) -> Iterable[str]:
     """Yield what a person should look at, in words."""
     if parts.ingest.trouble is not None:
         yield f"events cannot be stored: {parts.ingest.trouble}"
+    if parts.alarm is not None:
+        yield (
+            f"nothing is billed: {parts.alarm}; run `meterline verify`, and when you"
+            " know what happened, stop the sidecar and run `meterline verify --accept`"
+        )
+    if parts.ingest.head_trouble is not None:
+        yield f"the chain's head cannot be written: {parts.ingest.head_trouble}"
+    if parts.drain.trouble is not None:
+        yield f"spools of dead workers cannot be read: {parts.drain.trouble}"
     if parts.clock.rehearsal is not None:
         yield f"the time is not real: {parts.clock.rehearsal}"
     if counts.memory:

@@ -1,0 +1,70 @@
+"""SQL for whoever checks that the ledger is what was written to it."""
+
+from typing import Final
+
+import msgspec
+
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.usage import Key, Totals
+
+_totals: Final = msgspec.json.Decoder(Totals)
+
+
+async def quick_check(tx: Tx) -> list[str]:
+    """Return what SQLite itself finds wrong with its file; empty when nothing."""
+    rows = await tx.fetch_all("PRAGMA quick_check(20)")
+    return [row[0] for row in rows if row[0] != "ok"]
+
+
+async def batch_mac(tx: Tx, batch_id: int) -> bytes | None:
+    """Return the mac of a batch, or ``None`` where there is no such batch."""
+    row = await tx.fetch_one("SELECT mac FROM batches WHERE id = ?", (batch_id,))
+    return None if row is None else row[0]
+
+
+async def stray_events(tx: Tx) -> int:
+    """Return how many more events there are than were committed in batches."""
+    row = await tx.fetch_one(
+        "SELECT (SELECT count(*) FROM events)"
+        " - (SELECT coalesce(sum(events), 0) FROM batches)"
+    )
+    assert row is not None
+    return int(row[0])
+
+
+async def wrong_watermarks(tx: Tx) -> list[tuple[str, int, int]]:
+    """Return ``(producer, its watermark, what its batches say)`` where they differ."""
+    rows = await tx.fetch_all(
+        "SELECT p.producer, p.last_seq, coalesce(max(b.last_seq), 0)"
+        " FROM producers p LEFT JOIN batches b ON b.producer_id = p.id"
+        " GROUP BY p.id HAVING p.last_seq <> coalesce(max(b.last_seq), 0)"
+        " OR p.ingested <> coalesce(sum(b.events), 0)"
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def usage_after(
+    tx: Tx, generation: int, key: Key, *, limit: int
+) -> list[tuple[Key, str, Totals]]:
+    """Return usage behind a key, in order of the key: ``(key, labels, totals)``."""
+    rows = await tx.fetch_all(
+        "SELECT u.subject_id, u.window_ms, u.group_id, g.labels, u.totals"
+        " FROM usage u JOIN groups g ON g.id = u.group_id WHERE u.generation = ?"
+        " AND (u.subject_id, u.window_ms, u.group_id) > (?, ?, ?)"
+        " ORDER BY u.subject_id, u.window_ms, u.group_id LIMIT ?",
+        (generation, *key, limit),
+    )
+    return [(Key(*row[:3]), row[3], _totals.decode(row[4])) for row in rows]
+
+
+async def unique_counts(
+    tx: Tx, generation: int
+) -> dict[tuple[int, int, str, str], int]:
+    """Return distinct values by ``(subject, window, labels, meter)``."""
+    rows = await tx.fetch_all(
+        "SELECT v.subject_id, v.window_ms, g.labels, v.meter, count(*)"
+        " FROM unique_values v JOIN groups g ON g.id = v.group_id"
+        " WHERE v.generation = ? GROUP BY 1, 2, 3, 4",
+        (generation,),
+    )
+    return {(row[0], row[1], row[2], row[3]): row[4] for row in rows}
