@@ -12,6 +12,7 @@ import msgspec
 from meterline.events import Flag
 from meterline_sidecar.aggregate import Folder, Place, definition_of
 from meterline_sidecar.chain import GENESIS, ChainFiles, Head, batch_mac
+from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.meters import Aggregation, Meter, add
 from meterline_sidecar.store import events as event_store
@@ -19,7 +20,14 @@ from meterline_sidecar.store import integrity as store
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.events import BatchRow
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.store.usage import Key, Totals
+from meterline_sidecar.store.rollups import (
+    ALL,
+    DAYS,
+    WINDOWS,
+    Rollup,
+    RollupKey,
+    Totals,
+)
 
 BATCHES_PER_READ: Final = 200
 EVENTS_PER_STEP: Final = 50_000
@@ -213,7 +221,8 @@ async def _verify_usage(
         cursor = reached
         true.add(events)
         progress("usage", cursor, generation.cursor)
-    await _compare_usage(tx, generation.id, true.totals, report)
+    for rollup in (WINDOWS, DAYS, ALL):
+        await _compare_totals(tx, generation.id, rollup, true.at(rollup), report)
     distinct = {where: len(values) for where, values in true.unique.items()}
     if await store.unique_counts(tx, generation.id) != distinct:
         report.add("distinct values are not what the events come to")
@@ -227,41 +236,65 @@ class Recount:
         self._aggregations: dict[str, Aggregation] = {
             meter.name: meter.aggregation for meter in meters
         }
-        self.totals: dict[Place, Totals] = {}
+        self._totals: dict[Place, Totals] = {}
         self.unique: dict[tuple[int, int, str, str], set[str]] = {}
 
     def add(self, events: Sequence[usage_store.EventFacts]) -> None:
         """Add more events."""
         for place, delta in self._folder.fold(events).items():
-            totals = self.totals.setdefault(place, {})
-            for name, total in delta.totals.items():
-                known = totals.get(name)
-                totals[name] = (
-                    total
-                    if known is None
-                    else add(self._aggregations[name], known, total)
-                )
+            self._merge(self._totals.setdefault(place, {}), delta.totals)
             for name, values in delta.unique.items():
                 where = (place.subject_id, place.window_ms, place.labels, name)
                 self.unique.setdefault(where, set()).update(values)
 
+    def at(self, rollup: Rollup) -> dict[tuple[RollupKey, str], Totals]:
+        """Return what the table of ``rollup`` must hold, by key and labels."""
+        found: dict[tuple[RollupKey, str], Totals] = {}
+        for place, totals in self._totals.items():
+            values = {
+                "subject_id": place.subject_id,
+                "window_ms": place.window_ms,
+                "day_ms": place.window_ms // DAY_MS * DAY_MS,
+            }
+            key = tuple(values[name] for name in rollup.columns if name != "group_id")
+            self._merge(found.setdefault((key, place.labels), {}), totals)
+        return found
 
-async def _compare_usage(
-    tx: Tx, generation: int, true: dict[Place, Totals], report: Report
+    def _merge(self, known: Totals, more: Totals) -> None:
+        for name, total in more.items():
+            before = known.get(name)
+            known[name] = (
+                total
+                if before is None
+                else add(self._aggregations[name], before, total)
+            )
+
+
+async def _compare_totals(
+    tx: Tx,
+    generation: int,
+    rollup: Rollup,
+    true: dict[tuple[RollupKey, str], Totals],
+    report: Report,
 ) -> None:
-    last = Key(-1, 0, 0)
-    while rows := await store.usage_after(tx, generation, last, limit=USAGE_PER_READ):
+    last: RollupKey = (-1,) * len(rollup.columns)
+    while rows := await store.totals_after(
+        tx, rollup, generation, last, limit=USAGE_PER_READ
+    ):
         last = rows[-1][0]
         for key, labels, totals in rows:
             report.usage_rows += 1
-            expected = true.pop(Place(key.subject_id, key.window_ms, labels), {})
+            expected = true.pop((key[:-1], labels), {})
             if totals != expected:
                 report.add(
-                    f"usage of subject {key.subject_id} in the window at"
-                    f" {key.window_ms}: {totals} is stored, the events come to"
-                    f" {expected}"
+                    f"{rollup.table}: {totals} is stored for {_where(rollup, key)},"
+                    f" the events come to {expected}"
                 )
-    for place in true:
-        report.add(
-            f"usage of subject {place.subject_id} at {place.window_ms} is missing"
-        )
+    for key, _labels in true:
+        report.add(f"{rollup.table}: {_where(rollup, key)} is missing")
+
+
+def _where(rollup: Rollup, key: RollupKey) -> str:
+    """Return a key in words; the group is left out."""
+    named = zip(rollup.columns, key, strict=False)
+    return ", ".join(f"{name} {value}" for name, value in named if name != "group_id")

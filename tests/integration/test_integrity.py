@@ -61,7 +61,7 @@ async def test_a_ledger_that_nobody_touched_is_sound(sidecar: Sidecar) -> None:
 
     assert report.findings == []
     assert (report.batches, report.events, report.losses) == (4, 5, 1)
-    assert report.usage_rows == 3
+    assert report.usage_rows == 7
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,9 @@ async def test_a_ledger_that_nobody_touched_is_sound(sidecar: Sidecar) -> None:
         ("DELETE FROM batches WHERE id = 2", "batches 2 to 2 are missing"),
         ("INSERT INTO events SELECT 99, 1, 9, 1, 0, 1, 1, 1, 1, 1, 1, 0, NULL", "many"),
         ("UPDATE producers SET last_seq = 1 WHERE id = 1", "do not agree"),
-        ("UPDATE usage SET totals = '{\"calls\":1}'", "usage of subject"),
+        ("UPDATE usage SET totals = '{\"calls\":1}'", "usage: {'calls': 1}"),
+        ("UPDATE usage_days SET totals = '{\"calls\":1}'", "usage_days: "),
+        ("DELETE FROM usage_totals", "usage_totals: window_ms"),
         ("DELETE FROM usage WHERE subject_id = 1", "is missing"),
         ("DELETE FROM unique_values", "distinct values"),
     ],
@@ -179,7 +181,17 @@ async def is_found(path: Path, pristine: bytes, position: int) -> bool:
 
 def dump(path: Path) -> list[object]:
     """Return every row of the tables that are billed from."""
-    tables = ("events", "losses", "batches", "subjects", "endpoints", "usage", "groups")
+    tables = (
+        "events",
+        "losses",
+        "batches",
+        "subjects",
+        "endpoints",
+        "usage",
+        "groups",
+        "usage_days",
+        "usage_totals",
+    )
     connection = sqlite3.connect(path)
     try:
         return [

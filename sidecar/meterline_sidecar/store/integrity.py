@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.usage import Key, Totals
+from meterline_sidecar.store.rollups import Rollup, RollupKey, Totals
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
@@ -43,18 +43,20 @@ async def wrong_watermarks(tx: Tx) -> list[tuple[str, int, int]]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def usage_after(
-    tx: Tx, generation: int, key: Key, *, limit: int
-) -> list[tuple[Key, str, Totals]]:
-    """Return usage behind a key, in order of the key: ``(key, labels, totals)``."""
+async def totals_after(
+    tx: Tx, rollup: Rollup, generation: int, key: RollupKey, *, limit: int
+) -> list[tuple[RollupKey, str, Totals]]:
+    """Return totals behind a key, in order of the key: ``(key, labels, totals)``."""
+    columns = ", ".join(f"u.{name}" for name in rollup.columns)
+    marks = ", ".join("?" * len(rollup.columns))
     rows = await tx.fetch_all(
-        "SELECT u.subject_id, u.window_ms, u.group_id, g.labels, u.totals"
-        " FROM usage u JOIN groups g ON g.id = u.group_id WHERE u.generation = ?"
-        " AND (u.subject_id, u.window_ms, u.group_id) > (?, ?, ?)"
-        " ORDER BY u.subject_id, u.window_ms, u.group_id LIMIT ?",
+        f"SELECT {columns}, g.labels, u.totals"  # noqa: S608 - our own names and marks
+        f" FROM {rollup.table} u JOIN groups g ON g.id = u.group_id"
+        f" WHERE u.generation = ? AND ({columns}) > ({marks})"
+        f" ORDER BY {columns} LIMIT ?",
         (generation, *key, limit),
     )
-    return [(Key(*row[:3]), row[3], _totals.decode(row[4])) for row in rows]
+    return [(tuple(row[:-2]), row[-2], _totals.decode(row[-1])) for row in rows]
 
 
 async def unique_counts(
