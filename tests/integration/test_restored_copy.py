@@ -23,7 +23,7 @@ async def test_what_was_sent_after_the_copy_is_held_and_not_sent_again(
 ) -> None:
     copy = tmp_path / "copy.db"
     pending = await shop.add(7)
-    await shop.database.backup(copy)
+    await shop.database.copy_to(copy)
     await shop.report()
     await restore(shop, copy)
     shop.clock.time_ms += 25 * HOUR_MS
