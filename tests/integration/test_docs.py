@@ -1,0 +1,153 @@
+"""The commands of README.md and docs/tutorial.md, run as they are written.
+
+A block ``sh`` is run, a block ``LANGUAGE FILE`` is written to that file, and a block
+``text`` after a command must be in what it prints, line by line, ``...`` for anything.
+Blocks ``bash`` are for the reader: they install things, or run these tests.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.sidecar_process import until
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    language: str
+    file: str
+    text: str
+
+
+def blocks_of(page: str) -> Iterator[Block]:
+    for match in FENCE.finditer((ROOT / page).read_text()):
+        yield Block(match[1], match[2] or "", match[3])
+
+
+class Reader:
+    """Somebody who types the commands of a page into a shell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free, socket.socket() as other:
+            free.bind(("127.0.0.1", 0))
+            other.bind(("127.0.0.1", 0))
+            self.http, self.app = (s.getsockname()[1] for s in (free, other))
+        binaries = Path(sys.executable).parent
+        self._environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("METERLINE_")},
+            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+            "METERLINE_STATE_DIR": str(folder / "state"),
+            "METERLINE_HTTP": f"127.0.0.1:{self.http}",
+            "UVICORN_PORT": str(self.app),
+        }
+        self._in_background: list[subprocess.Popen[bytes]] = []
+
+    def run(self, commands: str) -> str:
+        """Run some lines and return what they print; ``&`` starts a process."""
+        lines = commands.replace("127.0.0.1:8000", f"127.0.0.1:{self.app}")
+        ends = [line for line in lines.splitlines() if line.endswith(" &")]
+        if not ends:
+            done = self._start(lines, stdout=subprocess.PIPE)
+            out, _ = done.communicate(timeout=60)
+            assert done.returncode == 0, out.decode()
+            return out.decode()
+        for line in ends:
+            command = self._start(line.removesuffix(" &"), stdout=None)
+            self._in_background.append(command)
+        until(lambda: _listens(self.http) and _listens(self.app))
+        return ""
+
+    def end(self) -> None:
+        """End what was started in the background."""
+        for process in reversed(self._in_background):
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
+
+    def _start(self, line: str, *, stdout: int | None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["bash", "-euc", line],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            start_new_session=True,
+        )
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+
+def missing(expected: str, printed: str) -> list[str]:
+    """Return the lines that were not printed; the width of gaps is no matter."""
+    shown = [" ".join(line.split()) for line in printed.splitlines()]
+    return [
+        line
+        for line in expected.splitlines()
+        if not any(_pattern(line).fullmatch(candidate) for candidate in shown)
+    ]
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    parts = re.split(r" ?\.\.\. ?", " ".join(line.split()))
+    return re.compile(".*" + ".*".join(map(re.escape, parts)))
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Generator[Reader]:
+    reader = Reader(tmp_path)
+    yield reader
+    reader.end()
+
+
+def follow(page: str, reader: Reader) -> int:
+    """Do what the page says; return how many blocks of commands were run."""
+    commands = printed = ""
+    n_run = 0
+    for block in blocks_of(page):
+        if block.file:
+            (reader.folder / block.file).write_text(block.text)
+        elif block.language == "sh":
+            commands, printed = block.text, reader.run(block.text)
+            n_run += 1
+        elif block.language == "text" and commands:
+            # Usage is added up every two seconds: a reader would look again.
+            end_s = time.monotonic() + 15
+            while missing(block.text, printed) and time.monotonic() < end_s:
+                printed = reader.run(commands)
+            assert missing(block.text, printed) == [], printed
+            commands = ""
+    return n_run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "n_blocks"), [("README.md", 1), ("docs/tutorial.md", 8)]
+)
+def test_the_commands_of_a_page_do_what_it_says(
+    page: str, n_blocks: int, reader: Reader
+) -> None:
+    assert follow(page, reader) == n_blocks
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/http-api.md"])
+def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+
+    assert [
+        link for link in links if not (ROOT / page).parent.joinpath(link).exists()
+    ] == []
