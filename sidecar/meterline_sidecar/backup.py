@@ -87,6 +87,7 @@ async def backup(
     head = chain.head()  # before the copy is made, which must hold it
     part = target.with_name(target.name + ".part")
     try:
+        part.touch(mode=0o600)  # customers' usage is nobody else's business
         await ledger.copy_to(part)
         copy = await reopen(part)
         try:

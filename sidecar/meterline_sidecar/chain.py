@@ -53,6 +53,7 @@ class ChainFiles:
     def __init__(self, database: Path) -> None:
         self.key_path = database.with_name(database.name + ".key")
         self.head_path = database.with_name(database.name + ".head")
+        self.kept_head_path = database.with_name(database.name + ".head.alarm")
 
     def key(self, *, has_batches: bool) -> bytes:
         """Return the key, which is made the first time.
@@ -105,9 +106,8 @@ class ChainFiles:
 
     def keep_head(self) -> None:
         """Put the head aside as evidence; a head that was kept before stays."""
-        kept = self.head_path.with_name(self.head_path.name + ".alarm")
-        if not kept.exists():
-            self.head_path.replace(kept)
+        if not self.kept_head_path.exists():
+            self.head_path.replace(self.kept_head_path)
 
 
 def _write_private(path: Path, content: bytes, *, durably: bool = True) -> None:

@@ -130,7 +130,8 @@ async def open_parts(
 
         stripe = open_stripe(config, database, clock=clock, environ=os.environ)
         schedule.every(config.sidecar.aggregate_every_s, "aggregate", aggregator.run)
-        schedule.every(config.stripe.report_every_s, "report", stripe.report)
+        if alarm is None:
+            schedule.every(config.stripe.report_every_s, "report", stripe.report)
         drain = Drain(config.sidecar.spool_dir, ingest)
         schedule.every(DRAIN_EVERY_S, "drain", drain.run)
         schedule.every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)

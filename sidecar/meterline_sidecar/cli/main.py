@@ -31,6 +31,9 @@ COMMANDS: Final = {
     "events": "The raw events behind the usage.",
     "quote": "What a quantity costs under a plan.",
     "invoice": "A customer's draft invoice.",
+    "doctor": "Look at everything that could be wrong.",
+    "verify": "Prove that the ledger is what was written to it.",
+    "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
     "config": "The reference of the configuration, and its schema for editors.",
 }
 """Every command with its line in ``meterline --help``."""

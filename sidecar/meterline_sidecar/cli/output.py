@@ -94,3 +94,21 @@ class Progress:
         elif is_last or time.monotonic() - self._told_at_s >= PROGRESS_LINE_EVERY_S:
             self._told_at_s = time.monotonic()
             click.echo(text)
+
+
+class Steps:
+    """The progress of several long steps, one after the other."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._label = ""
+        self._progress: Progress | None = None
+
+    def show(self, label: str, done: int, total: int) -> None:
+        """Say how far the step called ``label`` has come."""
+        if self._quiet:
+            return
+        if self._progress is None or label != self._label:
+            self._label = label
+            self._progress = Progress(label, total)
+        self._progress.show(done)
