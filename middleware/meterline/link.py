@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
-from meterline.scan import Part, Run
+from meterline.scan import DAMAGED, Loss, Part
 from meterline.wire import (
     FRAME_HEADER,
     Ack,
@@ -93,6 +93,7 @@ class Link:
         self._received = bytearray()
         self._in_flight = 0
         self._in_flight_max = 0
+        self._acked_seq = 0
         self._heard_s = time.monotonic()
         self.state = State.GREETING
         self.problem: str = ""
@@ -141,15 +142,13 @@ class Link:
         source = self._source
         part = source.next_part()
         message: FromApp
-        if part is None:
-            if not is_last or self._in_flight:
-                return False
+        if part is not None:
+            message = _message(part, recorded_seq=source.recorded_seq)
+        elif is_last and not self._in_flight:
             message = Bye(self._acked_seq)
             self.state = State.LEAVING
-        elif isinstance(part, Run):
-            message = Batch(part.first_seq, source.recorded_seq, part.read())
         else:
-            message = Lost(part.first_seq, part.last_seq, part.reason)
+            return False
         self._in_flight += 1
         self._to_send = memoryview(encode_frame(message))
         return True
@@ -223,3 +222,21 @@ class Link:
     def _fail(self, problem: str) -> None:
         self.problem = problem
         self.state = State.FAILED
+
+
+def _message(part: Part, *, recorded_seq: int) -> Batch | Lost:
+    """Return what to send for ``part``.
+
+    Raises:
+        OSError: its file can not be opened now, but may be later.
+    """
+    if isinstance(part, Loss):
+        return Lost(part.first_seq, part.last_seq, part.reason)
+    try:
+        records = part.read()
+    except FileNotFoundError:
+        records = b""
+    if len(records) == part.end - part.start:
+        return Batch(part.first_seq, recorded_seq, records)
+    # Somebody has removed or cut the file. What stands behind it must go on.
+    return Lost(part.first_seq, part.last_seq, DAMAGED)

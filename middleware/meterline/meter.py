@@ -17,7 +17,12 @@ from msgspec import Struct
 from meterline.events import Flag, Kind
 from meterline.options import Options, resolve
 from meterline.producer_file import NOT_RECORDABLE
-from meterline.quantities import Complaints, checked_quantity, checked_subject
+from meterline.quantities import (
+    Complaints,
+    checked_quantity,
+    checked_route,
+    checked_subject,
+)
 from meterline.shipper import Shipper
 from meterline.spool import Counts, Spool
 
@@ -93,7 +98,7 @@ class Meter:
     def _forget(self) -> None:
         """Begin anew: nothing is open, and the first event opens it."""
         self._lock = threading.RLock()
-        self._shipper: Shipper | None = None
+        self.shipper: Shipper | None = None
         self.append = (
             self._ignore if self.options.is_disabled else self._open_and_append
         )
@@ -127,6 +132,9 @@ class Meter:
             self.complaints.add(problem)
             flags |= Flag.BAD_SUBJECT
             subject = None
+        if route is not None and (problem := checked_route(route)):
+            self.complaints.add(problem)
+            route = None
         time_ms = time.time_ns() // 1_000_000
         self.append(
             encode(
@@ -141,7 +149,7 @@ class Meter:
         """Count an event that could not be encoded; it is reported as lost."""
         self.failed += 1
         self.open()
-        if (shipper := self._shipper) is not None:
+        if (shipper := self.shipper) is not None:
             shipper.spool.drop(NOT_RECORDABLE)
 
     # --- opening and closing
@@ -154,9 +162,9 @@ class Meter:
         if self.options.is_disabled:
             return
         with self._lock:
-            shipper = self._shipper
+            shipper = self.shipper
             if shipper is None:
-                shipper = self._shipper = self._make_shipper()
+                shipper = self.shipper = self._make_shipper()
             try:
                 shipper.start()
             except RuntimeError as error:
@@ -180,7 +188,7 @@ class Meter:
 
     def _open_and_append(self, payload: bytes) -> None:
         self.open()
-        shipper = self._shipper
+        shipper = self.shipper
         if shipper is None:  # closed again by another thread
             self._append_anew(payload)
         else:
@@ -200,7 +208,7 @@ class Meter:
 
         Correctness never needs this: what was recorded is safe in the spool.
         """
-        shipper = self._shipper
+        shipper = self.shipper
         return shipper is None or shipper.flush(timeout_s=timeout_s)
 
     def close(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -210,7 +218,7 @@ class Meter:
         An event that comes later opens everything again.
         """
         with self._lock:
-            shipper = self._shipper
+            shipper = self.shipper
             if shipper is None:
                 return
             shipper.spool.close()
@@ -231,7 +239,7 @@ class Meter:
 
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
-        shipper = self._shipper
+        shipper = self.shipper
         self._earlier = Counts(recorded=0, dropped=0, acked=0)
         self._forget()
         if shipper is not None:
@@ -240,7 +248,7 @@ class Meter:
     @property
     def stats(self) -> Stats:
         """What was recorded, dropped and shipped by this process."""
-        shipper = self._shipper
+        shipper = self.shipper
         counts = self._sum(shipper.spool.counts) if shipper else self._earlier
         return Stats(
             **counts._asdict(),

@@ -1,6 +1,7 @@
 """What can be chosen on the app's side: an argument, a variable, or the default."""
 
 import os
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -76,9 +77,12 @@ def _number(name: str, default: float) -> float:
     if not text:
         return default
     try:
-        return float(text)
+        number = float(text)
     except ValueError as error:
         raise ValueError(f"{name} is not a number: {text!r}") from error
+    if not isfinite(number):
+        raise ValueError(f"{name} is not a finite number: {text!r}")
+    return number
 
 
 def _is_on(name: str) -> bool:

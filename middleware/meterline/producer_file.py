@@ -16,6 +16,7 @@ from zlib import crc32
 import msgspec
 
 from meterline import counter
+from meterline.segment import SUFFIX, remove_file
 from meterline.wire import Hello
 
 VERSION: Final = 1
@@ -86,20 +87,27 @@ class ProducerFile:
     def take(cls, path: Path) -> "ProducerFile | None":
         """Return the file of a producer that is dead, locked; ``None`` if it lives.
 
-        ``None`` too when somebody else drains it now or has just finished.
+        ``None`` too when somebody else drains it now or has just finished. A file
+        that is gone or too short is made anew, with nothing in it: the segments
+        beside it are what counts.
 
         Raises:
             OSError: it can not be read.
         """
+        is_damaged = not path.exists() and any(path.parent.glob(f"*{SUFFIX}"))
+        create = os.O_CREAT if is_damaged else 0
         try:
-            lock_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            lock_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o660)
         except FileNotFoundError:
             return None
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(lock_fd).st_nlink == 0:  # deleted while we waited at the door
+            status = os.fstat(lock_fd)
+            if status.st_nlink == 0:  # deleted while we waited at the door
                 os.close(lock_fd)
                 return None
+            if status.st_size < FILE_BYTES:
+                os.ftruncate(lock_fd, FILE_BYTES)
             return cls(_map(path), path=path, lock_fd=lock_fd)
         except BlockingIOError:
             os.close(lock_fd)
@@ -165,7 +173,7 @@ class ProducerFile:
     def delete(self) -> None:
         """Remove the file and close it: nobody sees it unlocked in between."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            remove_file(self.path)
         self.close()
 
     def _read(self, at: int) -> int:

@@ -9,6 +9,7 @@ from meterline.events import (
     QUANTITIES_MAX,
     QUANTITY_MAX,
     QUANTITY_NAME_CHARS_MAX,
+    ROUTE_CHARS_MAX,
     SUBJECT_CHARS_MAX,
 )
 
@@ -69,13 +70,22 @@ def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> 
 
 def checked_subject(subject: object) -> str:
     """Return why ``subject`` can not be one; empty if it can."""
-    if not isinstance(subject, str):
-        return f"a subject must be text, not {type(subject).__name__}"
-    if not 0 < len(subject) <= SUBJECT_CHARS_MAX:
-        return f"a subject must have 1 to {SUBJECT_CHARS_MAX} characters"
-    if not subject.isascii():
+    return _checked_text(subject, "a subject", SUBJECT_CHARS_MAX)
+
+
+def checked_route(route: object) -> str:
+    """Return why ``route`` can not be one; empty if it can."""
+    return _checked_text(route, "a route", ROUTE_CHARS_MAX)
+
+
+def _checked_text(text: object, what: str, chars_max: int) -> str:
+    if not isinstance(text, str):
+        return f"{what} must be text, not {type(text).__name__}"
+    if not 0 < len(text) <= chars_max:
+        return f"{what} must have 1 to {chars_max} characters"
+    if not text.isascii():
         try:
-            subject.encode()
+            text.encode()
         except UnicodeEncodeError:
-            return "a subject must be valid Unicode"
+            return f"{what} must be valid Unicode"
     return ""

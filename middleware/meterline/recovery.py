@@ -14,6 +14,7 @@ drains a spool, the other one passes by.
 import logging
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
@@ -22,9 +23,11 @@ import msgspec
 
 from meterline.producer_file import DROP_REASONS, FILE_NAME, ProducerFile
 from meterline.scan import DAMAGED, FORGOTTEN, Loss, Part, Scanner
-from meterline.segment import SUFFIX, Segment
+from meterline.segment import SUFFIX, Segment, remove_file
 from meterline.spool import NEW_SUFFIX
 from meterline.wire import VERSION, Hello
+
+UNFINISHED_S_MIN: Final = 60.0
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED: Final = re.compile(r"[0-9a-f]{32}" + re.escape(NEW_SUFFIX))
@@ -53,8 +56,10 @@ def remove_unfinished(spool_dir: Path) -> None:
         if not _UNFINISHED.fullmatch(path.name):
             continue
         try:
+            if time.time() - path.stat().st_mtime < UNFINISHED_S_MIN:
+                continue  # somebody may be at it right now
             file = ProducerFile.take(path / FILE_NAME)
-        except (OSError, ValueError):
+        except OSError:
             continue
         if file is not None:  # nothing was recorded: it never got its real name
             shutil.rmtree(path, ignore_errors=True)
@@ -92,13 +97,8 @@ class DeadSpool:
         Raises:
             OSError: it can not be read.
         """
-        try:
-            file = ProducerFile.take(directory / FILE_NAME)
-        except ValueError as error:
-            raise OSError(f"{directory / FILE_NAME} is cut off: {error}") from error
-        if file is None:
-            return None
-        return cls(directory, file)
+        file = ProducerFile.take(directory / FILE_NAME)
+        return cls(directory, file) if file is not None else None
 
     def parts(self, *, after_seq: int) -> Iterator[Part]:
         """Yield what the sidecar must still get, in order, without a hole.
@@ -155,7 +155,7 @@ class DeadSpool:
     def delete(self) -> None:
         """Remove it: everything that it held is on disk elsewhere."""
         for path in self._segment_paths():
-            path.unlink(missing_ok=True)
+            remove_file(path)
         self._file.delete()
         try:
             self._directory.rmdir()

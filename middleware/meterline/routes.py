@@ -55,7 +55,7 @@ class RouteMap:
         # An empty text stands for "known, and no route".
         template = self.templates.get(id(scope.get("route")))
         if template is None:
-            template = self._find(scope)
+            template = self._find(scope)[:ROUTE_CHARS_MAX]
         return template or None
 
     def _find(self, scope: Scope) -> str:

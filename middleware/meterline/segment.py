@@ -8,6 +8,7 @@ A record's length is never 0 and fresh space is all zeros, so the first length o
 the end. Nothing else is written when an event is recorded: no count, no pointer.
 """
 
+import logging
 import mmap
 import os
 from pathlib import Path
@@ -31,6 +32,8 @@ _MAGIC: Final = b"MLsegmnt"
 _HEADER: Final = Layout("<8sII16s")  # magic, version, ordinal, producer id
 _FIRST_SEQ_AT: Final = _HEADER.size
 DATA_START: Final = 64
+
+log = logging.getLogger(__name__)
 
 
 class Marker(Struct, frozen=True, array_like=True):
@@ -138,9 +141,10 @@ class Segment:
     def park(self) -> None:
         """Give back map and descriptor of a sealed segment that waits to be sent.
 
-        A full spool would take 64 of the app's descriptors else.
+        A full spool would take 64 of the app's descriptors else. If somebody has
+        removed the file, the map is all there is.
         """
-        if self.path is not None:
+        if self.path is not None and self.path.exists():
             self.map.close()
 
     def unpark(self) -> None:
@@ -150,8 +154,12 @@ class Segment:
             self.map = _open_map(self.path)
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk. Does nothing in memory."""
-        if self.path is None:
+        """Wait until what was written is on the disk. Does nothing in memory.
+
+        Raises:
+            OSError: it can not be written there.
+        """
+        if self.path is None or not self.path.exists():
             return
         # Not map.flush(): that holds the interpreter while the disk works.
         fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
@@ -173,7 +181,18 @@ class Segment:
         """Close, and remove the file."""
         self.close()
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            remove_file(self.path)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file whose contents are on disk elsewhere; if it stays, say so.
+
+    Whoever drains it a second time sends what the sidecar has already.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("could not remove a part of the spool: %s", error)
 
 
 def file_name(ordinal: int) -> str:

@@ -75,6 +75,7 @@ class Shipper:
         self._draining: tuple[DeadSpool, Link] | None = None
         self._wake = threading.Event()
         self._stop_at_s: float | None = None
+        self._has_tried_last = False
         self._progress = threading.Condition()
         self._rounds = 0
 
@@ -169,7 +170,7 @@ class Shipper:
         if self._stop_at_s is None:
             return False
         if self._link is None:
-            return self._is_away
+            return self._is_away and self._has_tried_last
         is_done = self._link.state is State.DONE
         return is_done or time.monotonic() >= self._stop_at_s
 
@@ -185,6 +186,7 @@ class Shipper:
 
     def _ship(self, *, is_last: bool) -> bool:
         """Connect if it is time, and move what can be moved."""
+        self._has_tried_last = is_last
         link = self._link
         if link is None:
             if time.monotonic() < self._retry_at_s and not is_last:

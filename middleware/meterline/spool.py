@@ -93,6 +93,7 @@ class Spool:
         self._scanner = Scanner(next_seq=1, verifies=False)
         self._scanned = self._active
         self._synced_s = time.monotonic()
+        self._is_sync_failing = False
         self.backlog = Backlog()
         self.counts = Counts(recorded=0, dropped=0, acked=0)
 
@@ -228,8 +229,10 @@ class Spool:
         """Do what must not happen in a request: make room, number, sync."""
         self._prepare_spare()
         with self._lock:
-            if self._file.unmarked() and not self._is_closed:
+            if not self._is_closed:
                 self._mark_drops()
+                if self._file.unmarked() and self._spare is not None:
+                    self._roll()
         self.scan()
         now_s = time.monotonic()
         if sync_interval_s is not None and now_s - self._synced_s >= sync_interval_s:
@@ -241,7 +244,11 @@ class Spool:
             for segment in self._segments[-2:]:
                 segment.sync()
         except OSError as error:
-            log.warning("could not force the spool to the disk: %s", error)
+            if not self._is_sync_failing:
+                log.warning("could not force the spool to the disk: %s", error)
+            self._is_sync_failing = True
+        else:
+            self._is_sync_failing = False
 
     def _prepare_spare(self) -> None:
         ordinal = self._next_spare()

@@ -1,0 +1,80 @@
+"""Arguments before variables before defaults."""
+
+from pathlib import Path
+
+import pytest
+
+from meterline.options import SPOOL_BYTES_MAX, SYNC_INTERVAL_S, resolve
+
+
+@pytest.fixture(autouse=True)
+def state_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("METERLINE_STATE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_without_anything_given_both_sides_meet_in_the_state_directory(
+    state_dir: Path,
+) -> None:
+    options = resolve()
+
+    assert options.socket == state_dir / "meterline.sock"
+    assert options.spool_dir == state_dir / "spool"
+    assert options.spool_bytes_max == SPOOL_BYTES_MAX
+    assert options.sync_interval_s == SYNC_INTERVAL_S
+    assert not options.is_disabled
+
+
+def test_an_argument_is_stronger_than_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("METERLINE_APP", "from-env")
+    monkeypatch.setenv("METERLINE_SOCKET", "/env/s")
+    monkeypatch.setenv("METERLINE_SPOOL_DIR", "/env/spool")
+    monkeypatch.setenv("METERLINE_SPOOL_BYTES_MAX", "8000000")
+    monkeypatch.setenv("METERLINE_SYNC_INTERVAL_S", "0")
+    monkeypatch.setenv("METERLINE_DISABLED", "1")
+
+    by_variable = resolve()
+    by_argument = resolve(
+        app_name="x",
+        socket="/s",
+        spool_dir="/spool",
+        spool_bytes_max=9_000_000,
+        sync_interval_s=2,
+        disabled=False,
+    )
+
+    assert (by_variable.app_name, by_argument.app_name) == ("from-env", "x")
+    assert (by_variable.socket, by_argument.socket) == (Path("/env/s"), Path("/s"))
+    assert by_variable.spool_dir == Path("/env/spool")
+    assert by_argument.spool_dir == Path("/spool")
+    assert (by_variable.spool_bytes_max, by_argument.spool_bytes_max) == (
+        8_000_000,
+        9_000_000,
+    )
+    assert (by_variable.sync_interval_s, by_argument.sync_interval_s) == (None, 2)
+    assert (by_variable.is_disabled, by_argument.is_disabled) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("METERLINE_SPOOL_BYTES_MAX", "64MB"),
+        ("METERLINE_SPOOL_BYTES_MAX", "1000"),
+        ("METERLINE_SPOOL_BYTES_MAX", "nan"),
+        ("METERLINE_SPOOL_BYTES_MAX", "inf"),
+        ("METERLINE_SYNC_INTERVAL_S", "-1"),
+        ("METERLINE_SYNC_INTERVAL_S", "nan"),
+        ("METERLINE_SYNC_INTERVAL_S", "often"),
+        ("METERLINE_DISABLED", "maybe"),
+        ("METERLINE_APP", "x" * 257),
+    ],
+)
+def test_a_value_that_can_not_be_meant_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValueError, match=r"(?i)" + name.removeprefix("METERLINE_")):
+        resolve()
