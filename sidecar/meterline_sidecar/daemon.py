@@ -28,6 +28,7 @@ from meterline_sidecar.errors import (
 )
 from meterline_sidecar.ingest import Ingest
 from meterline_sidecar.integrity import alarm_at_start
+from meterline_sidecar.invoices import Invoices
 from meterline_sidecar.lock import ProcessLock
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.quarantine import quarantine
@@ -135,6 +136,7 @@ async def open_parts(
         drain = Drain(config.sidecar.spool_dir, ingest)
         schedule.every(DRAIN_EVERY_S, "drain", drain.run)
         schedule.every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
+        billing = Billing(database, aggregator, config)
         yield Parts(
             config=config,
             clock=clock,
@@ -144,7 +146,8 @@ async def open_parts(
             ingest=ingest,
             receiver=receiver,
             aggregator=aggregator,
-            billing=Billing(database, aggregator, config),
+            billing=billing,
+            invoices=Invoices(database, billing, aggregator, clock=clock, alarm=alarm),
             schedule=schedule,
             customers=CustomerIndex(config.customers),
             tokens=tokens,

@@ -11,6 +11,7 @@ from meterline_sidecar.config import Config
 from meterline_sidecar.customers import CustomerIndex
 from meterline_sidecar.drain import Drain
 from meterline_sidecar.ingest import Ingest
+from meterline_sidecar.invoices import Invoices
 from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Database
@@ -32,6 +33,7 @@ class Parts:
     receiver: Receiver
     aggregator: Aggregator
     billing: Billing
+    invoices: Invoices
     schedule: Schedule
     customers: CustomerIndex
     tokens: TokenFile

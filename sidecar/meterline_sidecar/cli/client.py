@@ -66,9 +66,16 @@ class Client:
             Unreachable: nobody answers.
             Refused: the answer is an error; the text is the sidecar's.
         """
+        return self._ask("GET", path, params)
+
+    def post(self, path: str, **params: str | int | None) -> Any:
+        """Change something, and return what the sidecar answers; as ``get``."""
+        return self._ask("POST", path, params)
+
+    def _ask(self, method: str, path: str, params: dict[str, str | int | None]) -> Any:
         sent = {name: value for name, value in params.items() if value is not None}
         try:
-            response = self._http.get(path, params=sent)
+            response = self._http.request(method, path, params=sent)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unreachable(
                 f"no sidecar answers at {self.url} ({error}); start it with `meterline"

@@ -1,5 +1,6 @@
 """``meterline invoice``: a customer's draft invoice."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,16 @@ from meterline_sidecar.cli.output import Table, money, quantity, show, show_json
 @click.command()
 @click.argument("customer")
 @PERIOD
+@click.option(
+    "--finalize",
+    is_flag=True,
+    help="Make it final: it never changes again. Needs --period, which has ended.",
+)
+@click.option(
+    "--accept-gap",
+    is_flag=True,
+    help="Finalize although events are known to be missing; which, is noted on it.",
+)
 @daemon_options
 def command(
     config_path: Path | None,
@@ -23,11 +34,21 @@ def command(
     is_json: bool,
     customer: str,
     period: str | None,
+    finalize: bool,
+    accept_gap: bool,
 ) -> None:
-    """Show what CUSTOMER owes for a billing month, and why."""
+    """Show what CUSTOMER owes for a billing month, and why; or make it final."""
+    if finalize and period is None:
+        raise click.UsageError("--finalize needs --period, such as 2026-10")
+    if accept_gap and not finalize:
+        raise click.UsageError("--accept-gap goes with --finalize")
     with Client.find(url, config_path) as client:
         path = f"/v1/customers/{quote(customer, safe='')}/invoice"
-        answer = client.get(path, period=period)
+        if finalize:
+            accepted = "true" if accept_gap else None
+            answer = client.post(f"{path}/finalize", period=period, accept_gap=accepted)
+        else:
+            answer = client.get(path, period=period)
     if is_json:
         show_json(answer)
         return
@@ -40,7 +61,22 @@ def tell_invoice(answer: dict[str, Any]) -> None:
     name = "" if drawn.period is None else f" for {drawn.period.name}"
     click.echo(f"{answer['customer_name']}: {answer['status']} invoice{name}")
     tell_lines(drawn)
+    _tell_adjustments(answer, drawn.currency)
     click.echo(f"\nas of {answer['fresh_as_of']}")
+
+
+def _tell_adjustments(answer: dict[str, Any], currency: str) -> None:
+    for gap in answer["accepted_gaps"]:
+        click.echo(f"\naccepted as missing: {gap}")
+    if not answer["adjustments"]:
+        return
+    click.echo()
+    table = Table("adjustment of", ">billed", ">comes to now", ">amount")
+    for item in answer["adjustments"]:
+        amounts = (Decimal(item[key]) for key in ("billed", "now", "amount"))
+        table.add(item["period"], *(money(amount, currency) for amount in amounts))
+    show(table)
+    click.echo(f"\ndue: {money(Decimal(answer['due']), currency)}")
 
 
 def tell_lines(drawn: Invoice) -> None:

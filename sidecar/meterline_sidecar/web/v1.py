@@ -1,6 +1,7 @@
 """The API: usage, customers, draft invoices, raw events."""
 
-from typing import Annotated, Final, get_args
+from decimal import Decimal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +16,7 @@ from meterline_sidecar.billing import (
 )
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config import Customer
+from meterline_sidecar.invoices import Adjustment, Statement
 from meterline_sidecar.meters import KindName
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.store import audit
@@ -85,16 +87,20 @@ class CustomerPage(msgspec.Struct, frozen=True, kw_only=True):
     next_after: str | None
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """What a customer would pay if the period ended now."""
+class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's invoice: final, or what they would pay if the period ended now."""
 
     fresh_as_of: str | None
     customer: str
     customer_name: str
-    status: str
+    status: Literal["draft", "final"]
+    finalized: str | None
     counted_up_to_event: int
     usage: tuple[MeterUsage, ...]
     invoice: Invoice
+    adjustments: tuple[Adjustment, ...]
+    due: Decimal
+    accepted_gaps: tuple[str, ...]
 
 
 class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +174,16 @@ class InvoiceQuery(msgspec.Struct, frozen=True, kw_only=True):
     period: MonthName | None = None
 
 
+class FinalizeQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose invoice becomes final, and when."""
+
+    customer: CustomerId
+    period: MonthName
+    accept_gap: Annotated[
+        bool, Meta(description="Bill although events are known to be missing.")
+    ] = False
+
+
 class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which events."""
 
@@ -232,22 +248,46 @@ async def get_customer(parts: Parts, query: CustomerQuery) -> Customer:
     return find_customer(parts, query.customer)
 
 
-async def get_invoice(parts: Parts, query: InvoiceQuery) -> Draft:
-    """Return the draft invoice of a customer for a billing period."""
+async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
+    """Return the invoice of a customer for a billing period, draft or final."""
     customer = find_customer(parts, query.customer)
     period = billing_period(parts, customer, query.period)
     try:
-        usage, drawn = await parts.billing.draft(customer, period)
+        statement = await parts.invoices.statement(customer, period)
     except NotBillable as error:
         raise Conflict(str(error)) from error
-    return Draft(
+    return _shown_invoice(parts, customer, statement)
+
+
+async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
+    """Make the invoice of a period that has ended final; a second time changes nothing."""
+    customer = find_customer(parts, query.customer)
+    period = billing_period(parts, customer, query.period)
+    try:
+        statement = await parts.invoices.finalize(
+            customer, period, accept_gap=query.accept_gap
+        )
+    except NotBillable as error:
+        raise Conflict(str(error)) from error
+    return _shown_invoice(parts, customer, statement)
+
+
+def _shown_invoice(
+    parts: Parts, customer: Customer, statement: Statement
+) -> ShownInvoice:
+    at_ms = statement.finalized_ms
+    return ShownInvoice(
         fresh_as_of=fresh_as_of(parts),
         customer=customer.id,
         customer_name=customer.name,
-        status="draft",
-        counted_up_to_event=usage.counted_up_to_event,
-        usage=usage.meters,
-        invoice=drawn,
+        status="draft" if at_ms is None else "final",
+        finalized=None if at_ms is None else format_time_ms(at_ms),
+        counted_up_to_event=statement.counted_up_to_event,
+        usage=statement.usage,
+        invoice=statement.invoice,
+        adjustments=statement.adjustments,
+        due=statement.due,
+        accepted_gaps=statement.accepted_gaps,
     )
 
 
@@ -345,4 +385,7 @@ OPERATIONS = (
     Operation("/v1/customers", list_customers),
     Operation("/v1/customers/{customer}", get_customer),
     Operation("/v1/customers/{customer}/invoice", get_invoice),
+    Operation(
+        "/v1/customers/{customer}/invoice/finalize", finalize_invoice, method="POST"
+    ),
 )
