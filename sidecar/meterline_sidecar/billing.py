@@ -1,6 +1,7 @@
 """What a customer used in a billing period, and the invoice that comes of it."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -142,7 +143,7 @@ class Billing:
         usage = await self.usage(customer, period)
         try:
             plan = self._config.catalogue.plan(customer.plan, at=day)
-            drawn = invoice(plan, _priced(usage), period)
+            drawn = invoice(plan, priced(usage.meters), period)
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
         return usage, drawn
@@ -188,7 +189,7 @@ def _meter_usage(meter: Meter, groups: dict[str, Total]) -> MeterUsage:
     return MeterUsage(meter.name, meter.aggregation, total, shown)
 
 
-def _priced(usage: CustomerUsage) -> dict[str, Usage]:
+def priced(meters: Iterable[MeterUsage]) -> dict[str, Usage]:
     """Return usage in the shapes that pricing takes; unused meters are left out."""
     return {
         meter.meter: Groups(
@@ -196,6 +197,6 @@ def _priced(usage: CustomerUsage) -> dict[str, Usage]:
         )
         if meter.groups
         else Decimal(meter.quantity)
-        for meter in usage.meters
+        for meter in meters
         if meter.quantity
     }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.producer import Connection, batch, event
-from tests.sidecar_process import SidecarProcess, meterline
+from tests.sidecar_process import PRICING, SidecarProcess, meterline
 
 NOVEMBER = ("--period", "2026-11")
 
@@ -103,6 +103,38 @@ def test_events_of_a_customer_show_what_was_recorded(sidecar: SidecarProcess) ->
 
     assert "tokens=1,500" in shown
     assert "stranger" not in shown
+
+
+def test_events_are_filtered(sidecar: SidecarProcess) -> None:
+    posts = answer(sidecar, "events", "--method", "POST")
+    failed = answer(sidecar, "events", "--status", "503", "--subject", "acct_1")
+
+    assert [event["quantities"] for event in posts["events"]] == [{"tokens": 1_500}]
+    assert [event["status"] for event in failed["events"]] == [503]
+
+
+def test_what_if_shows_who_would_pay_what(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "new.toml").write_text(
+        PRICING.replace("50_000", "1").replace("0.001", "0.5")
+    )
+    tried = ("what-if", "--plan", str(tmp_path / "new.toml"), *NOVEMBER)
+
+    (acme,) = answer(sidecar, *tried)["customers"]
+
+    assert (acme["before"], acme["after"]) == ("0.00", "0.50")
+    assert "acme" in run(sidecar, *tried)
+
+
+def test_what_if_names_whom_it_can_not_rate(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "new.toml").write_text(PRICING.replace("starter", "other"))
+
+    shown = run(sidecar, "what-if", "--plan", str(tmp_path / "new.toml"), *NOVEMBER)
+
+    assert "! left out acme: unknown plan `starter`" in shown
 
 
 def test_a_url_finds_the_sidecar_without_a_configuration(

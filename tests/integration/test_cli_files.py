@@ -145,6 +145,7 @@ def test_a_quote_is_for_the_version_of_its_day(folder: Path) -> None:
         (["starter", "api_calls"], 2, "expected METER=QUANTITY"),
         (["starter", "api_calls=-1"], 2, "expected METER=QUANTITY"),
         (["starter", "api_calls=NaN"], 2, "expected METER=QUANTITY"),
+        (["starter", "--svg", "a.svg"], 2, "add --curve METER"),
         (["starter", "--at", "yesterday"], 2, "does not match the format"),
     ],
 )
@@ -155,6 +156,71 @@ def test_a_quote_that_makes_no_sense_says_why(
 
     assert quoted.returncode == code
     assert told in quoted.stderr
+
+
+def test_a_curve_is_drawn_up_to_the_quantity_given(folder: Path) -> None:
+    drawn = meterline(
+        "quote", "starter", "api_calls=120000", "--curve", "api_calls", cwd=folder
+    )
+
+    assert drawn.returncode == 0, drawn.stderr
+    assert re.search(r"^\$70\.00 \|.*\*$", drawn.stdout, re.MULTILINE)
+    assert drawn.stdout.rstrip().endswith("120,000")
+
+
+def test_a_curve_tells_what_is_odd_about_a_price(folder: Path) -> None:
+    path = folder / "pricing.toml"
+    path.write_text(
+        path.read_text()
+        .replace('"graduated"', '"volume"')
+        .replace('unit_amount = "0" }', 'unit_amount = "0.002" }')
+        .partition("# `meterline check` runs")[0]
+    )
+
+    drawn = meterline("quote", "starter", "--curve", "api_calls", cwd=folder)
+
+    assert "! a cliff at 50,000" in drawn.stdout
+
+
+def test_a_curve_is_written_as_a_picture(folder: Path) -> None:
+    arguments = ("quote", "starter", "--curve", "api_calls", "--svg")
+
+    written = meterline(*arguments, "calls.svg", cwd=folder)
+    refused = meterline(*arguments, "no/such/calls.svg", cwd=folder)
+
+    assert written.returncode == 0
+    assert (folder / "calls.svg").read_text().startswith("<svg ")
+    assert refused.returncode == 1
+    assert "choose another file" in refused.stderr
+
+
+def test_a_quote_takes_usage_by_dimension_and_by_event(tmp_path: Path) -> None:
+    (tmp_path / "pricing.toml").write_text(
+        """[[plan]]
+name = "market"
+currency = "eur"
+[[plan.price]]
+meter = "payments"
+model = "percentage"
+rate = "2"
+minimum = "0.50"
+[[plan.price]]
+meter = "requests"
+model = "matrix"
+dimensions = ["region"]
+cells = [ { values = { region = "eu" }, unit_amount = "2" } ]
+default = { unit_amount = "1" }
+"""
+    )
+
+    quoted = meterline(
+        *("quote", "market", "--pricing", "pricing.toml", "--json"),
+        *("payments=10,100", "requests[region=eu]=3", "requests[region=us]=4"),
+        cwd=tmp_path,
+    )
+
+    assert quoted.returncode == 0, quoted.stderr
+    assert json.loads(quoted.stdout)["total"] == "12.50"
 
 
 def test_a_misspelt_command_names_the_nearest() -> None:
@@ -174,5 +240,7 @@ def test_every_command_has_help(name: str) -> None:
 
 def test_the_schema_is_json() -> None:
     schema = json.loads(meterline("config", "schema").stdout)
+    prices = json.loads(meterline("config", "schema", "--pricing").stdout)
 
     assert "sidecar" in schema["properties"]
+    assert "plan" in prices["properties"]

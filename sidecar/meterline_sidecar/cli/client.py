@@ -1,6 +1,7 @@
 """Asks a running sidecar over HTTP, wherever it listens."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -11,6 +12,7 @@ from meterline_sidecar.cli.exits import Refused, Unreachable
 from meterline_sidecar.config_file import read_config
 
 TIMEOUT_S: Final = 30.0
+PAGE: Final = 1_000
 UNAUTHORIZED: Final = 401
 TOKEN: Final = "METERLINE_TOKEN"  # noqa: S105 - the variable's name
 
@@ -82,6 +84,26 @@ class Client:
                 " run`, or say where it is with --config FILE or --url URL"
             ) from error
         return self._content(response)
+
+    def all(
+        self, path: str, key: str, **params: str | int | None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield everything of a list that comes in pages.
+
+        Args:
+            key: what the list is called in each page.
+
+        Raises:
+            Unreachable: nobody answers.
+            Refused: the answer is an error.
+        """
+        after = None
+        while True:
+            page = self.get(path, limit=PAGE, after=after, **params)
+            yield from page[key]
+            after = page["next_after"]
+            if after is None:
+                return
 
     def _content(self, response: httpx.Response) -> Any:
         try:

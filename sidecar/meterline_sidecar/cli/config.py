@@ -2,6 +2,7 @@
 
 import click
 
+from meterline_pricing import json_schema
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.config_reference import reference, schema
 
@@ -18,6 +19,7 @@ def _reference() -> None:
 
 
 @command.command("schema")
-def _schema() -> None:
+@click.option("--pricing", is_flag=True, help="Of pricing.toml instead.")
+def _schema(pricing: bool) -> None:
     """Print the JSON Schema of meterline.toml, for editors that complete TOML."""
-    show_json(schema())
+    show_json(json_schema() if pricing else schema())

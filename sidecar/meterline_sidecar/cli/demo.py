@@ -12,7 +12,7 @@ from meterline_sidecar.cli.exits import Unreachable
 from meterline_sidecar.cli.invoice import tell_invoice
 from meterline_sidecar.cli.output import Progress, quantity, show
 from meterline_sidecar.cli.status import tell_status
-from meterline_sidecar.cli.usage import tell_usage
+from meterline_sidecar.cli.usage import read_usage, tell_usage
 from meterline_sidecar.demo.stage import Failed, Stage, stage
 
 REQUESTS: Final = {"acme": 120_000, "globex": 18_000, "initech": 6_000}
@@ -70,7 +70,7 @@ def _tell(client: Client) -> None:
     _heading("meterline status")
     tell_status(client.get("/status"), at=client.url)
     _heading("meterline usage")
-    tell_usage(client.get("/v1/usage"))
+    tell_usage(read_usage(client))
     _heading("meterline events --customer acme --limit 3")
     page = client.get("/v1/events", customer="acme", limit=3)
     show(events_table(page["events"]))

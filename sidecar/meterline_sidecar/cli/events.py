@@ -6,14 +6,14 @@ from typing import Any, Final
 import click
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.options import daemon_options, span_options
+from meterline_sidecar.cli.options import daemon_options, event_filters, span_options
 from meterline_sidecar.cli.output import Table, quantity, show, show_json
 
 PAGE_EVENTS: Final = 1_000
 
 
 @click.command()
-@click.option("--customer", metavar="ID", help="Only of this customer.")
+@event_filters
 @span_options
 @click.option(
     "--limit",
@@ -33,10 +33,9 @@ def command(
     config_path: Path | None,
     url: str | None,
     is_json: bool,
-    customer: str | None,
     limit: int,
     after: int,
-    **span: str | None,
+    **filters: str | None,
 ) -> None:
     """Show raw events in the order in which the sidecar learned of them."""
     events: list[dict[str, Any]] = []
@@ -46,10 +45,9 @@ def command(
         while at is not None and len(events) < limit:
             page = client.get(
                 "/v1/events",
-                customer=customer,
                 after=at,
                 limit=min(PAGE_EVENTS, limit - len(events)),
-                **span,
+                **filters,
             )
             events += page["events"]
             at = page["next_after"]

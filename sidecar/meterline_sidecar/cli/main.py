@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "doctor": "Look at everything that could be wrong.",
     "verify": "Prove that the ledger is what was written to it.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
+    "what-if": "What everybody would pay under other prices.",
     "config": "The reference of the configuration, and its schema for editors.",
 }
 """Every command with its line in ``meterline --help``."""

@@ -43,6 +43,20 @@ def span_options(command: F) -> F:
     return PERIOD(command)
 
 
+def event_filters(command: F) -> F:
+    """Add what raw events can be filtered by to a command."""
+    for name, help_text in (
+        ("--kind", "Only of this kind: request, websocket or use."),
+        ("--status", "Only with this HTTP status."),
+        ("--method", "Only with this HTTP method."),
+        ("--route", "Only of this route's template."),
+        ("--subject", "Only of this subject."),
+        ("--customer", "Only of this customer."),
+    ):
+        command = click.option(name, metavar="TEXT", help=help_text)(command)
+    return command
+
+
 def daemon_options(command: F) -> F:
     """Add what every command has that asks a running sidecar."""
     return CONFIG(URL(JSON(command)))

@@ -1,17 +1,40 @@
 """``meterline quote``: what a quantity costs, without a sidecar or any usage."""
 
+import re
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Final
 
 import click
 
-from meterline_pricing import Catalogue, PricingError, invoice
+from meterline_pricing import (
+    Amounts,
+    Catalogue,
+    Group,
+    Groups,
+    Plan,
+    PricingError,
+    Usage,
+    curve,
+    draw_svg,
+    draw_text,
+    findings,
+    invoice,
+    quantity_of,
+)
 from meterline_sidecar.cli.invoice import tell_lines
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.config_file import read_config, read_prices
 from meterline_sidecar.errors import MeterlineError
+
+QUANTITY: Final = re.compile(r"([^=\[]+)(?:\[([^\]]*)\])?=(.+)")
+EXPECTED: Final = (
+    "expected METER=QUANTITY such as api_calls=120000, METER[DIMENSION=VALUE]=QUANTITY,"
+    " or METER=AMOUNT,AMOUNT for a price that needs each event"
+)
 
 
 @click.command()
@@ -21,6 +44,19 @@ from meterline_sidecar.errors import MeterlineError
     "--at",
     type=click.DateTime(["%Y-%m-%d"]),
     help="The plan as of this day; its newest version by default.",
+)
+@click.option(
+    "--curve",
+    "curve_meter",
+    metavar="METER",
+    help="Draw what this meter costs against its quantity, up to the one given.",
+)
+@click.option(
+    "--svg",
+    "svg_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the curve as a picture.",
 )
 @click.option(
     "--pricing",
@@ -34,6 +70,8 @@ def command(
     plan: str,
     quantities: tuple[str, ...],
     at: datetime | None,
+    curve_meter: str | None,
+    svg_path: Path | None,
     pricing: Path | None,
     config_path: Path | None,
     is_json: bool,
@@ -42,12 +80,18 @@ def command(
 
     For example: meterline quote starter api_calls=120000
     """
-    usage = dict(map(_quantity, quantities))
+    if svg_path is not None and curve_meter is None:
+        raise click.UsageError("--svg draws the curve of a meter; add --curve METER")
+    usage = _usage(quantities)
     day = None if at is None else at.date()
     try:
         version = _catalogue(pricing, config_path).plan(plan, at=day)
         for meter in usage:
             version.price_of(meter)  # a misspelt one would cost nothing
+        if curve_meter is not None:
+            up_to = None if not usage else quantity_of(usage.get(curve_meter, 0))
+            _draw(version, curve_meter, up_to, svg_path, is_json=is_json)
+            return
         drawn = invoice(version, usage)
     except PricingError as error:
         raise MeterlineError(str(error)) from error
@@ -57,20 +101,64 @@ def command(
     tell_lines(drawn)
 
 
+def _draw(
+    plan: Plan, meter: str, up_to: Decimal | None, path: Path | None, *, is_json: bool
+) -> None:
+    """Draw what a meter costs, up to a quantity, and say what is odd about it."""
+    price = plan.price_of(meter).price
+    points = curve(price, up_to=up_to)
+    found = findings(price, currency=plan.currency)
+    title = f"{meter}, plan {plan.name}, version {plan.version}"
+    if path is not None:
+        svg = draw_svg(points, currency=plan.currency, title=title, findings=found)
+        try:
+            path.write_text(svg, encoding="utf-8")
+        except OSError as error:
+            raise MeterlineError(
+                f"{path}: {error.strerror}; choose another file"
+            ) from error
+    if is_json:
+        show_json({"meter": meter, "points": points, "findings": found})
+    elif path is not None:
+        click.echo(f"wrote {path}")
+    else:
+        click.echo(f"{title}\n\n{draw_text(points, currency=plan.currency)}")
+        for finding in found:
+            click.echo(f"! {finding.message}")
+
+
 def _catalogue(pricing: Path | None, config_path: Path | None) -> Catalogue:
     if pricing is not None:
         return read_prices(pricing)
     return read_config(config_path).catalogue
 
 
-def _quantity(text: str) -> tuple[str, Decimal]:
-    meter, equals, number = text.partition("=")
+def _usage(quantities: Iterable[str]) -> dict[str, Usage]:
+    """Return what the arguments say was used, by meter."""
+    usage: dict[str, Usage] = {}
+    groups: dict[str, list[Group]] = {}
+    for text in quantities:
+        match = QUANTITY.fullmatch(text)
+        if match is None:
+            raise click.BadParameter(f"{EXPECTED}, not {text!r}")
+        meter, labels, number = match.groups()
+        values = tuple(_number(part, text) for part in number.split(","))
+        quantity = values[0] if len(values) == 1 else Amounts(values)
+        if labels is not None:
+            pairs = (label.partition("=") for label in labels.split(","))
+            named = {name.strip(): value.strip() for name, _, value in pairs}
+            groups.setdefault(meter, []).append(Group(named, quantity))
+            usage[meter] = Groups(tuple(groups[meter]))
+        else:
+            usage[meter] = quantity
+    return usage
+
+
+def _number(text: str, argument: str) -> Decimal:
     try:
-        quantity = Decimal(number)
+        number = Decimal(text)
     except InvalidOperation:
-        quantity = Decimal("NaN")
-    if not (meter and equals and quantity.is_finite() and quantity >= 0):
-        raise click.BadParameter(
-            f"expected METER=QUANTITY such as api_calls=120000, not {text!r}"
-        )
-    return meter, quantity
+        number = Decimal("NaN")
+    if not number.is_finite() or number < 0:
+        raise click.BadParameter(f"{EXPECTED}, not {argument!r}")
+    return number

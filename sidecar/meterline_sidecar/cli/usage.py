@@ -19,24 +19,28 @@ def command(
     url: str | None,
     is_json: bool,
     customer: str | None,
-    period: str | None,
-    start: str | None,
-    end: str | None,
+    **span: str | None,
 ) -> None:
     """Show what every customer used of every meter, this month or in any span."""
-    span = {"period": period, "start": start, "end": end}
     with Client.find(url, config_path) as client:
-        answer = client.get("/v1/usage", customer=customer, **span)
-        while answer["next_after"] is not None:
-            page = client.get("/v1/usage", after=answer["next_after"], **span)
-            answer = {**page, "usage": answer["usage"] + page["usage"]}
-        if customer is None:
-            unassigned = client.get("/v1/usage/unassigned", **span)
-            answer["unassigned"] = unassigned["unassigned"]
+        answer = read_usage(client, customer=customer, **span)
     if is_json:
         show_json(answer)
         return
     tell_usage(answer)
+
+
+def read_usage(
+    client: Client, *, customer: str | None = None, **span: str | None
+) -> dict[str, Any]:
+    """Return what was used by one customer, or by all and by nobody's subjects."""
+    whose = list(client.all("/v1/usage", "usage", customer=customer, **span))
+    last = client.get("/v1/usage/unassigned", **span)
+    return {
+        "fresh_as_of": last["fresh_as_of"],
+        "usage": whose,
+        "unassigned": last["unassigned"] if customer is None else [],
+    }
 
 
 def tell_usage(answer: dict[str, Any]) -> None:
@@ -56,7 +60,7 @@ def tell_usage(answer: dict[str, Any]) -> None:
                 labels = ", ".join(group["labels"].values())
                 table.add("", "", f"  {labels}", quantity(group["quantity"]), "")
     show(table)
-    _tell_unassigned(answer.get("unassigned", []))
+    _tell_unassigned(answer["unassigned"])
     click.echo(f"\nas of {answer['fresh_as_of'] or 'never: nothing is added up yet'}")
 
 

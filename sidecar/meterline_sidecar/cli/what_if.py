@@ -1,0 +1,98 @@
+"""``meterline what-if``: what every customer would pay under other prices."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from meterline_pricing import (
+    Catalogue,
+    Difference,
+    Invoice,
+    PricingError,
+    difference_of,
+    invoice,
+    ranked,
+)
+from meterline_sidecar.billing import MeterUsage, calendar_of, priced
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import Refused
+from meterline_sidecar.cli.options import PERIOD, daemon_options
+from meterline_sidecar.cli.output import Table, money, show, show_json
+from meterline_sidecar.config import Customer
+from meterline_sidecar.config_file import read_prices
+
+
+@click.command()
+@click.option(
+    "--plan",
+    "prices_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    required=True,
+    help="The price list to try; its plans stand for those of the same names.",
+)
+@PERIOD
+@daemon_options
+def command(
+    prices_path: Path,
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    period: str | None,
+) -> None:
+    """Rate a month of every customer under other prices; write nothing.
+
+    Shows who would pay what, the largest increase first.
+    """
+    prices = read_prices(prices_path)
+    differences: list[Difference] = []
+    left_out: dict[str, str] = {}
+    with Client.find(url, config_path) as client:
+        for shown in client.all("/v1/customers", "customers"):
+            customer = msgspec.convert(shown, Customer)
+            try:
+                differences.append(_difference(client, customer, period, prices))
+            except (PricingError, Refused) as error:
+                left_out[customer.id] = str(error)
+    if is_json:
+        show_json({"customers": ranked(differences), "left_out": left_out})
+        return
+    _tell(ranked(differences), left_out)
+
+
+def _difference(
+    client: Client, customer: Customer, period: str | None, prices: Catalogue
+) -> Difference:
+    """Return what one customer would pay instead.
+
+    Raises:
+        PricingError: the other prices have no such plan, or can not rate the usage.
+        Refused: there is no invoice for this customer.
+    """
+    path = f"/v1/customers/{quote(customer.id, safe='')}/invoice"
+    answer: dict[str, Any] = client.get(path, period=period)
+    before = msgspec.convert(answer["invoice"], Invoice)
+    usage = priced(msgspec.convert(answer["usage"], tuple[MeterUsage, ...]))
+    assert before.period is not None, "the API names it"
+    day = calendar_of(customer).day(before.period.start)
+    plan = prices.plan(before.plan, at=day)
+    return difference_of(customer.id, before, invoice(plan, usage, before.period))
+
+
+def _tell(differences: tuple[Difference, ...], left_out: dict[str, str]) -> None:
+    table = Table("customer", ">before", ">after", ">difference", "lines that differ")
+    for one in differences:
+        table.add(
+            one.customer,
+            *(
+                money(amount, one.currency)
+                for amount in (one.before, one.after, one.difference)
+            ),
+            ", ".join(line.name for line in one.lines),
+        )
+    show(table)
+    for customer, why in left_out.items():
+        click.echo(f"! left out {customer}: {why}")
