@@ -27,7 +27,8 @@ def amount_discounts(bill: Bill, plan: Plan, used: Used) -> None:
                 for draft in bill.scope((card.name,)):
                     taken = min(left, draft.amount)
                     left -= taken
-                    _take_within(bill, draft, taken, discount.name)
+                    text = f"{bill.text(taken)} {discount.name}"
+                    bill.take_within(draft, taken, text)
     for discount in plan.discounts:
         if discount.amount is not None:
             scope = bill.scope(discount.on)
@@ -44,7 +45,7 @@ def percent_discounts(bill: Bill, plan: Plan, used: Used) -> None:
                 name = f"{number_text(discount.percent)}% {discount.name}"
                 for draft in bill.scope((card.name,)):
                     taken = draft.amount * discount.percent / 100
-                    _take_within(bill, draft, taken, name)
+                    bill.take_within(draft, taken, f"{bill.text(taken)} {name}")
     for discount in plan.discounts:
         if discount.percent is not None:
             scope = bill.scope(discount.on)
@@ -136,12 +137,6 @@ STEPS: Final[dict[Step, Callable[[Bill, Plan, Used], None]]] = {
 }
 
 
-def _take_within(bill: Bill, draft: Draft, taken: Decimal, name: str) -> None:
-    """Take an amount from a line by a charge in that line."""
-    if taken > 0:
-        draft.charges.append(Charge(-taken, f"- {bill.text(taken)} {name}"))
-
-
 def _take_percent(
     bill: Bill,
     kind: Literal["discount", "coupon"],
@@ -219,27 +214,29 @@ def _commit(bill: Bill, commitment: Commitment, committed: Decimal, name: str) -
         spent = bill.left_of(scope) + before
     over = spent - max(committed, before)
     if over > 0:
-        _overage(bill, commitment, over, scope[0] if name else None)
+        _overage(bill, commitment.overage_factor, over, scope)
     elif commitment.true_up and bill.is_last:
         _true_up(bill, "commitment", committed, name)
 
 
-def _overage(
-    bill: Bill, commitment: Commitment, over: Decimal, draft: Draft | None
-) -> None:
-    """Charge what the factor adds to ``over``, in ``draft`` or in a line of its own.
+def _overage(bill: Bill, factor: Decimal, over: Decimal, scope: list[Draft]) -> None:
+    """Charge what the factor adds to ``over``; below 1 it takes something off.
 
-    A factor below 1 takes something off.
+    In the line itself where it is the only one.
     """
-    more = commitment.overage_factor - 1
-    text = f"{bill.text(over)} overage x {number_text(more)}"
-    charge = Charge(over * more, text)
-    if not charge.amount:
-        return
-    if draft:
-        draft.charges.append(charge)
-    else:
-        bill.drafts.append(Draft("overage", "overage", charges=[charge]))
+    more = over * (factor - 1)
+    if more < 0:
+        text = f"{bill.text(over)} overage x {number_text(1 - factor)}"
+        if len(scope) == 1:
+            bill.take_within(scope[0], -more, text)
+        else:
+            bill.take("overage", "overage", -more, text, scope)
+    elif more:
+        text = f"{bill.text(over)} overage x {number_text(factor - 1)}"
+        if len(scope) == 1:
+            scope[0].charges.append(Charge(more, text))
+        else:
+            bill.add("overage", "overage", more, text)
 
 
 def _commit_by_group(
@@ -255,8 +252,8 @@ def _commit_by_group(
         difference = rate(card.price.price, group.usage).amount - committed
         over += max(difference, ZERO)
         missing += max(-difference, ZERO)
-    (draft,) = (d for d in bill.scope((card.name,)) if d.kind == "usage")
-    _overage(bill, commitment, over, draft)
+    line = [draft for draft in bill.scope((card.name,)) if draft.kind == "usage"]
+    _overage(bill, commitment.overage_factor, over, line)
     if commitment.true_up and bill.is_last and missing:
         text = f"{bill.text(missing)} missing from {bill.text(committed)} per group"
         title = _title(card.name, "commitment")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Decimal
-from typing import Final, Literal
+from typing import Literal
 
 from meterline_pricing.charge import Charge, explained
 from meterline_pricing.money import (
@@ -28,9 +28,6 @@ Kind = Literal[
     "tax",
 ]
 
-TAKING: Final[frozenset[Kind]] = frozenset(("maximum", "discount", "coupon", "credit"))
-"""Lines that take from others. Only the others can be discounted, paid and taxed."""
-
 
 class Draft:
     """One line in the making."""
@@ -51,6 +48,9 @@ class Draft:
         self.charges = list(charges)
         self.note = note
         """What stands before the charges in the explanation."""
+        self.takes = False
+        """Whether it takes from other lines: only those can be discounted, paid and
+        taxed."""
         self.reduced = ZERO
         """What taking lines took of it, in whole minor units."""
         self.paid = ZERO
@@ -109,7 +109,7 @@ class Bill:
         taken = self.rounded(amount)
         if not taken:
             return
-        self.add(kind, name, -amount, f"- {text}")
+        self.add(kind, name, -amount, f"- {text}").takes = True
         parts = split_amount(
             taken, [self.left(draft) for draft in scope], self.currency.minor_unit
         )
@@ -124,8 +124,14 @@ class Bill:
         return [
             draft
             for draft in self.drafts
-            if draft.kind not in TAKING and (not on or draft.of in on)
+            if not draft.takes and (not on or draft.of in on)
         ]
+
+    def take_within(self, draft: Draft, amount: Decimal, text: str) -> None:
+        """Take an amount from a line by a charge in it; at most what is left of it."""
+        taken = min(amount, draft.amount - draft.reduced - draft.paid)
+        if taken > 0:
+            draft.charges.append(Charge(-taken, f"- {text}"))
 
     def rounded(self, amount: Decimal) -> Decimal:
         """Return an amount in whole minor units."""
