@@ -87,8 +87,9 @@ def coupons(bill: Bill, plan: Plan, used: Used) -> None:
             taken = min(coupon.amount, bill.left_of(scope))
             text = f"{bill.text(taken)} {coupon.name}"
             bill.take("coupon", coupon.name, taken, text, scope)
-        elif coupon.percent is not None:
-            _take_percent(bill, "coupon", coupon.name, coupon.percent, scope)
+        else:
+            percent = coupon.percent or ZERO
+            _take_percent(bill, "coupon", coupon.name, percent, scope)
 
 
 def prepaid_credits(bill: Bill, plan: Plan, used: Used) -> None:

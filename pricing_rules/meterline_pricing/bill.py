@@ -176,15 +176,13 @@ class Bill:
 def split_amount(
     total: Decimal, weights: Sequence[Decimal], minor_unit: Decimal
 ) -> list[Decimal]:
-    """Return ``total`` in parts that are proportional to ``weights``.
+    """Return ``total`` in parts that are proportional to ``weights``, not all zero.
 
     The parts are whole minor units and sum to ``total``, which must be whole too:
     each is rounded down, and what is missing goes, one unit each, to those that lost
     most (of equals, to the first).
     """
     whole = sum(weights, ZERO)
-    if not whole:
-        weights, whole = [Decimal(1)] * len(weights), Decimal(len(weights))
     exact_parts = [total * weight / whole for weight in weights]
     parts = [part.quantize(minor_unit, ROUND_FLOOR, EXACT) for part in exact_parts]
     losses = [exact - part for exact, part in zip(exact_parts, parts, strict=True)]

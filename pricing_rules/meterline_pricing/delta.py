@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from meterline_pricing.charge import Charge, Charges
 from meterline_pricing.invoice import Invoice, Line, invoice
-from meterline_pricing.money import ZERO, exact, number_text
+from meterline_pricing.money import ZERO, Currency, currency_of, exact, money_text
 from meterline_pricing.period import Period
 from meterline_pricing.plan import Plan
 from meterline_pricing.price import Price
@@ -92,14 +92,16 @@ def invoice_between(
 
 def _subtracted(now: Invoice, past: Invoice) -> Invoice:
     """Return ``now`` less ``past``; lines that are in one of them only count too."""
+    currency = currency_of(now.currency)
     done = _by_place(past)
     lines: list[Line] = []
     for place, line in _by_place(now).items():
         billed = done.pop(place, None)
-        lines.append(_less(line, billed.amount) if billed else line)
-    gone = [replace(line, amount=ZERO, charges=()) for line in done.values()]
-    billed_amounts = [line.amount for line in done.values()]
-    lines.extend(map(_less, gone, billed_amounts))
+        lines.append(_less(line, billed.amount, currency) if billed else line)
+    for line in done.values():
+        nothing = money_text(ZERO, currency)
+        gone = replace(line, amount=ZERO, charges=(), explanation=nothing)
+        lines += [_less(gone, line.amount, currency)]
     return replace(
         now,
         lines=tuple(lines),
@@ -121,15 +123,21 @@ def _by_place(whole: Invoice) -> dict[tuple[str, str, int], Line]:
     return lines
 
 
-def _less(line: Line, billed: Decimal) -> Line:
+def _less(line: Line, billed: Decimal, currency: Currency) -> Line:
     """Return a line without what was billed before."""
     if not billed:
         return line
-    taken = Charge(-billed, f"- {number_text(billed)} billed before")
+    if billed > 0:
+        text = f"- {money_text(billed, currency)} billed before"
+        more = f" {text}"
+    else:
+        text = f"{money_text(-billed, currency)} taken off before"
+        more = f" + {text}"
+    rest = line.amount - billed
     return replace(
         line,
         quantity=None,
-        charges=(*line.charges, taken),
-        amount=line.amount - billed,
-        explanation=f"{line.explanation} {taken.explanation}",
+        charges=(*line.charges, Charge(-billed, text)),
+        amount=rest,
+        explanation=f"{line.explanation}{more} = {money_text(rest, currency)}",
     )

@@ -211,21 +211,19 @@ _OVERRIDDEN: Final = (*_SCOPED, "minimum_spend", "maximum_spend", "commitment")
 
 
 def catalogue_problems(
-    plans: Iterable[Plan | None],
+    plans: Iterable[Plan],
     overrides: Iterable[Override | None],
     names: tuple[str, str] = ("plans", "overrides"),
 ) -> list[Problem]:
     """Return what is wrong with plans and overrides beside each other.
 
-    ``None`` stands for what could not be read. ``names`` starts the keys.
+    ``None`` stands for an override that could not be read. ``names`` starts the keys.
     """
     problems: list[Problem] = []
     first, second = names
     seen: set[tuple[str, str, object]] = set()
     known: set[str] = set()
     for i, plan in enumerate(plans):
-        if plan is None:
-            continue
         known.add(plan.name)
         for key, value in (("version", plan.version), ("effective", plan.effective)):
             if (plan.name, key, value) in seen:

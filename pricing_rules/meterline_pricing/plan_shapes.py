@@ -205,7 +205,6 @@ def _unnamed(table: Table, values: Mapping[str, Any]) -> RateCard:
 CARD: Final = priced(
     "plan_price",
     RateCard,
-    _unnamed,
     Key("meter", WORD, "Whose usage is charged."),
     Key("name", WORD, "Unique in the plan; the meter without it."),
     Key("description", WORD, "On the invoice."),
@@ -214,6 +213,7 @@ CARD: Final = priced(
     Key("discounts", NestedMany(lambda: CARD_DISCOUNT)),
     *LIMITS,
     Key("commitment", Nested(lambda: CARD_COMMITMENT)),
+    stand_in=_unnamed,
 )
 TEST: Final = Plain(
     "test",
@@ -274,7 +274,7 @@ OVERRIDE: Final = Plain(
 
 
 def _catalogue(
-    plan: tuple[Plan | None, ...] = (), override: tuple[Override | None, ...] = ()
+    plan: tuple[Plan, ...] = (), override: tuple[Override | None, ...] = ()
 ) -> Catalogue:
     """Return the catalogue of what could be read.
 
@@ -283,9 +283,7 @@ def _catalogue(
     """
     if problems := catalogue_problems(plan, override, names=("plan", "override")):
         raise PricingError(problems)
-    return Catalogue(
-        tuple(item for item in plan if item), tuple(item for item in override if item)
-    )
+    return Catalogue(plan, tuple(item for item in override if item))
 
 
 ROOT: Final = Plain(

@@ -30,7 +30,9 @@ from meterline_pricing.shape import (
     One,
     Plain,
     Shape,
+    StandIn,
     Tagged,
+    nothing,
 )
 from meterline_pricing.tiers import BlockTier, PercentTier, Step, Tier
 from meterline_pricing.toml_source import BOOLEAN, DECIMAL, TEXT, Table, one_of
@@ -169,7 +171,11 @@ MODELS: Final[Mapping[str, Plain]] = {
 
 
 def priced(
-    name: str, make: Any, stand_in: Any, *shared: Key, default: str | None = None
+    name: str,
+    make: Any,
+    *shared: Key,
+    stand_in: StandIn = nothing,
+    default: str | None = None,
 ) -> Tagged:
     """Return the shape of a table that has a price's keys, and ``shared`` ones.
 
@@ -191,20 +197,11 @@ def _only(price: Price) -> Price:
     return price
 
 
-def _free(table: Table, values: Mapping[str, Any]) -> Flat:
-    return Flat(ZERO)
-
-
-def _free_cell(table: Table, values: Mapping[str, Any]) -> Cell:
-    return Cell(values={}, price=Flat(ZERO))
-
-
-PRICE: Final = priced("price", _only, _free)
-DEFAULT: Final = priced("default_price", _only, _free, default="per_unit")
+PRICE: Final = priced("price", _only)
+DEFAULT: Final = priced("default_price", _only, default="per_unit")
 CELL: Final = priced(
     "cell",
     Cell,
-    _free_cell,
     needed("values", "Dimension to value.", Named(TEXT)),
     default="per_unit",
 )

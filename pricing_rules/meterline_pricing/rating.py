@@ -136,9 +136,9 @@ def _graduated(
         if tier.flat_amount and (total or price.flat_at_zero):
             charges.append(flat_charge(tier.flat_amount, currency, i))
         if upper == total:
-            break
+            return tuple(charges)
         lower = upper
-    return tuple(charges)
+    raise AssertionError("the last tier has no bound")
 
 
 def _volume(

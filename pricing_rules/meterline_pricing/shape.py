@@ -136,7 +136,7 @@ StandIn = Callable[[Table, Mapping[str, Any]], Any]
 """Returns what to go on with where ``make`` failed, given the table and its values."""
 
 
-def _nothing(table: Table, values: Mapping[str, Any]) -> None:
+def nothing(table: Table, values: Mapping[str, Any]) -> None:
     """Stand in for what nothing else depends on."""
 
 
@@ -147,7 +147,7 @@ class Plain(Struct, frozen=True):
     keys: tuple[Key, ...]
     make: Callable[..., Any]
     """Given the values by field. Raises ``PricingError`` with keys by field."""
-    stand_in: StandIn = _nothing
+    stand_in: StandIn = nothing
     line_field: str = ""
     """The field that gets the table's line in the file, if any."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -80,8 +80,7 @@ Usage = (
     | Groups
     | Sequence[Number]
     | Sequence[Group]
-    | Mapping[str, Number]
-    | Mapping[tuple[str, ...], Number]
+    | Mapping[Any, Number]  # keys are invariant, and str or a tuple of str
 )
 """A quantity, the events' amounts in order, or either of them by group.
 

@@ -13,7 +13,7 @@ from decimal import (
     localcontext,
 )
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from hypothesis import given
@@ -249,10 +249,9 @@ def floats(value: Any) -> Any:
     if isinstance(value, float):
         yield value
     elif isinstance(value, dict):
-        for inner in value.values():
-            yield from floats(inner)
+        yield from floats(list(cast("dict[str, Any]", value).values()))
     elif isinstance(value, list | tuple):
-        for inner in value:
+        for inner in cast("list[Any]", value):
             yield from floats(inner)
     elif isinstance(value, msgspec.Struct):
         yield from floats(msgspec.structs.asdict(value))

@@ -4,13 +4,38 @@ from decimal import Decimal
 import pytest
 
 from meterline_pricing import (
+    Amounts,
+    BlockTier,
+    BlockTiers,
+    Cell,
+    Commitment,
+    Conversion,
+    Coupon,
+    Credit,
+    Discount,
+    Flat,
     Graduated,
+    Group,
+    Groups,
+    Matrix,
     NotFound,
+    Order,
+    Package,
+    Percentage,
+    PerGroup,
+    PerUnit,
     PricingError,
+    RateCard,
+    Stairstep,
+    Step,
+    Tax,
     Tier,
     load,
     run_tests,
 )
+from meterline_pricing.order import STEPS
+
+D = Decimal
 
 STARTER = """\
 [[plan]]
@@ -168,4 +193,272 @@ def test_two_fees_of_one_name_and_a_price_without_meter_are_refused() -> None:
         "p.toml:23: plan[0].price[3].meter: missing: expected a meter, or a name for a "
         "fee",
         "p.toml:26: plan[0].price[4].meter: missing: only a flat price needs none",
+    ]
+
+
+EVERYTHING = """\
+[[plan]]
+name = "all"
+currency = "EUR"
+version = 2
+effective = 2026-02-01
+rounding = "half_even"
+order = "lago"
+credits_lower_tax = true
+prorate = "second"
+minimum_spend = 1
+maximum_spend = "1000.50"
+commitment = { amount = 5, overage_factor = "1.5", true_up = false }
+discount = [{ name = "d", percent = 5, on = ["calls"] }, { amount = 1 }]
+coupon = [{ amount = 1 }]
+credit = [{ amount = 1, on = ["calls"] }]
+tax = [{ name = "vat", percent = 19, per = "line" }]
+
+[[plan.price]]
+meter = "calls"
+name = "calls"
+description = "API calls"
+model = "percentage"
+rate = "2.9"
+fixed = "0.30"
+free_events = 1
+free_amount = 10
+free_rule = "first_limit"
+minimum = "0.10"
+maximum = 9
+convert = { per = 1000, times = 2, round = "half_up", precision = 2 }
+free_units = 5
+discounts = [{ units = 1 }, { percent = 10 }]
+minimum_spend = 1
+maximum_spend = 500
+commitment = { quantity = 3 }
+
+[[plan.price]]
+meter = "hours"
+model = "matrix"
+dimensions = ["region", "size"]
+cells = [
+  { values = { region = "eu" }, unit_amount = "0.5" },
+  { values = { size = "xl" }, model = "package", size = 10, amount = 1 },
+]
+default = { unit_amount = 1 }
+
+[[plan.price]]
+meter = "peak"
+model = "per_group"
+by = ["hour"]
+price = { model = "stairstep", on_exceed = "error", tiers = [{ up_to = 5, amount = 1 }] }
+commitment = { amount = 5, per = "group", groups = 24 }
+
+[[plan.price]]
+meter = "blocks"
+model = "block_tiers"
+mode = "top"
+on_exceed = "last"
+tiers = [{ block_size = 1, max_blocks = 2, amount = 3 }, { block_size = 4, amount = 5 }]
+
+[[plan.test]]
+name = "nothing"
+usage.calls = [1, "2.5"]
+usage.hours = [
+  { region = "eu", quantity = 2 },
+  { region = "us", amounts = [1, 2] },
+]
+total = 0
+
+[[override]]
+customer = "acme"
+plan = "all"
+minimum_spend = 2
+[[override.price]]
+meter = "calls"
+model = "flat"
+amount = 1
+"""
+
+
+def test_every_key_reaches_its_field() -> None:
+    catalogue = load(EVERYTHING)
+    (plan,) = catalogue.plans
+
+    assert plan.currency == "eur"
+    assert (plan.rounding, plan.prorate) == ("half_even", "second")
+    assert plan.order.steps[-1] == "credits"
+    assert plan.order.credits_lower_tax
+    assert (plan.minimum_spend, plan.maximum_spend) == (D(1), D("1000.50"))
+    assert plan.commitment == Commitment(
+        amount=D(5), overage_factor=D("1.5"), true_up=False
+    )
+    assert plan.discounts == (
+        Discount(name="d", percent=D(5), on=("calls",)),
+        Discount(amount=D(1)),
+    )
+    assert plan.coupons == (Coupon(amount=D(1)),)
+    assert plan.credits == (Credit(amount=D(1), on=("calls",)),)
+    assert plan.taxes == (Tax(name="vat", percent=D(19), per="line"),)
+    assert plan.prices[0] == RateCard(
+        meter="calls",
+        description="API calls",
+        price=Percentage(
+            rate=D("2.9"),
+            fixed=D("0.30"),
+            free_events=D(1),
+            free_amount=D(10),
+            free_rule="first_limit",
+            minimum=D("0.10"),
+            maximum=D(9),
+        ),
+        convert=Conversion(per=D(1000), times=D(2), round="half_up", precision=2),
+        free_units=D(5),
+        discounts=(Discount(units=D(1)), Discount(percent=D(10))),
+        minimum_spend=D(1),
+        maximum_spend=D(500),
+        commitment=Commitment(quantity=D(3)),
+    )
+    assert plan.prices[1].price == Matrix(
+        ("region", "size"),
+        (
+            Cell(values={"region": "eu"}, price=PerUnit(D("0.5"))),
+            Cell(values={"size": "xl"}, price=Package(D(10), D(1))),
+        ),
+        default=PerUnit(D(1)),
+    )
+    assert plan.prices[2].price == PerGroup(
+        Stairstep((Step(up_to=D(5), amount=D(1)),), "error"), ("hour",)
+    )
+    assert plan.prices[2].commitment == Commitment(amount=D(5), per="group", groups=24)
+    assert plan.prices[3].price == BlockTiers(
+        (
+            BlockTier(block_size=D(1), max_blocks=D(2), amount=D(3)),
+            BlockTier(block_size=D(4), amount=D(5)),
+        ),
+        "top",
+    )
+    assert plan.tests[0].usage == {
+        "calls": Amounts((D(1), D("2.5"))),
+        "hours": Groups(
+            (
+                Group({"region": "eu"}, D(2)),
+                Group({"region": "us"}, Amounts((D(1), D(2)))),
+            )
+        ),
+    }
+    theirs = catalogue.plan("all", customer="acme")
+    assert theirs.prices[0].price == Flat(D(1))
+    assert theirs.minimum_spend == 2
+
+
+def test_an_order_may_be_written_step_by_step() -> None:
+    steps = ", ".join(f'"{step}"' for step in (*STEPS[:8], "tax", "credits"))
+
+    plan = load(STARTER.replace("version = 1", f"order = [{steps}]")).plan("starter")
+
+    assert plan.order == Order((*STEPS[:8], "tax", "credits"))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('order = "strip"', "order: unknown order `strip`; did you mean `stripe`?"),
+        ('order = ["price"]', "order: steps: missing: usage_discount, amount_discount"),
+        ("order = 5", "order: expected the name of an order, or its steps, not the in"),
+        ("currency = 5", 'currency: expected a currency such as "usd", not the int'),
+        ("minimum_spend = 5\nmaximum_spend = 4", "maximum_spend: 4 is below minimum_s"),
+        ("commitment = {}", "commitment.amount: expected an amount or a quantity"),
+        ("discount = [{}]", "discount[0].percent: expected exactly one of units, amo"),
+        ("coupon = [{ percent = 200 }]", "coupon[0].percent: expected at most 100, n"),
+        ('tax = [{ percent = 1, on = ["x"] }]', "tax[0].on[0]: unknown price `x`; "),
+        ("credit = [{}]", "credit[0].amount: missing: expected an integer of 0 or mo"),
+        ("prorate = true", "prorate: expected one of day, second, none, not true"),
+    ],
+)
+def test_terms_that_make_no_sense_are_told_with_their_key(
+    line: str, problem: str
+) -> None:
+    text = STARTER.replace('currency = "usd"\n', "")
+    if not line.startswith("currency"):
+        line += '\ncurrency = "usd"'
+
+    told = messages(text.replace("version = 1", line))
+
+    assert len(told) == 1
+    assert told[0].partition("plan[0].")[2].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("usage", "problem"),
+    [
+        ("[{ a = '1' }]", "expected a quantity or amounts beside the dimension values"),
+        ("[{ quantity = 1, amounts = [1] }]", "expected a quantity or amounts beside"),
+        ("[{ quantity = [{ quantity = 1 }] }]", "groups can not be nested"),
+        ("[{ a = 1, quantity = 1 }]", "expected a quantity, an array of the events'"),
+        ("0.5", 'a float is not exact: write "0.5" instead of 0.5'),
+        ("[0.5]", 'a float is not exact: write "0.5" instead of 0.5'),
+    ],
+)
+def test_usage_that_makes_no_sense_is_told(usage: str, problem: str) -> None:
+    (told,) = messages(STARTER.replace("120_000", usage))
+
+    assert told.partition("usage.api_calls: ")[2].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("price", "problem"),
+    [
+        (
+            'model = "package"\nsize = 0\namount = 1',
+            "size: expected more than 0, not 0",
+        ),
+        (
+            'model = "graduated"',
+            "tiers: missing: expected an array of tables [[tiers]]",
+        ),
+        (
+            'model = "volume"\ntiers = [5]',
+            "tiers[0]: expected a table, not the integer 5",
+        ),
+        (
+            'model = "matrix"\ndimensions = ["a"]\ncells = [{ values = { b = "1" }, '
+            "unit_amount = 1 }]",
+            "cells[0].values: not a dimension: b",
+        ),
+        (
+            'model = "matrix"\ndimensions = ["a"]\ncells = [{ unit_amount = 1 }]\n'
+            "default = {}",
+            "default.unit_amount: missing: expected an integer",
+        ),
+        (
+            'model = "per_group"\nprice = { model = "flatt" }',
+            "price.model: unknown model `flatt`; did you mean `flat`?",
+        ),
+        (
+            'model = "flat"\namount = 1\ncommitment = { amount = 1, per = "group" }',
+            "commitment.per: a commitment per group needs a per_group price",
+        ),
+        (
+            'model = "block_tiers"\ntiers = [{ block_size = 0, amount = 1 }]',
+            "tiers[0].block_size: expected more than 0, not 0",
+        ),
+        (
+            'model = "flat"\namount = 1\nconvert = { per = 0 }',
+            "convert.per: expected more than 0, not 0",
+        ),
+    ],
+)
+def test_prices_that_make_no_sense_are_told_with_their_key(
+    price: str, problem: str
+) -> None:
+    told = messages(f'{STARTER}[[plan.price]]\nmeter = "m"\n{price}\n')
+
+    assert any(line.partition("price[1].")[2].startswith(problem) for line in told)
+
+
+def test_an_override_is_checked_with_everything_else() -> None:
+    text = '[[override]]\ncustomer = "acme"\nplan = "startr"\n'
+
+    assert messages(STARTER + text) == [
+        "p.toml:17: override[0].plan: unknown plan `startr`; did you mean `starter`?"
+    ]
+    assert messages(f"{STARTER}{text}minimum_spend = 5\nmaximum_spend = 4\n") == [
+        "p.toml:19: override[0].maximum_spend: 4 is below minimum_spend 5"
     ]

@@ -232,6 +232,13 @@ def test_a_float_is_refused_with_what_to_write_instead(
     assert source.problems == [Problem(message, "x", 1, "some.toml")]
 
 
+def test_a_float_where_something_else_is_expected_is_called_a_float() -> None:
+    source = Source("x = 0.5", file="some.toml")
+    source.root.need("x", TEXT)
+
+    assert source.problems[0].message == "expected a text, not the float 0.5"
+
+
 def test_a_kind_may_read_any_type() -> None:
     pair = Kind("a pair", lambda value: (value[0], value[1]), (0, 0))
     source = Source("x = [1, 2]\nday = 2026-01-31", file="some.toml")

@@ -1,0 +1,116 @@
+from decimal import Decimal
+
+import pytest
+
+from meterline_pricing import (
+    CURRENCIES,
+    NotFound,
+    PricingError,
+    Rounding,
+    currency_of,
+    money_text,
+    nearest,
+    number_text,
+    round_money,
+    stripe_amount,
+)
+
+D = Decimal
+
+
+def test_currencies_have_their_decimals() -> None:
+    found = {
+        code: currency_of(code).decimals for code in ("usd", "JPY", "bhd", "isk", "mga")
+    }
+
+    assert found == {"usd": 2, "JPY": 0, "bhd": 3, "isk": 0, "mga": 2}
+    assert len(CURRENCIES) > 160
+    with pytest.raises(NotFound, match="unknown currency `usdd`; did you mean `usd`"):
+        currency_of("usdd")
+
+
+@pytest.mark.parametrize(
+    ("amount", "code", "sent"),
+    [
+        ("70.00", "usd", 7000),
+        ("500", "jpy", 500),
+        ("5", "isk", 500),
+        ("5", "ugx", 500),
+        ("5", "mga", 5),
+        ("1.234", "bhd", 1230),
+        ("1.235", "kwd", 1240),
+        ("-12.30", "eur", -1230),
+    ],
+)
+def test_stripe_gets_integers_with_its_special_cases(
+    amount: str, code: str, sent: int
+) -> None:
+    assert stripe_amount(D(amount), code) == sent
+
+
+@pytest.mark.parametrize(
+    ("amount", "code"),
+    [("0.001", "usd"), ("0.5", "isk"), ("1.5", "mga"), ("1.5", "jpy")],
+)
+def test_stripe_is_never_sent_a_part_of_what_it_can_take(
+    amount: str, code: str
+) -> None:
+    with pytest.raises(PricingError, match="Stripe does not take"):
+        stripe_amount(D(amount), code)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "up", "down"),
+    [
+        ("half_up", "0.13", "-0.13"),
+        ("half_even", "0.12", "-0.12"),
+        ("up", "0.13", "-0.13"),
+        ("down", "0.12", "-0.12"),
+    ],
+)
+def test_a_refund_is_rounded_like_its_charge(
+    rounding: Rounding, up: str, down: str
+) -> None:
+    usd = currency_of("usd")
+
+    assert f"{round_money(D('0.125'), usd, rounding):f}" == up
+    assert f"{round_money(D('-0.125'), usd, rounding):f}" == down
+    assert f"{round_money(D('-0.0001'), usd, 'half_up'):f}" == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("amount", "code", "text"),
+    [
+        ("70", "usd", "$70.00"),
+        ("0.001", "usd", "$0.001"),
+        ("-1234.5", "usd", "-$1,234.50"),
+        ("1234567", "jpy", "¥1,234,567"),
+        ("0.35", "jpy", "¥0.35"),
+        ("70", "chf", "70.00 CHF"),
+        ("1E+3", "eur", "€1,000.00"),
+    ],
+)
+def test_amounts_are_written_the_way_people_write_them(
+    amount: str, code: str, text: str
+) -> None:
+    assert money_text(D(amount), currency_of(code)) == text
+
+
+def test_numbers_have_no_zeros_at_the_end() -> None:
+    assert number_text(D("50000.500")) == "50,000.5"
+    assert number_text(D("100")) == "100"
+    assert money_text(D("1.50"), None) == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("modle", "model"),
+        ("MODEL", "model"),
+        ("mode", "model"),
+        ("tires", "tiers"),
+        ("xyz", None),
+    ],
+)
+def test_the_nearest_name_is_found(written: str, meant: str | None) -> None:
+    assert nearest(written, ["model", "tiers", "unit_amount"]) == meant
