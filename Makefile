@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench lock clean
+.PHONY: help demo test coverage check docs bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,14 @@ demo: .venv/run.stamp ## Serve and bill the worked example, end to end
 
 test: .venv/dev.stamp ## Run the whole test suite
 	@$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory coverage
+
+# Without the laws: what only a random example reaches is no covered branch.
+coverage: .venv/dev.stamp ## Show that the tests of prices reach every branch
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q tests/unit/pricing tests/cases --ignore tests/unit/pricing/test_laws.py
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --include='*/meterline_pricing/*' --skip-covered --show-missing --fail-under=100
 
 check: .venv/dev.stamp ## Format, lint, types, import rules
 	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }

