@@ -74,6 +74,16 @@ class Ingest:
         self._producers[hello.producer] = producer
         return producer
 
+    @property
+    def pending_events(self) -> int:
+        """How many events are in memory, accepted and not committed."""
+        return self._pending_events
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another batch may be accepted now."""
+        return self._room.is_set()
+
     async def room(self) -> None:
         """Wait until another batch may be accepted: the brake on a fast sender."""
         await self._room.wait()

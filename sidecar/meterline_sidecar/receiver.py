@@ -29,6 +29,7 @@ HELLO_TIMEOUT_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 30.0  # a frame that has begun must end: slow peers are cut off
 WRITE_TIMEOUT_S: Final = 30.0
 BACKLOG: Final = 512
+BUFFER_BYTES: Final = 128 << 10  # a connection's; larger frames are read in pieces
 SOCKET_MODE: Final = 0o660
 DIRECTORY_MODE: Final = 0o750
 PEER_CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid: Linux's struct ucred
@@ -57,7 +58,7 @@ class Receiver:
     ) -> None:
         self._ingest = ingest
         self._on_fatal = on_fatal
-        self._path = path
+        self.path = path
         self._uids = frozenset({0, os.geteuid(), *uids})
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._by_producer: dict[str, asyncio.Task[None]] = {}
@@ -72,18 +73,18 @@ class Receiver:
         Raises:
             AlreadyRunning: another process listens there; the text names it.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-        lock_path = self._path.with_name(self._path.name + ".lock")
-        self._lock = ProcessLock.take(lock_path, guards=f"the socket {self._path}")
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        self._lock = ProcessLock.take(lock_path, guards=f"the socket {self.path}")
         try:
             self._remove_leftover()
             self._server = await asyncio.start_unix_server(
-                self._serve, self._path, backlog=BACKLOG, limit=wire.FRAME_BYTES_MAX
+                self._serve, self.path, backlog=BACKLOG, limit=BUFFER_BYTES
             )
         except BaseException:
             self._lock.release()
             raise
-        self._path.chmod(SOCKET_MODE)
+        self.path.chmod(SOCKET_MODE)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -95,7 +96,7 @@ class Receiver:
             task.cancel()
         if self._connections:
             await asyncio.wait(list(self._connections))
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         self._lock.release()
 
     @property
@@ -105,13 +106,13 @@ class Receiver:
 
     def _remove_leftover(self) -> None:
         """Remove a dead sidecar's socket, and nothing else: we hold the lock."""
-        if not self._path.exists():
+        if not self.path.exists():
             return
-        if not self._path.is_socket():
+        if not self.path.is_socket():
             raise AlreadyRunning(
-                f"{self._path} is a file, not a socket; remove it or set sidecar.socket"
+                f"{self.path} is a file, not a socket; remove it or set sidecar.socket"
             )
-        self._path.unlink()
+        self.path.unlink()
 
     # --- one connection
 

@@ -11,6 +11,7 @@ from meterline_sidecar.cli.output import Table, quantity, show, show_json
 
 SECOND_MS: Final = 1_000
 UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+NUMBERS: Final = ("recorded", "ingested", "lost", "gap")
 MIB: Final = 1 << 20
 
 
@@ -69,14 +70,22 @@ def _counts(status: dict[str, Any]) -> Table:
 
 def _producers(status: dict[str, Any]) -> Table:
     table = Table(
-        "worker of", "host", ">pid", ">recorded", ">stored", ">lost", "last seen", ""
+        "worker of",
+        "host",
+        ">pid",
+        ">recorded",
+        ">stored",
+        ">lost",
+        ">gap",
+        "last seen",
+        "",
     )
     for producer in status["producers"]["shown"]:
         table.add(
             producer["app"],
             producer["host"],
             str(producer["pid"]),
-            *(quantity(producer[key]) for key in ("recorded", "ingested", "lost")),
+            *(quantity(producer[key]) for key in NUMBERS),
             f"{_ago(status['now_ms'] - producer['seen_ms'])} ago",
             "running" if producer["is_open"] else "ended",
         )
