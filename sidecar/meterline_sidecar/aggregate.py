@@ -10,7 +10,7 @@ import msgspec
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS, Clock
 from meterline_sidecar.meters import UNMATCHED, Meter, Reader, Total, add, reader
-from meterline_sidecar.store import rollups
+from meterline_sidecar.store import audit, rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import (
@@ -188,9 +188,7 @@ class Aggregator:
     async def behind(self) -> int:
         """Return how many events are not counted yet."""
         async with self._database.reading() as tx:
-            row = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM events")
-        assert row is not None
-        return int(row[0]) - self.generation.cursor
+            return await audit.last_event_id(tx) - self.generation.cursor
 
     async def _step(self) -> int:
         generation = self.generation

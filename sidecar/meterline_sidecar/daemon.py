@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -103,16 +104,7 @@ async def open_parts(
         alarm = await alarm_at_start(database, chain)
         if alarm is not None:
             log.error("nothing is billed: %s; run `meterline verify`", alarm)
-        async with database.reading() as tx:
-            marks = await event_store.marks(tx)
-        committer = Committer(
-            database,
-            clock=clock,
-            key=chain.key(has_batches=marks.batch_id > 0),
-            customer_of=customers.customer_of,
-        )
-        await committer.start()
-        ingest = Ingest(database, committer, clock=clock, chain=chain)
+        ingest = await _open_ingest(database, chain, customers, clock)
         aggregator = Aggregator(
             database, [meter.meter for meter in config.meters], clock=clock
         )
@@ -125,10 +117,7 @@ async def open_parts(
             on_fatal=on_fatal,
         )
 
-        async def checkpoint() -> None:
-            await database.checkpoint()
-            await _write_head(database, chain)
-
+        checkpoint = partial(_checkpoint, database, chain)
         stripe = open_stripe(config, database, clock=clock, environ=os.environ)
         schedule.every(config.sidecar.aggregate_every_s, "aggregate", aggregator.run)
         if alarm is None:
@@ -273,7 +262,25 @@ def _lock_database(path: Path) -> Generator[None]:
         lock.release()
 
 
-async def _write_head(database: SqliteDatabase, chain: ChainFiles) -> None:
+async def _open_ingest(
+    database: SqliteDatabase, chain: ChainFiles, customers: CustomerMap, clock: Clock
+) -> Ingest:
+    """Return what stores events, with the chain continued where it ended."""
+    async with database.reading() as tx:
+        marks = await event_store.marks(tx)
+    committer = Committer(
+        database,
+        clock=clock,
+        key=chain.key(has_batches=marks.batch_id > 0),
+        customer_of=customers.customer_of,
+    )
+    await committer.start()
+    return Ingest(database, committer, clock=clock, chain=chain)
+
+
+async def _checkpoint(database: SqliteDatabase, chain: ChainFiles) -> None:
+    """Fold the WAL into the database, and note outside of it how far the chain is."""
+    await database.checkpoint()
     async with database.reading() as tx:
         marks = await event_store.marks(tx)
     if marks.mac is not None:

@@ -1,11 +1,88 @@
-"""The three packages import, and carry one version."""
+"""The rules of the house that no linter knows."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import meterline
 import meterline_pricing
 import meterline_sidecar
 
+ROOT = Path(__file__).parents[2]
+LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+SQL = re.compile(
+    r"\b(SELECT\s.+FROM|INSERT INTO|DELETE FROM|UPDATE \w+ SET)\b", re.DOTALL
+)
+SOURCES = sorted(
+    path
+    for root in ("middleware", "pricing_rules", "sidecar")
+    for path in (ROOT / root).rglob("*.py")
+)
+TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-def test_the_packages_are_importable() -> None:
-    assert meterline.__version__
-    assert meterline_pricing.__doc__
-    assert meterline_sidecar.__doc__
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            yield node
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """Yield every text of a module but its documentation."""
+    documentation = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in documentation:
+            continue
+        if isinstance(node.value, str):
+            yield node.value
+
+
+def test_the_three_packages_carry_one_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", meterline.__version__)
+    assert not hasattr(meterline_pricing, "__version__")
+    assert not hasattr(meterline_sidecar, "__version__")
+
+
+def test_modules_are_short() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in SOURCES}
+
+    assert {path: n for path, n in lengths.items() if n > LINES_MAX} == {}
+
+
+def test_functions_fit_on_a_screen() -> None:
+    lengths = {
+        (path, function.name): (function.end_lineno or 0) - function.lineno + 1
+        for path, tree in TREES.items()
+        for function in functions(tree)
+    }
+
+    assert {key: n for key, n in lengths.items() if n > FUNCTION_LINES_MAX} == {}
+
+
+def test_imports_stand_at_the_top_but_for_the_one_that_says_what_is_missing() -> None:
+    inside = [
+        (path.name, function.name)
+        for path, tree in TREES.items()
+        for function in functions(tree)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+    assert inside == [("__main__.py", "main")]
+
+
+def test_sql_lives_in_the_store() -> None:
+    elsewhere = [
+        (path, text)
+        for path, tree in TREES.items()
+        if path.parent.name != "store"
+        for text in texts(tree)
+        if SQL.search(text)
+    ]
+
+    assert elsewhere == []
