@@ -56,3 +56,12 @@ class SequenceGap(MeterlineError):
     def __init__(self, message: str, *, resume_seq: int) -> None:
         super().__init__(message)
         self.resume_seq = resume_seq
+
+
+class StripeRefused(MeterlineError):
+    """Stripe said no; the text is its own, without secrets."""
+
+    def __init__(self, message: str, *, status: int, code: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code

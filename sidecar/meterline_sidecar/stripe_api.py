@@ -4,15 +4,20 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Literal, cast
 
 import aiohttp
 import stripe
 from stripe.v2.billing import MeterEventSession
 
 from meterline_sidecar.clock import format_time_ms
-from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.errors import (
+    ConfigError,
+    MeterlineError,
+    RetryLater,
+    StripeRefused,
+)
 from meterline_sidecar.keys import Secret
 from meterline_sidecar.meter_events import (
     Busy,
@@ -26,10 +31,12 @@ from meterline_sidecar.meter_events import (
     Unknown,
     Unreachable,
 )
+from meterline_sidecar.pacing import Backoff
 
 TIMEOUT_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 10.0
 CONNECTIONS_MAX: Final = 100
+READ_ATTEMPTS: Final = 4
 ACCOUNT_LIMITS: Final = frozenset(
     {"global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency"}
 )
@@ -37,6 +44,8 @@ ACCOUNT_LIMITS: Final = frozenset(
 
 Source: docs.stripe.com/rate-limits, read 2026-05-05.
 """
+
+RawRequest = Callable[..., Awaitable[Any]]
 
 # The SDK's own log repeats what servers say, which may repeat the key; and its
 # telemetry writes an id into the home directory.
@@ -229,6 +238,43 @@ class StripeApi:
             return self._classify(error, key)
         return Delivered(None, "streamed")
 
+    async def call(
+        self,
+        method: Literal["get", "post"],
+        path: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        key: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the answer of any address of the API; GETs are tried a few times.
+
+        Args:
+            key: the Idempotency-Key of a POST.
+
+        Raises:
+            StripeRefused: Stripe said no, in words that hold no secret.
+            RetryLater: it may say yes later.
+        """
+        attempts = READ_ATTEMPTS if method == "get" else 1
+        options = {} if key is None else {"idempotency_key": key}
+        for attempt in range(1, attempts + 1):
+            try:
+                client = self._need_client()
+                request = cast("RawRequest", client.raw_request_async)  # pyright: ignore[reportUnknownMemberType] - the SDK's
+                answer = await request(method, path, **dict(params or {}), **options)
+            except (ConfigError, stripe.StripeError) as error:
+                outcome = self._classify(error, key or "")
+                is_passing = isinstance(outcome, Unknown | Unreachable | Busy)
+                if not is_passing or attempt == attempts:
+                    raise _trouble(path, error, outcome) from None
+                await asyncio.sleep(Backoff(max_s=5.0).wait_s(attempt))
+            else:
+                content: object = answer.data
+                if isinstance(content, dict):
+                    return cast("dict[str, Any]", content)
+                raise RetryLater(f"{path}: the answer was not Stripe's", after_s=60.0)
+        raise AssertionError("the last attempt returns or raises")
+
     def _need_client(self) -> stripe.StripeClient:
         client = self._open()
         if client is None:
@@ -247,6 +293,22 @@ class StripeApi:
 
     def _hide(self, text: str) -> str:
         return text if self._key is None else self._key.hide_in(text)
+
+
+def _trouble(
+    path: str, error: ConfigError | stripe.StripeError, outcome: Outcome
+) -> MeterlineError:
+    assert not isinstance(outcome, Delivered), "an error is no delivery"
+    if isinstance(error, ConfigError):
+        return error
+    if isinstance(outcome, Unknown | Unreachable | Busy):
+        return RetryLater(f"{path}: {outcome.reason}", after_s=60.0)
+    code = _fields(error).get("code")
+    return StripeRefused(
+        f"{path}: {outcome.reason}",
+        status=error.http_status or 0,
+        code=code if isinstance(code, str) else None,
+    )
 
 
 def _payload(event: MeterEvent) -> dict[str, str]:

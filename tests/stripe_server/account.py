@@ -104,6 +104,9 @@ class Account:
     """Asynchronous errors, in order: code, identifier, key, event name."""
     identifiers: dict[str, float] = field(default_factory=dict[str, float])
     keys: dict[str, SavedAnswer] = field(default_factory=dict[str, SavedAnswer])
+    _series: defaultdict[tuple[str, str], list[Event]] = field(
+        default_factory=lambda: defaultdict[tuple[str, str], list[Event]](list)
+    )
     _n_ids: int = 0
 
     def new_id(self, prefix: str) -> str:
@@ -169,6 +172,7 @@ class Account:
             self.report("meter_event_customer_not_found", event)
         else:
             self.events.append(event)
+            self._series[event.event_name, event.customer].append(event)
 
     def report(self, code: str, event: Event) -> None:
         """Note an asynchronous error about ``event``."""
@@ -190,9 +194,7 @@ class Account:
         overwrites = meter.window is not None or meter.formula == "last"
         span_s = DAY_S if meter.window == "day" else HOUR_S
         hours: dict[int, Decimal] = defaultdict(Decimal)
-        for event in self.events:
-            if (event.event_name, event.customer) != (event_name, customer):
-                continue
+        for event in self._series[event_name, customer]:
             start_s = event.timestamp_s - event.timestamp_s % span_s
             if meter.formula == "count":
                 hours[start_s] += 1
@@ -220,7 +222,7 @@ class Account:
 
     def totals(self) -> dict[str, dict[str, str]]:
         """Return event name to customer to total, as plain text."""
-        pairs = sorted({(e.event_name, e.customer) for e in self.events})
+        pairs = sorted(self._series)
         found: dict[str, dict[str, str]] = {}
         for event_name, customer in pairs:
             total = self.total(event_name, customer)

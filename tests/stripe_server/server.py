@@ -2,17 +2,20 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Final, Self, TypeVar
 from urllib.parse import parse_qsl
 
-from tests.stripe_server import errors
+from tests.stripe_server import control, errors
 from tests.stripe_server.account import DAY_S, Account, Event, SavedAnswer
+from tests.stripe_server.catalog import Catalog
 from tests.stripe_server.errors import StripeRefusal, answer
 from tests.stripe_server.faults import Fault, FaultPlan
 from tests.stripe_server.http import HttpServer, Request, Response, Wire
+from tests.stripe_server.v2 import Streams
 
 T = TypeVar("T")
 
@@ -35,6 +38,8 @@ class StripeServer:
 
     account: Account = field(default_factory=Account)
     faults: FaultPlan = field(default_factory=FaultPlan)
+    offset_s: float = 0.0
+    """How far the account's clock is ahead of the machine's."""
     keys: set[str] = field(default_factory=lambda: {"sk_test_meterline"})
     latency_s: float = 0.0
     """How long the execution of a meter event takes."""
@@ -44,10 +49,23 @@ class StripeServer:
     """How often what was answered: ``"200"``, ``"replayed"``, ``"duplicate"`` ..."""
     most_at_once: int = 0
     """The most meter events ever in flight for one customer and meter."""
+    read_faults: list[int] = field(default_factory=list[int])
+    """The statuses that the next reads are refused with."""
+    reads: int = 0
+    """Read calls: Stripe counts them against a budget."""
+    catalog: Catalog = field(init=False)
+    streams: Streams = field(init=False)
     _busy: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     _second: tuple[int, int] = (0, 0)
     _http: HttpServer | None = None
     _n_requests: int = 0
+
+    def __post_init__(self) -> None:
+        """Put every room on the same account."""
+        if self.account.now_s is time.time:
+            self.account.now_s = lambda: time.time() + self.offset_s
+        self.catalog = Catalog(self.account)
+        self.streams = Streams(self.account)
 
     async def start(self, port: int = 0) -> str:
         """Start to serve and return the base address."""
@@ -71,50 +89,44 @@ class StripeServer:
         return response
 
     async def _route(self, request: Request) -> Response:
+        if request.path.startswith("/_control/"):
+            return control.handle(self, request)
         key = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not key:
             raise errors.no_key()
+        path = request.path.strip("/").split("/")
+        if path == ["v2", "billing", "meter_event_stream"]:
+            return self._stream(request, key)
         if key not in self.keys:
             raise errors.bad_key(key)
-        match request.method, request.path.strip("/").split("/"):
-            case "POST", ["v1", "billing", "meter_events"]:
-                return await self._post_event(request, key)
-            case method, ["v1", *rest]:
-                return await self._v1(method, rest, request)
+        if request.method == "POST" and path == ["v1", "billing", "meter_events"]:
+            return await self._post_event(request, key)
+        if request.method == "GET" and self.read_faults:
+            raise StripeRefusal(self.read_faults.pop(0), "Try again later")
+        response: Response | None = None
+        match request.method, path:
+            case "POST", ["v2", "billing", "meter_event_session"]:
+                response = self.streams.open_session()
+            case "GET", ["v2", "core", "events", event_id]:
+                response = self.streams.event(event_id)
+            case _, ["v1", *_]:
+                self.reads += request.method == "GET"
+                response = self.catalog.handle(request)
             case _:
-                raise StripeRefusal(
-                    404, f"Unrecognized request URL ({request.method}: {request.path})."
-                )
+                pass
+        if response is None:
+            raise StripeRefusal(
+                404, f"Unrecognized request URL ({request.method}: {request.path})."
+            )
+        return response
 
-    async def _v1(self, method: str, rest: list[str], request: Request) -> Response:
-        match method, rest:
-            case "GET", ["billing", "meters"]:
-                return self._list_meters(request)
-            case _:
-                raise StripeRefusal(
-                    404, f"Unrecognized request URL ({method}: {request.path})."
-                )
-
-    def _list_meters(self, request: Request) -> Response:
-        query = dict(request.query)
-        meters = [
-            meter.content()
-            for meter in self.account.meters.values()
-            if query.get("status") in (None, meter.status)
-        ]
-        ids = [meter["id"] for meter in meters]
-        after = query.get("starting_after")
-        start = ids.index(after) + 1 if after else 0
-        limit = int(query.get("limit", "10"))
-        return answer(
-            200,
-            {
-                "object": "list",
-                "url": "/v1/billing/meters",
-                "has_more": start + limit < len(meters),
-                "data": meters[start : start + limit],
-            },
-        )
+    def _stream(self, request: Request, token: str) -> Response:
+        fault = self.faults.next()
+        if fault in BEFORE:
+            raise BEFORE[fault]()
+        if fault in (Fault.RESET_BEFORE, Fault.HTML_502_BEFORE):
+            return Response(502, b"", wire=Wire.RESET)
+        return self._spoil(self.streams.accept(request, token), fault)
 
     # --- meter events
 

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from meterline_sidecar.meter_events import MeterEvent, Mode, key_of
+from meterline_sidecar.meter_events import MeterEvent, Mode, identifier, key_of
 from meterline_sidecar.store.port import Row, Tx, Value
 
 State = Literal[
@@ -221,6 +221,57 @@ async def add(tx: Tx, row: NewRow) -> int:
             *(row.state, row.reason),
         ),
     )
+
+
+async def replace_row(
+    tx: Tx,
+    row: OutboxRow,
+    *,
+    stripe_customer: str | None,
+    now_ms: int,
+    reason: str,
+) -> int:
+    """Say again, as a new part, what ``row`` says; return the id of the new row.
+
+    For rows that Stripe does not count although it knows their identifier: a resend
+    of it would be taken for a duplicate. The old row stays and points to the new one.
+    """
+    known = await cursor(tx)
+    assert known is not None, "there are rows"
+    newest = await tx.fetch_one(
+        "SELECT max(part) FROM outbox"
+        " WHERE customer = ? AND event_name = ? AND hour_ms = ?",
+        (row.customer, row.event_name, row.hour_ms),
+    )
+    assert newest is not None
+    part = newest[0] + 1
+    new_id = await add(
+        tx,
+        NewRow(
+            customer=row.customer,
+            stripe_customer=stripe_customer,
+            meter=row.meter,
+            event_name=row.event_name,
+            mode=row.mode,
+            hour_ms=row.hour_ms,
+            part=part,
+            value=row.value,
+            identifier=identifier(
+                known.install,
+                customer=row.customer,
+                event_name=row.event_name,
+                hour_ms=row.hour_ms,
+                part=part,
+            ),
+            created_ms=now_ms,
+        ),
+    )
+    await tx.execute(
+        "UPDATE outbox SET replaced_by = ?, settled_ms = ?, reason = ?,"
+        " state = CASE state WHEN 'rejected' THEN state ELSE 'dead' END WHERE id = ?",
+        (new_id, now_ms, reason, row.id),
+    )
+    return new_id
 
 
 async def unmapped(tx: Tx) -> list[str]:

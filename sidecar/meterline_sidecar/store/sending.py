@@ -180,3 +180,22 @@ async def suspect(tx: Tx, *, before_ms: int) -> int:
         " WHERE state IN ('pending', 'sending', 'parked')"
         " AND stripe_customer IS NOT NULL"
     )
+
+
+async def free(tx: Tx, row_id: int) -> None:
+    """Let a row that is certainly not counted go again, under a new key."""
+    await tx.execute(
+        "UPDATE outbox SET state = 'pending', next_ms = 0, settled_ms = NULL,"
+        " generation = generation + CASE WHEN state = 'pending' THEN 0 ELSE 1 END"
+        " WHERE id = ? AND state <> 'sending'",
+        (row_id,),
+    )
+
+
+async def give_up(tx: Tx, row_id: int, *, reason: str, now_ms: int) -> None:
+    """Take a row out for good."""
+    await tx.execute(
+        "UPDATE outbox SET state = 'dead', reason = ?, settled_ms = ?"
+        " WHERE id = ? AND state NOT IN ('sending', 'confirmed')",
+        (reason, now_ms, row_id),
+    )

@@ -36,6 +36,8 @@ WHERE state IN ('pending', 'sending', 'parked', 'unresolved');
 CREATE INDEX outbox_failed ON outbox (state, id)
 WHERE state IN ('dead', 'expired', 'rejected');
 
+CREATE INDEX outbox_series ON outbox (event_name, stripe_customer, hour_ms);
+
 CREATE INDEX outbox_batch ON outbox (batch_key) WHERE batch_key IS NOT NULL;
 
 -- How far changes of usage have been noted. One row.

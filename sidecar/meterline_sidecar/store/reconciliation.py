@@ -1,0 +1,102 @@
+"""What the ledger says that Stripe should know, and what the last comparison found."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.store.outbox import SELECT, OutboxRow, to_row
+from meterline_sidecar.store.port import Tx
+
+
+class Comparison(Struct, frozen=True):
+    """One customer and meter in one span, here and at Stripe."""
+
+    start_ms: int
+    end_ms: int
+    event_name: str
+    stripe_customer: str
+    ours: int
+    """What Stripe should have."""
+    theirs: str
+    """What Stripe says, as decimal text."""
+    unresolved: int
+    """Rows of which nobody knows whether they are counted."""
+    verdict: str
+    checked_ms: int
+
+
+async def series(tx: Tx, *, start_ms: int, end_ms: int) -> list[tuple[str, str]]:
+    """Return every ``(event_name, stripe_customer)`` with rows in a span."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT event_name, stripe_customer FROM outbox"
+        " WHERE hour_ms >= ? AND hour_ms < ? AND stripe_customer IS NOT NULL"
+        " ORDER BY event_name, stripe_customer",
+        (start_ms, end_ms),
+    )
+    return [(event_name, customer) for event_name, customer in rows]
+
+
+async def rows_of(
+    tx: Tx, event_name: str, stripe_customer: str, *, start_ms: int, end_ms: int
+) -> list[OutboxRow]:
+    """Return the rows of one series in a span, replaced ones left out, in order."""
+    rows = await tx.fetch_all(
+        SELECT  # noqa: S608 - columns, no values
+        + " FROM outbox WHERE event_name = ? AND stripe_customer = ?"
+        " AND hour_ms >= ? AND hour_ms < ? AND replaced_by IS NULL"
+        " ORDER BY hour_ms, part",
+        (event_name, stripe_customer, start_ms, end_ms),
+    )
+    return [to_row(row) for row in rows]
+
+
+async def confirm(tx: Tx, row_ids: Iterable[int], *, now_ms: int) -> None:
+    """Note that unresolved rows are counted after all."""
+    await tx.execute_many(
+        "UPDATE outbox SET state = 'confirmed', settled_ms = ?,"
+        " reason = 'counted: Stripe''s own total says so'"
+        " WHERE id = ? AND state = 'unresolved'",
+        [(now_ms, row_id) for row_id in row_ids],
+    )
+
+
+async def save(tx: Tx, found: Comparison) -> None:
+    """Keep the newest comparison of its series and span."""
+    await tx.execute(
+        "INSERT INTO reconciliations (start_ms, end_ms, event_name, stripe_customer,"
+        " ours, theirs, unresolved, verdict, checked_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (start_ms, end_ms, event_name, stripe_customer) DO UPDATE SET"
+        " ours = excluded.ours, theirs = excluded.theirs,"
+        " unresolved = excluded.unresolved, verdict = excluded.verdict,"
+        " checked_ms = excluded.checked_ms",
+        (
+            *(found.start_ms, found.end_ms, found.event_name, found.stripe_customer),
+            *(found.ours, found.theirs, found.unresolved, found.verdict),
+            found.checked_ms,
+        ),
+    )
+
+
+async def last(tx: Tx) -> tuple[int | None, int]:
+    """Return when Stripe was last compared, and how many series did not match."""
+    row = await tx.fetch_one(
+        "SELECT max(checked_ms), coalesce(sum(verdict <> 'equal'), 0)"
+        " FROM reconciliations"
+    )
+    assert row is not None
+    return row[0], row[1]
+
+
+async def is_settled(tx: Tx, *, start_ms: int, end_ms: int) -> bool:
+    """Say whether a span that is over was found equal, well after its end."""
+    row = await tx.fetch_one(
+        "SELECT count(*), min(checked_ms), coalesce(sum(verdict <> 'equal'), 0)"
+        " FROM reconciliations WHERE start_ms = ? AND end_ms = ?",
+        (start_ms, end_ms),
+    )
+    assert row is not None
+    n_series, checked_ms, n_different = row
+    is_late = n_series > 0 and checked_ms > end_ms + DAY_MS
+    return bool(is_late and n_different == 0)
