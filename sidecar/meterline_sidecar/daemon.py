@@ -42,6 +42,8 @@ from meterline_sidecar.tokens import TokenFile, tokens_path
 from meterline_sidecar.web.app import make_app
 
 CHECKPOINT_EVERY_S: Final = 30
+WEBHOOKS_EVERY_S: Final = 5
+RECONCILE_EVERY_S: Final = 60  # to see whether it is due
 DRAIN_EVERY_S: Final = 5
 UMASK: Final = 0o027  # nothing that we make is for everybody
 HTTP_BACKLOG: Final = 128
@@ -122,6 +124,8 @@ async def open_parts(
         schedule.every(config.sidecar.aggregate_every_s, "aggregate", aggregator.run)
         if alarm is None:
             schedule.every(config.stripe.report_every_s, "report", stripe.report)
+        schedule.every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
+        schedule.every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
         drain = Drain(config.sidecar.spool_dir, ingest)
         schedule.every(DRAIN_EVERY_S, "drain", drain.run)
         schedule.every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)

@@ -6,22 +6,37 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
+from meterline_pricing import Calendar
 from meterline_sidecar.clock import Clock, SystemClock
 from meterline_sidecar.config import Config
 from meterline_sidecar.issue import BilledMeter, Issuer
 from meterline_sidecar.keys import SecretSource
+from meterline_sidecar.outbox_desk import OutboxDesk
 from meterline_sidecar.pacing import Rate
+from meterline_sidecar.reconcile import Reconciler
 from meterline_sidecar.report import Reporter
 from meterline_sidecar.sent_mark import SentMark
-from meterline_sidecar.store import outbox
+from meterline_sidecar.store import outbox, reconciliation, stripe_events
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.store.sqlite import SqliteDatabase
 from meterline_sidecar.stripe_api import StripeApi
+from meterline_sidecar.webhooks import Webhooks
 
 RATE_LIVE: Final = 500
 RATE_SANDBOX: Final = 25
 """Source: docs.stripe.com/rate-limits, read 2026-05-05; live mode takes 1,000."""
 KEY_VARIABLE: Final = "METERLINE_STRIPE_API_KEY"
+SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
+
+
+class ReconciliationStatus(Struct, frozen=True):
+    """The last comparison with Stripe's own totals."""
+
+    checked_ms: int | None
+    different: int
+    """Customers and meters, by month, that did not match."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +48,45 @@ class StripeSide:
     issuer: Issuer
     reporter: Reporter | None
     """``None`` in a dry run: the outbox fills and nothing is sent."""
+    reconciler: Reconciler
+    webhooks: Webhooks
+    desk: OutboxDesk
+    clock: Clock
+    reconcile_every_ms: int
 
     async def report(self) -> None:
         """Issue what is closed and send what is due."""
         await self.issuer.run()
         if self.reporter is not None:
             await self.reporter.run()
+
+    async def reconcile_if_due(self) -> None:
+        """Compare this month with Stripe's totals, and the last one until it is equal.
+
+        Once in ``reconcile_every_ms``, however often it is called and restarted:
+        Stripe counts reads.
+        """
+        now_ms = self.clock.now_ms()
+        async with self.database.reading() as tx:
+            checked_ms, _ = await reconciliation.last(tx)
+        is_recent = (checked_ms or 0) > now_ms - self.reconcile_every_ms
+        if self.reporter is None or not self.reconcile_every_ms or is_recent:
+            return
+        this = Calendar().at(now_ms)
+        before = Calendar().at(this.start - 1)
+        async with self.database.reading() as tx:
+            is_settled = await reconciliation.is_settled(
+                tx, start_ms=before.start, end_ms=before.end
+            )
+        if not is_settled:
+            await self.reconciler.run(start_ms=before.start, end_ms=before.end)
+        await self.reconciler.run(start_ms=this.start, end_ms=this.end)
+
+    async def reconciliation(self) -> ReconciliationStatus:
+        """Return when Stripe was last compared, and what that found."""
+        async with self.database.reading() as tx:
+            checked_ms, n_different = await reconciliation.last(tx)
+        return ReconciliationStatus(checked_ms, n_different)
 
     async def counts(self) -> dict[State, int]:
         """Return how many rows of the outbox are in each state."""
@@ -54,6 +102,19 @@ class StripeSide:
         for state, what in WORDS.items():
             if counts[state]:
                 found.append(f"{counts[state]} outbox row(s) {what}")
+        async with self.database.reading() as tx:
+            _, n_different = await reconciliation.last(tx)
+            n_unexplained = await stripe_events.unexplained(tx)
+        if n_different:
+            found.append(
+                f"Stripe's totals differ from the ledger's for {n_different} customer(s)"
+                " and meter(s): see `meterline reconcile`"
+            )
+        if n_unexplained:
+            found.append(
+                f"Stripe dropped {n_unexplained} meter event(s) without saying which:"
+                " `meterline reconcile` finds them"
+            )
         return found
 
     async def stop(self, *, timeout_s: float) -> None:
@@ -102,6 +163,13 @@ def open_stripe(
         api_base=stripe.api_base,
         meter_events_base=stripe.meter_events_base,
     )
+    secret = SecretSource(
+        file=stripe.webhook_secret_file,
+        variable=SECRET_VARIABLE,
+        credential="stripe_webhook_secret",
+        environ=environ,
+    )
+    customers = {c.id: c.stripe_customer for c in config.customers}
     issuer = Issuer(
         database,
         meters=[
@@ -114,7 +182,7 @@ def open_stripe(
             for meter in config.meters
             if meter.bill_through == "meter"
         ],
-        customers={c.id: c.stripe_customer for c in config.customers},
+        customers=customers,
         clock=clock,
         settle_ms=stripe.settle_s * 1_000,
     )
@@ -133,4 +201,11 @@ def open_stripe(
         api=api,
         issuer=issuer,
         reporter=reporter if stripe.mode == "send" else None,
+        reconciler=Reconciler(database, api, clock=clock),
+        webhooks=Webhooks(
+            database, api, secret=secret.read, clock=clock, wall=SystemClock()
+        ),
+        desk=OutboxDesk(database, customers=customers, clock=clock),
+        clock=clock,
+        reconcile_every_ms=stripe.reconcile_every_s * 1_000,
     )

@@ -1,7 +1,7 @@
 """Asks a running sidecar over HTTP, wherever it listens."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -13,6 +13,7 @@ from meterline_sidecar.config_file import read_config
 
 TIMEOUT_S: Final = 30.0
 PAGE: Final = 1_000
+WORK_TIMEOUT_S: Final = 600.0  # what asks Stripe many questions takes its time
 UNAUTHORIZED: Final = 401
 TOKEN: Final = "METERLINE_TOKEN"  # noqa: S105 - the variable's name
 
@@ -68,16 +69,28 @@ class Client:
             Unreachable: nobody answers.
             Refused: the answer is an error; the text is the sidecar's.
         """
-        return self._ask("GET", path, params)
+        return self._ask("GET", path, params, timeout_s=TIMEOUT_S)
 
     def post(self, path: str, **params: str | int | None) -> Any:
-        """Change something, and return what the sidecar answers; as ``get``."""
-        return self._ask("POST", path, params)
+        """Let the sidecar do something, and return what it answers; see ``get``.
 
-    def _ask(self, method: str, path: str, params: dict[str, str | int | None]) -> Any:
+        Raises:
+            Unreachable: nobody answers.
+            Refused: the answer is an error; the text is the sidecar's.
+        """
+        return self._ask("POST", path, params, timeout_s=WORK_TIMEOUT_S)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int | None],
+        *,
+        timeout_s: float,
+    ) -> Any:
         sent = {name: value for name, value in params.items() if value is not None}
         try:
-            response = self._http.request(method, path, params=sent)
+            response = self._http.request(method, path, params=sent, timeout=timeout_s)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unreachable(
                 f"no sidecar answers at {self.url} ({error}); start it with `meterline"

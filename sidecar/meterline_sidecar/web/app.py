@@ -4,11 +4,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from meterline_sidecar.parts import Parts
-from meterline_sidecar.web import metrics, openapi, status, v1
+from meterline_sidecar.web import metrics, openapi, status, stripe, v1
 from meterline_sidecar.web.guard import Guard, Limits
 from meterline_sidecar.web.problems import HANDLERS
 
-OPERATIONS = (*status.OPERATIONS, *v1.OPERATIONS)
+OPERATIONS = (*status.OPERATIONS, *v1.OPERATIONS, *stripe.OPERATIONS)
 BURST_S = 2  # a page with all that belongs to it comes at once
 
 
@@ -20,6 +20,7 @@ def make_app(parts: Parts) -> Starlette:
             *(operation.route for operation in OPERATIONS),
             *status.ROUTES,
             *metrics.ROUTES,
+            *stripe.ROUTES,
             openapi.route(OPERATIONS),
         ],
         exception_handlers={**HANDLERS},

@@ -199,11 +199,12 @@ class Rates:
 def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
     """Return the right that a request needs; ``None`` where everybody may come.
 
-    The customer's page checks a token of its own (``portal.py``).
+    The customer's page checks a token of its own (``portal.py``), and Stripe signs
+    what it sends (``webhooks.py``).
     """
     if path == "/portal" or path.startswith(("/portal/", "/static/")):
         return None
-    if path in ("/livez", "/login", "/favicon.ico"):
+    if path in ("/livez", "/login", "/favicon.ico", "/stripe/webhook"):
         return None
     if path == "/readyz":
         return "status" if query else None

@@ -14,6 +14,7 @@ from meterline_sidecar.parts import Parts
 from meterline_sidecar.store import audit
 from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store.outbox import State
+from meterline_sidecar.stripe_side import ReconciliationStatus
 from meterline_sidecar.web.operations import Operation
 
 PRODUCERS_SHOWN: Final = 100
@@ -100,6 +101,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     producers: ProducerCounts
     aggregation: AggregationStatus
     outbox: dict[State, int]
+    reconciliation: ReconciliationStatus
     database: DatabaseStatus
     jobs: dict[str, str]
     """Job to the error of its last run; empty when all is well."""
@@ -150,6 +152,7 @@ async def read_status(parts: Parts) -> Status:
             behind, parts.aggregator.generation.last_success_ms
         ),
         outbox=outbox,
+        reconciliation=await parts.stripe.reconciliation(),
         database=DatabaseStatus(
             str(path), parts.database_bytes(), shutil.disk_usage(path.parent).free
         ),

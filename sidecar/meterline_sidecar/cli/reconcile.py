@@ -1,0 +1,66 @@
+"""``meterline reconcile``: the ledger against Stripe's own totals."""
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.options import daemon_options, span_options
+from meterline_sidecar.cli.output import Table, quantity, show, show_json
+
+
+@click.command()
+@span_options
+@daemon_options
+def command(
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    period: str | None,
+    start: str | None,
+    end: str | None,
+) -> None:
+    """Compare every customer and meter with Stripe, and settle what is in doubt.
+
+    Exits with 3 when something does not match.
+    """
+    with Client.find(url, config_path) as client:
+        answer = client.post("/v1/reconcile", period=period, start=start, end=end)
+    if is_json:
+        show_json(answer)
+    else:
+        tell_lines(answer)
+    if not answer["is_equal"]:
+        sys.exit(EXIT_FOUND)
+
+
+def tell_lines(answer: dict[str, Any]) -> None:
+    """Print a comparison for people."""
+    table = Table(
+        "customer", "event name", ">here", ">at Stripe", "", ">waiting", ">failed"
+    )
+    for line in answer["lines"]:
+        table.add(
+            line["stripe_customer"],
+            line["event_name"],
+            quantity(line["ours"]),
+            quantity(Decimal(line["theirs"])),
+            line["verdict"],
+            quantity(line["waiting"]),
+            quantity(line["failed"]),
+        )
+        for hour in line["hours"]:
+            table.add(
+                "",
+                f"  {hour['hour'][:16].replace('T', ' ')}",
+                quantity(hour["ours"]),
+                quantity(Decimal(hour["theirs"])),
+                *("", "", ""),
+            )
+    show(table)
+    words = "everything matches" if answer["is_equal"] else "something does not match"
+    click.echo(f"\n{answer['start'][:16]} to {answer['end'][:16]}: {words}")

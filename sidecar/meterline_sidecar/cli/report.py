@@ -1,0 +1,37 @@
+"""``meterline report``: tell Stripe now, or show what would be told."""
+
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.outbox import tell_rows
+from meterline_sidecar.cli.output import Table, quantity, show, show_json
+
+PAGE = 1_000
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Send nothing: show what would be sent.")
+@daemon_options
+def command(
+    config_path: Path | None, url: str | None, is_json: bool, dry_run: bool
+) -> None:
+    """Issue the hours that are closed and send what is due, without waiting."""
+    with Client.find(url, config_path) as client:
+        if dry_run:
+            answer = client.get("/v1/outbox", state="pending", limit=PAGE)
+        else:
+            answer = client.post("/v1/report")
+    if is_json:
+        show_json(answer)
+    elif dry_run:
+        tell_rows(answer)
+    else:
+        for problem in answer["problems"]:
+            click.secho(f"! {problem}", fg="yellow")
+        table = Table("outbox", ">rows")
+        for state, n_rows in answer["outbox"].items():
+            table.add(state, quantity(n_rows))
+        show(table)
