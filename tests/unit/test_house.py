@@ -86,3 +86,15 @@ def test_sql_lives_in_the_store() -> None:
     ]
 
     assert elsewhere == []
+
+
+def test_every_public_name_is_used_where_types_are_checked() -> None:
+    used = {
+        alias.name
+        for node in ast.walk(ast.parse((ROOT / "tests/typing/api.py").read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    public = {*meterline.__all__, *meterline_pricing.__all__} - {"__version__"}
+    assert public <= used

@@ -1,0 +1,264 @@
+"""Every public name, used the way a user would. Type-checked, never run.
+
+``tests/unit/test_house.py`` sees to it that no name is left out.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import assert_type
+
+from starlette.applications import Starlette
+
+import meterline
+from meterline import (
+    Meter,
+    MeterMiddleware,
+    Stats,
+    api_key_subject,
+    from_api_key,
+    from_state,
+    from_trusted_header,
+    from_user,
+    record,
+    set_subject,
+)
+from meterline_pricing import (
+    CURRENCIES,
+    ORDERS,
+    Amounts,
+    BlockTier,
+    BlockTiers,
+    Calendar,
+    Capacity,
+    Catalogue,
+    Cell,
+    Change,
+    Charge,
+    Charges,
+    Commitment,
+    Conversion,
+    Coupon,
+    Credit,
+    Currency,
+    Difference,
+    Discount,
+    Dynamic,
+    Finding,
+    Flat,
+    Graduated,
+    GraduatedPercentage,
+    Group,
+    Groups,
+    Invoice,
+    Line,
+    LineDifference,
+    Matrix,
+    NotFound,
+    Order,
+    Override,
+    Package,
+    Percentage,
+    PercentTier,
+    PerGroup,
+    Period,
+    PerUnit,
+    Plan,
+    PlanChange,
+    PlanTest,
+    Point,
+    Price,
+    PricingError,
+    Problem,
+    RateCard,
+    Rounding,
+    Stairstep,
+    Step,
+    Stretch,
+    Tax,
+    TestFailure,
+    Tier,
+    Usage,
+    Volume,
+    change_fee,
+    compare,
+    currency_of,
+    curve,
+    difference_of,
+    draw_svg,
+    draw_text,
+    findings,
+    invoice,
+    invoice_between,
+    invoice_stretches,
+    json_schema,
+    latest_incremental,
+    load,
+    money_text,
+    nearest,
+    number_text,
+    prorate,
+    quantity_of,
+    ranked,
+    rate,
+    rate_between,
+    round_money,
+    run_tests,
+    share_of,
+    stripe_amount,
+    time_weighted_sum,
+)
+
+CENT = Decimal("0.01")
+
+
+# --- the app side
+
+
+def meter_an_app(app: Starlette) -> None:
+    app.add_middleware(MeterMiddleware)
+    app.add_middleware(MeterMiddleware, subject=from_state("account"))
+    app.add_middleware(MeterMiddleware, subject=from_user(), app_name="api")
+    app.add_middleware(MeterMiddleware, subject=from_trusted_header("x-account"))
+    app.add_middleware(MeterMiddleware, subject=from_api_key(key="0123456789abcdef"))
+    app.add_middleware(MeterMiddleware, subject=lambda scope: scope["path"])
+    metered = MeterMiddleware(app, socket=Path("meterline.sock"), disabled=False)
+    assert_type(metered.stats, Stats)
+    assert_type(meterline.__version__, str)
+
+
+def handle() -> None:
+    record("tokens", 512)
+    set_subject(api_key_subject("sk_1", key=b"0123456789abcdef"))
+
+
+def meter_a_job() -> None:
+    with Meter(app_name="nightly") as meter:
+        meter.record("exports", 3, subject="acct_42")
+        assert_type(meter.flush(timeout_s=1.0), bool)
+
+
+# --- the price models
+
+
+def prices() -> list[Price]:
+    tiers = (Tier(up_to=Decimal(50_000)), Tier(unit_amount=Decimal("0.001")))
+    per_unit = PerUnit(CENT)
+    return [
+        Flat(Decimal(9)),
+        per_unit,
+        Graduated(tiers),
+        Volume(tiers, flat_at_zero=True),
+        Package(Decimal(1_000), Decimal(2), round="down"),
+        Stairstep((Step(up_to=Decimal(10), amount=Decimal(5)),), on_exceed="error"),
+        BlockTiers((BlockTier(block_size=Decimal(10), amount=Decimal(1)),), mode="top"),
+        Capacity(Decimal(10), Decimal(20), Decimal(3)),
+        Percentage(rate=Decimal(2), minimum=CENT),
+        GraduatedPercentage((PercentTier(rate=Decimal(2)),)),
+        Dynamic(Decimal("1.2")),
+        Matrix(("region",), (Cell(values={"region": "eu"}, price=per_unit),)),
+        PerGroup(per_unit, by=("region",)),
+    ]
+
+
+def usages() -> dict[str, Usage]:
+    return {
+        "calls": 120_000,
+        "tokens": "12.5",
+        "payments": Amounts((Decimal(10), Decimal(20))),
+        "requests": Groups((Group({"region": "eu"}, Decimal(5)),)),
+    }
+
+
+def plan() -> Plan:
+    card = RateCard(
+        price=prices()[2],
+        meter="calls",
+        convert=Conversion(per=Decimal(1_000), round="up"),
+        free_units=Decimal(10),
+    )
+    rounding: Rounding = "half_even"
+    order: Order = ORDERS["stripe"]
+    return Plan(
+        name="starter",
+        currency="usd",
+        effective=date(2026, 1, 1),
+        prices=(card,),
+        rounding=rounding,
+        order=order,
+        discounts=(Discount(percent=Decimal(10)),),
+        commitment=Commitment(amount=Decimal(100)),
+        coupons=(Coupon(amount=Decimal(5)),),
+        credits=(Credit(amount=Decimal(5)),),
+        taxes=(Tax(percent=Decimal(19)),),
+        tests=(PlanTest(usage={"calls": Decimal(1)}, total=CENT),),
+    )
+
+
+# --- rating, invoices
+
+
+def rate_and_bill(usage: Mapping[str, Usage]) -> None:
+    charges = rate(prices()[0], 120_000, currency="usd")
+    assert_type(charges, Charges)
+    assert_type(charges.charges[0], Charge)
+    assert_type(rate_between(prices()[1], 10, 20), Charges)
+    november = Calendar(time_zone="Europe/Berlin", starts=date(2026, 1, 5)).named(
+        "2026-11"
+    )
+    assert_type(november, Period)
+    drawn = invoice(plan(), usage, november)
+    assert_type(drawn, Invoice)
+    assert_type(drawn.lines[0], Line)
+    assert_type(drawn.total, Decimal)
+    assert_type(invoice_between(plan(), None, usage), Invoice)
+    stretch = Stretch(plan(), november, dict(usage))
+    assert_type(invoice_stretches([stretch], november), tuple[Invoice, ...])
+    assert_type(quantity_of(usage["calls"]), Decimal)
+
+
+def split_periods(whole: Period, part: Period) -> None:
+    share = share_of(part, whole, by="second")
+    assert_type(share, tuple[int, int] | None)
+    assert_type(prorate("30", (10, 30), currency="usd"), Decimal)
+    assert_type(change_fee(10, 20, (10, 30), currency="usd"), PlanChange)
+    assert_type(time_weighted_sum([(0, 5)], whole), Decimal)
+    assert_type(latest_incremental([(0, 5)], whole), Change)
+
+
+def read_prices(text: str) -> None:
+    try:
+        catalogue = load(text)
+    except NotFound as error:
+        print(error)
+        raise
+    except PricingError as error:
+        assert_type(error.problems, tuple[Problem, ...])
+        raise
+    assert_type(catalogue, Catalogue)
+    assert_type(run_tests(catalogue.plans), tuple[TestFailure, ...])
+    override = Override(customer="acme", plan="starter", minimum_spend=Decimal(10))
+    print(catalogue.plan("starter", at=date(2026, 11, 1)), override, json_schema())
+
+
+def look(usage: Mapping[str, Usage]) -> None:
+    points = curve(prices()[2], up_to=100_000)
+    assert_type(points, tuple[Point, ...])
+    odd = findings(prices()[3], currency="usd")
+    assert_type(odd, tuple[Finding, ...])
+    print(draw_text(points, currency="usd"))
+    print(draw_svg(points, currency="usd", title="calls", findings=odd))
+    difference = compare("acme", plan(), plan(), usage)
+    assert_type(difference, Difference)
+    assert_type(difference.lines, tuple[LineDifference, ...])
+    before = invoice(plan(), usage)
+    print(ranked([difference, difference_of("acme", before, before)]))
+
+
+def write_money(amount: Decimal) -> None:
+    dollars = currency_of("usd")
+    assert_type(dollars, Currency)
+    assert_type(CURRENCIES["jpy"], Currency)
+    print(money_text(round_money(amount, dollars, "half_up"), dollars))
+    print(number_text(amount), stripe_amount(amount, "usd"), nearest("usb", CURRENCIES))
