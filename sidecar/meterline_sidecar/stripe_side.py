@@ -172,16 +172,7 @@ def open_stripe(
     customers = {c.id: c.stripe_customer for c in config.customers}
     issuer = Issuer(
         database,
-        meters=[
-            BilledMeter(
-                meter.meter.name,
-                meter.meter.aggregation,
-                meter.stripe_event_name,
-                meter.stripe_mode,
-            )
-            for meter in config.meters
-            if meter.bill_through == "meter"
-        ],
+        meters=_billed_meters(config),
         customers=customers,
         clock=clock,
         settle_ms=stripe.settle_s * 1_000,
@@ -209,3 +200,16 @@ def open_stripe(
         clock=clock,
         reconcile_every_ms=stripe.reconcile_every_s * 1_000,
     )
+
+
+def _billed_meters(config: Config) -> list[BilledMeter]:
+    return [
+        BilledMeter(
+            meter.meter.name,
+            meter.meter.aggregation,
+            meter.stripe_event_name,
+            meter.stripe_mode,
+        )
+        for meter in config.meters
+        if meter.bill_through == "meter"
+    ]

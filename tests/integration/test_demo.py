@@ -1,6 +1,7 @@
 """``meterline demo``: what a newcomer sees first."""
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -31,6 +32,11 @@ def test_the_demo_bills_the_worked_example_and_leaves_nothing(tmp_path: Path) ->
     assert "144,000 of 144,000 requests stored" in done.stdout
     assert "tier 2: 70,000 x $0.001" in done.stdout
     assert "total                                $70.00" in done.stdout
+    # The hour may have turned while it served, so it may be two rows.
+    told = re.findall(
+        r"cus_demo_acme +api_calls .* ([\d,]+)$", done.stdout, re.MULTILINE
+    )
+    assert sum(int(value.replace(",", "")) for value in told) == 120_000
     assert list(tmp_path.iterdir()) == []
     assert processes_in(tmp_path) == []
 

@@ -10,6 +10,7 @@ from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.events import events_table
 from meterline_sidecar.cli.exits import Unreachable
 from meterline_sidecar.cli.invoice import tell_invoice
+from meterline_sidecar.cli.outbox import tell_rows
 from meterline_sidecar.cli.output import Progress, quantity, show
 from meterline_sidecar.cli.status import tell_status
 from meterline_sidecar.cli.usage import read_usage, tell_usage
@@ -17,6 +18,7 @@ from meterline_sidecar.demo.stage import Failed, Stage, stage
 
 REQUESTS: Final = {"acme": 120_000, "globex": 18_000, "initech": 6_000}
 WORKERS: Final = 2
+CLOSED_AFTER_H: Final = 2
 POLL_S: Final = 0.1
 TIMEOUT_S: Final = 300.0  # a machine that needs longer shall say so
 
@@ -39,6 +41,7 @@ def command(keep: bool) -> None:
             _until(demo, lambda: _is_ready(client))
             _serve(demo, client)
             _tell(client)
+            _tell_stripe(demo, client)
             if keep:
                 _keep(demo)
 
@@ -77,6 +80,18 @@ def _tell(client: Client) -> None:
     for customer in REQUESTS:
         _heading(f"meterline invoice {customer}")
         tell_invoice(client.get(f"/v1/customers/{customer}/invoice"))
+
+
+def _tell_stripe(demo: Stage, client: Client) -> None:
+    """Print what Stripe would be told once the hour is over."""
+    demo.turn_clock(hours=CLOSED_AFTER_H)
+    client.post("/v1/report")
+    click.echo(
+        f"\nthe sidecar's clock was turned {CLOSED_AFTER_H} hours ahead, so that the"
+        " hour is over"
+    )
+    _heading("meterline outbox")
+    tell_rows(client.get("/v1/outbox"))
 
 
 def _keep(demo: Stage) -> None:
