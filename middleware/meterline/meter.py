@@ -92,12 +92,12 @@ class Meter:
         self.complaints = Complaints()
         self.failed = 0
         self._earlier = Counts(recorded=0, dropped=0, acked=0)
+        self._lock = threading.RLock()
         self._forget()
         _meters.add(self)
 
     def _forget(self) -> None:
         """Begin anew: nothing is open, and the first event opens it."""
-        self._lock = threading.RLock()
         self.shipper: Shipper | None = None
         self.append = (
             self._ignore if self.options.is_disabled else self._open_and_append
@@ -240,6 +240,7 @@ class Meter:
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
         shipper = self.shipper
+        self._lock = threading.RLock()  # a thread that is not here may have held it
         self._earlier = Counts(recorded=0, dropped=0, acked=0)
         self._forget()
         if shipper is not None:

@@ -165,10 +165,12 @@ class ProducerFile:
     def close(self) -> None:
         """Give back memory and descriptor. In the owner this gives up the lock."""
         self._map.close()
-        if self._lock_fd >= 0:
+        # Taken first, closed then: two threads may both end this producer, and a
+        # number that is closed twice may be somebody else's file by then.
+        lock_fd, self._lock_fd = self._lock_fd, -1
+        if lock_fd >= 0:
             # No LOCK_UN: a forked child closes its copy, and must not unlock ours.
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+            os.close(lock_fd)
 
     def delete(self) -> None:
         """Remove the file and close it: nobody sees it unlocked in between."""
