@@ -1,4 +1,4 @@
-"""Microseconds to rate a quantity, and to make an invoice of ten lines.
+"""CPU microseconds to rate a quantity, and to make an invoice of ten lines.
 
 The baselines, interleaved in the same rounds: one bare multiplication of two decimals
 under the exact context for a rating, and ten of these ratings for an invoice.
@@ -14,6 +14,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from decimal import Decimal
+from time import process_time
 from timeit import Timer
 from typing import Final
 
@@ -92,11 +93,15 @@ def measured() -> dict[str, list[float]]:
     assert len(invoice(plan, usage).lines) == 10
     rounds: dict[str, list[float]] = {name: [] for name in subjects}
     for subject, calls in subjects.values():
-        Timer(subject).timeit(max(calls // ROUNDS // 10, 1))  # warm up
+        Timer(subject, timer=process_time).timeit(
+            max(calls // ROUNDS // 10, 1)
+        )  # warm up
     for _ in range(ROUNDS):
         for name, (subject, calls) in subjects.items():
             number = calls // ROUNDS
-            rounds[name].append(Timer(subject).timeit(number) / number * 1e6)
+            rounds[name].append(
+                Timer(subject, timer=process_time).timeit(number) / number * 1e6
+            )
     return rounds
 
 

@@ -14,7 +14,7 @@ from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
 from meterline_pricing.money import ROUNDINGS, ZERO, Rounding, currency_of
 from meterline_pricing.numbers import check_choice, set_decimal, set_tuple
 from meterline_pricing.order import Order
-from meterline_pricing.price import Flat, PerGroup, Price
+from meterline_pricing.price import Flat, PerGroup, Price, check_price
 from meterline_pricing.terms import (
     Commitment,
     Conversion,
@@ -57,6 +57,7 @@ class RateCard(Struct, frozen=True, kw_only=True):
             PricingError: they do not; with every problem under its field.
         """
         set_decimal(self, "free_units")
+        check_price(self, "price")
         _check_limits(self)
         name = self.name or self.meter or ""
         force_setattr(self, "name", name)

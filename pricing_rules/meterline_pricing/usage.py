@@ -123,8 +123,8 @@ def quantity_of(usage: Usage) -> Decimal:
     Raises:
         PricingError: a number that is none, or below 0.
     """
-    if isinstance(usage, int | Decimal):
-        return to_decimal(usage)
+    if type(usage) is int or type(usage) is Decimal:
+        return to_decimal(usage)  # the usual ones first
     match shaped(usage):
         case Amounts(values):
             parts = values

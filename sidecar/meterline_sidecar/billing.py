@@ -142,7 +142,9 @@ class Billing:
         day = calendar_of(customer).day(period.start)
         usage = await self.usage(customer, period)
         try:
-            plan = self._config.catalogue.plan(customer.plan, at=day)
+            plan = self._config.catalogue.plan(
+                customer.plan, at=day, customer=customer.id
+            )
             drawn = invoice(plan, priced(usage.meters), period)
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error

@@ -78,7 +78,7 @@ def _difference(
     usage = priced(msgspec.convert(answer["usage"], tuple[MeterUsage, ...]))
     assert before.period is not None, "the API names it"
     day = calendar_of(customer).day(before.period.start)
-    plan = prices.plan(before.plan, at=day)
+    plan = prices.plan(before.plan, at=day, customer=customer.id)
     return difference_of(customer.id, before, invoice(plan, usage, before.period))
 
 

@@ -1,12 +1,14 @@
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from meterline_pricing import (
     Amounts,
     BlockTier,
     BlockTiers,
+    Catalogue,
     Cell,
     Commitment,
     Conversion,
@@ -346,6 +348,14 @@ def test_every_key_reaches_its_field() -> None:
     theirs = catalogue.plan("all", customer="acme")
     assert theirs.prices[0].price == Flat(D(1))
     assert theirs.minimum_spend == 2
+
+
+def test_a_catalogue_survives_json() -> None:
+    catalogue = load(EVERYTHING)
+
+    assert msgspec.json.decode(msgspec.json.encode(catalogue), type=Catalogue) == (
+        catalogue
+    )
 
 
 def test_an_order_may_be_written_step_by_step() -> None:

@@ -42,6 +42,7 @@ def test_a_rate_card_is_called_like_its_meter_unless_it_has_a_name() -> None:
             {"price": Flat(D(1))},
             ["meter: missing: expected a meter, or a name for a fee"],
         ),
+        ({"name": "x", "price": "flat"}, ["price: expected a price, not 'flat'"]),
         (
             {"name": "x", "price": PerUnit(D(1))},
             ["meter: missing: only a flat price needs none"],

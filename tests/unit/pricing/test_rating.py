@@ -410,6 +410,13 @@ def test_all_problems_of_the_numbers_are_told_at_once() -> None:
             {"rate": 1, "minimum": 5, "maximum": 4},
             "maximum: 4 is below minimum 5",
         ),
+        (PerGroup, {"price": 5}, "price: expected a price, not 5"),
+        (Cell, {"values": {}, "price": 5}, "price: expected a price, not 5"),
+        (
+            Matrix,
+            {"dimensions": ("a",), "cells": (), "default": 5},
+            "default: expected a price, not 5",
+        ),
         (
             Matrix,
             {"dimensions": (), "cells": ()},
