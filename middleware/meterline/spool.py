@@ -88,7 +88,7 @@ class Spool:
             raise
         self._segments = [self._active]
         self._spare: Segment | None = None
-        self._next_seq = itertools.count(1).__next__
+        self._next_seq: Callable[[], int] = itertools.count(1).__next__
         self._write = self._active.write
         self._scanner = Scanner(next_seq=1, verifies=False)
         self._scanned = self._active
@@ -157,6 +157,8 @@ class Spool:
     def _append_elsewhere(self, payload: bytes, failed: Callable[[bytes], int]) -> None:
         with self._lock:
             if not self._is_closed:
+                # The number goes back: whoever found a hole would call it a loss.
+                self._next_seq = itertools.count(self._next_seq() - 1).__next__
                 # Another thread may have been here first.
                 if failed is not self._write or self._roll():
                     self.append(payload)
@@ -218,6 +220,7 @@ class Spool:
             try:
                 self._write(encode_marker(seq, Marker(n_events, reason, total)))
             except ValueError:
+                self._next_seq = itertools.count(seq).__next__
                 return
             self._next_seq = itertools.count(seq + n_events).__next__
             # A kill before this line does no harm: the marker names the total.
