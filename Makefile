@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check docs bench lock clean
+.PHONY: help demo test coverage check compat soak simulate docs bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,12 @@ check: .venv/dev.stamp ## Format, lint, types, import rules
 
 compat: .venv/dev.stamp ## Test on old and new versions of Starlette and FastAPI
 	@$(BIN)/python -m tests.compat
+
+soak: .venv/dev.stamp ## Break everything for about an hour, at far more moments
+	@SOAK=1 $(BIN)/python -m pytest tests/fault
+
+simulate: .venv/dev.stamp ## Run SEEDS=1000 random schedules of faults, or SEED=n again
+	@$(BIN)/python -m tests.fault.simulator --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/dev.stamp ## Measure the hot paths against their baselines
 	@$(BIN)/python -m benchmarks

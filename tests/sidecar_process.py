@@ -113,6 +113,8 @@ class SidecarProcess:
         }
         self._clock = None if clock is None else folder / "clock"
         self._process: subprocess.Popen[bytes] | None = None
+        self.prefix: list[str] = []
+        """A command to start it under, such as ``strace``."""
         self.config.write_text(sidecar + meterline)
         (folder / "pricing.toml").write_text(pricing)
         if clock is not None:
@@ -134,6 +136,11 @@ class SidecarProcess:
         return self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether it was started, and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def command(self) -> list[str]:
         """The command line that starts it."""
         clock = [] if self._clock is None else ["--clock", str(self._clock)]
@@ -141,16 +148,26 @@ class SidecarProcess:
 
     def start(self) -> Self:
         """Start (again) on the same files, and wait until it is ready."""
+        self.launch()
+        until(self._is_ready)
+        return self
+
+    def launch(self) -> None:
+        """Start (again) on the same files, and do not wait."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command,
+                [*self.prefix, *self.command],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        until(self._is_ready)
-        return self
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; return the exit code."""
+        assert self._process is not None, "not started"
+        process, self._process = self._process, None
+        return process.wait(STOP_TIMEOUT_S)
 
     def stop(self) -> int:
         """Send SIGTERM; return the exit code."""

@@ -71,7 +71,7 @@ class ChainFiles:
                     "restore it from the backup of the database"
                 ) from None
             key = secrets.token_bytes(KEY_BYTES)
-            _write_private(self.key_path, key)
+            _replace(self.key_path, key, durably=True)
         if len(key) != KEY_BYTES:
             raise MeterlineError(
                 f"{self.key_path} holds {len(key)} bytes instead of {KEY_BYTES}; "
@@ -100,9 +100,7 @@ class ChainFiles:
         After each commit it is written without fsync: that already survives the
         death of this process, and with it a WAL that was deleted is noticed.
         """
-        scratch = self.head_path.with_name(self.head_path.name + ".new")
-        _write_private(scratch, msgspec.json.encode(head), durably=durably)
-        scratch.replace(self.head_path)
+        _replace(self.head_path, msgspec.json.encode(head), durably=durably)
 
     def keep_head(self) -> None:
         """Put the head aside as evidence; a head that was kept before stays."""
@@ -110,11 +108,28 @@ class ChainFiles:
             self.head_path.replace(self.kept_head_path)
 
 
-def _write_private(path: Path, content: bytes, *, durably: bool = True) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _replace(path: Path, content: bytes, *, durably: bool) -> None:
+    """Write a private file as a whole: whoever is killed leaves the old one or none.
+
+    ``durably``: it survives a power loss once this returns.
+    """
+    scratch = path.with_name(path.name + ".new")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.write(descriptor, content)
         if durably:
             os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    scratch.replace(path)
+    if durably:
+        _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    """Put a directory's names on disk: until then a power loss undoes a rename."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -285,3 +285,4 @@ class Ingest:
             piece.producer.next_seq = piece.producer.row.last_seq + 1
             if not piece.done.done():
                 piece.done.set_exception(error)
+                piece.done.exception()  # nobody may wait for it any more
