@@ -1,0 +1,141 @@
+"""A real SQLite file behind the store's port, in one thread, with death built in.
+
+Nothing waits and no thread runs, so a schedule of faults has one outcome. A *step* is
+whatever a process may die before: a statement, and both sides of a COMMIT.
+"""
+
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from meterline_sidecar.store.migrate import migrate
+from meterline_sidecar.store.port import Row, Tx, Value
+from meterline_sidecar.store.sqlite import translated
+
+PAGES_MAX: Final = 2**30
+AUTOCHECKPOINT_PAGES: Final = 30  # often, so that kills meet checkpoints
+
+
+class Killed(BaseException):
+    """The process that runs this code is dead; nothing of what follows is seen."""
+
+
+class SimTx:
+    """A transaction on one connection; every statement is a step."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, step: Callable[[], None]
+    ) -> None:
+        self._connection = connection
+        self._step = step
+
+    async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        """Run one statement and return the number of rows that it changed."""
+        self._step()
+        return self._connection.execute(sql, parameters).rowcount
+
+    async def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        """Run one INSERT and return the id of its row."""
+        self._step()
+        row_id = self._connection.execute(sql, parameters).lastrowid
+        assert row_id is not None
+        return row_id
+
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Run one statement for each row."""
+        self._step()
+        self._connection.executemany(sql, rows)
+
+    async def fetch_one(self, sql: str, parameters: Sequence[Value] = ()) -> Row | None:
+        """Return the first row, or ``None``."""
+        row: Row | None = self._connection.execute(sql, parameters).fetchone()
+        return row
+
+    async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Return every row."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+
+class SimDatabase:
+    """One ledger.
+
+    Args:
+        die: called at the step at which the process dies: whatever the files hold
+            at that moment is all that is left.
+    """
+
+    def __init__(self, path: Path, die: Callable[[], None]) -> None:
+        self.path = path
+        self._die = die
+        self._writer = sqlite3.connect(path, isolation_level=None)
+        self.steps_left: int | None = None
+        """How many more steps this process lives; ``None`` as long as nobody kills."""
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = OFF",  # processes die here, not machines
+            f"wal_autocheckpoint = {AUTOCHECKPOINT_PAGES}",
+            "foreign_keys = ON",
+        ):
+            self._writer.execute(f"PRAGMA {pragma}")
+
+    async def bring_up_to_date(self) -> Self:
+        """Migrate; as ``SqliteDatabase.open`` does."""
+        with translated(self.path):
+            await migrate(SimTx(self._writer, self.step), self.path)
+        return self
+
+    def step(self) -> None:
+        """Live on, or die here."""
+        if self.steps_left is None:
+            return
+        self.steps_left -= 1
+        if self.steps_left <= 0:
+            self.steps_left = 1  # a dead process stays dead
+            self._die()
+            raise Killed
+
+    def fill_disk(self, *, is_full: bool) -> None:
+        """Leave the file no page to grow by, or give it room again."""
+        (pages,) = self._writer.execute("PRAGMA page_count").fetchone()
+        limit = pages if is_full else PAGES_MAX
+        self._writer.execute(f"PRAGMA max_page_count = {limit}")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Tx]:
+        """Open a write transaction; see ``store.port``."""
+        with translated(self.path):
+            self.step()
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield SimTx(self._writer, self.step)
+                self.step()
+                self._writer.execute("COMMIT")
+                self.step()
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[Tx]:
+        """Open a read-only snapshot; see ``store.port``."""
+        with translated(self.path):
+            connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+            try:
+                connection.execute("BEGIN")
+                yield SimTx(connection, lambda: None)
+            finally:
+                connection.close()
+
+    async def checkpoint(self) -> None:
+        """Move the WAL into the file."""
+        self.step()
+        with translated(self.path):
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self.step()
+
+    def close(self) -> None:
+        """Close the writer, which is the last connection."""
+        self._writer.close()

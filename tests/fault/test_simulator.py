@@ -1,0 +1,16 @@
+"""Random schedules of faults; `make simulate SEEDS=1000` runs more of them."""
+
+import random
+
+from tests.fault.host import rounds
+from tests.fault.simulator import simulate
+
+
+def test_no_schedule_of_faults_breaks_the_law(chance: random.Random) -> None:
+    first = chance.randrange(2**31)
+    for seed in range(first, first + rounds(40, soak=5000)):
+        simulate(seed)
+
+
+def test_a_seed_repeats_its_schedule_and_its_outcome() -> None:
+    assert simulate(7) == simulate(7)
