@@ -1,9 +1,11 @@
 """What a person reads who got ``meterline.toml`` wrong."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from meterline_sidecar.cli.manual import manual
 from meterline_sidecar.config import Config
 from meterline_sidecar.config_file import read_config
 from meterline_sidecar.config_reference import reference, schema, sections
@@ -257,7 +259,10 @@ def test_the_schema_knows_the_tables_and_what_is_required() -> None:
     assert properties["meter"]["items"]["properties"]["where"]["type"] == "object"
 
 
-def test_the_page_on_configuration_is_what_the_code_says() -> None:
-    page = Path(__file__).parents[2] / "docs" / "configuration.md"
+@pytest.mark.parametrize(
+    ("page", "made"), [("configuration.md", reference), ("commands.md", manual)]
+)
+def test_a_page_is_what_the_code_says(page: str, made: Callable[[], str]) -> None:
+    path = Path(__file__).parents[2] / "docs" / page
 
-    assert page.read_text() == reference(), "run: make docs"
+    assert path.read_text() == made(), "run: make docs"

@@ -8,6 +8,7 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options, event_filters, span_options
 from meterline_sidecar.cli.output import Table, quantity, show, show_json
+from meterline_sidecar.clock import DAY_MS, format_time_ms
 
 PAGE_EVENTS: Final = 1_000
 
@@ -59,24 +60,37 @@ def command(
         click.echo(f"\nthere are more: --after {at}, or a larger --limit")
 
 
+def any_time(status: dict[str, Any]) -> dict[str, str]:
+    """Return the span of everything that was ever stored, or will be for a year."""
+    end_ms = status["now_ms"] + 365 * DAY_MS
+    return {"start": format_time_ms(0), "end": format_time_ms(end_ms)}
+
+
 def events_table(events: list[dict[str, Any]]) -> Table:
     """Return raw events as people read them."""
     table = Table(
         ">id", "time", "subject", "customer", "request", ">status", ">us", "quantities"
     )
     for event in events:
-        request = " ".join(filter(None, (event["method"], event["route"])))
-        quantities = ", ".join(
-            f"{name}={quantity(number)}" for name, number in event["quantities"].items()
-        )
-        table.add(
-            str(event["id"]),
-            event["time"],
-            event["subject"] or "-",
-            event["customer"] or "-",
-            request or event["kind"],
-            str(event["status"] or ""),
-            quantity(event["duration_us"]),
-            quantities,
-        )
+        table.add(*_cells(event))
     return table
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Return one raw event as people read it."""
+    return "  ".join(filter(None, _cells(event)))
+
+
+def _cells(event: dict[str, Any]) -> list[str]:
+    request = " ".join(filter(None, (event["method"], event["route"])))
+    used = (f"{name}={quantity(n)}" for name, n in event["quantities"].items())
+    return [
+        str(event["id"]),
+        event["time"],
+        event["subject"] or "-",
+        event["customer"] or "-",
+        request or event["kind"],
+        str(event["status"] or ""),
+        quantity(event["duration_us"]),
+        ", ".join(used),
+    ]

@@ -6,6 +6,7 @@ is named here and its module imported only when it runs: ``what-if`` is the obje
 """
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -29,6 +30,8 @@ COMMANDS: Final = {
     "status": "Is it working?",
     "usage": "Who used what.",
     "events": "The raw events behind the usage.",
+    "tail": "Events as they arrive.",
+    "top": "Who and what is busy right now.",
     "quote": "What a quantity costs under a plan.",
     "invoice": "A customer's draft invoice.",
     "outbox": "What Stripe is told, and what hangs.",
@@ -38,6 +41,7 @@ COMMANDS: Final = {
     "verify": "Prove that the ledger is what was written to it.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
     "what-if": "What everybody would pay under other prices.",
+    "token": "Who may ask the HTTP API.",
     "config": "The reference of the configuration, and its schema for editors.",
 }
 """Every command with its line in ``meterline --help``."""
@@ -77,8 +81,11 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(meterline.__version__, prog_name="meterline")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Meter every API request, price it, and report it to Stripe."""
+    if os.environ.get("NO_COLOR"):  # no-color.org; click leaves it to us
+        context.color = False
 
 
 def main() -> None:

@@ -49,9 +49,14 @@ class Table:
             yield cell.rjust(width) if is_number else cell.ljust(width)
 
 
+def is_terminal() -> bool:
+    """Say whether a person looks at what is printed."""
+    return sys.stdout.isatty()
+
+
 def show(table: Table) -> None:
     """Print a table: with rich on a terminal where that is installed, else plain."""
-    if sys.stdout.isatty() and find_spec("rich") is not None:
+    if is_terminal() and find_spec("rich") is not None:
         # Only here, where rich was found: it is no dependency.
         importlib.import_module("meterline_sidecar.cli.rich_table").show(table)
         return
@@ -62,6 +67,11 @@ def show(table: Table) -> None:
 def show_json(content: Any) -> None:
     """Print anything as JSON, indented; a Decimal is a text, so that none is lost."""
     click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
+
+
+def json_line(content: Any) -> str:
+    """Return anything as JSON on one line, for what never ends."""
+    return msgspec.json.encode(content).decode()
 
 
 def quantity(number: int | Decimal) -> str:
@@ -80,7 +90,7 @@ class Progress:
     def __init__(self, label: str, total: int) -> None:
         self._label = label
         self._total = total
-        self._is_terminal = sys.stdout.isatty()
+        self._is_terminal = is_terminal()
         self._told_at_s = -PROGRESS_LINE_EVERY_S
 
     def show(self, done: int) -> None:

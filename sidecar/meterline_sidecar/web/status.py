@@ -106,6 +106,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     jobs: dict[str, str]
     """Job to the error of its last run; empty when all is well."""
     schedule: tuple[JobStatus, ...]
+    last_event_id: int
+    """Of the event that was stored last; 0 before the first."""
     last_event_ms: int | None
 
 
@@ -118,7 +120,8 @@ async def read_status(parts: Parts) -> Status:
     async with parts.database.reading() as tx:
         counts = await audit.counts(tx)
         producers = await event_store.list_producers(tx, limit=PRODUCERS_SHOWN)
-        behind = await audit.last_event_id(tx) - parts.aggregator.generation.cursor
+        last_event_id = await audit.last_event_id(tx)
+        behind = last_event_id - parts.aggregator.generation.cursor
         last_event_ms = await audit.newest_event_ms(tx)
     outbox = await parts.stripe.counts()
     lost = counts.lost + counts.refused
@@ -163,6 +166,7 @@ async def read_status(parts: Parts) -> Status:
             JobStatus(name, job.last_success_ms, job.failures, job.error)
             for name, job in parts.schedule.jobs.items()
         ),
+        last_event_id=last_event_id,
         last_event_ms=last_event_ms,
     )
 

@@ -1,0 +1,73 @@
+"""Makes docs/commands.md of what the commands say about themselves.
+
+python -m meterline_sidecar.cli.manual > docs/commands.md
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import click
+
+from meterline_sidecar.cli.main import COMMANDS, cli
+
+WIDTH: Final = 88
+INTRO: Final = """\
+# Commands
+
+Every command takes `--help`, and `--json` where it prints something. Those that ask the running sidecar find it by
+`--url`, else by the configuration; a token goes into `METERLINE_TOKEN`. On a terminal tables have borders where
+[rich](https://rich.readthedocs.io) is installed; in a pipe they are plain text, and `NO_COLOR` leaves colours out.
+
+| exit code | means |
+|---|---|
+| 0 | done |
+| 1 | failed; the message says what to do |
+| 2 | the command line is wrong |
+| 3 | a check did its work, and found something |
+| 69 | no sidecar answers |
+| 78 | the configuration is wrong; every mistake is named |
+
+For completion in bash (zsh and fish likewise):
+
+```bash
+eval "$(_METERLINE_COMPLETE=bash_source meterline)"
+```
+
+This page is made of the code by `make docs`.
+"""
+
+
+def manual() -> str:
+    """Return the page."""
+    parts = [INTRO]
+    root = click.Context(cli, info_name="meterline")
+    for name in COMMANDS:
+        command = cli.get_command(root, name)
+        assert command is not None, name
+        for context in _contexts(command, name, root):
+            parts.append(f"\n## {context.command_path}\n\n```text\n")
+            parts.append(f"{context.command.get_help(context)}\n```\n")
+    return "".join(parts)
+
+
+def _contexts(
+    command: click.Command, name: str, parent: click.Context
+) -> Iterator[click.Context]:
+    """Yield a command, and those below it."""
+    context = click.Context(
+        command,
+        parent,
+        info_name=name,
+        terminal_width=WIDTH,
+        help_option_names=["-h", "--help"],
+    )
+    yield context
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            assert found is not None, below
+            yield from _contexts(found, below, context)
+
+
+if __name__ == "__main__":
+    click.echo(manual(), nl=False)
