@@ -104,10 +104,11 @@ class Bill:
     ) -> None:
         """Add a line that takes ``amount`` from the lines of ``scope``.
 
-        Each line bears its share by what is left of it, in whole minor units.
+        Each line bears its share by what is left of it, in whole minor units. No more
+        is taken than is left.
         """
-        taken = self.rounded(amount)
-        if not taken:
+        taken = min(self.rounded(amount), self.left_of(scope))
+        if taken <= 0:
             return
         self.add(kind, name, -amount, f"- {text}").takes = True
         parts = split_amount(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from meterline_pricing.errors import PricingError
+from meterline_pricing.errors import PricingError, nearest
 from meterline_pricing.toml_source import Kind, Table, one_of
 
 Schema = dict[str, Any]
@@ -189,20 +189,24 @@ class Tagged(Struct, frozen=True):
     def read(self, table: Table) -> Any:
         """Return what is made of the table.
 
-        Without a known variant, only the shared keys are read, and a key may be of
-        any variant.
+        A variant that is misspelt is taken for the nearest one, so that what else is
+        wrong is told as well. Where none is near, only the shared keys are read, and a
+        key may be of any variant.
         """
         kind = one_of(self.tag, self.variants)
         if self.default is not None and self.tag not in table:
-            variant = self.variants[self.default]
+            meant = self.default
         else:
-            variant = self.variants[table.need(self.tag, kind)]
-        if table.is_sound(self.tag):
+            meant = table.need(self.tag, kind)
+        if not table.is_sound(self.tag):
+            meant = nearest(str(table.data.get(self.tag, "")), self.variants) or ""
+        variant = self.variants.get(meant)
+        if variant is not None:
             inner = built(table, variant, read_keys(table, variant.keys))
             values = read_keys(table, self._shared_by(variant))
             table.close()
         else:
-            inner = variant.stand_in(table, {})
+            inner = next(iter(self.variants.values())).stand_in(table, {})
             values = read_keys(table, self.shared)
             table.close(tuple(k.name for v in self.variants.values() for k in v.keys))
         values[self.field] = inner

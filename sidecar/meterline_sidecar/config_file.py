@@ -11,6 +11,7 @@ from typing import Final
 from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_pricing import Catalogue, PricingError, Problem, load
 from meterline_pricing.errors import unknown
+from meterline_pricing.load import Named, named
 from meterline_pricing.period import Calendar
 from meterline_pricing.toml_source import BOOLEAN, DATE, TEXT, Source, Table, Unfit
 from meterline_sidecar.config import (
@@ -76,19 +77,19 @@ def read_config(
     folder = Path.cwd() if path is None else path.absolute().parent
     root = source.root
     sidecar, problems = _read_sidecar(root.table("sidecar"), folder, environment)
-    catalogue = _read_pricing(sidecar.pricing, problems)
+    catalogue, prices = _read_pricing(sidecar.pricing, problems)
     meters = _read_meters(root.tables("meter"))
     config = Config(
         file=None if path is None else path.absolute(),
         sidecar=sidecar,
         meters=meters,
-        customers=_read_customers(root.tables("customer"), catalogue),
+        customers=_read_customers(root.tables("customer"), prices),
         stripe=_read_stripe(root.table("stripe"), folder),
         portal=read_portal(root.table("portal"), folder),
-        catalogue=catalogue or Catalogue(),
+        catalogue=catalogue,
     )
     root.close()
-    problems += _unmetered(config.catalogue, meters, sidecar.pricing)
+    problems += _unmetered(prices, meters, sidecar.pricing)
     found = [*sorted(source.problems, key=lambda p: p.line or 0), *problems]
     if found:
         raise ConfigError(found)
@@ -267,12 +268,12 @@ def _read_bill_through(table: Table) -> BillThrough:
 
 
 def _read_customers(
-    tables: Iterable[Table], catalogue: Catalogue | None
+    tables: Iterable[Table], prices: Named | None
 ) -> tuple[Customer, ...]:
     customers: list[Customer] = []
     taken: dict[tuple[str, str], str] = {}
     for table in tables:
-        customer = _read_customer(table, catalogue)
+        customer = _read_customer(table, prices)
         unique = [("id", customer.id), ("stripe_customer", customer.stripe_customer)]
         unique += [("subjects", subject) for subject in customer.subjects]
         for key, text in unique:
@@ -285,12 +286,12 @@ def _read_customers(
     return tuple(customers)
 
 
-def _read_customer(table: Table, catalogue: Catalogue | None) -> Customer:
+def _read_customer(table: Table, prices: Named | None) -> Customer:
     customer_id = table.need("id", NAME_KIND)
     plan = table.take("plan", TEXT, None)
     # Without a price list that can be read, any plan may be meant.
-    if plan and catalogue is not None and plan not in catalogue.names:
-        table.report("plan", unknown("plan", plan, catalogue.names))
+    if plan and prices is not None and plan not in prices.plans:
+        table.report("plan", unknown("plan", plan, prices.plans))
     time_zone = table.take("time_zone", TEXT, "UTC")
     try:
         Calendar(time_zone=time_zone)
@@ -335,27 +336,33 @@ def _read_stripe(table: Table, folder: Path) -> StripeConfig:
     return config
 
 
-def _read_pricing(path: Path | None, problems: list[Problem]) -> Catalogue | None:
-    """Return the plans; ``None``, with what is wrong noted, when they can not be."""
+def _read_pricing(
+    path: Path | None, problems: list[Problem]
+) -> tuple[Catalogue, Named | None]:
+    """Return the plans, and what their file names even where they can not be read."""
     if path is None:
-        return Catalogue()
+        return Catalogue(), Named((), ())
     try:
-        return read_prices(path)
+        text = text_of(path)
     except ConfigError as error:
         problems += error.problems
-        return None
+        return Catalogue(), None
+    try:
+        return load(text, file=shown(path)), named(text)
+    except PricingError as error:
+        problems += error.problems
+        return Catalogue(), named(text)
 
 
 def _unmetered(
-    catalogue: Catalogue, meters: tuple[MeterConfig, ...], file: Path | None
+    prices: Named | None, meters: tuple[MeterConfig, ...], file: Path | None
 ) -> list[Problem]:
     """Return a problem for every priced meter that nobody measures."""
     names = {config.meter.name for config in meters}
     wanted = {
-        card.meter: plan.name
-        for plan in catalogue.plans
-        for card in plan.prices
-        if card.meter is not None and card.meter not in names
+        meter: plan
+        for meter, plan in (prices.meters if prices else ())
+        if meter not in names
     }
     return [
         Problem(

@@ -145,6 +145,18 @@ def test_a_mistake_is_told_with_its_line_and_key_and_what_was_expected(
     assert problems(tmp_path, text, pricing=PLAN) == [f"meterline.toml{MISTAKES[text]}"]
 
 
+def test_a_price_list_with_a_mistake_still_names_its_plans(tmp_path: Path) -> None:
+    told = problems(
+        tmp_path,
+        '[[meter]]\nname = "a"\naggregation = "count"\n'
+        '[[customer]]\nid = "acme"\nplan = "startr"\n',
+        pricing='[[plan]]\nname = "starter"\ncurrency = "usdd"\n',
+    )
+
+    assert told[0].endswith("unknown plan `startr`; did you mean `starter`?")
+    assert told[1].startswith("pricing.toml:3: plan[0].currency: ")
+
+
 def test_every_mistake_of_both_files_and_the_environment_is_told_at_once(
     tmp_path: Path,
 ) -> None:
@@ -164,8 +176,13 @@ def test_every_mistake_of_both_files_and_the_environment_is_told_at_once(
         " bytes_out, duration_us, method, quantities.NAME, route, subject, units",
         "METERLINE_HTTP: expected HOST:PORT, or unix:PATH, not 8270",
         'pricing.toml:1: plan[0].currency: missing: expected a currency such as "usd"',
+        # Taken for the nearest model, so that what else is wrong is told as well.
+        "pricing.toml:3: plan[0].price[0].tiers: missing: expected an array of tables"
+        " [[tiers]]",
         "pricing.toml:5: plan[0].price[0].model: unknown model `gradated`;"
         " did you mean `graduated`?",
+        "pricing.toml: plan `starter` charges for it, but unknown meter `a`;"
+        " known are: api_calls",
     ]
 
 
