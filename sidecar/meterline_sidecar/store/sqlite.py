@@ -171,14 +171,15 @@ class SqliteDatabase(SqliteReader):
         """Open a write transaction; see ``Database.transaction``."""
         async with self._write_lock:
             with translated(self.path):
-                await self._writer.execute("BEGIN IMMEDIATE")
                 try:
+                    await self._writer.execute("BEGIN IMMEDIATE")
                     yield SqliteTx(self._writer)
                     await self._writer.execute("COMMIT")
                 except BaseException:
-                    # A full disk may have rolled back already; then this is no-op.
-                    if self._writer.in_transaction:
-                        await self._writer.execute("ROLLBACK")
+                    # A cancelled statement, BEGIN and COMMIT too, still runs in the
+                    # driver's thread. This waits in its queue behind it, and does
+                    # nothing where no transaction is open (any more).
+                    await self._writer.rollback()
                     raise
 
     async def checkpoint(self) -> bool:
