@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check compat soak simulate docs bench lock clean
+.PHONY: help demo test coverage check compat soak simulate docs screenshots bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ soak: .venv/dev.stamp ## Break everything for about an hour, at far more moments
 
 simulate: .venv/dev.stamp ## Run SEEDS=1000 random schedules of faults, or SEED=n again
 	@$(BIN)/python -m tests.fault.simulator --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED))
+
+screenshots: .venv/dev.stamp ## Take pictures of every page (needs chromium)
+	@$(BIN)/python -m tests.web.screenshots docs/pictures
 
 bench: .venv/dev.stamp ## Measure the hot paths against their baselines
 	@$(BIN)/python -m benchmarks

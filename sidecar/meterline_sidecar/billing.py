@@ -13,6 +13,7 @@ from meterline_pricing import (
     Groups,
     Invoice,
     Period,
+    Plan,
     PricingError,
     Usage,
     invoice,
@@ -24,6 +25,7 @@ from meterline_sidecar.meters import Meter, Total, add, quantity
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database
 
+PROJECTED_FROM: Final = 30  # a thirtieth of the period: a day of a month
 UNASSIGNED_ROWS_MAX: Final = 10_000  # windows; what is beyond them is not shown
 
 
@@ -139,16 +141,60 @@ class Billing:
             raise NotBillable(
                 f"customer {customer.id} has no plan; set `plan` in [[customer]]"
             )
-        day = calendar_of(customer).day(period.start)
         usage = await self.usage(customer, period)
         try:
-            plan = self._config.catalogue.plan(
-                customer.plan, at=day, customer=customer.id
-            )
-            drawn = invoice(plan, priced(usage.meters), period)
+            plan = self.plan_of(customer, period)
+            return usage, invoice(plan, priced(usage.meters), period)
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
-        return usage, drawn
+
+    def plan_of(self, customer: Customer, period: Period) -> Plan:
+        """Return the version of the customer's plan that holds in a period.
+
+        Raises:
+            NotFound: there is no such plan, or it holds only later.
+        """
+        assert customer.plan is not None
+        day = calendar_of(customer).day(period.start)
+        catalogue = self._config.catalogue
+        return catalogue.plan(customer.plan, at=day, customer=customer.id)
+
+    def projected(
+        self, customer: Customer, usage: CustomerUsage, *, now_ms: int
+    ) -> Invoice | None:
+        """Return what the period comes to if it goes on as it began.
+
+        Counts and sums grow with the time; what does not add up stays as it is.
+        ``None`` for a period that is over or has hardly begun, and without a plan.
+        """
+        period = usage.period
+        elapsed, length = now_ms - period.start, period.end - period.start
+        if customer.plan is None or now_ms not in period:
+            return None
+        if elapsed * PROJECTED_FROM < length:
+            return None
+        grown = msgspec.structs.replace(
+            usage,
+            meters=tuple(
+                _grown(meter, length, elapsed)
+                if meter.aggregation in ("count", "sum")
+                else meter
+                for meter in usage.meters
+            ),
+        )
+        try:
+            return invoice(self.plan_of(customer, period), priced(grown.meters), period)
+        except PricingError:
+            return None
+
+
+def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:
+    groups = tuple(
+        GroupUsage(group.labels, group.quantity * length // elapsed)
+        for group in meter.groups
+    )
+    total = meter.quantity * length // elapsed
+    return MeterUsage(meter.meter, meter.aggregation, total, groups)
 
 
 def calendar_of(customer: Customer) -> Calendar:

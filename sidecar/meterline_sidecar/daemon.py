@@ -34,7 +34,9 @@ from meterline_sidecar.lock import ProcessLock
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.quarantine import quarantine
 from meterline_sidecar.receiver import Receiver
-from meterline_sidecar.schedule import Schedule
+from meterline_sidecar.schedule import Job, Schedule
+from meterline_sidecar.standings import EVERY_S as STANDINGS_EVERY_S
+from meterline_sidecar.standings import Standings
 from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store.sqlite import SqliteDatabase
 from meterline_sidecar.stripe_side import open_stripe
@@ -121,16 +123,10 @@ async def open_parts(
 
         checkpoint = partial(_checkpoint, database, chain)
         stripe = open_stripe(config, database, clock=clock, environ=os.environ)
-        schedule.every(config.sidecar.aggregate_every_s, "aggregate", aggregator.run)
-        if alarm is None:
-            schedule.every(config.stripe.report_every_s, "report", stripe.report)
-        schedule.every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
-        schedule.every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
-        drain = Drain(config.sidecar.spool_dir, ingest)
-        schedule.every(DRAIN_EVERY_S, "drain", drain.run)
-        schedule.every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
         billing = Billing(database, aggregator, config)
-        yield Parts(
+        index = CustomerIndex(config.customers)
+        standings = Standings(database, aggregator, billing, index, clock=clock)
+        parts = Parts(
             config=config,
             clock=clock,
             started_ms=clock.now_ms(),
@@ -141,19 +137,34 @@ async def open_parts(
             aggregator=aggregator,
             billing=billing,
             invoices=Invoices(database, billing, aggregator, clock=clock, alarm=alarm),
+            standings=standings,
             schedule=schedule,
-            customers=CustomerIndex(config.customers),
+            customers=index,
             tokens=tokens,
             stopping=asyncio.Event(),
             stripe=stripe,
-            drain=drain,
+            drain=Drain(config.sidecar.spool_dir, ingest),
         )
+        _plan_jobs(parts, checkpoint)
+        yield parts
         await ingest.drain()
         await aggregator.run()
         await checkpoint()
         await stripe.close()
     finally:
         await database.close()
+
+
+def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
+    every, stripe = parts.schedule.every, parts.stripe
+    every(parts.config.sidecar.aggregate_every_s, "aggregate", parts.aggregator.run)
+    if parts.alarm is None:
+        every(parts.config.stripe.report_every_s, "report", stripe.report)
+    every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
+    every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
+    every(DRAIN_EVERY_S, "drain", parts.drain.run)
+    every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
+    every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
 
 
 async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:

@@ -14,6 +14,7 @@ from meterline_sidecar.ingest import Ingest
 from meterline_sidecar.invoices import Invoices
 from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
+from meterline_sidecar.standings import Standings
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe_side import StripeSide
 from meterline_sidecar.tokens import TokenFile
@@ -34,6 +35,7 @@ class Parts:
     aggregator: Aggregator
     billing: Billing
     invoices: Invoices
+    standings: Standings
     schedule: Schedule
     customers: CustomerIndex
     tokens: TokenFile

@@ -267,6 +267,20 @@ async def changed_hours(
     return [(row[0], row[1]) for row in rows]
 
 
+async def changed_customers(
+    tx: Tx, generation: int, *, after_event_id: int, up_to_event_id: int
+) -> list[str]:
+    """Return the customers whose usage changed between two events."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT s.customer FROM usage u"
+        " JOIN subjects s ON s.id = u.subject_id WHERE u.generation = ?"
+        " AND u.last_event_id > ? AND u.last_event_id <= ?"
+        " AND s.customer IS NOT NULL",
+        (generation, after_event_id, up_to_event_id),
+    )
+    return [row[0] for row in rows]
+
+
 async def remap_subjects(tx: Tx, rows: Iterable[tuple[str | None, int]]) -> None:
     """Set who pays for subjects: ``(customer, subject id)``."""
     await tx.execute_many("UPDATE subjects SET customer = ? WHERE id = ?", rows)

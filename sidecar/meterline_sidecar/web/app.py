@@ -4,9 +4,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from meterline_sidecar.parts import Parts
-from meterline_sidecar.web import metrics, openapi, status, stripe, v1
+from meterline_sidecar.web import live, metrics, openapi, static, status, stripe, v1
+from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
-from meterline_sidecar.web.problems import HANDLERS
 
 OPERATIONS = (*status.OPERATIONS, *v1.OPERATIONS, *stripe.OPERATIONS)
 BURST_S = 2  # a page with all that belongs to it comes at once
@@ -21,9 +21,12 @@ def make_app(parts: Parts) -> Starlette:
             *status.ROUTES,
             *metrics.ROUTES,
             *stripe.ROUTES,
+            *static.ROUTES,
+            *dashboard.ROUTES,
+            live.route(),
             openapi.route(OPERATIONS),
         ],
-        exception_handlers={**HANDLERS},
+        exception_handlers=dict(dashboard.PAGE_HANDLERS),
         middleware=[
             Middleware(
                 Guard,

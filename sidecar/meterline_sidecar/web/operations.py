@@ -19,6 +19,7 @@ from meterline_sidecar.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
 
 Q = TypeVar("Q", bound=msgspec.Struct)
+S = TypeVar("S", bound=msgspec.Struct)
 Method = Literal["GET", "POST"]
 _IN_PATH: Final = re.compile(r"{(\w+)}")
 
@@ -54,28 +55,40 @@ class Operation:
         return Route(self.path, self._respond, methods=[self.method])
 
     async def _respond(self, request: Request) -> Response:
-        query = self._query(request)
+        query = read_query(request, self.query, path_names=self.path_names)
         body = msgspec.json.encode(await self._run(request.app.state.parts, query))
         return tagged(request, body, "application/json")
 
-    def _query(self, request: Request) -> msgspec.Struct:
-        """Return the parameters of a request.
 
-        Raises:
-            BadRequest: one is wrong, not known, or given more than once.
-        """
-        given: dict[str, str] = dict(request.path_params)
-        for name, value in request.query_params.multi_items():
-            if name in given:
-                raise BadRequest(f"{name[:50]} is given more than once")
-            if name not in self.query.__struct_fields__:
-                known = set(self.query.__struct_fields__) - self.path_names
-                raise BadRequest(unknown("parameter", name[:50], known))
+def read_query(
+    request: Request,
+    kind: type[S],
+    *,
+    path_names: frozenset[str] = frozenset(),
+    keeps_empty: bool = True,
+) -> S:
+    """Return the parameters of a request.
+
+    Args:
+        path_names: those that stand in the path and not behind the question mark.
+        keeps_empty: ``False`` where a form sends what nobody filled in.
+
+    Raises:
+        BadRequest: one is wrong, not known, or given more than once.
+    """
+    given: dict[str, str] = dict(request.path_params)
+    for name, value in request.query_params.multi_items():
+        if name in given:
+            raise BadRequest(f"{name[:50]} is given more than once")
+        if name not in kind.__struct_fields__:
+            known = set(kind.__struct_fields__) - path_names
+            raise BadRequest(unknown("parameter", name[:50], known))
+        if value or keeps_empty:
             given[name] = value
-        try:
-            return msgspec.convert(given, self.query, strict=False)
-        except msgspec.ValidationError as error:
-            raise BadRequest(str(error).replace("`$.", "`")) from error
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(str(error).replace("`$.", "`")) from error
 
 
 def tagged(request: Request, body: bytes, media_type: str) -> Response:

@@ -1,0 +1,164 @@
+"""Who pays what: the list of customers, and one customer whole."""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+
+from meterline_pricing import Invoice, Period, PricingError
+from meterline_sidecar.billing import NotBillable, calendar_of
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.config import Customer
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.series import aligned, read_series
+from meterline_sidecar.web.dashboard.charts import bars, plot_of
+from meterline_sidecar.web.dashboard.overview import find_meter, summable
+from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.web.operations import read_query
+from meterline_sidecar.web.query import (
+    CustomerId,
+    MonthName,
+    billing_period,
+    find_customer,
+    whole_windows,
+)
+
+PAGE: Final = 50
+EARLIER: Final = 6  # billing periods
+PAGES_MAX: Final = 100_000
+
+
+class CustomersPageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which customers, in which order."""
+
+    q: Annotated[str, Meta(max_length=100)] = ""
+    sort: Literal["total", "name"] = "total"
+    page: Annotated[int, Meta(ge=1, le=PAGES_MAX)] = 1
+
+
+class CustomerPageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which customer, and when."""
+
+    customer: CustomerId
+    period: MonthName | None = None
+    meter: str | None = None
+
+
+class Earlier(msgspec.Struct, frozen=True):
+    """One earlier billing period."""
+
+    period: Period
+    invoice: Invoice | None
+
+
+async def customers(request: Request) -> Response:
+    """Answer the list of customers."""
+    parts: Parts = request.app.state.parts
+    query = read_query(request, CustomersPageQuery, keeps_empty=False)
+    found = _found(parts, query)
+    start = (query.page - 1) * PAGE
+    return render(
+        request,
+        "customers.html",
+        {
+            "query": query,
+            "rows": [
+                (customer, parts.standings.get(customer.id))
+                for customer in found[start : start + PAGE]
+            ],
+            "first": start + 1,
+            "n_found": len(found),
+            "has_more": start + PAGE < len(found),
+            "n_missing": parts.standings.n_missing,
+            "meters": [config.meter.name for config in parts.config.meters],
+        },
+    )
+
+
+def _found(parts: Parts, query: CustomersPageQuery) -> list[Customer]:
+    wanted = query.q.lower()
+    listed = parts.customers.all
+    if query.sort == "total":
+        standings = parts.standings.ranked()
+        ranked = [parts.customers.get(standing.customer) for standing in standings]
+        listed = [customer for customer in ranked if customer is not None]
+        if parts.standings.n_missing:
+            listed += [c for c in parts.customers.all if not parts.standings.get(c.id)]
+    if not wanted:
+        return listed
+    return [c for c in listed if wanted in c.id.lower() or wanted in c.name.lower()]
+
+
+async def customer(request: Request) -> Response:
+    """Answer one customer: usage, draft invoice, earlier periods."""
+    parts: Parts = request.app.state.parts
+    query = read_query(
+        request,
+        CustomerPageQuery,
+        path_names=frozenset(("customer",)),
+        keeps_empty=False,
+    )
+    shown = find_customer(parts, query.customer)
+    period = billing_period(parts, shown, query.period)
+    now_ms = parts.clock.now_ms()
+    drawn: Invoice | None = None
+    why_not = ""
+    try:
+        usage, drawn = await parts.billing.draft(shown, period)
+    except NotBillable as error:
+        why_not = str(error)
+        usage = await parts.billing.usage(shown, period)
+    meter = find_meter(parts, query.meter)
+    series = None
+    if meter is not None:
+        series = await read_series(
+            parts.database,
+            parts.aggregator,
+            meter,
+            aligned(whole_windows(period), DAY_MS),
+            step_ms=DAY_MS,
+            customer=shown.id,
+        )
+    return render(
+        request,
+        "customer.html",
+        {
+            "customer": shown,
+            "period": period,
+            "is_current": now_ms in period,
+            "done": min(1.0, (now_ms - period.start) / (period.end - period.start)),
+            "usage": usage,
+            "invoice": drawn,
+            "why_not": why_not,
+            "projected": parts.billing.projected(shown, usage, now_ms=now_ms),
+            "meters": summable(parts),
+            "meter": meter,
+            "series": series,
+            "chart": None if series is None else bars(series),
+            "plot": None if series is None else plot_of(series),
+            "earlier": await earlier_periods(parts, shown, now_ms),
+        },
+    )
+
+
+async def earlier_periods(
+    parts: Parts, customer: Customer, now_ms: int
+) -> list[Earlier]:
+    """Return a customer's last billing periods, the newest first."""
+    calendar = calendar_of(customer)
+    found: list[Earlier] = []
+    try:
+        period = calendar.at(now_ms)
+        while len(found) < EARLIER:
+            period = calendar.at(period.start - 1)
+            drawn = None
+            try:
+                _, drawn = await parts.billing.draft(customer, period)
+            except NotBillable:
+                drawn = None
+            found.append(Earlier(period, drawn))
+    except PricingError:
+        pass  # Before their first day.
+    return found

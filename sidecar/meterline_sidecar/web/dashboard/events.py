@@ -1,0 +1,92 @@
+"""Raw events: search, filter, and one of them whole."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+
+from meterline_sidecar.meters import KindName
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.store import audit
+from meterline_sidecar.web import v1
+from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.web.operations import read_query
+from meterline_sidecar.web.query import (
+    CustomerId,
+    MonthName,
+    Span,
+    Time,
+    find_customer,
+    span_of,
+)
+
+PAGE = 50
+
+
+class EventsPageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events, the newest first."""
+
+    customer: CustomerId | None = None
+    subject: Annotated[str, Meta(max_length=256)] | None = None
+    route: Annotated[str, Meta(max_length=512)] | None = None
+    method: Annotated[str, Meta(max_length=32)] | None = None
+    status: Annotated[int, Meta(ge=0, le=999)] | None = None
+    kind: KindName | None = None
+    period: MonthName | None = None
+    start: Time | None = None
+    end: Time | None = None
+    before: Annotated[int, Meta(ge=0, le=v1.ID_MAX)] | None = None
+
+
+async def events(request: Request) -> Response:
+    """Answer a page of events."""
+    parts: Parts = request.app.state.parts
+    query = read_query(request, EventsPageQuery, keeps_empty=False)
+    customer = None
+    if query.customer is not None:
+        customer = find_customer(parts, query.customer)
+    span = span_of(
+        parts, Span(period=query.period, start=query.start, end=query.end), customer
+    )
+    wanted = audit.Filter(
+        customer=query.customer,
+        subject=query.subject,
+        route=query.route,
+        method=query.method,
+        status=query.status,
+        kind=None if query.kind is None else v1.KINDS.index(query.kind),
+    )
+    async with parts.database.reading() as tx:
+        page = await audit.newest_events(
+            tx,
+            wanted,
+            start=span.start,
+            end=span.end,
+            before=query.before,
+            limit=PAGE,
+        )
+    return render(
+        request,
+        "events.html",
+        {
+            "query": query,
+            "span": span,
+            "kinds": v1.KINDS,
+            "events": [v1.shown_event(event) for event in page.events],
+            "older": page.next_after,
+            "kept": {
+                name: value
+                for name, value in msgspec.structs.asdict(query).items()
+                if value is not None and name != "before"
+            },
+        },
+    )
+
+
+async def event(request: Request) -> Response:
+    """Answer one event whole."""
+    parts: Parts = request.app.state.parts
+    query = read_query(request, v1.EventQuery, path_names=frozenset(("event",)))
+    return render(request, "event.html", {"whole": await v1.get_event(parts, query)})

@@ -1,0 +1,85 @@
+"""The first page: is it working, what is coming in, who pays what."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.series import read_series
+from meterline_sidecar.web.dashboard.charts import bars, plot_of
+from meterline_sidecar.web.dashboard.pipeline import stages
+from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
+from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.web.operations import read_query
+from meterline_sidecar.web.problems import BadRequest
+from meterline_sidecar.web.status import read_status
+
+CUSTOMERS_SHOWN = 8
+WORKERS_SHOWN = 8
+
+
+class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What the chart shows."""
+
+    meter: str | None = None
+    range: Range = "24h"
+
+
+async def overview(request: Request) -> Response:
+    """Answer the first page."""
+    parts: Parts = request.app.state.parts
+    query = read_query(request, OverviewQuery, keeps_empty=False)
+    state = await read_status(parts)
+    meter = find_meter(parts, query.meter)
+    series = None
+    if meter is not None:
+        span, step_ms = span_before(state.now_ms, query.range)
+        series = await read_series(
+            parts.database, parts.aggregator, meter, span, step_ms=step_ms
+        )
+    ranked = parts.standings.ranked()[:CUSTOMERS_SHOWN]
+    return render(
+        request,
+        "overview.html",
+        {
+            "state": state,
+            "stages": list(
+                stages(state, is_dry_run=parts.config.stripe.mode == "dry_run")
+            ),
+            "meters": summable(parts),
+            "meter": meter,
+            "ranges": list(RANGES),
+            "range": query.range,
+            "series": series,
+            "chart": None if series is None else bars(series),
+            "plot": None if series is None else plot_of(series),
+            "ranked": [(s, parts.customers.get(s.customer)) for s in ranked],
+            "highest": max((s.total or 0 for s in ranked), default=0),
+            "totals": parts.standings.totals(),
+            "n_customers": len(parts.customers.all),
+            "n_missing": parts.standings.n_missing,
+            "workers": state.producers.shown[:WORKERS_SHOWN],
+        },
+    )
+
+
+def summable(parts: Parts) -> list[Meter]:
+    """Return the meters that a chart can show: distinct values do not add up."""
+    meters = [config.meter for config in parts.config.meters]
+    return [meter for meter in meters if meter.aggregation != "unique"]
+
+
+def find_meter(parts: Parts, name: str | None) -> Meter | None:
+    """Return the meter of that name, else the first; ``None`` where there is none.
+
+    Raises:
+        BadRequest: there are meters, and none of that name.
+    """
+    meters = summable(parts)
+    if name is None:
+        return meters[0] if meters else None
+    found = next((meter for meter in meters if meter.name == name), None)
+    if found is None:
+        raise BadRequest(f"no meter {name[:100]!r} that can be shown over time")
+    return found

@@ -1,0 +1,144 @@
+"""The way of an event as a strip of stages: counts, ages, and what is wrong in words."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from meterline_sidecar.clock import MINUTE_MS
+from meterline_sidecar.web.dashboard.render import ago, compact, number, size
+from meterline_sidecar.web.status import Status
+
+Health = Literal["good", "idle", "warn", "bad"]
+WORDS: dict[Health, str] = {
+    "good": "fine",
+    "idle": "nothing to do",
+    "warn": "look at this",
+    "bad": "broken",
+}
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage of the strip."""
+
+    name: str
+    title: str
+    """What the number counts."""
+    value: str
+    detail: str
+    health: Health
+    href: str
+
+    @property
+    def health_words(self) -> str:
+        """The health for those who do not see its colour."""
+        return WORDS[self.health]
+
+
+def stages(state: Status, *, is_dry_run: bool) -> Iterable[Stage]:
+    """Yield the stages, in the order that an event meets them."""
+    yield _apps(state)
+    yield _socket(state)
+    yield _database(state)
+    yield _usage(state)
+    yield _outbox(state)
+    yield _stripe(state, is_dry_run)
+
+
+def _apps(state: Status) -> Stage:
+    producers = state.producers
+    health: Health = "good"
+    detail = f"last event {ago(state.last_event_ms, state.now_ms)}"
+    if state.events.lost:
+        health, detail = "warn", f"{number(state.events.lost)} events lost"
+    elif not producers.open + producers.closed:
+        health, detail = "idle", "no app has connected yet"
+    elif not producers.connected:
+        health, detail = "idle", f"none connected, {detail}"
+    return Stage(
+        name="Apps",
+        title="workers connected",
+        value=number(producers.connected),
+        detail=detail,
+        health=health,
+        href="/#workers",
+    )
+
+
+def _socket(state: Status) -> Stage:
+    waiting = max(0, state.events.in_flight)
+    refused = sum(state.refusals.values())
+    detail = "nothing waits" if not waiting else "recorded, not stored yet"
+    if refused:
+        detail = f"{number(refused)} connections refused"
+    return Stage(
+        name="Socket",
+        title="events on their way",
+        value=compact(waiting),
+        detail=detail,
+        health="warn" if refused else "good" if waiting else "idle",
+        href="/status",
+    )
+
+
+def _database(state: Status) -> Stage:
+    return Stage(
+        name="Database",
+        title="events stored",
+        value=compact(state.events.ingested),
+        detail=(
+            f"{size(state.database.bytes)}, {size(state.database.disk_free_bytes)} free"
+            if state.ready
+            else "events cannot be stored"
+        ),
+        health="good" if state.ready else "bad",
+        href="/events",
+    )
+
+
+def _usage(state: Status) -> Stage:
+    behind = state.aggregation.behind_events
+    done_ms = state.aggregation.last_success_ms
+    is_late = done_ms is None or state.now_ms - done_ms > MINUTE_MS
+    return Stage(
+        name="Usage",
+        title="events not added up",
+        value=compact(behind),
+        detail=f"added up {ago(done_ms, state.now_ms)}",
+        health="bad" if is_late and behind else "good",
+        href="/usage",
+    )
+
+
+def _outbox(state: Status) -> Stage:
+    stuck = {
+        name: n_rows
+        for name, n_rows in state.outbox.items()
+        if n_rows and name not in ("pending", "sending", "confirmed")
+    }
+    waiting = state.outbox.get("pending", 0) + state.outbox.get("sending", 0)
+    detail = ", ".join(f"{number(n)} {name}" for name, n in stuck.items())
+    return Stage(
+        name="Outbox",
+        title="to be reported",
+        value=compact(waiting),
+        detail=detail or ("waiting to be sent" if waiting else "nothing waits"),
+        health="warn" if stuck else "good" if waiting else "idle",
+        href="/outbox",
+    )
+
+
+def _stripe(state: Status, is_dry_run: bool) -> Stage:
+    job = next((job for job in state.schedule if job.job == "report"), None)
+    health: Health = "good" if job is not None and not job.failures else "warn"
+    detail = f"told {ago(None if job is None else job.last_success_ms, state.now_ms)}"
+    if is_dry_run:
+        health, detail = "idle", "dry run: nothing is sent"
+    return Stage(
+        name="Stripe",
+        title="reports confirmed",
+        value=compact(state.outbox.get("confirmed", 0)),
+        detail=detail,
+        health=health,
+        href="/outbox?state=confirmed",
+    )

@@ -1,0 +1,56 @@
+"""The paths of the operator's pages, and how they say that something went wrong."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from meterline_sidecar.web.dashboard import (
+    customers,
+    events,
+    login,
+    outbox,
+    overview,
+    pricing,
+    usage,
+)
+from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.web.problems import HANDLERS, Problem
+
+ROUTES: Final = [
+    Route("/", overview.overview),
+    Route("/usage", usage.usage),
+    Route("/customers", customers.customers),
+    Route("/customers/{customer}", customers.customer),
+    Route("/events", events.events),
+    Route("/events/{event}", events.event),
+    Route("/outbox", outbox.outbox),
+    Route("/pricing", pricing.pricing),
+    Route("/login", login.form),
+    Route("/login", login.login, methods=["POST"]),
+    Route("/logout", login.logout, methods=["POST"]),
+]
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def _for_people(handler: Handler) -> Handler:
+    """Return a handler that shows a page to browsers, and the problem to others."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        response = await handler(request, error)
+        if "text/html" not in request.headers.get("accept", ""):
+            return response
+        told = msgspec.json.decode(response.body, type=Problem)
+        context = {"status": told.status, "problem": told}
+        return render(request, "error.html", context, status=told.status)
+
+    return handle
+
+
+PAGE_HANDLERS: Final[dict[Any, Handler]] = {
+    kind: _for_people(handler) for kind, handler in HANDLERS.items()
+}

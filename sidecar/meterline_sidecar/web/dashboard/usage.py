@@ -1,0 +1,78 @@
+"""Usage over time: by meter, customer and dimension."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from meterline_sidecar.meters import Dimension
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.series import read_series
+from meterline_sidecar.web.dashboard.charts import bars, plot_of
+from meterline_sidecar.web.dashboard.overview import find_meter, summable
+from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
+from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.web.operations import read_query
+from meterline_sidecar.web.problems import BadRequest
+from meterline_sidecar.web.query import CustomerId, find_customer
+
+
+class UsagePageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page shows."""
+
+    meter: str | None = None
+    customer: CustomerId | None = None
+    group_by: Dimension | None = None
+    range: Range = "24h"
+
+
+async def usage(request: Request) -> Response:
+    """Answer the page of usage over time."""
+    parts: Parts = request.app.state.parts
+    query = read_query(request, UsagePageQuery, keeps_empty=False)
+    meter = find_meter(parts, query.meter)
+    if query.customer is not None:
+        find_customer(parts, query.customer)
+    if meter is not None and query.group_by not in (None, *meter.group_by):
+        raise BadRequest(
+            f"meter {meter.name} is not measured by {query.group_by}: add it to the"
+            " meter's group_by in meterline.toml"
+        )
+    series = None
+    if meter is not None:
+        span, step_ms = span_before(parts.clock.now_ms(), query.range)
+        series = await read_series(
+            parts.database,
+            parts.aggregator,
+            meter,
+            span,
+            step_ms=step_ms,
+            customer=query.customer,
+            group_by=query.group_by,
+        )
+    return render(
+        request,
+        "usage.html",
+        {
+            "query": query,
+            "meters": summable(parts),
+            "meter": meter,
+            "ranges": list(RANGES),
+            "series": series,
+            "chart": None if series is None else bars(series),
+            "plot": None if series is None else plot_of(series),
+            "unassigned": await _unassigned(parts),
+        },
+    )
+
+
+async def _unassigned(parts: Parts) -> list[tuple[str | None, str]]:
+    """Return who used something this month that nobody pays for, in words."""
+    span, _ = span_before(parts.clock.now_ms(), "30d")
+    found = await parts.billing.unassigned(span)
+    return [
+        (
+            subject.subject,
+            ", ".join(f"{meter.quantity:,} {meter.meter}" for meter in subject.meters),
+        )
+        for subject in found[:20]
+    ]

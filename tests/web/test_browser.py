@@ -1,0 +1,188 @@
+# mypy: allow-untyped-calls
+# pyright: basic
+# selenium types only a part of what it has.
+"""The pages in a real browser: alive, readable, and reachable by everybody."""
+
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.web.browser import CHROMIUM, DRIVER, MISSING, browser
+from tests.web.live import LiveSidecar
+from tests.web.scene import month, scene
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
+]
+
+
+def axe() -> str:
+    found = find_spec("axe_core_python")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).with_name("axe.min.js").read_text()
+
+
+AXE = axe()
+N_EVENTS = 3_000
+PAGES = (
+    *("/", "/usage?group_by=route&range=7d", "/customers", "/customers/acme"),
+    *("/events", "/events/1", "/outbox", "/pricing", "/nowhere"),
+)
+TIMEOUT_S = 20
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSidecar]:
+    with scene(tmp_path_factory.mktemp("live")) as sidecar:
+        sidecar.ship(*month(N_EVENTS))
+        sidecar.until_counted(N_EVENTS)
+        yield sidecar
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with browser(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+def violations(chrome: Chrome) -> list[str]:
+    """Return what axe finds wrong with the page that is open."""
+    chrome.execute_script(AXE)
+    found: dict[str, Any] = chrome.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run().then(done, error => done({violations: [{id: String(error)}]}))"
+    )
+    return [
+        f"{violation['id']}: "
+        + "; ".join(node["html"][:160] for node in violation.get("nodes", []))
+        for violation in found["violations"]
+    ]
+
+
+def requested_hosts(chrome: Chrome) -> set[str]:
+    """Return every host that the browser has asked since the last call."""
+    hosts: set[str] = set()
+    for entry in chrome.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            url: str = message["params"]["request"]["url"]
+            if url.startswith("http"):
+                hosts.add(url.split("/")[2])
+    return hosts
+
+
+def complaints(chrome: Chrome) -> list[str]:
+    """Return errors of scripts and of the content security policy."""
+    return [
+        entry["message"]
+        for entry in chrome.get_log("browser")
+        if entry["level"] == "SEVERE" and " 404 " not in entry["message"]
+    ]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_no_violation_no_error_and_no_other_host(
+    live: LiveSidecar, chrome: Chrome, path: str
+) -> None:
+    chrome.get(f"{live.url}{path}")
+
+    assert violations(chrome) == []
+    assert complaints(chrome) == []
+    assert requested_hosts(chrome) <= {live.url.removeprefix("http://")}
+
+
+def test_the_dark_pages_have_no_violation_either(
+    live: LiveSidecar, tmp_path: Path
+) -> None:
+    with browser(tmp_path, is_dark=True) as chrome:
+        for path in PAGES:
+            chrome.get(f"{live.url}{path}")
+            background = chrome.execute_script(
+                "return getComputedStyle(document.body).backgroundColor"
+            )
+            assert background == "rgb(16, 19, 26)"
+            assert violations(chrome) == []
+
+
+def test_no_page_is_wider_than_a_narrow_screen(
+    live: LiveSidecar, tmp_path: Path
+) -> None:
+    with browser(tmp_path, width=500, height=900) as chrome:
+        for path in PAGES:
+            chrome.get(f"{live.url}{path}")
+            too_wide = chrome.execute_script(
+                "return document.documentElement.scrollWidth - innerWidth"
+            )
+            assert too_wide <= 0, path
+
+
+def test_a_new_event_appears_without_a_reload(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    chrome.get(f"{live.url}/customers/acme")
+    shown = '[data-meter="api_calls"]'
+    before = chrome.find_element(By.CSS_SELECTOR, shown).text
+    chrome.execute_script("window.notReloaded = true")
+    WebDriverWait(chrome, TIMEOUT_S).until(
+        lambda driver: driver.execute_script("return performance.now() > 500")
+    )
+
+    live.ship(*month(50, days=1, seed=2), producer="0" * 31 + "2")
+
+    WebDriverWait(chrome, TIMEOUT_S).until(
+        lambda driver: driver.find_element(By.CSS_SELECTOR, shown).text != before
+    )
+    assert chrome.execute_script("return window.notReloaded")
+
+
+def test_an_invoice_line_leads_to_its_events(live: LiveSidecar, chrome: Chrome) -> None:
+    chrome.get(f"{live.url}/customers/acme")
+    chrome.execute_script(
+        "arguments[0].click()", chrome.find_element(By.CSS_SELECTOR, ".invoice td a")
+    )
+    WebDriverWait(chrome, TIMEOUT_S).until(
+        lambda driver: "/events?" in driver.current_url
+    )
+
+    customers = {
+        cell.text
+        for cell in chrome.find_elements(By.CSS_SELECTOR, "#rows td:nth-child(3)")
+    }
+    assert customers == {"acme"}
+
+
+def test_the_keyboard_reaches_the_content_first(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    chrome.get(f"{live.url}/")
+    body = chrome.find_element(By.TAG_NAME, "body")
+
+    body.send_keys(Keys.TAB)
+    assert chrome.switch_to.active_element.text == "Skip to the content"
+    chrome.switch_to.active_element.send_keys(Keys.ENTER)
+
+    assert chrome.execute_script("return document.activeElement.id") == "main"
+
+
+def test_charts_are_drawn_by_uplot_and_read_without_it(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    chrome.get(f"{live.url}/usage?range=30d")
+    WebDriverWait(chrome, TIMEOUT_S).until(
+        lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
+    )
+    with live.client() as client:
+        html = client.get("/usage?range=30d").text
+
+    assert "<svg viewBox" in html
+    assert '<path class="bar c0" d="M' in html

@@ -1,0 +1,195 @@
+import re
+from hashlib import sha256
+
+import pytest
+
+from meterline_sidecar.web.static import FILES
+from tests.producer import event
+from tests.sidecar_process import SIDECAR
+from tests.web.conftest import OpenWeb, Web
+
+PAGES = (
+    "/",
+    "/?range=30d",
+    "/usage",
+    "/customers",
+    "/customers?q=acm&sort=name",
+    "/customers/acme",
+    "/customers/acme?period=2026-10",
+    "/events",
+    "/events?status=200&kind=request",
+    "/events/1",
+    "/outbox",
+    "/outbox?state=dead",
+    "/pricing",
+)
+HTML = {"Accept": "text/html"}
+UPLOT = {  # uPlot 1.6.32 as the npm registry has it
+    "uplot.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+    "uplot.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+}
+EVIL = "<script>alert(1)</script>"
+
+
+async def page(web: Web, path: str) -> str:
+    response = await web.http.get(path, headers=HTML)
+    assert response.status_code == 200, (path, response.text)
+    return response.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_needs_no_other_host_and_no_inline_script(
+    web: Web, path: str
+) -> None:
+    await web.parts.standings.refresh()
+
+    html = await page(web, path)
+
+    assert html.startswith("<!doctype html>")
+    assert not re.search(r"<script(?![^>]*\bsrc=)", html)
+    assert not re.search(r"\s(style|on\w+)=", html)
+    assert not re.search(r"(src|href|action)=.?(https?:)?//", html)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_an_empty_ledger_has_every_page_too(open_web: OpenWeb, path: str) -> None:
+    async with open_web(meterline="", pricing="") as web:
+        response = await web.http.get(path, headers=HTML)
+
+    assert response.status_code == (404 if re.search(r"/acme|/1$", path) else 200)
+
+
+async def test_nothing_recorded_looks_ready_and_not_broken(open_web: OpenWeb) -> None:
+    async with open_web() as web:
+        html = await page(web, "/")
+
+    assert "Nothing has been recorded yet, and everything is ready" in html
+    assert "All is well" in html
+
+
+async def test_a_broken_ledger_is_said_on_every_page(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web.parts.ingest, "trouble", "no room on the disk")
+
+    for path in ("/", "/events", "/pricing"):
+        assert "Events cannot be stored" in await page(web, path)
+
+
+async def test_names_from_outside_cannot_become_markup(open_web: OpenWeb) -> None:
+    toml = f"""
+[[meter]]
+name = "calls"
+aggregation = "count"
+group_by = ["route"]
+
+[[customer]]
+id = "evil"
+name = "{EVIL}"
+subjects = ["{EVIL}"]
+"""
+    async with open_web(meterline=toml, pricing="") as web:
+        await web.ship(event(subject=EVIL, route=f"/{EVIL}", method="<B>"))
+        await web.parts.standings.refresh()
+        for path in (
+            *("/", "/customers", "/customers/evil", "/events", "/events/1"),
+            "/usage?group_by=route&customer=evil",
+            f"/customers?q={EVIL}",
+            f"/events?subject={EVIL}",
+        ):
+            html = await page(web, path)
+            assert EVIL not in html, path
+            assert "&lt;script&gt;" in html, path
+
+
+async def test_a_mistake_in_the_address_gets_a_page_with_words(web: Web) -> None:
+    for path, status in (
+        ("/nowhere", 404),
+        ("/customers/acmee", 404),
+        ("/usage?meter=nope", 400),
+        ("/events?status=many", 400),
+        ("/customers?page=0", 400),
+    ):
+        response = await web.http.get(path, headers=HTML)
+        assert response.status_code == status, path
+        assert "<h1" in response.text
+        assert (await web.http.get(path)).headers["content-type"] == (
+            "application/problem+json"
+        )
+
+
+async def test_a_customers_page_explains_each_charge(web: Web) -> None:
+    html = await page(web, "/customers/acme")
+
+    assert "3 x $0.00" in html
+    assert 'href="/events?customer=acme&amp;period=2026-11"' in html
+
+
+async def test_the_list_of_customers_shows_each_draft_total(web: Web) -> None:
+    await web.parts.standings.refresh()
+
+    html = await page(web, "/customers")
+
+    assert "Acme Corp" in html
+    assert "$0.00" in html
+
+
+async def test_older_events_are_reached_page_by_page(web: Web) -> None:
+    await web.ship(*[event(route=f"/r{i}") for i in range(120)])
+    seen: list[str] = []
+    path: str | None = "/events"
+    while path is not None:
+        html = await page(web, path)
+        seen += re.findall(r'<a href="/events/(\d+)"', html)
+        older = re.search(r'href="(\?[^"]*before=\d+[^"]*)">Older', html)
+        path = f"/events{older[1]}" if older else None
+
+    assert seen == [str(i) for i in range(125, 0, -1)]
+
+
+async def test_static_files_are_kept_for_ever_under_a_name_of_their_content(
+    web: Web,
+) -> None:
+    html = await page(web, "/")
+    urls = re.findall(r'(?:src|href)="(/static/[^"]+)"', html)
+
+    assert len(urls) >= 4
+    for url in urls:
+        response = await web.http.get(url)
+        assert response.status_code == 200
+        assert "immutable" in response.headers["cache-control"]
+    assert (await web.http.get("/static/000000000000/app.css")).status_code == 404
+
+
+def test_uplot_is_what_its_author_published() -> None:
+    for name, checksum in UPLOT.items():
+        assert sha256(FILES[name][0]).hexdigest() == checksum, name
+
+
+async def test_a_person_logs_in_with_a_token_and_out_again(open_web: OpenWeb) -> None:
+    async with open_web(sidecar=SIDECAR + "require_token = true\n") as web:
+        token = web.tokens.create("me", "read", now_ms=0).text
+
+        sent_away = await web.http.get("/customers", headers=HTML)
+        assert sent_away.headers["location"] == "/login?next=/customers"
+        wrong = await web.http.post("/login", data={"token": "mtl_wrong"})
+        assert wrong.status_code == 401
+        entered = await web.http.post("/login?next=/customers", data={"token": token})
+        assert entered.headers["location"] == "/customers"
+        cookie = entered.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert "Acme Corp" in await page(web, "/customers")
+        await web.http.post("/logout")
+        web.http.cookies.clear()
+        assert (await web.http.get("/customers", headers=HTML)).status_code == 303
+
+
+async def test_login_leads_to_no_other_site(open_web: OpenWeb) -> None:
+    async with open_web(sidecar=SIDECAR + "require_token = true\n") as web:
+        token = web.tokens.create("me", "read", now_ms=0).text
+        for target in ("//evil.example", "https://evil.example", "/\\evil.example"):
+            response = await web.http.post(
+                "/login", params={"next": target}, data={"token": token}
+            )
+            assert response.headers["location"] == "/", target
