@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_pricing import Catalogue, PricingError, Problem, load
 from meterline_pricing.errors import unknown
 from meterline_pricing.load import Named, named
 from meterline_pricing.period import Calendar
-from meterline_pricing.toml_source import BOOLEAN, DATE, TEXT, Source, Table, Unfit
+from meterline_pricing.toml_source import DATE, TEXT, Source, Table
 from meterline_sidecar.config import (
     STRIPE_API,
     STRIPE_METER_EVENTS,
@@ -21,7 +20,6 @@ from meterline_sidecar.config import (
     Config,
     Customer,
     MeterConfig,
-    SidecarConfig,
     StripeConfig,
 )
 from meterline_sidecar.config_kinds import (
@@ -29,7 +27,6 @@ from meterline_sidecar.config_kinds import (
     BILL_THROUGH,
     DIMENSION,
     EVERY_S,
-    HTTP,
     KIND,
     NAME_KIND,
     PER_S,
@@ -38,10 +35,9 @@ from meterline_sidecar.config_kinds import (
     SETTLE_S,
     STATUSES,
     STRIPE_MODE,
-    UID,
     VALUE,
-    http_address,
 )
+from meterline_sidecar.config_sidecar import read_sidecar
 from meterline_sidecar.config_web import read_portal
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.meter_events import Mode, why_not_billable
@@ -56,7 +52,6 @@ from meterline_sidecar.meters import (
 )
 
 DEFAULT_NAME: Final = "meterline.toml"
-PRICING_NAME: Final = "pricing.toml"
 
 
 def read_config(
@@ -76,7 +71,7 @@ def read_config(
     source = Source("" if path is None else text_of(path), file=str(path))
     folder = Path.cwd() if path is None else path.absolute().parent
     root = source.root
-    sidecar, problems = _read_sidecar(root.table("sidecar"), folder, environment)
+    sidecar, problems = read_sidecar(root.table("sidecar"), folder, environment)
     catalogue, prices = _read_pricing(sidecar.pricing, problems)
     meters = _read_meters(root.tables("meter"))
     config = Config(
@@ -128,54 +123,6 @@ def shown(path: Path) -> str:
     """Return a path as people read it: relative where it is below this directory."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def _read_sidecar(
-    table: Table, folder: Path, environment: Mapping[str, str]
-) -> tuple[SidecarConfig, list[Problem]]:
-    """Return the table, and what is wrong in the environment."""
-    problems: list[Problem] = []
-
-    def place(key: str, default: Path) -> Path:
-        written = table.take(key, TEXT, None)
-        given = environment.get(f"METERLINE_{key.upper()}")
-        return folder / (given or written or default)
-
-    beside = folder / PRICING_NAME
-    pricing = place("pricing", beside)
-    config = SidecarConfig(
-        socket=place("socket", default_socket()),
-        database=place("database", state_dir() / "meterline.db"),
-        spool_dir=place("spool_dir", default_spool_dir()),
-        http=_read_http(table, folder, environment, problems),
-        http_names=table.items("http_names", TEXT),
-        http_requests_per_s=table.take("http_requests_per_s", PER_S, 200),
-        require_token=table.take("require_token", BOOLEAN, default=False),
-        # A file that was named must exist; the default one may be missing.
-        pricing=None if pricing == beside and not beside.exists() else pricing,
-        allowed_uids=table.items("allowed_uids", UID),
-        aggregate_every_s=table.take("aggregate_every_s", EVERY_S, 2),
-    )
-    table.close()
-    return config, problems
-
-
-def _read_http(
-    table: Table,
-    folder: Path,
-    environment: Mapping[str, str],
-    problems: list[Problem],
-) -> str:
-    """Return the address, with the path of a Unix socket made absolute."""
-    http = table.take("http", HTTP, HTTP.blank)
-    if given := environment.get("METERLINE_HTTP"):
-        try:
-            http = http_address(given)
-        except Unfit as error:
-            message = str(error) or f"expected {HTTP.expected}, not {given:.40}"
-            problems.append(Problem(message, "METERLINE_HTTP"))
-    path = http.removeprefix("unix:")
-    return http if path == http else f"unix:{folder / path}"
 
 
 def _read_meters(tables: Iterable[Table]) -> tuple[MeterConfig, ...]:

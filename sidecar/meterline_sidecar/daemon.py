@@ -47,6 +47,7 @@ CHECKPOINT_EVERY_S: Final = 30
 WEBHOOKS_EVERY_S: Final = 5
 RECONCILE_EVERY_S: Final = 60  # to see whether it is due
 DRAIN_EVERY_S: Final = 5
+DIRECTORY_MODE: Final = 0o750
 UMASK: Final = 0o027  # nothing that we make is for everybody
 HTTP_BACKLOG: Final = 128
 HTTP_REQUESTS_MAX: Final = 256  # open at once; beyond that the answer is 503
@@ -77,7 +78,7 @@ async def run(config: Config, *, clock: Clock) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     os.umask(UMASK)
-    config.sidecar.database.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    _make_directories(config)
     tokens = TokenFile(tokens_path(config.sidecar.database))
     _check_tokens(config, tokens)
     with _lock_database(config.sidecar.database):
@@ -264,6 +265,23 @@ def _address(listener: socket.socket) -> str:
         return f"unix:{name}"
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"http://{host}:{name[1]}"
+
+
+def _make_directories(config: Config) -> None:
+    """Make the directories that the database and the socket stand in.
+
+    Raises:
+        MeterlineError: one can not be made.
+    """
+    for key in ("database", "socket"):
+        folder: Path = getattr(config.sidecar, key).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+        except OSError as error:
+            raise MeterlineError(
+                f"cannot make the directory {folder}: {error.strerror}; make it for"
+                f" this user, or set sidecar.{key} to another place"
+            ) from error
 
 
 @contextlib.contextmanager

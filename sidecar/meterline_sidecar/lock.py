@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from meterline_sidecar.errors import AlreadyRunning
+from meterline_sidecar.errors import AlreadyRunning, MeterlineError
 
 
 class ProcessLock:
@@ -25,8 +25,15 @@ class ProcessLock:
 
         Raises:
             AlreadyRunning: another process holds it; the text names that process.
+            MeterlineError: the file can not be made.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MeterlineError(
+                f"cannot write {path}: {error.strerror}; {guards} needs a directory"
+                " that this user can write to"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -158,6 +158,14 @@ def test_a_quote_that_makes_no_sense_says_why(
     assert told in quoted.stderr
 
 
+def test_a_quote_without_a_price_list_says_how_to_get_one(tmp_path: Path) -> None:
+    quoted = meterline("quote", "starter", cwd=tmp_path)
+
+    assert quoted.returncode == 1
+    assert "--pricing FILE" in quoted.stderr
+    assert "meterline init" in quoted.stderr
+
+
 def test_a_curve_is_drawn_up_to_the_quantity_given(folder: Path) -> None:
     drawn = meterline(
         "quote", "starter", "api_calls=120000", "--curve", "api_calls", cwd=folder

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import SidecarProcess
 
@@ -50,6 +52,28 @@ def test_a_second_sidecar_names_the_process_that_holds_the_socket(
         assert second.returncode == 1
         assert f"process {sidecar.pid}" in second.stderr
         assert str(sidecar.socket) in second.stderr
+
+
+@pytest.mark.parametrize("key", ["database", "socket"])
+@pytest.mark.parametrize("place", ["/proc/nothing/file", "/proc/file"])
+def test_a_place_that_can_not_be_written_to_is_told(
+    tmp_path: Path, key: str, place: str
+) -> None:
+    sidecar = SidecarProcess(tmp_path)
+
+    done = subprocess.run(
+        sidecar.command,
+        env={**sidecar.environment, f"METERLINE_{key.upper()}": place},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "/proc" in done.stderr
+    assert "this user" in done.stderr
 
 
 def test_it_says_so_when_the_time_is_rehearsed(tmp_path: Path) -> None:

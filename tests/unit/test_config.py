@@ -221,6 +221,19 @@ def test_a_named_price_list_that_is_not_there_is_told(
     ]
 
 
+def test_a_socket_whose_path_is_too_long_is_told(tmp_path: Path) -> None:
+    name = "a" * 108
+
+    told = problems(
+        tmp_path, f'[sidecar]\nhttp = "unix:/{name}"', METERLINE_SOCKET=f"/{name}"
+    )
+
+    assert [line.partition(" not ")[0] for line in told] == [
+        f"sidecar.{key}: the path of a Unix socket has at most 107 bytes,"
+        for key in ("socket", "http")
+    ]
+
+
 def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="`meterline init` writes a first one"):
         read_config(tmp_path / "nothing.toml", environment={})

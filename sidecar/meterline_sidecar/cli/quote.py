@@ -130,7 +130,13 @@ def _draw(
 def _catalogue(pricing: Path | None, config_path: Path | None) -> Catalogue:
     if pricing is not None:
         return read_prices(pricing)
-    return read_config(config_path).catalogue
+    catalogue = read_config(config_path).catalogue
+    if not catalogue.plans:
+        raise MeterlineError(
+            "there is no price list here: name one with --pricing FILE, or write a"
+            " first one with `meterline init`"
+        )
+    return catalogue
 
 
 def _usage(quantities: Iterable[str]) -> dict[str, Usage]:
