@@ -140,6 +140,21 @@ WORDS: Final[dict[State, str]] = {
 }
 
 
+def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeApi:
+    """Return the way to Stripe; its key is taken out of ``environ``."""
+    key = SecretSource(
+        file=config.stripe.api_key_file,
+        variable=KEY_VARIABLE,
+        credential="stripe_api_key",
+        environ=environ,
+    )
+    return StripeApi(
+        key.read,
+        api_base=config.stripe.api_base,
+        meter_events_base=config.stripe.meter_events_base,
+    )
+
+
 def open_stripe(
     config: Config,
     database: SqliteDatabase,
@@ -152,17 +167,7 @@ def open_stripe(
     The key is taken out of ``environ``, so that no child process inherits it.
     """
     stripe = config.stripe
-    key = SecretSource(
-        file=stripe.api_key_file,
-        variable=KEY_VARIABLE,
-        credential="stripe_api_key",
-        environ=environ,
-    )
-    api = StripeApi(
-        key.read,
-        api_base=stripe.api_base,
-        meter_events_base=stripe.meter_events_base,
-    )
+    api = open_api(config, environ=environ)
     secret = SecretSource(
         file=stripe.webhook_secret_file,
         variable=SECRET_VARIABLE,

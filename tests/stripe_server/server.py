@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Self, TypeVar
 from urllib.parse import parse_qsl
@@ -111,9 +111,21 @@ class StripeServer:
                 response = self.streams.event(event_id)
             case _, ["v1", *_]:
                 self.reads += request.method == "GET"
+                if request.method == "POST":
+                    return await self._idempotent(
+                        request, lambda: self._catalog(request)
+                    )
                 response = self.catalog.handle(request)
             case _:
                 pass
+        if response is None:
+            raise StripeRefusal(
+                404, f"Unrecognized request URL ({request.method}: {request.path})."
+            )
+        return response
+
+    async def _catalog(self, request: Request) -> Response:
+        response = self.catalog.handle(request)
         if response is None:
             raise StripeRefusal(
                 404, f"Unrecognized request URL ({request.method}: {request.path})."
@@ -152,7 +164,9 @@ class StripeServer:
             case Fault.UNSAVED_500_BEFORE:
                 raise errors.internal()
             case _:
-                response = await self._idempotent(request, key, fault)
+                response = await self._idempotent(
+                    request, lambda: self._execute(request, key, fault)
+                )
         return self._spoil(response, fault)
 
     def _limit_rate(self) -> None:
@@ -165,9 +179,10 @@ class StripeServer:
             raise errors.rate_limit("endpoint-rate")
 
     async def _idempotent(
-        self, request: Request, key: str, fault: Fault | None
+        self, request: Request, execute: Callable[[], Awaitable[Response]]
     ) -> Response:
         """Execute ``request``, or replay what its key answered before."""
+        key = request.headers.get("idempotency-key", "")
         now_s = self.account.now_s()
         content = (request.path, request.body)
         saved = self.account.keys.get(key)
@@ -181,7 +196,7 @@ class StripeServer:
             return Response(saved.response.status, saved.response.body, headers)
         self.account.keys[key] = mine = SavedAnswer(content, now_s)
         try:
-            response = await self._execute(request, key, fault)
+            response = await execute()
         except StripeRefusal as refusal:
             if refusal.is_saved:
                 mine.response = refusal.response()

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "invoice": "A customer's draft invoice.",
     "outbox": "What Stripe is told, and what hangs.",
     "report": "Tell Stripe now, or show what would be told.",
+    "stripe": "Meters, products and prices at Stripe.",
     "reconcile": "The ledger against Stripe's own totals.",
     "doctor": "Look at everything that could be wrong.",
     "verify": "Prove that the ledger is what was written to it.",
