@@ -58,7 +58,9 @@ class Shop:
 
     def stripe(self) -> StripeApi:
         api = StripeApi(
-            lambda: self.keys[-1] if self.keys else None, api_base=self.base
+            lambda: self.keys[-1] if self.keys else None,
+            api_base=self.base,
+            meter_events_base=self.base,
         )
         self.apis.append(api)
         return api
@@ -67,7 +69,7 @@ class Shop:
         self,
         stripe: MeterEvents | None = None,
         *,
-        rate: float = 10_000,
+        rate: float | Rate = 10_000,
         stream_above_per_s: float | None = None,
     ) -> Reporter:
         """Return a new reporter, as after a restart."""
@@ -77,7 +79,7 @@ class Shop:
             clock=self.clock,
             wall=self.wall,
             mark=SentMark(self.database.path),
-            rate=Rate(rate, 0),
+            rate=rate if isinstance(rate, Rate) else Rate(rate, 0),
             stream_above_per_s=stream_above_per_s,
             backoff=Backoff(first_s=0.01, max_s=0.02),
             breaker=Breaker(first_s=0.01, max_s=0.02),

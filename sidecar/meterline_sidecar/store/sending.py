@@ -1,11 +1,15 @@
 """Outbox rows on their way: what is due, what is being sent, what became of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from msgspec import Struct
 
 from meterline_sidecar.store.outbox import SELECT, OutboxRow, State, to_row
 from meterline_sidecar.store.port import Tx
+
+IDS_PER_QUERY: Final = 100
+ID_MARKS: Final = ", ".join("?" * IDS_PER_QUERY)
 
 
 class Settlement(Struct, frozen=True):
@@ -62,20 +66,33 @@ async def mark_sending(
     Returns the ids that are still to be sent: a row may have been dropped or
     rejected since it was read.
     """
-    marked: set[int] = set()
-    for row in rows:
-        changed = await tx.execute(
-            "UPDATE outbox SET state = 'sending', attempts = attempts + 1,"
-            " sent_ms = ?, doubt_ms = coalesce(doubt_ms, ?), batch_key = ?"
-            " WHERE id = ? AND state = 'pending' AND generation = ?",
-            (now_ms, now_ms, batch_key, row.id, row.generation),
-        )
-        if changed:
-            marked.add(row.id)
+    marked = await _unchanged(tx, list(rows))
+    await tx.execute_many(
+        "UPDATE outbox SET state = 'sending', attempts = attempts + 1,"
+        " sent_ms = ?, doubt_ms = coalesce(doubt_ms, ?), batch_key = ? WHERE id = ?",
+        [(now_ms, now_ms, batch_key, row_id) for row_id in sorted(marked)],
+    )
     await tx.execute(
         "UPDATE outbox_cursor SET sends = sends + ? WHERE id = 1", (len(marked),)
     )
     return marked
+
+
+async def _unchanged(tx: Tx, rows: Sequence[OutboxRow]) -> set[int]:
+    """Return the ids of rows that are still as they were read."""
+    generations = {row.id: row.generation for row in rows}
+    ids = list(generations)
+    found: set[int] = set()
+    for start in range(0, len(ids), IDS_PER_QUERY):
+        some = ids[start : start + IDS_PER_QUERY]
+        padded = [*some, *[None] * (IDS_PER_QUERY - len(some))]
+        current = await tx.fetch_all(
+            "SELECT id, generation FROM outbox"  # noqa: S608 - only marks
+            f" WHERE state = 'pending' AND id IN ({ID_MARKS})",
+            padded,
+        )
+        found.update(i for i, generation in current if generations[i] == generation)
+    return found
 
 
 async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
