@@ -131,6 +131,17 @@ def check_positive(struct: Struct, field: str) -> None:
         raise PricingError(Problem(f"expected more than 0, not {number}", field))
 
 
+def check_whole(struct: Struct, field: str) -> None:
+    """Refuse a field that counts things and is no whole number.
+
+    Raises:
+        PricingError: it is not.
+    """
+    number: Decimal | None = getattr(struct, field)
+    if number is not None and number != number.to_integral_value():
+        raise PricingError(Problem(f"expected a whole number, not {number}", field))
+
+
 def check_choice(struct: Struct, field: str, choices: tuple[str, ...]) -> None:
     """Refuse a field that is none of ``choices``.
 

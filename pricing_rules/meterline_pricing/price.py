@@ -16,6 +16,7 @@ from meterline_pricing.money import ZERO
 from meterline_pricing.numbers import (
     check_choice,
     check_positive,
+    check_whole,
     set_decimal,
     set_decimals,
     set_tuple,
@@ -189,6 +190,7 @@ class Percentage(
         set_decimals(self, "rate", "fixed", "free_events", "free_amount")
         set_decimal(self, "minimum", is_optional=True)
         set_decimal(self, "maximum", is_optional=True)
+        check_whole(self, "free_events")
         check_choice(self, "free_rule", ("smaller", "first_limit"))
         if (
             self.minimum is not None

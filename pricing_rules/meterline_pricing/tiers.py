@@ -7,7 +7,12 @@ from msgspec import Struct
 
 from meterline_pricing.errors import PricingError, Problem
 from meterline_pricing.money import ZERO
-from meterline_pricing.numbers import check_positive, set_decimal, set_decimals
+from meterline_pricing.numbers import (
+    check_positive,
+    check_whole,
+    set_decimal,
+    set_decimals,
+)
 
 TIERS_MAX: Final = 10_000
 
@@ -55,6 +60,7 @@ class BlockTier(Struct, frozen=True, kw_only=True):
         set_decimals(self, "block_size", "amount")
         set_decimal(self, "max_blocks", is_optional=True)
         check_positive(self, "block_size")
+        check_whole(self, "max_blocks")
         if self.max_blocks is not None:
             check_positive(self, "max_blocks")
 

@@ -410,6 +410,16 @@ def test_all_problems_of_the_numbers_are_told_at_once() -> None:
             {"rate": 1, "minimum": 5, "maximum": 4},
             "maximum: 4 is below minimum 5",
         ),
+        (
+            Percentage,
+            {"rate": 1, "free_events": "1.5"},
+            "free_events: expected a whole number, not 1.5",
+        ),
+        (
+            BlockTier,
+            {"block_size": 1, "amount": 1, "max_blocks": "0.5"},
+            "max_blocks: expected a whole number, not 0.5",
+        ),
         (PerGroup, {"price": 5}, "price: expected a price, not 5"),
         (Cell, {"values": {}, "price": 5}, "price: expected a price, not 5"),
         (
