@@ -17,6 +17,7 @@ from meterline_sidecar.meters import Meter
 HTTP_DEFAULT: Final = "127.0.0.1:8270"
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 STRIPE_API: Final = "https://api.stripe.com"
+STRIPE_KEY_VARIABLE: Final = "METERLINE_STRIPE_API_KEY"
 STRIPE_METER_EVENTS: Final = "https://meter-events.stripe.com"
 
 BillThrough = Literal["none", "meter"]

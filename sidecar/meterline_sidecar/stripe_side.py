@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import Clock, SystemClock
-from meterline_sidecar.config import Config
+from meterline_sidecar.config import STRIPE_KEY_VARIABLE, Config
 from meterline_sidecar.issue import BilledMeter, Issuer
 from meterline_sidecar.keys import SecretSource
 from meterline_sidecar.outbox_desk import OutboxDesk
@@ -27,7 +27,6 @@ from meterline_sidecar.webhooks import Webhooks
 RATE_LIVE: Final = 500
 RATE_SANDBOX: Final = 25
 """Source: docs.stripe.com/rate-limits, read 2026-05-05; live mode takes 1,000."""
-KEY_VARIABLE: Final = "METERLINE_STRIPE_API_KEY"
 SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
 
 
@@ -144,7 +143,7 @@ def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeApi:
     """Return the way to Stripe; its key is taken out of ``environ``."""
     key = SecretSource(
         file=config.stripe.api_key_file,
-        variable=KEY_VARIABLE,
+        variable=STRIPE_KEY_VARIABLE,
         credential="stripe_api_key",
         environ=environ,
     )
