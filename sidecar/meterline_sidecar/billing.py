@@ -1,7 +1,7 @@
 """What a customer used in a billing period, and the invoice that comes of it."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -17,6 +17,7 @@ from meterline_pricing import (
     PricingError,
     Usage,
     invoice,
+    share_of,
 )
 from meterline_sidecar.aggregate import Aggregator
 from meterline_sidecar.config import Config, Customer
@@ -144,7 +145,7 @@ class Billing:
         usage = await self.usage(customer, period)
         try:
             plan = self.plan_of(customer, period)
-            return usage, invoice(plan, priced(usage.meters), period)
+            return usage, charged(plan, customer, priced(usage.meters), period)
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
 
@@ -183,7 +184,8 @@ class Billing:
             ),
         )
         try:
-            return invoice(self.plan_of(customer, period), priced(grown.meters), period)
+            plan = self.plan_of(customer, period)
+            return charged(plan, customer, priced(grown.meters), period)
         except PricingError:
             return None
 
@@ -195,6 +197,22 @@ def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:
     )
     total = meter.quantity * length // elapsed
     return MeterUsage(meter.meter, meter.aggregation, total, groups)
+
+
+def charged(
+    plan: Plan, customer: Customer, usage: Mapping[str, Usage], period: Period
+) -> Invoice:
+    """Return what usage costs a customer under a plan.
+
+    A first period that the customer's start cuts short has fees, limits and
+    commitments cut with it, as the plan's ``prorate`` says.
+
+    Raises:
+        PricingError: the usage can not be rated.
+    """
+    whole = Calendar(time_zone=customer.time_zone).named(period.name)
+    share = share_of(period, whole, by=plan.prorate, time_zone=customer.time_zone)
+    return invoice(plan, usage, period, share=share)
 
 
 def calendar_of(customer: Customer) -> Calendar:

@@ -13,10 +13,9 @@ from meterline_pricing import (
     Invoice,
     PricingError,
     difference_of,
-    invoice,
     ranked,
 )
-from meterline_sidecar.billing import MeterUsage, calendar_of, priced
+from meterline_sidecar.billing import MeterUsage, calendar_of, charged, priced
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import Refused
 from meterline_sidecar.cli.options import PERIOD, daemon_options
@@ -79,7 +78,8 @@ def _difference(
     assert before.period is not None, "the API names it"
     day = calendar_of(customer).day(before.period.start)
     plan = prices.plan(before.plan, at=day, customer=customer.id)
-    return difference_of(customer.id, before, invoice(plan, usage, before.period))
+    after = charged(plan, customer, usage, before.period)
+    return difference_of(customer.id, before, after)
 
 
 def _tell(differences: tuple[Difference, ...], left_out: dict[str, str]) -> None:
