@@ -77,13 +77,15 @@ async def call(
     ] or [{"type": "http.request", "body": b"", "more_body": False}]
     response = Response()
     has_left = anyio.Event()
+    is_over = anyio.Event()
     if leaves_after == 0:
         has_left.set()
+        is_over.set()
 
     async def receive() -> Message:
         if to_receive:
             return to_receive.pop(0)
-        await has_left.wait()  # whoever listens longer than that is cancelled
+        await is_over.wait()
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
@@ -92,6 +94,9 @@ async def call(
         response.messages.append(message)
         if len(response.messages) == leaves_after:
             has_left.set()
+            is_over.set()
+        elif message["type"] == "http.response.body" and not message.get("more_body"):
+            is_over.set()  # servers say so to whoever still listens
 
     scope = http_scope(path, method=method, headers=headers, **more)
     await app(scope, receive, send)

@@ -87,12 +87,16 @@ class Shipper:
         Raises:
             RuntimeError: the system gives no more threads.
         """
-        if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(
-                target=self._main, name="meterline-shipper", daemon=True
-            )
-            thread.start()
-            self._thread = thread
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(
+            target=self._main, name="meterline-shipper", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+            raise
 
     def flush(self, *, timeout_s: float) -> bool:
         """Wait until all that was recorded is acked; return whether it is."""
@@ -120,8 +124,8 @@ class Shipper:
         """
         self._stop_at_s = time.monotonic() + timeout_s
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s + 1.0)
+        if (thread := self._thread) is not None:
+            thread.join(timeout_s + 1.0)
 
     @property
     def is_connected(self) -> bool:
@@ -154,6 +158,8 @@ class Shipper:
             self._end()
         finally:
             if self._stop_at_s is None:
+                # Not left to is_alive(), which is true until long after this.
+                self._thread = None
                 log.error("the shipping thread ended; the next event restarts it")
                 self._when_dead()
 
