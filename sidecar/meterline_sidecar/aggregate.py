@@ -191,8 +191,10 @@ class Aggregator:
             return await audit.last_event_id(tx) - self.generation.cursor
 
     async def _step(self) -> int:
-        generation = self.generation
         async with self._database.reading() as tx:
+            # Never from memory: a step that was cancelled during COMMIT may be there.
+            generation = await store.newest_generation(tx)
+            assert generation is not None
             events, cursor = await store.events_after(
                 tx,
                 generation.cursor,

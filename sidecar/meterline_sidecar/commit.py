@@ -73,12 +73,6 @@ class Committer:
         async with self._database.reading() as tx:
             self._marks = await store.marks(tx)
 
-    @property
-    def last_event_id(self) -> int:
-        """The newest event on disk."""
-        assert self._marks is not None
-        return self._marks.event_id
-
     async def write(self, group: list[Piece]) -> Head | None:
         """Commit a group, advance its producers, and return the chain's head.
 
@@ -89,20 +83,21 @@ class Committer:
         try:
             return await self._write(group)
         except BaseException:
-            # The transaction may have added names: their ids are no longer true.
+            # The transaction may have added names: their ids are no longer true. Or
+            # it was cancelled during COMMIT, which went through all the same.
             self._subjects = dict(NOBODY)
             self._endpoints.clear()
+            self._marks = None
             raise
 
     async def _write(self, group: list[Piece]) -> Head | None:
-        assert self._marks is not None
         learned_ms = self._clock.now_ms()
         by_producer: dict[int, list[Piece]] = {}
         for piece in group:
             by_producer.setdefault(piece.producer.row.id, []).append(piece)
         rows: dict[str, ProducerRow] = {}
-        marks = self._marks
         async with self._database.transaction() as tx:
+            marks = self._marks or await store.marks(tx)
             await self._intern(tx, group)
             for pieces in by_producer.values():
                 row = _advanced(pieces, learned_ms)

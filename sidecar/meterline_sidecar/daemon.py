@@ -85,8 +85,8 @@ async def run(config: Config, *, clock: Clock) -> None:
         try:
             async with open_parts(config, clock, tokens, on_fatal) as parts:
                 await _serve(parts, stop, on_fatal)
-            if fatal:
-                raise fatal[0]
+                if fatal:  # in here: a disk that failed is not written to any more
+                    raise fatal[0]
         except DatabaseCorrupt as error:
             folder = quarantine(config.sidecar.database)
             raise DatabaseCorrupt(
@@ -147,11 +147,13 @@ async def open_parts(
             drain=Drain(config.sidecar.spool_dir, ingest),
         )
         _plan_jobs(parts, checkpoint)
-        yield parts
-        await ingest.drain()
-        await aggregator.run()
-        await checkpoint()
-        await stripe.close()
+        try:
+            yield parts
+            await ingest.drain()
+            await aggregator.run()
+            await checkpoint()
+        finally:
+            await stripe.close()
     finally:
         await database.close()
 

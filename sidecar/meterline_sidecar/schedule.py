@@ -1,5 +1,6 @@
 """Runs the jobs: each at its pace, never twice at once, and one bad one alone."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ class Schedule:
         state = self.jobs[name]
         try:
             await job()
+        except asyncio.CancelledError:
+            # At the stop the scheduler cuts off what runs. Every job can be cut off:
+            # a transaction is there as a whole or not at all.
+            log.debug("job %s was cut off", name)
         except (DiskFailed, DatabaseCorrupt) as error:
             self._on_fatal(error)
         except Exception as error:

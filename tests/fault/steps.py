@@ -96,11 +96,11 @@ async def checkpoint(database: SqliteDatabase, chain: ChainFiles) -> None:
         chain.write_head(Head(marks.batch_id, marks.mac), durably=True)
 
 
-def hello(app: str) -> Hello:
-    """Return the hello of the only producer."""
+def hello(app: str, producer: str = "a" * 32) -> Hello:
+    """Return the hello of a producer."""
     return Hello(
         version=wire.VERSION,
-        producer="a" * 32,
+        producer=producer,
         app=app,
         host="localhost",
         pid=1,

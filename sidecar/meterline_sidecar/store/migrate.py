@@ -1,5 +1,6 @@
 """Numbered migrations: each runs once, in one transaction, and is never edited."""
 
+import contextlib
 import sqlite3
 from importlib import resources
 from pathlib import Path
@@ -39,7 +40,7 @@ async def migrate(tx: Tx, path: Path) -> None:
     Raises:
         ForeignDatabase: the file is somebody else's, or of a newer Meterline.
     """
-    version = await _check(tx, path, may_be_empty=True)
+    version = await check_origin(tx, path)
     steps = migrations()
     for step in steps[version:]:
         await tx.execute("BEGIN IMMEDIATE")
@@ -51,8 +52,20 @@ async def migrate(tx: Tx, path: Path) -> None:
             await tx.execute(f"PRAGMA user_version = {step.version}")
             await tx.execute("COMMIT")
         except BaseException:
-            await tx.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have done so already
+                await tx.execute("ROLLBACK")
             raise
+
+
+async def check_origin(tx: Tx, path: Path) -> int:
+    """Return the version of a database's schema; 0 of one that is empty.
+
+    It only reads.
+
+    Raises:
+        ForeignDatabase: the file is somebody else's, or of a newer Meterline.
+    """
+    return await _check(tx, path, may_be_empty=True)
 
 
 async def check_identity(tx: Tx, path: Path) -> None:

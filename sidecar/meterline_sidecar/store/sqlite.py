@@ -18,7 +18,7 @@ from meterline_sidecar.errors import (
     ForeignDatabase,
     MeterlineError,
 )
-from meterline_sidecar.store.migrate import check_identity, migrate
+from meterline_sidecar.store.migrate import check_identity, check_origin, migrate
 from meterline_sidecar.store.port import Row, Tx, Value
 
 READERS: Final = 2
@@ -100,11 +100,11 @@ class SqliteReader:
         reader = await self._idle_readers.get()
         try:
             with translated(self.path):
-                await reader.execute("BEGIN")
                 try:
+                    await reader.execute("BEGIN")
                     yield SqliteTx(reader)
                 finally:
-                    await reader.execute("ROLLBACK")
+                    await reader.rollback()
         finally:
             self._idle_readers.put_nowait(reader)
 
@@ -158,6 +158,8 @@ class SqliteDatabase(SqliteReader):
         with translated(path):
             writer = await aiosqlite.connect(path, isolation_level=None)
             try:
+                # First of all: a stranger's file must stay as it is.
+                await check_origin(SqliteTx(writer), path)
                 await _configure_writer(writer)
                 await migrate(SqliteTx(writer), path)
             except BaseException:
