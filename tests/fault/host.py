@@ -61,9 +61,9 @@ class Host:
 
     def __init__(self, folder: Path, *, sidecar: str = SIDECAR) -> None:
         self.folder = folder
-        self.sidecar = SidecarProcess(
-            folder, meterline=METERS, pricing="", sidecar=sidecar
-        )
+        self._config = sidecar
+        self._sidecars: list[SidecarProcess] = []
+        self.sidecar = self.another_sidecar("sidecar.log")
         self.ledgers = folder / "truth"
         self.ledgers.mkdir()
         self._workers: list[Worker] = []
@@ -76,7 +76,17 @@ class Host:
         """End every process."""
         for worker in self._workers:
             worker.kill()
-        self.sidecar.__exit__(*error)
+        for sidecar in self._sidecars:
+            sidecar.__exit__(*error)
+
+    def another_sidecar(self, log: str) -> SidecarProcess:
+        """Return one that wants the same socket and the same database."""
+        sidecar = SidecarProcess(
+            self.folder, meterline=METERS, pricing="", sidecar=self._config
+        )
+        sidecar.log = self.folder / log
+        self._sidecars.append(sidecar)
+        return sidecar
 
     def worker(
         self,

@@ -50,6 +50,10 @@ class Wire:
         self._sidecar.setblocking(False)
         self._up = bytearray()
         self._down = bytearray()
+        self.up_bytes = 0
+        """How much has arrived at the sidecar."""
+        self.down_bytes = 0
+        """How much has arrived at the app."""
 
     def move(self, up_bytes: int, down_bytes: int) -> None:
         """Carry at most so many bytes to the sidecar, and so many to the app.
@@ -57,8 +61,8 @@ class Wire:
         Raises:
             OSError: one of the two has hung up.
         """
-        _carry(self._app, self._sidecar, self._up, up_bytes)
-        _carry(self._sidecar, self._app, self._down, down_bytes)
+        self.up_bytes += _carry(self._app, self._sidecar, self._up, up_bytes)
+        self.down_bytes += _carry(self._sidecar, self._app, self._down, down_bytes)
 
     def cut(self) -> None:
         """End it for both; what is under way is lost."""
@@ -68,7 +72,8 @@ class Wire:
 
 def _carry(
     source: socket.socket, target: socket.socket, held: bytearray, n_bytes: int
-) -> None:
+) -> int:
+    sent = 0
     with contextlib.suppress(BlockingIOError):
         if len(held) < n_bytes:
             data = source.recv(n_bytes - len(held))
@@ -78,6 +83,7 @@ def _carry(
     with contextlib.suppress(BlockingIOError):
         sent = target.send(held[:n_bytes])
         del held[:sent]
+    return sent
 
 
 class Peer(Protocol):

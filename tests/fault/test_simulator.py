@@ -8,7 +8,13 @@ from tests.fault.simulator import simulate
 
 def test_no_schedule_of_faults_breaks_the_law(chance: random.Random) -> None:
     first = chance.randrange(2**31)
-    for seed in range(first, first + rounds(40, soak=5000)):
+    for seed in range(first, first + rounds(30, soak=5000)):
+        simulate(seed)
+
+
+def test_the_known_seeds_hold() -> None:
+    """Fixed, so that the mutants are found in every run and not in most."""
+    for seed in range(16):
         simulate(seed)
 
 

@@ -11,6 +11,7 @@ from meterline_sidecar.aggregate import Aggregator
 from meterline_sidecar.chain import ChainFiles
 from meterline_sidecar.commit import Committer
 from meterline_sidecar.ingest import Ingest
+from meterline_sidecar.integrity import check_head
 from meterline_sidecar.store.sqlite import SqliteDatabase
 from tests.clock import FakeClock
 from tests.fault import steps
@@ -80,6 +81,8 @@ async def test_a_commit_that_is_cut_off_anywhere_is_there_once_or_not_at_all(
         with contextlib.suppress(Killed):
             await parts.send(f"cut-{n_steps}", f"{n_steps:032x}")
         parts.database.steps_left = None
+        async with parts.database.reading() as tx:
+            assert await check_head(tx, parts.chain.head()) is None
 
         await parts.send(f"next-{n_steps}", f"{n_steps + 100:032x}")
 

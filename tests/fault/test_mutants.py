@@ -1,0 +1,146 @@
+"""The faults that this suite exists to find, put in on purpose: it must find each.
+
+Every mutant is a patch to a copy of the packages; a few tests run against that copy,
+in a process of their own, and must fail.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+from tests.fault.host import ROOT
+
+PACKAGES: Final = (
+    "middleware/meterline",
+    "pricing_rules/meterline_pricing",
+    "sidecar/meterline_sidecar",
+)
+SIMULATOR: Final = "tests/fault/test_simulator.py::test_the_known_seeds_hold"
+RECEIVER: Final = "tests/integration/test_receiver.py"
+SCAN: Final = "tests/unit/middleware/test_scan.py"
+CUT_OFF: Final = "tests/integration/test_cut_off.py"
+SPOOL_NUMBERS: Final = "tests/integration/test_spool_numbers.py"
+ALL_TESTS: Final = (SIMULATOR, RECEIVER, SCAN, CUT_OFF, SPOOL_NUMBERS)
+
+
+class Mutant(NamedTuple):
+    """One fault: where it is put in, and which tests must find it."""
+
+    file: str
+    before: str
+    after: str
+    test: str
+
+
+PYTEST: Final = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
+WHERE: Final = "import meterline, meterline_sidecar as s; print(meterline, s)"
+
+MUTANTS: Final = {
+    "ack before commit": Mutant(
+        "sidecar/meterline_sidecar/ingest.py",
+        "        return piece.done\n",
+        "        piece.done.set_result(piece.last_seq)\n        return piece.done\n",
+        SIMULATOR,
+    ),
+    "dedup removed": Mutant(
+        "sidecar/meterline_sidecar/ingest.py",
+        "        skip = self._check_follows(state, batch.first_seq)\n",
+        "        self._check_follows(state, batch.first_seq)\n        skip = 0\n",
+        SIMULATOR,
+    ),
+    "dedup by a time window": Mutant(
+        "sidecar/meterline_sidecar/ingest.py",
+        "            row = row._replace(\n                recorded_seq=max(",
+        "            if self._clock.now_ms() - row.seen_ms > 3_600_000:\n"
+        "                row = row._replace(last_seq=0)\n"
+        "            row = row._replace(\n                recorded_seq=max(",
+        SIMULATOR,
+    ),
+    "spool record without CRC check": Mutant(
+        "middleware/meterline/scan.py",
+        "    if crc32(payload, hint) != crc:\n        return None\n",
+        "",
+        SCAN,
+    ),
+    "gap accepted": Mutant(
+        "sidecar/meterline_sidecar/ingest.py",
+        "        if known < 0 or (exactly and known):\n",
+        "        known = max(known, 0)\n        if exactly and known:\n",
+        RECEIVER,
+    ),
+    "head written before commit": Mutant(
+        "sidecar/meterline_sidecar/commit.py",
+        "        self._marks = marks\n",
+        "            from meterline_sidecar.chain import ChainFiles\n"
+        "            if marks.mac is not None:\n"
+        "                ChainFiles(self._database.path).write_head(\n"
+        "                    Head(marks.batch_id, marks.mac), durably=False\n"
+        "                )\n"
+        "        self._marks = marks\n",
+        CUT_OFF,
+    ),
+    "usage cursor kept in memory": Mutant(
+        "sidecar/meterline_sidecar/aggregate.py",
+        "            generation = await store.newest_generation(tx)\n"
+        "            assert generation is not None\n",
+        "            generation = self.generation\n",
+        CUT_OFF,
+    ),
+    "a number taken by no record": Mutant(
+        "middleware/meterline/spool.py",
+        "self._next_seq = itertools.count(self._next_seq() - 1).__next__\n",
+        "pass\n",
+        SPOOL_NUMBERS,
+    ),
+}
+
+
+def run_against(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python with the packages that lie in ``folder``."""
+    roots = [str(folder / Path(package).parent) for package in PACKAGES]
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(roots)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package,
+            tmp_path / package,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    return tmp_path
+
+
+def test_the_same_tests_pass_without_a_mutant(copy: Path) -> None:
+    ran = run_against(copy, *PYTEST, *ALL_TESTS)
+
+    assert ran.returncode == 0, ran.stdout
+    assert run_against(copy, "-c", WHERE).stdout.count(str(copy)) == 2
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_the_suite_finds_the_mutant(copy: Path, name: str) -> None:
+    mutant = MUTANTS[name]
+    file = copy / mutant.file
+    source = file.read_text()
+    assert source.count(mutant.before) == 1, "the patch does not fit any more"
+    file.write_text(source.replace(mutant.before, mutant.after))
+    compile(file.read_text(), str(file), "exec")
+
+    ran = run_against(copy, *PYTEST, mutant.test)
+
+    assert ran.returncode == 1, f"nobody noticed: {ran.stdout}{ran.stderr}"
