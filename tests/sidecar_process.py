@@ -149,8 +149,12 @@ class SidecarProcess:
     def start(self) -> Self:
         """Start (again) on the same files, and wait until it is ready."""
         self.launch()
-        until(self._is_ready)
+        self.until_ready()
         return self
+
+    def until_ready(self) -> None:
+        """Wait until a sidecar that was launched is ready."""
+        until(self._is_ready)
 
     def launch(self) -> None:
         """Start (again) on the same files, and do not wait."""

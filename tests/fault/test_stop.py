@@ -35,6 +35,7 @@ def test_of_two_sidecars_started_at_once_one_runs(host: Host) -> None:
 
     assert loser.wait() == 1
     assert "in use by process" in loser.log.read_text()
+    winner.until_ready()
     host.sidecar = winner
     host.settle()
 
