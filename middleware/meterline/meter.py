@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from meterline.events import Flag, Kind
 from meterline.options import Options, resolve
-from meterline.producer_file import NOT_RECORDABLE
+from meterline.producer_file import NOT_RECORDABLE, Counts
 from meterline.quantities import (
     Complaints,
     checked_quantity,
@@ -24,7 +24,7 @@ from meterline.quantities import (
     checked_subject,
 )
 from meterline.shipper import Shipper
-from meterline.spool import Counts, Spool
+from meterline.spool import Spool
 
 CLOSE_TIMEOUT_S: Final = 2.0
 EXIT_TIMEOUT_S: Final = 1.0

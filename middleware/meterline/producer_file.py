@@ -10,7 +10,7 @@ import mmap
 import os
 from pathlib import Path
 from struct import Struct as Layout
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -36,6 +36,15 @@ _HELLO_AT: Final = 256
 _HELLO_HEADER: Final = Layout("<II")  # length, crc
 
 _decode_hello: Final = msgspec.msgpack.Decoder(Hello).decode
+
+
+class Counts(NamedTuple):
+    """What became of a producer's events, as of the shipper's last look."""
+
+    recorded: int
+    """All, with those that were dropped."""
+    dropped: int
+    acked: int
 
 
 class ProducerFile:

@@ -14,13 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
 
 import msgspec
 
 from meterline.backlog import Backlog
-from meterline.producer_file import DROP_REASONS, SPOOL_FULL, ProducerFile
+from meterline.producer_file import DROP_REASONS, SPOOL_FULL, Counts, ProducerFile
 from meterline.scan import Part, Scanner
 from meterline.segment import (
     SEGMENT_BYTES,
@@ -38,15 +38,6 @@ REASON_CHARS_MAX: Final = 200
 _LOW: Final = 0xFFFFFFFF
 
 log = logging.getLogger(__name__)
-
-
-class Counts(NamedTuple):
-    """What became of a producer's events, as of the shipper's last look."""
-
-    recorded: int
-    """All, with those that were dropped."""
-    dropped: int
-    acked: int
 
 
 class Spool:
@@ -78,6 +69,7 @@ class Spool:
         self._when_closed = when_closed
         self._lock = threading.RLock()
         self._is_closed = False
+        self._is_complete = False  # all is numbered, and nothing more will come
         self._directory = directory
         self._file = ProducerFile.create(directory, hello)
         self._ordinal = 1
@@ -275,6 +267,7 @@ class Spool:
 
     def scan(self) -> None:
         """Number what was recorded since the last call, and note how far that is."""
+        is_closed = self._is_closed
         while True:
             was_sealed = self._scanned.is_sealed
             for part in self._scanner.scan(self._scanned):
@@ -287,18 +280,22 @@ class Spool:
                 self.backlog.add(loss)
             following.first_seq = self._scanner.next_seq
             scanned.park()
-        if self._is_closed:
-            self._report_drops()
-        self._file.recorded = self._scanner.next_seq - 1
+        if not self._is_complete:
+            self._file.recorded = self._scanner.next_seq - 1
+            if is_closed:
+                self._is_complete = True
+                self._report_drops()
         self._count()
 
     def _report_drops(self) -> None:
-        """Give the last drops their numbers, behind the last record of all."""
+        """Give the last drops their numbers, behind the last record of all.
+
+        The file stays as it is: should we die now, they are found there again.
+        """
         for reason, words in enumerate(DROP_REASONS):
-            total = self._file.dropped(reason)
-            if (n_events := total - self._file.marked(reason)) > 0:
+            n_events = self._file.dropped(reason) - self._file.marked(reason)
+            if n_events > 0:
                 self.backlog.add(self._scanner.lose(n_events, words))
-                self._file.set_marked(reason, total)
 
     def _count(self) -> None:
         self.counts = Counts(
@@ -336,6 +333,7 @@ class Spool:
             self.backlog.clear(last_seq)
             self._scanner = Scanner(next_seq=oldest.first_seq, verifies=False)
             self._scanned = oldest
+            self._is_complete = False
         self.scan()
         self.backlog.resume(last_seq, recorded_seq=self._file.recorded)
 

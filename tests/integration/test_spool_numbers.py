@@ -6,12 +6,16 @@ import pytest
 
 from meterline.recovery import DeadSpool, spool_directories
 from meterline.scan import Loss, Part, Run
-from meterline.segment import SEGMENT_BYTES_MIN
+from meterline.segment import DATA_START, SEGMENT_BYTES_MIN
 from meterline.spool import Spool
 from meterline.wire import RECORD_HEADER, split_records
 
-PAYLOAD = b"p" * 1000
-EVENTS_PER_SEGMENT = SEGMENT_BYTES_MIN // (RECORD_HEADER.size + len(PAYLOAD))
+EVENTS_PER_SEGMENT = 65
+RECORD_BYTES = (SEGMENT_BYTES_MIN - DATA_START) // EVENTS_PER_SEGMENT
+PAYLOAD = b"p" * (RECORD_BYTES - RECORD_HEADER.size)
+assert RECORD_BYTES * EVENTS_PER_SEGMENT == SEGMENT_BYTES_MIN - DATA_START, (
+    "no byte is left for a marker"
+)
 
 
 def refuse(_payload: bytes) -> None:
@@ -82,3 +86,36 @@ def test_dropped_events_are_reported_once(tmp_path: Path, n_dropped: int) -> Non
 
     assert losses_in(parts) == [(n_dropped, "spool full")]
     assert parts[-1].last_seq == 2 * EVENTS_PER_SEGMENT + n_dropped + 10
+
+
+def test_drops_of_a_closed_spool_are_no_damage(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, segments=2)
+    append(spool, 2 * EVENTS_PER_SEGMENT + 7)
+    spool.close()
+    spool.scan()
+    spool.scan()
+    counted = spool.counts.recorded
+
+    parts = left_by(spool, tmp_path)
+
+    assert losses_in(parts) == [(7, "spool full")]
+    assert counted == parts[-1].last_seq == 2 * EVENTS_PER_SEGMENT + 7
+
+
+def test_drops_of_a_closed_spool_are_sent_again_to_who_forgot_them(
+    tmp_path: Path,
+) -> None:
+    spool = open_spool(tmp_path, segments=2)
+    append(spool, 2 * EVENTS_PER_SEGMENT + 7)
+    spool.close()
+    spool.scan()
+    spool.ack(5)
+
+    spool.resume(0)
+
+    parts: list[Part] = []
+    while (part := spool.next_part()) is not None:
+        parts.append(part)
+    assert losses_in(parts) == [(7, "spool full")]
+    assert parts[-1].last_seq == spool.counts.recorded
+    spool.abandon()
