@@ -15,6 +15,8 @@ from tests.sidecar_process import SIDECAR, SidecarProcess, until
 ROOT: Final = Path(__file__).parents[2]
 IS_SOAK: Final = bool(os.environ.get("SOAK"))
 
+SETTLE_TIMEOUT_S: Final = 40  # on a machine that does much else
+
 METERS: Final = """
 [[meter]]
 name = "n"
@@ -129,7 +131,13 @@ class Host:
             worker.stop()
         if not self.sidecar.is_running:
             self.sidecar.start()
-        until(self._is_at_rest)
+        try:
+            until(self._is_at_rest, timeout_s=SETTLE_TIMEOUT_S)
+        except TimeoutError as error:
+            status = self.sidecar.get("/status")
+            raise AssertionError(
+                f"not at rest: {status}\n{self.sidecar.log.read_text()[-4000:]}"
+            ) from error
         assert self.sidecar.stop() == 0
         return assert_law(self.sidecar.database, self.truths, may_lose=may_lose)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from meterline.producer_file import DROP_REASONS, SPOOL_FULL
 from meterline.scan import FORGOTTEN
 from tests.fault.host import Host
 
@@ -73,8 +74,8 @@ def test_an_old_backup_put_back_is_an_alarm_and_what_is_gone_is_counted(
     shutil.copyfile(host.sidecar.database, backup)
     host.sidecar.start()
     # More than a segment of its spool, so that a part of it is gone for good.
-    worker = host.worker(per_s=3000, METERLINE_SPOOL_BYTES_MAX="262336")
-    worker.until_recorded(3000)
+    worker = host.worker(per_s=1000, METERLINE_SPOOL_BYTES_MAX="262336")
+    worker.until_recorded(2500)
     host.sidecar.until_counted(3000)
     host.sidecar.kill()
 
@@ -84,7 +85,7 @@ def test_an_old_backup_put_back_is_an_alarm_and_what_is_gone_is_counted(
     host.sidecar.start()
 
     assert "batch(es) are missing" in alarm_of(host)
-    found = host.settle(may_lose=(FORGOTTEN,))
+    found = host.settle(may_lose=(FORGOTTEN, DROP_REASONS[SPOOL_FULL]))
     assert 0 < found.lost["worker1"] < worker.ledger.done
 
 
