@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.sidecar_process import MODULE, meterline, until
@@ -68,3 +69,30 @@ def test_the_demo_ends_with_all_its_processes(
     finally:
         demo.kill()
         demo.wait()
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_kept_says_where_to_look_and_serves_visitors(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "demo.log"
+    with log.open("wb") as file:
+        demo = subprocess.Popen(
+            [*MODULE, "demo", "--keep"],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(lambda: "it runs on" in log.read_text(), timeout_s=60)
+        until(lambda: "commands" in log.read_text())
+        (address,) = re.findall(r"dashboard +(\S+)$", log.read_text(), re.MULTILINE)
+
+        until(lambda: served_at(address) > 144_000)
+    finally:
+        demo.terminate()
+        demo.wait(20)
+
+
+def served_at(address: str) -> int:
+    return int(httpx.get(f"{address}status").json()["events"]["ingested"])

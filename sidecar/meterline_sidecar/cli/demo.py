@@ -95,10 +95,15 @@ def _tell_stripe(demo: Stage, client: Client) -> None:
 
 
 def _keep(demo: Stage) -> None:
-    _heading("it runs on until Ctrl-C")
-    click.echo(f"HTTP:    http://{demo.http}/status, /metrics, /v1/usage ...")
-    click.echo(f"socket:  {demo.socket}")
-    click.echo(f"look:    meterline status --url http://{demo.http}")
+    """Serve some visitors, with the right time, until somebody ends it."""
+    demo.turn_clock(hours=0)
+    demo.start_visitors()
+    click.echo("\nit runs on, with a few requests a second, until Ctrl-C")
+    click.echo(f"  dashboard      http://{demo.http}/")
+    click.echo(f"  HTTP API       http://{demo.http}/openapi.json")
+    click.echo(f"  socket         {demo.socket}")
+    click.echo(f"  configuration  {demo.config}")
+    click.echo(f"  commands       meterline top --url http://{demo.http}")
     while True:
         demo.check()
         time.sleep(POLL_S)

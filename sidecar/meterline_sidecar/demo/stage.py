@@ -59,6 +59,10 @@ class Stage:
         counts = [f"{customer}={n}" for customer, n in requests.items()]
         self._start(name, "meterline_sidecar.demo.worker", *counts)
 
+    def start_visitors(self) -> None:
+        """Start a worker that serves a few requests a second, until it is ended."""
+        self._start("visitors", "meterline_sidecar.demo.worker")
+
     def turn_clock(self, *, hours: int) -> None:
         """Set the sidecar's clock so much ahead of the machine's."""
         fresh = self._clock.with_suffix(".new")

@@ -2,6 +2,8 @@
 
     python -m meterline_sidecar.demo.worker acme=1000 initech=20
 
+Without arguments it serves a few visitors a second, until it is ended.
+
 The app is called as a server would call it, lifespan included; only HTTP parsing and
 the client's network are left out, so that two workers serve 150,000 in seconds.
 """
@@ -9,6 +11,7 @@ the client's network are left out, so that two workers serve 150,000 in seconds.
 import asyncio
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Scope
@@ -16,11 +19,13 @@ from starlette.types import ASGIApp, Message, Scope
 from meterline_sidecar.demo.api import app
 
 ITEMS: Final = 1_000
+PAUSE_S: Final = 0.1
+CUSTOMERS: Final = ("acme", "globex", "initech")
 PATHS: Final = {"acme": "/v1/items/{}", "globex": "/v1/items/{}"}
 """Where a customer's requests go; the others complete texts."""
 
 
-async def serve(app: ASGIApp, requests: Iterable[Scope]) -> None:
+async def serve(app: ASGIApp, requests: Iterable[Scope], *, pause_s: float = 0) -> None:
     """Start the app, serve the requests one after the other, and shut it down."""
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message] = asyncio.Queue()
@@ -38,6 +43,8 @@ async def serve(app: ASGIApp, requests: Iterable[Scope]) -> None:
             if name == "startup":
                 for scope in requests:
                     await app(scope, _receive, _send)
+                    if pause_s:
+                        await asyncio.sleep(pause_s)
 
 
 async def _receive() -> Message:
@@ -51,13 +58,24 @@ async def _send(_message: Message) -> None:
 def requests_of(counts: Mapping[str, int]) -> Iterator[Scope]:
     """Yield so many requests of every customer, one customer after the other."""
     for customer, n_requests in counts.items():
-        path = PATHS.get(customer)
         for i in range(n_requests):
-            yield request(
-                "POST" if path is None else "GET",
-                "/v1/complete" if path is None else path.format(i % ITEMS),
-                ("x-api-key", f"{customer}-secret"),
-            )
+            yield _request_of(customer, i)
+
+
+def visitors() -> Iterator[Scope]:
+    """Yield requests of all customers in turn, for ever."""
+    for i in count():
+        for customer in CUSTOMERS:
+            yield _request_of(customer, i)
+
+
+def _request_of(customer: str, i: int) -> Scope:
+    path = PATHS.get(customer)
+    return request(
+        "POST" if path is None else "GET",
+        "/v1/complete" if path is None else path.format(i % ITEMS),
+        ("x-api-key", f"{customer}-secret"),
+    )
 
 
 def request(method: str, path: str, *headers: tuple[str, str]) -> Scope:
@@ -83,8 +101,11 @@ def request(method: str, path: str, *headers: tuple[str, str]) -> Scope:
 def main() -> None:
     """Serve what the command line says: ``CUSTOMER=REQUESTS`` each."""
     pairs = (argument.partition("=") for argument in sys.argv[1:])
-    counts = {name: int(count) for name, _, count in pairs}
-    asyncio.run(serve(app, requests_of(counts)))
+    counts = {name: int(n_requests) for name, _, n_requests in pairs}
+    if counts:
+        asyncio.run(serve(app, requests_of(counts)))
+    else:
+        asyncio.run(serve(app, visitors(), pause_s=PAUSE_S))
 
 
 if __name__ == "__main__":
