@@ -24,6 +24,9 @@ ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+PAGES = ("README.md", "docs/tutorial.md", "docs/http-api.md", "docs/pricing.md")
+
+
 class Block(NamedTuple):
     language: str
     file: str
@@ -143,7 +146,7 @@ def test_the_commands_of_a_page_do_what_it_says(
     assert follow(page, reader) == n_blocks
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/http-api.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     links = re.findall(r"\]\(([^)#:]+)\)", text)
