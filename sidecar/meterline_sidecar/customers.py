@@ -8,6 +8,7 @@ from hashlib import sha256
 import msgspec
 
 from meterline_sidecar.config import Customer
+from meterline_sidecar.store import outbox
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database
 
@@ -70,10 +71,11 @@ class CustomerMap:
         written = msgspec.json.encode((sorted(self._exact.items()), self._patterns))
         return sha256(written).hexdigest()
 
-    async def apply(self, database: Database) -> int:
+    async def apply(self, database: Database, *, reported_since_ms: int) -> int:
         """Bring the ledger's subjects up to this map; return how many changed owner.
 
-        Nothing is read when the map is the one that was applied last.
+        Nothing is read when the map is the one that was applied last. Stripe hears of
+        a change for the hours from ``reported_since_ms`` on.
         """
         async with database.reading() as tx:
             if await store.get_fact(tx, "customer_map") == self.fingerprint:
@@ -92,6 +94,10 @@ class CustomerMap:
                     for subject_id, name, known in subjects
                     if (owner := self.customer_of(name)) != known
                 ]
+                ids = [subject_id for _, subject_id in changed]
+                # Noted for whoever paid before, and again for whoever pays now.
+                await outbox.note_subjects(tx, ids, since_ms=reported_since_ms)
                 await store.remap_subjects(tx, changed)
+                await outbox.note_subjects(tx, ids, since_ms=reported_since_ms)
             n_changed += len(changed)
             last_id = subjects[-1][0]

@@ -34,6 +34,7 @@ from meterline_sidecar.lock import ProcessLock
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.quarantine import quarantine
 from meterline_sidecar.receiver import Receiver
+from meterline_sidecar.report import AGE_MS_MAX
 from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.standings import EVERY_S as STANDINGS_EVERY_S
 from meterline_sidecar.standings import Standings
@@ -46,6 +47,7 @@ from meterline_sidecar.web.app import make_app
 CHECKPOINT_EVERY_S: Final = 30
 WEBHOOKS_EVERY_S: Final = 5
 RECONCILE_EVERY_S: Final = 60  # to see whether it is due
+METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 DIRECTORY_MODE: Final = 0o750
 UMASK: Final = 0o027  # nothing that we make is for everybody
@@ -104,7 +106,7 @@ async def open_parts(
     database = await SqliteDatabase.open(config.sidecar.database)
     try:
         customers = CustomerMap(config.customers)
-        await customers.apply(database)
+        await customers.apply(database, reported_since_ms=clock.now_ms() - AGE_MS_MAX)
         chain = ChainFiles(database.path)
         alarm = await alarm_at_start(database, chain)
         if alarm is not None:
@@ -165,6 +167,7 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
         every(parts.config.stripe.report_every_s, "report", stripe.report)
     every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
     every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
+    every(METERS_EVERY_S, "meters", stripe.look_at_meters)
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)

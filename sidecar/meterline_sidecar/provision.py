@@ -161,6 +161,20 @@ class Provisioner:
                 unchanged.append(f"price {price.lookup_key}")
         return Provision(tuple(steps), tuple(unchanged), tuple(problems))
 
+    async def drift(self) -> list[str]:
+        """Return what is wrong with the meters that exist: one read of all of them.
+
+        Raises:
+            StripeRefused: the key may not read.
+            RetryLater: Stripe can not be asked now.
+        """
+        found = await self._meters()
+        steps = (
+            _meter_step(meter, found.get(meter.stripe_event_name, []))
+            for meter in _billed(self._config)
+        )
+        return [problem for _, problem in steps if problem is not None]
+
     async def apply(self, provision: Provision) -> None:
         """Make every change of a plan without problems, in order.
 

@@ -205,7 +205,8 @@ class Reporter:
             # From now on a missing mark means that this is not the first place.
             self._mark.write(0)
         elif marked is None or marked > cursor.sends:
-            n_rows = await sending.suspect(tx, before_ms=now_ms)
+            closed_ms = now_ms // HOUR_MS * HOUR_MS
+            n_rows = await sending.suspect(tx, before_ms=closed_ms)
             log.error("the database is an older copy: %d row(s) unresolved", n_rows)
 
     async def _probe_parked(self, tx: Tx) -> None:

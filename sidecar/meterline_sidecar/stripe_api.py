@@ -5,13 +5,14 @@ import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, cast
 
 import aiohttp
 import stripe
 from stripe.v2.billing import MeterEventSession
 
-from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.clock import SystemClock, format_time_ms
 from meterline_sidecar.errors import (
     ConfigError,
     MeterlineError,
@@ -74,6 +75,8 @@ class _Transport(stripe.HTTPClient):
     name = "aiohttp"
 
     def __init__(self) -> None:
+        self.heard: tuple[str, int] | None = None
+        """The last answer's ``Date``, and when it came by our clock."""
         super().__init__()  # pyright: ignore[reportUnknownMemberType] - the SDK's
         self._session: aiohttp.ClientSession | None = None
 
@@ -107,7 +110,11 @@ class _Transport(stripe.HTTPClient):
             async with self._open().request(
                 method, url, headers=headers, data=post_data, allow_redirects=False
             ) as response:
-                return await response.read(), response.status, response.headers
+                body = await response.read()
+                date = response.headers.get("Date")
+                if date is not None:
+                    self.heard = (date, SystemClock().now_ms())
+                return body, response.status, response.headers
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             raise _lost(f"no connection: {error}", kind=_NotSent) from None
         except TimeoutError:
@@ -161,6 +168,18 @@ class StripeApi:
         with contextlib.suppress(ConfigError):
             self._open()
         return None if self._key is None else "_live_" in self._key.reveal()[:9]
+
+    @property
+    def clock_ahead_s(self) -> int:
+        """How far this machine's clock is ahead of Stripe's; 0 before any answer."""
+        if self._transport.heard is None:
+            return 0
+        date, heard_ms = self._transport.heard
+        try:
+            stripe_s = parsedate_to_datetime(date).timestamp()
+        except ValueError:
+            return 0
+        return round(heard_ms / 1000 - stripe_s)
 
     def _open(self) -> stripe.StripeClient | None:
         """Return the client of the current key, ``None`` where there is no key.

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from meterline_sidecar.issue import BilledMeter, Issuer
 from meterline_sidecar.keys import SecretSource
 from meterline_sidecar.outbox_desk import OutboxDesk
 from meterline_sidecar.pacing import Rate
+from meterline_sidecar.provision import Provisioner
 from meterline_sidecar.reconcile import Reconciler
 from meterline_sidecar.report import Reporter
 from meterline_sidecar.sent_mark import SentMark
@@ -27,6 +29,7 @@ from meterline_sidecar.webhooks import Webhooks
 RATE_LIVE: Final = 500
 RATE_SANDBOX: Final = 25
 """Source: docs.stripe.com/rate-limits, read 2026-05-05; live mode takes 1,000."""
+SKEW_S_MAX: Final = 60
 SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
 
 
@@ -50,14 +53,26 @@ class StripeSide:
     reconciler: Reconciler
     webhooks: Webhooks
     desk: OutboxDesk
+    provisioner: Provisioner
     clock: Clock
     reconcile_every_ms: int
+    drift: list[str] = field(default_factory=list[str])
+    """What is wrong with the meters at Stripe, as of the last look."""
 
     async def report(self) -> None:
         """Issue what is closed and send what is due."""
         await self.issuer.run()
         if self.reporter is not None:
             await self.reporter.run()
+
+    async def look_at_meters(self) -> None:
+        """See whether the meters at Stripe are such as the configuration says.
+
+        A ``set`` hour that is told to a meter without a time window would be added
+        up with its corrections.
+        """
+        if self.reporter is not None:
+            self.drift[:] = await self.provisioner.drift()
 
     async def reconcile_if_due(self) -> None:
         """Compare this month with Stripe's totals, and the last one until it is equal.
@@ -97,6 +112,12 @@ class StripeSide:
         found: list[str] = []
         if self.reporter is not None and self.reporter.problem is not None:
             found.append(f"Stripe is not told: {self.reporter.problem}")
+        found += self.drift
+        if abs(self.api.clock_ahead_s) > SKEW_S_MAX:
+            found.append(
+                f"this machine's clock is {self.api.clock_ahead_s} s ahead of Stripe's:"
+                " usage falls into wrong hours; set it right"
+            )
         counts = await self.counts()
         for state, what in WORDS.items():
             if counts[state]:
@@ -202,6 +223,7 @@ def open_stripe(
         ),
         desk=OutboxDesk(database, customers=customers, clock=clock),
         clock=clock,
+        provisioner=Provisioner(api, config, today=datetime.now(UTC).date()),
         reconcile_every_ms=stripe.reconcile_every_s * 1_000,
     )
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from meterline_sidecar.clock import HOUR_MS, MINUTE_MS
+from meterline_sidecar.config import Customer
+from meterline_sidecar.customers import CustomerMap
 from meterline_sidecar.issue import SETTLE_MS, BilledMeter, Issuer
 from meterline_sidecar.meter_events import VALUE_MAX
-from meterline_sidecar.store import outbox, usage
+from meterline_sidecar.store import outbox, sending, usage
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.rollups import Totals
 from meterline_sidecar.store.sqlite import SqliteDatabase
@@ -212,3 +214,52 @@ async def test_usage_of_a_meter_that_is_not_billed_is_not_issued(books: Books) -
     books.close_hour()
 
     assert await books.issue() == []
+
+
+async def test_a_subject_that_moves_takes_its_hours_along(books: Books) -> None:
+    books.customers["beta"] = "cus_beta"
+    await books.use({"calls": 5})
+    await books.use({"calls": 2}, subject=2)
+    books.close_hour()
+    await books.issue()
+    customers = (
+        Customer(id="acme", name="Acme", subjects=("s2",)),
+        Customer(id="beta", name="Beta", subjects=("s1", "s3")),
+    )
+    await CustomerMap(customers).apply(books.database, reported_since_ms=0)
+
+    rows = await books.issue()
+
+    assert [(row.customer, row.value) for row in rows] == [
+        ("acme", 7),
+        ("acme", -5),
+        ("beta", 5),
+    ]
+
+
+async def test_usage_that_finds_its_customer_late_is_issued_then(books: Books) -> None:
+    await books.use({"calls": 3}, subject=3)
+    books.close_hour()
+    await books.issue()
+    customers = (Customer(id="acme", name="Acme", subjects=("s*",)),)
+    await CustomerMap(customers).apply(books.database, reported_since_ms=0)
+
+    rows = await books.issue()
+
+    assert [(row.customer, row.value) for row in rows] == [("acme", 3)]
+
+
+async def test_an_older_copy_holds_the_hours_it_issues_again(books: Books) -> None:
+    await books.use({"calls": 5})
+    await books.use({"calls": 2}, time_ms=NOON_MS + HOUR_MS)
+    async with books.database.transaction() as tx:
+        await outbox.start(tx, "install")
+        await sending.suspect(tx, before_ms=NOON_MS + HOUR_MS)
+    books.clock.time_ms = NOON_MS + 2 * HOUR_MS + SETTLE_MS
+
+    rows = await books.issue()
+
+    assert [(row.value, row.state) for row in rows] == [
+        (5, "unresolved"),
+        (2, "pending"),
+    ]

@@ -9,7 +9,7 @@ from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.keys import Secret
 from meterline_sidecar.meter_events import identifier
 from meterline_sidecar.pacing import Rate
-from meterline_sidecar.store import outbox
+from meterline_sidecar.store import outbox, sending
 from tests.outbox_rows import EARLIER_MS, Shop
 from tests.stripe_server.faults import Fault
 
@@ -211,3 +211,33 @@ class TestStream:
 
         assert (await shop.counts())["confirmed"] == 140
         assert len(shop.server.account.events) == 140
+
+
+@pytest.mark.parametrize(
+    ("date", "ahead_s"),
+    [("Fri, 02 Jan 1970 00:00:00 GMT", 1_000_000_000), ("garbage", 0), (None, 0)],
+)
+async def test_a_clock_that_differs_from_stripes_is_noticed(
+    shop: Shop, date: str | None, ahead_s: int
+) -> None:
+    await shop.add(7)
+    shop.server.date = date
+    api = shop.stripe()
+
+    await shop.reporter(api).run()
+
+    assert (api.clock_ahead_s > ahead_s) if ahead_s else (api.clock_ahead_s == 0)
+
+
+async def test_hours_that_a_copy_issues_again_are_held_and_confirmed(
+    shop: Shop, tmp_path: Path
+) -> None:
+    await shop.add(7)
+    await shop.report()
+    async with shop.database.transaction() as tx:
+        await sending.suspect(tx, before_ms=EARLIER_MS + HOUR_MS)
+        cursor = await outbox.cursor(tx)
+
+    assert cursor is not None
+    assert cursor.suspect_ms == EARLIER_MS + HOUR_MS
+    assert (await shop.counts())["confirmed"] == 1

@@ -51,6 +51,8 @@ class StripeServer:
     """The most meter events ever in flight for one customer and meter."""
     read_faults: list[int] = field(default_factory=list[int])
     """The statuses that the next reads are refused with."""
+    date: str | None = None
+    """The ``Date`` of every answer, if it has one."""
     reads: int = 0
     """Read calls: Stripe counts them against a budget."""
     catalog: Catalog = field(init=False)
@@ -85,6 +87,8 @@ class StripeServer:
         except StripeRefusal as refusal:
             response = refusal.response()
         self.seen[str(response.status)] += 1
+        if self.date is not None:
+            response.headers["Date"] = self.date
         response.headers["Request-Id"] = f"req_{self._n_requests:08d}"
         return response
 

@@ -174,6 +174,23 @@ async def closed_hours(tx: Tx, *, closed_ms: int, limit: int) -> list[tuple[str,
     return [(customer, hour_ms) for customer, hour_ms in rows]
 
 
+async def note_subjects(tx: Tx, subject_ids: Iterable[int], *, since_ms: int) -> None:
+    """Note every hour from ``since_ms`` on in which these subjects used something.
+
+    For the customer that pays for them now: called before and after that changes, it
+    lets the former's hours be corrected down and the latter's up.
+    """
+    await tx.execute_many(
+        "INSERT INTO outbox_hours (customer, hour_ms)"
+        " SELECT DISTINCT s.customer, u.window_ms / 3600000 * 3600000"
+        " FROM usage u JOIN subjects s ON s.id = u.subject_id"
+        " WHERE u.generation = (SELECT max(id) FROM generations)"
+        " AND u.subject_id = ? AND u.window_ms >= ? AND s.customer IS NOT NULL"
+        " ON CONFLICT DO NOTHING",
+        [(subject_id, since_ms) for subject_id in subject_ids],
+    )
+
+
 async def forget_hours(tx: Tx, hours: Iterable[tuple[str, int]]) -> None:
     """Take ``(customer, hour_ms)`` off the list: they are issued."""
     await tx.execute_many(
@@ -293,11 +310,22 @@ async def map_customer(tx: Tx, customer: str, stripe_customer: str) -> int:
 
 
 async def counts(tx: Tx) -> dict[State, int]:
-    """Return how many rows are in each state, replaced ones left out."""
+    """Return how many rows are in each state, replaced ones left out.
+
+    Confirmed rows, nearly all, are not counted but what the others leave: rows are
+    never deleted, so that the newest id is their number.
+    """
     rows = await tx.fetch_all(
-        "SELECT state, count(*) FROM outbox WHERE replaced_by IS NULL GROUP BY state"
+        "SELECT state, count(*), count(replaced_by) FROM outbox WHERE state IN"
+        " ('pending', 'sending', 'unresolved', 'parked', 'dead', 'expired', 'rejected')"
+        " GROUP BY state"
     )
-    return dict.fromkeys(STATES, 0) | dict(rows)
+    newest = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM outbox")
+    assert newest is not None
+    found: dict[State, int] = dict.fromkeys(STATES, 0)
+    found |= {state: n_rows - n_replaced for state, n_rows, n_replaced in rows}
+    found["confirmed"] = newest[0] - sum(n_rows for _, n_rows, _ in rows)
+    return found
 
 
 async def page(

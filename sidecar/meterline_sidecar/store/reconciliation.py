@@ -31,7 +31,7 @@ async def series(tx: Tx, *, start_ms: int, end_ms: int) -> list[tuple[str, str]]
     rows = await tx.fetch_all(
         "SELECT DISTINCT event_name, stripe_customer FROM outbox"
         " WHERE hour_ms >= ? AND hour_ms < ? AND stripe_customer IS NOT NULL"
-        " ORDER BY event_name, stripe_customer",
+        " AND replaced_by IS NULL ORDER BY event_name, stripe_customer",
         (start_ms, end_ms),
     )
     return [(event_name, customer) for event_name, customer in rows]

@@ -33,14 +33,14 @@ async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[Outb
     """
     rows = await tx.fetch_all(
         SELECT + " FROM ("  # noqa: S608 - columns, no values
-        " SELECT outbox.*, row_number() OVER ("
+        " SELECT id AS row_id, row_number() OVER ("
         "  PARTITION BY event_name, stripe_customer ORDER BY id) AS place"
         " FROM outbox WHERE state = 'pending' AND next_ms <= ?"
-        " ) AS ready WHERE place <= ?"
+        " ) AS ready JOIN outbox ON outbox.id = row_id WHERE place <= ?"
         " AND NOT (mode = 'set' AND EXISTS ("
-        "  SELECT 1 FROM outbox AS earlier WHERE earlier.customer = ready.customer"
-        "  AND earlier.event_name = ready.event_name"
-        "  AND earlier.hour_ms = ready.hour_ms AND earlier.part < ready.part"
+        "  SELECT 1 FROM outbox AS earlier WHERE earlier.customer = outbox.customer"
+        "  AND earlier.event_name = outbox.event_name"
+        "  AND earlier.hour_ms = outbox.hour_ms AND earlier.part < outbox.part"
         "  AND earlier.state IN ('pending', 'sending', 'parked')))"
         " ORDER BY place, id LIMIT ?",
         (wall_ms, per_series, limit),
