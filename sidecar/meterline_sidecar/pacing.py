@@ -9,11 +9,12 @@ BACKOFF_S_FIRST: Final = 0.5
 BACKOFF_S_MAX: Final = 600.0
 BREAKER_FAILURES_MAX: Final = 10
 BREAKER_S_FIRST: Final = 1.0
-BREAKER_S_MAX: Final = 60.0
+BREAKER_S_MAX: Final = 30.0
 RATE_SHARE_MIN: Final = 0.02
 """The rate never falls below this share of its ceiling."""
 RECOVERY_S: Final = 60.0
 """From the lowest rate back to the ceiling, when nothing is refused."""
+EVEN_PER_S: Final = 25.0
 CUT_S_MIN: Final = 1.0
 """One burst of refusals cuts the rate once."""
 
@@ -48,8 +49,9 @@ class Rate:
         self._cut_at_s = now_s - CUT_S_MIN
 
     def _room(self) -> float:
-        # Not more than a quarter of a second at once: a burst is what is refused.
-        return max(1.0, self.per_s / 4)
+        # A quarter of a second at once, for rates that our own loop can not keep evenly;
+        # one at a time where the limit is a sandbox's, which counts every second.
+        return max(1.0, (self.per_s - EVEN_PER_S) / 4)
 
     def available(self, now_s: float) -> int:
         """Return how many requests may go out now."""

@@ -6,7 +6,8 @@ from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, Clock
+from meterline_pricing import Calendar
+from meterline_sidecar.clock import HOUR_MS, MINUTE_MS, Clock
 from meterline_sidecar.store import outbox, reconciliation
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database
@@ -14,7 +15,6 @@ from meterline_sidecar.store.reconciliation import Comparison
 
 SETTLE_MS: Final = HOUR_MS
 """Stripe's summaries are complete some time after an event: no promise exists."""
-AGE_MS_MAX: Final = 34 * DAY_MS
 PAGE: Final = 100
 HOURS_SHOWN: Final = 24
 TOLERANCE: Final = Decimal("1e-12")
@@ -91,10 +91,15 @@ class Reconciler:
         self._stripe = stripe
         self._clock = clock
 
-    async def run(self, *, start_ms: int, end_ms: int) -> list[Line]:
+    async def run(self, *, start_ms: int, end_ms: int, quiet_ms: int = 0) -> list[Line]:
         """Return every series with rows in the span, after settling doubts.
 
         The span is widened to whole hours, and ends with the current one at most.
+        What is found is kept when the span begins with a month (UTC).
+
+        Args:
+            quiet_ms: leaves out series that were sent something within this time,
+                which Stripe may not have added up yet.
         """
         start_ms = start_ms // HOUR_MS * HOUR_MS
         end_ms = min(-(-end_ms // HOUR_MS) * HOUR_MS, self._next_hour_ms())
@@ -106,8 +111,13 @@ class Reconciler:
         lines: list[Line] = []
         for event_name, stripe_customer in pairs:
             span = Span(event_name, stripe_customer, start_ms, end_ms)
-            lines.append(await self._compare(span, meters.get(event_name)))
+            if not quiet_ms or await self._is_quiet(span, quiet_ms):
+                lines.append(await self._compare(span, meters.get(event_name)))
         return lines
+
+    async def _is_quiet(self, span: "Span", quiet_ms: int) -> bool:
+        since_ms = self._clock.now_ms() - quiet_ms
+        return all((row.sent_ms or 0) <= since_ms for row in await self._rows(span))
 
     def _next_hour_ms(self) -> int:
         return (self._clock.now_ms() // HOUR_MS + 1) * HOUR_MS
@@ -146,15 +156,13 @@ class Reconciler:
         hours: tuple[HourDifference, ...] = ()
         if verdict != "equal" and meter is not None:
             hours = await self._differences(span, meter, rows)
-        async with self._database.transaction() as tx:
-            await reconciliation.save(
-                tx,
-                Comparison(
-                    *(span.start_ms, span.end_ms, span.event_name),
-                    *(span.stripe_customer, ours, format(theirs, "f")),
-                    *(n_unresolved, verdict, self._clock.now_ms()),
-                ),
+        await self._keep(
+            Comparison(
+                *(span.start_ms, span.end_ms, span.event_name, span.stripe_customer),
+                *(ours, format(theirs, "f"), n_unresolved, verdict),
+                self._clock.now_ms(),
             )
+        )
         return Line(
             customer=rows[-1].customer,
             stripe_customer=span.stripe_customer,
@@ -167,6 +175,11 @@ class Reconciler:
             verdict=verdict,
             hours=hours,
         )
+
+    async def _keep(self, found: Comparison) -> None:
+        if Calendar().at(found.start_ms).start == found.start_ms:
+            async with self._database.transaction() as tx:
+                await reconciliation.save(tx, found)
 
     async def _rows(self, span: "Span") -> list[OutboxRow]:
         async with self._database.reading() as tx:

@@ -41,7 +41,7 @@ READY_ROWS_MAX: Final = 1_000
 READY_ROWS_PER_SERIES: Final = 20
 RUN_S_MAX: Final = 60.0
 """A run ends after this time, and the next one begins by taking out old rows."""
-PROBE_S_FIRST: Final = 30.0
+PROBE_S_FIRST: Final = 10.0
 PROBE_S_MAX: Final = 3_600.0
 
 log = logging.getLogger(__name__)
@@ -315,6 +315,7 @@ class Reporter:
         """Write outcomes, and what is being sent; return what is to be sent then."""
         if not settled and not parcels:
             return []
+        was_open = self._breaker.reason is not None
         settlements = [
             settlement
             for parcel, outcome in settled
@@ -324,6 +325,10 @@ class Reporter:
         now_ms = self._clock.now_ms()
         async with self._database.transaction() as tx:
             await sending.settle(tx, settlements)
+            if was_open and self._breaker.reason is None:
+                # What failed while nothing could succeed has waited for nothing.
+                await sending.wake(tx)
+                self._is_drained = False
             await self._park_and_unpark(tx, settled)
             for parcel in parcels:
                 marked |= await sending.mark_sending(

@@ -9,18 +9,19 @@ from typing import Final
 
 from msgspec import Struct
 
-from meterline_pricing import Calendar
-from meterline_sidecar.clock import Clock, SystemClock
+from meterline_pricing import Calendar, Period
+from meterline_sidecar.clock import HOUR_MS, Clock, SystemClock
 from meterline_sidecar.config import STRIPE_KEY_VARIABLE, Config
+from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.issue import BilledMeter, Issuer
 from meterline_sidecar.keys import SecretSource
 from meterline_sidecar.outbox_desk import OutboxDesk
 from meterline_sidecar.pacing import Rate
 from meterline_sidecar.provision import Provisioner
-from meterline_sidecar.reconcile import Reconciler
+from meterline_sidecar.reconcile import SETTLE_MS, Reconciler
 from meterline_sidecar.report import Reporter
 from meterline_sidecar.sent_mark import SentMark
-from meterline_sidecar.store import outbox, reconciliation, stripe_events
+from meterline_sidecar.store import outbox, reconciliation, stripe_events, usage
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.store.sqlite import SqliteDatabase
 from meterline_sidecar.stripe_api import StripeApi
@@ -29,7 +30,10 @@ from meterline_sidecar.webhooks import Webhooks
 RATE_LIVE: Final = 500
 RATE_SANDBOX: Final = 25
 """Source: docs.stripe.com/rate-limits, read 2026-05-05; live mode takes 1,000."""
+RECONCILE_TRIED: Final = "reconcile_tried_ms"
 SKEW_S_MAX: Final = 60
+LAG_MS: Final = 3 * HOUR_MS
+"""Later hours are not compared by themselves: Stripe's totals come with a delay."""
 SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
 
 
@@ -82,10 +86,22 @@ class StripeSide:
         """
         now_ms = self.clock.now_ms()
         async with self.database.reading() as tx:
-            checked_ms, _ = await reconciliation.last(tx)
-        is_recent = (checked_ms or 0) > now_ms - self.reconcile_every_ms
+            tried = await usage.get_fact(tx, RECONCILE_TRIED)
+        is_recent = abs(now_ms - int(tried or 0)) < self.reconcile_every_ms
         if self.reporter is None or not self.reconcile_every_ms or is_recent:
             return
+        await self._note_try(now_ms)
+        try:
+            await self._reconcile_months(now_ms)
+        except MeterlineError:
+            await self._note_try(now_ms - self.reconcile_every_ms + HOUR_MS)
+            raise
+
+    async def _note_try(self, at_ms: int) -> None:
+        async with self.database.transaction() as tx:
+            await usage.put_fact(tx, RECONCILE_TRIED, str(at_ms))
+
+    async def _reconcile_months(self, now_ms: int) -> None:
         this = Calendar().at(now_ms)
         before = Calendar().at(this.start - 1)
         async with self.database.reading() as tx:
@@ -93,8 +109,15 @@ class StripeSide:
                 tx, start_ms=before.start, end_ms=before.end
             )
         if not is_settled:
-            await self.reconciler.run(start_ms=before.start, end_ms=before.end)
-        await self.reconciler.run(start_ms=this.start, end_ms=this.end)
+            await self._reconcile(before)
+        await self._reconcile(this)
+
+    async def _reconcile(self, month: Period) -> None:
+        """Compare what Stripe has had time to add up."""
+        end_ms = min(month.end, self.clock.now_ms() - LAG_MS)
+        await self.reconciler.run(
+            start_ms=month.start, end_ms=end_ms, quiet_ms=SETTLE_MS
+        )
 
     async def reconciliation(self) -> ReconciliationStatus:
         """Return when Stripe was last compared, and what that found."""

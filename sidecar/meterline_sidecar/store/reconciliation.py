@@ -62,13 +62,13 @@ async def confirm(tx: Tx, row_ids: Iterable[int], *, now_ms: int) -> None:
 
 
 async def save(tx: Tx, found: Comparison) -> None:
-    """Keep the newest comparison of its series and span."""
+    """Keep the newest comparison of its series and month."""
     await tx.execute(
         "INSERT INTO reconciliations (start_ms, end_ms, event_name, stripe_customer,"
         " ours, theirs, unresolved, verdict, checked_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (start_ms, end_ms, event_name, stripe_customer) DO UPDATE SET"
-        " ours = excluded.ours, theirs = excluded.theirs,"
+        " ON CONFLICT (start_ms, event_name, stripe_customer) DO UPDATE SET"
+        " end_ms = excluded.end_ms, ours = excluded.ours, theirs = excluded.theirs,"
         " unresolved = excluded.unresolved, verdict = excluded.verdict,"
         " checked_ms = excluded.checked_ms",
         (

@@ -48,6 +48,11 @@ async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[Outb
     return [to_row(row) for row in rows]
 
 
+async def wake(tx: Tx) -> None:
+    """Let every row go now that waits for its next attempt."""
+    await tx.execute("UPDATE outbox SET next_ms = 0 WHERE state = 'pending'")
+
+
 async def count_due(tx: Tx, *, wall_ms: int) -> int:
     """Return how many rows may be sent now."""
     row = await tx.fetch_one(

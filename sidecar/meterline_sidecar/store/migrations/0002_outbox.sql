@@ -81,5 +81,5 @@ CREATE TABLE reconciliations (
     unresolved INTEGER NOT NULL,
     verdict TEXT NOT NULL,
     checked_ms INTEGER NOT NULL,
-    PRIMARY KEY (start_ms, end_ms, event_name, stripe_customer)
+    PRIMARY KEY (start_ms, event_name, stripe_customer)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,120 @@
+"""The scheduled part: what is compared by itself, when, and at what cost."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.config import Config, SidecarConfig, StripeConfig
+from meterline_sidecar.errors import RetryLater
+from meterline_sidecar.stripe_side import StripeSide, open_stripe
+from tests.outbox_rows import EARLIER_MS, KEY, Shop
+from tests.stripe_server.faults import Fault
+
+
+@pytest.fixture
+async def side(shop: Shop, tmp_path: Path) -> AsyncGenerator[StripeSide]:
+    config = Config(
+        file=None,
+        sidecar=SidecarConfig(
+            socket=tmp_path / "s", database=tmp_path / "d", spool_dir=tmp_path / "p"
+        ),
+        stripe=StripeConfig(mode="send", api_base=shop.base),
+    )
+    environ = {"METERLINE_STRIPE_API_KEY": KEY}
+    side = open_stripe(config, shop.database, clock=shop.clock, environ=environ)
+    yield side
+    await side.close()
+
+
+async def test_a_day_is_compared_once_however_often_it_is_asked(
+    shop: Shop, side: StripeSide
+) -> None:
+    await shop.add(7)
+    await shop.report()
+    shop.clock.time_ms += 5 * HOUR_MS
+
+    for _ in range(5):
+        await side.reconcile_if_due()
+    reads = shop.server.reads
+    shop.clock.time_ms += DAY_MS
+    await side.reconcile_if_due()
+
+    status = await side.reconciliation()
+    assert reads == 2  # the meters, and one total
+    assert shop.server.reads == 4
+    assert (status.checked_ms, status.different) == (shop.clock.now_ms(), 0)
+
+
+async def test_what_was_just_sent_is_not_called_missing_by_itself(
+    shop: Shop, side: StripeSide
+) -> None:
+    await shop.add(7, hour_ms=EARLIER_MS - 5 * HOUR_MS)
+    shop.server.faults.queued.append(Fault.SILENT_LOSS)
+    await shop.report()
+
+    await side.reconcile_if_due()
+    early = await side.reconciliation()
+    shop.clock.time_ms += DAY_MS
+    await side.reconcile_if_due()
+
+    assert early.checked_ms is None
+    assert (await side.reconciliation()).different == 1
+    assert any("totals differ" in problem for problem in await side.problems())
+
+
+async def test_a_mismatch_that_was_mended_is_forgotten(
+    shop: Shop, side: StripeSide
+) -> None:
+    row_id = await shop.add(7)
+    shop.server.faults.queued.append(Fault.SILENT_LOSS)
+    await shop.report()
+    shop.clock.time_ms += DAY_MS
+    await side.reconcile_if_due()
+    before = await side.reconciliation()
+    await side.desk.retry(row_id, is_certain=True)
+    await shop.report()
+    shop.clock.time_ms += DAY_MS
+
+    await side.reconcile_if_due()
+
+    assert before.different == 1
+    assert (await side.reconciliation()).different == 0
+
+
+async def test_a_comparison_that_failed_is_tried_again_in_an_hour(
+    shop: Shop, side: StripeSide
+) -> None:
+    await shop.add(7)
+    await shop.report()
+    shop.clock.time_ms += DAY_MS
+    shop.server.read_faults.extend([503] * 4)
+
+    with pytest.raises(RetryLater):
+        await side.reconcile_if_due()
+    await side.reconcile_if_due()
+    early = await side.reconciliation()
+    shop.clock.time_ms += HOUR_MS
+    await side.reconcile_if_due()
+
+    assert early.checked_ms is None
+    assert (await side.reconciliation()).checked_ms == shop.clock.now_ms()
+
+
+async def test_the_last_month_is_compared_until_it_is_equal_a_day_after(
+    shop: Shop, side: StripeSide
+) -> None:
+    await shop.add(7)  # in November
+    await shop.report()
+    shop.clock.time_ms += 25 * DAY_MS
+    reads: list[int] = []
+
+    for _ in range(4):
+        shop.server.reads = 0
+        shop.clock.time_ms += DAY_MS
+        await side.reconcile_if_due()
+        reads.append(shop.server.reads)
+
+    assert reads[0] > 0
+    assert reads[-1] == 0
