@@ -7,6 +7,7 @@ app.add_middleware(MeterMiddleware)
 
 from meterline.asgi import MeterMiddleware
 from meterline.meter import Meter, Stats
+from meterline.portal import portal_token, read_portal_key
 from meterline.recording import record, set_subject
 from meterline.subjects import (
     api_key_subject,
@@ -28,6 +29,8 @@ __all__ = [
     "from_state",
     "from_trusted_header",
     "from_user",
+    "portal_token",
+    "read_portal_key",
     "record",
     "set_subject",
 ]

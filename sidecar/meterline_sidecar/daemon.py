@@ -32,6 +32,7 @@ from meterline_sidecar.integrity import alarm_at_start
 from meterline_sidecar.invoices import Invoices
 from meterline_sidecar.lock import ProcessLock
 from meterline_sidecar.parts import Parts
+from meterline_sidecar.portal_key import portal_key
 from meterline_sidecar.quarantine import quarantine
 from meterline_sidecar.receiver import Receiver
 from meterline_sidecar.report import AGE_MS_MAX
@@ -144,6 +145,7 @@ async def open_parts(
             schedule=schedule,
             customers=index,
             tokens=tokens,
+            portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
             stripe=stripe,
             drain=Drain(config.sidecar.spool_dir, ingest),

@@ -39,6 +39,8 @@ class Parts:
     schedule: Schedule
     customers: CustomerIndex
     tokens: TokenFile
+    portal_key: bytes
+    """Signs the links to the customer's page."""
     stopping: asyncio.Event
     """Set when the process is about to end: whoever streams should stop."""
     stripe: StripeSide

@@ -21,6 +21,8 @@ from meterline import (
     from_state,
     from_trusted_header,
     from_user,
+    portal_token,
+    read_portal_key,
     record,
     set_subject,
 )
@@ -114,6 +116,11 @@ CENT = Decimal("0.01")
 
 
 # --- the app side
+
+
+def a_link_to_the_customers_page(customer: str) -> str:
+    key = read_portal_key(Path("/var/lib/meterline/meterline.db.portal-key"))
+    return f"/portal?token={portal_token(customer, key=key, ttl_s=900)}"
 
 
 def meter_an_app(app: Starlette) -> None:

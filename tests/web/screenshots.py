@@ -32,15 +32,17 @@ def main(target: Path) -> None:
             events = month(12_000)
             sidecar.ship(*events)
             sidecar.until_counted(len(events))
+            made = sidecar.meterline("token", "portal", "--customer", "acme")
+            pages = {**PAGES, "portal": f"/portal?token={made.stdout.strip()}"}
             for is_dark in (False, True):
                 with browser(work / f"profile{is_dark}", is_dark=is_dark) as chrome:
-                    for name, path in PAGES.items():
+                    for name, path in pages.items():
                         chrome.get(f"{sidecar.url}{path}")
                         chrome.save_screenshot(
                             str(target / f"{name}{'-dark' if is_dark else ''}.png")
                         )
             with browser(work / "narrow", width=500, height=1100) as chrome:
-                for name, path in PAGES.items():
+                for name, path in pages.items():
                     chrome.get(f"{sidecar.url}{path}")
                     chrome.save_screenshot(str(target / f"{name}-narrow.png"))
 

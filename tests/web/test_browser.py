@@ -186,3 +186,20 @@ def test_charts_are_drawn_by_uplot_and_read_without_it(
 
     assert "<svg viewBox" in html
     assert '<path class="bar c0" d="M' in html
+
+
+def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    made = live.meterline("token", "portal", "--customer", "globex", "--url")
+    link = made.stdout.strip()
+
+    chrome.get(link)
+    assert chrome.find_element(By.TAG_NAME, "h1").text == "Globex"
+    assert "Acme" not in chrome.page_source
+    assert violations(chrome) == []
+    assert complaints(chrome) == []
+
+    chrome.get(f"{live.url}/portal?token={link.partition('token=')[2][:-3]}AAA")
+    assert chrome.find_element(By.TAG_NAME, "h1").text == "Not open"
+    assert violations(chrome) == []

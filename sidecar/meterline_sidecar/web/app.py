@@ -4,7 +4,16 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from meterline_sidecar.parts import Parts
-from meterline_sidecar.web import live, metrics, openapi, static, status, stripe, v1
+from meterline_sidecar.web import (
+    live,
+    metrics,
+    openapi,
+    portal,
+    static,
+    status,
+    stripe,
+    v1,
+)
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
 
@@ -24,6 +33,7 @@ def make_app(parts: Parts) -> Starlette:
             *static.ROUTES,
             *dashboard.ROUTES,
             live.route(),
+            *portal.ROUTES,
             openapi.route(OPERATIONS),
         ],
         exception_handlers=dict(dashboard.PAGE_HANDLERS),

@@ -139,5 +139,5 @@
     }
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  if (document.querySelector("[data-fresh]")) listen();
+  if (document.body.hasAttribute("data-live")) listen();
 })();

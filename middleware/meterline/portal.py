@@ -1,0 +1,136 @@
+"""Links to the customer's page: signed, short-lived, for one customer each.
+
+An app makes them without the sidecar; both hold the same key:
+
+    key = read_portal_key(Path("/var/lib/meterline/meterline.db.portal-key"))
+    token = portal_token("acme", key=key, ttl_s=900)
+    url = f"https://usage.example.com/portal?token={token}"
+
+The token is a JWT (RFC 7519) signed with HMAC-SHA-256, and no other algorithm.
+"""
+
+import hmac
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+TTL_S_MAX: Final = 24 * 3600
+SKEW_S: Final = 60  # how far the clocks of app and sidecar may differ
+KEY_BYTES_MIN: Final = 32
+TOKEN_CHARS_MAX: Final = 2_000
+AUDIENCE: Final = "meterline-portal"
+HEADER: Final = {"alg": "HS256", "typ": "JWT"}
+
+Seconds = Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class InvalidToken(ValueError):
+    """A token that opens nothing: forged, expired, or for something else."""
+
+
+class Claims(Struct, frozen=True):
+    """What a token says."""
+
+    aud: str
+    sub: Annotated[str, Meta(min_length=1, max_length=100)]
+    """The customer's id."""
+    iat: Seconds
+    exp: Seconds
+
+
+class _Header(Struct, frozen=True):
+    alg: str
+    typ: str = "JWT"
+
+
+def read_portal_key(path: Path) -> bytes:
+    """Return the key that the sidecar wrote at its first start.
+
+    Raises:
+        OSError: it can not be read.
+        ValueError: it is too short to be one.
+    """
+    return _checked(path.read_bytes().strip())
+
+
+def portal_token(
+    customer: str, *, key: bytes, ttl_s: int = 3600, now_s: int | None = None
+) -> str:
+    """Return a token that shows one customer's page for ``ttl_s`` seconds.
+
+    Args:
+        customer: the customer's id, as ``meterline.toml`` has it.
+        ttl_s: at most a day; make a new one rather than a long one.
+        now_s: UTC seconds; the machine's clock by default.
+
+    Raises:
+        ValueError: the time or the key is out of bounds.
+    """
+    if not 0 < ttl_s <= TTL_S_MAX:
+        raise ValueError(f"ttl_s={ttl_s} is not between 1 and {TTL_S_MAX} (a day)")
+    issued_s = int(time.time()) if now_s is None else now_s
+    claims = Claims(AUDIENCE, customer, issued_s, issued_s + ttl_s)
+    body = (
+        f"{_encode(msgspec.json.encode(HEADER))}.{_encode(msgspec.json.encode(claims))}"
+    )
+    return f"{body}.{_encode(_signature(body, _checked(key)))}"
+
+
+def portal_customer(token: str, *, key: bytes, now_s: int) -> str:
+    """Return whose page a token shows.
+
+    Raises:
+        InvalidToken: it shows nobody's; the text does not say more than a stranger
+            may know.
+    """
+    body, dot, signature = token.rpartition(".")
+    if not dot or len(token) > TOKEN_CHARS_MAX or not token.isascii():
+        raise InvalidToken("this is no token")
+    try:
+        given = _decode(signature)
+        if not hmac.compare_digest(_signature(body, _checked(key)), given):
+            raise InvalidToken("this token was not made here")
+        header, _, payload = body.partition(".")
+        algorithm = msgspec.json.decode(_decode(header), type=_Header).alg
+        claims = msgspec.json.decode(_decode(payload), type=Claims)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InvalidToken("this is no token") from error
+    if algorithm != HEADER["alg"] or claims.aud != AUDIENCE:
+        raise InvalidToken("this token is for something else")
+    # Also a key that leaked for a moment makes no link that lasts.
+    if claims.exp - claims.iat > TTL_S_MAX or claims.iat > now_s + SKEW_S:
+        raise InvalidToken("this token lasts too long")
+    if now_s >= claims.exp:
+        raise InvalidToken("this link has expired: ask for a new one")
+    return claims.sub
+
+
+def _checked(key: bytes) -> bytes:
+    if len(key) < KEY_BYTES_MIN:
+        raise ValueError(f"a key of {len(key)} bytes is shorter than {KEY_BYTES_MIN}")
+    return key
+
+
+def _signature(body: str, key: bytes) -> bytes:
+    return hmac.digest(key, body.encode(), sha256)
+
+
+def _encode(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    """Return the bytes of base64url, which can be written in one way only.
+
+    Raises:
+        ValueError: it is none.
+    """
+    raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if _encode(raw) != text:
+        raise ValueError("not base64url")
+    return raw

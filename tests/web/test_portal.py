@@ -1,0 +1,235 @@
+import base64
+import csv
+import hmac
+import io
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterline.portal import (
+    KEY_BYTES_MIN,
+    TTL_S_MAX,
+    InvalidToken,
+    portal_customer,
+    portal_token,
+    read_portal_key,
+)
+from tests.producer import NOON_MS, event
+from tests.sidecar_process import METERLINE, SIDECAR, meterline
+from tests.web.conftest import OpenWeb, Web, configure
+
+LOCKED = SIDECAR + "require_token = true\n"
+NOW_S = NOON_MS // 1000
+KEY = b"k" * KEY_BYTES_MIN
+HTML = {"Accept": "text/html"}
+TWO = (
+    METERLINE
+    + """
+[[customer]]
+id = "globex"
+name = "Globex Secret Plc"
+subjects = ["globex"]
+plan = "starter"
+time_zone = "Asia/Kathmandu"
+
+[portal]
+frame_origins = ["https://app.example.com"]
+"""
+)
+
+
+def token_of(web: Web, customer: str, *, ttl_s: int = 600) -> str:
+    return portal_token(customer, key=web.parts.portal_key, ttl_s=ttl_s, now_s=NOW_S)
+
+
+def signed(header: object, claims: object, key: bytes = KEY) -> str:
+    def part(raw: bytes) -> str:
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    body = ".".join(part(json.dumps(piece).encode()) for piece in (header, claims))
+    return f"{body}.{part(hmac.digest(key, body.encode(), sha256))}"
+
+
+GOOD: dict[str, Any] = {
+    "aud": "meterline-portal",
+    "sub": "acme",
+    "iat": NOW_S,
+    "exp": NOW_S + 60,
+}
+
+
+@given(customer=st.text(min_size=1, max_size=100), ttl_s=st.integers(1, TTL_S_MAX))
+def test_a_token_shows_its_customer_until_it_expires(customer: str, ttl_s: int) -> None:
+    token = portal_token(customer, key=KEY, ttl_s=ttl_s, now_s=NOW_S)
+
+    assert portal_customer(token, key=KEY, now_s=NOW_S + ttl_s - 1) == customer
+    with pytest.raises(InvalidToken, match="expired"):
+        portal_customer(token, key=KEY, now_s=NOW_S + ttl_s)
+
+
+@given(place=st.integers(0, 10_000), letter=st.sampled_from("Aa0-_.x="))
+def test_a_token_with_one_letter_changed_shows_nothing(place: int, letter: str) -> None:
+    token = portal_token("acme", key=KEY, now_s=NOW_S)
+    place %= len(token)
+    forged = token[:place] + letter + token[place + 1 :]
+    if forged == token:
+        return
+
+    with pytest.raises(InvalidToken):
+        portal_customer(forged, key=KEY, now_s=NOW_S)
+
+
+@given(text=st.text(max_size=300))
+def test_no_text_is_a_token_by_chance(text: str) -> None:
+    with pytest.raises(InvalidToken):
+        portal_customer(text, key=KEY, now_s=NOW_S)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        signed({"alg": "none"}, GOOD),
+        signed({"alg": "HS256"}, GOOD, key=b"x" * 32),
+        signed({"alg": "none"}, GOOD).rpartition(".")[0] + ".",
+        signed({"alg": "HS512"}, GOOD),
+        signed({"alg": "HS256"}, {**GOOD, "aud": "something-else"}),
+        signed({"alg": "HS256"}, {**GOOD, "exp": NOW_S + TTL_S_MAX + 1}),
+        signed({"alg": "HS256"}, {**GOOD, "iat": NOW_S + 120, "exp": NOW_S + 180}),
+        signed({"alg": "HS256"}, {**GOOD, "exp": "never"}),
+        signed({"alg": "HS256"}, {**GOOD, "sub": ["acme", "globex"]}),
+        signed({"alg": "HS256"}, [GOOD]),
+        signed("HS256", GOOD),
+        "a" * 10_000 + ".b.c",
+    ],
+)
+def test_a_forged_token_shows_nothing(forged: str) -> None:
+    with pytest.raises(InvalidToken):
+        portal_customer(forged, key=KEY, now_s=NOW_S)
+
+
+def test_a_good_one_made_by_another_library_is_taken() -> None:
+    token = signed({"typ": "JWT", "alg": "HS256"}, {**GOOD, "jti": "1"})
+
+    assert portal_customer(token, key=KEY, now_s=NOW_S) == "acme"
+
+
+def test_a_short_key_or_a_long_life_is_refused() -> None:
+    with pytest.raises(ValueError, match="shorter than 32"):
+        portal_token("acme", key=b"short")
+    with pytest.raises(ValueError, match="a day"):
+        portal_token("acme", key=KEY, ttl_s=TTL_S_MAX + 1)
+
+
+async def test_a_customer_sees_their_own_page(open_web: OpenWeb) -> None:
+    async with open_web(meterline=TWO) as web:
+        await web.ship(*[event() for _ in range(7)], event(subject="globex"))
+        response = await web.http.get(
+            "/portal", params={"token": token_of(web, "acme")}, headers=HTML
+        )
+
+    assert response.status_code == 200
+    assert "Acme Corp" in response.text
+    assert "Globex" not in response.text
+    policy = response.headers["content-security-policy"]
+    assert "frame-ancestors https://app.example.com" in policy
+    assert response.headers["cache-control"] == "private, no-store"
+
+
+async def test_nobody_sees_another_customer_however_they_ask(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=TWO, sidecar=LOCKED) as web:
+        await web.ship(*[event() for _ in range(7)], event(subject="globex"))
+        mine = token_of(web, "acme")
+        bearer = {"Authorization": f"Bearer {mine}"}
+        tries = [
+            await web.http.get(path, params=params, headers=headers)
+            for path in (
+                *("/portal", "/portal/usage.json", "/portal/usage.csv"),
+                *("/portal/globex", "/portal/../customers/globex", "/portal//"),
+                *("/customers/globex", "/v1/usage", "/v1/customers/globex", "/live"),
+                *("/v1/customers/globex/invoice", "/v1/events", "/status", "/"),
+            )
+            for params in (
+                {"token": mine, "customer": "globex"},
+                {"token": mine, "sub": "globex"},
+                {"token": [mine, token_of(web, "globex")]},
+                {"period": "2026-11"},
+            )
+            for headers in ({}, bearer, {**bearer, "X-Customer": "globex"})
+        ]
+
+    for answer in tries:
+        assert "Globex" not in answer.text
+        if answer.status_code == 200:
+            assert "Acme" in answer.text or answer.url.path.endswith(".csv")
+
+
+async def test_the_json_says_what_it_costs_and_what_the_next_unit_costs(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=TWO) as web:
+        await web.ship(*[event() for _ in range(7)])
+        data = await web.get("/portal/usage.json", token=token_of(web, "acme"))
+
+    assert data["customer"] == "acme"
+    assert data["fresh_as_of"] is not None
+    assert data["total"] == "0.00"
+    (line,) = data["lines"]
+    assert (line["quantity"], line["tier"], line["next_unit"]) == ("7", 1, "0")
+    (meter,) = data["meters"]
+    assert meter["quantity"] == sum(day["quantity"] for day in meter["days"]) == 7
+    assert [d["date"] for d in meter["days"] if d["quantity"]] == ["2026-11-06"]
+    assert len(meter["days"]) == 30
+
+
+async def test_days_are_those_of_the_customers_own_calendar(open_web: OpenWeb) -> None:
+    late_ms = NOON_MS + 7 * 3_600_000  # 19:00 UTC is 00:45 in Kathmandu
+    async with open_web(meterline=TWO) as web:
+        web.clock.time_ms = late_ms
+        await web.ship(
+            event(subject="globex"), event(subject="globex", time_ms=late_ms)
+        )
+        token = portal_token("globex", key=web.parts.portal_key, now_s=late_ms // 1000)
+        answer = await web.http.get("/portal/usage.csv", params={"token": token})
+
+    rows = dict(csv.reader(io.StringIO(answer.text)))
+    assert rows["2026-11-06"] == "1"
+    assert rows["2026-11-07"] == "1"
+    assert answer.headers["content-disposition"].endswith('globex-2026-11.csv"')
+
+
+async def test_without_a_good_token_the_page_says_so_and_no_more(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=TWO) as web:
+        old = portal_token(
+            "acme", key=web.parts.portal_key, ttl_s=60, now_s=NOW_S - 3600
+        )
+        gone = token_of(web, "vanished")
+        for token in ("", "x.y.z", old, gone):
+            html = await web.http.get("/portal", params={"token": token}, headers=HTML)
+            api = await web.http.get("/portal/usage.json", params={"token": token})
+            assert (html.status_code, api.status_code) == (401, 401)
+            assert "acme" not in (html.text + api.text).lower()
+
+
+def test_the_command_makes_a_token_that_the_sidecar_takes(tmp_path: Path) -> None:
+    config = configure(tmp_path, meterline=TWO)
+    environment = {"METERLINE_CONFIG": str(tmp_path / "meterline.toml")}
+
+    made = meterline(
+        "token", "portal", "--customer", "acme", "--ttl", "5m", environment=environment
+    )
+    wrong = meterline("token", "portal", "--customer", "acmee", environment=environment)
+
+    key = read_portal_key(config.portal_key_file)
+    claims = json.loads(base64.urlsafe_b64decode(made.stdout.split(".")[1] + "=="))
+    assert claims["exp"] - claims["iat"] == 300
+    assert portal_customer(made.stdout.strip(), key=key, now_s=claims["iat"]) == "acme"
+    assert "did you mean acme" in wrong.stderr
