@@ -1,0 +1,93 @@
+"""Carries the SDK's requests: aiohttp, and what became of a request without an answer."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+import stripe
+
+from meterline_sidecar.clock import SystemClock
+
+TIMEOUT_S: Final = 30.0
+CONNECT_TIMEOUT_S: Final = 10.0
+CONNECTIONS_MAX: Final = 100
+
+
+class NotSent(stripe.APIConnectionError):
+    """There was no connection to send a request over."""
+
+
+def _lost(
+    text: str, *, kind: type[stripe.APIConnectionError] = stripe.APIConnectionError
+) -> stripe.APIConnectionError:
+    return kind(text)
+
+
+class Transport(stripe.HTTPClient):
+    """Sends the SDK's requests through aiohttp.
+
+    Measured against a local server, one process: httpx 630 requests/s, aiohttp
+    2,000. Our own class, as the SDK's does not map an answer that breaks off, tells
+    no refused connection from a lost answer, and follows redirects.
+    """
+
+    name = "aiohttp"
+
+    def __init__(self) -> None:
+        self.heard: tuple[str, int] | None = None
+        """The last answer's ``Date``, and when it came by our clock."""
+        super().__init__()  # pyright: ignore[reportUnknownMemberType] - the SDK's
+        self._session: aiohttp.ClientSession | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        # Made on first use: a session belongs to the loop that runs by then.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(
+                    total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S
+                ),
+                trust_env=True,
+            )
+        return self._session
+
+    async def request_async(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        post_data: Any = None,
+        **_: object,
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """Send one request and return body, status and headers.
+
+        Raises:
+            APIConnectionError: no whole answer came.
+        """
+        try:
+            async with self._open().request(
+                method, url, headers=headers, data=post_data, allow_redirects=False
+            ) as response:
+                body = await response.read()
+                date = response.headers.get("Date")
+                if date is not None:
+                    self.heard = (date, SystemClock().now_ms())
+                return body, response.status, response.headers
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+            raise _lost(f"no connection: {error}", kind=NotSent) from None
+        except TimeoutError:
+            raise _lost("no answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _lost(f"no whole answer: {type(error).__name__}") from None
+
+    def sleep_async(self, secs: float) -> Any:
+        """Return an awaitable that waits."""
+        return asyncio.sleep(secs)
+
+    async def close_async(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
