@@ -5,6 +5,7 @@ The descriptions here are the reference: ``config_reference.py`` makes
 """
 
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -23,6 +24,7 @@ STRIPE_METER_EVENTS: Final = "https://meter-events.stripe.com"
 BillThrough = Literal["none", "meter"]
 StripeMode = Literal["set", "delta"]
 SendMode = Literal["dry_run", "send"]
+AlertKind = Literal["limit", "jump", "silence"]
 
 
 class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +181,57 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
+    """When somebody is told of a customer's usage or cost."""
+
+    name: Annotated[str, Meta(description="Of its own; what the alert is called.")]
+    kind: Annotated[
+        AlertKind,
+        Meta(
+            description="`limit`: usage or cost reaches parts of an amount. `jump`:"
+            " today's usage is `factor` times the usual. `silence`: nothing for"
+            " `after_hours` where there was something on each of the 7 days before."
+        ),
+    ] = "limit"
+    customer: Annotated[
+        str | None, Meta(description="Only this customer; everybody by default.")
+    ] = None
+    plan: Annotated[str | None, Meta(description="Only customers of this plan.")] = None
+    meter: Annotated[
+        str | None,
+        Meta(description="Usage of this meter; a `limit` without one is on the cost."),
+    ] = None
+    amount: Annotated[
+        Decimal | None,
+        Meta(description="What a `limit` is: money as a text, or units of the meter."),
+    ] = None
+    at: Annotated[
+        tuple[int, ...], Meta(description="At which percentages of the amount.")
+    ] = (80, 100)
+    factor: Annotated[
+        int, Meta(description="How many times the usual a `jump` is.")
+    ] = 3
+    after_hours: Annotated[
+        int, Meta(description="How long a `silence` is, in hours.")
+    ] = 24
+
+
+class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where alerts are sent: signed webhooks, as standardwebhooks.com has them."""
+
+    webhook_url: Annotated[
+        str | None,
+        Meta(description="Who is told; without one, alerts stand in the dashboard."),
+    ] = None
+    secret_file: Annotated[
+        Path | None,
+        Meta(
+            description="A file with the signing secret, `whsec_` and base64."
+            " Environment, instead of a file: METERLINE_ALERTS_SECRET."
+        ),
+    ] = None
+
+
 class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How Stripe is reached."""
 
@@ -251,6 +304,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     customers: tuple[Customer, ...] = ()
     stripe: StripeConfig = StripeConfig()
     portal: PortalConfig = PortalConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    alert_rules: tuple[AlertRule, ...] = ()
     catalogue: Catalogue = Catalogue()
 
     @property

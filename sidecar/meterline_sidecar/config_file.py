@@ -38,7 +38,7 @@ from meterline_sidecar.config_kinds import (
     VALUE,
 )
 from meterline_sidecar.config_sidecar import read_sidecar
-from meterline_sidecar.config_web import read_portal
+from meterline_sidecar.config_web import read_alert_rules, read_alerts, read_portal
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.meter_events import Mode, why_not_billable
 from meterline_sidecar.meters import (
@@ -74,13 +74,21 @@ def read_config(
     sidecar, problems = read_sidecar(root.table("sidecar"), folder, environment)
     catalogue, prices = _read_pricing(sidecar.pricing, problems)
     meters = _read_meters(root.tables("meter"))
+    customers = _read_customers(root.tables("customer"), prices)
     config = Config(
         file=None if path is None else path.absolute(),
         sidecar=sidecar,
         meters=meters,
-        customers=_read_customers(root.tables("customer"), prices),
+        customers=customers,
         stripe=_read_stripe(root.table("stripe"), folder),
         portal=read_portal(root.table("portal"), folder),
+        alerts=read_alerts(root.table("alerts"), folder),
+        alert_rules=read_alert_rules(
+            root.tables("alert"),
+            meters=[config.meter.name for config in meters],
+            customers=[customer.id for customer in customers],
+            plans=catalogue.names,
+        ),
         catalogue=catalogue,
     )
     root.close()

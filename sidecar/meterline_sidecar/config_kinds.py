@@ -7,6 +7,7 @@ from meterline_pricing.errors import unknown
 from meterline_pricing.toml_source import Kind, Unfit, integer, one_of
 from meterline_sidecar.config import (
     HTTP_DEFAULT,
+    AlertKind,
     BillThrough,
     SendMode,
     StripeMode,
@@ -23,6 +24,7 @@ from meterline_sidecar.meters import (
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")  # Stripe: at most 100
 ORIGIN_FORM: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+URL_FORM: Final = re.compile(r"https?://[^\s/@]+(/\S*)?")
 UID_MAX: Final = 2**32 - 2
 PORT_MAX: Final = 65535
 
@@ -77,6 +79,12 @@ def http_address(value: object) -> str:
     return value
 
 
+def _url(value: object) -> str:
+    if type(value) is not str or not URL_FORM.fullmatch(value):
+        raise Unfit
+    return value
+
+
 def _origin(value: object) -> str:
     if type(value) is not str or not ORIGIN_FORM.fullmatch(value):
         raise Unfit
@@ -95,6 +103,11 @@ STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
 )
 VALUE: Final = Kind("the name of a value", _value, "units")
 HTTP: Final = Kind("HOST:PORT, or unix:PATH", http_address, HTTP_DEFAULT)
+ALERT_KIND: Final[Kind[AlertKind]] = one_of("kind", get_args(AlertKind))
+PERCENT: Final = integer(minimum=1, maximum=1_000)
+FACTOR: Final = integer(minimum=2, maximum=1_000)
+HOURS: Final = integer(minimum=1, maximum=24 * 7)
+URL: Final = Kind("a URL such as https://ops.example.com/hook", _url, "")
 UID: Final = integer(minimum=0, maximum=UID_MAX)
 EVERY_S: Final = integer(minimum=1, maximum=3600)
 PER_S: Final = integer(minimum=1, maximum=1_000_000)

@@ -6,6 +6,8 @@ import msgspec
 from msgspec import inspect
 
 from meterline_sidecar.config import (
+    AlertRule,
+    AlertsConfig,
     Customer,
     MeterConfig,
     PortalConfig,
@@ -67,6 +69,8 @@ def sections() -> tuple[Section, ...]:
         _section("customer", Customer, is_array=True),
         _section("stripe", StripeConfig),
         _section("portal", PortalConfig),
+        _section("alerts", AlertsConfig),
+        _section("alert", AlertRule, is_array=True),
     )
 
 
@@ -151,6 +155,9 @@ def _schema(kind: inspect.Type) -> dict[str, Any]:
             return {"type": "boolean"}
         case inspect.IntType():
             return {"type": "integer"}
+        case inspect.DecimalType():
+            # Exact: a float is refused.
+            return {"type": ["integer", "string"]}
         case inspect.DateType():
             return {"type": "string", "format": "date"}
         case inspect.LiteralType(values=values):
@@ -190,6 +197,8 @@ def _kind(schema: dict[str, Any]) -> str:
             return f"array of {_kind(items)}"
         case {"format": "date"}:
             return "date"
+        case {"type": ["integer", "string"]}:
+            return "integer, or decimal in quotes"
         case {"type": "string"}:
             return "text"
         case {"type": "object"}:

@@ -1,10 +1,20 @@
-"""Reads what ``meterline.toml`` says of the customer's page."""
+"""Reads what ``meterline.toml`` says of the customer's page and of alerts."""
 
+from collections.abc import Collection
 from pathlib import Path
 
-from meterline_pricing.toml_source import TEXT, Table
-from meterline_sidecar.config import PortalConfig
-from meterline_sidecar.config_kinds import ORIGIN
+from meterline_pricing.errors import unknown
+from meterline_pricing.toml_source import DECIMAL, TEXT, Table
+from meterline_sidecar.config import AlertRule, AlertsConfig, PortalConfig
+from meterline_sidecar.config_kinds import (
+    ALERT_KIND,
+    FACTOR,
+    HOURS,
+    NAME_KIND,
+    ORIGIN,
+    PERCENT,
+    URL,
+)
 
 
 def read_portal(table: Table, folder: Path) -> PortalConfig:
@@ -16,3 +26,58 @@ def read_portal(table: Table, folder: Path) -> PortalConfig:
     )
     table.close()
     return config
+
+
+def read_alerts(table: Table, folder: Path) -> AlertsConfig:
+    """Return what ``[alerts]`` says."""
+    secret_file = table.take("secret_file", TEXT, None)
+    config = AlertsConfig(
+        webhook_url=table.take("webhook_url", URL, None),
+        secret_file=None if secret_file is None else folder / secret_file,
+    )
+    table.close()
+    return config
+
+
+def read_alert_rules(
+    tables: list[Table],
+    *,
+    meters: Collection[str],
+    customers: Collection[str],
+    plans: Collection[str],
+) -> tuple[AlertRule, ...]:
+    """Return what every ``[[alert]]`` says."""
+    rules: list[AlertRule] = []
+    for table in tables:
+        rule = _read_rule(table)
+        for key, value, known in (
+            ("meter", rule.meter, meters),
+            ("customer", rule.customer, customers),
+            ("plan", rule.plan, plans),
+        ):
+            if value is not None and value not in known:
+                table.report(key, unknown(key, value, known))
+        if rule.name and any(other.name == rule.name for other in rules):
+            table.report("name", f"a second alert is called `{rule.name}`")
+        rules.append(rule)
+    return tuple(rules)
+
+
+def _read_rule(table: Table) -> AlertRule:
+    rule = AlertRule(
+        name=table.need("name", NAME_KIND),
+        kind=table.take("kind", ALERT_KIND, "limit"),
+        customer=table.take("customer", TEXT, None),
+        plan=table.take("plan", TEXT, None),
+        meter=table.take("meter", NAME_KIND, None),
+        amount=table.take("amount", DECIMAL, None),
+        at=table.items("at", PERCENT) or (80, 100),
+        factor=table.take("factor", FACTOR, 3),
+        after_hours=table.take("after_hours", HOURS, 24),
+    )
+    if rule.kind == "limit" and (rule.amount is None or rule.amount <= 0):
+        table.report("amount", "a limit needs an amount above 0")
+    if rule.kind != "limit" and rule.meter is None:
+        table.report(None, f"missing key `meter`: a {rule.kind} is of a meter's usage")
+    table.close()
+    return rule

@@ -14,6 +14,10 @@ from typing import Final
 import uvicorn
 
 from meterline_sidecar.aggregate import Aggregator
+from meterline_sidecar.alert_delivery import EVERY_S as DELIVER_EVERY_S
+from meterline_sidecar.alert_delivery import AlertDelivery
+from meterline_sidecar.alerts import DAYS_EVERY_S as ALERT_DAYS_EVERY_S
+from meterline_sidecar.alerts import Alerts
 from meterline_sidecar.billing import Billing
 from meterline_sidecar.chain import ChainFiles, Head
 from meterline_sidecar.clock import Clock
@@ -30,6 +34,7 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.ingest import Ingest
 from meterline_sidecar.integrity import alarm_at_start
 from meterline_sidecar.invoices import Invoices
+from meterline_sidecar.keys import SecretSource
 from meterline_sidecar.lock import ProcessLock
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.portal_key import portal_key
@@ -172,7 +177,33 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(METERS_EVERY_S, "meters", stripe.look_at_meters)
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
+    _plan_alerts(parts)
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
+
+
+def _plan_alerts(parts: Parts) -> None:
+    config, every = parts.config, parts.schedule.every
+    url = config.alerts.webhook_url
+    alerts = Alerts(
+        parts.database,
+        parts.billing,
+        config.customers,
+        config.alert_rules,
+        clock=parts.clock,
+        is_told=url is not None,
+    )
+    alerts.watch(parts.standings)
+    every(ALERT_DAYS_EVERY_S, "alerts", alerts.look_at_days)
+    if url is not None:
+        secret = SecretSource(
+            file=config.alerts.secret_file,
+            variable="METERLINE_ALERTS_SECRET",
+            credential="alerts_secret",
+        )
+        delivery = AlertDelivery(
+            parts.database, url, secret=secret.read, clock=parts.clock
+        )
+        every(DELIVER_EVERY_S, "alert webhooks", delivery.run)
 
 
 async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:

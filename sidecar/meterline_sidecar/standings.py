@@ -44,11 +44,7 @@ OnChange = Callable[[Customer, Standing], Awaitable[None]]
 
 
 class Standings:
-    """The standing of every customer.
-
-    Args:
-        on_change: told of each standing that was made anew, one after the other.
-    """
+    """The standing of every customer."""
 
     def __init__(
         self,
@@ -58,14 +54,14 @@ class Standings:
         customers: CustomerIndex,
         *,
         clock: Clock,
-        on_change: OnChange | None = None,
     ) -> None:
         self._database = database
         self._aggregator = aggregator
         self._billing = billing
         self._customers = customers
         self._clock = clock
-        self._on_change = on_change
+        self.on_change: OnChange | None = None
+        """Told of each standing that was made anew, one after the other."""
         self._by_customer: dict[str, Standing] = {}
         self._stale: dict[str, None] = {c.id: None for c in customers.all}
         self._generation = self._cursor = 0
@@ -157,5 +153,5 @@ class Standings:
         )
         self._by_customer[customer.id] = standing
         self._ranked = None
-        if self._on_change is not None:
-            await self._on_change(customer, standing)
+        if self.on_change is not None:
+            await self.on_change(customer, standing)

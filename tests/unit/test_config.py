@@ -284,7 +284,9 @@ def test_the_reference_names_every_key_that_is_read(
 def test_the_schema_knows_the_tables_and_what_is_required() -> None:
     properties = schema()["properties"]
 
-    assert sorted(properties) == ["customer", "meter", "portal", "sidecar", "stripe"]
+    assert sorted(properties) == [
+        *("alert", "alerts", "customer", "meter", "portal", "sidecar", "stripe")
+    ]
     assert properties["meter"]["items"]["required"] == ["name", "aggregation"]
     assert properties["meter"]["items"]["properties"]["where"]["type"] == "object"
 

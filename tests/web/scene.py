@@ -57,6 +57,23 @@ time_zone = "Asia/Kathmandu"
 id = "hooli"
 name = "Hooli"
 subjects = ["hooli_*"]
+
+[[alert]]
+name = "budget"
+amount = 100
+at = [50, 80, 100]
+
+[[alert]]
+name = "starter-quota"
+plan = "starter"
+meter = "api_calls"
+amount = 1_500
+at = [80, 100]
+
+[[alert]]
+name = "gone-quiet"
+kind = "silence"
+meter = "api_calls"
 """
 PRICING = """
 [[plan]]

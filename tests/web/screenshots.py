@@ -20,6 +20,7 @@ PAGES = {
     "events": "/events",
     "outbox": "/outbox",
     "pricing": "/pricing",
+    "alerts": "/alerts",
 }
 
 

@@ -36,7 +36,7 @@ AXE = axe()
 N_EVENTS = 3_000
 PAGES = (
     *("/", "/usage?group_by=route&range=7d", "/customers", "/customers/acme"),
-    *("/events", "/events/1", "/outbox", "/pricing", "/nowhere"),
+    *("/events", "/events/1", "/outbox", "/pricing", "/alerts", "/nowhere"),
 )
 TIMEOUT_S = 20
 

@@ -22,6 +22,7 @@ PAGES = (
     "/outbox",
     "/outbox?state=dead",
     "/pricing",
+    "/alerts",
 )
 HTML = {"Accept": "text/html"}
 UPLOT = {  # uPlot 1.6.32 as the npm registry has it

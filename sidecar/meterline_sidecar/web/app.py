@@ -14,10 +14,16 @@ from meterline_sidecar.web import (
     stripe,
     v1,
 )
+from meterline_sidecar.web.dashboard import alerts
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
 
-OPERATIONS = (*status.OPERATIONS, *v1.OPERATIONS, *stripe.OPERATIONS)
+OPERATIONS = (
+    *status.OPERATIONS,
+    *v1.OPERATIONS,
+    *stripe.OPERATIONS,
+    *alerts.OPERATIONS,
+)
 BURST_S = 2  # a page with all that belongs to it comes at once
 
 

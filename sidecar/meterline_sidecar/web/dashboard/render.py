@@ -23,6 +23,7 @@ PAGES: Final = (
     ("/events", "Events", "list"),
     ("/outbox", "Outbox", "send"),
     ("/pricing", "Pricing", "tag"),
+    ("/alerts", "Alerts", "bell"),
 )
 SPANS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (1_000, "s"))
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meterline_sidecar.web.dashboard import (
+    alerts,
     customers,
     events,
     login,
@@ -29,6 +30,7 @@ ROUTES: Final = [
     Route("/events/{event}", events.event),
     Route("/outbox", outbox.outbox),
     Route("/pricing", pricing.pricing),
+    Route("/alerts", alerts.alerts),
     Route("/login", login.form),
     Route("/login", login.login, methods=["POST"]),
     Route("/logout", login.logout, methods=["POST"]),

@@ -1,0 +1,226 @@
+"""Finds out whom somebody should be told of: limits, jumps, silence.
+
+Limits are looked at whenever a customer's standing is made anew; jumps and silence,
+which are about days, now and then. Each alert is raised once: a limit once a billing
+period and level, the others once a day.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from meterline_pricing import Period, number_text
+from meterline_sidecar.aggregate import WINDOW_MS
+from meterline_sidecar.billing import Billing
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
+from meterline_sidecar.config import AlertRule, Customer
+from meterline_sidecar.standings import Standing, Standings
+from meterline_sidecar.store import alerts as store
+from meterline_sidecar.store.port import Database
+
+USUAL_DAYS: Final = 7
+DAYS_EVERY_S: Final = 300
+REMEMBERED_MAX: Final = 50_000  # alerts that are known without asking the ledger
+
+
+class AlertData(msgspec.Struct, frozen=True, kw_only=True):
+    """What an alert is about, as the webhook is told."""
+
+    rule: str
+    customer: str
+    customer_name: str
+    meter: str | None
+    currency: str | None
+    value: Decimal
+    limit: Decimal
+    percent: int | None
+    since: str
+    message: str
+
+
+class AlertBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook's body, as Standard Webhooks has it."""
+
+    type: str
+    timestamp: str
+    data: AlertData
+
+
+class Alerts:
+    """The rules, applied.
+
+    Args:
+        is_told: whether a webhook is to be told; else alerts are only shown.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        billing: Billing,
+        customers: Sequence[Customer],
+        rules: Sequence[AlertRule],
+        *,
+        clock: Clock,
+        is_told: bool,
+    ) -> None:
+        self._database = database
+        self._billing = billing
+        self._customers = customers
+        self._limits = [rule for rule in rules if rule.kind == "limit"]
+        self._days = [rule for rule in rules if rule.kind != "limit"]
+        self._clock = clock
+        self._state: store.State = "pending" if is_told else "shown"
+        self._raised: dict[tuple[str, str, int], set[int]] = {}
+
+    def watch(self, standings: Standings) -> None:
+        """Look at the limits whenever a standing is made anew."""
+        if self._limits:
+            standings.on_change = self.look_at
+
+    async def look_at(self, customer: Customer, standing: Standing) -> None:
+        """Raise the limits that a customer has reached."""
+        for rule in self._limits:
+            if not _is_about(rule, customer):
+                continue
+            assert rule.amount is not None, "config_web.py checks it"
+            value = standing.total
+            if rule.meter is not None:
+                value = Decimal(standing.quantities.get(rule.meter, 0))
+            if value is None:
+                continue
+            for percent in rule.at:
+                if value * 100 >= rule.amount * percent:
+                    await self._raise_limit(rule, customer, standing, value, percent)
+
+    async def look_at_days(self) -> None:
+        """Raise jumps and silences of every customer that a rule is about."""
+        now_ms = self._clock.now_ms()
+        for rule in self._days:
+            for customer in self._customers:
+                if _is_about(rule, customer):
+                    await self._look_at_days(rule, customer, now_ms)
+
+    async def _raise_limit(
+        self,
+        rule: AlertRule,
+        customer: Customer,
+        standing: Standing,
+        value: Decimal,
+        percent: int,
+    ) -> None:
+        assert rule.amount is not None
+        unit = rule.meter or (standing.currency or "").upper()
+        await self._raise(
+            rule,
+            customer,
+            standing.period.start,
+            percent,
+            value,
+            rule.amount,
+            standing.currency if rule.meter is None else None,
+            f"{customer.name} has reached {percent} % of {number_text(rule.amount)}"
+            f" {unit} in {standing.period.name}: {number_text(value)}",
+        )
+
+    async def _look_at_days(
+        self, rule: AlertRule, customer: Customer, now_ms: int
+    ) -> None:
+        today_ms = now_ms // DAY_MS * DAY_MS
+        if rule.kind == "jump":
+            before = await self._by_day(rule, customer, today_ms)
+            usual = sum(before) // USUAL_DAYS
+            used = await self._used(rule, customer, today_ms, today_ms + DAY_MS)
+            if usual and used >= usual * rule.factor:
+                await self._raise(
+                    *(rule, customer, today_ms, 0, Decimal(used), Decimal(usual), None),
+                    f"{customer.name} used {used:,} {rule.meter} today, usual are"
+                    f" {usual:,} in a day",
+                )
+            return
+        start = (now_ms - rule.after_hours * HOUR_MS) // WINDOW_MS * WINDOW_MS
+        if await self._used(rule, customer, start, now_ms + WINDOW_MS):
+            return
+        before = await self._by_day(rule, customer, start // DAY_MS * DAY_MS)
+        if all(before):
+            await self._raise(
+                *(rule, customer, today_ms, 0, Decimal(0)),
+                *(Decimal(sum(before) // USUAL_DAYS), None),
+                f"{customer.name} has used no {rule.meter} for {rule.after_hours} hours,"
+                f" and did on each of the {USUAL_DAYS} days before",
+            )
+
+    async def _by_day(self, rule: AlertRule, customer: Customer, end: int) -> list[int]:
+        """Return the usage of each of the days before ``end``."""
+        return [
+            await self._used(rule, customer, end - i * DAY_MS, end - (i - 1) * DAY_MS)
+            for i in range(USUAL_DAYS, 0, -1)
+        ]
+
+    async def _used(
+        self, rule: AlertRule, customer: Customer, start: int, end: int
+    ) -> int:
+        usage = await self._billing.usage(customer, Period(start, end))
+        return next(m.quantity for m in usage.meters if m.meter == rule.meter)
+
+    async def _raise(
+        self,
+        rule: AlertRule,
+        customer: Customer,
+        since_ms: int,
+        level: int,
+        value: Decimal,
+        limit: Decimal,
+        currency: str | None,
+        message: str,
+    ) -> None:
+        """Note an alert, unless it was raised before."""
+        key = (rule.name, customer.id, since_ms)
+        known = self._raised.get(key)
+        if known is None:
+            if len(self._raised) >= REMEMBERED_MAX:
+                self._raised.clear()  # They are in the ledger all the same.
+            async with self._database.reading() as tx:
+                known = self._raised[key] = await store.known_levels(tx, *key)
+        if level in known:
+            return
+        now_ms = self._clock.now_ms()
+        data = AlertData(
+            rule=rule.name,
+            customer=customer.id,
+            customer_name=customer.name,
+            meter=rule.meter,
+            currency=currency,
+            value=value,
+            limit=limit,
+            percent=level or None,
+            since=format_time_ms(since_ms),
+            message=message,
+        )
+        body = AlertBody(
+            type=f"alert.{rule.kind}", timestamp=format_time_ms(now_ms), data=data
+        )
+        row = store.AlertRow(
+            id=0,
+            rule=rule.name,
+            customer=customer.id,
+            since_ms=since_ms,
+            level=level,
+            kind=rule.kind,
+            message=message,
+            body=msgspec.json.encode(body).decode(),
+            raised_ms=now_ms,
+            state=self._state,
+            attempts=0,
+            next_ms=0,
+            delivered_ms=None,
+            error=None,
+        )
+        async with self._database.transaction() as tx:
+            await store.raise_once(tx, row)
+        known.add(level)
+
+
+def _is_about(rule: AlertRule, customer: Customer) -> bool:
+    return rule.customer in (None, customer.id) and rule.plan in (None, customer.plan)
