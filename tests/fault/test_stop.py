@@ -10,7 +10,7 @@ from tests.sidecar_process import until
 def test_sigterm_at_any_moment_loses_nothing(host: Host, chance: random.Random) -> None:
     for per_s in (3000, 300):
         host.worker(per_s=per_s)
-    for _ in range(rounds(12, soak=200)):
+    for _ in range(rounds(5, soak=200)):
         host.sidecar.launch()
         pause(chance, 0.0, 2.5)
 
