@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from meterline.events import UsageEvent
+from meterline.wire import VERSION, Hello, encode_frame
 from tests.producer import PRODUCER, Connection, batch
 from tests.sidecar_process import SIDECAR, SidecarProcess
 
@@ -35,6 +38,16 @@ class LiveSidecar(SidecarProcess):
             for start in range(0, len(events), 500):
                 part = events[start : start + 500]
                 await connection.ship(batch(*part, first_seq=first_seq + start))
+
+    @contextmanager
+    def worker(self, producer: str) -> Generator[None]:
+        """Stay connected as a worker that records nothing."""
+        hello = Hello(VERSION, producer, "shop-api", "web-1", 4711, 0)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.socket))
+            connection.sendall(encode_frame(hello))
+            connection.recv(1)
+            yield
 
     def _is_ready(self) -> bool:
         assert self._process is not None

@@ -35,6 +35,7 @@ stripe_customer = "cus_QX81acme"
 
 [[customer]]
 id = "globex"
+stripe_customer = "cus_QX81globex"
 name = "Globex"
 subjects = ["globex_*"]
 plan = "scale"
@@ -42,12 +43,14 @@ time_zone = "Europe/Berlin"
 
 [[customer]]
 id = "initech"
+stripe_customer = "cus_QX81initech"
 name = "Initech"
 subjects = ["initech_*"]
 plan = "scale"
 
 [[customer]]
 id = "umbrella"
+stripe_customer = "cus_QX81umbrella"
 name = "Umbrella Health"
 subjects = ["umbrella_*"]
 plan = "starter"
@@ -55,6 +58,7 @@ time_zone = "Asia/Kathmandu"
 
 [[customer]]
 id = "hooli"
+stripe_customer = "cus_QX81hooli"
 name = "Hooli"
 subjects = ["hooli_*"]
 

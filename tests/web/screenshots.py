@@ -29,7 +29,7 @@ def main(target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        with scene(work) as sidecar:
+        with scene(work) as sidecar, sidecar.worker("0" * 31 + "7"):
             events = month(12_000)
             sidecar.ship(*events)
             sidecar.until_counted(len(events))

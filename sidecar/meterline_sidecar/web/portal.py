@@ -283,7 +283,7 @@ def _next_unit(line: Line, plan: Plan, usage: CustomerUsage) -> Decimal | None:
     """Return what one unit more would add to a line, before rounding."""
     card = next((c for c in plan.prices if c.name == line.name), None)
     used = next((m for m in usage.meters if m.meter == line.meter), None)
-    if card is None or used is None or used.groups or line.kind != "usage":
+    if card is None or used is None or line.kind != "usage":
         return None
     try:
         now, more = (
