@@ -23,7 +23,7 @@ import msgspec
 
 from meterline.producer_file import DROP_REASONS, FILE_NAME, ProducerFile
 from meterline.scan import DAMAGED, FORGOTTEN, Loss, Part, Scanner
-from meterline.segment import SUFFIX, Segment, remove_file
+from meterline.segment import SUFFIX, Segment, remove_directory, remove_file
 from meterline.spool import NEW_SUFFIX
 from meterline.wire import VERSION, Hello
 
@@ -157,10 +157,7 @@ class DeadSpool:
         for path in self._segment_paths():
             remove_file(path)
         self._file.delete()
-        try:
-            self._directory.rmdir()
-        except OSError as error:
-            log.warning("a drained spool stays behind: %s", error)
+        remove_directory(self._directory)
 
     def close(self) -> None:
         """Give it back as it is; anybody may take it again."""

@@ -195,6 +195,14 @@ def remove_file(path: Path) -> None:
         log.warning("could not remove a part of the spool: %s", error)
 
 
+def remove_directory(path: Path) -> None:
+    """Remove a producer's directory, which is empty now; if it stays, say so."""
+    try:
+        path.rmdir()
+    except OSError as error:
+        log.warning("could not remove a drained spool: %s", error)
+
+
 def file_name(ordinal: int) -> str:
     """Return the name of a producer's segment number ``ordinal``, from 1."""
     return f"{ordinal:08d}{SUFFIX}"

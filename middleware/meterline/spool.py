@@ -1,11 +1,10 @@
 """Where one producer's events wait until the sidecar has them on disk.
 
-``<spool dir>/<producer id>/`` holds the file ``producer`` and segments
-``00000001.seg``, ``00000002.seg`` ... ``append`` runs in the app's request and takes
-no lock; all else runs in the shipper's thread, or when a segment is full.
+``<spool dir>/<producer id>/`` holds the file ``producer`` and segments ``00000001.seg``
+... ``append`` runs in the app's request and takes no lock; all else runs in the
+shipper's thread, or when a segment is full.
 """
 
-import contextlib
 import itertools
 import logging
 import secrets
@@ -28,8 +27,9 @@ from meterline.segment import (
     Marker,
     Segment,
     encode_marker,
+    remove_directory,
 )
-from meterline.wire import RECORD_HEADER, VERSION, Hello
+from meterline.wire import RECORD_HEADER, VERSION, Hello, encode_record
 
 NEW_SUFFIX: Final = ".new"
 DIRECTORY_MODE: Final = 0o770
@@ -133,31 +133,41 @@ class Spool:
 
     def append(self, payload: bytes) -> None:
         """Record one encoded event. Never blocks, never raises."""
-        low = self._next_seq() & _LOW
+        low = (seq := self._next_seq()) & _LOW
         write = self._write
         try:
             write(RECORD_HEADER.pack(len(payload), crc32(payload, low), low) + payload)
         except ValueError:
-            self._append_elsewhere(payload, write)
+            self._append_elsewhere(payload, seq, write)
 
     def drop(self, reason: int) -> None:
         """Count an event that can not be recorded; see ``DROP_REASONS``."""
         with self._lock:
             if not self._is_closed:
-                self._file.set_dropped(reason, self._file.dropped(reason) + 1)
+                self._drop(reason, self._next_seq())
+                self._mark_drops()
 
-    def _append_elsewhere(self, payload: bytes, failed: Callable[[bytes], int]) -> None:
+    def _append_elsewhere(
+        self, payload: bytes, seq: int, failed: Callable[[bytes], int]
+    ) -> None:
         with self._lock:
             if not self._is_closed:
-                # The number goes back: whoever found a hole would call it a loss.
-                self._next_seq = itertools.count(self._next_seq() - 1).__next__
                 # Another thread may have been here first.
-                if failed is not self._write or self._roll():
-                    self.append(payload)
-                else:
-                    self.drop(SPOOL_FULL)
+                if failed is self._write and not self._roll():
+                    self._active.seal()  # so that dropped numbers stay together
+                    self._drop(SPOOL_FULL, seq)
+                    return
+                try:
+                    self._write(encode_record(seq, payload))
+                except ValueError:
+                    self._append_elsewhere(payload, seq, self._write)
                 return
         self._when_closed(payload)
+
+    def _drop(self, reason: int, seq: int) -> None:
+        if not self._file.unmarked():
+            self._first_dropped = seq
+        self._file.set_dropped(reason, self._file.dropped(reason) + 1)
 
     def _roll(self) -> bool:
         """Go on in the next segment; return whether there is room for one."""
@@ -175,8 +185,8 @@ class Spool:
         return True
 
     def _has_room(self) -> bool:
-        segments = len(self._segments) + (self._spare is not None)
-        return (segments + 1) * self._segment_bytes <= self._bytes_max
+        segments = 1 + len(self._segments) + (self._spare is not None)
+        return segments * self._segment_bytes <= self._bytes_max
 
     def _create_segment(self, ordinal: int) -> Segment:
         try:
@@ -185,9 +195,8 @@ class Spool:
             # A full disk or no descriptor left: memory is better than a loss.
             if self._hello.spool == "file":
                 log.warning("new events wait in memory only: %s", error)
-                self._hello = msgspec.structs.replace(
-                    self._hello, spool=_in_memory(error)
-                )
+                kind = _in_memory(error)
+                self._hello = msgspec.structs.replace(self._hello, spool=kind)
             return self._new_segment(None, ordinal)
         if self._directory is not None and self._hello.spool != "file":
             self._hello = msgspec.structs.replace(self._hello, spool="file")
@@ -205,16 +214,14 @@ class Spool:
         """Give the dropped events their numbers, if the active segment has room."""
         for reason in range(len(DROP_REASONS)):
             total = self._file.dropped(reason)
-            n_events = total - self._file.marked(reason)
-            if n_events < 1:
+            if (n_events := total - self._file.marked(reason)) < 1:
                 continue
-            seq = self._next_seq()
+            marker = Marker(n_events, reason, total)
             try:
-                self._write(encode_marker(seq, Marker(n_events, reason, total)))
+                self._write(encode_marker(self._first_dropped, marker))
             except ValueError:
-                self._next_seq = itertools.count(seq).__next__
                 return
-            self._next_seq = itertools.count(seq + n_events).__next__
+            self._first_dropped += n_events
             # A kill before this line does no harm: the marker names the total.
             self._file.set_marked(reason, total)
 
@@ -235,15 +242,14 @@ class Spool:
             self._sync()
 
     def _sync(self) -> None:
+        was_failing, self._is_sync_failing = self._is_sync_failing, False
         try:
             for segment in self._segments[-2:]:
                 segment.sync()
         except OSError as error:
-            if not self._is_sync_failing:
-                log.warning("could not force the spool to the disk: %s", error)
             self._is_sync_failing = True
-        else:
-            self._is_sync_failing = False
+            if not was_failing:
+                log.warning("could not force the spool to the disk: %s", error)
 
     def _prepare_spare(self) -> None:
         ordinal = self._next_spare()
@@ -320,7 +326,7 @@ class Spool:
 
     @property
     def recorded_seq(self) -> int:
-        """How many events were recorded or dropped, as far as was scanned."""
+        """How many events were recorded, as far as was scanned."""
         return self.counts.recorded
 
     def resume(self, last_seq: int) -> None:
@@ -368,14 +374,10 @@ class Spool:
             segment.delete()
         self._file.delete()
         if self._directory is not None:
-            with contextlib.suppress(OSError):
-                self._directory.rmdir()
+            remove_directory(self._directory)
 
     def abandon(self) -> None:
-        """Give back memory and descriptors, and leave the files as they are.
-
-        For a spool that another process owns (after a fork) or shall drain.
-        """
+        """Give back memory and descriptors; the files are for another process."""
         self._is_closed = True
         for segment in self._all_segments():
             segment.close()

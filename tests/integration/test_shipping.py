@@ -20,6 +20,7 @@ from meterline.scan import FORGOTTEN, Run
 from meterline.segment import SEGMENT_BYTES_MIN, SUFFIX
 from meterline.wire import Refusal
 from tests.fake_sidecar import FakeSidecar
+from tests.sidecar_process import until
 
 SMALL = 4 * SEGMENT_BYTES_MIN
 
@@ -581,3 +582,29 @@ def test_a_hello_says_how_much_was_recorded(
     (ledger,) = sidecar.ledgers.values()
     assert ledger.hellos[0].recorded_seq == 123
     assert msgspec.structs.asdict(ledger.hellos[0])["app"] == "app"
+
+
+def test_a_kill_right_after_a_new_segment_was_begun_invents_no_loss(
+    make: MakeMeter, tmp_path: Path
+) -> None:
+    for n_events in (3_000, 10_000):  # into a second segment; into drops and on
+        meter = make(spool_bytes_max=SMALL)
+        fill(meter, n_events)
+        until(lambda m=meter, n=n_events: m.stats.recorded == n)  # type: ignore[misc]
+        dropped = meter.stats.dropped
+        kill(meter)
+        (directory,) = spool_directories(tmp_path / "spool")
+        for path in directory.glob(f"*{SUFFIX}"):
+            data = bytearray(path.read_bytes())
+            data[32:48] = bytes(16)  # as if the shipper had not looked yet
+            path.write_bytes(data)
+        spool = DeadSpool.take(directory)
+        assert spool is not None
+
+        parts = list(spool.parts(after_seq=0))
+
+        lost = [part for part in parts if not isinstance(part, Run)]
+        assert sum(part.last_seq - part.first_seq + 1 for part in lost) == dropped
+        assert {part.reason for part in lost} <= {"spool full"}
+        assert parts[-1].last_seq == n_events
+        spool.delete()
