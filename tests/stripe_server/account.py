@@ -174,6 +174,13 @@ class Account:
             self.events.append(event)
             self._series[event.event_name, event.customer].append(event)
 
+    def forget_events(self) -> None:
+        """Drop every event and key, for tests that count our own memory."""
+        self.events.clear()
+        self._series.clear()
+        self.identifiers.clear()
+        self.keys.clear()
+
     def report(self, code: str, event: Event) -> None:
         """Note an asynchronous error about ``event``."""
         self.reports.append(

@@ -1,6 +1,7 @@
 """What a handler says: from wherever it says it, and whatever it says."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -235,9 +236,12 @@ def test_outside_of_a_request_record_says_so_once_and_raises_nothing(
 
     recording.outside.counts.clear()
 
-    for _ in range(3):
-        meterline.record("tokens", 5)
-        meterline.set_subject("acct_1")
+    def outside() -> None:
+        for _ in range(3):
+            meterline.record("tokens", 5)
+            meterline.set_subject("acct_1")
+
+    contextvars.Context().run(outside)
 
     assert caplog.text.count("meterline.Meter") == 1
     assert recording.outside.counts.total() == 6
@@ -256,8 +260,6 @@ async def test_every_quantity_of_threads_that_outlive_the_request_counts_once(
             meterline.record("n", 1)
 
     async def endpoint(request: Request) -> Response:
-        import contextvars
-
         for _ in range(n_threads):
             context = contextvars.copy_context()
             threads.append(threading.Thread(target=context.run, args=(busy,)))
