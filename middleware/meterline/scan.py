@@ -112,6 +112,8 @@ class Scanner:
             if loss is None and run is None:
                 if self._is_over(segment):
                     return
+                if _record_at(segment, self._position) is not None:
+                    continue  # it was written while we looked
                 loss = self._resync(segment)
                 if loss is None:
                     return

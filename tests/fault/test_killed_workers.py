@@ -106,6 +106,7 @@ def test_eight_workers_on_one_socket_are_told_apart(
     found = numbers(sidecar)
     for worker in workers:
         worker.assert_recorded(found)
+    assert sidecar.lost == 0
     assert len(sidecar.ledgers) == 8
     assert all(ledger.is_closed for ledger in sidecar.ledgers.values())
     assert spool_directories(tmp_path / "spool") == []

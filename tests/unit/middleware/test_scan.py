@@ -1,8 +1,10 @@
 """Reading a spool back, whole and damaged."""
 
+import mmap
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -178,6 +180,49 @@ def test_records_that_threads_wrote_in_another_order_keep_their_places(
 
     assert sorted(payloads(parts)) == [1, 2, 3, 5, 6, 7, 8, 9, 10]
     assert lost(parts) == 1
+
+
+class Watched(Segment):
+    """A segment that counts the looks at it, and grows by some records at one."""
+
+    looks = 0
+    grows_at = 0
+
+    def __init__(self, memory: mmap.mmap, **options: Any) -> None:
+        super().__init__(memory, **options)
+        self.memory = memory
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "map":
+            self.looks += 1
+            if self.looks == self.grows_at:
+                memory = super().__getattribute__("memory")
+                for seq in range(3, 6):
+                    memory.write(encode_record(seq, payload(seq)))
+        return super().__getattribute__(name)
+
+
+def test_records_written_at_any_moment_of_a_look_are_never_taken_for_damage() -> None:
+    look = 0
+    while True:
+        segment = Watched.create(
+            None, ordinal=1, producer=PRODUCER, size=SEGMENT_BYTES_MIN
+        )
+        assert isinstance(segment, Watched)
+        fill(segment, 1, 2)
+        look += 1
+        segment.grows_at = segment.looks + look
+        scanner = Scanner(next_seq=1, verifies=False)
+
+        parts = list(scanner.scan(segment))
+        if segment.looks < segment.grows_at:
+            segment.close()
+            break
+        parts += scanner.scan(segment)
+
+        assert sorted(payloads(parts)) == [1, 2, 3, 4, 5]
+        segment.close()
+    assert look > 5
 
 
 def test_a_damaged_header_does_not_renumber_anything(tmp_path: Path) -> None:
