@@ -111,6 +111,7 @@ def prepaid_credits(bill: Bill, plan: Plan, used: Used) -> None:
 def taxes(bill: Bill, plan: Plan, used: Used) -> None:
     """Add the taxes on what discounts, coupons and maximums left of each line."""
     untaxed = [draft for draft in bill.scope() if draft.kind != "tax"]
+    drafts: list[Draft] = []
     for tax in plan.taxes:
         lines = [draft for draft in untaxed if not tax.on or draft.of in tax.on]
         bases = [bill.rounded(draft.amount) - draft.reduced for draft in lines]
@@ -123,7 +124,12 @@ def taxes(bill: Bill, plan: Plan, used: Used) -> None:
                 amount = bill.rounded(amount)
             text = f"{number_text(tax.percent)}% of {bill.text(base)}"
             draft.charges.append(Charge(amount, text))
-        bill.drafts.append(draft)
+        drafts.append(draft)
+    if plan.order.taxes_together and drafts:
+        names = ", ".join(dict.fromkeys(draft.name for draft in drafts))
+        charges = [charge for draft in drafts for charge in draft.charges]
+        drafts = [Draft("tax", names, charges=charges)]
+    bill.drafts += drafts
 
 
 STEPS: Final[dict[Step, Callable[[Bill, Plan, Used], None]]] = {

@@ -71,14 +71,14 @@ class Bill:
         rounding: Rounding,
         *,
         share: tuple[int, int] | None = None,
-        billed: Mapping[str, Decimal] | None = None,
+        billed: Mapping[str, Decimal],
         is_last: bool = True,
     ) -> None:
         self.currency = currency
         self.rounding: Rounding = rounding
         self.share = share
         """The part of the period that is billed here, such as (10, 31) days."""
-        self.billed = billed or {}
+        self.billed = billed
         """What earlier invoices of this period have charged, by rate card."""
         self.is_last = is_last
         """Whether no other part of the period will follow."""

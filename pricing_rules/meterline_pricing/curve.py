@@ -18,7 +18,7 @@ from meterline_pricing.money import (
     money_text,
     number_text,
 )
-from meterline_pricing.numbers import to_decimal
+from meterline_pricing.numbers import Number, to_decimal
 from meterline_pricing.price import (
     BlockTiers,
     Capacity,
@@ -33,7 +33,6 @@ from meterline_pricing.price import (
 )
 from meterline_pricing.rating import rate
 from meterline_pricing.tiers import PercentTier, Step, Tier
-from meterline_pricing.usage import Number
 
 POINTS_MAX: Final = 2_000
 _PACKAGES: Final = 8  # how many steps of a package price are worth seeing

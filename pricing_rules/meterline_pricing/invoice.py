@@ -12,6 +12,7 @@ from meterline_pricing.charge import Charge
 from meterline_pricing.convert import billable
 from meterline_pricing.errors import PricingError
 from meterline_pricing.money import ZERO, currency_of, exact, number_text
+from meterline_pricing.numbers import Number, check_share, to_signed
 from meterline_pricing.period import Period
 from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.rating import rate
@@ -67,7 +68,7 @@ def invoice(
     period: Period | None = None,
     *,
     share: tuple[int, int] | None = None,
-    billed: Mapping[str, Decimal] | None = None,
+    billed: Mapping[str, Number] | None = None,
     is_last: bool = True,
 ) -> Invoice:
     """Return the invoice of ``usage`` under ``plan``.
@@ -88,14 +89,20 @@ def invoice(
 
     Raises:
         PricingError: a quantity that is no number, or below 0, or not of the shape
-            that its price needs; names the meter.
+            that its price needs; names the meter. A share that is none.
     """
+    if share is not None:
+        check_share(share)
+    before = {
+        name: to_signed(amount, f"billed.{name}")
+        for name, amount in (billed or {}).items()
+    }
     with exact():
         bill = Bill(
             currency_of(plan.currency),
             plan.rounding,
             share=share,
-            billed=billed,
+            billed=before,
             is_last=is_last,
         )
         used: Used = {}

@@ -65,6 +65,7 @@ ROUNDINGS: Final[dict[Rounding, str]] = {
 like the charge that it takes back."""
 
 _GUARD: Final = Decimal((0, (1,), -40))
+_WHOLE_DIGITS_MAX: Final = 60  # what 100 digits leave beside the guard's 40
 
 _CODES: Final = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
@@ -124,14 +125,20 @@ def currency_of(code: str) -> Currency:
     Raises:
         NotFound: it is not in ISO 4217.
     """
-    try:
-        return CURRENCIES[code.lower()]
-    except KeyError:
-        raise NotFound(unknown("currency", code, CURRENCIES)) from None
+    found = CURRENCIES.get(str(code).lower())
+    if found is None:
+        raise NotFound(unknown("currency", str(code), CURRENCIES))
+    return found
 
 
 def round_money(amount: Decimal, currency: Currency, rounding: Rounding) -> Decimal:
-    """Return ``amount`` in whole minor units of ``currency``; never a negative zero."""
+    """Return ``amount`` in whole minor units of ``currency``; never a negative zero.
+
+    Raises:
+        PricingError: no finite ``Decimal``, or one of more than 60 digits before the
+            point.
+    """
+    _check_amount(amount)
     # A quotient such as 1/3 is known to 100 digits only. Without the first rounding
     # 3 x 1/3 of half a cent would be 0.00499... and lose the cent.
     known = amount.quantize(_GUARD, ROUND_HALF_EVEN, EXACT)
@@ -148,10 +155,11 @@ def stripe_amount(amount: Decimal, currency: str) -> int:
     dinars and rials, the last digit always 0, so rounded half up to tens.
 
     Raises:
-        PricingError: the amount has digits below what Stripe can take.
+        PricingError: no finite ``Decimal``, or digits below what Stripe can take.
 
     Source: docs.stripe.com/currencies, read 2026-08-21.
     """
+    _check_amount(amount)
     known = currency_of(currency)
     sent = EXACT.scaleb(amount, _STRIPE_PLACES.get(known.code, known.decimals))
     if known.decimals == 3:
@@ -160,6 +168,13 @@ def stripe_amount(amount: Decimal, currency: str) -> int:
     if whole != sent or (known.code in ("isk", "ugx") and whole % 100):
         raise PricingError(f"Stripe does not take {amount:f} {known.code}")
     return whole
+
+
+def _check_amount(amount: object) -> None:
+    if not isinstance(amount, Decimal) or not amount.is_finite():
+        raise PricingError(f"expected a finite Decimal, not {amount!r:.60}")
+    if amount.adjusted() >= _WHOLE_DIGITS_MAX:
+        raise PricingError(f"{amount:.10g} has too many digits for an amount")
 
 
 def money_text(amount: Decimal, currency: Currency | None) -> str:

@@ -2,10 +2,8 @@
 
 from typing import Final, Literal, get_args
 
-from msgspec import Struct
-
-from meterline_pricing.errors import PricingError, Problem, unknown
-from meterline_pricing.numbers import set_tuple
+from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
+from meterline_pricing.fields import Checked
 
 Step = Literal[
     "usage_discount",
@@ -22,13 +20,15 @@ Step = Literal[
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
 
 
-class Order(Struct, frozen=True):
+class Order(Checked, frozen=True):
     """The steps of an invoice, first to last."""
 
     steps: tuple[Step, ...] = STEPS
     credits_lower_tax: bool = False
     """Whether credits that come before tax make the tax less. Where they count as
     money, as in most tax laws, they do not."""
+    taxes_together: bool = False
+    """Whether all taxes are one line, rounded once, and not a line each."""
 
     def __post_init__(self) -> None:
         """Check that every step is there once, and that prices come before the rest.
@@ -36,12 +36,12 @@ class Order(Struct, frozen=True):
         Raises:
             PricingError: otherwise, as ``steps[i]``.
         """
-        problems: list[Problem] = []
-        for i, step in enumerate(set_tuple(self, "steps", str)):
-            if step not in STEPS:
-                problems.append(Problem(unknown("step", step, STEPS), f"steps[{i}]"))
-            elif step in self.steps[:i]:
-                problems.append(Problem(f"{step} stands here twice", f"steps[{i}]"))
+        super().__post_init__()
+        problems = [
+            Problem(f"{step} stands here twice", f"steps[{i}]")
+            for i, step in enumerate(self.steps)
+            if step in self.steps[:i]
+        ]
         missing = [step for step in STEPS if step not in self.steps]
         if missing and not problems:
             problems.append(Problem(f"missing: {', '.join(missing)}", "steps"))
@@ -60,9 +60,11 @@ ORDERS: Final[dict[str, Order]] = {
     # credit amounts" of an invoice line.
     # Source: docs.stripe.com/api/invoice-line-item, read 2026-11.
     "stripe": Order(STEPS, credits_lower_tax=True),
-    # True-ups before coupons, coupons before tax, prepaid credits after it.
-    # Source: docs.getlago.com/guide/plans/commitment, /guide/prepaid-credits.
-    "lago": Order((*_LINES, "coupon", "tax", "credits")),
+    # True-ups before coupons, coupons before tax, prepaid credits after it. The taxes
+    # are added up before they are rounded.
+    # Source: docs.getlago.com/guide/plans/commitment, /guide/prepaid-credits;
+    # getlago/lago-api, app/services/invoices/apply_taxes_service.rb.
+    "lago": Order((*_LINES, "coupon", "tax", "credits"), taxes_together=True),
     # Percent discounts, then the maximum, then the minimum on the last part.
     # Source: openmeterio/openmeter, billing/service/lineservice (post calculation).
     "openmeter": Order(
@@ -102,3 +104,14 @@ ORDERS: Final[dict[str, Order]] = {
     ),
 }
 """The presets, by their name in ``pricing.toml``."""
+
+
+def preset(name: str) -> Order:
+    """Return the order of this name.
+
+    Raises:
+        NotFound: there is none; names the nearest.
+    """
+    if name not in ORDERS:
+        raise NotFound(Problem(unknown("order", name, ORDERS), "order"))
+    return ORDERS[name]

@@ -7,14 +7,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Final, Literal
 
-from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
 from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
-from meterline_pricing.money import ROUNDINGS, ZERO, Rounding, currency_of
-from meterline_pricing.numbers import check_choice, set_decimal, set_tuple
-from meterline_pricing.order import Order
-from meterline_pricing.price import Flat, PerGroup, Price, check_price
+from meterline_pricing.fields import Checked, Exact, ExactOrNone, Field, default
+from meterline_pricing.money import ZERO, Rounding, currency_of
+from meterline_pricing.order import Order, preset
+from meterline_pricing.price import Flat, PerGroup, Price
 from meterline_pricing.terms import (
     Commitment,
     Conversion,
@@ -29,7 +28,7 @@ ALWAYS: Final = date(1970, 1, 1)
 """The effective date of a plan that names none."""
 
 
-class RateCard(Struct, frozen=True, kw_only=True):
+class RateCard(Checked, frozen=True, kw_only=True):
     """What one meter costs under a plan, with what is agreed for this meter alone."""
 
     price: Price
@@ -41,13 +40,13 @@ class RateCard(Struct, frozen=True, kw_only=True):
     """What the invoice line says; the name where it is empty."""
     convert: Conversion = Conversion()
     """Applied to the quantity before anything else."""
-    free_units: Decimal = ZERO
+    free_units: Exact = default(ZERO)
     """Not charged for, from the first unit of the period on; counted after
     ``convert``."""
     discounts: tuple[Discount, ...] = ()
-    minimum_spend: Decimal | None = None
+    minimum_spend: ExactOrNone = default(None)
     """What is missing from it is a line of its own."""
-    maximum_spend: Decimal | None = None
+    maximum_spend: ExactOrNone = default(None)
     commitment: Commitment | None = None
 
     def __post_init__(self) -> None:
@@ -56,8 +55,7 @@ class RateCard(Struct, frozen=True, kw_only=True):
         Raises:
             PricingError: they do not; with every problem under its field.
         """
-        set_decimal(self, "free_units")
-        check_price(self, "price")
+        super().__post_init__()
         _check_limits(self)
         name = self.name or self.meter or ""
         force_setattr(self, "name", name)
@@ -68,7 +66,7 @@ class RateCard(Struct, frozen=True, kw_only=True):
             problems.append(Problem(message, "meter"))
         elif self.meter is None and not isinstance(self.price, Flat):
             problems.append(Problem("missing: only a flat price needs none", "meter"))
-        for i, discount in enumerate(set_tuple(self, "discounts", Discount)):
+        for i, discount in enumerate(self.discounts):
             if discount.on:
                 message = "a discount of a price applies to that price alone"
                 problems.append(Problem(message, f"discounts[{i}].on"))
@@ -80,17 +78,17 @@ class RateCard(Struct, frozen=True, kw_only=True):
             raise PricingError(problems)
 
 
-class PlanTest(Struct, frozen=True, kw_only=True):
+class PlanTest(Checked, frozen=True, kw_only=True):
     """An example that ``meterline check`` runs: this usage costs this total."""
 
     usage: dict[str, Decimal | Amounts | Groups]
-    total: Decimal
+    total: Exact
     name: str = "test"
     line: int | None = None
     """Where it stands in the file."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Plan(Checked, frozen=True, kw_only=True):
     """One version of a plan: what everything costs from its effective date on."""
 
     name: str
@@ -101,14 +99,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The first day on which this version holds."""
     prices: tuple[RateCard, ...] = ()
     rounding: Rounding = "half_up"
-    order: Order = Order()
+    order: Field[Order, Order | str] = default(Order())
+    """The steps of an invoice; may be given by the name of a preset: ``"lago"``."""
     prorate: Literal["day", "second", "none"] = "day"
     """How fees, limits and commitments are cut when a plan holds for a part of a
     period: by its share of the days, of the seconds, or not at all."""
     discounts: tuple[Discount, ...] = ()
-    minimum_spend: Decimal | None = None
+    minimum_spend: ExactOrNone = default(None)
     """For all prices together, before coupons."""
-    maximum_spend: Decimal | None = None
+    maximum_spend: ExactOrNone = default(None)
     commitment: Commitment | None = None
     coupons: tuple[Coupon, ...] = ()
     credits: tuple[Credit, ...] = ()
@@ -121,14 +120,19 @@ class Plan(Struct, frozen=True, kw_only=True):
         Raises:
             PricingError: they do not; with every problem under its field.
         """
-        force_setattr(self, "currency", currency_of(self.currency).code)
-        check_choice(self, "rounding", tuple(ROUNDINGS))
-        check_choice(self, "prorate", ("day", "second", "none"))
+        if isinstance(self.order, str):
+            force_setattr(self, "order", preset(self.order))
+        super().__post_init__()
+        try:
+            force_setattr(self, "currency", currency_of(self.currency).code)
+        except NotFound as error:
+            raise error.within("currency") from error
         _check_limits(self)
-        problems = _repeated(set_tuple(self, "prices", RateCard))
+        problems = _repeated(self.prices)
         names = {card.name for card in self.prices}
-        for field, kind in _SCOPED.items():
-            for i, term in enumerate(set_tuple(self, field, kind)):
+        for field in _SCOPED:
+            terms: tuple[Discount | Coupon | Credit | Tax, ...] = getattr(self, field)
+            for i, term in enumerate(terms):
                 for j, name in enumerate(term.on):
                     if name not in names:
                         key = f"{field}[{i}].on[{j}]"
@@ -159,15 +163,10 @@ class Plan(Struct, frozen=True, kw_only=True):
         raise NotFound(unknown("meter", meter, meters))
 
 
-_SCOPED: Final[dict[str, type[Discount | Coupon | Credit | Tax]]] = {
-    "discounts": Discount,
-    "coupons": Coupon,
-    "credits": Credit,
-    "taxes": Tax,
-}
+_SCOPED: Final = ("discounts", "coupons", "credits", "taxes")
 
 
-class Override(Struct, frozen=True, kw_only=True):
+class Override(Checked, frozen=True, kw_only=True):
     """What one customer pays otherwise than the plan says, in all its versions.
 
     What is not given here stays as the plan has it.
@@ -177,8 +176,8 @@ class Override(Struct, frozen=True, kw_only=True):
     plan: str
     prices: tuple[RateCard, ...] = ()
     """Each takes the place of the plan's price of that name, or comes after all."""
-    minimum_spend: Decimal | None = None
-    maximum_spend: Decimal | None = None
+    minimum_spend: ExactOrNone = default(None)
+    maximum_spend: ExactOrNone = default(None)
     commitment: Commitment | None = None
     discounts: tuple[Discount, ...] | None = None
     coupons: tuple[Coupon, ...] | None = None
@@ -186,10 +185,10 @@ class Override(Struct, frozen=True, kw_only=True):
     taxes: tuple[Tax, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
+        """Check the limits, and that no price is there twice."""
+        super().__post_init__()
         _check_limits(self)
-        problems = _repeated(set_tuple(self, "prices", RateCard))
-        if problems:
+        if problems := _repeated(self.prices):
             raise PricingError(problems)
 
     def applied_to(self, plan: Plan) -> Plan:
@@ -238,7 +237,7 @@ def catalogue_problems(
     return problems
 
 
-class Catalogue(Struct, frozen=True):
+class Catalogue(Checked, frozen=True):
     """All plans of a price list, in all their versions."""
 
     plans: tuple[Plan, ...] = ()
@@ -250,8 +249,7 @@ class Catalogue(Struct, frozen=True):
         Raises:
             PricingError: otherwise, with every problem.
         """
-        set_tuple(self, "plans", Plan)
-        set_tuple(self, "overrides", Override)
+        super().__post_init__()
         if problems := catalogue_problems(self.plans, self.overrides):
             raise PricingError(problems)
 
@@ -314,9 +312,7 @@ def _repeated(cards: Iterable[RateCard]) -> list[Problem]:
 
 
 def _check_limits(struct: RateCard | Plan | Override) -> None:
-    """Make decimals of the spending limits, and refuse a minimum above the maximum."""
-    set_decimal(struct, "minimum_spend", is_optional=True)
-    set_decimal(struct, "maximum_spend", is_optional=True)
+    """Refuse a minimum above the maximum."""
     low, high = struct.minimum_spend, struct.maximum_spend
     if low is not None and high is not None and low > high:
         message = f"{high} is below minimum_spend {low}"

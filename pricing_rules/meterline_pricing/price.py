@@ -9,18 +9,16 @@ its constructor raises ``PricingError`` with every problem, each under its field
 from decimal import Decimal
 from typing import Literal
 
-from msgspec import Struct
-
 from meterline_pricing.errors import PricingError, Problem
-from meterline_pricing.money import ZERO
-from meterline_pricing.numbers import (
-    check_choice,
+from meterline_pricing.fields import (
+    Checked,
+    Exact,
+    ExactOrNone,
     check_positive,
     check_whole,
-    set_decimal,
-    set_decimals,
-    set_tuple,
+    default,
 )
+from meterline_pricing.money import ZERO
 from meterline_pricing.tiers import (
     BlockTier,
     PercentTier,
@@ -31,27 +29,19 @@ from meterline_pricing.tiers import (
 )
 
 
-class Flat(Struct, frozen=True, tag_field="model", tag="flat"):
+class Flat(Checked, frozen=True, tag_field="model", tag="flat"):
     """An amount per period, whatever was used."""
 
-    amount: Decimal
-
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "amount")
+    amount: Exact
 
 
-class PerUnit(Struct, frozen=True, tag_field="model", tag="per_unit"):
+class PerUnit(Checked, frozen=True, tag_field="model", tag="per_unit"):
     """Every unit at the same price."""
 
-    unit_amount: Decimal
-
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "unit_amount")
+    unit_amount: Exact
 
 
-class Graduated(Struct, frozen=True, tag_field="model", tag="graduated"):
+class Graduated(Checked, frozen=True, tag_field="model", tag="graduated"):
     """Each unit at the price of the tier that it falls into."""
 
     tiers: tuple[Tier, ...]
@@ -60,10 +50,11 @@ class Graduated(Struct, frozen=True, tag_field="model", tag="graduated"):
 
     def __post_init__(self) -> None:
         """Check the tiers."""
-        check_bounds([tier.up_to for tier in set_tuple(self, "tiers", Tier)])
+        super().__post_init__()
+        check_bounds([tier.up_to for tier in self.tiers])
 
 
-class Volume(Struct, frozen=True, tag_field="model", tag="volume"):
+class Volume(Checked, frozen=True, tag_field="model", tag="volume"):
     """All units at the price of the tier that their total falls into.
 
     More usage can cost less: the total steps down where a cheaper tier begins.
@@ -75,27 +66,27 @@ class Volume(Struct, frozen=True, tag_field="model", tag="volume"):
 
     def __post_init__(self) -> None:
         """Check the tiers."""
-        check_bounds([tier.up_to for tier in set_tuple(self, "tiers", Tier)])
+        super().__post_init__()
+        check_bounds([tier.up_to for tier in self.tiers])
 
 
-class Package(Struct, frozen=True, tag_field="model", tag="package"):
+class Package(Checked, frozen=True, tag_field="model", tag="package"):
     """Units in packages of ``size``; a package that was begun is charged whole."""
 
-    size: Decimal
-    amount: Decimal
+    size: Exact
+    amount: Exact
     round: Literal["up", "down"] = "up"
     """``down`` charges full packages only."""
-    free_units: Decimal = ZERO
+    free_units: Exact = default(ZERO)
     """Taken off the quantity before the packages are counted."""
 
     def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimals(self, "size", "amount", "free_units")
+        """Check that there are units in a package."""
+        super().__post_init__()
         check_positive(self, "size")
-        check_choice(self, "round", ("up", "down"))
 
 
-class Stairstep(Struct, frozen=True, tag_field="model", tag="stairstep"):
+class Stairstep(Checked, frozen=True, tag_field="model", tag="stairstep"):
     """The amount of the step that the quantity reaches."""
 
     tiers: tuple[Step, ...]
@@ -107,12 +98,11 @@ class Stairstep(Struct, frozen=True, tag_field="model", tag="stairstep"):
 
     def __post_init__(self) -> None:
         """Check the steps."""
-        steps = set_tuple(self, "tiers", Step)
-        check_bounds([step.up_to for step in steps], may_end=True)
-        check_choice(self, "on_exceed", ("last", "error"))
+        super().__post_init__()
+        check_bounds([step.up_to for step in self.tiers], may_end=True)
 
 
-class BlockTiers(Struct, frozen=True, tag_field="model", tag="block_tiers"):
+class BlockTiers(Checked, frozen=True, tag_field="model", tag="block_tiers"):
     """Blocks of units, in tiers that each hold a number of blocks of their own size.
 
     ``all`` fills one tier after the other and rounds what remains up to whole blocks
@@ -128,39 +118,33 @@ class BlockTiers(Struct, frozen=True, tag_field="model", tag="block_tiers"):
 
     def __post_init__(self) -> None:
         """Check the tiers."""
-        tiers = set_tuple(self, "tiers", BlockTier)
+        super().__post_init__()
         problems = [
             Problem(
                 "only the last tier is without max_blocks", tier_key(i, "max_blocks")
             )
-            for i, tier in enumerate(tiers[:-1])
+            for i, tier in enumerate(self.tiers[:-1])
             if tier.max_blocks is None
         ]
-        if not tiers:
+        if not self.tiers:
             problems.append(Problem("expected at least one tier", "tiers"))
         if self.mode == "top" and self.on_exceed == "free":
             problems.append(Problem("free is for mode = all only", "on_exceed"))
         if problems:
             raise PricingError(problems)
-        check_choice(self, "mode", ("all", "top"))
-        check_choice(self, "on_exceed", ("last", "error", "free"))
 
 
-class Capacity(Struct, frozen=True, tag_field="model", tag="capacity"):
+class Capacity(Checked, frozen=True, tag_field="model", tag="capacity"):
     """A quantity that is included in an amount, and a price for each unit above it."""
 
-    included: Decimal
-    amount: Decimal
+    included: Exact
+    amount: Exact
     """Due in any case, as a flat price is."""
-    overage_unit_amount: Decimal
-
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimals(self, "included", "amount", "overage_unit_amount")
+    overage_unit_amount: Exact
 
 
 class Percentage(
-    Struct, frozen=True, kw_only=True, tag_field="model", tag="percentage"
+    Checked, frozen=True, kw_only=True, tag_field="model", tag="percentage"
 ):
     """A percentage of an amount, and a fixed amount for each event.
 
@@ -168,30 +152,27 @@ class Percentage(
     Everything else needs the amount of every event, in order.
     """
 
-    rate: Decimal
+    rate: Exact
     """Percent: ``"2.9"`` is 2.9 %."""
-    fixed: Decimal = ZERO
+    fixed: Exact = default(ZERO)
     """For each event that is not free."""
-    free_events: Decimal = ZERO
+    free_events: Exact = default(ZERO)
     """How many events are free, from the first on; 0 is no such limit."""
-    free_amount: Decimal = ZERO
+    free_amount: Exact = default(ZERO)
     """How much of the amount is free, from the first event on; 0 is no such limit."""
     free_rule: Literal["smaller", "first_limit"] = "smaller"
     """What is free when there are two limits. In both rules it ends with the limit
     that is reached first; they differ for the event that reaches ``free_amount`` to
     the cent: ``smaller`` charges its fixed amount, ``first_limit`` does not."""
-    minimum: Decimal | None = None
+    minimum: ExactOrNone = default(None)
     """The least that an event costs, unless all of it is free."""
-    maximum: Decimal | None = None
+    maximum: ExactOrNone = default(None)
     """The most that an event costs."""
 
     def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimals(self, "rate", "fixed", "free_events", "free_amount")
-        set_decimal(self, "minimum", is_optional=True)
-        set_decimal(self, "maximum", is_optional=True)
+        """Check that the free events can be counted, and that the bounds have room."""
+        super().__post_init__()
         check_whole(self, "free_events")
-        check_choice(self, "free_rule", ("smaller", "first_limit"))
         if (
             self.minimum is not None
             and self.maximum is not None
@@ -213,7 +194,7 @@ class Percentage(
 
 
 class GraduatedPercentage(
-    Struct, frozen=True, tag_field="model", tag="graduated_percentage"
+    Checked, frozen=True, tag_field="model", tag="graduated_percentage"
 ):
     """Each part of an amount at the percentage of the tier that it falls into."""
 
@@ -223,32 +204,25 @@ class GraduatedPercentage(
 
     def __post_init__(self) -> None:
         """Check the tiers."""
-        check_bounds([tier.up_to for tier in set_tuple(self, "tiers", PercentTier)])
+        super().__post_init__()
+        check_bounds([tier.up_to for tier in self.tiers])
 
 
-class Dynamic(Struct, frozen=True, tag_field="model", tag="dynamic"):
+class Dynamic(Checked, frozen=True, tag_field="model", tag="dynamic"):
     """The events carry the amount; it is multiplied, for a margin or a discount."""
 
-    multiplier: Decimal = Decimal(1)
-
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "multiplier")
+    multiplier: Exact = default(Decimal(1))
 
 
-class Cell(Struct, frozen=True, kw_only=True):
+class Cell(Checked, frozen=True, kw_only=True):
     """The price of some dimension values in a matrix."""
 
     values: dict[str, str]
     """Dimension to value; a dimension that is left out matches every value."""
     price: "Price"
 
-    def __post_init__(self) -> None:
-        """Refuse what is no price."""
-        check_price(self, "price")
 
-
-class Matrix(Struct, frozen=True, tag_field="model", tag="matrix"):
+class Matrix(Checked, frozen=True, tag_field="model", tag="matrix"):
     """A price per combination of dimension values; the most specific cell wins.
 
     Most specific is the cell that names the most dimensions; of two that name as
@@ -267,16 +241,14 @@ class Matrix(Struct, frozen=True, tag_field="model", tag="matrix"):
         Raises:
             PricingError: otherwise, with every problem as ``cells[i].values``.
         """
-        dimensions = set_tuple(self, "dimensions", str)
-        if self.default is not None:
-            check_price(self, "default")
+        super().__post_init__()
         problems: list[Problem] = []
-        if not dimensions or len(set(dimensions)) < len(dimensions):
+        if not self.dimensions or len(set(self.dimensions)) < len(self.dimensions):
             problems.append(Problem("expected names, each once", "dimensions"))
         seen: set[frozenset[tuple[str, str]]] = set()
-        for i, cell in enumerate(set_tuple(self, "cells", Cell)):
+        for i, cell in enumerate(self.cells):
             values = frozenset(cell.values.items())
-            if strange := sorted(cell.values.keys() - set(dimensions)):
+            if strange := sorted(cell.values.keys() - set(self.dimensions)):
                 names = ", ".join(strange)
                 problems.append(
                     Problem(f"not a dimension: {names}", f"cells[{i}].values")
@@ -290,7 +262,7 @@ class Matrix(Struct, frozen=True, tag_field="model", tag="matrix"):
             raise PricingError(problems)
 
 
-class PerGroup(Struct, frozen=True, tag_field="model", tag="per_group"):
+class PerGroup(Checked, frozen=True, tag_field="model", tag="per_group"):
     """Another price, applied to each group of usage by itself, then added up.
 
     A group is a combination of dimension values; a time bucket is a dimension like
@@ -300,11 +272,6 @@ class PerGroup(Struct, frozen=True, tag_field="model", tag="per_group"):
     price: "Price"
     by: tuple[str, ...] = ()
     """The dimensions that make a group; empty for all that the usage has."""
-
-    def __post_init__(self) -> None:
-        """Let a list be given as well, and refuse what is no price."""
-        set_tuple(self, "by", str)
-        check_price(self, "price")
 
 
 Price = (
@@ -323,14 +290,3 @@ Price = (
     | PerGroup
 )
 """Any of the models. Told apart in JSON by the key ``model``."""
-
-
-def check_price(struct: Struct, field: str) -> None:
-    """Refuse a field that holds no price.
-
-    Raises:
-        PricingError: it does not.
-    """
-    value: object = getattr(struct, field)
-    if not isinstance(value, Price):
-        raise PricingError(Problem(f"expected a price, not {value!r:.60}", field))

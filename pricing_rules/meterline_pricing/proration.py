@@ -9,10 +9,10 @@ from msgspec import Struct
 from meterline_pricing.errors import PricingError
 from meterline_pricing.invoice import Invoice, invoice
 from meterline_pricing.money import Rounding, currency_of, exact, round_money
-from meterline_pricing.numbers import to_decimal
+from meterline_pricing.numbers import Number, check_share, to_decimal
 from meterline_pricing.period import Calendar, Period
 from meterline_pricing.plan import Plan
-from meterline_pricing.usage import Number, Usage
+from meterline_pricing.usage import Usage
 
 By = Literal["day", "second", "none"]
 
@@ -76,9 +76,8 @@ def prorate(
     Raises:
         PricingError: no share of a whole, such as (32, 31).
     """
+    check_share(share)
     part, whole = share
-    if not 0 <= part <= whole or not whole:
-        raise PricingError(f"expected a share of a whole, not {part} of {whole}")
     with exact():
         result = to_decimal(amount, "amount") * part / whole
         return round_money(result, currency_of(currency), rounding)

@@ -11,9 +11,8 @@ from msgspec import Struct
 
 from meterline_pricing.errors import PricingError
 from meterline_pricing.money import exact
-from meterline_pricing.numbers import to_decimal
+from meterline_pricing.numbers import Number, to_decimal, to_signed
 from meterline_pricing.period import Period
-from meterline_pricing.usage import Number
 
 Reading = tuple[int, Number]
 """An instant in UTC milliseconds, and a value."""
@@ -60,7 +59,7 @@ def time_weighted_sum(
         for time_ms, change in changes:
             held = min(period.end - time_ms, length)
             if held > 0:
-                total += _signed(change) * held
+                total += to_signed(change, "change") * held
         return total / (length if unit_ms is None else unit_ms)
 
 
@@ -94,11 +93,3 @@ def latest_incremental(
             latest, latest_ms = to_decimal(value, "reading"), time_ms
     with exact():
         return Change(start, latest, latest - start)
-
-
-def _signed(value: Number) -> Decimal:
-    """Return a number that may be below 0."""
-    text = value if isinstance(value, str) else f"{value:f}"
-    if text.startswith("-"):
-        return to_decimal(text[1:], "change").copy_negate()
-    return to_decimal(value, "change")

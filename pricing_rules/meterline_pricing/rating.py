@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, getcontext, setcontext
-from typing import assert_never
+from typing import Never
 
 from msgspec.structs import replace
 
@@ -122,7 +122,12 @@ def _charges(
             groups = grouped(price, usage)
             return _by_group([(inner, group) for group in groups], currency)
         case _:
-            assert_never(price)
+            raise _not_a_price(price)
+
+
+def _not_a_price(price: Never) -> PricingError:
+    """Return the error for what callers without a type checker may hand in."""
+    return PricingError(f"expected a price, not {price!r:.60}")
 
 
 def _graduated(

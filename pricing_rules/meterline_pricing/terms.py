@@ -7,44 +7,40 @@ in the order that ``order.py`` gives.
 from decimal import Decimal
 from typing import Literal
 
-from msgspec import Struct
-
 from meterline_pricing.errors import PricingError, Problem
-from meterline_pricing.money import ZERO
-from meterline_pricing.numbers import (
-    check_choice,
+from meterline_pricing.fields import (
+    Checked,
+    Exact,
+    ExactOrNone,
     check_positive,
-    set_decimal,
-    set_decimals,
-    set_tuple,
+    check_range,
+    default,
 )
+from meterline_pricing.money import ZERO
 
 
-class Conversion(Struct, frozen=True, kw_only=True):
+class Conversion(Checked, frozen=True, kw_only=True):
     """Turns what a meter counts into the units that are priced.
 
     ``quantity * times / per``, then rounded to ``precision`` digits after the point.
     Per million tokens, begun millions in full: ``per = 1_000_000, round = "up"``.
     """
 
-    per: Decimal = Decimal(1)
-    times: Decimal = Decimal(1)
+    per: Exact = default(Decimal(1))
+    times: Exact = default(Decimal(1))
     round: Literal["none", "up", "down", "half_up"] = "none"
     precision: int = 0
     """Digits after the point that rounding leaves; -1 rounds to tens."""
 
     def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimals(self, "per", "times")
+        """Check the factors and the precision."""
+        super().__post_init__()
         check_positive(self, "per")
         check_positive(self, "times")
-        check_choice(self, "round", ("none", "up", "down", "half_up"))
-        if type(self.precision) is not int or not -12 <= self.precision <= 12:
-            message = f"expected -12 to 12, not {self.precision!r}"
-            raise PricingError(Problem(message, "precision"))
+        check_range(self, "precision", -12, 12)
 
 
-class Discount(Struct, frozen=True, kw_only=True):
+class Discount(Checked, frozen=True, kw_only=True):
     """Less to pay: ``units`` off the quantity, an ``amount``, or a ``percent``.
 
     Exactly one of the three. Several discounts of a kind are chained, each on what
@@ -52,48 +48,47 @@ class Discount(Struct, frozen=True, kw_only=True):
     """
 
     name: str = "discount"
-    units: Decimal | None = None
-    amount: Decimal | None = None
-    percent: Decimal | None = None
+    units: ExactOrNone = default(None)
+    amount: ExactOrNone = default(None)
+    percent: ExactOrNone = default(None)
     """``"10"`` is 10 %."""
     on: tuple[str, ...] = ()
     """The names of the prices that it applies to; empty for all. Only for discounts
     of a plan: those of a price apply to that price."""
 
     def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "units", is_optional=True)
-        set_tuple(self, "on", str)
+        """Check that it takes one thing off, and not more than all."""
+        super().__post_init__()
         _check_off(self, ("units", "amount", "percent"))
 
 
-class Coupon(Struct, frozen=True, kw_only=True):
+class Coupon(Checked, frozen=True, kw_only=True):
     """An ``amount`` or a ``percent`` off an invoice, or off some of its lines."""
 
     name: str = "coupon"
-    amount: Decimal | None = None
-    percent: Decimal | None = None
+    amount: ExactOrNone = default(None)
+    percent: ExactOrNone = default(None)
     """``"10"`` is 10 %."""
     on: tuple[str, ...] = ()
     """The names of the prices that it applies to; empty for the whole invoice."""
 
     def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_tuple(self, "on", str)
+        """Check that it takes one thing off, and not more than all."""
+        super().__post_init__()
         _check_off(self, ("amount", "percent"))
 
 
-class Commitment(Struct, frozen=True, kw_only=True):
+class Commitment(Checked, frozen=True, kw_only=True):
     """An ``amount`` (or a ``quantity`` at its price) that is paid in any case.
 
     What is used above it costs ``overage_factor`` times its price. What is missing
     is a true-up line, unless ``true_up`` is false.
     """
 
-    amount: Decimal | None = None
-    quantity: Decimal | None = None
+    amount: ExactOrNone = default(None)
+    quantity: ExactOrNone = default(None)
     """Only for the commitment of a price: what this quantity costs under it."""
-    overage_factor: Decimal = Decimal(1)
+    overage_factor: Exact = default(Decimal(1))
     true_up: bool = True
     per: Literal["period", "group"] = "period"
     """``group``: each group of a ``per_group`` price (a time window) by itself."""
@@ -102,55 +97,37 @@ class Commitment(Struct, frozen=True, kw_only=True):
     trued up too. 0 trues up only those that the usage names."""
 
     def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "amount", is_optional=True)
-        set_decimal(self, "quantity", is_optional=True)
-        set_decimal(self, "overage_factor")
-        check_choice(self, "per", ("period", "group"))
+        """Check that one thing is committed to."""
+        super().__post_init__()
         if (self.amount is None) == (self.quantity is None):
             raise PricingError(Problem("expected an amount or a quantity", "amount"))
-        if type(self.groups) is not int or not 0 <= self.groups <= 1_000_000:
-            message = f"expected 0 to 1000000, not {self.groups!r}"
-            raise PricingError(Problem(message, "groups"))
+        check_range(self, "groups", 0, 1_000_000)
 
 
-class Credit(Struct, frozen=True, kw_only=True):
+class Credit(Checked, frozen=True, kw_only=True):
     """Money that was paid before, and pays for this invoice first."""
 
     name: str = "credit"
-    amount: Decimal
+    amount: Exact
     """What is left of it before this invoice."""
     on: tuple[str, ...] = ()
     """The names of the prices that it may pay for; empty for all, and for tax where
     credits come after tax."""
 
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "amount")
-        set_tuple(self, "on", str)
 
-
-class Tax(Struct, frozen=True, kw_only=True):
+class Tax(Checked, frozen=True, kw_only=True):
     """A tax rate on an invoice, or on some of its lines."""
 
     name: str = "tax"
-    percent: Decimal
+    percent: Exact
     on: tuple[str, ...] = ()
     """The names of the prices that are taxed; empty for all lines."""
     per: Literal["invoice", "line"] = "invoice"
     """Whether the tax is rounded once for all lines together, or line by line."""
 
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "percent")
-        set_tuple(self, "on", str)
-        check_choice(self, "per", ("invoice", "line"))
-
 
 def _check_off(struct: Discount | Coupon, fields: tuple[str, ...]) -> None:
     """Refuse all but one of ``fields``, and more than 100 percent."""
-    set_decimal(struct, "amount", is_optional=True)
-    set_decimal(struct, "percent", is_optional=True)
     given = [field for field in fields if getattr(struct, field) is not None]
     if len(given) != 1:
         expected = ", ".join(fields)

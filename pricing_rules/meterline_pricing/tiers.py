@@ -3,82 +3,66 @@
 from decimal import Decimal
 from typing import Final
 
-from msgspec import Struct
-
 from meterline_pricing.errors import PricingError, Problem
-from meterline_pricing.money import ZERO
-from meterline_pricing.numbers import (
+from meterline_pricing.fields import (
+    Checked,
+    Exact,
+    ExactOrNone,
     check_positive,
     check_whole,
-    set_decimal,
-    set_decimals,
+    default,
 )
+from meterline_pricing.money import ZERO
 
 TIERS_MAX: Final = 10_000
 
 
-class Tier(Struct, frozen=True, kw_only=True):
+class Tier(Checked, frozen=True, kw_only=True):
     """One step of a graduated or volume price."""
 
-    up_to: Decimal | None = None
+    up_to: ExactOrNone = default(None)
     """The last quantity that is still in this tier; ``None`` for the last tier."""
-    unit_amount: Decimal = ZERO
-    flat_amount: Decimal = ZERO
+    unit_amount: Exact = default(ZERO)
+    flat_amount: Exact = default(ZERO)
     """Due once, when the tier is entered."""
 
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "up_to", is_optional=True)
-        set_decimals(self, "unit_amount", "flat_amount")
 
-
-class Step(Struct, frozen=True, kw_only=True):
+class Step(Checked, frozen=True, kw_only=True):
     """One step of a stairstep price."""
 
-    up_to: Decimal | None = None
+    up_to: ExactOrNone = default(None)
     """The last quantity that is still on this step."""
-    amount: Decimal
+    amount: Exact
     """Due for any quantity on this step, whole."""
 
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "up_to", is_optional=True)
-        set_decimal(self, "amount")
 
-
-class BlockTier(Struct, frozen=True, kw_only=True):
+class BlockTier(Checked, frozen=True, kw_only=True):
     """One tier of a price by blocks."""
 
-    block_size: Decimal
-    amount: Decimal
+    block_size: Exact
+    amount: Exact
     """Of one block."""
-    max_blocks: Decimal | None = None
+    max_blocks: ExactOrNone = default(None)
     """How many blocks this tier holds, counted within it; ``None`` for no end."""
 
     def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimals(self, "block_size", "amount")
-        set_decimal(self, "max_blocks", is_optional=True)
+        """Check that there are units in a block, and whole blocks in a tier."""
+        super().__post_init__()
         check_positive(self, "block_size")
         check_whole(self, "max_blocks")
         if self.max_blocks is not None:
             check_positive(self, "max_blocks")
 
 
-class PercentTier(Struct, frozen=True, kw_only=True):
+class PercentTier(Checked, frozen=True, kw_only=True):
     """One step of a graduated percentage."""
 
-    up_to: Decimal | None = None
+    up_to: ExactOrNone = default(None)
     """The last amount that is still in this tier; ``None`` for the last tier."""
-    rate: Decimal = ZERO
+    rate: Exact = default(ZERO)
     """Percent of what lies in this tier: ``"1.5"`` is 1.5 %."""
-    flat_amount: Decimal = ZERO
+    flat_amount: Exact = default(ZERO)
     """Due once, when the tier is entered."""
-
-    def __post_init__(self) -> None:
-        """Make decimals of the numbers, and refuse what is none."""
-        set_decimal(self, "up_to", is_optional=True)
-        set_decimals(self, "rate", "flat_amount")
 
 
 def tier_key(i: int, field: str) -> str:

@@ -4,58 +4,30 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
-from msgspec import Struct
-from msgspec.structs import force_setattr
-
 from meterline_pricing.errors import PricingError
+from meterline_pricing.fields import Checked, Field
 from meterline_pricing.money import ZERO, exact
-from meterline_pricing.numbers import to_decimal
-
-Number = Decimal | int | str
+from meterline_pricing.numbers import Number, to_decimal
 
 
-class Amounts(Struct, frozen=True, tag_field="shape", tag="amounts"):
+class Amounts(Checked, frozen=True, tag_field="shape", tag="amounts"):
     """The amount that each event carried, in the order in which they happened."""
 
-    values: tuple[Decimal, ...]
-
-    def __post_init__(self) -> None:
-        """Make decimals of the amounts.
-
-        Raises:
-            PricingError: one of them is no number, or below zero.
-        """
-        values = tuple(
-            to_decimal(value, f"amounts[{i}]") for i, value in enumerate(self.values)
-        )
-        force_setattr(self, "values", values)
+    values: Field[tuple[Decimal, ...], Sequence[Number]]
 
 
-class Group(Struct, frozen=True):
+class Group(Checked, frozen=True):
     """What was used under one combination of dimension values."""
 
     values: dict[str, str]
     """Dimension to value: ``{"region": "eu", "tier": "gold"}``."""
-    usage: Decimal | Amounts
-
-    def __post_init__(self) -> None:
-        """Make a decimal of a bare quantity.
-
-        Raises:
-            PricingError: it is no number, or below zero.
-        """
-        if not isinstance(self.usage, Amounts):
-            force_setattr(self, "usage", to_decimal(self.usage))
+    usage: Field[Decimal | Amounts, Number | Amounts]
 
 
-class Groups(Struct, frozen=True, tag_field="shape", tag="groups"):
+class Groups(Checked, frozen=True, tag_field="shape", tag="groups"):
     """Usage by dimension values, or by time bucket (the bucket being a dimension)."""
 
     groups: tuple[Group, ...]
-
-    def __post_init__(self) -> None:
-        """Let a list be given as well."""
-        force_setattr(self, "groups", tuple(self.groups))
 
     def merged(self, by: Sequence[str]) -> "Groups":
         """Return the same usage with one group per combination of the dimensions.
@@ -113,7 +85,7 @@ def shaped(usage: Usage, dimensions: Sequence[str] = ()) -> Decimal | Amounts | 
     if isinstance(usage, list | tuple):
         if usage and all(isinstance(item, Group) for item in usage):
             return Groups(cast("tuple[Group, ...]", tuple(usage)))
-        return Amounts(cast("tuple[Decimal, ...]", tuple(usage)))
+        return Amounts(cast("Sequence[Number]", usage))
     return to_decimal(usage)
 
 
@@ -169,7 +141,7 @@ def amounts_of(usage: Usage) -> tuple[Decimal, ...]:
 
 
 def _named(key: str | tuple[str, ...], dimensions: Sequence[str]) -> dict[str, str]:
-    values = (key,) if isinstance(key, str) else key
+    values = key if isinstance(key, tuple) else (key,)
     names = dimensions or [str(i) for i in range(1, len(values) + 1)]
     if len(values) != len(names):
         expected = ", ".join(names)

@@ -80,7 +80,7 @@ def test_an_invoice_survives_json() -> None:
 def test_usage_that_can_not_be_rated_names_its_meter() -> None:
     with pytest.raises(PricingError, match=r"^usage\.calls: expected a number of 0"):
         invoice(plan(calls()), {"calls": -1})
-    with pytest.raises(PricingError, match=r"^usage\.calls\.amounts\[1\]: expected"):
+    with pytest.raises(PricingError, match=r"^usage\.calls\.values\[1\]: expected"):
         invoice(plan(calls()), {"calls": [1, -1]})
 
 
@@ -407,6 +407,41 @@ def test_a_line_has_the_decimals_of_its_currency(currency: str, total: str) -> N
     assert f"{invoice(priced, {'calls': 1}).total:f}" == total
 
 
+@pytest.mark.parametrize("share", [(32, 31), (1.5, 31), (0, 0), (-1, 31), (1, True)])
+def test_what_is_no_share_of_a_period_is_refused(share: Any) -> None:
+    with pytest.raises(PricingError, match="expected a share of a whole, not"):
+        invoice(plan(calls()), {}, share=share)
+
+
+def test_what_was_billed_before_may_be_below_zero_but_is_no_float() -> None:
+    priced = plan(calls(minimum_spend=D(50)))
+
+    assert invoice(priced, {}, billed={"calls": "-5"}).total == 55
+    assert invoice(priced, {}, billed={"calls": -5}).total == 55
+    wrong: Any = {"calls": 1.5}
+    with pytest.raises(PricingError, match=r"^billed\.calls: a float is not exact"):
+        invoice(priced, {}, billed=wrong)
+
+
+def test_taxes_can_be_rounded_together() -> None:
+    taxes = (Tax(name="a", percent=5), Tax(name="b", percent=5), Tax(percent=0))
+    priced = plan(calls(), taxes=taxes)
+
+    apart = invoice(priced, {"calls": "0.1"})
+    lago = plan(calls(), taxes=taxes, order="lago")
+    together = invoice(lago, {"calls": "0.1"})
+
+    assert [(line.name, f"{line.amount}") for line in apart.lines[1:]] == [
+        ("a", "0.01"),
+        ("b", "0.01"),
+        ("tax", "0.00"),
+    ]
+    assert [(line.name, f"{line.amount}") for line in together.lines[1:]] == [
+        ("a, b, tax", "0.01")
+    ]
+    assert len(together.lines[1].charges) == 3
+
+
 def test_a_share_of_a_period_cuts_fees_and_limits_but_no_usage() -> None:
     priced = plan(
         RateCard(name="fee", price=Flat(D(31))),
@@ -500,7 +535,7 @@ def test_a_line_that_is_gone_in_the_end_is_taken_back() -> None:
         (
             Order,
             {"steps": ("pirce", *STEPS)},
-            "steps[0]: unknown step `pirce`; did you mean `price`?",
+            "steps[0]: unknown choice `pirce`; did you mean `price`?",
         ),
     ],
 )

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,14 @@ def test_a_refund_is_rounded_like_its_charge(
     assert f"{round_money(D('0.125'), usd, rounding):f}" == up
     assert f"{round_money(D('-0.125'), usd, rounding):f}" == down
     assert f"{round_money(D('-0.0001'), usd, 'half_up'):f}" == "0.00"
+
+
+@pytest.mark.parametrize("amount", [1.5, "2", D("NaN"), D("-Infinity"), D("1E60")])
+def test_what_is_no_amount_is_refused(amount: Any) -> None:
+    with pytest.raises(PricingError):
+        round_money(amount, currency_of("usd"), "half_up")
+    with pytest.raises(PricingError):
+        stripe_amount(amount, "usd")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from meterline_pricing import (
+    ORDERS,
     Catalogue,
     Commitment,
     Coupon,
@@ -14,6 +15,7 @@ from meterline_pricing import (
     Override,
     PerUnit,
     Plan,
+    PlanTest,
     PricingError,
     RateCard,
 )
@@ -108,8 +110,23 @@ def test_a_rate_card_that_makes_no_sense_can_not_be_built(
             {"commitment": Commitment(amount=D(1), per="group")},
             "commitment.per: only the commitment of a price can be per group",
         ),
-        ({"rounding": "sideways"}, "rounding: expected half_up or half_even or up"),
-        ({"currency": "usx"}, "unknown currency `usx`; did you mean"),
+        ({"rounding": "sideways"}, "rounding: unknown choice `sideways`; known are: "),
+        ({"currency": "usx"}, "currency: unknown currency `usx`; did you mean"),
+        ({"currency": 5}, "currency: expected a text, not 5"),
+        ({"version": "2"}, "version: expected an integer, not '2'"),
+        ({"version": True}, "version: expected an integer, not True"),
+        ({"effective": "2026-01-01"}, "effective: expected a date, not '2026-01-01'"),
+        (
+            {"effective": datetime(2026, 1, 1, tzinfo=UTC)},
+            "effective: expected a date, not date",
+        ),
+        ({"order": "lagoo"}, "order: unknown order `lagoo`; did you mean `lago`?"),
+        ({"order": 5}, "order: expected a Order, not 5"),
+        ({"prices": (5,)}, "prices[0]: expected a RateCard, not 5"),
+        (
+            {"tests": [{"usage": {"calls": 1}, "total": 1}]},
+            "tests[0]: expected a PlanTest, not {'usage'",
+        ),
     ],
 )
 def test_a_plan_that_makes_no_sense_can_not_be_built(
@@ -118,6 +135,26 @@ def test_a_plan_that_makes_no_sense_can_not_be_built(
     (problem,) = problems(Plan, **({"name": "x", "currency": "usd"} | kwargs))
 
     assert problem.startswith(expected)
+
+
+def test_everything_wrong_with_a_struct_is_told_at_once() -> None:
+    assert problems(
+        PlanTest, usage={"calls": 1.5, "gb": 2}, total=1.5, name=5, line="7"
+    ) == [
+        "usage.calls: a float is not exact: write Decimal('1.5')",
+        "total: a float is not exact: write Decimal('1.5')",
+        "name: expected a text, not 5",
+        "line: expected an integer, not '7'",
+    ]
+    assert problems(RateCard, meter="x", price=PerUnit(1), convert=5, commitment=6) == [
+        "convert: expected a Conversion, not 5",
+        "commitment: expected a Commitment, not 6",
+    ]
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_a_plan_takes_the_name_of_an_order(name: str) -> None:
+    assert Plan(name="x", currency="usd", order=name).order == ORDERS[name]
 
 
 def test_a_plan_knows_the_price_of_a_meter() -> None:

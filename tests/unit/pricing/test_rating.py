@@ -306,7 +306,16 @@ def test_what_is_no_quantity_is_refused(quantity: Any) -> None:
         rate(Dynamic(), [quantity])
 
 
-@pytest.mark.parametrize("usage", [{("eu",): 1}, {("eu", "s", "x"): 1}, {"eu": 1}])
+def test_what_is_no_price_is_refused() -> None:
+    price: Any = "0.001"
+
+    with pytest.raises(PricingError, match=r"^expected a price, not '0\.001'$"):
+        rate(price, 1)
+
+
+@pytest.mark.parametrize(
+    "usage", [{("eu",): 1}, {("eu", "s", "x"): 1}, {"eu": 1}, {5: 1}]
+)
 def test_a_mapping_needs_a_value_for_each_dimension(usage: Any) -> None:
     with pytest.raises(PricingError, match="expected a value for each of region, size"):
         rate(MATRIX, usage)
@@ -360,8 +369,8 @@ def test_all_problems_of_the_numbers_are_told_at_once() -> None:
     ("make", "kwargs", "expected"),
     [
         (Graduated, {"tiers": ()}, "tiers: expected 1 to 10000 tiers, not 0"),
-        (Graduated, {"tiers": 5}, "tiers: expected a tuple of Tier"),
-        (Graduated, {"tiers": [5]}, "tiers: expected a tuple of Tier"),
+        (Graduated, {"tiers": 5}, "tiers: expected a tuple, not 5"),
+        (Graduated, {"tiers": [5]}, "tiers[0]: expected a Tier, not 5"),
         (
             Volume,
             {"tiers": [Tier(), Tier()]},
@@ -382,7 +391,7 @@ def test_all_problems_of_the_numbers_are_told_at_once() -> None:
         (
             Package,
             {"size": 1, "amount": 1, "round": "sideways"},
-            "round: expected up or down, not 'sideways'",
+            "round: unknown choice `sideways`; known are: down, up",
         ),
         (BlockTiers, {"tiers": ()}, "tiers: expected at least one tier"),
         (
@@ -420,6 +429,16 @@ def test_all_problems_of_the_numbers_are_told_at_once() -> None:
             {"block_size": 1, "amount": 1, "max_blocks": "0.5"},
             "max_blocks: expected a whole number, not 0.5",
         ),
+        (
+            Graduated,
+            {"tiers": [Tier()], "flat_at_zero": "yes"},
+            "flat_at_zero: expected True or False, not 'yes'",
+        ),
+        (Group, {"values": 5, "usage": 1}, "values: expected a dict, not 5"),
+        (Group, {"values": {5: "x"}, "usage": 1}, "values: expected a text, not 5"),
+        (Group, {"values": {"a": 5}, "usage": 1}, "values.a: expected a text, not 5"),
+        (Groups, {"groups": [5]}, "groups[0]: expected a Group, not 5"),
+        (Amounts, {"values": 5}, "values: expected a tuple, not 5"),
         (PerGroup, {"price": 5}, "price: expected a price, not 5"),
         (Cell, {"values": {}, "price": 5}, "price: expected a price, not 5"),
         (
