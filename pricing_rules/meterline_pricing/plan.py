@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Final, Literal
@@ -12,6 +12,7 @@ from msgspec.structs import force_setattr, replace
 from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
 from meterline_pricing.fields import Checked, Exact, ExactOrNone, Field, default
 from meterline_pricing.money import ZERO, Rounding, currency_of
+from meterline_pricing.numbers import Number
 from meterline_pricing.order import Order, preset
 from meterline_pricing.price import Flat, PerGroup, Price
 from meterline_pricing.terms import (
@@ -81,7 +82,9 @@ class RateCard(Checked, frozen=True, kw_only=True):
 class PlanTest(Checked, frozen=True, kw_only=True):
     """An example that ``meterline check`` runs: this usage costs this total."""
 
-    usage: dict[str, Decimal | Amounts | Groups]
+    usage: Field[
+        dict[str, Decimal | Amounts | Groups], Mapping[str, Number | Amounts | Groups]
+    ]
     total: Exact
     name: str = "test"
     line: int | None = None

@@ -150,20 +150,22 @@ def meter_a_job() -> None:
 
 
 def prices() -> list[Price]:
-    tiers = (Tier(up_to=Decimal(50_000)), Tier(unit_amount=Decimal("0.001")))
+    tiers = (Tier(up_to=50_000), Tier(unit_amount="0.001"))
+    assert_type(tiers[0].up_to, Decimal | None)
+    assert_type(tiers[1].unit_amount, Decimal)
     per_unit = PerUnit(CENT)
     return [
         Flat(Decimal(9)),
         per_unit,
         Graduated(tiers),
         Volume(tiers, flat_at_zero=True),
-        Package(Decimal(1_000), Decimal(2), round="down"),
-        Stairstep((Step(up_to=Decimal(10), amount=Decimal(5)),), on_exceed="error"),
-        BlockTiers((BlockTier(block_size=Decimal(10), amount=Decimal(1)),), mode="top"),
+        Package(1_000, 2, round="down"),
+        Stairstep((Step(up_to=10, amount="5.50"),), on_exceed="error"),
+        BlockTiers((BlockTier(block_size=10, amount=1),), mode="top"),
         Capacity(Decimal(10), Decimal(20), Decimal(3)),
-        Percentage(rate=Decimal(2), minimum=CENT),
+        Percentage(rate="2.9", minimum=CENT),
         GraduatedPercentage((PercentTier(rate=Decimal(2)),)),
-        Dynamic(Decimal("1.2")),
+        Dynamic("1.2"),
         Matrix(("region",), (Cell(values={"region": "eu"}, price=per_unit),)),
         PerGroup(per_unit, by=("region",)),
     ]
@@ -173,8 +175,8 @@ def usages() -> dict[str, Usage]:
     return {
         "calls": 120_000,
         "tokens": "12.5",
-        "payments": Amounts((Decimal(10), Decimal(20))),
-        "requests": Groups((Group({"region": "eu"}, Decimal(5)),)),
+        "payments": Amounts([10, "19.90", Decimal(20)]),
+        "requests": Groups((Group({"region": "eu"}, 5),)),
     }
 
 
@@ -182,7 +184,7 @@ def plan() -> Plan:
     card = RateCard(
         price=prices()[2],
         meter="calls",
-        convert=Conversion(per=Decimal(1_000), round="up"),
+        convert=Conversion(per=1_000, round="up"),
         free_units=Decimal(10),
     )
     rounding: Rounding = "half_even"
@@ -194,12 +196,12 @@ def plan() -> Plan:
         prices=(card,),
         rounding=rounding,
         order=order,
-        discounts=(Discount(percent=Decimal(10)),),
+        discounts=(Discount(percent=10),),
         commitment=Commitment(amount=Decimal(100)),
         coupons=(Coupon(amount=Decimal(5)),),
         credits=(Credit(amount=Decimal(5)),),
-        taxes=(Tax(percent=Decimal(19)),),
-        tests=(PlanTest(usage={"calls": Decimal(1)}, total=CENT),),
+        taxes=(Tax(percent="8.25"),),
+        tests=(PlanTest(usage={"calls": 1}, total="0.01"),),
     )
 
 
@@ -245,7 +247,7 @@ def read_prices(text: str) -> None:
         raise
     assert_type(catalogue, Catalogue)
     assert_type(run_tests(catalogue.plans), tuple[TestFailure, ...])
-    override = Override(customer="acme", plan="starter", minimum_spend=Decimal(10))
+    override = Override(customer="acme", plan="starter", minimum_spend="9.99")
     print(catalogue.plan("starter", at=date(2026, 11, 1)), override, json_schema())
 
 
