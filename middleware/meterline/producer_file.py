@@ -16,6 +16,7 @@ from zlib import crc32
 import msgspec
 
 from meterline import counter
+from meterline.modes import create_file
 from meterline.segment import SUFFIX, remove_file
 from meterline.wire import Hello
 
@@ -81,9 +82,7 @@ class ProducerFile:
 
     @classmethod
     def _create_file(cls, path: Path) -> "ProducerFile":
-        lock_fd = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660
-        )
+        lock_fd = create_file(path)
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(lock_fd, 0, FILE_BYTES)

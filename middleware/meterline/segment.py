@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from meterline import counter
+from meterline.modes import create_file
 from meterline.wire import RECORD_BYTES_MAX, RECORD_HEADER, encode_record
 
 VERSION: Final = 1
@@ -209,7 +210,7 @@ def file_name(ordinal: int) -> str:
 
 
 def _create_map(path: Path, size: int) -> mmap.mmap:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
+    fd = create_file(path)
     try:
         # Room is taken now: a disk that is full is an error here, where it can be
         # handled, and not a SIGBUS that kills the app at some later write.

@@ -19,6 +19,7 @@ from zlib import crc32
 import msgspec
 
 from meterline.backlog import Backlog
+from meterline.modes import DIRECTORY_MODE, make_directory
 from meterline.producer_file import DROP_REASONS, SPOOL_FULL, Counts, ProducerFile
 from meterline.scan import Part, Scanner
 from meterline.segment import (
@@ -32,7 +33,6 @@ from meterline.segment import (
 from meterline.wire import RECORD_HEADER, VERSION, Hello, encode_record
 
 NEW_SUFFIX: Final = ".new"
-DIRECTORY_MODE: Final = 0o770
 REASON_CHARS_MAX: Final = 200
 
 _LOW: Final = 0xFFFFFFFF
@@ -112,7 +112,7 @@ class Spool:
         hidden = spool_dir / (hello.producer + NEW_SUFFIX)
         try:
             spool_dir.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-            hidden.mkdir(mode=DIRECTORY_MODE)
+            make_directory(hidden)
             spool = cls(
                 hello, directory=hidden, bytes_max=bytes_max, when_closed=when_closed
             )

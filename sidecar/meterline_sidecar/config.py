@@ -86,6 +86,8 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         tuple[int, ...],
         Meta(
             description="Users whose apps may send, besides root and the sidecar's own."
+            " They share a group with it, and the spool directory is that group's:"
+            " see docs/deploy.md."
         ),
     ] = ()
     aggregate_every_s: Annotated[

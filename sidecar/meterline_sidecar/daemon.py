@@ -56,6 +56,7 @@ RECONCILE_EVERY_S: Final = 60  # to see whether it is due
 METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 DIRECTORY_MODE: Final = 0o750
+SHARED_DIRECTORY_MODE: Final = 0o2770  # what is made in it belongs to its group
 UMASK: Final = 0o027  # nothing that we make is for everybody
 HTTP_BACKLOG: Final = 128
 HTTP_REQUESTS_MAX: Final = 256  # open at once; beyond that the answer is 503
@@ -306,20 +307,35 @@ def _address(listener: socket.socket) -> str:
 
 
 def _make_directories(config: Config) -> None:
-    """Make the directories that the database and the socket stand in.
+    """Make the directories of database and socket, and a spool that users share.
 
     Raises:
         MeterlineError: one can not be made.
     """
-    for key in ("database", "socket"):
-        folder: Path = getattr(config.sidecar, key).parent
-        try:
+    sidecar = config.sidecar
+    folders = {
+        "database": sidecar.database.parent,
+        "socket": sidecar.socket.parent,
+        "spool_dir": sidecar.spool_dir.parent,
+    }
+    for key, folder in folders.items():
+        with _explained(folder, key):
             folder.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-        except OSError as error:
-            raise MeterlineError(
-                f"cannot make the directory {folder}: {error.strerror}; make it for"
-                f" this user, or set sidecar.{key} to another place"
-            ) from error
+    if sidecar.allowed_uids and not sidecar.spool_dir.exists():
+        with _explained(sidecar.spool_dir, "spool_dir"):
+            sidecar.spool_dir.mkdir()
+            sidecar.spool_dir.chmod(SHARED_DIRECTORY_MODE)
+
+
+@contextlib.contextmanager
+def _explained(folder: Path, key: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MeterlineError(
+            f"cannot make the directory {folder}: {error.strerror}; make it for"
+            f" this user, or set sidecar.{key} to another place"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def examine(
         _disk(config.sidecar.database),
         *_clock(clock, status),
         _sqlite(sqlite3.sqlite_version_info),
-        *_spools(config.sidecar.spool_dir),
+        *_spools(config.sidecar.spool_dir, is_shared=bool(config.sidecar.allowed_uids)),
         *_producers(clock, status),
         _backup(config.sidecar.database, clock),
     ]
@@ -156,7 +156,7 @@ def _in_branch(version: tuple[int, int, int], first: tuple[int, int, int]) -> bo
     return version[:2] == first[:2] and version >= first
 
 
-def _spools(spool_dir: Path) -> Iterator[Check]:
+def _spools(spool_dir: Path, *, is_shared: bool) -> Iterator[Check]:
     if not spool_dir.is_dir():
         return
     if not os.access(spool_dir, os.W_OK | os.X_OK):
@@ -167,13 +167,30 @@ def _spools(spool_dir: Path) -> Iterator[Check]:
             "give it to the group that the apps and the sidecar share",
         )
         return
+    if is_shared and not spool_dir.stat().st_mode & stat.S_IWGRP:
+        yield Check(
+            "spools",
+            "warning",
+            f"sidecar.allowed_uids lets other users send, but {spool_dir} is not"
+            " their group's: their events wait in memory only",
+            f"chmod 2770 {spool_dir}",
+        )
     folders = spool_directories(spool_dir)
-    n_bytes = sum(
-        file.stat().st_blocks * 512 for path in folders for file in path.iterdir()
-    )
+    try:
+        n_bytes = sum(
+            file.stat().st_blocks * 512 for path in folders for file in path.iterdir()
+        )
+        dead = [path for path in folders if _is_dead(path)]
+    except OSError as error:
+        yield Check(
+            "spools",
+            "error",
+            f"{error.filename} cannot be read by this user: {error.strerror}",
+            f"let the group in: chmod -R g+rwX {spool_dir}",
+        )
+        return
     detail = f"{len(folders)} in {spool_dir}, {n_bytes / (1 << 20):.1f} MiB"
     yield Check("spools", "ok", detail)
-    dead = [path for path in folders if _is_dead(path)]
     if dead:
         yield Check(
             "spools",

@@ -1,0 +1,60 @@
+"""An API that sells tokens: API keys, streams, and a link to the customer's page.
+
+    export METERLINE_SUBJECT_KEY=$(openssl rand -hex 32)  # the same for ever
+    uvicorn examples.streaming:app
+
+Who pays is the API key. It is never stored, only its keyed digest is: what stands in
+``meterline.toml`` as a subject is ``meterline.api_key_subject(api_key)``.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import (
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Route
+
+import meterline
+from meterline import MeterMiddleware, from_api_key, portal_token, read_portal_key
+
+CUSTOMERS = {"Bearer sk-acme": "acme", "Bearer sk-globex": "globex"}  # your accounts
+PORTAL = "http://127.0.0.1:8270/portal"
+
+
+async def complete(request: Request) -> Response:
+    """Answer with the prompt's words in capitals, as a stream of "tokens"."""
+    if request.headers.get("authorization") not in CUSTOMERS:
+        return PlainTextResponse("unknown API key", status_code=401)
+    words = (await request.body()).decode().split()
+    meterline.record("tokens_in", len(words))
+
+    async def answer() -> AsyncIterator[str]:
+        for word in words:
+            # As they are made: who hangs up pays for what came until then.
+            meterline.record("tokens_out", 1)
+            yield word.upper() + " "
+
+    return StreamingResponse(answer(), media_type="text/plain")
+
+
+async def usage(request: Request) -> Response:
+    """Lead a customer to their own usage, for a quarter of an hour."""
+    customer = CUSTOMERS.get(request.headers.get("authorization", ""))
+    if customer is None:
+        return PlainTextResponse("unknown API key", status_code=401)
+    key = read_portal_key(Path(os.environ["METERLINE_PORTAL_KEY"]))
+    token = portal_token(customer, key=key, ttl_s=900)
+    return RedirectResponse(f"{PORTAL}?token={token}")
+
+
+app = Starlette(
+    routes=[Route("/complete", complete, methods=["POST"]), Route("/usage", usage)]
+)
+app.add_middleware(MeterMiddleware, subject=from_api_key())

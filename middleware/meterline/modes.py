@@ -1,0 +1,40 @@
+"""File modes of the spool: what its directory allows the group, so do its files.
+
+App and sidecar may run as two users who share a group. The directory says whether
+they do. An app's umask would decide otherwise, and what a dead worker left could be
+read by nobody but its own user.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+DIRECTORY_MODE: Final = 0o750
+"""Of a spool directory that nobody has made: shared with nobody."""
+
+_GROUP: Final = 0o070
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory for us, and for the group if the one around it is.
+
+    Raises:
+        OSError: it can not be made, or is there.
+    """
+    path.mkdir(mode=0o700)
+    shared = path.parent.stat().st_mode & _GROUP
+    # Added to what it got: it may have inherited the bit that hands down the group.
+    path.chmod(path.stat().st_mode | shared)
+
+
+def create_file(path: Path) -> int:
+    """Return the descriptor of a new file for whoever may use its directory.
+
+    Raises:
+        OSError: it can not be made, or is there.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    shared = path.parent.stat().st_mode & _GROUP & 0o666
+    if shared:
+        os.fchmod(fd, 0o600 | shared)
+    return fd

@@ -1,0 +1,99 @@
+"""The apps of examples/, as they stand there, under a real server."""
+
+import configparser
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from meterline import api_key_subject
+from meterline.portal import portal_customer
+from tests.fake_sidecar import FakeSidecar
+from tests.integration.test_servers import Server, running
+from tests.sidecar_process import meterline
+
+ROOT = Path(__file__).parents[2]
+SUBJECT_KEY = "k" * 32
+PORTAL_KEY = b"p" * 32
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path) -> Iterator[FakeSidecar]:
+    with FakeSidecar(tmp_path / "s") as fake:
+        yield fake
+
+
+def uvicorn(name: str) -> list[str]:
+    return [sys.executable, "-m", "uvicorn", f"examples.{name}:app", "--uds"]
+
+
+def client(server: Server) -> httpx.Client:
+    transport = httpx.HTTPTransport(uds=str(server.path))
+    return httpx.Client(transport=transport, base_url="http://example")
+
+
+def test_the_quickstart_meters_who_and_how_much(
+    tmp_path: Path, sidecar: FakeSidecar
+) -> None:
+    with running(uvicorn("quickstart"), tmp_path) as server, client(server) as http:
+        assert http.get("/hello/ada").json() == {"hello": "ada"}
+
+        (event,) = sidecar.wait_for_events(1)
+
+    assert (event.subject, event.route) == ("acct_ada", "/hello/{name}")
+    assert event.quantities == {"characters": 3}
+
+
+def test_a_stream_is_metered_by_key_and_its_customer_sees_their_page(
+    tmp_path: Path, sidecar: FakeSidecar
+) -> None:
+    key_file = tmp_path / "portal-key"
+    key_file.write_bytes(PORTAL_KEY)
+    environment = {
+        "METERLINE_SUBJECT_KEY": SUBJECT_KEY,
+        "METERLINE_PORTAL_KEY": str(key_file),
+    }
+    with (
+        running(uvicorn("streaming"), tmp_path, **environment) as server,
+        client(server) as http,
+    ):
+        http.headers["authorization"] = "Bearer sk-acme"
+        assert http.post("/complete", content="three little words").text.split() == [
+            *("THREE", "LITTLE", "WORDS")
+        ]
+        link = http.get("/usage").headers["location"]
+        assert http.get("/usage", headers={"authorization": "x"}).status_code == 401
+
+        event = sidecar.wait_for_events(3)[0]
+
+    assert event.subject == api_key_subject("sk-acme", key=SUBJECT_KEY)
+    assert event.quantities == {"tokens_in": 3, "tokens_out": 3}
+    token = link.partition("token=")[2]
+    assert portal_customer(token, key=PORTAL_KEY, now_s=int(time.time())) == "acme"
+
+
+@pytest.mark.parametrize(
+    "unit",
+    sorted((ROOT / "examples" / "systemd").iterdir()),
+    ids=lambda path: path.name,
+)
+def test_the_commands_of_a_unit_exist(unit: Path) -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment]
+    parser.read(unit)
+    text = unit.read_text()
+    commands = [
+        line.partition("bin/meterline ")[2].split()
+        for line in text.splitlines()
+        if "bin/meterline " in line and not line.startswith("#")
+    ]
+
+    assert parser.sections()[0] == "Unit"
+    assert commands or "[Timer]" in text
+    for name, *options in commands:
+        shown = meterline(name, "--help")
+        assert shown.returncode == 0, shown.stderr
+        assert all(o in shown.stdout for o in options if o.startswith("--"))
