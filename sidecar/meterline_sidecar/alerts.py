@@ -5,17 +5,18 @@ which are about days, now and then. Each alert is raised once: a limit once a bi
 period and level, the others once a day.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from meterline_pricing import Period, number_text
+from meterline_pricing import Period, PricingError, number_text
 from meterline_sidecar.aggregate import WINDOW_MS
 from meterline_sidecar.billing import Billing
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
 from meterline_sidecar.config import AlertRule, Customer
+from meterline_sidecar.included import included_units
 from meterline_sidecar.standings import Standing, Standings
 from meterline_sidecar.store import alerts as store
 from meterline_sidecar.store.port import Database
@@ -84,15 +85,32 @@ class Alerts:
         for rule in self._limits:
             if not _is_about(rule, customer):
                 continue
-            assert rule.amount is not None, "config_web.py checks it"
+            amount = rule.amount
+            if rule.included:
+                amount = self._included(rule, customer, standing)
             value = standing.total
             if rule.meter is not None:
                 value = Decimal(standing.quantities.get(rule.meter, 0))
-            if value is None:
+            if value is None or amount is None:
                 continue
             for percent in rule.at:
-                if value * 100 >= rule.amount * percent:
-                    await self._raise_limit(rule, customer, standing, value, percent)
+                if value * 100 >= amount * percent:
+                    await self._raise_limit(
+                        rule, customer, standing, value, amount, percent
+                    )
+
+    def _included(
+        self, rule: AlertRule, customer: Customer, standing: Standing
+    ) -> Decimal | None:
+        """Return how much of a meter a customer's plan includes, if it says so."""
+        if customer.plan is None:
+            return None
+        try:
+            plan = self._billing.plan_of(customer, standing.period)
+        except PricingError:
+            return None  # It holds only later.
+        found = [included_units(c) for c in plan.prices if c.meter == rule.meter]
+        return next((units for units in found if units), None)
 
     async def look_at_days(self) -> None:
         """Raise jumps and silences of every customer that a rule is about."""
@@ -108,9 +126,9 @@ class Alerts:
         customer: Customer,
         standing: Standing,
         value: Decimal,
+        amount: Decimal,
         percent: int,
     ) -> None:
-        assert rule.amount is not None
         unit = rule.meter or (standing.currency or "").upper()
         await self._raise(
             rule,
@@ -118,45 +136,62 @@ class Alerts:
             standing.period.start,
             percent,
             value,
-            rule.amount,
+            amount,
             standing.currency if rule.meter is None else None,
-            f"{customer.name} has reached {percent} % of {number_text(rule.amount)}"
+            f"{customer.name} has reached {percent} % of {number_text(amount)}"
             f" {unit} in {standing.period.name}: {number_text(value)}",
         )
 
     async def _look_at_days(
         self, rule: AlertRule, customer: Customer, now_ms: int
     ) -> None:
-        today_ms = now_ms // DAY_MS * DAY_MS
         if rule.kind == "jump":
-            before = await self._by_day(rule, customer, today_ms)
-            usual = sum(before) // USUAL_DAYS
-            used = await self._used(rule, customer, today_ms, today_ms + DAY_MS)
-            if usual and used >= usual * rule.factor:
-                await self._raise(
-                    *(rule, customer, today_ms, 0, Decimal(used), Decimal(usual), None),
-                    f"{customer.name} used {used:,} {rule.meter} today, usual are"
-                    f" {usual:,} in a day",
-                )
-            return
+            await self._look_for_jump(rule, customer, now_ms)
+        else:
+            await self._look_for_silence(rule, customer, now_ms)
+
+    async def _look_for_jump(
+        self, rule: AlertRule, customer: Customer, now_ms: int
+    ) -> None:
+        today_ms = now_ms // DAY_MS * DAY_MS
+        used = await self._used(rule, customer, today_ms, today_ms + DAY_MS)
+        if not used:
+            return  # As most of many customers: the days before need no look.
+        before = [n async for n in self._days_before(rule, customer, today_ms)]
+        usual = sum(before) // USUAL_DAYS
+        if usual and used >= usual * rule.factor:
+            await self._raise(
+                *(rule, customer, today_ms, 0, Decimal(used), Decimal(usual), None),
+                f"{customer.name} used {used:,} {rule.meter} today, usual are"
+                f" {usual:,} in a day",
+            )
+
+    async def _look_for_silence(
+        self, rule: AlertRule, customer: Customer, now_ms: int
+    ) -> None:
         start = (now_ms - rule.after_hours * HOUR_MS) // WINDOW_MS * WINDOW_MS
         if await self._used(rule, customer, start, now_ms + WINDOW_MS):
             return
-        before = await self._by_day(rule, customer, start // DAY_MS * DAY_MS)
-        if all(before):
-            await self._raise(
-                *(rule, customer, today_ms, 0, Decimal(0)),
-                *(Decimal(sum(before) // USUAL_DAYS), None),
-                f"{customer.name} has used no {rule.meter} for {rule.after_hours} hours,"
-                f" and did on each of the {USUAL_DAYS} days before",
-            )
+        total = 0
+        first_ms = start // DAY_MS * DAY_MS
+        async for used in self._days_before(rule, customer, first_ms):
+            if not used:
+                return
+            total += used
+        await self._raise(
+            *(rule, customer, now_ms // DAY_MS * DAY_MS, 0, Decimal(0)),
+            *(Decimal(total // USUAL_DAYS), None),
+            f"{customer.name} has used no {rule.meter} for {rule.after_hours} hours,"
+            f" and did on each of the {USUAL_DAYS} days before",
+        )
 
-    async def _by_day(self, rule: AlertRule, customer: Customer, end: int) -> list[int]:
-        """Return the usage of each of the days before ``end``."""
-        return [
-            await self._used(rule, customer, end - i * DAY_MS, end - (i - 1) * DAY_MS)
-            for i in range(USUAL_DAYS, 0, -1)
-        ]
+    async def _days_before(
+        self, rule: AlertRule, customer: Customer, end: int
+    ) -> AsyncIterator[int]:
+        """Yield the usage of each of the usual days before ``end``, the last first."""
+        for i in range(1, USUAL_DAYS + 1):
+            start = end - i * DAY_MS
+            yield await self._used(rule, customer, start, start + DAY_MS)
 
     async def _used(
         self, rule: AlertRule, customer: Customer, start: int, end: int

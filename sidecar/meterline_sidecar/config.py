@@ -71,6 +71,13 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     http_requests_per_s: Annotated[
         int, Meta(description="How many requests one client may send, on average.")
     ] = 200
+    metrics_customers: Annotated[
+        int,
+        Meta(
+            description="How many customers `/metrics` names, those with the highest"
+            " drafts; each is some more time series."
+        ),
+    ] = 0
     require_token: Annotated[
         bool,
         Meta(description="Ask for a token on the loopback too; do so behind a proxy."),
@@ -207,6 +214,14 @@ class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
         Decimal | None,
         Meta(description="What a `limit` is: money as a text, or units of the meter."),
     ] = None
+    included: Annotated[
+        bool,
+        Meta(
+            description="A `limit` is what each customer's plan includes of the meter,"
+            " in place of an amount: its free units, or its first tiers that cost"
+            " nothing."
+        ),
+    ] = False
     at: Annotated[
         tuple[int, ...], Meta(description="At which percentages of the amount.")
     ] = (80, 100)

@@ -9,7 +9,14 @@ from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_pricing import Problem
 from meterline_pricing.toml_source import BOOLEAN, TEXT, Table, Unfit
 from meterline_sidecar.config import SidecarConfig
-from meterline_sidecar.config_kinds import EVERY_S, HTTP, PER_S, UID, http_address
+from meterline_sidecar.config_kinds import (
+    EVERY_S,
+    HTTP,
+    NAMED,
+    PER_S,
+    UID,
+    http_address,
+)
 
 PRICING_NAME: Final = "pricing.toml"
 SOCKET_PATH_BYTES_MAX: Final = 107
@@ -40,6 +47,7 @@ def read_sidecar(
         http=_read_http(table, folder, environment, problems),
         http_names=table.items("http_names", TEXT),
         http_requests_per_s=table.take("http_requests_per_s", PER_S, 200),
+        metrics_customers=table.take("metrics_customers", NAMED, 0),
         require_token=table.take("require_token", BOOLEAN, default=False),
         # A file that was named must exist; the default one may be missing.
         pricing=None if pricing == beside and not beside.exists() else pricing,

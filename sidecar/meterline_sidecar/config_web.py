@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from meterline_pricing.errors import unknown
-from meterline_pricing.toml_source import DECIMAL, TEXT, Table
+from meterline_pricing.toml_source import BOOLEAN, DECIMAL, TEXT, Table
 from meterline_sidecar.config import AlertRule, AlertsConfig, PortalConfig
 from meterline_sidecar.config_kinds import (
     ALERT_KIND,
@@ -71,12 +71,18 @@ def _read_rule(table: Table) -> AlertRule:
         plan=table.take("plan", TEXT, None),
         meter=table.take("meter", NAME_KIND, None),
         amount=table.take("amount", DECIMAL, None),
+        included=table.take("included", BOOLEAN, default=False),
         at=table.items("at", PERCENT) or (80, 100),
         factor=table.take("factor", FACTOR, 3),
         after_hours=table.take("after_hours", HOURS, 24),
     )
-    if rule.kind == "limit" and (rule.amount is None or rule.amount <= 0):
-        table.report("amount", "a limit needs an amount above 0")
+    if rule.included:
+        if rule.kind != "limit" or rule.meter is None or rule.amount is not None:
+            table.report(
+                "included", "it is for a limit on a meter, and in place of `amount`"
+            )
+    elif rule.kind == "limit" and (rule.amount is None or rule.amount <= 0):
+        table.report("amount", "a limit needs an amount above 0, or `included = true`")
     if rule.kind != "limit" and rule.meter is None:
         table.report(None, f"missing key `meter`: a {rule.kind} is of a meter's usage")
     table.close()

@@ -49,6 +49,7 @@ from meterline_sidecar.store.sqlite import SqliteDatabase
 from meterline_sidecar.stripe_side import open_stripe
 from meterline_sidecar.tokens import TokenFile, tokens_path
 from meterline_sidecar.web.app import make_app
+from meterline_sidecar.web.guard import HEADER_BYTES_MAX
 
 CHECKPOINT_EVERY_S: Final = 30
 WEBHOOKS_EVERY_S: Final = 5
@@ -60,7 +61,6 @@ SHARED_DIRECTORY_MODE: Final = 0o2770  # what is made in it belongs to its group
 UMASK: Final = 0o027  # nothing that we make is for everybody
 HTTP_BACKLOG: Final = 128
 HTTP_REQUESTS_MAX: Final = 256  # open at once; beyond that the answer is 503
-HEADER_BYTES_MAX: Final = 16 << 10
 STOP_TIMEOUT_S: Final = 5  # open HTTP requests may finish
 
 OnFatal = Callable[[BaseException], None]
@@ -218,6 +218,7 @@ async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:
             access_log=False,
             lifespan="off",
             ws="none",
+            http="h11",  # httptools, where somebody has it, takes headers of any size
             server_header=False,
             h11_max_incomplete_event_size=HEADER_BYTES_MAX,
             limit_concurrency=HTTP_REQUESTS_MAX,
@@ -285,7 +286,9 @@ def _bind(address: str) -> socket.socket:
         else:
             host, _, port = address.rpartition(":")
             family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-            listener = socket.socket(family, socket.SOCK_STREAM)
+            # Named, or asyncio would not see that it is TCP and leave Nagle's
+            # algorithm on: 40 ms for every answer in two parts.
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host.strip("[]"), int(port)))
     except OSError as error:

@@ -4,14 +4,15 @@ A final invoice never changes. Events that arrive later, and corrections, change
 the period comes to; the difference is an adjustment on the invoice that is drawn next.
 """
 
+import contextlib
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from meterline_pricing import Invoice, Period
+from meterline_pricing import Invoice, Period, PricingError
 from meterline_sidecar.aggregate import Aggregator
-from meterline_sidecar.billing import Billing, MeterUsage, NotBillable
+from meterline_sidecar.billing import Billing, MeterUsage, NotBillable, calendar_of
 from meterline_sidecar.clock import Clock, format_time_ms
 from meterline_sidecar.config import Customer
 from meterline_sidecar.store import invoices as store
@@ -82,6 +83,24 @@ class Invoices:
         finals = await self._finals(customer)
         final = finals.get(period.start)
         return final or await self._draft(customer, period, finals)
+
+    async def before(
+        self, customer: Customer, at_ms: int, *, limit: int
+    ) -> list[tuple[Period, Statement | None]]:
+        """Return a customer's last billing periods before a time, the newest first.
+
+        ``None`` stands for a period in which nobody can say what it cost: there was
+        no plan for them.
+        """
+        finals = await self._finals(customer)
+        found: list[tuple[Period, Statement | None]] = []
+        for period in _periods_before(customer, at_ms, limit):
+            statement = finals.get(period.start)
+            if statement is None:
+                with contextlib.suppress(NotBillable):
+                    statement = await self._draft(customer, period, finals)
+            found.append((period, statement))
+        return found
 
     async def finalize(
         self, customer: Customer, period: Period, *, accept_gap: bool
@@ -187,6 +206,18 @@ class Invoices:
         rows = await store.finals_of(tx, customer.id)
         found = [row for row in rows if row.period_start_ms == period.start]
         return _decode(found[0].document) if found else None
+
+
+def _periods_before(customer: Customer, at_ms: int, limit: int) -> list[Period]:
+    """Return the periods before the one of ``at_ms``, back to the customer's first."""
+    calendar = calendar_of(customer)
+    found: list[Period] = []
+    with contextlib.suppress(PricingError):  # before their first day
+        start = calendar.at(at_ms).start
+        while len(found) < limit:
+            found.append(calendar.at(start - 1))
+            start = found[-1].start
+    return found
 
 
 def _row(final: Statement, period: Period) -> store.FinalRow:

@@ -104,6 +104,10 @@ class Receiver:
         """How many producers are connected now."""
         return len(self._by_producer)
 
+    def is_connected(self, producer: str) -> bool:
+        """Say whether a producer is connected now."""
+        return producer in self._by_producer
+
     def _remove_leftover(self) -> None:
         """Remove a dead sidecar's socket, and nothing else: we hold the lock."""
         if not self.path.exists():

@@ -1,4 +1,6 @@
 import random
+import re
+from typing import Any
 
 from meterline_sidecar.aggregate import WINDOW_MS, Aggregator
 from meterline_sidecar.clock import DAY_MS
@@ -48,6 +50,38 @@ def _calls(totals: list[rollups.Totals]) -> int:
 
 def _top(totals: list[rollups.Totals]) -> int:
     return max((int(str(t["top"])) for t in totals), default=0)
+
+
+class Plans:
+    """Stands before a transaction, and keeps how each query would be run."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self.steps: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    async def fetch_all(self, sql: str, parameters: Any = ()) -> list[Any]:
+        plan = await self._tx.fetch_all(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        self.steps += [str(row[3]) for row in plan]
+        return await self._tx.fetch_all(sql, parameters)
+
+
+async def test_one_customers_usage_is_found_without_reading_that_of_all(
+    sidecar: Sidecar,
+) -> None:
+    span = {"start": FIRST_MS + 1, "end": FIRST_MS + 3 * DAY_MS + 1}
+    async with sidecar.database.reading() as tx:
+        plans: Any = Plans(tx)
+        await store.read_usage(plans, 1, customer="acme", **span)
+        await store.read_windows(plans, 1, customer="acme", **span)
+        await store.count_unique(plans, 1, customer="acme", **span)
+        await store.read_unassigned(plans, 1, limit=10, **span)
+
+    reads = [step for step in plans.steps if re.match(r"(SEARCH|SCAN) [uv]\b", step)]
+    assert len(reads) == 8
+    assert all("generation=? AND subject_id=?" in step for step in reads), reads
 
 
 async def test_days_say_what_their_windows_say_over_any_span(sidecar: Sidecar) -> None:

@@ -29,6 +29,17 @@ meter = "api_calls"
 amount = 10
 at = [50, 80, 100]
 """
+FOUR_FREE = """
+[[plan]]
+name = "starter"
+currency = "usd"
+
+[[plan.price]]
+meter = "api_calls"
+model = "per_unit"
+unit_amount = "1"
+free_units = 4
+"""
 SILENCE = """
 [[alert]]
 name = "quiet"
@@ -78,6 +89,22 @@ async def test_each_level_is_raised_once_when_it_is_reached(open_web: OpenWeb) -
     assert levels[4] == [50]
     assert levels[7] == [50, 80]
     assert levels[9] == levels[11] == [50, 80, 100]
+
+
+async def test_a_limit_can_be_what_the_plan_includes(open_web: OpenWeb) -> None:
+    rule = LIMIT.replace("amount = 10", "included = true")
+    async with open_web(meterline=METERLINE + rule, pricing=FOUR_FREE) as web:
+        watch(web)
+        await web.ship(event(), event(), event())
+        await web.parts.standings.refresh()
+        (first,) = await raised(web)
+        await web.ship(event())
+        await web.parts.standings.refresh()
+
+        assert first["message"] == (
+            "Acme Corp has reached 50 % of 4 api_calls in 2026-11: 3"
+        )
+        assert [alert["percent"] for alert in await raised(web)] == [50, 80, 100]
 
 
 async def test_a_restart_raises_nothing_again(open_web: OpenWeb) -> None:

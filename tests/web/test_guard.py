@@ -1,4 +1,5 @@
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -6,7 +7,7 @@ import pytest
 
 from meterline_sidecar.daemon import run
 from meterline_sidecar.errors import ConfigError
-from meterline_sidecar.web.guard import BODY_BYTES_MAX, Rates
+from meterline_sidecar.web.guard import BODY_BYTES_MAX, HEADER_BYTES_MAX, Rates
 from tests.clock import FakeClock
 from tests.sidecar_process import SIDECAR
 from tests.web.conftest import OpenWeb, Web, configure
@@ -140,6 +141,30 @@ async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(web: Web) ->
     assert response.status_code == 413
 
 
+async def test_a_body_of_unknown_length_is_cut_at_the_limit(web: Web) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * BODY_BYTES_MAX
+
+    response = await web.http.post("/login", content=pieces())
+
+    assert response.status_code == 413
+    assert response.json()["detail"] == f"a body has at most {BODY_BYTES_MAX} bytes"
+
+
+async def test_headers_beyond_the_limit_are_refused(web: Web) -> None:
+    response = await web.http.get("/livez", headers={"X": "x" * HEADER_BYTES_MAX})
+
+    assert response.status_code == 431
+
+
+async def test_a_length_that_is_none_is_refused(web: Web) -> None:
+    for length in ("\xb2", "-1", "9" * 5_000):
+        raw = [(b"Host", b"localhost"), (b"Content-Length", length.encode("latin-1"))]
+        response = await web.http.get("/livez", headers=raw)
+        assert response.status_code == 413, length
+
+
 async def test_too_many_requests_are_told_when_to_come_again(
     open_web: OpenWeb,
 ) -> None:
@@ -184,6 +209,7 @@ async def test_what_breaks_inside_stays_inside(
     response = await web.http.get("/status")
 
     assert response.status_code == 500
+    assert "default-src 'none'" in response.headers["content-security-policy"]
     assert "secret" not in response.text
     assert response.headers["content-type"] == "application/problem+json"
 

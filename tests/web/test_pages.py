@@ -3,6 +3,8 @@ from hashlib import sha256
 
 import pytest
 
+from meterline.portal import portal_token
+from meterline_sidecar.web.query import billing_period, find_customer
 from meterline_sidecar.web.static import FILES
 from tests.producer import event
 from tests.sidecar_process import SIDECAR
@@ -29,6 +31,17 @@ UPLOT = {  # uPlot 1.6.32 as the npm registry has it
     "uplot.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
     "uplot.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
 }
+DECEMBER_MS = 1_796_083_200_000
+DOLLAR_EACH = """
+[[plan]]
+name = "starter"
+currency = "usd"
+
+[[plan.price]]
+meter = "api_calls"
+model = "per_unit"
+unit_amount = 1
+"""
 EVIL = "<script>alert(1)</script>"
 
 
@@ -124,6 +137,33 @@ async def test_a_customers_page_explains_each_charge(web: Web) -> None:
 
     assert "3 x $0.00" in html
     assert 'href="/events?customer=acme&amp;period=2026-11"' in html
+
+
+async def test_an_earlier_period_shows_what_was_billed_and_what_came_later(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=DOLLAR_EACH) as web:
+        await web.ship(event(), event())
+        web.clock.time_ms = DECEMBER_MS
+        acme = find_customer(web.parts, "acme")
+        november = billing_period(web.parts, acme, "2026-11")
+        await web.parts.invoices.finalize(acme, november, accept_gap=True)
+        await web.ship(event())  # late
+        december = await page(web, "/customers/acme")
+        final = await page(web, "/customers/acme?period=2026-11")
+        token = portal_token(
+            "acme", key=web.parts.portal_key, now_s=DECEMBER_MS // 1000
+        )
+        theirs = await web.get("/portal/usage.json", token=token)
+
+    assert re.search(r"2026-11</a> <span[^>]*>final</span></th>\D*\$2\.00<", december)
+    assert "Adjustment of 2026-11" in december
+    assert '<strong id="total">$1.00<' in december
+    assert "Final invoice 2026-11" in final
+    assert '<strong id="total">$2.00<' in final
+    assert theirs["total"] == "1.00"
+    assert theirs["earlier"][0]["total"] == "2.00"
+    assert theirs["earlier"][0]["is_final"]
 
 
 async def test_the_list_of_customers_shows_each_draft_total(web: Web) -> None:

@@ -25,5 +25,7 @@ def command(config_path: Path | None, clock_path: Path | None) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # It would log the address of each webhook, which may itself be a secret.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     clock: Clock = SystemClock() if clock_path is None else FileClock(clock_path)
     asyncio.run(run(read_config(config_path), clock=clock))

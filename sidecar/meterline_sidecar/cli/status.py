@@ -59,7 +59,8 @@ def _counts(status: dict[str, Any]) -> Table:
     behind = status["aggregation"]["behind_events"]
     table.add("events not added up", quantity(behind), "stored, not in usage yet")
     for name, n_entries in status["outbox"].items():
-        table.add(f"outbox {name}", quantity(n_entries), "of what Stripe is told")
+        if n_entries or name == "pending":
+            table.add(f"outbox {name}", quantity(n_entries), "of what Stripe is told")
     size, free = (
         status["database"][key] // MIB for key in ("bytes", "disk_free_bytes")
     )
@@ -87,9 +88,15 @@ def _producers(status: dict[str, Any]) -> Table:
             str(producer["pid"]),
             *(quantity(producer[key]) for key in NUMBERS),
             f"{_ago(status['now_ms'] - producer['seen_ms'])} ago",
-            "running" if producer["is_open"] else "ended",
+            _state(producer),
         )
     return table
+
+
+def _state(producer: dict[str, Any]) -> str:
+    if producer["is_connected"]:
+        return "connected"
+    return "gone without a goodbye" if producer["is_open"] else "ended"
 
 
 def _ago(span_ms: int) -> str:

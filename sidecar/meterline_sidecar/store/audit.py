@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.port import Tx
 
-SCAN_EVENTS_MAX: Final = 500_000  # looked at for one page; about 50 ms
+SCAN_EVENTS_MAX: Final = 150_000  # looked at for one page; about 15 ms
 
 
 class AuditEvent(NamedTuple):

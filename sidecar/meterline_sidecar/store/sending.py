@@ -7,9 +7,11 @@ from msgspec import Struct
 
 from meterline_sidecar.store.outbox import SELECT, OutboxRow, State, to_row
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.usage import get_fact, put_fact
 
 IDS_PER_QUERY: Final = 100
 ID_MARKS: Final = ", ".join("?" * IDS_PER_QUERY)
+CONFIRMED_FACT: Final = "outbox_confirmed_ms"
 
 
 class Settlement(Struct, frozen=True):
@@ -101,7 +103,8 @@ async def _unchanged(tx: Tx, rows: Sequence[OutboxRow]) -> set[int]:
 
 
 async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
-    """Note what became of rows that were being sent."""
+    """Note what became of rows that were being sent, and when one last arrived."""
+    noted = list(settlements)
     await tx.execute_many(
         "UPDATE outbox SET state = ?, reason = ?, request_id = ?,"
         " generation = generation + ?, next_ms = ?, settled_ms = ?,"
@@ -112,9 +115,18 @@ async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
                 *(s.state, s.reason, s.request_id, int(s.needs_new_key), s.next_ms),
                 *(s.settled_ms, int(s.clears_doubt), s.id),
             )
-            for s in settlements
+            for s in noted
         ],
     )
+    confirmed = [s.settled_ms or 0 for s in noted if s.state == "confirmed"]
+    if confirmed:
+        await put_fact(tx, CONFIRMED_FACT, str(max(confirmed)))
+
+
+async def last_confirmed(tx: Tx) -> int | None:
+    """Return when Stripe last confirmed a row, in UTC milliseconds."""
+    known = await get_fact(tx, CONFIRMED_FACT)
+    return None if known is None else int(known)
 
 
 async def recover(tx: Tx) -> int:

@@ -1,7 +1,7 @@
 """Puts the HTTP side together."""
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.web import (
@@ -27,7 +27,7 @@ OPERATIONS = (
 BURST_S = 2  # a page with all that belongs to it comes at once
 
 
-def make_app(parts: Parts) -> Starlette:
+def make_app(parts: Parts) -> ASGIApp:
     """Return the ASGI app that answers for these parts."""
     sidecar = parts.config.sidecar
     app = Starlette(
@@ -43,18 +43,17 @@ def make_app(parts: Parts) -> Starlette:
             openapi.route(OPERATIONS),
         ],
         exception_handlers=dict(dashboard.PAGE_HANDLERS),
-        middleware=[
-            Middleware(
-                Guard,
-                tokens=parts.tokens,
-                needs_token=parts.config.needs_token,
-                names=sidecar.http_names,
-                frame_origins=parts.config.portal.frame_origins,
-                limits=Limits(
-                    sidecar.http_requests_per_s, sidecar.http_requests_per_s * BURST_S
-                ),
-            )
-        ],
     )
     app.state.parts = parts
-    return app
+    # Around the whole app and no part of it: Starlette's own middleware cannot see
+    # the answer that is made of an exception.
+    return Guard(
+        app,
+        tokens=parts.tokens,
+        needs_token=parts.config.needs_token,
+        names=sidecar.http_names,
+        frame_origins=parts.config.portal.frame_origins,
+        limits=Limits(
+            sidecar.http_requests_per_s, sidecar.http_requests_per_s * BURST_S
+        ),
+    )

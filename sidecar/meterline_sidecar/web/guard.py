@@ -1,5 +1,7 @@
 """Who gets in: every HTTP request passes here before anything else sees it.
 
+Every answer passes here, too, the one that reports a bug of ours included.
+
 What is checked, in this order: the host (against DNS rebinding), the size, the rate,
 the origin of a change (against a foreign page's form), and the token. What nobody
 thought of is refused: a path that is not named here needs ``read``, a change ``write``.
@@ -14,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -23,6 +26,9 @@ from meterline_sidecar.tokens import Scope, Token, TokenFile
 from meterline_sidecar.web.problems import problem
 
 BODY_BYTES_MAX: Final = 64 << 10
+HEADER_BYTES_MAX: Final = 16 << 10
+DIGITS_MAX: Final = 18  # of a length: Python refuses to read thousands of them
+TOO_LONG: Final = f"a body has at most {BODY_BYTES_MAX} bytes"
 CLIENTS_MAX: Final = 10_000  # whose rate is remembered; the longest idle one goes first
 FAILURES_PER_S: Final = 0.2  # wrong tokens of one client, after a burst of ten
 FAILURES_BURST: Final = 10
@@ -97,9 +103,14 @@ class Guard:
                 "this host name is not known here: use localhost or an address, or add"
                 " the name to sidecar.http_names",
             )
+        if sum(len(name) + len(value) for name, value in headers.raw) > (
+            HEADER_BYTES_MAX
+        ):
+            return problem(431, f"headers have at most {HEADER_BYTES_MAX} bytes")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            return problem(413, f"a body has at most {BODY_BYTES_MAX} bytes")
+        is_number = length.isascii() and length.isdigit()
+        if not is_number or len(length) > DIGITS_MAX or int(length) > BODY_BYTES_MAX:
+            return problem(413, TOO_LONG)
         client = scope["client"][0] if scope.get("client") else "unix"
         now_s = asyncio.get_running_loop().time()
         wait_s = self._requests.wait_s(client, now_s)
@@ -263,7 +274,7 @@ def _mutable(message: Message) -> MutableMapping[str, Any]:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Cut a body that is longer than it said: the rest is never read."""
+    """Refuse a body that is longer than it said: the rest is never read."""
     n_bytes = 0
 
     async def limited() -> Message:
@@ -271,7 +282,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         n_bytes += len(message.get("body", b""))
         if n_bytes > BODY_BYTES_MAX:
-            return {"type": "http.disconnect"}
+            raise HTTPException(413, TOO_LONG)
         return message
 
     return limited

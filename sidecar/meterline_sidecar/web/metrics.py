@@ -1,9 +1,10 @@
 """The state of every part in Prometheus's text format: ``/metrics``.
 
-Base units, and no label that grows with the customers.
+Base units, and no label that grows with the customers: at most the
+``sidecar.metrics_customers`` with the highest drafts are named.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -16,14 +17,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from meterline_sidecar.parts import Parts
+from meterline_sidecar.standings import Standing
 from meterline_sidecar.web.status import Status, read_status
 
 
 async def metrics(request: Request) -> Response:
     """Answer the state in Prometheus's text format."""
-    state = await read_status(request.app.state.parts)
+    parts: Parts = request.app.state.parts
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StatusCollector(state))
+    registry.register(StatusCollector(await read_status(parts)))
+    if n_named := parts.config.sidecar.metrics_customers:
+        registry.register(CustomerCollector(parts.standings.ranked()[:n_named]))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -115,6 +120,17 @@ class StatusCollector:
                 state.aggregation.last_success_ms,
             ),
             ("last_event", "the newest event happened", state.last_event_ms),
+            (
+                "last_confirmed_report",
+                "Stripe last confirmed a report",
+                state.last_confirmed_ms,
+            ),
+            (
+                "last_reconcile",
+                "the ledger was last compared with Stripe's totals",
+                state.reconciliation.checked_ms,
+            ),
+            ("last_backup", "the ledger was last backed up", state.last_backup_ms),
         ):
             if at_ms is not None:
                 yield GaugeMetricFamily(
@@ -151,6 +167,34 @@ class StatusCollector:
                 done.add_metric([job.job], job.last_success_ms / 1000)
         yield done
         yield failures
+
+
+class CustomerCollector:
+    """Turns the standings of a few customers into Prometheus metrics."""
+
+    def __init__(self, standings: Sequence[Standing]) -> None:
+        self._standings = standings
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics."""
+        usage = GaugeMetricFamily(
+            "meterline_customer_usage",
+            "Usage in the current billing period, by meter.",
+            labels=["customer", "meter"],
+        )
+        totals = GaugeMetricFamily(
+            "meterline_customer_draft_total",
+            "The draft invoice of the current billing period, in major units.",
+            labels=["customer", "currency"],
+        )
+        for standing in self._standings:
+            for meter, quantity in standing.quantities.items():
+                usage.add_metric([standing.customer, meter], quantity)
+            if standing.total is not None and standing.currency is not None:
+                labels = [standing.customer, standing.currency]
+                totals.add_metric(labels, float(standing.total))
+        yield usage
+        yield totals
 
 
 ROUTES = [Route("/metrics", metrics)]

@@ -21,6 +21,7 @@ REFUSALS: Final = {
     "409": "Not in the present state.",
     "413": "The body is too long.",
     "421": "Asked under a host name that is not known here.",
+    "431": "The headers are too long.",
     "429": "Too many requests; Retry-After says when to come again.",
 }
 

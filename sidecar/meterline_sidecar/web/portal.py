@@ -4,6 +4,7 @@ Whose page it is comes from the signed token and from nowhere else: no parameter
 a customer.
 """
 
+import contextlib
 import csv
 import io
 from bisect import bisect_right
@@ -22,7 +23,6 @@ from meterline.portal import InvalidToken, portal_customer
 from meterline_pricing import (
     Charge,
     Graduated,
-    Invoice,
     Line,
     Period,
     Plan,
@@ -35,12 +35,13 @@ from meterline_pricing.convert import billable
 from meterline_sidecar.billing import CustomerUsage, NotBillable, calendar_of
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.config import Customer
+from meterline_sidecar.invoices import Adjustment, Statement
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.series import Row, Series, series_of
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.web.dashboard.charts import bars, plot_of
-from meterline_sidecar.web.dashboard.customers import earlier_periods
+from meterline_sidecar.web.dashboard.customers import EARLIER
 from meterline_sidecar.web.dashboard.overview import find_meter, summable
 from meterline_sidecar.web.dashboard.render import ENVIRONMENT
 from meterline_sidecar.web.operations import read_query
@@ -93,6 +94,7 @@ class PortalPeriod(msgspec.Struct, frozen=True, kw_only=True):
     period: str
     total: Decimal | None
     currency: str | None
+    is_final: bool
 
 
 class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,10 +109,14 @@ class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
     fresh_as_of: str | None
     currency: str | None
     total: Decimal | None
-    """What it costs so far; ``None`` where there is no plan."""
+    """What it costs so far, adjustments included; ``None`` where there is no plan."""
+    is_final: bool
+    """Whether the invoice is made: it changes no more."""
     projected_total: Decimal | None
     """If it goes on as it began; ``None`` too early, or when the period is over."""
     lines: tuple[PortalLine, ...]
+    adjustments: tuple[Adjustment, ...]
+    """What earlier final invoices came to since."""
     meters: tuple[PortalMeter, ...]
     earlier: tuple[PortalPeriod, ...]
 
@@ -215,15 +221,14 @@ async def read_portal(
     """Return everything that a customer's page shows."""
     period = billing_period(parts, customer, period_name)
     now_ms = parts.clock.now_ms()
-    drawn: Invoice | None = None
+    statement: Statement | None = None
     plan: Plan | None = None
-    try:
-        usage, drawn = await parts.billing.draft(customer, period)
+    with contextlib.suppress(NotBillable):
+        statement = await parts.invoices.statement(customer, period)
         plan = parts.billing.plan_of(customer, period)
-    except NotBillable:
-        usage = await parts.billing.usage(customer, period)
+    usage = await parts.billing.usage(customer, period)
     projected = parts.billing.projected(customer, usage, now_ms=now_ms)
-    earlier = await earlier_periods(parts, customer, now_ms)
+    earlier = await parts.invoices.before(customer, now_ms, limit=EARLIER)
     daily = [
         (meter, await _daily(parts, customer, meter, period))
         for meter in summable(parts)
@@ -236,20 +241,23 @@ async def read_portal(
         end=format_time_ms(period.end),
         time_zone=customer.time_zone,
         fresh_as_of=fresh_as_of(parts),
-        currency=None if drawn is None else drawn.currency,
-        total=None if drawn is None else drawn.total,
+        currency=None if statement is None else statement.invoice.currency,
+        total=None if statement is None else statement.due,
+        is_final=statement is not None and statement.finalized_ms is not None,
         projected_total=None if projected is None else projected.total,
         lines=()
-        if drawn is None or plan is None
-        else tuple(_line(line, plan, usage) for line in drawn.lines),
+        if statement is None or plan is None
+        else tuple(_line(line, plan, usage) for line in statement.invoice.lines),
+        adjustments=() if statement is None else statement.adjustments,
         meters=tuple(_meter(meter, series, usage) for meter, series in daily),
         earlier=tuple(
             PortalPeriod(
-                period=past.period.name,
-                total=None if past.invoice is None else past.invoice.total,
-                currency=None if past.invoice is None else past.invoice.currency,
+                period=past.name,
+                total=None if known is None else known.due,
+                currency=None if known is None else known.invoice.currency,
+                is_final=known is not None and known.finalized_ms is not None,
             )
-            for past in earlier
+            for past, known in earlier
         ),
     )
 

@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -9,6 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_pricing import PricingError
+
+WHAT_NEXT: Final = {
+    "Not Found": "there is nothing at this path; /openapi.json lists what there is",
+    "Method Not Allowed": "this path takes other methods; the header Allow lists them",
+}
+"""What Starlette says, in words that help."""
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +71,9 @@ async def on_conflict(_request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:
-    """Answer what Starlette refused: an unknown path, a wrong method."""
+    """Answer what was refused on the way: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
-    response = problem(error.status_code, error.detail)
+    response = problem(error.status_code, WHAT_NEXT.get(error.detail, error.detail))
     response.headers.update(error.headers or {})
     return response
 

@@ -10,8 +10,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 import meterline
+from meterline_sidecar.backup import last_backup
 from meterline_sidecar.parts import Parts
-from meterline_sidecar.store import audit
+from meterline_sidecar.receiver import Receiver
+from meterline_sidecar.store import audit, sending
 from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.stripe_side import ReconciliationStatus
@@ -48,6 +50,9 @@ class ProducerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Recorded and neither here nor lost yet."""
     seen_ms: int
     is_open: bool
+    """It has not said goodbye."""
+    is_connected: bool
+    """``is_open`` without it: it was killed, or is about to come back."""
     spool: str
 
 
@@ -55,9 +60,15 @@ class ProducerCounts(msgspec.Struct, frozen=True):
     """How many workers there are and were, and the ones to look at."""
 
     open: int
+    """They have not said goodbye."""
     closed: int
     connected: int
     shown: tuple[ProducerStatus, ...]
+
+    @property
+    def gone(self) -> int:
+        """How many were killed, or are about to come back."""
+        return max(0, self.open - self.connected)
 
 
 class AggregationStatus(msgspec.Struct, frozen=True):
@@ -101,6 +112,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     producers: ProducerCounts
     aggregation: AggregationStatus
     outbox: dict[State, int]
+    last_confirmed_ms: int | None
+    """When Stripe last confirmed a report."""
+    last_backup_ms: int | None
     reconciliation: ReconciliationStatus
     database: DatabaseStatus
     jobs: dict[str, str]
@@ -123,6 +137,8 @@ async def read_status(parts: Parts) -> Status:
         last_event_id = await audit.last_event_id(tx)
         behind = last_event_id - parts.aggregator.generation.cursor
         last_event_ms = await audit.newest_event_ms(tx)
+        last_confirmed_ms = await sending.last_confirmed(tx)
+    backed_up = last_backup(parts.config.sidecar.database)
     outbox = await parts.stripe.counts()
     lost = counts.lost + counts.refused
     path = parts.config.sidecar.database
@@ -149,12 +165,14 @@ async def read_status(parts: Parts) -> Status:
             counts.open,
             counts.closed,
             parts.receiver.connections,
-            tuple(_producer(row) for row in producers),
+            tuple(_producer(row, parts.receiver) for row in producers),
         ),
         aggregation=AggregationStatus(
             behind, parts.aggregator.generation.last_success_ms
         ),
         outbox=outbox,
+        last_confirmed_ms=last_confirmed_ms,
+        last_backup_ms=None if backed_up is None else backed_up.finished_ms,
         reconciliation=await parts.stripe.reconciliation(),
         database=DatabaseStatus(
             str(path), parts.database_bytes(), shutil.disk_usage(path.parent).free
@@ -171,7 +189,7 @@ async def read_status(parts: Parts) -> Status:
     )
 
 
-def _producer(row: event_store.ProducerRow) -> ProducerStatus:
+def _producer(row: event_store.ProducerRow, receiver: Receiver) -> ProducerStatus:
     return ProducerStatus(
         producer=row.producer,
         app=row.app,
@@ -183,6 +201,7 @@ def _producer(row: event_store.ProducerRow) -> ProducerStatus:
         gap=row.recorded_seq - row.last_seq,
         seen_ms=row.seen_ms,
         is_open=not row.is_closed,
+        is_connected=receiver.is_connected(row.producer),
         spool=row.spool,
     )
 

@@ -19,6 +19,7 @@ TOP: Final = 10
 TICKS: Final = 4
 LABELS: Final = 6
 COLOURS: Final = 9
+CHARACTER: Final = 9  # the width of one in a curve's labels
 
 
 class PlotLine(msgspec.Struct, frozen=True):
@@ -88,30 +89,31 @@ def bars(series: Series) -> Markup:
     return _svg("".join(parts), f"{series.meter} over time")
 
 
-def curve(
+def line(
     points: Sequence[tuple[Decimal, Decimal]], label: str, top_text: str
 ) -> Markup:
     """Return what quantities cost as a line through ``(quantity, amount)`` points."""
     last_x = max(float(points[-1][0]), 1e-9)
     last_y = max((float(y) for _, y in points), default=0.0) or 1.0
-    inner_x, inner_y = WIDTH / 2 - LEFT, HEIGHT - BOTTOM - TOP
+    left = len(top_text) * CHARACTER + 10
+    inner_x, inner_y = WIDTH / 2 - left, HEIGHT - BOTTOM - TOP
 
     def place(x: Decimal, y: Decimal) -> str:
         return (
-            f"{LEFT + float(x) / last_x * inner_x:.1f}"
+            f"{left + float(x) / last_x * inner_x:.1f}"
             f" {HEIGHT - BOTTOM - float(y) / last_y * inner_y:.1f}"
         )
 
     path = "M" + "L".join(place(x, y) for x, y in points)
     base = HEIGHT - BOTTOM
-    right = f"{LEFT + inner_x:.0f}"
+    right = f"{left + inner_x:.0f}"
     inside = (
-        f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{base}" y2="{base}"/>'
-        f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{TOP}" y2="{TOP}"/>'
-        f'<path class="area" d="{path}L{right} {base}L{LEFT} {base}z"/>'
+        f'<line class="grid" x1="{left}" x2="{right}" y1="{base}" y2="{base}"/>'
+        f'<line class="grid" x1="{left}" x2="{right}" y1="{TOP}" y2="{TOP}"/>'
+        f'<path class="area" d="{path}L{right} {base}L{left} {base}z"/>'
         f'<path class="curve" d="{path}"/>'
-        f'<text class="tick end" x="{LEFT - 6}" y="{base + 4}">0</text>'
-        f'<text class="tick end" x="{LEFT - 6}" y="{TOP + 8}">{escape(top_text)}</text>'
+        f'<text class="tick end" x="{left - 6}" y="{base + 4}">0</text>'
+        f'<text class="tick end" x="{left - 6}" y="{TOP + 8}">{escape(top_text)}</text>'
         f'<text class="tick end" x="{right}" y="{HEIGHT - 6}">'
         f"{compact(int(last_x))}</text>"
     )

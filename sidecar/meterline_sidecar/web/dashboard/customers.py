@@ -7,10 +7,10 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_pricing import Invoice, Period, PricingError
-from meterline_sidecar.billing import NotBillable, calendar_of
+from meterline_sidecar.billing import NotBillable
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config import Customer
+from meterline_sidecar.invoices import Statement
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.series import aligned, read_series
 from meterline_sidecar.web.dashboard.charts import bars, plot_of
@@ -44,13 +44,6 @@ class CustomerPageQuery(msgspec.Struct, frozen=True, kw_only=True):
     customer: CustomerId
     period: MonthName | None = None
     meter: str | None = None
-
-
-class Earlier(msgspec.Struct, frozen=True):
-    """One earlier billing period."""
-
-    period: Period
-    invoice: Invoice | None
 
 
 async def customers(request: Request) -> Response:
@@ -103,13 +96,13 @@ async def customer(request: Request) -> Response:
     shown = find_customer(parts, query.customer)
     period = billing_period(parts, shown, query.period)
     now_ms = parts.clock.now_ms()
-    drawn: Invoice | None = None
+    statement: Statement | None = None
     why_not = ""
     try:
-        usage, drawn = await parts.billing.draft(shown, period)
+        statement = await parts.invoices.statement(shown, period)
     except NotBillable as error:
         why_not = str(error)
-        usage = await parts.billing.usage(shown, period)
+    usage = await parts.billing.usage(shown, period)
     meter = find_meter(parts, query.meter)
     series = None
     if meter is not None:
@@ -130,7 +123,7 @@ async def customer(request: Request) -> Response:
             "is_current": now_ms in period,
             "done": min(1.0, (now_ms - period.start) / (period.end - period.start)),
             "usage": usage,
-            "invoice": drawn,
+            "statement": statement,
             "why_not": why_not,
             "projected": parts.billing.projected(shown, usage, now_ms=now_ms),
             "meters": summable(parts),
@@ -138,27 +131,6 @@ async def customer(request: Request) -> Response:
             "series": series,
             "chart": None if series is None else bars(series),
             "plot": None if series is None else plot_of(series),
-            "earlier": await earlier_periods(parts, shown, now_ms),
+            "earlier": await parts.invoices.before(shown, now_ms, limit=EARLIER),
         },
     )
-
-
-async def earlier_periods(
-    parts: Parts, customer: Customer, now_ms: int
-) -> list[Earlier]:
-    """Return a customer's last billing periods, the newest first."""
-    calendar = calendar_of(customer)
-    found: list[Earlier] = []
-    try:
-        period = calendar.at(now_ms)
-        while len(found) < EARLIER:
-            period = calendar.at(period.start - 1)
-            drawn = None
-            try:
-                _, drawn = await parts.billing.draft(customer, period)
-            except NotBillable:
-                drawn = None
-            found.append(Earlier(period, drawn))
-    except PricingError:
-        pass  # Before their first day.
-    return found

@@ -57,7 +57,7 @@ def _apps(state: Status) -> Stage:
         health, detail = "idle", f"none connected, {detail}"
     return Stage(
         name="Apps",
-        title="workers connected",
+        title="worker connected" if producers.connected == 1 else "workers connected",
         value=number(producers.connected),
         detail=detail,
         health=health,

@@ -1,5 +1,6 @@
 """Each plan with the curve of each of its prices."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
@@ -9,22 +10,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_pricing import (
+    Finding,
     Flat,
     Graduated,
-    Package,
+    PerUnit,
     Plan,
+    Point,
     PricingError,
     RateCard,
     Tier,
     Volume,
     currency_of,
-    rate,
+    curve,
+    findings,
 )
 from meterline_sidecar.parts import Parts
-from meterline_sidecar.web.dashboard.charts import curve
+from meterline_sidecar.web.dashboard.charts import line
 from meterline_sidecar.web.dashboard.render import money, render
 
-POINTS: Final = 48
+EXAMPLES: Final = 3  # quantities with their costs, where there are no tiers to list
 QUANTITY_SHOWN: Final = 10_000  # where the price itself names none
 
 
@@ -38,6 +42,8 @@ class ShownPrice(msgspec.Struct, frozen=True, kw_only=True):
     """``None`` where the quantity alone does not say what it costs."""
     at: tuple[tuple[Decimal, Decimal], ...]
     """Some quantities with what they cost."""
+    findings: tuple[Finding, ...]
+    """What is odd about it, such as a cliff."""
 
 
 async def pricing(request: Request) -> Response:
@@ -62,38 +68,45 @@ async def pricing(request: Request) -> Response:
 def shown(plan: Plan, card: RateCard) -> ShownPrice:
     """Return a price with its curve; pure."""
     price = card.price
-    points = _points(card, plan.currency)
-    label = f"{card.name} of plan {plan.name}: what quantities cost"
+    points: tuple[Point, ...] = ()
+    odd: tuple[Finding, ...] = ()
+    if not isinstance(price, Flat):
+        try:
+            points = curve(price, up_to=_shown_up_to(card))
+            odd = findings(price, currency=plan.currency)
+        except PricingError:
+            pass  # It needs more than a quantity: dimensions, or amounts.
     return ShownPrice(
         card=card,
         model=str(price.__struct_config__.tag),
         tiers=price.tiers if isinstance(price, Graduated | Volume) else (),
-        curve=curve(points, label, money(max(y for _, y in points), plan.currency))
-        if points
-        else None,
-        at=tuple(points[i] for i in (POINTS // 4, POINTS // 2, POINTS) if points),
+        curve=_drawn(plan, card, points) if points else None,
+        at=tuple(_examples(points, plan.currency)),
+        findings=odd,
     )
 
 
-def _points(card: RateCard, currency: str) -> list[tuple[Decimal, Decimal]]:
-    """Return ``(quantity, amount)`` from zero on; nothing for a fee."""
-    if isinstance(card.price, Flat):
-        return []
-    top = _top(card)
-    quantities = [Decimal(int(top * i / POINTS)) for i in range(POINTS + 1)]
+def _shown_up_to(card: RateCard) -> int | None:
+    """Return where the curve ends; ``None`` where the price's own edges say it."""
+    return QUANTITY_SHOWN if isinstance(card.price, PerUnit) else None
+
+
+def _drawn(plan: Plan, card: RateCard, points: tuple[Point, ...]) -> Markup:
+    minor = currency_of(plan.currency).minor_unit
+    highest = max(point.amount for point in points).quantize(minor)
+    return line(
+        [(point.quantity, point.amount) for point in points],
+        f"{card.name} of plan {plan.name}: what quantities cost",
+        money(highest, plan.currency),
+    )
+
+
+def _examples(
+    points: tuple[Point, ...], currency: str
+) -> Iterator[tuple[Decimal, Decimal]]:
+    """Yield a few of the points, evenly spread, the last one among them."""
     minor = currency_of(currency).minor_unit
-    try:
-        return [(q, rate(card.price, q).amount.quantize(minor)) for q in quantities]
-    except PricingError:
-        return []  # It needs more than a quantity: dimensions, or amounts.
-
-
-def _top(card: RateCard) -> int:
-    """Return how far the curve goes: past everything that the price names."""
-    price = card.price
-    if isinstance(price, Graduated | Volume):
-        bounds = [int(tier.up_to) for tier in price.tiers if tier.up_to is not None]
-        return max(POINTS, max(bounds) * 3 // 2) if bounds else QUANTITY_SHOWN
-    if isinstance(price, Package):
-        return max(POINTS, int(price.free_units * 2 + price.size * 10))
-    return QUANTITY_SHOWN
+    whole = [point for point in points if point.quantity == int(point.quantity)]
+    for i in range(1, EXAMPLES + 1) if whole else ():
+        point = whole[(len(whole) - 1) * i // EXAMPLES]
+        yield point.quantity, point.amount.quantize(minor)
