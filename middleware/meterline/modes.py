@@ -9,10 +9,20 @@ import os
 from pathlib import Path
 from typing import Final
 
-DIRECTORY_MODE: Final = 0o750
-"""Of a spool directory that nobody has made: shared with nobody."""
-
+_DIRECTORY_MODE: Final = 0o750
 _GROUP: Final = 0o070
+
+
+def make_spool_dir(path: Path) -> None:
+    """Make the directory of all spools, and those above it, unless they are there.
+
+    Raises:
+        OSError: one can not be made.
+    """
+    for folder in reversed([path, *path.parents]):
+        # Not parents=True: that would make those above it for everybody.
+        if not folder.exists():
+            folder.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
 
 
 def make_directory(path: Path) -> None:

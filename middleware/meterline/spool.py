@@ -19,7 +19,7 @@ from zlib import crc32
 import msgspec
 
 from meterline.backlog import Backlog
-from meterline.modes import DIRECTORY_MODE, make_directory
+from meterline.modes import make_directory, make_spool_dir
 from meterline.producer_file import DROP_REASONS, SPOOL_FULL, Counts, ProducerFile
 from meterline.scan import Part, Scanner
 from meterline.segment import (
@@ -111,7 +111,7 @@ class Spool:
         )
         hidden = spool_dir / (hello.producer + NEW_SUFFIX)
         try:
-            spool_dir.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+            make_spool_dir(spool_dir)
             make_directory(hidden)
             spool = cls(
                 hello, directory=hidden, bytes_max=bytes_max, when_closed=when_closed

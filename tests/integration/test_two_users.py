@@ -40,6 +40,16 @@ def test_a_spool_is_shared_as_its_directory_says_whatever_the_umask(
     meter.close(timeout_s=0)
 
 
+def test_what_an_app_makes_first_is_open_to_nobody_else(tmp_path: Path) -> None:
+    spool_dir = tmp_path / "state" / "spool"
+    with Meter(socket=tmp_path / "nobody.sock", spool_dir=spool_dir) as meter:
+        meter.record("n", 1)
+
+        made = [spool_dir.parent, spool_dir, *spool_dir.iterdir()]
+
+        assert {folder.stat().st_mode & 0o777 for folder in made} <= {0o700, 0o750}
+
+
 def test_a_sidecar_for_other_users_makes_a_spool_for_its_group(tmp_path: Path) -> None:
     with SidecarProcess(tmp_path, sidecar=SHARED) as sidecar:
         assert sidecar.spool_dir.stat().st_mode & 0o7777 == 0o2770
