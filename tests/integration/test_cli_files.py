@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from meterline_sidecar.cli.main import COMMANDS
+from meterline_sidecar.cli.quote import command as quote
 from tests.sidecar_process import PRICING, meterline
 
 
@@ -202,9 +204,7 @@ def test_a_curve_is_written_as_a_picture(folder: Path) -> None:
     assert "choose another file" in refused.stderr
 
 
-def test_a_quote_takes_usage_by_dimension_and_by_event(tmp_path: Path) -> None:
-    (tmp_path / "pricing.toml").write_text(
-        """[[plan]]
+MARKET = """[[plan]]
 name = "market"
 currency = "eur"
 [[plan.price]]
@@ -218,8 +218,16 @@ model = "matrix"
 dimensions = ["region"]
 cells = [ { values = { region = "eu" }, unit_amount = "2" } ]
 default = { unit_amount = "1" }
+[[plan.price]]
+meter = "tokens"
+model = "graduated"
+convert = { per = 1_000, round = "up" }
+tiers = [{ up_to = 10, unit_amount = "0.001" }, { unit_amount = "0.002" }]
 """
-    )
+
+
+def test_a_quote_takes_usage_by_dimension_and_by_event(tmp_path: Path) -> None:
+    (tmp_path / "pricing.toml").write_text(MARKET)
 
     quoted = meterline(
         *("quote", "market", "--pricing", "pricing.toml", "--json"),
@@ -229,6 +237,46 @@ default = { unit_amount = "1" }
 
     assert quoted.returncode == 0, quoted.stderr
     assert json.loads(quoted.stdout)["total"] == "12.50"
+
+
+def test_a_quote_explains_how_each_amount_came_about(tmp_path: Path) -> None:
+    (tmp_path / "market.toml").write_text(MARKET)
+    arguments = ["market", "tokens=12500", "--pricing", str(tmp_path / "market.toml")]
+
+    shown = CliRunner().invoke(quote, arguments).output
+
+    told = [line.strip() for line in shown.splitlines() if line.startswith("  ")]
+    assert told == [
+        "2% of €0.00 = €0.00",
+        "other: 0 x €1.00 = €0.00",
+        "tier 1: 10 x €0.001",
+        "tier 2: 3 x €0.002",
+        "12,500 / 1,000 = 13; 10 x €0.001 + 3 x €0.002 = €0.02 (rounded",
+        "from 0.016)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quantities", "told"),
+    [
+        (["tokens=120,000"], "tokens counts units: write tokens=120000"),
+        (["requests=1,500"], "requests counts units: write requests=120000"),
+        (["tokens=1", "tokens=2"], "tokens is given twice"),
+        (["requests=1", "requests[region=eu]=2"], "requests is given twice"),
+        (["requests[region]=5"], "expected METER=QUANTITY"),
+        (["requests[regon=eu]=5"], "did you mean `region`?"),
+    ],
+)
+def test_a_quote_refuses_what_was_hardly_meant(
+    tmp_path: Path, quantities: list[str], told: str
+) -> None:
+    (tmp_path / "market.toml").write_text(MARKET)
+    arguments = ["market", *quantities, "--pricing", str(tmp_path / "market.toml")]
+
+    refused = CliRunner().invoke(quote, arguments)
+
+    assert refused.exit_code != 0
+    assert told in f"{refused.output}{refused.exception}"
 
 
 def test_a_misspelt_command_names_the_nearest() -> None:

@@ -1,17 +1,22 @@
 """``meterline invoice``: a customer's draft invoice."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
 import msgspec
 
-from meterline_pricing import Invoice
+from meterline_pricing import Invoice, Line
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import Table, money, quantity, show, show_json
+
+EXPLANATION_CHARS: Final = 64
+EXPLANATION_LINES_MAX: Final = 4  # a price of a thousand tiers has listed them above
 
 
 @click.command()
@@ -79,6 +84,26 @@ def _tell_adjustments(answer: dict[str, Any], currency: str) -> None:
     click.echo(f"\ndue: {money(Decimal(answer['due']), currency)}")
 
 
+def _explained(line: Line) -> Iterator[str]:
+    """Yield how the amount of a line came about, after its charges if it has several."""
+    tiers = [
+        "" if charge.tier is None else f"tier {charge.tier}: "
+        for charge in line.charges
+    ]
+    if len(tiers) == 1:
+        yield f"{tiers[0]}{line.explanation}"
+        return
+    for tier, charge in zip(tiers, line.charges, strict=True):
+        yield f"{tier}{charge.explanation}"
+    yield from wrap(
+        line.explanation,
+        EXPLANATION_CHARS,
+        subsequent_indent="  ",
+        max_lines=EXPLANATION_LINES_MAX,
+        placeholder=" ...",
+    )
+
+
 def tell_lines(drawn: Invoice) -> None:
     """Print the lines of an invoice, each with the charges that make it up."""
     click.echo(f"plan {drawn.plan}, version {drawn.version}\n")
@@ -86,9 +111,8 @@ def tell_lines(drawn: Invoice) -> None:
     for line in drawn.lines:
         used = "" if line.quantity is None else quantity(line.quantity)
         table.add(line.description, used, money(line.amount, drawn.currency))
-        for charge in line.charges:
-            tier = "" if charge.tier is None else f"tier {charge.tier}: "
-            table.add(f"  {tier}{charge.explanation}", "", "")
+        for text in _explained(line):
+            table.add(f"  {text}", "", "")
     table.add("total", "", money(drawn.total, drawn.currency))
     show(table)
     if drawn.unpriced:

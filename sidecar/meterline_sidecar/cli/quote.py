@@ -12,9 +12,15 @@ import click
 from meterline_pricing import (
     Amounts,
     Catalogue,
+    Dynamic,
+    GraduatedPercentage,
     Group,
     Groups,
+    Matrix,
+    Percentage,
+    PerGroup,
     Plan,
+    Price,
     PricingError,
     Usage,
     curve,
@@ -24,6 +30,7 @@ from meterline_pricing import (
     invoice,
     quantity_of,
 )
+from meterline_pricing.errors import unknown
 from meterline_sidecar.cli.invoice import tell_lines
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
@@ -86,8 +93,8 @@ def command(
     day = None if at is None else at.date()
     try:
         version = _catalogue(pricing, config_path).plan(plan, at=day)
-        for meter in usage:
-            version.price_of(meter)  # a misspelt one would cost nothing
+        for meter, used in usage.items():
+            _check_shape(meter, used, version.price_of(meter).price)
         if curve_meter is not None:
             up_to = None if not usage else quantity_of(usage.get(curve_meter, 0))
             _draw(version, curve_meter, up_to, svg_path, is_json=is_json)
@@ -150,14 +157,55 @@ def _usage(quantities: Iterable[str]) -> dict[str, Usage]:
         meter, labels, number = match.groups()
         values = tuple(_number(part, text) for part in number.split(","))
         quantity = values[0] if len(values) == 1 else Amounts(values)
-        if labels is not None:
-            pairs = (label.partition("=") for label in labels.split(","))
-            named = {name.strip(): value.strip() for name, _, value in pairs}
-            groups.setdefault(meter, []).append(Group(named, quantity))
-            usage[meter] = Groups(tuple(groups[meter]))
-        else:
+        if meter in usage and (labels is None or meter not in groups):
+            raise click.BadParameter(f"{meter} is given twice")
+        if labels is None:
             usage[meter] = quantity
+        else:
+            groups.setdefault(meter, []).append(Group(_named(labels, text), quantity))
+            usage[meter] = Groups(tuple(groups[meter]))
     return usage
+
+
+def _named(labels: str, argument: str) -> dict[str, str]:
+    """Return the dimension values of ``region=eu,size=xl``."""
+    named: dict[str, str] = {}
+    for label in labels.split(","):
+        name, _, value = (part.strip() for part in label.partition("="))
+        if not name or not value:
+            raise click.BadParameter(f"{EXPECTED}, not {argument!r}")
+        named[name] = value
+    return named
+
+
+def _check_shape(meter: str, used: Usage, price: Price) -> None:
+    """Refuse what would be rated, but hardly as it was meant."""
+    if isinstance(used, Amounts) and not _takes_amounts(price):
+        raise MeterlineError(
+            f"{meter} counts units: write {meter}=120000 without a comma, which"
+            " separates the amounts of events"
+        )
+    match price:
+        case Matrix(dimensions=known) | PerGroup(by=known) if known:
+            groups = used.groups if isinstance(used, Groups) else ()
+            for name in {name for group in groups for name in group.values}:
+                if name not in known:
+                    raise MeterlineError(unknown("dimension", name, known))
+        case _:
+            pass
+
+
+def _takes_amounts(price: Price) -> bool:
+    """Return whether a price is of amounts, and not of units."""
+    match price:
+        case Percentage() | GraduatedPercentage() | Dynamic():
+            return True
+        case Matrix(cells=cells):
+            return any(_takes_amounts(cell.price) for cell in cells)
+        case PerGroup(price=inner):
+            return _takes_amounts(inner)
+        case _:
+            return False
 
 
 def _number(text: str, argument: str) -> Decimal:
