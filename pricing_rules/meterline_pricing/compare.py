@@ -33,6 +33,8 @@ class Difference(Struct, frozen=True, kw_only=True):
     """``after - before``: above 0, the customer pays more."""
     lines: tuple[LineDifference, ...]
     """Those that differ, by name in the order of the invoices."""
+    unpriced: tuple[str, ...] = ()
+    """Meters that were used and paid for, and that nothing is charged for after."""
 
 
 def compare(
@@ -79,6 +81,7 @@ def difference_of(customer: str, before: Invoice, after: Invoice) -> Difference:
             after=after.total,
             difference=after.total - before.total,
             lines=tuple(line for line in lines if line.difference),
+            unpriced=tuple(sorted({*after.unpriced} - {*before.unpriced})),
         )
 
 

@@ -124,7 +124,19 @@ def test_what_if_shows_who_would_pay_what(
     (acme,) = answer(sidecar, *tried)["customers"]
 
     assert (acme["before"], acme["after"]) == ("0.00", "0.50")
-    assert "acme" in run(sidecar, *tried)
+    rows = [line.split() for line in _lines(run(sidecar, *tried))]
+    assert ["acme", "$0.00", "$0.50", "$0.50", "api_calls"] in rows
+    assert ["total", "$0.00", "$0.50", "$0.50"] in rows
+
+
+def test_what_if_tells_what_would_no_longer_be_charged_for(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "new.toml").write_text('[[plan]]\nname = "starter"\ncurrency = "usd"\n')
+
+    shown = run(sidecar, "what-if", "--plan", str(tmp_path / "new.toml"), *NOVEMBER)
+
+    assert "! acme: nothing would be charged for api_calls" in shown
 
 
 def test_what_if_names_whom_it_can_not_rate(
@@ -132,9 +144,15 @@ def test_what_if_names_whom_it_can_not_rate(
 ) -> None:
     (tmp_path / "new.toml").write_text(PRICING.replace("starter", "other"))
 
-    shown = run(sidecar, "what-if", "--plan", str(tmp_path / "new.toml"), *NOVEMBER)
+    new = ("--plan", str(tmp_path / "new.toml"))
 
-    assert "! left out acme: unknown plan `starter`" in shown
+    shown = sidecar.meterline("what-if", *new, *NOVEMBER)
+    refused = sidecar.meterline("what-if", *new, "--period", "2026-13")
+
+    assert shown.returncode == 3
+    assert "! left out acme: unknown plan `starter`" in shown.stdout
+    assert refused.returncode == 2
+    assert "expected a month such as 2026-11, not `2026-13`" in refused.stderr
 
 
 def test_a_url_finds_the_sidecar_without_a_configuration(

@@ -1,5 +1,7 @@
 """``meterline what-if``: what every customer would pay under other prices."""
 
+import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -8,6 +10,7 @@ import click
 import msgspec
 
 from meterline_pricing import (
+    Calendar,
     Catalogue,
     Difference,
     Invoice,
@@ -17,7 +20,7 @@ from meterline_pricing import (
 )
 from meterline_sidecar.billing import MeterUsage, calendar_of, charged, priced
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.exits import Refused
+from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import Table, money, show, show_json
 from meterline_sidecar.config import Customer
@@ -44,9 +47,14 @@ def command(
 ) -> None:
     """Rate a month of every customer under other prices; write nothing.
 
-    Shows who would pay what, the largest increase first.
+    Shows who would pay what, the largest increase first. Exits with 3 where somebody
+    had to be left out.
     """
     prices = read_prices(prices_path)
+    try:
+        Calendar().named(period or "2026-01")
+    except PricingError as error:
+        raise click.BadParameter(str(error), param_hint="--period") from error
     differences: list[Difference] = []
     left_out: dict[str, str] = {}
     with Client.find(url, config_path) as client:
@@ -58,8 +66,10 @@ def command(
                 left_out[customer.id] = str(error)
     if is_json:
         show_json({"customers": ranked(differences), "left_out": left_out})
-        return
-    _tell(ranked(differences), left_out)
+    else:
+        _tell(ranked(differences), left_out)
+    if left_out:
+        sys.exit(EXIT_FOUND)
 
 
 def _difference(
@@ -93,6 +103,22 @@ def _tell(differences: tuple[Difference, ...], left_out: dict[str, str]) -> None
             ),
             ", ".join(line.name for line in one.lines),
         )
+    _add_totals(table, differences)
     show(table)
+    for one in differences:
+        if one.unpriced:
+            meters = ", ".join(one.unpriced)
+            click.echo(f"! {one.customer}: nothing would be charged for {meters}")
     for customer, why in left_out.items():
         click.echo(f"! left out {customer}: {why}")
+
+
+def _add_totals(table: Table, differences: tuple[Difference, ...]) -> None:
+    """Add a row of what all customers of a currency pay together."""
+    for currency in sorted({one.currency for one in differences}):
+        ours = [one for one in differences if one.currency == currency]
+        sums = (
+            sum((getattr(one, column) for one in ours), Decimal(0))
+            for column in ("before", "after", "difference")
+        )
+        table.add("total", *(money(amount, currency) for amount in sums), "")

@@ -7,9 +7,11 @@ from meterline_pricing import (
     BlockTier,
     BlockTiers,
     Capacity,
+    Difference,
     Flat,
     Graduated,
     GraduatedPercentage,
+    LineDifference,
     Package,
     Percentage,
     PercentTier,
@@ -170,5 +172,20 @@ def test_prices_are_compared_customer_by_customer_and_line_by_line() -> None:
     assert (big.before, big.after, big.difference) == (D(105), D(205), D(100))
     assert [(line.name, line.difference) for line in big.lines] == [("calls", D(100))]
     assert [one.customer for one in ranked([small, big])] == ["big", "small"]
+    assert big.unpriced == ()
+    assert compare("c", old, Plan(name="p", currency="usd"), {"calls": 5, "gb": 1}) == (
+        Difference(
+            customer="c",
+            currency="usd",
+            before=D("5.05"),
+            after=D(0),
+            difference=D("-5.05"),
+            lines=(
+                LineDifference("calls", D("0.05"), D(0), D("-0.05")),
+                LineDifference("fee", D(5), D(0), D(-5)),
+            ),
+            unpriced=("calls",),
+        )
+    )
     with pytest.raises(PricingError, match="usd and eur do not compare"):
         difference_of("c", invoice(old, {}), invoice(plan("0.01", currency="eur"), {}))
