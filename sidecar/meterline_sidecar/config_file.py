@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from meterline_pricing import Catalogue, PricingError, Problem, load
+from meterline_pricing import PricingError
 from meterline_pricing.errors import unknown
-from meterline_pricing.load import Named, named
 from meterline_pricing.period import Calendar
 from meterline_pricing.toml_source import DATE, TEXT, Source, Table
 from meterline_sidecar.config import (
@@ -37,6 +36,7 @@ from meterline_sidecar.config_kinds import (
     STRIPE_MODE,
     VALUE,
 )
+from meterline_sidecar.config_prices import misfits, read_price_list, text_of
 from meterline_sidecar.config_sidecar import read_sidecar
 from meterline_sidecar.config_web import read_alert_rules, read_alerts, read_portal
 from meterline_sidecar.errors import ConfigError
@@ -72,9 +72,9 @@ def read_config(
     folder = Path.cwd() if path is None else path.absolute().parent
     root = source.root
     sidecar, problems = read_sidecar(root.table("sidecar"), folder, environment)
-    catalogue, prices = _read_pricing(sidecar.pricing, problems)
+    prices = read_price_list(sidecar.pricing, problems)
     meters = _read_meters(root.tables("meter"))
-    customers = _read_customers(root.tables("customer"), prices)
+    customers = _read_customers(root.tables("customer"), prices.plans)
     config = Config(
         file=None if path is None else path.absolute(),
         sidecar=sidecar,
@@ -87,50 +87,16 @@ def read_config(
             root.tables("alert"),
             meters=[config.meter.name for config in meters],
             customers=[customer.id for customer in customers],
-            plans=catalogue.names,
+            plans=prices.catalogue.names,
         ),
-        catalogue=catalogue,
+        catalogue=prices.catalogue,
     )
     root.close()
-    problems += _unmetered(prices, meters, sidecar.pricing)
+    problems += misfits(prices, meters, customers)
     found = [*sorted(source.problems, key=lambda p: p.line or 0), *problems]
     if found:
         raise ConfigError(found)
     return config
-
-
-def read_prices(path: Path) -> Catalogue:
-    """Return the plans of a price list alone.
-
-    Raises:
-        ConfigError: with every problem in it, a line each.
-    """
-    try:
-        return load(text_of(path), file=shown(path))
-    except PricingError as error:
-        raise ConfigError(error.problems) from error
-
-
-def text_of(path: Path) -> str:
-    """Return what stands in a file of the configuration.
-
-    Raises:
-        ConfigError: it can not be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"{shown(path)}: {error.strerror}; `meterline init` writes a first one"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown(path)}: not UTF-8 at byte {error.start}") from error
-
-
-def shown(path: Path) -> str:
-    """Return a path as people read it: relative where it is below this directory."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _read_meters(tables: Iterable[Table]) -> tuple[MeterConfig, ...]:
@@ -223,12 +189,12 @@ def _read_bill_through(table: Table) -> BillThrough:
 
 
 def _read_customers(
-    tables: Iterable[Table], prices: Named | None
+    tables: Iterable[Table], plans: tuple[str, ...] | None
 ) -> tuple[Customer, ...]:
     customers: list[Customer] = []
     taken: dict[tuple[str, str], str] = {}
     for table in tables:
-        customer = _read_customer(table, prices)
+        customer = _read_customer(table, plans)
         unique = [("id", customer.id), ("stripe_customer", customer.stripe_customer)]
         unique += [("subjects", subject) for subject in customer.subjects]
         for key, text in unique:
@@ -241,12 +207,12 @@ def _read_customers(
     return tuple(customers)
 
 
-def _read_customer(table: Table, prices: Named | None) -> Customer:
+def _read_customer(table: Table, plans: tuple[str, ...] | None) -> Customer:
     customer_id = table.need("id", NAME_KIND)
     plan = table.take("plan", TEXT, None)
     # Without a price list that can be read, any plan may be meant.
-    if plan and prices is not None and plan not in prices.plans:
-        table.report("plan", unknown("plan", plan, prices.plans))
+    if plan and plans is not None and plan not in plans:
+        table.report("plan", unknown("plan", plan, plans))
     time_zone = table.take("time_zone", TEXT, "UTC")
     try:
         Calendar(time_zone=time_zone)
@@ -289,40 +255,3 @@ def _read_stripe(table: Table, folder: Path) -> StripeConfig:
         )
     table.close()
     return config
-
-
-def _read_pricing(
-    path: Path | None, problems: list[Problem]
-) -> tuple[Catalogue, Named | None]:
-    """Return the plans, and what their file names even where they can not be read."""
-    if path is None:
-        return Catalogue(), Named((), ())
-    try:
-        text = text_of(path)
-    except ConfigError as error:
-        problems += error.problems
-        return Catalogue(), None
-    try:
-        return load(text, file=shown(path)), named(text)
-    except PricingError as error:
-        problems += error.problems
-        return Catalogue(), named(text)
-
-
-def _unmetered(
-    prices: Named | None, meters: tuple[MeterConfig, ...], file: Path | None
-) -> list[Problem]:
-    """Return a problem for every priced meter that nobody measures."""
-    names = {config.meter.name for config in meters}
-    wanted = {
-        meter: plan
-        for meter, plan in (prices.meters if prices else ())
-        if meter not in names
-    }
-    return [
-        Problem(
-            f"plan `{plan}` charges for it, but " + unknown("meter", meter, names),
-            file=None if file is None else shown(file),
-        )
-        for meter, plan in wanted.items()
-    ]

@@ -181,8 +181,8 @@ def test_every_mistake_of_both_files_and_the_environment_is_told_at_once(
         " [[tiers]]",
         "pricing.toml:5: plan[0].price[0].model: unknown model `gradated`;"
         " did you mean `graduated`?",
-        "pricing.toml: plan `starter` charges for it, but unknown meter `a`;"
-        " known are: api_calls",
+        "pricing.toml:4: plan[0].price[0].meter: unknown meter `a`; known are:"
+        " api_calls",
     ]
 
 
@@ -205,9 +205,46 @@ def test_a_plan_that_charges_for_a_meter_that_nobody_measures_is_told(
     price = '[[plan.price]]\nmeter = "api_call"\nmodel = "flat"\namount = 1\n'
 
     assert problems(tmp_path, METER, pricing=PLAN + price) == [
-        "pricing.toml: plan `starter` charges for it, but unknown meter `api_call`;"
-        " did you mean `api_calls`?"
+        "pricing.toml:5: plan[0].price[0].meter: unknown meter `api_call`; did you mean"
+        " `api_calls`?"
     ]
+
+
+def test_a_price_list_that_can_never_be_charged_by_is_told(tmp_path: Path) -> None:
+    text = METER + 'group_by = ["route"]\n[[customer]]\nid = "acme"\n'
+    prices = """[[plan.price]]
+meter = "api_calls"
+model = "matrix"
+dimensions = ["route", "region"]
+cells = [{ values = { region = "eu" }, model = "percentage", rate = 1, fixed = 2 }]
+default = { unit_amount = 1 }
+[[override]]
+customer = "amce"
+plan = "starter"
+[[override.price]]
+meter = "api_calls"
+model = "per_group"
+by = ["method"]
+price = { model = "per_unit", unit_amount = 1 }
+"""
+
+    assert problems(tmp_path, text, pricing=PLAN + prices) == [
+        "pricing.toml:4: plan[0].price[0]: `region` is not in the group_by of meter"
+        " `api_calls`",
+        "pricing.toml:4: plan[0].price[0]: `api_calls` is a total, and this price needs"
+        " the amount of every event: leave out fixed, free_events, minimum and maximum",
+        "pricing.toml:11: override[0].customer: unknown customer `amce`; did you mean"
+        " `acme`?",
+        "pricing.toml:13: override[0].price[0]: `method` is not in the group_by of meter"
+        " `api_calls`",
+    ]
+
+
+def test_what_is_no_table_in_a_price_list_is_told_once(tmp_path: Path) -> None:
+    told = problems(tmp_path, METER, pricing=PLAN + 'price = ["x"]\n')
+
+    assert len(told) == 1
+    assert "expected a table" in told[0]
 
 
 @pytest.mark.parametrize("text", ["", METER])

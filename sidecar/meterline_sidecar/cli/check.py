@@ -13,7 +13,8 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.config import Config
 from meterline_sidecar.config_advice import advice
-from meterline_sidecar.config_file import read_config, shown
+from meterline_sidecar.config_file import read_config
+from meterline_sidecar.config_prices import shown
 from meterline_sidecar.errors import ConfigError
 
 

@@ -34,7 +34,8 @@ from meterline_pricing.errors import unknown
 from meterline_sidecar.cli.invoice import tell_lines
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
-from meterline_sidecar.config_file import read_config, read_prices
+from meterline_sidecar.config_file import read_config
+from meterline_sidecar.config_prices import read_prices
 from meterline_sidecar.errors import MeterlineError
 
 QUANTITY: Final = re.compile(r"([^=\[]+)(?:\[([^\]]*)\])?=(.+)")

@@ -24,7 +24,7 @@ from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import Table, money, show, show_json
 from meterline_sidecar.config import Customer
-from meterline_sidecar.config_file import read_prices
+from meterline_sidecar.config_prices import read_prices
 
 
 @click.command()

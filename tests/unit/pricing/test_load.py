@@ -35,7 +35,6 @@ from meterline_pricing import (
     load,
     run_tests,
 )
-from meterline_pricing.load import Named, named
 from meterline_pricing.order import STEPS
 
 D = Decimal
@@ -473,24 +472,3 @@ def test_an_override_is_checked_with_everything_else() -> None:
     assert messages(f"{STARTER}{text}minimum_spend = 5\nmaximum_spend = 4\n") == [
         "p.toml:19: override[0].maximum_spend: 4 is below minimum_spend 5"
     ]
-
-
-def test_a_price_list_with_mistakes_still_says_what_it_names() -> None:
-    text = """
-    [[plan]]
-    name = "starter"
-    currency = "nothing"
-    [[plan.price]]
-    meter = "api_calls"
-    model = "wrong"
-    [[plan.price]]
-    meter = 5
-    [[plan]]
-    price = "none"
-    """
-
-    found = named(text)
-
-    assert found == Named(plans=("starter",), meters=(("api_calls", "starter"),))
-    assert named("[[plan") is None
-    assert named("plan = 5") == Named(plans=(), meters=())
