@@ -36,11 +36,11 @@ from meterline_sidecar.integrity import alarm_at_start
 from meterline_sidecar.invoices import Invoices
 from meterline_sidecar.keys import SecretSource
 from meterline_sidecar.lock import ProcessLock
+from meterline_sidecar.meter_events import AGE_MS_MAX
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.portal_key import portal_key
 from meterline_sidecar.quarantine import quarantine
 from meterline_sidecar.receiver import Receiver
-from meterline_sidecar.report import AGE_MS_MAX
 from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.standings import EVERY_S as STANDINGS_EVERY_S
 from meterline_sidecar.standings import Standings

@@ -7,15 +7,20 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.meters import Aggregation
 
-HOUR_MS: Final = 3_600_000
 DIGITS_MAX: Final = 15
 """Significant digits of a meter event's value.
 
 Source: docs.stripe.com/changelog/dahlia/2026-04-22, read 2026-05-05.
 """
 VALUE_MAX: Final = 10**DIGITS_MAX - 1
+
+RESEND_MS_MAX: Final = 23 * HOUR_MS
+"""Stripe forgets an identifier after 24 hours at the earliest; one is our margin."""
+AGE_MS_MAX: Final = 34 * DAY_MS
+"""Stripe refuses usage older than 35 days; one is our margin."""
 
 Mode = Literal["set", "delta"]
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from meterline_sidecar.clock import DAY_MS, Clock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.meter_events import AGE_MS_MAX
 from meterline_sidecar.store import outbox, sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 
-AGE_MS_MAX: Final = 34 * DAY_MS
 REASON_CHARS_MAX: Final = 200
 
 

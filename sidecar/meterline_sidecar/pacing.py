@@ -6,10 +6,13 @@ from typing import Final
 from msgspec import Struct
 
 BACKOFF_S_FIRST: Final = 0.5
-BACKOFF_S_MAX: Final = 600.0
+BACKOFF_S_MAX: Final = 60.0
+"""Of one row: what concerns them all is the breaker's."""
 BREAKER_FAILURES_MAX: Final = 10
 BREAKER_S_FIRST: Final = 1.0
 BREAKER_S_MAX: Final = 30.0
+PROBE_S_FIRST: Final = 10.0
+PROBE_S_MAX: Final = 300.0
 RATE_SHARE_MIN: Final = 0.02
 """The rate never falls below this share of its ceiling."""
 RECOVERY_S: Final = 60.0
@@ -104,6 +107,10 @@ class Breaker:
         """Return the seconds until the next probe."""
         return max(0.0, self._probe_at_s - now_s)
 
+    def hurry(self) -> None:
+        """Let the next probe go at once."""
+        self._probe_at_s = 0.0
+
     def succeed(self) -> None:
         """Close: Stripe answered as it should."""
         self.reason = None
@@ -119,3 +126,34 @@ class Breaker:
             wait_s = self._backoff.wait_s(self._openings)
             self._probe_at_s = now_s + max(self._backoff.first_s / 2, wait_s)
             self._openings += 1
+
+
+class Probes:
+    """When one row of each event name that no meter has tries again.
+
+    After 10 seconds, then twice as long each time, up to 5 minutes.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, tuple[float, int]] = {}
+
+    def begin(self, event_name: str, now_s: float) -> None:
+        """Note that no meter has this name, if that is news."""
+        self._names.setdefault(event_name, (now_s + PROBE_S_FIRST, 0))
+
+    def take(self, event_name: str, now_s: float) -> bool:
+        """Return whether a row may try now, and if so begin the next wait."""
+        at_s, n_probes = self._names.get(event_name, (now_s, 0))
+        if now_s < at_s:
+            return False
+        wait_s = min(PROBE_S_MAX, PROBE_S_FIRST * 2.0 ** min(n_probes, 16))
+        self._names[event_name] = (now_s + wait_s, n_probes + 1)
+        return True
+
+    def end(self, event_name: str) -> bool:
+        """Note that a meter has this name; return whether that is news."""
+        return self._names.pop(event_name, None) is not None
+
+    def hurry(self) -> None:
+        """Let every name try at once."""
+        self._names = {name: (0.0, n) for name, (_, n) in self._names.items()}

@@ -32,6 +32,9 @@ class ReadyRows:
         self._is_sendable = is_sendable
         self._rows: deque[OutboxRow] = deque()
         self._out: set[tuple[str, str | None]] = set()
+        self.alone: set[int] = set()
+        """Ids of rows that go in a request of their own the next time, which shows
+        what is wrong with them."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -52,17 +55,17 @@ class ReadyRows:
     def take(self, *, streams: bool) -> Parcel | None:
         """Return the next parcel, ``None`` if every row has to wait.
 
-        With ``streams``, up to 100 rows go together. The stream's documentation
-        wants positive values, so a correction goes by itself.
+        With ``streams``, up to 100 rows go together.
         """
-        first = self._take_row(only_positive=False)
+        first = self._take_row(only_streamed=False)
         if first is None:
             return None
-        if not streams or first.value <= 0:
+        if not streams or not self._is_streamed(first):
+            self.alone.discard(first.id)
             return Parcel((first,))
         rows = [first]
         while len(rows) < STREAM_ROWS_MAX:
-            row = self._take_row(only_positive=True)
+            row = self._take_row(only_streamed=True)
             if row is None:
                 break
             rows.append(row)
@@ -72,13 +75,19 @@ class ReadyRows:
         """Note that rows are not out any more."""
         self._out.difference_update(row.series for row in rows)
 
-    def _take_row(self, *, only_positive: bool) -> OutboxRow | None:
+    def _is_streamed(self, row: OutboxRow) -> bool:
+        # The stream's documentation wants positive values: a correction goes alone.
+        return row.value > 0 and row.id not in self.alone
+
+    def _take_row(self, *, only_streamed: bool) -> OutboxRow | None:
         for i, row in enumerate(self._rows):
-            if row.series in self._out or (only_positive and row.value <= 0):
+            if row.series in self._out:
+                continue
+            if only_streamed and not self._is_streamed(row):
                 continue
             del self._rows[i]
             if not self._is_sendable(row):
-                return self._take_row(only_positive=only_positive)
+                return self._take_row(only_streamed=only_streamed)
             self._out.add(row.series)
             return row
         return None

@@ -11,9 +11,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, assert_never
 
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
+from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.judge import judge, shorten
 from meterline_sidecar.meter_events import (
+    AGE_MS_MAX,
+    RESEND_MS_MAX,
     Busy,
     Delivered,
     MeterEvent,
@@ -25,24 +27,18 @@ from meterline_sidecar.meter_events import (
     Unknown,
     Unreachable,
 )
-from meterline_sidecar.pacing import Backoff, Breaker, Rate
+from meterline_sidecar.pacing import Backoff, Breaker, Probes, Rate
 from meterline_sidecar.parcels import Parcel, ReadyRows
 from meterline_sidecar.store import outbox, sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 
-RESEND_MS_MAX: Final = 23 * HOUR_MS
-"""Stripe forgets an identifier after 24 hours at the earliest; one is our margin."""
-AGE_MS_MAX: Final = 34 * DAY_MS
-"""Stripe refuses usage older than 35 days; one is our margin."""
 IN_FLIGHT_MIN: Final = 8
 IN_FLIGHT_MAX: Final = 64
 READY_ROWS_MAX: Final = 1_000
 READY_ROWS_PER_SERIES: Final = 20
 RUN_S_MAX: Final = 60.0
 """A run ends after this time, and the next one begins by taking out old rows."""
-PROBE_S_FIRST: Final = 10.0
-PROBE_S_MAX: Final = 3_600.0
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +109,8 @@ class Reporter:
         self._breaker = breaker or Breaker()
         self._ready = ReadyRows(self._is_sendable)
         self._in_flight: dict[asyncio.Task[Outcome], Parcel] = {}
-        self._probes: dict[str, tuple[float, int]] = {}
+        self._probes = Probes()
+        self._is_hurried = False
         self._wrong_account: str | None = None
         self._sends: int | None = None
         self._streams = False
@@ -125,6 +122,12 @@ class Reporter:
     def problem(self) -> str | None:
         """Why nothing can be sent at all just now; ``None`` when all is well."""
         return self._wrong_account or self._breaker.reason
+
+    def hurry(self) -> None:
+        """Let the next run try at once whatever waits for its next attempt."""
+        self._is_hurried = True
+        self._probes.hurry()
+        self._breaker.hurry()
 
     async def stop(self) -> None:
         """Start no more requests, and return when the last one is settled."""
@@ -145,8 +148,6 @@ class Reporter:
                 while await self._cycle(group, ends_at_s=ends_at_s):
                     pass
 
-    # --- before a run
-
     async def _prepare(self) -> bool:
         """Bring the outbox in order; return whether it may be sent."""
         now_ms = self._clock.now_ms()
@@ -164,6 +165,9 @@ class Reporter:
                 doubted_ms=now_ms - RESEND_MS_MAX,
                 expired_ms=now_ms - AGE_MS_MAX,
             )
+            if self._is_hurried:
+                await sending.wake(tx)
+                self._is_hurried = False
             await self._probe_parked(tx)
             self._streams = await self._is_worth_streaming(tx)
         if doubted:
@@ -212,19 +216,15 @@ class Reporter:
     async def _probe_parked(self, tx: Tx) -> None:
         """Let one row of each parked event name try whether its meter exists now."""
         for event_name, row_id in await sending.parked_heads(tx):
-            probe_at_s, probes = self._probes.setdefault(event_name, (_now_s(), 0))
-            if _now_s() >= probe_at_s:
-                wait_s = min(PROBE_S_MAX, PROBE_S_FIRST * 2**probes)
-                self._probes[event_name] = (_now_s() + wait_s, min(probes + 1, 16))
+            if self._probes.take(event_name, _now_s()):
                 await sending.probe(tx, row_id)
+                self._ready.alone.add(row_id)  # the stream would not tell
 
     async def _is_worth_streaming(self, tx: Tx) -> bool:
         if self._stream_above_per_s is None or not self._stripe.is_live:
             return False
         n_due = await sending.count_due(tx, wall_ms=self._wall.now_ms())
         return n_due > self._stream_above_per_s * RUN_S_MAX
-
-    # --- a run
 
     async def _cycle(self, group: asyncio.TaskGroup, *, ends_at_s: float) -> bool:
         """Settle what came back and send what may go; return whether to go on.
@@ -258,7 +258,12 @@ class Reporter:
         events = [row.event() for row in parcel.rows]
         if parcel.batch_key is None:
             return await self._stripe.send(events[0])
-        return await self._stripe.stream(events, key=parcel.batch_key)
+        outcome = await self._stripe.stream(events, key=parcel.batch_key)
+        if isinstance(outcome, NoMeter | Rejected | Mismatch):
+            # One of them is at fault, and only by themselves they show which.
+            self._ready.alone.update(row.id for row in parcel.rows)
+            return Busy(f"refused in a batch: {outcome.reason}", slows_down=False)
+        return outcome
 
     def _collect(self) -> list[tuple[Parcel, Outcome]]:
         done = [task for task in self._in_flight if task.done()]
@@ -268,8 +273,9 @@ class Reporter:
         return settled
 
     def _has_work(self) -> bool:
-        """Return whether a row only waits for a token of the rate."""
-        return self._breaker.room(_now_s()) != 0 and self._ready.has_free()
+        """Return whether a row may be there that only waits for a token of the rate."""
+        has_rows = self._ready.has_free() or not (self._ready or self._is_drained)
+        return has_rows and self._breaker.room(_now_s()) != 0
 
     async def _refill(self) -> None:
         if self._ready or self._is_drained or self._breaker.room(_now_s()) == 0:
@@ -351,12 +357,11 @@ class Reporter:
         for parcel, outcome in settled:
             for event_name in {row.event_name for row in parcel.rows}:
                 if isinstance(outcome, NoMeter):
-                    probe = (_now_s() + PROBE_S_FIRST, 0)
-                    self._probes.setdefault(event_name, probe)
+                    self._probes.begin(event_name, _now_s())
                     await sending.park(tx, event_name, shorten(outcome.reason))
-                elif isinstance(outcome, Delivered) and event_name in self._probes:
-                    del self._probes[event_name]
+                elif _shows_a_meter(outcome) and self._probes.end(event_name):
                     await sending.unpark(tx, event_name)
+                    self._is_drained = False
 
     def _judge(self, parcel: Parcel, outcome: Outcome) -> list[sending.Settlement]:
         """Return what becomes of the rows, and tell the rate and the breaker."""
@@ -383,6 +388,10 @@ class Reporter:
             )
             for row in parcel.rows
         ]
+
+
+def _shows_a_meter(outcome: Outcome) -> bool:
+    return isinstance(outcome, Delivered) and outcome.how != "streamed"
 
 
 def _now_s() -> float:

@@ -69,6 +69,12 @@ class StripeSide:
         if self.reporter is not None:
             await self.reporter.run()
 
+    async def report_now(self) -> None:
+        """Do the same, and wait for no retry: somebody asks for it."""
+        if self.reporter is not None:
+            self.reporter.hurry()
+        await self.report()
+
     async def look_at_meters(self) -> None:
         """See whether the meters at Stripe are such as the configuration says.
 

@@ -13,14 +13,16 @@ from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import MeterlineError, StripeRefused
 from meterline_sidecar.keys import Secret
 from meterline_sidecar.meter_events import identifier_of
+from meterline_sidecar.pacing import Backoff
 from meterline_sidecar.store import stripe_events
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_events import StripeEvent
 
 TOLERANCE_S: Final = 300
-BODY_BYTES_MAX: Final = 256 * 1024
 KEPT_MS: Final = 60 * DAY_MS
-EVENTS_PER_STEP: Final = 50
+EVENTS_PER_STEP: Final = 1_000
+FETCH_BACKOFF: Final = Backoff(first_s=10.0, max_s=600.0)
+"""Stripe counts reads: a key without the permission must not use them up."""
 NOT_FOUND: Final = 404
 REPORTS: Final = (
     "v1.billing.meter.error_report_triggered",
@@ -134,6 +136,10 @@ class Webhooks:
         self._secret = secret
         self._clock = clock
         self._wall = wall
+        self._trouble: MeterlineError | None = None
+        """Why the last event could not be fetched."""
+        self._failures = 0
+        self._ask_at_ms = 0
 
     async def receive(self, body: bytes, signature: str) -> bool:
         """Store a webhook; return ``False`` if it was here before.
@@ -158,17 +164,28 @@ class Webhooks:
             return await stripe_events.store(tx, event, now_ms=self._wall.now_ms())
 
     async def process(self) -> None:
-        """Act on every stored event; what Stripe can not tell now waits."""
+        """Act on every stored event; one that Stripe can not tell now waits alone.
+
+        Raises:
+            MeterlineError: why one waits, when the others are done.
+        """
         async with self._database.reading() as tx:
             events = await stripe_events.waiting(tx, limit=EVENTS_PER_STEP)
+        trouble: MeterlineError | None = None
         for event in events:
-            reason = await self._reason(event)
+            try:
+                reason = await self._reason(event)
+            except MeterlineError as error:
+                trouble = error
+                continue
             async with self._database.transaction() as tx:
                 await self._act(tx, event, reason)
         if events:
             before_ms = self._wall.now_ms() - KEPT_MS
             async with self._database.transaction() as tx:
                 await stripe_events.forget(tx, before_ms=before_ms)
+        if trouble is not None:
+            raise trouble
 
     async def _reason(self, event: StripeEvent) -> Reason | str:
         """Return why meter events were dropped, or in words why that is not known."""
@@ -178,10 +195,7 @@ class Webhooks:
             report = msgspec.json.decode(event.body, type=Report)
             if report.data is None:
                 # Webhooks of this kind are thin: the data is fetched.
-                path = f"/v2/core/events/{event.id}"
-                report = msgspec.convert(
-                    await self._stripe.call("get", path), type=Report
-                )
+                report = msgspec.convert(await self._fetch(event.id), type=Report)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             return f"of an unknown shape: {error}"
         except StripeRefused as error:
@@ -189,6 +203,26 @@ class Webhooks:
                 raise
             return str(error)
         return Reason() if report.data is None else report.data.reason
+
+    async def _fetch(self, event_id: str) -> dict[str, Any]:
+        """Return an event with its data; ask ever more seldom while that fails.
+
+        Raises:
+            MeterlineError: Stripe does not say, or did not when it was asked last.
+        """
+        if self._trouble is not None and self._wall.now_ms() < self._ask_at_ms:
+            raise self._trouble
+        try:
+            found = await self._stripe.call("get", f"/v2/core/events/{event_id}")
+        except MeterlineError as error:
+            if isinstance(error, StripeRefused) and error.status == NOT_FOUND:
+                raise
+            wait_s = FETCH_BACKOFF.wait_s(self._failures)
+            self._ask_at_ms = self._wall.now_ms() + int(wait_s * 1000)
+            self._trouble, self._failures = error, self._failures + 1
+            raise
+        self._trouble, self._failures = None, 0
+        return found
 
     async def _act(self, tx: Tx, event: StripeEvent, reason: Reason | str) -> None:
         if isinstance(reason, str):

@@ -192,9 +192,8 @@ async def test_a_refused_row_dies_alone(shop: Shop) -> None:
 
 
 async def test_an_event_name_without_meter_waits_and_holds_up_nobody(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop,
 ) -> None:
-    monkeypatch.setattr("meterline_sidecar.report.PROBE_S_FIRST", 0.0)
     for hour in range(3):
         await shop.add(1, event_name="tokens", hour_ms=EARLIER_MS - hour * HOUR_MS)
     good = await shop.add(5)
@@ -203,10 +202,12 @@ async def test_an_event_name_without_meter_waits_and_holds_up_nobody(
     parked = await shop.counts()
     shop.server.account.add_meter("tokens")
 
-    for _ in range(3):
-        await reporter.run()
+    await reporter.run()
+    unasked = await shop.counts()
+    reporter.hurry()
+    await reporter.run()
 
-    assert parked["parked"] == 3
+    assert (parked["parked"], unasked["parked"]) == (3, 3)
     assert (await shop.row(good)).state == "confirmed"
     assert (await shop.counts())["confirmed"] == 4
     assert shop.total(event_name="tokens") == 3

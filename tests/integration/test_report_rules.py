@@ -195,6 +195,20 @@ class TestStream:
         assert (await shop.counts())["confirmed"] == 70
         assert len(shop.server.account.events) == 70
 
+    async def test_a_refused_batch_is_sent_row_by_row(self, shop: Shop) -> None:
+        go_live(shop)
+        for c in range(70):
+            await shop.add(1, customer=f"c{c}")
+        shop.server.faults.queued.extend([Fault.REFUSED, Fault.REFUSED])
+        reporter = shop.reporter(stream_above_per_s=1)
+
+        for _ in range(10):
+            shop.wall.time_ms += 1_000
+            await reporter.run()
+
+        counts = await shop.counts()
+        assert (counts["confirmed"], counts["dead"]) == (69, 1)
+
     async def test_an_expired_session_is_opened_again(self, shop: Shop) -> None:
         go_live(shop)
         for c in range(70):

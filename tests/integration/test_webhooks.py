@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from meterline_sidecar.errors import RetryLater
+from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.errors import RetryLater, StripeRefused
 from meterline_sidecar.keys import Secret
 from meterline_sidecar.store import stripe_events
 from meterline_sidecar.webhooks import BadWebhook, Webhooks
@@ -210,9 +211,28 @@ async def test_an_event_that_can_not_be_fetched_now_is_fetched_later(
     with pytest.raises(RetryLater):
         await hooks.process()
     shop.server.read_faults.clear()
+    shop.wall.time_ms += HOUR_MS
     await hooks.process()
 
     assert (await shop.row(row_id)).state == "rejected"
+
+
+async def test_an_event_that_can_not_be_fetched_holds_up_no_other(shop: Shop) -> None:
+    row_id = await rejected_row(shop)
+    (body,) = shop.server.streams.notify()
+    whole = json.dumps(shop.server.streams.events[json.loads(body)["id"]]).encode()
+    thin = json.dumps({"id": "evt_secret", "type": json.loads(body)["type"]}).encode()
+    hooks = webhooks(shop)
+    for told in (thin, whole):
+        await hooks.receive(told, signed(shop, told))
+    shop.server.read_faults.extend([403] * 10)
+
+    for _ in range(3):
+        with pytest.raises(StripeRefused, match="evt_secret"):
+            await hooks.process()
+
+    assert (await shop.row(row_id)).state == "rejected"
+    assert len(shop.server.read_faults) >= 8, "asked again and again"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"id": 1}', b"\xff", b'{"id": "x"}'])

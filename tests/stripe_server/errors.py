@@ -87,6 +87,10 @@ def lock_timeout() -> StripeRefusal:
     )
 
 
+def refused() -> StripeRefusal:
+    return StripeRefusal(400, "Something is wrong with this.")
+
+
 def key_in_use(key: str) -> StripeRefusal:
     return StripeRefusal(
         409,

@@ -40,6 +40,8 @@ class Fault(Enum):
     EMPTY_200_AFTER = "empty_200_after"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
+    REFUSED = "refused"
+    """A 400 for a reason of its own."""
     REJECT_LATER = "reject_later"
     """Accepted, then dropped by the asynchronous validation, which reports it."""
     SILENT_LOSS = "silent_loss"
@@ -54,6 +56,7 @@ PASSING = tuple(
         Fault.HANG,
         Fault.UNAUTHORIZED,
         Fault.FORBIDDEN,
+        Fault.REFUSED,
         Fault.REJECT_LATER,
         Fault.SILENT_LOSS,
     )

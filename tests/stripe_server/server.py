@@ -28,6 +28,7 @@ BEFORE: Final = {
     Fault.PLAIN_429: lambda: errors.rate_limit(None),
     Fault.LOCK_TIMEOUT: errors.lock_timeout,
     Fault.CONFLICT: errors.too_many_concurrent,
+    Fault.REFUSED: errors.refused,
 }
 """Faults that answer before anything is executed or saved."""
 

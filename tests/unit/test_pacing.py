@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline_sidecar.pacing import BREAKER_FAILURES_MAX, Backoff, Breaker, Rate
+from meterline_sidecar.pacing import (
+    BREAKER_FAILURES_MAX,
+    Backoff,
+    Breaker,
+    Probes,
+    Rate,
+)
 
 
 @given(st.floats(1, 1_000), st.lists(st.floats(0.001, 2), max_size=50))
@@ -48,9 +54,9 @@ def test_the_rate_never_stops() -> None:
 
 @given(st.integers(0, 10_000))
 def test_a_wait_is_random_and_bounded(attempts: int) -> None:
-    wait_s = Backoff(0.5, 600).wait_s(attempts)
+    wait_s = Backoff().wait_s(attempts)
 
-    assert 0 <= wait_s <= min(600, 0.5 * 2 ** min(attempts, 20))
+    assert 0 <= wait_s <= min(60, 0.5 * 2 ** min(attempts, 20))
 
 
 def test_the_breaker_opens_after_failures_in_a_row_and_lets_one_probe() -> None:
@@ -79,3 +85,37 @@ def test_a_refused_key_opens_the_breaker_at_once() -> None:
     breaker.fail("HTTP 401", 0.0, at_once=True)
 
     assert breaker.room(0.0) == 0
+
+
+def test_a_probe_waits_twice_as_long_each_time_up_to_five_minutes() -> None:
+    probes = Probes()
+    probes.begin("tokens", 0.0)
+    now_s, waits_s = 0.0, list[float]()
+
+    for _ in range(8):
+        before_s = now_s
+        while not probes.take("tokens", now_s):
+            now_s += 1.0
+        waits_s.append(now_s - before_s)
+
+    assert waits_s == [10, 10, 20, 40, 80, 160, 300, 300]
+
+
+def test_a_probe_that_somebody_asks_for_goes_at_once() -> None:
+    probes = Probes()
+    probes.begin("tokens", 0.0)
+
+    probes.hurry()
+
+    assert probes.take("tokens", 0.0)
+    assert not probes.take("tokens", 0.0)
+    assert (probes.end("tokens"), probes.end("tokens")) == (True, False)
+
+
+def test_the_breaker_lets_a_probe_go_that_somebody_asks_for() -> None:
+    breaker = Breaker()
+    breaker.fail("HTTP 401", 0.0, at_once=True)
+
+    breaker.hurry()
+
+    assert breaker.room(0.0) == 1

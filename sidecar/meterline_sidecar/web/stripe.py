@@ -19,7 +19,7 @@ from meterline_sidecar.store.outbox import STATES, OutboxRow, State
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.problems import Conflict, NotFound, answer, problem
 from meterline_sidecar.web.query import PAGE, Limit, Span, span_of
-from meterline_sidecar.webhooks import BODY_BYTES_MAX, BadWebhook
+from meterline_sidecar.webhooks import BadWebhook
 
 ID_MAX: Final = 2**63 - 1
 RowId = Annotated[int, Meta(ge=0, le=ID_MAX, description="A row's number.")]
@@ -176,7 +176,9 @@ async def drop_outbox_row(parts: Parts, query: DropQuery) -> ShownRow:
 
 async def run_report(parts: Parts, query: NoQuery) -> ReportAnswer:
     """Issue the hours that are closed, and send what is due, now."""
-    await parts.stripe.report()
+    if parts.alarm is not None:
+        raise Conflict(f"nothing is billed: {parts.alarm}")
+    await parts.stripe.report_now()
     return ReportAnswer(
         mode=parts.config.stripe.mode,
         outbox=await parts.stripe.counts(),
@@ -203,8 +205,6 @@ async def webhook(request: Request) -> Response:
     """Store what Stripe says, and only then answer that we have it."""
     parts: Parts = request.app.state.parts
     body = await request.body()
-    if len(body) > BODY_BYTES_MAX:
-        return problem(413, f"a webhook has at most {BODY_BYTES_MAX} bytes")
     try:
         signature = request.headers.get("stripe-signature", "")
         is_new = await parts.stripe.webhooks.receive(body, signature)
