@@ -7,7 +7,7 @@ of what they charge. A price can not be changed: a new one takes over its lookup
 
 import datetime
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
@@ -16,8 +16,8 @@ from meterline_pricing import PricingError
 from meterline_sidecar.config import Config, MeterConfig
 from meterline_sidecar.errors import StripeRefused
 from meterline_sidecar.stripe_prices import NotSayable, content_hash, price_fields
+from meterline_sidecar.stripe_totals import read_all
 
-PAGE: Final = 100
 LOOKUP_KEYS_PER_READ: Final = 10
 CUSTOMER_KEY: Final = "stripe_customer_id"
 VALUE_KEY: Final = "value"
@@ -35,7 +35,7 @@ class StripeCalls(Protocol):
         self,
         method: Literal["get", "post"],
         path: str,
-        params: dict[str, object] | None = None,
+        params: Mapping[str, object] | None = None,
         *,
         key: str | None = None,
     ) -> dict[str, Any]:
@@ -190,23 +190,16 @@ class Provisioner:
     async def _meters(self) -> dict[str, list[dict[str, Any]]]:
         """Return every meter, active or not, by its event name."""
         found: dict[str, list[dict[str, Any]]] = {}
-        params: dict[str, object] = {"limit": PAGE}
-        while True:
-            page = await self._stripe.call("get", "/v1/billing/meters", params)
-            for meter in page["data"]:
-                found.setdefault(meter["event_name"], []).append(meter)
-            if not page["has_more"]:
-                return found
-            params["starting_after"] = page["data"][-1]["id"]
+        for meter in await read_all(self._stripe, "/v1/billing/meters"):
+            found.setdefault(meter["event_name"], []).append(meter)
+        return found
 
     async def _prices(self, keys: list[str]) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for start in range(0, len(keys), LOOKUP_KEYS_PER_READ):
             some = keys[start : start + LOOKUP_KEYS_PER_READ]
-            page = await self._stripe.call(
-                "get", "/v1/prices", {"lookup_keys": some, "limit": PAGE}
-            )
-            found |= {price["lookup_key"]: price for price in page["data"]}
+            prices = await read_all(self._stripe, "/v1/prices", {"lookup_keys": some})
+            found |= {price["lookup_key"]: price for price in prices}
         return found
 
     async def _product_step(self, price: WantedPrice) -> Step | None:

@@ -1,45 +1,37 @@
 """Compares the ledger with Stripe's own totals, and settles what was in doubt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from meterline_pricing import Calendar
-from meterline_sidecar.clock import HOUR_MS, MINUTE_MS, Clock
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
 from meterline_sidecar.store import outbox, reconciliation
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.reconciliation import Comparison
+from meterline_sidecar.stripe_totals import (
+    ZERO,
+    MeterFacts,
+    Span,
+    StripeReads,
+    StripeTotals,
+)
 
 SETTLE_MS: Final = HOUR_MS
 """Stripe's summaries are complete some time after an event: no promise exists."""
-PAGE: Final = 100
+FINAL_MS: Final = DAY_MS
+"""What is equal this long after its end is not compared again by itself."""
 HOURS_SHOWN: Final = 24
 TOLERANCE: Final = Decimal("1e-12")
 """Stripe's totals are floats: equal within this share, or half a unit."""
 
-WAITING: Final = ("pending", "sending", "parked")
+ON_THE_WAY: Final = ("pending", "sending")
+WAITING: Final = (*ON_THE_WAY, "parked")
+FAILED: Final = ("dead", "expired", "rejected")
 Verdict = Literal["equal", "missing", "extra", "unresolved"]
-
-
-class StripeReads(Protocol):
-    """The way to Stripe that reconciling needs."""
-
-    async def call(
-        self,
-        method: Literal["get"],
-        path: str,
-        params: Mapping[str, object] | None = None,
-    ) -> dict[str, Any]:
-        """Return the answer of an address.
-
-        Raises:
-            StripeRefused: Stripe said no.
-            RetryLater: it may say yes later.
-        """
-        ...
 
 
 class HourDifference(Struct, frozen=True):
@@ -54,10 +46,11 @@ class Line(Struct, frozen=True):
     """One customer and meter in a span: here, and at Stripe."""
 
     customer: str
-    stripe_customer: str
+    stripe_customer: str | None
+    """``None`` while nobody said who this is at Stripe."""
     event_name: str
     ours: int
-    """What Stripe should have by now."""
+    """What Stripe should have by now: all that is issued, and not on its way."""
     theirs: Decimal
     waiting: int
     """Rows that are still to be sent, or to be let go by a person."""
@@ -67,13 +60,6 @@ class Line(Struct, frozen=True):
     """Rows that were refused, dropped or too old."""
     verdict: Verdict
     hours: tuple[HourDifference, ...] = ()
-
-
-class MeterFacts(Struct, frozen=True):
-    """What of a meter at Stripe matters here."""
-
-    id: str
-    formula: str
 
 
 class Reconciler:
@@ -88,18 +74,14 @@ class Reconciler:
         self, database: Database, stripe: StripeReads, *, clock: Clock
     ) -> None:
         self._database = database
-        self._stripe = stripe
+        self._totals = StripeTotals(stripe)
         self._clock = clock
 
-    async def run(self, *, start_ms: int, end_ms: int, quiet_ms: int = 0) -> list[Line]:
+    async def run(self, *, start_ms: int, end_ms: int) -> list[Line]:
         """Return every series with rows in the span, after settling doubts.
 
         The span is widened to whole hours, and ends with the current one at most.
         What is found is kept when the span begins with a month (UTC).
-
-        Args:
-            quiet_ms: leaves out series that were sent something within this time,
-                which Stripe may not have added up yet.
         """
         start_ms = start_ms // HOUR_MS * HOUR_MS
         end_ms = min(-(-end_ms // HOUR_MS) * HOUR_MS, self._next_hour_ms())
@@ -107,52 +89,66 @@ class Reconciler:
             return []
         async with self._database.reading() as tx:
             pairs = await reconciliation.series(tx, start_ms=start_ms, end_ms=end_ms)
-        meters = await self._meters() if pairs else {}
-        lines: list[Line] = []
-        for event_name, stripe_customer in pairs:
-            span = Span(event_name, stripe_customer, start_ms, end_ms)
-            if not quiet_ms or await self._is_quiet(span, quiet_ms):
-                lines.append(await self._compare(span, meters.get(event_name)))
-        return lines
+            unmapped = await reconciliation.unmapped(
+                tx, start_ms=start_ms, end_ms=end_ms
+            )
+        meters = await self._totals.meters() if pairs else {}
+        lines = [
+            await self._compare(Span(*pair, start_ms, end_ms), meters.get(pair[0]))
+            for pair in pairs
+        ]
+        return lines + _unmapped_lines(unmapped)
 
-    async def _is_quiet(self, span: "Span", quiet_ms: int) -> bool:
-        since_ms = self._clock.now_ms() - quiet_ms
-        return all((row.sent_ms or 0) <= since_ms for row in await self._rows(span))
+    async def watch(self, *, start_ms: int, end_ms: int, series_max: int) -> int:
+        """Compare the series of a span that were compared longest ago.
+
+        Left out are those on which something is on its way, or was so recently that
+        Stripe may not have added it up; and those that were equal well after the
+        span's end. Returns how many were compared.
+
+        Args:
+            start_ms: the start of a month (UTC), so that what is found is kept.
+        """
+        async with self._database.reading() as tx:
+            pairs = await reconciliation.series(tx, start_ms=start_ms, end_ms=end_ms)
+            known = await reconciliation.kept(tx, start_ms=start_ms)
+        checked = {pair: found.checked_ms for pair, found in known.items()}
+        spans = [
+            Span(*pair, start_ms, end_ms)
+            for pair in sorted(pairs, key=lambda pair: checked.get(pair, 0))
+            if not _is_final(known.get(pair), end_ms)
+        ]
+        chosen = [span for span in spans if await self._is_quiet(span)][:series_max]
+        meters = await self._totals.meters() if chosen else {}
+        for span in chosen:
+            await self._compare(span, meters.get(span.event_name))
+        return len(chosen)
+
+    async def _is_quiet(self, span: Span) -> bool:
+        since_ms = self._clock.now_ms() - SETTLE_MS
+        return all(
+            row.state not in WAITING and (row.sent_ms or 0) <= since_ms
+            for row in await self._rows(span)
+        )
 
     def _next_hour_ms(self) -> int:
         return (self._clock.now_ms() // HOUR_MS + 1) * HOUR_MS
 
-    async def _meters(self) -> dict[str, MeterFacts]:
-        """Return every meter by its event name; an active one goes first."""
-        found: dict[str, MeterFacts] = {}
-        params: dict[str, object] = {"limit": PAGE}
-        while True:
-            page = await self._stripe.call("get", "/v1/billing/meters", params)
-            for meter in page["data"]:
-                if meter["event_name"] not in found or meter["status"] == "active":
-                    found[meter["event_name"]] = MeterFacts(
-                        meter["id"], meter["default_aggregation"]["formula"]
-                    )
-            if not page["has_more"]:
-                return found
-            params["starting_after"] = page["data"][-1]["id"]
-
-    async def _compare(self, span: "Span", meter: MeterFacts | None) -> Line:
+    async def _compare(self, span: Span, meter: MeterFacts | None) -> Line:
         rows = await self._rows(span)
         if meter is not None and any(row.state == "unresolved" for row in rows):
             await self._settle(span, meter, rows)
             rows = await self._rows(span)
-        theirs = Decimal(0) if meter is None else await self._total(span, meter)
+        theirs = Decimal(0) if meter is None else await self._totals.total(span, meter)
         formula = "sum" if meter is None else meter.formula
         ours = _expected(rows, formula)
         n_unresolved = sum(row.state == "unresolved" for row in rows)
+        is_in_doubt = any(row.state in WAITING and row.doubt_ms for row in rows)
         verdict: Verdict
-        if n_unresolved:
+        if n_unresolved or (is_in_doubt and not _is_equal(theirs, ours)):
             verdict = "unresolved"
-        elif _is_equal(theirs, ours):
-            verdict = "equal"
         else:
-            verdict = "missing" if theirs < ours else "extra"
+            verdict = _verdict(theirs, ours)
         hours: tuple[HourDifference, ...] = ()
         if verdict != "equal" and meter is not None:
             hours = await self._differences(span, meter, rows)
@@ -181,7 +177,7 @@ class Reconciler:
             async with self._database.transaction() as tx:
                 await reconciliation.save(tx, found)
 
-    async def _rows(self, span: "Span") -> list[OutboxRow]:
+    async def _rows(self, span: Span) -> list[OutboxRow]:
         async with self._database.reading() as tx:
             return await reconciliation.rows_of(
                 tx,
@@ -191,55 +187,11 @@ class Reconciler:
                 end_ms=span.end_ms,
             )
 
-    # --- what Stripe says
-
-    async def _total(self, span: "Span", meter: MeterFacts) -> Decimal:
-        # Stripe's documentation says of the end both that it belongs to the span and
-        # that it does not. Our events are stamped on the hour: a minute less is safe.
-        end_ms = span.end_ms - MINUTE_MS
-        page = await self._summaries(span, meter, span.start_ms, end_ms, {})
-        return sum((_decimal(s["aggregated_value"]) for s in page), Decimal(0))
-
-    async def _hours(
-        self, span: "Span", meter: MeterFacts, start_ms: int, end_ms: int
-    ) -> dict[int, Decimal]:
-        grouping = {"value_grouping_window": "hour"}
-        page = await self._summaries(span, meter, start_ms, end_ms, grouping)
-        return {
-            summary["start_time"] * 1000: _decimal(summary["aggregated_value"])
-            for summary in page
-            if summary["start_time"] * 1000 < end_ms
-        }
-
-    async def _summaries(
-        self,
-        span: "Span",
-        meter: MeterFacts,
-        start_ms: int,
-        end_ms: int,
-        grouping: Mapping[str, object],
-    ) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        params: dict[str, object] = {
-            "customer": span.stripe_customer,
-            "start_time": start_ms // 1000,
-            "end_time": end_ms // 1000,
-            "limit": PAGE,
-            **grouping,
-        }
-        while True:
-            path = f"/v1/billing/meters/{meter.id}/event_summaries"
-            page = await self._stripe.call("get", path, params)
-            found += page["data"]
-            if not page["has_more"]:
-                return found
-            params["starting_after"] = page["data"][-1]["id"]
-
     async def _differences(
-        self, span: "Span", meter: MeterFacts, rows: Sequence[OutboxRow]
+        self, span: Span, meter: MeterFacts, rows: Sequence[OutboxRow]
     ) -> tuple[HourDifference, ...]:
         """Return the first hours in which the two sides differ."""
-        theirs = await self._hours(span, meter, span.start_ms, span.end_ms)
+        theirs = await self._totals.hours(span, meter, span.start_ms, span.end_ms)
         ours = {hour_ms: _hour_total(part) for hour_ms, part in _by_hour(rows).items()}
         different = [
             HourDifference(hour_ms, ours.get(hour_ms, 0), theirs.get(hour_ms, ZERO))
@@ -248,17 +200,15 @@ class Reconciler:
         ]
         return tuple(different[:HOURS_SHOWN])
 
-    # --- what was in doubt
-
     async def _settle(
-        self, span: "Span", meter: MeterFacts, rows: Sequence[OutboxRow]
+        self, span: Span, meter: MeterFacts, rows: Sequence[OutboxRow]
     ) -> None:
         """Settle each hour in doubt whose total at Stripe leaves no doubt."""
         for hour_ms, parts in _by_hour(rows).items():
             doubted = [row for row in parts if row.state == "unresolved"]
             if not doubted or not self._has_settled(parts):
                 continue
-            hours = await self._hours(span, meter, hour_ms, hour_ms + HOUR_MS)
+            hours = await self._totals.hours(span, meter, hour_ms, hour_ms + HOUR_MS)
             theirs = hours.get(hour_ms, ZERO)
             known = [row for row in parts if row.state == "confirmed"]
             if _is_equal(theirs, _hour_total([*known, *doubted])):
@@ -289,25 +239,45 @@ class Reconciler:
                 )
 
 
-class Span(Struct, frozen=True):
-    """One series in a span of whole hours."""
-
-    event_name: str
-    stripe_customer: str
-    start_ms: int
-    end_ms: int
-
-
-ZERO: Final = Decimal(0)
-FAILED: Final = ("dead", "expired", "rejected")
-
-
-def _decimal(aggregated: object) -> Decimal:
-    return Decimal(str(aggregated))
-
-
 def _is_equal(theirs: Decimal, ours: int) -> bool:
     return abs(theirs - ours) <= max(Decimal("0.5"), abs(ours) * TOLERANCE)
+
+
+def _verdict(theirs: Decimal, ours: int) -> Verdict:
+    if _is_equal(theirs, ours):
+        return "equal"
+    return "missing" if theirs < ours else "extra"
+
+
+def _is_final(known: Comparison | None, end_ms: int) -> bool:
+    """Say whether a span was found equal, well after its end."""
+    return (
+        known is not None
+        and known.verdict == "equal"
+        and known.end_ms == end_ms
+        and known.checked_ms > end_ms + FINAL_MS
+    )
+
+
+def _unmapped_lines(rows: Sequence[OutboxRow]) -> list[Line]:
+    """Return the lines of customers whom Stripe can not be told of."""
+    series: dict[tuple[str, str], list[OutboxRow]] = {}
+    for row in rows:
+        series.setdefault((row.customer, row.event_name), []).append(row)
+    return [
+        Line(
+            customer=customer,
+            stripe_customer=None,
+            event_name=event_name,
+            ours=(ours := sum(_hour_total(p) for p in _by_hour(found).values())),
+            theirs=ZERO,
+            waiting=sum(row.state in WAITING for row in found),
+            unresolved=0,
+            failed=sum(row.state in FAILED for row in found),
+            verdict=_verdict(ZERO, ours),
+        )
+        for (customer, event_name), found in series.items()
+    ]
 
 
 def _by_hour(rows: Sequence[OutboxRow]) -> dict[int, list[OutboxRow]]:
@@ -320,9 +290,9 @@ def _by_hour(rows: Sequence[OutboxRow]) -> dict[int, list[OutboxRow]]:
 def _hour_total(parts: Sequence[OutboxRow]) -> int:
     """Return what an hour's parts amount to at Stripe, when all of them count.
 
-    Rows that are still to be sent are left out: Stripe can not have them.
+    Rows that are on their way are left out: Stripe need not have them.
     """
-    sent = [row for row in parts if row.state not in WAITING]
+    sent = [row for row in parts if row.state not in ON_THE_WAY]
     if not sent:
         return 0
     last = max(sent, key=lambda row: row.part)
@@ -332,7 +302,11 @@ def _hour_total(parts: Sequence[OutboxRow]) -> int:
 def _expected(rows: Sequence[OutboxRow], formula: str) -> int:
     """Return what Stripe should say about these rows."""
     hours = _by_hour(rows)
-    told = [h for h in sorted(hours) if any(r.state not in WAITING for r in hours[h])]
+    told = [
+        hour_ms
+        for hour_ms in sorted(hours)
+        if any(row.state not in ON_THE_WAY for row in hours[hour_ms])
+    ]
     if formula == "last":
         return _hour_total(hours[told[-1]]) if told else 0
     return sum(_hour_total(hours[hour_ms]) for hour_ms in told)

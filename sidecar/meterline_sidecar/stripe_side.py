@@ -18,7 +18,7 @@ from meterline_sidecar.keys import SecretSource
 from meterline_sidecar.outbox_desk import OutboxDesk
 from meterline_sidecar.pacing import Rate
 from meterline_sidecar.provision import Provisioner
-from meterline_sidecar.reconcile import SETTLE_MS, Reconciler
+from meterline_sidecar.reconcile import Reconciler
 from meterline_sidecar.report import Reporter
 from meterline_sidecar.sent_mark import SentMark
 from meterline_sidecar.store import outbox, reconciliation, stripe_events, usage
@@ -31,16 +31,22 @@ RATE_LIVE: Final = 500
 RATE_SANDBOX: Final = 25
 """Source: docs.stripe.com/rate-limits, read 2026-05-05; live mode takes 1,000."""
 RECONCILE_TRIED: Final = "reconcile_tried_ms"
+SERIES_PER_RUN: Final = 300
+"""Customers and meters that one run compares: a read each, of 10,000 a month."""
 SKEW_S_MAX: Final = 60
 LAG_MS: Final = 3 * HOUR_MS
 """Later hours are not compared by themselves: Stripe's totals come with a delay."""
 SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
 
 
-class ReconciliationStatus(Struct, frozen=True):
+class ReconciliationStatus(Struct, frozen=True, kw_only=True):
     """The last comparison with Stripe's own totals."""
 
     checked_ms: int | None
+    """``None`` before the first."""
+    age_s: int | None
+    every_s: int
+    """How often it happens by itself; 0 for never."""
     different: int
     """Customers and meters, by month, that did not match."""
 
@@ -110,26 +116,29 @@ class StripeSide:
     async def _reconcile_months(self, now_ms: int) -> None:
         this = Calendar().at(now_ms)
         before = Calendar().at(this.start - 1)
-        async with self.database.reading() as tx:
-            is_settled = await reconciliation.is_settled(
-                tx, start_ms=before.start, end_ms=before.end
-            )
-        if not is_settled:
-            await self._reconcile(before)
-        await self._reconcile(this)
+        n_series = await self._reconcile(before, now_ms, SERIES_PER_RUN // 2)
+        await self._reconcile(this, now_ms, SERIES_PER_RUN - n_series)
 
-    async def _reconcile(self, month: Period) -> None:
-        """Compare what Stripe has had time to add up."""
-        end_ms = min(month.end, self.clock.now_ms() - LAG_MS)
-        await self.reconciler.run(
-            start_ms=month.start, end_ms=end_ms, quiet_ms=SETTLE_MS
+    async def _reconcile(self, month: Period, now_ms: int, series_max: int) -> int:
+        """Compare what Stripe has had time to add up; return how many series."""
+        end_ms = min(month.end, (now_ms - LAG_MS) // HOUR_MS * HOUR_MS)
+        if end_ms <= month.start:
+            return 0
+        return await self.reconciler.watch(
+            start_ms=month.start, end_ms=end_ms, series_max=series_max
         )
 
     async def reconciliation(self) -> ReconciliationStatus:
         """Return when Stripe was last compared, and what that found."""
         async with self.database.reading() as tx:
             checked_ms, n_different = await reconciliation.last(tx)
-        return ReconciliationStatus(checked_ms, n_different)
+        age_ms = None if checked_ms is None else self.clock.now_ms() - checked_ms
+        return ReconciliationStatus(
+            checked_ms=checked_ms,
+            age_s=None if age_ms is None else age_ms // 1_000,
+            every_s=self.reconcile_every_ms // 1_000,
+            different=n_different,
+        )
 
     async def counts(self) -> dict[State, int]:
         """Return how many rows of the outbox are in each state."""

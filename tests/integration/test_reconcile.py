@@ -1,10 +1,13 @@
 """Stripe's own totals against the ledger: what is missing shows, doubts are settled."""
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any, Literal
 
 import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.errors import RetryLater
 from meterline_sidecar.reconcile import Line, Reconciler
 from tests.outbox_rows import EARLIER_MS, Shop
 from tests.stripe_server.faults import Fault
@@ -155,6 +158,54 @@ async def test_what_waits_is_not_missing_and_what_died_is(shop: Shop) -> None:
 
     assert (acme.verdict, acme.waiting) == ("equal", 1)
     assert (beta.verdict, beta.failed) == ("missing", 1)
+
+
+async def test_usage_that_waits_for_a_meter_or_a_customer_is_missing(
+    shop: Shop,
+) -> None:
+    await shop.add(3, event_name="tokens")
+    await shop.report()
+    nobody = await shop.add(4, customer="beta")
+    async with shop.database.transaction() as tx:
+        await tx.execute(
+            "UPDATE outbox SET state = 'parked', stripe_customer = NULL WHERE id = ?",
+            (nobody,),
+        )
+
+    tokens, beta = await reconcile(shop)
+
+    assert (tokens.verdict, tokens.ours, tokens.waiting) == ("missing", 3, 1)
+    assert (beta.verdict, beta.ours, beta.waiting) == ("missing", 4, 1)
+    assert (beta.customer, beta.stripe_customer) == ("beta", None)
+
+
+async def test_a_row_in_doubt_that_goes_again_is_not_called_extra(shop: Shop) -> None:
+    await shop.add(7)
+    shop.server.faults.queued.append(Fault.RESET_AFTER)
+    await shop.reporter().run()
+
+    (line,) = await reconcile(shop)
+
+    assert (line.verdict, line.ours, line.theirs) == ("unresolved", 0, Decimal(7))
+
+
+async def test_an_answer_that_is_no_list_is_asked_for_later(shop: Shop) -> None:
+    await shop.add(7)
+    await shop.report()
+
+    class Elsewhere:
+        async def call(
+            self,
+            method: Literal["get"],
+            path: str,
+            params: Mapping[str, object] | None = None,
+        ) -> dict[str, Any]:
+            return {"object": f"{method} {path} {params}"}
+
+    reconciler = Reconciler(shop.database, Elsewhere(), clock=shop.clock)
+
+    with pytest.raises(RetryLater, match="no list"):
+        await reconciler.run(start_ms=0, end_ms=EARLIER_MS + HOUR_MS)
 
 
 async def test_an_event_name_without_meter_is_missing(shop: Shop) -> None:

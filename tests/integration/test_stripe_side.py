@@ -45,6 +45,27 @@ async def test_a_day_is_compared_once_however_often_it_is_asked(
     assert reads == 2  # the meters, and one total
     assert shop.server.reads == 4
     assert (status.checked_ms, status.different) == (shop.clock.now_ms(), 0)
+    shop.clock.time_ms += HOUR_MS
+    assert (await side.reconciliation()).age_s == 3_600
+
+
+async def test_a_run_compares_those_that_were_compared_longest_ago(
+    shop: Shop, side: StripeSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meterline_sidecar.stripe_side.SERIES_PER_RUN", 2)
+    for c in range(4):
+        await shop.add(7, customer=f"c{c}")
+    shop.server.faults.queued.extend([None, None, None, Fault.SILENT_LOSS])
+    await shop.report()
+    found: list[int] = []
+
+    for _ in range(3):
+        shop.clock.time_ms += DAY_MS
+        await side.reconcile_if_due()
+        found.append((await side.reconciliation()).different)
+
+    assert found == [0, 1, 1]
+    assert shop.server.reads <= 3 * (1 + 2 + 1)
 
 
 async def test_what_was_just_sent_is_not_called_missing_by_itself(

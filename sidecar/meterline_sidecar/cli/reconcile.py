@@ -45,7 +45,7 @@ def tell_lines(answer: dict[str, Any]) -> None:
     )
     for line in answer["lines"]:
         table.add(
-            line["stripe_customer"],
+            line["stripe_customer"] or line["customer"],
             line["event_name"],
             quantity(line["ours"]),
             quantity(Decimal(line["theirs"])),
@@ -63,4 +63,7 @@ def tell_lines(answer: dict[str, Any]) -> None:
             )
     show(table)
     words = "everything matches" if answer["is_equal"] else "something does not match"
+    n_waiting = sum(line["waiting"] for line in answer["lines"])
+    if n_waiting:
+        words += f"; {n_waiting} row(s) wait: see `meterline outbox`"
     click.echo(f"\n{answer['start'][:16]} to {answer['end'][:16]}: {words}")

@@ -61,6 +61,11 @@ def _counts(status: dict[str, Any]) -> Table:
     for name, n_entries in status["outbox"].items():
         if n_entries or name == "pending":
             table.add(f"outbox {name}", quantity(n_entries), "of what Stripe is told")
+    compared = status["reconciliation"]
+    if compared["age_s"] is not None:
+        age = _ago(compared["age_s"] * SECOND_MS)
+        meaning = f"customers and meters, when Stripe was asked {age} ago"
+        table.add("differ at Stripe", quantity(compared["different"]), meaning)
     size, free = (
         status["database"][key] // MIB for key in ("bytes", "disk_free_bytes")
     )

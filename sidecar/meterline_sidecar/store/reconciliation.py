@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.store.outbox import SELECT, OutboxRow, to_row
 from meterline_sidecar.store.port import Tx
 
@@ -35,6 +34,18 @@ async def series(tx: Tx, *, start_ms: int, end_ms: int) -> list[tuple[str, str]]
         (start_ms, end_ms),
     )
     return [(event_name, customer) for event_name, customer in rows]
+
+
+async def unmapped(tx: Tx, *, start_ms: int, end_ms: int) -> list[OutboxRow]:
+    """Return the rows in a span that have no Stripe customer."""
+    rows = await tx.fetch_all(
+        SELECT  # noqa: S608 - columns, no values
+        + " FROM outbox WHERE stripe_customer IS NULL"
+        " AND hour_ms >= ? AND hour_ms < ? AND replaced_by IS NULL"
+        " ORDER BY customer, event_name, hour_ms, part",
+        (start_ms, end_ms),
+    )
+    return [to_row(row) for row in rows]
 
 
 async def rows_of(
@@ -89,14 +100,12 @@ async def last(tx: Tx) -> tuple[int | None, int]:
     return row[0], row[1]
 
 
-async def is_settled(tx: Tx, *, start_ms: int, end_ms: int) -> bool:
-    """Say whether a span that is over was found equal, well after its end."""
-    row = await tx.fetch_one(
-        "SELECT count(*), min(checked_ms), coalesce(sum(verdict <> 'equal'), 0)"
-        " FROM reconciliations WHERE start_ms = ? AND end_ms = ?",
-        (start_ms, end_ms),
+async def kept(tx: Tx, *, start_ms: int) -> dict[tuple[str, str], Comparison]:
+    """Return the last comparison of every series in the month from ``start_ms``."""
+    rows = await tx.fetch_all(
+        "SELECT start_ms, end_ms, event_name, stripe_customer, ours, theirs,"
+        " unresolved, verdict, checked_ms FROM reconciliations WHERE start_ms = ?",
+        (start_ms,),
     )
-    assert row is not None
-    n_series, checked_ms, n_different = row
-    is_late = n_series > 0 and checked_ms > end_ms + DAY_MS
-    return bool(is_late and n_different == 0)
+    found = (Comparison(*row) for row in rows)
+    return {(known.event_name, known.stripe_customer): known for known in found}

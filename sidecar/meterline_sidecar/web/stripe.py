@@ -110,7 +110,7 @@ class ShownLine(msgspec.Struct, frozen=True, kw_only=True):
     """One customer and meter, here and at Stripe."""
 
     customer: str
-    stripe_customer: str
+    stripe_customer: str | None
     event_name: str
     ours: int
     theirs: Decimal
