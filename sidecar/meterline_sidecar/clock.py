@@ -1,5 +1,7 @@
 """What time it is: the machine's clock, or one that a rehearsal sets."""
 
+import contextlib
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +12,9 @@ from meterline_sidecar.errors import ConfigError
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
+OFFSET: Final = re.compile(r"([+-]\d{1,12}(?:\.\d{1,3})?)([smhd]?)", re.ASCII)
+UNITS_MS: Final = {"": 1_000, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+OFFSET_MS_MAX: Final = 36_525 * DAY_MS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,34 +44,69 @@ class SystemClock:
 class FileClock:
     """A clock read from a file at every call, to rehearse a month's end.
 
-    The file holds an RFC 3339 time (``2026-11-30T23:59:00Z``: the clock stands
-    still there), or an offset from the machine's clock in seconds (``+86400``).
+    The file holds a time, at which the clock stands still: RFC 3339
+    (``2026-11-30T23:59:00Z``) or Unix seconds. Or an offset from the machine's clock:
+    ``+86400`` seconds, ``+25h``, ``-40d``. Whoever rewrites the file may be caught half
+    way, so a text that is none of these changes nothing once there was one.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.rehearsal: str | None = f"rehearsal clock: {path}"
-        self.now_ms()  # A file that can not be read is found at start.
-
-    def now_ms(self) -> int:
-        """Return the time that the file says, in UTC milliseconds.
+        """Read the file for the first time.
 
         Raises:
             ConfigError: the file is missing or holds no time.
         """
+        self._path = path
+        self._text = ""
+        self._offset_ms: int | None = None
+        self._fixed_ms = 0
+        self._set(self._read())
+
+    @property
+    def rehearsal(self) -> str | None:
+        """Say where the time comes from."""
+        return f"rehearsal clock: {self._path} says {self._text}"
+
+    def now_ms(self) -> int:
+        """Return the time that the file says, in UTC milliseconds."""
+        with contextlib.suppress(ConfigError):
+            text = self._read()
+            if text != self._text:
+                self._set(text)
+        if self._offset_ms is None:
+            return self._fixed_ms
+        return SystemClock().now_ms() + self._offset_ms
+
+    def _read(self) -> str:
         try:
-            text = self._path.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(f"{self._path}: {error.strerror}") from error
-        if text[:1] in ("+", "-") and text[1:].isdigit():
-            return SystemClock().now_ms() + int(text) * 1000
+            return self._path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self._path}: {error}") from error
+
+    def _set(self, text: str) -> None:
         try:
-            return parse_time_ms(text)
+            offset_ms, fixed_ms = _parse_offset_ms(text), 0
+            if offset_ms is None:
+                is_unix = text.isascii() and text.isdigit() and len(text) == 10
+                fixed_ms = int(text) * 1000 if is_unix else parse_time_ms(text)
         except ValueError as error:
             raise ConfigError(
                 f"{self._path}: {text[:40]!r} is neither a time such as "
-                "2026-11-30T23:59:00Z nor an offset in seconds such as +86400"
+                "2026-11-30T23:59:00Z nor an offset such as +86400 (seconds) or +25h"
             ) from error
+        self._text, self._offset_ms, self._fixed_ms = text, offset_ms, fixed_ms
+
+
+def _parse_offset_ms(text: str) -> int | None:
+    """Return an offset such as ``+25h``; ``None`` for what begins with no sign."""
+    found = OFFSET.fullmatch(text)
+    if found is None:
+        return None
+    number, unit = found.groups()
+    offset_ms = int(float(number) * UNITS_MS[unit])
+    if abs(offset_ms) > OFFSET_MS_MAX:
+        raise ValueError("more than a hundred years")
+    return offset_ms
 
 
 def parse_time_ms(text: str) -> int:

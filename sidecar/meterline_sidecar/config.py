@@ -124,11 +124,13 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
     stripe_mode: Annotated[
         StripeMode,
         Meta(
-            description="`set`: each event carries the hour's total so far, for a"
-            " Stripe meter with the aggregation `last`. `delta`: it carries what came"
-            " on top, for `sum`."
+            description="How a correction is told. `delta`: one more event with the"
+            " difference, to a Stripe meter that sums up. `set`: the whole hour again,"
+            " which takes the place of the former, to a meter with"
+            " `event_time_window = hour`; a `latest` meter takes no other.",
+            extra={"default": "`delta`; `set` for a `latest` meter"},
         ),
-    ] = "set"
+    ] = "delta"
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ from meterline_sidecar.config_kinds import (
     SETTLE_S,
     STATUSES,
     STRIPE_MODE,
+    URL,
     VALUE,
 )
 from meterline_sidecar.config_prices import misfits, read_price_list, text_of
@@ -237,8 +238,8 @@ def _read_stripe(table: Table, folder: Path) -> StripeConfig:
     config = StripeConfig(
         mode=table.take("mode", SEND_MODE, "dry_run"),
         api_key_file=None if key_file is None else folder / key_file,
-        api_base=table.take("api_base", TEXT, STRIPE_API),
-        meter_events_base=table.take("meter_events_base", TEXT, STRIPE_METER_EVENTS),
+        api_base=table.take("api_base", URL, STRIPE_API),
+        meter_events_base=table.take("meter_events_base", URL, STRIPE_METER_EVENTS),
         webhook_secret_file=None if secret_file is None else folder / secret_file,
         rate_per_s=table.take("rate_per_s", PER_S, None),
         stream_above_per_s=table.take("stream_above_per_s", PER_S, None),

@@ -1,14 +1,22 @@
 """Turns closed hours of usage into outbox rows."""
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from meterline_sidecar.clock import HOUR_MS, Clock
-from meterline_sidecar.meter_events import VALUE_MAX, Mode, identifier, split
+from meterline_sidecar.meter_events import (
+    AGE_MS_MAX,
+    VALUE_MAX,
+    Mode,
+    identifier,
+    split,
+)
 from meterline_sidecar.meters import Aggregation, Total, add, quantity
 from meterline_sidecar.store import outbox, usage
 from meterline_sidecar.store.outbox import Issued, NewRow
@@ -16,6 +24,9 @@ from meterline_sidecar.store.port import Database, Tx
 
 EVENTS_PER_STEP: Final = 200_000
 HOURS_PER_STEP: Final = 100
+SUBJECTS_PER_STEP: Final = 1_000
+ROWS_PER_STEP: Final = 50_000
+ISSUED_FOR: Final = "issued_for"
 INT_MAX: Final = 2**63 - 1  # what the database keeps as an integer
 SETTLE_MS: Final = 60_000
 """An hour is issued this long after its end: most late events are in by then."""
@@ -43,13 +54,19 @@ class Issuer:
         *,
         meters: Sequence[BilledMeter],
         customers: Mapping[str, str | None],
+        starts_ms: Mapping[str, int] | None = None,
         clock: Clock,
         settle_ms: int = SETTLE_MS,
     ) -> None:
-        """Take the billed meters, and every customer's Stripe id where it has one."""
+        """Take the billed meters, and every customer's Stripe id where it has one.
+
+        Args:
+            starts_ms: before when a customer is not billed.
+        """
         self._database = database
         self._meters = tuple(meters)
         self._customers = dict(customers)
+        self._starts_ms = dict(starts_ms or {})
         self._clock = clock
         self._settle_ms = settle_ms
 
@@ -61,6 +78,7 @@ class Issuer:
         await self._map_waiting()
         if not await self._note_changes():
             return 0
+        await self._note_all_if_changed()
         n_rows = 0
         while hours := await self._next_hours():
             async with self._database.transaction() as tx:
@@ -100,6 +118,49 @@ class Issuer:
             async with self._database.transaction() as tx:
                 await outbox.note_hours(tx, hours, up_to_event_id=up_to)
 
+    async def _note_all_if_changed(self) -> None:
+        """Note every hour that Stripe still takes if other usage is billed than before.
+
+        A meter that is billed from now on, or counts something else, or a customer
+        who starts on another day: then hours that did not change say something new.
+        """
+        async with self._database.reading() as tx:
+            generation = await usage.newest_generation(tx)
+            assert generation is not None, "changes were noted from it"
+            known = await usage.get_fact(tx, ISSUED_FOR)
+        billed = sorted((meter.name, meter.event_name) for meter in self._meters)
+        issued_for = hashlib.sha256(
+            msgspec.json.encode(
+                (generation.definition, billed, sorted(self._starts_ms.items()))
+            )
+        ).hexdigest()
+        if known == issued_for:
+            return
+        since_ms = self._clock.now_ms() - AGE_MS_MAX
+        await self._note_used(since_ms)
+        await self._note_issued(since_ms)
+        async with self._database.transaction() as tx:
+            await usage.put_fact(tx, ISSUED_FOR, issued_for)
+
+    async def _note_used(self, since_ms: int) -> None:
+        ids = [0]
+        while ids:
+            async with self._database.transaction() as tx:
+                subjects = await usage.subjects_after(
+                    tx, ids[-1], limit=SUBJECTS_PER_STEP
+                )
+                ids = [subject_id for subject_id, _, _ in subjects]
+                await outbox.note_subjects(tx, ids, since_ms=since_ms)
+
+    async def _note_issued(self, since_ms: int) -> None:
+        """Note hours that had usage by the former rule, and may have none now."""
+        last_id: int | None = 0
+        while last_id is not None:
+            async with self._database.transaction() as tx:
+                last_id = await outbox.note_issued(
+                    tx, last_id, since_ms=since_ms, limit=ROWS_PER_STEP
+                )
+
     async def _next_hours(self) -> list[tuple[str, int]]:
         now_ms = self._clock.now_ms() - self._settle_ms
         async with self._database.reading() as tx:
@@ -113,8 +174,10 @@ class Issuer:
         """Add what the outbox does not say yet about an hour; return the rows."""
         if customer not in self._customers:
             return 0
+        end_ms = hour_ms + HOUR_MS
+        start_ms = min(max(hour_ms, self._starts_ms.get(customer, 0)), end_ms)
         rows = await usage.read_usage(
-            tx, generation, customer=customer, start=hour_ms, end=hour_ms + HOUR_MS
+            tx, generation, customer=customer, start=start_ms, end=end_ms
         )
         n_rows = 0
         for meter in self._meters:

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from meterline_pricing import Calendar, Period
+from meterline_sidecar.billing import calendar_of
 from meterline_sidecar.clock import HOUR_MS, Clock, SystemClock
 from meterline_sidecar.config import STRIPE_KEY_VARIABLE, Config
 from meterline_sidecar.errors import MeterlineError
@@ -192,8 +193,8 @@ class StripeSide:
 WORDS: Final[dict[State, str]] = {
     "parked": "wait for a meter at Stripe, or for a customer's stripe_customer",
     "unresolved": "may or may not have been counted: run `meterline reconcile`",
-    "dead": "were refused by Stripe: see `meterline outbox list --state dead`",
-    "rejected": "were dropped by Stripe later: see `meterline outbox list`",
+    "dead": "were refused or dropped: see `meterline outbox list --state dead`",
+    "rejected": "were dropped by Stripe later: `meterline outbox list --state rejected`",
     "expired": "got too old for Stripe before they could be sent",
 }
 
@@ -237,6 +238,11 @@ def open_stripe(
         database,
         meters=_billed_meters(config),
         customers=customers,
+        starts_ms={
+            c.id: calendar_of(c).start_of(c.starts)
+            for c in config.customers
+            if c.starts is not None
+        },
         clock=clock,
         settle_ms=stripe.settle_s * 1_000,
     )

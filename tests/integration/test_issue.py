@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meterline_sidecar.clock import HOUR_MS, MINUTE_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.config import Customer
 from meterline_sidecar.customers import CustomerMap
 from meterline_sidecar.issue import SETTLE_MS, BilledMeter, Issuer
@@ -34,6 +34,7 @@ class Books:
     customers: dict[str, str | None] = field(
         default_factory=lambda: {"acme": "cus_acme"}
     )
+    starts_ms: dict[str, int] = field(default_factory=dict[str, int])
     events: int = 0
     generation: int = 0
 
@@ -64,6 +65,7 @@ class Books:
             self.database,
             meters=self.meters,
             customers=self.customers,
+            starts_ms=self.starts_ms,
             clock=self.clock,
         )
         await issuer.run()
@@ -207,6 +209,59 @@ async def test_nothing_is_issued_while_usage_is_counted_anew(books: Books) -> No
     after = await books.issue()
 
     assert before == during == after
+
+
+async def test_a_meter_that_counts_something_else_corrects_what_was_told(
+    books: Books,
+) -> None:
+    await books.use({"calls": 5})
+    await books.use({"calls": 3}, time_ms=NOON_MS - HOUR_MS)
+    books.close_hour()
+    await books.issue()
+    async with books.database.transaction() as tx:
+        books.generation = (await usage.add_generation(tx, "{2}")).id
+    books.events = 0
+    await books.use({"calls": 4})
+    await books.use({"other": 1}, time_ms=NOON_MS - 2 * HOUR_MS)
+
+    rows = await books.issue()
+    again = await books.issue()
+
+    assert [row.value for row in rows] == [3, 5, -3, -1]
+    assert again == rows
+
+
+async def test_a_meter_that_is_billed_from_now_on_is_told_of_what_was(
+    books: Books,
+) -> None:
+    books.meters = []
+    await books.use({"calls": 5})
+    await books.use({"calls": 3}, time_ms=NOON_MS - 40 * DAY_MS)
+    books.close_hour()
+    before = await books.issue()
+    books.meters = [CALLS]
+
+    rows = await books.issue()
+
+    assert before == []
+    assert [row.value for row in rows] == [5], "and nothing that Stripe takes no more"
+
+
+async def test_usage_before_the_day_that_a_customer_starts_is_not_told(
+    books: Books,
+) -> None:
+    await books.use({"calls": 5})
+    await books.use({"calls": 3}, time_ms=NOON_MS + 15 * MINUTE_MS)
+    await books.use({"calls": 2}, time_ms=NOON_MS - HOUR_MS)
+    books.close_hour()
+    books.starts_ms = {"acme": NOON_MS + 15 * MINUTE_MS}
+    late = await books.issue()
+    books.starts_ms = {}
+
+    rows = await books.issue()
+
+    assert [row.value for row in late] == [3]
+    assert sorted(row.value for row in rows) == [2, 3, 5]
 
 
 async def test_usage_of_a_meter_that_is_not_billed_is_not_issued(books: Books) -> None:

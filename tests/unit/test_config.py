@@ -127,6 +127,10 @@ MISTAKES = {
         ":3: customer[0].starts: expected a date such as 2026-01-31, not the text"
         ' "2026-01-01"'
     ),
+    '[stripe]\napi_base = "api.stripe.com"': (
+        ":2: stripe.api_base: expected a URL such as https://ops.example.com/hook,"
+        ' not the text "api.stripe.com"'
+    ),
     '[stripe]\nmode = "live"': (
         ":2: stripe.mode: unknown mode `live`; known are: dry_run, send"
     ),

@@ -13,8 +13,8 @@ from meterline_sidecar.store.outbox import STATES
 HINTS = {
     "parked": "waits for a meter at Stripe, or for the customer's stripe_customer",
     "unresolved": "may or may not be counted: `meterline reconcile` finds out",
-    "dead": "refused: mend the cause, then `meterline outbox retry ID`",
-    "rejected": "dropped by Stripe later: mend the cause, then retry",
+    "dead": "refused or dropped: mend the cause, then `meterline outbox retry ROW`",
+    "rejected": "dropped by Stripe later: mend the cause, then `outbox retry ROW`",
     "expired": "too old for Stripe: bill it by hand",
 }
 

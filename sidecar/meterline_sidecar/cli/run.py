@@ -11,6 +11,8 @@ from meterline_sidecar.clock import Clock, FileClock, SystemClock
 from meterline_sidecar.config_file import read_config
 from meterline_sidecar.daemon import run
 
+log = logging.getLogger(__name__)
+
 
 @click.command()
 @CONFIG
@@ -18,7 +20,8 @@ from meterline_sidecar.daemon import run
     "--clock",
     "clock_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Rehearse: take the time from this file (a time, or an offset in seconds).",
+    help="Rehearse: take the time from this file: a time (2026-11-30T23:59:00Z), or an"
+    " offset (+86400 seconds, +25h, -40d). It is read again and again.",
 )
 def command(config_path: Path | None, clock_path: Path | None) -> None:
     """Run the sidecar until it is told to stop (SIGTERM, Ctrl-C)."""
@@ -28,4 +31,6 @@ def command(config_path: Path | None, clock_path: Path | None) -> None:
     # It would log the address of each webhook, which may itself be a secret.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     clock: Clock = SystemClock() if clock_path is None else FileClock(clock_path)
+    if clock.rehearsal is not None:
+        log.warning("the time is not real: %s", clock.rehearsal)
     asyncio.run(run(read_config(config_path), clock=clock))

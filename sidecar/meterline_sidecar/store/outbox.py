@@ -191,6 +191,26 @@ async def note_subjects(tx: Tx, subject_ids: Iterable[int], *, since_ms: int) ->
     )
 
 
+async def note_issued(
+    tx: Tx, after_id: int, *, since_ms: int, limit: int
+) -> int | None:
+    """Note the hours from ``since_ms`` on of up to ``limit`` rows behind an id.
+
+    Returns the last id that was looked at, ``None`` when there are no more.
+    """
+    newest = await tx.fetch_one("SELECT max(id) FROM outbox")
+    if newest is None or newest[0] is None or newest[0] <= after_id:
+        return None
+    last_id = min(int(newest[0]), after_id + limit)
+    await tx.execute(
+        "INSERT INTO outbox_hours (customer, hour_ms)"
+        " SELECT DISTINCT customer, hour_ms FROM outbox"
+        " WHERE id > ? AND id <= ? AND hour_ms >= ? ON CONFLICT DO NOTHING",
+        (after_id, last_id, since_ms),
+    )
+    return last_id
+
+
 async def forget_hours(tx: Tx, hours: Iterable[tuple[str, int]]) -> None:
     """Take ``(customer, hour_ms)`` off the list: they are issued."""
     await tx.execute_many(

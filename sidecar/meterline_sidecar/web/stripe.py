@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.meter_events import key_of
 from meterline_sidecar.outbox_desk import NoSuchRow, NotPossible
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.reconcile import Line, Verdict
@@ -39,6 +40,8 @@ class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
     part: int
     value: int
     identifier: str
+    idempotency_key: str
+    """Under which it was sent last, or goes next."""
     attempts: int
     last_sent: str | None
     in_doubt_since: str | None
@@ -227,6 +230,7 @@ def shown_row(row: OutboxRow) -> ShownRow:
         part=row.part,
         value=row.value,
         identifier=row.identifier,
+        idempotency_key=key_of(row.identifier, row.generation),
         attempts=row.attempts,
         last_sent=_text(row.sent_ms),
         in_doubt_since=_text(row.doubt_ms),

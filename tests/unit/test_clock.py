@@ -1,0 +1,72 @@
+"""A rehearsed time is what its file says, whatever moment it is read at."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.clock import FileClock
+from meterline_sidecar.errors import ConfigError
+
+NOON_MS = 1_793_966_400_000  # 2026-11-06T12:00:00Z
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "clock"
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-06T12:00:00Z\n", "2026-11-06T13:00:00+01:00", "1793966400"]
+)
+def test_a_fixed_time_stands_still(file: Path, text: str) -> None:
+    file.write_text(text)
+
+    assert FileClock(file).now_ms() == NOON_MS
+
+
+@pytest.mark.parametrize(
+    ("text", "offset_ms"),
+    [
+        ("+3600", HOUR_MS),
+        ("-3600.5", -HOUR_MS - 500),
+        ("+25h", 25 * HOUR_MS),
+        ("-40d", -960 * HOUR_MS),
+        ("+90m", 5_400_000),
+    ],
+)
+def test_an_offset_runs_on_with_the_machine(
+    file: Path, text: str, offset_ms: int
+) -> None:
+    file.write_text(text)
+    before_ms = time.time_ns() // 1_000_000
+
+    now_ms = FileClock(file).now_ms()
+
+    after_ms = time.time_ns() // 1_000_000
+    assert before_ms + offset_ms <= now_ms <= after_ms + offset_ms
+
+
+@pytest.mark.parametrize("text", ["", "soon", "+", "+1y", "12:00", "+999999999999d"])
+def test_what_is_no_time_is_refused_at_start(file: Path, text: str) -> None:
+    file.write_text(text)
+
+    with pytest.raises(ConfigError, match="neither a time"):
+        FileClock(file)
+
+
+def test_a_file_that_is_being_rewritten_changes_nothing(file: Path) -> None:
+    file.write_text("2026-11-06T12:00:00Z")
+    clock = FileClock(file)
+
+    seen: list[int] = []
+    for text in ("", "2026-11-06T1", "2026-11-06T13:00:00Z"):
+        file.write_text(text)
+        seen.append(clock.now_ms())
+    file.unlink()
+    seen.append(clock.now_ms())
+
+    later_ms = NOON_MS + HOUR_MS
+    assert seen == [NOON_MS, NOON_MS, later_ms, later_ms]
+    assert "2026-11-06T13:00:00Z" in (clock.rehearsal or "")
