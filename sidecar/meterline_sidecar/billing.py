@@ -1,7 +1,7 @@
 """What a customer used in a billing period, and the invoice that comes of it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -78,29 +78,60 @@ class Billing:
         self._database = database
         self._aggregator = aggregator
         self._config = config
+        self._has_unique = any(
+            meter.meter.aggregation == "unique" for meter in config.meters
+        )
 
     async def usage(self, customer: Customer, period: Period) -> CustomerUsage:
         """Return a customer's usage of every meter in a span of time."""
+        (usage,) = await self.usages([customer], period)
+        return usage
+
+    async def usages(
+        self, customers: Sequence[Customer], period: Period
+    ) -> list[CustomerUsage]:
+        """Return the usage of several customers in the same span of time."""
         generation = self._aggregator.generation
         span = {"start": period.start, "end": period.end}
+        ids = [customer.id for customer in customers]
+        distinct: dict[str, list[tuple[str, str, int]]] = {}
         async with self._database.reading() as tx:
-            rows = await store.read_usage(
-                tx, generation.id, customer=customer.id, **span
+            rows = await store.read_usage_of(tx, generation.id, customers=ids, **span)
+            for customer in ids if self._has_unique else ():
+                distinct[customer] = await store.count_unique(
+                    tx, generation.id, customer=customer, **span
+                )
+        return [
+            self._customer_usage(
+                customer,
+                period,
+                rows[customer],
+                distinct.get(customer, []),
+                counted_up_to_event=generation.cursor,
             )
-            distinct = await store.count_unique(
-                tx, generation.id, customer=customer.id, **span
-            )
+            for customer in ids
+        ]
+
+    def _customer_usage(
+        self,
+        customer: str,
+        period: Period,
+        rows: list[store.UsageRow],
+        distinct: list[tuple[str, str, int]],
+        *,
+        counted_up_to_event: int,
+    ) -> CustomerUsage:
         groups = _by_group([m.meter for m in self._config.meters], rows)
         for meter, labels, n_values in distinct:
             groups[meter][labels] = n_values
         return CustomerUsage(
-            customer=customer.id,
+            customer=customer,
             period=period,
             meters=tuple(
                 _meter_usage(config.meter, groups[config.meter.name])
                 for config in self._config.meters
             ),
-            counted_up_to_event=generation.cursor,
+            counted_up_to_event=counted_up_to_event,
         )
 
     async def unassigned(self, period: Period) -> list[SubjectUsage]:

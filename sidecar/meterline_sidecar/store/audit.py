@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.port import Tx
 
-SCAN_EVENTS_MAX: Final = 150_000  # looked at for one page; about 15 ms
+SCAN_EVENTS_MAX: Final = 100_000  # looked at for one page; about 10 ms
 
 
 class AuditEvent(NamedTuple):
@@ -82,14 +82,15 @@ SELECT: Final = (
     " JOIN endpoints n ON n.id = e.endpoint_id"
     " LEFT JOIN subjects s ON s.id = e.subject_id"
 )
-WHERE: Final = (
-    " WHERE e.id BETWEEN ? AND ? AND e.time_ms >= ? AND e.time_ms < ?"
-    " AND (? IS NULL OR e.subject_id IN (SELECT id FROM subjects WHERE customer = ?))"
-    " AND (? IS NULL OR e.subject_id = (SELECT id FROM subjects WHERE name = ?))"
-    " AND (? IS NULL OR e.endpoint_id IN (SELECT id FROM endpoints WHERE route = ?))"
-    " AND (? IS NULL OR e.endpoint_id IN (SELECT id FROM endpoints WHERE method = ?))"
-    " AND (? IS NULL OR e.status = ?) AND (? IS NULL OR e.kind = ?)"
-)
+TESTS: Final = {
+    "customer": "e.subject_id IN (SELECT id FROM subjects WHERE customer = ?)",
+    "subject": "e.subject_id = (SELECT id FROM subjects WHERE name = ?)",
+    "route": "e.endpoint_id IN (SELECT id FROM endpoints WHERE route = ?)",
+    "method": "e.endpoint_id IN (SELECT id FROM endpoints WHERE method = ?)",
+    "status": "e.status = ?",
+    "kind": "e.kind = ?",
+}
+"""What each field of a ``Filter`` asks of an event."""
 
 
 async def read_events(
@@ -110,8 +111,8 @@ async def read_events(
     first = max(after + 1, span[0])
     last = min(first + SCAN_EVENTS_MAX - 1, span[1])
     rows = await tx.fetch_all(
-        f"{SELECT}{WHERE} ORDER BY e.id LIMIT ?",
-        (first, last, start, end, *_twice(wanted), limit),
+        f"{SELECT}{_where(wanted)} ORDER BY e.id LIMIT ?",
+        (first, last, start, end, *_given(wanted), limit),
     )
     events = [AuditEvent(*row) for row in rows]
     reached = events[-1].id if len(events) == limit else last
@@ -131,8 +132,8 @@ async def newest_events(
     last = span[1] if before is None else min(before - 1, span[1])
     first = max(span[0], last - SCAN_EVENTS_MAX + 1)
     rows = await tx.fetch_all(
-        f"{SELECT}{WHERE} ORDER BY e.id DESC LIMIT ?",
-        (first, last, start, end, *_twice(wanted), limit),
+        f"{SELECT}{_where(wanted)} ORDER BY e.id DESC LIMIT ?",
+        (first, last, start, end, *_given(wanted), limit),
     )
     events = [AuditEvent(*row) for row in rows]
     reached = events[-1].id if len(events) == limit else first
@@ -166,8 +167,17 @@ async def _ids_between(tx: Tx, start: int, end: int) -> tuple[int, int] | None:
     return None if span[0] is None else (span[0], span[1])
 
 
-def _twice(wanted: Filter) -> tuple[str | int | None, ...]:
-    return tuple(value for value in wanted for _ in range(2))
+def _where(wanted: Filter) -> str:
+    """Return the condition; what is not asked for costs nothing on each row."""
+    tests = [
+        TESTS[name] for name, value in wanted._asdict().items() if value is not None
+    ]
+    span = "e.id BETWEEN ? AND ? AND e.time_ms >= ? AND e.time_ms < ?"
+    return f" WHERE {' AND '.join([span, *tests])}"
+
+
+def _given(wanted: Filter) -> tuple[str | int, ...]:
+    return tuple(value for value in wanted if value is not None)
 
 
 async def counts(tx: Tx) -> Counts:

@@ -21,7 +21,7 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.store.migrate import check_identity, check_origin, migrate
 from meterline_sidecar.store.port import Row, Tx, Value
 
-READERS: Final = 2
+READERS: Final = 4
 BUSY_MS: Final = 5_000
 WAL_PAGES_MAX: Final = 4_000  # 16 MB: then the next commit is followed by a checkpoint
 CACHE_KIB: Final = 65_536
@@ -52,9 +52,9 @@ class SqliteTx:
 
     async def fetch_one(self, sql: str, parameters: Sequence[Value] = ()) -> Row | None:
         """Return the first row, or ``None``."""
-        async with self._connection.execute(sql, parameters) as cursor:
-            row = await cursor.fetchone()
-            return None if row is None else tuple(row)
+        # In one call to the connection's thread; a cursor of our own takes three.
+        rows = await self.fetch_all(sql, parameters)
+        return rows[0] if rows else None
 
     async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Return every row."""

@@ -190,15 +190,45 @@ async def read_usage(
     return [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
 
 
+async def read_usage_of(
+    tx: Tx, generation: int, *, customers: Sequence[str], start: int, end: int
+) -> dict[str, list[UsageRow]]:
+    """Return the usage of several customers, each as above, in two queries."""
+    if len(customers) == 1:
+        only = customers[0]
+        return {
+            only: await read_usage(tx, generation, customer=only, start=start, end=end)
+        }
+    marks = ", ".join("?" * len(customers))
+    theirs = f"SELECT id FROM subjects WHERE customer IN ({marks})"  # noqa: S608 - only marks
+    owners = await tx.fetch_all(
+        f"SELECT id, customer FROM subjects WHERE customer IN ({marks})",  # noqa: S608 - only marks
+        customers,
+    )
+    rows = await tx.fetch_all(
+        f"{_span_of('u.subject_id', theirs)} ORDER BY at_ms",
+        _each_part(generation, *customers, start=start, end=end),
+    )
+    owner: dict[int, str] = dict(owners)
+    found: dict[str, list[UsageRow]] = {customer: [] for customer in customers}
+    for subject_id, at_ms, labels, totals in rows:
+        row = UsageRow(subject_id, at_ms, labels, _totals.decode(totals))
+        found[owner[subject_id]].append(row)
+    return found
+
+
 async def read_windows(
     tx: Tx, generation: int, *, customer: str, start: int, end: int
 ) -> list[tuple[int, str, Totals]]:
-    """Return ``(window_ms, labels, totals)`` of a customer in ``[start, end)``."""
+    """Return ``(window_ms, labels, totals)`` of a customer in ``[start, end)``.
+
+    In no order: a busy customer has ten thousand of them in a week.
+    """
     rows = await tx.fetch_all(
         "SELECT u.window_ms, g.labels, u.totals FROM usage u"  # noqa: S608 - our own words
         " JOIN groups g ON g.id = u.group_id"
         f" WHERE u.generation = ? AND u.subject_id IN ({THEIRS})"
-        " AND u.window_ms >= ? AND u.window_ms < ? ORDER BY u.window_ms",
+        " AND u.window_ms >= ? AND u.window_ms < ?",
         (generation, customer, start, end),
     )
     return [(window, labels, _totals.decode(totals)) for window, labels, totals in rows]

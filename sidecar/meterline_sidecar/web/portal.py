@@ -36,12 +36,11 @@ from meterline_sidecar.billing import CustomerUsage, NotBillable, calendar_of
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.config import Customer
 from meterline_sidecar.invoices import Adjustment, Statement
-from meterline_sidecar.meters import Meter
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.series import Row, Series, series_of
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.web.dashboard.charts import bars, plot_of
-from meterline_sidecar.web.dashboard.customers import EARLIER
+from meterline_sidecar.web.dashboard.customers import EARLIER, usage_behind
 from meterline_sidecar.web.dashboard.overview import find_meter, summable
 from meterline_sidecar.web.dashboard.render import ENVIRONMENT
 from meterline_sidecar.web.operations import read_query
@@ -172,10 +171,11 @@ def _refused(request: Request, detail: str) -> Response:
 async def _page(
     request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    data = await read_portal(parts, customer, query.period)
-    period = billing_period(parts, customer, query.period)
     meter = find_meter(parts, query.meter)
-    series = None if meter is None else await _daily(parts, customer, meter, period)
+    period = billing_period(parts, customer, query.period)
+    daily = await _daily(parts, customer, period)
+    data = await read_portal(parts, customer, period, daily)
+    series = None if meter is None else daily[meter.name]
     context: dict[str, Any] = {
         "data": data,
         "token": query.token or "",
@@ -194,20 +194,23 @@ async def _page(
 async def _json(
     _request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    return answer(await read_portal(parts, customer, query.period))
+    period = billing_period(parts, customer, query.period)
+    daily = await _daily(parts, customer, period)
+    return answer(await read_portal(parts, customer, period, daily))
 
 
 async def _csv(
     _request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    data = await read_portal(parts, customer, query.period)
+    period = billing_period(parts, customer, query.period)
+    daily = await _daily(parts, customer, period)
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(["date", *(meter.meter for meter in data.meters)])
-    for i in range(max((len(meter.days) for meter in data.meters), default=0)):
-        days = [meter.days[i] for meter in data.meters]
-        table.writerow([days[0].date, *(day.quantity for day in days)])
-    name = f"usage-{data.customer}-{data.period}.csv"
+    table.writerow(["date", *daily])
+    shown = [_days(series) for series in daily.values()]
+    for same_day in zip(*shown, strict=True):
+        table.writerow([same_day[0].date, *(day.quantity for day in same_day)])
+    name = f"usage-{customer.id}-{period.name}.csv"
     return Response(
         out.getvalue(),
         media_type="text/csv",
@@ -216,23 +219,18 @@ async def _csv(
 
 
 async def read_portal(
-    parts: Parts, customer: Customer, period_name: str | None
+    parts: Parts, customer: Customer, period: Period, daily: dict[str, Series]
 ) -> PortalUsage:
     """Return everything that a customer's page shows."""
-    period = billing_period(parts, customer, period_name)
     now_ms = parts.clock.now_ms()
     statement: Statement | None = None
     plan: Plan | None = None
     with contextlib.suppress(NotBillable):
         statement = await parts.invoices.statement(customer, period)
         plan = parts.billing.plan_of(customer, period)
-    usage = await parts.billing.usage(customer, period)
+    usage = await usage_behind(parts, customer, period, statement)
     projected = parts.billing.projected(customer, usage, now_ms=now_ms)
     earlier = await parts.invoices.before(customer, now_ms, limit=EARLIER)
-    daily = [
-        (meter, await _daily(parts, customer, meter, period))
-        for meter in summable(parts)
-    ]
     return PortalUsage(
         customer=customer.id,
         name=customer.name,
@@ -249,7 +247,7 @@ async def read_portal(
         if statement is None or plan is None
         else tuple(_line(line, plan, usage) for line in statement.invoice.lines),
         adjustments=() if statement is None else statement.adjustments,
-        meters=tuple(_meter(meter, series, usage) for meter, series in daily),
+        meters=tuple(_meter(name, series, usage) for name, series in daily.items()),
         earlier=tuple(
             PortalPeriod(
                 period=past.name,
@@ -262,13 +260,16 @@ async def read_portal(
     )
 
 
-def _meter(meter: Meter, series: Series, usage: CustomerUsage) -> PortalMeter:
-    quantity = next(m.quantity for m in usage.meters if m.meter == meter.name)
-    days = tuple(
+def _meter(name: str, series: Series, usage: CustomerUsage) -> PortalMeter:
+    quantity = next(m.quantity for m in usage.meters if m.meter == name)
+    return PortalMeter(meter=name, quantity=quantity, days=_days(series))
+
+
+def _days(series: Series) -> tuple[DayUsage, ...]:
+    return tuple(
         DayUsage(f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d}", value)
         for at_ms, value in zip(series.times_ms, series.lines[0].values, strict=True)
     )
-    return PortalMeter(meter=meter.name, quantity=quantity, days=days)
 
 
 def _line(line: Line, plan: Plan, usage: CustomerUsage) -> PortalLine:
@@ -303,10 +304,8 @@ def _next_unit(line: Line, plan: Plan, usage: CustomerUsage) -> Decimal | None:
     return more - now
 
 
-async def _daily(
-    parts: Parts, customer: Customer, meter: Meter, period: Period
-) -> Series:
-    """Return usage by day of the customer's own calendar.
+async def _daily(parts: Parts, customer: Customer, period: Period) -> dict[str, Series]:
+    """Return each meter's usage by day of the customer's own calendar.
 
     Each day stands at its midnight in UTC, wherever it began for the customer: charts
     then show its date.
@@ -335,7 +334,10 @@ async def _daily(
         if at >= starts[0]
     ]
     shown = Period(midnights[0], midnights[-1] + DAY_MS, period.name)
-    return series_of(meter, placed, shown, step_ms=DAY_MS)
+    return {
+        meter.name: series_of(meter, placed, shown, step_ms=DAY_MS)
+        for meter in summable(parts)
+    }
 
 
 ROUTES = [

@@ -7,7 +7,8 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_sidecar.billing import NotBillable
+from meterline_pricing import Period
+from meterline_sidecar.billing import CustomerUsage, NotBillable
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config import Customer
 from meterline_sidecar.invoices import Statement
@@ -102,7 +103,7 @@ async def customer(request: Request) -> Response:
         statement = await parts.invoices.statement(shown, period)
     except NotBillable as error:
         why_not = str(error)
-    usage = await parts.billing.usage(shown, period)
+    usage = await usage_behind(parts, shown, period, statement)
     meter = find_meter(parts, query.meter)
     series = None
     if meter is not None:
@@ -133,4 +134,18 @@ async def customer(request: Request) -> Response:
             "plot": None if series is None else plot_of(series),
             "earlier": await parts.invoices.before(shown, now_ms, limit=EARLIER),
         },
+    )
+
+
+async def usage_behind(
+    parts: Parts, customer: Customer, period: Period, statement: Statement | None
+) -> CustomerUsage:
+    """Return the usage that an invoice says; without one, what is counted now."""
+    if statement is None:
+        return await parts.billing.usage(customer, period)
+    return CustomerUsage(
+        customer=customer.id,
+        period=period,
+        meters=statement.usage,
+        counted_up_to_event=statement.counted_up_to_event,
     )

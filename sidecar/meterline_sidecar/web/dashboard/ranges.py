@@ -3,7 +3,7 @@
 from typing import Final, Literal
 
 from meterline_pricing import Period
-from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.series import aligned, step_for
 
 Range = Literal["24h", "7d", "30d", "90d"]
@@ -15,8 +15,17 @@ RANGES: Final[dict[Range, int]] = {
 }
 
 
-def span_before(now_ms: int, name: Range) -> tuple[Period, int]:
-    """Return the span of that length up to now, in whole steps, and the step."""
+def span_before(
+    now_ms: int, name: Range, *, is_of_one: bool = False
+) -> tuple[Period, int]:
+    """Return the span of that length up to now, in whole steps, and the step.
+
+    Args:
+        is_of_one: it is about one customer, whose usage is added up by quarter of an
+            hour and by day, and not in between.
+    """
     span = Period(now_ms - RANGES[name], now_ms + 1, name)  # what is now, too
     step_ms = step_for(span)
+    if is_of_one and step_ms == HOUR_MS:
+        step_ms = DAY_MS
     return aligned(span, step_ms), step_ms

@@ -39,7 +39,9 @@ async def usage(request: Request) -> Response:
         )
     series = None
     if meter is not None:
-        span, step_ms = span_before(parts.clock.now_ms(), query.range)
+        span, step_ms = span_before(
+            parts.clock.now_ms(), query.range, is_of_one=query.customer is not None
+        )
         series = await read_series(
             parts.database,
             parts.aggregator,
