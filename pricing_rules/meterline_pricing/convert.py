@@ -28,6 +28,20 @@ def converted(quantity: Decimal, conversion: Conversion) -> Decimal:
     return (result / unit).to_integral_value(_MODES[conversion.round]) * unit
 
 
+def free_of(card: RateCard) -> Decimal:
+    """Return how many units of a price are free; to be called in ``exact()``."""
+    units = (discount.units or ZERO for discount in card.discounts)
+    return sum(units, card.free_units)
+
+
+def counted(units: Decimal, card: RateCard) -> Decimal:
+    """Return what the meter counts when so many units are charged for.
+
+    The reverse of ``billable``, as if nothing were rounded. In ``exact()`` only.
+    """
+    return (units + free_of(card)) * card.convert.per / card.convert.times
+
+
 def billable(card: RateCard, usage: Usage) -> tuple[Usage, str]:
     """Return what a rate card charges for, and how it differs from what was used.
 
@@ -38,9 +52,7 @@ def billable(card: RateCard, usage: Usage) -> tuple[Usage, str]:
     Raises:
         PricingError: the usage is no number, below 0, or lacks a dimension's value.
     """
-    free = card.free_units + sum(
-        (discount.units or ZERO for discount in card.discounts), ZERO
-    )
+    free = free_of(card)
     if card.convert == _AS_IS and not free:
         return usage, ""
     match card.price:

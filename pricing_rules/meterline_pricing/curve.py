@@ -9,7 +9,9 @@ from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from meterline_pricing.convert import billable, counted
 from meterline_pricing.errors import PricingError
 from meterline_pricing.money import (
     ZERO,
@@ -19,6 +21,7 @@ from meterline_pricing.money import (
     number_text,
 )
 from meterline_pricing.numbers import Number, to_decimal
+from meterline_pricing.plan import RateCard
 from meterline_pricing.price import (
     BlockTiers,
     Capacity,
@@ -57,14 +60,16 @@ class Finding(Struct, frozen=True):
 
 
 def curve(
-    price: Price, *, up_to: Number | None = None, points: int = 60
+    price: Price | RateCard, *, up_to: Number | None = None, points: int = 60
 ) -> tuple[Point, ...]:
     """Return points of cost against quantity, from 0 to ``up_to``.
 
     Evenly spaced, and on both sides of every edge at which the price can jump.
 
     Args:
-        price: one that a bare quantity can be rated under.
+        price: one that a bare quantity can be rated under. The quantity of a rate
+            card is what its meter counts, before conversion and free units; its
+            discounts in money and its limits are left out.
         up_to: a quarter beyond the last edge where it is ``None``; never beyond the
             end of a price that has one.
         points: how many evenly spaced ones, 2 to 2,000.
@@ -74,9 +79,9 @@ def curve(
     """
     if not 2 <= points <= POINTS_MAX:
         raise PricingError(f"expected 2 to {POINTS_MAX} points, not {points}")
-    edges = _edges(price)
-    last = _end(price)
     with exact():
+        edges = _edges(price)
+        last = _end(price)
         end = edges[-1] * 5 / 4 if up_to is None else to_decimal(up_to, "up_to")
         end = end if last is None else min(end, last)
         if not end:
@@ -84,25 +89,29 @@ def curve(
         at = {end * i / (points - 1) for i in range(points)}
         for edge in edges[:POINTS_MAX]:
             at.update(quantity for quantity in (edge, edge + 1) if quantity <= end)
-        return tuple(
-            Point(quantity, rate(price, quantity).amount) for quantity in sorted(at)
-        )
+        return tuple(Point(quantity, _cost(price, quantity)) for quantity in sorted(at))
 
 
-def findings(price: Price, *, currency: str | None = None) -> tuple[Finding, ...]:
+def findings(
+    price: Price | RateCard, *, currency: str | None = None
+) -> tuple[Finding, ...]:
     """Return what is odd about a price, by quantity: cliffs and dead tiers.
+
+    Args:
+        price: as for ``curve``.
+        currency: only for the messages, which have bare numbers without it.
 
     Raises:
         PricingError: this price needs more than a quantity.
     """
     symbols = None if currency is None else currency_of(currency)
-    found = _dead_tiers(price)
-    last = _end(price)
     with exact():
+        found = _dead_tiers(price)
+        last = _end(price)
         for edge in _edges(price):
             if edge == last:
                 break
-            less = rate(price, edge).amount - rate(price, edge + 1).amount
+            less = _cost(price, edge) - _cost(price, edge + 1)
             if less > 0:
                 message = (
                     f"a cliff at {number_text(edge)}: one more unit costs "
@@ -112,9 +121,18 @@ def findings(price: Price, *, currency: str | None = None) -> tuple[Finding, ...
     return tuple(sorted(found, key=lambda finding: finding.quantity))
 
 
-def _edges(price: Price) -> list[Decimal]:
+def _cost(price: Price | RateCard, quantity: Decimal) -> Decimal:
+    if isinstance(price, RateCard):
+        usage, _ = billable(price, quantity)
+        return rate(price.price, usage).amount
+    return rate(price, quantity).amount
+
+
+def _edges(price: Price | RateCard) -> list[Decimal]:
     """Return the quantities after which the price can jump, rising; at least one."""
     match price:
+        case RateCard(price=inner):
+            edges = [counted(edge, price) for edge in _edges(inner)]
         case (
             Graduated(tiers)
             | Volume(tiers)
@@ -144,9 +162,12 @@ def _bounds(tiers: Sequence[Tier | PercentTier | Step]) -> list[Decimal]:
     return [tier.up_to for tier in tiers if tier.up_to is not None]
 
 
-def _end(price: Price) -> Decimal | None:
+def _end(price: Price | RateCard) -> Decimal | None:
     """Return the last quantity that the price has an answer for, if there is one."""
     match price:
+        case RateCard(price=inner):
+            end = _end(inner)
+            return None if end is None else counted(end, price)
         case Stairstep(on_exceed="error", tiers=tiers):
             return tiers[-1].up_to
         case BlockTiers(on_exceed="error", tiers=tiers) if tiers[-1].max_blocks:
@@ -155,8 +176,13 @@ def _end(price: Price) -> Decimal | None:
             return None
 
 
-def _dead_tiers(price: Price) -> list[Finding]:
+def _dead_tiers(price: Price | RateCard) -> list[Finding]:
     """Return the tiers that change nothing."""
+    if isinstance(price, RateCard):
+        return [
+            replace(finding, quantity=counted(finding.quantity, price))
+            for finding in _dead_tiers(price.price)
+        ]
     found: list[Finding] = []
     if not isinstance(price, Graduated | Volume | GraduatedPercentage):
         return found

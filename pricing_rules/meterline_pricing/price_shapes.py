@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from meterline_pricing.money import ZERO
 from meterline_pricing.price import (
     BlockTiers,
@@ -43,7 +45,13 @@ FLAG: Final = One(BOOLEAN)
 NAMES: Final = Many(TEXT)
 
 
-UP_TO: Final = Key("up_to", NUMBER, "The last quantity in this tier; not in the last.")
+_BOUND: Final = replace(
+    DECIMAL,
+    expected="an integer or a quoted decimal, or no up_to in the last tier",
+)
+UP_TO: Final = Key(
+    "up_to", One(_BOUND), "The last quantity in this tier; not in the last."
+)
 FLAT_AMOUNT: Final = Key("flat_amount", NUMBER, "Due once, when the tier is entered.")
 FLAT_AT_ZERO: Final = Key(
     "flat_at_zero", FLAG, "Whether the first flat amount is due without any usage."

@@ -113,7 +113,7 @@ def _draw(
     plan: Plan, meter: str, up_to: Decimal | None, path: Path | None, *, is_json: bool
 ) -> None:
     """Draw what a meter costs, up to a quantity, and say what is odd about it."""
-    price = plan.price_of(meter).price
+    price = plan.price_of(meter)
     points = curve(price, up_to=up_to)
     found = findings(price, currency=plan.currency)
     title = f"{meter}, plan {plan.name}, version {plan.version}"

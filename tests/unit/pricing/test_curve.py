@@ -7,7 +7,9 @@ from meterline_pricing import (
     BlockTier,
     BlockTiers,
     Capacity,
+    Conversion,
     Difference,
+    Discount,
     Flat,
     Graduated,
     GraduatedPercentage,
@@ -18,6 +20,7 @@ from meterline_pricing import (
     PerGroup,
     PerUnit,
     Plan,
+    Point,
     Price,
     PricingError,
     RateCard,
@@ -152,6 +155,40 @@ def test_an_svg_is_well_formed_whatever_the_title() -> None:
     assert names.count("line") == 1
     assert names.count("script") == 0
     assert root[0].text == '<script>"&'
+
+
+def test_the_curve_of_a_rate_card_counts_what_its_meter_counts() -> None:
+    tiers = (
+        Tier(up_to=5, unit_amount=2),
+        Tier(up_to=8, unit_amount=1),
+        Tier(unit_amount=1),
+    )
+    card = RateCard(
+        meter="tokens",
+        price=Volume(tiers),
+        convert=Conversion(per=1_000, round="up"),
+        free_units=2,
+        discounts=(Discount(units=1), Discount(percent=10)),
+    )
+
+    at = {point.quantity: point.amount for point in curve(card)}
+
+    # 3 of 8 thousand are free; the 8,001st token begins the sixth that is paid.
+    assert [at[D(8_000)], at[D(8_001)], max(at)] == [10, 6, 13_750]
+    assert [finding.message for finding in findings(card, currency="usd")] == [
+        "a cliff at 8,000: one more unit costs $4.00 less",
+        "tier 3 costs what tier 2 costs: leave one out",
+    ]
+    assert [finding.quantity for finding in findings(card)] == [8_000, 11_000]
+
+
+def test_the_curve_of_a_rate_card_ends_where_its_price_ends() -> None:
+    price = Stairstep((Step(up_to=10, amount=5),), on_exceed="error")
+    card = RateCard(meter="gb", price=price, convert=Conversion(per=100))
+
+    assert curve(card)[-1] == Point(D(1_000), D(5))
+    assert findings(card) == ()
+    assert curve(RateCard(meter="gb", price=PerUnit(2)))[-1] == Point(D(125), D(250))
 
 
 def test_prices_are_compared_customer_by_customer_and_line_by_line() -> None:

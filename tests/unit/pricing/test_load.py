@@ -159,6 +159,15 @@ def test_tiers_that_overlap_or_do_not_end_are_told_with_their_line() -> None:
     ]
 
 
+def test_a_last_tier_up_to_infinity_is_told_to_leave_it_out() -> None:
+    text = STARTER.replace('{ unit_amount = "0.001" }', '{ up_to = "inf" }')
+
+    assert messages(text) == [
+        "p.toml:10: plan[0].price[0].tiers[1].up_to: expected an integer or a quoted"
+        ' decimal, or no up_to in the last tier, not the text "inf"'
+    ]
+
+
 def test_a_float_price_does_not_hide_what_else_is_wrong_with_the_tiers() -> None:
     text = STARTER.replace('"0.001" }', "0.001, up_to = 60_000 }")
 
