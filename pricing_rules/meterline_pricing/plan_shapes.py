@@ -104,7 +104,7 @@ USAGE: Final[Kind[Decimal | Amounts | Groups]] = Kind(
     _check_usage,
     ZERO,
     {
-        "oneOf": [
+        "anyOf": [
             dict(DECIMAL.schema),
             {"type": "array", "items": dict(DECIMAL.schema)},
             {"type": "array", "items": {"type": "object"}},

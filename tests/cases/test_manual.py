@@ -1,12 +1,15 @@
 """Runs every example of docs/pricing.md."""
 
 import doctest
+import json
 import re
+import tomllib
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
-from meterline_pricing import load, run_tests
+from meterline_pricing import json_schema, load, run_tests
 
 MANUAL = Path(__file__).parents[2] / "docs" / "pricing.md"
 TEXT = MANUAL.read_text()
@@ -20,6 +23,20 @@ def test_a_price_list_of_the_manual_keeps_its_examples(text: str) -> None:
 
     assert run_tests(catalogue.plans) == ()
     assert all(plan.tests for plan in catalogue.plans)
+
+
+def test_the_price_lists_of_the_manual_and_the_examples_fit_the_json_schema() -> None:
+    schema = jsonschema_rs.validator_for(json_schema())
+    files = sorted(Path(__file__).parent.glob("*.toml"))
+
+    for text in (*PRICE_LISTS, *(file.read_text() for file in files)):
+        # A date of TOML is a text to an editor.
+        content = json.loads(json.dumps(tomllib.loads(text), default=str))
+        assert [error.message for error in schema.iter_errors(content)] == []
+    wrong = PRICE_LISTS[0].replace('"0.001"', "0.001")
+    assert not schema.is_valid(
+        json.loads(json.dumps(tomllib.loads(wrong), default=str))
+    )
 
 
 def test_the_python_of_the_manual_answers_what_it_says() -> None:
