@@ -61,6 +61,7 @@ class Shop:
             lambda: self.keys[-1] if self.keys else None,
             api_base=self.base,
             meter_events_base=self.base,
+            read_backoff=Backoff(first_s=0.01, max_s=0.02),
         )
         self.apis.append(api)
         return api

@@ -35,6 +35,7 @@ from meterline_sidecar.pacing import Backoff
 from meterline_sidecar.stripe_transport import NotSent, Transport
 
 READ_ATTEMPTS: Final = 4
+READ_BACKOFF: Final = Backoff(max_s=5.0)
 ACCOUNT_LIMITS: Final = frozenset(
     {"global-rate", "endpoint-rate", "global-concurrency", "endpoint-concurrency"}
 )
@@ -60,11 +61,13 @@ class StripeApi:
         *,
         api_base: str | None = None,
         meter_events_base: str | None = None,
+        read_backoff: Backoff = READ_BACKOFF,
     ) -> None:
         """Take the key as a function: it is asked again after a refusal."""
         self._read_key = key
         self._key: Secret | None = None
         self._transport = Transport()
+        self._read_backoff = read_backoff
         self._bases: dict[str, str] = {}
         if api_base is not None:
             self._bases["api"] = api_base.rstrip("/")
@@ -204,7 +207,7 @@ class StripeApi:
                 is_passing = isinstance(outcome, Unknown | Unreachable | Busy)
                 if not is_passing or attempt == attempts:
                     raise _trouble(path, error, outcome) from None
-                await asyncio.sleep(Backoff(max_s=5.0).wait_s(attempt))
+                await asyncio.sleep(self._read_backoff.wait_s(attempt))
             else:
                 content: object = answer.data
                 if isinstance(content, dict):

@@ -1,8 +1,8 @@
 """A reporter that kills itself between two of its steps; run by ``test_stripe_kill``.
 
-    python -m tests.fault.stripe_steps FOLDER BASE
+    python -m tests.fault.stripe_steps FOLDER BASE STRIDE
 
-For every step there is: a fresh ledger, a process that dies with SIGKILL before that
+For every step, or every STRIDE-th, there is: a fresh ledger, a process that dies with SIGKILL before that
 step, and another that does the rest. Prints a line for each, until one outlives all
 its steps. Forks from one process that has imported everything, to be quick.
 """
@@ -10,6 +10,7 @@ its steps. Forks from one process that has imported everything, to be quick.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -104,7 +105,7 @@ class MortalMark:
         self._steps.pass_one()
 
 
-async def prepare(path: Path, name: str) -> None:
+async def prepare(path: Path) -> None:
     """Make a ledger in which three closed hours of one customer wait."""
     now_ms = SystemClock().now_ms()
     database = await SqliteDatabase.open(path)
@@ -112,7 +113,7 @@ async def prepare(path: Path, name: str) -> None:
         generation = await usage.add_generation(tx, "{}")
         await usage.intern_groups(tx, ["{}"])
         await tx.insert(
-            "INSERT INTO subjects (id, name, customer) VALUES (1, 's', ?)", (name,)
+            "INSERT INTO subjects (id, name, customer) VALUES (1, 's', 'acme')"
         )
         for i, value in enumerate(VALUES, start=1):
             hour_ms = (now_ms // HOUR_MS - 1 - i) * HOUR_MS
@@ -129,7 +130,7 @@ async def work(path: Path, base: str, name: str, steps: Steps) -> None:
     database = await SqliteDatabase.open(path)
     mortal = MortalDatabase(database, steps)
     issuer = Issuer(
-        mortal, meters=[METER], customers={name: f"cus_{name}"}, clock=clock
+        mortal, meters=[METER], customers={"acme": f"cus_{name}"}, clock=clock
     )
     api = StripeApi(lambda: Secret(KEY), api_base=base)
     reporter = Reporter(
@@ -160,20 +161,22 @@ def forked(path: Path, base: str, name: str, n_steps: int | None) -> int:
 
 
 def main() -> None:
-    """Die before every step in turn."""
-    folder, base = Path(sys.argv[1]), sys.argv[2]
+    """Die before one step after the other."""
+    folder, base, stride = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    fresh = folder / "fresh.db"
+    asyncio.run(prepare(fresh))
     n_steps = 0
     while True:
         name = f"k{n_steps}"
         path = folder / f"{name}.db"
-        asyncio.run(prepare(path, name))
+        shutil.copyfile(fresh, path)
         died = os.WIFSIGNALED(forked(path, base, name, n_steps))
         again = forked(path, base, name, None)
         sys.stdout.write(f"{name} {int(died)} {again}\n")
         sys.stdout.flush()
         if not died:
             return
-        n_steps += 1
+        n_steps += stride
 
 
 if __name__ == "__main__":
