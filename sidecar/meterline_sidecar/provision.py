@@ -15,12 +15,18 @@ from msgspec import Struct
 from meterline_pricing import PricingError
 from meterline_sidecar.config import Config, MeterConfig
 from meterline_sidecar.errors import StripeRefused
-from meterline_sidecar.stripe_prices import NotSayable, content_hash, price_fields
+from meterline_sidecar.stripe_prices import (
+    NotSayable,
+    charged,
+    content_hash,
+    price_fields,
+)
 from meterline_sidecar.stripe_totals import read_all
 
 LOOKUP_KEYS_PER_READ: Final = 10
 CUSTOMER_KEY: Final = "stripe_customer_id"
 VALUE_KEY: Final = "value"
+HASH_AT: Final = "metadata"
 HASH: Final = "meterline_hash"
 NOT_FOUND: Final = 404
 
@@ -57,6 +63,8 @@ class Step(Struct, frozen=True):
     """The event name, the product's id, or the price's lookup key."""
     details: dict[str, Any] = {}
     """What is created."""
+    former: dict[str, Any] = {}
+    """What is replaced, as far as it is known."""
     existing_id: str | None = None
     """What is reactivated or replaced."""
     event_name: str | None = None
@@ -198,7 +206,8 @@ class Provisioner:
         found: dict[str, dict[str, Any]] = {}
         for start in range(0, len(keys), LOOKUP_KEYS_PER_READ):
             some = keys[start : start + LOOKUP_KEYS_PER_READ]
-            prices = await read_all(self._stripe, "/v1/prices", {"lookup_keys": some})
+            params = {"lookup_keys": some, "expand": ["data.tiers"]}
+            prices = await read_all(self._stripe, "/v1/prices", params)
             found |= {price["lookup_key"]: price for price in prices}
         return found
 
@@ -328,19 +337,18 @@ def _price_step(
     wanted: WantedPrice, existing: dict[str, Any] | None, meter_id: str | None
 ) -> tuple[Step | None, str | None]:
     """Return what a price needs, or what is wrong with the one that has its key."""
-    details = {
-        **wanted.fields,
+    names = {
         "product": wanted.product,
         "lookup_key": wanted.lookup_key,
         "nickname": wanted.title,
-        "metadata": {HASH: wanted.hash},
     }
+    details = {**wanted.fields, **names, HASH_AT: {HASH: wanted.hash}}
     if existing is None:
         step = Step(
             "create", "price", wanted.lookup_key, details, event_name=wanted.event_name
         )
         return step, None
-    known_hash = _at(existing, f"metadata.{HASH}")
+    known_hash = _at(existing, f"{HASH_AT}.{HASH}")
     if known_hash is None:
         return None, (
             f"price {existing['id']} has our lookup key {wanted.lookup_key} and was not"
@@ -357,6 +365,11 @@ def _price_step(
         return None, None
     step = Step(
         *("replace", "price", wanted.lookup_key, details),
+        former={
+            **charged(existing, wanted.fields),
+            **names,
+            HASH_AT: {HASH: known_hash},
+        },
         existing_id=existing["id"],
         event_name=wanted.event_name,
     )

@@ -34,6 +34,9 @@ from meterline_sidecar.meter_events import (
 from meterline_sidecar.pacing import Backoff
 from meterline_sidecar.stripe_transport import NotSent, Transport
 
+SESSION_EXPIRED: Final = frozenset(
+    {"temporary_session_expired", "billing_meter_event_session_expired"}
+)
 READ_ATTEMPTS: Final = 4
 READ_BACKOFF: Final = Backoff(max_s=5.0)
 ACCOUNT_LIMITS: Final = frozenset(
@@ -170,11 +173,8 @@ class StripeApi:
                     "idempotency_key": key,
                 },
             )
-        except stripe.TemporarySessionExpiredError:
-            self._session = None
-            return Busy("the stream's session expired", slows_down=False)
         except (ConfigError, stripe.StripeError) as error:
-            self._session = None
+            self._session = None  # expired, maybe
             return self._classify(error, key)
         return Delivered(None, "streamed")
 
@@ -292,7 +292,8 @@ def classify(
         is_lock = fields.get("code") == "lock_timeout"
         slows_down = why in ACCOUNT_LIMITS or (why is None and not is_lock)
         return Busy(f"{reason} ({why})" if why else reason, slows_down)
-    if status == 409 or headers.get("Stripe-Should-Retry") == "true":
+    is_expired = SESSION_EXPIRED & {fields.get("type"), fields.get("code")}
+    if is_expired or status == 409 or headers.get("Stripe-Should-Retry") == "true":
         return Busy(reason, slows_down=False)
     is_wrong_address = status == 404 and fields.get("code") != "resource_missing"
     if status in (401, 403) or is_wrong_address:
@@ -308,7 +309,7 @@ def _refusal(
     exists = rf"already exists with identifier {re.escape(identifier)}(?![\w-])"
     if code == "duplicate_meter_event" or re.search(exists, message):
         return Delivered(None, "duplicate")
-    if fields.get("type") == "idempotency_error":
+    if "idempotency_error" in (fields.get("type"), code):
         return Mismatch(reason)
     # Each in the words of v1, which has no codes here, and in the codes of v2.
     is_unknown = code in ("no_meter", "archived_meter") or (

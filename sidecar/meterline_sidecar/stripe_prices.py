@@ -1,6 +1,7 @@
 """Says a price in Stripe's words, or why those have none for it. Pure."""
 
 import hashlib
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -47,6 +48,22 @@ def content_hash(fields: dict[str, Any], event_name: str | None) -> str:
     """Return a digest of what a price charges; the same for the same charge."""
     text = msgspec.json.encode([fields, event_name], order="deterministic")
     return hashlib.sha256(text).hexdigest()[:32]
+
+
+def charged(price: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return these fields of a price at Stripe, as ``price_fields`` would say them."""
+    found = {name: price[name] for name in names if price.get(name) is not None}
+    if "tiers" in found:
+        found["tiers"] = [_said_tier(tier) for tier in found["tiers"]]
+    return found
+
+
+def _said_tier(tier: dict[str, Any]) -> dict[str, Any]:
+    said = {"up_to": tier.get("up_to") or "inf"}
+    for name in ("unit_amount_decimal", "flat_amount"):
+        if tier.get(name):
+            said[name] = tier[name]
+    return said
 
 
 def _model_fields(card: RateCard, currency: str) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class SentRequest(Struct, frozen=True):
 class SampleError(Struct, frozen=True):
     """One dropped meter event."""
 
-    error_message: str = ""
-    request: SentRequest = SentRequest()
+    error_message: str | None = None
+    request: SentRequest | None = None
 
 
 class ErrorType(Struct, frozen=True):
@@ -81,7 +81,7 @@ class Reason(Struct, frozen=True):
 class ReportData(Struct, frozen=True):
     """What a report says once it is fetched."""
 
-    reason: Reason = Reason()
+    reason: Reason | None = None
 
 
 class Report(Struct, frozen=True):
@@ -202,7 +202,9 @@ class Webhooks:
             if error.status != NOT_FOUND:
                 raise
             return str(error)
-        return Reason() if report.data is None else report.data.reason
+        if report.data is None or report.data.reason is None:
+            return "of an unknown shape: it says no reason"
+        return report.data.reason
 
     async def _fetch(self, event_id: str) -> dict[str, Any]:
         """Return an event with its data; ask ever more seldom while that fails.
@@ -226,7 +228,11 @@ class Webhooks:
 
     async def _act(self, tx: Tx, event: StripeEvent, reason: Reason | str) -> None:
         if isinstance(reason, str):
-            await stripe_events.finish(tx, event.id, errors=0, found=0, reason=reason)
+            # Something was dropped, and nobody can say what: a person must look.
+            n_errors = int(event.type in REPORTS)
+            await stripe_events.finish(
+                tx, event.id, errors=n_errors, found=0, reason=reason
+            )
             return
         found = 0
         for kind in reason.error_types:
@@ -243,7 +249,8 @@ class Webhooks:
 
     async def _reject(self, tx: Tx, code: str, sample: SampleError) -> int:
         """Take back one delivery; return the rows that it was about."""
-        key = sample.request.identifier or sample.request.idempotency_key or ""
+        request = sample.request or SentRequest()
+        key = request.identifier or request.idempotency_key or ""
         rows = await stripe_events.rows_of_key(tx, key, identifier_of(key))
         if not rows:
             # Some reports name the event itself and not its request.
@@ -255,7 +262,7 @@ class Webhooks:
                 tx,
                 row.id,
                 state=state,
-                reason=f"{code}: {sample.error_message}"[:500],
+                reason=f"{code}: {sample.error_message or 'no message'}"[:500],
                 now_ms=self._clock.now_ms(),
             )
         return min(1, len(rows))

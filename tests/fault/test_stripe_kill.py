@@ -11,7 +11,6 @@ from tests.fault.stripe_steps import VALUES
 from tests.stripe_server.faults import Fault
 from tests.stripe_server.server import ServerThread
 
-
 SOME = 1 if IS_SOAK else 4
 """Beside every step when all goes well, every fourth when the network fails, too."""
 

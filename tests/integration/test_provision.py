@@ -105,6 +105,11 @@ async def test_another_amount_is_a_new_price_with_the_old_key(
 
     new = list(shop.server.catalog.prices.values())[-1]
     assert names(found) == [f"replace price {PRICE}"]
+    (step,) = found.steps
+    amounts = [
+        s["tiers"][-1]["unit_amount_decimal"] for s in (step.former, step.details)
+    ]
+    assert amounts == ["0.1", "0.2"]
     assert (old["active"], old["lookup_key"]) == (False, None)
     assert (new["active"], new["lookup_key"]) == (True, PRICE)
     assert (await provisioner(shop, configured(pricing=dearer)).plan()).steps == ()

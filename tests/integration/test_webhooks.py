@@ -252,3 +252,49 @@ async def test_an_event_about_something_else_is_kept_and_left_alone(
 
     async with shop.database.reading() as tx:
         assert await stripe_events.waiting(tx, limit=10) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"object": {"what": "an older shape"}},
+        {"reason": {"error_types": "many"}},
+        {"reason": {"error_count": 2, "error_types": []}},
+    ],
+)
+async def test_a_report_that_can_not_be_read_is_unexplained(
+    shop: Shop, data: dict[str, object]
+) -> None:
+    body = json.dumps(
+        {"id": "evt_1", "type": "v1.billing.meter.error_report_triggered", "data": data}
+    ).encode()
+    hooks = webhooks(shop)
+
+    await hooks.receive(body, signed(shop, body))
+    await hooks.process()
+
+    async with shop.database.reading() as tx:
+        assert await stripe_events.unexplained(tx) > 0
+        assert await stripe_events.waiting(tx, limit=9) == []
+
+
+async def test_a_sample_without_a_request_holds_up_no_other(shop: Shop) -> None:
+    row_id = await rejected_row(shop)
+    key = f"{(await shop.row(row_id)).identifier}-0"
+    samples = [
+        {"error_message": None, "request": None},
+        {"error_message": "late", "request": {"identifier": key}},
+    ]
+    errors = [{"code": "timestamp_too_far_in_past", "sample_errors": samples}]
+    report = {
+        "id": "evt_1",
+        "type": "v1.billing.meter.error_report_triggered",
+        "data": {"reason": {"error_count": 2, "error_types": errors}},
+    }
+    body = json.dumps(report).encode()
+    hooks = webhooks(shop)
+
+    await hooks.receive(body, signed(shop, body))
+    await hooks.process()
+
+    assert (await shop.row(row_id)).reason == "timestamp_too_far_in_past: late"

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -14,7 +15,7 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.config import Config
 from meterline_sidecar.config_file import read_config
-from meterline_sidecar.provision import Provision, Provisioner, Step
+from meterline_sidecar.provision import Provision, Provisioner
 from meterline_sidecar.stripe_side import open_api
 
 MARKS = {"create": "+", "replace": "~", "reactivate": "^"}
@@ -75,8 +76,8 @@ def _tell(found: Provision, *, is_json: bool) -> None:
     else:
         for step in found.steps:
             click.echo(f"{MARKS[step.verb]} {step.verb} {step.kind} {step.name}")
-            for line in _details(step):
-                click.echo(f"      {line}")
+            for line in _difference(_lines(step.former), _lines(step.details)):
+                click.echo(f"    {line}")
         for problem in found.problems:
             click.secho(f"! {problem}", fg="yellow")
         n_unchanged = len(found.unchanged)
@@ -87,10 +88,19 @@ def _tell(found: Provision, *, is_json: bool) -> None:
         sys.exit(EXIT_FOUND)
 
 
-def _details(step: Step) -> list[str]:
-    """Return what is created, a field to a line; tiers a tier to a line."""
+def _difference(before: list[str], after: list[str]) -> Iterator[str]:
+    """Yield what goes and what comes; all of ``after`` where nothing was before."""
+    if not before:
+        yield from (f"  {line}" for line in after)
+        return
+    yield from (f"- {line}" for line in before if line not in after)
+    yield from (f"+ {line}" for line in after if line not in before)
+
+
+def _lines(fields: dict[str, object]) -> list[str]:
+    """Return fields, one to a line; tiers a tier to a line."""
     lines: list[str] = []
-    for name, value in step.details.items():
+    for name, value in fields.items():
         parts = cast("list[object]", value) if isinstance(value, list) else [value]
         lines += [f"{name}: {_text(part)}" for part in parts]
     return lines
