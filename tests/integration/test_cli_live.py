@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -85,6 +86,17 @@ def test_top_of_a_sidecar_without_events_shows_nothing(sidecar: SidecarProcess) 
 
     assert done.returncode == 0
     assert " 0.0 events/s" in done.stdout
+
+
+def test_ctrl_c_is_a_good_end_of_what_never_ends(sidecar: SidecarProcess) -> None:
+    command = start(sidecar, "top", "--interval", "0.2", "--json")
+    assert command.stdout is not None
+    command.stdout.readline()
+
+    command.send_signal(signal.SIGINT)
+    command.communicate()
+
+    assert command.returncode == 0
 
 
 def on_terminal(sidecar: SidecarProcess, **environment: str) -> str:

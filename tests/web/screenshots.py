@@ -8,8 +8,10 @@ Written to docs/pictures/ (or the folder that is given).
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from tests.web.browser import browser
+from tests.producer import PRODUCER
+from tests.web.browser import browser, seen_as
 from tests.web.scene import month, scene
 
 PAGES = {
@@ -23,29 +25,33 @@ PAGES = {
     "alerts": "/alerts",
 }
 
+OTHER = PRODUCER[:-1] + "7"
+LOOKS: dict[str, dict[str, Any]] = {
+    "": {},
+    "-dark": {"is_dark": True},
+    "-narrow": {"width": 400},
+}
+
 
 def main(target: Path) -> None:
-    """Take them all, light and dark, and the first page on a narrow screen."""
+    """Take them all: light, dark, and on a narrow screen."""
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        with scene(work) as sidecar, sidecar.worker("0" * 31 + "7"):
+        with scene(work) as sidecar, sidecar.worker(OTHER):
+            with sidecar.worker(PRODUCER):
+                pass
             events = month(12_000)
             sidecar.ship(*events)
             sidecar.until_counted(len(events))
             made = sidecar.meterline("token", "portal", "--customer", "acme")
             pages = {**PAGES, "portal": f"/portal?token={made.stdout.strip()}"}
-            for is_dark in (False, True):
-                with browser(work / f"profile{is_dark}", is_dark=is_dark) as chrome:
-                    for name, path in pages.items():
-                        chrome.get(f"{sidecar.url}{path}")
-                        chrome.save_screenshot(
-                            str(target / f"{name}{'-dark' if is_dark else ''}.png")
-                        )
-            with browser(work / "narrow", width=500, height=1100) as chrome:
+            with sidecar.worker(PRODUCER), browser(work / "profile") as chrome:
                 for name, path in pages.items():
-                    chrome.get(f"{sidecar.url}{path}")
-                    chrome.save_screenshot(str(target / f"{name}-narrow.png"))
+                    for look, how in LOOKS.items():
+                        with seen_as(chrome, **how):
+                            chrome.get(f"{sidecar.url}{path}")
+                            chrome.save_screenshot(str(target / f"{name}{look}.png"))
 
 
 if __name__ == "__main__":

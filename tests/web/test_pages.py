@@ -4,9 +4,12 @@ from hashlib import sha256
 import pytest
 
 from meterline.portal import portal_token
+from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.store import outbox
+from meterline_sidecar.store.outbox import NewRow, State
 from meterline_sidecar.web.query import billing_period, find_customer
 from meterline_sidecar.web.static import FILES
-from tests.producer import event
+from tests.producer import NOON_MS, event
 from tests.sidecar_process import SIDECAR
 from tests.web.conftest import OpenWeb, Web
 
@@ -224,6 +227,79 @@ async def test_a_person_logs_in_with_a_token_and_out_again(open_web: OpenWeb) ->
         await web.http.post("/logout")
         web.http.cookies.clear()
         assert (await web.http.get("/customers", headers=HTML)).status_code == 303
+
+
+async def test_a_token_that_may_not_read_is_told_so_at_the_door(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(sidecar=SIDECAR + "require_token = true\n") as web:
+        token = web.tokens.create("probe", "status", now_ms=0).text
+
+        answer = await web.http.post("/login", data={"token": token})
+
+    assert answer.status_code == 401
+    assert "may not read" in answer.text
+
+
+async def dead_row(web: Web, state: State = "dead") -> int:
+    row = NewRow(
+        customer="acme",
+        stripe_customer="cus_1",
+        meter="api_calls",
+        event_name="api_calls",
+        mode="delta",
+        hour_ms=NOON_MS - HOUR_MS,
+        part=0,
+        value=7,
+        identifier=state,
+        created_ms=NOON_MS,
+        state=state,
+        reason="no such meter",
+    )
+    async with web.parts.database.transaction() as tx:
+        return await outbox.add(tx, row)
+
+
+async def test_what_stripe_refused_goes_again_at_a_click(web: Web) -> None:
+    row_id = await dead_row(web)
+    html = await page(web, "/outbox?state=dead")
+    (action,) = re.findall(r'action="(/outbox/[^"]+)"', html)
+
+    back = await web.http.post(action)
+
+    assert action == f"/outbox/{row_id}/retry?state=dead"
+    assert (back.status_code, back.headers["location"]) == (303, "/outbox?state=dead")
+    row = await web.get(f"/v1/outbox/{row_id}")
+    assert row["state"] == "pending"
+    assert "Retry" not in await page(web, "/outbox")
+
+
+async def test_what_may_count_twice_is_not_sent_again_but_explained(web: Web) -> None:
+    row_id = await dead_row(web, "confirmed")
+
+    answer = await web.http.post(f"/outbox/{row_id}/retry", headers=HTML)
+
+    assert answer.status_code == 409
+    assert "run `meterline reconcile` first" in answer.text
+
+
+async def test_who_may_only_read_is_offered_no_retry(open_web: OpenWeb) -> None:
+    async with open_web(sidecar=SIDECAR + "require_token = true\n") as web:
+        row_id = await dead_row(web)
+        reader = {
+            "Authorization": f"Bearer {web.tokens.create('r', 'read', now_ms=0).text}"
+        }
+        writer = {
+            "Authorization": f"Bearer {web.tokens.create('w', 'write', now_ms=0).text}"
+        }
+        offered = [
+            "Retry" in (await web.http.get("/outbox", headers=headers)).text
+            for headers in (reader, writer)
+        ]
+        refused = await web.http.post(f"/outbox/{row_id}/retry", headers=reader)
+
+    assert offered == [False, True]
+    assert refused.status_code == 403
 
 
 async def test_login_leads_to_no_other_site(open_web: OpenWeb) -> None:

@@ -1,9 +1,10 @@
 """What commands print: tables for people, JSON for programs."""
 
+import contextlib
 import importlib
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from decimal import Decimal
 from importlib.util import find_spec
 from typing import Any, Final
@@ -82,6 +83,13 @@ def quantity(number: int | Decimal) -> str:
 def money(amount: Decimal, currency: str) -> str:
     """Return an amount with its currency: ``$70.00``, ``70 JPY``."""
     return money_text(amount, currency_of(currency))
+
+
+@contextlib.contextmanager
+def until_interrupted() -> Generator[None]:
+    """Let Ctrl-C be the good end of what never ends by itself."""
+    with contextlib.suppress(KeyboardInterrupt):
+        yield
 
 
 class Progress:

@@ -9,7 +9,7 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.events import any_time, event_line
 from meterline_sidecar.cli.options import daemon_options, event_filters
-from meterline_sidecar.cli.output import json_line
+from meterline_sidecar.cli.output import json_line, until_interrupted
 
 PAGE_EVENTS: Final = 1_000
 POLL_S: Final = 0.5
@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Print events as they are stored, one to a line."""
     left = count
-    with Client.find(url, config_path) as client:
+    with Client.find(url, config_path) as client, until_interrupted():
         status = client.get("/status")
         # What comes later was learned later, whenever it happened.
         after = status["last_event_id"]

@@ -12,11 +12,19 @@ import msgspec
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.events import any_time
 from meterline_sidecar.cli.options import daemon_options
-from meterline_sidecar.cli.output import Table, is_terminal, json_line, show
+from meterline_sidecar.cli.output import (
+    Table,
+    is_terminal,
+    json_line,
+    show,
+    until_interrupted,
+)
 
 SAMPLE_EVENTS: Final = 1_000  # of those that came in during an interval
 ROWS: Final = 10
 SERVER_ERROR: Final = 500
+BAR_CHARS: Final = 20
+CURSOR_HOME_AND_CLEAR: Final = "\x1b[H\x1b[J"  # over what was: no flicker
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +59,7 @@ def command(
     count: int | None,
 ) -> None:
     """Show the rates of workers, customers and routes, again and again."""
-    with Client.find(url, config_path) as client:
+    with Client.find(url, config_path) as client, until_interrupted():
         for i, activity in enumerate(_watch(client, interval), start=1):
             if is_json:
                 click.echo(json_line(activity))
@@ -110,19 +118,26 @@ def _route(event: dict[str, Any]) -> str:
 
 def _tell(activity: Activity, *, at: str) -> None:
     if is_terminal():
-        click.clear()
+        click.echo(CURSOR_HOME_AND_CLEAR, nl=False)
     about = " (customers and routes from a sample)" if activity.is_sample else ""
     click.echo(f"Meterline at {at}: {activity.rate:,.1f} events/s{about}\n")
     for name, rates in (
         ("worker", activity.producers),
         ("customer", activity.customers),
     ):
-        table = Table(name, ">events/s")
+        table = Table(name, ">events/s", "share")
         for key, rate in rates.items():
-            table.add(key, f"{rate:,.1f}")
+            table.add(key, f"{rate:,.1f}", _bar(rate, activity.rate))
         show(table)
         click.echo()
-    table = Table("route", ">events/s", ">errors/s")
+    table = Table("route", ">events/s", "share", ">errors/s")
     for route, rate in activity.routes.items():
-        table.add(route, f"{rate:,.1f}", f"{activity.errors.get(route, 0):,.1f}")
+        errors = activity.errors.get(route, 0)
+        table.add(route, f"{rate:,.1f}", _bar(rate, activity.rate), f"{errors:,.1f}")
     show(table)
+
+
+def _bar(rate: float, whole: float) -> str:
+    """Return a share as a bar of up to ``BAR_CHARS``."""
+    share = min(1.0, rate / whole) if whole else 0.0
+    return ("#" * round(share * BAR_CHARS)).ljust(BAR_CHARS)

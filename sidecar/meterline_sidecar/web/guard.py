@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -222,6 +223,12 @@ def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
     if method not in SAFE_METHODS:
         return "write"
     return "status" if path in ("/status", "/metrics") else "read"
+
+
+def may_write(request: Request) -> bool:
+    """Say whether whoever sent this may change things: what the pages offer them."""
+    token: Token | None = request.scope.get("state", {}).get("token")
+    return token is None or token.allows("write")
 
 
 def _is_address(name: str) -> bool:

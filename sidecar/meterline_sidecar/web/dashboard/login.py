@@ -14,7 +14,7 @@ KEPT_S = 12 * 3600
 
 async def form(request: Request) -> Response:
     """Answer the form."""
-    return _form(request, failed=False)
+    return _form(request, failed="")
 
 
 async def login(request: Request) -> Response:
@@ -22,8 +22,11 @@ async def login(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     given = parse_qs((await request.body()).decode("ascii", "replace"))
     text = given.get("token", [""])[0].strip()
-    if parts.tokens.find(text) is None:
-        return _form(request, failed=True)
+    token = parts.tokens.find(text)
+    if token is None:
+        return _form(request, failed="This token is not known, or was revoked.")
+    if not token.allows("read"):
+        return _form(request, failed="This token may not read; make one that may.")
     response = RedirectResponse(_target(request), 303)
     response.set_cookie(
         COOKIE,
@@ -43,7 +46,7 @@ async def logout(_request: Request) -> Response:
     return response
 
 
-def _form(request: Request, *, failed: bool) -> Response:
+def _form(request: Request, *, failed: str) -> Response:
     context = {"failed": failed, "target": _target(request)}
     return render(request, "login.html", context, status=401 if failed else 200)
 

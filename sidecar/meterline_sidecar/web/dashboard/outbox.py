@@ -1,20 +1,23 @@
 """What Stripe is told: what hangs, and why."""
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.store import outbox as store
 from meterline_sidecar.store.outbox import STATES, State
 from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import read_query
-from meterline_sidecar.web.v1 import ID_MAX
+from meterline_sidecar.web.stripe import RetryQuery as Retry
+from meterline_sidecar.web.stripe import RowId, retry_outbox_row
 
 PAGE: Final = 50
+RETRIED: Final[tuple[State, ...]] = ("parked", "dead", "expired")
+"""What a person may have mended; the others go on by themselves, or might count twice."""
 MEANS: Final[dict[State, str]] = {
     "pending": "waits to be sent",
     "sending": "is on its way",
@@ -31,7 +34,14 @@ class OutboxQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows."""
 
     state: State | None = None
-    after: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
+    after: RowId = 0
+
+
+class RetryQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which row to send again, and which list to return to."""
+
+    row: RowId
+    state: State | None = None
 
 
 async def outbox(request: Request) -> Response:
@@ -51,10 +61,20 @@ async def outbox(request: Request) -> Response:
             "means": MEANS,
             "rows": rows[:PAGE],
             "next_after": rows[PAGE - 1].id if len(rows) > PAGE else None,
+            "retried": RETRIED if may_write(request) else (),
             "is_dry_run": parts.config.stripe.mode == "dry_run",
             "problems": await parts.stripe.problems(),
             "reported": [
                 m.meter.name for m in parts.config.meters if m.bill_through != "none"
             ],
         },
+    )
+
+
+async def retry(request: Request) -> Response:
+    """Let a row go again, and show the list that it was in."""
+    query = read_query(request, RetryQuery, path_names=frozenset(("row",)))
+    await retry_outbox_row(request.app.state.parts, Retry(row=query.row))
+    return RedirectResponse(
+        "/outbox" if query.state is None else f"/outbox?state={query.state}", 303
     )

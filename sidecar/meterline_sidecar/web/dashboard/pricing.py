@@ -16,6 +16,7 @@ from meterline_pricing import (
     PerUnit,
     Plan,
     Point,
+    Price,
     PricingError,
     RateCard,
     Tier,
@@ -23,12 +24,13 @@ from meterline_pricing import (
     currency_of,
     curve,
     findings,
+    rate,
 )
 from meterline_sidecar.parts import Parts
 from meterline_sidecar.web.dashboard.charts import line
 from meterline_sidecar.web.dashboard.render import money, render
 
-EXAMPLES: Final = 3  # quantities with their costs, where there are no tiers to list
+EXAMPLES: Final = (4, 2, 1)  # parts of the curve, where there are no tiers to list
 QUANTITY_SHOWN: Final = 10_000  # where the price itself names none
 
 
@@ -81,7 +83,7 @@ def shown(plan: Plan, card: RateCard) -> ShownPrice:
         model=str(price.__struct_config__.tag),
         tiers=price.tiers if isinstance(price, Graduated | Volume) else (),
         curve=_drawn(plan, card, points) if points else None,
-        at=tuple(_examples(points, plan.currency)),
+        at=tuple(_examples(price, points, plan.currency)),
         findings=odd,
     )
 
@@ -102,11 +104,10 @@ def _drawn(plan: Plan, card: RateCard, points: tuple[Point, ...]) -> Markup:
 
 
 def _examples(
-    points: tuple[Point, ...], currency: str
+    price: Price, points: tuple[Point, ...], currency: str
 ) -> Iterator[tuple[Decimal, Decimal]]:
-    """Yield a few of the points, evenly spread, the last one among them."""
+    """Yield some quantities of the curve with what they cost."""
     minor = currency_of(currency).minor_unit
-    whole = [point for point in points if point.quantity == int(point.quantity)]
-    for i in range(1, EXAMPLES + 1) if whole else ():
-        point = whole[(len(whole) - 1) * i // EXAMPLES]
-        yield point.quantity, point.amount.quantize(minor)
+    for divisor in EXAMPLES if points else ():
+        quantity = points[-1].quantity // divisor
+        yield quantity, rate(price, quantity).amount.quantize(minor)

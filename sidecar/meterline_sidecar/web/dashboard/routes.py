@@ -29,6 +29,7 @@ ROUTES: Final = [
     Route("/events", events.events),
     Route("/events/{event}", events.event),
     Route("/outbox", outbox.outbox),
+    Route("/outbox/{row}/retry", outbox.retry, methods=["POST"]),
     Route("/pricing", pricing.pricing),
     Route("/alerts", alerts.alerts),
     Route("/login", login.form),
