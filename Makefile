@@ -2,6 +2,7 @@
 # Each makes its own .venv and installs pinned versions into it.
 
 PYTHON ?= python3
+JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -15,7 +16,7 @@ demo: .venv/run.stamp ## Serve and bill the worked example, end to end
 	@$(BIN)/meterline demo
 
 test: .venv/dev.stamp ## Run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
 	@$(MAKE) --no-print-directory coverage
 
 # Without the laws: what only a random example reaches is no covered branch.

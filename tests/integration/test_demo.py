@@ -11,6 +11,15 @@ import pytest
 
 from tests.sidecar_process import MODULE, meterline, until
 
+# All of them want the same port, and make do with another one.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("port 8270")]
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary directory in which a socket has a name that is short enough."""
+    return tmp_path_factory.mktemp("t")
+
 
 def processes_in(folder: Path) -> list[int]:
     """Return the ids of the processes that work in ``folder`` or below."""
@@ -25,9 +34,8 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-@pytest.mark.slow
-def test_the_demo_bills_the_worked_example_and_leaves_nothing(tmp_path: Path) -> None:
-    done = meterline("demo", cwd=tmp_path, environment={"TMPDIR": str(tmp_path)})
+def test_the_demo_bills_the_worked_example_and_leaves_nothing(place: Path) -> None:
+    done = meterline("demo", cwd=place, environment={"TMPDIR": str(place)})
 
     assert done.returncode == 0, done.stderr
     assert "144,000 of 144,000 requests stored" in done.stdout
@@ -38,17 +46,16 @@ def test_the_demo_bills_the_worked_example_and_leaves_nothing(tmp_path: Path) ->
         r"cus_demo_acme +api_calls .* ([\d,]+)$", done.stdout, re.MULTILINE
     )
     assert sum(int(value.replace(",", "")) for value in told) == 120_000
-    assert list(tmp_path.iterdir()) == []
-    assert processes_in(tmp_path) == []
+    assert list(place.iterdir()) == []
+    assert processes_in(place) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_ends_with_all_its_processes(
-    tmp_path: Path, number: signal.Signals
+    place: Path, number: signal.Signals
 ) -> None:
-    log = tmp_path / "demo.log"
-    stage = tmp_path / "stage"
+    log = place / "demo.log"
+    stage = place / "stage"
     stage.mkdir()
     with log.open("wb") as file:
         demo = subprocess.Popen(
@@ -71,15 +78,16 @@ def test_the_demo_ends_with_all_its_processes(
         demo.wait()
 
 
-@pytest.mark.slow
 def test_a_demo_that_is_kept_says_where_to_look_and_serves_visitors(
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "demo.log"
+    far_away = tmp_path / ("a temporary directory with a name " * 3)
+    far_away.mkdir()
     with log.open("wb") as file:
         demo = subprocess.Popen(
             [*MODULE, "demo", "--keep"],
-            env={**os.environ, "TMPDIR": str(tmp_path)},
+            env={**os.environ, "TMPDIR": str(far_away)},
             stdout=file,
             stderr=subprocess.STDOUT,
         )

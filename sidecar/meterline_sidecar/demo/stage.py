@@ -19,6 +19,7 @@ from meterline_sidecar.errors import MeterlineError
 PORT: Final = 8270
 STOP_TIMEOUT_S: Final = 15.0
 LOG_LINES_SHOWN: Final = 20
+PLACE_BYTES_MAX: Final = 64  # a Unix socket's whole path has at most 107
 
 
 class Failed(MeterlineError):
@@ -125,7 +126,7 @@ class Stage:
 def stage() -> Generator[Stage]:
     """Set the stage, and clear it whatever happens: Ctrl-C and SIGTERM included."""
     with ExitStack() as on_exit:
-        folder = Path(tempfile.mkdtemp(prefix="meterline-demo-"))
+        folder = _new_folder()
         on_exit.callback(shutil.rmtree, folder)
         stage = Stage(folder)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -133,6 +134,14 @@ def stage() -> Generator[Stage]:
             on_exit.callback(signal.signal, number, before)
         on_exit.callback(stage.stop)
         yield stage
+
+
+def _new_folder() -> Path:
+    """Return a temporary directory whose path leaves room for a socket's name."""
+    place = tempfile.gettempdir()
+    if len(os.fsencode(place)) > PLACE_BYTES_MAX:
+        place = "/tmp"  # noqa: S108 - mkdtemp makes it ours alone
+    return Path(tempfile.mkdtemp(prefix="meterline-demo-", dir=place))
 
 
 def calm_time_zone() -> str:
