@@ -107,7 +107,10 @@ class Bill:
         Each line bears its share by what is left of it, in whole minor units. No more
         is taken than is left.
         """
-        taken = min(self.rounded(amount), self.left_of(scope))
+        left = self.left_of(scope)
+        if left < self.rounded(amount):
+            amount = left
+        taken = self.rounded(amount)
         if taken <= 0:
             return
         self.add(kind, name, -amount, f"- {text}").takes = True

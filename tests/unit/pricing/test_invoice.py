@@ -297,6 +297,26 @@ def test_an_overage_factor_below_one_takes_something_off() -> None:
     assert lines(invoice(two, {"calls": 110}))[2:] == [("overage", "overage", "-10.00")]
 
 
+def test_no_step_takes_more_than_the_steps_before_it_left() -> None:
+    free = Commitment(amount=D(0), overage_factor=D(0))
+    priced = plan(
+        calls(minimum_spend=D("0.04"), commitment=free),
+        RateCard(meter="bytes", price=DOLLAR),
+        maximum_spend=D(200),
+        commitment=free,
+    )
+
+    result = invoice(priced, {"calls": 0, "bytes": D("228.54")})
+
+    # The maximum took a cent of the four, so the first overage can take three.
+    assert lines(result)[-3:] == [
+        ("maximum", "maximum", "-28.58"),
+        ("overage", "overage", "-0.03"),
+        ("overage", "overage", "-199.97"),
+    ]
+    assert result.total == 0
+
+
 def test_a_commitment_per_group_holds_each_group_against_it() -> None:
     commitment = Commitment(quantity=D(5), overage_factor=D(2), per="group", groups=4)
     priced = plan(calls(PerGroup(PerUnit(D(2))), commitment=commitment))
