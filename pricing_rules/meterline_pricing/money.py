@@ -17,6 +17,7 @@ from decimal import (
     getcontext,
     setcontext,
 )
+from functools import lru_cache
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -185,8 +186,8 @@ def money_text(amount: Decimal, currency: Currency | None) -> str:
     Without a currency the bare number.
     """
     if currency is None:
-        return number_text(amount)
-    digits = number_text(amount.copy_abs())
+        return _price_text(amount)
+    digits = _price_text(amount.copy_abs())
     whole, _, fraction = digits.partition(".")
     if currency.decimals:
         whole = f"{whole}.{fraction.ljust(currency.decimals, '0')}"
@@ -200,5 +201,9 @@ def money_text(amount: Decimal, currency: Currency | None) -> str:
 
 def number_text(number: Decimal) -> str:
     """Return a number with thousands separated and no zeros at the end: ``50,000``."""
-    text = f"{number:,f}"
+    text = f"{number:z,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+_price_text: Final = lru_cache(maxsize=4_096)(number_text)
+"""The same; remembered, as the prices of a plan come back with every rating."""

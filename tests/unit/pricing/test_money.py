@@ -107,7 +107,8 @@ def test_amounts_are_written_the_way_people_write_them(
 
 def test_numbers_have_no_zeros_at_the_end() -> None:
     assert number_text(D("50000.500")) == "50,000.5"
-    assert number_text(D("100")) == "100"
+    assert number_text(D("100")) == number_text(D("1E+2")) == "100"
+    assert number_text(D("-0.0")) == number_text(D(0)) == "0"
     assert money_text(D("1.50"), None) == "1.5"
 
 
