@@ -129,6 +129,27 @@ def test_what_if_shows_who_would_pay_what(
     assert ["total", "$0.00", "$0.50", "$0.50"] in rows
 
 
+def test_what_if_tries_the_newest_version_or_that_of_a_day(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    fee = '[[plan.price]]\nname = "fee"\nmodel = "flat"\namount = {}\n'
+    version = (
+        '[[plan]]\nname = "starter"\ncurrency = "usd"\nversion = {}\neffective = {}\n'
+    )
+    (tmp_path / "new.toml").write_text(
+        version.format(1, "2026-01-01")
+        + fee.format(5)
+        + version.format(2, "2027-01-01")
+        + fee.format(7)
+    )
+    tried = ("what-if", "--plan", str(tmp_path / "new.toml"), *NOVEMBER)
+
+    (newest,) = answer(sidecar, *tried)["customers"]
+    (older,) = answer(sidecar, *tried, "--at", "2026-12-31")["customers"]
+
+    assert (newest["after"], older["after"]) == ("7.00", "5.00")
+
+
 def test_what_if_tells_what_would_no_longer_be_charged_for(
     sidecar: SidecarProcess, tmp_path: Path
 ) -> None:

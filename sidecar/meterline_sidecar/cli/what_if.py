@@ -1,6 +1,7 @@
 """``meterline what-if``: what every customer would pay under other prices."""
 
 import sys
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from meterline_pricing import (
     difference_of,
     ranked,
 )
-from meterline_sidecar.billing import MeterUsage, calendar_of, charged, priced
+from meterline_sidecar.billing import MeterUsage, charged, priced
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
 from meterline_sidecar.cli.options import PERIOD, daemon_options
@@ -36,10 +37,16 @@ from meterline_sidecar.config_prices import read_prices
     required=True,
     help="The price list to try; its plans stand for those of the same names.",
 )
+@click.option(
+    "--at",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Its plans as of this day; their newest versions by default.",
+)
 @PERIOD
 @daemon_options
 def command(
     prices_path: Path,
+    at: datetime | None,
     config_path: Path | None,
     url: str | None,
     is_json: bool,
@@ -51,6 +58,7 @@ def command(
     had to be left out.
     """
     prices = read_prices(prices_path)
+    day = None if at is None else at.date()
     try:
         Calendar().named(period or "2026-01")
     except PricingError as error:
@@ -61,7 +69,7 @@ def command(
         for shown in client.all("/v1/customers", "customers"):
             customer = msgspec.convert(shown, Customer)
             try:
-                differences.append(_difference(client, customer, period, prices))
+                differences.append(_difference(client, customer, period, prices, day))
             except (PricingError, Refused) as error:
                 left_out[customer.id] = str(error)
     if is_json:
@@ -73,9 +81,13 @@ def command(
 
 
 def _difference(
-    client: Client, customer: Customer, period: str | None, prices: Catalogue
+    client: Client,
+    customer: Customer,
+    period: str | None,
+    prices: Catalogue,
+    day: date | None,
 ) -> Difference:
-    """Return what one customer would pay instead.
+    """Return what one customer would pay instead, by the prices of ``day``.
 
     Raises:
         PricingError: the other prices have no such plan, or can not rate the usage.
@@ -86,7 +98,6 @@ def _difference(
     before = msgspec.convert(answer["invoice"], Invoice)
     usage = priced(msgspec.convert(answer["usage"], tuple[MeterUsage, ...]))
     assert before.period is not None, "the API names it"
-    day = calendar_of(customer).day(before.period.start)
     plan = prices.plan(before.plan, at=day, customer=customer.id)
     after = charged(plan, customer, usage, before.period)
     return difference_of(customer.id, before, after)
