@@ -6,6 +6,7 @@ standing says as of when it holds.
 """
 
 import asyncio
+from bisect import bisect_left, insort
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Final
@@ -65,7 +66,9 @@ class Standings:
         self._by_customer: dict[str, Standing] = {}
         self._stale: dict[str, None] = {c.id: None for c in customers.all}
         self._generation = self._cursor = 0
-        self._ranked: list[Standing] | None = None
+        # Kept as standings change: pages ask for both, and there may be many.
+        self._order: list[tuple[Decimal, str]] = []
+        self._totals: dict[str, Decimal] = {}
 
     @property
     def n_missing(self) -> int:
@@ -76,23 +79,13 @@ class Standings:
         """Return a customer's standing; ``None`` before it was first made."""
         return self._by_customer.get(customer_id)
 
-    def ranked(self) -> list[Standing]:
-        """Return every standing, the highest total first."""
-        if self._ranked is None:
-            self._ranked = sorted(
-                self._by_customer.values(),
-                key=lambda standing: (-(standing.total or 0), standing.customer),
-            )
-        return self._ranked
+    def ranked(self, limit: int | None = None) -> list[Standing]:
+        """Return the standings with the highest totals first; all of them or some."""
+        return [self._by_customer[customer] for _, customer in self._order[:limit]]
 
     def totals(self) -> dict[str, Decimal]:
         """Return what all drafts come to, by currency."""
-        found: dict[str, Decimal] = {}
-        for standing in self._by_customer.values():
-            if standing.total is not None and standing.currency is not None:
-                before = found.get(standing.currency, Decimal(0))
-                found[standing.currency] = before + standing.total
-        return found
+        return dict(self._totals)
 
     async def refresh(self) -> None:
         """Make stale standings anew, as many as one run may."""
@@ -151,7 +144,25 @@ class Standings:
             why_not=why_not,
             as_of_ms=now_ms,
         )
-        self._by_customer[customer.id] = standing
-        self._ranked = None
+        self._put(standing)
         if self.on_change is not None:
             await self.on_change(customer, standing)
+
+    def _put(self, standing: Standing) -> None:
+        """Take a standing in, in place of the one before it."""
+        before = self._by_customer.get(standing.customer)
+        if before is not None:
+            del self._order[bisect_left(self._order, _rank(before))]
+            self._add(before, sign=-1)
+        self._by_customer[standing.customer] = standing
+        insort(self._order, _rank(standing))
+        self._add(standing, sign=1)
+
+    def _add(self, standing: Standing, *, sign: int) -> None:
+        if standing.total is not None and standing.currency is not None:
+            known = self._totals.get(standing.currency, Decimal(0))
+            self._totals[standing.currency] = known + sign * standing.total
+
+
+def _rank(standing: Standing) -> tuple[Decimal, str]:
+    return -(standing.total or Decimal(0)), standing.customer

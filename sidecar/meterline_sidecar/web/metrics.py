@@ -28,7 +28,7 @@ async def metrics(request: Request) -> Response:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StatusCollector(await read_status(parts)))
     if n_named := parts.config.sidecar.metrics_customers:
-        registry.register(CustomerCollector(parts.standings.ranked()[:n_named]))
+        registry.register(CustomerCollector(parts.standings.ranked(n_named)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -38,7 +38,7 @@ async def overview(request: Request) -> Response:
         series = await read_series(
             parts.database, parts.aggregator, meter, span, step_ms=step_ms
         )
-    ranked = parts.standings.ranked()[:CUSTOMERS_SHOWN]
+    ranked = parts.standings.ranked(CUSTOMERS_SHOWN)
     return render(
         request,
         "overview.html",
