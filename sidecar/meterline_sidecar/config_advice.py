@@ -1,9 +1,13 @@
 """What is odd about a configuration that can be read: probably not what was meant."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
 
 from meterline_pricing import Catalogue, PricingError, findings
 from meterline_sidecar.config import STRIPE_KEY_VARIABLE, Config
+
+FOR_OTHERS: Final = 0o007
 
 
 def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
@@ -43,6 +47,12 @@ def _stripe(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
             'stripe.mode is "send", but there is no key here: name stripe.api_key_file,'
             f" or set {STRIPE_KEY_VARIABLE} where the sidecar runs"
         )
+    for key in ("api_key_file", "webhook_secret_file"):
+        file: Path | None = getattr(stripe, key)
+        if file is not None and not file.exists():
+            yield f"stripe.{key}: there is no file {file} here"
+        elif file is not None and file.stat().st_mode & FOR_OTHERS:
+            yield f"stripe.{key}: others can read {file}; chmod 600 it"
 
 
 def _prices(catalogue: Catalogue) -> Iterator[str]:

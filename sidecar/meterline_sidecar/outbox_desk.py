@@ -103,9 +103,12 @@ class OutboxDesk:
         """
         async with self._database.transaction() as tx:
             row = await _get(tx, row_id)
-            if row.state in ("sending", "confirmed"):
+            if row.state == "sending":
+                raise NotPossible(f"row {row_id} is being sent just now: try again")
+            if row.state == "confirmed":
                 raise NotPossible(
-                    f"row {row_id} is {row.state}: record a correction instead"
+                    f"row {row_id} is confirmed: Stripe counts it; what it says is "
+                    "corrected by the usage of its hour"
                 )
             await sending.give_up(
                 tx,

@@ -59,6 +59,8 @@ class Line(Struct, frozen=True):
     failed: int
     """Rows that were refused, dropped or too old."""
     verdict: Verdict
+    is_fresh: bool = False
+    """Whether something was sent so recently that Stripe may not have added it up."""
     hours: tuple[HourDifference, ...] = ()
 
 
@@ -169,6 +171,7 @@ class Reconciler:
             unresolved=n_unresolved,
             failed=sum(row.state in FAILED for row in rows),
             verdict=verdict,
+            is_fresh=not self._has_settled(rows),
             hours=hours,
         )
 

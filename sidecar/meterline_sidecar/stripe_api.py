@@ -218,7 +218,10 @@ class StripeApi:
     def _need_client(self) -> stripe.StripeClient:
         client = self._open()
         if client is None:
-            raise ConfigError("no Stripe key: see stripe.api_key_file")
+            raise ConfigError(
+                "no Stripe key: name its file in stripe.api_key_file, or set"
+                " METERLINE_STRIPE_API_KEY"
+            )
         return client
 
     def _classify(

@@ -129,6 +129,7 @@ async def test_a_mismatch_exits_3_and_shows_in_the_status(town: Town) -> None:
 
     assert compared.returncode == 3
     assert "missing" in compared.stdout
+    assert "sent within the last hour" in compared.stdout
     assert any("totals differ" in problem for problem in problems["problems"])
     assert problems["reconciliation"]["different"] == 1
 

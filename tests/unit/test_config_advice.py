@@ -65,3 +65,21 @@ def test_a_price_with_a_cliff_is_told(tmp_path: Path) -> None:
     )
 
     assert cliff.startswith("plan starter, version 1, api_calls: a cliff at 10")
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [(None, "there is no file"), (0o644, "others can read"), (0o600, None)],
+)
+def test_a_key_file_is_there_and_for_the_sidecar_alone(
+    tmp_path: Path, mode: int | None, said: str | None
+) -> None:
+    if mode is not None:
+        (tmp_path / "key").write_text("sk_test_1")
+        (tmp_path / "key").chmod(mode)
+    customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
+
+    found = told(tmp_path, f'{METER}{customer}{SEND}api_key_file = "key"\n')
+
+    assert len(found) == (0 if said is None else 1)
+    assert all(said in text for text in found if said)

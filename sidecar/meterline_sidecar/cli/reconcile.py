@@ -63,6 +63,8 @@ def tell_lines(answer: dict[str, Any]) -> None:
             )
     show(table)
     words = "everything matches" if answer["is_equal"] else "something does not match"
+    if any(line["is_fresh"] and line["verdict"] != "equal" for line in answer["lines"]):
+        words += "; Stripe adds up with a delay, and some was sent within the last hour"
     n_waiting = sum(line["waiting"] for line in answer["lines"])
     if n_waiting:
         words += f"; {n_waiting} row(s) wait: see `meterline outbox`"

@@ -121,6 +121,8 @@ class ShownLine(msgspec.Struct, frozen=True, kw_only=True):
     unresolved: int
     failed: int
     verdict: Verdict
+    is_fresh: bool
+    """Whether Stripe may not have added up yet what was sent last."""
     hours: list[ShownHour]
 
 
@@ -255,6 +257,7 @@ def _shown_line(line: Line) -> ShownLine:
         unresolved=line.unresolved,
         failed=line.failed,
         verdict=line.verdict,
+        is_fresh=line.is_fresh,
         hours=[
             ShownHour(
                 hour=format_time_ms(hour.hour_ms), ours=hour.ours, theirs=hour.theirs
