@@ -287,6 +287,8 @@ class Reporter:
                 per_series=READY_ROWS_PER_SERIES,
                 limit=READY_ROWS_MAX,
             )
+        if self._breaker.reason is not None:
+            rows.sort(key=lambda row: row.attempts)  # the probe may succeed
         self._ready.extend(rows)
         # Nothing new can become due that could not wait for the next run.
         self._is_drained = not rows

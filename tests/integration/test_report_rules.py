@@ -1,15 +1,17 @@
 """Rates, accounts, the stream, and two sidecars: the reporter's finer rules."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.keys import Secret
-from meterline_sidecar.meter_events import identifier
+from meterline_sidecar.meter_events import MeterEvent, Outcome, Unknown, identifier
 from meterline_sidecar.pacing import Rate
 from meterline_sidecar.store import outbox, sending
+from meterline_sidecar.stripe_api import StripeApi
 from tests.outbox_rows import EARLIER_MS, Shop
 from tests.stripe_server.faults import Fault
 
@@ -129,6 +131,40 @@ async def test_a_lock_on_one_customer_slows_nobody_else(shop: Shop) -> None:
     await reporter.run()
 
     assert rate.per_s == 100
+
+
+class Picky:
+    """Stripe, with an event name for which every request fails."""
+
+    is_live = False
+
+    def __init__(self, stripe: StripeApi) -> None:
+        self._stripe = stripe
+
+    async def send(self, event: MeterEvent) -> Outcome:
+        if event.event_name == "broken":
+            return Unknown("HTTP 500", needs_new_key=True)
+        return await self._stripe.send(event)
+
+    async def stream(self, events: Sequence[MeterEvent], *, key: str) -> Outcome:
+        raise NotImplementedError
+
+
+async def test_an_event_name_that_always_fails_holds_up_no_other(shop: Shop) -> None:
+    for c in range(30):
+        await shop.add(1, customer=f"c{c}", event_name="broken")
+    reporter = shop.reporter(Picky(shop.stripe()))
+    for _ in range(5):
+        shop.wall.time_ms += 1_000
+        await reporter.run()
+    problem = reporter.problem
+    good = [await shop.add(2, customer=f"c{c}") for c in range(30)]
+
+    reporter.hurry()
+    await reporter.run()
+
+    assert problem == "HTTP 500"
+    assert {(await shop.row(row_id)).state for row_id in good} == {"confirmed"}
 
 
 class TestStream:

@@ -153,6 +153,7 @@ async def test_a_refused_row_is_shown_and_dropped_in_words(town: Town) -> None:
     town.at(62)
     await asyncio.to_thread(town.until_outbox, parked=1)
 
+    dry = await asyncio.to_thread(town.run, "report", "--dry-run")
     listed = await asyncio.to_thread(town.run, "outbox")
     dropped = await asyncio.to_thread(
         town.run, "outbox", "drop", "1", "--reason", "a test account"
@@ -162,6 +163,7 @@ async def test_a_refused_row_is_shown_and_dropped_in_words(town: Town) -> None:
     )
 
     assert 'No active meter found for event name "api_calls"' in listed.stdout
+    assert "not among these: 1 parked" in dry.stdout
     assert "a test account" in dropped.stdout
     assert refused.returncode == 1
     assert "no row 99" in refused.stderr
