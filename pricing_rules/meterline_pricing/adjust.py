@@ -7,7 +7,7 @@ from typing import Final, Literal
 from meterline_pricing.bill import Bill, Draft
 from meterline_pricing.charge import Charge
 from meterline_pricing.money import ZERO, number_text
-from meterline_pricing.order import Step
+from meterline_pricing.order import StepName
 from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.price import PerGroup
 from meterline_pricing.rating import grouped, rate
@@ -132,7 +132,7 @@ def taxes(bill: Bill, plan: Plan, used: Used) -> None:
     bill.drafts += drafts
 
 
-STEPS: Final[dict[Step, Callable[[Bill, Plan, Used], None]]] = {
+ADJUSTMENTS: Final[dict[StepName, Callable[[Bill, Plan, Used], None]]] = {
     "amount_discount": amount_discounts,
     "percent_discount": percent_discounts,
     "minimum": minimums,
@@ -142,6 +142,7 @@ STEPS: Final[dict[Step, Callable[[Bill, Plan, Used], None]]] = {
     "credits": prepaid_credits,
     "tax": taxes,
 }
+"""What each step of an order does, but for the two that give the lines."""
 
 
 def _take_percent(

@@ -6,7 +6,7 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meterline_pricing.adjust import STEPS, Used
+from meterline_pricing.adjust import ADJUSTMENTS, Used
 from meterline_pricing.bill import Bill, Draft, Kind
 from meterline_pricing.charge import Charge
 from meterline_pricing.convert import billable
@@ -109,8 +109,8 @@ def invoice(
         for card in plan.prices:
             used[card.name] = _add_price(bill, card, usage)
         for step in plan.order.steps:
-            if step in STEPS:
-                STEPS[step](bill, plan, used)
+            if step in ADJUSTMENTS:
+                ADJUSTMENTS[step](bill, plan, used)
         return _finished(bill, plan, usage, period)
 
 

@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
 from meterline_pricing.fields import Checked
 
-Step = Literal[
+StepName = Literal[
     "usage_discount",
     "price",
     "amount_discount",
@@ -17,13 +17,13 @@ Step = Literal[
     "credits",
     "tax",
 ]
-STEPS: Final[tuple[Step, ...]] = get_args(Step)
+STEPS: Final[tuple[StepName, ...]] = get_args(StepName)
 
 
 class Order(Checked, frozen=True):
     """The steps of an invoice, first to last."""
 
-    steps: tuple[Step, ...] = STEPS
+    steps: tuple[StepName, ...] = STEPS
     credits_lower_tax: bool = False
     """Whether credits that come before tax make the tax less. Where they count as
     money, as in most tax laws, they do not."""
@@ -52,7 +52,7 @@ class Order(Checked, frozen=True):
             raise PricingError(problems)
 
 
-_LINES: Final[tuple[Step, ...]] = STEPS[:7]  # up to the commitment, as Orb has them
+_LINES: Final[tuple[StepName, ...]] = STEPS[:7]  # up to the commitment, as Orb has them
 
 ORDERS: Final[dict[str, Order]] = {
     "default": Order(),

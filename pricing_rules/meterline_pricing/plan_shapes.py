@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from meterline_pricing.errors import PricingError
 from meterline_pricing.money import ROUNDINGS, ZERO, currency_of
-from meterline_pricing.order import ORDERS, STEPS, Order, Step
+from meterline_pricing.order import ORDERS, STEPS, Order, StepName
 from meterline_pricing.plan import (
     Catalogue,
     Override,
@@ -59,7 +59,7 @@ def _check_order(value: object) -> Order:
         return ORDERS[one_of("order", ORDERS).check(value)]
     if isinstance(value, list):
         value = cast("list[object]", value)
-        return Order(cast("tuple[Step, ...]", tuple(value)))
+        return Order(cast("tuple[StepName, ...]", tuple(value)))
     raise Unfit
 
 
