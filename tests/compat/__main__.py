@@ -12,7 +12,9 @@ COMMON: Final = (
     "msgspec",
     "pytest>=9",
     "pytest-asyncio>=1.2",
+    "pytest-timeout>=2.3",
     "anyio",
+    "hypothesis",
     "httpx",
     "trio",
 )
