@@ -37,7 +37,7 @@ def test_promtool_accepts_the_alert_rules() -> None:
     )
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "10 rules found" in ran.stdout
+    assert "12 rules found" in ran.stdout
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool on this machine")

@@ -214,8 +214,8 @@ async def test_a_person_logs_in_with_a_token_and_out_again(open_web: OpenWeb) ->
     async with open_web(sidecar=SIDECAR + "require_token = true\n") as web:
         token = web.tokens.create("me", "read", now_ms=0).text
 
-        sent_away = await web.http.get("/customers", headers=HTML)
-        assert sent_away.headers["location"] == "/login?next=/customers"
+        sent_away = await web.http.get("/customers?sort=name", headers=HTML)
+        assert sent_away.headers["location"] == "/login?next=/customers%3Fsort%3Dname"
         wrong = await web.http.post("/login", data={"token": "mtl_wrong"})
         assert wrong.status_code == 401
         entered = await web.http.post("/login?next=/customers", data={"token": token})

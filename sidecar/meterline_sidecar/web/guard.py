@@ -148,7 +148,9 @@ class Guard:
 
     def _anonymous(self, scope: AsgiScope, headers: Headers) -> Response:
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
+            query: bytes = scope["query_string"]
+            target = scope["path"] + ("?" + query.decode("latin-1") if query else "")
+            return RedirectResponse(f"/login?next={quote(target)}", 303)
         return _unauthorized(
             "a token is needed: `meterline token create NAME --scope read`, then send"
             " it as Authorization: Bearer TOKEN"
