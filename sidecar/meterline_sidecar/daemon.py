@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,9 @@ SHARED_DIRECTORY_MODE: Final = 0o2770  # what is made in it belongs to its group
 UMASK: Final = 0o027  # nothing that we make is for everybody
 HTTP_BACKLOG: Final = 128
 HTTP_REQUESTS_MAX: Final = 256  # open at once; beyond that the answer is 503
+SWITCH_S: Final = 0.000_5
+"""How long a thread of the database may keep the interpreter while the loop waits:
+Python's own 5 ms stand before every answer that takes several queries."""
 STOP_TIMEOUT_S: Final = 5  # open HTTP requests may finish
 
 OnFatal = Callable[[BaseException], None]
@@ -87,6 +91,7 @@ async def run(config: Config, *, clock: Clock) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     os.umask(UMASK)
+    sys.setswitchinterval(SWITCH_S)
     _make_directories(config)
     tokens = TokenFile(tokens_path(config.sidecar.database))
     _check_tokens(config, tokens)
