@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -50,6 +50,16 @@ class ReconciliationStatus(Struct, frozen=True, kw_only=True):
     """How often it happens by itself; 0 for never."""
     different: int
     """Customers and meters, by month, that did not match."""
+
+
+class Look(NamedTuple):
+    """How telling Stripe fares."""
+
+    counts: dict[State, int]
+    """How many rows of the outbox are in each state."""
+    reconciliation: ReconciliationStatus
+    problems: tuple[str, ...]
+    """What a person should look at, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,52 +139,50 @@ class StripeSide:
             start_ms=month.start, end_ms=end_ms, series_max=series_max
         )
 
-    async def reconciliation(self) -> ReconciliationStatus:
-        """Return when Stripe was last compared, and what that found."""
+    async def look(self) -> Look:
+        """Return how telling Stripe fares, in one look at the ledger."""
         async with self.database.reading() as tx:
+            counts = await outbox.counts(tx)
             checked_ms, n_different = await reconciliation.last(tx)
+            n_unexplained = await stripe_events.unexplained(tx)
         age_ms = None if checked_ms is None else self.clock.now_ms() - checked_ms
-        return ReconciliationStatus(
+        compared = ReconciliationStatus(
             checked_ms=checked_ms,
             age_s=None if age_ms is None else age_ms // 1_000,
             every_s=self.reconcile_every_ms // 1_000,
             different=n_different,
         )
+        problems = self._problems(counts, compared, n_unexplained)
+        return Look(counts, compared, tuple(problems))
 
-    async def counts(self) -> dict[State, int]:
-        """Return how many rows of the outbox are in each state."""
-        async with self.database.reading() as tx:
-            return await outbox.counts(tx)
-
-    async def problems(self) -> list[str]:
-        """Return what a person should look at, in words."""
-        found: list[str] = []
+    def _problems(
+        self,
+        counts: dict[State, int],
+        compared: ReconciliationStatus,
+        n_unexplained: int,
+    ) -> Iterator[str]:
+        """Yield what a person should look at, in words."""
         if self.reporter is not None and self.reporter.problem is not None:
-            found.append(f"Stripe is not told: {self.reporter.problem}")
-        found += self.drift
+            yield f"Stripe is not told: {self.reporter.problem}"
+        yield from self.drift
         if abs(self.api.clock_ahead_s) > SKEW_S_MAX:
-            found.append(
+            yield (
                 f"this machine's clock is {self.api.clock_ahead_s} s ahead of Stripe's:"
                 " usage falls into wrong hours; set it right"
             )
-        counts = await self.counts()
         for state, what in WORDS.items():
             if counts[state]:
-                found.append(f"{counts[state]} outbox row(s) {what}")
-        async with self.database.reading() as tx:
-            _, n_different = await reconciliation.last(tx)
-            n_unexplained = await stripe_events.unexplained(tx)
-        if n_different:
-            found.append(
-                f"Stripe's totals differ from the ledger's for {n_different} customer(s)"
-                " and meter(s): see `meterline reconcile`"
+                yield f"{counts[state]} outbox row(s) {what}"
+        if compared.different:
+            yield (
+                f"Stripe's totals differ from the ledger's for {compared.different}"
+                " customer(s) and meter(s): see `meterline reconcile`"
             )
         if n_unexplained:
-            found.append(
+            yield (
                 f"Stripe dropped {n_unexplained} meter event(s) without saying which:"
                 " `meterline reconcile` finds them"
             )
-        return found
 
     async def stop(self, *, timeout_s: float) -> None:
         """Send nothing more, and wait for the answers that are due.

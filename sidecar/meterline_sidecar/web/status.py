@@ -139,10 +139,10 @@ async def read_status(parts: Parts) -> Status:
         last_event_ms = await audit.newest_event_ms(tx)
         last_confirmed_ms = await sending.last_confirmed(tx)
     backed_up = last_backup(parts.config.sidecar.database)
-    outbox = await parts.stripe.counts()
+    stripe = await parts.stripe.look()
     lost = counts.lost + counts.refused
     path = parts.config.sidecar.database
-    problems = (*_problems(parts, counts), *await parts.stripe.problems())
+    problems = (*_problems(parts, counts), *stripe.problems)
     return Status(
         version=meterline.__version__,
         ready=parts.ingest.trouble is None,
@@ -170,10 +170,10 @@ async def read_status(parts: Parts) -> Status:
         aggregation=AggregationStatus(
             behind, parts.aggregator.generation.last_success_ms
         ),
-        outbox=outbox,
+        outbox=stripe.counts,
         last_confirmed_ms=last_confirmed_ms,
         last_backup_ms=None if backed_up is None else backed_up.finished_ms,
-        reconciliation=await parts.stripe.reconciliation(),
+        reconciliation=stripe.reconciliation,
         database=DatabaseStatus(
             str(path), parts.database_bytes(), shutil.disk_usage(path.parent).free
         ),

@@ -184,10 +184,11 @@ async def run_report(parts: Parts, query: NoQuery) -> ReportAnswer:
     if parts.alarm is not None:
         raise Conflict(f"nothing is billed: {parts.alarm}")
     await parts.stripe.report_now()
+    stripe = await parts.stripe.look()
     return ReportAnswer(
         mode=parts.config.stripe.mode,
-        outbox=await parts.stripe.counts(),
-        problems=await parts.stripe.problems(),
+        outbox=stripe.counts,
+        problems=list(stripe.problems),
     )
 
 

@@ -49,21 +49,21 @@ async def outbox(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     query = read_query(request, OutboxQuery, keeps_empty=False)
     states = STATES if query.state is None else (query.state,)
+    stripe = await parts.stripe.look()
     async with parts.database.reading() as tx:
-        counts = await store.counts(tx)
         rows = await store.page(tx, states=states, after_id=query.after, limit=PAGE + 1)
     return render(
         request,
         "outbox.html",
         {
             "query": query,
-            "counts": counts,
+            "counts": stripe.counts,
             "means": MEANS,
             "rows": rows[:PAGE],
             "next_after": rows[PAGE - 1].id if len(rows) > PAGE else None,
             "retried": RETRIED if may_write(request) else (),
             "is_dry_run": parts.config.stripe.mode == "dry_run",
-            "problems": await parts.stripe.problems(),
+            "problems": stripe.problems,
             "reported": [
                 m.meter.name for m in parts.config.meters if m.bill_through != "none"
             ],
