@@ -63,8 +63,8 @@ def difference_of(customer: str, before: Invoice, after: Invoice) -> Difference:
     """
     if before.currency != after.currency:
         raise PricingError(f"{before.currency} and {after.currency} do not compare")
-    old, new = _by_name(before), _by_name(after)
     with exact():
+        old, new = _by_name(before), _by_name(after)
         lines = [
             LineDifference(
                 name,

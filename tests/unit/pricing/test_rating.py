@@ -306,6 +306,13 @@ def test_what_is_no_quantity_is_refused(quantity: Any) -> None:
         rate(Dynamic(), [quantity])
 
 
+@pytest.mark.parametrize("zero", ["-0", D("-0.00")])
+def test_a_negative_zero_is_zero(zero: Any) -> None:
+    charge = rate(PerUnit(zero), zero).charges[0]
+
+    assert f"{charge.amount:f} {charge.quantity:f}".count("-") == 0
+
+
 def test_what_is_no_price_is_refused() -> None:
     price: Any = "0.001"
 
