@@ -10,9 +10,9 @@ from meterline_pricing.money import ZERO, number_text
 from meterline_pricing.order import StepName
 from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.price import PerGroup
-from meterline_pricing.rating import grouped, rate
+from meterline_pricing.rating import rate
 from meterline_pricing.terms import Commitment
-from meterline_pricing.usage import Usage
+from meterline_pricing.usage import Usage, parts_of
 
 Used = dict[str, Usage]
 """What each rate card was charged for, after conversion and free units."""
@@ -253,11 +253,11 @@ def _commit_by_group(
     """Hold every group of a price against the commitment by itself."""
     assert isinstance(card.price, PerGroup)
     committed = _committed(card, commitment)
-    groups = grouped(card.price, used[card.name])
+    parts = parts_of(used[card.name], card.price.by)
     over = ZERO
-    missing = committed * max(commitment.groups - len(groups), 0)
-    for group in groups:
-        difference = rate(card.price.price, group.usage).amount - committed
+    missing = committed * max(commitment.groups - len(parts), 0)
+    for part in parts:
+        difference = rate(card.price.price, part.usage).amount - committed
         over += max(difference, ZERO)
         missing += max(-difference, ZERO)
     line = [draft for draft in bill.scope((card.name,)) if draft.kind == "usage"]

@@ -137,10 +137,12 @@ def round_money(amount: Decimal, currency: Currency, rounding: Rounding) -> Deci
     """Return ``amount`` in whole minor units of ``currency``; never a negative zero.
 
     Raises:
-        PricingError: no finite ``Decimal``, or one of more than 60 digits before the
-            point.
+        PricingError: no finite ``Decimal``, one of more than 60 digits before the
+            point, or no such rounding.
     """
     _check_amount(amount)
+    if rounding not in ROUNDINGS:
+        raise NotFound(unknown("rounding", rounding, ROUNDINGS))
     # A quotient such as 1/3 is known to 100 digits only. Without the first rounding
     # 3 x 1/3 of half a cent would be 0.00499... and lose the cent.
     known = amount.quantize(_GUARD, ROUND_HALF_EVEN, EXACT)

@@ -59,7 +59,7 @@ def to_decimal(value: object, key: str = "") -> Decimal:
                 key,
             )
         )
-    return number if number else number.copy_abs()  # no -0 on an invoice
+    return number or number.copy_abs()  # no -0 on an invoice
 
 
 def to_signed(value: object, key: str = "") -> Decimal:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from msgspec import Struct
 
 from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
+from meterline_pricing.fields import Checked, check_range
 
 _MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +29,7 @@ class Period(Struct, frozen=True, order=True):
         return self.start <= time_ms < self.end
 
 
-class Calendar(Struct, frozen=True, kw_only=True):
+class Calendar(Checked, frozen=True, kw_only=True):
     """When the monthly billing periods of a customer begin.
 
     A period begins at the first instant of its first day in ``time_zone``, whatever
@@ -49,11 +50,9 @@ class Calendar(Struct, frozen=True, kw_only=True):
         Raises:
             PricingError: no such zone, or a day that no month has.
         """
+        super().__post_init__()
         _zone(self.time_zone)
-        if not 1 <= self.anchor_day <= 31:
-            raise PricingError(
-                Problem(f"expected 1 to 31, not {self.anchor_day}", "anchor_day")
-            )
+        check_range(self, "anchor_day", 1, 31)
 
     def named(self, name: str) -> Period:
         """Return the period that begins in the month ``name``, such as ``2026-11``.

@@ -43,9 +43,11 @@ from meterline_pricing.tiers import BlockTier, PercentTier, Step, Tier
 from meterline_pricing.usage import (
     Group,
     Groups,
+    Part,
     Usage,
     amounts_of,
     groups_of,
+    parts_of,
     quantity_of,
 )
 
@@ -76,16 +78,6 @@ def rate(price: Price, usage: Usage, *, currency: str | None = None) -> Charges:
     finally:
         setcontext(ambient)
     return Charges(amount, charges)
-
-
-def grouped(price: PerGroup, usage: Usage) -> tuple[Group, ...]:
-    """Return the groups that a per-group price rates one by one.
-
-    Raises:
-        PricingError: the usage is no number, below 0, or lacks a dimension's value.
-    """
-    groups = groups_of(usage, price.by)
-    return Groups(groups).merged(price.by).groups if price.by else groups
 
 
 def _charges(
@@ -119,8 +111,8 @@ def _charges(
         case Matrix():
             return _matrix(price, groups_of(usage, price.dimensions), currency)
         case PerGroup(inner):
-            groups = grouped(price, usage)
-            return _by_group([(inner, group) for group in groups], currency)
+            parts = parts_of(usage, price.by)
+            return _by_part([(inner, part) for part in parts], currency)
         case _:
             raise _not_a_price(price)
 
@@ -265,41 +257,45 @@ def _matrix(
     """Each group at the cell that matches it best; groups of one cell together."""
     chosen: dict[int, list[Group]] = {}
     for group in groups:
-        chosen.setdefault(_cell_for(price, group), []).append(group)
-    priced: list[tuple[Price, Group]] = []
+        i = _cell_for(price, group)
+        if i is not None:
+            chosen.setdefault(i, []).append(group)
+        elif quantity_of(group.usage):
+            pairs = ", ".join(f"{name} = {text}" for name, text in group.values.items())
+            raise PricingError(f"no price for {pairs or 'usage without dimensions'}")
+    priced: list[tuple[Price, Part]] = []
     for i in sorted(chosen):
         cell = price.cells[i] if i < len(price.cells) else None
         inner = cell.price if cell else price.default
         assert inner is not None
-        usage = Groups(tuple(chosen[i])).merged(()).groups[0].usage
         values = cell.values if cell else {"": "other"}
-        priced.append((inner, Group(values, usage)))
-    return _by_group(priced, currency)
+        priced.append((inner, Part(values, Groups(tuple(chosen[i])))))
+    return _by_part(priced, currency)
 
 
-def _cell_for(price: Matrix, group: Group) -> int:
-    """Return the index of the most specific cell; beyond the last for the default."""
-    best = len(price.cells)
+def _cell_for(price: Matrix, group: Group) -> int | None:
+    """Return the index of the most specific cell; beyond the last for the default.
+
+    ``None`` where there is neither.
+    """
+    best: int | None = None if price.default is None else len(price.cells)
     best_names: tuple[int, tuple[bool, ...]] = (-1, ())
     for i, cell in enumerate(price.cells):
         if cell.values.items() <= group.values.items():
             names = tuple(name in cell.values for name in price.dimensions)
             if (len(cell.values), names) > best_names:
                 best, best_names = i, (len(cell.values), names)
-    if best == len(price.cells) and price.default is None:
-        values = ", ".join(f"{name} = {value}" for name, value in group.values.items())
-        raise PricingError(f"no price for {values or 'usage without dimensions'}")
     return best
 
 
-def _by_group(
-    priced: list[tuple[Price, Group]], currency: Currency | None
+def _by_part(
+    priced: list[tuple[Price, Part]], currency: Currency | None
 ) -> tuple[Charge, ...]:
-    """Every group at its price, with its dimension values before the explanation."""
+    """Every part at its price, with its dimension values before the explanation."""
     charges: list[Charge] = []
-    for price, group in priced:
-        label = ", ".join(group.values.values())
-        for charge in _charges(price, group.usage, currency):
+    for price, part in priced:
+        label = ", ".join(part.values.values())
+        for charge in _charges(price, part.usage, currency):
             text = f"{label}: {charge.explanation}" if label else charge.explanation
             charges.append(replace(charge, explanation=text))
     return tuple(charges) or (Charge(ZERO, "nothing used"),)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from meterline_pricing.errors import PricingError
 from meterline_pricing.fields import Checked, Field
@@ -29,21 +29,12 @@ class Groups(Checked, frozen=True, tag_field="shape", tag="groups"):
 
     groups: tuple[Group, ...]
 
-    def merged(self, by: Sequence[str]) -> "Groups":
-        """Return the same usage with one group per combination of the dimensions.
 
-        In the order in which the combinations first appear. A group that lacks a
-        dimension has no value for it, which is a combination of its own.
-        """
-        found: dict[tuple[tuple[str, str], ...], list[Decimal | Amounts]] = {}
-        for group in self.groups:
-            key = tuple(
-                (name, group.values[name]) for name in by if name in group.values
-            )
-            found.setdefault(key, []).append(group.usage)
-        return Groups(
-            tuple(Group(dict(key), _together(usages)) for key, usages in found.items())
-        )
+class Part(NamedTuple):
+    """What was used under some dimension values, and what else tells it apart."""
+
+    values: dict[str, str]
+    usage: Groups
 
 
 Usage = (
@@ -121,6 +112,26 @@ def groups_of(usage: Usage, dimensions: Sequence[str] = ()) -> tuple[Group, ...]
             return (Group({}, ungrouped),)
 
 
+def parts_of(usage: Usage, by: Sequence[str]) -> tuple[Part, ...]:
+    """Return ``usage`` in parts, one for each combination of the dimensions ``by``.
+
+    In the order in which the combinations first appear; without dimensions every
+    group is a part. A group that lacks a dimension has no value for it, which is a
+    combination of its own.
+
+    Raises:
+        PricingError: as ``shaped``.
+    """
+    groups = groups_of(usage, by)
+    if not by:
+        return tuple(Part(group.values, Groups((group,))) for group in groups)
+    found: dict[tuple[tuple[str, str], ...], list[Group]] = {}
+    for group in groups:
+        key = tuple((name, group.values[name]) for name in by if name in group.values)
+        found.setdefault(key, []).append(group)
+    return tuple(Part(dict(key), Groups(tuple(same))) for key, same in found.items())
+
+
 def amounts_of(usage: Usage) -> tuple[Decimal, ...]:
     """Return the events' amounts in order; none for a bare quantity of zero.
 
@@ -147,11 +158,3 @@ def _named(key: str | tuple[str, ...], dimensions: Sequence[str]) -> dict[str, s
         expected = ", ".join(names)
         raise PricingError(f"expected a value for each of {expected}, not {key!r:.60}")
     return dict(zip(names, values, strict=True))
-
-
-def _together(usages: Sequence[Decimal | Amounts]) -> Decimal | Amounts:
-    """Return several usages of one group as one."""
-    if all(isinstance(usage, Amounts) for usage in usages):
-        return Amounts(tuple(value for usage in usages for value in amounts_of(usage)))
-    with exact():
-        return sum((quantity_of(usage) for usage in usages), ZERO)

@@ -79,6 +79,13 @@ def test_a_refund_is_rounded_like_its_charge(
     assert f"{round_money(D('-0.0001'), usd, 'half_up'):f}" == "0.00"
 
 
+def test_an_unknown_rounding_is_refused() -> None:
+    rounding: Any = "half_upp"
+
+    with pytest.raises(NotFound, match="did you mean `half_up`"):
+        round_money(D(1), currency_of("usd"), rounding)
+
+
 @pytest.mark.parametrize("amount", [1.5, "2", D("NaN"), D("-Infinity"), D("1E60")])
 def test_what_is_no_amount_is_refused(amount: Any) -> None:
     with pytest.raises(PricingError):

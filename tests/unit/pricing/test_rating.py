@@ -313,6 +313,44 @@ def test_a_negative_zero_is_zero(zero: Any) -> None:
     assert f"{charge.amount:f} {charge.quantity:f}".count("-") == 0
 
 
+def test_a_matrix_without_usage_costs_nothing_whatever_its_cells_say() -> None:
+    matrix = Matrix(("region",), (Cell(values={"region": "eu"}, price=PerUnit(2)),))
+
+    assert rate(matrix, 0).amount == 0
+    assert rate(matrix, {"us": 0, "eu": 3}).amount == 6
+    with pytest.raises(PricingError, match="no price for region = us"):
+        rate(matrix, {"us": 1, "eu": 3})
+
+
+def test_prices_by_group_can_be_put_into_each_other() -> None:
+    by_size = Matrix(
+        ("size",), (Cell(values={"size": "xl"}, price=PerUnit(3)),), PerUnit(1)
+    )
+    usage = [
+        Group({"hour": "1", "region": "eu", "size": "xl"}, 2),
+        Group({"hour": "1", "region": "eu", "size": "xs"}, 5),
+        Group({"hour": "2", "region": "us", "size": "xl"}, 4),
+    ]
+
+    hourly = rate(PerGroup(by_size, by=("hour",)), usage)
+    of_each = rate(PerGroup(by_size), usage)
+    nested = Matrix(
+        ("region",), (Cell(values={"region": "eu"}, price=by_size),), Flat(9)
+    )
+    peaks = Matrix(
+        ("region",), (), default=PerGroup(Package(size=3, amount=1), by=("hour",))
+    )
+
+    assert hourly.amount == of_each.amount == 2 * 3 + 5 + 4 * 3
+    assert [charge.explanation for charge in hourly.charges] == [
+        "1: xl: 2 x 3",
+        "1: other: 5 x 1",
+        "2: xl: 4 x 3",
+    ]
+    assert rate(nested, usage).amount == 2 * 3 + 5 + 9
+    assert rate(peaks, usage).amount == 3 + 2
+
+
 def test_what_is_no_price_is_refused() -> None:
     price: Any = "0.001"
 
