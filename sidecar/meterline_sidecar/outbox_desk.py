@@ -10,6 +10,7 @@ from meterline_sidecar.store import outbox, sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 
+WAITING: Final = ("pending", "parked", "sending")
 REASON_CHARS_MAX: Final = 200
 
 
@@ -62,6 +63,12 @@ class OutboxDesk:
                 raise NotPossible(
                     f"row {row_id} is older than 34 days: Stripe takes it no more; "
                     "bill it by hand"
+                )
+            later = await outbox.latest_of_hour(tx, row)
+            if row.mode == "set" and later != row.id and row.state not in WAITING:
+                raise NotPossible(
+                    f"row {row_id} was followed by row {later}, which tells the whole "
+                    "hour again: retry that one"
                 )
             return await _get(tx, await self._retry(tx, row, is_certain=is_certain))
 

@@ -6,6 +6,7 @@ from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.outbox_desk import NoSuchRow, NotPossible, OutboxDesk
 from meterline_sidecar.store.outbox import State
 from tests.outbox_rows import Shop
+from tests.stripe_server.faults import Fault
 
 
 def desk(shop: Shop, **customers: str) -> OutboxDesk:
@@ -58,6 +59,24 @@ async def test_a_rejected_row_is_said_again_to_the_customer_of_now(shop: Shop) -
     assert int(shop.server.account.total("api_calls", "cus_right")) == 7
     with pytest.raises(NotPossible, match="said again"):
         await desk(shop).retry(row_id)
+
+
+async def test_an_hour_that_was_set_again_is_not_set_back(shop: Shop) -> None:
+    shop.server.account.meters.clear()
+    shop.server.account.add_meter("api_calls", window="hour")
+    row_id = await shop.add(7, mode="set")
+    shop.server.faults.queued.append(Fault.REFUSED)
+    await shop.report()
+    later = await shop.add(9, mode="set", part=1)
+    await shop.report()
+
+    for is_certain in (False, True):
+        with pytest.raises(NotPossible, match=f"followed by row {later}"):
+            await desk(shop).retry(row_id, is_certain=is_certain)
+    await shop.report()
+
+    assert (await shop.row(row_id)).state == "dead"
+    assert shop.total() == 9
 
 
 async def test_a_row_that_is_too_old_is_not_sent_with_another_date(shop: Shop) -> None:

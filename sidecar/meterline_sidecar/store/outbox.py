@@ -311,6 +311,17 @@ async def replace_row(
     return new_id
 
 
+async def latest_of_hour(tx: Tx, row: OutboxRow) -> int:
+    """Return the id of the last part of a row's hour: maybe the row itself."""
+    found = await tx.fetch_one(
+        "SELECT id FROM outbox WHERE customer = ? AND event_name = ? AND hour_ms = ?"
+        " ORDER BY part DESC LIMIT 1",
+        (row.customer, row.event_name, row.hour_ms),
+    )
+    assert found is not None, "the row itself is there"
+    return int(found[0])
+
+
 async def unmapped(tx: Tx) -> list[str]:
     """Return the customers whose rows wait for a Stripe customer."""
     rows = await tx.fetch_all(
