@@ -54,7 +54,7 @@ from meterline_sidecar.web.guard import HEADER_BYTES_MAX
 
 CHECKPOINT_EVERY_S: Final = 30
 WEBHOOKS_EVERY_S: Final = 1
-RECONCILE_EVERY_S: Final = 60  # to see whether it is due
+RECONCILE_EVERY_S: Final = 10  # to see whether it is due
 METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 DIRECTORY_MODE: Final = 0o750

@@ -82,11 +82,12 @@ class Reconciler:
     async def run(self, *, start_ms: int, end_ms: int) -> list[Line]:
         """Return every series with rows in the span, after settling doubts.
 
-        The span is widened to whole hours, and ends with the current one at most.
+        The span is widened to whole hours, and ends before the current one: what is
+        open is not issued, and Stripe need not answer for the future.
         What is found is kept when the span begins with a month (UTC).
         """
         start_ms = start_ms // HOUR_MS * HOUR_MS
-        end_ms = min(-(-end_ms // HOUR_MS) * HOUR_MS, self._next_hour_ms())
+        end_ms = min(-(-end_ms // HOUR_MS), self._clock.now_ms() // HOUR_MS) * HOUR_MS
         if start_ms >= end_ms:
             return []
         async with self._database.reading() as tx:
@@ -132,9 +133,6 @@ class Reconciler:
             row.state not in WAITING and (row.sent_ms or 0) <= since_ms
             for row in await self._rows(span)
         )
-
-    def _next_hour_ms(self) -> int:
-        return (self._clock.now_ms() // HOUR_MS + 1) * HOUR_MS
 
     async def _compare(self, span: Span, meter: MeterFacts | None) -> Line:
         rows = await self._rows(span)

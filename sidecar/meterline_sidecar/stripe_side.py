@@ -22,7 +22,13 @@ from meterline_sidecar.provision import Provisioner
 from meterline_sidecar.reconcile import Reconciler
 from meterline_sidecar.report import Reporter
 from meterline_sidecar.sent_mark import SentMark
-from meterline_sidecar.store import outbox, reconciliation, stripe_events, usage
+from meterline_sidecar.store import (
+    outbox,
+    reconciliation,
+    sending,
+    stripe_events,
+    usage,
+)
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.store.sqlite import SqliteDatabase
 from meterline_sidecar.stripe_api import StripeApi
@@ -35,6 +41,8 @@ RECONCILE_TRIED: Final = "reconcile_tried_ms"
 SERIES_PER_RUN: Final = 300
 """Customers and meters that one run compares: a read each, of 10,000 a month."""
 SKEW_S_MAX: Final = 60
+ATTEMPTS_SAID: Final = 6
+"""A row that failed so often, in about a minute, is told of in ``/status``."""
 LAG_MS: Final = 3 * HOUR_MS
 """Later hours are not compared by themselves: Stripe's totals come with a delay."""
 SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
@@ -145,6 +153,7 @@ class StripeSide:
             counts = await outbox.counts(tx)
             checked_ms, n_different = await reconciliation.last(tx)
             n_unexplained = await stripe_events.unexplained(tx)
+            n_failing, why = await sending.failing(tx, attempts_min=ATTEMPTS_SAID)
         age_ms = None if checked_ms is None else self.clock.now_ms() - checked_ms
         compared = ReconciliationStatus(
             checked_ms=checked_ms,
@@ -152,7 +161,9 @@ class StripeSide:
             every_s=self.reconcile_every_ms // 1_000,
             different=n_different,
         )
-        problems = self._problems(counts, compared, n_unexplained)
+        problems = [*self._problems(counts, compared, n_unexplained)]
+        if n_failing:
+            problems.append(f"{n_failing} outbox row(s) fail again and again: {why}")
         return Look(counts, compared, tuple(problems))
 
     def _problems(

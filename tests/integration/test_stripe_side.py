@@ -87,6 +87,24 @@ async def test_what_was_just_sent_is_not_called_missing_by_itself(
     assert any("totals differ" in problem for problem in (await side.look()).problems)
 
 
+async def test_a_row_that_fails_again_and_again_is_told_of(
+    shop: Shop, side: StripeSide
+) -> None:
+    await shop.add(7)
+    shop.server.faults.queued.extend([Fault.SAVED_500_BEFORE] * 6)
+    reporter = shop.reporter()
+    said: list[bool] = []
+
+    for _ in range(6):
+        shop.wall.time_ms += 1_000
+        await reporter.run()
+        said.append(
+            any("again and again: HTTP 500" in p for p in (await side.look()).problems)
+        )
+
+    assert said == [False] * 5 + [True]
+
+
 async def test_a_mismatch_that_was_mended_is_forgotten(
     shop: Shop, side: StripeSide
 ) -> None:

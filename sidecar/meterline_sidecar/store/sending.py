@@ -65,6 +65,17 @@ async def count_due(tx: Tx, *, wall_ms: int) -> int:
     return int(row[0])
 
 
+async def failing(tx: Tx, *, attempts_min: int) -> tuple[int, str | None]:
+    """Return how many rows failed so often and are tried again, and why one did."""
+    row = await tx.fetch_one(
+        "SELECT count(*), max(reason) FROM outbox"
+        " WHERE state = 'pending' AND attempts >= ?",
+        (attempts_min,),
+    )
+    assert row is not None
+    return int(row[0]), row[1]
+
+
 async def mark_sending(
     tx: Tx, rows: Iterable[OutboxRow], *, now_ms: int, batch_key: str | None = None
 ) -> set[int]:
