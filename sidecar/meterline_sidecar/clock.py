@@ -80,8 +80,10 @@ class FileClock:
     def _read(self) -> str:
         try:
             return self._path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{self._path}: {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{self._path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self._path}: not a text") from error
 
     def _set(self, text: str) -> None:
         try:

@@ -9,9 +9,13 @@ import pytest
 
 from meterline_sidecar.config import Config
 from meterline_sidecar.config_file import read_config
-from meterline_sidecar.provision import Provision, Provisioner
+from meterline_sidecar.errors import RetryLater, StripeRefused
+from meterline_sidecar.pacing import Backoff
+from meterline_sidecar.provision import Provisioner
+from meterline_sidecar.provision_steps import Provision
 from tests.outbox_rows import KEY, Shop
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR, SidecarProcess
+from tests.stripe_server.faults import Fault
 from tests.stripe_server.server import ServerThread
 
 TODAY = datetime.date(2026, 11, 6)
@@ -33,7 +37,8 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
 
 
 def provisioner(shop: Shop, config: Config) -> Provisioner:
-    return Provisioner(shop.stripe(), config, today=TODAY)
+    backoff = Backoff(first_s=0.01, max_s=0.02)
+    return Provisioner(shop.stripe(), config, today=TODAY, backoff=backoff)
 
 
 async def make(shop: Shop, config: Config) -> Provision:
@@ -207,6 +212,43 @@ async def test_an_apply_that_failed_half_way_is_finished_by_the_next(
     assert names(rest) == [f"create price {PRICE}"]
     assert len(shop.server.account.meters) == 1
     assert len(shop.server.catalog.prices) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.SAVED_500_BEFORE, Fault.SAVED_500_AFTER, Fault.RESET_AFTER]
+)
+async def test_a_change_that_fails_in_passing_is_made_once(
+    shop: Shop, configured: Callable[..., Config], fault: Fault
+) -> None:
+    shop.server.account.meters.clear()
+    shop.server.write_faults.extend([fault, Fault.SLOW, fault])
+
+    await make(shop, configured())
+
+    assert len(shop.server.account.meters) == 1
+    assert len(shop.server.catalog.prices) == 1
+    assert (await provisioner(shop, configured()).plan()).steps == ()
+
+
+async def test_a_change_that_fails_for_good_is_told(
+    shop: Shop, configured: Callable[..., Config]
+) -> None:
+    shop.server.write_faults.extend([Fault.SAVED_500_BEFORE] * 20)
+
+    with pytest.raises(RetryLater, match="HTTP 500"):
+        await make(shop, configured())
+
+
+async def test_nothing_is_made_while_there_is_a_problem(
+    shop: Shop, configured: Callable[..., Config]
+) -> None:
+    one = provisioner(shop, configured())
+    found = await one.plan()
+
+    with pytest.raises(StripeRefused, match="a reason"):
+        await one.apply(Provision(found.steps, (), ("a reason",)))
+
+    assert shop.server.catalog.products == {}
 
 
 def test_the_command_shows_makes_and_refuses(tmp_path: Path) -> None:

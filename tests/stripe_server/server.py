@@ -52,6 +52,8 @@ class StripeServer:
     """The most meter events ever in flight for one customer and meter."""
     read_faults: list[int] = field(default_factory=list[int])
     """The statuses that the next reads are refused with."""
+    write_faults: list[Fault] = field(default_factory=list[Fault])
+    """What the next changes of meters, products and prices meet."""
     date: str | None = None
     """The ``Date`` of every answer, if it has one."""
     reads: int = 0
@@ -117,9 +119,11 @@ class StripeServer:
             case _, ["v1", *_]:
                 self.reads += request.method == "GET"
                 if request.method == "POST":
-                    return await self._idempotent(
-                        request, lambda: self._catalog(request)
+                    fault = self.write_faults.pop(0) if self.write_faults else None
+                    written = await self._idempotent(
+                        request, lambda: self._catalog(request, fault)
                     )
+                    return self._spoil(written, fault)
                 response = self.catalog.handle(request)
             case _:
                 pass
@@ -129,8 +133,12 @@ class StripeServer:
             )
         return response
 
-    async def _catalog(self, request: Request) -> Response:
+    async def _catalog(self, request: Request, fault: Fault | None) -> Response:
+        if fault is Fault.SAVED_500_BEFORE:
+            raise errors.internal()
         response = self.catalog.handle(request)
+        if fault is Fault.SAVED_500_AFTER:
+            raise errors.internal()
         if response is None:
             raise StripeRefusal(
                 404, f"Unrecognized request URL ({request.method}: {request.path})."

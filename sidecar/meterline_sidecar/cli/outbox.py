@@ -11,7 +11,8 @@ from meterline_sidecar.cli.output import Table, quantity, show, show_json
 from meterline_sidecar.store.outbox import STATES
 
 HINTS = {
-    "parked": "waits for a meter at Stripe, or for the customer's stripe_customer",
+    "parked": "waits for a meter at Stripe (`meterline stripe apply` makes it), or for"
+    " the customer's stripe_customer (name it in meterline.toml, and restart)",
     "unresolved": "may or may not be counted: `meterline reconcile` finds out",
     "dead": "refused or dropped: mend the cause, then `meterline outbox retry ROW`",
     "rejected": "dropped by Stripe later: mend the cause, then `outbox retry ROW`",

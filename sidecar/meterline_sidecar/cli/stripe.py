@@ -15,7 +15,8 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.config import Config
 from meterline_sidecar.config_file import read_config
-from meterline_sidecar.provision import Provision, Provisioner
+from meterline_sidecar.provision import Provisioner
+from meterline_sidecar.provision_steps import Provision
 from meterline_sidecar.stripe_side import open_api
 
 MARKS = {"create": "+", "replace": "~", "reactivate": "^"}
