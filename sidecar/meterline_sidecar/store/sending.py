@@ -10,6 +10,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.usage import get_fact, put_fact
 
 IDS_PER_QUERY: Final = 100
+FAILING_LOOKED_AT: Final = 5_000
 ID_MARKS: Final = ", ".join("?" * IDS_PER_QUERY)
 CONFIRMED_FACT: Final = "outbox_confirmed_ms"
 
@@ -66,11 +67,15 @@ async def count_due(tx: Tx, *, wall_ms: int) -> int:
 
 
 async def failing(tx: Tx, *, attempts_min: int) -> tuple[int, str | None]:
-    """Return how many rows failed so often and are tried again, and why one did."""
+    """Return how many rows failed so often and are tried again, and why one did.
+
+    Of a long backlog, only a part is looked at: ``/status`` must not take long.
+    """
     row = await tx.fetch_one(
-        "SELECT count(*), max(reason) FROM outbox"
-        " WHERE state = 'pending' AND attempts >= ?",
-        (attempts_min,),
+        "SELECT count(*), max(reason) FROM"
+        " (SELECT attempts, reason FROM outbox WHERE state = 'pending' LIMIT ?) AS some"
+        " WHERE attempts >= ?",
+        (FAILING_LOOKED_AT, attempts_min),
     )
     assert row is not None
     return int(row[0]), row[1]
