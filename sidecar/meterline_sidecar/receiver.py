@@ -245,6 +245,8 @@ class Receiver:
             await _send(writer, refusal)
         except (ConnectionError, TimeoutError) as error:
             log.debug("the refused peer is gone: %s", error)
+        except asyncio.CancelledError:
+            log.debug("stopped while refusing a connection")  # which ends here anyway
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> wire.FromApp:

@@ -80,9 +80,10 @@ def _carry(
             if not data:
                 raise ConnectionResetError
             held += data
-    with contextlib.suppress(BlockingIOError):
-        sent = target.send(held[:n_bytes])
-        del held[:sent]
+    if held:  # else a peer that has hung up would fail what nobody sends
+        with contextlib.suppress(BlockingIOError):
+            sent = target.send(held[:n_bytes])
+            del held[:sent]
     return sent
 
 
