@@ -8,7 +8,7 @@ from meterline_pricing.bill import Bill, Draft
 from meterline_pricing.charge import Charge
 from meterline_pricing.money import ZERO, number_text
 from meterline_pricing.order import StepName
-from meterline_pricing.plan import Plan, RateCard
+from meterline_pricing.plan import Plan, RateCard, committed_amount
 from meterline_pricing.price import PerGroup
 from meterline_pricing.rating import rate
 from meterline_pricing.terms import Commitment
@@ -72,11 +72,11 @@ def commitments(bill: Bill, plan: Plan, used: Used) -> None:
         if card.commitment and card.commitment.per == "group":
             _commit_by_group(bill, card, card.commitment, used)
         elif card.commitment:
-            committed = bill.shared(_committed(card, card.commitment))
-            _commit(bill, card.commitment, committed, card.name)
+            amount = bill.shared(committed_amount(card.commitment, card.price))
+            _commit(bill, card.commitment, amount, card.name)
     if plan.commitment and plan.commitment.amount is not None:
-        committed = bill.shared(plan.commitment.amount)
-        _commit(bill, plan.commitment, committed, "")
+        amount = bill.shared(plan.commitment.amount)
+        _commit(bill, plan.commitment, amount, "")
 
 
 def coupons(bill: Bill, plan: Plan, used: Used) -> None:
@@ -202,15 +202,6 @@ def _cap(bill: Bill, ceiling: Decimal, name: str) -> None:
         bill.take("maximum", _title(name, "maximum"), excess, text, scope)
 
 
-def _committed(card: RateCard, commitment: Commitment) -> Decimal:
-    """Return the amount that a commitment stands for."""
-    if commitment.quantity is not None:
-        price = card.price.price if isinstance(card.price, PerGroup) else card.price
-        return rate(price, commitment.quantity).amount
-    assert commitment.amount is not None
-    return commitment.amount
-
-
 def _commit(bill: Bill, commitment: Commitment, committed: Decimal, name: str) -> None:
     """Charge the overage, or the true-up, of one price or of all."""
     on = _on(name)
@@ -252,7 +243,7 @@ def _commit_by_group(
 ) -> None:
     """Hold every group of a price against the commitment by itself."""
     assert isinstance(card.price, PerGroup)
-    committed = _committed(card, commitment)
+    committed = committed_amount(commitment, card.price)
     parts = parts_of(used[card.name], card.price.by)
     over = ZERO
     missing = committed * max(commitment.groups - len(parts), 0)

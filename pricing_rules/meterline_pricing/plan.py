@@ -15,6 +15,7 @@ from meterline_pricing.money import ZERO, Rounding, currency_of
 from meterline_pricing.numbers import Number
 from meterline_pricing.order import Order, preset
 from meterline_pricing.price import Flat, PerGroup, Price
+from meterline_pricing.rating import rate
 from meterline_pricing.terms import (
     Commitment,
     Conversion,
@@ -71,12 +72,34 @@ class RateCard(Checked, frozen=True, kw_only=True):
             if discount.on:
                 message = "a discount of a price applies to that price alone"
                 problems.append(Problem(message, f"discounts[{i}].on"))
-        by_group = self.commitment and self.commitment.per == "group"
-        if by_group and not isinstance(self.price, PerGroup):
-            message = "a commitment per group needs a per_group price"
-            problems.append(Problem(message, "commitment.per"))
+        if self.commitment:
+            problems += _commitment_problems(self.commitment, self.price)
         if problems:
             raise PricingError(problems)
+
+
+def committed_amount(commitment: Commitment, price: Price) -> Decimal:
+    """Return the amount that the commitment of a price stands for, in each group.
+
+    Raises:
+        PricingError: the price can not tell what a bare quantity costs.
+    """
+    if commitment.quantity is None:
+        return commitment.amount or ZERO
+    each = price.price if isinstance(price, PerGroup) else price
+    return rate(each, commitment.quantity).amount
+
+
+def _commitment_problems(commitment: Commitment, price: Price) -> list[Problem]:
+    problems: list[Problem] = []
+    if commitment.per == "group" and not isinstance(price, PerGroup):
+        message = "a commitment per group needs a per_group price"
+        problems.append(Problem(message, "commitment.per"))
+    try:
+        committed_amount(commitment, price)
+    except PricingError as error:
+        problems.extend(error.within("commitment.quantity").problems)
+    return problems
 
 
 class PlanTest(Checked, frozen=True, kw_only=True):

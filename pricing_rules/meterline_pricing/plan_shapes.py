@@ -196,10 +196,11 @@ TERMS: Final = (
 )
 
 
-def _unnamed(table: Table, values: Mapping[str, Any]) -> RateCard:
-    """Stand in for a price that makes no sense, under a name of its own."""
+def _unpriced(table: Table, values: Mapping[str, Any]) -> RateCard:
+    """Stand in for a price that makes no sense, under the name that others use."""
     line = table.source.line(table.path)
-    return RateCard(name=f"the price on line {line}", price=Flat(ZERO))
+    name = values.get("name") or values.get("meter") or f"the price on line {line}"
+    return RateCard(name=name, price=Flat(ZERO))
 
 
 CARD: Final = priced(
@@ -213,7 +214,7 @@ CARD: Final = priced(
     Key("discounts", NestedMany(lambda: CARD_DISCOUNT)),
     *LIMITS,
     Key("commitment", Nested(lambda: CARD_COMMITMENT)),
-    stand_in=_unnamed,
+    stand_in=_unpriced,
 )
 TEST: Final = Plain(
     "test",

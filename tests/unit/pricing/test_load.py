@@ -146,6 +146,22 @@ def test_problems_of_plans_and_prices_are_told_together() -> None:
     ]
 
 
+def test_a_price_with_a_mistake_keeps_its_name_for_what_refers_to_it() -> None:
+    text = (
+        STARTER.replace('"graduated"', '"graduated"\nfree_units = 0.5')
+        .replace(
+            'currency = "usd"',
+            'currency = "usd"\ndiscount = [{ amount = 1, on = ["api_calls"] }]',
+        )
+        .replace("{ up_to = 50_000", "{ up_to = 0")
+    )
+
+    assert [line.partition(": ")[2].partition(":")[0] for line in messages(text)] == [
+        "plan[0].price[0].free_units",
+        "plan[0].price[0].tiers[0].up_to",
+    ]
+
+
 def test_tiers_that_overlap_or_do_not_end_are_told_with_their_line() -> None:
     text = STARTER.replace(
         "{ unit_amount =",
@@ -242,7 +258,7 @@ free_units = 5
 discounts = [{ units = 1 }, { percent = 10 }]
 minimum_spend = 1
 maximum_spend = 500
-commitment = { quantity = 3 }
+commitment = { amount = 3 }
 
 [[plan.price]]
 meter = "hours"
@@ -267,6 +283,7 @@ model = "block_tiers"
 mode = "top"
 on_exceed = "last"
 tiers = [{ block_size = 1, max_blocks = 2, amount = 3 }, { block_size = 4, amount = 5 }]
+commitment = { quantity = 3 }
 
 [[plan.test]]
 name = "nothing"
@@ -324,7 +341,7 @@ def test_every_key_reaches_its_field() -> None:
         discounts=(Discount(units=D(1)), Discount(percent=D(10))),
         minimum_spend=D(1),
         maximum_spend=D(500),
-        commitment=Commitment(quantity=D(3)),
+        commitment=Commitment(amount=D(3)),
     )
     assert plan.prices[1].price == Matrix(
         ("region", "size"),
@@ -345,6 +362,7 @@ def test_every_key_reaches_its_field() -> None:
         ),
         "top",
     )
+    assert plan.prices[3].commitment == Commitment(quantity=D(3))
     assert plan.tests[0].usage == {
         "calls": Amounts((D(1), D("2.5"))),
         "hours": Groups(

@@ -11,6 +11,7 @@ from meterline_pricing import (
     Coupon,
     Discount,
     Flat,
+    Matrix,
     NotFound,
     Override,
     PerUnit,
@@ -60,6 +61,14 @@ def test_a_rate_card_is_called_like_its_meter_unless_it_has_a_name() -> None:
                 "discounts[0].on: a discount of a price applies to that price alone",
                 "commitment.per: a commitment per group needs a per_group price",
             ],
+        ),
+        (
+            {
+                "meter": "x",
+                "price": Matrix(("region",), ()),
+                "commitment": Commitment(quantity=5),
+            },
+            ["commitment.quantity: no price for usage without dimensions"],
         ),
         (
             {
