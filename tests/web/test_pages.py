@@ -142,6 +142,19 @@ async def test_a_customers_page_explains_each_charge(web: Web) -> None:
     assert 'href="/events?customer=acme&amp;period=2026-11"' in html
 
 
+@pytest.mark.parametrize(
+    ("query", "n_steps"),
+    [("range=7d", 7 * 24 + 1), ("range=7d&customer=acme", 8), ("customer=acme", 97)],
+)
+async def test_a_week_of_one_customer_is_shown_by_day(
+    web: Web, query: str, n_steps: int
+) -> None:
+    html = await page(web, f"/usage?{query}")
+    table = html[html.index("From (UTC)") : html.index("</tbody>")]
+
+    assert table.count('<th scope="row">') == n_steps
+
+
 async def test_an_earlier_period_shows_what_was_billed_and_what_came_later(
     open_web: OpenWeb,
 ) -> None:
