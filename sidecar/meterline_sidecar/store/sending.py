@@ -109,12 +109,17 @@ async def _unchanged(tx: Tx, rows: Sequence[OutboxRow]) -> set[int]:
     for start in range(0, len(ids), IDS_PER_QUERY):
         some = ids[start : start + IDS_PER_QUERY]
         padded = [*some, *[None] * (IDS_PER_QUERY - len(some))]
+        # By id alone: with the state in it, SQLite would walk the whole backlog.
         current = await tx.fetch_all(
-            "SELECT id, generation FROM outbox"  # noqa: S608 - only marks
-            f" WHERE state = 'pending' AND id IN ({ID_MARKS})",
+            "SELECT id, state, generation FROM outbox"  # noqa: S608 - only marks
+            f" WHERE id IN ({ID_MARKS})",
             padded,
         )
-        found.update(i for i, generation in current if generations[i] == generation)
+        found.update(
+            i
+            for i, state, generation in current
+            if state == "pending" and generations[i] == generation
+        )
     return found
 
 
