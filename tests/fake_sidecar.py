@@ -120,6 +120,7 @@ class FakeSidecar:
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             self._listener = None
+            self._threads[0].join(10)  # whoever it let in just now is cut off too
         self.cut()
         for thread in self._threads:
             thread.join(10)

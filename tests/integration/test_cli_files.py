@@ -247,8 +247,8 @@ def test_a_quote_explains_how_each_amount_came_about(tmp_path: Path) -> None:
 
     told = [line.strip() for line in shown.splitlines() if line.startswith("  ")]
     assert told == [
-        "2% of €0.00 = €0.00",
-        "other: 0 x €1.00 = €0.00",
+        "2% of €0.00",
+        "other: 0 x €1.00",
         "tier 1: 10 x €0.001",
         "tier 2: 3 x €0.002",
         "12,500 / 1,000 = 13; 10 x €0.001 + 3 x €0.002 = €0.02 (rounded",

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from meterline_pricing import Invoice, Line
+from meterline_pricing.charge import explained
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import Table, money, quantity, show, show_json
@@ -84,24 +85,22 @@ def _tell_adjustments(answer: dict[str, Any], currency: str) -> None:
     click.echo(f"\ndue: {money(Decimal(answer['due']), currency)}")
 
 
-def _explained(line: Line) -> Iterator[str]:
-    """Yield how the amount of a line came about, after its charges if it has several."""
-    tiers = [
-        "" if charge.tier is None else f"tier {charge.tier}: "
-        for charge in line.charges
-    ]
-    if len(tiers) == 1:
-        yield f"{tiers[0]}{line.explanation}"
-        return
-    for tier, charge in zip(tiers, line.charges, strict=True):
+def _explained(line: Line, currency: str) -> Iterator[str]:
+    """Yield the charges of a line, then what they do not say: conversion, rounding."""
+    for charge in line.charges:
+        tier = "" if charge.tier is None else f"tier {charge.tier}: "
         yield f"{tier}{charge.explanation}"
-    yield from wrap(
-        line.explanation,
-        EXPLANATION_CHARS,
-        subsequent_indent="  ",
-        max_lines=EXPLANATION_LINES_MAX,
-        placeholder=" ...",
-    )
+    if (
+        line.explanation
+        != f"{explained(line.charges)} = {money(line.amount, currency)}"
+    ):
+        yield from wrap(
+            line.explanation,
+            EXPLANATION_CHARS,
+            subsequent_indent="  ",
+            max_lines=EXPLANATION_LINES_MAX,
+            placeholder=" ...",
+        )
 
 
 def tell_lines(drawn: Invoice) -> None:
@@ -111,7 +110,7 @@ def tell_lines(drawn: Invoice) -> None:
     for line in drawn.lines:
         used = "" if line.quantity is None else quantity(line.quantity)
         table.add(line.description, used, money(line.amount, drawn.currency))
-        for text in _explained(line):
+        for text in _explained(line, drawn.currency):
             table.add(f"  {text}", "", "")
     table.add("total", "", money(drawn.total, drawn.currency))
     show(table)
