@@ -326,7 +326,7 @@ class Spool:
 
     @property
     def recorded_seq(self) -> int:
-        """How many events were recorded, as far as was scanned."""
+        """How many events were recorded or dropped, as far as was scanned."""
         return self.counts.recorded
 
     def resume(self, last_seq: int) -> None:
