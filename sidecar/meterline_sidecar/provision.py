@@ -6,12 +6,13 @@ of what they charge. A price can not be changed: a new one takes over its lookup
 """
 
 import asyncio
-import datetime
 import hashlib
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
 
+from meterline_pricing import Calendar
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.config import Config
 from meterline_sidecar.errors import RetryLater, StripeRefused
 from meterline_sidecar.pacing import Backoff
@@ -61,12 +62,12 @@ class Provisioner:
         stripe: StripeCalls,
         config: Config,
         *,
-        today: datetime.date,
+        clock: Clock,
         backoff: Backoff = BACKOFF,
     ) -> None:
         self._stripe = stripe
         self._config = config
-        self._today = today
+        self._clock = clock
         self._backoff = backoff
         self._salt = ""
 
@@ -79,7 +80,8 @@ class Provisioner:
         """
         steps: list[Step] = []
         unchanged: list[str] = []
-        wanted, problems = wanted_prices(self._config, today=self._today)
+        today = Calendar().day(self._clock.now_ms())
+        wanted, problems = wanted_prices(self._config, today=today)
         found = await self._meters()
         for meter in billed(self._config):
             step, problem = meter_step(meter, found.get(meter.stripe_event_name, []))

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -286,7 +285,7 @@ def open_stripe(
         ),
         desk=OutboxDesk(database, customers=customers, clock=clock),
         clock=clock,
-        provisioner=Provisioner(api, config, today=datetime.now(UTC).date()),
+        provisioner=Provisioner(api, config, clock=clock),
         reconcile_every_ms=stripe.reconcile_every_s * 1_000,
     )
 

@@ -1,6 +1,5 @@
 """Meters, products and prices: made once, shown first, and never someone else's."""
 
-import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ from meterline_sidecar.errors import RetryLater, StripeRefused
 from meterline_sidecar.pacing import Backoff
 from meterline_sidecar.provision import Provisioner
 from meterline_sidecar.provision_steps import Provision
+from tests.clock import FakeClock
 from tests.outbox_rows import KEY, Shop
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR, SidecarProcess
 from tests.stripe_server.faults import Fault
 from tests.stripe_server.server import ServerThread
 
-TODAY = datetime.date(2026, 11, 6)
+CLOCK = FakeClock()
 PRICE = "meterline_starter_api_calls"
 
 
@@ -38,7 +38,7 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
 
 def provisioner(shop: Shop, config: Config) -> Provisioner:
     backoff = Backoff(first_s=0.01, max_s=0.02)
-    return Provisioner(shop.stripe(), config, today=TODAY, backoff=backoff)
+    return Provisioner(shop.stripe(), config, clock=CLOCK, backoff=backoff)
 
 
 async def make(shop: Shop, config: Config) -> Provision:

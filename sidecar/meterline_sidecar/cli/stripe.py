@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +12,7 @@ import click
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config import Config
 from meterline_sidecar.config_file import read_config
 from meterline_sidecar.provision import Provisioner
@@ -61,7 +61,7 @@ def apply(config_path: Path | None, is_json: bool, yes: bool) -> None:
 async def _run(config: Config, *, applies: bool) -> Provision:
     api = open_api(config, environ=os.environ.copy())
     try:
-        provisioner = Provisioner(api, config, today=datetime.now(UTC).date())
+        provisioner = Provisioner(api, config, clock=SystemClock())
         found = await provisioner.plan()
         if applies:
             await provisioner.apply(found)

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from meterline.portal import InvalidToken, portal_customer
+from meterline.portal import TOKEN_CHARS_MAX, InvalidToken, portal_customer
 from meterline_pricing import (
     Charge,
     Graduated,
@@ -46,8 +46,6 @@ from meterline_sidecar.web.dashboard.render import ENVIRONMENT
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.problems import answer, problem
 from meterline_sidecar.web.query import MonthName, billing_period, fresh_as_of
-
-TOKEN_CHARS_MAX: Final = 2_000
 
 
 class PortalQuery(msgspec.Struct, frozen=True, kw_only=True):
