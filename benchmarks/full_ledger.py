@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from meterline_sidecar.aggregate import Aggregator
-from meterline_sidecar.chain import ChainFiles, Head
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, SystemClock
-from meterline_sidecar.config_file import read_config
-from meterline_sidecar.customers import CustomerMap
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store.events import BatchRow, ProducerRow
-from meterline_sidecar.store.sqlite import SqliteDatabase
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.customers import CustomerMap
 
 ROUTES: Final = 20
 STEP: Final = 200_000  # events in one transaction of the fill

@@ -24,7 +24,7 @@ from typing import Final
 
 from benchmarks.harness import heading
 from meterline.wire import encode_frame
-from meterline_sidecar.store.migrate import migrations
+from meterline_sidecar.store.sqlite.migrate import migrations
 from tests.producer import Connection, batch, event
 
 SENDERS: Final = 2

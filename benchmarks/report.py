@@ -26,15 +26,15 @@ from typing import Final
 import stripe
 
 from benchmarks.harness import heading
+from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import HOUR_MS, SystemClock
-from meterline_sidecar.keys import Secret
-from meterline_sidecar.meter_events import MeterEvent, identifier, key_of
-from meterline_sidecar.pacing import Rate
-from meterline_sidecar.report import Reporter
-from meterline_sidecar.sent_mark import SentMark
 from meterline_sidecar.store import outbox
-from meterline_sidecar.store.sqlite import SqliteDatabase
-from meterline_sidecar.stripe_api import StripeApi
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.meter_events import MeterEvent, identifier, key_of
+from meterline_sidecar.stripe.pacing import Rate
+from meterline_sidecar.stripe.report import Reporter
 
 KEY: Final = "sk_test_meterline"
 SENDERS: Final = 32

@@ -3,16 +3,17 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import HOUR_MS
-from meterline_sidecar.keys import Secret
-from meterline_sidecar.meter_events import Mode, identifier
-from meterline_sidecar.pacing import Backoff, Breaker, Rate
-from meterline_sidecar.report import MeterEvents, Reporter
-from meterline_sidecar.sent_mark import SentMark
+from meterline_sidecar.meters import Mode
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import NewRow, OutboxRow
-from meterline_sidecar.store.sqlite import SqliteDatabase
-from meterline_sidecar.stripe_api import StripeApi
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.meter_events import identifier
+from meterline_sidecar.stripe.pacing import Backoff, Breaker, Rate
+from meterline_sidecar.stripe.report import MeterEvents, Reporter
 from tests.clock import FakeClock
 from tests.producer import NOON_MS
 from tests.stripe_server.account import Account

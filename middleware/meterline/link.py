@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
-from meterline.scan import DAMAGED, Loss, Part
+from meterline.spool.scan import DAMAGED, Loss, Part
 from meterline.wire import (
     FRAME_HEADER,
     Ack,

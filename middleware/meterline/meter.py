@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from meterline.events import Flag, Kind
 from meterline.options import Options, resolve
-from meterline.producer_file import NOT_RECORDABLE, Counts
 from meterline.quantities import (
     Complaints,
     checked_quantity,
@@ -24,7 +23,8 @@ from meterline.quantities import (
     checked_subject,
 )
 from meterline.shipper import Shipper
-from meterline.spool import Spool
+from meterline.spool.living import Spool
+from meterline.spool.producer_file import NOT_RECORDABLE, Counts
 
 CLOSE_TIMEOUT_S: Final = 2.0
 EXIT_TIMEOUT_S: Final = 1.0

@@ -7,8 +7,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from meterline.segment import SEGMENT_BYTES_MIN
 from meterline.settings import default_socket, default_spool_dir
+from meterline.spool.segment import SEGMENT_BYTES_MIN
 
 SPOOL_BYTES_MAX: Final = 64 << 20
 SYNC_INTERVAL_S: Final = 1.0

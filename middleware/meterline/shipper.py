@@ -14,9 +14,9 @@ from typing import Final
 
 from meterline.link import Link, State
 from meterline.options import Options
-from meterline.recovery import DeadSpool, remove_unfinished, spool_directories
-from meterline.scan import Part
-from meterline.spool import Spool
+from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
+from meterline.spool.living import Spool
+from meterline.spool.scan import Part
 from meterline.wire import Hello
 
 POLL_S: Final = 0.05

@@ -48,10 +48,6 @@ from meterline_pricing.invoice import (
     Line,
     invoice,
 )
-from meterline_pricing.load import (
-    json_schema,
-    load,
-)
 from meterline_pricing.money import (
     CURRENCIES,
     Currency,
@@ -123,6 +119,10 @@ from meterline_pricing.tiers import (
     PercentTier,
     Step,
     Tier,
+)
+from meterline_pricing.toml.load import (
+    json_schema,
+    load,
 )
 from meterline_pricing.usage import (
     Amounts,

@@ -1,6 +1,6 @@
 """What a meter measures: which events it takes, what of them, and how it adds up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal, assert_never
 
@@ -159,3 +159,31 @@ def reader(meter: Meter) -> Reader:
     if value == "units":
         return lambda fields: fields["quantities"].get("units", 1)
     return lambda fields: fields[value]
+
+
+Mode = Literal["set", "delta"]
+
+BILLABLE: Final[Mapping[Aggregation, tuple[Mode, ...]]] = {
+    "count": ("set", "delta"),
+    "sum": ("set", "delta"),
+    "latest": ("set",),
+}
+"""How each aggregation can be told to Stripe by the hour.
+
+Counts and sums of hours add up to those of a month. The latest value of an hour
+replaces that of the hour before (a Stripe meter with formula ``last``), and a
+difference of two such values means nothing. The maximum or the number of distinct
+values of a month can not be had from those of its hours, so they are refused.
+"""
+
+
+def why_not_billable(aggregation: Aggregation, mode: Mode) -> str | None:
+    """Say why Stripe can not be told hourly about such a meter, ``None`` if it can."""
+    if aggregation not in BILLABLE:
+        return (
+            f"the {aggregation} of a month can not be had from that of its hours, so "
+            "Stripe can not add it up; use count, sum or latest"
+        )
+    if mode not in BILLABLE[aggregation]:
+        return 'a latest value is not a sum of changes; use stripe_mode = "set"'
+    return None

@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from meterline.events import Flag
-from meterline_sidecar.chain import ChainFiles
-from meterline_sidecar.integrity import Report, verify
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.verify import Report, verify
 from meterline_sidecar.meters import Meter
-from meterline_sidecar.store.sqlite import SqliteReader
+from meterline_sidecar.store.sqlite.driver import SqliteReader
 
 METER = Meter("n", "sum", value="quantities.n")
 """Adds up the numbers of the events, so that sums tell which events were counted."""

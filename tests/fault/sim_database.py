@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from meterline_sidecar.store.migrate import migrate
 from meterline_sidecar.store.port import Row, Tx, Value
-from meterline_sidecar.store.sqlite import translated
+from meterline_sidecar.store.sqlite.driver import translated
+from meterline_sidecar.store.sqlite.migrate import migrate
 
 PAGES_MAX: Final = 2**30
 AUTOCHECKPOINT_PAGES: Final = 30  # often, so that kills meet checkpoints

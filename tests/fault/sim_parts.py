@@ -12,18 +12,18 @@ import msgspec
 
 from meterline.events import Kind
 from meterline.link import Link, State
-from meterline.recovery import DeadSpool
 from meterline.shipper import DeadSource
-from meterline.spool import Spool
-from meterline_sidecar.aggregate import Aggregator
-from meterline_sidecar.chain import ChainFiles, Head
-from meterline_sidecar.commit import Committer
-from meterline_sidecar.drain import Drain
+from meterline.spool.dead import DeadSpool
+from meterline.spool.living import Spool
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.ingest import Ingest
-from meterline_sidecar.integrity import alarm_at_start
-from meterline_sidecar.receiver import Receiver
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Committer
+from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.store import events as event_store
+from meterline_sidecar.usage.aggregate import Aggregator
 from tests.clock import FakeClock
 from tests.fault.oracle import METER
 from tests.fault.sim_database import Killed, SimDatabase

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from meterline.link import State
-from meterline.recovery import DeadSpool, spool_directories
-from meterline.segment import SEGMENT_BYTES_MIN
+from meterline.spool.dead import DeadSpool, spool_directories
+from meterline.spool.segment import SEGMENT_BYTES_MIN
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import MeterlineError, RetryLater
 from tests.clock import FakeClock

@@ -18,13 +18,13 @@ import msgspec
 from meterline import wire
 from meterline.events import Kind, UsageEvent
 from meterline.wire import Batch, Bye, Hello
-from meterline_sidecar.aggregate import Aggregator
-from meterline_sidecar.chain import ChainFiles, Head
-from meterline_sidecar.commit import Committer
-from meterline_sidecar.ingest import Ingest
-from meterline_sidecar.integrity import alarm_at_start
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Committer
+from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.store import events as event_store
-from meterline_sidecar.store.sqlite import SqliteDatabase
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.usage.aggregate import Aggregator
 from tests.clock import FakeClock
 from tests.fault.load import Ledger
 from tests.fault.oracle import METER

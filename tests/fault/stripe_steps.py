@@ -17,19 +17,19 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final
 
+from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import HOUR_MS, SystemClock
-from meterline_sidecar.issue import BilledMeter, Issuer
-from meterline_sidecar.keys import Secret
-from meterline_sidecar.meter_events import MeterEvent, Outcome
-from meterline_sidecar.pacing import Backoff, Breaker, Rate
-from meterline_sidecar.report import Reporter
-from meterline_sidecar.sent_mark import SentMark
 from meterline_sidecar.store import usage
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import Totals
-from meterline_sidecar.store.sqlite import SqliteDatabase
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.store.usage import Key
-from meterline_sidecar.stripe_api import StripeApi
+from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.issue import BilledMeter, Issuer
+from meterline_sidecar.stripe.meter_events import MeterEvent, Outcome
+from meterline_sidecar.stripe.pacing import Backoff, Breaker, Rate
+from meterline_sidecar.stripe.report import Reporter
 
 KEY: Final = "sk_test_meterline"
 VALUES: Final = (5, 7, 11)

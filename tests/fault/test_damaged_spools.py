@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from meterline.events import UsageEvent
-from meterline.producer_file import FILE_NAME
-from meterline.recovery import DeadSpool, spool_directories
-from meterline.scan import Part, Run
-from meterline.segment import DATA_START, SUFFIX
+from meterline.spool.dead import DeadSpool, spool_directories
+from meterline.spool.producer_file import FILE_NAME
+from meterline.spool.scan import Part, Run
+from meterline.spool.segment import DATA_START, SUFFIX
 from meterline.wire import record_crc, split_records
 from tests.fake_sidecar import FakeSidecar
 

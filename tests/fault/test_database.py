@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from meterline.producer_file import DROP_REASONS, SPOOL_FULL
-from meterline.scan import FORGOTTEN
+from meterline.spool.producer_file import DROP_REASONS, SPOOL_FULL
+from meterline.spool.scan import FORGOTTEN
 from tests.fault.host import Host
 
 PAGE_BYTES = 4096

@@ -21,10 +21,10 @@ PACKAGES: Final = (
     "sidecar/meterline_sidecar",
 )
 SIMULATOR: Final = "tests/fault/test_simulator.py::test_the_known_seeds_hold"
-RECEIVER: Final = "tests/integration/test_receiver.py"
+RECEIVER: Final = "tests/integration/ingest/test_receiver.py"
 SCAN: Final = "tests/unit/middleware/test_scan.py"
-CUT_OFF: Final = "tests/integration/test_cut_off.py"
-SPOOL_NUMBERS: Final = "tests/integration/test_spool_numbers.py"
+CUT_OFF: Final = "tests/integration/usage/test_cut_off.py"
+SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
 
 class Mutant(NamedTuple):
@@ -41,19 +41,19 @@ WHERE: Final = "import meterline, meterline_sidecar as s; print(meterline, s)"
 
 MUTANTS: Final = {
     "ack before commit": Mutant(
-        "sidecar/meterline_sidecar/ingest.py",
+        "sidecar/meterline_sidecar/ingest/accept.py",
         "        return piece.done\n",
         "        piece.done.set_result(piece.last_seq)\n        return piece.done\n",
         SIMULATOR,
     ),
     "dedup removed": Mutant(
-        "sidecar/meterline_sidecar/ingest.py",
+        "sidecar/meterline_sidecar/ingest/accept.py",
         "        skip = self._check_follows(state, batch.first_seq)\n",
         "        self._check_follows(state, batch.first_seq)\n        skip = 0\n",
         SIMULATOR,
     ),
     "dedup by a time window": Mutant(
-        "sidecar/meterline_sidecar/ingest.py",
+        "sidecar/meterline_sidecar/ingest/accept.py",
         "            row = row._replace(\n                recorded_seq=max(",
         "            if self._clock.now_ms() - row.seen_ms > 3_600_000:\n"
         "                row = row._replace(last_seq=0)\n"
@@ -61,21 +61,21 @@ MUTANTS: Final = {
         SIMULATOR,
     ),
     "spool record without CRC check": Mutant(
-        "middleware/meterline/scan.py",
+        "middleware/meterline/spool/scan.py",
         "    if crc32(payload, hint) != crc:\n        return None\n",
         "",
         SCAN,
     ),
     "gap accepted": Mutant(
-        "sidecar/meterline_sidecar/ingest.py",
+        "sidecar/meterline_sidecar/ingest/accept.py",
         "        if known < 0 or (exactly and known):\n",
         "        known = max(known, 0)\n        if exactly and known:\n",
         RECEIVER,
     ),
     "head written before commit": Mutant(
-        "sidecar/meterline_sidecar/commit.py",
+        "sidecar/meterline_sidecar/ingest/commit.py",
         "        self._marks = marks\n",
-        "            from meterline_sidecar.chain import ChainFiles\n"
+        "            from meterline_sidecar.ledger.chain import ChainFiles\n"
         "            if marks.mac is not None:\n"
         "                ChainFiles(self._database.path).write_head(\n"
         "                    Head(marks.batch_id, marks.mac), durably=False\n"
@@ -84,20 +84,20 @@ MUTANTS: Final = {
         CUT_OFF,
     ),
     "usage cursor kept in memory": Mutant(
-        "sidecar/meterline_sidecar/aggregate.py",
+        "sidecar/meterline_sidecar/usage/aggregate.py",
         "            generation = await store.newest_generation(tx)\n"
         "            assert generation is not None\n",
         "            generation = self.generation\n",
         CUT_OFF,
     ),
     "a number taken by no record": Mutant(
-        "middleware/meterline/spool.py",
+        "middleware/meterline/spool/living.py",
         "self._write(encode_record(seq, payload))\n",
         "self._write(encode_record(self._next_seq(), payload))\n",
         SPOOL_NUMBERS,
     ),
     "a record that is being written is damage": Mutant(
-        "middleware/meterline/scan.py",
+        "middleware/meterline/spool/scan.py",
         "                    continue  # it was written while we looked\n",
         "                    pass\n",
         SCAN,

@@ -18,7 +18,7 @@ from starlette.routing import Route
 import meterline
 from meterline import MeterMiddleware
 from meterline.asgi import ASGIApp, Message, Receive, Scope, Send
-from meterline.recovery import spool_directories
+from meterline.spool.dead import spool_directories
 from tests.asgi_driver import call, http_scope
 from tests.fake_sidecar import FakeSidecar
 from tests.fault.host import rounds

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from meterline_sidecar.clock import HOUR_MS
-from meterline_sidecar.meter_events import identifier
 from meterline_sidecar.store import outbox
+from meterline_sidecar.stripe.meter_events import identifier
 from tests.outbox_rows import EARLIER_MS, Shop
 
 pytestmark = [

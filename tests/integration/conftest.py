@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from meterline_sidecar.chain import ChainFiles
-from meterline_sidecar.commit import Committer
-from meterline_sidecar.ingest import Ingest
-from meterline_sidecar.receiver import Receiver
-from meterline_sidecar.store.sqlite import SqliteDatabase
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Committer
+from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from tests.clock import FakeClock
 from tests.outbox_rows import Shop
 

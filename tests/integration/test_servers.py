@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from meterline.events import Flag, UsageEvent
-from meterline.recovery import spool_directories
+from meterline.spool.dead import spool_directories
 from tests.fake_sidecar import FakeSidecar
 from tests.sidecar_process import until
 

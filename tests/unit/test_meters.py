@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline_sidecar.aggregate import WINDOW_MS, Folder, Place
 from meterline_sidecar.meters import Meter, StatusRange, Where
 from meterline_sidecar.store.usage import EventFacts
+from meterline_sidecar.usage.aggregate import WINDOW_MS, Folder, Place
 from tests.producer import NOON_MS
 
 ENDPOINTS = {1: ("GET", "/v1/items"), 2: ("POST", "/v1/items"), 3: ("GET", "")}

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from meterline.events import UsageEvent
-from meterline_sidecar.config import Config
-from meterline_sidecar.config_file import read_config
-from meterline_sidecar.daemon import open_parts
-from meterline_sidecar.parts import Parts
-from meterline_sidecar.tokens import TokenFile, tokens_path
+from meterline_sidecar.access.tokens import TokenFile, tokens_path
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.run import open_parts
 from meterline_sidecar.web.app import make_app
+from meterline_sidecar.web.parts import Parts
 from tests.clock import FakeClock
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from meterline_sidecar.alert_delivery import PAUSES_MS, AlertDelivery, signature
-from meterline_sidecar.alerts import Alerts
+from meterline_sidecar.access.secret import Secret
+from meterline_sidecar.alerts.delivery import PAUSES_MS, AlertDelivery, signature
+from meterline_sidecar.alerts.rules import Alerts
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import ConfigError
-from meterline_sidecar.keys import Secret
 from meterline_sidecar.store import alerts as store
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE

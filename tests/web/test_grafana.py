@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from meterline_sidecar.backup import Receipt, receipt_path
-from meterline_sidecar.store.sending import Settlement, settle
+from meterline_sidecar.ledger.backup import Receipt, receipt_path
+from meterline_sidecar.store.outbox_sending import Settlement, settle
 from tests.producer import event
 from tests.sidecar_process import METERLINE, SIDECAR
 from tests.web.conftest import OpenWeb, Web

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from meterline_sidecar.daemon import run
+from meterline_sidecar.daemon.run import run
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.web.guard import BODY_BYTES_MAX, HEADER_BYTES_MAX, Rates
 from tests.clock import FakeClock

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import httpx
 
 from meterline_sidecar.cli.exits import Refused, Unreachable
-from meterline_sidecar.config_file import read_config
+from meterline_sidecar.config.read import read_config
 
 TIMEOUT_S: Final = 30.0
 PAGE: Final = 1_000

@@ -2,7 +2,7 @@
 
 ``meterline check`` must not wait for the imports of ``meterline run``, so a command
 is named here and its module imported only when it runs: ``what-if`` is the object
-``command`` of ``meterline_sidecar.cli.what_if``.
+``command`` of ``meterline_sidecar.cli.commands.what_if``.
 """
 
 import importlib
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         """Return the command, from its module."""
         if cmd_name not in COMMANDS:
             return None
-        name = f"meterline_sidecar.cli.{cmd_name.replace('-', '_')}"
+        name = f"meterline_sidecar.cli.commands.{cmd_name.replace('-', '_')}"
         command: click.Command = importlib.import_module(name).command
         return command
 

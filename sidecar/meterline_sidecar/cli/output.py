@@ -59,7 +59,7 @@ def show(table: Table) -> None:
     """Print a table: with rich on a terminal where that is installed, else plain."""
     if is_terminal() and find_spec("rich") is not None:
         # Only here, where rich was found: it is no dependency.
-        importlib.import_module("meterline_sidecar.cli.rich_table").show(table)
+        importlib.import_module("meterline_sidecar.cli.table_rich").show(table)
         return
     for line in table.lines():
         click.echo(line)

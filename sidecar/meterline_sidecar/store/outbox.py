@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from meterline_sidecar.meter_events import MeterEvent, Mode, identifier, key_of
+from meterline_sidecar.meters import Mode
 from meterline_sidecar.store.port import Row, Tx, Value
 
 State = Literal[
@@ -63,18 +63,6 @@ class OutboxRow(Struct, frozen=True):
     def series(self) -> tuple[str, str | None]:
         """What Stripe takes one request at a time for."""
         return self.event_name, self.stripe_customer
-
-    def event(self) -> MeterEvent:
-        """Return what to send."""
-        assert self.stripe_customer is not None, "an unmapped row is parked"
-        return MeterEvent(
-            self.event_name,
-            self.stripe_customer,
-            self.value,
-            self.hour_ms,
-            self.identifier,
-            key_of(self.identifier, self.generation),
-        )
 
 
 class NewRow(Struct, frozen=True):
@@ -260,55 +248,26 @@ async def add(tx: Tx, row: NewRow) -> int:
     )
 
 
-async def replace_row(
-    tx: Tx,
-    row: OutboxRow,
-    *,
-    stripe_customer: str | None,
-    now_ms: int,
-    reason: str,
-) -> int:
-    """Say again, as a new part, what ``row`` says; return the id of the new row.
-
-    For rows that Stripe does not count although it knows their identifier: a resend
-    of it would be taken for a duplicate. The old row stays and points to the new one.
-    """
-    known = await cursor(tx)
-    assert known is not None, "there are rows"
-    newest = await tx.fetch_one(
+async def newest_part(tx: Tx, row: OutboxRow) -> int:
+    """Return the number of the last part of a row's hour."""
+    found = await tx.fetch_one(
         "SELECT max(part) FROM outbox"
         " WHERE customer = ? AND event_name = ? AND hour_ms = ?",
         (row.customer, row.event_name, row.hour_ms),
     )
-    assert newest is not None
-    part = newest[0] + 1
-    new_id = await add(
-        tx,
-        NewRow(
-            customer=row.customer,
-            stripe_customer=stripe_customer,
-            meter=row.meter,
-            event_name=row.event_name,
-            mode=row.mode,
-            hour_ms=row.hour_ms,
-            part=part,
-            value=row.value,
-            identifier=identifier(
-                known.install,
-                customer=row.customer,
-                event_name=row.event_name,
-                hour_ms=row.hour_ms,
-                part=part,
-            ),
-            created_ms=now_ms,
-        ),
-    )
+    assert found is not None, "the row itself is there"
+    return int(found[0])
+
+
+async def mark_replaced(
+    tx: Tx, row_id: int, *, new_id: int, now_ms: int, reason: str
+) -> None:
+    """Let a row point to the one that says the same again."""
     await tx.execute(
         "UPDATE outbox SET replaced_by = ?, settled_ms = ?, reason = ?,"
         " state = CASE state WHEN 'rejected' THEN state ELSE 'dead' END WHERE id = ?",
-        (new_id, now_ms, reason, row.id),
+        (new_id, now_ms, reason, row_id),
     )
-    return new_id
 
 
 async def latest_of_hour(tx: Tx, row: OutboxRow) -> int:

@@ -3,20 +3,15 @@
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from meterline_sidecar.parts import Parts
-from meterline_sidecar.web import (
-    live,
-    metrics,
-    openapi,
-    portal,
-    static,
-    status,
-    stripe,
-    v1,
-)
+from meterline_sidecar.web import live, metrics, openapi, static
+from meterline_sidecar.web.api import all as v1
+from meterline_sidecar.web.api import outbox as stripe
+from meterline_sidecar.web.api import status
 from meterline_sidecar.web.dashboard import alerts
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.portal import page as portal
 
 OPERATIONS = (
     *status.OPERATIONS,

@@ -22,8 +22,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from meterline_sidecar.access.tokens import Scope, Token, TokenFile
 from meterline_sidecar.errors import ConfigError
-from meterline_sidecar.tokens import Scope, Token, TokenFile
 from meterline_sidecar.web.problems import problem
 
 BODY_BYTES_MAX: Final = 64 << 10

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from meterline_sidecar.parts import Parts
+from meterline_sidecar.web.parts import Parts
 
 LOOK_EVERY_S: Final = 1.0
 SIGN_OF_LIFE_S: Final = 15.0

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from meterline_sidecar.parts import Parts
-from meterline_sidecar.standings import Standing
-from meterline_sidecar.web.status import Status, read_status
+from meterline_sidecar.billing.running_totals import Standing
+from meterline_sidecar.web.api.status import Status, read_status
+from meterline_sidecar.web.parts import Parts
 
 
 async def metrics(request: Request) -> Response:

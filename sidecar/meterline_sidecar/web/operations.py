@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meterline_pricing.errors import unknown
-from meterline_sidecar.parts import Parts
+from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
 
 Q = TypeVar("Q", bound=msgspec.Struct)

@@ -7,11 +7,10 @@ import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Calendar, Period, nearest
-from meterline_sidecar.aggregate import WINDOW_MS
-from meterline_sidecar.billing import calendar_of
 from meterline_sidecar.clock import format_time_ms, parse_time_ms
-from meterline_sidecar.config import Customer
-from meterline_sidecar.parts import Parts
+from meterline_sidecar.config.shape import Customer, calendar_of
+from meterline_sidecar.usage.aggregate import WINDOW_MS
+from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, NotFound
 
 PAGE: Final = 100

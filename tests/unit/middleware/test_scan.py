@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline.scan import DAMAGED, Loss, Part, Run, Scanner
-from meterline.segment import (
+from meterline.spool.scan import DAMAGED, Loss, Part, Run, Scanner
+from meterline.spool.segment import (
     DATA_START,
     SEGMENT_BYTES_MIN,
     Marker,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from meterline_pricing import PricingError, json_schema, load
-from meterline_pricing.plan_shapes import ROOT
-from meterline_pricing.shape import Plain, Shape, Tagged
+from meterline_pricing.toml.plan_shapes import ROOT
+from meterline_pricing.toml.shape import Plain, Shape, Tagged
 
 SCHEMA = json_schema()
 

@@ -5,8 +5,8 @@ from textwrap import dedent
 import pytest
 
 from meterline_pricing.errors import PricingError, Problem
-from meterline_pricing.toml_lines import line_index
-from meterline_pricing.toml_source import (
+from meterline_pricing.toml.lines import line_index
+from meterline_pricing.toml.source import (
     BOOLEAN,
     DATE,
     DECIMAL,

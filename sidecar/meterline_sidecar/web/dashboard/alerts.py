@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_sidecar.clock import format_time_ms
-from meterline_sidecar.parts import Parts
 from meterline_sidecar.store import alerts as store
 from meterline_sidecar.store.alerts import State
-from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.web.api.all import ID_MAX
 from meterline_sidecar.web.operations import Operation, read_query
+from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import PAGE, Limit
-from meterline_sidecar.web.v1 import ID_MAX
+from meterline_sidecar.web.view.render import render
 
 PAGE_ALERTS: Final = 50
 

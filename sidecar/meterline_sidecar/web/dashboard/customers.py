@@ -8,16 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_pricing import Period
-from meterline_sidecar.billing import CustomerUsage, NotBillable
+from meterline_sidecar.billing.drafts import CustomerUsage, NotBillable
+from meterline_sidecar.billing.invoices import Statement
 from meterline_sidecar.clock import DAY_MS
-from meterline_sidecar.config import Customer
-from meterline_sidecar.invoices import Statement
-from meterline_sidecar.parts import Parts
-from meterline_sidecar.series import aligned, read_series
-from meterline_sidecar.web.dashboard.charts import bars, plot_of
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.usage.series import aligned, read_series
 from meterline_sidecar.web.dashboard.overview import find_meter, summable
-from meterline_sidecar.web.dashboard.render import render
 from meterline_sidecar.web.operations import read_query
+from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
     CustomerId,
     MonthName,
@@ -25,6 +23,8 @@ from meterline_sidecar.web.query import (
     find_customer,
     whole_windows,
 )
+from meterline_sidecar.web.view.charts import bars, plot_of
+from meterline_sidecar.web.view.render import render
 
 PAGE: Final = 50
 EARLIER: Final = 6  # billing periods

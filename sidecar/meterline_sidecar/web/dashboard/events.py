@@ -8,11 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_sidecar.meters import KindName
-from meterline_sidecar.parts import Parts
-from meterline_sidecar.store import audit
-from meterline_sidecar.web import v1
-from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.store import event_log as audit
+from meterline_sidecar.web.api import all as v1
 from meterline_sidecar.web.operations import read_query
+from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
     CustomerId,
     MonthName,
@@ -21,6 +20,7 @@ from meterline_sidecar.web.query import (
     find_customer,
     span_of,
 )
+from meterline_sidecar.web.view.render import render
 
 PAGE = 50
 

@@ -5,9 +5,9 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from meterline_sidecar.parts import Parts
-from meterline_sidecar.web.dashboard.render import render
 from meterline_sidecar.web.guard import COOKIE
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.view.render import render
 
 KEPT_S = 12 * 3600
 

@@ -6,14 +6,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from meterline_sidecar.parts import Parts
 from meterline_sidecar.store import outbox as store
 from meterline_sidecar.store.outbox import STATES, State
-from meterline_sidecar.web.dashboard.render import render
+from meterline_sidecar.web.api.outbox import RetryQuery as Retry
+from meterline_sidecar.web.api.outbox import RowId, retry_outbox_row
 from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import read_query
-from meterline_sidecar.web.stripe import RetryQuery as Retry
-from meterline_sidecar.web.stripe import RowId, retry_outbox_row
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.view.render import render
 
 PAGE: Final = 50
 RETRIED: Final[tuple[State, ...]] = ("parked", "dead", "expired")

@@ -6,8 +6,8 @@ from typing import Literal
 import msgspec
 
 from meterline_sidecar.clock import MINUTE_MS
-from meterline_sidecar.web.dashboard.render import ago, compact, number, size
-from meterline_sidecar.web.status import Status
+from meterline_sidecar.web.api.status import Status
+from meterline_sidecar.web.view.render import ago, compact, number, size
 
 Health = Literal["good", "idle", "warn", "bad"]
 WORDS: dict[Health, str] = {

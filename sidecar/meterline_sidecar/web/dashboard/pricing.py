@@ -26,9 +26,9 @@ from meterline_pricing import (
     findings,
     rate,
 )
-from meterline_sidecar.parts import Parts
-from meterline_sidecar.web.dashboard.charts import line
-from meterline_sidecar.web.dashboard.render import money, render
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.view.charts import line
+from meterline_sidecar.web.view.render import money, render
 
 EXAMPLES: Final = (4, 2, 1)  # parts of the curve, where there are no tiers to list
 QUANTITY_SHOWN: Final = 10_000  # where the price itself names none

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from meterline_pricing import Period
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
-from meterline_sidecar.series import aligned, step_for
+from meterline_sidecar.usage.series import aligned, step_for
 
 Range = Literal["24h", "7d", "30d", "90d"]
 RANGES: Final[dict[Range, int]] = {

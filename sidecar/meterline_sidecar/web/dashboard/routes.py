@@ -18,8 +18,8 @@ from meterline_sidecar.web.dashboard import (
     pricing,
     usage,
 )
-from meterline_sidecar.web.dashboard.render import render
 from meterline_sidecar.web.problems import HANDLERS, Problem
+from meterline_sidecar.web.view.render import render
 
 ROUTES: Final = [
     Route("/", overview.overview),

@@ -1,0 +1,200 @@
+"""The small file beside a producer's segments: who it is, and what it counted.
+
+``magic | version | counters | ... | length, crc | Hello``. It is memory-mapped, so
+the counters survive a ``kill -9``. An exclusive flock on it means "alive": the kernel
+drops the lock with the process, however that ends.
+"""
+
+import fcntl
+import mmap
+import os
+from pathlib import Path
+from struct import Struct as Layout
+from typing import Final, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from meterline.spool import counter
+from meterline.spool.modes import create_file
+from meterline.spool.segment import SUFFIX, remove_file
+from meterline.wire import Hello
+
+VERSION: Final = 1
+FILE_NAME: Final = "producer"
+FILE_BYTES: Final = 4096
+
+DROP_REASONS: Final = ("spool full", "could not be recorded")
+SPOOL_FULL: Final = 0
+NOT_RECORDABLE: Final = 1
+
+_MAGIC: Final = b"MLprodcr"
+_START: Final = Layout("<8sI")
+_RECORDED_AT: Final = 64
+_DROPPED_AT: Final = _RECORDED_AT + counter.BYTES  # one counter a reason
+_MARKED_AT: Final = _DROPPED_AT + counter.BYTES * len(DROP_REASONS)  # the same
+_HELLO_AT: Final = 256
+_HELLO_HEADER: Final = Layout("<II")  # length, crc
+
+_decode_hello: Final = msgspec.msgpack.Decoder(Hello).decode
+
+
+class Counts(NamedTuple):
+    """What became of a producer's events, as of the shipper's last look."""
+
+    recorded: int
+    """All, with those that were dropped."""
+    dropped: int
+    acked: int
+
+
+class ProducerFile:
+    """Who a producer is, and its counters; in memory where it has no directory.
+
+    ``recorded``, ``dropped`` and ``marked`` change only under the lock of their
+    owner; nothing here is meant for two writers.
+    """
+
+    __slots__ = ("_lock_fd", "_map", "path")
+
+    def __init__(self, memory: mmap.mmap, *, path: Path | None, lock_fd: int) -> None:
+        self._map = memory
+        self._lock_fd = lock_fd
+        self.path = path
+
+    @classmethod
+    def create(cls, directory: Path | None, hello: Hello) -> "ProducerFile":
+        """Return the new, locked file in ``directory``, or the same in memory.
+
+        Raises:
+            OSError: it can not be made.
+        """
+        if directory is None:
+            file = cls(mmap.mmap(-1, FILE_BYTES), path=None, lock_fd=-1)
+        else:
+            file = cls._create_file(directory / FILE_NAME)
+        body = msgspec.msgpack.encode(hello)
+        _START.pack_into(file._map, 0, _MAGIC, VERSION)
+        _HELLO_HEADER.pack_into(file._map, _HELLO_AT, len(body), crc32(body))
+        start = _HELLO_AT + _HELLO_HEADER.size
+        file._map[start : start + len(body)] = body
+        return file
+
+    @classmethod
+    def _create_file(cls, path: Path) -> "ProducerFile":
+        lock_fd = create_file(path)
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.posix_fallocate(lock_fd, 0, FILE_BYTES)
+            return cls(_map(path), path=path, lock_fd=lock_fd)
+        except BaseException:
+            os.close(lock_fd)
+            raise
+
+    @classmethod
+    def take(cls, path: Path) -> "ProducerFile | None":
+        """Return the file of a producer that is dead, locked; ``None`` if it lives.
+
+        ``None`` too when somebody else drains it now or has just finished. A file
+        that is gone or too short is made anew, with nothing in it: the segments
+        beside it are what counts.
+
+        Raises:
+            OSError: it can not be read.
+        """
+        is_damaged = not path.exists() and any(path.parent.glob(f"*{SUFFIX}"))
+        create = os.O_CREAT if is_damaged else 0
+        try:
+            lock_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o660)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status = os.fstat(lock_fd)
+            if status.st_nlink == 0:  # deleted while we waited at the door
+                os.close(lock_fd)
+                return None
+            if status.st_size < FILE_BYTES:
+                os.ftruncate(lock_fd, FILE_BYTES)
+            return cls(_map(path), path=path, lock_fd=lock_fd)
+        except BlockingIOError:
+            os.close(lock_fd)
+            return None
+        except BaseException:
+            os.close(lock_fd)
+            raise
+
+    def hello(self) -> Hello | None:
+        """Return who the producer is; ``None`` if the file is damaged."""
+        if len(self._map) != FILE_BYTES or self._map[: len(_MAGIC)] != _MAGIC:
+            return None
+        length, crc = _HELLO_HEADER.unpack_from(self._map, _HELLO_AT)
+        start = _HELLO_AT + _HELLO_HEADER.size
+        body = self._map[start : start + length]
+        if crc32(body) != crc:
+            return None
+        return _decode_hello(body)
+
+    @property
+    def recorded(self) -> int:
+        """The highest number known to be recorded; the spool may hold more."""
+        return self._read(_RECORDED_AT)
+
+    @recorded.setter
+    def recorded(self, seq: int) -> None:
+        counter.write(self._map, _RECORDED_AT, seq)
+
+    def dropped(self, reason: int) -> int:
+        """Return how many events were ever dropped for ``reason``."""
+        return self._read(_DROPPED_AT + counter.BYTES * reason)
+
+    def set_dropped(self, reason: int, n_events: int) -> None:
+        """Set how many events were ever dropped for ``reason``."""
+        counter.write(self._map, _DROPPED_AT + counter.BYTES * reason, n_events)
+
+    def marked(self, reason: int) -> int:
+        """Return how many of the dropped events have a marker in the spool."""
+        return self._read(_MARKED_AT + counter.BYTES * reason)
+
+    def set_marked(self, reason: int, n_events: int) -> None:
+        """Set how many of the dropped events have a marker in the spool."""
+        counter.write(self._map, _MARKED_AT + counter.BYTES * reason, n_events)
+
+    def unmarked(self) -> int:
+        """Return how many dropped events have no marker in the spool yet."""
+        reasons = range(len(DROP_REASONS))
+        return sum(self.dropped(i) - self.marked(i) for i in reasons)
+
+    def move(self, directory: Path) -> None:
+        """Note that the file is in ``directory`` now."""
+        if self.path is not None:
+            self.path = directory / self.path.name
+
+    def close(self) -> None:
+        """Give back memory and descriptor. In the owner this gives up the lock."""
+        self._map.close()
+        # Taken first, closed then: two threads may both end this producer, and a
+        # number that is closed twice may be somebody else's file by then.
+        lock_fd, self._lock_fd = self._lock_fd, -1
+        if lock_fd >= 0:
+            # No LOCK_UN: a forked child closes its copy, and must not unlock ours.
+            os.close(lock_fd)
+
+    def delete(self) -> None:
+        """Remove the file and close it: nobody sees it unlocked in between."""
+        if self.path is not None:
+            remove_file(self.path)
+        self.close()
+
+    def _read(self, at: int) -> int:
+        return counter.read(self._map, at) or 0
+
+
+def _map(path: Path) -> mmap.mmap:
+    # A descriptor of its own: a map keeps a copy of the one it was made from, and a
+    # copy of the locked one would keep the lock alive in a forked child.
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return mmap.mmap(fd, FILE_BYTES)
+    finally:
+        os.close(fd)

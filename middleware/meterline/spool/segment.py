@@ -1,0 +1,233 @@
+"""One memory-mapped file of a spool: its layout, and the appending to it.
+
+``header (64 bytes) | record | record | ... | zeros``. The records are those of
+``wire.py``, byte for byte. A *marker* is a record whose length has its highest bit
+set: it takes the numbers of events that were dropped (see ``Marker``).
+
+A record's length is never 0 and fresh space is all zeros, so the first length of 0 is
+the end. Nothing else is written when an event is recorded: no count, no pointer.
+"""
+
+import logging
+import mmap
+import os
+from pathlib import Path
+from struct import Struct as Layout
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from meterline.spool import counter
+from meterline.spool.modes import create_file
+from meterline.wire import RECORD_BYTES_MAX, RECORD_HEADER, encode_record
+
+VERSION: Final = 1
+SEGMENT_BYTES: Final = 1 << 20  # about 15,000 plain events
+SEGMENT_BYTES_MIN: Final = 4 * (RECORD_BYTES_MAX + RECORD_HEADER.size)
+SUFFIX: Final = ".seg"
+MARKER_BIT: Final = 1 << 31
+PAGE_BYTES: Final = mmap.PAGESIZE
+
+_MAGIC: Final = b"MLsegmnt"
+_HEADER: Final = Layout("<8sII16s")  # magic, version, ordinal, producer id
+_FIRST_SEQ_AT: Final = _HEADER.size
+DATA_START: Final = 64
+
+log = logging.getLogger(__name__)
+
+
+class Marker(Struct, frozen=True, array_like=True):
+    """Stands in a spool for events that were dropped, and takes their numbers."""
+
+    n_events: int
+    reason: int
+    """Which of ``producer_file.DROP_REASONS``."""
+    total: int
+    """All drops of this reason up to and with this marker."""
+
+
+def encode_marker(seq: int, marker: Marker) -> bytes:
+    """Return ``marker`` as a record whose first number is ``seq``."""
+    record = encode_record(seq, msgspec.msgpack.encode(marker))
+    length, crc, low = RECORD_HEADER.unpack_from(record)
+    header = RECORD_HEADER.pack(length | MARKER_BIT, crc, low)
+    return header + record[RECORD_HEADER.size :]
+
+
+class Segment:
+    """A memory-mapped stretch of records, in a file or, without one, in memory.
+
+    ``write`` is the map's own: it appends a whole record in one C call, which no
+    other thread and no signal handler can interrupt, and raises ``ValueError`` when
+    the record does not fit. That call is why recording needs no lock.
+    """
+
+    __slots__ = ("is_sealed", "map", "ordinal", "path", "size", "write")
+
+    def __init__(self, memory: mmap.mmap, *, ordinal: int, path: Path | None) -> None:
+        self.map = memory
+        self.size = len(memory)
+        self.ordinal = ordinal
+        self.path = path
+        self.is_sealed = False
+        self.write = memory.write
+
+    @classmethod
+    def create(
+        cls, directory: Path | None, *, ordinal: int, producer: str, size: int
+    ) -> "Segment":
+        """Return a new, empty segment of ``size`` bytes, in memory if no directory.
+
+        Raises:
+            OSError: the file can not be made, or the disk has no room for it.
+        """
+        if directory is None:
+            segment = cls(mmap.mmap(-1, size), ordinal=ordinal, path=None)
+        else:
+            path = directory / file_name(ordinal)
+            segment = cls(_create_map(path, size), ordinal=ordinal, path=path)
+        segment.map[: _HEADER.size] = _HEADER.pack(
+            _MAGIC, VERSION, ordinal, bytes.fromhex(producer)
+        )
+        if ordinal == 1:
+            segment.first_seq = 1
+        # The first write to a page costs a fault of several microseconds. Here it
+        # delays nobody; in the request it would be the p99.
+        for start in range(PAGE_BYTES, size, PAGE_BYTES):
+            segment.map[start] = 0
+        segment.map.seek(DATA_START)
+        return segment
+
+    @classmethod
+    def open(cls, path: Path) -> "Segment":
+        """Return a segment that is complete, to read. Its header is not checked.
+
+        Raises:
+            OSError: it can not be opened.
+            ValueError: it is too short for a segment, or its name is not one's.
+        """
+        ordinal = int(path.name.removesuffix(SUFFIX))
+        segment = cls(_open_map(path), ordinal=ordinal, path=path)
+        segment.is_sealed = True
+        return segment
+
+    @property
+    def first_seq(self) -> int:
+        """The number of its first record; 0 as long as that is not known.
+
+        The writer does not know it: with several threads, only their order in the
+        segment decides. The one reader counts, and notes it here.
+        """
+        return counter.read(self.map, _FIRST_SEQ_AT) or 0
+
+    @first_seq.setter
+    def first_seq(self, seq: int) -> None:
+        counter.write(self.map, _FIRST_SEQ_AT, seq)
+
+    def seal(self) -> None:
+        """Refuse every later ``write``: none fits behind the last byte."""
+        self.map.seek(self.size)
+        self.is_sealed = True
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` to ``end``, parked or not."""
+        if not self.map.closed:
+            return self.map[start:end]
+        assert self.path is not None
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
+    def park(self) -> None:
+        """Give back map and descriptor of a sealed segment that waits to be sent.
+
+        A full spool would take 64 of the app's descriptors else. If somebody has
+        removed the file, the map is all there is.
+        """
+        if self.path is not None and self.path.exists():
+            self.map.close()
+
+    def unpark(self) -> None:
+        """Map it again, to look at its records once more."""
+        if self.map.closed:
+            assert self.path is not None
+            self.map = _open_map(self.path)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk. Does nothing in memory.
+
+        Raises:
+            OSError: it can not be written there.
+        """
+        if self.path is None or not self.path.exists():
+            return
+        # Not map.flush(): that holds the interpreter while the disk works.
+        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Give back the memory; the file stays."""
+        self.map.close()
+
+    def move(self, directory: Path) -> None:
+        """Note that its file is in ``directory`` now."""
+        if self.path is not None:
+            self.path = directory / self.path.name
+
+    def delete(self) -> None:
+        """Close, and remove the file."""
+        self.close()
+        if self.path is not None:
+            remove_file(self.path)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file whose contents are on disk elsewhere; if it stays, say so.
+
+    Whoever drains it a second time sends what the sidecar has already.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("could not remove a part of the spool: %s", error)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a producer's directory, which is empty now; if it stays, say so."""
+    try:
+        path.rmdir()
+    except OSError as error:
+        log.warning("could not remove a drained spool: %s", error)
+
+
+def file_name(ordinal: int) -> str:
+    """Return the name of a producer's segment number ``ordinal``, from 1."""
+    return f"{ordinal:08d}{SUFFIX}"
+
+
+def _create_map(path: Path, size: int) -> mmap.mmap:
+    fd = create_file(path)
+    try:
+        # Room is taken now: a disk that is full is an error here, where it can be
+        # handled, and not a SIGBUS that kills the app at some later write.
+        os.posix_fallocate(fd, 0, size)
+        return mmap.mmap(fd, size)
+    except BaseException:
+        path.unlink()
+        raise
+    finally:
+        os.close(fd)
+
+
+def _open_map(path: Path) -> mmap.mmap:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_size < DATA_START:
+            raise ValueError(f"{path} is too short for a segment")
+        return mmap.mmap(fd, 0)
+    finally:
+        os.close(fd)

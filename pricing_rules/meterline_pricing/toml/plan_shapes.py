@@ -1,0 +1,300 @@
+"""The shape of ``pricing.toml``: plans, what is agreed beside prices, overrides."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, cast
+
+from msgspec.structs import replace
+
+from meterline_pricing.errors import PricingError
+from meterline_pricing.money import ROUNDINGS, ZERO, currency_of
+from meterline_pricing.order import ORDERS, STEPS, Order, StepName
+from meterline_pricing.plan import (
+    Catalogue,
+    Override,
+    Plan,
+    PlanTest,
+    RateCard,
+    catalogue_problems,
+)
+from meterline_pricing.price import Flat
+from meterline_pricing.terms import (
+    Commitment,
+    Conversion,
+    Coupon,
+    Credit,
+    Discount,
+    Tax,
+)
+from meterline_pricing.toml.price_shapes import (
+    FLAG,
+    NAMES,
+    NUMBER,
+    WORD,
+    needed,
+    priced,
+)
+from meterline_pricing.toml.shape import Key, Named, Nested, NestedMany, One, Plain
+from meterline_pricing.toml.source import (
+    DATE,
+    DECIMAL,
+    TEXT,
+    Kind,
+    Table,
+    Unfit,
+    integer,
+    one_of,
+)
+from meterline_pricing.usage import Amounts, Group, Groups
+
+
+def _check_currency(value: object) -> str:
+    if not isinstance(value, str):
+        raise Unfit
+    return currency_of(value).code
+
+
+def _check_order(value: object) -> Order:
+    if isinstance(value, str):
+        return ORDERS[one_of("order", ORDERS).check(value)]
+    if isinstance(value, list):
+        value = cast("list[object]", value)
+        return Order(cast("tuple[StepName, ...]", tuple(value)))
+    raise Unfit
+
+
+def _check_usage(value: object) -> Decimal | Amounts | Groups:
+    if not isinstance(value, list):
+        return DECIMAL.check(value)
+    items = cast("list[object]", value)
+    if items and all(isinstance(item, dict) for item in items):
+        rows = cast("list[dict[str, object]]", items)
+        return Groups(tuple(_group(dict(row)) for row in rows))
+    return Amounts(tuple(DECIMAL.check(item) for item in items))
+
+
+def _group(row: dict[str, object]) -> Group:
+    """Return the group that an inline table describes."""
+    amounts = row.pop("amounts", None)
+    quantity = row.pop("quantity", None)
+    if (amounts is None) == (quantity is None):
+        raise Unfit("expected a quantity or amounts beside the dimension values")
+    usage = _check_usage(quantity if amounts is None else amounts)
+    if isinstance(usage, Groups):
+        raise Unfit("groups can not be nested")
+    return Group({name: TEXT.check(text) for name, text in row.items()}, usage)
+
+
+CURRENCY: Final = Kind(
+    'a currency such as "usd"', _check_currency, "usd", {"type": "string"}
+)
+ORDER: Final = Kind(
+    "the name of an order, or its steps",
+    _check_order,
+    Order(),
+    {
+        "oneOf": [
+            {"enum": list(ORDERS)},
+            {"type": "array", "items": {"enum": list(STEPS)}},
+        ]
+    },
+)
+USAGE: Final[Kind[Decimal | Amounts | Groups]] = Kind(
+    "a quantity, an array of the events' amounts, or an array of groups",
+    _check_usage,
+    ZERO,
+    {
+        "anyOf": [
+            dict(DECIMAL.schema),
+            {"type": "array", "items": dict(DECIMAL.schema)},
+            {"type": "array", "items": {"type": "object"}},
+        ]
+    },
+)
+
+ON: Final = Key("on", NAMES, "The names of the prices it applies to; all without it.")
+
+
+def _as_counted(table: Table, values: Mapping[str, Any]) -> Conversion:
+    return Conversion()
+
+
+CONVERSION: Final = Plain(
+    "conversion",
+    (
+        Key("per", NUMBER, "Divides the quantity."),
+        Key("times", NUMBER, "Multiplies the quantity."),
+        Key("round", One(one_of("rounding", ("none", "up", "down", "half_up")))),
+        Key("precision", One(integer(minimum=-12, maximum=12)), "Decimals to keep."),
+    ),
+    Conversion,
+    _as_counted,
+)
+OFF: Final = (Key("name", WORD), Key("amount", NUMBER), Key("percent", NUMBER))
+CARD_DISCOUNT: Final = Plain(
+    "price_discount",
+    (*OFF, Key("units", NUMBER, "Off the quantity.")),
+    Discount,
+    lambda table, values: Discount(percent=ZERO),
+)
+DISCOUNT: Final = Plain(
+    "discount", (*OFF, ON), Discount, lambda table, values: Discount(percent=ZERO)
+)
+COUPON: Final = Plain(
+    "coupon", (*OFF, ON), Coupon, lambda table, values: Coupon(percent=ZERO)
+)
+CREDIT: Final = Plain(
+    "credit",
+    (Key("name", WORD), needed("amount", "What is left of it."), ON),
+    Credit,
+    lambda table, values: Credit(amount=ZERO),
+)
+TAX: Final = Plain(
+    "tax",
+    (
+        Key("name", WORD),
+        needed("percent"),
+        ON,
+        Key("per", One(one_of("per", ("invoice", "line"))), "Where it is rounded."),
+    ),
+    Tax,
+    lambda table, values: Tax(percent=ZERO),
+)
+COMMITMENT_KEYS: Final = (
+    Key("amount", NUMBER),
+    Key("overage_factor", NUMBER, "What usage above costs, times its price."),
+    Key("true_up", FLAG, "Whether what is missing is charged."),
+)
+CARD_COMMITMENT: Final = Plain(
+    "price_commitment",
+    (
+        *COMMITMENT_KEYS,
+        Key("quantity", NUMBER, "At its price, instead of an amount."),
+        Key("per", One(one_of("per", ("period", "group")))),
+        Key("groups", One(integer(minimum=0, maximum=1_000_000)), "In a period."),
+    ),
+    Commitment,
+    lambda table, values: Commitment(amount=ZERO),
+)
+COMMITMENT: Final = Plain(
+    "commitment",
+    COMMITMENT_KEYS,
+    Commitment,
+    lambda table, values: Commitment(amount=ZERO),
+)
+LIMITS: Final = (
+    Key("minimum_spend", NUMBER, "What is missing from it is charged."),
+    Key("maximum_spend", NUMBER, "What is above it is not charged."),
+)
+TERMS: Final = (
+    *LIMITS,
+    Key("commitment", Nested(lambda: COMMITMENT)),
+    Key("discount", NestedMany(lambda: DISCOUNT), field="discounts"),
+    Key("coupon", NestedMany(lambda: COUPON), field="coupons"),
+    Key("credit", NestedMany(lambda: CREDIT), field="credits"),
+    Key("tax", NestedMany(lambda: TAX), field="taxes"),
+)
+
+
+def _unpriced(table: Table, values: Mapping[str, Any]) -> RateCard:
+    """Stand in for a price that makes no sense, under the name that others use."""
+    line = table.source.line(table.path)
+    name = values.get("name") or values.get("meter") or f"the price on line {line}"
+    return RateCard(name=name, price=Flat(ZERO))
+
+
+CARD: Final = priced(
+    "plan_price",
+    RateCard,
+    Key("meter", WORD, "Whose usage is charged."),
+    Key("name", WORD, "Unique in the plan; the meter without it."),
+    Key("description", WORD, "On the invoice."),
+    Key("convert", Nested(lambda: CONVERSION), "From counted to priced units."),
+    Key("free_units", NUMBER, "From the first unit of a period on."),
+    Key("discounts", NestedMany(lambda: CARD_DISCOUNT)),
+    *LIMITS,
+    Key("commitment", Nested(lambda: CARD_COMMITMENT)),
+    stand_in=_unpriced,
+)
+TEST: Final = Plain(
+    "test",
+    (
+        Key("name", WORD),
+        needed("usage", "Meter to what was used.", Named(USAGE)),
+        needed("total", "What the invoice comes to."),
+    ),
+    PlanTest,
+    lambda table, values: PlanTest(usage={}, total=ZERO),
+    line_field="line",
+)
+
+
+def _plan(
+    *, credits_lower_tax: bool | None = None, order: Order | None = None, **rest: Any
+) -> Plan:
+    order = order or Order()
+    if credits_lower_tax is not None:
+        order = replace(order, credits_lower_tax=credits_lower_tax)
+    return Plan(order=order, **rest)
+
+
+def _bare_plan(table: Table, values: Mapping[str, Any]) -> Plan:
+    """Stand in for a plan that makes no sense, so that its version still counts."""
+    kept = ("name", "version", "effective", "currency")
+    return Plan(**{key: values[key] for key in kept if key in values})
+
+
+PLAN: Final = Plain(
+    "plan",
+    (
+        needed("name", value=WORD),
+        Key("version", One(integer(minimum=1, maximum=1_000_000))),
+        Key("effective", One(DATE), "The first day on which this version holds."),
+        needed("currency", "A code of ISO 4217.", One(CURRENCY)),
+        Key("rounding", One(one_of("rounding", ROUNDINGS)), "Of every line."),
+        Key("order", One(ORDER), "Of the steps of an invoice."),
+        Key("credits_lower_tax", FLAG, "Whether credits before tax lower it."),
+        Key("prorate", One(one_of("prorate", ("day", "second", "none")))),
+        *TERMS,
+        Key("price", NestedMany(lambda: CARD), field="prices"),
+        Key("test", NestedMany(lambda: TEST), field="tests"),
+    ),
+    _plan,
+    _bare_plan,
+)
+OVERRIDE: Final = Plain(
+    "override",
+    (
+        needed("customer", "As meterline.toml calls it.", WORD),
+        needed("plan", value=WORD),
+        *TERMS,
+        Key("price", NestedMany(lambda: CARD), field="prices"),
+    ),
+    Override,
+)
+
+
+def _catalogue(
+    plan: tuple[Plan, ...] = (), override: tuple[Override | None, ...] = ()
+) -> Catalogue:
+    """Return the catalogue of what could be read.
+
+    Raises:
+        PricingError: plans or overrides that do not fit each other.
+    """
+    if problems := catalogue_problems(plan, override, names=("plan", "override")):
+        raise PricingError(problems)
+    return Catalogue(plan, tuple(item for item in override if item))
+
+
+ROOT: Final = Plain(
+    "pricing",
+    (
+        Key("plan", NestedMany(lambda: PLAN), "One version of a plan."),
+        Key(
+            "override", NestedMany(lambda: OVERRIDE), "What one customer has otherwise."
+        ),
+    ),
+    _catalogue,
+)
+"""All of ``pricing.toml``."""

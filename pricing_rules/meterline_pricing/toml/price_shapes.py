@@ -1,0 +1,215 @@
+"""The shape of prices in ``pricing.toml``: every model, every key."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from meterline_pricing.money import ZERO
+from meterline_pricing.price import (
+    BlockTiers,
+    Capacity,
+    Cell,
+    Dynamic,
+    Flat,
+    Graduated,
+    GraduatedPercentage,
+    Matrix,
+    Package,
+    Percentage,
+    PerGroup,
+    PerUnit,
+    Price,
+    Stairstep,
+    Volume,
+)
+from meterline_pricing.tiers import BlockTier, PercentTier, Step, Tier
+from meterline_pricing.toml.shape import (
+    Key,
+    Many,
+    Named,
+    Nested,
+    NestedMany,
+    One,
+    Plain,
+    Shape,
+    StandIn,
+    Tagged,
+    nothing,
+)
+from meterline_pricing.toml.source import BOOLEAN, DECIMAL, TEXT, Table, one_of
+
+NUMBER: Final = One(DECIMAL)
+WORD: Final = One(TEXT)
+FLAG: Final = One(BOOLEAN)
+NAMES: Final = Many(TEXT)
+
+
+_BOUND: Final = replace(
+    DECIMAL,
+    expected="an integer or a quoted decimal, or no up_to in the last tier",
+)
+UP_TO: Final = Key(
+    "up_to", One(_BOUND), "The last quantity in this tier; not in the last."
+)
+FLAT_AMOUNT: Final = Key("flat_amount", NUMBER, "Due once, when the tier is entered.")
+FLAT_AT_ZERO: Final = Key(
+    "flat_at_zero", FLAG, "Whether the first flat amount is due without any usage."
+)
+
+
+def needed(name: str, help: str = "", value: Any = NUMBER) -> Key:  # noqa: A002 - as in Key
+    """Return a key that must be there."""
+    return Key(name, value, help, is_required=True)
+
+
+def _free_tier(table: Table, values: Mapping[str, Any]) -> Tier:
+    return Tier()
+
+
+def _tiers(name: str, make: type[Any], *keys: Key) -> Key:
+    """Return the key ``tiers`` of a model."""
+    shape = Plain(name, keys, make, _free_tier)
+    return Key("tiers", NestedMany(lambda: shape), is_required=True)
+
+
+TIERS: Final = _tiers(
+    "tier", Tier, UP_TO, Key("unit_amount", NUMBER, "Of each unit."), FLAT_AMOUNT
+)
+
+
+def _cell() -> Shape:
+    return CELL
+
+
+def _default() -> Shape:
+    return DEFAULT
+
+
+def _price() -> Shape:
+    return PRICE
+
+
+def _model(name: str, make: type[Any], *keys: Key) -> Plain:
+    return Plain(name, keys, make, lambda table, values: Flat(ZERO))
+
+
+MODELS: Final[Mapping[str, Plain]] = {
+    model.name: model
+    for model in (
+        _model("flat", Flat, needed("amount", "Per period.")),
+        _model("per_unit", PerUnit, needed("unit_amount", "Of each unit.")),
+        _model("graduated", Graduated, TIERS, FLAT_AT_ZERO),
+        _model("volume", Volume, TIERS, FLAT_AT_ZERO),
+        _model(
+            "package",
+            Package,
+            needed("size", "Units in a package."),
+            needed("amount", "Of a package."),
+            Key("round", One(one_of("rounding", ("up", "down")))),
+            Key("free_units", NUMBER, "Taken off before packages are counted."),
+        ),
+        _model(
+            "stairstep",
+            Stairstep,
+            _tiers("step", Step, UP_TO, needed("amount", "Due for this step.")),
+            Key("on_exceed", One(one_of("on_exceed", ("last", "error")))),
+            FLAT_AT_ZERO,
+        ),
+        _model(
+            "block_tiers",
+            BlockTiers,
+            _tiers(
+                "block_tier",
+                BlockTier,
+                needed("block_size", "Units in a block."),
+                needed("amount", "Of a block."),
+                Key("max_blocks", NUMBER, "Blocks that this tier holds."),
+            ),
+            Key("mode", One(one_of("mode", ("all", "top")))),
+            Key("on_exceed", One(one_of("on_exceed", ("last", "error", "free")))),
+        ),
+        _model(
+            "capacity",
+            Capacity,
+            needed("included", "Units in the amount."),
+            needed("amount", "Due in any case."),
+            needed("overage_unit_amount", "Of each unit above."),
+        ),
+        _model(
+            "percentage",
+            Percentage,
+            needed("rate", "Percent."),
+            Key("fixed", NUMBER, "For each event."),
+            Key("free_events", NUMBER),
+            Key("free_amount", NUMBER),
+            Key("free_rule", One(one_of("free_rule", ("smaller", "first_limit")))),
+            Key("minimum", NUMBER, "For each event."),
+            Key("maximum", NUMBER, "For each event."),
+        ),
+        _model(
+            "graduated_percentage",
+            GraduatedPercentage,
+            _tiers(
+                "percent_tier",
+                PercentTier,
+                UP_TO,
+                Key("rate", NUMBER, "Percent."),
+                FLAT_AMOUNT,
+            ),
+            FLAT_AT_ZERO,
+        ),
+        _model("dynamic", Dynamic, Key("multiplier", NUMBER)),
+        _model(
+            "matrix",
+            Matrix,
+            needed("dimensions", value=NAMES),
+            Key("cells", NestedMany(_cell), is_required=True),
+            Key("default", Nested(_default), "For what no cell matches."),
+        ),
+        _model(
+            "per_group",
+            PerGroup,
+            Key("price", Nested(_price), "Of each group.", is_required=True),
+            Key("by", NAMES, "The dimensions of a group; all without it."),
+        ),
+    )
+}
+"""How each model is written in ``pricing.toml``."""
+
+
+def priced(
+    name: str,
+    make: Any,
+    *shared: Key,
+    stand_in: StandIn = nothing,
+    default: str | None = None,
+) -> Tagged:
+    """Return the shape of a table that has a price's keys, and ``shared`` ones.
+
+    ``make`` gets the price as ``price``, and what the shared keys say.
+    """
+    return Tagged(
+        name,
+        tag="model",
+        variants=MODELS,
+        shared=shared,
+        field="price",
+        make=make,
+        stand_in=stand_in,
+        default=default,
+    )
+
+
+def _only(price: Price) -> Price:
+    return price
+
+
+PRICE: Final = priced("price", _only)
+DEFAULT: Final = priced("default_price", _only, default="per_unit")
+CELL: Final = priced(
+    "cell",
+    Cell,
+    needed("values", "Dimension to value.", Named(TEXT)),
+    default="per_unit",
+)

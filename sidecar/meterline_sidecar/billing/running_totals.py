@@ -1,0 +1,168 @@
+"""What every customer would pay right now, kept at hand: for lists, alerts, metrics.
+
+One customer's draft is quick to make, ten thousand are not. So a job makes anew only
+those whose usage has changed, oldest first, for as long as one run may take; each
+standing says as of when it holds.
+"""
+
+import asyncio
+from bisect import bisect_left, insort
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from meterline_pricing import Period, PricingError
+from meterline_sidecar.billing.drafts import Billing, NotBillable
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.shape import Customer, calendar_of
+from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.customers import CustomerIndex
+
+RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
+EVERY_S: Final = 1
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one customer stands in their current billing period."""
+
+    customer: str
+    period: Period
+    quantities: dict[str, int]
+    """Usage of each meter."""
+    total: Decimal | None
+    """The draft's total; ``None`` where there is no draft."""
+    currency: str | None
+    why_not: str | None
+    """Why there is no draft."""
+    as_of_ms: int
+
+
+OnChange = Callable[[Customer, Standing], Awaitable[None]]
+
+
+class Standings:
+    """The standing of every customer."""
+
+    def __init__(
+        self,
+        database: Database,
+        aggregator: Aggregator,
+        billing: Billing,
+        customers: CustomerIndex,
+        *,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._aggregator = aggregator
+        self._billing = billing
+        self._customers = customers
+        self._clock = clock
+        self.on_change: OnChange | None = None
+        """Told of each standing that was made anew, one after the other."""
+        self._by_customer: dict[str, Standing] = {}
+        self._stale: dict[str, None] = {c.id: None for c in customers.all}
+        self._generation = self._cursor = 0
+        # Kept as standings change: pages ask for both, and there may be many.
+        self._order: list[tuple[Decimal, str]] = []
+        self._totals: dict[str, Decimal] = {}
+
+    @property
+    def n_missing(self) -> int:
+        """How many customers have not been looked at since the start."""
+        return len(self._customers.all) - len(self._by_customer)
+
+    def get(self, customer_id: str) -> Standing | None:
+        """Return a customer's standing; ``None`` before it was first made."""
+        return self._by_customer.get(customer_id)
+
+    def ranked(self, limit: int | None = None) -> list[Standing]:
+        """Return the standings with the highest totals first; all of them or some."""
+        return [self._by_customer[customer] for _, customer in self._order[:limit]]
+
+    def totals(self) -> dict[str, Decimal]:
+        """Return what all drafts come to, by currency."""
+        return dict(self._totals)
+
+    async def refresh(self) -> None:
+        """Make stale standings anew, as many as one run may."""
+        await self._note_changes()
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + RUN_S_MAX
+        while self._stale and loop.time() < end_s:
+            customer_id = next(iter(self._stale))
+            del self._stale[customer_id]
+            customer = self._customers.get(customer_id)
+            if customer is not None:
+                await self._renew(customer)
+
+    async def _note_changes(self) -> None:
+        generation = self._aggregator.generation
+        if generation.id != self._generation:
+            self._generation, self._cursor = generation.id, generation.cursor
+            self._stale |= {c.id: None for c in self._customers.all}
+        elif generation.cursor > self._cursor:
+            async with self._database.reading() as tx:
+                changed = await store.changed_customers(
+                    tx,
+                    generation.id,
+                    after_event_id=self._cursor,
+                    up_to_event_id=generation.cursor,
+                )
+            self._cursor = generation.cursor
+            self._stale |= dict.fromkeys(changed)
+        now_ms = self._clock.now_ms()
+        self._stale |= {
+            standing.customer: None
+            for standing in self._by_customer.values()
+            if now_ms not in standing.period
+        }
+
+    async def _renew(self, customer: Customer) -> None:
+        now_ms = self._clock.now_ms()
+        try:
+            period = calendar_of(customer).at(now_ms)
+        except PricingError:
+            return  # They start later.
+        total: Decimal | None = None
+        currency = why_not = None
+        try:
+            usage, drawn = await self._billing.draft(customer, period)
+            total, currency = drawn.total, drawn.currency
+        except NotBillable as error:
+            why_not = str(error)
+            usage = await self._billing.usage(customer, period)
+        standing = Standing(
+            customer=customer.id,
+            period=period,
+            quantities={meter.meter: meter.quantity for meter in usage.meters},
+            total=total,
+            currency=currency,
+            why_not=why_not,
+            as_of_ms=now_ms,
+        )
+        self._put(standing)
+        if self.on_change is not None:
+            await self.on_change(customer, standing)
+
+    def _put(self, standing: Standing) -> None:
+        """Take a standing in, in place of the one before it."""
+        before = self._by_customer.get(standing.customer)
+        if before is not None:
+            del self._order[bisect_left(self._order, _rank(before))]
+            self._add(before, sign=-1)
+        self._by_customer[standing.customer] = standing
+        insort(self._order, _rank(standing))
+        self._add(standing, sign=1)
+
+    def _add(self, standing: Standing, *, sign: int) -> None:
+        if standing.total is not None and standing.currency is not None:
+            known = self._totals.get(standing.currency, Decimal(0))
+            self._totals[standing.currency] = known + sign * standing.total
+
+
+def _rank(standing: Standing) -> tuple[Decimal, str]:
+    return -(standing.total or Decimal(0)), standing.customer

@@ -1,0 +1,55 @@
+"""``meterline backup``: a verified copy of the ledger, while the sidecar runs."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.clock import SystemClock
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.ledger.backup import backup
+from meterline_sidecar.ledger.verify import Report
+from meterline_sidecar.store.sqlite.driver import SqliteReader
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@CONFIG
+@JSON
+def command(file: Path, config_path: Path | None, is_json: bool) -> None:
+    """Copy the ledger to FILE, with FILE.key and FILE.head, and verify the copy.
+
+    FILE must not exist: a backup never overwrites. What a restore needs are the
+    three files; docs/backup.md says how.
+    """
+    config = read_config(config_path)
+    report = asyncio.run(_backup(config, file, quiet=is_json))
+    if is_json:
+        show_json(
+            {"file": str(file), "batches": report.batches, "events": report.events}
+        )
+    else:
+        click.echo(
+            f"{file}: {quantity(report.batches)} batches and"
+            f" {quantity(report.events)} events, verified"
+        )
+
+
+async def _backup(config: Config, file: Path, *, quiet: bool) -> Report:
+    database = config.sidecar.database
+    ledger = await SqliteReader.open_reader(database)
+    try:
+        return await backup(
+            ledger,
+            database,
+            file.absolute(),
+            reopen=SqliteReader.open_reader,
+            meters=[meter.meter for meter in config.meters],
+            clock=SystemClock(),
+            progress=Steps(quiet=quiet).show,
+        )
+    finally:
+        await ledger.close()

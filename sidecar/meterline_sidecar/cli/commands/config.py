@@ -1,0 +1,25 @@
+"""``meterline config``: what can be written into the configuration."""
+
+import click
+
+from meterline_pricing import json_schema
+from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.config.reference import reference, schema
+
+
+@click.group()
+def command() -> None:
+    """The reference of the configuration, and its schema for editors."""
+
+
+@command.command("reference")
+def _reference() -> None:
+    """Print the reference of meterline.toml as Markdown."""
+    click.echo(reference(), nl=False)
+
+
+@command.command("schema")
+@click.option("--pricing", is_flag=True, help="Of pricing.toml instead.")
+def _schema(pricing: bool) -> None:
+    """Print the JSON Schema of meterline.toml, for editors that complete TOML."""
+    show_json(json_schema() if pricing else schema())

@@ -1,0 +1,53 @@
+"""``meterline doctor``: looks at everything that could be wrong, and what to do."""
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import EXIT_FOUND, Unreachable
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.clock import SystemClock
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.daemon.doctor import Verdict, examine
+
+MARKS: Final[dict[Verdict, tuple[str, str]]] = {
+    "ok": ("ok  ", "green"),
+    "warning": ("WARN", "yellow"),
+    "error": ("FAIL", "red"),
+}
+
+
+@click.command()
+@daemon_options
+def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
+    """Look at the sidecar, its files and modes, the disk, the clock, SQLite, spools,
+    gaps and backups.
+
+    Exits with 3 when something needs a person.
+    """
+    config = read_config(config_path)
+    checks = examine(config, clock=SystemClock(), status=_status(config_path, url))
+    if is_json:
+        show_json(checks)
+    else:
+        for check in checks:
+            mark, color = MARKS[check.verdict]
+            click.echo(f"{click.style(mark, fg=color)}  {check.name}: {check.detail}")
+            if check.advice:
+                click.echo(f"      -> {check.advice}")
+    if any(check.verdict == "error" for check in checks):
+        sys.exit(EXIT_FOUND)
+
+
+def _status(config_path: Path | None, url: str | None) -> dict[str, Any] | None:
+    """Return what ``/status`` answers, or ``None`` when nobody does."""
+    with Client.find(url, config_path) as client:
+        try:
+            status: dict[str, Any] = client.get("/status")
+        except Unreachable:
+            return None
+    return status

@@ -1,0 +1,219 @@
+"""``meterline quote``: what a quantity costs, without a sidecar or any usage."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Final
+
+import click
+
+from meterline_pricing import (
+    Amounts,
+    Catalogue,
+    Dynamic,
+    GraduatedPercentage,
+    Group,
+    Groups,
+    Matrix,
+    Percentage,
+    PerGroup,
+    Plan,
+    Price,
+    PricingError,
+    Usage,
+    curve,
+    draw_svg,
+    draw_text,
+    findings,
+    invoice,
+    quantity_of,
+)
+from meterline_pricing.errors import unknown
+from meterline_sidecar.cli.commands.invoice import tell_lines
+from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.config.prices import read_prices
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.errors import MeterlineError
+
+QUANTITY: Final = re.compile(r"([^=\[]+)(?:\[([^\]]*)\])?=(.+)")
+EXPECTED: Final = (
+    "expected METER=QUANTITY such as api_calls=120000, METER[DIMENSION=VALUE]=QUANTITY,"
+    " or METER=AMOUNT,AMOUNT for a price that needs each event"
+)
+
+
+@click.command()
+@click.argument("plan")
+@click.argument("quantities", metavar="[METER=QUANTITY]...", nargs=-1)
+@click.option(
+    "--at",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The plan as of this day; its newest version by default.",
+)
+@click.option(
+    "--curve",
+    "curve_meter",
+    metavar="METER",
+    help="Draw what this meter costs against its quantity, up to the one given.",
+)
+@click.option(
+    "--svg",
+    "svg_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the curve as a picture.",
+)
+@click.option(
+    "--pricing",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A price list to try, instead of the configuration's.",
+)
+@CONFIG
+@JSON
+def command(
+    plan: str,
+    quantities: tuple[str, ...],
+    at: datetime | None,
+    curve_meter: str | None,
+    svg_path: Path | None,
+    pricing: Path | None,
+    config_path: Path | None,
+    is_json: bool,
+) -> None:
+    """Show what these quantities cost under PLAN, tier by tier.
+
+    For example: meterline quote starter api_calls=120000
+    """
+    if svg_path is not None and curve_meter is None:
+        raise click.UsageError("--svg draws the curve of a meter; add --curve METER")
+    usage = _usage(quantities)
+    day = None if at is None else at.date()
+    try:
+        version = _catalogue(pricing, config_path).plan(plan, at=day)
+        for meter, used in usage.items():
+            _check_shape(meter, used, version.price_of(meter).price)
+        if curve_meter is not None:
+            up_to = None if not usage else quantity_of(usage.get(curve_meter, 0))
+            _draw(version, curve_meter, up_to, svg_path, is_json=is_json)
+            return
+        drawn = invoice(version, usage)
+    except PricingError as error:
+        raise MeterlineError(str(error)) from error
+    if is_json:
+        show_json(drawn)
+        return
+    tell_lines(drawn)
+
+
+def _draw(
+    plan: Plan, meter: str, up_to: Decimal | None, path: Path | None, *, is_json: bool
+) -> None:
+    """Draw what a meter costs, up to a quantity, and say what is odd about it."""
+    price = plan.price_of(meter)
+    points = curve(price, up_to=up_to)
+    found = findings(price, currency=plan.currency)
+    title = f"{meter}, plan {plan.name}, version {plan.version}"
+    if path is not None:
+        svg = draw_svg(points, currency=plan.currency, title=title, findings=found)
+        try:
+            path.write_text(svg, encoding="utf-8")
+        except OSError as error:
+            raise MeterlineError(
+                f"{path}: {error.strerror}; choose another file"
+            ) from error
+    if is_json:
+        show_json({"meter": meter, "points": points, "findings": found})
+    elif path is not None:
+        click.echo(f"wrote {path}")
+    else:
+        click.echo(f"{title}\n\n{draw_text(points, currency=plan.currency)}")
+        for finding in found:
+            click.echo(f"! {finding.message}")
+
+
+def _catalogue(pricing: Path | None, config_path: Path | None) -> Catalogue:
+    if pricing is not None:
+        return read_prices(pricing)
+    catalogue = read_config(config_path).catalogue
+    if not catalogue.plans:
+        raise MeterlineError(
+            "there is no price list here: name one with --pricing FILE, or write a"
+            " first one with `meterline init`"
+        )
+    return catalogue
+
+
+def _usage(quantities: Iterable[str]) -> dict[str, Usage]:
+    """Return what the arguments say was used, by meter."""
+    usage: dict[str, Usage] = {}
+    groups: dict[str, list[Group]] = {}
+    for text in quantities:
+        match = QUANTITY.fullmatch(text)
+        if match is None:
+            raise click.BadParameter(f"{EXPECTED}, not {text!r}")
+        meter, labels, number = match.groups()
+        values = tuple(_number(part, text) for part in number.split(","))
+        quantity = values[0] if len(values) == 1 else Amounts(values)
+        if meter in usage and (labels is None or meter not in groups):
+            raise click.BadParameter(f"{meter} is given twice")
+        if labels is None:
+            usage[meter] = quantity
+        else:
+            groups.setdefault(meter, []).append(Group(_named(labels, text), quantity))
+            usage[meter] = Groups(tuple(groups[meter]))
+    return usage
+
+
+def _named(labels: str, argument: str) -> dict[str, str]:
+    """Return the dimension values of ``region=eu,size=xl``."""
+    named: dict[str, str] = {}
+    for label in labels.split(","):
+        name, _, value = (part.strip() for part in label.partition("="))
+        if not name or not value:
+            raise click.BadParameter(f"{EXPECTED}, not {argument!r}")
+        named[name] = value
+    return named
+
+
+def _check_shape(meter: str, used: Usage, price: Price) -> None:
+    """Refuse what would be rated, but hardly as it was meant."""
+    if isinstance(used, Amounts) and not _takes_amounts(price):
+        raise MeterlineError(
+            f"{meter} counts units: write {meter}=120000 without a comma, which"
+            " separates the amounts of events"
+        )
+    match price:
+        case Matrix(dimensions=known) | PerGroup(by=known) if known:
+            groups = used.groups if isinstance(used, Groups) else ()
+            for name in {name for group in groups for name in group.values}:
+                if name not in known:
+                    raise MeterlineError(unknown("dimension", name, known))
+        case _:
+            pass
+
+
+def _takes_amounts(price: Price) -> bool:
+    """Return whether a price is of amounts, and not of units."""
+    match price:
+        case Percentage() | GraduatedPercentage() | Dynamic():
+            return True
+        case Matrix(cells=cells):
+            return any(_takes_amounts(cell.price) for cell in cells)
+        case PerGroup(price=inner):
+            return _takes_amounts(inner)
+        case _:
+            return False
+
+
+def _number(text: str, argument: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or number < 0:
+        raise click.BadParameter(f"{EXPECTED}, not {argument!r}")
+    return number

@@ -1,0 +1,47 @@
+"""``meterline report``: tell Stripe now, or show what would be told."""
+
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.commands.outbox import HINTS, tell_rows
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import Table, quantity, show, show_json
+
+PAGE = 1_000
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Send nothing: show what would be sent.")
+@daemon_options
+def command(
+    config_path: Path | None, url: str | None, is_json: bool, dry_run: bool
+) -> None:
+    """Issue the hours that are closed and send what is due, without waiting."""
+    with Client.find(url, config_path) as client:
+        if dry_run:
+            _tell_dry_run(client, is_json=is_json)
+            return
+        answer = client.post("/v1/report")
+    if is_json:
+        show_json(answer)
+        return
+    for problem in answer["problems"]:
+        click.secho(f"! {problem}", fg="yellow")
+    table = Table("outbox", ">rows")
+    for state, n_rows in answer["outbox"].items():
+        table.add(state, quantity(n_rows))
+    show(table)
+
+
+def _tell_dry_run(client: Client, *, is_json: bool) -> None:
+    answer = client.get("/v1/outbox", state="pending", limit=PAGE)
+    if is_json:
+        show_json(answer)
+        return
+    tell_rows(answer)
+    counts = client.get("/status")["outbox"]
+    hanging = [f"{counts[state]} {state}" for state in HINTS if counts[state]]
+    if hanging:
+        click.echo(f"\nnot among these: {', '.join(hanging)}; see `meterline outbox`")

@@ -1,0 +1,36 @@
+"""``meterline run``: the daemon itself."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.options import CONFIG
+from meterline_sidecar.clock import Clock, FileClock, SystemClock
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.daemon.run import run
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@CONFIG
+@click.option(
+    "--clock",
+    "clock_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Rehearse: take the time from this file: a time (2026-11-30T23:59:00Z), or an"
+    " offset (+86400 seconds, +25h, -40d). It is read again and again.",
+)
+def command(config_path: Path | None, clock_path: Path | None) -> None:
+    """Run the sidecar until it is told to stop (SIGTERM, Ctrl-C)."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # It would log the address of each webhook, which may itself be a secret.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    clock: Clock = SystemClock() if clock_path is None else FileClock(clock_path)
+    if clock.rehearsal is not None:
+        log.warning("the time is not real: %s", clock.rehearsal)
+    asyncio.run(run(read_config(config_path), clock=clock))

@@ -1,0 +1,114 @@
+"""``meterline stripe``: make the meters, products and prices that are configured."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import click
+
+from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.clock import SystemClock
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.stripe.provision.apply import Provisioner
+from meterline_sidecar.stripe.provision.plan import Provision
+from meterline_sidecar.stripe.service import open_api
+
+MARKS = {"create": "+", "replace": "~", "reactivate": "^"}
+
+
+@click.group()
+def command() -> None:
+    """Show or make what Stripe needs: meters, products and prices."""
+
+
+@command.command()
+@CONFIG
+@JSON
+def plan(config_path: Path | None, is_json: bool) -> None:
+    """Show what is missing at Stripe; change nothing.
+
+    Exits with 3 when something is there that can not be mended.
+    """
+    _tell(asyncio.run(_run(read_config(config_path), applies=False)), is_json=is_json)
+
+
+@command.command()
+@CONFIG
+@JSON
+@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+def apply(config_path: Path | None, is_json: bool, yes: bool) -> None:
+    """Show what is missing at Stripe, and make it."""
+    config = read_config(config_path)
+    found = asyncio.run(_run(config, applies=False))
+    if not is_json:
+        _tell(found, is_json=False)
+    if found.steps and not found.problems:
+        if sys.stdin.isatty() and not yes:
+            click.confirm("Make these changes?", abort=True)
+        asyncio.run(_run(config, applies=True))
+    if is_json:
+        _tell(found, is_json=True)
+    elif found.steps:
+        click.echo("done")
+
+
+async def _run(config: Config, *, applies: bool) -> Provision:
+    api = open_api(config, environ=os.environ.copy())
+    try:
+        provisioner = Provisioner(api, config, clock=SystemClock())
+        found = await provisioner.plan()
+        if applies:
+            await provisioner.apply(found)
+        return found
+    finally:
+        await api.close()
+
+
+def _tell(found: Provision, *, is_json: bool) -> None:
+    """Print a plan; exit with 3 if there are problems."""
+    if is_json:
+        show_json(found)
+    else:
+        for step in found.steps:
+            click.echo(f"{MARKS[step.verb]} {step.verb} {step.kind} {step.name}")
+            for line in _difference(_lines(step.former), _lines(step.details)):
+                click.echo(f"    {line}")
+        for problem in found.problems:
+            click.secho(f"! {problem}", fg="yellow")
+        n_unchanged = len(found.unchanged)
+        click.echo(f"{len(found.steps)} to change, {n_unchanged} unchanged")
+    if found.problems:
+        if not is_json:
+            click.echo("nothing is changed while there are problems", err=True)
+        sys.exit(EXIT_FOUND)
+
+
+def _difference(before: list[str], after: list[str]) -> Iterator[str]:
+    """Yield what goes and what comes; all of ``after`` where nothing was before."""
+    if not before:
+        yield from (f"  {line}" for line in after)
+        return
+    yield from (f"- {line}" for line in before if line not in after)
+    yield from (f"+ {line}" for line in after if line not in before)
+
+
+def _lines(fields: dict[str, object]) -> list[str]:
+    """Return fields, one to a line; tiers a tier to a line."""
+    lines: list[str] = []
+    for name, value in fields.items():
+        parts = cast("list[object]", value) if isinstance(value, list) else [value]
+        lines += [f"{name}: {_text(part)}" for part in parts]
+    return lines
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return ", ".join(f"{name} {part}" for name, part in fields.items())
+    return str(value)

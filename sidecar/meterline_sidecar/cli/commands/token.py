@@ -1,0 +1,112 @@
+"""``meterline token``: who may ask the HTTP API."""
+
+from pathlib import Path
+from typing import cast
+
+import click
+
+from meterline.portal import portal_token
+from meterline_pricing import nearest
+from meterline_sidecar.access.portal_key import portal_key
+from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile, tokens_path
+from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.output import Table, show, show_json
+from meterline_sidecar.clock import SystemClock, format_time_ms
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.errors import MeterlineError
+
+
+@click.group()
+def command() -> None:
+    """Make, list and revoke tokens of the HTTP API.
+
+    They stand beside the database, so the sidecar need not run, and knows of a change
+    with the next request.
+    """
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    default="status",
+    show_default=True,
+    help="How things are; what was used and what it costs, too; change things, too.",
+)
+@CONFIG
+@JSON
+def create(config_path: Path | None, is_json: bool, name: str, scope: str) -> None:
+    """Make a token called NAME and print it, this once."""
+    made = _tokens(config_path).create(
+        name, cast("Scope", scope), now_ms=SystemClock().now_ms()
+    )
+    if is_json:
+        show_json({"id": made.token.id, "token": made.text})
+        return
+    click.echo(made.text)
+    click.echo("it is not kept: copy it now", err=True)
+
+
+@command.command("list")
+@CONFIG
+@JSON
+def list_tokens(config_path: Path | None, is_json: bool) -> None:
+    """List tokens, the oldest first; what they are is not known here."""
+    tokens = _tokens(config_path).all()
+    if is_json:
+        show_json([{"id": t.id, "name": t.name, "scope": t.scope} for t in tokens])
+        return
+    table = Table("id", "name", "scope", "made")
+    for token in tokens:
+        table.add(token.id, token.name, token.scope, format_time_ms(token.created_ms))
+    show(table)
+
+
+@command.command()
+@click.argument("token_id", metavar="ID")
+@CONFIG
+def revoke(config_path: Path | None, token_id: str) -> None:
+    """Refuse a token from now on."""
+    token = _tokens(config_path).revoke(token_id)
+    if token is None:
+        raise MeterlineError(f"no token {token_id!r}; see `meterline token list`")
+    click.echo(f"revoked {token.name}")
+
+
+@command.command()
+@click.option("--customer", metavar="ID", required=True, help="Whose page.")
+@click.option("--ttl", default="1h", show_default=True, help="15m, 1h, 24h at most.")
+@click.option("--url", is_flag=True, help="Print the whole link.")
+@CONFIG
+def portal(config_path: Path | None, customer: str, ttl: str, url: bool) -> None:
+    """Print a token for a customer's page; nobody but they sees anything with it."""
+    config = read_config(config_path)
+    if config.customer(customer) is None:
+        near = nearest(customer, [c.id for c in config.customers])
+        hint = f"; did you mean {near}?" if near else ""
+        raise MeterlineError(f"no customer {customer!r}{hint}")
+    try:
+        token = portal_token(
+            customer,
+            key=portal_key(config.portal_key_file),
+            ttl_s=_seconds(ttl),
+            now_s=SystemClock().now_ms() // 1000,
+        )
+    except ValueError as error:
+        raise MeterlineError(str(error)) from error
+    http = config.sidecar.http
+    place = "" if http.startswith("unix:") else f"http://{http}"
+    click.echo(f"{place}/portal?token={token}" if url else token)
+
+
+def _seconds(text: str) -> int:
+    """Return how long a time such as ``15m`` is."""
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    if unit is None or not text[:-1].isdecimal():
+        raise MeterlineError(f"{text!r} is no time such as 15m or 1h")
+    return int(text[:-1]) * unit
+
+
+def _tokens(config_path: Path | None) -> TokenFile:
+    return TokenFile(tokens_path(read_config(config_path).sidecar.database))

@@ -1,0 +1,101 @@
+"""``meterline verify``: is the ledger what was written to it."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.files import ProcessLock
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.verify import ALARM, Report, verify
+from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
+
+
+@click.command()
+@CONFIG
+@JSON
+@click.option(
+    "--accept",
+    is_flag=True,
+    help="Take the ledger as it is now: end the alarm, and bill again. The sidecar"
+    " must not run.",
+)
+def command(config_path: Path | None, is_json: bool, accept: bool) -> None:
+    """Recompute the chain over all events, the watermarks and all usage.
+
+    Works beside a running sidecar. Exits with 3 when something is not as it was
+    written, and names the first batch that differs.
+    """
+    config = read_config(config_path)
+    report, alarm = asyncio.run(_verify(config, quiet=is_json))
+    if accept and alarm is not None:
+        asyncio.run(_accept(config.sidecar.database))
+    if is_json:
+        show_json({"report": report, "sound": report.is_sound, "alarm": alarm})
+    else:
+        _tell(report, alarm, accepted=accept)
+    if not report.is_sound or (alarm is not None and not accept):
+        sys.exit(EXIT_FOUND)
+
+
+async def _verify(config: Config, *, quiet: bool) -> tuple[Report, str | None]:
+    path = config.sidecar.database
+    chain = ChainFiles(path)
+    head = chain.head()  # before the snapshot, which must hold it
+    steps = Steps(quiet=quiet)
+    reader = await SqliteReader.open_reader(path)
+    try:
+        async with reader.reading() as tx:
+            report = await verify(
+                tx,
+                key=chain.key(has_batches=True),
+                head=head,
+                meters=[meter.meter for meter in config.meters],
+                progress=steps.show,
+            )
+            alarm = await usage_store.get_fact(tx, ALARM)
+    finally:
+        await reader.close()
+    return report, alarm
+
+
+async def _accept(path: Path) -> None:
+    """End the alarm.
+
+    Raises:
+        AlreadyRunning: the sidecar runs, and it alone may write.
+    """
+    lock = ProcessLock.take(path.with_name(path.name + ".lock"), guards=str(path))
+    try:
+        database = await SqliteDatabase.open(path)
+        try:
+            async with database.transaction() as tx:
+                await usage_store.drop_fact(tx, ALARM)
+        finally:
+            await database.close()
+        kept = ChainFiles(path).kept_head_path
+        kept.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _tell(report: Report, alarm: str | None, *, accepted: bool) -> None:
+    for finding in report.findings:
+        click.secho(f"! {finding}", fg="red")
+    if alarm is not None:
+        state = "ended" if accepted else "standing; nothing is billed"
+        click.secho(f"! alarm ({state}): {alarm}", fg="yellow")
+    click.echo(
+        f"{quantity(report.batches)} batches, {quantity(report.events)} events,"
+        f" {quantity(report.losses)} losses, {quantity(report.usage_rows)} usage rows:"
+        f" {'as they were written' if report.is_sound else 'NOT as they were written'}"
+    )
+    if not report.is_sound:
+        click.echo("docs/backup.md says how to restore a backup")

@@ -1,0 +1,135 @@
+"""``meterline what-if``: what every customer would pay under other prices."""
+
+import sys
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from meterline_pricing import (
+    Calendar,
+    Catalogue,
+    Difference,
+    Invoice,
+    PricingError,
+    difference_of,
+    ranked,
+)
+from meterline_sidecar.billing.drafts import MeterUsage, charged, priced
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
+from meterline_sidecar.cli.options import PERIOD, daemon_options
+from meterline_sidecar.cli.output import Table, money, show, show_json
+from meterline_sidecar.config.prices import read_prices
+from meterline_sidecar.config.shape import Customer
+
+
+@click.command()
+@click.option(
+    "--plan",
+    "prices_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    required=True,
+    help="The price list to try; its plans stand for those of the same names.",
+)
+@click.option(
+    "--at",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Its plans as of this day; their newest versions by default.",
+)
+@PERIOD
+@daemon_options
+def command(
+    prices_path: Path,
+    at: datetime | None,
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    period: str | None,
+) -> None:
+    """Rate a month of every customer under other prices; write nothing.
+
+    Shows who would pay what, the largest increase first. Exits with 3 where somebody
+    had to be left out.
+    """
+    prices = read_prices(prices_path)
+    day = None if at is None else at.date()
+    try:
+        Calendar().named(period or "2026-01")
+    except PricingError as error:
+        raise click.BadParameter(str(error), param_hint="--period") from error
+    differences: list[Difference] = []
+    left_out: dict[str, str] = {}
+    with Client.find(url, config_path) as client:
+        for shown in client.all("/v1/customers", "customers"):
+            customer = msgspec.convert(shown, Customer)
+            try:
+                differences.append(_difference(client, customer, period, prices, day))
+            except (PricingError, Refused) as error:
+                left_out[customer.id] = str(error)
+    if is_json:
+        show_json({"customers": ranked(differences), "left_out": left_out})
+    else:
+        _tell(ranked(differences), left_out)
+    if left_out:
+        sys.exit(EXIT_FOUND)
+
+
+def _difference(
+    client: Client,
+    customer: Customer,
+    period: str | None,
+    prices: Catalogue,
+    day: date | None,
+) -> Difference:
+    """Return what one customer would pay instead, by the prices of ``day``.
+
+    Raises:
+        PricingError: the other prices have no such plan, or can not rate the usage.
+        Refused: there is no invoice for this customer.
+    """
+    path = f"/v1/customers/{quote(customer.id, safe='')}/invoice"
+    answer: dict[str, Any] = client.get(path, period=period)
+    before = msgspec.convert(answer["invoice"], Invoice)
+    usage = priced(msgspec.convert(answer["usage"], tuple[MeterUsage, ...]))
+    assert before.period is not None, "the API names it"
+    plan = prices.plan(before.plan, at=day, customer=customer.id)
+    after = charged(plan, customer, usage, before.period)
+    return difference_of(customer.id, before, after)
+
+
+def _tell(differences: tuple[Difference, ...], left_out: dict[str, str]) -> None:
+    table = Table("customer", ">before", ">after", ">difference", "lines that differ")
+    for one in differences:
+        table.add(
+            one.customer,
+            *(
+                money(amount, one.currency)
+                for amount in (one.before, one.after, one.difference)
+            ),
+            ", ".join(line.name for line in one.lines),
+        )
+    _add_totals(table, differences)
+    show(table)
+    for one in differences:
+        if one.unpriced:
+            meters = ", ".join(one.unpriced)
+            click.echo(f"! {one.customer}: nothing would be charged for {meters}")
+    for customer, why in left_out.items():
+        click.echo(f"! left out {customer}: {why}")
+
+
+def _add_totals(table: Table, differences: tuple[Difference, ...]) -> None:
+    """Add a row of what all customers of a currency pay together."""
+    for currency in sorted({one.currency for one in differences}):
+        ours = [one for one in differences if one.currency == currency]
+        sums = (
+            sum((getattr(one, column) for one in ours), Decimal(0))
+            for column in ("before", "after", "difference")
+        )
+        table.add("total", *(money(amount, currency) for amount in sums), "")

@@ -1,0 +1,69 @@
+"""What is odd about a configuration that can be read: probably not what was meant."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from meterline_pricing import Catalogue, PricingError, findings
+from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
+
+FOR_OTHERS: Final = 0o007
+
+
+def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a person should look at, in words; nothing of it is an error."""
+    if not config.meters:
+        yield "there is no [[meter]]: events are stored, and nothing is added up"
+    if not config.customers:
+        yield "there is no [[customer]]: nobody pays for anything"
+    for customer in config.customers:
+        if not customer.subjects:
+            yield f"customer {customer.id} has no subjects, and so no usage"
+        if customer.plan is None and config.catalogue.plans:
+            yield f"customer {customer.id} has no plan, and so no invoice"
+    yield from _stripe(config, environment)
+    yield from _prices(config.catalogue)
+
+
+def _stripe(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
+    told = [m.meter.name for m in config.meters if m.bill_through == "meter"]
+    stripe = config.stripe
+    if told:
+        for customer in config.customers:
+            if customer.stripe_customer is None:
+                yield (
+                    f"customer {customer.id} has no stripe_customer: what they use of"
+                    f" {', '.join(told)} waits in the outbox"
+                )
+    if stripe.mode != "send":
+        return
+    if not told:
+        yield (
+            'stripe.mode is "send", but no meter has bill_through = "meter":'
+            " nothing is sent"
+        )
+    if stripe.api_key_file is None and STRIPE_KEY_VARIABLE not in environment:
+        yield (
+            'stripe.mode is "send", but there is no key here: name stripe.api_key_file,'
+            f" or set {STRIPE_KEY_VARIABLE} where the sidecar runs"
+        )
+    for key in ("api_key_file", "webhook_secret_file"):
+        file: Path | None = getattr(stripe, key)
+        if file is not None and not file.exists():
+            yield f"stripe.{key}: there is no file {file} here"
+        elif file is not None and file.stat().st_mode & FOR_OTHERS:
+            yield f"stripe.{key}: others can read {file}; chmod 600 it"
+
+
+def _prices(catalogue: Catalogue) -> Iterator[str]:
+    for plan in catalogue.plans:
+        for card in plan.prices:
+            try:
+                found = findings(card.price, currency=plan.currency)
+            except PricingError:
+                continue  # needs more than a quantity, so it has no curve to look at
+            for finding in found:
+                yield (
+                    f"plan {plan.name}, version {plan.version}, {card.name}:"
+                    f" {finding.message}"
+                )

@@ -1,0 +1,174 @@
+"""Reads the price list, and checks that meters and customers fit it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from meterline_pricing import (
+    Catalogue,
+    Matrix,
+    Override,
+    Percentage,
+    PerGroup,
+    Plan,
+    Price,
+    PricingError,
+    Problem,
+    load,
+)
+from meterline_pricing.errors import unknown
+from meterline_pricing.toml.lines import KeyPath
+from meterline_pricing.toml.source import Source
+from meterline_sidecar.config.shape import Customer, MeterConfig
+from meterline_sidecar.errors import ConfigError
+
+
+class PriceList(NamedTuple):
+    """The price list of a configuration, as far as it could be read."""
+
+    catalogue: Catalogue
+    """Empty where the file has mistakes."""
+    plans: tuple[str, ...] | None
+    """What the file names, mistakes or not; ``None`` where that can not be known."""
+    source: Source | None
+
+
+def read_prices(path: Path) -> Catalogue:
+    """Return the plans of a price list alone.
+
+    Raises:
+        ConfigError: with every problem in it, a line each.
+    """
+    try:
+        return load(text_of(path), file=shown(path))
+    except PricingError as error:
+        raise ConfigError(error.problems) from error
+
+
+def read_price_list(path: Path | None, problems: list[Problem]) -> PriceList:
+    """Return the price list; note what is wrong with it in ``problems``."""
+    if path is None:
+        return PriceList(Catalogue(), (), None)
+    try:
+        text = text_of(path)
+    except ConfigError as error:
+        problems += error.problems
+        return PriceList(Catalogue(), None, None)
+    catalogue = Catalogue()
+    try:
+        catalogue = load(text, file=shown(path))
+    except PricingError as error:
+        problems += error.problems
+    source = Source(text, file=shown(path))
+    if source.problems:  # no TOML at all
+        return PriceList(catalogue, None, None)
+    plans = (table.get("name") for _, table in _tables(source.root.data, "plan"))
+    return PriceList(catalogue, tuple(str(name) for name in plans if name), source)
+
+
+def misfits(
+    prices: PriceList, meters: Sequence[MeterConfig], customers: Sequence[Customer]
+) -> list[Problem]:
+    """Return a problem for everything in the price list that can not be charged for.
+
+    What nobody measures, customers that nobody knows, and prices that need more than
+    the totals that a meter keeps.
+    """
+    source = prices.source
+    if source is None:
+        return []
+    measured = {config.meter.name: config for config in meters}
+    known = [customer.id for customer in customers]
+    for path, meter in _mentions(source.root.data):
+        if meter not in measured:
+            source.report(path, unknown("meter", meter, measured))
+    for path, override in _tables(source.root.data, "override"):
+        customer = override.get("customer")
+        if isinstance(customer, str) and customer not in known:
+            source.report((*path, "customer"), unknown("customer", customer, known))
+    for key, i, holder in _holders(prices.catalogue):
+        for j, card in enumerate(holder.prices):
+            if card.meter in measured:
+                for message in _unmet(card.price, measured[card.meter]):
+                    source.report((key, i, "price", j), message)
+    return sorted(source.problems, key=lambda problem: problem.line or 0)
+
+
+def _holders(catalogue: Catalogue) -> Iterator[tuple[str, int, Plan | Override]]:
+    """Yield what has prices, with its key in the file."""
+    for i, plan in enumerate(catalogue.plans):
+        yield "plan", i, plan
+    for i, override in enumerate(catalogue.overrides):
+        yield "override", i, override
+
+
+def _unmet(price: Price, config: MeterConfig) -> Iterator[str]:
+    """Yield what a price needs and a meter does not give."""
+    name, groups = config.meter.name, config.meter.group_by
+    match price:
+        case Percentage() if price.needs_events:
+            yield (
+                f"`{name}` is a total, and this price needs the amount of every event:"
+                " leave out fixed, free_events, minimum and maximum"
+            )
+        case Matrix(dimensions=dimensions):
+            yield from _ungrouped(dimensions, name, groups)
+            for inner in (*(cell.price for cell in price.cells), price.default):
+                if inner is not None:
+                    yield from _unmet(inner, config)
+        case PerGroup(inner, by):
+            yield from _ungrouped(by, name, groups)
+            yield from _unmet(inner, config)
+        case _:
+            pass
+
+
+def _ungrouped(
+    dimensions: Sequence[str], meter: str, groups: Sequence[str]
+) -> Iterator[str]:
+    for dimension in dimensions:
+        if dimension not in groups:
+            yield f"`{dimension}` is not in the group_by of meter `{meter}`"
+
+
+def _mentions(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield every meter that a price names, and where."""
+    for key in ("plan", "override"):
+        for path, holder in _tables(data, key):
+            for at, price in _tables(holder, "price"):
+                meter = price.get("meter")
+                if isinstance(meter, str):
+                    yield (*path, *at, "meter"), meter
+
+
+def _tables(
+    data: Mapping[str, Any], key: str
+) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """Yield the tables of an array, and where they are; nothing where it is none."""
+    value: object = data.get(key)
+    found = cast("list[object]", value) if isinstance(value, list) else []
+    for i, item in enumerate(found):
+        if isinstance(item, dict):
+            yield (key, i), cast("dict[str, Any]", item)
+
+
+def text_of(path: Path) -> str:
+    """Return what stands in a file of the configuration.
+
+    Raises:
+        ConfigError: it can not be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{shown(path)}: {error.strerror}; `meterline init` writes a first one"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown(path)}: not UTF-8 at byte {error.start}") from error
+
+
+def shown(path: Path) -> str:
+    """Return a path as people read it: relative where it is below this directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,355 @@
+"""What the sidecar is told: the shape of ``meterline.toml``, and what each key means.
+
+The descriptions here are the reference: ``config_reference.py`` makes
+``docs/configuration.md`` and the JSON Schema of them.
+"""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from meterline_pricing import Calendar, Catalogue
+from meterline_sidecar.meters import Meter
+
+HTTP_DEFAULT: Final = "127.0.0.1:8270"
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+STRIPE_API: Final = "https://api.stripe.com"
+STRIPE_KEY_VARIABLE: Final = "METERLINE_STRIPE_API_KEY"
+STRIPE_METER_EVENTS: Final = "https://meter-events.stripe.com"
+
+BillThrough = Literal["none", "meter"]
+StripeMode = Literal["set", "delta"]
+SendMode = Literal["dry_run", "send"]
+AlertKind = Literal["limit", "jump", "silence"]
+
+
+class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the daemon listens and keeps things. Paths are relative to the file."""
+
+    socket: Annotated[
+        Path,
+        Meta(
+            description="The Unix socket that the apps send to."
+            " Environment: METERLINE_SOCKET.",
+            extra={"default": '"STATE/meterline.sock"'},
+        ),
+    ]
+    database: Annotated[
+        Path,
+        Meta(
+            description="The SQLite file that holds the ledger."
+            " Environment: METERLINE_DATABASE.",
+            extra={"default": '"STATE/meterline.db"'},
+        ),
+    ]
+    spool_dir: Annotated[
+        Path,
+        Meta(
+            description="Where the apps keep events until they are acked; what a dead"
+            " worker left there is drained. Environment: METERLINE_SPOOL_DIR.",
+            extra={"default": '"STATE/spool"'},
+        ),
+    ]
+    http: Annotated[
+        str,
+        Meta(
+            description="Where the HTTP API answers: HOST:PORT, or unix:PATH. Anything"
+            " but the loopback needs a token. Environment: METERLINE_HTTP."
+        ),
+    ] = HTTP_DEFAULT
+    http_names: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Host names under which the HTTP API is asked, besides"
+            " localhost and addresses: what a proxy in front of it is called."
+        ),
+    ] = ()
+    http_requests_per_s: Annotated[
+        int, Meta(description="How many requests one client may send, on average.")
+    ] = 200
+    metrics_customers: Annotated[
+        int,
+        Meta(
+            description="How many customers `/metrics` names, those with the highest"
+            " drafts; each is some more time series."
+        ),
+    ] = 0
+    require_token: Annotated[
+        bool,
+        Meta(description="Ask for a token on the loopback too; do so behind a proxy."),
+    ] = False
+    pricing: Annotated[
+        Path | None,
+        Meta(
+            description="The file with the plans. Environment: METERLINE_PRICING.",
+            extra={"default": "`pricing.toml` beside this file, if there is one"},
+        ),
+    ] = None
+    allowed_uids: Annotated[
+        tuple[int, ...],
+        Meta(
+            description="Users whose apps may send, besides root and the sidecar's own."
+            " They share a group with it, and the spool directory is that group's:"
+            " see docs/deploy.md."
+        ),
+    ] = ()
+    aggregate_every_s: Annotated[
+        int, Meta(description="How often new events are added up, in seconds.")
+    ] = 2
+
+
+class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A meter, and whether Stripe is told of it."""
+
+    meter: Meter
+    bill_through: Annotated[
+        BillThrough,
+        Meta(
+            description="`meter`: the usage of every hour goes to Stripe as events of"
+            " a Billing Meter, and Stripe prices it. `none`: Stripe is not told."
+        ),
+    ] = "none"
+    stripe_event_name: Annotated[
+        str,
+        Meta(
+            description="The `event_name` of the meter at Stripe; the meter's name"
+            " unless this says otherwise.",
+            extra={"default": "the name"},
+        ),
+    ]
+    stripe_mode: Annotated[
+        StripeMode,
+        Meta(
+            description="How a correction is told. `delta`: one more event with the"
+            " difference, to a Stripe meter that sums up. `set`: the whole hour again,"
+            " which takes the place of the former, to a meter with"
+            " `event_time_window = hour`; a `latest` meter takes no other.",
+            extra={"default": "`delta`; `set` for a `latest` meter"},
+        ),
+    ] = "delta"
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who pays, and for whom."""
+
+    id: Annotated[
+        str, Meta(description="How this customer is called here, for ever; unique.")
+    ]
+    name: Annotated[
+        str,
+        Meta(description="How people call this customer.", extra={"default": "the id"}),
+    ]
+    subjects: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Whose usage this customer pays for, as the app names them."
+            " `key_*` takes every subject that begins with `key_`."
+        ),
+    ] = ()
+    plan: Annotated[
+        str | None,
+        Meta(description="The plan of `pricing.toml`; without one, no invoice."),
+    ] = None
+    stripe_customer: Annotated[
+        str | None, Meta(description="The customer's id at Stripe: `cus_...`.")
+    ] = None
+    time_zone: Annotated[
+        str,
+        Meta(
+            description="An IANA name such as `Europe/Berlin`: billing months begin at"
+            " midnight there."
+        ),
+    ] = "UTC"
+    starts: Annotated[
+        date | None,
+        Meta(
+            description="The first day that is billed; the month is cut there."
+            " Without one, everything is."
+        ),
+    ] = None
+
+
+class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The customer's page."""
+
+    frame_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Sites that may show the page in an iframe, such as"
+            " https://app.example.com; nobody by default."
+        ),
+    ] = ()
+    key_file: Annotated[
+        Path | None,
+        Meta(
+            description="The key that signs the page's links, made at the first start;"
+            " beside the database by default. An app that makes links reads it too."
+        ),
+    ] = None
+
+
+class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
+    """When somebody is told of a customer's usage or cost."""
+
+    name: Annotated[str, Meta(description="Of its own; what the alert is called.")]
+    kind: Annotated[
+        AlertKind,
+        Meta(
+            description="`limit`: usage or cost reaches parts of an amount. `jump`:"
+            " today's usage is `factor` times the usual. `silence`: nothing for"
+            " `after_hours` where there was something on each of the 7 days before."
+        ),
+    ] = "limit"
+    customer: Annotated[
+        str | None, Meta(description="Only this customer; everybody by default.")
+    ] = None
+    plan: Annotated[str | None, Meta(description="Only customers of this plan.")] = None
+    meter: Annotated[
+        str | None,
+        Meta(description="Usage of this meter; a `limit` without one is on the cost."),
+    ] = None
+    amount: Annotated[
+        Decimal | None,
+        Meta(description="What a `limit` is: money as a text, or units of the meter."),
+    ] = None
+    included: Annotated[
+        bool,
+        Meta(
+            description="A `limit` is what each customer's plan includes of the meter,"
+            " in place of an amount: its free units, or its first tiers that cost"
+            " nothing."
+        ),
+    ] = False
+    at: Annotated[
+        tuple[int, ...], Meta(description="At which percentages of the amount.")
+    ] = (80, 100)
+    factor: Annotated[
+        int, Meta(description="How many times the usual a `jump` is.")
+    ] = 3
+    after_hours: Annotated[
+        int, Meta(description="How long a `silence` is, in hours.")
+    ] = 24
+
+
+class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where alerts are sent: signed webhooks, as standardwebhooks.com has them."""
+
+    webhook_url: Annotated[
+        str | None,
+        Meta(description="Who is told; without one, alerts stand in the dashboard."),
+    ] = None
+    secret_file: Annotated[
+        Path | None,
+        Meta(
+            description="A file with the signing secret, `whsec_` and base64."
+            " Environment, instead of a file: METERLINE_ALERTS_SECRET."
+        ),
+    ] = None
+
+
+class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How Stripe is reached."""
+
+    mode: Annotated[
+        SendMode,
+        Meta(
+            description="`dry_run` shows what would be sent and sends nothing; `send`"
+            " sends."
+        ),
+    ] = "dry_run"
+    api_key_file: Annotated[
+        Path | None,
+        Meta(
+            description="A file that holds the secret or restricted key."
+            " Environment, instead of a file: METERLINE_STRIPE_API_KEY. Or the systemd"
+            " credential stripe_api_key."
+        ),
+    ] = None
+    webhook_secret_file: Annotated[
+        Path | None,
+        Meta(
+            description="A file that holds the signing secret (whsec_...) of the"
+            " webhook. Environment: METERLINE_STRIPE_WEBHOOK_SECRET. Or the systemd"
+            " credential stripe_webhook_secret."
+        ),
+    ] = None
+    api_base: Annotated[str, Meta(description="Where Stripe's API is.")] = STRIPE_API
+    meter_events_base: Annotated[
+        str, Meta(description="Where Stripe's stream of meter events is.")
+    ] = STRIPE_METER_EVENTS
+    rate_per_s: Annotated[
+        int | None,
+        Meta(
+            description="Meter events a second at most; by default 25 with a key of a"
+            " sandbox and 500 with a live one. Halved when Stripe refuses."
+        ),
+    ] = None
+    stream_above_per_s: Annotated[
+        int | None,
+        Meta(
+            description="Use Stripe's stream (100 events a request, live mode only)"
+            " while more events are due than this rate could send in a minute."
+        ),
+    ] = None
+    settle_s: Annotated[
+        int,
+        Meta(
+            description="How long after its end an hour is reported, in seconds. What"
+            " comes later is reported as a correction."
+        ),
+    ] = 60
+    report_every_s: Annotated[
+        int, Meta(description="How often the outbox is worked on, in seconds.")
+    ] = 5
+    reconcile_every_s: Annotated[
+        int,
+        Meta(
+            description="How often the ledger is compared with Stripe's totals, in"
+            " seconds; one read for each customer and meter. 0: never by itself."
+        ),
+    ] = 86_400
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that ``meterline.toml`` and ``pricing.toml`` say."""
+
+    file: Path | None
+    sidecar: SidecarConfig
+    meters: tuple[MeterConfig, ...] = ()
+    customers: tuple[Customer, ...] = ()
+    stripe: StripeConfig = StripeConfig()
+    portal: PortalConfig = PortalConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    alert_rules: tuple[AlertRule, ...] = ()
+    catalogue: Catalogue = Catalogue()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the HTTP API."""
+        host, _, _port = self.sidecar.http.rpartition(":")
+        return self.sidecar.http.startswith("unix:") or host in LOOPBACK
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether a request without a token is refused."""
+        return self.sidecar.require_token or not self.is_local
+
+    @property
+    def portal_key_file(self) -> Path:
+        """Where the key for the customer's page is kept."""
+        database = self.sidecar.database
+        beside = database.with_name(f"{database.name}.portal-key")
+        return self.portal.key_file or beside
+
+    def customer(self, customer_id: str) -> Customer | None:
+        """Return the customer with this id."""
+        return next((c for c in self.customers if c.id == customer_id), None)
+
+
+def calendar_of(customer: Customer) -> Calendar:
+    """Return the customer's billing calendar."""
+    return Calendar(time_zone=customer.time_zone, starts=customer.starts)

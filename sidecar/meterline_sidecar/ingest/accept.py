@@ -1,0 +1,288 @@
+"""Takes what producers send and commits it, many batches with one fsync.
+
+The one rule: a producer's numbers are taken in order, without a hole, once. What is
+on disk is known by one watermark a producer (``last_seq``), so a resend needs no
+memory of single events, after a second or after a year.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from meterline.wire import Batch, Bye, Hello, Lost, WireError
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
+from meterline_sidecar.ingest.commit import Committer, Piece, Producer
+from meterline_sidecar.ingest.decode import read_records
+from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.store import events as store
+from meterline_sidecar.store.events import LossRow, ProducerRow
+from meterline_sidecar.store.port import Database
+
+GROUP_EVENTS_MAX: Final = 50_000  # one transaction; about half a second of writing
+PENDING_EVENTS_MAX: Final = 200_000  # decoded and not yet committed, about 100 MB
+
+log = logging.getLogger(__name__)
+
+
+class Ingest:
+    """Accepts messages of producers and commits them in groups."""
+
+    def __init__(
+        self,
+        database: Database,
+        committer: Committer,
+        *,
+        clock: Clock,
+        chain: ChainFiles,
+    ) -> None:
+        self._database = database
+        self._committer = committer
+        self._clock = clock
+        self._chain = chain
+        self._producers: dict[str, Producer] = {}
+        self._pending: list[Piece] = []
+        self._committing: list[Piece] = []
+        self._pending_events = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.trouble: str | None = None
+        """Why nothing can be committed at the moment, in words."""
+        self.head_trouble: str | None = None
+        """Why the chain's head is behind, in words: a lost tail might go unnoticed."""
+
+    # --- what the receiver calls
+
+    async def hello(self, hello: Hello) -> Producer:
+        """Return the producer as it stands: ``row.last_seq`` is on disk.
+
+        It replaces whoever spoke for this producer before, who is refused from now
+        on. Waits for what an earlier connection of the same producer left on its way.
+
+        Raises:
+            DiskFull, DiskFailed, DatabaseCorrupt: it can not be noted.
+        """
+        await self._settle(hello.producer)
+        try:
+            row = await self._introduce(hello)
+        except RetryLater as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = None
+        producer = Producer(row, next_seq=row.last_seq + 1)
+        self._producers[hello.producer] = producer
+        return producer
+
+    @property
+    def pending_events(self) -> int:
+        """How many events are in memory, accepted and not committed."""
+        return self._pending_events
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another batch may be accepted now."""
+        return self._room.is_set()
+
+    async def room(self) -> None:
+        """Wait until another batch may be accepted: the brake on a fast sender."""
+        await self._room.wait()
+
+    def accept(
+        self, producer: Producer, message: Batch | Lost | Bye
+    ) -> "asyncio.Future[int]":
+        """Accept a message; the future is the number to ack, once it is on disk.
+
+        Raises:
+            SequenceGap: numbers are missing before it; nothing of it is taken.
+            WireError: its records can not be told apart, or somebody else has said
+                hello for this producer since; nothing of it is taken.
+        """
+        if self._producers.get(producer.row.producer) is not producer:
+            raise WireError(
+                "duplicate_producer", "a newer connection speaks for this producer"
+            )
+        match message:
+            case Batch():
+                piece = self._read_batch(producer, message)
+            case Lost():
+                piece = self._read_lost(producer, message)
+            case Bye():
+                self._check_follows(producer, message.last_seq + 1, exactly=True)
+                piece = Piece(producer, message.last_seq, message.last_seq, is_bye=True)
+        producer.next_seq = piece.last_seq + 1
+        self._pending.append(piece)
+        self._pending_events += len(piece.events)
+        if self._pending_events >= PENDING_EVENTS_MAX:
+            self._room.clear()
+        self._wake.set()
+        return piece.done
+
+    def forget(self, producer: Producer) -> None:
+        """Drop a producer that has gone from memory, unless it said hello again."""
+        if self._producers.get(producer.row.producer) is producer:
+            del self._producers[producer.row.producer]
+
+    # --- reading messages
+
+    def _read_batch(self, state: Producer, batch: Batch) -> Piece:
+        skip = self._check_follows(state, batch.first_seq)
+        intake, n_records = read_records(
+            batch.records,
+            first_seq=batch.first_seq,
+            skip=skip,
+            now_ms=self._clock.now_ms(),
+        )
+        last_seq = max(batch.first_seq + n_records - 1, state.next_seq - 1)
+        return Piece(
+            state,
+            last_seq,
+            max(batch.recorded_seq, last_seq),
+            events=intake.events,
+            losses=intake.losses,
+            unattributed=intake.unattributed,
+            held=intake.held,
+            duplicates=min(skip, n_records),
+        )
+
+    def _read_lost(self, state: Producer, lost: Lost) -> Piece:
+        if lost.last_seq < lost.first_seq:
+            raise SequenceGap(
+                f"lost {lost.first_seq} to {lost.last_seq} runs backwards",
+                resume_seq=state.next_seq,
+            )
+        self._check_follows(state, lost.first_seq)
+        if lost.last_seq < state.next_seq:
+            return Piece(state, state.next_seq - 1, lost.last_seq)
+        loss = LossRow(state.next_seq, lost.last_seq, lost.reason, None)
+        return Piece(state, lost.last_seq, lost.last_seq, losses=[loss])
+
+    @staticmethod
+    def _check_follows(
+        state: Producer, first_seq: int, *, exactly: bool = False
+    ) -> int:
+        """Return how many numbers from ``first_seq`` on are accepted already."""
+        known = state.next_seq - first_seq
+        if known < 0 or (exactly and known):
+            raise SequenceGap(
+                f"number {first_seq} was sent where {state.next_seq} must follow",
+                resume_seq=state.next_seq,
+            )
+        return known
+
+    def _new_row(self, hello: Hello) -> ProducerRow:
+        return ProducerRow(
+            id=0,
+            producer=hello.producer,
+            app=hello.app,
+            host=hello.host,
+            pid=hello.pid,
+            started_ms=hello.started_ms,
+            spool=hello.spool,
+            recorded_seq=hello.recorded_seq,
+            last_seq=0,
+            ingested=0,
+            refused=0,
+            lost=0,
+            duplicates=0,
+            unattributed=0,
+            held=0,
+            seen_ms=self._clock.now_ms(),
+            is_closed=0,
+        )
+
+    async def _introduce(self, hello: Hello) -> ProducerRow:
+        async with self._database.transaction() as tx:
+            row = await store.find_producer(tx, hello.producer)
+            if row is None:
+                row = self._new_row(hello)
+                return row._replace(id=await store.add_producer(tx, row))
+            row = row._replace(
+                recorded_seq=max(row.recorded_seq, hello.recorded_seq),
+                spool=hello.spool,
+                seen_ms=self._clock.now_ms(),
+                is_closed=0,
+            )
+            await store.update_producer(tx, row)
+            return row
+
+    async def _settle(self, producer: str) -> None:
+        """Wait for the commit of what came over earlier connections."""
+        waiting = [*self._committing, *self._pending]
+        earlier = [p.done for p in waiting if p.producer.row.producer == producer]
+        if earlier:
+            await asyncio.wait(earlier)
+
+    # --- committing
+
+    async def run(self) -> None:
+        """Commit groups until cancelled.
+
+        Raises:
+            DiskFailed, DatabaseCorrupt: nothing more can be promised; the process
+                must end, and the apps keep their events.
+        """
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                await self._commit_group()
+
+    async def drain(self) -> None:
+        """Commit what was accepted, then return; used after ``run`` has ended."""
+        while self._pending:
+            await self._commit_group()
+
+    async def _commit_group(self) -> None:
+        group = self._committing = self._take_group()
+        try:
+            head = await self._committer.write(group)
+        except RetryLater as error:
+            self._reject(group, error)
+            return
+        except BaseException as error:
+            self._reject(group, MeterlineError(f"the sidecar is stopping: {error}"))
+            raise
+        self.trouble = None
+        self._committing = []
+        for piece in group:
+            if not piece.done.done():
+                piece.done.set_result(piece.last_seq)
+        if head is not None:
+            self._write_head(head)
+
+    def _write_head(self, head: Head) -> None:
+        """Write the head after COMMIT: one that is ahead would be a false alarm."""
+        try:
+            self._chain.write_head(head, durably=False)
+        except OSError as error:
+            self.head_trouble = f"{self._chain.head_path}: {error.strerror}"
+        else:
+            self.head_trouble = None
+
+    def _take_group(self) -> list[Piece]:
+        taken = n_events = 0
+        for piece in self._pending:
+            n_events += len(piece.events)
+            taken += 1
+            if n_events >= GROUP_EVENTS_MAX:
+                break
+        group, self._pending = self._pending[:taken], self._pending[taken:]
+        self._pending_events -= n_events
+        if self._pending_events < PENDING_EVENTS_MAX:
+            self._room.set()
+        return group
+
+    def _reject(self, group: list[Piece], error: Exception) -> None:
+        """Give everything back: what waits behind the group does not follow either."""
+        self.trouble = str(error)
+        log.error("cannot commit, the apps keep their events: %s", error)
+        rejected = [*group, *self._pending]
+        self._pending, self._committing = [], []
+        self._pending_events = 0
+        self._room.set()
+        for piece in rejected:
+            piece.producer.next_seq = piece.producer.row.last_seq + 1
+            if not piece.done.done():
+                piece.done.set_exception(error)
+                piece.done.exception()  # nobody may wait for it any more

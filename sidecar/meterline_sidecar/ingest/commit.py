@@ -1,0 +1,220 @@
+"""Writes a group of accepted messages in one transaction, with its chain links."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
+from meterline_sidecar.store import events as store
+from meterline_sidecar.store.events import BatchRow, EventRow, LossRow, ProducerRow
+from meterline_sidecar.store.port import Database, Tx
+
+NOBODY: Final[dict[str | None, int]] = {None: 0}
+"""The id of no subject: an event that nobody can be billed for."""
+NAMES_CACHED_MAX: Final = 100_000  # subjects and endpoints; more are looked up again
+
+
+@dataclass(slots=True)
+class Producer:
+    """A producer that is connected: what is on disk, and what is on its way there."""
+
+    row: ProducerRow
+    next_seq: int
+    """The number to come next, behind everything that was accepted."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """One accepted message, waiting for the next commit."""
+
+    producer: Producer
+    last_seq: int
+    recorded_seq: int
+    events: list[EventRow] = field(default_factory=list[EventRow])
+    losses: list[LossRow] = field(default_factory=list[LossRow])
+    unattributed: int = 0
+    held: int = 0
+    duplicates: int = 0
+    is_bye: bool = False
+    done: "asyncio.Future[int]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Committer:
+    """Turns accepted messages into rows: all of a group, or nothing.
+
+    Args:
+        key: of the chain.
+        customer_of: the customer that pays for a subject, kept beside it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock,
+        key: bytes,
+        customer_of: Callable[[str], str | None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._key = key
+        self._customer_of = customer_of
+        self._subjects: dict[str | None, int] = dict(NOBODY)
+        self._endpoints: dict[tuple[str, str], int] = {}
+        self._marks: store.Marks | None = None
+
+    async def start(self) -> None:
+        """Read where the ledger ends."""
+        async with self._database.reading() as tx:
+            self._marks = await store.marks(tx)
+
+    async def write(self, group: list[Piece]) -> Head | None:
+        """Commit a group, advance its producers, and return the chain's head.
+
+        Raises:
+            DiskFull, DiskFailed, DatabaseCorrupt: nothing was kept, and the
+                producers stand where they stood.
+        """
+        try:
+            return await self._write(group)
+        except BaseException:
+            # The transaction may have added names: their ids are no longer true. Or
+            # it was cancelled during COMMIT, which went through all the same.
+            self._subjects = dict(NOBODY)
+            self._endpoints.clear()
+            self._marks = None
+            raise
+
+    async def _write(self, group: list[Piece]) -> Head | None:
+        learned_ms = self._clock.now_ms()
+        by_producer: dict[int, list[Piece]] = {}
+        for piece in group:
+            by_producer.setdefault(piece.producer.row.id, []).append(piece)
+        rows: dict[str, ProducerRow] = {}
+        async with self._database.transaction() as tx:
+            marks = self._marks or await store.marks(tx)
+            await self._intern(tx, group)
+            for pieces in by_producer.values():
+                row = _advanced(pieces, learned_ms)
+                marks = await self._write_producer(tx, row, pieces, marks, learned_ms)
+                rows[row.producer] = row
+        self._marks = marks
+        for pieces in by_producer.values():
+            state = pieces[0].producer
+            state.row = rows[state.row.producer]
+        if marks.mac is None:
+            return None
+        return Head(marks.batch_id, marks.mac)
+
+    async def _write_producer(
+        self,
+        tx: Tx,
+        row: ProducerRow,
+        pieces: list[Piece],
+        marks: store.Marks,
+        learned_ms: int,
+    ) -> store.Marks:
+        events = [event for piece in pieces for event in piece.events]
+        losses = [loss for piece in pieces for loss in piece.losses]
+        await store.update_producer(tx, row)
+        if not events and not losses:
+            return marks
+        batch = BatchRow(
+            id=marks.batch_id + 1,
+            producer_id=row.id,
+            first_seq=pieces[0].producer.row.last_seq + 1,
+            last_seq=row.last_seq,
+            first_event_id=marks.event_id + 1,
+            events=len(events),
+            first_loss_id=marks.loss_id + 1,
+            losses=len(losses),
+            learned_ms=learned_ms,
+        )
+        mac = batch_mac(
+            self._key,
+            marks.mac or GENESIS,
+            batch=batch,
+            producer=row.producer,
+            events=events,
+            losses=losses,
+        )
+        await self._add_events(tx, batch, events)
+        await store.add_losses(
+            tx, first_id=batch.first_loss_id, producer_id=row.id, losses=losses
+        )
+        await store.add_batch(tx, batch, mac)
+        return store.Marks(
+            marks.event_id + len(events), marks.loss_id + len(losses), batch.id, mac
+        )
+
+    async def _add_events(
+        self, tx: Tx, batch: BatchRow, events: list[EventRow]
+    ) -> None:
+        if not events:
+            return
+        subjects, endpoints = self._subjects, self._endpoints
+        producer_id, first_id = batch.producer_id, batch.first_event_id
+        await store.add_events(
+            tx,
+            [
+                (
+                    *(event_id, producer_id, *event[:3]),
+                    *(subjects[event[3]], endpoints[event[4:6]], *event[6:]),
+                )
+                for event_id, event in enumerate(events, first_id)
+            ],
+        )
+        last_id = first_id + len(events) - 1
+        hours = sorted({event.time_ms // HOUR_MS * HOUR_MS for event in events})
+        await store.note_hours(tx, ((hour, first_id, last_id) for hour in hours))
+
+    async def _intern(self, tx: Tx, group: list[Piece]) -> None:
+        """Learn the ids of the names in a group, within this transaction."""
+        if len(self._subjects) > NAMES_CACHED_MAX:
+            self._subjects = dict(NOBODY)
+        if len(self._endpoints) > NAMES_CACHED_MAX:
+            self._endpoints.clear()
+        events = [event for piece in group for event in piece.events]
+        names = {event.subject for event in events} - self._subjects.keys()
+        endpoints = {(e.method, e.route) for e in events} - self._endpoints.keys()
+        if names:
+            pairs = [
+                (name, self._customer_of(name)) for name in names if name is not None
+            ]
+            self._subjects.update(await store.intern_subjects(tx, pairs))
+        if endpoints:
+            found = await store.intern_endpoints(tx, list(endpoints))
+            self._endpoints.update(found)
+
+
+def _advanced(pieces: list[Piece], learned_ms: int) -> ProducerRow:
+    """Return the producer's row as it stands behind these pieces."""
+    counts: Counter[str] = Counter()
+    for piece in pieces:
+        counts["duplicates"] += piece.duplicates
+        counts["ingested"] += len(piece.events)
+        counts["unattributed"] += piece.unattributed
+        counts["held"] += piece.held
+        for loss in piece.losses:
+            kind = "lost" if loss.payload is None else "refused"
+            counts[kind] += loss.last_seq - loss.first_seq + 1
+    row = pieces[0].producer.row
+    last_seq = pieces[-1].last_seq
+    reported = max(piece.recorded_seq for piece in pieces)
+    return row._replace(
+        recorded_seq=max(row.recorded_seq, reported, last_seq),
+        last_seq=last_seq,
+        ingested=row.ingested + counts["ingested"],
+        refused=row.refused + counts["refused"],
+        lost=row.lost + counts["lost"],
+        duplicates=row.duplicates + counts["duplicates"],
+        unattributed=row.unattributed + counts["unattributed"],
+        held=row.held + counts["held"],
+        seen_ms=learned_ms,
+        is_closed=int(pieces[-1].is_bye),
+    )

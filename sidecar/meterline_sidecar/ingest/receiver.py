@@ -1,0 +1,285 @@
+"""The socket: frames in, acks out, and a clear word to whoever breaks the rules."""
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Final, Self
+
+from meterline import wire
+from meterline.wire import Ack, Batch, Bye, Hello, Lost, Refusal, Welcome, WireError
+from meterline_sidecar.errors import (
+    AlreadyRunning,
+    DatabaseCorrupt,
+    DiskFailed,
+    MeterlineError,
+    RetryLater,
+    SequenceGap,
+)
+from meterline_sidecar.files import ProcessLock
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Producer
+
+CONNECTIONS_MAX: Final = 1_024
+HELLO_TIMEOUT_S: Final = 10.0
+BODY_TIMEOUT_S: Final = 30.0  # a frame that has begun must end: slow peers are cut off
+WRITE_TIMEOUT_S: Final = 30.0
+BACKLOG: Final = 512
+BUFFER_BYTES: Final = 128 << 10  # a connection's; larger frames are read in pieces
+SOCKET_MODE: Final = 0o660
+DIRECTORY_MODE: Final = 0o750
+PEER_CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid: Linux's struct ucred
+
+Accepted = asyncio.Future[int] | Exception | None
+"""A number to ack once it is committed; why reading ended; or the goodbye."""
+
+log = logging.getLogger(__name__)
+
+
+class Receiver:
+    """Listens on the Unix socket and feeds ``Ingest``.
+
+    Args:
+        uids: whose processes may connect; root and this process's user always may.
+        on_fatal: called with an error after which the process must end.
+    """
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        path: Path,
+        *,
+        uids: Collection[int],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self._ingest = ingest
+        self._on_fatal = on_fatal
+        self.path = path
+        self._uids = frozenset({0, os.geteuid(), *uids})
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._by_producer: dict[str, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+        self._lock: ProcessLock | None = None
+        self.refusals: Counter[str] = Counter()
+        """Connections that were refused since start, by ``Refusal.code``."""
+
+    async def __aenter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            AlreadyRunning: another process listens there; the text names it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        self._lock = ProcessLock.take(lock_path, guards=f"the socket {self.path}")
+        try:
+            self._remove_leftover()
+            self._server = await asyncio.start_unix_server(
+                self._serve, self.path, backlog=BACKLOG, limit=BUFFER_BYTES
+            )
+        except BaseException:
+            self._lock.release()
+            raise
+        self.path.chmod(SOCKET_MODE)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Stop listening, say so to every connection, and remove the socket."""
+        assert self._server is not None
+        assert self._lock is not None
+        self._server.close()
+        for task in list(self._connections):
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(list(self._connections))
+        self.path.unlink(missing_ok=True)
+        self._lock.release()
+
+    @property
+    def connections(self) -> int:
+        """How many producers are connected now."""
+        return len(self._by_producer)
+
+    def is_connected(self, producer: str) -> bool:
+        """Say whether a producer is connected now."""
+        return producer in self._by_producer
+
+    def _remove_leftover(self) -> None:
+        """Remove a dead sidecar's socket, and nothing else: we hold the lock."""
+        if not self.path.exists():
+            return
+        if not self.path.is_socket():
+            raise AlreadyRunning(
+                f"{self.path} is a file, not a socket; remove it or set sidecar.socket"
+            )
+        self.path.unlink()
+
+    # --- one connection
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
+        try:
+            await self._converse(reader, writer, task)
+        except WireError as error:
+            await self._refuse(writer, Refusal(error.code, str(error)))
+        except SequenceGap as error:
+            refusal = Refusal("gap", str(error), resume_seq=error.resume_seq)
+            await self._refuse(writer, refusal)
+        except RetryLater as error:
+            await self._refuse(writer, Refusal("not_ready", str(error)))
+        except (DiskFailed, DatabaseCorrupt) as error:
+            self._on_fatal(error)
+            await self._refuse(writer, Refusal("stopping", "the disk failed"))
+        except (asyncio.CancelledError, MeterlineError):
+            await self._refuse(writer, Refusal("stopping", "the sidecar is stopping"))
+        except (ConnectionError, asyncio.IncompleteReadError, TimeoutError) as error:
+            # The app died, or the wire was cut: it will come back and resume.
+            log.debug("connection lost: %s", error)
+        finally:
+            del self._connections[task]
+            writer.close()
+
+    async def _converse(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> None:
+        self._check_peer(writer)
+        async with asyncio.timeout(HELLO_TIMEOUT_S):
+            hello = await _read_frame(reader)
+        if not isinstance(hello, Hello):
+            raise WireError("unexpected", "the first frame must be a hello")
+        if hello.version != wire.VERSION:
+            raise WireError(
+                "version",
+                f"wire version {hello.version} is not spoken here, only "
+                f"{wire.VERSION}; install the same Meterline on both sides",
+            )
+        await self._take_over(hello.producer, task)
+        try:
+            producer = await self._ingest.hello(hello)
+            try:
+                await _send(writer, Welcome(producer.row.last_seq))
+                await self._exchange(producer, reader, writer)
+            finally:
+                self._ingest.forget(producer)
+        finally:
+            if self._by_producer.get(hello.producer) is task:
+                del self._by_producer[hello.producer]
+
+    async def _take_over(self, producer: str, task: "asyncio.Task[None]") -> None:
+        """End an older connection of the same producer: the newest one is alive."""
+        older = self._by_producer.get(producer)
+        self._by_producer[producer] = task
+        if older is not None:
+            self._connections[older].close()
+            older.cancel()
+            await asyncio.wait([older], timeout=WRITE_TIMEOUT_S)
+
+    async def _exchange(
+        self,
+        producer: Producer,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Accept frames while acking those that were committed."""
+        accepted: asyncio.Queue[Accepted] = asyncio.Queue(wire.BATCHES_IN_FLIGHT_MAX)
+        reading = asyncio.ensure_future(self._accept(producer, reader, accepted))
+        try:
+            await _ack(accepted, writer)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _accept(
+        self,
+        producer: Producer,
+        reader: asyncio.StreamReader,
+        accepted: "asyncio.Queue[Accepted]",
+    ) -> None:
+        """Read frames up to the goodbye, or to the error that ends the connection.
+
+        The error takes its place in the queue: what was accepted before it is
+        committed and acked all the same.
+        """
+        try:
+            while True:
+                await self._ingest.room()
+                message = await _read_message(reader)
+                await accepted.put(self._ingest.accept(producer, message))
+                if isinstance(message, Bye):
+                    await accepted.put(None)
+                    return
+        except Exception as error:  # noqa: BLE001 - raised again by _ack, in its turn
+            await accepted.put(error)
+
+    def _check_peer(self, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) > CONNECTIONS_MAX:
+            raise RetryLater(f"{CONNECTIONS_MAX} connections are open", after_s=5)
+        connection: socket.socket = writer.get_extra_info("socket")
+        raw = connection.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size
+        )
+        pid, uid, _gid = PEER_CREDENTIALS.unpack(raw)
+        if uid not in self._uids:
+            raise WireError(
+                "uid",
+                f"user {uid} (process {pid}) may not send events here; "
+                "add it to sidecar.allowed_uids",
+            )
+
+    async def _refuse(self, writer: asyncio.StreamWriter, refusal: Refusal) -> None:
+        self.refusals[refusal.code] += 1
+        if refusal.code not in ("stopping", "not_ready"):
+            log.warning("refused a connection: %s: %s", refusal.code, refusal.message)
+        try:
+            await _send(writer, refusal)
+        except (ConnectionError, TimeoutError) as error:
+            log.debug("the refused peer is gone: %s", error)
+        except asyncio.CancelledError:
+            log.debug("stopped while refusing a connection")  # which ends here anyway
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> wire.FromApp:
+    header = await reader.readexactly(wire.FRAME_HEADER.size)
+    async with asyncio.timeout(BODY_TIMEOUT_S):
+        body = await reader.readexactly(wire.body_length(header))
+    return wire.decode_from_app(body)
+
+
+async def _read_message(reader: asyncio.StreamReader) -> Batch | Lost | Bye:
+    message = await _read_frame(reader)
+    if isinstance(message, Hello):
+        raise WireError("unexpected", "only one hello to a connection")
+    return message
+
+
+async def _ack(
+    accepted: "asyncio.Queue[Accepted]", writer: asyncio.StreamWriter
+) -> None:
+    """Ack what was committed, in order, until the goodbye.
+
+    Raises:
+        Exception: what ended the reading, or why a commit was not possible.
+    """
+    while (item := await accepted.get()) is not None:
+        if isinstance(item, Exception):
+            raise item
+        # The ack goes out only now: before COMMIT the events could still be lost
+        # with the power, and the app forgets them as soon as it reads the ack.
+        await _send(writer, Ack(await item))
+
+
+async def _send(writer: asyncio.StreamWriter, message: wire.FromSidecar) -> None:
+    writer.write(wire.encode_frame(message))
+    async with asyncio.timeout(WRITE_TIMEOUT_S):
+        await writer.drain()

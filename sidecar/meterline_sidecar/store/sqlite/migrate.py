@@ -1,0 +1,122 @@
+"""Numbered migrations: each runs once, in one transaction, and is never edited."""
+
+import contextlib
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from meterline_sidecar.errors import ForeignDatabase
+from meterline_sidecar.store.port import Tx
+
+APPLICATION_ID: Final = 0x4D74726C  # "Mtrl": what `file` and our own check look for
+
+
+class Migration(NamedTuple):
+    """One numbered step of the schema."""
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Return every migration of this Meterline, in order, without a hole."""
+    folder = resources.files("meterline_sidecar.store.sqlite") / "migrations"
+    found = sorted(
+        _read(entry.name, entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+    )
+    assert [step.version for step in found] == list(range(1, len(found) + 1))
+    return tuple(found)
+
+
+async def migrate(tx: Tx, path: Path) -> None:
+    """Bring the database up to this Meterline's schema.
+
+    ``tx`` is a connection outside any transaction: each step opens its own.
+
+    Raises:
+        ForeignDatabase: the file is somebody else's, or of a newer Meterline.
+    """
+    version = await check_origin(tx, path)
+    steps = migrations()
+    for step in steps[version:]:
+        await tx.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in step.statements:
+                await tx.execute(statement)
+            # PRAGMA takes no parameters; both are integers of ours.
+            await tx.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            await tx.execute(f"PRAGMA user_version = {step.version}")
+            await tx.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # SQLite may have done so already
+                await tx.execute("ROLLBACK")
+            raise
+
+
+async def check_origin(tx: Tx, path: Path) -> int:
+    """Return the version of a database's schema; 0 of one that is empty.
+
+    It only reads.
+
+    Raises:
+        ForeignDatabase: the file is somebody else's, or of a newer Meterline.
+    """
+    return await _check(tx, path, may_be_empty=True)
+
+
+async def check_identity(tx: Tx, path: Path) -> None:
+    """Make sure that a database that will only be read has this Meterline's schema.
+
+    Raises:
+        ForeignDatabase: it has not; the text says what to do.
+    """
+    version = await _check(tx, path, may_be_empty=False)
+    if version < len(migrations()):
+        raise ForeignDatabase(
+            f"{path} has schema {version}, this Meterline reads {len(migrations())};"
+            " start the sidecar once, which brings it up to date"
+        )
+
+
+async def _check(tx: Tx, path: Path, *, may_be_empty: bool) -> int:
+    """Return the schema's version of a database that is ours, or may become so."""
+    application = await _pragma(tx, "application_id")
+    tables = await tx.fetch_one("SELECT count(*) FROM sqlite_schema")
+    is_empty = may_be_empty and application == 0 and tables == (0,)
+    if application != APPLICATION_ID and not is_empty:
+        raise ForeignDatabase(
+            f"{path} is not a Meterline database (application_id {application:#x}); "
+            "choose another sidecar.database"
+        )
+    version = await _pragma(tx, "user_version")
+    newest = len(migrations())
+    if version > newest:
+        raise ForeignDatabase(
+            f"{path} has schema {version}, this Meterline knows up to {newest}; "
+            "run the newer Meterline that wrote it, or restore a backup from before"
+        )
+    return version
+
+
+async def _pragma(tx: Tx, name: str) -> int:
+    row = await tx.fetch_one(f"PRAGMA {name}")
+    assert row is not None
+    return int(row[0])
+
+
+def _read(name: str, text: str) -> Migration:
+    """Return the migration of a file ``NNNN_what.sql``."""
+    number, _, what = name.removesuffix(".sql").partition("_")
+    statements: list[str] = []
+    pending = ""
+    for line in text.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending.strip())
+            pending = ""
+    assert not pending.strip(), f"{name}: the last statement has no semicolon"
+    return Migration(int(number), what, tuple(statements))

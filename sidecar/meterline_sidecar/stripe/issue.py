@@ -1,0 +1,259 @@
+"""Turns closed hours of usage into outbox rows."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.meters import Aggregation, Mode, Total, add, quantity
+from meterline_sidecar.store import outbox, usage
+from meterline_sidecar.store.outbox import Issued, NewRow
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.stripe.meter_events import (
+    AGE_MS_MAX,
+    VALUE_MAX,
+    identifier,
+    split,
+)
+
+EVENTS_PER_STEP: Final = 200_000
+HOURS_PER_STEP: Final = 100
+SUBJECTS_PER_STEP: Final = 1_000
+ROWS_PER_STEP: Final = 50_000
+ISSUED_FOR: Final = "issued_for"
+INT_MAX: Final = 2**63 - 1  # what the database keeps as an integer
+SETTLE_MS: Final = 60_000
+"""An hour is issued this long after its end: most late events are in by then."""
+
+
+class BilledMeter(Struct, frozen=True):
+    """A meter whose usage Stripe prices."""
+
+    name: str
+    aggregation: Aggregation
+    event_name: str
+    mode: Mode
+
+
+class Issuer:
+    """Compares changed hours with the outbox, and adds what is missing there.
+
+    Adding is idempotent: an hour that is compared twice adds nothing the second
+    time. Rows are never changed; a later part corrects the earlier ones.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        meters: Sequence[BilledMeter],
+        customers: Mapping[str, str | None],
+        starts_ms: Mapping[str, int] | None = None,
+        clock: Clock,
+        settle_ms: int = SETTLE_MS,
+    ) -> None:
+        """Take the billed meters, and every customer's Stripe id where it has one.
+
+        Args:
+            starts_ms: before when a customer is not billed.
+        """
+        self._database = database
+        self._meters = tuple(meters)
+        self._customers = dict(customers)
+        self._starts_ms = dict(starts_ms or {})
+        self._clock = clock
+        self._settle_ms = settle_ms
+
+    async def run(self) -> int:
+        """Issue every closed hour that changed; return the number of new rows.
+
+        While usage is counted anew (the meters were changed), nothing is issued.
+        """
+        await self._map_waiting()
+        if not await self._note_changes():
+            return 0
+        await self._note_all_if_changed()
+        n_rows = 0
+        while hours := await self._next_hours():
+            async with self._database.transaction() as tx:
+                generation = await usage.newest_generation(tx)
+                assert generation is not None, "changes were noted from it"
+                for customer, hour_ms in hours:
+                    n_rows += await self._compare(tx, generation.id, customer, hour_ms)
+                await outbox.forget_hours(tx, hours)
+        return n_rows
+
+    async def _map_waiting(self) -> None:
+        async with self._database.transaction() as tx:
+            await outbox.start(tx, secrets.token_hex(8))
+            for customer in await outbox.unmapped(tx):
+                stripe_customer = self._customers.get(customer)
+                if stripe_customer is not None:
+                    await outbox.map_customer(tx, customer, stripe_customer)
+
+    async def _note_changes(self) -> bool:
+        """Note which hours changed; return whether usage is fit to be issued."""
+        while True:
+            async with self._database.reading() as tx:
+                generation = await usage.newest_generation(tx)
+                cursor = await outbox.cursor(tx)
+                assert cursor is not None, "started above"
+                if generation is None or generation.cursor < cursor.event_id:
+                    return False
+                if generation.cursor == cursor.event_id:
+                    return True
+                up_to = min(generation.cursor, cursor.event_id + EVENTS_PER_STEP)
+                hours = await usage.changed_hours(
+                    tx,
+                    generation.id,
+                    after_event_id=cursor.event_id,
+                    up_to_event_id=up_to,
+                )
+            async with self._database.transaction() as tx:
+                await outbox.note_hours(tx, hours, up_to_event_id=up_to)
+
+    async def _note_all_if_changed(self) -> None:
+        """Note every hour that Stripe still takes if other usage is billed than before.
+
+        A meter that is billed from now on, or counts something else, or a customer
+        who starts on another day: then hours that did not change say something new.
+        """
+        async with self._database.reading() as tx:
+            generation = await usage.newest_generation(tx)
+            assert generation is not None, "changes were noted from it"
+            known = await usage.get_fact(tx, ISSUED_FOR)
+        billed = sorted((meter.name, meter.event_name) for meter in self._meters)
+        issued_for = hashlib.sha256(
+            msgspec.json.encode(
+                (generation.definition, billed, sorted(self._starts_ms.items()))
+            )
+        ).hexdigest()
+        if known == issued_for:
+            return
+        since_ms = self._clock.now_ms() - AGE_MS_MAX
+        await self._note_used(since_ms)
+        await self._note_issued(since_ms)
+        async with self._database.transaction() as tx:
+            await usage.put_fact(tx, ISSUED_FOR, issued_for)
+
+    async def _note_used(self, since_ms: int) -> None:
+        ids = [0]
+        while ids:
+            async with self._database.transaction() as tx:
+                subjects = await usage.subjects_after(
+                    tx, ids[-1], limit=SUBJECTS_PER_STEP
+                )
+                ids = [subject_id for subject_id, _, _ in subjects]
+                await outbox.note_subjects(tx, ids, since_ms=since_ms)
+
+    async def _note_issued(self, since_ms: int) -> None:
+        """Note hours that had usage by the former rule, and may have none now."""
+        last_id: int | None = 0
+        while last_id is not None:
+            async with self._database.transaction() as tx:
+                last_id = await outbox.note_issued(
+                    tx, last_id, since_ms=since_ms, limit=ROWS_PER_STEP
+                )
+
+    async def _next_hours(self) -> list[tuple[str, int]]:
+        now_ms = self._clock.now_ms() - self._settle_ms
+        async with self._database.reading() as tx:
+            return await outbox.closed_hours(
+                tx, closed_ms=now_ms // HOUR_MS * HOUR_MS, limit=HOURS_PER_STEP
+            )
+
+    async def _compare(
+        self, tx: Tx, generation: int, customer: str, hour_ms: int
+    ) -> int:
+        """Add what the outbox does not say yet about an hour; return the rows."""
+        if customer not in self._customers:
+            return 0
+        end_ms = hour_ms + HOUR_MS
+        start_ms = min(max(hour_ms, self._starts_ms.get(customer, 0)), end_ms)
+        rows = await usage.read_usage(
+            tx, generation, customer=customer, start=start_ms, end=end_ms
+        )
+        n_rows = 0
+        for meter in self._meters:
+            parts = [r.totals[meter.name] for r in rows if meter.name in r.totals]
+            total = _total(meter.aggregation, parts)
+            issued = await outbox.issued(
+                tx, customer=customer, event_name=meter.event_name, hour_ms=hour_ms
+            )
+            if issued is None:
+                # A latest value of zero says something; no calls say nothing.
+                is_news = bool(parts) and (total != 0 or meter.aggregation == "latest")
+            else:
+                is_news = total != issued.value
+            if is_news:
+                n_rows += await self._add(tx, meter, customer, hour_ms, total, issued)
+        return n_rows
+
+    async def _add(
+        self,
+        tx: Tx,
+        meter: BilledMeter,
+        customer: str,
+        hour_ms: int,
+        total: int,
+        issued: Issued | None,
+    ) -> int:
+        if issued is None:
+            issued = Issued(meter.mode, self._customers[customer], 0, 0)
+        # What an hour was first told as, it is corrected as: in the same mode and
+        # to the same Stripe customer, whatever the configuration says by now.
+        stripe_customer = issued.stripe_customer or self._customers[customer]
+        is_set = issued.mode == "set"
+        values = [total] if is_set else list(split(total - issued.value))
+        cursor = await outbox.cursor(tx)
+        assert cursor is not None, "started above"
+        for part, value in enumerate(values, start=issued.next_part):
+            row = NewRow(
+                customer=customer,
+                stripe_customer=stripe_customer,
+                meter=meter.name,
+                event_name=meter.event_name,
+                mode=issued.mode,
+                hour_ms=hour_ms,
+                part=part,
+                value=value,
+                identifier=identifier(
+                    cursor.install,
+                    customer=customer,
+                    event_name=meter.event_name,
+                    hour_ms=hour_ms,
+                    part=part,
+                ),
+                created_ms=self._clock.now_ms(),
+            )
+            await outbox.add(tx, _hold(row, suspect_ms=cursor.suspect_ms))
+        return len(values)
+
+
+def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
+    """Return ``row``, held back when it can not be sent as it is."""
+    if abs(row.value) > VALUE_MAX:
+        reason = f"{row.value} has more digits than the 15 that Stripe takes"
+        return replace(row, state="dead", reason=reason, value=min(row.value, INT_MAX))
+    if row.stripe_customer is None:
+        reason = f"customer {row.customer} has no stripe_customer yet"
+        return replace(row, state="parked", reason=reason)
+    if row.hour_ms < suspect_ms:
+        reason = "issued by an older copy of the ledger: it may have been sent already"
+        return replace(row, state="unresolved", reason=reason)
+    return row
+
+
+def _total(aggregation: Aggregation, parts: Sequence[Total]) -> int:
+    """Return the hour's total of its windows, subjects and groups."""
+    if not parts:
+        return 0
+    total = parts[0]
+    for part in parts[1:]:
+        total = add(aggregation, total, part)
+    return quantity(total)

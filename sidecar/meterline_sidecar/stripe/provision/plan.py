@@ -1,0 +1,199 @@
+"""What the configuration wants of Stripe, and what that means for what is there. Pure."""
+
+import datetime
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from meterline_pricing import PricingError
+from meterline_sidecar.config.shape import Config, MeterConfig
+from meterline_sidecar.stripe.provision.prices import (
+    NotSayable,
+    charged,
+    content_hash,
+    price_fields,
+)
+
+CUSTOMER_KEY: Final = "stripe_customer_id"
+VALUE_KEY: Final = "value"
+HASH_AT: Final = "metadata"
+HASH: Final = "meterline_hash"
+
+Verb = Literal["create", "reactivate", "replace"]
+Kind = Literal["meter", "product", "price"]
+
+
+class Step(Struct, frozen=True):
+    """One change at Stripe."""
+
+    verb: Verb
+    kind: Kind
+    name: str
+    """The event name, the product's id, or the price's lookup key."""
+    details: dict[str, Any] = {}
+    """What is created."""
+    former: dict[str, Any] = {}
+    """What is replaced, as far as it is known."""
+    existing_id: str | None = None
+    """What is reactivated or replaced."""
+    event_name: str | None = None
+    """The meter of a price."""
+
+
+class Provision(Struct, frozen=True):
+    """The difference between the configuration and Stripe."""
+
+    steps: tuple[Step, ...]
+    unchanged: tuple[str, ...]
+    problems: tuple[str, ...]
+    """What can not be mended here; nothing is changed while there are any."""
+
+
+class WantedPrice(Struct, frozen=True):
+    """A price that Stripe should have."""
+
+    lookup_key: str
+    product: str
+    title: str
+    fields: dict[str, Any]
+    event_name: str | None
+
+    @property
+    def hash(self) -> str:
+        """What the price charges, in short."""
+        return content_hash(self.fields, self.event_name)
+
+
+def wanted_prices(
+    config: Config, *, today: datetime.date
+) -> tuple[list[WantedPrice], list[str]]:
+    """Return the prices of every plan that charges for billed meters, and problems."""
+    meters = {m.meter.name: m for m in billed(config)}
+    wanted: list[WantedPrice] = []
+    problems: list[str] = []
+    for name in config.catalogue.names:
+        try:
+            plan = config.catalogue.plan(name, at=today)
+        except PricingError:
+            continue  # its first version is not effective yet
+        if not any(card.meter in meters for card in plan.prices):
+            continue
+        for card in plan.prices:
+            if card.meter is not None and card.meter not in meters:
+                continue
+            try:
+                fields = price_fields(card, plan.currency)
+            except NotSayable as error:
+                problems.append(
+                    f"plan {name}, price {card.name}: Stripe's prices have no {error}"
+                )
+                continue
+            key = f"meterline_{name}_{card.name}"
+            meter = meters.get(card.meter or "")
+            event_name = None if meter is None else meter.stripe_event_name
+            title = f"{name}: {card.description}"
+            wanted.append(WantedPrice(key, key, title, fields, event_name))
+    return wanted, problems
+
+
+def billed(config: Config) -> Iterable[MeterConfig]:
+    """Return the meters that Stripe prices."""
+    return (meter for meter in config.meters if meter.bill_through == "meter")
+
+
+def active_id(meters: Iterable[dict[str, Any]]) -> str | None:
+    """Return the id of the active one of meters with the same event name."""
+    return next((m["id"] for m in meters if m["status"] == "active"), None)
+
+
+def meter_step(
+    meter: MeterConfig, existing: list[dict[str, Any]]
+) -> tuple[Step | None, str | None]:
+    """Return what a meter needs, or what is wrong with the one that exists."""
+    formula = "last" if meter.meter.aggregation == "latest" else "sum"
+    is_set = meter.stripe_mode == "set" and formula == "sum"
+    window = "hour" if is_set else None
+    name = meter.stripe_event_name
+    if not existing:
+        details: dict[str, Any] = {
+            "event_name": name,
+            "display_name": meter.meter.name,
+            "default_aggregation": {"formula": formula},
+            "customer_mapping": {"type": "by_id", "event_payload_key": CUSTOMER_KEY},
+            "value_settings": {"event_payload_key": VALUE_KEY},
+        }
+        if window is not None:
+            details["event_time_window"] = window
+        return Step("create", "meter", name, details), None
+    found = next((m for m in existing if m["status"] == "active"), existing[0])
+    wanted = {
+        "default_aggregation.formula": formula,
+        "event_time_window": window,
+        "customer_mapping.event_payload_key": CUSTOMER_KEY,
+        "value_settings.event_payload_key": VALUE_KEY,
+    }
+    differences = [
+        f"{field} is {_at(found, field)!r}, not {value!r}"
+        for field, value in wanted.items()
+        if _at(found, field) != value
+    ]
+    if differences:
+        return None, (
+            f"meter {name} ({found['id']}): {'; '.join(differences)}. A meter can not be"
+            " changed: set stripe_mode to what it is, or choose another"
+            " stripe_event_name"
+        )
+    if found["status"] != "active":
+        return Step("reactivate", "meter", name, existing_id=found["id"]), None
+    return None, None
+
+
+def _at(content: dict[str, Any], path: str) -> Any:
+    value: Any = content
+    for name in path.split("."):
+        value = None if value is None else value.get(name)
+    return value
+
+
+def price_step(
+    wanted: WantedPrice, existing: dict[str, Any] | None, meter_id: str | None
+) -> tuple[Step | None, str | None]:
+    """Return what a price needs, or what is wrong with the one that has its key."""
+    names = {
+        "product": wanted.product,
+        "lookup_key": wanted.lookup_key,
+        "nickname": wanted.title,
+    }
+    details = {**wanted.fields, **names, HASH_AT: {HASH: wanted.hash}}
+    if existing is None:
+        step = Step(
+            "create", "price", wanted.lookup_key, details, event_name=wanted.event_name
+        )
+        return step, None
+    known_hash = _at(existing, f"{HASH_AT}.{HASH}")
+    if known_hash is None:
+        return None, (
+            f"price {existing['id']} has our lookup key {wanted.lookup_key} and was not"
+            " made by Meterline: give it another lookup key, or rename the plan"
+        )
+    is_same = bool(known_hash == wanted.hash)
+    is_same_meter = _at(existing, "recurring.meter") == meter_id
+    if is_same and is_same_meter:
+        if existing.get("active") is False:
+            step = Step(
+                "reactivate", "price", wanted.lookup_key, existing_id=existing["id"]
+            )
+            return step, None
+        return None, None
+    step = Step(
+        *("replace", "price", wanted.lookup_key, details),
+        former={
+            **charged(existing, wanted.fields),
+            **names,
+            HASH_AT: {HASH: known_hash},
+        },
+        existing_id=existing["id"],
+        event_name=wanted.event_name,
+    )
+    return step, None

@@ -1,0 +1,268 @@
+"""What Stripe reports later: meter events that it accepted and then dropped."""
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from meterline_sidecar.access.secret import Secret
+from meterline_sidecar.clock import DAY_MS, Clock
+from meterline_sidecar.errors import MeterlineError, StripeRefused
+from meterline_sidecar.store import stripe_events
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.stripe_events import StripeEvent
+from meterline_sidecar.stripe.meter_events import identifier_of
+from meterline_sidecar.stripe.pacing import Backoff
+
+TOLERANCE_S: Final = 300
+KEPT_MS: Final = 60 * DAY_MS
+EVENTS_PER_STEP: Final = 1_000
+FETCH_BACKOFF: Final = Backoff(first_s=10.0, max_s=600.0)
+"""Stripe counts reads: a key without the permission must not use them up."""
+NOT_FOUND: Final = 404
+REPORTS: Final = (
+    "v1.billing.meter.error_report_triggered",
+    "v1.billing.meter.no_meter_found",
+)
+
+log = logging.getLogger(__name__)
+
+
+class BadWebhook(MeterlineError):
+    """The request is not from Stripe, or not from now."""
+
+
+class StripeReads(Protocol):
+    """The way to Stripe that webhooks need."""
+
+    async def call(self, method: Literal["get"], path: str) -> dict[str, Any]:
+        """Return the answer of an address.
+
+        Raises:
+            StripeRefused: Stripe said no.
+            RetryLater: it may say yes later.
+        """
+        ...
+
+
+class SentRequest(Struct, frozen=True):
+    """The request that an error is about, in the present shape or an older one."""
+
+    identifier: str | None = None
+    idempotency_key: str | None = None
+
+
+class SampleError(Struct, frozen=True):
+    """One dropped meter event."""
+
+    error_message: str | None = None
+    request: SentRequest | None = None
+
+
+class ErrorType(Struct, frozen=True):
+    """All that were dropped for one reason; the samples are only some of them."""
+
+    code: str
+    error_count: int = 0
+    sample_errors: tuple[SampleError, ...] = ()
+
+
+class Reason(Struct, frozen=True):
+    """Why meter events were dropped."""
+
+    error_count: int = 0
+    error_types: tuple[ErrorType, ...] = ()
+
+
+class ReportData(Struct, frozen=True):
+    """What a report says once it is fetched."""
+
+    reason: Reason | None = None
+
+
+class Report(Struct, frozen=True):
+    """An event of Stripe's, thin or with its data."""
+
+    id: str
+    type: str
+    data: ReportData | None = None
+
+
+class Head(Struct, frozen=True):
+    """What every event has, of whatever type."""
+
+    id: str
+    type: str
+
+
+def verify(body: bytes, header: str, secret: str, *, now_s: Iterable[int]) -> None:
+    """Return if ``body`` was signed with ``secret``, near one of the times.
+
+    Raises:
+        BadWebhook: it was not.
+    """
+    fields = [part.strip().partition("=") for part in header.split(",")]
+    stamps = [value for name, _, value in fields if name == "t"]
+    signatures = [value for name, _, value in fields if name == "v1"]
+    if len(stamps) != 1 or not (stamps[0].isascii() and stamps[0].isdigit()):
+        raise BadWebhook("no Stripe-Signature with a time")
+    text = stamps[0].encode() + b"." + body
+    expected = hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
+    if not any(hmac.compare_digest(expected, s) for s in signatures if s.isascii()):
+        raise BadWebhook("the signature does not match")
+    at_s = int(stamps[0][:15])
+    if all(abs(at_s - now) > TOLERANCE_S for now in now_s):
+        raise BadWebhook(f"the signature is not of the last {TOLERANCE_S} seconds")
+
+
+class Webhooks:
+    """Stores what Stripe says, and turns the rows that it dropped ``rejected``."""
+
+    def __init__(
+        self,
+        database: Database,
+        stripe: StripeReads,
+        *,
+        secret: Callable[[], Secret | None],
+        clock: Clock,
+        wall: Clock,
+    ) -> None:
+        self._database = database
+        self._stripe = stripe
+        self._secret = secret
+        self._clock = clock
+        self._wall = wall
+        self._trouble: MeterlineError | None = None
+        """Why the last event could not be fetched."""
+        self._failures = 0
+        self._ask_at_ms = 0
+
+    async def receive(self, body: bytes, signature: str) -> bool:
+        """Store a webhook; return ``False`` if it was here before.
+
+        Whoever answers Stripe does so after this: from now on it is on disk.
+
+        Raises:
+            BadWebhook: it is not from Stripe, not from now, or no event.
+        """
+        secret = self._secret()
+        if secret is None:
+            raise BadWebhook("no webhook secret: see stripe.webhook_secret_file")
+        # Stripe signs with real time; who rehearses another time may sign with that.
+        clocks = {self._wall.now_ms() // 1000, self._clock.now_ms() // 1000}
+        verify(body, signature, secret.reveal(), now_s=clocks)
+        try:
+            head = msgspec.json.decode(body, type=Head)
+        except msgspec.DecodeError as error:
+            raise BadWebhook(f"no event: {error}") from error
+        event = StripeEvent(head.id, head.type, body.decode())
+        async with self._database.transaction() as tx:
+            return await stripe_events.store(tx, event, now_ms=self._wall.now_ms())
+
+    async def process(self) -> None:
+        """Act on every stored event; one that Stripe can not tell now waits alone.
+
+        Raises:
+            MeterlineError: why one waits, when the others are done.
+        """
+        async with self._database.reading() as tx:
+            events = await stripe_events.waiting(tx, limit=EVENTS_PER_STEP)
+        trouble: MeterlineError | None = None
+        for event in events:
+            try:
+                reason = await self._reason(event)
+            except MeterlineError as error:
+                trouble = error
+                continue
+            async with self._database.transaction() as tx:
+                await self._act(tx, event, reason)
+        if events:
+            before_ms = self._wall.now_ms() - KEPT_MS
+            async with self._database.transaction() as tx:
+                await stripe_events.forget(tx, before_ms=before_ms)
+        if trouble is not None:
+            raise trouble
+
+    async def _reason(self, event: StripeEvent) -> Reason | str:
+        """Return why meter events were dropped, or in words why that is not known."""
+        if event.type not in REPORTS:
+            return f"not about meter events: {event.type}"
+        try:
+            report = msgspec.json.decode(event.body, type=Report)
+            if report.data is None:
+                # Webhooks of this kind are thin: the data is fetched.
+                report = msgspec.convert(await self._fetch(event.id), type=Report)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            return f"of an unknown shape: {error}"
+        except StripeRefused as error:
+            if error.status != NOT_FOUND:
+                raise
+            return str(error)
+        if report.data is None or report.data.reason is None:
+            return "of an unknown shape: it says no reason"
+        return report.data.reason
+
+    async def _fetch(self, event_id: str) -> dict[str, Any]:
+        """Return an event with its data; ask ever more seldom while that fails.
+
+        Raises:
+            MeterlineError: Stripe does not say, or did not when it was asked last.
+        """
+        if self._trouble is not None and self._wall.now_ms() < self._ask_at_ms:
+            raise self._trouble
+        try:
+            found = await self._stripe.call("get", f"/v2/core/events/{event_id}")
+        except MeterlineError as error:
+            if isinstance(error, StripeRefused) and error.status == NOT_FOUND:
+                raise
+            wait_s = FETCH_BACKOFF.wait_s(self._failures)
+            self._ask_at_ms = self._wall.now_ms() + int(wait_s * 1000)
+            self._trouble, self._failures = error, self._failures + 1
+            raise
+        self._trouble, self._failures = None, 0
+        return found
+
+    async def _act(self, tx: Tx, event: StripeEvent, reason: Reason | str) -> None:
+        if isinstance(reason, str):
+            # Something was dropped, and nobody can say what: a person must look.
+            n_errors = int(event.type in REPORTS)
+            await stripe_events.finish(
+                tx, event.id, errors=n_errors, found=0, reason=reason
+            )
+            return
+        found = 0
+        for kind in reason.error_types:
+            for sample in kind.sample_errors:
+                found += await self._reject(tx, kind.code, sample)
+        n_errors = max(
+            reason.error_count, sum(t.error_count for t in reason.error_types)
+        )
+        codes = ", ".join(kind.code for kind in reason.error_types)
+        log.error("Stripe dropped %d meter event(s): %s", n_errors, codes)
+        await stripe_events.finish(
+            tx, event.id, errors=n_errors, found=found, reason=codes
+        )
+
+    async def _reject(self, tx: Tx, code: str, sample: SampleError) -> int:
+        """Take back one delivery; return the rows that it was about."""
+        request = sample.request or SentRequest()
+        key = request.identifier or request.idempotency_key or ""
+        rows = await stripe_events.rows_of_key(tx, key, identifier_of(key))
+        if not rows:
+            # Some reports name the event itself and not its request.
+            rows = await stripe_events.rows_of_key(tx, key, key)
+        # A request of the stream holds many events, and which one is not said.
+        state = "rejected" if len(rows) == 1 else "unresolved"
+        for row in rows:
+            await stripe_events.reject(
+                tx,
+                row.id,
+                state=state,
+                reason=f"{code}: {sample.error_message or 'no message'}"[:500],
+                now_ms=self._clock.now_ms(),
+            )
+        return min(1, len(rows))

@@ -1,0 +1,146 @@
+"""Usage over time: what charts show, in spans of 15 minutes, an hour or a day."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from meterline_pricing import Period
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from meterline_sidecar.meters import Meter, Total, add, quantity
+from meterline_sidecar.store import rollups
+from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.rollups import Totals
+from meterline_sidecar.usage.aggregate import Aggregator
+
+POINTS_MAX: Final = 1_000
+GROUPS_MAX: Final = 8  # shown by name; the rest is one group, "others"
+OTHERS: Final = "others"
+STEPS: Final = {"15m": 15 * MINUTE_MS, "1h": HOUR_MS, "1d": DAY_MS}
+
+Row = tuple[int, str, Totals]
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of a chart."""
+
+    label: str
+    """The group's value; the meter's name where there are no groups."""
+    values: list[int]
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage of a meter over time."""
+
+    meter: str
+    step_ms: int
+    times_ms: list[int]
+    """Where each span starts; without a hole, an unused span has zeros."""
+    lines: list[Line]
+    total: int
+    """What the meter came to over the whole time."""
+
+
+def step_for(span: Period) -> int:
+    """Return the span of a chart's points, in milliseconds, that suits a time."""
+    length_ms = span.end - span.start
+    if length_ms <= 2 * DAY_MS:
+        return 15 * MINUTE_MS
+    return HOUR_MS if length_ms <= 14 * DAY_MS else DAY_MS
+
+
+def aligned(span: Period, step_ms: int) -> Period:
+    """Return the span widened to whole steps, cut to ``POINTS_MAX`` at its start."""
+    end = -(-span.end // step_ms) * step_ms
+    start = max(span.start // step_ms * step_ms, end - POINTS_MAX * step_ms)
+    return Period(start, end, span.name)
+
+
+async def read_series(
+    database: Database,
+    aggregator: Aggregator,
+    meter: Meter,
+    span: Period,
+    *,
+    step_ms: int,
+    customer: str | None = None,
+    group_by: str | None = None,
+) -> Series:
+    """Return a meter's usage over ``span``, of one customer or of everybody.
+
+    Distinct values of different times can not be added up: a ``unique`` meter has no
+    series, and its lines are empty.
+
+    Args:
+        span: whole steps; see ``aligned``.
+        group_by: one of the meter's dimensions; a line for each of its values.
+    """
+    generation = aggregator.generation.id
+    bounds = {"start": span.start, "end": span.end}
+    rows: Iterable[Row]
+    async with database.reading() as tx:
+        if customer is None:
+            rows = await rollups.read_all(tx, generation, step_ms=step_ms, **bounds)
+        elif step_ms == DAY_MS:
+            found = await store.read_usage(tx, generation, customer=customer, **bounds)
+            rows = [(row.window_ms, row.labels, row.totals) for row in found]
+        else:
+            rows = await store.read_windows(tx, generation, customer=customer, **bounds)
+    return series_of(meter, rows, span, step_ms=step_ms, group_by=group_by)
+
+
+def series_of(
+    meter: Meter,
+    rows: Iterable[Row],
+    span: Period,
+    *,
+    step_ms: int,
+    group_by: str | None = None,
+) -> Series:
+    """Return rows of totals as a series; pure."""
+    cells: dict[tuple[str, int, str], Total] = {}
+    for at_ms, labels, totals in rows:
+        total = totals.get(meter.name)
+        if total is None:
+            continue
+        key = (labels, at_ms // step_ms * step_ms, meter.name)
+        before = cells.get(key)
+        cells[key] = total if before is None else add(meter.aggregation, before, total)
+    by_line: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    names: dict[str, str] = {}
+    for (labels, at_ms, _), total in cells.items():
+        name = names.get(labels)
+        if name is None:
+            name = names[labels] = _name(meter, labels, group_by)
+        by_line[name][at_ms] += quantity(total)
+    times_ms = list(range(span.start, span.end, step_ms))
+    return Series(
+        meter=meter.name,
+        step_ms=step_ms,
+        times_ms=times_ms,
+        lines=_lines(by_line, times_ms, meter.name),
+        total=sum(sum(points.values()) for points in by_line.values()),
+    )
+
+
+def _name(meter: Meter, labels: str, group_by: str | None) -> str:
+    if group_by is None:
+        return meter.name
+    return msgspec.json.decode(labels, type=dict[str, str]).get(group_by, "none")
+
+
+def _lines(
+    by_line: dict[str, dict[int, int]], times_ms: list[int], meter_name: str
+) -> list[Line]:
+    """Return the lines, the largest first; what is beyond ``GROUPS_MAX`` as one."""
+    ranked = sorted(by_line, key=lambda name: (-sum(by_line[name].values()), name))
+    shown, rest = ranked[:GROUPS_MAX], ranked[GROUPS_MAX:]
+    lines = [
+        Line(name, [by_line[name].get(at, 0) for at in times_ms]) for name in shown
+    ]
+    if rest:
+        values = [sum(by_line[name].get(at, 0) for name in rest) for at in times_ms]
+        lines.append(Line(OTHERS, values))
+    return lines or [Line(meter_name, [0] * len(times_ms))]

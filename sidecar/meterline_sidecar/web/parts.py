@@ -1,0 +1,53 @@
+"""The running parts of a sidecar, as the HTTP side sees them."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from meterline_sidecar.access.tokens import TokenFile
+from meterline_sidecar.billing.drafts import Billing
+from meterline_sidecar.billing.invoices import Invoices
+from meterline_sidecar.billing.running_totals import Standings
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.schedule import Schedule
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.stripe.service import StripeSide
+from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.customers import CustomerIndex
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What ``daemon.py`` put together."""
+
+    config: Config
+    clock: Clock
+    started_ms: int
+    alarm: str | None
+    """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""
+    database: Database
+    ingest: Ingest
+    receiver: Receiver
+    aggregator: Aggregator
+    billing: Billing
+    invoices: Invoices
+    standings: Standings
+    schedule: Schedule
+    customers: CustomerIndex
+    tokens: TokenFile
+    portal_key: bytes
+    """Signs the links to the customer's page."""
+    stopping: asyncio.Event
+    """Set when the process is about to end: whoever streams should stop."""
+    stripe: StripeSide
+    drain: Drain
+
+    def database_bytes(self) -> int:
+        """Return the size of the ledger's file together with its WAL."""
+        path = self.config.sidecar.database
+        files = (path, Path(f"{path}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())

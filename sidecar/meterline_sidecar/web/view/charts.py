@@ -1,0 +1,139 @@
+"""Charts as SVG, for everybody without scripts; with them, uPlot takes over."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from markupsafe import Markup, escape
+
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.usage.series import Series
+from meterline_sidecar.web.view.render import compact, moment
+
+WIDTH: Final = 960
+HEIGHT: Final = 240
+LEFT: Final = 52
+BOTTOM: Final = 24
+TOP: Final = 10
+TICKS: Final = 4
+LABELS: Final = 6
+COLOURS: Final = 9
+CHARACTER: Final = 9  # the width of one in a curve's labels
+
+
+class PlotLine(msgspec.Struct, frozen=True):
+    """A line as ``dashboard.js`` takes it."""
+
+    label: str
+    values: list[int]
+
+
+class Plot(msgspec.Struct, frozen=True):
+    """A chart as ``dashboard.js`` takes it."""
+
+    times: list[int]
+    """UTC seconds."""
+    lines: list[PlotLine]
+    step: int
+    """Seconds."""
+
+
+def plot_of(series: Series) -> Plot:
+    """Return a series as scripts take it."""
+    return Plot(
+        [at_ms // 1000 for at_ms in series.times_ms],
+        [PlotLine(line.label, line.values) for line in series.lines],
+        series.step_ms // 1000,
+    )
+
+
+def nice_top(highest: int) -> int:
+    """Return the round number, at or above ``highest``, that an axis ends with."""
+    if highest <= TICKS:
+        return TICKS
+    magnitude = 10 ** (len(str(highest)) - 1)
+    for factor in (1, 2, 4, 5, 8, 10):
+        if factor * magnitude >= highest:
+            return int(factor * magnitude)
+    raise AssertionError("ten times the magnitude is above")
+
+
+def bars(series: Series) -> Markup:
+    """Return a series as stacked bars."""
+    n_points = max(1, len(series.times_ms))
+    sums = [sum(line.values[i] for line in series.lines) for i in range(n_points)]
+    top = nice_top(max(sums, default=0))
+    wide = (WIDTH - LEFT) / n_points
+    inner = HEIGHT - BOTTOM - TOP
+    parts = [_axis([compact(top * i // TICKS) for i in range(TICKS + 1)])]
+    below = [0] * n_points
+    for place, line in enumerate(series.lines):
+        path: list[str] = []
+        for i, value in enumerate(line.values):
+            if value > 0:
+                x = LEFT + i * wide + wide * 0.1
+                high = value / top * inner
+                y = HEIGHT - BOTTOM - (below[i] + value) / top * inner
+                path.append(
+                    f"M{x:.1f} {y:.1f}h{wide * 0.8:.1f}v{high:.1f}h-{wide * 0.8:.1f}z"
+                )
+                below[i] += value
+        parts.append(f'<path class="bar c{place % COLOURS}" d="{"".join(path)}"/>')
+    form = "%d %b" if series.step_ms >= DAY_MS else "%d %b %H:%M"
+    every = max(1, n_points // LABELS)
+    for i in range(0, n_points, every):
+        x = LEFT + (i + 0.5) * wide
+        label = moment(series.times_ms[i], form)
+        parts.append(f'<text class="tick" x="{x:.0f}" y="{HEIGHT - 6}">{label}</text>')
+    return _svg("".join(parts), f"{series.meter} over time")
+
+
+def line(
+    points: Sequence[tuple[Decimal, Decimal]], label: str, top_text: str
+) -> Markup:
+    """Return what quantities cost as a line through ``(quantity, amount)`` points."""
+    last_x = max(float(points[-1][0]), 1e-9)
+    last_y = max((float(y) for _, y in points), default=0.0) or 1.0
+    left = len(top_text) * CHARACTER + 10
+    inner_x, inner_y = WIDTH / 2 - left, HEIGHT - BOTTOM - TOP
+
+    def place(x: Decimal, y: Decimal) -> str:
+        return (
+            f"{left + float(x) / last_x * inner_x:.1f}"
+            f" {HEIGHT - BOTTOM - float(y) / last_y * inner_y:.1f}"
+        )
+
+    path = "M" + "L".join(place(x, y) for x, y in points)
+    base = HEIGHT - BOTTOM
+    right = f"{left + inner_x:.0f}"
+    inside = (
+        f'<line class="grid" x1="{left}" x2="{right}" y1="{base}" y2="{base}"/>'
+        f'<line class="grid" x1="{left}" x2="{right}" y1="{TOP}" y2="{TOP}"/>'
+        f'<path class="area" d="{path}L{right} {base}L{left} {base}z"/>'
+        f'<path class="curve" d="{path}"/>'
+        f'<text class="tick end" x="{left - 6}" y="{base + 4}">0</text>'
+        f'<text class="tick end" x="{left - 6}" y="{TOP + 8}">{escape(top_text)}</text>'
+        f'<text class="tick end" x="{right}" y="{HEIGHT - 6}">'
+        f"{compact(int(last_x))}</text>"
+    )
+    return _svg(inside, label, width=WIDTH // 2)
+
+
+def _axis(ticks: Sequence[str]) -> str:
+    inner = HEIGHT - BOTTOM - TOP
+    parts: list[str] = []
+    for i, text in enumerate(ticks):
+        y = HEIGHT - BOTTOM - i / TICKS * inner
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="tick end" x="{LEFT - 8}" y="{y + 4:.1f}">{text}</text>'
+        )
+    return "".join(parts)
+
+
+def _svg(inside: str, label: str, *, width: int = WIDTH) -> Markup:
+    return Markup(  # noqa: S704 - numbers of ours; the label is escaped
+        f'<svg viewBox="0 0 {width} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+        f"{inside}</svg>"
+    )

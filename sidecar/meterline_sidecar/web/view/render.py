@@ -1,0 +1,156 @@
+"""Turns templates into pages: the environment, its filters, what every page shares."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import jinja2
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+import meterline
+from meterline_pricing import currency_of, money_text, number_text
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, format_time_ms
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.static import url_of
+
+PAGES: Final = (
+    ("/", "Overview", "pulse"),
+    ("/usage", "Usage", "chart"),
+    ("/customers", "Customers", "people"),
+    ("/events", "Events", "list"),
+    ("/outbox", "Outbox", "send"),
+    ("/pricing", "Pricing", "tag"),
+    ("/alerts", "Alerts", "bell"),
+)
+SPANS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (1_000, "s"))
+BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def number(value: Decimal | int | None) -> str:
+    """Return a quantity with its thousands apart; a dash for none."""
+    return "\N{EN DASH}" if value is None else number_text(Decimal(value))
+
+
+def compact(value: int) -> str:
+    """Return a quantity in at most five characters: ``12.3k``."""
+    size, unit = abs(value), ""
+    for bound, name in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
+        if size >= bound:
+            unit = name
+            break
+    if not unit:
+        return f"{value:,}"
+    scale = {"k": 10**3, "M": 10**6, "G": 10**9}[unit]
+    shown = f"{value / scale:.1f}" if abs(value) < 100 * scale else f"{value // scale}"
+    return f"{shown.removesuffix('.0')}{unit}"
+
+
+def money(amount: Decimal | None, currency: str | None) -> str:
+    """Return an amount as people write it; a dash for none."""
+    if amount is None or currency is None:
+        return "\N{EN DASH}"
+    known = currency_of(currency)
+    digits = f"{amount:,f}"
+    if known.symbol and "." in digits:
+        sign = "-" if amount < 0 else ""
+        return f"{sign}{known.symbol}{digits.lstrip('-')}"
+    return money_text(amount, known)
+
+
+def unit_price(amount: Decimal | None, currency: str) -> str:
+    """Return a price with all of its digits, and at least the currency's."""
+    return (
+        "\N{EN DASH}" if amount is None else money_text(amount, currency_of(currency))
+    )
+
+
+def size(n_bytes: int) -> str:
+    """Return a size in the unit that suits it."""
+    value = float(n_bytes)
+    for unit in BYTES:
+        if value < 1024 or unit == BYTES[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("the last unit returns")
+
+
+def lasting(span_ms: int) -> str:
+    """Return a length of time in its largest unit: ``3 min``."""
+    for length_ms, unit in SPANS:
+        if span_ms >= length_ms:
+            return f"{span_ms // length_ms} {unit}"
+    return "0 s"
+
+
+def ago(at_ms: int | None, now_ms: int) -> str:
+    """Return how long ago a time was, in words."""
+    if at_ms is None:
+        return "never"
+    if at_ms > now_ms + MINUTE_MS:
+        return f"in {lasting(at_ms - now_ms)}"
+    return "just now" if now_ms - at_ms < 1_000 else f"{lasting(now_ms - at_ms)} ago"
+
+
+def moment(at_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Return a time in UTC for people."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime(form)
+
+
+def as_json(value: object) -> str:
+    """Return a value as JSON, for an attribute that scripts read."""
+    return msgspec.json.encode(value).decode()
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("meterline_sidecar.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    # Typed as Any: Jinja's own annotation lists the shapes of its built-in filters.
+    filters: dict[str, Any] = {
+        "number": number,
+        "compact": compact,
+        "money": money,
+        "unit_price": unit_price,
+        "size": size,
+        "lasting": lasting,
+        "moment": moment,
+        "as_json": as_json,
+        "rfc3339": format_time_ms,
+    }
+    environment.filters.update(filters)
+    shared: dict[str, Any] = {
+        "static": url_of,
+        "version": meterline.__version__,
+        "pages": PAGES,
+        "ago": ago,
+    }
+    environment.globals.update(shared)
+    return environment
+
+
+ENVIRONMENT: Final = _environment()
+
+
+def render(
+    request: Request, template: str, context: Mapping[str, Any], *, status: int = 200
+) -> Response:
+    """Return a page; every one knows the time, the path, and what is wrong."""
+    parts: Parts = request.app.state.parts
+    html = ENVIRONMENT.get_template(template).render(
+        path=request.url.path,
+        now_ms=parts.clock.now_ms(),
+        rehearsal=parts.clock.rehearsal,
+        fresh_ms=parts.aggregator.generation.last_success_ms,
+        trouble=parts.ingest.trouble,
+        has_login=parts.config.needs_token,
+        **context,
+    )
+    return HTMLResponse(html, status)

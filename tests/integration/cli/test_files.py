@@ -1,0 +1,302 @@
+"""The commands that need no sidecar: a configuration from nothing, checked, quoted."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from meterline_sidecar.cli.commands.quote import command as quote
+from meterline_sidecar.cli.main import COMMANDS
+from tests.sidecar_process import PRICING, meterline
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    assert meterline("init", cwd=tmp_path).returncode == 0
+    return tmp_path
+
+
+def test_what_init_writes_passes_check(folder: Path) -> None:
+    checked = meterline("check", cwd=folder)
+
+    assert checked.returncode == 0, checked.stderr
+    assert "2 of 2 examples as written" in checked.stdout
+
+
+def test_what_init_writes_is_read_with_every_comment_made_a_line(
+    folder: Path,
+) -> None:
+    for path in folder.glob("*.toml"):
+        text = re.sub(r"^# (?=\[|[a-z_]+ = )", "", path.read_text(), flags=re.MULTILINE)
+        path.write_text(text)
+
+    checked = meterline("check", cwd=folder)
+
+    # The examples of the plan do not know its base fee: 3, but not 78.
+    assert checked.returncode == 3, checked.stderr
+    assert "meterline.toml: 3 meters" in checked.stdout
+    assert checked.stderr.count("base fee: $19.00") == 2
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "pricing.toml").write_text("mine")
+
+    done = meterline("init", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "pricing.toml: exists already" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["pricing.toml"]
+    assert (tmp_path / "pricing.toml").read_text() == "mine"
+
+
+def test_init_writes_into_another_directory(tmp_path: Path) -> None:
+    done = meterline("init", "new/place", cwd=tmp_path)
+
+    checked = meterline("check", "--config", "new/place/meterline.toml", cwd=tmp_path)
+    assert "meterline check --config new/place/meterline.toml" in done.stdout
+    assert checked.returncode == 0
+
+
+def test_check_tells_the_mistakes_of_both_files_and_exits_78(folder: Path) -> None:
+    for name, old, new in (
+        ("meterline.toml", "aggregation", "agregation"),
+        ("pricing.toml", '"usd"', '"usdd"'),
+    ):
+        path = folder / name
+        path.write_text(path.read_text().replace(old, new, 1))
+
+    checked = meterline("check", cwd=folder)
+    as_json = json.loads(meterline("check", "--json", cwd=folder).stdout)
+
+    assert checked.returncode == 78
+    assert re.search(
+        r"^meterline.toml:\d+: meter\[0\].agregation: unknown key `agregation`;"
+        r" did you mean `aggregation`\?$",
+        checked.stderr,
+        re.MULTILINE,
+    )
+    assert re.search(
+        r"^pricing.toml:\d+: plan\[0\].currency", checked.stderr, re.MULTILINE
+    )
+    assert len(as_json["problems"]) == len(checked.stderr.splitlines()) == 3
+    assert as_json["problems"][0]["line"] > 0
+
+
+@pytest.mark.parametrize("command", ["run", "status", "quote"])
+def test_every_command_exits_78_on_a_bad_configuration(
+    tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "meterline.toml").write_text("[sidecarr]")
+
+    done = meterline(command, *(["x"] if command == "quote" else []), cwd=tmp_path)
+
+    assert done.returncode == 78
+    assert done.stderr.startswith("meterline.toml:1: sidecarr: unknown key")
+
+
+def test_an_example_that_comes_out_differently_is_exit_3(folder: Path) -> None:
+    path = folder / "pricing.toml"
+    path.write_text(path.read_text().replace('"70.00"', '"71.00"'))
+
+    checked = meterline("check", cwd=folder)
+    as_json = json.loads(meterline("check", "--json", cwd=folder).stdout)
+
+    assert checked.returncode == 3
+    assert re.search(
+        r"^pricing.toml:\d+: plan starter version 1", checked.stderr, re.MULTILINE
+    )
+    assert "expected 71.00, got 70.00" in checked.stderr
+    assert not as_json["ok"]
+    assert as_json["failures"][0]["actual"] == "70.00"
+
+
+def test_a_quote_shows_the_tiers_and_the_total(folder: Path) -> None:
+    quoted = meterline("quote", "starter", "api_calls=120000", cwd=folder)
+
+    assert quoted.returncode == 0
+    assert "tier 1: 50,000 x $0.00" in quoted.stdout
+    assert "tier 2: 70,000 x $0.001" in quoted.stdout
+    assert quoted.stdout.splitlines()[-1].split() == ["total", "$70.00"]
+
+
+def test_a_quote_needs_only_a_price_list(tmp_path: Path) -> None:
+    (tmp_path / "new.toml").write_text(PRICING)
+
+    quoted = meterline(
+        "quote", "starter", "api_calls=50_001", "--pricing", "new.toml", "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+
+    assert json.loads(quoted.stdout)["total"] == "0.00"
+
+
+def test_a_quote_is_for_the_version_of_its_day(folder: Path) -> None:
+    early = meterline("quote", "starter", "--at", "2025-12-31", cwd=folder)
+
+    assert early.returncode == 1
+    assert "its first version starts on 2026-01-01" in early.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["startr"], 1, "did you mean `starter`?"),
+        (["starter", "api_cals=5"], 1, "did you mean `api_calls`?"),
+        (["starter", "api_calls"], 2, "expected METER=QUANTITY"),
+        (["starter", "api_calls=-1"], 2, "expected METER=QUANTITY"),
+        (["starter", "api_calls=NaN"], 2, "expected METER=QUANTITY"),
+        (["starter", "--svg", "a.svg"], 2, "add --curve METER"),
+        (["starter", "--at", "yesterday"], 2, "does not match the format"),
+    ],
+)
+def test_a_quote_that_makes_no_sense_says_why(
+    folder: Path, arguments: list[str], code: int, told: str
+) -> None:
+    quoted = meterline("quote", *arguments, cwd=folder)
+
+    assert quoted.returncode == code
+    assert told in quoted.stderr
+
+
+def test_a_quote_without_a_price_list_says_how_to_get_one(tmp_path: Path) -> None:
+    quoted = meterline("quote", "starter", cwd=tmp_path)
+
+    assert quoted.returncode == 1
+    assert "--pricing FILE" in quoted.stderr
+    assert "meterline init" in quoted.stderr
+
+
+def test_a_curve_is_drawn_up_to_the_quantity_given(folder: Path) -> None:
+    drawn = meterline(
+        "quote", "starter", "api_calls=120000", "--curve", "api_calls", cwd=folder
+    )
+
+    assert drawn.returncode == 0, drawn.stderr
+    assert re.search(r"^\$70\.00 \|.*\*$", drawn.stdout, re.MULTILINE)
+    assert drawn.stdout.rstrip().endswith("120,000")
+
+
+def test_a_curve_tells_what_is_odd_about_a_price(folder: Path) -> None:
+    path = folder / "pricing.toml"
+    path.write_text(
+        path.read_text()
+        .replace('"graduated"', '"volume"')
+        .replace('unit_amount = "0" }', 'unit_amount = "0.002" }')
+        .partition("# `meterline check` runs")[0]
+    )
+
+    drawn = meterline("quote", "starter", "--curve", "api_calls", cwd=folder)
+
+    assert "! a cliff at 50,000" in drawn.stdout
+
+
+def test_a_curve_is_written_as_a_picture(folder: Path) -> None:
+    arguments = ("quote", "starter", "--curve", "api_calls", "--svg")
+
+    written = meterline(*arguments, "calls.svg", cwd=folder)
+    refused = meterline(*arguments, "no/such/calls.svg", cwd=folder)
+
+    assert written.returncode == 0
+    assert (folder / "calls.svg").read_text().startswith("<svg ")
+    assert refused.returncode == 1
+    assert "choose another file" in refused.stderr
+
+
+MARKET = """[[plan]]
+name = "market"
+currency = "eur"
+[[plan.price]]
+meter = "payments"
+model = "percentage"
+rate = "2"
+minimum = "0.50"
+[[plan.price]]
+meter = "requests"
+model = "matrix"
+dimensions = ["region"]
+cells = [ { values = { region = "eu" }, unit_amount = "2" } ]
+default = { unit_amount = "1" }
+[[plan.price]]
+meter = "tokens"
+model = "graduated"
+convert = { per = 1_000, round = "up" }
+tiers = [{ up_to = 10, unit_amount = "0.001" }, { unit_amount = "0.002" }]
+"""
+
+
+def test_a_quote_takes_usage_by_dimension_and_by_event(tmp_path: Path) -> None:
+    (tmp_path / "pricing.toml").write_text(MARKET)
+
+    quoted = meterline(
+        *("quote", "market", "--pricing", "pricing.toml", "--json"),
+        *("payments=10,100", "requests[region=eu]=3", "requests[region=us]=4"),
+        cwd=tmp_path,
+    )
+
+    assert quoted.returncode == 0, quoted.stderr
+    assert json.loads(quoted.stdout)["total"] == "12.50"
+
+
+def test_a_quote_explains_how_each_amount_came_about(tmp_path: Path) -> None:
+    (tmp_path / "market.toml").write_text(MARKET)
+    arguments = ["market", "tokens=12500", "--pricing", str(tmp_path / "market.toml")]
+
+    shown = CliRunner().invoke(quote, arguments).output
+
+    told = [line.strip() for line in shown.splitlines() if line.startswith("  ")]
+    assert told == [
+        "2% of €0.00",
+        "other: 0 x €1.00",
+        "tier 1: 10 x €0.001",
+        "tier 2: 3 x €0.002",
+        "12,500 / 1,000 = 13; 10 x €0.001 + 3 x €0.002 = €0.02 (rounded",
+        "from 0.016)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quantities", "told"),
+    [
+        (["tokens=120,000"], "tokens counts units: write tokens=120000"),
+        (["requests=1,500"], "requests counts units: write requests=120000"),
+        (["tokens=1", "tokens=2"], "tokens is given twice"),
+        (["requests=1", "requests[region=eu]=2"], "requests is given twice"),
+        (["requests[region]=5"], "expected METER=QUANTITY"),
+        (["requests[regon=eu]=5"], "did you mean `region`?"),
+    ],
+)
+def test_a_quote_refuses_what_was_hardly_meant(
+    tmp_path: Path, quantities: list[str], told: str
+) -> None:
+    (tmp_path / "market.toml").write_text(MARKET)
+    arguments = ["market", *quantities, "--pricing", str(tmp_path / "market.toml")]
+
+    refused = CliRunner().invoke(quote, arguments)
+
+    assert refused.exit_code != 0
+    assert told in f"{refused.output}{refused.exception}"
+
+
+def test_a_misspelt_command_names_the_nearest() -> None:
+    done = meterline("stauts")
+
+    assert done.returncode == 2
+    assert "did you mean 'status'?" in done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    helped = meterline(name, "--help")
+
+    assert helped.returncode == 0
+    assert "Usage: meterline " + name in helped.stdout
+
+
+def test_the_schema_is_json() -> None:
+    schema = json.loads(meterline("config", "schema").stdout)
+    prices = json.loads(meterline("config", "schema", "--pricing").stdout)
+
+    assert "sidecar" in schema["properties"]
+    assert "plan" in prices["properties"]

@@ -1,0 +1,66 @@
+"""A disk that is too slow slows the socket: memory stays bounded, nothing is lost."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from meterline.wire import Ack, encode_frame
+from meterline_sidecar.ingest import accept as module
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Committer
+from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from tests.clock import FakeClock
+from tests.producer import Connection, batch, event
+
+BATCH_EVENTS = 500
+BATCHES = 200  # 5 MB: more than every buffer on the way together
+
+
+async def test_a_sender_waits_for_a_slow_disk_and_gets_every_ack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PENDING_EVENTS_MAX", 4 * BATCH_EVENTS)
+    clock = FakeClock()
+    database = await SqliteDatabase.open(tmp_path / "meterline.db")
+    chain = ChainFiles(database.path)
+    committer = Committer(
+        database,
+        clock=clock,
+        key=chain.key(has_batches=False),
+        customer_of=lambda _subject: None,
+    )
+    await committer.start()
+    ingest = Ingest(database, committer, clock=clock, chain=chain)
+    async with (
+        Receiver(
+            ingest, tmp_path / "socket", uids=(), on_fatal=lambda _error: None
+        ) as receiver,
+        Connection(receiver.path) as app,
+    ):
+        await app.hello()
+        frames = [
+            encode_frame(
+                batch(*[event()] * BATCH_EVENTS, first_seq=1 + BATCH_EVENTS * i)
+            )
+            for i in range(BATCHES)
+        ]
+        sending = asyncio.create_task(app.send_bytes(b"".join(frames)))
+
+        # Nothing is committed yet: the sidecar takes what it has room for, no more.
+        while ingest.has_room:
+            await asyncio.sleep(0)
+        before = ingest.pending_events
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        assert ingest.pending_events == before == 4 * BATCH_EVENTS
+        assert not sending.done()
+
+        committing = asyncio.create_task(ingest.run())
+        for i in range(1, BATCHES + 1):
+            assert await app.receive() == Ack(BATCH_EVENTS * i)
+        await sending
+        committing.cancel()
+    await database.close()

@@ -1,0 +1,211 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.verify import Report, alarm_at_start, check_head, verify
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
+from meterline_sidecar.usage.aggregate import Aggregator
+from tests.integration.conftest import Sidecar
+from tests.producer import Connection, batch, event
+
+METERS = (Meter("calls", "count"), Meter("users", "unique", value="subject"))
+
+
+async def fill(sidecar: Sidecar) -> None:
+    """Commit four batches of two producers, and count them."""
+    aggregator = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    await aggregator.start()
+    async with Connection(sidecar.socket) as app, Connection(sidecar.socket) as other:
+        await app.hello()
+        await other.hello("f" * 32)
+        await app.ship(batch(event(), event(subject=None)))
+        await other.ship(batch(event(subject="acct_2"), [1, "not an event"]))
+        await app.ship(batch(event(quantities={"tokens": 5}), first_seq=3))
+        await other.ship(batch(event(), first_seq=3))
+    await aggregator.run()
+
+
+async def verified(path: Path) -> Report:
+    """Verify a database file as the command does."""
+    chain = ChainFiles(path)
+    head = chain.head()
+    reader = await SqliteReader.open_reader(path)
+    try:
+        async with reader.reading() as tx:
+            return await verify(
+                tx,
+                key=chain.key(has_batches=True),
+                head=head,
+                meters=METERS,
+                progress=lambda what, done, total: None,
+            )
+    finally:
+        await reader.close()
+
+
+def tamper(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+async def test_a_ledger_that_nobody_touched_is_sound(sidecar: Sidecar) -> None:
+    await fill(sidecar)
+
+    report = await verified(sidecar.database.path)
+
+    assert report.findings == []
+    assert (report.batches, report.events, report.losses) == (4, 5, 1)
+    assert report.usage_rows == 6
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("UPDATE events SET bytes_out = 0 WHERE id = 4", "batch 3 "),
+        ("UPDATE events SET subject_id = 0 WHERE id = 1", "batch 1 "),
+        ("UPDATE events SET quantities = '{\"tokens\":6}' WHERE id = 4", "batch 3 "),
+        ("UPDATE subjects SET name = 'acct_9' WHERE name = 'acct_2'", "batch 2 "),
+        ("UPDATE endpoints SET route = '/free'", "batch 1 "),
+        ("UPDATE losses SET payload = x'00'", "batch 2 "),
+        ("UPDATE batches SET learned_ms = 0 WHERE id = 2", "batch 2 "),
+        ("UPDATE batches SET mac = zeroblob(32) WHERE id = 2", "batch 2 "),
+        ("DELETE FROM events WHERE id = 5", "batch 4 "),
+        ("DELETE FROM batches WHERE id = 2", "batches 2 to 2 are missing"),
+        ("INSERT INTO events SELECT 99, 1, 9, 1, 0, 1, 1, 1, 1, 1, 1, 0, NULL", "many"),
+        ("UPDATE producers SET last_seq = 1 WHERE id = 1", "do not agree"),
+        ("UPDATE usage SET totals = '{\"calls\":1}'", "usage: {'calls': 1}"),
+        ("UPDATE usage_days SET totals = '{\"calls\":1}'", "usage_days: "),
+        ("DELETE FROM usage WHERE subject_id = 1", "is missing"),
+        ("DELETE FROM unique_values", "distinct values"),
+    ],
+)
+async def test_what_was_changed_behind_our_back_is_found(
+    sidecar: Sidecar, statement: str, finding: str
+) -> None:
+    await fill(sidecar)
+
+    tamper(sidecar.database.path, statement)
+
+    report = await verified(sidecar.database.path)
+    assert any(finding in text for text in report.findings), report.findings
+
+
+async def test_the_first_batch_that_differs_is_named_first(sidecar: Sidecar) -> None:
+    await fill(sidecar)
+
+    tamper(sidecar.database.path, "UPDATE events SET status = 500 WHERE id IN (3, 5)")
+
+    report = await verified(sidecar.database.path)
+    assert report.findings[0].startswith("batch 2 (producer ffff")
+
+
+async def copy_before_last_batch(sidecar: Sidecar, target: Path) -> Head:
+    await fill(sidecar)
+    await sidecar.database.copy_to(target)
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(event(), first_seq=4))
+    head = ChainFiles(sidecar.database.path).head()
+    assert head is not None
+    return head
+
+
+async def test_an_old_copy_put_back_is_found_at_start_and_bills_nothing(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    old = tmp_path / "old.db"
+    head = await copy_before_last_batch(sidecar, old)
+    chain = ChainFiles(old)
+    chain.write_head(head, durably=True)
+    database = await SqliteDatabase.open(old)
+
+    alarm = await alarm_at_start(database, chain)
+
+    assert alarm is not None
+    assert "1 batch(es) are missing" in alarm
+    # The alarm stays, though the head is written anew from now on.
+    assert chain.head() is None
+    assert await alarm_at_start(database, chain) == alarm
+    await database.close()
+
+
+async def test_a_ledger_of_the_same_length_is_not_taken_for_the_same(
+    sidecar: Sidecar,
+) -> None:
+    await fill(sidecar)
+
+    async with sidecar.database.reading() as tx:
+        finding = await check_head(tx, Head(4, b"\0" * 32))
+
+    assert finding == "batch 4 is not the one that was committed"
+
+
+async def test_every_flipped_bit_is_found_or_changes_nothing(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    """A bit in the unused part of a page means nothing; any other one is found."""
+    await fill(sidecar)
+    whole = tmp_path / "whole.db"
+    await sidecar.database.copy_to(whole)
+    chain = ChainFiles(sidecar.database.path)
+    flipped = tmp_path / "flipped.db"
+    ChainFiles(flipped).key_path.write_bytes(chain.key_path.read_bytes())
+    ChainFiles(flipped).head_path.write_bytes(chain.head_path.read_bytes())
+    pristine = whole.read_bytes()
+    contents = dump(whole)
+    silent = [
+        position
+        for position in range(100, len(pristine), len(pristine) // 150)
+        if not await is_found(flipped, pristine, position) and dump(flipped) != contents
+    ]
+
+    assert silent == []
+
+
+async def is_found(path: Path, pristine: bytes, position: int) -> bool:
+    damaged = bytearray(pristine)
+    damaged[position] ^= 1 << (position % 8)
+    path.write_bytes(damaged)
+    try:
+        return not (await verified(path)).is_sound
+    except Exception:  # noqa: BLE001 - any refusal to read it is a finding
+        return True
+
+
+def dump(path: Path) -> list[object]:
+    """Return every row of the tables that are billed from."""
+    tables = (
+        "events",
+        "losses",
+        "batches",
+        "subjects",
+        "endpoints",
+        "usage",
+        "groups",
+        "usage_days",
+    )
+    connection = sqlite3.connect(path)
+    try:
+        return [
+            row
+            for table in tables
+            for row in connection.execute(f"SELECT * FROM {table}")
+        ]
+    finally:
+        connection.close()
+
+
+async def test_a_lost_key_is_never_replaced_by_a_new_one(sidecar: Sidecar) -> None:
+    await fill(sidecar)
+    chain = ChainFiles(sidecar.database.path)
+    chain.key_path.unlink()
+
+    with pytest.raises(Exception, match="is missing, but the ledger was written"):
+        chain.key(has_batches=True)
+    assert not chain.key_path.exists()

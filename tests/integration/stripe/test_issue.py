@@ -1,0 +1,321 @@
+"""Closed hours of usage become outbox rows, and only what is missing there."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store import outbox, usage
+from meterline_sidecar.store import outbox_sending as sending
+from meterline_sidecar.store.outbox import OutboxRow
+from meterline_sidecar.store.rollups import Totals
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.store.usage import Key
+from meterline_sidecar.stripe.issue import SETTLE_MS, BilledMeter, Issuer
+from meterline_sidecar.stripe.meter_events import VALUE_MAX
+from meterline_sidecar.usage.customers import CustomerMap
+from tests.clock import FakeClock
+from tests.producer import NOON_MS
+
+CALLS = BilledMeter("calls", "count", "api_calls", "delta")
+STORAGE = BilledMeter("storage", "latest", "storage", "set")
+TRAFFIC = BilledMeter("traffic", "sum", "traffic", "set")
+
+
+@dataclass
+class Books:
+    """A ledger whose usage a test writes."""
+
+    database: SqliteDatabase
+    clock: FakeClock = field(default_factory=FakeClock)
+    meters: list[BilledMeter] = field(default_factory=lambda: [CALLS])
+    customers: dict[str, str | None] = field(
+        default_factory=lambda: {"acme": "cus_acme"}
+    )
+    starts_ms: dict[str, int] = field(default_factory=dict[str, int])
+    events: int = 0
+    generation: int = 0
+
+    async def open(self) -> None:
+        async with self.database.transaction() as tx:
+            self.generation = (await usage.add_generation(tx, "{}")).id
+            group = await usage.intern_groups(tx, ["{}"])
+            assert group == {"{}": 1}
+            for i, name in enumerate(("acme", "acme", "beta"), start=1):
+                await tx.insert(
+                    "INSERT INTO subjects (id, name, customer) VALUES (?, ?, ?)",
+                    (i, f"s{i}", name),
+                )
+
+    async def use(
+        self, totals: Totals, *, time_ms: int = NOON_MS, subject: int = 1
+    ) -> None:
+        """Store what a subject's window adds up to, as the aggregation does."""
+        self.events += 1
+        async with self.database.transaction() as tx:
+            key = Key(subject, time_ms, 1)
+            await usage.put_totals(tx, self.generation, [(key, totals, self.events)])
+            await usage.advance(tx, self.generation, self.events, now_ms=0)
+
+    async def issue(self) -> list[OutboxRow]:
+        """Issue and return every row."""
+        issuer = Issuer(
+            self.database,
+            meters=self.meters,
+            customers=self.customers,
+            starts_ms=self.starts_ms,
+            clock=self.clock,
+        )
+        await issuer.run()
+        async with self.database.reading() as tx:
+            return await outbox.page(tx)
+
+    def close_hour(self) -> None:
+        self.clock.time_ms = NOON_MS + HOUR_MS + SETTLE_MS
+
+
+@pytest.fixture
+async def books(tmp_path: Path) -> AsyncGenerator[Books]:
+    books = Books(await SqliteDatabase.open(tmp_path / "meterline.db"))
+    await books.open()
+    yield books
+    await books.database.close()
+
+
+async def test_an_hour_is_issued_once_it_is_closed_and_settled(books: Books) -> None:
+    await books.use({"calls": 5})
+    await books.use({"calls": 2}, time_ms=NOON_MS + 45 * MINUTE_MS)
+    await books.use({"calls": 1}, subject=2)
+    books.clock.time_ms = NOON_MS + HOUR_MS + SETTLE_MS - 1
+    before = await books.issue()
+    books.close_hour()
+
+    (row,) = await books.issue()
+
+    assert before == []
+    assert (row.value, row.hour_ms, row.part) == (8, NOON_MS, 0)
+    assert (row.stripe_customer, row.event_name) == ("cus_acme", "api_calls")
+    assert (row.state, row.mode) == ("pending", "delta")
+
+
+async def test_issuing_again_adds_nothing(books: Books) -> None:
+    await books.use({"calls": 5})
+    books.close_hour()
+    first = await books.issue()
+
+    assert await books.issue() == first
+
+
+async def test_late_usage_and_corrections_are_parts_of_the_difference(
+    books: Books,
+) -> None:
+    books.close_hour()
+    for total in (5, 9, 4):
+        await books.use({"calls": total})
+        await books.issue()
+
+    rows = await books.issue()
+
+    assert [(row.part, row.value) for row in rows] == [(0, 5), (1, 4), (2, -5)]
+    assert len({row.identifier for row in rows}) == 3
+
+
+async def test_a_set_meter_says_the_whole_hour_again(books: Books) -> None:
+    books.meters = [TRAFFIC]
+    books.close_hour()
+    for total in (5, 9, 4, 4):
+        await books.use({"traffic": total})
+        await books.issue()
+
+    rows = await books.issue()
+
+    assert [(row.part, row.value) for row in rows] == [(0, 5), (1, 9), (2, 4)]
+
+
+async def test_the_latest_value_of_an_hour_wins_even_if_it_is_zero(
+    books: Books,
+) -> None:
+    books.meters = [STORAGE]
+    books.close_hour()
+    await books.use({"storage": [70, NOON_MS, 1]})
+    await books.use({"storage": [0, NOON_MS + 1, 2]}, subject=2)
+
+    (row,) = await books.issue()
+
+    assert row.value == 0
+
+
+async def test_a_customer_without_stripe_id_waits_and_then_goes(books: Books) -> None:
+    books.customers["beta"] = None
+    await books.use({"calls": 3}, subject=3)
+    books.close_hour()
+    (waiting,) = await books.issue()
+    books.customers["beta"] = "cus_beta"
+
+    (row,) = await books.issue()
+
+    assert waiting.state == "parked"
+    assert "no stripe_customer" in (waiting.reason or "")
+    assert (row.state, row.stripe_customer, row.value) == ("pending", "cus_beta", 3)
+    assert row.identifier == waiting.identifier
+
+
+async def test_a_corrected_hour_goes_to_whom_it_was_billed_first(books: Books) -> None:
+    await books.use({"calls": 5})
+    books.close_hour()
+    await books.issue()
+    books.customers["acme"] = "cus_other"
+    await books.use({"calls": 6})
+    await books.use({"calls": 2}, time_ms=NOON_MS + HOUR_MS)
+    books.clock.time_ms += HOUR_MS
+
+    rows = await books.issue()
+
+    assert [(row.value, row.stripe_customer) for row in rows] == [
+        (5, "cus_acme"),
+        (1, "cus_acme"),
+        (2, "cus_other"),
+    ]
+
+
+async def test_more_than_fifteen_digits_are_split_or_refused(books: Books) -> None:
+    books.meters = [CALLS, TRAFFIC]
+    huge = 3 * VALUE_MAX + 12
+    await books.use({"calls": huge, "traffic": huge})
+    books.close_hour()
+
+    rows = await books.issue()
+
+    calls = [row for row in rows if row.meter == "calls"]
+    (traffic,) = [row for row in rows if row.meter == "traffic"]
+    assert sum(row.value for row in calls) == huge
+    assert all(row.value <= VALUE_MAX for row in calls)
+    assert traffic.state == "dead"
+    assert "15" in (traffic.reason or "")
+
+
+async def test_nothing_is_issued_while_usage_is_counted_anew(books: Books) -> None:
+    await books.use({"calls": 5})
+    books.close_hour()
+    before = await books.issue()
+    async with books.database.transaction() as tx:
+        books.generation = (await usage.add_generation(tx, "{2}")).id
+    during = await books.issue()
+    books.events = 0
+    await books.use({"calls": 5})
+
+    after = await books.issue()
+
+    assert before == during == after
+
+
+async def test_a_meter_that_counts_something_else_corrects_what_was_told(
+    books: Books,
+) -> None:
+    await books.use({"calls": 5})
+    await books.use({"calls": 3}, time_ms=NOON_MS - HOUR_MS)
+    books.close_hour()
+    await books.issue()
+    async with books.database.transaction() as tx:
+        books.generation = (await usage.add_generation(tx, "{2}")).id
+    books.events = 0
+    await books.use({"calls": 4})
+    await books.use({"other": 1}, time_ms=NOON_MS - 2 * HOUR_MS)
+
+    rows = await books.issue()
+    again = await books.issue()
+
+    assert [row.value for row in rows] == [3, 5, -3, -1]
+    assert again == rows
+
+
+async def test_a_meter_that_is_billed_from_now_on_is_told_of_what_was(
+    books: Books,
+) -> None:
+    books.meters = []
+    await books.use({"calls": 5})
+    await books.use({"calls": 3}, time_ms=NOON_MS - 40 * DAY_MS)
+    books.close_hour()
+    before = await books.issue()
+    books.meters = [CALLS]
+
+    rows = await books.issue()
+
+    assert before == []
+    assert [row.value for row in rows] == [5], "and nothing that Stripe takes no more"
+
+
+async def test_usage_before_the_day_that_a_customer_starts_is_not_told(
+    books: Books,
+) -> None:
+    await books.use({"calls": 5})
+    await books.use({"calls": 3}, time_ms=NOON_MS + 15 * MINUTE_MS)
+    await books.use({"calls": 2}, time_ms=NOON_MS - HOUR_MS)
+    books.close_hour()
+    books.starts_ms = {"acme": NOON_MS + 15 * MINUTE_MS}
+    late = await books.issue()
+    books.starts_ms = {}
+
+    rows = await books.issue()
+
+    assert [row.value for row in late] == [3]
+    assert sorted(row.value for row in rows) == [2, 3, 5]
+
+
+async def test_usage_of_a_meter_that_is_not_billed_is_not_issued(books: Books) -> None:
+    await books.use({"other": 5})
+    books.close_hour()
+
+    assert await books.issue() == []
+
+
+async def test_a_subject_that_moves_takes_its_hours_along(books: Books) -> None:
+    books.customers["beta"] = "cus_beta"
+    await books.use({"calls": 5})
+    await books.use({"calls": 2}, subject=2)
+    books.close_hour()
+    await books.issue()
+    customers = (
+        Customer(id="acme", name="Acme", subjects=("s2",)),
+        Customer(id="beta", name="Beta", subjects=("s1", "s3")),
+    )
+    await CustomerMap(customers).apply(books.database, reported_since_ms=0)
+
+    rows = await books.issue()
+
+    assert [(row.customer, row.value) for row in rows] == [
+        ("acme", 7),
+        ("acme", -5),
+        ("beta", 5),
+    ]
+
+
+async def test_usage_that_finds_its_customer_late_is_issued_then(books: Books) -> None:
+    await books.use({"calls": 3}, subject=3)
+    books.close_hour()
+    await books.issue()
+    customers = (Customer(id="acme", name="Acme", subjects=("s*",)),)
+    await CustomerMap(customers).apply(books.database, reported_since_ms=0)
+
+    rows = await books.issue()
+
+    assert [(row.customer, row.value) for row in rows] == [("acme", 3)]
+
+
+async def test_an_older_copy_holds_the_hours_it_issues_again(books: Books) -> None:
+    await books.use({"calls": 5})
+    await books.use({"calls": 2}, time_ms=NOON_MS + HOUR_MS)
+    async with books.database.transaction() as tx:
+        await outbox.start(tx, "install")
+        await sending.suspect(tx, before_ms=NOON_MS + HOUR_MS)
+    books.clock.time_ms = NOON_MS + 2 * HOUR_MS + SETTLE_MS
+
+    rows = await books.issue()
+
+    assert [(row.value, row.state) for row in rows] == [
+        (5, "unresolved"),
+        (2, "pending"),
+    ]

@@ -1,0 +1,102 @@
+import random
+
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.store import usage as store
+from meterline_sidecar.usage.aggregate import Aggregator
+from tests.integration.conftest import Sidecar
+from tests.producer import NOON_MS, Connection, batch, event
+
+METERS = (
+    Meter("calls", "count"),
+    Meter("out", "sum", value="bytes_out"),
+    Meter("top", "max", value="bytes_out"),
+    Meter("users", "unique", value="subject"),
+    Meter("seats", "latest", value="quantities.seats"),
+    Meter("by_route", "count", group_by=("route",)),
+)
+DAY = {"start": NOON_MS - 86_400_000, "end": NOON_MS + 86_400_000}
+
+
+async def ship(sidecar: Sidecar, n_events: int, *, seed: int, first_seq: int) -> None:
+    dice = random.Random(seed)
+    events = [
+        event(
+            time_ms=NOON_MS + dice.randrange(-7_200_000, 0),
+            subject=dice.choice(["acct_1", "acct_2", "stranger", None]),
+            route=dice.choice(["/a", "/b", None]),
+            bytes_out=dice.randrange(1_000),
+            quantities={"seats": dice.randrange(9)} if dice.random() < 0.5 else None,
+        )
+        for _ in range(n_events)
+    ]
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(*events, first_seq=first_seq))
+
+
+async def usage(sidecar: Sidecar, aggregator: Aggregator) -> object:
+    generation = aggregator.generation.id
+    async with sidecar.database.reading() as tx:
+        rows = await store.read_usage(tx, generation, customer="acme", **DAY)
+        unique = await store.count_unique(tx, generation, customer="acme", **DAY)
+    return sorted(map(str, rows)), sorted(unique)
+
+
+async def test_counting_in_steps_comes_to_the_same_as_counting_at_once(
+    sidecar: Sidecar,
+) -> None:
+    in_steps = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    await in_steps.start()
+    for i in range(5):
+        await ship(sidecar, 40, seed=i, first_seq=1 + 40 * i)
+        assert await in_steps.run() == 40
+    stepped = await usage(sidecar, in_steps)
+
+    at_once = Aggregator(
+        sidecar.database, (*METERS, Meter("new", "count")), clock=sidecar.clock
+    )
+    await at_once.start()
+    assert await at_once.behind() == 200
+    assert await at_once.run() == 200
+
+    # The added meter is the only difference.
+    counted = str(await usage(sidecar, at_once))
+    for i in range(100, 0, -1):
+        counted = counted.replace(f", 'new': {i}", "")
+    assert counted == str(stepped)
+
+
+async def test_counting_twice_changes_nothing(sidecar: Sidecar) -> None:
+    aggregator = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    await aggregator.start()
+    await ship(sidecar, 50, seed=1, first_seq=1)
+    await aggregator.run()
+    before = await usage(sidecar, aggregator)
+
+    assert await aggregator.run() == 0
+    again = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    await again.start()
+    assert await again.run() == 0
+
+    assert await usage(sidecar, again) == before
+
+
+async def test_events_of_an_impossible_time_are_held_out_of_usage(
+    sidecar: Sidecar,
+) -> None:
+    aggregator = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    await aggregator.start()
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        late, early = NOON_MS - 36 * 86_400_000, NOON_MS + 6 * 60_000
+        await app.ship(batch(event(time_ms=late), event(), event(time_ms=early)))
+
+    await aggregator.run()
+
+    async with sidecar.database.reading() as tx:
+        rows = await store.read_usage(
+            tx, aggregator.generation.id, customer="acme", start=0, end=2**53
+        )
+        held = await tx.fetch_one("SELECT held, ingested FROM producers")
+    assert [row.totals["calls"] for row in rows if "calls" in row.totals] == [1]
+    assert held == (2, 3)

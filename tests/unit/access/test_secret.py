@@ -1,0 +1,86 @@
+"""Secrets come from where they should, and show nowhere."""
+
+import logging
+import pickle
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.access.secret import Secret, SecretSource
+from meterline_sidecar.errors import ConfigError
+
+CANARY = "sk_live_canary_4242"
+
+
+def source(file: Path | None, environ: dict[str, str]) -> SecretSource:
+    return SecretSource(
+        file=file, variable="STRIPE_KEY", credential="stripe", environ=environ
+    )
+
+
+def test_a_secret_shows_in_no_text(caplog: pytest.LogCaptureFixture) -> None:
+    secret = Secret(CANARY)
+    logging.getLogger("test").error("key %s", secret)
+
+    texts = [repr(secret), str(secret), f"{secret}", repr([secret]), caplog.text]
+
+    assert not any(CANARY in text for text in texts)
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(secret)
+
+
+def test_a_rotated_file_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk_test_one\n")
+    keys = source(file, {})
+    first = keys.read()
+    file.write_text("sk_test_two\n")
+
+    assert (first, keys.read()) == (Secret("sk_test_one"), Secret("sk_test_two"))
+
+
+def test_the_environment_is_emptied_for_the_children() -> None:
+    environ = {"STRIPE_KEY": CANARY, "PATH": "/bin"}
+
+    assert source(None, environ).read() == Secret(CANARY)
+    assert environ == {"PATH": "/bin"}
+
+
+def test_a_file_goes_before_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk_test_file")
+    environ = {"STRIPE_KEY": CANARY}
+
+    assert source(file, environ).read() == Secret("sk_test_file")
+    assert environ == {}
+
+
+def test_systemd_hands_a_credential(tmp_path: Path) -> None:
+    (tmp_path / "stripe").write_text(CANARY)
+
+    keys = source(None, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+    assert keys.read() == Secret(CANARY)
+
+
+def test_no_key_is_none() -> None:
+    assert source(None, {}).read() is None
+
+
+@pytest.mark.parametrize("text", ["", "two words", "s\u00fc\u00df"])
+def test_a_file_without_one_key_is_refused_without_showing_it(
+    tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        source(file, {}).read()
+
+    assert str(file) in str(caught.value)
+    assert not text or text not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        source(tmp_path / "nowhere", {}).read()

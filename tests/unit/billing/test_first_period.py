@@ -1,0 +1,42 @@
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from meterline_pricing import Flat, PerUnit, Plan, RateCard
+from meterline_sidecar.billing.drafts import charged
+from meterline_sidecar.config.shape import Customer, calendar_of
+
+
+def plan(prorate: str) -> Plan:
+    return Plan(
+        name="pro",
+        currency="usd",
+        prorate=prorate,  # type: ignore[arg-type]  # one of the three, given as text
+        prices=(
+            RateCard(name="fee", price=Flat(Decimal(30))),
+            RateCard(meter="calls", price=PerUnit(Decimal(1))),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("prorate", "month", "fee"),
+    [
+        ("day", "2026-11", "10.00"),
+        ("second", "2026-11", "10.00"),
+        ("none", "2026-11", "30.00"),
+        ("day", "2026-12", "30.00"),
+    ],
+)
+def test_a_first_period_that_is_cut_short_has_its_fee_cut(
+    prorate: str, month: str, fee: str
+) -> None:
+    customer = Customer(
+        id="acme", name="Acme", time_zone="Asia/Kathmandu", starts=date(2026, 11, 21)
+    )
+    period = calendar_of(customer).named(month)
+
+    drawn = charged(plan(prorate), customer, {"calls": 7}, period)
+
+    assert [f"{line.amount:f}" for line in drawn.lines] == [fee, "7.00"]

@@ -1,0 +1,85 @@
+"""What ``meterline check`` finds odd about a configuration that can be read."""
+
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.config.advice import advice
+from meterline_sidecar.config.read import read_config
+
+METER = '[[meter]]\nname = "api_calls"\naggregation = "count"\nbill_through = "meter"\n'
+CUSTOMER = '[[customer]]\nid = "acme"\nsubjects = ["a"]\nplan = "starter"\n'
+PRICING = """\
+[[plan]]
+name = "starter"
+currency = "usd"
+[[plan.price]]
+meter = "api_calls"
+model = "MODEL"
+tiers = [ { up_to = 10, unit_amount = "2" }, { unit_amount = "1" } ]
+"""
+SEND = '[stripe]\nmode = "send"\n'
+
+
+def told(
+    folder: Path, text: str, *, model: str = "graduated", **environment: str
+) -> list[str]:
+    (folder / "meterline.toml").write_text(text)
+    (folder / "pricing.toml").write_text(PRICING.replace("MODEL", model))
+    config = read_config(folder / "meterline.toml", environment={})
+    return list(advice(config, environment=environment))
+
+
+def test_a_sound_configuration_gets_no_advice(tmp_path: Path) -> None:
+    customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
+
+    assert told(tmp_path, METER + customer) == []
+    assert told(tmp_path, METER + customer + SEND, METERLINE_STRIPE_API_KEY="k") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (METER, "there is no [[customer]]"),
+        (METER + CUSTOMER, "customer acme has no stripe_customer"),
+        (METER + CUSTOMER.replace('["a"]', "[]"), "customer acme has no subjects"),
+        (METER + CUSTOMER.replace('plan = "starter"', ""), "customer acme has no plan"),
+        (METER + CUSTOMER + SEND, "there is no key here"),
+        (METER.replace('"meter"', '"none"') + CUSTOMER + SEND, "nothing is sent"),
+    ],
+)
+def test_what_is_odd_is_told(tmp_path: Path, text: str, expected: str) -> None:
+    assert any(expected in line for line in told(tmp_path, text))
+
+
+def test_a_file_without_meters_is_told(tmp_path: Path) -> None:
+    (tmp_path / "meterline.toml").write_text(SEND)
+    config = read_config(tmp_path / "meterline.toml", environment={})
+
+    assert any("no [[meter]]" in line for line in advice(config, environment={}))
+
+
+def test_a_price_with_a_cliff_is_told(tmp_path: Path) -> None:
+    (cliff,) = told(
+        tmp_path, f'{METER}{CUSTOMER}stripe_customer = "cus_1"', model="volume"
+    )
+
+    assert cliff.startswith("plan starter, version 1, api_calls: a cliff at 10")
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [(None, "there is no file"), (0o644, "others can read"), (0o600, None)],
+)
+def test_a_key_file_is_there_and_for_the_sidecar_alone(
+    tmp_path: Path, mode: int | None, said: str | None
+) -> None:
+    if mode is not None:
+        (tmp_path / "key").write_text("sk_test_1")
+        (tmp_path / "key").chmod(mode)
+    customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
+
+    found = told(tmp_path, f'{METER}{customer}{SEND}api_key_file = "key"\n')
+
+    assert len(found) == (0 if said is None else 1)
+    assert all(said in text for text in found if said)

@@ -1,0 +1,350 @@
+"""What a person reads who got ``meterline.toml`` wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.reference import schema, sections
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.errors import ConfigError
+
+METER = '[[meter]]\nname = "api_calls"\naggregation = "count"\n'
+PLAN = '[[plan]]\nname = "starter"\ncurrency = "usd"\n'
+
+
+def read(
+    folder: Path, text: str, *, pricing: str | None = None, **environment: str
+) -> Config:
+    (folder / "meterline.toml").write_text(text)
+    if pricing is not None:
+        (folder / "pricing.toml").write_text(pricing)
+    return read_config(folder / "meterline.toml", environment=environment)
+
+
+def problems(
+    folder: Path, text: str, *, pricing: str | None = None, **environment: str
+) -> list[str]:
+    """Return the lines of the error, without the folder."""
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text, pricing=pricing, **environment)
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+MISTAKES = {
+    '[sidecar]\nsockett = "a"': (
+        ":2: sidecar.sockett: unknown key `sockett`; did you mean `socket`?"
+    ),
+    "[sidecar]\nsocket = 5": ":2: sidecar.socket: expected a text, not the integer 5",
+    "[sidecar]\nsocket = ''": (
+        ":2: sidecar.socket: expected a text, not an empty text"
+    ),
+    '[sidecar]\nhttp = "localhost"': (
+        ':2: sidecar.http: expected HOST:PORT, or unix:PATH, not the text "localhost"'
+    ),
+    '[sidecar]\nhttp = "127.0.0.1:99999"': (
+        ":2: sidecar.http: expected HOST:PORT, or unix:PATH,"
+        ' not the text "127.0.0.1:99999"'
+    ),
+    '[sidecar]\nallowed_uids = [0, "1"]': (
+        ":2: sidecar.allowed_uids[1]: expected an integer from 0 to 4294967294,"
+        ' not the text "1"'
+    ),
+    "[sidecar]\naggregate_every_s = 0": (
+        ":2: sidecar.aggregate_every_s: expected an integer from 1 to 3600,"
+        " not the integer 0"
+    ),
+    "[sidecar]\naggregate_every_s = true": (
+        ":2: sidecar.aggregate_every_s: expected an integer from 1 to 3600, not true"
+    ),
+    "sidecar = 1": ":1: sidecar: expected a table, not the integer 1",
+    "[sidecars]": ":1: sidecars: unknown key `sidecars`; did you mean `sidecar`?",
+    "[meter]": (":1: meter: expected an array of tables [[meter]], not a table"),
+    '[[meter]]\naggregation = "count"': (
+        ":1: meter[0].name: missing: expected a name of letters, digits, `_`, `.`"
+        " and `-`"
+    ),
+    '[[meter]]\nname = "api calls"\naggregation = "count"': (
+        ":2: meter[0].name: expected a name of letters, digits, `_`, `.` and `-`,"
+        ' not the text "api calls"'
+    ),
+    '[[meter]]\nname = "a"\naggregation = "cuont"': (
+        ":3: meter[0].aggregation: unknown aggregation `cuont`; did you mean `count`?"
+    ),
+    '[[meter]]\nname = "a"\naggregation = "sum"': (
+        ":1: meter[0]: missing key `value`: a sum meter needs one of bytes_in,"
+        " bytes_out, duration_us, units, quantities.NAME"
+    ),
+    '[[meter]]\nname = "a"\naggregation = "sum"\nvalue = "byte_in"': (
+        ":4: meter[0].value: unknown value `byte_in`; did you mean `bytes_in`?"
+    ),
+    '[[meter]]\nname = "a"\naggregation = "max"\nvalue = "subject"': (
+        ":4: meter[0].value: `subject` is a text: only `unique` and `count` meters"
+        " take it, not `max`"
+    ),
+    f"{METER}where = {{ status = 200 }}": (
+        ':4: meter[0].where.status: expected statuses such as "200-499" or'
+        ' "200,304", not the integer 200'
+    ),
+    f'{METER}where = {{ status = "400-200" }}': (
+        ':4: meter[0].where.status: expected statuses such as "200-499" or'
+        ' "200,304", not the text "400-200"'
+    ),
+    f'{METER}where = {{ routes = ["/"] }}': (
+        ":4: meter[0].where.routes: unknown key `routes`; did you mean `route`?"
+    ),
+    f'{METER}where = {{ route = "/v1" }}': (
+        ':4: meter[0].where.route: expected an array: a text, not the text "/v1"'
+    ),
+    f'{METER}group_by = ["rout"]': (
+        ":4: meter[0].group_by[0]: unknown dimension `rout`; did you mean `route`?"
+    ),
+    f'{METER}bill_through = "meters"': (
+        ":4: meter[0].bill_through: unknown way `meters`; did you mean `meter`?"
+    ),
+    f"{METER}{METER}": ":5: meter[1].name: a second meter is called `api_calls`",
+    "[[customer]]\nname = 'Acme'": (
+        ":1: customer[0].id: missing: expected a name of letters, digits, `_`, `.`"
+        " and `-`"
+    ),
+    '[[customer]]\nid = "a"\n[[customer]]\nid = "a"': (
+        ":4: customer[1].id: `a` is of customer `a` already"
+    ),
+    '[[customer]]\nid = "a"\nsubjects = ["s"]\n'
+    '[[customer]]\nid = "b"\nsubjects = ["s"]': (
+        ":6: customer[1].subjects: `s` is of customer `a` already"
+    ),
+    '[[customer]]\nid = "a"\nplan = "startr"': (
+        ":3: customer[0].plan: unknown plan `startr`; did you mean `starter`?"
+    ),
+    '[[customer]]\nid = "a"\ntime_zone = "Europe/Berlinn"': (
+        ":3: customer[0].time_zone: unknown time zone `Europe/Berlinn`;"
+        " did you mean `Europe/Berlin`?"
+    ),
+    '[[customer]]\nid = "a"\nstarts = "2026-01-01"': (
+        ":3: customer[0].starts: expected a date such as 2026-01-31, not the text"
+        ' "2026-01-01"'
+    ),
+    '[stripe]\napi_base = "api.stripe.com"': (
+        ":2: stripe.api_base: expected a URL such as https://ops.example.com/hook,"
+        ' not the text "api.stripe.com"'
+    ),
+    '[stripe]\nmode = "live"': (
+        ":2: stripe.mode: unknown mode `live`; known are: dry_run, send"
+    ),
+    '[stripe]\napi_key = "sk_live_1"': (
+        ":2: stripe.api_key: a key does not belong into this file; put it into a file"
+        " that only the sidecar can read and name that in `api_key_file`"
+    ),
+    "[sidecar\n": ":1: not TOML: expected ']' at the end of a table declaration",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES, ids=repr)
+def test_a_mistake_is_told_with_its_line_and_key_and_what_was_expected(
+    tmp_path: Path, text: str
+) -> None:
+    assert problems(tmp_path, text, pricing=PLAN) == [f"meterline.toml{MISTAKES[text]}"]
+
+
+def test_a_price_list_with_a_mistake_still_names_its_plans(tmp_path: Path) -> None:
+    told = problems(
+        tmp_path,
+        '[[meter]]\nname = "a"\naggregation = "count"\n'
+        '[[customer]]\nid = "acme"\nplan = "startr"\n',
+        pricing='[[plan]]\nname = "starter"\ncurrency = "usdd"\n',
+    )
+
+    assert told[0].endswith("unknown plan `startr`; did you mean `starter`?")
+    assert told[1].startswith("pricing.toml:3: plan[0].currency: ")
+
+
+def test_every_mistake_of_both_files_and_the_environment_is_told_at_once(
+    tmp_path: Path,
+) -> None:
+    told = problems(
+        tmp_path,
+        '[sidecar]\nsockett = "a"\n[[meter]]\nname = "api_calls"\nvalue = "x"\n',
+        pricing='[[plan]]\nname = "starter"\n[[plan.price]]\nmeter = "a"\nmodel = "gradated"\n',
+        METERLINE_HTTP="8270",
+    )
+
+    assert told == [
+        "meterline.toml:2: sidecar.sockett: unknown key `sockett`;"
+        " did you mean `socket`?",
+        "meterline.toml:3: meter[0].aggregation: missing: expected one of count, sum,"
+        " max, unique, latest",
+        "meterline.toml:5: meter[0].value: unknown value `x`; known are: bytes_in,"
+        " bytes_out, duration_us, method, quantities.NAME, route, subject, units",
+        "METERLINE_HTTP: expected HOST:PORT, or unix:PATH, not 8270",
+        'pricing.toml:1: plan[0].currency: missing: expected a currency such as "usd"',
+        # Taken for the nearest model, so that what else is wrong is told as well.
+        "pricing.toml:3: plan[0].price[0].tiers: missing: expected an array of tables"
+        " [[tiers]]",
+        "pricing.toml:5: plan[0].price[0].model: unknown model `gradated`;"
+        " did you mean `graduated`?",
+        "pricing.toml:4: plan[0].price[0].meter: unknown meter `a`; known are:"
+        " api_calls",
+    ]
+
+
+def test_a_price_list_with_a_mistake_does_not_make_every_plan_unknown(
+    tmp_path: Path,
+) -> None:
+    told = problems(
+        tmp_path,
+        '[[customer]]\nid = "a"\nplan = "starter"',
+        pricing=PLAN.replace("usd", "usdd"),
+    )
+
+    assert len(told) == 1
+    assert "currency" in told[0]
+
+
+def test_a_plan_that_charges_for_a_meter_that_nobody_measures_is_told(
+    tmp_path: Path,
+) -> None:
+    price = '[[plan.price]]\nmeter = "api_call"\nmodel = "flat"\namount = 1\n'
+
+    assert problems(tmp_path, METER, pricing=PLAN + price) == [
+        "pricing.toml:5: plan[0].price[0].meter: unknown meter `api_call`; did you mean"
+        " `api_calls`?"
+    ]
+
+
+def test_a_price_list_that_can_never_be_charged_by_is_told(tmp_path: Path) -> None:
+    text = METER + 'group_by = ["route"]\n[[customer]]\nid = "acme"\n'
+    prices = """[[plan.price]]
+meter = "api_calls"
+model = "matrix"
+dimensions = ["route", "region"]
+cells = [{ values = { region = "eu" }, model = "percentage", rate = 1, fixed = 2 }]
+default = { unit_amount = 1 }
+[[override]]
+customer = "amce"
+plan = "starter"
+[[override.price]]
+meter = "api_calls"
+model = "per_group"
+by = ["method"]
+price = { model = "per_unit", unit_amount = 1 }
+"""
+
+    assert problems(tmp_path, text, pricing=PLAN + prices) == [
+        "pricing.toml:4: plan[0].price[0]: `region` is not in the group_by of meter"
+        " `api_calls`",
+        "pricing.toml:4: plan[0].price[0]: `api_calls` is a total, and this price needs"
+        " the amount of every event: leave out fixed, free_events, minimum and maximum",
+        "pricing.toml:11: override[0].customer: unknown customer `amce`; did you mean"
+        " `acme`?",
+        "pricing.toml:13: override[0].price[0]: `method` is not in the group_by of meter"
+        " `api_calls`",
+    ]
+
+
+def test_what_is_no_table_in_a_price_list_is_told_once(tmp_path: Path) -> None:
+    told = problems(tmp_path, METER, pricing=PLAN + 'price = ["x"]\n')
+
+    assert len(told) == 1
+    assert "expected a table" in told[0]
+
+
+@pytest.mark.parametrize("text", ["", METER])
+def test_a_named_price_list_that_is_not_there_is_told(
+    tmp_path: Path, text: str
+) -> None:
+    told = problems(tmp_path, f'[sidecar]\npricing = "prices.toml"\n{text}')
+
+    assert told == [
+        "prices.toml: No such file or directory; `meterline init` writes a first one"
+    ]
+
+
+def test_a_socket_whose_path_is_too_long_is_told(tmp_path: Path) -> None:
+    name = "a" * 108
+
+    told = problems(
+        tmp_path, f'[sidecar]\nhttp = "unix:/{name}"', METERLINE_SOCKET=f"/{name}"
+    )
+
+    assert [line.partition(" not ")[0] for line in told] == [
+        f"sidecar.{key}: the path of a Unix socket has at most 107 bytes,"
+        for key in ("socket", "http")
+    ]
+
+
+def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`meterline init` writes a first one"):
+        read_config(tmp_path / "nothing.toml", environment={})
+
+
+def test_a_file_that_is_not_text_is_told_with_the_place(tmp_path: Path) -> None:
+    (tmp_path / "meterline.toml").write_bytes(b"[sidecar]\n\xff")
+
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 10"):
+        read_config(tmp_path / "meterline.toml", environment={})
+
+
+def test_the_environment_stands_above_the_file_and_the_file_above_the_default(
+    tmp_path: Path,
+) -> None:
+    text = '[sidecar]\nsocket = "file.sock"\ndatabase = "file.db"\n'
+
+    config = read(tmp_path, text, METERLINE_SOCKET="environment.sock")
+
+    assert config.sidecar.socket == tmp_path / "environment.sock"
+    assert config.sidecar.database == tmp_path / "file.db"
+    assert config.sidecar.http == "127.0.0.1:8270"
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    text = '[sidecar]\nhttp = "unix:http.sock"\nspool_dir = "/spool"\n'
+
+    config = read(tmp_path, text)
+
+    assert config.sidecar.http == f"unix:{tmp_path}/http.sock"
+    assert config.sidecar.spool_dir == Path("/spool")
+
+
+@pytest.mark.parametrize("header", [section.header for section in sections()])
+def test_the_reference_names_every_key_that_is_read(
+    tmp_path: Path, header: str
+) -> None:
+    (section,) = (section for section in sections() if section.header == header)
+    table = f"{METER}[meter.where]" if header == "[meter.where]" else header
+
+    told = problems(tmp_path, f"{table}\nq-q-q-q-q = 1")
+
+    (unknown,) = (line for line in told if "unknown key" in line)
+    known = unknown.partition("known are: ")[2].split(", ")
+    assert sorted(known) == sorted(key.name for key in section.keys)
+
+
+def test_the_schema_knows_the_tables_and_what_is_required() -> None:
+    properties = schema()["properties"]
+
+    assert sorted(properties) == [
+        *("alert", "alerts", "customer", "meter", "portal", "sidecar", "stripe")
+    ]
+    assert properties["meter"]["items"]["required"] == ["name", "aggregation"]
+    assert properties["meter"]["items"]["properties"]["where"]["type"] == "object"
+
+
+@pytest.mark.parametrize(
+    ("page", "command"),
+    [
+        ("configuration.md", ["meterline_sidecar", "config", "reference"]),
+        ("commands.md", ["meterline_sidecar.cli.manual"]),
+    ],
+)
+def test_a_page_is_what_the_code_says(page: str, command: list[str]) -> None:
+    path = Path(__file__).parents[3] / "docs" / page
+
+    # In a process of its own: what other tests did to the commands shows in them.
+    made = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, check=True
+    )
+
+    assert path.read_text() == made.stdout, "run: make docs"
