@@ -150,7 +150,7 @@ class Meter:
         self.failed += 1
         self.open()
         if (shipper := self.shipper) is not None:
-            shipper.spool.drop(NOT_RECORDABLE)
+            shipper.spool.writer.drop(NOT_RECORDABLE)
 
     # --- opening and closing
 
@@ -172,7 +172,7 @@ class Meter:
                 # comes here again.
                 self.complaints.add(f"could not start the shipping thread: {error}")
                 return
-            self.append = shipper.spool.append
+            self.append = shipper.spool.writer.append
 
     def _make_shipper(self) -> Shipper:
         options = self.options
@@ -192,7 +192,7 @@ class Meter:
         if shipper is None:  # closed again by another thread
             self._append_anew(payload)
         else:
-            shipper.spool.append(payload)
+            shipper.spool.writer.append(payload)
 
     def _append_anew(self, payload: bytes) -> None:
         self.append(payload)
@@ -224,7 +224,7 @@ class Meter:
             shipper.spool.close()
             self._forget()
         shipper.stop(timeout_s=timeout_s)
-        self._earlier = self._sum(shipper.spool.counts)
+        self._earlier = self._sum(shipper.spool.reader.counts)
 
     def __enter__(self) -> Self:
         return self
@@ -250,7 +250,7 @@ class Meter:
     def stats(self) -> Stats:
         """What was recorded, dropped and shipped by this process."""
         shipper = self.shipper
-        counts = self._sum(shipper.spool.counts) if shipper else self._earlier
+        counts = self._sum(shipper.spool.reader.counts) if shipper else self._earlier
         return Stats(
             **counts._asdict(),
             failed=self.failed,
