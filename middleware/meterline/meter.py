@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, Unpack
 from weakref import WeakSet
 
 import msgspec
 from msgspec import Struct
 
 from meterline.events import Flag, Kind
-from meterline.options import Options, resolve
+from meterline.options import MeterOptions, Options, resolve
 from meterline.quantities import (
     Complaints,
     checked_quantity,
@@ -60,35 +60,23 @@ class Meter:
         meter.record("tokens", 512, subject="acct_42")
 
     It never blocks and never raises into its caller, and works from any thread.
-    A process makes one and keeps it. See ``options.py`` for the arguments, each of
-    which has a variable: ``METERLINE_SOCKET`` and so on.
+    A process makes one and keeps it. This is the recorder; what a meter *is* (its
+    name, unit and aggregation) stands in the sidecar's configuration.
+
+    Args:
+        options: see ``MeterOptions``, each of which has a variable, too.
 
     Raises:
-        ValueError: an option that can not be meant.
+        ValueError: an option that cannot be meant.
+        TypeError: an option that does not exist.
     """
 
     append: Callable[[bytes], None]
     """Records one encoded event. It is replaced as the spool comes and goes, so it
     must be looked up for every event."""
 
-    def __init__(
-        self,
-        *,
-        app_name: str | None = None,
-        socket: str | os.PathLike[str] | None = None,
-        spool_dir: str | os.PathLike[str] | None = None,
-        spool_bytes_max: int | None = None,
-        sync_interval_s: float | None = None,
-        disabled: bool | None = None,
-    ) -> None:
-        self.options: Options = resolve(
-            app_name=app_name,
-            socket=socket,
-            spool_dir=spool_dir,
-            spool_bytes_max=spool_bytes_max,
-            sync_interval_s=sync_interval_s,
-            disabled=disabled,
-        )
+    def __init__(self, **options: Unpack[MeterOptions]) -> None:
+        self.options: Options = resolve(**options)
         self.complaints = Complaints()
         self.failed = 0
         self._earlier = Counts(recorded=0, dropped=0, acked=0)

@@ -21,7 +21,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 import meterline
-from meterline.asgi import ASGIApp, Message, Receive, Scope, Send
+from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from meterline.events import Flag, Kind, UsageEvent
 from tests.asgi_driver import call, http_scope
 from tests.fake_sidecar import FakeSidecar
