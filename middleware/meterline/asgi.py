@@ -31,6 +31,7 @@ _WEBSOCKET: Final = int(Kind.WEBSOCKET)
 _COMMON: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BODILESS: Final = _COMMON | {"TRACE", "CONNECT"}
 _DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
+_DIGITS_MAX: Final = len(str(QUANTITY_MAX)) + 1
 _METHOD_NOT_ALLOWED: Final = 405
 _SERVER_ERROR: Final = 500
 _SWITCHING_PROTOCOLS: Final = 101
@@ -358,7 +359,9 @@ def _declared_bytes(scope: Scope) -> int:
     declared = 0
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            declared = min(int(value), QUANTITY_MAX)
+            # Any client may send more digits than int() takes.
+            digits = value.lstrip(b"0")[:_DIGITS_MAX]
+            declared = min(int(digits or b"0"), QUANTITY_MAX)
         elif name == b"expect":
             return 0
     return declared
