@@ -120,15 +120,6 @@ class Link:
             return False
         return moved
 
-    def fileno(self) -> int:
-        """Return the descriptor, to wait for."""
-        return self._socket.fileno()
-
-    @property
-    def has_to_send(self) -> bool:
-        """Whether it waits for the sidecar to read."""
-        return bool(self._to_send)
-
     def close(self) -> None:
         """End the connection; nothing is lost by that."""
         self._socket.close()

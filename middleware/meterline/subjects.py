@@ -7,11 +7,12 @@ long: it runs in the request.
 
 import hmac
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 from uuid import UUID
 
-Scope = MutableMapping[str, Any]
+from meterline.asgi_types import Scope
+
 Resolver = Callable[[Scope], str | None]
 
 KEY_VARIABLE: Final = "METERLINE_SUBJECT_KEY"

@@ -91,7 +91,7 @@ MUTANTS: Final = {
         CUT_OFF,
     ),
     "a number taken by no record": Mutant(
-        "middleware/meterline/spool/living.py",
+        "middleware/meterline/spool/writer.py",
         "self._write(encode_record(seq, payload))\n",
         "self._write(encode_record(self._next_seq(), payload))\n",
         SPOOL_NUMBERS,

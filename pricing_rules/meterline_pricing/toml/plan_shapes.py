@@ -17,7 +17,6 @@ from meterline_pricing.plan import (
     RateCard,
     catalogue_problems,
 )
-from meterline_pricing.price import Flat
 from meterline_pricing.terms import (
     Commitment,
     Conversion,
@@ -45,6 +44,7 @@ from meterline_pricing.toml.source import (
     integer,
     one_of,
 )
+from meterline_pricing.unit_price import Flat
 from meterline_pricing.usage import Amounts, Group, Groups
 
 

@@ -7,21 +7,13 @@ from msgspec.structs import replace
 
 from meterline_pricing.money import ZERO
 from meterline_pricing.price import (
-    BlockTiers,
-    Capacity,
     Cell,
     Dynamic,
-    Flat,
-    Graduated,
     GraduatedPercentage,
     Matrix,
-    Package,
     Percentage,
     PerGroup,
-    PerUnit,
     Price,
-    Stairstep,
-    Volume,
 )
 from meterline_pricing.tiers import BlockTier, PercentTier, Step, Tier
 from meterline_pricing.toml.shape import (
@@ -38,6 +30,16 @@ from meterline_pricing.toml.shape import (
     nothing,
 )
 from meterline_pricing.toml.source import BOOLEAN, DECIMAL, TEXT, Table, one_of
+from meterline_pricing.unit_price import (
+    BlockTiers,
+    Capacity,
+    Flat,
+    Graduated,
+    Package,
+    PerUnit,
+    Stairstep,
+    Volume,
+)
 
 NUMBER: Final = One(DECIMAL)
 WORD: Final = One(TEXT)

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from meterline_pricing import Period, PricingError, number_text
-from meterline_pricing.included import included_units
+from meterline_pricing import Period, PricingError
+from meterline_pricing.tools import included_units, number_text
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.running_totals import Standing, Standings
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms

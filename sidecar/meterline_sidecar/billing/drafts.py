@@ -17,8 +17,8 @@ from meterline_pricing import (
     PricingError,
     Usage,
     invoice,
-    share_of,
 )
+from meterline_pricing.tools import share_of
 from meterline_sidecar.config.shape import Config, Customer, calendar_of
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.meters import Meter, Total, add, quantity

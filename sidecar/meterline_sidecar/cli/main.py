@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 import meterline
-from meterline_pricing import nearest
+from meterline_pricing.tools import nearest
 from meterline_sidecar.cli.exits import (
     EXIT_CONFIG,
     EXIT_FAILED,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 import msgspec
 
-from meterline_pricing import currency_of, money_text, number_text
+from meterline_pricing.tools import currency_of, money_text, number_text
 
 GAP: Final = "  "
 BAR_CHARS: Final = 40

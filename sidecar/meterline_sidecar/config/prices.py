@@ -6,17 +6,14 @@ from typing import Any, NamedTuple, cast
 
 from meterline_pricing import (
     Catalogue,
-    Matrix,
     Override,
-    Percentage,
-    PerGroup,
     Plan,
-    Price,
     PricingError,
     Problem,
     load,
 )
 from meterline_pricing.errors import unknown
+from meterline_pricing.models import PriceModel
 from meterline_pricing.toml.lines import KeyPath
 from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.shape import Customer, MeterConfig
@@ -102,25 +99,17 @@ def _holders(catalogue: Catalogue) -> Iterator[tuple[str, int, Plan | Override]]
         yield "override", i, override
 
 
-def _unmet(price: Price, config: MeterConfig) -> Iterator[str]:
+def _unmet(price: PriceModel, config: MeterConfig) -> Iterator[str]:
     """Yield what a price needs and a meter does not give."""
     name, groups = config.meter.name, config.meter.group_by
-    match price:
-        case Percentage() if price.needs_events:
-            yield (
-                f"`{name}` is a total, and this price needs the amount of every event:"
-                " leave out fixed, free_events, minimum and maximum"
-            )
-        case Matrix(dimensions=dimensions):
-            yield from _ungrouped(dimensions, name, groups)
-            for inner in (*(cell.price for cell in price.cells), price.default):
-                if inner is not None:
-                    yield from _unmet(inner, config)
-        case PerGroup(inner, by):
-            yield from _ungrouped(by, name, groups)
-            yield from _unmet(inner, config)
-        case _:
-            pass
+    if price.needs_events:
+        yield (
+            f"`{name}` is a total, and this price needs the amount of every event:"
+            " leave out fixed, free_events, minimum and maximum"
+        )
+    yield from _ungrouped(price.grouped_by or (), name, groups)
+    for inner in price.inner:
+        yield from _unmet(inner, config)
 
 
 def _ungrouped(

@@ -6,7 +6,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from meterline_pricing import Calendar, Period, nearest
+from meterline_pricing import Calendar, Period
+from meterline_pricing.tools import nearest
 from meterline_sidecar.clock import format_time_ms, parse_time_ms
 from meterline_sidecar.config.shape import Customer, calendar_of
 from meterline_sidecar.usage.aggregate import WINDOW_MS

@@ -15,21 +15,21 @@ from decimal import (
 
 import pytest
 
-from meterline_pricing import (
+from meterline_pricing import Period, Plan, RateCard, invoice, rate
+from meterline_pricing.models import (
     Commitment,
     Conversion,
     Coupon,
     Credit,
     Discount,
     Flat,
-    Period,
     PerUnit,
-    Plan,
-    RateCard,
-    Stretch,
     Tax,
     Tier,
     Volume,
+)
+from meterline_pricing.tools import (
+    Stretch,
     change_fee,
     compare,
     currency_of,
@@ -37,7 +37,6 @@ from meterline_pricing import (
     draw_svg,
     draw_text,
     findings,
-    invoice,
     invoice_between,
     invoice_stretches,
     latest_incremental,
@@ -46,7 +45,6 @@ from meterline_pricing import (
     prorate,
     quantity_of,
     ranked,
-    rate,
     rate_between,
     round_money,
     stripe_amount,

@@ -6,9 +6,18 @@ import pytest
 
 from meterline_pricing import (
     Amounts,
+    Catalogue,
+    Group,
+    Groups,
+    NotFound,
+    PricingError,
+    RateCard,
+    load,
+    run_tests,
+)
+from meterline_pricing.models import (
     BlockTier,
     BlockTiers,
-    Catalogue,
     Cell,
     Commitment,
     Conversion,
@@ -17,23 +26,16 @@ from meterline_pricing import (
     Discount,
     Flat,
     Graduated,
-    Group,
-    Groups,
     Matrix,
-    NotFound,
     Order,
     Package,
     Percentage,
     PerGroup,
     PerUnit,
-    PricingError,
-    RateCard,
     Stairstep,
     Step,
     Tax,
     Tier,
-    load,
-    run_tests,
 )
 from meterline_pricing.order import STEPS
 

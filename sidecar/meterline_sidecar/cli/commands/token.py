@@ -6,7 +6,7 @@ from typing import cast
 import click
 
 from meterline.portal import portal_token
-from meterline_pricing import nearest
+from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile, tokens_path
 from meterline_sidecar.cli.options import CONFIG, JSON

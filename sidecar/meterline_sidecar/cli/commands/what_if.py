@@ -10,15 +10,8 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from meterline_pricing import (
-    Calendar,
-    Catalogue,
-    Difference,
-    Invoice,
-    PricingError,
-    difference_of,
-    ranked,
-)
+from meterline_pricing import Calendar, Catalogue, Invoice, PricingError
+from meterline_pricing.tools import Difference, difference_of, ranked
 from meterline_sidecar.billing.drafts import MeterUsage, charged, priced
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused

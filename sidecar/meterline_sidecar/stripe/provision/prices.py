@@ -7,19 +7,17 @@ from typing import Any, Final
 
 import msgspec
 
-from meterline_pricing import (
+from meterline_pricing import Price, PricingError, RateCard
+from meterline_pricing.models import (
+    Conversion,
     Flat,
     Graduated,
     Package,
     PerUnit,
-    Price,
-    PricingError,
-    RateCard,
+    Tier,
     Volume,
-    stripe_amount,
 )
-from meterline_pricing.terms import Conversion
-from meterline_pricing.tiers import Tier
+from meterline_pricing.tools import stripe_amount
 
 PLACES_MAX: Final = 12
 """Source: x-maxDecimals of unit_amount_decimal in Stripe's OpenAPI, read 2026-05-05."""
@@ -99,8 +97,7 @@ def _model_fields(card: RateCard, currency: str) -> dict[str, Any]:
                 },
             }
         case _:
-            model = type(price).__struct_config__.tag
-            raise NotSayable(f"the model `{model}`")
+            raise NotSayable(f"the model `{price.model}`")
 
 
 def _per_unit(price: PerUnit, convert: Conversion, currency: str) -> dict[str, Any]:

@@ -20,18 +20,9 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from meterline.portal import TOKEN_CHARS_MAX, InvalidToken, portal_customer
-from meterline_pricing import (
-    Charge,
-    Graduated,
-    Line,
-    Period,
-    Plan,
-    PricingError,
-    Tier,
-    Volume,
-    rate,
-)
+from meterline_pricing import Charge, Line, Period, Plan, PricingError, rate
 from meterline_pricing.convert import billable
+from meterline_pricing.models import Tier
 from meterline_sidecar.billing.drafts import CustomerUsage, NotBillable
 from meterline_sidecar.billing.invoices import Adjustment, Statement
 from meterline_sidecar.clock import DAY_MS, format_time_ms
@@ -272,16 +263,13 @@ def _days(series: Series) -> tuple[DayUsage, ...]:
 
 def _line(line: Line, plan: Plan, usage: CustomerUsage) -> PortalLine:
     card = next((c for c in plan.prices if c.name == line.name), None)
-    tiers: tuple[Tier, ...] = ()
-    if card is not None and isinstance(card.price, Graduated | Volume):
-        tiers = card.price.tiers
     return PortalLine(
         description=line.description,
         quantity=line.quantity,
         amount=line.amount,
         charges=line.charges,
         tier=max((c.tier for c in line.charges if c.tier is not None), default=None),
-        tiers=tiers,
+        tiers=card.price.unit_tiers if card else (),
         next_unit=_next_unit(line, plan, usage),
     )
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 import meterline
-from meterline_pricing import currency_of, money_text, number_text
+from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, format_time_ms
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
