@@ -89,19 +89,16 @@ class MortalStripe:
         raise NotImplementedError
 
 
-class MortalMark:
+class MortalMark(SentMark):
     """The mark with a step before and after each write."""
 
-    def __init__(self, mark: SentMark, steps: Steps) -> None:
-        self._mark = mark
+    def __init__(self, database: Path, steps: Steps) -> None:
+        super().__init__(database)
         self._steps = steps
-
-    def read(self) -> int | None:
-        return self._mark.read()
 
     def write(self, sends: int) -> None:
         self._steps.pass_one()
-        self._mark.write(sends)
+        super().write(sends)
         self._steps.pass_one()
 
 
@@ -138,7 +135,7 @@ async def work(path: Path, base: str, name: str, steps: Steps) -> None:
         MortalStripe(api, steps),
         clock=clock,
         wall=clock,
-        mark=MortalMark(SentMark(path), steps),
+        mark=MortalMark(path, steps),
         rate=Rate(1_000, 0),
         backoff=Backoff(0.001, 0.002),
         breaker=Breaker(first_s=0.001, max_s=0.002),

@@ -11,12 +11,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, assert_never
 
-from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.batching import Parcel, ReadyRows
+from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.meter_events import (
     AGE_MS_MAX,
     RESEND_MS_MAX,
@@ -61,18 +62,6 @@ class MeterEvents(Protocol):
         ...
 
 
-class SentMark(Protocol):
-    """The number of rows ever sent, kept outside the database."""
-
-    def read(self) -> int | None:
-        """Return the number, ``None`` where there is none."""
-        ...
-
-    def write(self, sends: int) -> None:
-        """Replace the number."""
-        ...
-
-
 class Reporter:
     """Sends what is due, as fast as Stripe takes it.
 
@@ -103,7 +92,7 @@ class Reporter:
         self._stripe = stripe
         self._clock = clock
         self._wall = wall
-        self._mark = mark
+        self._copy_guard = CopyGuard(mark)
         self._rate = rate
         self._stream_above_per_s = stream_above_per_s
         self._backoff = backoff or Backoff()
@@ -113,7 +102,6 @@ class Reporter:
         self._probes = Probes()
         self._is_hurried = False
         self._wrong_account: str | None = None
-        self._sends: int | None = None
         self._streams = False
         self._is_drained = False
         self._is_stopping = False
@@ -158,7 +146,7 @@ class Reporter:
         async with self._database.transaction() as tx:
             if not await self._check_account(tx):
                 return False
-            await self._check_copy(tx, now_ms)
+            await self._copy_guard.check(tx, now_ms=now_ms)
             # Nothing is in flight yet: these are of a run, or a process, that died.
             await sending.recover(tx)
             doubted, expired = await sending.sweep(
@@ -197,22 +185,6 @@ class Reporter:
             )
             return False
         return True
-
-    async def _check_copy(self, tx: Tx, now_ms: int) -> None:
-        """Hold everything if this database is older than what was sent from it."""
-        if self._sends is not None:
-            return
-        cursor = await outbox.cursor(tx)
-        assert cursor is not None, "checked by _check_account"
-        self._sends = cursor.sends
-        marked = self._mark.read()
-        if marked is None and cursor.sends == 0:
-            # From now on a missing mark means that this is not the first place.
-            self._mark.write(0)
-        elif marked is None or marked > cursor.sends:
-            closed_ms = now_ms // HOUR_MS * HOUR_MS
-            n_rows = await sending.suspect(tx, before_ms=closed_ms)
-            log.error("the database is an older copy: %d row(s) unresolved", n_rows)
 
     async def _probe_parked(self, tx: Tx) -> None:
         """Let one row of each parked event name try whether its meter exists now."""
@@ -343,9 +315,7 @@ class Reporter:
                 marked |= await sending.mark_sending(
                     tx, parcel.rows, now_ms=now_ms, batch_key=parcel.batch_key
                 )
-        if marked:
-            self._sends = (self._sends or 0) + len(marked)
-            self._mark.write(self._sends)
+        self._copy_guard.count(len(marked))
         return [kept for parcel in parcels if (kept := self._keep(parcel, marked))]
 
     def _keep(self, parcel: Parcel, marked: set[int]) -> Parcel | None:
