@@ -10,7 +10,7 @@ from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
-from meterline_sidecar.stripe.reissue import reissue
+from meterline_sidecar.stripe.replace import replace_row
 
 WAITING: Final = ("pending", "parked", "sending")
 REASON_CHARS_MAX: Final = 200
@@ -95,7 +95,7 @@ class OutboxDesk:
                 await sending.free(tx, row.id)
                 return row.id
             case _:
-                return await reissue(
+                return await replace_row(
                     tx,
                     row,
                     stripe_customer=stripe_customer,

@@ -12,7 +12,7 @@ from meterline_sidecar.store import reconciliation
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.reconciliation import Comparison
-from meterline_sidecar.stripe.reissue import reissue
+from meterline_sidecar.stripe.replace import replace_row
 from meterline_sidecar.stripe.totals import (
     ZERO,
     MeterFacts,
@@ -51,7 +51,7 @@ class Line(Struct, frozen=True):
     """``None`` while nobody said who this is at Stripe."""
     event_name: str
     ours: int
-    """What Stripe should have by now: all that is issued, and not on its way."""
+    """What Stripe should have by now: all rows of closed hours, but those on their way."""
     theirs: Decimal
     waiting: int
     """Rows that are still to be sent, or to be let go by a person."""
@@ -84,7 +84,7 @@ class Reconciler:
         """Return every series with rows in the span, after settling doubts.
 
         The span is widened to whole hours, and ends before the current one: what is
-        open is not issued, and Stripe need not answer for the future.
+        open has no row yet, and Stripe need not answer for the future.
         What is found is kept when the span begins with a month (UTC).
         """
         start_ms = start_ms // HOUR_MS * HOUR_MS
@@ -219,7 +219,7 @@ class Reconciler:
                         tx, [row.id for row in doubted], now_ms=self._clock.now_ms()
                     )
             elif _is_equal(theirs, _hour_total(known)):
-                await self._reissue(doubted)
+                await self._replace(doubted)
 
     def _has_settled(self, parts: Sequence[OutboxRow]) -> bool:
         """Say whether Stripe has had time to count what was sent last."""
@@ -227,12 +227,12 @@ class Reconciler:
         is_quiet = all(row.state != "sending" for row in parts)
         return is_quiet and latest_ms <= self._clock.now_ms() - SETTLE_MS
 
-    async def _reissue(self, doubted: Sequence[OutboxRow]) -> None:
+    async def _replace(self, doubted: Sequence[OutboxRow]) -> None:
         """Say again, under new identifiers, what Stripe has not counted."""
         now_ms = self._clock.now_ms()
         async with self._database.transaction() as tx:
             for row in doubted:
-                await reissue(
+                await replace_row(
                     tx,
                     row,
                     stripe_customer=row.stripe_customer,

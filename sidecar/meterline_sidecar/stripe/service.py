@@ -20,7 +20,7 @@ from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import OutboxDesk
 from meterline_sidecar.stripe.copy_guard import SentMark
-from meterline_sidecar.stripe.issue import BilledMeter, Issuer
+from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
@@ -69,7 +69,7 @@ class StripeSide:
 
     database: SqliteDatabase
     api: StripeApi
-    issuer: Issuer
+    enqueuer: Enqueuer
     reporter: Reporter | None
     """``None`` in a dry run: the outbox fills and nothing is sent."""
     reconciler: Reconciler
@@ -82,8 +82,8 @@ class StripeSide:
     """What is wrong with the meters at Stripe, as of the last look."""
 
     async def report(self) -> None:
-        """Issue what is closed and send what is due."""
-        await self.issuer.run()
+        """Enqueue what is closed and send what is due."""
+        await self.enqueuer.run()
         if self.reporter is not None:
             await self.reporter.run()
 
@@ -246,7 +246,7 @@ def open_stripe(
         environ=environ,
     )
     customers = {c.id: c.stripe_customer for c in config.customers}
-    issuer = Issuer(
+    enqueuer = Enqueuer(
         database,
         meters=_billed_meters(config),
         customers=customers,
@@ -271,7 +271,7 @@ def open_stripe(
     return StripeSide(
         database=database,
         api=api,
-        issuer=issuer,
+        enqueuer=enqueuer,
         reporter=reporter if stripe.mode == "send" else None,
         reconciler=Reconciler(database, api, clock=clock),
         webhooks=Webhooks(

@@ -180,7 +180,7 @@ async def drop_outbox_row(parts: Parts, query: DropQuery) -> ShownRow:
 
 
 async def run_report(parts: Parts, query: NoQuery) -> ReportAnswer:
-    """Issue the hours that are closed, and send what is due, now."""
+    """Add the closed hours to the outbox, and send what is due, now."""
     if parts.alarm is not None:
         raise Conflict(f"nothing is billed: {parts.alarm}")
     await parts.stripe.report_now()
