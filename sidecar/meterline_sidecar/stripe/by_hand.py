@@ -11,8 +11,8 @@ from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
 from meterline_sidecar.stripe.replace import replace_row
+from meterline_sidecar.stripe.states import WAITING
 
-WAITING: Final = ("pending", "parked", "sending")
 REASON_CHARS_MAX: Final = 200
 
 
@@ -24,8 +24,8 @@ class NoSuchRow(MeterlineError):
     """There is no row with this number."""
 
 
-class OutboxDesk:
-    """Retries and drops rows by hand.
+class RowsByHand:
+    """Shows, retries and drops rows when a person asks for it.
 
     Args:
         customers: every customer's Stripe id, where the configuration has one.

@@ -13,6 +13,7 @@ from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.reconciliation import Comparison
 from meterline_sidecar.stripe.replace import replace_row
+from meterline_sidecar.stripe.states import FAILED, ON_THE_WAY, WAITING
 from meterline_sidecar.stripe.totals import (
     ZERO,
     MeterFacts,
@@ -29,9 +30,6 @@ HOURS_SHOWN: Final = 24
 TOLERANCE: Final = Decimal("1e-12")
 """Stripe's totals are floats: equal within this share, or half a unit."""
 
-ON_THE_WAY: Final = ("pending", "sending")
-WAITING: Final = (*ON_THE_WAY, "parked")
-FAILED: Final = ("dead", "expired", "rejected")
 Verdict = Literal["equal", "missing", "extra", "unresolved"]
 
 

@@ -104,7 +104,7 @@ class Provisioner:
                 unchanged.append(f"price {price.lookup_key}")
         return Provision(tuple(steps), tuple(unchanged), tuple(problems))
 
-    async def drift(self) -> list[str]:
+    async def meter_problems(self) -> list[str]:
         """Return what is wrong with the meters that exist: one read of all of them.
 
         Raises:

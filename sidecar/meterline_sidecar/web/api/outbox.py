@@ -14,6 +14,7 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import STATES, OutboxRow, State
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
+from meterline_sidecar.stripe.health import read_health
 from meterline_sidecar.stripe.meter_events import key_of
 from meterline_sidecar.stripe.reconcile import Line, Verdict
 from meterline_sidecar.stripe.webhooks import BadWebhook
@@ -152,7 +153,7 @@ async def list_outbox(parts: Parts, query: OutboxQuery) -> OutboxPage:
 async def get_outbox_row(parts: Parts, query: OneRow) -> ShownRow:
     """Answer one row of the outbox."""
     try:
-        return shown_row(await parts.stripe.desk.show(query.row))
+        return shown_row(await parts.stripe.by_hand.show(query.row))
     except NoSuchRow as error:
         raise NotFound(str(error)) from error
 
@@ -160,7 +161,7 @@ async def get_outbox_row(parts: Parts, query: OneRow) -> ShownRow:
 async def retry_outbox_row(parts: Parts, query: RetryQuery) -> ShownRow:
     """Let a row go again, where that can not count twice."""
     try:
-        row = await parts.stripe.desk.retry(query.row, is_certain=query.certain)
+        row = await parts.stripe.by_hand.retry(query.row, is_certain=query.certain)
     except NoSuchRow as error:
         raise NotFound(str(error)) from error
     except NotPossible as error:
@@ -171,7 +172,7 @@ async def retry_outbox_row(parts: Parts, query: RetryQuery) -> ShownRow:
 async def drop_outbox_row(parts: Parts, query: DropQuery) -> ShownRow:
     """Give a row up: Stripe is never told."""
     try:
-        row = await parts.stripe.desk.drop(query.row, reason=query.reason)
+        row = await parts.stripe.by_hand.drop(query.row, reason=query.reason)
     except NoSuchRow as error:
         raise NotFound(str(error)) from error
     except NotPossible as error:
@@ -184,7 +185,7 @@ async def run_report(parts: Parts, query: NoQuery) -> ReportAnswer:
     if parts.alarm is not None:
         raise Conflict(f"nothing is billed: {parts.alarm}")
     await parts.stripe.report_now()
-    stripe = await parts.stripe.look()
+    stripe = await read_health(parts.stripe)
     return ReportAnswer(
         mode=parts.config.stripe.mode,
         outbox=stripe.counts,
