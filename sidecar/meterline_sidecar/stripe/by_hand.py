@@ -55,7 +55,7 @@ class RowsByHand:
 
         Raises:
             NoSuchRow: there is none.
-            NotPossible: the usage would count twice, or can not count any more.
+            NotPossible: the usage would count twice, or cannot count any more.
         """
         async with self._database.transaction() as tx:
             row = await _get(tx, row_id)

@@ -248,7 +248,7 @@ class Enqueuer:
 
 
 def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
-    """Return ``row``, held back when it can not be sent as it is."""
+    """Return ``row``, held back when it cannot be sent as it is."""
     if abs(row.value) > VALUE_MAX:
         reason = f"{row.value} has more digits than the 15 that Stripe takes"
         return replace(row, state="dead", reason=reason, value=min(row.value, INT_MAX))

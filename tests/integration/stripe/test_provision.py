@@ -273,7 +273,7 @@ def test_the_command_shows_makes_and_refuses(tmp_path: Path) -> None:
     assert (made.returncode, again.returncode) == (0, 0)
     assert "0 to change, 3 unchanged" in again.stdout
     assert refused.returncode == 3
-    assert "can not be changed" in refused.stdout
+    assert "cannot be changed" in refused.stdout
     assert len(stripe.server.catalog.prices) == 1
 
 

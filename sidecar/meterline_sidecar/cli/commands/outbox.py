@@ -75,7 +75,7 @@ def show_row(
 def retry(
     config_path: Path | None, url: str | None, is_json: bool, row: int, certain: bool
 ) -> None:
-    """Send a row again, where that can not count twice."""
+    """Send a row again, where that cannot count twice."""
     with Client.find(url, config_path) as client:
         answer = client.post(
             f"/v1/outbox/{row}/retry", certain="true" if certain else None
