@@ -68,4 +68,4 @@ def test_the_table_of_the_documentation_is_made_of_the_states() -> None:
 
 def test_a_page_without_the_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="begin states"):
-        with_table("# Telling Stripe")
+        with_table("# Reporting to Stripe")
