@@ -164,7 +164,7 @@ class Drainer:
 
 
 class Life:
-    """One process's life of the sidecar: the real parts, joined as in ``daemon.py``.
+    """One process's life of the sidecar: the real parts, joined as in ``daemon/assemble.py``.
 
     Args:
         folder: holds the database; when the process dies its files are copied from

@@ -10,7 +10,6 @@ from meterline_sidecar.config.shape import (
     AlertKind,
     BillThrough,
     SendMode,
-    StripeMode,
 )
 from meterline_sidecar.meters import (
     EVENT_VALUES,
@@ -19,6 +18,7 @@ from meterline_sidecar.meters import (
     Aggregation,
     Dimension,
     KindName,
+    Mode,
     StatusRange,
 )
 
@@ -95,7 +95,7 @@ AGGREGATION: Final[Kind[Aggregation]] = one_of("aggregation", get_args(Aggregati
 DIMENSION: Final[Kind[Dimension]] = one_of("dimension", get_args(Dimension))
 KIND: Final[Kind[KindName]] = one_of("kind", get_args(KindName))
 BILL_THROUGH: Final[Kind[BillThrough]] = one_of("way", get_args(BillThrough))
-STRIPE_MODE: Final[Kind[StripeMode]] = one_of("mode", get_args(StripeMode))
+STRIPE_MODE: Final[Kind[Mode]] = one_of("mode", get_args(Mode))
 SEND_MODE: Final[Kind[SendMode]] = one_of("mode", get_args(SendMode))
 NAME_KIND: Final = Kind("a name of letters, digits, `_`, `.` and `-`", _name, "")
 STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Calendar, Catalogue
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import Meter, Mode
 
 HTTP_DEFAULT: Final = "127.0.0.1:8270"
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -22,7 +22,6 @@ STRIPE_KEY_VARIABLE: Final = "METERLINE_STRIPE_API_KEY"
 STRIPE_METER_EVENTS: Final = "https://meter-events.stripe.com"
 
 BillThrough = Literal["none", "meter"]
-StripeMode = Literal["set", "delta"]
 SendMode = Literal["dry_run", "send"]
 AlertKind = Literal["limit", "jump", "silence"]
 
@@ -122,7 +121,7 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     stripe_mode: Annotated[
-        StripeMode,
+        Mode,
         Meta(
             description="How a correction is told. `delta`: one more event with the"
             " difference, to a Stripe meter that sums up. `set`: the whole hour again,"

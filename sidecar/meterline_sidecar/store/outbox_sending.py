@@ -103,8 +103,8 @@ async def mark_sending(
 
 async def _unchanged(tx: Tx, rows: Sequence[OutboxRow]) -> set[int]:
     """Return the ids of rows that are still as they were read."""
-    generations = {row.id: row.generation for row in rows}
-    ids = list(generations)
+    key_numbers = {row.id: row.key_no for row in rows}
+    ids = list(key_numbers)
     found: set[int] = set()
     for start in range(0, len(ids), IDS_PER_QUERY):
         some = ids[start : start + IDS_PER_QUERY]
@@ -117,8 +117,8 @@ async def _unchanged(tx: Tx, rows: Sequence[OutboxRow]) -> set[int]:
         )
         found.update(
             i
-            for i, state, generation in current
-            if state == "pending" and generations[i] == generation
+            for i, state, key_no in current
+            if state == "pending" and key_numbers[i] == key_no
         )
     return found
 

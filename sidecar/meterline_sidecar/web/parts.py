@@ -15,14 +15,14 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Database
-from meterline_sidecar.stripe.service import StripeSide
+from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.customers import CustomerIndex
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What ``daemon.py`` put together."""
+    """What ``daemon/assemble.py`` put together."""
 
     config: Config
     clock: Clock
@@ -43,7 +43,7 @@ class Parts:
     """Signs the links to the customer's page."""
     stopping: asyncio.Event
     """Set when the process is about to end: whoever streams should stop."""
-    stripe: StripeSide
+    stripe: StripeService
     drain: Drain
 
     def database_bytes(self) -> int:

@@ -9,14 +9,12 @@ from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import Table, quantity, show, show_json
 from meterline_sidecar.store.outbox import STATES
+from meterline_sidecar.stripe.states import ROW_STATES
 
 HINTS = {
-    "parked": "waits for a meter at Stripe (`meterline stripe apply` makes it), or for"
-    " the customer's stripe_customer (name it in meterline.toml, and restart)",
-    "unresolved": "may or may not be counted: `meterline reconcile` finds out",
-    "dead": "refused or dropped: mend the cause, then `meterline outbox retry ROW`",
-    "rejected": "dropped by Stripe later: mend the cause, then `outbox retry ROW`",
-    "expired": "too old for Stripe: bill it by hand",
+    str(name): f"{state.means}; {state.advice}"
+    for name, state in ROW_STATES.items()
+    if state.advice is not None
 }
 
 
@@ -77,7 +75,7 @@ def show_row(
 def retry(
     config_path: Path | None, url: str | None, is_json: bool, row: int, certain: bool
 ) -> None:
-    """Send a row again, where that can not count twice."""
+    """Send a row again, where that cannot count twice."""
     with Client.find(url, config_path) as client:
         answer = client.post(
             f"/v1/outbox/{row}/retry", certain="true" if certain else None

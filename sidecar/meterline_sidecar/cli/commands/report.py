@@ -18,7 +18,7 @@ PAGE = 1_000
 def command(
     config_path: Path | None, url: str | None, is_json: bool, dry_run: bool
 ) -> None:
-    """Issue the hours that are closed and send what is due, without waiting."""
+    """Add the closed hours to the outbox and send what is due, without waiting."""
     with Client.find(url, config_path) as client:
         if dry_run:
             _tell_dry_run(client, is_json=is_json)

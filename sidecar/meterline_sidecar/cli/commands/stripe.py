@@ -15,9 +15,9 @@ from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.assemble_stripe import open_api
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.provision.plan import Provision
-from meterline_sidecar.stripe.service import open_api
 
 MARKS = {"create": "+", "replace": "~", "reactivate": "^"}
 

@@ -48,7 +48,7 @@ def content_hash(fields: dict[str, Any], event_name: str | None) -> str:
     return hashlib.sha256(text).hexdigest()[:32]
 
 
-def charged(price: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def known_fields(price: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Return these fields of a price at Stripe, as ``price_fields`` would say them."""
     found = {name: price[name] for name in names if price.get(name) is not None}
     if "tiers" in found:

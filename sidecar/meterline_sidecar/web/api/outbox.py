@@ -1,6 +1,5 @@
 """What Stripe is told: the outbox, the comparison with Stripe, and its webhooks."""
 
-from decimal import Decimal
 from typing import Annotated, Final
 
 import msgspec
@@ -14,8 +13,9 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import STATES, OutboxRow, State
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
+from meterline_sidecar.stripe.comparison import ReconciledSeries
+from meterline_sidecar.stripe.health import read_health
 from meterline_sidecar.stripe.meter_events import key_of
-from meterline_sidecar.stripe.reconcile import Line, Verdict
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
@@ -101,38 +101,13 @@ class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
 
 
-class ShownHour(msgspec.Struct, frozen=True, kw_only=True):
-    """An hour in which the ledger and Stripe differ."""
-
-    hour: str
-    ours: int
-    theirs: Decimal
-
-
-class ShownLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One customer and meter, here and at Stripe."""
-
-    customer: str
-    stripe_customer: str | None
-    event_name: str
-    ours: int
-    theirs: Decimal
-    waiting: int
-    unresolved: int
-    failed: int
-    verdict: Verdict
-    is_fresh: bool
-    """Whether Stripe may not have added up yet what was sent last."""
-    hours: list[ShownHour]
-
-
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     """The ledger against Stripe's own totals."""
 
     start: str
     end: str
     is_equal: bool
-    lines: list[ShownLine]
+    lines: list[ReconciledSeries]
 
 
 async def list_outbox(parts: Parts, query: OutboxQuery) -> OutboxPage:
@@ -152,15 +127,15 @@ async def list_outbox(parts: Parts, query: OutboxQuery) -> OutboxPage:
 async def get_outbox_row(parts: Parts, query: OneRow) -> ShownRow:
     """Answer one row of the outbox."""
     try:
-        return shown_row(await parts.stripe.desk.show(query.row))
+        return shown_row(await parts.stripe.by_hand.show(query.row))
     except NoSuchRow as error:
         raise NotFound(str(error)) from error
 
 
 async def retry_outbox_row(parts: Parts, query: RetryQuery) -> ShownRow:
-    """Let a row go again, where that can not count twice."""
+    """Let a row go again, where that cannot count twice."""
     try:
-        row = await parts.stripe.desk.retry(query.row, is_certain=query.certain)
+        row = await parts.stripe.by_hand.retry(query.row, is_certain=query.certain)
     except NoSuchRow as error:
         raise NotFound(str(error)) from error
     except NotPossible as error:
@@ -171,7 +146,7 @@ async def retry_outbox_row(parts: Parts, query: RetryQuery) -> ShownRow:
 async def drop_outbox_row(parts: Parts, query: DropQuery) -> ShownRow:
     """Give a row up: Stripe is never told."""
     try:
-        row = await parts.stripe.desk.drop(query.row, reason=query.reason)
+        row = await parts.stripe.by_hand.drop(query.row, reason=query.reason)
     except NoSuchRow as error:
         raise NotFound(str(error)) from error
     except NotPossible as error:
@@ -180,11 +155,11 @@ async def drop_outbox_row(parts: Parts, query: DropQuery) -> ShownRow:
 
 
 async def run_report(parts: Parts, query: NoQuery) -> ReportAnswer:
-    """Issue the hours that are closed, and send what is due, now."""
+    """Add the closed hours to the outbox, and send what is due, now."""
     if parts.alarm is not None:
         raise Conflict(f"nothing is billed: {parts.alarm}")
     await parts.stripe.report_now()
-    stripe = await parts.stripe.look()
+    stripe = await read_health(parts.stripe)
     return ReportAnswer(
         mode=parts.config.stripe.mode,
         outbox=stripe.counts,
@@ -198,12 +173,12 @@ async def run_reconcile(parts: Parts, query: Span) -> Reconciliation:
     try:
         lines = await parts.stripe.reconciler.run(start_ms=span.start, end_ms=span.end)
     except MeterlineError as error:
-        raise Conflict(f"Stripe can not be asked: {error}") from error
+        raise Conflict(f"Stripe cannot be asked: {error}") from error
     return Reconciliation(
         start=format_time_ms(span.start),
         end=format_time_ms(span.end),
         is_equal=all(line.verdict == "equal" for line in lines),
-        lines=[_shown_line(line) for line in lines],
+        lines=lines,
     )
 
 
@@ -233,7 +208,7 @@ def shown_row(row: OutboxRow) -> ShownRow:
         part=row.part,
         value=row.value,
         identifier=row.identifier,
-        idempotency_key=key_of(row.identifier, row.generation),
+        idempotency_key=key_of(row.identifier, row.key_no),
         attempts=row.attempts,
         last_sent=_text(row.sent_ms),
         in_doubt_since=_text(row.doubt_ms),
@@ -245,27 +220,6 @@ def shown_row(row: OutboxRow) -> ShownRow:
 
 def _text(time_ms: int | None) -> str | None:
     return None if time_ms is None else format_time_ms(time_ms)
-
-
-def _shown_line(line: Line) -> ShownLine:
-    return ShownLine(
-        customer=line.customer,
-        stripe_customer=line.stripe_customer,
-        event_name=line.event_name,
-        ours=line.ours,
-        theirs=line.theirs,
-        waiting=line.waiting,
-        unresolved=line.unresolved,
-        failed=line.failed,
-        verdict=line.verdict,
-        is_fresh=line.is_fresh,
-        hours=[
-            ShownHour(
-                hour=format_time_ms(hour.hour_ms), ours=hour.ours, theirs=hour.theirs
-            )
-            for hour in line.hours
-        ],
-    )
 
 
 OPERATIONS = (

@@ -16,7 +16,7 @@ from meterline_sidecar.store import event_log as audit
 from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import State
-from meterline_sidecar.stripe.service import ReconciliationStatus
+from meterline_sidecar.stripe.health import ReconciliationStatus, read_health
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 
@@ -140,7 +140,7 @@ async def read_status(parts: Parts) -> Status:
         last_event_ms = await audit.newest_event_ms(tx)
         last_confirmed_ms = await sending.last_confirmed(tx)
     backed_up = last_backup(parts.config.sidecar.database)
-    stripe = await parts.stripe.look()
+    stripe = await read_health(parts.stripe)
     lost = counts.lost + counts.refused
     path = parts.config.sidecar.database
     problems = (*_problems(parts, counts), *stripe.problems)
