@@ -321,6 +321,6 @@ def test_rules_that_make_no_sense_are_told_with_their_line(tmp_path: Any) -> Non
 
     text = str(error.value)
     assert "a limit needs an amount above 0" in text
-    assert "missing key `meter`: a jump" in text
+    assert "alert[1].meter: missing: a jump" in text
     assert "did you mean `api_calls`" in text
     assert "a second alert is called `b`" in text

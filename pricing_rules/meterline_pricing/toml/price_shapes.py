@@ -108,14 +108,22 @@ MODELS: Final[Mapping[str, Plain]] = {
             Package,
             needed("size", "Units in a package."),
             needed("amount", "Of a package."),
-            Key("round", One(one_of("rounding", ("up", "down")))),
+            Key(
+                "round",
+                One(one_of("rounding", ("up", "down"))),
+                "Whether a package that was begun is charged.",
+            ),
             Key("free_units", NUMBER, "Taken off before packages are counted."),
         ),
         _model(
             "stairstep",
             Stairstep,
             _tiers("step", Step, UP_TO, needed("amount", "Due for this step.")),
-            Key("on_exceed", One(one_of("on_exceed", ("last", "error")))),
+            Key(
+                "on_exceed",
+                One(one_of("on_exceed", ("last", "error"))),
+                "What a quantity above the last step costs.",
+            ),
             FLAT_AT_ZERO,
         ),
         _model(
@@ -128,8 +136,18 @@ MODELS: Final[Mapping[str, Plain]] = {
                 needed("amount", "Of a block."),
                 Key("max_blocks", NUMBER, "Blocks that this tier holds."),
             ),
-            Key("mode", One(one_of("mode", ("all", "top")))),
-            Key("on_exceed", One(one_of("on_exceed", ("last", "error", "free")))),
+            Key(
+                "mode",
+                One(one_of("mode", ("all", "top"))),
+                "`all` fills one tier after the other; `top` charges all units in blocks"
+                " of the tier that they reach.",
+            ),
+            Key(
+                "on_exceed",
+                One(one_of("on_exceed", ("last", "error", "free"))),
+                "What is above the last tier's `max_blocks`: goes on in it, is an"
+                " error, or is free.",
+            ),
         ),
         _model(
             "capacity",
@@ -143,9 +161,14 @@ MODELS: Final[Mapping[str, Plain]] = {
             Percentage,
             needed("rate", "Percent."),
             Key("fixed", NUMBER, "For each event."),
-            Key("free_events", NUMBER),
-            Key("free_amount", NUMBER),
-            Key("free_rule", One(one_of("free_rule", ("smaller", "first_limit")))),
+            Key("free_events", NUMBER, "How many events cost nothing."),
+            Key("free_amount", NUMBER, "How much of the amount costs nothing."),
+            Key(
+                "free_rule",
+                One(one_of("free_rule", ("smaller", "first_limit"))),
+                "Whether the event that reaches `free_amount` to the cent pays its"
+                " fixed amount: `smaller` charges it, `first_limit` does not.",
+            ),
             Key("minimum", NUMBER, "For each event."),
             Key("maximum", NUMBER, "For each event."),
         ),
@@ -161,11 +184,11 @@ MODELS: Final[Mapping[str, Plain]] = {
             ),
             FLAT_AT_ZERO,
         ),
-        _model("dynamic", Dynamic, Key("multiplier", NUMBER)),
+        _model("dynamic", Dynamic, Key("multiplier", NUMBER, "Times the amount.")),
         _model(
             "matrix",
             Matrix,
-            needed("dimensions", value=NAMES),
+            needed("dimensions", "What prices depend on.", NAMES),
             Key("cells", NestedMany(_cell), is_required=True),
             Key("default", Nested(_default), "For what no cell matches."),
         ),

@@ -16,7 +16,8 @@ from meterline_pricing.tools import included_units, number_text
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.running_totals import Standing, Standings
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
-from meterline_sidecar.config.shape import AlertRule, Customer
+from meterline_sidecar.config.alerts import AlertRule
+from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import alerts as store
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.usage.aggregate import WINDOW_MS
