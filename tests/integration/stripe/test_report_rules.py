@@ -10,7 +10,7 @@ from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.store import outbox
 from meterline_sidecar.stripe.api import StripeApi
-from meterline_sidecar.stripe.issue import SETTLE_MS
+from meterline_sidecar.stripe.enqueue import SETTLE_MS
 from meterline_sidecar.stripe.meter_events import (
     MeterEvent,
     Outcome,
@@ -21,7 +21,7 @@ from meterline_sidecar.stripe.meter_events import (
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.reconcile import Reconciler
 from tests.integration.stripe.test_copy_guard import restore
-from tests.integration.stripe.test_issue import Books
+from tests.integration.stripe.test_enqueue import Books
 from tests.outbox_rows import EARLIER_MS, Shop
 from tests.stripe_server.faults import Fault
 
@@ -302,14 +302,14 @@ async def test_hours_that_a_copy_issues_again_are_held_and_confirmed(
     await books.use({"calls": 7}, time_ms=EARLIER_MS)
     await shop.database.copy_to(copy)
     shop.clock.time_ms += HOUR_MS + SETTLE_MS
-    (issued,) = await books.issue()
+    (issued,) = await books.enqueue()
     await shop.report()
     await restore(shop, copy)
     shop.clock.time_ms += 25 * HOUR_MS  # by now Stripe would count it again
     await shop.report()
     books.database = shop.database
 
-    (again,) = await books.issue()
+    (again,) = await books.enqueue()
     await shop.report()
 
     assert again.identifier == issued.identifier
