@@ -21,7 +21,16 @@ from meterline_pricing import (
 )
 from meterline_sidecar.config.shape import Config, Customer, calendar_of
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.meters import Meter, Total, add, quantity
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    Aggregation,
+    Meter,
+    Total,
+    Totals,
+    aggregations_of,
+    merge,
+    quantity,
+)
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.usage.aggregate import Aggregator
@@ -45,7 +54,7 @@ class MeterUsage(msgspec.Struct, frozen=True):
     """What a customer used of one meter."""
 
     meter: str
-    aggregation: str
+    aggregation: Aggregation
     quantity: int
     groups: tuple[GroupUsage, ...] = ()
     """By dimension, for a meter with ``group_by``; else empty."""
@@ -79,7 +88,7 @@ class Billing:
         self._aggregator = aggregator
         self._config = config
         self._has_unique = any(
-            meter.meter.aggregation == "unique" for meter in config.meters
+            AGGREGATIONS[meter.meter.aggregation].is_distinct for meter in config.meters
         )
 
     async def usage(self, customer: Customer, period: Period) -> CustomerUsage:
@@ -209,7 +218,7 @@ class Billing:
             usage,
             meters=tuple(
                 _grown(meter, length, elapsed)
-                if meter.aggregation in ("count", "sum")
+                if AGGREGATIONS[meter.aggregation].grows_with_time
                 else meter
                 for meter in usage.meters
             ),
@@ -250,14 +259,14 @@ def _by_group(
     meters: list[Meter], rows: list[store.UsageRow]
 ) -> dict[str, dict[str, Total]]:
     """Add windows up, per meter and group."""
-    by_name = {meter.name: meter for meter in meters}
-    found: dict[str, dict[str, Total]] = defaultdict(dict)
+    aggregations = aggregations_of(meters)
+    groups: dict[str, Totals] = defaultdict(dict)
     for row in rows:
-        for name, total in row.totals.items():
-            known = found[name].get(row.labels)
-            found[name][row.labels] = (
-                total if known is None else add(by_name[name].aggregation, known, total)
-            )
+        merge(groups[row.labels], more=row.totals, aggregations=aggregations)
+    found: dict[str, dict[str, Total]] = defaultdict(dict)
+    for labels, totals in groups.items():
+        for name, total in totals.items():
+            found[name][labels] = total
     return found
 
 

@@ -42,14 +42,15 @@ from meterline_sidecar.config.shape import (
 from meterline_sidecar.config.sidecar import read_sidecar
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.meters import (
+    AGGREGATIONS,
     EVENT_VALUES,
     QUANTITY_PREFIX,
     TEXT_VALUES,
     Aggregation,
     KindName,
     Meter,
-    Mode,
     Where,
+    usual_mode,
     why_not_billable,
 )
 
@@ -126,7 +127,6 @@ def _read_meter(table: Table) -> MeterConfig:
     value = table.take("value", VALUE, None)
     if table.is_sound("aggregation") and table.is_sound("value"):
         _check_value(table, aggregation, value)
-    usual: Mode = "set" if aggregation == "latest" else "delta"
     config = MeterConfig(
         meter=Meter(
             name,
@@ -137,7 +137,7 @@ def _read_meter(table: Table) -> MeterConfig:
         ),
         bill_through=_read_bill_through(table),
         stripe_event_name=table.take("stripe_event_name", NAME_KIND, name),
-        stripe_mode=table.take("stripe_mode", STRIPE_MODE, usual),
+        stripe_mode=table.take("stripe_mode", STRIPE_MODE, usual_mode(aggregation)),
     )
     if config.bill_through == "meter" and table.is_sound("aggregation"):
         reason = why_not_billable(aggregation, config.stripe_mode)
@@ -148,26 +148,27 @@ def _read_meter(table: Table) -> MeterConfig:
 
 
 def _check_value(table: Table, aggregation: Aggregation, value: str | None) -> None:
-    if aggregation in ("sum", "max", "latest", "unique") and value is None:
+    row = AGGREGATIONS[aggregation]
+    if row.needs_value and value is None:
         known = ", ".join(EVENT_VALUES)
         table.report(
             None,
             f"missing key `value`: a {aggregation} meter needs one of {known},"
             f" {QUANTITY_PREFIX}NAME",
         )
-    if aggregation in ("sum", "max", "latest") and value in TEXT_VALUES:
+    if value in TEXT_VALUES and not row.takes_text:
+        takers = (f"`{name}`" for name, it in AGGREGATIONS.items() if it.takes_text)
         table.report(
             "value",
-            f"`{value}` is a text: only `unique` and `count` meters take it,"
+            f"`{value}` is a text: only {' and '.join(takers)} meters take it,"
             f" not `{aggregation}`",
         )
 
 
 def _read_where(table: Table, aggregation: Aggregation) -> Where:
     kinds: tuple[KindName, ...] = table.items("kind", KIND)
-    if not kinds and aggregation == "count" and "kind" not in table:
-        # A recorded use outside a request is no request.
-        kinds = ("request", "websocket")
+    if not kinds and "kind" not in table:
+        kinds = AGGREGATIONS[aggregation].kinds
     where = Where(
         route=table.items("route", TEXT),
         method=table.items("method", TEXT),

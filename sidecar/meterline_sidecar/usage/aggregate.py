@@ -9,7 +9,17 @@ import msgspec
 
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS, Clock
-from meterline_sidecar.meters import UNMATCHED, Meter, Reader, Total, add, reader
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    UNMATCHED,
+    Adding,
+    Meter,
+    Reader,
+    Totals,
+    aggregations_of,
+    merge,
+    reader,
+)
 from meterline_sidecar.store import event_log as audit
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
@@ -20,7 +30,6 @@ from meterline_sidecar.store.rollups import (
     STEPS_MS,
     Rollup,
     RollupKey,
-    Totals,
 )
 from meterline_sidecar.store.usage import EventFacts, Generation, Key
 
@@ -44,7 +53,7 @@ class Place(NamedTuple):
 class Delta:
     """What a step's events add to one place."""
 
-    totals: Totals = field(default_factory=dict[str, int | list[int]])
+    totals: Totals = field(default_factory=Totals)
     unique: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     last_event_id: int = 0
 
@@ -52,7 +61,8 @@ class Delta:
 class Rule(NamedTuple):
     """What one meter does with an event of a certain sort."""
 
-    meter: Meter
+    meter: str
+    adding: Adding
     read: Reader
     labels: str
 
@@ -83,7 +93,7 @@ class Folder:
                 continue
             window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
             fields = self._fields(event)
-            for meter, read, labels in rules:
+            for meter, adding, read, labels in rules:
                 value = read(fields)
                 if value is None:
                     continue
@@ -91,14 +101,19 @@ class Folder:
                 delta = deltas.get(place)
                 if delta is None:
                     delta = deltas[place] = Delta()
-                _add_value(delta, meter, value, event)
+                _add_value(delta, meter, adding, value, event)
         return deltas
 
     def _rules_for(self, kind: int, endpoint_id: int, status: int) -> list[Rule]:
         method, route = self._endpoints[endpoint_id]
         method, route = method or UNMATCHED, route or UNMATCHED
         return [
-            Rule(meter, read, meter.labels(method=method, route=route, status=status))
+            Rule(
+                meter.name,
+                AGGREGATIONS[meter.aggregation],
+                read,
+                meter.labels(method=method, route=route, status=status),
+            )
             for meter, read in self._readers
             if meter.takes(kind=kind, method=method, route=route, status=status)
         ]
@@ -118,24 +133,16 @@ class Folder:
         }
 
 
-def _add_value(delta: Delta, meter: Meter, value: int | str, event: EventFacts) -> None:
+def _add_value(
+    delta: Delta, meter: str, adding: Adding, value: int | str, event: EventFacts
+) -> None:
     delta.last_event_id = event.id
-    if meter.aggregation == "unique":
-        delta.unique.setdefault(meter.name, set()).add(str(value))
+    if adding.is_distinct:
+        delta.unique.setdefault(meter, set()).add(str(value))
         return
-    assert isinstance(value, int)
-    one: Total
-    match meter.aggregation:
-        case "count":
-            one = 1
-        case "latest":
-            one = [value, event.time_ms, event.id]
-        case _:
-            one = value
-    before = delta.totals.get(meter.name)
-    delta.totals[meter.name] = (
-        one if before is None else add(meter.aggregation, before, one)
-    )
+    one = adding.start(value, event.time_ms, event.id)
+    before = delta.totals.get(meter)
+    delta.totals[meter] = one if before is None else adding.add(before, one)
 
 
 def definition_of(meters: Sequence[Meter]) -> str:
@@ -152,7 +159,7 @@ class Aggregator:
     ) -> None:
         self._database = database
         self._meters = tuple(meters)
-        self._by_name = {meter.name: meter for meter in meters}
+        self._aggregations = aggregations_of(meters)
         self._clock = clock
         self._running = asyncio.Lock()
         self._generation: Generation | None = None
@@ -224,17 +231,12 @@ class Aggregator:
             for place, delta in deltas.items()
         )
         known = await store.totals_of(tx, generation, [key for key, _ in keyed])
+        for key, delta in keyed:
+            self._merge(known.setdefault(key, {}), delta.totals)
         await store.put_totals(
             tx,
             generation,
-            (
-                (
-                    key,
-                    self._merged(known.get(key, {}), delta.totals),
-                    delta.last_event_id,
-                )
-                for key, delta in keyed
-            ),
+            ((key, known[key], delta.last_event_id) for key, delta in keyed),
         )
         await self._roll_up(tx, DAYS, _by_day(keyed))
         await self._roll_up(tx, ALL, _by_step(keyed))
@@ -255,28 +257,18 @@ class Aggregator:
         """Add totals up under coarser keys, and to what stands there."""
         fresh: dict[RollupKey, Totals] = {}
         for key, more in totals:
-            before = fresh.get(key)
-            fresh[key] = more if before is None else self._merged(before, more)
+            self._merge(fresh.setdefault(key, {}), more)
         keys = sorted(fresh)
         generation = self.generation.id
         known = await rollups.totals_of(tx, rollup, generation, keys)
+        for key in keys:
+            self._merge(known.setdefault(key, {}), fresh[key])
         await rollups.put_totals(
-            tx,
-            rollup,
-            generation,
-            ((key, self._merged(known.get(key, {}), fresh[key])) for key in keys),
+            tx, rollup, generation, ((key, known[key]) for key in keys)
         )
 
-    def _merged(self, known: Totals, more: Totals) -> Totals:
-        merged = dict(known)
-        for name, total in more.items():
-            before = merged.get(name)
-            merged[name] = (
-                total
-                if before is None
-                else add(self._by_name[name].aggregation, before, total)
-            )
-        return merged
+    def _merge(self, known: Totals, more: Totals) -> None:
+        merge(known, more=more, aggregations=self._aggregations)
 
     async def _drop_leftovers(self) -> None:
         """Delete a piece of what earlier meters counted, so that nobody waits."""

@@ -10,6 +10,7 @@ METERS = (
     Meter("calls", "count"),
     Meter("out", "sum", value="bytes_out"),
     Meter("top", "max", value="bytes_out"),
+    Meter("low", "min", value="bytes_out"),
     Meter("users", "unique", value="subject"),
     Meter("seats", "latest", value="quantities.seats"),
     Meter("by_route", "count", group_by=("route",)),

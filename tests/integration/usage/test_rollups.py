@@ -3,7 +3,7 @@ import re
 from typing import Any
 
 from meterline_sidecar.clock import DAY_MS
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import Meter, Totals
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
@@ -44,11 +44,11 @@ async def read(tx: Tx, generation: int, start: int, end: int) -> tuple[int, int]
     return _calls(totals), _top(totals)
 
 
-def _calls(totals: list[rollups.Totals]) -> int:
+def _calls(totals: list[Totals]) -> int:
     return sum(int(str(t["calls"])) for t in totals)
 
 
-def _top(totals: list[rollups.Totals]) -> int:
+def _top(totals: list[Totals]) -> int:
     return max((int(str(t["top"])) for t in totals), default=0)
 
 

@@ -4,7 +4,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.usage.series import read_series
 from meterline_sidecar.web.api.status import read_status
 from meterline_sidecar.web.dashboard.pipeline import stages
@@ -67,7 +67,7 @@ async def overview(request: Request) -> Response:
 def summable(parts: Parts) -> list[Meter]:
     """Return the meters that a chart can show: distinct values do not add up."""
     meters = [config.meter for config in parts.config.meters]
-    return [meter for meter in meters if meter.aggregation != "unique"]
+    return [meter for meter in meters if AGGREGATIONS[meter.aggregation].has_chart]
 
 
 def find_meter(parts: Parts, name: str | None) -> Meter | None:
