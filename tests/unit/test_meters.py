@@ -15,7 +15,8 @@ from meterline_sidecar.meters import (
     why_not_billable,
 )
 from meterline_sidecar.store.usage import EventFacts
-from meterline_sidecar.usage.aggregate import WINDOW_MS, Folder, Place
+from meterline_sidecar.usage.counted import WINDOW_MS
+from meterline_sidecar.usage.fold import Folder, Place
 from tests.producer import NOON_MS
 
 ENDPOINTS = {1: ("GET", "/v1/items"), 2: ("POST", "/v1/items"), 3: ("GET", "")}

@@ -20,7 +20,7 @@ from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.events import BatchRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import DAYS, WINDOWS, Rollup, RollupKey
-from meterline_sidecar.usage.aggregate import Folder, Place, definition_of
+from meterline_sidecar.usage.fold import Folder, Place, definition_of
 
 BATCHES_PER_READ: Final = 200
 EVENTS_PER_STEP: Final = 50_000

@@ -11,8 +11,8 @@ from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge, quantity
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
-from meterline_sidecar.store.port import Database
-from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted
 
 POINTS_MAX: Final = 1_000
 GROUPS_MAX: Final = 8  # shown by name; the rest is one group, "others"
@@ -60,8 +60,8 @@ def aligned(span: Period, step_ms: int) -> Period:
 
 
 async def read_series(
-    database: Database,
-    aggregator: Aggregator,
+    tx: Tx,
+    at: Counted,
     meter: Meter,
     span: Period,
     *,
@@ -75,20 +75,19 @@ async def read_series(
     series, and its lines are empty.
 
     Args:
+        at: of this snapshot; see ``counted``.
         span: whole steps; see ``aligned``.
         group_by: one of the meter's dimensions; a line for each of its values.
     """
-    generation = aggregator.generation.id
     bounds = {"start": span.start, "end": span.end}
     rows: Iterable[Row]
-    async with database.reading() as tx:
-        if customer is None:
-            rows = await rollups.read_all(tx, generation, step_ms=step_ms, **bounds)
-        elif step_ms == DAY_MS:
-            found = await store.read_usage(tx, generation, customer=customer, **bounds)
-            rows = [(row.window_ms, row.labels, row.totals) for row in found]
-        else:
-            rows = await store.read_windows(tx, generation, customer=customer, **bounds)
+    if customer is None:
+        rows = await rollups.read_all(tx, at.generation, step_ms=step_ms, **bounds)
+    elif step_ms == DAY_MS:
+        found = await store.read_usage(tx, at.generation, customer=customer, **bounds)
+        rows = [(row.window_ms, row.labels, row.totals) for row in found]
+    else:
+        rows = await store.read_windows(tx, at.generation, customer=customer, **bounds)
     return series_of(meter, rows, span, step_ms=step_ms, group_by=group_by)
 
 
