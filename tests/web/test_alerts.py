@@ -4,7 +4,7 @@ import hmac
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.alerts.delivery import PAUSES_MS, AlertDelivery, signature
 from meterline_sidecar.alerts.rules import Alerts
+from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.store import alerts as store
@@ -57,7 +58,12 @@ factor = 3
 
 
 def watch(web: Web, *, is_told: bool = True) -> Alerts:
+    """Let alerts of the test's own listen to standings that nobody else listens to."""
     config = web.parts.config
+    standings = Standings(
+        web.parts.database, web.parts.billing, web.parts.customers, clock=web.clock
+    )
+    web.parts = replace(web.parts, standings=standings)
     alerts = Alerts(
         web.parts.database,
         web.parts.billing,
@@ -66,7 +72,7 @@ def watch(web: Web, *, is_told: bool = True) -> Alerts:
         clock=web.clock,
         is_told=is_told,
     )
-    alerts.watch(web.parts.standings)
+    alerts.watch(standings)
     return alerts
 
 

@@ -18,15 +18,15 @@ from meterline_sidecar.config.shape import (
     calendar_of,
 )
 from meterline_sidecar.meters import (
+    AGGREGATIONS,
     EVENT_VALUES,
     QUANTITY_PREFIX,
     TEXT_VALUES,
     Aggregation,
     Dimension,
-    KindName,
     Meter,
-    Mode,
     Where,
+    usual_mode,
     why_not_billable,
 )
 
@@ -46,23 +46,6 @@ MEASURED: Final = keys_of(
 TOLD: Final = keys_of(MeterConfig)
 
 
-def _needs_value(aggregation: Aggregation) -> bool:
-    return aggregation != "count"
-
-
-def _takes_text(aggregation: Aggregation) -> bool:
-    return aggregation in ("count", "unique")
-
-
-def _usual_kinds(aggregation: Aggregation) -> tuple[KindName, ...]:
-    # A recorded use outside a request is no request.
-    return ("request", "websocket") if aggregation == "count" else ()
-
-
-def _usual_mode(aggregation: Aggregation) -> Mode:
-    return "set" if aggregation == "latest" else "delta"
-
-
 def _meter(
     *,
     name: str,
@@ -71,10 +54,10 @@ def _meter(
     **rest: Any,
 ) -> MeterConfig:
     told = {key.name for key in TOLD}
-    taken: dict[str, Any] = {"kind": _usual_kinds(aggregation), **(where or {})}
+    taken: dict[str, Any] = {"kind": AGGREGATIONS[aggregation].kinds, **(where or {})}
     usual: dict[str, Any] = {
         "stripe_event_name": name,
-        "stripe_mode": _usual_mode(aggregation),
+        "stripe_mode": usual_mode(aggregation),
     }
     return MeterConfig(
         meter=Meter(
@@ -89,15 +72,15 @@ def _meter(
 
 def _check_meter(config: MeterConfig) -> Iterator[Problem]:
     meter = config.meter
-    if _needs_value(meter.aggregation) and meter.value is None:
+    if AGGREGATIONS[meter.aggregation].needs_value and meter.value is None:
         known = ", ".join(EVENT_VALUES)
         yield Problem(
             f"missing: a {meter.aggregation} meter needs one of {known},"
             f" {QUANTITY_PREFIX}NAME",
             "value",
         )
-    if meter.value in TEXT_VALUES and not _takes_text(meter.aggregation):
-        takers = (f"`{name}`" for name in get_args(Aggregation) if _takes_text(name))
+    if meter.value in TEXT_VALUES and not AGGREGATIONS[meter.aggregation].takes_text:
+        takers = (f"`{name}`" for name, it in AGGREGATIONS.items() if it.takes_text)
         yield Problem(
             f"`{meter.value}` is a text: only {' and '.join(takers)} meters take it,"
             f" not `{meter.aggregation}`",

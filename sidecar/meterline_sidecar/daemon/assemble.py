@@ -76,9 +76,9 @@ async def open_parts(
 
         checkpoint = partial(_checkpoint, database, chain)
         stripe = open_stripe(config, database, clock=clock, environ=os.environ)
-        billing = Billing(database, aggregator, config)
+        billing = Billing(config)
         index = CustomerIndex(config.customers)
-        standings = Standings(database, aggregator, billing, index, clock=clock)
+        standings = Standings(database, billing, index, clock=clock)
         parts = Parts(
             config=config,
             clock=clock,

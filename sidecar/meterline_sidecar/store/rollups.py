@@ -6,12 +6,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.port import Tx
 
 PARAMETERS_MAX: Final = 750  # in one query; SQLite takes 32,766
 
-Totals = dict[str, int | list[int]]
-"""Meter to what it has added up (see ``meters.Total``)."""
 RollupKey = tuple[int, ...]
 
 STEPS_MS: Final = (15 * MINUTE_MS, HOUR_MS, DAY_MS)

@@ -6,9 +6,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store.port import Tx, Value
-from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Totals
+from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
 
 THEIRS: Final = "SELECT id FROM subjects WHERE customer = ?"
 NOBODYS: Final = "SELECT 0 UNION ALL SELECT id FROM subjects WHERE customer IS NULL"

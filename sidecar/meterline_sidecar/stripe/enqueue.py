@@ -10,7 +10,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meterline_sidecar.clock import HOUR_MS, Clock
-from meterline_sidecar.meters import Aggregation, Mode, Total, add, quantity
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    Aggregation,
+    Mode,
+    Totals,
+    merge,
+    quantity,
+)
 from meterline_sidecar.store import outbox, usage
 from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
@@ -66,6 +73,9 @@ class Enqueuer:
         """
         self._database = database
         self._meters = tuple(meters)
+        self._aggregations: dict[str, Aggregation] = {
+            meter.name: meter.aggregation for meter in meters
+        }
         self._customers = dict(customers)
         self._starts_ms = dict(starts_ms or {})
         self._clock = clock
@@ -182,16 +192,19 @@ class Enqueuer:
         rows = await usage.read_usage(
             tx, generation, customer=customer, start=start_ms, end=end_ms
         )
+        totals: Totals = {}
+        for row in rows:
+            billed = {m: t for m, t in row.totals.items() if m in self._aggregations}
+            merge(totals, more=billed, aggregations=self._aggregations)
         n_rows = 0
         for meter in self._meters:
-            parts = [r.totals[meter.name] for r in rows if meter.name in r.totals]
-            total = _total(meter.aggregation, parts)
+            total = quantity(totals.get(meter.name, 0))
             known = await outbox.issued(
                 tx, customer=customer, event_name=meter.event_name, hour_ms=hour_ms
             )
             if known is None:
                 # A latest value of zero says something; no calls say nothing.
-                is_news = bool(parts) and (total != 0 or meter.aggregation == "latest")
+                is_news = total != 0 or (meter.name in totals and _says_zero(meter))
             else:
                 is_news = total != known.value
             if is_news:
@@ -261,11 +274,6 @@ def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
     return row
 
 
-def _total(aggregation: Aggregation, parts: Sequence[Total]) -> int:
-    """Return the hour's total of its windows, subjects and groups."""
-    if not parts:
-        return 0
-    total = parts[0]
-    for part in parts[1:]:
-        total = add(aggregation, total, part)
-    return quantity(total)
+def _says_zero(meter: BilledMeter) -> bool:
+    hourly = AGGREGATIONS[meter.aggregation].hourly
+    return hourly is not None and hourly.zero_is_news

@@ -13,6 +13,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.service import StripeService
@@ -45,6 +46,11 @@ class Parts:
     """Set when the process is about to end: whoever streams should stop."""
     stripe: StripeService
     drain: Drain
+
+    @property
+    def meters(self) -> list[Meter]:
+        """The meters of the configuration, in its order."""
+        return [config.meter for config in self.config.meters]
 
     def database_bytes(self) -> int:
         """Return the size of the ledger's file together with its WAL."""

@@ -10,7 +10,7 @@ from meterline_pricing import Calendar, Period
 from meterline_pricing.tools import nearest
 from meterline_sidecar.clock import format_time_ms, parse_time_ms
 from meterline_sidecar.config.shape import Customer, calendar_of
-from meterline_sidecar.usage.aggregate import WINDOW_MS
+from meterline_sidecar.usage.counted import WINDOW_MS, Counted
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, NotFound
 
@@ -120,7 +120,6 @@ def time_ms(name: str, text: str) -> int:
     return at_ms
 
 
-def fresh_as_of(parts: Parts) -> str | None:
+def fresh_as_of(at: Counted) -> str | None:
     """Return up to when usage is known: an answer without it would look complete."""
-    at_ms = parts.aggregator.generation.last_success_ms
-    return None if at_ms is None else format_time_ms(at_ms)
+    return None if at.as_of_ms is None else format_time_ms(at.as_of_ms)

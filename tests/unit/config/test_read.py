@@ -77,6 +77,14 @@ MISTAKES = {
         ":1: meter[0].value: missing: a sum meter needs one of bytes_in,"
         " bytes_out, duration_us, units, quantities.NAME"
     ),
+    '[[meter]]\nname = "a"\naggregation = "min"': (
+        ":1: meter[0]: missing key `value`: a min meter needs one of bytes_in,"
+        " bytes_out, duration_us, units, quantities.NAME"
+    ),
+    '[[meter]]\nname = "a"\naggregation = "min"\nvalue = "route"': (
+        ":4: meter[0].value: `route` is a text: only `count` and `unique` meters"
+        " take it, not `min`"
+    ),
     '[[meter]]\nname = "a"\naggregation = "sum"\nvalue = "byte_in"': (
         ":4: meter[0].value: unknown value `byte_in`; did you mean `bytes_in`?"
     ),
@@ -215,7 +223,7 @@ def test_every_mistake_of_both_files_and_the_environment_is_told_at_once(
         "meterline.toml:2: sidecar.sockett: unknown key `sockett`;"
         " did you mean `socket`?",
         "meterline.toml:3: meter[0].aggregation: missing: expected one of count, sum,"
-        " max, unique, latest",
+        " max, min, unique, latest",
         "meterline.toml:5: meter[0].value: unknown value `x`; known are: bytes_in,"
         " bytes_out, duration_us, method, quantities.NAME, route, subject, units",
         "METERLINE_HTTP: expected HOST:PORT, or unix:PATH, not 8270",

@@ -12,13 +12,14 @@ import msgspec
 
 from meterline_pricing import Calendar, Catalogue, Invoice, PricingError
 from meterline_pricing.tools import Difference, difference_of, ranked
-from meterline_sidecar.billing.drafts import MeterUsage, charged, priced
+from meterline_sidecar.billing.drafts import charged, priced
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import Table, money, show, show_json
 from meterline_sidecar.config.prices import read_prices
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.usage.customer_usage import MeterUsage
 
 
 @click.command()

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from meterline_pricing import PricingError
 from meterline_sidecar.config.shape import Config, MeterConfig
+from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.stripe.provision.prices import (
     NotSayable,
     content_hash,
@@ -111,7 +112,9 @@ def meter_step(
     meter: MeterConfig, existing: list[dict[str, Any]]
 ) -> tuple[ProvisionStep | None, str | None]:
     """Return what a meter needs, or what is wrong with the one that exists."""
-    formula = "last" if meter.meter.aggregation == "latest" else "sum"
+    hourly = AGGREGATIONS[meter.meter.aggregation].hourly
+    assert hourly is not None, "`check` refuses to bill such a meter through Stripe"
+    formula = hourly.formula
     is_set = meter.stripe_mode == "set" and formula == "sum"
     window = "hour" if is_set else None
     name = meter.stripe_event_name

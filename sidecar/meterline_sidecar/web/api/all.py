@@ -9,17 +9,20 @@ from msgspec import Meta
 
 from meterline.events import Flag
 from meterline_pricing import Invoice, Period
-from meterline_sidecar.billing.drafts import (
-    CustomerUsage,
-    MeterUsage,
-    NotBillable,
-    SubjectUsage,
-)
-from meterline_sidecar.billing.invoices import Adjustment, Statement
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.statement import Adjustment, Statement
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import KindName
 from meterline_sidecar.store import event_log as audit
+from meterline_sidecar.usage.counted import Counted, counted_now, snapshot
+from meterline_sidecar.usage.customer_usage import (
+    CustomerUsage,
+    MeterUsage,
+    SubjectUsage,
+    unassigned_usage,
+    usage_of,
+)
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict, NotFound
@@ -215,16 +218,19 @@ async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
     else:
         customers, next_after = parts.customers.page(query.after, query.limit)
     # Most share a time zone, and so a span: they are read together.
-    by_span: dict[Period, list[Customer]] = defaultdict(list)
+    by_span: dict[Period, list[str]] = defaultdict(list)
     for customer in customers:
-        by_span[whole_windows(span_of(parts, query, customer))].append(customer)
-    found = {
-        usage.customer: usage
-        for span, together in by_span.items()
-        for usage in await parts.billing.usages(together, span)
-    }
+        by_span[whole_windows(span_of(parts, query, customer))].append(customer.id)
+    async with snapshot(parts.database) as (tx, at):
+        found = {
+            usage.customer: usage
+            for span, together in by_span.items()
+            for usage in await usage_of(
+                tx, at, parts.meters, customers=together, period=span
+            )
+        }
     return UsagePage(
-        fresh_as_of=fresh_as_of(parts),
+        fresh_as_of=fresh_as_of(at),
         usage=[shown_usage(customer, found[customer.id]) for customer in customers],
         next_after=next_after,
     )
@@ -233,10 +239,9 @@ async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
 async def list_unassigned(parts: Parts, query: Span) -> Unassigned:
     """List what was used by subjects that no customer pays for."""
     span = whole_windows(span_of(parts, query, None))
-    return Unassigned(
-        fresh_as_of=fresh_as_of(parts),
-        unassigned=await parts.billing.unassigned(span),
-    )
+    async with snapshot(parts.database) as (tx, at):
+        found = await unassigned_usage(tx, at, parts.meters, period=span)
+    return Unassigned(fresh_as_of=fresh_as_of(at), unassigned=found)
 
 
 async def list_customers(parts: Parts, query: CustomersQuery) -> CustomerPage:
@@ -255,10 +260,11 @@ async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
     customer = find_customer(parts, query.customer)
     period = billing_period(parts, customer, query.period)
     try:
-        statement = await parts.invoices.statement(customer, period)
+        async with snapshot(parts.database) as (tx, at):
+            statement = await parts.invoices.statement(tx, at, customer, period)
     except NotBillable as error:
         raise Conflict(str(error)) from error
-    return _shown_invoice(parts, customer, statement)
+    return _shown_invoice(customer, statement, at)
 
 
 async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
@@ -271,15 +277,15 @@ async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
         )
     except NotBillable as error:
         raise Conflict(str(error)) from error
-    return _shown_invoice(parts, customer, statement)
+    return _shown_invoice(customer, statement, await counted_now(parts.database))
 
 
 def _shown_invoice(
-    parts: Parts, customer: Customer, statement: Statement
+    customer: Customer, statement: Statement, at: Counted
 ) -> ShownInvoice:
     at_ms = statement.finalized_ms
     return ShownInvoice(
-        fresh_as_of=fresh_as_of(parts),
+        fresh_as_of=fresh_as_of(at),
         customer=customer.id,
         customer_name=customer.name,
         status="draft" if at_ms is None else "final",

@@ -17,6 +17,7 @@ from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.stripe.health import ReconciliationStatus, read_health
+from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 
@@ -136,7 +137,7 @@ async def read_status(parts: Parts) -> Status:
         counts = await audit.counts(tx)
         producers = await event_store.list_producers(tx, limit=PRODUCERS_SHOWN)
         last_event_id = await audit.last_event_id(tx)
-        behind = last_event_id - parts.aggregator.generation.cursor
+        at = await counted(tx)
         last_event_ms = await audit.newest_event_ms(tx)
         last_confirmed_ms = await sending.last_confirmed(tx)
     backed_up = last_backup(parts.config.sidecar.database)
@@ -168,9 +169,7 @@ async def read_status(parts: Parts) -> Status:
             parts.receiver.connections,
             tuple(_producer(row, parts.receiver) for row in producers),
         ),
-        aggregation=AggregationStatus(
-            behind, parts.aggregator.generation.last_success_ms
-        ),
+        aggregation=AggregationStatus(last_event_id - at.up_to_event, at.as_of_ms),
         outbox=stripe.counts,
         last_confirmed_ms=last_confirmed_ms,
         last_backup_ms=None if backed_up is None else backed_up.finished_ms,

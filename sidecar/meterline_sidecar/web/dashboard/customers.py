@@ -8,10 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_pricing import Period
-from meterline_sidecar.billing.drafts import CustomerUsage, NotBillable
-from meterline_sidecar.billing.invoices import Statement
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted, snapshot
+from meterline_sidecar.usage.customer_usage import CustomerUsage
 from meterline_sidecar.usage.series import aligned, read_series
 from meterline_sidecar.web.dashboard.overview import find_meter, summable
 from meterline_sidecar.web.operations import read_query
@@ -99,21 +102,25 @@ async def customer(request: Request) -> Response:
     now_ms = parts.clock.now_ms()
     statement: Statement | None = None
     why_not = ""
-    try:
-        statement = await parts.invoices.statement(shown, period)
-    except NotBillable as error:
-        why_not = str(error)
-    usage = await usage_behind(parts, shown, period, statement)
     meter = find_meter(parts, query.meter)
     series = None
-    if meter is not None:
-        series = await read_series(
-            parts.database,
-            parts.aggregator,
-            meter,
-            aligned(whole_windows(period), DAY_MS),
-            step_ms=DAY_MS,
-            customer=shown.id,
+    async with snapshot(parts.database) as (tx, at):
+        try:
+            statement = await parts.invoices.statement(tx, at, shown, period)
+        except NotBillable as error:
+            why_not = str(error)
+        usage = await usage_behind(parts, tx, at, shown, period, statement)
+        if meter is not None:
+            series = await read_series(
+                tx,
+                at,
+                meter,
+                aligned(whole_windows(period), DAY_MS),
+                step_ms=DAY_MS,
+                customer=shown.id,
+            )
+        earlier = await parts.invoices.before(
+            tx, at, shown, at_ms=now_ms, limit=EARLIER
         )
     return render(
         request,
@@ -132,17 +139,22 @@ async def customer(request: Request) -> Response:
             "series": series,
             "chart": None if series is None else bars(series),
             "plot": None if series is None else plot_of(series),
-            "earlier": await parts.invoices.before(shown, now_ms, limit=EARLIER),
+            "earlier": earlier,
         },
     )
 
 
 async def usage_behind(
-    parts: Parts, customer: Customer, period: Period, statement: Statement | None
+    parts: Parts,
+    tx: Tx,
+    at: Counted,
+    customer: Customer,
+    period: Period,
+    statement: Statement | None,
 ) -> CustomerUsage:
     """Return the usage that an invoice says; without one, what is counted now."""
     if statement is None:
-        return await parts.billing.usage(customer, period)
+        return await parts.billing.usage(tx, at, customer, period)
     return CustomerUsage(
         customer=customer.id,
         period=period,

@@ -4,7 +4,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import AGGREGATIONS, Meter
+from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import read_series
 from meterline_sidecar.web.api.status import read_status
 from meterline_sidecar.web.dashboard.pipeline import stages
@@ -35,9 +36,8 @@ async def overview(request: Request) -> Response:
     series = None
     if meter is not None:
         span, step_ms = span_before(state.now_ms, query.range)
-        series = await read_series(
-            parts.database, parts.aggregator, meter, span, step_ms=step_ms
-        )
+        async with snapshot(parts.database) as (tx, at):
+            series = await read_series(tx, at, meter, span, step_ms=step_ms)
     ranked = parts.standings.ranked(CUSTOMERS_SHOWN)
     return render(
         request,
@@ -66,8 +66,9 @@ async def overview(request: Request) -> Response:
 
 def summable(parts: Parts) -> list[Meter]:
     """Return the meters that a chart can show: distinct values do not add up."""
-    meters = [config.meter for config in parts.config.meters]
-    return [meter for meter in meters if meter.aggregation != "unique"]
+    return [
+        meter for meter in parts.meters if AGGREGATIONS[meter.aggregation].has_chart
+    ]
 
 
 def find_meter(parts: Parts, name: str | None) -> Meter | None:

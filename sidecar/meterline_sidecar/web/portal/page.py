@@ -23,11 +23,14 @@ from meterline.portal import TOKEN_CHARS_MAX, InvalidToken, portal_customer
 from meterline_pricing import Charge, Line, Period, Plan, PricingError, rate
 from meterline_pricing.convert import billable
 from meterline_pricing.models import Tier
-from meterline_sidecar.billing.drafts import CustomerUsage, NotBillable
-from meterline_sidecar.billing.invoices import Adjustment, Statement
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.statement import Adjustment, Statement
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.config.shape import Customer, calendar_of
 from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted, snapshot
+from meterline_sidecar.usage.customer_usage import CustomerUsage
 from meterline_sidecar.usage.series import Row, Series, series_of
 from meterline_sidecar.web.dashboard.customers import EARLIER, usage_behind
 from meterline_sidecar.web.dashboard.overview import find_meter, summable
@@ -162,8 +165,7 @@ async def _page(
 ) -> Response:
     meter = find_meter(parts, query.meter)
     period = billing_period(parts, customer, query.period)
-    daily = await _daily(parts, customer, period)
-    data = await read_portal(parts, customer, period, daily)
+    data, daily, at = await _read(parts, customer, period)
     series = None if meter is None else daily[meter.name]
     context: dict[str, Any] = {
         "data": data,
@@ -175,7 +177,7 @@ async def _page(
         "plot": None if series is None else plot_of(series),
         "is_current": parts.clock.now_ms() in period,
         "now_ms": parts.clock.now_ms(),
-        "fresh_ms": parts.aggregator.generation.last_success_ms,
+        "fresh_ms": at.as_of_ms,
     }
     return HTMLResponse(ENVIRONMENT.get_template("portal.html").render(context))
 
@@ -184,15 +186,16 @@ async def _json(
     _request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
     period = billing_period(parts, customer, query.period)
-    daily = await _daily(parts, customer, period)
-    return answer(await read_portal(parts, customer, period, daily))
+    data, _, _ = await _read(parts, customer, period)
+    return answer(data)
 
 
 async def _csv(
     _request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
     period = billing_period(parts, customer, query.period)
-    daily = await _daily(parts, customer, period)
+    async with snapshot(parts.database) as (tx, at):
+        daily = await _daily(parts, tx, at, customer, period)
     out = io.StringIO()
     table = csv.writer(out)
     table.writerow(["date", *daily])
@@ -207,19 +210,33 @@ async def _csv(
     )
 
 
+async def _read(
+    parts: Parts, customer: Customer, period: Period
+) -> tuple[PortalUsage, dict[str, Series], Counted]:
+    """Return what a customer's page shows, from one snapshot."""
+    async with snapshot(parts.database) as (tx, at):
+        daily = await _daily(parts, tx, at, customer, period)
+        return await read_portal(parts, tx, at, customer, period, daily), daily, at
+
+
 async def read_portal(
-    parts: Parts, customer: Customer, period: Period, daily: dict[str, Series]
+    parts: Parts,
+    tx: Tx,
+    at: Counted,
+    customer: Customer,
+    period: Period,
+    daily: dict[str, Series],
 ) -> PortalUsage:
     """Return everything that a customer's page shows."""
     now_ms = parts.clock.now_ms()
     statement: Statement | None = None
     plan: Plan | None = None
     with contextlib.suppress(NotBillable):
-        statement = await parts.invoices.statement(customer, period)
+        statement = await parts.invoices.statement(tx, at, customer, period)
         plan = parts.billing.plan_of(customer, period)
-    usage = await usage_behind(parts, customer, period, statement)
+    usage = await usage_behind(parts, tx, at, customer, period, statement)
     projected = parts.billing.projected(customer, usage, now_ms=now_ms)
-    earlier = await parts.invoices.before(customer, now_ms, limit=EARLIER)
+    earlier = await parts.invoices.before(tx, at, customer, at_ms=now_ms, limit=EARLIER)
     return PortalUsage(
         customer=customer.id,
         name=customer.name,
@@ -227,7 +244,7 @@ async def read_portal(
         start=format_time_ms(period.start),
         end=format_time_ms(period.end),
         time_zone=customer.time_zone,
-        fresh_as_of=fresh_as_of(parts),
+        fresh_as_of=fresh_as_of(at),
         currency=None if statement is None else statement.invoice.currency,
         total=None if statement is None else statement.due,
         is_final=statement is not None and statement.finalized_ms is not None,
@@ -290,7 +307,9 @@ def _next_unit(line: Line, plan: Plan, usage: CustomerUsage) -> Decimal | None:
     return more - now
 
 
-async def _daily(parts: Parts, customer: Customer, period: Period) -> dict[str, Series]:
+async def _daily(
+    parts: Parts, tx: Tx, at: Counted, customer: Customer, period: Period
+) -> dict[str, Series]:
     """Return each meter's usage by day of the customer's own calendar.
 
     Each day stands at its midnight in UTC, wherever it began for the customer: charts
@@ -305,15 +324,11 @@ async def _daily(parts: Parts, customer: Customer, period: Period) -> dict[str, 
         for d in dates
     ]
     span = {"start": period.start, "end": period.end}
-    generation = parts.aggregator.generation.id
-    async with parts.database.reading() as tx:
-        if all(start % DAY_MS == 0 for start in starts):
-            found = await store.read_usage(tx, generation, customer=customer.id, **span)
-            rows: list[Row] = [(r.window_ms, r.labels, r.totals) for r in found]
-        else:
-            rows = await store.read_windows(
-                tx, generation, customer=customer.id, **span
-            )
+    if all(start % DAY_MS == 0 for start in starts):
+        found = await store.read_usage(tx, at.generation, customer=customer.id, **span)
+        rows: list[Row] = [(r.window_ms, r.labels, r.totals) for r in found]
+    else:
+        rows = await store.read_windows(tx, at.generation, customer=customer.id, **span)
     placed = [
         (midnights[bisect_right(starts, at) - 1], labels, totals)
         for at, labels, totals in rows

@@ -1,8 +1,9 @@
 """Turns templates into pages: the environment, its filters, what every page shares."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import wraps
 from typing import Any, Final
 
 import jinja2
@@ -13,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 import meterline
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, format_time_ms
+from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
 
@@ -139,16 +141,38 @@ def _environment() -> jinja2.Environment:
 ENVIRONMENT: Final = _environment()
 
 
+Page = Callable[[Request], Awaitable[Response]]
+
+
+def fresh(page: Page) -> Page:
+    """Return a page that says how far usage is counted.
+
+    Asked before the page reads anything: it never says more than what it shows.
+    """
+
+    @wraps(page)
+    async def shown(request: Request) -> Response:
+        parts: Parts = request.app.state.parts
+        request.state.counted = await counted_now(parts.database)
+        return await page(request)
+
+    return shown
+
+
 def render(
     request: Request, template: str, context: Mapping[str, Any], *, status: int = 200
 ) -> Response:
-    """Return a page; every one knows the time, the path, and what is wrong."""
+    """Return a page; every one knows the time, the path, and what is wrong.
+
+    How far usage is counted, too, where it was asked for: see ``fresh``.
+    """
     parts: Parts = request.app.state.parts
+    at: Counted | None = getattr(request.state, "counted", None)
     html = ENVIRONMENT.get_template(template).render(
         path=request.url.path,
         now_ms=parts.clock.now_ms(),
         rehearsal=parts.clock.rehearsal,
-        fresh_ms=parts.aggregator.generation.last_success_ms,
+        counted=at,
         trouble=parts.ingest.trouble,
         has_login=parts.config.needs_token,
         **context,
