@@ -48,6 +48,9 @@ from meterline_pricing.invoice import (
     Line,
     invoice,
 )
+from meterline_pricing.marginal import (
+    next_unit,
+)
 from meterline_pricing.money import (
     CURRENCIES,
     Currency,
@@ -205,6 +208,7 @@ __all__ = [
     "load",
     "money_text",
     "nearest",
+    "next_unit",
     "number_text",
     "prorate",
     "quantity_of",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from meterline_pricing.money import exact
 from meterline_pricing.plan import RateCard
 from meterline_pricing.price import Capacity, Graduated, Package, Volume
 from meterline_pricing.tiers import Tier
@@ -15,16 +16,17 @@ def included_units(card: RateCard) -> Decimal:
     included, or everything.
     """
     free = card.free_units
-    match card.price:
-        case Graduated(tiers=tiers) | Volume(tiers=tiers):
-            free += _first_bound(tiers)
-        case Package(free_units=units):
-            free += units
-        case Capacity(included=units):
-            free += units
-        case _:
-            pass
-    return free * card.convert.per / card.convert.times
+    with exact():
+        match card.price:
+            case Graduated(tiers=tiers) | Volume(tiers=tiers):
+                free += _first_bound(tiers)
+            case Package(free_units=units):
+                free += units
+            case Capacity(included=units):
+                free += units
+            case _:
+                pass
+        return free * card.convert.per / card.convert.times
 
 
 def _first_bound(tiers: Sequence[Tier]) -> Decimal:
