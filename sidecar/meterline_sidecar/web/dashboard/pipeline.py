@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from meterline_sidecar.clock import MINUTE_MS
-from meterline_sidecar.web.api.status import Status
+from meterline_sidecar.web.answers.status import Status
 from meterline_sidecar.web.view.render import ago, compact, number, size
 
 Health = Literal["good", "idle", "warn", "bad"]

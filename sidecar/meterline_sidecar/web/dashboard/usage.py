@@ -6,7 +6,6 @@ from starlette.responses import Response
 
 from meterline_sidecar.meters import Dimension
 from meterline_sidecar.usage.series import read_series
-from meterline_sidecar.web.dashboard.overview import find_meter, summable
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
@@ -14,6 +13,7 @@ from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import CustomerId, find_customer
 from meterline_sidecar.web.view.charts import bars, plot_of
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.series import find_meter, summable
 
 
 class UsagePageQuery(msgspec.Struct, frozen=True, kw_only=True):
