@@ -12,13 +12,13 @@ from meterline_sidecar.errors import (
 )
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
+from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.problems import (
     HANDLERS,
     REFUSALS,
     BadRequest,
     Conflict,
     NoSuchThing,
-    Problem,
     on_refused,
 )
 from tests.web.conftest import Web

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import meterline
+from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.operations import Operation, tagged
-from meterline_sidecar.web.problems import Problem
 
 REF: Final = "#/components/schemas/{name}"
 STATUSES: Final = {

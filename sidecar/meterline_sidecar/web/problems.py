@@ -20,6 +20,7 @@ from meterline_sidecar.errors import (
 )
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
+from meterline_sidecar.web.answers.problem import Problem
 
 WHAT_NEXT: Final = {
     "Not Found": "there is nothing at this path; /openapi.json lists what there is",
@@ -28,15 +29,6 @@ WHAT_NEXT: Final = {
 """What Starlette says, in words that help."""
 
 log = logging.getLogger(__name__)
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """Why a request was not answered."""
-
-    title: str
-    status: int
-    detail: str
-    """What was wrong, and what would be right."""
 
 
 class BadRequest(Exception):

@@ -5,9 +5,9 @@ from typing import Literal
 
 import msgspec
 
-from meterline_sidecar.clock import MINUTE_MS
+from meterline_sidecar.clock import MINUTE_MS, ago
 from meterline_sidecar.web.answers.status import Status
-from meterline_sidecar.web.view.render import ago, compact, number, size
+from meterline_sidecar.web.view.render import compact, number, size
 
 Health = Literal["good", "idle", "warn", "bad"]
 WORDS: dict[Health, str] = {
