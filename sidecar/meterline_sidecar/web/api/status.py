@@ -44,7 +44,6 @@ async def read_status(parts: Parts) -> Status:
     backed_up = last_backup(parts.config.sidecar.database)
     stripe = await parts.stripe.look()
     compared = stripe.reconciliation
-    lost = counts.lost + counts.refused
     path = parts.config.sidecar.database
     problems = (*_problems(parts, counts), *stripe.problems)
     return Status(
@@ -54,16 +53,7 @@ async def read_status(parts: Parts) -> Status:
         clock=parts.clock.rehearsal,
         started_ms=parts.started_ms,
         now_ms=parts.clock.now_ms(),
-        events=EventCounts(
-            recorded=counts.recorded,
-            ingested=counts.ingested,
-            in_flight=counts.recorded - counts.ingested - lost,
-            lost=lost,
-            refused=counts.refused,
-            duplicates=counts.duplicates,
-            unattributed=counts.unattributed,
-            held=counts.held,
-        ),
+        events=_events(counts),
         refusals=dict(parts.receiver.refusals),
         producers=ProducerCounts(
             counts.open,
@@ -95,6 +85,20 @@ async def read_status(parts: Parts) -> Status:
         ),
         last_event_id=last_event_id,
         last_event_ms=last_event_ms,
+    )
+
+
+def _events(counts: audit.Counts) -> EventCounts:
+    lost = counts.lost + counts.refused
+    return EventCounts(
+        recorded=counts.recorded,
+        ingested=counts.ingested,
+        in_flight=counts.recorded - counts.ingested - lost,
+        lost=lost,
+        refused=counts.refused,
+        duplicates=counts.duplicates,
+        unattributed=counts.unattributed,
+        held=counts.held,
     )
 
 
