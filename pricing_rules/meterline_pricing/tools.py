@@ -16,6 +16,7 @@ from meterline_pricing.delta import invoice_between, rate_between
 from meterline_pricing.draw import draw_svg, draw_text
 from meterline_pricing.errors import nearest
 from meterline_pricing.included import included_units
+from meterline_pricing.marginal import next_unit
 from meterline_pricing.money import (
     CURRENCIES,
     Currency,
@@ -60,6 +61,7 @@ __all__ = [
     "latest_incremental",
     "money_text",
     "nearest",
+    "next_unit",
     "number_text",
     "prorate",
     "quantity_of",

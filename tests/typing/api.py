@@ -107,6 +107,7 @@ from meterline_pricing.tools import (
     latest_incremental,
     money_text,
     nearest,
+    next_unit,
     number_text,
     prorate,
     quantity_of,
@@ -269,6 +270,7 @@ def look(usage: Mapping[str, Usage]) -> None:
     assert_type(points, tuple[Point, ...])
     odd = findings(prices()[3], currency="usd")
     assert_type(odd, tuple[Finding, ...])
+    assert_type(next_unit(plan().prices[0], 7), Decimal)
     print(draw_text(points, currency="usd"))
     print(draw_svg(points, currency="usd", title="calls", findings=odd))
     difference = compare("acme", plan(), plan(), usage)

@@ -17,6 +17,7 @@ from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.store import alerts as store
+from tests.plans import starter
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE
 from tests.web.conftest import OpenWeb, Web, configure
@@ -30,17 +31,7 @@ meter = "api_calls"
 amount = 10
 at = [50, 80, 100]
 """
-FOUR_FREE = """
-[[plan]]
-name = "starter"
-currency = "usd"
-
-[[plan.price]]
-meter = "api_calls"
-model = "per_unit"
-unit_amount = "1"
-free_units = 4
-"""
+FOUR_FREE = starter('model = "per_unit"\nunit_amount = "1"\nfree_units = 4')
 SILENCE = """
 [[alert]]
 name = "quiet"

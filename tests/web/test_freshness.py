@@ -15,16 +15,14 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import read_series
-from meterline_sidecar.web.api.all import (
+from meterline_sidecar.web.api.invoices import (
     FinalizeQuery,
     InvoiceQuery,
-    UsageQuery,
     finalize_invoice,
     get_invoice,
-    list_unassigned,
-    list_usage,
 )
 from meterline_sidecar.web.api.status import read_status
+from meterline_sidecar.web.api.usage import UsageQuery, list_unassigned, list_usage
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import Span
 from tests.producer import NOON_MS, event

@@ -38,25 +38,9 @@ from meterline_pricing.models import (
     Tier,
 )
 from meterline_pricing.order import STEPS
+from tests.plans import STARTER
 
 D = Decimal
-
-STARTER = """\
-[[plan]]
-name = "starter"
-version = 1
-effective = 2026-01-01
-currency = "usd"
-
-[[plan.price]]
-meter = "api_calls"
-model = "graduated"
-tiers = [ { up_to = 50_000, unit_amount = "0" }, { unit_amount = "0.001" } ]
-
-[[plan.test]]
-usage = { api_calls = 120_000 }
-total = "70.00"
-"""
 
 
 def messages(text: str) -> list[str]:

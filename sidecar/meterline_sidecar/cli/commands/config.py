@@ -9,7 +9,7 @@ from meterline_sidecar.config.reference import price_reference, reference, schem
 
 @click.group()
 def command() -> None:
-    """The reference of the configuration, and its schema for editors."""
+    """Print the reference of the configuration, or its schema."""
 
 
 @command.command("reference")

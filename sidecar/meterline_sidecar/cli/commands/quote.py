@@ -75,8 +75,9 @@ def command(
     config_path: Path | None,
     is_json: bool,
 ) -> None:
-    """Show what these quantities cost under PLAN, tier by tier.
+    """Show what quantities cost under a plan.
 
+    Tier by tier, and without a sidecar or any usage.
     For example: meterline quote starter api_calls=120000
     """
     if svg_path is not None and curve_meter is None:

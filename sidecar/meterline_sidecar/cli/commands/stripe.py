@@ -24,7 +24,7 @@ MARKS = {"create": "+", "replace": "~", "reactivate": "^"}
 
 @click.group()
 def command() -> None:
-    """Show or make what Stripe needs: meters, products and prices."""
+    """Show or create meters, products and prices at Stripe."""
 
 
 @command.command()
@@ -33,7 +33,7 @@ def command() -> None:
 def plan(config_path: Path | None, is_json: bool) -> None:
     """Show what is missing at Stripe; change nothing.
 
-    Exits with 3 when something is there that can not be mended.
+    Exits with 3 when something is there that cannot be mended.
     """
     _tell(asyncio.run(_run(read_config(config_path), applies=False)), is_json=is_json)
 

@@ -7,16 +7,12 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.store.port import Tx
-from meterline_sidecar.usage.counted import Counted, snapshot
-from meterline_sidecar.usage.customer_usage import CustomerUsage
+from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import aligned, read_series
-from meterline_sidecar.web.dashboard.overview import find_meter, summable
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
@@ -28,9 +24,14 @@ from meterline_sidecar.web.query import (
 )
 from meterline_sidecar.web.view.charts import bars, plot_of
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.series import (
+    EARLIER,
+    find_meter,
+    summable,
+    usage_behind,
+)
 
 PAGE: Final = 50
-EARLIER: Final = 6  # billing periods
 PAGES_MAX: Final = 100_000
 
 
@@ -141,23 +142,4 @@ async def customer(request: Request) -> Response:
             "plot": None if series is None else plot_of(series),
             "earlier": earlier,
         },
-    )
-
-
-async def usage_behind(
-    parts: Parts,
-    tx: Tx,
-    at: Counted,
-    customer: Customer,
-    period: Period,
-    statement: Statement | None,
-) -> CustomerUsage:
-    """Return the usage that an invoice says; without one, what is counted now."""
-    if statement is None:
-        return await parts.billing.usage(tx, at, customer, period)
-    return CustomerUsage(
-        customer=customer.id,
-        period=period,
-        meters=statement.usage,
-        counted_up_to_event=statement.counted_up_to_event,
     )

@@ -4,7 +4,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import read_series
 from meterline_sidecar.web.api.status import read_status
@@ -12,9 +11,9 @@ from meterline_sidecar.web.dashboard.pipeline import stages
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.view.charts import bars, plot_of
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.series import find_meter, summable
 
 CUSTOMERS_SHOWN = 8
 WORKERS_SHOWN = 8
@@ -62,25 +61,3 @@ async def overview(request: Request) -> Response:
             "workers": state.producers.shown[:WORKERS_SHOWN],
         },
     )
-
-
-def summable(parts: Parts) -> list[Meter]:
-    """Return the meters that a chart can show: distinct values do not add up."""
-    return [
-        meter for meter in parts.meters if AGGREGATIONS[meter.aggregation].has_chart
-    ]
-
-
-def find_meter(parts: Parts, name: str | None) -> Meter | None:
-    """Return the meter of that name, else the first; ``None`` where there is none.
-
-    Raises:
-        BadRequest: there are meters, and none of that name.
-    """
-    meters = summable(parts)
-    if name is None:
-        return meters[0] if meters else None
-    found = next((meter for meter in meters if meter.name == name), None)
-    if found is None:
-        raise BadRequest(f"no meter {name[:100]!r} that can be shown over time")
-    return found

@@ -5,10 +5,10 @@ from typing import Literal
 
 import msgspec
 
-from meterline_sidecar.clock import MINUTE_MS
+from meterline_sidecar.clock import MINUTE_MS, ago
 from meterline_sidecar.stripe.states import ON_THE_WAY, PROBLEMS
-from meterline_sidecar.web.api.status import Status
-from meterline_sidecar.web.view.render import ago, compact, number, size
+from meterline_sidecar.web.answers.status import Status
+from meterline_sidecar.web.view.render import compact, number, size
 
 Health = Literal["good", "idle", "warn", "bad"]
 WORDS: dict[Health, str] = {

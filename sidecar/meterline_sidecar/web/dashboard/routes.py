@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.dashboard import (
     alerts,
     customers,
@@ -18,7 +19,7 @@ from meterline_sidecar.web.dashboard import (
     pricing,
     usage,
 )
-from meterline_sidecar.web.problems import HANDLERS, Problem
+from meterline_sidecar.web.problems import HANDLERS
 from meterline_sidecar.web.view.render import fresh, render
 
 ROUTES: Final = [

@@ -9,7 +9,6 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.usage.customer_usage import unassigned_usage
 from meterline_sidecar.usage.series import read_series
-from meterline_sidecar.web.dashboard.overview import find_meter, summable
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
@@ -17,6 +16,7 @@ from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import CustomerId, find_customer
 from meterline_sidecar.web.view.charts import bars, plot_of
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.series import find_meter, summable
 
 
 class UsagePageQuery(msgspec.Struct, frozen=True, kw_only=True):

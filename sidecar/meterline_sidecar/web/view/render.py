@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 import meterline
 from meterline_pricing.tools import currency_of, money_text, number_text
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, format_time_ms
+from meterline_sidecar.clock import ago, format_time_ms, lasting
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
@@ -27,7 +27,6 @@ PAGES: Final = (
     ("/pricing", "Pricing", "tag"),
     ("/alerts", "Alerts", "bell"),
 )
-SPANS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (1_000, "s"))
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -54,19 +53,7 @@ def money(amount: Decimal | None, currency: str | None) -> str:
     """Return an amount as people write it; a dash for none."""
     if amount is None or currency is None:
         return "\N{EN DASH}"
-    known = currency_of(currency)
-    digits = f"{amount:,f}"
-    if known.symbol and "." in digits:
-        sign = "-" if amount < 0 else ""
-        return f"{sign}{known.symbol}{digits.lstrip('-')}"
-    return money_text(amount, known)
-
-
-def unit_price(amount: Decimal | None, currency: str) -> str:
-    """Return a price with all of its digits, and at least the currency's."""
-    return (
-        "\N{EN DASH}" if amount is None else money_text(amount, currency_of(currency))
-    )
+    return money_text(amount, currency_of(currency))
 
 
 def size(n_bytes: int) -> str:
@@ -77,23 +64,6 @@ def size(n_bytes: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("the last unit returns")
-
-
-def lasting(span_ms: int) -> str:
-    """Return a length of time in its largest unit: ``3 min``."""
-    for length_ms, unit in SPANS:
-        if span_ms >= length_ms:
-            return f"{span_ms // length_ms} {unit}"
-    return "0 s"
-
-
-def ago(at_ms: int | None, now_ms: int) -> str:
-    """Return how long ago a time was, in words."""
-    if at_ms is None:
-        return "never"
-    if at_ms > now_ms + MINUTE_MS:
-        return f"in {lasting(at_ms - now_ms)}"
-    return "just now" if now_ms - at_ms < 1_000 else f"{lasting(now_ms - at_ms)} ago"
 
 
 def moment(at_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
@@ -120,7 +90,6 @@ def _environment() -> jinja2.Environment:
         "number": number,
         "compact": compact,
         "money": money,
-        "unit_price": unit_price,
         "size": size,
         "lasting": lasting,
         "moment": moment,
