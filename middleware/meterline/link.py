@@ -76,7 +76,7 @@ class Link:
     """A connection to the sidecar on behalf of one producer.
 
     Raises:
-        OSError: nobody listens on the socket, or it can not be reached.
+        OSError: nobody listens on the socket, or it cannot be reached.
     """
 
     def __init__(self, path: Path, source: Source) -> None:
@@ -219,7 +219,7 @@ def _message(part: Part, *, recorded_seq: int) -> Batch | Lost:
     """Return what to send for ``part``.
 
     Raises:
-        OSError: its file can not be opened now, but may be later.
+        OSError: its file cannot be opened now, but may be later.
     """
     if isinstance(part, Loss):
         return Lost(part.first_seq, part.last_seq, part.reason)

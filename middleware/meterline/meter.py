@@ -124,14 +124,21 @@ class Meter:
             self.complaints.add(problem)
             route = None
         time_ms = time.time_ns() // 1_000_000
-        self.append(
-            encode(
-                (
-                    *(time_ms, Kind.USE, subject, None, route),
-                    *(0, 0, 0, 0, flags, quantities),
-                )
-            )
+        # In the order of UsageEvent; what only a request has is None or 0.
+        event = (
+            time_ms,
+            Kind.USE,
+            subject,
+            None,
+            route,
+            0,
+            0,
+            0,
+            0,
+            flags,
+            quantities,
         )
+        self.append(encode(event))
 
     def fail(self) -> None:
         """Count an event that could not be encoded; it is reported as lost."""

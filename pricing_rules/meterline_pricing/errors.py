@@ -28,7 +28,7 @@ class Problem(Struct, frozen=True):
 
 
 class PricingError(ValueError):
-    """Prices or usage that can not be rated; ``problems`` says all that is wrong."""
+    """Prices or usage that cannot be rated; ``problems`` says all that is wrong."""
 
     def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
         if isinstance(problems, str):

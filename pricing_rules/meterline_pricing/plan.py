@@ -82,7 +82,7 @@ def committed_amount(commitment: Commitment, price: Price) -> Decimal:
     """Return the amount that the commitment of a price stands for, in each group.
 
     Raises:
-        PricingError: the price can not tell what a bare quantity costs.
+        PricingError: the price cannot tell what a bare quantity costs.
     """
     if commitment.quantity is None:
         return commitment.amount or ZERO

@@ -81,7 +81,7 @@ def _group(row: dict[str, object]) -> Group:
         raise Unfit("expected a quantity or amounts beside the dimension values")
     usage = _check_usage(quantity if amounts is None else amounts)
     if isinstance(usage, Groups):
-        raise Unfit("groups can not be nested")
+        raise Unfit("groups cannot be nested")
     return Group({name: TEXT.check(text) for name, text in row.items()}, usage)
 
 

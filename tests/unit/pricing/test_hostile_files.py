@@ -47,7 +47,7 @@ def written(value: Any) -> str:
             return str(value).lower()
         case str():
             escaped = "".join(
-                f"\\U{ord(c):08x}" if c in '"\\' or c < " " else c for c in value
+                f"\\U{ord(c):08x}" if c in '"\\\x7f' or c < " " else c for c in value
             )
             return f'"{escaped}"'
         case dict():

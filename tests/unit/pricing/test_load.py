@@ -413,7 +413,7 @@ def test_terms_that_make_no_sense_are_told_with_their_key(
     [
         ("[{ a = '1' }]", "expected a quantity or amounts beside the dimension values"),
         ("[{ quantity = 1, amounts = [1] }]", "expected a quantity or amounts beside"),
-        ("[{ quantity = [{ quantity = 1 }] }]", "groups can not be nested"),
+        ("[{ quantity = [{ quantity = 1 }] }]", "groups cannot be nested"),
         ("[{ a = 1, quantity = 1 }]", "expected a quantity, an array of the events'"),
         ("0.5", 'a float is not exact: write "0.5" instead of 0.5'),
         ("[0.5]", 'a float is not exact: write "0.5" instead of 0.5'),
