@@ -7,9 +7,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check compat soak simulate docs screenshots bench lock clean
+.PHONY: help demo test coverage check fmt compat soak simulate docs screenshots bench lock clean
 
-help: ## Show what can be made
+help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/run.stamp ## Serve and bill the worked example, end to end
@@ -27,11 +27,15 @@ coverage: .venv/dev.stamp ## Show that the tests of prices reach every branch
 	@$(BIN)/coverage report --include='*/meterline_pricing/*' --skip-covered --show-missing --fail-under=100
 
 check: .venv/dev.stamp ## Format, lint, types, import rules
-	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports
 	@$(BIN)/mypy
 	@$(BIN)/pyright
+
+fmt: .venv/dev.stamp ## Format, and fix what the linter can fix
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
 
 compat: .venv/dev.stamp ## Test on old and new versions of Starlette and FastAPI
 	@$(BIN)/python -m tests.compat
@@ -48,7 +52,7 @@ screenshots: .venv/dev.stamp ## Take pictures of every page (needs chromium)
 bench: .venv/dev.stamp ## Measure the hot paths against their baselines
 	@$(BIN)/python -m benchmarks
 
-docs: .venv/dev.stamp ## Write the pages that are made of the code
+docs: .venv/dev.stamp ## Write the pages that are generated from the code
 	@$(BIN)/meterline config reference > docs/configuration.md
 	@$(BIN)/meterline config reference --pricing > docs/price-list.md
 	@$(BIN)/python -m meterline_sidecar.cli.manual > docs/commands.md
