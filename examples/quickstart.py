@@ -14,8 +14,8 @@ from meterline import MeterMiddleware
 
 async def greet(request: Request) -> JSONResponse:
     name = request.path_params["name"]
-    meterline.set_subject(f"acct_{name}")  # who pays: your authentication knows
-    meterline.record("characters", len(name))  # how much, beside "one request"
+    meterline.set_subject(f"acct_{name}")  # who pays; your authentication knows
+    meterline.record("characters", len(name))  # how much, besides "one request"
     return JSONResponse({"hello": name})
 
 

@@ -1,6 +1,6 @@
 """An API that sells tokens: API keys, streams, and a link to the customer's page.
 
-    export METERLINE_SUBJECT_KEY=$(openssl rand -hex 32)  # the same for ever
+    export METERLINE_SUBJECT_KEY=$(openssl rand -hex 32)  # never change it
     uvicorn examples.streaming:app
 
 Who pays is the API key. It is never stored, only its keyed digest is: what stands in
@@ -37,7 +37,7 @@ async def complete(request: Request) -> Response:
 
     async def answer() -> AsyncIterator[str]:
         for word in words:
-            # As they are made: who hangs up pays for what came until then.
+            # One by one: a client who hangs up pays only for what was sent.
             meterline.record("tokens_out", 1)
             yield word.upper() + " "
 
@@ -45,7 +45,7 @@ async def complete(request: Request) -> Response:
 
 
 async def usage(request: Request) -> Response:
-    """Lead a customer to their own usage, for a quarter of an hour."""
+    """Send customers to their own usage, with a link that lasts a quarter of an hour."""
     customer = CUSTOMERS.get(request.headers.get("authorization", ""))
     if customer is None:
         return PlainTextResponse("unknown API key", status_code=401)

@@ -90,18 +90,18 @@ def portal_customer(token: str, *, key: bytes, now_s: int) -> str:
     """
     body, dot, signature = token.rpartition(".")
     if not dot or len(token) > TOKEN_CHARS_MAX or not token.isascii():
-        raise InvalidToken("this is no token")
+        raise InvalidToken("this is not a valid link")
     try:
         given = _decode(signature)
         if not hmac.compare_digest(_signature(body, _checked(key)), given):
-            raise InvalidToken("this token was not made here")
+            raise InvalidToken("this link is not valid")
         header, _, payload = body.partition(".")
         algorithm = msgspec.json.decode(_decode(header), type=_Header).alg
         claims = msgspec.json.decode(_decode(payload), type=Claims)
     except (msgspec.DecodeError, ValueError) as error:
-        raise InvalidToken("this is no token") from error
+        raise InvalidToken("this is not a valid link") from error
     if algorithm != HEADER["alg"] or claims.aud != AUDIENCE:
-        raise InvalidToken("this token is for something else")
+        raise InvalidToken("this link is not valid for this page")
     # Also a key that leaked for a moment makes no link that lasts.
     if claims.exp - claims.iat > TTL_S_MAX or claims.iat > now_s + SKEW_S:
         raise InvalidToken("this token lasts too long")

@@ -153,7 +153,7 @@ class StatusRange(msgspec.Struct, frozen=True):
 
 
 class Where(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which events a meter takes; an empty tuple takes all."""
+    """Which events this meter counts; all by default."""
 
     route: Annotated[
         tuple[str, ...],
@@ -168,15 +168,15 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Annotated[
         tuple[StatusRange, ...],
         Meta(
-            description='HTTP statuses, with both ends: `"200-499"`, `"200,304"`.',
+            description='HTTP statuses, with inclusive ranges: `"200-499"`, `"200,304"`.',
             extra_json_schema={"type": "string"},
         ),
     ] = ()
     kind: Annotated[
         tuple[KindName, ...],
         Meta(
-            description="`request`, `websocket`, or `use`: recorded outside of a"
-            " request. A `count` meter takes the first two unless this is given."
+            description="`request`, `websocket`, or `use` (recorded outside a "
+            "request). By default a `count` meter takes the first two."
         ),
     ] = ()
 
@@ -187,8 +187,8 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
     name: Annotated[
         str,
         Meta(
-            description="Letters, digits, `_`, `.` and `-`, at most 100; unique. Plans"
-            " name it."
+            description="A unique name of at most 100 letters, digits, `_`, `.` and "
+            "`-`. Plans refer to it."
         ),
     ]
     aggregation: Annotated[
@@ -202,20 +202,20 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
     value: Annotated[
         str | None,
         Meta(
-            description="What is taken of each event: `bytes_in`, `bytes_out`,"
+            description="The value to take from each event: `bytes_in`, `bytes_out`,"
             " `duration_us`, `units` (1, or what the app recorded as `units`), or"
             " `quantities.NAME`. A `unique` meter also takes `subject`, `route` or"
-            " `method`. A `count` meter needs none; given one, it counts the events"
-            " that have it. An event without the value does not count."
+            " `method`. A `count` meter needs none; with one, it counts the events "
+            "that have it. An event without the value does not count."
         ),
     ] = None
     where: Annotated[
-        Where, Meta(description="Which events count; see `[meter.where]`.")
+        Where, Meta(description="Which events to count; see `[meter.where]`.")
     ] = Where()
     group_by: Annotated[
         tuple[Dimension, ...],
         Meta(
-            description='Add up apart by these, for prices by dimension: `["route"]`.'
+            description='Add up separately by these, for prices by dimension: `["route"]`.'
         ),
     ] = ()
 

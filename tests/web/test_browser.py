@@ -205,5 +205,5 @@ def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
     assert complaints(chrome) == []
 
     chrome.get(f"{live.url}/portal?token={link.partition('token=')[2][:-3]}AAA")
-    assert chrome.find_element(By.TAG_NAME, "h1").text == "Not open"
+    assert chrome.find_element(By.TAG_NAME, "h1").text == "This page cannot be opened"
     assert violations(chrome) == []

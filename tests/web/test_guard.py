@@ -120,7 +120,7 @@ async def test_a_damaged_token_file_lets_nobody_in(open_web: OpenWeb) -> None:
         response = await web.http.get("/v1/usage", headers=bearer(good))
 
         assert response.status_code == 503
-        with pytest.raises(ConfigError, match="make new tokens"):
+        with pytest.raises(ConfigError, match="create new tokens"):
             web.tokens.all()
 
 

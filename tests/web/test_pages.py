@@ -72,8 +72,8 @@ async def test_nothing_recorded_looks_ready_and_not_broken(open_web: OpenWeb) ->
     async with open_web() as web:
         html = await page(web, "/")
 
-    assert "Nothing has been recorded yet, and everything is ready" in html
-    assert "All is well" in html
+    assert "Everything is ready; nothing has been recorded yet" in html
+    assert "Everything is working" in html
 
 
 async def test_a_broken_ledger_is_said_on_every_page(
@@ -243,7 +243,7 @@ async def test_a_token_that_may_not_read_is_told_so_at_the_door(
         answer = await web.http.post("/login", data={"token": token})
 
     assert answer.status_code == 401
-    assert "may not read" in answer.text
+    assert "cannot read" in answer.text
 
 
 async def dead_row(web: Web, state: State = "dead") -> int:

@@ -34,9 +34,9 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (Conflict("x"), 409, "x"),
     (NotBillable("x"), 409, "x"),
     (NotPossible("x"), 409, "x"),
-    (ConfigError("x"), 409, "Stripe cannot be asked: x"),
-    (StripeRefused("x", status=400, code=None), 409, "Stripe cannot be asked: x"),
-    (RetryLater("x", after_s=1), 409, "Stripe cannot be asked: x"),
+    (ConfigError("x"), 409, "Stripe cannot be reached: x"),
+    (StripeRefused("x", status=400, code=None), 409, "Stripe cannot be reached: x"),
+    (RetryLater("x", after_s=1), 409, "Stripe cannot be reached: x"),
     (DiskFull("x"), 503, "x"),  # a kind of RetryLater, and its own answer all the same
 ]
 

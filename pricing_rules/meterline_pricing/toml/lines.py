@@ -147,7 +147,7 @@ class _Scanner:
 
     def _take(self, pattern: re.Pattern[str]) -> str:
         match = pattern.match(self.text, self.at)
-        assert match, f"tomllib took what this scanner can not read, at {self.at}"
+        assert match, f"tomllib took what this scanner cannot read, at {self.at}"
         self.at = match.end()
         return match.group()
 

@@ -14,7 +14,7 @@ def portal_key(path: Path) -> bytes:
     """Return the key in this file; make both if there is no file.
 
     Raises:
-        ConfigError: it can not be read, or is no key.
+        ConfigError: it cannot be read, or is no key.
     """
     try:
         if not path.exists():
@@ -26,7 +26,7 @@ def portal_key(path: Path) -> bytes:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(
-            f"{path}: {error}; delete it, and a new one is made"
+            f"{path}: {error}; delete it, and a new one is created"
         ) from error
 
 

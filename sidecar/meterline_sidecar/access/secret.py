@@ -69,7 +69,7 @@ class SecretSource:
         """Return the secret, ``None`` where none was configured.
 
         Raises:
-            ConfigError: the file can not be read, or holds no single word.
+            ConfigError: the file cannot be read, or holds no single word.
         """
         if self._file is None:
             return self._given

@@ -70,7 +70,7 @@ class TokenFile:
         """Return every token, the oldest first.
 
         Raises:
-            ConfigError: the file can not be read, or is damaged.
+            ConfigError: the file cannot be read, or is damaged.
         """
         try:
             written = self.path.read_bytes()
@@ -82,7 +82,7 @@ class TokenFile:
             return msgspec.json.decode(written, type=list[Token])
         except msgspec.DecodeError as error:
             raise ConfigError(
-                f"{self.path}: {error}; restore it, or delete it and make new tokens"
+                f"{self.path}: {error}; restore it, or delete it and create new tokens"
             ) from error
 
     def create(self, name: str, scope: Scope, *, now_ms: int) -> NewToken:

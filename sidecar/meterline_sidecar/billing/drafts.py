@@ -134,7 +134,7 @@ def charged(
     commitments cut with it, as the plan's ``prorate`` says.
 
     Raises:
-        PricingError: the usage can not be rated.
+        PricingError: the usage cannot be rated.
     """
     whole = Calendar(time_zone=customer.time_zone).named(period.name)
     share = share_of(period, whole, by=plan.prorate, time_zone=customer.time_zone)

@@ -26,8 +26,8 @@ COMMANDS: Final = {
     "init": "Write a first meterline.toml and pricing.toml.",
     "check": "Report every problem in meterline.toml and pricing.toml.",
     "run": "Run the sidecar.",
-    "demo": "Serve and bill a worked example, end to end.",
-    "status": "Show what came in, what became of it, and what is wrong.",
+    "demo": "Run a worked example, from requests to an invoice.",
+    "status": "Show what was counted, what is on its way, and what is wrong.",
     "usage": "Show usage by customer.",
     "events": "Show the raw events behind the usage.",
     "tail": "Print events as they are stored.",
@@ -39,10 +39,10 @@ COMMANDS: Final = {
     "stripe": "Show or create meters, products and prices at Stripe.",
     "reconcile": "Compare the ledger with Stripe's own totals.",
     "doctor": "Look for anything that could be wrong, and say what to do about it.",
-    "verify": "Prove that the ledger is what was written to it.",
+    "verify": "Prove that the ledger has not been changed.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
     "what-if": "Show what every customer would pay under other prices.",
-    "token": "Make, list and revoke tokens of the HTTP API.",
+    "token": "Create, list and revoke tokens for the HTTP API.",
     "config": "Print the reference of the configuration, or its schema.",
 }
 """Every command with its line in ``meterline --help``: the first line of its own help.

@@ -14,18 +14,18 @@ WIDTH: Final = 88
 INTRO: Final = """\
 # Commands
 
-Every command takes `--help`, and `--json` where it prints something. Those that ask the running sidecar find it by
-`--url`, else by the configuration; a token goes into `METERLINE_TOKEN`. On a terminal tables have borders where
-[rich](https://rich.readthedocs.io) is installed; in a pipe they are plain text, and `NO_COLOR` leaves colours out.
+Every command takes `--help`, and `--json` if it prints anything. Commands that ask the running sidecar find it by
+`--url` or by the configuration; set `METERLINE_TOKEN` if it needs a token. On a terminal, tables have borders if
+[rich](https://rich.readthedocs.io) is installed; in a pipe they are plain text. `NO_COLOR` turns colours off.
 
 | exit code | means |
 |---|---|
-| 0 | done |
+| 0 | success |
 | 1 | failed; the message says what to do |
-| 2 | the command line is wrong |
-| 3 | a check did its work, and found something |
-| 69 | no sidecar answers |
-| 78 | the configuration is wrong; every mistake is named |
+| 2 | the command line is invalid |
+| 3 | a check ran and found something |
+| 69 | no sidecar is running there |
+| 78 | the configuration is invalid; every mistake is listed |
 
 For completion in bash (zsh and fish likewise):
 
@@ -33,7 +33,7 @@ For completion in bash (zsh and fish likewise):
 eval "$(_METERLINE_COMPLETE=bash_source meterline)"
 ```
 
-This page is made of the code by `make docs`.
+This page is generated from the code by `make docs`.
 """
 
 

@@ -14,20 +14,20 @@ CONFIG: Final = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="METERLINE_CONFIG",
     metavar="FILE",
-    help="The configuration; meterline.toml of this directory by default.",
+    help="The configuration file; by default meterline.toml in this directory.",
 )
 URL: Final = click.option(
     "--url",
     envvar="METERLINE_URL",
     metavar="URL",
-    help="Where the sidecar answers, such as http://127.0.0.1:8270 or unix:PATH;"
-    " by default where the configuration says.",
+    help="The sidecar's address, such as http://127.0.0.1:8270 or unix:PATH; by "
+    "default the configured one.",
 )
-JSON: Final = click.option(
-    "--json", "is_json", is_flag=True, help="Print JSON, for programs."
-)
+JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 PERIOD: Final = click.option(
-    "--period", metavar="MONTH", help="A billing month such as 2026-11; else this one."
+    "--period",
+    metavar="MONTH",
+    help="A billing month such as 2026-11; by default the current one.",
 )
 
 
@@ -45,12 +45,12 @@ def span_options(command: F) -> F:
 def event_filters(command: F) -> F:
     """Add what raw events can be filtered by to a command."""
     for name, help_text in (
-        ("--kind", "Only of this kind: request, websocket or use."),
-        ("--status", "Only with this HTTP status."),
-        ("--method", "Only with this HTTP method."),
-        ("--route", "Only of this route's template."),
-        ("--subject", "Only of this subject."),
-        ("--customer", "Only of this customer."),
+        ("--kind", "Only this kind: request, websocket or use."),
+        ("--status", "Only this HTTP status."),
+        ("--method", "Only this HTTP method."),
+        ("--route", "Only this route template."),
+        ("--subject", "Only this subject."),
+        ("--customer", "Only this customer."),
     ):
         command = click.option(name, metavar="TEXT", help=help_text)(command)
     return command

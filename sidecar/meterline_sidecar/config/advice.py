@@ -14,7 +14,7 @@ FOR_OTHERS: Final = 0o007
 def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield what a person should look at, in words; nothing of it is an error."""
     if not config.meters:
-        yield "there is no [[meter]]: events are stored, and nothing is added up"
+        yield "there is no [[meter]]: events are stored but not added up"
     if not config.customers:
         yield "there is no [[customer]]: nobody pays for anything"
     for customer in config.customers:

@@ -12,19 +12,19 @@ from meterline_sidecar.config.tables import ROOT
 INTRO: Final = """\
 # Configuration
 
-`meterline.toml` says what the sidecar does; `pricing.toml` beside it says what things
-cost. `meterline init` writes both, with comments; `meterline check` tells every mistake
-in them at once.
+`meterline.toml` configures the sidecar, and `pricing.toml` next to it holds the prices.
+`meterline init` writes both, with comments; `meterline check` reports every mistake in
+both files in one run.
 
-A flag stands above the environment, the environment above the file, the file above the
-default. Relative paths are relative to the file. An unknown key is an error. A number is
+Flags override the environment, the environment overrides the file, and the file overrides the
+defaults. Relative paths are relative to the file. An unknown key is an error. A number is
 an integer, or a decimal in quotes such as `"0.50"`.
 
-`STATE` is the directory that apps and sidecar share unless told otherwise:
-`METERLINE_STATE_DIR`, or `/var/lib/meterline` where that exists, or
+`STATE` is the directory that apps and the sidecar share by default:
+`METERLINE_STATE_DIR` if set, else `/var/lib/meterline` if that exists, else
 `~/.local/state/meterline`.
 
-This page is made of the code by `make docs`.
+This page is generated from the code by `make docs`.
 """
 PRICING_INTRO: Final = """\
 # The price list, key by key
@@ -36,7 +36,7 @@ unknown key is one.
 A *number* is an integer, or a decimal in quotes such as `"0.001"`: a float is not exact,
 and so it is refused.
 
-This page is made of the code by `make docs`.
+This page is generated from the code by `make docs`.
 """
 
 

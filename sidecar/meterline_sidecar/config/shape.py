@@ -65,8 +65,8 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     spool_dir: Annotated[
         Path,
         Meta(
-            description="Where the apps keep events until they are acked; what a dead"
-            " worker left there is drained.",
+            description="Where the apps keep events until they are acked; the sidecar "
+            "drains what dead workers leave there.",
             extra={
                 "default": '`"STATE/spool"`',
                 "variable": "METERLINE_SPOOL_DIR",
@@ -76,40 +76,45 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     http: Annotated[
         str,
         Meta(
-            description="Where the HTTP API answers: HOST:PORT, or unix:PATH. Anything"
-            " but the loopback needs a token.",
+            description="Where the HTTP API listens: HOST:PORT or unix:PATH. Any "
+            "address but the loopback needs a token.",
             extra={"kind": HTTP, "variable": "METERLINE_HTTP"},
         ),
     ] = "127.0.0.1:8270"
     http_names: Annotated[
         tuple[str, ...],
         Meta(
-            description="Host names under which the HTTP API is asked, besides"
-            " localhost and addresses: what a proxy in front of it is called."
+            description="Host names to accept besides localhost and IP addresses, such "
+            "as the name of a proxy in front."
         ),
     ] = ()
     http_requests_per_s: Annotated[
-        PerS, Meta(description="How many requests one client may send, on average.")
+        PerS,
+        Meta(
+            description="How many requests per second one client may send, on average."
+        ),
     ] = 200
     metrics_customers: Annotated[
         int,
         Meta(
             ge=0,
             le=1_000,
-            description="How many customers `/metrics` names, those with the highest"
-            " drafts; each is some more time series.",
+            description="How many customers `/metrics` includes, those with the "
+            "highest drafts; each adds a few time series.",
         ),
     ] = 0
     require_token: Annotated[
         bool,
-        Meta(description="Ask for a token on the loopback too; do so behind a proxy."),
+        Meta(
+            description="Require a token on the loopback too; set this behind a proxy."
+        ),
     ] = False
     pricing: Annotated[
         Path | None,
         Meta(
-            description="The file with the plans.",
+            description="The file that holds the plans.",
             extra={
-                "default": "`pricing.toml` beside this file, if there is one",
+                "default": "`pricing.toml` next to this file, if it exists",
                 "variable": "METERLINE_PRICING",
             },
         ),
@@ -117,9 +122,9 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     allowed_uids: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=UID_MAX)], ...],
         Meta(
-            description="Users whose apps may send, besides root and the sidecar's own."
-            " They share a group with it, and the spool directory is that group's:"
-            " see docs/deploy.md."
+            description="Users whose apps may send events, besides root and the "
+            "sidecar's own user. They must share the group of the spool directory: see "
+            "docs/deploy.md."
         ),
     ] = ()
     aggregate_every_s: Annotated[
@@ -128,77 +133,79 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A meter, and whether Stripe is told of it."""
+    """A meter, and whether it is reported to Stripe."""
 
     meter: Meter
     bill_through: Annotated[
         BillThrough,
         Meta(
-            description="`meter`: the usage of every hour goes to Stripe as events of"
-            " a Billing Meter, and Stripe prices it. `none`: Stripe is not told.",
+            description="`meter`: the usage of each hour is reported to a Billing "
+            "Meter at Stripe, which prices it. `none`: nothing is reported.",
             extra={"kind": BILL_THROUGH},
         ),
     ] = "none"
     stripe_event_name: Annotated[
         str,
         Meta(
-            description="The `event_name` of the meter at Stripe; the meter's name"
-            " unless this says otherwise.",
+            description="The `event_name` of the meter at Stripe; by default the "
+            "meter's name.",
             extra={"default": "the name", "kind": NAME},
         ),
     ]
     stripe_mode: Annotated[
         Mode,
         Meta(
-            description="How a correction is told. `delta`: one more event with the"
-            " difference, to a Stripe meter that sums up. `set`: the whole hour again,"
-            " which takes the place of the former, to a meter with"
-            " `event_time_window = hour`; a `latest` meter takes no other.",
+            description="How corrections are reported. `delta`: one more event with "
+            "the difference, to a Stripe meter that sums. `set`: the whole hour again, "
+            "replacing the earlier value, to a meter with `event_time_window = hour`; "
+            "required for a `latest` meter.",
             extra={"default": "`delta`; `set` for a `latest` meter"},
         ),
     ]
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who pays, and for whom."""
+    """Who pays, and for whose usage."""
 
     id: Annotated[
         str,
         Meta(
-            description="How this customer is called here, for ever; unique.",
+            description="The permanent, unique id of this customer.",
             extra={"kind": NAME},
         ),
     ]
     name: Annotated[
         str,
-        Meta(description="How people call this customer.", extra={"default": "the id"}),
+        Meta(description="The customer's display name.", extra={"default": "the id"}),
     ]
     subjects: Annotated[
         tuple[str, ...],
         Meta(
-            description="Whose usage this customer pays for, as the app names them."
-            " `key_*` takes every subject that begins with `key_`."
+            description="The subjects whose usage this customer pays for. `key_*` "
+            "matches every subject that begins with `key_`."
         ),
     ] = ()
     plan: Annotated[
         str | None,
-        Meta(description="The plan of `pricing.toml`; without one, no invoice."),
+        Meta(
+            description="The customer's plan in `pricing.toml`; without one there is no invoice."
+        ),
     ] = None
     stripe_customer: Annotated[
-        str | None, Meta(description="The customer's id at Stripe: `cus_...`.")
+        str | None, Meta(description="The customer's ID at Stripe: `cus_...`.")
     ] = None
     time_zone: Annotated[
         str,
         Meta(
-            description="An IANA name such as `Europe/Berlin`: billing months begin at"
-            " midnight there."
+            description="An IANA name such as `Europe/Berlin`; billing months begin at "
+            "midnight there."
         ),
     ] = "UTC"
     starts: Annotated[
         date | None,
         Meta(
-            description="The first day that is billed; the month is cut there."
-            " Without one, everything is."
+            description="The first day to bill, which cuts its month short. By default "
+            "everything is billed."
         ),
     ] = None
 
@@ -209,15 +216,16 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
     frame_origins: Annotated[
         tuple[Annotated[str, Meta(extra={"kind": ORIGIN})], ...],
         Meta(
-            description="Sites that may show the page in an iframe, such as"
-            " https://app.example.com; nobody by default."
+            description="Sites that may embed the page in an iframe, such as "
+            "https://app.example.com; none by default."
         ),
     ] = ()
     key_file: Annotated[
         Path | None,
         Meta(
-            description="The key that signs the page's links, made at the first start;"
-            " beside the database by default. An app that makes links reads it too."
+            description="The key that signs links to the page, created at the first "
+            "start; next to the database by default. Apps that create links read it "
+            "too."
         ),
     ] = None
 
@@ -248,24 +256,24 @@ class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
             " credential stripe_webhook_secret."
         ),
     ] = None
-    api_base: Annotated[Url, Meta(description="Where Stripe's API is.")] = (
+    api_base: Annotated[Url, Meta(description="The address of Stripe's API.")] = (
         "https://api.stripe.com"
     )
     meter_events_base: Annotated[
-        Url, Meta(description="Where Stripe's stream of meter events is.")
+        Url, Meta(description="The address of Stripe's stream of meter events.")
     ] = "https://meter-events.stripe.com"
     rate_per_s: Annotated[
         PerS | None,
         Meta(
-            description="Meter events a second at most; by default 25 with a key of a"
-            " sandbox and 500 with a live one. Halved when Stripe refuses."
+            description="The highest number of meter events per second; by default 25 "
+            "with a sandbox key and 500 with a live one. Halved when Stripe refuses."
         ),
     ] = None
     stream_above_per_s: Annotated[
         PerS | None,
         Meta(
-            description="Use Stripe's stream (100 events a request, live mode only)"
-            " while more events are due than this rate could send in a minute."
+            description="Use Stripe's stream (100 events per request, live mode only) "
+            "while more events are due than this rate could send in a minute."
         ),
     ] = None
     settle_s: Annotated[
@@ -273,20 +281,20 @@ class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=86_400,
-            description="How long after its end an hour is reported, in seconds. What"
-            " comes later is reported as a correction.",
+            description="How long after its end an hour is reported, in seconds. Later "
+            "events are reported as a correction.",
         ),
     ] = 60
     report_every_s: Annotated[
-        EveryS, Meta(description="How often the outbox is worked on, in seconds.")
+        EveryS, Meta(description="How often the outbox is processed, in seconds.")
     ] = 5
     reconcile_every_s: Annotated[
         int,
         Meta(
             ge=0,
             le=604_800,
-            description="How often the ledger is compared with Stripe's totals, in"
-            " seconds; one read for each customer and meter. 0: never by itself.",
+            description="How often the ledger is compared with Stripe's totals, in "
+            "seconds, with one read per customer and meter. 0: only on request.",
         ),
     ] = 86_400
 

@@ -110,7 +110,7 @@ def _alert(*, at: tuple[int, ...] = (), **rest: Any) -> AlertRule:
 def _check_alert(rule: AlertRule) -> Iterator[Problem]:
     if rule.included:
         if rule.kind != "limit" or rule.meter is None or rule.amount is not None:
-            message = "it is for a limit on a meter, and in place of `amount`"
+            message = "only a limit on a meter can have it, instead of `amount`"
             yield Problem(message, "included")
     elif rule.kind == "limit" and (rule.amount is None or rule.amount <= 0):
         message = "a limit needs an amount above 0, or `included = true`"

@@ -60,7 +60,7 @@ def _sidecar(config: Config, status: Status | None) -> Iterator[Check]:
         yield Check(
             "sidecar",
             "error",
-            f"nobody answers at {config.sidecar.http}",
+            f"no sidecar answers at {config.sidecar.http}",
             "start it: meterline run",
         )
         return
@@ -99,7 +99,7 @@ def _disk(database: Path) -> Check:
     folder = next(p for p in (database, *database.parents) if p.exists())
     free = shutil.disk_usage(folder).free
     detail = f"{free / (1 << 30):.1f} GiB free at {folder}"
-    advice = "make room: without it events wait at the apps"
+    advice = "free some space: until then events wait at the apps"
     if free < DISK_FREE_ERROR:
         return Check("disk", "error", detail, advice)
     if free < DISK_FREE_WARNING:
@@ -120,14 +120,14 @@ def _clock(clock: Clock, status: Status | None) -> Iterator[Check]:
             "clock",
             "error",
             f"this machine and the sidecar are {skew_ms / 1000:.0f} s apart",
-            "are they the same host? check its time service",
+            "check the time service, and that both are on the same host",
         )
     elif newest_ms > clock.now_ms() + CLOCK_SKEW_MS_MAX:
         yield Check(
             "clock",
             "warning",
-            "the newest event lies in the future: the clock was set back,"
-            " or an app's clock is ahead",
+            "the newest event is in the future: the clock was set back, or an app's "
+            "clock is ahead",
             "check the time service of this host",
         )
     else:
@@ -235,7 +235,7 @@ def _backup(database: Path, clock: Clock) -> Check:
     receipt = last_backup(database)
     advice = "meterline backup FILE, from a timer"
     if receipt is None:
-        return Check("backup", "warning", "none was ever made", advice)
+        return Check("backup", "warning", "there is no backup yet", advice)
     age_ms = clock.now_ms() - receipt.finished_ms
     detail = f"{receipt.file}, {age_ms / HOUR_MS:.0f} h old"
     verdict: Verdict = "warning" if age_ms > BACKUP_AGE_MS_MAX else "ok"

@@ -39,6 +39,6 @@ def _explained(folder: Path, key: str) -> Generator[None]:
         yield
     except OSError as error:
         raise MeterlineError(
-            f"cannot make the directory {folder}: {error.strerror}; make it for"
-            f" this user, or set sidecar.{key} to another place"
+            f"cannot create the directory {folder}: {error.strerror}; create it for "
+            f"this user, or set sidecar.{key} to another place"
         ) from error

@@ -61,7 +61,7 @@ class Ingest:
         on. Waits for what an earlier connection of the same producer left on its way.
 
         Raises:
-            DiskFull, DiskFailed, DatabaseCorrupt: it can not be noted.
+            DiskFull, DiskFailed, DatabaseCorrupt: it cannot be noted.
         """
         await self._settle(hello.producer)
         try:
@@ -95,7 +95,7 @@ class Ingest:
 
         Raises:
             SequenceGap: numbers are missing before it; nothing of it is taken.
-            WireError: its records can not be told apart, or somebody else has said
+            WireError: its records cannot be told apart, or somebody else has said
                 hello for this producer since; nothing of it is taken.
         """
         if self._producers.get(producer.row.producer) is not producer:

@@ -34,7 +34,7 @@ class Drain:
         """Drain every dead spool that is there now; return how many.
 
         Raises:
-            RetryLater: they can not be stored now; they stay where they are.
+            RetryLater: they cannot be stored now; they stay where they are.
         """
         try:
             remove_unfinished(self._spool_dir)

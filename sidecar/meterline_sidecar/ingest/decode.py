@@ -28,7 +28,7 @@ class Intake(NamedTuple):
     unattributed: int
     """Events without a subject."""
     held: int
-    """Events whose time can not be right."""
+    """Events whose time cannot be right."""
 
 
 def read_records(
@@ -43,10 +43,10 @@ def read_records(
         records: as in ``wire.Batch``.
         first_seq: the number of the first record.
         skip: how many records to pass over because they are on disk already.
-        now_ms: to tell events whose time can not be right.
+        now_ms: to tell events whose time cannot be right.
 
     Raises:
-        WireError: the records can not be told apart; nothing of them is taken.
+        WireError: the records cannot be told apart; nothing of them is taken.
     """
     events: list[EventRow] = []
     losses: list[LossRow] = []

@@ -60,11 +60,11 @@ class RowsByHand:
         async with self._database.transaction() as tx:
             row = await _get(tx, row_id)
             if row.replaced_by is not None:
-                raise NotPossible(f"row {row_id} was said again as {row.replaced_by}")
+                raise NotPossible(f"row {row_id} was sent again as {row.replaced_by}")
             if row.hour_ms < self._clock.now_ms() - AGE_MS_MAX:
                 raise NotPossible(
-                    f"row {row_id} is older than 34 days: Stripe takes it no more; "
-                    "bill it by hand"
+                    f"row {row_id} is older than 34 days: Stripe no longer accepts it; "
+                    f"bill it by hand"
                 )
             later = await outbox.latest_of_hour(tx, row)
             if row.mode == "set" and later != row.id and row.state not in WAITING:
@@ -100,7 +100,7 @@ class RowsByHand:
                     row,
                     stripe_customer=stripe_customer,
                     now_ms=self._clock.now_ms(),
-                    reason=f"{row.reason or row.state}; said again by a person",
+                    reason=f"{row.reason or row.state}; sent again by a person",
                 )
 
     async def drop(self, row_id: int, *, reason: str) -> OutboxRow:

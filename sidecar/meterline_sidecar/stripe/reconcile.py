@@ -218,7 +218,7 @@ class Reconciler:
                     row,
                     stripe_customer=row.stripe_customer,
                     now_ms=now_ms,
-                    reason="not counted: Stripe's own total says so; said again",
+                    reason="not counted, according to Stripe's own total; sent again",
                 )
 
 

@@ -71,7 +71,7 @@ async def read_series(
 ) -> Series:
     """Return a meter's usage over ``span``, of one customer or of everybody.
 
-    Distinct values of different times can not be added up: a ``unique`` meter has no
+    Distinct values of different times cannot be added up: a ``unique`` meter has no
     series, and its lines are empty.
 
     Args:

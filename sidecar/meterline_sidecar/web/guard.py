@@ -101,8 +101,8 @@ class Guard:
         if not self._knows_host(headers.getlist("host")):
             return problem(
                 421,
-                "this host name is not known here: use localhost or an address, or add"
-                " the name to sidecar.http_names",
+                "unknown host name: use localhost or an IP address, or add the name to "
+                "sidecar.http_names",
             )
         if sum(len(name) + len(value) for name, value in headers.raw) > (
             HEADER_BYTES_MAX
@@ -116,10 +116,10 @@ class Guard:
         now_s = asyncio.get_running_loop().time()
         wait_s = self._requests.wait_s(client, now_s)
         if wait_s:
-            return _too_many(wait_s, "slow down: too many requests from this address")
+            return _too_many(wait_s, "too many requests from this address; slow down")
         is_change = scope["method"] not in SAFE_METHODS
         if is_change and _is_foreign(headers):
-            return problem(403, "a change must come from this site's own pages")
+            return problem(403, "changes are accepted only from this site's own pages")
         return self._without_right(scope, headers, client, now_s)
 
     def _without_right(
@@ -142,7 +142,7 @@ class Guard:
             if not self._needs_token and "authorization" not in headers:
                 return None  # an old cookie, where no token is needed
             self._failures.wait_s(client, now_s)
-            return _unauthorized("this token is not known, or was revoked")
+            return _unauthorized("this token is unknown or was revoked")
         scope["state"] = {**scope.get("state", {}), "token": token}
         return None if token.allows(needed) else _forbidden(token, needed)
 
@@ -268,7 +268,7 @@ def _unauthorized(detail: str) -> Response:
 
 
 def _forbidden(token: Token, needed: Scope) -> Response:
-    return problem(403, f"this token may {token.scope}; {needed} is needed here")
+    return problem(403, f"this token has the scope {token.scope}; this needs {needed}")
 
 
 def _too_many(wait_s: float, detail: str) -> Response:

@@ -50,14 +50,14 @@ class StatusCollector:
         )
         yield GaugeMetricFamily(
             "meterline_problems",
-            "Things that a person should look at.",
+            "Problems that need attention.",
             value=len(state.problems),
         )
         yield from self._events()
         yield from self._freshness()
         outbox = GaugeMetricFamily(
             "meterline_outbox_entries",
-            "What Stripe is told, by state.",
+            "Outbox rows, by state.",
             labels=["state"],
         )
         for name, n_entries in state.outbox.items():
@@ -65,12 +65,12 @@ class StatusCollector:
         yield outbox
         yield GaugeMetricFamily(
             "meterline_database_size_bytes",
-            "The ledger's file with its WAL.",
+            "Size of the ledger's file with its WAL.",
             value=state.database.bytes,
         )
         yield GaugeMetricFamily(
             "meterline_disk_free_bytes",
-            "Room on the ledger's disk.",
+            "Free space on the ledger's disk.",
             value=state.database.disk_free_bytes,
         )
 
@@ -89,7 +89,7 @@ class StatusCollector:
         )
         yield CounterMetricFamily(
             "meterline_events_unattributed",
-            "Stored events that nobody can be billed for.",
+            "Stored events that no customer is billed for.",
             value=counts.unattributed,
         )
         refusals = CounterMetricFamily(
@@ -141,7 +141,7 @@ class StatusCollector:
                 )
         seen = GaugeMetricFamily(
             "meterline_producer_last_seen_timestamp_seconds",
-            "When each running worker was last heard of, in UTC seconds.",
+            "When each running worker was last seen, in UTC seconds.",
             labels=["app", "host", "pid"],
         )
         for producer in state.producers.shown:
@@ -154,12 +154,12 @@ class StatusCollector:
     def _jobs(self) -> Iterable[Metric]:
         done = GaugeMetricFamily(
             "meterline_job_last_success_timestamp_seconds",
-            "When each job last ended well, in UTC seconds.",
+            "When each job last succeeded, in UTC seconds.",
             labels=["job"],
         )
         failures = GaugeMetricFamily(
             "meterline_job_failures_in_a_row",
-            "How often each job has failed since it last ended well.",
+            "How often each job has failed since it last succeeded.",
             labels=["job"],
         )
         for job in self._state.schedule:

@@ -14,15 +14,15 @@ from meterline_sidecar.web.operations import Operation, tagged
 
 REF: Final = "#/components/schemas/{name}"
 STATUSES: Final = {
-    "400": "The request cannot be answered as it is; the detail says why.",
-    "401": "A token is needed, or this one is not known.",
-    "403": "This token may not do that.",
-    "404": "There is no such thing.",
-    "409": "Not in the present state.",
-    "413": "The body is too long.",
-    "421": "Asked under a host name that is not known here.",
-    "431": "The headers are too long.",
-    "429": "Too many requests; Retry-After says when to come again.",
+    "400": "The request is invalid; the detail says why.",
+    "401": "A token is required, or this one is unknown.",
+    "403": "This token's scope is not sufficient.",
+    "404": "Not found.",
+    "409": "Not possible in the current state.",
+    "413": "The body is too large.",
+    "421": "Unknown host name.",
+    "431": "The headers are too large.",
+    "429": "Too many requests; Retry-After says when to try again.",
     "503": "Not now, such as with a full disk; the same request may succeed later.",
 }
 
@@ -42,8 +42,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
         "info": {
             "title": "Meterline",
             "version": meterline.__version__,
-            "description": "What was used, by whom, and what it costs. Money is a"
-            " decimal in a text; times are RFC 3339; spans are [start, end).",
+            "description": "Usage by customer, and what it costs. Money is a decimal "
+            "in a string; times are RFC 3339; spans are [start, end).",
         },
         "security": [{}, {"token": []}],
         "paths": paths,
@@ -53,7 +53,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Made by `meterline token create`.",
+                    "description": "Created by `meterline token create`.",
                 }
             },
         },

@@ -23,8 +23,9 @@ from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.web.answers.problem import Problem
 
 WHAT_NEXT: Final = {
-    "Not Found": "there is nothing at this path; /openapi.json lists what there is",
-    "Method Not Allowed": "this path takes other methods; the header Allow lists them",
+    "Not Found": "nothing is at this path; /openapi.json lists what exists",
+    "Method Not Allowed": "this path does not take that method; the header Allow lists "
+    "those it takes",
 }
 """What Starlette says, in words that help."""
 
@@ -64,7 +65,7 @@ class Refusal(msgspec.Struct, frozen=True):
     opening: str = ""
 
 
-NO_STRIPE: Final = "Stripe cannot be asked: "
+NO_STRIPE: Final = "Stripe cannot be reached: "
 REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     BadRequest: Refusal(400),
     PricingError: Refusal(400),

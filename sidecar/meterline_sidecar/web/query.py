@@ -28,8 +28,8 @@ MonthName = Annotated[
     str,
     Meta(
         max_length=10,
-        description="A billing period by the month in which it starts, such as"
-        " 2026-11; the current one by default.",
+        description="A billing period, named after the month in which it starts, such "
+        "as 2026-11; by default the current one.",
     ),
 ]
 Time = Annotated[
@@ -37,7 +37,7 @@ Time = Annotated[
     Meta(
         max_length=64,
         description="An RFC 3339 time, such as 2026-11-22T08:00:00Z. A span is"
-        " `[start, end)`; both belong together.",
+        " `[start, end)`; give both or neither.",
         examples=["2026-11-22T08:00:00Z"],
     ),
 ]
@@ -90,7 +90,7 @@ def span_of(parts: Parts, query: Span, customer: Customer | None) -> Period:
     if query.start is None and query.end is None:
         return billing_period(parts, customer, query.period)
     if query.start is None or query.end is None:
-        raise BadRequest("start and end belong together")
+        raise BadRequest("give both start and end, or neither")
     if query.period is not None:
         raise BadRequest("give either period, or start and end")
     start, end = time_ms("start", query.start), time_ms("end", query.end)

@@ -190,7 +190,7 @@ def test_a_url_finds_the_sidecar_without_a_configuration(
         (["invoice", "amce"], "did you mean acme?"),
         (["invoice", "a b"], "no customer"),
         (["invoice", "acme", "--period", "Nov"], "expected a month such as 2026-11"),
-        (["usage", "--start", "2026-11-01"], "start and end belong together"),
+        (["usage", "--start", "2026-11-01"], "give both start and end, or neither"),
         (["events", "--start", "x", "--end", "y"], "is not a time such as"),
     ],
 )

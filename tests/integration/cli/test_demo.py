@@ -92,7 +92,7 @@ def test_a_demo_that_is_kept_says_where_to_look_and_serves_visitors(
             stderr=subprocess.STDOUT,
         )
     try:
-        until(lambda: "it runs on" in log.read_text(), timeout_s=60)
+        until(lambda: "still running" in log.read_text(), timeout_s=60)
         until(lambda: "commands" in log.read_text())
         (address,) = re.findall(r"dashboard +(\S+)$", log.read_text(), re.MULTILINE)
 

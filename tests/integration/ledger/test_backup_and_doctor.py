@@ -152,4 +152,4 @@ def test_doctor_exits_with_3_when_nobody_answers(tmp_path: Path) -> None:
     checks = said(sidecar, "doctor", code=3)
 
     assert checks[0]["verdict"] == "error"
-    assert "nobody answers" in checks[0]["detail"]
+    assert "no sidecar answers" in checks[0]["detail"]

@@ -57,7 +57,7 @@ async def test_a_rejected_row_is_said_again_to_the_customer_of_now(shop: Shop) -
     assert row.stripe_customer == "cus_right"
     assert (await shop.row(row_id)).state == "rejected"
     assert int(shop.server.account.total("api_calls", "cus_right")) == 7
-    with pytest.raises(NotPossible, match="said again"):
+    with pytest.raises(NotPossible, match="sent again"):
         await by_hand(shop).retry(row_id)
 
 

@@ -37,7 +37,9 @@ async def test_a_resend_25_hours_later_counts_twice_at_stripe_so_we_do_not(
     shop: Shop,
 ) -> None:
     row_id = await shop.add(7)
-    shop.server.faults.queued.append(Fault.RESET_AFTER)  # counted; nobody is told
+    shop.server.faults.queued.append(
+        Fault.RESET_AFTER
+    )  # counted; no webhook is configured
     await shop.reporter().run()
     event = meter_event(await shop.row(row_id))
     shop.clock.time_ms += 25 * HOUR_MS

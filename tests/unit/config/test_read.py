@@ -119,8 +119,8 @@ MISTAKES = {
     ),
     '[[meter]]\nname = "a"\naggregation = "unique"\nvalue = "subject"\n'
     'bill_through = "meter"': (
-        ":5: meter[0].bill_through: the unique of a month can not be had from that of"
-        " its hours, so Stripe can not add it up; use count, sum or latest"
+        ":5: meter[0].bill_through: the unique of a month cannot be had from that of"
+        " its hours, so Stripe cannot add it up; use count, sum or latest"
     ),
     f'{METER}bill_through = "meter"\n[[meter]]\nname = "b"\naggregation = "count"\n'
     'bill_through = "meter"\nstripe_event_name = "api_calls"': (
@@ -166,7 +166,8 @@ MISTAKES = {
         ":1: alert[0].meter: missing: a silence is of a meter's usage"
     ),
     '[[alert]]\nname = "a"\nincluded = true': (
-        ":3: alert[0].included: it is for a limit on a meter, and in place of `amount`"
+        ":3: alert[0].included: only a limit on a meter can have it, instead of "
+        "`amount`"
     ),
     '[[alert]]\nname = "a"\namount = 1\nplan = "startr"': (
         ":4: alert[0].plan: unknown plan `startr`; did you mean `starter`?"

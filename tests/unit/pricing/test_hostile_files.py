@@ -112,7 +112,7 @@ def complaints(text: str) -> tuple[Problem, ...]:
         problems = error.problems
     if problems is None:
         return ()
-    assert problems, "refused, and nobody is told why"
+    assert problems, "refused, and no webhook is configured why"
     n_lines = text.count("\n") + 1
     for problem in problems:
         assert (bool(problem.message), problem.file) == (True, "p.toml")

@@ -64,7 +64,7 @@ def _tell(
     config: Config, failures: tuple[TestFailure, ...], odd: Sequence[str]
 ) -> None:
     if config.file is None:
-        click.echo("no meterline.toml here: every default holds, nothing is metered")
+        click.echo("no meterline.toml here: defaults apply, and nothing is metered")
     else:
         click.echo(
             f"{shown(config.file)}: {_count(len(config.meters), 'meter')},"
@@ -72,7 +72,7 @@ def _tell(
         )
     prices = config.sidecar.pricing
     if prices is None:
-        click.echo("no pricing.toml: usage is counted, and costs nothing")
+        click.echo("no pricing.toml: usage is counted but not priced")
     else:
         plans = config.catalogue.plans
         n_tests = sum(len(plan.tests) for plan in plans)

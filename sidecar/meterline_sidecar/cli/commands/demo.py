@@ -30,7 +30,9 @@ TIMEOUT_S: Final = 300.0  # a machine that needs longer shall say so
 
 @click.command()
 @click.option(
-    "--keep", is_flag=True, help="Leave it running until Ctrl-C, to look around."
+    "--keep",
+    is_flag=True,
+    help="Keep it running until Ctrl-C, so that you can look around.",
 )
 def command(keep: bool) -> None:
     """Serve and bill a worked example, end to end.
@@ -105,7 +107,7 @@ def _keep(demo: Stage) -> None:
     """Serve some visitors, with the right time, until somebody ends it."""
     demo.turn_clock(hours=0)
     demo.start_visitors()
-    click.echo("\nit runs on, with a few requests a second, until Ctrl-C")
+    click.echo("\nstill running, with a few requests a second, until Ctrl-C")
     click.echo(f"  dashboard      http://{demo.http}/")
     click.echo(f"  HTTP API       http://{demo.http}/openapi.json")
     click.echo(f"  socket         {demo.socket}")

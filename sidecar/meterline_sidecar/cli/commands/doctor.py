@@ -28,7 +28,7 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
     """Look for anything that could be wrong, and say what to do about it.
 
     At the sidecar, its files and their modes, the disk, the clock, SQLite, spools, gaps
-    and backups. Exits with 3 when something needs a person.
+    and backups. Exits with 3 if anything needs your attention.
     """
     config = read_config(config_path)
     checks = examine(config, clock=SystemClock(), status=_status(config_path, url))

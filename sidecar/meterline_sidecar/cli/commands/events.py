@@ -24,13 +24,13 @@ PAGE_EVENTS: Final = 1_000
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="How many at most.",
+    help="Show at most this many.",
 )
 @click.option(
     "--after",
     type=click.IntRange(min=0),
     default=0,
-    help="Go on after this id: `next_after` of --json.",
+    help="Continue after this id: `next_after` of --json.",
 )
 @daemon_options
 def command(

@@ -26,12 +26,13 @@ EXPLANATION_LINES_MAX: Final = 4  # a price of a thousand tiers has listed them 
 @click.option(
     "--finalize",
     is_flag=True,
-    help="Make it final: it never changes again. Needs --period, which has ended.",
+    help="Make the invoice final, so that it never changes again. Needs --period, and "
+    "the period must have ended.",
 )
 @click.option(
     "--accept-gap",
     is_flag=True,
-    help="Finalize although events are known to be missing; which, is noted on it.",
+    help="Finalize even though events are known to be missing; the invoice lists them.",
 )
 @daemon_options
 def command(

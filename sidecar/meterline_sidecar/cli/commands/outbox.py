@@ -37,8 +37,13 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--state", type=click.Choice(STATES), help="Only rows in this state.")
-@click.option("--limit", type=click.IntRange(1, 1_000), default=100, help="Rows.")
-@click.option("--after", type=int, default=0, help="Only rows behind this number.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000),
+    default=100,
+    help="Show at most this many rows.",
+)
+@click.option("--after", type=int, default=0, help="Only rows after this one.")
 @daemon_options
 def list_rows(
     config_path: Path | None,
@@ -48,7 +53,7 @@ def list_rows(
     limit: int,
     after: int,
 ) -> None:
-    """List rows, in the order in which they were made."""
+    """List rows, oldest first."""
     with Client.find(url, config_path) as client:
         answer = client.get(
             "/v1/outbox", OutboxPage, state=state, limit=limit, after=after
@@ -73,13 +78,15 @@ def show_row(
 @command.command()
 @click.argument("row", type=int)
 @click.option(
-    "--certain", is_flag=True, help="You know that Stripe does not count this row."
+    "--certain",
+    is_flag=True,
+    help="Retry even if in doubt: you know that Stripe has not counted this row.",
 )
 @daemon_options
 def retry(
     config_path: Path | None, url: str | None, is_json: bool, row: int, certain: bool
 ) -> None:
-    """Send a row again, where that cannot count twice."""
+    """Retry a row, unless it could be counted twice."""
     with Client.find(url, config_path) as client:
         answer = client.post(
             f"/v1/outbox/{row}/retry", ShownRow, certain="true" if certain else None
@@ -89,12 +96,12 @@ def retry(
 
 @command.command()
 @click.argument("row", type=int)
-@click.option("--reason", required=True, help="Why its usage is not billed.")
+@click.option("--reason", required=True, help="Why this usage is not billed.")
 @daemon_options
 def drop(
     config_path: Path | None, url: str | None, is_json: bool, row: int, reason: str
 ) -> None:
-    """Give a row up: Stripe is never told of its usage."""
+    """Give up on a row: its usage is never reported to Stripe."""
     with Client.find(url, config_path) as client:
         answer = client.post(f"/v1/outbox/{row}/drop", ShownRow, reason=reason)
     tell_row(answer, is_json=is_json)

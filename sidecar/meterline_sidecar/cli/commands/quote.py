@@ -42,26 +42,26 @@ EXPECTED: Final = (
 @click.option(
     "--at",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="The plan as of this day; its newest version by default.",
+    help="Use the plan of this day; its newest version by default.",
 )
 @click.option(
     "--curve",
     "curve_meter",
     metavar="METER",
-    help="Draw what this meter costs against its quantity, up to the one given.",
+    help="Draw the cost of this meter, up to the quantity given.",
 )
 @click.option(
     "--svg",
     "svg_path",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the curve as a picture.",
+    help="Write the curve to an SVG file.",
 )
 @click.option(
     "--pricing",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="A price list to try, instead of the configuration's.",
+    help="Use this price list instead of the configured one.",
 )
 @CONFIG
 @JSON

@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Compare the ledger with Stripe's own totals.
 
-    By customer and meter; what was in doubt is settled. Exits with 3 when something does not match.
+    By customer and meter; what was in doubt is settled. Exits with 3 if anything does not match.
     """
     with Client.find(url, config_path) as client:
         answer = client.post(
@@ -66,7 +66,9 @@ def tell_lines(answer: Reconciliation) -> None:
     show(table)
     words = "everything matches" if answer.is_equal else "something does not match"
     if any(line.is_fresh and line.verdict != "equal" for line in answer.lines):
-        words += "; Stripe adds up with a delay, and some was sent within the last hour"
+        words += (
+            "; Stripe's totals lag behind, and some rows were sent within the last hour"
+        )
     n_waiting = sum(line.waiting for line in answer.lines)
     if n_waiting:
         words += f"; {n_waiting} row(s) wait: see `meterline outbox`"

@@ -16,7 +16,7 @@ PAGE = 1_000
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Send nothing: show what would be sent.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; show what would be sent.")
 @daemon_options
 def command(
     config_path: Path | None, url: str | None, is_json: bool, dry_run: bool

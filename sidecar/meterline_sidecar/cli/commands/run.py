@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
     "--clock",
     "clock_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Rehearse: take the time from this file: a time (2026-11-30T23:59:00Z), or an"
-    " offset (+86400 seconds, +25h, -40d). It is read again and again.",
+    help="Rehearse with the time in this file: a time (2026-11-30T23:59:00Z) or an "
+    "offset (+86400 seconds, +25h, -40d). The file is read repeatedly.",
 )
 def command(config_path: Path | None, clock_path: Path | None) -> None:
     """Run the sidecar.

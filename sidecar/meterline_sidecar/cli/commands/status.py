@@ -19,7 +19,7 @@ MIB: Final = 1 << 20
 @click.command()
 @daemon_options
 def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """Show what came in, what became of it, and what is wrong."""
+    """Show what was counted, what is on its way, and what is wrong."""
     with Client.find(url, config_path) as client:
         status = client.get("/status", Status)
     if is_json:
@@ -48,19 +48,19 @@ def _counts(status: Status) -> Table:
     table = Table("what", ">count", "meaning")
     events = status.events
     for name, count, meaning in (
-        ("recorded", events.recorded, "counted by the apps"),
-        ("ingested", events.ingested, "stored here, each once"),
+        ("recorded", events.recorded, "recorded by the apps"),
+        ("ingested", events.ingested, "stored, each exactly once"),
         ("in flight", events.in_flight, "recorded and on their way"),
-        ("lost", events.lost, "recorded and gone for ever"),
+        ("lost", events.lost, "recorded, then lost for good"),
         ("duplicates", events.duplicates, "sent twice, stored once"),
-        ("unattributed", events.unattributed, "stored, but nobody was named"),
+        ("unattributed", events.unattributed, "stored without a subject"),
     ):
         table.add(f"events {name}", quantity(count), meaning)
     behind = status.aggregation.behind_events
     table.add("events not added up", quantity(behind), "stored, not in usage yet")
     for state, n_rows in status.outbox.items():
         if n_rows or state == "pending":
-            table.add(f"outbox {state}", quantity(n_rows), "of what Stripe is told")
+            table.add(f"outbox {state}", quantity(n_rows), "rows for Stripe")
     compared = status.reconciliation
     if compared.age_s is not None:
         age = lasting(compared.age_s * SECOND_MS)
@@ -103,4 +103,4 @@ def _producers(status: Status) -> Table:
 def _state(producer: ProducerStatus) -> str:
     if producer.is_connected:
         return "connected"
-    return "gone without a goodbye" if producer.is_open else "ended"
+    return "disappeared" if producer.is_open else "ended"

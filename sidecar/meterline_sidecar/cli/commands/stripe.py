@@ -33,7 +33,7 @@ def command() -> None:
 def plan(config_path: Path | None, is_json: bool) -> None:
     """Show what is missing at Stripe; change nothing.
 
-    Exits with 3 when something is there that cannot be mended.
+    Exits with 3 if there is a problem that `apply` cannot solve.
     """
     _tell(asyncio.run(_run(read_config(config_path), applies=False)), is_json=is_json)
 
@@ -41,9 +41,9 @@ def plan(config_path: Path | None, is_json: bool) -> None:
 @command.command()
 @CONFIG
 @JSON
-@click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def apply(config_path: Path | None, is_json: bool, yes: bool) -> None:
-    """Show what is missing at Stripe, and make it."""
+    """Show what is missing at Stripe, then create it."""
     config = read_config(config_path)
     found = asyncio.run(_run(config, applies=False))
     if not is_json:

@@ -20,7 +20,9 @@ POLL_S: Final = 0.5
 @click.command()
 @event_filters
 @click.option(
-    "--count", type=click.IntRange(min=1), help="End after so many; else at Ctrl-C."
+    "--count",
+    type=click.IntRange(min=1),
+    help="Stop after this many; by default at Ctrl-C.",
 )
 @daemon_options
 def command(

@@ -19,7 +19,7 @@ from meterline_sidecar.errors import MeterlineError
 
 @click.group()
 def command() -> None:
-    """Make, list and revoke tokens of the HTTP API.
+    """Create, list and revoke tokens for the HTTP API.
 
     They are kept beside the database, so the sidecar need not run. A running one
     applies a change from the next request on.
@@ -68,7 +68,7 @@ def list_tokens(config_path: Path | None, is_json: bool) -> None:
 @click.argument("token_id", metavar="ID")
 @CONFIG
 def revoke(config_path: Path | None, token_id: str) -> None:
-    """Refuse a token from now on."""
+    """Revoke a token. It is refused from the next request on."""
     token = _tokens(config_path).revoke(token_id)
     if token is None:
         raise MeterlineError(f"no token {token_id!r}; see `meterline token list`")
@@ -77,8 +77,13 @@ def revoke(config_path: Path | None, token_id: str) -> None:
 
 @command.command()
 @click.option("--customer", metavar="ID", required=True, help="Whose page.")
-@click.option("--ttl", default="1h", show_default=True, help="15m, 1h, 24h at most.")
-@click.option("--url", is_flag=True, help="Print the whole link.")
+@click.option(
+    "--ttl",
+    default="1h",
+    show_default=True,
+    help="How long it is valid, such as 15m or 1h; at most 24h.",
+)
+@click.option("--url", is_flag=True, help="Print the full link.")
 @CONFIG
 def portal(config_path: Path | None, customer: str, ttl: str, url: bool) -> None:
     """Print a token for a customer's page; it opens that page only."""

@@ -40,12 +40,12 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
 @click.command()
 @click.option(
     "--interval", type=click.FloatRange(min=0.2), default=2.0, show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between refreshes.",
 )  # fmt: skip
 @click.option(
     "--count",
     type=click.IntRange(min=1),
-    help="End after so many looks; else at Ctrl-C.",
+    help="Stop after this many refreshes; by default at Ctrl-C.",
 )
 @daemon_options
 def command(

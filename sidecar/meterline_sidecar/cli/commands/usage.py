@@ -26,7 +26,7 @@ class AllUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.option("--customer", metavar="ID", help="Only of this customer.")
+@click.option("--customer", metavar="ID", help="Only this customer.")
 @span_options
 @daemon_options
 def command(
@@ -90,6 +90,6 @@ def _tell_unassigned(subjects: list[ShownSubject]) -> None:
     table = Table("subject", "meter", ">quantity")
     for subject in subjects:
         for meter in subject.meters:
-            name = subject.subject or "(no subject was named)"
+            name = subject.subject or "(no subject)"
             table.add(name, meter.meter, quantity(meter.quantity))
     show(table)

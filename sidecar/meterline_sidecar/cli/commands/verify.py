@@ -24,8 +24,8 @@ from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
 @click.option(
     "--accept",
     is_flag=True,
-    help="Take the ledger as it is now: end the alarm, and bill again. The sidecar"
-    " must not run.",
+    help="Accept the ledger as it is: end the alarm and bill again. The sidecar must "
+    "be stopped.",
 )
 def command(config_path: Path | None, is_json: bool, accept: bool) -> None:
     """Prove that the ledger is what was written to it.

@@ -31,12 +31,12 @@ from meterline_sidecar.web.answers.invoices import ShownInvoice
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     required=True,
-    help="The price list to try; its plans stand for those of the same names.",
+    help="The price list to try; its plans replace those with the same name.",
 )
 @click.option(
     "--at",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="Its plans as of this day; their newest versions by default.",
+    help="Use its plans of this day; their newest versions by default.",
 )
 @PERIOD
 @daemon_options

@@ -81,7 +81,7 @@ class SqliteReader:
         Raises:
             ForeignDatabase: there is no such file, or it is not ours, or its schema
                 is not the one of this Meterline.
-            DatabaseCorrupt: SQLite can not read it.
+            DatabaseCorrupt: SQLite cannot read it.
         """
         if not path.exists():
             raise ForeignDatabase(f"{path} does not exist; see sidecar.database")
@@ -152,7 +152,7 @@ class SqliteDatabase(SqliteReader):
 
         Raises:
             ForeignDatabase: the file is not ours, or of a newer Meterline.
-            DatabaseCorrupt: SQLite can not read it.
+            DatabaseCorrupt: SQLite cannot read it.
             DiskFull, DiskFailed: as in ``Database.transaction``.
         """
         with translated(path):
@@ -248,7 +248,7 @@ def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
         code = sqlite3.SQLITE_FULL
     match code:
         case sqlite3.SQLITE_FULL:
-            return DiskFull(f"{text}; make room on that disk, nothing is lost")
+            return DiskFull(f"{text}; free space on that disk; nothing is lost")
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
             return DiskFailed(f"{text}; check the disk and the file's permissions")
         case sqlite3.SQLITE_CORRUPT:

@@ -35,7 +35,7 @@ class FinalizeQuery(msgspec.Struct, frozen=True, kw_only=True):
     customer: CustomerId
     period: MonthName
     accept_gap: Annotated[
-        bool, Meta(description="Bill although events are known to be missing.")
+        bool, Meta(description="Finalize even though events are known to be missing.")
     ] = False
 
 

@@ -46,7 +46,10 @@ class RetryQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     row: RowId
     certain: Annotated[
-        bool, Meta(description="You know that Stripe does not count it.")
+        bool,
+        Meta(
+            description="Retry even if in doubt: you know that Stripe has not counted it."
+        ),
     ] = False
 
 

@@ -24,9 +24,11 @@ async def login(request: Request) -> Response:
     text = given.get("token", [""])[0].strip()
     token = parts.tokens.find(text)
     if token is None:
-        return _form(request, failed="This token is not known, or was revoked.")
+        return _form(request, failed="This token is unknown or was revoked.")
     if not token.allows("read"):
-        return _form(request, failed="This token may not read; make one that may.")
+        return _form(
+            request, failed="This token cannot read; create one with the scope read."
+        )
     response = RedirectResponse(_target(request), 303)
     response.set_cookie(
         COOKIE,

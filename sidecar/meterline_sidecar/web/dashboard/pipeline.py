@@ -1,4 +1,4 @@
-"""The way of an event as a strip of stages: counts, ages, and what is wrong in words."""
+"""Life of an event as a strip of stages: counts, ages, and what is wrong in words."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -69,7 +69,7 @@ def _apps(state: Status) -> Stage:
 def _socket(state: Status) -> Stage:
     waiting = max(0, state.events.in_flight)
     refused = sum(state.refusals.values())
-    detail = "nothing waits" if not waiting else "recorded, not stored yet"
+    detail = "nothing waiting" if not waiting else "recorded, not stored yet"
     if refused:
         detail = f"{number(refused)} connections refused"
     return Stage(
@@ -123,7 +123,7 @@ def _outbox(state: Status) -> Stage:
         name="Outbox",
         title="to be reported",
         value=compact(waiting),
-        detail=detail or ("waiting to be sent" if waiting else "nothing waits"),
+        detail=detail or ("waiting to be sent" if waiting else "nothing waiting"),
         health="warn" if stuck else "good" if waiting else "idle",
         href="/outbox",
     )
@@ -132,7 +132,9 @@ def _outbox(state: Status) -> Stage:
 def _stripe(state: Status, is_dry_run: bool) -> Stage:
     job = next((job for job in state.schedule if job.job == "report"), None)
     health: Health = "good" if job is not None and not job.failures else "warn"
-    detail = f"told {ago(None if job is None else job.last_success_ms, state.now_ms)}"
+    detail = (
+        f"reported {ago(None if job is None else job.last_success_ms, state.now_ms)}"
+    )
     if is_dry_run:
         health, detail = "idle", "dry run: nothing is sent"
     return Stage(

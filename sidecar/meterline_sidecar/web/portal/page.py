@@ -67,13 +67,13 @@ def _customer(request: Request, parts: Parts, query: PortalQuery) -> Customer:
     kind, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = bearer if kind.lower() == "bearer" else query.token
     if token is None:
-        raise InvalidToken("open this page with the link that you were given")
+        raise InvalidToken("open this page with the link you were given")
     now_s = parts.clock.now_ms() // 1000
     found = parts.customers.get(
         portal_customer(token, key=parts.portal_key, now_s=now_s)
     )
     if found is None:
-        raise InvalidToken("this customer does not exist any more")
+        raise InvalidToken("this customer no longer exists")
     return found
 
 
