@@ -62,3 +62,11 @@ async def open_gaps(tx: Tx, *, before_ms: int) -> list[Gap]:
         (before_ms, before_ms),
     )
     return [Gap(*row) for row in rows]
+
+
+async def final_ends(tx: Tx) -> dict[str, int]:
+    """Return the end of each customer's last final period, UTC ms."""
+    rows = await tx.fetch_all(
+        "SELECT customer, max(period_end_ms) FROM invoices GROUP BY customer"
+    )
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,86 @@
+"""A keyed chain over the rows that money stands in, beside that of the events.
+
+Terms, final invoices, adjustments, what credits were used for, and decisions of people
+are written seldom and mean much: each row has a link of its own, ``HMAC-SHA256(key,
+previous mac | table | row)``, written in the transaction that writes the row. So a row
+that was changed, deleted or slipped in is named.
+"""
+
+import hmac
+from typing import Final
+
+import msgspec
+
+from meterline_sidecar.store import journal as store
+from meterline_sidecar.store.port import Row, Tx
+
+GENESIS: Final = b"meterline journal 1"
+"""What stands in for the mac before the first link."""
+LINKS_PER_READ: Final = 2_000
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def link_mac(key: bytes, previous: bytes, entry: str, row: Row) -> bytes:
+    """Return the mac of a link, 32 bytes, over the row as it is stored."""
+    return hmac.digest(key, previous + _encode((entry, row)), "sha256")
+
+
+class Journal:
+    """Links rows as they are written."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    async def link(self, tx: Tx, entry: str, row_id: int) -> None:
+        """Link a row that was written in this transaction."""
+        row = await store.covered_row(tx, entry, row_id)
+        assert row is not None, "it was written just now"
+        newest = await store.newest_link(tx)
+        previous = GENESIS if newest is None else newest.mac
+        mac = link_mac(self._key, previous, entry, row)
+        await store.add_link(tx, entry, row_id, mac)
+
+    async def adopt(self, tx: Tx) -> int:
+        """Link what was written before there was a journal; return how many rows.
+
+        Only a ledger whose journal is empty: later a row without a link is a finding.
+        """
+        if await store.newest_link(tx) is not None:
+            return 0
+        n_rows = 0
+        for entry in store.ENTRIES:
+            while ids := await store.unlinked(tx, entry, limit=LINKS_PER_READ):
+                for row_id in ids:
+                    await self.link(tx, entry, row_id)
+                n_rows += len(ids)
+        return n_rows
+
+
+async def journal_findings(tx: Tx, key: bytes) -> list[str]:
+    """Return what is wrong with the rows that the journal covers, in words."""
+    found: list[str] = []
+    previous, last_id = GENESIS, 0
+    while links := await store.links_after(tx, last_id, limit=LINKS_PER_READ):
+        for link in links:
+            row = await store.covered_row(tx, link.entry, link.row_id)
+            if row is None:
+                found.append(f"{_named(link)} was deleted")
+            elif link_mac(key, previous, link.entry, row) != link.mac:
+                found.append(f"{_named(link, row)} was changed, or a link before it")
+            previous, last_id = link.mac, link.id
+    for entry in store.ENTRIES:
+        found += [
+            f"row {row_id} of {entry} was not written by Meterline"
+            for row_id in await store.unlinked(tx, entry, limit=LINKS_PER_READ)
+        ]
+    return found
+
+
+def _named(link: store.Link, row: Row | None = None) -> str:
+    """Return how a person knows a row."""
+    if row is not None and link.entry == "invoices":
+        return f"the final invoice {row[6]} of {row[1]} (row {link.row_id})"
+    if row is not None and link.entry == "terms":
+        return f"what was agreed with {row[1]} {row[2]} (row {link.row_id} of terms)"
+    return f"row {link.row_id} of {link.entry}"

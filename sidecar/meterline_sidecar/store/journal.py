@@ -1,0 +1,73 @@
+"""SQL for the journal: a link for each row that money stands in."""
+
+from typing import NamedTuple
+
+from meterline_sidecar.store.port import Row, Tx
+
+
+class Link(NamedTuple):
+    """One link of the chain."""
+
+    id: int
+    entry: str
+    row_id: int
+    mac: bytes
+
+
+ENTRIES = {
+    "terms": "id, kind, name, change, from_ms, learned_ms, source, author, reason,"
+    " reaches_final",
+    "invoices": "id, customer, period_start_ms, period_end_ms, finalized_ms, document,"
+    " period",
+    "adjustments": "id, customer, period, invoice_id, currency, billed, now, amount,"
+    " counted_up_to_event",
+    "term_uses": "id, customer, kind, name, currency, period, invoice_id, amount",
+    "held_decisions": "event_id, is_accepted, decided_ms, author",
+}
+"""The tables that the journal covers, with what of their rows it does; the id first."""
+
+
+async def newest_link(tx: Tx) -> Link | None:
+    """Return the last link."""
+    row = await tx.fetch_one(
+        "SELECT id, entry, row_id, mac FROM journal ORDER BY id DESC LIMIT 1"
+    )
+    return None if row is None else Link(*row)
+
+
+async def add_link(tx: Tx, entry: str, row_id: int, mac: bytes) -> None:
+    """Add a link behind the last one."""
+    await tx.execute(
+        "INSERT INTO journal (entry, row_id, mac) VALUES (?, ?, ?)",
+        (entry, row_id, mac),
+    )
+
+
+async def links_after(tx: Tx, link_id: int, *, limit: int) -> list[Link]:
+    """Return up to ``limit`` links behind an id, in order."""
+    rows = await tx.fetch_all(
+        "SELECT id, entry, row_id, mac FROM journal WHERE id > ? ORDER BY id LIMIT ?",
+        (link_id, limit),
+    )
+    return [Link(*row) for row in rows]
+
+
+async def covered_row(tx: Tx, entry: str, row_id: int) -> Row | None:
+    """Return what the journal covers of a row; ``None`` where it is gone."""
+    columns = ENTRIES[entry]
+    key = columns.partition(",")[0]
+    return await tx.fetch_one(
+        f"SELECT {columns} FROM {entry} WHERE {key} = ?",  # noqa: S608 - our own names
+        (row_id,),
+    )
+
+
+async def unlinked(tx: Tx, entry: str, *, limit: int) -> list[int]:
+    """Return the ids of rows that have no link, the oldest first."""
+    key = ENTRIES[entry].partition(",")[0]
+    rows = await tx.fetch_all(
+        f"SELECT t.{key} FROM {entry} t WHERE NOT EXISTS (SELECT 1 FROM journal j"  # noqa: S608 - our own names
+        f" WHERE j.entry = ? AND j.row_id = t.{key}) ORDER BY t.{key} LIMIT ?",
+        (entry, limit),
+    )
+    return [row[0] for row in rows]

@@ -1,0 +1,89 @@
+-- What was agreed, and from when: customers, plans, meters. Append-only. A row says
+-- what changes from a time of use on (from_ms), and when that was learned; of two
+-- rows that say something about one moment the later one (by id) holds.
+CREATE TABLE terms (
+  id INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL CHECK (kind IN ('customer', 'plan', 'meter', 'rule')),
+  name TEXT NOT NULL,
+  change TEXT NOT NULL,          -- a JSON object: only what changes
+  from_ms INTEGER NOT NULL,      -- 0: always
+  learned_ms INTEGER NOT NULL,
+  source TEXT NOT NULL CHECK (source IN ('file', 'api')),
+  author TEXT NOT NULL,
+  reason TEXT NOT NULL,          -- why it reaches into what is final; '' where not
+  reaches_final INTEGER NOT NULL -- 0, or 1 where a person said so
+) STRICT;
+CREATE INDEX terms_by_name ON terms (kind, name);
+
+-- Who pays for a subject from when on, for those subjects that had more than one
+-- payer. All others have theirs in subjects.customer, for all of their usage.
+ALTER TABLE subjects ADD COLUMN is_split INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE owners (
+  subject_id INTEGER NOT NULL,
+  from_ms INTEGER NOT NULL,
+  customer TEXT,                 -- NULL: nobody
+  PRIMARY KEY (subject_id, from_ms)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owners_by_customer ON owners (customer) WHERE customer IS NOT NULL;
+
+-- The name of the period is part of what an invoice is: its edges may move.
+ALTER TABLE invoices ADD COLUMN period TEXT NOT NULL DEFAULT '';
+UPDATE invoices SET period = coalesce(document ->> '$.invoice.period.name', '');
+CREATE UNIQUE INDEX invoices_by_period ON invoices (customer, period);
+
+-- What a final period came to later, less what was billed for it: billed once, on
+-- the invoice that was made final in the same transaction.
+CREATE TABLE adjustments (
+  id INTEGER PRIMARY KEY,
+  customer TEXT NOT NULL,
+  period TEXT NOT NULL,          -- which is corrected
+  invoice_id INTEGER NOT NULL,   -- on which it is billed
+  currency TEXT NOT NULL,
+  billed TEXT NOT NULL,          -- decimal text: so far
+  now TEXT NOT NULL,
+  amount TEXT NOT NULL,
+  counted_up_to_event INTEGER NOT NULL
+) STRICT;
+CREATE INDEX adjustments_by_customer ON adjustments (customer, period);
+CREATE INDEX adjustments_by_invoice ON adjustments (invoice_id);
+
+-- What an invoice used up of a credit (an amount) or a coupon (a period).
+CREATE TABLE term_uses (
+  id INTEGER PRIMARY KEY,
+  customer TEXT NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('credit', 'coupon')),
+  name TEXT NOT NULL,
+  currency TEXT NOT NULL,
+  period TEXT NOT NULL,
+  invoice_id INTEGER NOT NULL,
+  amount TEXT NOT NULL           -- decimal text; below zero gives something back
+) STRICT;
+CREATE INDEX term_uses_by_customer ON term_uses (customer, kind, name);
+
+-- Before this time somebody's period is final: usage that changes before it is
+-- noted here, so that a late event is found without looking at all usage.
+CREATE TABLE late_usage (
+  subject_id INTEGER NOT NULL,
+  day_ms INTEGER NOT NULL,
+  last_event_id INTEGER NOT NULL,
+  PRIMARY KEY (subject_id, day_ms)
+) STRICT, WITHOUT ROWID;
+
+-- What a person decided about an event whose time could not be right.
+CREATE TABLE held_decisions (
+  event_id INTEGER PRIMARY KEY,
+  is_accepted INTEGER NOT NULL,
+  decided_ms INTEGER NOT NULL,
+  author TEXT NOT NULL,
+  counted_in INTEGER NOT NULL DEFAULT 0  -- the generation that has counted it
+) STRICT;
+
+-- The chain over what money stands in: each row of terms, invoices, adjustments,
+-- uses and decisions has a link here, in the order in which they were written.
+CREATE TABLE journal (
+  id INTEGER PRIMARY KEY,
+  entry TEXT NOT NULL,           -- which table
+  row_id INTEGER NOT NULL,
+  mac BLOB NOT NULL,
+  UNIQUE (entry, row_id)
+) STRICT;

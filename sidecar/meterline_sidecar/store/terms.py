@@ -1,0 +1,121 @@
+"""SQL for terms: what was agreed and from when, row by row as it was learned."""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from meterline_sidecar.store.port import Tx
+
+Kind = Literal["customer", "plan", "meter", "rule"]
+Source = Literal["file", "api"]
+
+
+class NewTerm(NamedTuple):
+    """A row to add."""
+
+    kind: Kind
+    name: str
+    change: str
+    """A JSON object: only what changes."""
+    from_ms: int
+    learned_ms: int
+    source: Source
+    author: str
+    reason: str = ""
+    reaches_final: int = 0
+
+
+class TermRow(NamedTuple):
+    """A row as it is stored; the id is the order in which it was learned."""
+
+    id: int
+    kind: Kind
+    name: str
+    change: str
+    from_ms: int
+    learned_ms: int
+    source: Source
+    author: str
+    reason: str
+    reaches_final: int
+
+
+async def add_term(tx: Tx, row: NewTerm) -> TermRow:
+    """Add a row and return it with its id."""
+    found = await tx.fetch_one(
+        "INSERT INTO terms (kind, name, change, from_ms, learned_ms, source, author,"
+        " reason, reaches_final) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        row,
+    )
+    assert found is not None
+    return TermRow(found[0], *row)
+
+
+async def terms_after(tx: Tx, row_id: int, *, limit: int) -> list[TermRow]:
+    """Return up to ``limit`` rows behind an id, in the order they were learned."""
+    rows = await tx.fetch_all(
+        "SELECT id, kind, name, change, from_ms, learned_ms, source, author, reason,"
+        " reaches_final FROM terms WHERE id > ? ORDER BY id LIMIT ?",
+        (row_id, limit),
+    )
+    return [TermRow(*row) for row in rows]
+
+
+async def subject_named(tx: Tx, name: str) -> list[tuple[int, str]]:
+    """Return ``(id, name)`` of the subject that is called so, if it was seen."""
+    rows = await tx.fetch_all("SELECT id, name FROM subjects WHERE name = ?", (name,))
+    return [(row[0], row[1]) for row in rows]
+
+
+async def subjects_between(
+    tx: Tx, first: str, beyond: str | None, *, after: str, limit: int
+) -> list[tuple[int, str]]:
+    """Return ``(id, name)`` of subjects in ``[first, beyond)`` after a name, sorted."""
+    if beyond is None:
+        rows = await tx.fetch_all(
+            "SELECT id, name FROM subjects WHERE name >= ? AND name > ?"
+            " ORDER BY name LIMIT ?",
+            (first, after, limit),
+        )
+    else:
+        rows = await tx.fetch_all(
+            "SELECT id, name FROM subjects WHERE name >= ? AND name > ? AND name < ?"
+            " ORDER BY name LIMIT ?",
+            (first, after, beyond, limit),
+        )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def set_owner(
+    tx: Tx, subject_id: int, history: Iterable[tuple[int, str | None]]
+) -> None:
+    """Store who pays for a subject: ``(from_ms, customer)`` in order of time.
+
+    One entry that holds from the beginning stands beside the subject; a longer history
+    in a table of its own.
+    """
+    entries = list(history)
+    is_split = len(entries) > 1
+    await tx.execute("DELETE FROM owners WHERE subject_id = ?", (subject_id,))
+    await tx.execute(
+        "UPDATE subjects SET customer = ?, is_split = ? WHERE id = ?",
+        (entries[-1][1], int(is_split), subject_id),
+    )
+    if is_split:
+        await tx.execute_many(
+            "INSERT INTO owners (subject_id, from_ms, customer) VALUES (?, ?, ?)",
+            [(subject_id, from_ms, customer) for from_ms, customer in entries],
+        )
+
+
+async def owner_of(tx: Tx, subject_id: int) -> list[tuple[int, str | None]]:
+    """Return who pays for a subject from when on, in order of time."""
+    rows = await tx.fetch_all(
+        "SELECT from_ms, customer FROM owners WHERE subject_id = ? ORDER BY from_ms",
+        (subject_id,),
+    )
+    if rows:
+        return [(row[0], row[1]) for row in rows]
+    row = await tx.fetch_one(
+        "SELECT customer FROM subjects WHERE id = ?", (subject_id,)
+    )
+    return [(0, None if row is None else row[0])]

@@ -1,0 +1,15 @@
+"""What was agreed, and from when.
+
+Owns: customers, their plans and prices of their own, the subjects that they pay for,
+their zone, first and last day; plan versions; meters: each a row of the ledger that
+says from which time of use it holds and when it was learned. The difference between
+what the files say and what holds. Rows are added, never changed.
+
+Does not own: reading files (``config``), what usage comes to (``billing``), what was
+used (``usage``).
+
+A change passes through ``diff`` (what would change, and from when), ``record`` (the
+rows, in one transaction with the subjects that change hands), ``book`` (all rows in
+memory, asked for any moment), and from there through ``agreed`` (the plan of each
+stretch of a billing period) and ``calendar`` (the periods themselves).
+"""

@@ -1,0 +1,84 @@
+"""The plan that holds in each stretch of a billing period."""
+
+import itertools
+from typing import NamedTuple
+
+from meterline_pricing import NotFound, Period, Plan
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
+
+
+class AgreedStretch(NamedTuple):
+    """A part of a period in which one plan holds."""
+
+    start: int
+    end: int
+    plan: Plan | None
+    """As this customer has it; ``None``: they are on no plan."""
+
+
+def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch]:
+    """Return the stretches of a period, in order; together they are the period.
+
+    A customer who takes another plan has it from then on. A plan that is edited reads
+    so from then on. Which version of a plan holds is decided by the day on which the
+    stretch under this plan begins: a version that becomes effective in the middle of
+    a period holds from the next one.
+
+    Raises:
+        NotFound: no version of the plan holds then.
+    """
+    found: list[AgreedStretch] = []
+    calendar = CustomerCalendar.of(terms, customer_id)
+    name: str | None = None
+    taken_ms = period.start
+    for start, end in _parts(terms, customer_id, period):
+        customer = terms.customer(customer_id, start)
+        assert customer is not None, "asked for a customer that there is"
+        if start == period.start or customer.plan != name:
+            name, taken_ms = customer.plan, start
+        plan = None
+        if name is not None:
+            plan = _version(terms, name, calendar, held_ms=taken_ms, at_ms=start)
+            for override in customer.overrides:
+                if override.plan == name:
+                    plan = override.applied_to(plan)
+        if found and found[-1].plan == plan:
+            found[-1] = found[-1]._replace(end=end)
+        else:
+            found.append(AgreedStretch(start, end, plan))
+    return found
+
+
+def plan_of(terms: Terms, customer_id: str, period: Period) -> Plan | None:
+    """Return the plan that holds at the end of a period: what a customer is on."""
+    return agreed(terms, customer_id, period)[-1].plan
+
+
+def _parts(terms: Terms, customer_id: str, period: Period) -> list[tuple[int, int]]:
+    """Return the parts of a period in which no row of terms begins to hold."""
+    plans = {name for _, name in terms.field(customer_id, "plan") if name is not None}
+    cuts = {entry.from_ms for entry in terms.entries("customer", customer_id)}
+    for name in plans:
+        cuts.update(terms.plan_changes_ms(name))
+    inside = sorted(at_ms for at_ms in cuts if period.start < at_ms < period.end)
+    edges = [period.start, *inside, period.end]
+    return list(itertools.pairwise(edges))
+
+
+def _version(
+    terms: Terms, name: str, calendar: CustomerCalendar, *, held_ms: int, at_ms: int
+) -> Plan:
+    day = calendar.day(held_ms)
+    versions = terms.plan_versions(name, at_ms, withdrawn=True)
+    # Who is on a version that is not offered any more stays on it.
+    for offered in (terms.plan_versions(name, at_ms), versions):
+        held = [plan for plan in offered.values() if plan.effective <= day]
+        if held:
+            return max(held, key=lambda plan: plan.effective)
+    if not versions:
+        raise NotFound(f"there is no plan `{name}`")
+    first = min(plan.effective for plan in versions.values())
+    raise NotFound(
+        f"plan `{name}` is not effective on {day}: its first version starts on {first}"
+    )

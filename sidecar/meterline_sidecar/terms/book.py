@@ -1,0 +1,225 @@
+"""All terms in memory: what held at any moment, as far as it was learned."""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from msgspec import UNSET, Struct
+
+from meterline_pricing import Override, Plan
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.terms import Kind, Source, TermRow, terms_after
+from meterline_sidecar.terms.change import (
+    Change,
+    CustomerChange,
+    MeterChange,
+    PlanChange,
+    RuleChange,
+    decode,
+    given,
+)
+from meterline_sidecar.terms.claims import Claims
+
+ALWAYS: Final = 0
+"""The time from which holds what was agreed before anything else was known."""
+ROWS_PER_READ: Final = 5_000
+
+
+class Entry(NamedTuple):
+    """One row, decoded."""
+
+    row_id: int
+    from_ms: int
+    learned_ms: int
+    source: Source
+    reaches_final: bool
+    change: Change
+
+
+class AgreedCustomer(Struct, frozen=True, kw_only=True):
+    """A customer as agreed at one moment."""
+
+    id: str
+    source: Source
+    """Who looks after this customer: a file, or the API."""
+    name: str = ""
+    address: tuple[str, ...] = ()
+    plan: str | None = None
+    overrides: tuple[Override, ...] = ()
+    subjects: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+    starts: date | None = None
+    ends: date | None = None
+    stripe_customer: str | None = None
+    is_removed: bool = False
+
+
+class Terms:
+    """Every row of terms, in the order in which it was learned.
+
+    Of two rows that say something about one moment the later one holds: a row says
+    what is so from its time on, whatever was said before about that time.
+    """
+
+    def __init__(self) -> None:
+        self.row_id = 0
+        """The last row that is known here."""
+        self.claims = Claims()
+        """Who claims which subjects."""
+        self._entries: dict[Kind, dict[str, tuple[Entry, ...]]] = {
+            "customer": {},
+            "plan": {},
+            "meter": {},
+            "rule": {},
+        }
+
+    @classmethod
+    async def read(cls, tx: Tx) -> "Terms":
+        """Return all that the ledger knows."""
+        terms = cls()
+        while rows := await terms_after(tx, terms.row_id, limit=ROWS_PER_READ):
+            terms.add(rows)
+        return terms
+
+    def add(self, rows: Iterable[TermRow]) -> None:
+        """Take rows in, in the order in which they were learned."""
+        for row in rows:
+            entry = Entry(
+                row.id,
+                row.from_ms,
+                row.learned_ms,
+                row.source,
+                bool(row.reaches_final),
+                decode(row.kind, row.change),
+            )
+            named = self._entries[row.kind]
+            named[row.name] = (*named.get(row.name, ()), entry)
+            self.row_id = row.id
+            if isinstance(entry.change, CustomerChange):
+                self.claims.change(row.name, entry.from_ms, entry.change)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever agreed: then what comes first holds always."""
+        return self.row_id == 0
+
+    def names(self, kind: Kind) -> Iterable[str]:
+        """Return the names of all that was ever agreed of a kind."""
+        return self._entries[kind].keys()
+
+    def entries(self, kind: Kind, name: str) -> tuple[Entry, ...]:
+        """Return the rows about one thing, in the order in which they were learned."""
+        return self._entries[kind].get(name, ())
+
+    # --- customers
+
+    def customer(self, customer_id: str, at_ms: int) -> AgreedCustomer | None:
+        """Return a customer as agreed at a moment; ``None``: there never was one.
+
+        Before a customer's first row that row holds, too: a customer has no time
+        without a name or a zone.
+        """
+        entries = self.entries("customer", customer_id)
+        if not entries:
+            return None
+        first = min(entry.from_ms for entry in entries)
+        values: dict[str, Any] = {}
+        for entry in entries:
+            if entry.from_ms <= max(at_ms, first):
+                assert isinstance(entry.change, CustomerChange)
+                values |= given(entry.change)
+        values.pop("unclaimed_from_ms", None)
+        return AgreedCustomer(id=customer_id, source=entries[-1].source, **values)
+
+    def field(self, customer_id: str, name: str) -> list[tuple[int, Any]]:
+        """Return what one field of a customer is from when on, in order of time."""
+        return timeline(
+            (entry.from_ms, value)
+            for entry in self.entries("customer", customer_id)
+            if (value := getattr(entry.change, name)) is not UNSET
+        )
+
+    def learned_ms(self, customer_id: str) -> int:
+        """Return when a customer was first heard of."""
+        return self.entries("customer", customer_id)[0].learned_ms
+
+    # --- plans
+
+    def plan_versions(
+        self, name: str, at_ms: int, *, withdrawn: bool = False
+    ) -> dict[int, Plan]:
+        """Return the versions of a plan as they read at a moment, by number.
+
+        Args:
+            withdrawn: also those that are not offered any more, as they last read.
+        """
+        found: dict[int, Plan] = {}
+        for entry in self.entries("plan", name):
+            assert isinstance(entry.change, PlanChange)
+            if entry.from_ms > at_ms:
+                continue
+            if entry.change.plan is not None:
+                found[entry.change.version] = entry.change.plan
+            elif not withdrawn:
+                found.pop(entry.change.version, None)
+        return found
+
+    def plan_changes_ms(self, name: str) -> Iterator[int]:
+        """Yield the times from which a plan reads otherwise, in no order."""
+        for entry in self.entries("plan", name):
+            yield entry.from_ms
+
+    # --- meters and rules
+
+    def meter(self, name: str, at_ms: int) -> Meter | None:
+        """Return what a meter measures at a moment; ``None``: nothing."""
+        return next(
+            (
+                value
+                for from_ms, value in reversed(self.meter_timeline(name))
+                if from_ms <= at_ms
+            ),
+            None,
+        )
+
+    def meter_timeline(self, name: str) -> list[tuple[int, Meter | None]]:
+        """Return what a meter measures from when on, in order of time."""
+        return timeline(
+            (entry.from_ms, entry.change.meter)
+            for entry in self.entries("meter", name)
+            if isinstance(entry.change, MeterChange)
+        )
+
+    def rules(self, at_ms: int) -> dict[str, str]:
+        """Return the plan of whoever signs up, by pattern."""
+        found: dict[str, str] = {}
+        for pattern in self.names("rule"):
+            for entry in self.entries("rule", pattern):
+                assert isinstance(entry.change, RuleChange)
+                if entry.from_ms > at_ms:
+                    continue
+                found.pop(pattern, None)
+                if entry.change.plan is not None:
+                    found[pattern] = entry.change.plan
+        return found
+
+
+def timeline(rows: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    """Return what holds from when on, from rows in the order they were learned.
+
+    A later row holds from its time on, and ends what was said before about that time.
+    Equal neighbours are one.
+    """
+    found: list[tuple[int, Any]] = []
+    for from_ms, value in rows:
+        while found and found[-1][0] >= from_ms:
+            found.pop()
+        if not found or found[-1][1] != value:
+            found.append((from_ms, value))
+    return found
+
+
+def value_at(steps: list[tuple[int, Any]], at_ms: int, default: Any = None) -> Any:
+    """Return what holds at a moment."""
+    return next((v for from_ms, v in reversed(steps) if from_ms <= at_ms), default)

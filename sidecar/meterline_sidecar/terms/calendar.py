@@ -1,0 +1,124 @@
+"""A customer's billing periods, across any change of zone, first or last day.
+
+A period begins where the one before it ended, always: each edge is one instant, in
+the zone that holds when the period that it ends began. So no instant is in two
+periods or in none, and a period is known by its name, whatever moves.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from meterline_pricing import Calendar, Period, PricingError
+from meterline_sidecar.terms.book import Terms
+
+Zones = Sequence[tuple[int, str]]
+"""The zone from when on, in order of time."""
+
+
+class CustomerCalendar:
+    """The months of one customer."""
+
+    def __init__(
+        self, zones: Zones, *, starts: date | None = None, ends: date | None = None
+    ) -> None:
+        self._zones = list(zones) or [(0, "UTC")]
+        self.starts = starts
+        self.ends = ends
+        """The last day that is billed."""
+
+    @classmethod
+    def of(cls, terms: Terms, customer_id: str) -> "CustomerCalendar":
+        """Return the calendar that was agreed with a customer."""
+        starts, ends = (
+            steps[-1][1] if (steps := terms.field(customer_id, name)) else None
+            for name in ("starts", "ends")
+        )
+        return cls(terms.field(customer_id, "time_zone"), starts=starts, ends=ends)
+
+    def zone(self, at_ms: int) -> str:
+        """Return the zone in which days begin at a moment."""
+        return next(
+            (zone for from_ms, zone in reversed(self._zones) if from_ms <= at_ms),
+            self._zones[0][1],
+        )
+
+    def day(self, at_ms: int) -> date:
+        """Return the customer's day at a moment."""
+        return Calendar(time_zone=self.zone(at_ms)).day(at_ms)
+
+    def start_of(self, day: date) -> int:
+        """Return the first instant of a customer's day, UTC ms."""
+        for i, (_, zone) in enumerate(self._zones):
+            at_ms = Calendar(time_zone=zone).start_of(day)
+            # An edge at the very moment of a change still is in the former zone.
+            if i + 1 == len(self._zones) or at_ms <= self._zones[i + 1][0]:
+                return at_ms
+        raise AssertionError("the last zone has no end")
+
+    def whole(self, name: str) -> Period:
+        """Return the month of that name, not cut where the customer starts or ends.
+
+        Raises:
+            PricingError: the name is no month.
+        """
+        nominal = Calendar().named(name)  # checks the name
+        first = Calendar().day(nominal.start)
+        beyond = Calendar().day(nominal.end)
+        return Period(self.start_of(first), self.start_of(beyond), name)
+
+    def named(self, name: str) -> Period:
+        """Return the billing period of that name: the month, as far as it is billed.
+
+        Raises:
+            PricingError: the name is no month, or one outside of what is billed.
+        """
+        whole = self.whole(name)
+        start, end = whole.start, whole.end
+        if self.starts is not None:
+            start = max(start, self.start_of(self.starts))
+            if start >= end:
+                raise PricingError(
+                    f"period {name} ends before the customer starts on {self.starts}"
+                )
+        if self.ends is not None:
+            end = min(end, self.start_of(self.ends + timedelta(days=1)))
+            if start >= end:
+                raise PricingError(
+                    f"period {name} begins after the customer's last day, {self.ends}"
+                )
+        return Period(start, end, name)
+
+    def name_at(self, at_ms: int) -> str:
+        """Return the name of the month that an instant lies in."""
+        guess = f"{self.day(at_ms):%Y-%m}"
+        whole = self.whole(guess)
+        if at_ms < whole.start:
+            return _month(guess, -1)
+        return _month(guess, 1) if at_ms >= whole.end else guess
+
+    def at(self, at_ms: int) -> Period:
+        """Return the billing period that an instant lies in.
+
+        Raises:
+            PricingError: none, as the customer starts later or has left.
+        """
+        try:
+            name = self.name_at(at_ms)
+        except OverflowError:
+            raise PricingError(f"no calendar reaches {at_ms} ms") from None
+        period = self.named(name)
+        if at_ms in period:
+            return period
+        if at_ms < period.start:
+            raise PricingError(f"the customer starts only on {self.starts}")
+        raise PricingError(f"the customer's last day was {self.ends}")
+
+    def before(self, name: str) -> str:
+        """Return the name of the month before one."""
+        return _month(name, -1)
+
+
+def _month(name: str, months: int) -> str:
+    year, month = int(name[:4]), int(name[5:])
+    more, month_0 = divmod(month - 1 + months, 12)
+    return f"{year + more:04}-{month_0 + 1:02}"

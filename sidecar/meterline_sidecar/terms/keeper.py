@@ -1,0 +1,113 @@
+"""Keeps the terms of a running sidecar: loads files, takes changes, tells who listens."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from meterline_sidecar.clock import DAY_MS, Clock
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.store import invoices
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.terms import Source
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.diff import Diff, Differ, Wanted, WantedCustomer
+from meterline_sidecar.terms.record import Journal, record, settle_owners
+
+STRIPE_TAKES_MS: Final = 34 * DAY_MS
+"""How far back Stripe still hears of a subject that moved."""
+
+OnChange = Callable[[Terms], Awaitable[None]]
+
+
+class TermsRefused(MeterlineError):
+    """What was asked for would change what must stay; the text says what to do."""
+
+
+class TermsKeeper:
+    """The one place that writes terms, and that knows them all.
+
+    ``terms`` is replaced by nothing: it grows, and whoever holds it sees more.
+    """
+
+    def __init__(self, database: Database, journal: Journal, *, clock: Clock) -> None:
+        self.terms = Terms()
+        self._database = database
+        self._journal = journal
+        self._clock = clock
+        self._writing = asyncio.Lock()
+        self._listeners: list[OnChange] = []
+
+    def on_change(self, listener: OnChange) -> None:
+        """Have ``listener`` called after each change, once it is on disk."""
+        self._listeners.append(listener)
+
+    async def start(self) -> None:
+        """Read what the ledger knows, and finish what a crash cut off."""
+        async with self._database.reading() as tx:
+            self.terms = await Terms.read(tx)
+        await self._settle()
+
+    async def preview(self, wanted: Wanted, *, reason: str = "") -> Diff:
+        """Return what loading these files would change; change nothing."""
+        differ = await self._differ("file", reason)
+        return differ.files(wanted)
+
+    async def load(self, wanted: Wanted, *, author: str, reason: str = "") -> Diff:
+        """Agree to what the files say.
+
+        Args:
+            author: who loads them.
+            reason: why they may reach into what is final; empty where they may not.
+
+        Raises:
+            TermsRefused: something must not be; nothing was changed.
+        """
+        async with self._writing:
+            differ = await self._differ("file", reason)
+            return await self._write(differ.files(wanted), "file", author)
+
+    async def change_customer(self, wanted: WantedCustomer, *, author: str) -> Diff:
+        """Agree to something with one customer, who may be new.
+
+        Raises:
+            TermsRefused: the files look after this customer, or something final
+                would be reached.
+        """
+        async with self._writing:
+            differ = await self._differ("api", "")
+            differ.customer(wanted)
+            return await self._write(differ.result(), "api", author)
+
+    async def _differ(self, source: Source, reason: str) -> Differ:
+        async with self._database.reading() as tx:
+            finals: Mapping[str, int] = await invoices.final_ends(tx)
+        return Differ(
+            self.terms,
+            now_ms=self._clock.now_ms(),
+            finals=finals,
+            source=source,
+            reason=reason,
+        )
+
+    async def _write(self, diff: Diff, source: Source, author: str) -> Diff:
+        if diff.refused:
+            raise TermsRefused("\n".join(diff.refused))
+        if diff.planned:
+            async with self._database.transaction() as tx:
+                rows = await record(
+                    tx,
+                    diff.planned,
+                    journal=self._journal,
+                    now_ms=self._clock.now_ms(),
+                    source=source,
+                    author=author,
+                )
+            self.terms.add(rows)
+            await self._settle()
+            for listener in self._listeners:
+                await listener(self.terms)
+        return diff
+
+    async def _settle(self) -> None:
+        since_ms = self._clock.now_ms() - STRIPE_TAKES_MS
+        await settle_owners(self._database, self.terms, since_ms=since_ms)

@@ -1,0 +1,151 @@
+"""Writes changes of terms, with the subjects that change hands by them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from msgspec import UNSET
+
+from meterline_sidecar.store import facts, outbox
+from meterline_sidecar.store import terms as store
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.terms import NewTerm, Source, TermRow
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.change import Change, CustomerChange, encode, kind_of
+from meterline_sidecar.terms.claims import MARK, Step
+
+SUBJECTS_PER_STEP: Final = 5_000
+OWNERS_ROW: Final = "owners_row"
+"""Up to which row of terms the subjects are brought; a fact of the ledger."""
+
+
+class Planned(NamedTuple):
+    """A change that is to be written."""
+
+    name: str
+    """Of the customer, the plan, the meter, or the pattern."""
+    change: Change
+    from_ms: int
+    reason: str = ""
+    reaches_final: bool = False
+
+
+class Journal(Protocol):
+    """Links rows, so that one that is changed later is found."""
+
+    async def link(self, tx: Tx, entry: str, row_id: int) -> None:
+        """Link a row that was written in this transaction."""
+        ...
+
+
+async def record(
+    tx: Tx,
+    planned: Iterable[Planned],
+    *,
+    journal: Journal,
+    now_ms: int,
+    source: Source,
+    author: str,
+) -> list[TermRow]:
+    """Write changes as rows, in order, and return them.
+
+    The caller takes them into ``Terms`` once the transaction has committed, and then
+    brings the subjects up to them with ``settle_owners``.
+    """
+    rows: list[TermRow] = []
+    for change in planned:
+        row = NewTerm(
+            kind=kind_of(change.change),
+            name=change.name,
+            change=encode(change.change),
+            from_ms=change.from_ms,
+            learned_ms=now_ms,
+            source=source,
+            author=author,
+            reason=change.reason,
+            reaches_final=int(change.reaches_final),
+        )
+        written = await store.add_term(tx, row)
+        await journal.link(tx, "terms", written.id)
+        rows.append(written)
+    return rows
+
+
+async def settle_owners(database: Database, terms: Terms, *, since_ms: int) -> int:
+    """Bring the ledger's subjects up to what is claimed; return how many changed.
+
+    In steps that can be killed between any two: where one was, the next start goes
+    on. Stripe hears of a subject that moved for the hours from ``since_ms`` on.
+    """
+    async with database.reading() as tx:
+        done = int(await facts.get_fact(tx, OWNERS_ROW) or 0)
+    if done >= terms.row_id:
+        return 0
+    n_changed = 0
+    for text in sorted(_texts_after(terms, done)):
+        n_changed += await _settle(database, terms, text, since_ms=since_ms)
+    async with database.transaction() as tx:
+        await facts.put_fact(tx, OWNERS_ROW, str(terms.row_id))
+    return n_changed
+
+
+def _texts_after(terms: Terms, row_id: int) -> set[str]:
+    """Return every subject and pattern, as written, that rows after an id concern."""
+    found: set[str] = set()
+    for name in terms.names("customer"):
+        entries = terms.entries("customer", name)
+        if entries[-1].row_id <= row_id:
+            continue
+        before: set[str] = set()
+        for entry in entries:
+            assert isinstance(entry.change, CustomerChange)
+            if entry.change.subjects is UNSET:
+                continue
+            after = set(entry.change.subjects)
+            if entry.row_id > row_id:
+                found |= before ^ after
+            before = after
+    return found
+
+
+async def _settle(database: Database, terms: Terms, text: str, *, since_ms: int) -> int:
+    n_changed, after = 0, ""
+    while True:
+        async with database.transaction() as tx:
+            subjects = await _subjects(tx, text, after)
+            changed: list[tuple[int, list[Step]]] = []
+            for subject_id, name in subjects:
+                history = terms.claims.history(name)
+                if history != await store.owner_of(tx, subject_id):
+                    changed.append((subject_id, history))
+            ids = [subject_id for subject_id, _ in changed]
+            # For whoever paid before, and again for whoever pays from now on.
+            await outbox.note_subjects(tx, ids, since_ms=since_ms)
+            for subject_id, history in changed:
+                await store.set_owner(tx, subject_id, history)
+            await outbox.note_subjects(tx, ids, since_ms=since_ms)
+        n_changed += len(changed)
+        if not text.endswith(MARK) or len(subjects) < SUBJECTS_PER_STEP:
+            return n_changed
+        after = subjects[-1][1]
+
+
+async def _subjects(tx: Tx, text: str, after: str) -> Sequence[tuple[int, str]]:
+    if not text.endswith(MARK):
+        return await store.subject_named(tx, text)
+    prefix = text.removesuffix(MARK)
+    return await store.subjects_between(
+        tx, prefix, _beyond(prefix), after=after, limit=SUBJECTS_PER_STEP
+    )
+
+
+def _beyond(prefix: str) -> str | None:
+    """Return the first text behind all that begin with ``prefix``; ``None``: none.
+
+    Python and SQLite both sort by code point, as UTF-8 keeps their order.
+    """
+    for i in reversed(range(len(prefix))):
+        if ord(prefix[i]) < 0x10FFFF:
+            code = ord(prefix[i]) + 1
+            # Surrogates are no characters of a text that can be stored.
+            return prefix[:i] + chr(0xE000 if 0xD800 <= code <= 0xDFFF else code)
+    return None

@@ -1,0 +1,353 @@
+import itertools
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterline_pricing import PricingError
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.terms.agreed import agreed
+from meterline_sidecar.terms.book import timeline, value_at
+from meterline_sidecar.terms.calendar import CustomerCalendar
+from tests.unit.terms.agreements import History, customer, meter, ms, plan
+
+BASIC = plan("basic", "0.01")
+PRO = plan("pro", "0.05", fee="50")
+BOTH = (BASIC, PRO)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 3)), max_size=20))
+def test_of_two_rows_about_one_moment_the_later_one_holds(
+    rows: list[tuple[int, int]],
+) -> None:
+    steps = timeline(rows)
+
+    for at_ms in range(22):
+        said = [value for from_ms, value in rows if from_ms <= at_ms]
+        assert value_at(steps, at_ms) == (said[-1] if said else None)
+
+
+def test_what_is_said_first_holds_from_the_beginning() -> None:
+    history = History()
+
+    history.load("2026-11-25T12:34:56Z", customer(plan="basic"), plans=BOTH)
+
+    long_ago = history.terms.customer("acme", 0)
+    assert long_ago is not None
+    assert long_ago.plan == "basic"
+
+
+def test_the_same_files_again_change_nothing() -> None:
+    history = History()
+    files = customer(plan="basic", subjects=("a_*",), time_zone="Asia/Tokyo")
+    history.load("2026-11-25T12:00:00Z", files, plans=BOTH, meters=((meter(), None),))
+
+    again = history.diff(
+        "2026-12-25T12:00:00Z", files, plans=BOTH, meters=((meter(), None),)
+    )
+
+    assert again.planned == ()
+    assert again.told == ()
+
+
+def test_a_plan_is_taken_from_the_beginning_of_the_day_on() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=BOTH)
+
+    found = history.load("2026-11-20T15:00:00Z", customer(plan="pro"), plans=BOTH)
+
+    assert found.told == ("from 2026-11-20 acme: plan basic -> pro",)
+    november = CustomerCalendar.of(history.terms, "acme").named("2026-11")
+    stretches = agreed(history.terms, "acme", november)
+    assert [(s.start, s.plan) for s in stretches] == [
+        (ms("2026-11-01T00:00:00Z"), BASIC),
+        (ms("2026-11-20T00:00:00Z"), PRO),
+    ]
+    assert stretches[-1].end == november.end
+
+
+def test_a_date_in_the_file_says_from_when_a_plan_holds() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=BOTH)
+    dated = customer(plan="pro", from_day=date(2026, 12, 1))
+
+    found = history.load("2026-11-20T15:00:00Z", dated, plans=BOTH)
+
+    assert found.told == ("from 2026-12-01 acme: plan basic -> pro",)
+    for at, name in (
+        ("2026-11-30T23:59:59Z", "basic"),
+        ("2026-12-01T00:00:00Z", "pro"),
+    ):
+        known = history.terms.customer("acme", ms(at))
+        assert known is not None
+        assert known.plan == name
+    # In December the date may stay where it is, or go.
+    assert history.diff("2026-12-05T00:00:00Z", dated, plans=BOTH).planned == ()
+    plain = customer(plan="pro")
+    assert history.diff("2026-12-05T00:00:00Z", plain, plans=BOTH).planned == ()
+
+
+def test_a_change_that_was_to_come_can_be_taken_back() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=BOTH)
+    dated = customer(plan="pro", from_day=date(2026, 12, 1))
+    history.load("2026-11-20T15:00:00Z", dated, plans=BOTH)
+
+    history.load("2026-11-21T00:00:00Z", customer(plan="basic"), plans=BOTH)
+
+    known = history.terms.customer("acme", ms("2026-12-10T00:00:00Z"))
+    assert known is not None
+    assert known.plan == "basic"
+
+
+def test_a_change_does_not_reach_into_what_is_final_unless_somebody_says_why() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=BOTH)
+    history.finals["acme"] = ms("2026-12-01T00:00:00Z")
+    dated = customer(plan="pro", from_day=date(2026, 11, 15))
+
+    refused = history.diff("2026-12-02T00:00:00Z", dated, plans=BOTH)
+
+    (text,) = refused.refused
+    assert "2026-12-01" in text
+    assert "--into-final" in text
+    on_purpose = history.diff(
+        "2026-12-02T00:00:00Z", dated, plans=BOTH, reason="agreed by phone"
+    )
+    assert on_purpose.refused == ()
+    assert on_purpose.planned[0].reaches_final
+
+
+def test_another_currency_waits_for_the_next_period() -> None:
+    history = History()
+    yen = plan("japan", "2", currency="jpy")
+    plans = (BASIC, yen)
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=plans)
+
+    history.load("2026-11-20T15:00:00Z", customer(plan="japan"), plans=plans)
+
+    calendar = CustomerCalendar.of(history.terms, "acme")
+    plans_of = {
+        month: [s.plan for s in agreed(history.terms, "acme", calendar.named(month))]
+        for month in ("2026-11", "2026-12")
+    }
+    assert plans_of == {"2026-11": [BASIC], "2026-12": [yen]}
+
+
+def test_an_edited_plan_reads_so_from_the_day_of_the_edit_on() -> None:
+    history = History()
+    dear = plan("basic", "0.02")
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=(BASIC,))
+
+    found = history.load("2026-11-20T15:00:00Z", customer(plan="basic"), plans=(dear,))
+
+    assert found.told == ("from 2026-11-20 plan basic: version 1 reads otherwise",)
+    november = CustomerCalendar.of(history.terms, "acme").named("2026-11")
+    assert [s.plan for s in agreed(history.terms, "acme", november)] == [BASIC, dear]
+
+
+def test_a_version_that_is_deleted_is_kept_for_who_is_on_it() -> None:
+    history = History()
+    second = plan("basic", "0.02", version=2, effective=date(2026, 12, 1))
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=(BASIC,))
+
+    history.load("2026-11-20T15:00:00Z", customer(plan="basic"), plans=(second,))
+
+    calendar = CustomerCalendar.of(history.terms, "acme")
+    for month, wanted in (("2026-11", BASIC), ("2026-12", second)):
+        (stretch,) = agreed(history.terms, "acme", calendar.named(month))
+        assert stretch.plan == wanted
+
+
+def test_a_subject_that_moves_is_the_new_payers_from_then_on() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(subjects=("a_*",)), customer("beta"))
+
+    history.load(
+        "2026-12-01T01:00:00Z",
+        customer(subjects=("a_*",)),
+        customer("beta", subjects=("a_2",)),
+    )
+
+    moved_ms = ms("2026-12-01T01:00:00Z")
+    assert history.terms.claims.history("a_1") == [(0, "acme")]
+    assert history.terms.claims.history("a_2") == [(0, "acme"), (moved_ms, "beta")]
+
+
+def test_what_nobody_paid_for_goes_to_who_claims_it_first() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(subjects=("a_*",)))
+
+    history.load(
+        "2026-11-20T15:00:00Z",
+        customer(subjects=("a_*",)),
+        customer("b", subjects=("b_1",)),
+    )
+
+    assert history.terms.claims.history("b_1") == [(0, "b")]
+
+
+def test_what_nobody_paid_for_does_not_reach_into_what_is_final() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(subjects=("a_*",)))
+    history.finals["acme"] = ms("2026-12-01T00:00:00Z")
+
+    history.load("2026-12-05T00:00:00Z", customer(subjects=("a_*", "x")))
+
+    assert history.terms.claims.history("x") == [
+        (0, None),
+        (ms("2026-12-01T00:00:00Z"), "acme"),
+    ]
+
+
+@pytest.mark.parametrize("subject", ["dependabot[bot]", "what?", "a.b", "*x"])
+def test_only_a_star_at_the_end_is_a_mark(subject: str) -> None:
+    history = History()
+
+    history.load("2026-11-01T00:00:00Z", customer(subjects=(subject,)))
+
+    claims = history.terms.claims
+    assert claims.customer_of(subject, 0) == "acme"
+    for other in ("dependabotb", "whatX", "axb", "yx"):
+        assert claims.customer_of(other, 0) is None
+
+
+def test_the_most_exact_claim_wins() -> None:
+    history = History()
+
+    history.load(
+        "2026-11-01T00:00:00Z",
+        customer("all", subjects=("*",)),
+        customer("some", subjects=("key_*",)),
+        customer("few", subjects=("key_a*",)),
+        customer("one", subjects=("key_ab",)),
+    )
+
+    subjects = ("key_ab", "key_abc", "key_b", "other")
+    owners = [history.terms.claims.customer_of(subject, 0) for subject in subjects]
+    assert owners == ["one", "few", "some", "all"]
+
+
+def test_a_customer_who_is_taken_out_keeps_what_they_used() -> None:
+    history = History()
+    files = customer(plan="basic", subjects=("a_*",))
+    history.load("2026-11-01T00:00:00Z", files, plans=BOTH)
+
+    found = history.load("2026-11-20T15:00:00Z", plans=BOTH)
+
+    assert len(found.told) == 1
+    assert "acme" in found.told[0]
+    gone_ms = ms("2026-11-20T15:00:00Z")
+    assert history.terms.claims.history("a_1") == [(0, "acme"), (gone_ms, None)]
+    november = CustomerCalendar.of(history.terms, "acme").named("2026-11")
+    assert november.end == ms("2026-11-21T00:00:00Z")
+    assert history.diff("2026-11-22T00:00:00Z", plans=BOTH).planned == ()
+
+
+def test_a_customer_can_come_back() -> None:
+    history = History()
+    files = customer(plan="basic", subjects=("a_*",))
+    history.load("2026-11-01T00:00:00Z", files, plans=BOTH)
+    history.load("2026-11-20T15:00:00Z", plans=BOTH)
+
+    history.load("2026-11-25T00:00:00Z", files, plans=BOTH)
+
+    known = history.terms.customer("acme", ms("2026-11-25T00:00:00Z"))
+    assert known is not None
+    assert not known.is_removed
+    assert history.terms.claims.customer_of("a_1", ms("2026-11-26T00:00:00Z")) == "acme"
+    assert history.terms.claims.customer_of("a_1", ms("2026-11-22T00:00:00Z")) is None
+
+
+def test_two_customers_can_change_a_subject_in_one_step() -> None:
+    history = History()
+    one, two = customer("a", subjects=("x",)), customer("b", subjects=("y",))
+    history.load("2026-11-01T00:00:00Z", one, two)
+
+    one, two = customer("a", subjects=("y",)), customer("b", subjects=("x",))
+    history.load("2026-11-02T00:00:00Z", one, two)
+
+    at_ms = ms("2026-11-02T00:00:00Z")
+    assert history.terms.claims.history("x") == [(0, "a"), (at_ms, "b")]
+    assert history.terms.claims.history("y") == [(0, "b"), (at_ms, "a")]
+
+
+def test_a_new_zone_leaves_no_hole_and_no_overlap() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(time_zone="UTC"))
+
+    history.load("2026-12-01T01:00:00Z", customer(time_zone="Europe/Berlin"))
+
+    calendar = CustomerCalendar.of(history.terms, "acme")
+    months = [calendar.named(f"{y}-{m:02}") for y in (2026, 2027) for m in range(1, 13)]
+    assert all(a.end == b.start for a, b in itertools.pairwise(months))
+    december, january = months[11], months[12]
+    assert december.start == ms("2026-12-01T00:00:00Z")
+    assert january.end == ms("2027-01-31T23:00:00Z")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 400),
+            st.sampled_from(
+                ["UTC", "Asia/Tokyo", "America/New_York", "Pacific/Kiritimati"]
+            ),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_whatever_zones_come_each_instant_is_in_one_period(
+    moves: list[tuple[int, str]],
+) -> None:
+    steps = timeline((day * DAY_MS, zone) for day, zone in sorted(moves))
+    calendar = CustomerCalendar(steps)
+
+    months = [calendar.whole(f"1970-{m:02}") for m in range(2, 13)]
+
+    for one, other in itertools.pairwise(months):
+        assert one.start < one.end == other.start
+        assert calendar.at(one.start) == one
+        assert calendar.at(one.end - 1) == one
+
+
+def test_nothing_is_billed_before_the_first_and_after_the_last_day() -> None:
+    history = History()
+    history.load(
+        "2026-11-01T00:00:00Z",
+        customer(starts=date(2026, 11, 10), ends=date(2026, 12, 15)),
+    )
+
+    calendar = CustomerCalendar.of(history.terms, "acme")
+
+    november, december = calendar.named("2026-11"), calendar.named("2026-12")
+    assert november.start == ms("2026-11-10T00:00:00Z")
+    assert december.end == ms("2026-12-16T00:00:00Z")
+    for month in ("2026-10", "2027-01"):
+        with pytest.raises(PricingError):
+            calendar.named(month)
+
+
+def test_a_meter_that_is_changed_counts_so_from_then_on() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", meters=((meter(), None),))
+    other = meter(group_by=("route",))
+
+    history.load("2026-11-20T15:00:00Z", meters=((other, None),))
+
+    at_ms = ms("2026-11-20T15:00:00Z")
+    assert history.terms.meter_timeline("calls") == [(0, meter()), (at_ms, other)]
+
+
+def test_an_aggregation_does_not_change_under_a_name() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", meters=((meter(), None),))
+
+    found = history.diff(
+        "2026-11-20T15:00:00Z",
+        meters=((meter(aggregation="max", value="units"), None),),
+    )
+
+    assert "a name of its own" in found.refused[0]
