@@ -54,16 +54,15 @@ def percent_discounts(bill: Bill, plan: Plan, used: Used) -> None:
 
 def minimums(bill: Bill, plan: Plan, used: Used) -> None:
     """Add what is missing from minimum spends, on the last invoice of a period."""
-    if not bill.is_last:
-        return
     for name, least in _limits(plan, "minimum_spend"):
-        _true_up(bill, "minimum", bill.shared(least), name)
+        if bill.is_complete(name):
+            _true_up(bill, "minimum", bill.shared(least, name), name)
 
 
 def maximums(bill: Bill, plan: Plan, used: Used) -> None:
     """Take what is above maximum spends, counting what was billed before."""
     for name, most in _limits(plan, "maximum_spend"):
-        _cap(bill, bill.shared(most), name)
+        _cap(bill, bill.shared(most, name), name)
 
 
 def commitments(bill: Bill, plan: Plan, used: Used) -> None:
@@ -72,10 +71,11 @@ def commitments(bill: Bill, plan: Plan, used: Used) -> None:
         if card.commitment and card.commitment.per == "group":
             _commit_by_group(bill, card, card.commitment, used)
         elif card.commitment:
-            amount = bill.shared(committed_amount(card.commitment, card.price))
+            amount = committed_amount(card.commitment, card.price)
+            amount = bill.shared(amount, card.name)
             _commit(bill, card.commitment, amount, card.name)
     if plan.commitment and plan.commitment.amount is not None:
-        amount = bill.shared(plan.commitment.amount)
+        amount = bill.shared(plan.commitment.amount, "")
         _commit(bill, plan.commitment, amount, "")
 
 
@@ -214,7 +214,7 @@ def _commit(bill: Bill, commitment: Commitment, committed: Decimal, name: str) -
     over = spent - max(committed, before)
     if over > 0:
         _overage(bill, commitment.overage_factor, over, scope)
-    elif commitment.true_up and bill.is_last:
+    elif commitment.true_up and bill.is_complete(name):
         _true_up(bill, "commitment", committed, name)
 
 
@@ -253,7 +253,7 @@ def _commit_by_group(
         missing += max(-difference, ZERO)
     line = [draft for draft in bill.scope((card.name,)) if draft.kind == "usage"]
     _overage(bill, commitment.overage_factor, over, line)
-    if commitment.true_up and bill.is_last and missing:
+    if commitment.true_up and bill.is_complete(card.name) and missing:
         text = f"{bill.text(missing)} missing from {bill.text(committed)} per group"
         title = _title(card.name, "commitment")
         bill.add("commitment", title, missing, text, of=card.name)

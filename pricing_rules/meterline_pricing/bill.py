@@ -71,6 +71,7 @@ class Bill:
         rounding: Rounding,
         *,
         share: tuple[int, int] | None = None,
+        shares: Mapping[str, tuple[int, int] | None] | None = None,
         billed: Mapping[str, Decimal],
         is_last: bool = True,
     ) -> None:
@@ -78,6 +79,8 @@ class Bill:
         self.rounding: Rounding = rounding
         self.share = share
         """The part of the period that is billed here, such as (10, 31) days."""
+        self.shares = shares or {}
+        """The part for which some rate cards are billed, where theirs is another."""
         self.billed = billed
         """What earlier invoices of this period have charged, by rate card."""
         self.is_last = is_last
@@ -156,12 +159,24 @@ class Bill:
         ]
         return sum(amounts, ZERO)
 
-    def shared(self, amount: Decimal) -> Decimal:
-        """Return the share of an amount that belongs to this part of the period."""
-        if self.share is None:
+    def share_of(self, name: str) -> tuple[int, int] | None:
+        """Return the part of the period for which a rate card is billed.
+
+        The name is empty for what belongs to the whole plan. ``None``: all of it.
+        """
+        return self.shares.get(name, self.share)
+
+    def shared(self, amount: Decimal, name: str) -> Decimal:
+        """Return the share of a rate card's amount that belongs to this part."""
+        share = self.share_of(name)
+        if share is None:
             return amount
-        part, whole = self.share
+        part, whole = share
         return self.rounded(amount * part / whole)
+
+    def is_complete(self, name: str) -> bool:
+        """Whether nothing of a rate card, or of the plan, will be billed later."""
+        return self.is_last or name in self.shares
 
     def text(self, amount: Decimal) -> str:
         """Return an amount for an explanation."""

@@ -1,6 +1,6 @@
 """An invoice: every price of a plan applied to what was used, line by line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from meterline_pricing.numbers import Number, check_share, to_signed
 from meterline_pricing.period import Period
 from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.rating import rate
+from meterline_pricing.unpriced import UnpricedGroup, set_unpriced_aside
 from meterline_pricing.usage import Usage, quantity_of
 
 
@@ -60,6 +61,8 @@ class Invoice(Struct, frozen=True, kw_only=True):
     """What is to be paid: the sum of the lines."""
     unpriced: tuple[str, ...]
     """Meters that were used and that the plan does not charge for, sorted."""
+    unpriced_groups: tuple[UnpricedGroup, ...] = ()
+    """Groups of a meter that its price has no answer for: nothing is charged."""
 
 
 def invoice(
@@ -68,6 +71,7 @@ def invoice(
     period: Period | None = None,
     *,
     share: tuple[int, int] | None = None,
+    shares: Mapping[str, tuple[int, int] | None] | None = None,
     billed: Mapping[str, Number] | None = None,
     is_last: bool = True,
 ) -> Invoice:
@@ -82,6 +86,8 @@ def invoice(
         share: the part of a billing period that this plan held for, such as
             ``(10, 31)`` days: fees, limits and commitments are cut to it. See
             ``proration.py``.
+        shares: by rate card, the part for which that one is billed, where it is
+            another, and after which nothing more of it will come.
         billed: by rate card, what earlier invoices for this period charged; it
             counts towards minimums, maximums and commitments.
         is_last: whether this is the period's last invoice, on which minimums and
@@ -91,8 +97,9 @@ def invoice(
         PricingError: a quantity that is no number, or below 0, or not of the shape
             that its price needs; names the meter. A share that is none.
     """
-    if share is not None:
-        check_share(share)
+    for part in (share, *(shares or {}).values()):
+        if part is not None:
+            check_share(part)
     before = {
         name: to_signed(amount, f"billed.{name}")
         for name, amount in (billed or {}).items()
@@ -102,43 +109,60 @@ def invoice(
             currency_of(plan.currency),
             plan.rounding,
             share=share,
+            shares=shares,
             billed=before,
             is_last=is_last,
         )
         used: Used = {}
+        aside: list[UnpricedGroup] = []
         for card in plan.prices:
-            used[card.name] = _add_price(bill, card, usage)
+            used[card.name] = _add_price(bill, card, usage, aside)
         for step in plan.order.steps:
             if step in ADJUSTMENTS:
                 ADJUSTMENTS[step](bill, plan, used)
-        return _finished(bill, plan, usage, period)
+        return _finished(bill, plan, usage, period, aside)
 
 
-def _add_price(bill: Bill, card: RateCard, usage: Mapping[str, Usage]) -> Usage:
-    """Add the line of one rate card; return what it charges for."""
+def _add_price(
+    bill: Bill, card: RateCard, usage: Mapping[str, Usage], aside: list[UnpricedGroup]
+) -> Usage:
+    """Add the line of one rate card; return what it charges for.
+
+    Groups that it has no price for are put ``aside``.
+    """
     currency = bill.currency.code
     if card.meter is None:
         charges = rate(card.price, ZERO, currency=currency).charges
         bill.drafts.append(
-            Draft("fee", card.name, of=card.name, charges=_shared(bill, charges))
+            Draft("fee", card.name, of=card.name, charges=_shared(bill, card, charges))
         )
         return ZERO
     try:
-        counted, note = billable(card, usage.get(card.meter, ZERO))
+        priced, unpriced = set_unpriced_aside(card.price, usage.get(card.meter, ZERO))
+        counted, note = billable(card, priced)
         charges = rate(card.price, counted, currency=currency).charges
     except PricingError as error:
         raise error.within(f"usage.{card.meter}") from error
+    aside += [
+        UnpricedGroup(
+            meter=card.meter, values=group.values, quantity=quantity_of(group.usage)
+        )
+        for group in unpriced
+    ]
     bill.drafts.append(
         Draft("usage", card.name, of=card.name, charges=charges, note=note)
     )
     return counted
 
 
-def _shared(bill: Bill, charges: tuple[Charge, ...]) -> tuple[Charge, ...]:
+def _shared(
+    bill: Bill, card: RateCard, charges: tuple[Charge, ...]
+) -> tuple[Charge, ...]:
     """Return the charges of a fee, cut to the part of the period that is billed."""
-    if bill.share is None:
+    share = bill.share_of(card.name)
+    if share is None:
         return charges
-    part, whole = bill.share
+    part, whole = share
     return tuple(
         replace(
             charge,
@@ -151,7 +175,11 @@ def _shared(bill: Bill, charges: tuple[Charge, ...]) -> tuple[Charge, ...]:
 
 
 def _finished(
-    bill: Bill, plan: Plan, usage: Mapping[str, Usage], period: Period | None
+    bill: Bill,
+    plan: Plan,
+    usage: Mapping[str, Usage],
+    period: Period | None,
+    aside: Sequence[UnpricedGroup],
 ) -> Invoice:
     cards = {card.name: card for card in plan.prices}
     lines: list[Line] = []
@@ -188,4 +216,5 @@ def _finished(
         tax=bill.rounded(sums["tax"]),
         total=bill.rounded(total),
         unpriced=tuple(sorted(usage.keys() - {card.meter for card in plan.prices})),
+        unpriced_groups=tuple(aside),
     )

@@ -259,7 +259,7 @@ def _matrix(
     """Each group at the cell that matches it best; groups of one cell together."""
     chosen: dict[int, list[Group]] = {}
     for group in groups:
-        i = _cell_for(price, group)
+        i = cell_for(price, group)
         if i is not None:
             chosen.setdefault(i, []).append(group)
         elif quantity_of(group.usage):
@@ -275,7 +275,7 @@ def _matrix(
     return _by_part(priced, currency)
 
 
-def _cell_for(price: Matrix, group: Group) -> int | None:
+def cell_for(price: Matrix, group: Group) -> int | None:
     """Return the index of the most specific cell; beyond the last for the default.
 
     ``None`` where there is neither.

@@ -35,6 +35,8 @@ from meterline_pricing.proration import (
     share_of,
 )
 from meterline_pricing.quantities import Change, latest_incremental, time_weighted_sum
+from meterline_pricing.stretches import invoice_of
+from meterline_pricing.unpriced import UnpricedGroup
 from meterline_pricing.usage import quantity_of
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "PlanChange",
     "Point",
     "Stretch",
+    "UnpricedGroup",
     "change_fee",
     "compare",
     "currency_of",
@@ -57,6 +60,7 @@ __all__ = [
     "findings",
     "included_units",
     "invoice_between",
+    "invoice_of",
     "invoice_stretches",
     "latest_incremental",
     "money_text",

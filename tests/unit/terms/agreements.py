@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from meterline_pricing import Plan, RateCard
-from meterline_pricing.price import Flat, PerUnit
+from meterline_pricing.models import Flat, PerUnit
 from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.terms import TermRow

@@ -1,0 +1,249 @@
+"""One invoice for a period in which a plan changed, or was changed.
+
+Each stretch is charged at the plan that held in it. What did not change is charged as
+if nothing had: a fee that both plans have is one fee, and the tiers and free units of
+a price that both have go on. What did change is cut at the change: fees by their share
+of the period, usage by its time; tiers begin anew with a new price.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from meterline_pricing.errors import PricingError
+from meterline_pricing.invoice import Invoice, Line, invoice
+from meterline_pricing.money import ZERO, exact
+from meterline_pricing.period import Calendar, Period
+from meterline_pricing.plan import Plan, RateCard
+from meterline_pricing.proration import Stretch, share_of
+from meterline_pricing.terms import Coupon, Credit, Discount
+from meterline_pricing.usage import Amounts, Group, Groups, Usage, shaped
+
+_LIMITS: Final = (
+    *("currency", "rounding", "order", "prorate", "discounts", "minimum_spend"),
+    *("maximum_spend", "commitment", "coupons", "taxes"),
+)
+"""What belongs to a plan as a whole. Where none of it differs, prices that stay the
+same go on over the change, and minimums, maximums and commitments hold across it.
+Where some of it does, each side is charged by itself, with its share."""
+
+
+def invoice_of(
+    stretches: Sequence[Stretch],
+    whole: Period,
+    *,
+    name: str = "",
+    time_zone: str = "UTC",
+) -> Invoice:
+    """Return the invoice of a period, whatever held in its stretches.
+
+    Args:
+        stretches: in the order of time, without a gap.
+        whole: the whole billing period; the stretches may be less of it, where a
+            customer starts or ends in the middle.
+        name: what the period is called.
+        time_zone: where its days begin, for proration by day.
+
+    Raises:
+        PricingError: a gap, an overlap, plans of two currencies, or usage that can
+            not be rated.
+    """
+    _check(stretches)
+    period = Period(
+        stretches[0].period.start, stretches[-1].period.end, name or whole.name
+    )
+    parts: list[Invoice] = []
+    carried: dict[str, tuple[int, Usage]] = {}
+    for i, stretch in enumerate(stretches):
+        first, last = _epoch(stretches, i)
+        following = stretches[i + 1].plan if i < last else None
+        kept: list[RateCard] = []
+        usage: dict[str, Usage] = {}
+        shares: dict[str, tuple[int, int] | None] = {}
+        going_on: dict[str, tuple[int, Usage]] = {}
+        for card in stretch.plan.prices:
+            start, used = carried.get(card.name, (stretch.period.start, ZERO))
+            if card.meter is not None:
+                used = together(used, stretch.usage.get(card.meter, ZERO))
+            if following is not None and card in following.prices:
+                going_on[card.name] = (start, used)
+                continue
+            kept.append(card)
+            span = Period(start, stretch.period.end)
+            shares[card.name] = _share(span, whole, stretch.plan, time_zone)
+            if card.meter is not None and used:
+                usage[card.meter] = used
+        carried = going_on
+        charged = {card.meter for card in stretch.plan.prices}
+        usage |= {m: u for m, u in stretch.usage.items() if m not in charged}
+        span = Period(stretches[first].period.start, stretches[last].period.end)
+        plan = replace(_without_taken(stretch.plan, parts), prices=tuple(kept))
+        if not kept and i != last:
+            plan = replace(plan, taxes=())  # of nothing
+        drawn = invoice(
+            plan,
+            usage,
+            period,
+            share=_share(span, whole, stretch.plan, time_zone),
+            shares=shares,
+            billed=_billed(parts[first - i :] if first < i else ()),
+            is_last=i == last,
+        )
+        parts.append(_dated(drawn, stretches, i, shares, time_zone))
+    return _joined(parts, period)
+
+
+def together(one: Usage, other: Usage) -> Usage:
+    """Return two usages of disjoint times as one."""
+    first, second = shaped(one), shaped(other)
+    if not isinstance(first, Decimal) or not isinstance(second, Decimal):
+        if isinstance(first, Decimal) and not first:
+            return second
+        if isinstance(second, Decimal) and not second:
+            return first
+    match first, second:
+        case Amounts(a), Amounts(b):
+            return Amounts((*a, *b))
+        case Groups(a), Groups(b):
+            found: dict[tuple[tuple[str, str], ...], Decimal | Amounts] = {}
+            for group in (*a, *b):
+                key = tuple(sorted(group.values.items()))
+                used = together(found.get(key, ZERO), group.usage)
+                assert isinstance(used, Decimal | Amounts), "a group has no groups"
+                found[key] = used
+            return Groups(tuple(Group(dict(key), u) for key, u in found.items()))
+        case Decimal(), Decimal():
+            with exact():
+                return first + second
+        case _:
+            raise PricingError("usage by group and without cannot be added up")
+
+
+def _check(stretches: Sequence[Stretch]) -> None:
+    if not stretches:
+        raise PricingError("there is no stretch to invoice")
+    for one, other in itertools.pairwise(stretches):
+        if one.period.end != other.period.start:
+            raise PricingError(f"a gap or an overlap at {other.period.start} ms")
+    if len({stretch.plan.currency for stretch in stretches}) > 1:
+        raise PricingError("the plans differ in currency")
+
+
+def _epoch(stretches: Sequence[Stretch], i: int) -> tuple[int, int]:
+    """Return the first and the last stretch around one that its plan's terms hold in."""
+    terms = _terms(stretches[i].plan)
+    first = last = i
+    while first > 0 and _terms(stretches[first - 1].plan) == terms:
+        first -= 1
+    while last + 1 < len(stretches) and _terms(stretches[last + 1].plan) == terms:
+        last += 1
+    return first, last
+
+
+def _terms(plan: Plan) -> tuple[object, ...]:
+    return tuple(getattr(plan, name) for name in _LIMITS)
+
+
+def _share(
+    span: Period, whole: Period, plan: Plan, time_zone: str
+) -> tuple[int, int] | None:
+    return share_of(span, whole, by=plan.prorate, time_zone=time_zone)
+
+
+def _without_taken(plan: Plan, parts: Sequence[Invoice]) -> Plan:
+    """Return the plan less what earlier stretches took of its amounts."""
+    if not parts:
+        return plan
+    taken: dict[tuple[str, str], Decimal] = {}
+    with exact():
+        for line in (line for part in parts for line in part.lines):
+            key = (line.kind, line.name)
+            taken[key] = taken.get(key, ZERO) - line.amount
+        changes: dict[str, Any] = {
+            field: tuple(
+                _less(term, taken.get((kind, term.name), ZERO))
+                for term in getattr(plan, field)
+            )
+            for kind, field in (
+                ("credit", "credits"),
+                ("coupon", "coupons"),
+                ("discount", "discounts"),
+            )
+        }
+    return replace(plan, **changes)
+
+
+def _less(
+    term: Discount | Coupon | Credit, taken: Decimal
+) -> Discount | Coupon | Credit:
+    if term.amount is None:
+        return term
+    return replace(term, amount=max(term.amount - taken, ZERO))
+
+
+def _billed(parts: Sequence[Invoice]) -> Mapping[str, Decimal]:
+    """Return what parts of the same epoch charged, by rate card."""
+    found: dict[str, Decimal] = {}
+    with exact():
+        for line in (line for part in parts for line in part.lines):
+            if line.of and line.kind in ("usage", "fee"):
+                found[line.of] = found.get(line.of, ZERO) + line.amount
+    return found
+
+
+def _dated(
+    drawn: Invoice,
+    stretches: Sequence[Stretch],
+    i: int,
+    shares: Mapping[str, tuple[int, int] | None],
+    time_zone: str,
+) -> Invoice:
+    """Return an invoice whose lines say for which days they are, where not for all."""
+    if len(stretches) == 1:
+        return drawn
+    lines = [
+        line
+        if shares.get(line.of) is None
+        else _with_days(line, _span_of(stretches, i, line.of), time_zone)
+        for line in drawn.lines
+    ]
+    return replace(drawn, lines=tuple(lines))
+
+
+def _span_of(stretches: Sequence[Stretch], i: int, name: str) -> Period:
+    """Return the span over which a rate card of a stretch was the same."""
+    cards = [{card.name: card for card in s.plan.prices} for s in stretches]
+    first = i
+    while (
+        first > 0 and name in cards[i] and cards[first - 1].get(name) == cards[i][name]
+    ):
+        first -= 1
+    return Period(stretches[first].period.start, stretches[i].period.end)
+
+
+def _with_days(line: Line, span: Period, time_zone: str) -> Line:
+    calendar = Calendar(time_zone=time_zone)
+    days = f"{calendar.day(span.start)} to {calendar.day(span.end - 1)}"
+    return replace(line, description=f"{line.description} ({days})")
+
+
+def _joined(parts: Sequence[Invoice], period: Period) -> Invoice:
+    if len(parts) == 1:
+        return parts[0]
+    last = parts[-1]
+    with exact():
+        sums = {
+            name: sum((getattr(part, name) for part in parts), ZERO)
+            for name in ("subtotal", "coupons", "credits", "tax", "total")
+        }
+    return replace(
+        last,
+        period=period,
+        lines=tuple(line for part in parts for line in part.lines),
+        unpriced=tuple(sorted({meter for part in parts for meter in part.unpriced})),
+        unpriced_groups=tuple(g for part in parts for g in part.unpriced_groups),
+        **sums,
+    )

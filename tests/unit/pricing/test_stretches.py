@@ -1,0 +1,254 @@
+"""Periods in which a plan changed."""
+
+import itertools
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterline_pricing import (
+    Group,
+    Groups,
+    Invoice,
+    Period,
+    Plan,
+    PricingError,
+    RateCard,
+    Usage,
+    invoice,
+)
+from meterline_pricing.models import (
+    Cell,
+    Coupon,
+    Credit,
+    Flat,
+    Graduated,
+    Matrix,
+    PerUnit,
+    Tax,
+    Tier,
+)
+from meterline_pricing.tools import Stretch, invoice_of
+
+DAY_MS = 86_400_000
+NOVEMBER = Period(0, 30 * DAY_MS, "2026-11")  # 30 days from the epoch: as good as any
+PER_CENT = RateCard(price=PerUnit("0.01"), meter="calls")
+FEE_50 = RateCard(price=Flat("50"), name="fee")
+TIERED = RateCard(
+    price=Graduated((Tier(up_to=100, unit_amount=0), Tier(unit_amount="0.5"))),
+    meter="calls",
+)
+
+
+def plan(*cards: RateCard, **terms: Any) -> Plan:
+    return Plan(name="p", currency="usd", prices=cards, **terms)
+
+
+def bill(*parts: tuple[Plan, int, int | Usage]) -> Invoice:
+    """Invoice plans that hold up to a day of the month, each with its calls."""
+    edges = [0, *(day for _, day, _ in parts)]
+    stretches = [
+        Stretch(
+            terms,
+            Period(first * DAY_MS, last * DAY_MS),
+            {"calls": Decimal(used) if isinstance(used, int) else used},
+        )
+        for (terms, _, used), (first, last) in zip(
+            parts, itertools.pairwise(edges), strict=True
+        )
+    ]
+    return invoice_of(stretches, NOVEMBER)
+
+
+def test_a_dearer_plan_from_the_20th_costs_its_days_and_its_calls() -> None:
+    pro = plan(FEE_50, RateCard(price=PerUnit("0.05"), meter="calls"))
+
+    drawn = bill((plan(PER_CENT), 19, 100), (pro, 30, 0))
+
+    assert drawn.total == Decimal("19.33")  # 100 x 0.01 + 50 x 11/30
+    assert [line.amount for line in drawn.lines] == [
+        Decimal("1.00"),
+        Decimal("18.33"),
+        Decimal("0.00"),
+    ]
+
+
+def test_a_fee_that_both_plans_have_is_one_fee() -> None:
+    dearer = RateCard(price=PerUnit("0.02"), meter="calls")
+    thirds = (10, 20, 30)
+    parts = [
+        (plan(FEE_50, card), day, 100)
+        for card, day in zip((PER_CENT, dearer, PER_CENT), thirds, strict=True)
+    ]
+
+    drawn = bill(*parts)
+
+    fees = [line for line in drawn.lines if line.kind == "fee"]
+    assert [line.amount for line in fees] == [Decimal("50.00")]
+    assert drawn.total == Decimal("54.00")
+
+
+def test_tiers_of_a_price_that_stays_go_on() -> None:
+    cheap, dear = plan(TIERED), plan(TIERED, FEE_50)
+
+    drawn = bill((cheap, 15, 80), (dear, 30, 80))
+
+    (usage,) = [line for line in drawn.lines if line.kind == "usage"]
+    assert usage.quantity == 160
+    assert usage.amount == Decimal("30.00")  # 60 above the first 100, not 0
+
+
+def test_tiers_of_a_new_price_begin_anew() -> None:
+    other = RateCard(
+        price=Graduated((Tier(up_to=100, unit_amount=0), Tier(unit_amount="0.9"))),
+        meter="calls",
+    )
+
+    drawn = bill((plan(TIERED), 15, 120), (plan(other), 30, 90))
+
+    assert [line.amount for line in drawn.lines] == [Decimal("10.00"), Decimal("0.00")]
+
+
+def test_a_minimum_that_both_plans_have_holds_for_the_period() -> None:
+    dearer = RateCard(price=PerUnit("1"), meter="calls")
+    one = plan(PER_CENT, minimum_spend=100)
+    other = plan(dearer, minimum_spend=100)
+
+    # All of the usage is in the second half, and enough for the whole month.
+    assert bill((one, 15, 0), (other, 30, 120)).total == Decimal("120.00")
+    assert bill((one, 15, 0), (other, 30, 20)).total == Decimal("100.00")
+
+
+def test_a_minimum_of_one_plan_alone_is_cut_to_its_days() -> None:
+    drawn = bill((plan(PER_CENT, minimum_spend=90), 10, 0), (plan(PER_CENT), 30, 0))
+
+    assert drawn.total == Decimal("30.00")
+
+
+def test_what_was_used_under_a_minimum_counts_towards_it() -> None:
+    drawn = bill(
+        (plan(PER_CENT, minimum_spend=90), 10, 5000), (plan(PER_CENT), 30, 1000)
+    )
+
+    assert drawn.total == Decimal("60.00")
+
+
+def test_a_coupon_of_an_amount_is_given_once() -> None:
+    terms = {"coupons": (Coupon(name="hello", amount=10),)}
+    dearer = RateCard(price=PerUnit("0.02"), meter="calls")
+
+    drawn = bill((plan(PER_CENT, **terms), 15, 600), (plan(dearer, **terms), 30, 1000))
+
+    assert drawn.coupons == Decimal("10.00")
+    assert drawn.total == Decimal("16.00")  # 6 + 20 - 10
+
+
+def test_a_credit_pays_once() -> None:
+    terms = {"credits": (Credit(name="prepaid", amount=10),)}
+    dearer = RateCard(price=PerUnit("0.02"), meter="calls")
+
+    drawn = bill((plan(PER_CENT, **terms), 15, 600), (plan(dearer, **terms), 30, 1000))
+
+    assert drawn.credits == Decimal("10.00")
+
+
+def test_a_customer_who_starts_in_the_middle_pays_a_share_of_what_holds() -> None:
+    stretches = [
+        Stretch(plan(FEE_50), Period(15 * DAY_MS, 24 * DAY_MS), {}),
+        Stretch(plan(FEE_50, PER_CENT), Period(24 * DAY_MS, 30 * DAY_MS), {}),
+    ]
+
+    drawn = invoice_of(stretches, NOVEMBER)
+
+    assert drawn.total == Decimal("25.00")
+
+
+def test_lines_of_a_part_say_for_which_days_they_are() -> None:
+    dearer = RateCard(price=PerUnit("0.02"), meter="calls")
+
+    drawn = bill((plan(FEE_50, PER_CENT), 15, 100), (plan(FEE_50, dearer), 30, 100))
+
+    assert [line.description for line in drawn.lines] == [
+        "calls (1970-01-01 to 1970-01-15)",
+        "fee",
+        "calls (1970-01-16 to 1970-01-30)",
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 29), st.integers(0, 500)), max_size=4),
+    st.booleans(),
+)
+def test_a_change_that_changes_nothing_changes_no_cent(
+    cuts: list[tuple[int, int]], has_tax: bool
+) -> None:
+    taxes = (Tax(name="VAT", percent="8.25"),) if has_tax else ()
+    same = plan(
+        FEE_50,
+        TIERED,
+        taxes=taxes,
+        minimum_spend="61.3",
+        coupons=(Coupon(percent="7"),),
+        credits=(Credit(amount=3),),
+    )
+    days = sorted({day for day, _ in cuts})
+    used = [n for _, n in cuts[: len(days)]]
+
+    parts = [(same, day, n) for day, n in zip(days, used, strict=True)]
+    drawn = bill(*parts, (same, 30, 11))
+
+    whole = invoice(same, {"calls": Decimal(sum(used) + 11)}, NOVEMBER)
+    assert drawn.total == whole.total
+    assert [(x.name, x.amount) for x in drawn.lines] == [
+        (x.name, x.amount) for x in whole.lines
+    ]
+
+
+def test_a_gap_and_two_currencies_are_refused() -> None:
+    gap = [
+        Stretch(plan(PER_CENT), Period(0, 5), {}),
+        Stretch(plan(PER_CENT), Period(6, 9), {}),
+    ]
+    with pytest.raises(PricingError, match="gap"):
+        invoice_of(gap, NOVEMBER)
+
+    yen = Plan(name="j", currency="jpy", prices=(PER_CENT,))
+    with pytest.raises(PricingError, match="currency"):
+        bill((plan(PER_CENT), 5, 0), (yen, 30, 0))
+
+
+MATRIX = RateCard(
+    price=Matrix(
+        dimensions=("method",),
+        cells=(
+            Cell(values={"method": "GET"}, price=PerUnit("0.01")),
+            Cell(values={"method": "POST"}, price=PerUnit("0.02")),
+        ),
+    ),
+    meter="calls",
+)
+
+
+def by_method(**used: int) -> Groups:
+    return Groups(tuple(Group({"method": m}, Decimal(n)) for m, n in used.items()))
+
+
+def test_what_nobody_priced_is_shown_and_refuses_nothing() -> None:
+    drawn = bill((plan(MATRIX), 30, by_method(GET=1000, PROPFIND=1, POST=1000)))
+
+    assert drawn.total == Decimal("30.00")
+    (odd,) = drawn.unpriced_groups
+    assert odd.values == {"method": "PROPFIND"}
+    assert odd.quantity == 1
+
+
+def test_usage_by_group_goes_on_over_a_change() -> None:
+    drawn = bill(
+        (plan(MATRIX), 15, by_method(GET=1)),
+        (plan(MATRIX, FEE_50), 30, by_method(GET=2, POST=3, HEAD=4)),
+    )
+
+    assert drawn.total == Decimal("25.09")
+    assert [group.quantity for group in drawn.unpriced_groups] == [4]
