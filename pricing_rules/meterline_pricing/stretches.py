@@ -9,7 +9,7 @@ of the period, usage by its time; tiers begin anew with a new price.
 import itertools
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -56,36 +56,28 @@ def invoice_of(
         stretches[0].period.start, stretches[-1].period.end, name or whole.name
     )
     parts: list[Invoice] = []
-    carried: dict[str, tuple[int, Usage]] = {}
+    carried: _Carried = {}
     for i, stretch in enumerate(stretches):
         first, last = _epoch(stretches, i)
         following = stretches[i + 1].plan if i < last else None
-        kept: list[RateCard] = []
-        usage: dict[str, Usage] = {}
-        shares: dict[str, tuple[int, int] | None] = {}
-        going_on: dict[str, tuple[int, Usage]] = {}
-        for card in stretch.plan.prices:
-            start, used = carried.get(card.name, (stretch.period.start, ZERO))
-            if card.meter is not None:
-                used = together(used, stretch.usage.get(card.meter, ZERO))
-            if following is not None and card in following.prices:
-                going_on[card.name] = (start, used)
-                continue
-            kept.append(card)
-            span = Period(start, stretch.period.end)
-            shares[card.name] = _share(span, whole, stretch.plan, time_zone)
-            if card.meter is not None and used:
-                usage[card.meter] = used
-        carried = going_on
-        charged = {card.meter for card in stretch.plan.prices}
-        usage |= {m: u for m, u in stretch.usage.items() if m not in charged}
-        span = Period(stretches[first].period.start, stretches[last].period.end)
-        plan = replace(_without_taken(stretch.plan, parts), prices=tuple(kept))
-        if not kept and i != last:
+        charge = _charge(stretch, following, carried)
+        carried = charge.going_on
+        shares = {
+            card.name: _share(
+                Period(charge.starts[card.name], stretch.period.end),
+                whole,
+                stretch.plan,
+                time_zone,
+            )
+            for card in charge.cards
+        }
+        plan = replace(_without_taken(stretch.plan, parts), prices=charge.cards)
+        if not charge.cards and i != last:
             plan = replace(plan, taxes=())  # of nothing
+        span = Period(stretches[first].period.start, stretches[last].period.end)
         drawn = invoice(
             plan,
-            usage,
+            charge.usage,
             period,
             share=_share(span, whole, stretch.plan, time_zone),
             shares=shares,
@@ -94,6 +86,43 @@ def invoice_of(
         )
         parts.append(_dated(drawn, stretches, i, shares, time_zone))
     return _joined(parts, period)
+
+
+_Carried = dict[str, tuple[int, Usage]]
+"""By rate card: since when it has been the same, and what was used of its meter."""
+
+
+class _Charge(NamedTuple):
+    """What is charged in one stretch."""
+
+    cards: tuple[RateCard, ...]
+    usage: dict[str, Usage]
+    starts: dict[str, int]
+    """By rate card, since when it has been the same."""
+    going_on: _Carried
+    """What is charged in the next stretch, as it is the same there."""
+
+
+def _charge(stretch: Stretch, following: Plan | None, carried: _Carried) -> _Charge:
+    """Return what is charged in a stretch, and what goes on into the next one."""
+    cards: list[RateCard] = []
+    usage: dict[str, Usage] = {}
+    starts: dict[str, int] = {}
+    going_on: _Carried = {}
+    for card in stretch.plan.prices:
+        start, used = carried.get(card.name, (stretch.period.start, ZERO))
+        if card.meter is not None:
+            used = together(used, stretch.usage.get(card.meter, ZERO))
+        if following is not None and card in following.prices:
+            going_on[card.name] = (start, used)
+            continue
+        cards.append(card)
+        starts[card.name] = start
+        if card.meter is not None and used:
+            usage[card.meter] = used
+    charged = {card.meter for card in stretch.plan.prices}
+    usage |= {meter: u for meter, u in stretch.usage.items() if meter not in charged}
+    return _Charge(tuple(cards), usage, starts, going_on)
 
 
 def together(one: Usage, other: Usage) -> Usage:

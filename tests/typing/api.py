@@ -93,6 +93,7 @@ from meterline_pricing.tools import (
     PlanChange,
     Point,
     Stretch,
+    UnpricedGroup,
     change_fee,
     compare,
     currency_of,
@@ -103,6 +104,7 @@ from meterline_pricing.tools import (
     findings,
     included_units,
     invoice_between,
+    invoice_of,
     invoice_stretches,
     latest_incremental,
     money_text,
@@ -237,6 +239,9 @@ def rate_and_bill(usage: Mapping[str, Usage]) -> None:
     assert_type(invoice_between(plan(), None, usage), Invoice)
     stretch = Stretch(plan(), november, dict(usage))
     assert_type(invoice_stretches([stretch], november), tuple[Invoice, ...])
+    together = invoice_of([stretch], november, time_zone="UTC")
+    assert_type(together, Invoice)
+    assert_type(together.unpriced_groups, tuple[UnpricedGroup, ...])
     assert_type(quantity_of(usage["calls"]), Decimal)
 
 
