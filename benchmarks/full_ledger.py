@@ -13,8 +13,8 @@ from typing import Final
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.ledger.chain import ChainFiles, Head
-from meterline_sidecar.store import events as event_store
-from meterline_sidecar.store.events import BatchRow, ProducerRow
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge.events import BatchRow, ProducerRow
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.customers import CustomerMap

@@ -19,11 +19,11 @@ from typing import Final
 
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import HOUR_MS, SystemClock
-from meterline_sidecar.store import usage
+from meterline_sidecar.store.edge import usage
+from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import Totals
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
-from meterline_sidecar.store.usage import Key
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.copy_guard import SentMark
 from meterline_sidecar.stripe.issue import BilledMeter, Issuer

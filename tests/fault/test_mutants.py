@@ -85,7 +85,7 @@ MUTANTS: Final = {
     ),
     "usage cursor kept in memory": Mutant(
         "sidecar/meterline_sidecar/usage/aggregate.py",
-        "            generation = await store.newest_generation(tx)\n"
+        "            generation = await usage_store.newest_generation(tx)\n"
         "            assert generation is not None\n",
         "            generation = self.generation\n",
         CUT_OFF,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterline_sidecar.meters import Meter, StatusRange, Where
-from meterline_sidecar.store.usage import EventFacts
+from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.usage.aggregate import WINDOW_MS, Folder, Place
 from tests.producer import NOON_MS
 

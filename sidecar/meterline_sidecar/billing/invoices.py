@@ -19,6 +19,7 @@ from meterline_sidecar.billing.drafts import (
 from meterline_sidecar.clock import Clock, format_time_ms
 from meterline_sidecar.config.shape import Customer, calendar_of
 from meterline_sidecar.store import invoices as store
+from meterline_sidecar.store.edge import gaps as gap_store
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.usage.aggregate import Aggregator
 
@@ -147,7 +148,7 @@ class Invoices:
                 " can its invoice be final"
             )
         async with self._database.reading() as tx:
-            gaps = await store.open_gaps(tx, before_ms=period.end)
+            gaps = await gap_store.open_gaps(tx, before_ms=period.end)
         return [
             f"producer {gap.producer} ({gap.app}, process {gap.pid} on {gap.host})"
             f" recorded {gap.first_seq} to {gap.last_seq}, which have not arrived"

@@ -42,7 +42,7 @@ from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.quarantine import quarantine
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.schedule import Job, Schedule
-from meterline_sidecar.store import events as event_store
+from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
 from meterline_sidecar.stripe.service import open_stripe

@@ -8,8 +8,8 @@ from typing import Final
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
-from meterline_sidecar.store import events as store
-from meterline_sidecar.store.events import BatchRow, EventRow, LossRow, ProducerRow
+from meterline_sidecar.store.edge import events as store
+from meterline_sidecar.store.edge.events import BatchRow, EventRow, LossRow, ProducerRow
 from meterline_sidecar.store.port import Database, Tx
 
 NOBODY: Final[dict[str | None, int]] = {None: 0}

@@ -14,7 +14,7 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.verify import Progress, Report, verify
 from meterline_sidecar.meters import Meter
-from meterline_sidecar.store import events as event_store
+from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.port import Tx
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store.events import BatchRow, EventRow, LossRow
+from meterline_sidecar.store.edge.events import BatchRow, EventRow, LossRow
 
 KEY_BYTES: Final = 32
 GENESIS: Final = b"meterline chain 1"

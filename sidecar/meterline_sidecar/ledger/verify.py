@@ -14,10 +14,12 @@ from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.ledger.chain import GENESIS, ChainFiles, Head, batch_mac
 from meterline_sidecar.meters import Aggregation, Meter, add
-from meterline_sidecar.store import events as event_store
-from meterline_sidecar.store import integrity as store
+from meterline_sidecar.store import facts
 from meterline_sidecar.store import usage as usage_store
-from meterline_sidecar.store.events import BatchRow
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import integrity as store
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.events import BatchRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import (
     DAYS,
@@ -91,13 +93,13 @@ async def alarm_at_start(database: Database, chain: ChainFiles) -> str | None:
     """
     async with database.reading() as tx:
         finding = await check_head(tx, chain.head())
-        standing = await usage_store.get_fact(tx, ALARM)
+        standing = await facts.get_fact(tx, ALARM)
     if finding is None:
         return standing
     chain.keep_head()
     alarm = finding if standing is None else f"{standing}; then: {finding}"
     async with database.transaction() as tx:
-        await usage_store.put_fact(tx, ALARM, alarm)
+        await facts.put_fact(tx, ALARM, alarm)
     return alarm
 
 
@@ -206,10 +208,10 @@ async def _verify_usage(
     generation = await usage_store.newest_generation(tx)
     if generation is None or generation.definition != definition_of(meters):
         return  # These meters have not counted yet.
-    true = Recount(Folder(meters, await usage_store.endpoints(tx)), meters)
+    true = Recount(Folder(meters, await counting.endpoints(tx)), meters)
     cursor = 0
     while cursor < generation.cursor:
-        events, reached = await usage_store.events_after(
+        events, reached = await counting.events_after(
             tx,
             cursor,
             skip_flags=Flag.HELD,
@@ -238,7 +240,7 @@ class Recount:
         self._totals: dict[Place, Totals] = {}
         self.unique: dict[tuple[int, int, str, str], set[str]] = {}
 
-    def add(self, events: Sequence[usage_store.EventFacts]) -> None:
+    def add(self, events: Sequence[counting.EventFacts]) -> None:
         """Add more events."""
         for place, delta in self._folder.fold(events).items():
             self._merge(self._totals.setdefault(place, {}), delta.totals)

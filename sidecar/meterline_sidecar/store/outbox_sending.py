@@ -5,9 +5,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from meterline_sidecar.store.facts import get_fact, put_fact
 from meterline_sidecar.store.outbox import SELECT, OutboxRow, State, to_row
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.usage import get_fact, put_fact
 
 IDS_PER_QUERY: Final = 100
 FAILING_LOOKED_AT: Final = 5_000

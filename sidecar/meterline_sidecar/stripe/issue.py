@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.meters import Aggregation, Mode, Total, add, quantity
-from meterline_sidecar.store import outbox, usage
+from meterline_sidecar.store import facts, outbox, usage
+from meterline_sidecar.store import subjects as subject_store
 from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.meter_events import (
@@ -126,7 +127,7 @@ class Issuer:
         async with self._database.reading() as tx:
             generation = await usage.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
-            known = await usage.get_fact(tx, ISSUED_FOR)
+            known = await facts.get_fact(tx, ISSUED_FOR)
         billed = sorted((meter.name, meter.event_name) for meter in self._meters)
         issued_for = hashlib.sha256(
             msgspec.json.encode(
@@ -139,13 +140,13 @@ class Issuer:
         await self._note_used(since_ms)
         await self._note_issued(since_ms)
         async with self._database.transaction() as tx:
-            await usage.put_fact(tx, ISSUED_FOR, issued_for)
+            await facts.put_fact(tx, ISSUED_FOR, issued_for)
 
     async def _note_used(self, since_ms: int) -> None:
         ids = [0]
         while ids:
             async with self._database.transaction() as tx:
-                subjects = await usage.subjects_after(
+                subjects = await subject_store.subjects_after(
                     tx, ids[-1], limit=SUBJECTS_PER_STEP
                 )
                 ids = [subject_id for subject_id, _, _ in subjects]

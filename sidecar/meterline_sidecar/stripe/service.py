@@ -13,7 +13,7 @@ from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.clock import HOUR_MS, Clock, SystemClock
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config, calendar_of
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import outbox, reconciliation, stripe_events, usage
+from meterline_sidecar.store import facts, outbox, reconciliation, stripe_events
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
@@ -110,7 +110,7 @@ class StripeSide:
         """
         now_ms = self.clock.now_ms()
         async with self.database.reading() as tx:
-            tried = await usage.get_fact(tx, RECONCILE_TRIED)
+            tried = await facts.get_fact(tx, RECONCILE_TRIED)
         is_recent = abs(now_ms - int(tried or 0)) < self.reconcile_every_ms
         if self.reporter is None or not self.reconcile_every_ms or is_recent:
             return
@@ -123,7 +123,7 @@ class StripeSide:
 
     async def _note_try(self, at_ms: int) -> None:
         async with self.database.transaction() as tx:
-            await usage.put_fact(tx, RECONCILE_TRIED, str(at_ms))
+            await facts.put_fact(tx, RECONCILE_TRIED, str(at_ms))
 
     async def _reconcile_months(self, now_ms: int) -> None:
         this = Calendar().at(now_ms)

@@ -10,9 +10,11 @@ import msgspec
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS, Clock
 from meterline_sidecar.meters import UNMATCHED, Meter, Reader, Total, add, reader
-from meterline_sidecar.store import event_log as audit
-from meterline_sidecar.store import rollups
-from meterline_sidecar.store import usage as store
+from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import event_log as audit
+from meterline_sidecar.store.edge import rollups
+from meterline_sidecar.store.edge import usage as store
+from meterline_sidecar.store.edge.usage import EventFacts, Key
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import (
     ALL,
@@ -22,7 +24,7 @@ from meterline_sidecar.store.rollups import (
     RollupKey,
     Totals,
 )
-from meterline_sidecar.store.usage import EventFacts, Generation, Key
+from meterline_sidecar.store.usage import Generation
 
 WINDOW_MS: Final = 15 * MINUTE_MS
 """Fine enough that a month in any IANA time zone (+05:45 too) starts on a window."""
@@ -172,7 +174,7 @@ class Aggregator:
         """
         definition = definition_of(self._meters)
         async with self._database.transaction() as tx:
-            newest = await store.newest_generation(tx)
+            newest = await usage_store.newest_generation(tx)
             if newest is None or newest.definition != definition:
                 newest = await store.add_generation(tx, definition)
         self._generation = newest
@@ -194,7 +196,7 @@ class Aggregator:
     async def _step(self) -> int:
         async with self._database.reading() as tx:
             # Never from memory: a step that was cancelled during COMMIT may be there.
-            generation = await store.newest_generation(tx)
+            generation = await usage_store.newest_generation(tx)
             assert generation is not None
             events, cursor = await store.events_after(
                 tx,

@@ -8,12 +8,13 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.store import outbox, usage
+from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
+from meterline_sidecar.store.edge import usage
+from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.rollups import Totals
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
-from meterline_sidecar.store.usage import Key
 from meterline_sidecar.stripe.issue import SETTLE_MS, BilledMeter, Issuer
 from meterline_sidecar.stripe.meter_events import VALUE_MAX
 from meterline_sidecar.usage.customers import CustomerMap

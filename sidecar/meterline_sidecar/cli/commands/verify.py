@@ -14,7 +14,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import ProcessLock
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.verify import ALARM, Report, verify
-from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store import facts
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
 
 
@@ -60,7 +60,7 @@ async def _verify(config: Config, *, quiet: bool) -> tuple[Report, str | None]:
                 meters=[meter.meter for meter in config.meters],
                 progress=steps.show,
             )
-            alarm = await usage_store.get_fact(tx, ALARM)
+            alarm = await facts.get_fact(tx, ALARM)
     finally:
         await reader.close()
     return report, alarm
@@ -77,7 +77,7 @@ async def _accept(path: Path) -> None:
         database = await SqliteDatabase.open(path)
         try:
             async with database.transaction() as tx:
-                await usage_store.drop_fact(tx, ALARM)
+                await facts.drop_fact(tx, ALARM)
         finally:
             await database.close()
         kept = ChainFiles(path).kept_head_path

@@ -19,7 +19,7 @@ from meterline_sidecar.billing.invoices import Adjustment, Statement
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import KindName
-from meterline_sidecar.store import event_log as audit
+from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict, NotFound

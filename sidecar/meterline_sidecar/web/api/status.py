@@ -12,9 +12,9 @@ from starlette.routing import Route
 import meterline
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
-from meterline_sidecar.store import event_log as audit
-from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store import outbox_sending as sending
+from meterline_sidecar.store.edge import event_log as audit
+from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.stripe.service import ReconciliationStatus
 from meterline_sidecar.web.operations import Operation
