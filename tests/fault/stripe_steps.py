@@ -112,7 +112,7 @@ async def prepare(path: Path) -> None:
     async with database.transaction() as tx:
         generation = await usage.add_generation(tx, "{}")
         await usage.intern_groups(tx, ["{}"])
-        await tx.insert(
+        await tx.execute(
             "INSERT INTO subjects (id, name, customer) VALUES (1, 's', 'acme')"
         )
         for i, value in enumerate(VALUES, start=1):

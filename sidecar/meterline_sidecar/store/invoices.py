@@ -1,7 +1,8 @@
 """SQL for final invoices."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.port import Tx
 
 
@@ -16,20 +17,23 @@ class FinalRow(NamedTuple):
     document: str
 
 
+ALL: Final = Columns(FinalRow._fields)
+NEW: Final = ALL.without("id")
+
+
 async def add_final(tx: Tx, row: FinalRow) -> None:
     """Store a final invoice; ``row.id`` is ignored."""
     await tx.execute(
-        "INSERT INTO invoices (customer, period_start_ms, period_end_ms,"
-        " finalized_ms, document) VALUES (?, ?, ?, ?, ?)",
-        row[1:],
+        f"INSERT INTO invoices ({NEW.listed}) VALUES ({NEW.marks})",  # noqa: S608 - names and marks
+        NEW.of(row),
     )
 
 
 async def finals_of(tx: Tx, customer: str) -> list[FinalRow]:
     """Return a customer's final invoices, the earliest period first."""
     rows = await tx.fetch_all(
-        "SELECT id, customer, period_start_ms, period_end_ms, finalized_ms, document"
-        " FROM invoices WHERE customer = ? ORDER BY period_start_ms",
+        f"SELECT {ALL.listed} FROM invoices WHERE customer = ?"  # noqa: S608 - names
+        " ORDER BY period_start_ms",
         (customer,),
     )
     return [FinalRow(*row) for row in rows]

@@ -15,16 +15,12 @@ class Tx(Protocol):
         """Run one statement and return the number of rows that it changed."""
         ...
 
-    async def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        """Run one INSERT and return the id of its row."""
-        ...
-
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each row."""
         ...
 
     async def fetch_one(self, sql: str, parameters: Sequence[Value] = ()) -> Row | None:
-        """Return the first row, or ``None``."""
+        """Return the first row, or ``None``; an INSERT's is its ``RETURNING``."""
         ...
 
     async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:

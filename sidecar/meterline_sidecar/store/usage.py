@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.port import Tx, Value
 from meterline_sidecar.store.rollups import Totals
 
@@ -25,6 +26,9 @@ class Generation(NamedTuple):
     last_success_ms: int | None
 
 
+GENERATION: Final = Columns(Generation._fields)
+
+
 class UsageRow(NamedTuple):
     """Usage of a subject in a window and group."""
 
@@ -37,8 +41,7 @@ class UsageRow(NamedTuple):
 async def newest_generation(tx: Tx) -> Generation | None:
     """Return the generation that is counting now."""
     row = await tx.fetch_one(
-        "SELECT id, definition, cursor, last_success_ms FROM generations"
-        " ORDER BY id DESC LIMIT 1"
+        f"SELECT {GENERATION.listed} FROM generations ORDER BY id DESC LIMIT 1"  # noqa: S608 - names
     )
     return None if row is None else Generation(*row)
 
@@ -66,10 +69,10 @@ async def read_usage_of(
         return {
             only: await read_usage(tx, generation, customer=only, start=start, end=end)
         }
-    marks = ", ".join("?" * len(customers))
-    theirs = f"SELECT id FROM subjects WHERE customer IN ({marks})"  # noqa: S608 - only marks
+    given = marks(len(customers))
+    theirs = f"SELECT id FROM subjects WHERE customer IN ({given})"  # noqa: S608 - only marks
     owners = await tx.fetch_all(
-        f"SELECT id, customer FROM subjects WHERE customer IN ({marks})",  # noqa: S608 - only marks
+        f"SELECT id, customer FROM subjects WHERE customer IN ({given})",  # noqa: S608 - only marks
         customers,
     )
     rows = await tx.fetch_all(
@@ -109,8 +112,9 @@ async def read_unassigned(
     In order of time, days and windows as above.
     """
     rows = await tx.fetch_all(
-        f"SELECT s.name, t.* FROM ({_span_of('u.subject_id AS subject_id', NOBODYS)}) t"  # noqa: S608 - our own words
-        " LEFT JOIN subjects s ON s.id = t.subject_id ORDER BY t.at_ms LIMIT ?",
+        f"SELECT s.name, t.subject_id, t.at_ms, t.labels, t.totals FROM ({_span_of('u.subject_id AS subject_id', NOBODYS)}) t"  # noqa: S608 - our own words
+        " LEFT JOIN subjects s ON s.id = t.subject_id "
+        " ORDER BY t.at_ms, t.subject_id, t.labels LIMIT ?",
         (*_each_part(generation, start=start, end=end), limit),
     )
     return [
@@ -175,11 +179,11 @@ async def changed_hours(
 ) -> list[tuple[str, int]]:
     """Return ``(customer, hour_ms)`` whose usage changed between two events."""
     rows = await tx.fetch_all(
-        "SELECT DISTINCT s.customer, u.window_ms / 3600000 * 3600000 FROM usage u"
+        "SELECT DISTINCT s.customer, u.window_ms / ? * ? FROM usage u"
         " JOIN subjects s ON s.id = u.subject_id WHERE u.generation = ?"
         " AND u.last_event_id > ? AND u.last_event_id <= ?"
         " AND s.customer IS NOT NULL ORDER BY 2, 1",
-        (generation, after_event_id, up_to_event_id),
+        (HOUR_MS, HOUR_MS, generation, after_event_id, up_to_event_id),
     )
     return [(row[0], row[1]) for row in rows]
 

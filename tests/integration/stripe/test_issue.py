@@ -46,7 +46,7 @@ class Books:
             group = await usage.intern_groups(tx, ["{}"])
             assert group == {"{}": 1}
             for i, name in enumerate(("acme", "acme", "beta"), start=1):
-                await tx.insert(
+                await tx.execute(
                     "INSERT INTO subjects (id, name, customer) VALUES (?, ?, ?)",
                     (i, f"s{i}", name),
                 )

@@ -1,10 +1,11 @@
 """SQL for counting: events in, and what they add up to, per subject and window."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
+from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Totals
@@ -34,12 +35,17 @@ class EventFacts(NamedTuple):
     quantities: str | None
 
 
+COUNTED: Final = Columns(EventFacts._fields)
+
+
 async def add_generation(tx: Tx, definition: str) -> Generation:
     """Start a generation that counts all events from the first on."""
-    new_id = await tx.insert(
-        "INSERT INTO generations (definition, cursor) VALUES (?, 0)", (definition,)
+    new = await tx.fetch_one(
+        "INSERT INTO generations (definition, cursor) VALUES (?, 0) RETURNING id",
+        (definition,),
     )
-    return Generation(new_id, definition, 0, None)
+    assert new is not None
+    return Generation(id=new[0], definition=definition, cursor=0, last_success_ms=None)
 
 
 async def drop_older(tx: Tx, generation: int, *, limit: int) -> int:
@@ -71,8 +77,7 @@ async def events_after(
     if end[0] is None:
         return [], cursor
     rows = await tx.fetch_all(
-        "SELECT id, time_ms, kind, subject_id, endpoint_id, status, duration_us,"
-        " bytes_in, bytes_out, quantities FROM events"
+        f"SELECT {COUNTED.listed} FROM events"  # noqa: S608 - names
         " WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id",
         (cursor, end[0], skip_flags),
     )

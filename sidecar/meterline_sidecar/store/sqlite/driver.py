@@ -39,12 +39,6 @@ class SqliteTx:
         async with self._connection.execute(sql, parameters) as cursor:
             return cursor.rowcount
 
-    async def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        """Run one INSERT and return the id of its row."""
-        async with self._connection.execute(sql, parameters) as cursor:
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid
-
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each row."""
         async with self._connection.executemany(sql, rows):
