@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Calendar, Catalogue
+from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.meters import Meter
 
 HTTP_DEFAULT: Final = "127.0.0.1:8270"
@@ -341,8 +342,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def portal_key_file(self) -> Path:
         """Where the key for the customer's page is kept."""
-        database = self.sidecar.database
-        beside = database.with_name(f"{database.name}.portal-key")
+        beside = LedgerFiles(self.sidecar.database).portal_key
         return self.portal.key_file or beside
 
     def customer(self, customer_id: str) -> Customer | None:

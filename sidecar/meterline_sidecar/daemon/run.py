@@ -16,7 +16,7 @@ import uvicorn
 
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.secret import SecretSource
-from meterline_sidecar.access.tokens import TokenFile, tokens_path
+from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.alerts.delivery import EVERY_S as DELIVER_EVERY_S
 from meterline_sidecar.alerts.delivery import AlertDelivery
 from meterline_sidecar.alerts.rules import DAYS_EVERY_S as ALERT_DAYS_EVERY_S
@@ -33,7 +33,7 @@ from meterline_sidecar.errors import (
     DatabaseCorrupt,
     MeterlineError,
 )
-from meterline_sidecar.files import ProcessLock
+from meterline_sidecar.files import LedgerFiles, ProcessLock
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -93,7 +93,7 @@ async def run(config: Config, *, clock: Clock) -> None:
     os.umask(UMASK)
     sys.setswitchinterval(SWITCH_S)
     _make_directories(config)
-    tokens = TokenFile(tokens_path(config.sidecar.database))
+    tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
     _check_tokens(config, tokens)
     with _lock_database(config.sidecar.database):
         try:
@@ -348,9 +348,7 @@ def _explained(folder: Path, key: str) -> Generator[None]:
 
 @contextlib.contextmanager
 def _lock_database(path: Path) -> Generator[None]:
-    lock = ProcessLock.take(
-        path.with_name(path.name + ".lock"), guards=f"the database {path}"
-    )
+    lock = ProcessLock.take(LedgerFiles(path).lock, guards=f"the database {path}")
     try:
         yield
     finally:

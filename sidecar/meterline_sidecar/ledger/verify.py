@@ -20,7 +20,7 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.events import BatchRow
-from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.port import Database, LedgerReader, Tx
 from meterline_sidecar.store.rollups import (
     DAYS,
     WINDOWS,
@@ -104,7 +104,7 @@ async def alarm_at_start(database: Database, chain: ChainFiles) -> str | None:
 
 
 async def verify(
-    tx: Tx,
+    ledger: LedgerReader,
     *,
     key: bytes,
     head: Head | None,
@@ -113,24 +113,26 @@ async def verify(
 ) -> Report:
     """Recompute the whole chain, the watermarks, and usage; return what differs.
 
+    All of it is read in one snapshot, so that a sidecar may go on writing.
+
     Args:
-        tx: one snapshot for all of it, so that a sidecar may go on writing.
-        head: as it was *before* the snapshot was taken.
+        head: as it was *before* this was called, and the snapshot taken.
     """
     report = Report(head_batch_id=None if head is None else head.batch_id)
     try:
-        for text in await store.quick_check(tx):
-            report.add(f"SQLite: {text}")
+        for text in await ledger.check():
+            report.add(f"the database: {text}")
     except DatabaseCorrupt as error:
         report.add(str(error))
-    await _verify_chain(tx, key, report, progress)
-    if finding := await check_head(tx, head):
-        report.add(finding)
-    try:
-        await _verify_sums(tx, report)
-        await _verify_usage(tx, meters, report, progress)
-    except DatabaseCorrupt as error:
-        report.add(f"usage cannot be read: {error}")
+    async with ledger.reading() as tx:
+        await _verify_chain(tx, key, report, progress)
+        if finding := await check_head(tx, head):
+            report.add(finding)
+        try:
+            await _verify_sums(tx, report)
+            await _verify_usage(tx, meters, report, progress)
+        except DatabaseCorrupt as error:
+            report.add(f"usage cannot be read: {error}")
     return report
 
 

@@ -6,12 +6,14 @@ again what it does not remember. The number beside it tells that this has happen
 
 from pathlib import Path
 
+from meterline_sidecar.files import LedgerFiles, replace_file
+
 
 class SentMark:
     """A number in a file beside the database, that only grows."""
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".sent")
+        self._path = LedgerFiles(database).sent
 
     def read(self) -> int | None:
         """Return the number, ``None`` where there is none."""
@@ -26,6 +28,4 @@ class SentMark:
         Not flushed to the disk: it outlives a crash of the process, and after a loss
         of power it may only be too small, which does no harm.
         """
-        temporary = self._path.with_name(self._path.name + ".new")
-        temporary.write_text(str(sends), encoding="ascii")
-        temporary.replace(self._path)
+        replace_file(self._path, str(sends).encode("ascii"), durably=False)

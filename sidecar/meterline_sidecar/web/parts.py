@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing.drafts import Billing
@@ -14,7 +13,7 @@ from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.schedule import Schedule
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.stripe.service import StripeSide
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.customers import CustomerIndex
@@ -29,7 +28,7 @@ class Parts:
     started_ms: int
     alarm: str | None
     """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""
-    database: Database
+    database: Ledger
     ingest: Ingest
     receiver: Receiver
     aggregator: Aggregator
@@ -45,9 +44,3 @@ class Parts:
     """Set when the process is about to end: whoever streams should stop."""
     stripe: StripeSide
     drain: Drain
-
-    def database_bytes(self) -> int:
-        """Return the size of the ledger's file together with its WAL."""
-        path = self.config.sidecar.database
-        files = (path, Path(f"{path}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())

@@ -176,7 +176,9 @@ async def read_status(parts: Parts) -> Status:
         last_backup_ms=None if backed_up is None else backed_up.finished_ms,
         reconciliation=stripe.reconciliation,
         database=DatabaseStatus(
-            str(path), parts.database_bytes(), shutil.disk_usage(path.parent).free
+            parts.database.place,
+            await parts.database.size_bytes(),
+            shutil.disk_usage(path.parent).free,
         ),
         jobs={
             name: job.error for name, job in parts.schedule.jobs.items() if job.error
