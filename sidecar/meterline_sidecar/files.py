@@ -141,7 +141,7 @@ class ProcessLock:
 
         Raises:
             AlreadyRunning: another process holds it; the text names that process.
-            MeterlineError: the file can not be made.
+            MeterlineError: the file cannot be made.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

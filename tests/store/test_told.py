@@ -149,18 +149,21 @@ async def test_only_what_is_in_doubt_is_confirmed_after_all(
     assert (row.settled_ms, row.reason) == (HOUR + 7, "the total says so")
 
 
+COMPARISON = Comparison(
+    start_ms=HOUR,
+    end_ms=HOUR + 1,
+    event_name="api_calls",
+    stripe_customer="cus_acme",
+    ours=5,
+    theirs="4",
+    unresolved=0,
+    verdict="short",
+    checked_ms=HOUR + 2,
+)
+
+
 async def test_the_newest_comparison_of_a_series_is_kept(database: Database) -> None:
-    old = Comparison(
-        start_ms=HOUR,
-        end_ms=HOUR + 1,
-        event_name="api_calls",
-        stripe_customer="cus_acme",
-        ours=5,
-        theirs="4",
-        unresolved=0,
-        verdict="short",
-        checked_ms=HOUR + 2,
-    )
+    old = COMPARISON
     new = replace(old, end_ms=HOUR + 3, ours=6, theirs="6.5", checked_ms=HOUR + 4)
     other = replace(old, stripe_customer="cus_b", verdict="equal")
     async with database.transaction() as tx:

@@ -84,7 +84,7 @@ class ChainFiles:
         """Return the head outside the database, or ``None`` before the first batch.
 
         Raises:
-            MeterlineError: the file can not be read as a head.
+            MeterlineError: the file cannot be read as a head.
         """
         try:
             return msgspec.json.decode(self.head_path.read_bytes(), type=Head)

@@ -149,9 +149,15 @@ def _each_part(generation: int, *whose: str, start: int, end: int) -> tuple[Valu
     beyond = max(first, end // DAY_MS * DAY_MS)
     head: tuple[Value, ...] = (generation, *whose)
     return (
-        *(*head, first, beyond),
-        *(*head, start, min(first, end)),
-        *(*head, max(beyond, start), end),
+        *head,
+        first,
+        beyond,
+        *head,
+        start,
+        min(first, end),
+        *head,
+        max(beyond, start),
+        end,
     )
 
 

@@ -50,7 +50,9 @@ async def totals_after(
         f" ORDER BY {columns} LIMIT ?",
         (generation, *key, limit),
     )
-    return [(tuple(row[:-2]), row[-2], _totals.decode(row[-1])) for row in rows]
+    return [
+        (tuple(key), labels, _totals.decode(totals)) for *key, labels, totals in rows
+    ]
 
 
 async def unique_counts(

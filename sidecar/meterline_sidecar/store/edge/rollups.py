@@ -31,7 +31,7 @@ async def totals_of(
             f" JOIN {rollup.table} u ON u.generation = ? AND {joined}",
             [*(field for key in part for field in key), generation],
         )
-        found.update((tuple(row[:width]), _totals.decode(row[width])) for row in rows)
+        found.update((tuple(key), _totals.decode(totals)) for *key, totals in rows)
     return found
 
 

@@ -77,7 +77,7 @@ class SqliteReader:
         Raises:
             ForeignDatabase: there is no such file, or it is not ours, or its schema
                 is not the one of this Meterline.
-            DatabaseCorrupt: SQLite can not read it.
+            DatabaseCorrupt: SQLite cannot read it.
         """
         if not path.exists():
             raise ForeignDatabase(f"{path} does not exist; see sidecar.database")
@@ -166,7 +166,7 @@ class SqliteDatabase(SqliteReader):
 
         Raises:
             ForeignDatabase: the file is not ours, or of a newer Meterline.
-            DatabaseCorrupt: SQLite can not read it.
+            DatabaseCorrupt: SQLite cannot read it.
             DiskFull, DiskFailed: as in ``Database.transaction``.
         """
         with translated(path):
