@@ -50,7 +50,9 @@ bench: .venv/dev.stamp ## Measure the hot paths against their baselines
 
 docs: .venv/dev.stamp ## Write the pages that are made of the code
 	@$(BIN)/meterline config reference > docs/configuration.md
+	@$(BIN)/meterline config reference --pricing > docs/price-list.md
 	@$(BIN)/python -m meterline_sidecar.cli.manual > docs/commands.md
+	@$(BIN)/python -m meterline_sidecar.cli.states_table docs/stripe.md
 
 lock: .venv/dev.stamp ## Renew requirements/*.txt from pyproject.toml
 	@$(BIN)/python requirements/lock.py

@@ -21,18 +21,15 @@ from timeit import Timer
 from typing import Final
 
 from benchmarks.harness import heading
-from meterline_pricing import (
+from meterline_pricing import Plan, RateCard, invoice, rate
+from meterline_pricing.models import (
     Flat,
     Graduated,
     Package,
     PerUnit,
-    Plan,
-    RateCard,
     Tax,
     Tier,
     Volume,
-    invoice,
-    rate,
 )
 from meterline_pricing.money import exact
 

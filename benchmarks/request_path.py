@@ -33,7 +33,7 @@ from starlette.routing import Route
 import meterline
 from benchmarks.harness import heading
 from meterline import MeterMiddleware
-from meterline.asgi import ASGIApp, Message, Receive, Scope, Send
+from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from tests.asgi_driver import http_scope
 from tests.sidecar_process import SidecarProcess
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from meterline.asgi import ASGIApp, Message, Scope
+from meterline.asgi_types import ASGIApp, Message, Scope
 
 
 @dataclass

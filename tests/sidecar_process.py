@@ -19,6 +19,8 @@ from typing import Any, Final, Self
 
 import httpx
 
+from tests.plans import STARTER
+
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.02
@@ -45,23 +47,7 @@ subjects = ["acct_1", "acme_*"]
 plan = "starter"
 """
 
-PRICING: Final = """\
-[[plan]]
-name = "starter"
-version = 1
-effective = 2026-01-01
-currency = "usd"
-
-[[plan.price]]
-meter = "api_calls"
-model = "graduated"
-tiers = [ { up_to = 50_000, unit_amount = "0" }, { unit_amount = "0.001" } ]
-
-[[plan.test]]
-usage = { api_calls = 120_000 }
-total = "70.00"
-"""
-"""The worked example: the first 50,000 free, then $0.001 each."""
+PRICING: Final = STARTER
 
 
 def until(

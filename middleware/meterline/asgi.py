@@ -8,22 +8,18 @@ the code is not the plainest, a comment says what that saves.
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable
 from time import perf_counter_ns, time_ns
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from meterline import subjects
+from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from meterline.events import METHOD_CHARS_MAX, QUANTITY_MAX, Flag, Kind
 from meterline.meter import Meter, Stats, encode
+from meterline.options import MeterOptions
 from meterline.quantities import checked_subject
 from meterline.recording import OpenEvent, current
 from meterline.routes import RouteMap
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SCOPE_KEY: Final = "meterline"
 """Marks a request that is being metered: the outermost middleware does it."""
@@ -35,6 +31,7 @@ _WEBSOCKET: Final = int(Kind.WEBSOCKET)
 _COMMON: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BODILESS: Final = _COMMON | {"TRACE", "CONNECT"}
 _DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
+_DIGITS_MAX: Final = len(str(QUANTITY_MAX)) + 1
 _METHOD_NOT_ALLOWED: Final = 405
 _SERVER_ERROR: Final = 500
 _SWITCHING_PROTOCOLS: Final = 101
@@ -244,10 +241,10 @@ class MeterMiddleware:
         app: the ASGI app inside.
         subject: says who used it: ``scope -> str | None``, called when the response
             is over. Without one, the user that the app has put in the scope.
-        disabled: record nothing. For the other arguments see ``Meter``.
+        options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
 
     Raises:
-        ValueError: an option that can not be meant.
+        ValueError: an option that cannot be meant.
     """
 
     def __init__(
@@ -255,22 +252,10 @@ class MeterMiddleware:
         app: ASGIApp,
         *,
         subject: subjects.Resolver | None = None,
-        app_name: str | None = None,
-        socket: str | os.PathLike[str] | None = None,
-        spool_dir: str | os.PathLike[str] | None = None,
-        spool_bytes_max: int | None = None,
-        sync_interval_s: float | None = None,
-        disabled: bool | None = None,
+        **options: Unpack[MeterOptions],
     ) -> None:
         self.app = app
-        self.meter = Meter(
-            app_name=app_name,
-            socket=socket,
-            spool_dir=spool_dir,
-            spool_bytes_max=spool_bytes_max,
-            sync_interval_s=sync_interval_s,
-            disabled=disabled,
-        )
+        self.meter = Meter(**options)
         self.routes = RouteMap(app)
         self.templates = self.routes.templates
         self._subject = subject or subjects.default
@@ -374,7 +359,9 @@ def _declared_bytes(scope: Scope) -> int:
     declared = 0
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            declared = min(int(value), QUANTITY_MAX)
+            # Any client may send more digits than int() takes.
+            digits = value.lstrip(b"0")[:_DIGITS_MAX]
+            declared = min(int(digits or b"0"), QUANTITY_MAX)
         elif name == b"expect":
             return 0
     return declared

@@ -35,10 +35,6 @@ class Kind(IntEnum):
     """A quantity recorded outside a request, or after its response was over."""
 
 
-KIND_NAMES: Final = tuple(kind.name.lower() for kind in Kind)
-"""``request``, ``websocket``, ``use``: how people write a ``Kind``."""
-
-
 class Flag(IntFlag):
     """What was unusual about a usage event; several may be set."""
 

@@ -76,7 +76,7 @@ class Link:
     """A connection to the sidecar on behalf of one producer.
 
     Raises:
-        OSError: nobody listens on the socket, or it can not be reached.
+        OSError: nobody listens on the socket, or it cannot be reached.
     """
 
     def __init__(self, path: Path, source: Source) -> None:
@@ -119,15 +119,6 @@ class Link:
             self._fail(str(error))
             return False
         return moved
-
-    def fileno(self) -> int:
-        """Return the descriptor, to wait for."""
-        return self._socket.fileno()
-
-    @property
-    def has_to_send(self) -> bool:
-        """Whether it waits for the sidecar to read."""
-        return bool(self._to_send)
 
     def close(self) -> None:
         """End the connection; nothing is lost by that."""
@@ -228,7 +219,7 @@ def _message(part: Part, *, recorded_seq: int) -> Batch | Lost:
     """Return what to send for ``part``.
 
     Raises:
-        OSError: its file can not be opened now, but may be later.
+        OSError: its file cannot be opened now, but may be later.
     """
     if isinstance(part, Loss):
         return Lost(part.first_seq, part.last_seq, part.reason)

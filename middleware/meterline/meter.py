@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, Unpack
 from weakref import WeakSet
 
 import msgspec
 from msgspec import Struct
 
 from meterline.events import Flag, Kind
-from meterline.options import Options, resolve
+from meterline.options import MeterOptions, Options, resolve
 from meterline.quantities import (
     Complaints,
     checked_quantity,
@@ -60,35 +60,23 @@ class Meter:
         meter.record("tokens", 512, subject="acct_42")
 
     It never blocks and never raises into its caller, and works from any thread.
-    A process makes one and keeps it. See ``options.py`` for the arguments, each of
-    which has a variable: ``METERLINE_SOCKET`` and so on.
+    A process makes one and keeps it. This is the recorder; what a meter *is* (its
+    name, unit and aggregation) stands in the sidecar's configuration.
+
+    Args:
+        options: see ``MeterOptions``, each of which has a variable, too.
 
     Raises:
-        ValueError: an option that can not be meant.
+        ValueError: an option that cannot be meant.
+        TypeError: an option that does not exist.
     """
 
     append: Callable[[bytes], None]
     """Records one encoded event. It is replaced as the spool comes and goes, so it
     must be looked up for every event."""
 
-    def __init__(
-        self,
-        *,
-        app_name: str | None = None,
-        socket: str | os.PathLike[str] | None = None,
-        spool_dir: str | os.PathLike[str] | None = None,
-        spool_bytes_max: int | None = None,
-        sync_interval_s: float | None = None,
-        disabled: bool | None = None,
-    ) -> None:
-        self.options: Options = resolve(
-            app_name=app_name,
-            socket=socket,
-            spool_dir=spool_dir,
-            spool_bytes_max=spool_bytes_max,
-            sync_interval_s=sync_interval_s,
-            disabled=disabled,
-        )
+    def __init__(self, **options: Unpack[MeterOptions]) -> None:
+        self.options: Options = resolve(**options)
         self.complaints = Complaints()
         self.failed = 0
         self._earlier = Counts(recorded=0, dropped=0, acked=0)
@@ -136,21 +124,28 @@ class Meter:
             self.complaints.add(problem)
             route = None
         time_ms = time.time_ns() // 1_000_000
-        self.append(
-            encode(
-                (
-                    *(time_ms, Kind.USE, subject, None, route),
-                    *(0, 0, 0, 0, flags, quantities),
-                )
-            )
+        # In the order of UsageEvent; what only a request has is None or 0.
+        event = (
+            time_ms,
+            Kind.USE,
+            subject,
+            None,
+            route,
+            0,
+            0,
+            0,
+            0,
+            flags,
+            quantities,
         )
+        self.append(encode(event))
 
     def fail(self) -> None:
         """Count an event that could not be encoded; it is reported as lost."""
         self.failed += 1
         self.open()
         if (shipper := self.shipper) is not None:
-            shipper.spool.drop(NOT_RECORDABLE)
+            shipper.spool.writer.drop(NOT_RECORDABLE)
 
     # --- opening and closing
 
@@ -172,7 +167,7 @@ class Meter:
                 # comes here again.
                 self.complaints.add(f"could not start the shipping thread: {error}")
                 return
-            self.append = shipper.spool.append
+            self.append = shipper.spool.writer.append
 
     def _make_shipper(self) -> Shipper:
         options = self.options
@@ -192,7 +187,7 @@ class Meter:
         if shipper is None:  # closed again by another thread
             self._append_anew(payload)
         else:
-            shipper.spool.append(payload)
+            shipper.spool.writer.append(payload)
 
     def _append_anew(self, payload: bytes) -> None:
         self.append(payload)
@@ -224,7 +219,7 @@ class Meter:
             shipper.spool.close()
             self._forget()
         shipper.stop(timeout_s=timeout_s)
-        self._earlier = self._sum(shipper.spool.counts)
+        self._earlier = self._sum(shipper.spool.reader.counts)
 
     def __enter__(self) -> Self:
         return self
@@ -250,7 +245,7 @@ class Meter:
     def stats(self) -> Stats:
         """What was recorded, dropped and shipped by this process."""
         shipper = self.shipper
-        counts = self._sum(shipper.spool.counts) if shipper else self._earlier
+        counts = self._sum(shipper.spool.reader.counts) if shipper else self._earlier
         return Stats(
             **counts._asdict(),
             failed=self.failed,

@@ -52,7 +52,7 @@ def read_portal_key(path: Path) -> bytes:
     """Return the key that the sidecar wrote at its first start.
 
     Raises:
-        OSError: it can not be read.
+        OSError: it cannot be read.
         ValueError: it is too short to be one.
     """
     return _checked(path.read_bytes().strip())

@@ -37,7 +37,7 @@ class Complaints:
 
 
 def checked_quantity(name: object, quantity: object) -> str:
-    """Return why ``quantity`` can not be recorded under ``name``; empty if it can."""
+    """Return why ``quantity`` cannot be recorded under ``name``; empty if it can."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return "a quantity's name must be letters, digits and _ . : -"
     if len(name) > QUANTITY_NAME_CHARS_MAX:
@@ -69,12 +69,12 @@ def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> 
 
 
 def checked_subject(subject: object) -> str:
-    """Return why ``subject`` can not be one; empty if it can."""
+    """Return why ``subject`` cannot be one; empty if it can."""
     return _checked_text(subject, "a subject", SUBJECT_CHARS_MAX)
 
 
 def checked_route(route: object) -> str:
-    """Return why ``route`` can not be one; empty if it can."""
+    """Return why ``route`` cannot be one; empty if it can."""
     return _checked_text(route, "a route", ROUTE_CHARS_MAX)
 
 

@@ -92,7 +92,7 @@ def record(name: str, quantity: int) -> None:
     Works wherever the handler's context reaches: in async and sync handlers, in
     tasks and threads that they start with ``asyncio.to_thread``, and in the
     generator of a streaming response. Several of one name add up. Never raises: what
-    can not be recorded is left out, counted, and logged once.
+    cannot be recorded is left out, counted, and logged once.
 
     Args:
         name: letters, digits and ``_ . : -``, at most 64.

@@ -7,12 +7,11 @@ million of them are one "unmatched".
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from meterline.asgi_types import Scope
 from meterline.events import ROUTE_CHARS_MAX
-
-Scope = MutableMapping[str, Any]
 
 DEPTH_MAX: Final = 16  # mounts in mounts, and wrappers round an app
 PATHS_MAX: Final = 2048  # remembered where only the framework's matching can tell

@@ -113,8 +113,8 @@ class Shipper:
             rounds = self._rounds + 2
             if not wait_for(lambda: self._rounds >= rounds):
                 return False
-            target = self.spool.counts.recorded
-            return wait_for(lambda: self.spool.counts.acked >= target)
+            target = self.spool.reader.counts.recorded
+            return wait_for(lambda: self.spool.reader.counts.acked >= target)
 
     def stop(self, *, timeout_s: float) -> None:
         """Ship what is left of the closed spool, say goodbye, and end the thread.
@@ -198,7 +198,7 @@ class Shipper:
             if time.monotonic() < self._retry_at_s and not is_last:
                 return False
             try:
-                link = self._link = Link(self._options.socket, self.spool)
+                link = self._link = Link(self._options.socket, self.spool.reader)
             except OSError as error:
                 self._go_away(f"{self._options.socket}: {error.strerror or error}")
                 return False

@@ -7,11 +7,12 @@ long: it runs in the request.
 
 import hmac
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 from uuid import UUID
 
-Scope = MutableMapping[str, Any]
+from meterline.asgi_types import Scope
+
 Resolver = Callable[[Scope], str | None]
 
 KEY_VARIABLE: Final = "METERLINE_SUBJECT_KEY"
@@ -65,7 +66,7 @@ def from_api_key(
     """Return a resolver for the API key in a request header.
 
     The subject is ``key_`` and a keyed digest; the API key itself is never stored
-    and can not be found again from it. The app must have checked the key: this
+    and cannot be found again from it. The app must have checked the key: this
     resolver believes any. In ``authorization`` the scheme (``Bearer``) is cut off.
     A request with the header more than once is unattributed.
 

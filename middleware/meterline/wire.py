@@ -144,7 +144,7 @@ def body_length(header: bytes) -> int:
 
     Raises:
         WireError: ``frame_too_long`` above ``FRAME_BYTES_MAX``, so that a broken
-            peer can not make anybody reserve 4 GiB.
+            peer cannot make anybody reserve 4 GiB.
     """
     (length,) = FRAME_HEADER.unpack(header)
     if length > FRAME_BYTES_MAX:

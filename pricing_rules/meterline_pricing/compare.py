@@ -47,7 +47,7 @@ def compare(
     """Return what ``customer`` would pay for ``usage`` under ``new`` instead of ``old``.
 
     Raises:
-        PricingError: the usage can not be rated under one of them, or they are in
+        PricingError: the usage cannot be rated under one of them, or they are in
             different currencies.
     """
     return difference_of(

@@ -5,7 +5,6 @@ from typing import Final
 
 from meterline_pricing.money import ZERO, number_text
 from meterline_pricing.plan import RateCard
-from meterline_pricing.price import Matrix, PerGroup
 from meterline_pricing.terms import Conversion
 from meterline_pricing.usage import (
     Amounts,
@@ -55,15 +54,10 @@ def billable(card: RateCard, usage: Usage) -> tuple[Usage, str]:
     free = free_of(card)
     if card.convert == _AS_IS and not free:
         return usage, ""
-    match card.price:
-        case Matrix(dimensions):
-            shape = shaped(usage, dimensions)
-        case PerGroup(by=dimensions):
-            shape = shaped(usage, dimensions)
-        case _:
-            shape = shaped(usage)
-            if isinstance(shape, Groups):
-                shape = quantity_of(shape)
+    dimensions = card.price.grouped_by
+    shape = shaped(usage, dimensions or ())
+    if dimensions is None and isinstance(shape, Groups):
+        shape = quantity_of(shape)
     notes: list[str] = []
     used = quantity_of(shape)
     if card.convert != _AS_IS:

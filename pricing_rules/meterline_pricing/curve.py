@@ -3,9 +3,7 @@
 A pricing mistake is easier to see than to read. ``draw.py`` draws the points.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
@@ -14,7 +12,6 @@ from msgspec.structs import replace
 from meterline_pricing.convert import billable, counted
 from meterline_pricing.errors import PricingError
 from meterline_pricing.money import (
-    ZERO,
     currency_of,
     exact,
     money_text,
@@ -23,22 +20,12 @@ from meterline_pricing.money import (
 from meterline_pricing.numbers import Number, to_decimal
 from meterline_pricing.plan import RateCard
 from meterline_pricing.price import (
-    BlockTiers,
-    Capacity,
-    Graduated,
-    GraduatedPercentage,
-    Package,
-    Percentage,
-    PerGroup,
     Price,
-    Stairstep,
-    Volume,
 )
 from meterline_pricing.rating import rate
-from meterline_pricing.tiers import PercentTier, Step, Tier
 
 POINTS_MAX: Final = 2_000
-_PACKAGES: Final = 8  # how many steps of a package price are worth seeing
+QUANTITY_DRAWN: Final = Decimal(100)  # where the price itself names none
 
 
 class Point(Struct, frozen=True):
@@ -130,50 +117,17 @@ def _cost(price: Price | RateCard, quantity: Decimal) -> Decimal:
 
 def _edges(price: Price | RateCard) -> list[Decimal]:
     """Return the quantities after which the price can jump, rising; at least one."""
-    match price:
-        case RateCard(price=inner):
-            edges = [counted(edge, price) for edge in _edges(inner)]
-        case (
-            Graduated(tiers)
-            | Volume(tiers)
-            | GraduatedPercentage(tiers)
-            | Stairstep(tiers)
-        ):
-            edges = _bounds(tiers)
-        case Package(size, _, _, free):
-            edges = [free + size * i for i in range(_PACKAGES + 1)]
-        case BlockTiers(tiers):
-            edges = [ZERO]
-            for tier in tiers:
-                blocks = tier.max_blocks or Decimal(_PACKAGES)
-                edges.append(edges[-1] + blocks * tier.block_size)
-        case Capacity(included):
-            edges = [included]
-        case Percentage(free_amount=free):
-            edges = [free]
-        case PerGroup(inner):
-            return _edges(inner)
-        case _:
-            edges = []
-    return [edge for edge in edges if edge] or [Decimal(100)]
-
-
-def _bounds(tiers: Sequence[Tier | PercentTier | Step]) -> list[Decimal]:
-    return [tier.up_to for tier in tiers if tier.up_to is not None]
+    if isinstance(price, RateCard):
+        return [counted(edge, price) for edge in _edges(price.price)]
+    return [edge for edge in price.edges if edge] or [QUANTITY_DRAWN]
 
 
 def _end(price: Price | RateCard) -> Decimal | None:
     """Return the last quantity that the price has an answer for, if there is one."""
-    match price:
-        case RateCard(price=inner):
-            end = _end(inner)
-            return None if end is None else counted(end, price)
-        case Stairstep(on_exceed="error", tiers=tiers):
-            return tiers[-1].up_to
-        case BlockTiers(on_exceed="error", tiers=tiers) if tiers[-1].max_blocks:
-            return _edges(price)[-1]
-        case _:
-            return None
+    if not isinstance(price, RateCard):
+        return price.end
+    end = price.price.end
+    return None if end is None else counted(end, price)
 
 
 def _dead_tiers(price: Price | RateCard) -> list[Finding]:
@@ -183,19 +137,12 @@ def _dead_tiers(price: Price | RateCard) -> list[Finding]:
             replace(finding, quantity=counted(finding.quantity, price))
             for finding in _dead_tiers(price.price)
         ]
-    found: list[Finding] = []
-    if not isinstance(price, Graduated | Volume | GraduatedPercentage):
-        return found
-    tiers: Sequence[Tier | PercentTier] = price.tiers
-    for i, (before, tier) in enumerate(pairwise(tiers), start=1):
-        same_flat = tier.flat_amount == (
-            before.flat_amount if isinstance(price, Volume) else ZERO
+    bounds = price.edges
+    return [
+        Finding(
+            "dead tier",
+            bounds[i - 1],
+            f"tier {i + 1} costs what tier {i} costs: leave one out",
         )
-        if before.up_to is not None and same_flat and _each(before) == _each(tier):
-            message = f"tier {i + 1} costs what tier {i} costs: leave one out"
-            found.append(Finding("dead tier", before.up_to, message))
-    return found
-
-
-def _each(tier: Tier | PercentTier) -> Decimal:
-    return tier.unit_amount if isinstance(tier, Tier) else tier.rate
+        for i in price.repeated_tiers
+    ]

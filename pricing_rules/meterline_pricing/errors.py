@@ -1,9 +1,13 @@
 """What can be wrong with a price list, and how it is told: all of it at once."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+CHOICES_MAX: Final = 30  # more than that are no answer, but a page of names
+CHOICES_SHOWN: Final = 5
 
 
 class Problem(Struct, frozen=True):
@@ -24,7 +28,7 @@ class Problem(Struct, frozen=True):
 
 
 class PricingError(ValueError):
-    """Prices or usage that can not be rated; ``problems`` says all that is wrong."""
+    """Prices or usage that cannot be rated; ``problems`` says all that is wrong."""
 
     def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
         if isinstance(problems, str):
@@ -88,10 +92,14 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return the message for a name that is not one of ``known``.
 
     ``unknown model `gradated`; did you mean `graduated`?``, or all that are known
-    when none is near.
+    when none is near. Of more than ``CHOICES_MAX``, only the least unlike are named.
     """
     known = sorted(known)
     if near := nearest(name, known):
         return f"unknown {what} `{name}`; did you mean `{near}`?"
+    if len(known) > CHOICES_MAX:
+        likest = sorted(known, key=lambda other: _typos(name.lower(), other.lower()))
+        choices = ", ".join(likest[:CHOICES_SHOWN])
+        return f"unknown {what} `{name}`; the nearest of {len(known)} are: {choices}"
     choices = ", ".join(known) if known else "none"
     return f"unknown {what} `{name}`; known are: {choices}"

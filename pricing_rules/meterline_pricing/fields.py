@@ -1,4 +1,4 @@
-"""Structs that are what their annotations say, or can not be built."""
+"""Structs that are what their annotations say, or cannot be built."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -114,7 +114,7 @@ def check_range(struct: Struct, field: str, least: int, most: int) -> None:
 
 
 Convert = Callable[[object], object]
-"""Returns a value as what a field holds. Raises ``PricingError`` if it can not be."""
+"""Returns a value as what a field holds. Raises ``PricingError`` if it cannot be."""
 
 _WORDS: Final[Mapping[object, str]] = {
     bool: "True or False",

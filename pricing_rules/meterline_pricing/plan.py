@@ -14,7 +14,7 @@ from meterline_pricing.fields import Checked, Exact, ExactOrNone, Field, default
 from meterline_pricing.money import ZERO, Rounding, currency_of
 from meterline_pricing.numbers import Number
 from meterline_pricing.order import Order, preset
-from meterline_pricing.price import Flat, PerGroup, Price
+from meterline_pricing.price import PerGroup, Price
 from meterline_pricing.rating import rate
 from meterline_pricing.terms import (
     Commitment,
@@ -66,7 +66,7 @@ class RateCard(Checked, frozen=True, kw_only=True):
         if not name:
             message = "missing: expected a meter, or a name for a fee"
             problems.append(Problem(message, "meter"))
-        elif self.meter is None and not isinstance(self.price, Flat):
+        elif self.meter is None and not self.price.is_fixed:
             problems.append(Problem("missing: only a flat price needs none", "meter"))
         for i, discount in enumerate(self.discounts):
             if discount.on:
@@ -82,7 +82,7 @@ def committed_amount(commitment: Commitment, price: Price) -> Decimal:
     """Return the amount that the commitment of a price stands for, in each group.
 
     Raises:
-        PricingError: the price can not tell what a bare quantity costs.
+        PricingError: the price cannot tell what a bare quantity costs.
     """
     if commitment.quantity is None:
         return commitment.amount or ZERO

@@ -2,149 +2,35 @@
 
 Every number may be given as a ``Decimal``, an ``int`` or a text such as ``"0.001"``
 and is a ``Decimal`` afterwards; a float is refused. Amounts are in major units
-(dollars, not cents), rates in percent. A price that makes no sense can not be built:
+(dollars, not cents), rates in percent. A price that makes no sense cannot be built:
 its constructor raises ``PricingError`` with every problem, each under its field.
+
+Here are the models of amounts and of groups, those of units are in ``unit_price.py``.
+What a price says about itself, and how to add a model: ``price_model.py``.
 """
 
 from decimal import Decimal
 from typing import Literal
 
 from meterline_pricing.errors import PricingError, Problem
-from meterline_pricing.fields import (
-    Checked,
-    Exact,
-    ExactOrNone,
-    check_positive,
-    check_whole,
-    default,
-)
+from meterline_pricing.fields import Checked, Exact, ExactOrNone, check_whole, default
 from meterline_pricing.money import ZERO
-from meterline_pricing.tiers import (
-    BlockTier,
-    PercentTier,
-    Step,
-    Tier,
-    check_bounds,
-    tier_key,
+from meterline_pricing.price_model import PriceModel
+from meterline_pricing.tiers import PercentTier, bounds_of, check_bounds, repeated
+from meterline_pricing.unit_price import (
+    BlockTiers,
+    Capacity,
+    Flat,
+    Graduated,
+    Package,
+    PerUnit,
+    Stairstep,
+    Volume,
 )
-
-
-class Flat(Checked, frozen=True, tag_field="model", tag="flat"):
-    """An amount per period, whatever was used."""
-
-    amount: Exact
-
-
-class PerUnit(Checked, frozen=True, tag_field="model", tag="per_unit"):
-    """Every unit at the same price."""
-
-    unit_amount: Exact
-
-
-class Graduated(Checked, frozen=True, tag_field="model", tag="graduated"):
-    """Each unit at the price of the tier that it falls into."""
-
-    tiers: tuple[Tier, ...]
-    flat_at_zero: bool = False
-    """Whether the first tier's flat amount is due when nothing was used."""
-
-    def __post_init__(self) -> None:
-        """Check the tiers."""
-        super().__post_init__()
-        check_bounds([tier.up_to for tier in self.tiers])
-
-
-class Volume(Checked, frozen=True, tag_field="model", tag="volume"):
-    """All units at the price of the tier that their total falls into.
-
-    More usage can cost less: the total steps down where a cheaper tier begins.
-    """
-
-    tiers: tuple[Tier, ...]
-    flat_at_zero: bool = False
-    """Whether the first tier's flat amount is due when nothing was used."""
-
-    def __post_init__(self) -> None:
-        """Check the tiers."""
-        super().__post_init__()
-        check_bounds([tier.up_to for tier in self.tiers])
-
-
-class Package(Checked, frozen=True, tag_field="model", tag="package"):
-    """Units in packages of ``size``; a package that was begun is charged whole."""
-
-    size: Exact
-    amount: Exact
-    round: Literal["up", "down"] = "up"
-    """``down`` charges full packages only."""
-    free_units: Exact = default(ZERO)
-    """Taken off the quantity before the packages are counted."""
-
-    def __post_init__(self) -> None:
-        """Check that there are units in a package."""
-        super().__post_init__()
-        check_positive(self, "size")
-
-
-class Stairstep(Checked, frozen=True, tag_field="model", tag="stairstep"):
-    """The amount of the step that the quantity reaches."""
-
-    tiers: tuple[Step, ...]
-    on_exceed: Literal["last", "error"] = "last"
-    """What a quantity above the last step costs: what the last step costs, or an
-    error. Nothing can exceed a last step without ``up_to``."""
-    flat_at_zero: bool = False
-    """Whether the first step's amount is due when nothing was used."""
-
-    def __post_init__(self) -> None:
-        """Check the steps."""
-        super().__post_init__()
-        check_bounds([step.up_to for step in self.tiers], may_end=True)
-
-
-class BlockTiers(Checked, frozen=True, tag_field="model", tag="block_tiers"):
-    """Blocks of units, in tiers that each hold a number of blocks of their own size.
-
-    ``all`` fills one tier after the other and rounds what remains up to whole blocks
-    in each. ``top`` finds the tier that the quantity reaches in the same way, and
-    charges all units in blocks of that tier.
-    """
-
-    tiers: tuple[BlockTier, ...]
-    mode: Literal["all", "top"] = "all"
-    on_exceed: Literal["last", "error", "free"] = "last"
-    """What is above the last tier's ``max_blocks``: goes on in the last tier, is an
-    error, or is free (``all`` only)."""
-
-    def __post_init__(self) -> None:
-        """Check the tiers."""
-        super().__post_init__()
-        problems = [
-            Problem(
-                "only the last tier is without max_blocks", tier_key(i, "max_blocks")
-            )
-            for i, tier in enumerate(self.tiers[:-1])
-            if tier.max_blocks is None
-        ]
-        if not self.tiers:
-            problems.append(Problem("expected at least one tier", "tiers"))
-        if self.mode == "top" and self.on_exceed == "free":
-            problems.append(Problem("free is for mode = all only", "on_exceed"))
-        if problems:
-            raise PricingError(problems)
-
-
-class Capacity(Checked, frozen=True, tag_field="model", tag="capacity"):
-    """A quantity that is included in an amount, and a price for each unit above it."""
-
-    included: Exact
-    amount: Exact
-    """Due in any case, as a flat price is."""
-    overage_unit_amount: Exact
 
 
 class Percentage(
-    Checked, frozen=True, kw_only=True, tag_field="model", tag="percentage"
+    PriceModel, frozen=True, kw_only=True, tag_field="model", tag="percentage"
 ):
     """A percentage of an amount, and a fixed amount for each event.
 
@@ -183,8 +69,18 @@ class Percentage(
             )
 
     @property
+    def takes_amounts(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def edges(self) -> tuple[Decimal, ...]:
+        """Where the free amount is used up."""
+        return (self.free_amount,)
+
+    @property
     def needs_events(self) -> bool:
-        """Whether a total is not enough to rate this price."""
+        """Whether something is due, free or bounded by the event."""
         return bool(
             self.fixed
             or self.free_events
@@ -194,7 +90,7 @@ class Percentage(
 
 
 class GraduatedPercentage(
-    Checked, frozen=True, tag_field="model", tag="graduated_percentage"
+    PriceModel, frozen=True, tag_field="model", tag="graduated_percentage"
 ):
     """Each part of an amount at the percentage of the tier that it falls into."""
 
@@ -207,11 +103,34 @@ class GraduatedPercentage(
         super().__post_init__()
         check_bounds([tier.up_to for tier in self.tiers])
 
+    @property
+    def takes_amounts(self) -> bool:
+        """It does."""
+        return True
 
-class Dynamic(Checked, frozen=True, tag_field="model", tag="dynamic"):
+    @property
+    def edges(self) -> tuple[Decimal, ...]:
+        """Where the tiers end."""
+        return bounds_of(self.tiers)
+
+    @property
+    def repeated_tiers(self) -> tuple[int, ...]:
+        """Those with the rate of the last one, and nothing due on entering."""
+        return repeated(
+            [(tier.rate, ZERO) for tier in self.tiers],
+            [(tier.rate, tier.flat_amount) for tier in self.tiers],
+        )
+
+
+class Dynamic(PriceModel, frozen=True, tag_field="model", tag="dynamic"):
     """The events carry the amount; it is multiplied, for a margin or a discount."""
 
     multiplier: Exact = default(Decimal(1))
+
+    @property
+    def takes_amounts(self) -> bool:
+        """It does."""
+        return True
 
 
 class Cell(Checked, frozen=True, kw_only=True):
@@ -222,7 +141,7 @@ class Cell(Checked, frozen=True, kw_only=True):
     price: "Price"
 
 
-class Matrix(Checked, frozen=True, tag_field="model", tag="matrix"):
+class Matrix(PriceModel, frozen=True, tag_field="model", tag="matrix"):
     """A price per combination of dimension values; the most specific cell wins.
 
     Most specific is the cell that names the most dimensions; of two that name as
@@ -261,8 +180,19 @@ class Matrix(Checked, frozen=True, tag_field="model", tag="matrix"):
         if problems:
             raise PricingError(problems)
 
+    @property
+    def inner(self) -> tuple[PriceModel, ...]:
+        """The prices of the cells, and the default."""
+        prices = (*(cell.price for cell in self.cells), self.default)
+        return tuple(price for price in prices if price is not None)
 
-class PerGroup(Checked, frozen=True, tag_field="model", tag="per_group"):
+    @property
+    def grouped_by(self) -> tuple[str, ...]:
+        """The dimensions of the cells."""
+        return self.dimensions
+
+
+class PerGroup(PriceModel, frozen=True, tag_field="model", tag="per_group"):
     """Another price, applied to each group of usage by itself, then added up.
 
     A group is a combination of dimension values; a time bucket is a dimension like
@@ -272,6 +202,26 @@ class PerGroup(Checked, frozen=True, tag_field="model", tag="per_group"):
     price: "Price"
     by: tuple[str, ...] = ()
     """The dimensions that make a group; empty for all that the usage has."""
+
+    @property
+    def inner(self) -> tuple[PriceModel, ...]:
+        """The price of a group."""
+        return (self.price,)
+
+    @property
+    def grouped_by(self) -> tuple[str, ...]:
+        """The dimensions that make a group."""
+        return self.by
+
+    @property
+    def edges(self) -> tuple[Decimal, ...]:
+        """Those of one group."""
+        return self.price.edges
+
+    @property
+    def end(self) -> Decimal | None:
+        """That of one group."""
+        return self.price.end
 
 
 Price = (

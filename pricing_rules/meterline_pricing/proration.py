@@ -129,7 +129,7 @@ def invoice_stretches(
 
     Raises:
         PricingError: the stretches leave a gap, overlap, differ in currency, or hold
-            usage that can not be rated.
+            usage that cannot be rated.
     """
     edges = [period.start]
     for stretch in stretches:

@@ -24,22 +24,24 @@ from meterline_pricing.money import (
     number_text,
 )
 from meterline_pricing.price import (
-    BlockTiers,
-    Capacity,
     Dynamic,
-    Flat,
-    Graduated,
     GraduatedPercentage,
     Matrix,
-    Package,
     Percentage,
     PerGroup,
-    PerUnit,
     Price,
+)
+from meterline_pricing.tiers import BlockTier, PercentTier, Step, Tier
+from meterline_pricing.unit_price import (
+    BlockTiers,
+    Capacity,
+    Flat,
+    Graduated,
+    Package,
+    PerUnit,
     Stairstep,
     Volume,
 )
-from meterline_pricing.tiers import BlockTier, PercentTier, Step, Tier
 from meterline_pricing.usage import (
     Group,
     Groups,

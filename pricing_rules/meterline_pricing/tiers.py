@@ -1,5 +1,6 @@
 """The steps that tiered prices are made of."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -68,6 +69,34 @@ class PercentTier(Checked, frozen=True, kw_only=True):
 def tier_key(i: int, field: str) -> str:
     """Return how an error names a field of tier ``i``: ``tiers[2].up_to``."""
     return f"tiers[{i}].{field}"
+
+
+def bounds_of(tiers: Sequence[Tier | Step | PercentTier]) -> tuple[Decimal, ...]:
+    """Return where the tiers end; without the last one if it has no end."""
+    return tuple(tier.up_to for tier in tiers if tier.up_to is not None)
+
+
+def free_up_to(tiers: Sequence[Tier]) -> Decimal:
+    """Return up to where tiers cost nothing by the unit; 0 where all of them do."""
+    bound = ZERO
+    for tier in tiers:
+        if tier.unit_amount:
+            return bound
+        bound = tier.up_to or ZERO
+    return ZERO
+
+
+def repeated(
+    expected: Sequence[tuple[Decimal, Decimal]],
+    costs: Sequence[tuple[Decimal, Decimal]],
+) -> tuple[int, ...]:
+    """Return the tiers that cost what the one before lets expect.
+
+    Args:
+        expected: by tier, what the next one costs if it changes nothing.
+        costs: by tier, what it costs: of each unit, and on entering.
+    """
+    return tuple(i for i in range(1, len(costs)) if costs[i] == expected[i - 1])
 
 
 def check_bounds(bounds: list[Decimal | None], *, may_end: bool = False) -> None:

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line, or say what is missing when only the app side is here."""
     try:
-        from meterline_sidecar.cli import main as run
+        from meterline_sidecar.cli.main import main as run
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("meterline"):
             raise

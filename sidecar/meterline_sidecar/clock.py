@@ -15,6 +15,7 @@ DAY_MS: Final = 24 * HOUR_MS
 OFFSET: Final = re.compile(r"([+-]\d{1,12}(?:\.\d{1,3})?)([smhd]?)", re.ASCII)
 UNITS_MS: Final = {"": 1_000, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 OFFSET_MS_MAX: Final = 36_525 * DAY_MS
+SPANS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (1_000, "s"))
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -127,3 +128,20 @@ def format_time_ms(time_ms: int) -> str:
     """Return UTC milliseconds as RFC 3339, such as ``2026-11-22T08:00:00.000Z``."""
     moment = EPOCH + timedelta(milliseconds=time_ms)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def lasting(span_ms: int) -> str:
+    """Return a length of time in its largest unit, for people: ``3 min``."""
+    for length_ms, unit in SPANS:
+        if span_ms >= length_ms:
+            return f"{span_ms // length_ms} {unit}"
+    return "0 s"
+
+
+def ago(at_ms: int | None, now_ms: int) -> str:
+    """Return how long ago a time was, for people: ``3 min ago``, ``just now``."""
+    if at_ms is None:
+        return "never"
+    if at_ms > now_ms + MINUTE_MS:
+        return f"in {lasting(at_ms - now_ms)}"
+    return "just now" if now_ms - at_ms < 1_000 else f"{lasting(now_ms - at_ms)} ago"

@@ -1,17 +1,21 @@
 """What a meter measures: which events it takes, what of them, and how it adds up."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Final, Literal, assert_never
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from meterline.events import Kind
 
-Aggregation = Literal["count", "sum", "max", "unique", "latest"]
+Aggregation = Literal["count", "sum", "max", "min", "unique", "latest"]
 Dimension = Literal["route", "method", "status"]
 KindName = Literal["request", "websocket", "use"]
+Mode = Literal["set", "delta"]
+"""How Stripe hears of an hour: as its total, or as what has changed since."""
+Formula = Literal["sum", "last"]
+"""How Stripe makes a month of its hours."""
 
 EVENT_VALUES: Final = ("bytes_in", "bytes_out", "duration_us", "units")
 TEXT_VALUES: Final = ("subject", "route", "method")
@@ -21,6 +25,124 @@ UNMATCHED: Final = "unmatched"
 
 Total = int | list[int]
 """What has been added up: a number, or for ``latest`` [value, time_ms, event id]."""
+Totals = dict[str, Total]
+"""What has been added up in one place, by meter."""
+
+
+def quantity(total: Total) -> int:
+    """Return the billed number of a total."""
+    return total if isinstance(total, int) else total[0]
+
+
+def _one(_value: int | str, _time_ms: int, _event_id: int) -> Total:
+    return 1
+
+
+def _value(value: int | str, _time_ms: int, _event_id: int) -> Total:
+    assert isinstance(value, int), "`check` refuses a text here"
+    return value
+
+
+def _value_then(value: int | str, time_ms: int, event_id: int) -> Total:
+    assert isinstance(value, int), "`check` refuses a text here"
+    return [value, time_ms, event_id]
+
+
+def _sum(one: Total, other: Total) -> Total:
+    return quantity(one) + quantity(other)
+
+
+def _larger(one: Total, other: Total) -> Total:
+    return max(quantity(one), quantity(other))
+
+
+def _smaller(one: Total, other: Total) -> Total:
+    return min(quantity(one), quantity(other))
+
+
+def _later(one: Total, other: Total) -> Total:
+    """Return the later of two values; of two at one time, the one that came last."""
+    assert isinstance(one, list)
+    assert isinstance(other, list)
+    return max(one, other, key=lambda total: (total[1], total[2]))
+
+
+def _never(_one: Total, _other: Total) -> Total:
+    raise AssertionError("distinct values are counted, never added")
+
+
+class Hourly(msgspec.Struct, frozen=True, kw_only=True):
+    """How an aggregation is told to Stripe by the hour."""
+
+    formula: Formula
+    modes: tuple[Mode, ...]
+    """The usual one first."""
+    zero_is_news: bool = False
+    """Whether a first total of zero says anything."""
+
+
+class Adding(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to know of one aggregation; everybody asks here."""
+
+    means: str
+    """What it comes to, for the documentation."""
+    needs_value: bool = True
+    takes_text: bool = False
+    """Whether the value may be a text."""
+    kinds: tuple[KindName, ...] = ()
+    """The kinds of events that it takes unless the meter names them; else all."""
+    is_distinct: bool = False
+    """It counts different values. They are kept one by one, and have no total."""
+    start: Callable[[int | str, int, int], Total] = _value
+    """Returns the total of one event, from its value, its time and its id."""
+    add: Callable[[Total, Total], Total]
+    """Returns the total of two disjoint sets of events from those of each."""
+    grows_with_time: bool = False
+    """Whether twice the time is likely to come to twice as much."""
+    hourly: Hourly | None = None
+    """``None``: the value of a month does not follow from those of its hours."""
+
+    @property
+    def has_chart(self) -> bool:
+        """Whether it has a value for each span of time that charts can add up."""
+        return not self.is_distinct
+
+
+AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
+    "count": Adding(
+        means="how many events there are",
+        needs_value=False,
+        takes_text=True,
+        kinds=("request", "websocket"),  # what is recorded outside is no request
+        start=_one,
+        add=_sum,
+        grows_with_time=True,
+        hourly=Hourly(formula="sum", modes=("delta", "set")),
+    ),
+    "sum": Adding(
+        means="the sum of a value",
+        add=_sum,
+        grows_with_time=True,
+        hourly=Hourly(formula="sum", modes=("delta", "set")),
+    ),
+    "max": Adding(means="the largest value", add=_larger),
+    "min": Adding(means="the smallest value", add=_smaller),
+    "unique": Adding(
+        means="how many different values there are",
+        takes_text=True,
+        is_distinct=True,
+        add=_never,
+    ),
+    # The value of an hour replaces that of the hour before it, and a difference of
+    # two such values means nothing.
+    "latest": Adding(
+        means="the value of the event that happened last",
+        start=_value_then,
+        add=_later,
+        hourly=Hourly(formula="last", modes=("set",), zero_is_news=True),
+    ),
+}
+"""One row for each aggregation: all that differs between them stands here."""
 
 
 class StatusRange(msgspec.Struct, frozen=True):
@@ -72,8 +194,9 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
     aggregation: Annotated[
         Aggregation,
         Meta(
-            description="How events add up: `count` them; the `sum`, the `max` or the"
-            " `latest` of a value; or how many `unique` values there were."
+            description="How events add up. "
+            + "; ".join(f"`{name}`: {row.means}" for name, row in AGGREGATIONS.items())
+            + "."
         ),
     ]
     value: Annotated[
@@ -117,28 +240,26 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         ).decode()
 
 
-def add(aggregation: Aggregation, one: Total, other: Total) -> Total:
-    """Return two totals of disjoint events as one; ``unique`` has no such sum."""
-    match aggregation:
-        case "count" | "sum":
-            assert isinstance(one, int)
-            assert isinstance(other, int)
-            return one + other
-        case "max":
-            return max(quantity(one), quantity(other))
-        case "latest":
-            assert isinstance(one, list)
-            assert isinstance(other, list)
-            return max(one, other, key=lambda total: (total[1], total[2]))
-        case "unique":
-            raise AssertionError("distinct values are counted, never added")
-        case _:
-            assert_never(aggregation)
+def aggregations_of(meters: Iterable[Meter]) -> dict[str, Aggregation]:
+    """Return how each meter adds up, by its name."""
+    return {meter.name: meter.aggregation for meter in meters}
 
 
-def quantity(total: Total) -> int:
-    """Return the billed number of a total."""
-    return total if isinstance(total, int) else total[0]
+def merge(
+    known: Totals, *, more: Totals, aggregations: Mapping[str, Aggregation]
+) -> None:
+    """Add totals of more events, none of which is in ``known``, to those in place.
+
+    Args:
+        aggregations: how each meter in ``more`` adds up; see ``aggregations_of``.
+    """
+    for name, total in more.items():
+        before = known.get(name)
+        known[name] = (
+            total
+            if before is None
+            else AGGREGATIONS[aggregations[name]].add(before, total)
+        )
 
 
 Reader = Callable[[dict[str, Any]], int | str | None]
@@ -161,29 +282,24 @@ def reader(meter: Meter) -> Reader:
     return lambda fields: fields[value]
 
 
-Mode = Literal["set", "delta"]
-
-BILLABLE: Final[Mapping[Aggregation, tuple[Mode, ...]]] = {
-    "count": ("set", "delta"),
-    "sum": ("set", "delta"),
-    "latest": ("set",),
-}
-"""How each aggregation can be told to Stripe by the hour.
-
-Counts and sums of hours add up to those of a month. The latest value of an hour
-replaces that of the hour before (a Stripe meter with formula ``last``), and a
-difference of two such values means nothing. The maximum or the number of distinct
-values of a month can not be had from those of its hours, so they are refused.
-"""
+def usual_mode(aggregation: Aggregation) -> Mode:
+    """Return the mode in which Stripe hears of such a meter unless it names one."""
+    hourly = AGGREGATIONS[aggregation].hourly
+    return "delta" if hourly is None else hourly.modes[0]
 
 
 def why_not_billable(aggregation: Aggregation, mode: Mode) -> str | None:
-    """Say why Stripe can not be told hourly about such a meter, ``None`` if it can."""
-    if aggregation not in BILLABLE:
+    """Say why Stripe cannot be told hourly about such a meter, ``None`` if it can."""
+    hourly = AGGREGATIONS[aggregation].hourly
+    if hourly is None:
+        *others, last = (name for name, row in AGGREGATIONS.items() if row.hourly)
         return (
-            f"the {aggregation} of a month can not be had from that of its hours, so "
-            "Stripe can not add it up; use count, sum or latest"
+            f"the {aggregation} of a month cannot be had from that of its hours, so "
+            f"Stripe cannot add it up; use {', '.join(others)} or {last}"
         )
-    if mode not in BILLABLE[aggregation]:
-        return 'a latest value is not a sum of changes; use stripe_mode = "set"'
+    if mode not in hourly.modes:
+        return (
+            f"a {aggregation} value is not a sum of changes; use stripe_mode ="
+            f' "{hourly.modes[0]}"'
+        )
     return None

@@ -5,11 +5,13 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import jsonschema_rs
 import pytest
 
-from meterline_pricing import json_schema, load, run_tests
+from meterline_pricing import Price, json_schema, load, run_tests
+from meterline_pricing.models import PriceModel
 
 MANUAL = Path(__file__).parents[2] / "docs" / "pricing.md"
 TEXT = MANUAL.read_text()
@@ -49,21 +51,9 @@ def test_the_python_of_the_manual_answers_what_it_says() -> None:
     assert results.attempted >= 15
 
 
-def test_every_model_has_a_section_with_an_example() -> None:
-    for model in [
-        "flat",
-        "per_unit",
-        "graduated",
-        "volume",
-        "package",
-        "stairstep",
-        "block_tiers",
-        "capacity",
-        "percentage",
-        "graduated_percentage",
-        "dynamic",
-        "matrix",
-        "per_group",
-    ]:
-        section = TEXT.partition(f"### {model}\n")[2].partition("\n#")[0]
-        assert f'model = "{model}"' in section
+@pytest.mark.parametrize("kind", get_args(Price), ids=lambda kind: kind.__name__)
+def test_every_model_has_a_section_with_an_example(kind: type[PriceModel]) -> None:
+    model = str(kind.__struct_config__.tag)
+
+    section = TEXT.partition(f"### {model}\n")[2].partition("\n#")[0]
+    assert f'model = "{model}"' in section

@@ -4,19 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from meterline_pricing import (
-    Discount,
-    Graduated,
-    Package,
-    PerUnit,
-    Plan,
-    Price,
-    RateCard,
-    Tier,
-    invoice,
-    invoice_between,
-    rate_between,
-)
+from meterline_pricing import Plan, Price, RateCard, invoice
+from meterline_pricing.models import Discount, Graduated, Package, PerUnit, Tier
+from meterline_pricing.tools import invoice_between, rate_between
 
 D = Decimal
 

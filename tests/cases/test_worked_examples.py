@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from meterline_pricing import Plan, PlanTest, invoice, load
+from meterline_pricing import Plan, invoice, load
+from meterline_pricing.models import PlanTest
 
 FILES = sorted(Path(__file__).parent.glob("*.toml"))
 EXAMPLES = [

@@ -128,7 +128,7 @@ class App:
         """Record the next events."""
         for _ in range(n_events):
             self.begun += 1
-            self.spool.append(
+            self.spool.writer.append(
                 _encode(
                     (
                         *(time_ms, Kind.USE, self.name, None, None),
@@ -140,7 +140,7 @@ class App:
 
     def connect(self, path: Path) -> Link:
         """Open a conversation."""
-        return Link(path, self.spool)
+        return Link(path, self.spool.reader)
 
     def close(self) -> None:
         """Record nothing more; goodbye is said when all is acked."""
@@ -164,7 +164,7 @@ class Drainer:
 
 
 class Life:
-    """One process's life of the sidecar: the real parts, joined as in ``daemon.py``.
+    """One process's life of the sidecar: the real parts, joined as in ``daemon/assemble.py``.
 
     Args:
         folder: holds the database; when the process dies its files are copied from

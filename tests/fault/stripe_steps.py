@@ -19,14 +19,14 @@ from typing import Final
 
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import HOUR_MS, SystemClock
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.edge import usage
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.rollups import Totals
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.copy_guard import SentMark
-from meterline_sidecar.stripe.issue import BilledMeter, Issuer
+from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
 from meterline_sidecar.stripe.meter_events import MeterEvent, Outcome
 from meterline_sidecar.stripe.pacing import Backoff, Breaker, Rate
 from meterline_sidecar.stripe.report import Reporter
@@ -89,19 +89,16 @@ class MortalStripe:
         raise NotImplementedError
 
 
-class MortalMark:
+class MortalMark(SentMark):
     """The mark with a step before and after each write."""
 
-    def __init__(self, mark: SentMark, steps: Steps) -> None:
-        self._mark = mark
+    def __init__(self, database: Path, steps: Steps) -> None:
+        super().__init__(database)
         self._steps = steps
-
-    def read(self) -> int | None:
-        return self._mark.read()
 
     def write(self, sends: int) -> None:
         self._steps.pass_one()
-        self._mark.write(sends)
+        super().write(sends)
         self._steps.pass_one()
 
 
@@ -125,11 +122,11 @@ async def prepare(path: Path) -> None:
 
 
 async def work(path: Path, base: str, name: str, steps: Steps) -> None:
-    """Issue and send everything."""
+    """Enqueue and send everything."""
     clock = SystemClock()
     database = await SqliteDatabase.open(path)
     mortal = MortalDatabase(database, steps)
-    issuer = Issuer(
+    enqueuer = Enqueuer(
         mortal, meters=[METER], customers={"acme": f"cus_{name}"}, clock=clock
     )
     api = StripeApi(lambda: Secret(KEY), api_base=base)
@@ -138,12 +135,12 @@ async def work(path: Path, base: str, name: str, steps: Steps) -> None:
         MortalStripe(api, steps),
         clock=clock,
         wall=clock,
-        mark=MortalMark(SentMark(path), steps),
+        mark=MortalMark(path, steps),
         rate=Rate(1_000, 0),
         backoff=Backoff(0.001, 0.002),
         breaker=Breaker(first_s=0.001, max_s=0.002),
     )
-    await issuer.run()
+    await enqueuer.run()
     for _ in range(5):
         await reporter.run()
         await asyncio.sleep(0.003)

@@ -26,6 +26,25 @@ SCAN: Final = "tests/unit/middleware/test_scan.py"
 CUT_OFF: Final = "tests/integration/usage/test_cut_off.py"
 SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
+COUNTING_STEP: Final = """\
+            events, cursor = await store.events_after(
+                tx,
+                before.up_to_event,
+                skip_flags=Flag.HELD,
+                limit=STEP_EVENTS,
+            )
+            endpoints = await store.endpoints(tx) if events else {}
+        now_ms = self._clock.now_ms()
+        # In a thread: folding is Python, and ingest must be answered meanwhile.
+        folder = Folder(self._meters, endpoints)
+        deltas = await asyncio.to_thread(folder.fold, events)
+        async with self._database.transaction() as tx:
+            if deltas:
+                await self._store(tx, before.generation, deltas)
+            await store.advance(tx, before.generation, cursor, now_ms=now_ms)
+"""
+"""What a step of the aggregation does between reading its cursor and telling it."""
+
 
 class Mutant(NamedTuple):
     """One fault: where it is put in, and which tests must find it."""
@@ -85,13 +104,16 @@ MUTANTS: Final = {
     ),
     "usage cursor kept in memory": Mutant(
         "sidecar/meterline_sidecar/usage/aggregate.py",
-        "            generation = await usage_store.newest_generation(tx)\n"
-        "            assert generation is not None\n",
-        "            generation = self.generation\n",
+        f"            before = await counted(tx)\n{COUNTING_STEP}"
+        "        return cursor - before.up_to_event\n",
+        "            before = vars(self).get('known') or await counted(tx)\n"
+        f"{COUNTING_STEP}"
+        "        vars(self)['known'] = before._replace(up_to_event=cursor)\n"
+        "        return cursor - before.up_to_event\n",
         CUT_OFF,
     ),
     "a number taken by no record": Mutant(
-        "middleware/meterline/spool/living.py",
+        "middleware/meterline/spool/writer.py",
         "self._write(encode_record(seq, payload))\n",
         "self._write(encode_record(self._next_seq(), payload))\n",
         SPOOL_NUMBERS,

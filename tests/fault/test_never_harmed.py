@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 import meterline
 from meterline import MeterMiddleware
-from meterline.asgi import ASGIApp, Message, Receive, Scope, Send
+from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from meterline.spool.dead import spool_directories
 from tests.asgi_driver import call, http_scope
 from tests.fake_sidecar import FakeSidecar

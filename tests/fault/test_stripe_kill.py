@@ -1,4 +1,4 @@
-"""SIGKILL between every two steps of issuing and reporting: each unit counts once."""
+"""SIGKILL between every two steps of enqueueing and reporting: each unit counts once."""
 
 import subprocess
 import sys

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import msgspec
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import NewRow, OutboxRow, State
 from meterline_sidecar.store.outbox_sending import Settlement, mark_sending, settle
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.store.rollups import Totals
 
 DAY = 20_000 * DAY_MS  # a midnight
 HOUR = DAY + 12 * HOUR_MS

@@ -48,7 +48,7 @@ async def test_what_is_added_is_what_is_read(database: Database) -> None:
     assert {name: getattr(row, name) for name in new.__struct_fields__} == {
         name: getattr(new, name) for name in new.__struct_fields__
     }
-    assert (row.id, row.generation, row.attempts, row.next_ms) == (row_id, 0, 0, 0)
+    assert (row.id, row.key_no, row.attempts, row.next_ms) == (row_id, 0, 0, 0)
     assert (row.doubt_ms, row.sent_ms, row.settled_ms) == (None, None, None)
     async with database.reading() as tx:
         assert await outbox.get(tx, row_id + 1) is None

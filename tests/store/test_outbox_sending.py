@@ -161,7 +161,7 @@ async def test_an_outcome_is_noted_of_a_row_that_is_being_sent_only(
         HOUR + 1,
     )
     assert done.doubt_ms == HOUR
-    assert (again.state, again.reason, again.generation) == ("pending", "429", 1)
+    assert (again.state, again.reason, again.key_no) == ("pending", "429", 1)
     assert (again.doubt_ms, again.next_ms) == (None, 77)
     assert (await row_of(database, idle)).state == "pending"
 
@@ -253,7 +253,7 @@ async def test_a_freed_row_goes_under_a_new_key_unless_it_waits_already(
 
     rows = [await row_of(database, row_id) for row_id in (dead, waiting, flying)]
     assert [row.state for row in rows] == ["pending", "pending", "sending"]
-    assert [row.generation for row in rows] == [1, 0, 0]
+    assert [row.key_no for row in rows] == [1, 0, 0]
     assert rows[0].settled_ms is None
 
 

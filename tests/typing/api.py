@@ -27,62 +27,72 @@ from meterline import (
     set_subject,
 )
 from meterline_pricing import (
-    CURRENCIES,
-    ORDERS,
     Amounts,
-    BlockTier,
-    BlockTiers,
     Calendar,
-    Capacity,
     Catalogue,
-    Cell,
-    Change,
     Charge,
     Charges,
-    Commitment,
-    Conversion,
-    Coupon,
-    Credit,
-    Currency,
-    Difference,
-    Discount,
-    Dynamic,
-    Finding,
-    Flat,
-    Graduated,
-    GraduatedPercentage,
     Group,
     Groups,
     Invoice,
     Line,
-    LineDifference,
-    Matrix,
     NotFound,
-    Order,
     Override,
-    Package,
-    Percentage,
-    PercentTier,
-    PerGroup,
     Period,
-    PerUnit,
     Plan,
-    PlanChange,
-    PlanTest,
-    Point,
     Price,
     PricingError,
     Problem,
     RateCard,
+    TestFailure,
+    Usage,
+    invoice,
+    json_schema,
+    load,
+    rate,
+    run_tests,
+)
+from meterline_pricing.models import (
+    ORDERS,
+    BlockTier,
+    BlockTiers,
+    Capacity,
+    Cell,
+    Commitment,
+    Conversion,
+    Coupon,
+    Credit,
+    Discount,
+    Dynamic,
+    Flat,
+    Graduated,
+    GraduatedPercentage,
+    Matrix,
+    Order,
+    Package,
+    Percentage,
+    PercentTier,
+    PerGroup,
+    PerUnit,
+    PlanTest,
+    PriceModel,
     Rounding,
     Stairstep,
     Step,
-    Stretch,
     Tax,
-    TestFailure,
     Tier,
-    Usage,
     Volume,
+)
+from meterline_pricing.tools import (
+    CURRENCIES,
+    Change,
+    Currency,
+    Difference,
+    Finding,
+    LineDifference,
+    PlanChange,
+    Point,
+    Stretch,
     change_fee,
     compare,
     currency_of,
@@ -91,22 +101,19 @@ from meterline_pricing import (
     draw_svg,
     draw_text,
     findings,
-    invoice,
+    included_units,
     invoice_between,
     invoice_stretches,
-    json_schema,
     latest_incremental,
-    load,
     money_text,
     nearest,
+    next_unit,
     number_text,
     prorate,
     quantity_of,
     ranked,
-    rate,
     rate_between,
     round_money,
-    run_tests,
     share_of,
     stripe_amount,
     time_weighted_sum,
@@ -169,6 +176,12 @@ def prices() -> list[Price]:
         Matrix(("region",), (Cell(values={"region": "eu"}, price=per_unit),)),
         PerGroup(per_unit, by=("region",)),
     ]
+
+
+def of_money(price: PriceModel) -> bool:
+    assert_type(price.grouped_by, tuple[str, ...] | None)
+    assert_type(price.inner, tuple[PriceModel, ...])
+    return price.takes_amounts or any(of_money(inner) for inner in price.inner)
 
 
 def usages() -> dict[str, Usage]:
@@ -252,10 +265,12 @@ def read_prices(text: str) -> None:
 
 
 def look(usage: Mapping[str, Usage]) -> None:
+    assert_type(included_units(plan().price_of("calls")), Decimal)
     points = curve(prices()[2], up_to=100_000)
     assert_type(points, tuple[Point, ...])
     odd = findings(prices()[3], currency="usd")
     assert_type(odd, tuple[Finding, ...])
+    assert_type(next_unit(plan().prices[0], 7), Decimal)
     print(draw_text(points, currency="usd"))
     print(draw_svg(points, currency="usd", title="calls", findings=odd))
     difference = compare("acme", plan(), plan(), usage)

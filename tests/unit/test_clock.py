@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meterline_sidecar.clock import FileClock
+from meterline_sidecar.clock import FileClock, ago, lasting
 from meterline_sidecar.errors import ConfigError
 
 NOON_MS = 1_793_966_400_000  # 2026-11-06T12:00:00Z
@@ -70,3 +70,28 @@ def test_a_file_that_is_being_rewritten_changes_nothing(file: Path) -> None:
     later_ms = NOON_MS + HOUR_MS
     assert seen == [NOON_MS, NOON_MS, later_ms, later_ms]
     assert "2026-11-06T13:00:00Z" in (clock.rehearsal or "")
+
+
+@pytest.mark.parametrize(
+    ("before_ms", "words"),
+    [
+        (0, "just now"),
+        (999, "just now"),
+        (1_000, "1 s ago"),
+        (59_999, "59 s ago"),
+        (60_000, "1 min ago"),
+        (HOUR_MS, "1 h ago"),
+        (49 * HOUR_MS, "2 d ago"),
+        (-60_000, "just now"),  # clocks of two hosts agree no better
+        (-60_001, "in 1 min"),
+    ],
+)
+def test_people_are_told_how_long_ago_in_the_largest_unit(
+    before_ms: int, words: str
+) -> None:
+    assert ago(NOON_MS - before_ms, NOON_MS) == words
+
+
+def test_what_never_was_is_never() -> None:
+    assert ago(None, NOON_MS) == "never"
+    assert lasting(0) == "0 s"

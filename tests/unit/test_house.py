@@ -2,16 +2,22 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import meterline
 import meterline_pricing
+import meterline_pricing.models
+import meterline_pricing.tools
 import meterline_sidecar
 
 ROOT = Path(__file__).parents[2]
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
+PLAIN_NAMES_MAX = 30
+PRICING_FACES = (meterline_pricing, meterline_pricing.models, meterline_pricing.tools)
+FACES = (meterline, *PRICING_FACES)
 SQL = re.compile(
     r"\b(SELECT\s.+FROM|INSERT INTO|DELETE FROM|UPDATE \w+ SET)\b", re.DOTALL
 )
@@ -90,11 +96,29 @@ def test_sql_lives_in_the_store() -> None:
 
 def test_every_public_name_is_used_where_types_are_checked() -> None:
     used = {
-        alias.name
+        (node.module, alias.name)
         for node in ast.walk(ast.parse((ROOT / "tests/typing/api.py").read_text()))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
 
-    public = {*meterline.__all__, *meterline_pricing.__all__} - {"__version__"}
-    assert public <= used
+    public = {(face.__name__, name) for face in FACES for name in face.__all__}
+    assert public - {("meterline", "__version__")} <= used
+
+
+def test_every_public_name_of_pricing_has_one_home_and_few_are_in_the_first() -> None:
+    names = Counter(name for face in PRICING_FACES for name in face.__all__)
+
+    assert {name for name, times in names.items() if times > 1} == set()
+    assert len(meterline_pricing.__all__) <= PLAIN_NAMES_MAX
+
+
+def test_what_a_face_exports_is_there() -> None:
+    missing = [
+        (face.__name__, name)
+        for face in FACES
+        for name in face.__all__
+        if not hasattr(face, name)
+    ]
+
+    assert missing == []

@@ -1,12 +1,22 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline_sidecar.meters import Meter, StatusRange, Where
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    Aggregation,
+    Meter,
+    StatusRange,
+    Totals,
+    Where,
+    merge,
+    why_not_billable,
+)
 from meterline_sidecar.store.edge.usage import EventFacts
-from meterline_sidecar.usage.aggregate import WINDOW_MS, Folder, Place
+from meterline_sidecar.usage.counted import WINDOW_MS
+from meterline_sidecar.usage.fold import Folder, Place
 from tests.producer import NOON_MS
 
 ENDPOINTS = {1: ("GET", "/v1/items"), 2: ("POST", "/v1/items"), 3: ("GET", "")}
@@ -55,6 +65,71 @@ def test_sum_takes_a_named_quantity_and_passes_over_events_without_it() -> None:
     assert found == {"{}": 5}
 
 
+def test_count_of_a_value_counts_the_events_that_have_it_texts_too() -> None:
+    events = [facts(1), facts(2, endpoint_id=3), facts(3, endpoint_id=2)]
+
+    assert totals(Meter("routed", "count", value="route"), *events) == {"{}": 2}
+    assert totals(Meter("sent", "count", value="bytes_in"), *events) == {"{}": 3}
+
+
+def test_every_aggregation_has_a_row_and_every_row_is_an_aggregation() -> None:
+    assert list(AGGREGATIONS) == list(get_args(Aggregation))
+
+
+ADDED_UP = [name for name, row in AGGREGATIONS.items() if not row.is_distinct]
+
+
+@given(
+    st.sampled_from(ADDED_UP),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=9),
+    st.data(),
+)
+def test_events_come_to_the_same_however_they_are_split_and_in_any_order(
+    aggregation: Aggregation, events: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    meter = Meter("m", aggregation, value="quantities.v")
+    found = [
+        facts(i, time_ms=NOON_MS + later, quantities=f'{{"v":{value}}}')
+        for i, (value, later) in enumerate(events)
+    ]
+    (at_once,) = Folder([meter], ENDPOINTS).fold(found).values()
+
+    split: Totals = {}
+    for one in data.draw(st.permutations(found)):
+        (delta,) = Folder([meter], ENDPOINTS).fold([one]).values()
+        merge(split, more=delta.totals, aggregations={"m": aggregation})
+
+    assert split == at_once.totals
+
+
+def test_what_is_merged_in_stays_as_it_was() -> None:
+    known: Totals = {}
+    first, second = Totals(calls=1, top=7), Totals(top=9)
+
+    for more in (first, second):
+        merge(known, more=more, aggregations={"calls": "count", "top": "max"})
+
+    assert (known, first, second) == (
+        {"calls": 1, "top": 9},
+        {"calls": 1, "top": 7},
+        {"top": 9},
+    )
+
+
+def test_stripe_hears_by_the_hour_only_of_what_adds_up_to_a_month() -> None:
+    refused = {
+        (name, mode)
+        for name in AGGREGATIONS
+        for mode in ("set", "delta")
+        if why_not_billable(name, mode) is not None
+    }
+
+    assert refused == {
+        (name, mode) for name in ("max", "min", "unique") for mode in ("set", "delta")
+    } | {("latest", "delta")}
+    assert str(why_not_billable("min", "set")).endswith("use count, sum or latest")
+
+
 def test_units_are_one_unless_the_app_recorded_them() -> None:
     meter = Meter("units", "sum", value="units")
 
@@ -88,6 +163,7 @@ def test_max_and_unique() -> None:
     events = [facts(1, bytes_out=5), facts(2, bytes_out=9, endpoint_id=2), facts(3)]
 
     assert totals(Meter("top", "max", value="bytes_out"), *events) == {"{}": 100}
+    assert totals(Meter("low", "min", value="bytes_out"), *events) == {"{}": 5}
     assert totals(Meter("who", "unique", value="route"), *events) == {
         "{}": {"/v1/items"}
     }

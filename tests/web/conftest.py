@@ -14,7 +14,7 @@ from meterline.events import UsageEvent
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.daemon.run import open_parts
+from meterline_sidecar.daemon.assemble import open_parts
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.parts import Parts
@@ -73,7 +73,9 @@ def open_web(tmp_path: Path) -> OpenWeb:
         clock = FakeClock()
         tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
         fatal: list[BaseException] = []
-        async with open_parts(config, clock, tokens, fatal.append) as parts:
+        async with open_parts(
+            config, clock=clock, tokens=tokens, on_fatal=fatal.append
+        ) as parts:
             ingesting = asyncio.create_task(parts.ingest.run())
             app = make_app(parts)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -4,7 +4,7 @@ import hmac
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -13,9 +13,11 @@ import pytest
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.alerts.delivery import PAUSES_MS, AlertDelivery, signature
 from meterline_sidecar.alerts.rules import Alerts
+from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.store import alerts as store
+from tests.plans import starter
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE
 from tests.web.conftest import OpenWeb, Web, configure
@@ -29,17 +31,7 @@ meter = "api_calls"
 amount = 10
 at = [50, 80, 100]
 """
-FOUR_FREE = """
-[[plan]]
-name = "starter"
-currency = "usd"
-
-[[plan.price]]
-meter = "api_calls"
-model = "per_unit"
-unit_amount = "1"
-free_units = 4
-"""
+FOUR_FREE = starter('model = "per_unit"\nunit_amount = "1"\nfree_units = 4')
 SILENCE = """
 [[alert]]
 name = "quiet"
@@ -57,7 +49,12 @@ factor = 3
 
 
 def watch(web: Web, *, is_told: bool = True) -> Alerts:
+    """Let alerts of the test's own listen to standings that nobody else listens to."""
     config = web.parts.config
+    standings = Standings(
+        web.parts.database, web.parts.billing, web.parts.customers, clock=web.clock
+    )
+    web.parts = replace(web.parts, standings=standings)
     alerts = Alerts(
         web.parts.database,
         web.parts.billing,
@@ -66,7 +63,7 @@ def watch(web: Web, *, is_told: bool = True) -> Alerts:
         clock=web.clock,
         is_told=is_told,
     )
-    alerts.watch(web.parts.standings)
+    alerts.watch(standings)
     return alerts
 
 
@@ -321,6 +318,6 @@ def test_rules_that_make_no_sense_are_told_with_their_line(tmp_path: Any) -> Non
 
     text = str(error.value)
     assert "a limit needs an amount above 0" in text
-    assert "missing key `meter`: a jump" in text
+    assert "alert[1].meter: missing: a jump" in text
     assert "did you mean `api_calls`" in text
     assert "a second alert is called `b`" in text

@@ -9,6 +9,7 @@ from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import NewRow, State
 from meterline_sidecar.web.query import billing_period, find_customer
 from meterline_sidecar.web.static import FILES
+from tests.plans import starter_each
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import SIDECAR
 from tests.web.conftest import OpenWeb, Web
@@ -35,16 +36,7 @@ UPLOT = {  # uPlot 1.6.32 as the npm registry has it
     "uplot.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
 }
 DECEMBER_MS = 1_796_083_200_000
-DOLLAR_EACH = """
-[[plan]]
-name = "starter"
-currency = "usd"
-
-[[plan.price]]
-meter = "api_calls"
-model = "per_unit"
-unit_amount = 1
-"""
+DOLLAR_EACH = starter_each("1")
 EVIL = "<script>alert(1)</script>"
 
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,34 +141,65 @@ async def test_a_customer_sees_their_own_page(open_web: OpenWeb) -> None:
     assert response.headers["cache-control"] == "private, no-store"
 
 
+PORTAL = ("/portal", "/portal/usage.json", "/portal/usage.csv")
+ELSEWHERE = (
+    *("/portal/globex", "/portal/../customers/globex", "/portal//"),
+    *("/customers/globex", "/v1/usage", "/v1/customers/globex", "/live"),
+    *("/v1/customers/globex/invoice", "/v1/events", "/status", "/"),
+)
+
+
+def is_acmes(path: str, answer: httpx.Response) -> bool:
+    """Tell whether a portal's answer shows what acme used, by what each form has."""
+    if path.endswith(".json"):
+        data = answer.json()
+        return (data["customer"], data["lines"][0]["quantity"]) == ("acme", "7")
+    if path.endswith(".csv"):
+        used = sum(
+            int(row[1]) for row in list(csv.reader(io.StringIO(answer.text)))[1:]
+        )
+        return used == 7 and "usage-acme-" in answer.headers["content-disposition"]
+    return "Acme Corp" in answer.text
+
+
 async def test_nobody_sees_another_customer_however_they_ask(
     open_web: OpenWeb,
 ) -> None:
+    tries: list[tuple[str, bool, httpx.Response]] = []
     async with open_web(meterline=TWO, sidecar=LOCKED) as web:
         await web.ship(*[event() for _ in range(7)], event(subject="globex"))
         mine = token_of(web, "acme")
         bearer = {"Authorization": f"Bearer {mine}"}
-        tries = [
-            await web.http.get(path, params=params, headers=headers)
-            for path in (
-                *("/portal", "/portal/usage.json", "/portal/usage.csv"),
-                *("/portal/globex", "/portal/../customers/globex", "/portal//"),
-                *("/customers/globex", "/v1/usage", "/v1/customers/globex", "/live"),
-                *("/v1/customers/globex/invoice", "/v1/events", "/status", "/"),
-            )
+        asked: list[tuple[dict[str, Any], dict[str, str]]] = [
+            (params, headers)
             for params in (
                 {"token": mine, "customer": "globex"},
                 {"token": mine, "sub": "globex"},
                 {"token": [mine, token_of(web, "globex")]},
+                {"token": mine},
                 {"period": "2026-11"},
             )
             for headers in ({}, bearer, {**bearer, "X-Customer": "globex"})
         ]
+        for path in (*PORTAL, *ELSEWHERE):
+            for i, (params, headers) in enumerate(asked):
+                # From an address each: who is wrong too often is only told to wait.
+                transport = httpx.ASGITransport(app=web.app, client=(f"10.0.0.{i}", 1))
+                async with httpx.AsyncClient(
+                    transport=transport, base_url="http://localhost"
+                ) as client:
+                    answer = await client.get(path, params=params, headers=headers)
+                is_plain = params == {"token": mine} or ("period" in params and headers)
+                tries.append((path, path in PORTAL and bool(is_plain), answer))
 
-    for answer in tries:
+    for path, shows_mine, answer in tries:
         assert "Globex" not in answer.text
-        if answer.status_code == 200:
-            assert "Acme" in answer.text or answer.url.path.endswith(".csv")
+        if shows_mine:
+            assert answer.status_code == 200
+            assert is_acmes(path, answer)
+        else:
+            assert answer.status_code in (307, 400, 401, 404)
+    assert sum(shows_mine for _, shows_mine, _ in tries) == len(PORTAL) * 5
 
 
 async def test_the_json_says_what_it_costs_and_what_the_next_unit_costs(

@@ -39,7 +39,7 @@ def spool_directories(spool_dir: Path) -> list[Path]:
     """Return the directories of all producers, dead or alive, in ``spool_dir``.
 
     Raises:
-        OSError: it can not be read. One that does not exist holds none.
+        OSError: it cannot be read. One that does not exist holds none.
     """
     try:
         names = sorted(path.name for path in spool_dir.iterdir())
@@ -95,7 +95,7 @@ class DeadSpool:
         That is: its worker lives, or somebody else drains it or has just done so.
 
         Raises:
-            OSError: it can not be read.
+            OSError: it cannot be read.
         """
         file = ProducerFile.take(directory / FILE_NAME)
         return cls(directory, file) if file is not None else None

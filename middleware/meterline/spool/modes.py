@@ -17,7 +17,7 @@ def make_spool_dir(path: Path) -> None:
     """Make the directory of all spools, and those above it, unless they are there.
 
     Raises:
-        OSError: one can not be made.
+        OSError: one cannot be made.
     """
     for folder in reversed([path, *path.parents]):
         # Not parents=True: that would make those above it for everybody.
@@ -29,7 +29,7 @@ def make_directory(path: Path) -> None:
     """Make a directory for us, and for the group if the one around it is.
 
     Raises:
-        OSError: it can not be made, or is there.
+        OSError: it cannot be made, or is there.
     """
     path.mkdir(mode=0o700)
     shared = path.parent.stat().st_mode & _GROUP
@@ -41,7 +41,7 @@ def create_file(path: Path) -> int:
     """Return the descriptor of a new file for whoever may use its directory.
 
     Raises:
-        OSError: it can not be made, or is there.
+        OSError: it cannot be made, or is there.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     shared = path.parent.stat().st_mode & _GROUP & 0o666

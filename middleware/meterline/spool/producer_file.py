@@ -67,7 +67,7 @@ class ProducerFile:
         """Return the new, locked file in ``directory``, or the same in memory.
 
         Raises:
-            OSError: it can not be made.
+            OSError: it cannot be made.
         """
         if directory is None:
             file = cls(mmap.mmap(-1, FILE_BYTES), path=None, lock_fd=-1)
@@ -100,7 +100,7 @@ class ProducerFile:
         beside it are what counts.
 
         Raises:
-            OSError: it can not be read.
+            OSError: it cannot be read.
         """
         is_damaged = not path.exists() and any(path.parent.glob(f"*{SUFFIX}"))
         create = os.O_CREAT if is_damaged else 0

@@ -218,7 +218,7 @@ class Scanner:
         return self.lose(missing, DAMAGED) if missing > 0 else None
 
     def lose(self, n_events: int, reason: str) -> Loss:
-        """Give the next ``n_events`` numbers to events that can not be sent."""
+        """Give the next ``n_events`` numbers to events that cannot be sent."""
         first_seq = self.next_seq
         self.next_seq += n_events
         return Loss(first_seq, self.next_seq - 1, reason)

@@ -80,7 +80,7 @@ class Segment:
         """Return a new, empty segment of ``size`` bytes, in memory if no directory.
 
         Raises:
-            OSError: the file can not be made, or the disk has no room for it.
+            OSError: the file cannot be made, or the disk has no room for it.
         """
         if directory is None:
             segment = cls(mmap.mmap(-1, size), ordinal=ordinal, path=None)
@@ -104,7 +104,7 @@ class Segment:
         """Return a segment that is complete, to read. Its header is not checked.
 
         Raises:
-            OSError: it can not be opened.
+            OSError: it cannot be opened.
             ValueError: it is too short for a segment, or its name is not one's.
         """
         ordinal = int(path.name.removesuffix(SUFFIX))
@@ -158,7 +158,7 @@ class Segment:
         """Wait until what was written is on the disk. Does nothing in memory.
 
         Raises:
-            OSError: it can not be written there.
+            OSError: it cannot be written there.
         """
         if self.path is None or not self.path.exists():
             return

@@ -4,7 +4,7 @@ from typing import Any
 
 from meterline_pricing.plan import Catalogue
 from meterline_pricing.toml.plan_shapes import ROOT
-from meterline_pricing.toml.shape import Shape
+from meterline_pricing.toml.shape import json_schema_of
 from meterline_pricing.toml.source import Source
 
 
@@ -26,16 +26,4 @@ def load(text: str, *, file: str = "pricing.toml") -> Catalogue:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of ``pricing.toml``, for editors that complete it."""
-    shapes: dict[str, Shape] = {}
-    waiting: list[Shape] = list(ROOT.inner())
-    while waiting:
-        shape = waiting.pop()
-        if shape.name not in shapes:
-            shapes[shape.name] = shape
-            waiting.extend(shape.inner())
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Meterline prices (pricing.toml)",
-        **ROOT.schema(),
-        "$defs": {name: shapes[name].schema() for name in sorted(shapes)},
-    }
+    return json_schema_of(ROOT, "Meterline prices (pricing.toml)")

@@ -17,7 +17,6 @@ from meterline_pricing.plan import (
     RateCard,
     catalogue_problems,
 )
-from meterline_pricing.price import Flat
 from meterline_pricing.terms import (
     Commitment,
     Conversion,
@@ -45,6 +44,7 @@ from meterline_pricing.toml.source import (
     integer,
     one_of,
 )
+from meterline_pricing.unit_price import Flat
 from meterline_pricing.usage import Amounts, Group, Groups
 
 
@@ -81,7 +81,7 @@ def _group(row: dict[str, object]) -> Group:
         raise Unfit("expected a quantity or amounts beside the dimension values")
     usage = _check_usage(quantity if amounts is None else amounts)
     if isinstance(usage, Groups):
-        raise Unfit("groups can not be nested")
+        raise Unfit("groups cannot be nested")
     return Group({name: TEXT.check(text) for name, text in row.items()}, usage)
 
 
@@ -124,13 +124,21 @@ CONVERSION: Final = Plain(
     (
         Key("per", NUMBER, "Divides the quantity."),
         Key("times", NUMBER, "Multiplies the quantity."),
-        Key("round", One(one_of("rounding", ("none", "up", "down", "half_up")))),
+        Key(
+            "round",
+            One(one_of("rounding", ("none", "up", "down", "half_up"))),
+            "Of the quantity that is priced.",
+        ),
         Key("precision", One(integer(minimum=-12, maximum=12)), "Decimals to keep."),
     ),
     Conversion,
     _as_counted,
 )
-OFF: Final = (Key("name", WORD), Key("amount", NUMBER), Key("percent", NUMBER))
+OFF: Final = (
+    Key("name", WORD, "On the invoice."),
+    Key("amount", NUMBER, "Money off; or `percent`."),
+    Key("percent", NUMBER, "Percent off; or `amount`."),
+)
 CARD_DISCOUNT: Final = Plain(
     "price_discount",
     (*OFF, Key("units", NUMBER, "Off the quantity.")),
@@ -145,15 +153,15 @@ COUPON: Final = Plain(
 )
 CREDIT: Final = Plain(
     "credit",
-    (Key("name", WORD), needed("amount", "What is left of it."), ON),
+    (Key("name", WORD, "On the invoice."), needed("amount", "What is left of it."), ON),
     Credit,
     lambda table, values: Credit(amount=ZERO),
 )
 TAX: Final = Plain(
     "tax",
     (
-        Key("name", WORD),
-        needed("percent"),
+        Key("name", WORD, "On the invoice."),
+        needed("percent", "The rate."),
         ON,
         Key("per", One(one_of("per", ("invoice", "line"))), "Where it is rounded."),
     ),
@@ -161,7 +169,7 @@ TAX: Final = Plain(
     lambda table, values: Tax(percent=ZERO),
 )
 COMMITMENT_KEYS: Final = (
-    Key("amount", NUMBER),
+    Key("amount", NUMBER, "What is paid in any case."),
     Key("overage_factor", NUMBER, "What usage above costs, times its price."),
     Key("true_up", FLAG, "Whether what is missing is charged."),
 )
@@ -170,8 +178,16 @@ CARD_COMMITMENT: Final = Plain(
     (
         *COMMITMENT_KEYS,
         Key("quantity", NUMBER, "At its price, instead of an amount."),
-        Key("per", One(one_of("per", ("period", "group")))),
-        Key("groups", One(integer(minimum=0, maximum=1_000_000)), "In a period."),
+        Key(
+            "per",
+            One(one_of("per", ("period", "group"))),
+            "What it is paid for: the period, or each group of usage.",
+        ),
+        Key(
+            "groups",
+            One(integer(minimum=0, maximum=1_000_000)),
+            "How many groups a period has, used or not; 0 for those that were used.",
+        ),
     ),
     Commitment,
     lambda table, values: Commitment(amount=ZERO),
@@ -219,7 +235,7 @@ CARD: Final = priced(
 TEST: Final = Plain(
     "test",
     (
-        Key("name", WORD),
+        Key("name", WORD, "How a failure calls it."),
         needed("usage", "Meter to what was used.", Named(USAGE)),
         needed("total", "What the invoice comes to."),
     ),
@@ -247,26 +263,35 @@ def _bare_plan(table: Table, values: Mapping[str, Any]) -> Plan:
 PLAN: Final = Plain(
     "plan",
     (
-        needed("name", value=WORD),
-        Key("version", One(integer(minimum=1, maximum=1_000_000))),
+        needed("name", "Customers name it.", WORD),
+        Key(
+            "version",
+            One(integer(minimum=1, maximum=1_000_000)),
+            "Which version of the plan this is.",
+        ),
         Key("effective", One(DATE), "The first day on which this version holds."),
         needed("currency", "A code of ISO 4217.", One(CURRENCY)),
         Key("rounding", One(one_of("rounding", ROUNDINGS)), "Of every line."),
         Key("order", One(ORDER), "Of the steps of an invoice."),
         Key("credits_lower_tax", FLAG, "Whether credits before tax lower it."),
-        Key("prorate", One(one_of("prorate", ("day", "second", "none")))),
+        Key(
+            "prorate",
+            One(one_of("prorate", ("day", "second", "none"))),
+            "How amounts of a period are cut in a part of one: by days, seconds, or not.",
+        ),
         *TERMS,
         Key("price", NestedMany(lambda: CARD), field="prices"),
         Key("test", NestedMany(lambda: TEST), field="tests"),
     ),
     _plan,
     _bare_plan,
+    struct=Plan,
 )
 OVERRIDE: Final = Plain(
     "override",
     (
         needed("customer", "As meterline.toml calls it.", WORD),
-        needed("plan", value=WORD),
+        needed("plan", "The plan that it changes.", WORD),
         *TERMS,
         Key("price", NestedMany(lambda: CARD), field="prices"),
     ),

@@ -7,21 +7,13 @@ from msgspec.structs import replace
 
 from meterline_pricing.money import ZERO
 from meterline_pricing.price import (
-    BlockTiers,
-    Capacity,
     Cell,
     Dynamic,
-    Flat,
-    Graduated,
     GraduatedPercentage,
     Matrix,
-    Package,
     Percentage,
     PerGroup,
-    PerUnit,
     Price,
-    Stairstep,
-    Volume,
 )
 from meterline_pricing.tiers import BlockTier, PercentTier, Step, Tier
 from meterline_pricing.toml.shape import (
@@ -38,6 +30,16 @@ from meterline_pricing.toml.shape import (
     nothing,
 )
 from meterline_pricing.toml.source import BOOLEAN, DECIMAL, TEXT, Table, one_of
+from meterline_pricing.unit_price import (
+    BlockTiers,
+    Capacity,
+    Flat,
+    Graduated,
+    Package,
+    PerUnit,
+    Stairstep,
+    Volume,
+)
 
 NUMBER: Final = One(DECIMAL)
 WORD: Final = One(TEXT)
@@ -106,14 +108,22 @@ MODELS: Final[Mapping[str, Plain]] = {
             Package,
             needed("size", "Units in a package."),
             needed("amount", "Of a package."),
-            Key("round", One(one_of("rounding", ("up", "down")))),
+            Key(
+                "round",
+                One(one_of("rounding", ("up", "down"))),
+                "Whether a package that was begun is charged.",
+            ),
             Key("free_units", NUMBER, "Taken off before packages are counted."),
         ),
         _model(
             "stairstep",
             Stairstep,
             _tiers("step", Step, UP_TO, needed("amount", "Due for this step.")),
-            Key("on_exceed", One(one_of("on_exceed", ("last", "error")))),
+            Key(
+                "on_exceed",
+                One(one_of("on_exceed", ("last", "error"))),
+                "What a quantity above the last step costs.",
+            ),
             FLAT_AT_ZERO,
         ),
         _model(
@@ -126,8 +136,18 @@ MODELS: Final[Mapping[str, Plain]] = {
                 needed("amount", "Of a block."),
                 Key("max_blocks", NUMBER, "Blocks that this tier holds."),
             ),
-            Key("mode", One(one_of("mode", ("all", "top")))),
-            Key("on_exceed", One(one_of("on_exceed", ("last", "error", "free")))),
+            Key(
+                "mode",
+                One(one_of("mode", ("all", "top"))),
+                "`all` fills one tier after the other; `top` charges all units in blocks"
+                " of the tier that they reach.",
+            ),
+            Key(
+                "on_exceed",
+                One(one_of("on_exceed", ("last", "error", "free"))),
+                "What is above the last tier's `max_blocks`: goes on in it, is an"
+                " error, or is free.",
+            ),
         ),
         _model(
             "capacity",
@@ -141,9 +161,14 @@ MODELS: Final[Mapping[str, Plain]] = {
             Percentage,
             needed("rate", "Percent."),
             Key("fixed", NUMBER, "For each event."),
-            Key("free_events", NUMBER),
-            Key("free_amount", NUMBER),
-            Key("free_rule", One(one_of("free_rule", ("smaller", "first_limit")))),
+            Key("free_events", NUMBER, "How many events cost nothing."),
+            Key("free_amount", NUMBER, "How much of the amount costs nothing."),
+            Key(
+                "free_rule",
+                One(one_of("free_rule", ("smaller", "first_limit"))),
+                "Whether the event that reaches `free_amount` to the cent pays its"
+                " fixed amount: `smaller` charges it, `first_limit` does not.",
+            ),
             Key("minimum", NUMBER, "For each event."),
             Key("maximum", NUMBER, "For each event."),
         ),
@@ -159,11 +184,11 @@ MODELS: Final[Mapping[str, Plain]] = {
             ),
             FLAT_AT_ZERO,
         ),
-        _model("dynamic", Dynamic, Key("multiplier", NUMBER)),
+        _model("dynamic", Dynamic, Key("multiplier", NUMBER, "Times the amount.")),
         _model(
             "matrix",
             Matrix,
-            needed("dimensions", value=NAMES),
+            needed("dimensions", "What prices depend on.", NAMES),
             Key("cells", NestedMany(_cell), is_required=True),
             Key("default", Nested(_default), "For what no cell matches."),
         ),

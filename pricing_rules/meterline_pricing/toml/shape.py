@@ -4,15 +4,17 @@ A shape is a table: its keys, and what is made of them. A key that is not writte
 not passed on, so that defaults stand in one place, the structs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from meterline_pricing.errors import PricingError, nearest
+from meterline_pricing.errors import PricingError, Problem, nearest
 from meterline_pricing.toml.source import Kind, Table, one_of
 
 Schema = dict[str, Any]
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Value(Protocol):
@@ -36,6 +38,9 @@ class Key(Struct, frozen=True):
     is_required: bool = False
     field: str = ""
     """What ``make`` calls it; the same as in the file where it is empty."""
+    default: str | None = None
+    """What holds where the key is not written, as people read it; ``None`` takes it
+    from the field of the struct that ``make`` is."""
 
 
 class One(Struct, frozen=True):
@@ -131,6 +136,14 @@ class Shape(Protocol):
         """Return the shapes that this one refers to."""
         ...
 
+    def own_keys(self) -> tuple[Key, ...]:
+        """Return the keys that such a table may have in any case."""
+        ...
+
+    def told_by(self) -> type[Struct] | None:
+        """Return the struct that tells the defaults, and what the table is, if any."""
+        ...
+
 
 StandIn = Callable[[Table, Mapping[str, Any]], Any]
 """Returns what to go on with where ``make`` failed, given the table and its values."""
@@ -138,6 +151,15 @@ StandIn = Callable[[Table, Mapping[str, Any]], Any]
 
 def nothing(table: Table, values: Mapping[str, Any]) -> None:
     """Stand in for what nothing else depends on."""
+
+
+Check = Callable[[Any], Iterable[Problem]]
+"""Yields what is wrong with what ``make`` made, with keys as the file has them."""
+
+
+def all_is_well(made: Any) -> Iterable[Problem]:
+    """Find nothing wrong, where ``make`` finds it all."""
+    return ()
 
 
 class Plain(Struct, frozen=True):
@@ -148,16 +170,28 @@ class Plain(Struct, frozen=True):
     make: Callable[..., Any]
     """Given the values by field. Raises ``PricingError`` with keys by field."""
     stand_in: StandIn = nothing
+    check: Check = all_is_well
+    """Given what was made: what the values are wrong for, each right by itself."""
     line_field: str = ""
     """The field that gets the table's line in the file, if any."""
+    struct: type[Struct] | None = None
+    """Tells the defaults, and what the table is; ``make`` does where it is a struct."""
+    refused: Mapping[str, str] = NOTHING
+    """Keys that people try and that must not be there, and why."""
 
     def read(self, table: Table) -> Any:
         """Return what is made of the table."""
         values = read_keys(table, self.keys)
+        for key, why in self.refused.items():
+            if key in table and table.asks(key):
+                table.report(key, why)
         if self.line_field:
             values[self.line_field] = table.source.line(table.path)
         table.close()
-        return built(table, self, values)
+        made = built(table, self, values)
+        if problems := tuple(self.check(made)):
+            table.report_all(PricingError(problems))
+        return made
 
     def schema(self) -> Schema:
         """Return the JSON Schema of the table."""
@@ -166,6 +200,14 @@ class Plain(Struct, frozen=True):
     def inner(self) -> Sequence[Shape]:
         """Return the shapes of the keys."""
         return inner_shapes(self.keys)
+
+    def own_keys(self) -> tuple[Key, ...]:
+        """Return all keys."""
+        return self.keys
+
+    def told_by(self) -> type[Struct] | None:
+        """Return ``struct``, or what is made where that is one."""
+        return self.struct or struct_in(self.make)
 
 
 class Tagged(Struct, frozen=True):
@@ -232,6 +274,14 @@ class Tagged(Struct, frozen=True):
         keys = [key for variant in self.variants.values() for key in variant.keys]
         return inner_shapes((*self.shared, *keys))
 
+    def own_keys(self) -> tuple[Key, ...]:
+        """Return the keys that all variants share."""
+        return self.shared
+
+    def told_by(self) -> type[Struct] | None:
+        """Return what is made where that is a struct."""
+        return struct_in(self.make)
+
 
 def read_keys(table: Table, keys: Sequence[Key]) -> dict[str, Any]:
     """Return the values of the keys that are written, and of those that must be."""
@@ -267,6 +317,28 @@ def object_schema(keys: Sequence[Key]) -> Schema:
         "required": [key.name for key in keys if key.is_required],
         "additionalProperties": False,
     }
+
+
+def json_schema_of(root: Shape, title: str) -> Schema:
+    """Return the JSON Schema of a whole file, for editors that complete it."""
+    shapes: dict[str, Shape] = {}
+    waiting = list(root.inner())
+    while waiting:
+        shape = waiting.pop()
+        if shape.name not in shapes:
+            shapes[shape.name] = shape
+            waiting.extend(shape.inner())
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        **root.schema(),
+        "$defs": {name: shapes[name].schema() for name in sorted(shapes)},
+    }
+
+
+def struct_in(make: object) -> type[Struct] | None:
+    """Return ``make`` where calling it makes a struct of that class."""
+    return make if isinstance(make, type) and issubclass(make, Struct) else None
 
 
 def inner_shapes(keys: Sequence[Key]) -> list[Shape]:

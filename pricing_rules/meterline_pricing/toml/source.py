@@ -67,12 +67,14 @@ class Source:
     def __init__(self, text: str, *, file: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
+        self.is_toml = True
         self._lines: dict[KeyPath, int] = {}
         data: dict[str, Any] = {}
         try:
             data = tomllib.loads(text, parse_float=TomlFloat)
             self._lines = line_index(text)
         except (ValueError, RecursionError) as error:
+            self.is_toml = False
             self.problems.append(_syntax_problem(error, text, file))
         self.root = Table(self, (), data)
 

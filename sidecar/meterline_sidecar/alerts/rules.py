@@ -11,15 +11,16 @@ from typing import Final
 
 import msgspec
 
-from meterline_pricing import Period, PricingError, number_text
-from meterline_pricing.included import included_units
+from meterline_pricing import Period, PricingError
+from meterline_pricing.tools import included_units, number_text
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.running_totals import Standing, Standings
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
-from meterline_sidecar.config.shape import AlertRule, Customer
+from meterline_sidecar.config.alerts import AlertRule
+from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import alerts as store
 from meterline_sidecar.store.port import Database
-from meterline_sidecar.usage.aggregate import WINDOW_MS
+from meterline_sidecar.usage.counted import WINDOW_MS, snapshot
 
 USUAL_DAYS: Final = 7
 DAYS_EVERY_S: Final = 300
@@ -78,7 +79,7 @@ class Alerts:
     def watch(self, standings: Standings) -> None:
         """Look at the limits whenever a standing is made anew."""
         if self._limits:
-            standings.on_change = self.look_at
+            standings.listen(self.look_at)
 
     async def look_at(self, customer: Customer, standing: Standing) -> None:
         """Raise the limits that a customer has reached."""
@@ -196,7 +197,9 @@ class Alerts:
     async def _used(
         self, rule: AlertRule, customer: Customer, start: int, end: int
     ) -> int:
-        usage = await self._billing.usage(customer, Period(start, end))
+        span = Period(start, end)
+        async with snapshot(self._database) as (tx, at):
+            usage = await self._billing.usage(tx, at, customer, span)
         return next(m.quantity for m in usage.meters if m.meter == rule.meter)
 
     async def _raise(

@@ -1,7 +1,6 @@
-"""What a customer used in a billing period, and the invoice that comes of it."""
+"""What the usage of a customer in a billing period costs: the invoice if it ended now."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -17,154 +16,50 @@ from meterline_pricing import (
     PricingError,
     Usage,
     invoice,
-    share_of,
 )
+from meterline_pricing.tools import share_of
 from meterline_sidecar.config.shape import Config, Customer, calendar_of
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.meters import Meter, Total, add, quantity
-from meterline_sidecar.store import usage as store
-from meterline_sidecar.store.port import Database
-from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.meters import AGGREGATIONS
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted
+from meterline_sidecar.usage.customer_usage import (
+    CustomerUsage,
+    GroupUsage,
+    MeterUsage,
+    usage_of,
+)
 
 PROJECTED_FROM: Final = 30  # a thirtieth of the period: a day of a month
-UNASSIGNED_ROWS_MAX: Final = 10_000  # windows; what is beyond them is not shown
 
 
 class NotBillable(MeterlineError):
-    """This customer can not have an invoice for this period; the text says why."""
-
-
-class GroupUsage(msgspec.Struct, frozen=True):
-    """Usage under one combination of a meter's dimensions."""
-
-    labels: dict[str, str]
-    quantity: int
-
-
-class MeterUsage(msgspec.Struct, frozen=True):
-    """What a customer used of one meter."""
-
-    meter: str
-    aggregation: str
-    quantity: int
-    groups: tuple[GroupUsage, ...] = ()
-    """By dimension, for a meter with ``group_by``; else empty."""
-
-
-class CustomerUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a customer used in a span of time."""
-
-    customer: str
-    period: Period
-    meters: tuple[MeterUsage, ...]
-    counted_up_to_event: int
-    """Usage is a function of the events up to this one."""
-
-
-class SubjectUsage(msgspec.Struct, frozen=True):
-    """What a subject used that no customer pays for."""
-
-    subject: str | None
-    """``None``: requests that nobody could be named for."""
-    meters: tuple[MeterUsage, ...]
+    """This customer cannot have an invoice for this period; the text says why."""
 
 
 class Billing:
-    """Answers what was used and what it costs, from the ledger; writes nothing."""
+    """Answers what was used and what it costs, from a snapshot of the ledger."""
 
-    def __init__(
-        self, database: Database, aggregator: Aggregator, config: Config
-    ) -> None:
-        self._database = database
-        self._aggregator = aggregator
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._has_unique = any(
-            meter.meter.aggregation == "unique" for meter in config.meters
-        )
+        self._meters = tuple(meter.meter for meter in config.meters)
 
-    async def usage(self, customer: Customer, period: Period) -> CustomerUsage:
+    async def usage(
+        self, tx: Tx, at: Counted, customer: Customer, period: Period
+    ) -> CustomerUsage:
         """Return a customer's usage of every meter in a span of time."""
-        (usage,) = await self.usages([customer], period)
+        (usage,) = await usage_of(
+            tx, at, self._meters, customers=[customer.id], period=period
+        )
         return usage
 
-    async def usages(
-        self, customers: Sequence[Customer], period: Period
-    ) -> list[CustomerUsage]:
-        """Return the usage of several customers in the same span of time."""
-        generation = self._aggregator.generation
-        span = {"start": period.start, "end": period.end}
-        ids = [customer.id for customer in customers]
-        distinct: dict[str, list[tuple[str, str, int]]] = {}
-        async with self._database.reading() as tx:
-            rows = await store.read_usage_of(tx, generation.id, customers=ids, **span)
-            for customer in ids if self._has_unique else ():
-                distinct[customer] = await store.count_unique(
-                    tx, generation.id, customer=customer, **span
-                )
-        return [
-            self._customer_usage(
-                customer,
-                period,
-                rows[customer],
-                distinct.get(customer, []),
-                counted_up_to_event=generation.cursor,
-            )
-            for customer in ids
-        ]
-
-    def _customer_usage(
-        self,
-        customer: str,
-        period: Period,
-        rows: list[store.UsageRow],
-        distinct: list[tuple[str, str, int]],
-        *,
-        counted_up_to_event: int,
-    ) -> CustomerUsage:
-        groups = _by_group([m.meter for m in self._config.meters], rows)
-        for meter, labels, n_values in distinct:
-            groups[meter][labels] = n_values
-        return CustomerUsage(
-            customer=customer,
-            period=period,
-            meters=tuple(
-                _meter_usage(config.meter, groups[config.meter.name])
-                for config in self._config.meters
-            ),
-            counted_up_to_event=counted_up_to_event,
-        )
-
-    async def unassigned(self, period: Period) -> list[SubjectUsage]:
-        """Return usage of subjects without a customer, in order of time."""
-        async with self._database.reading() as tx:
-            rows = await store.read_unassigned(
-                tx,
-                self._aggregator.generation.id,
-                start=period.start,
-                end=period.end,
-                limit=UNASSIGNED_ROWS_MAX,
-            )
-        by_subject: dict[str | None, list[store.UsageRow]] = defaultdict(list)
-        for subject, row in rows:
-            by_subject[subject].append(row)
-        meters = [config.meter for config in self._config.meters]
-        return [
-            SubjectUsage(
-                subject,
-                tuple(
-                    _meter_usage(meter, groups[meter.name])
-                    for groups in (_by_group(meters, windows),)
-                    for meter in meters
-                    if meter.name in groups
-                ),
-            )
-            for subject, windows in by_subject.items()
-        ]
-
     async def draft(
-        self, customer: Customer, period: Period
+        self, tx: Tx, at: Counted, customer: Customer, period: Period
     ) -> tuple[CustomerUsage, Invoice]:
         """Return a customer's usage and what it costs under their plan.
+
+        Args:
+            at: of this snapshot; see ``counted``.
 
         Raises:
             NotBillable: there is no plan for them then.
@@ -173,7 +68,7 @@ class Billing:
             raise NotBillable(
                 f"customer {customer.id} has no plan; set `plan` in [[customer]]"
             )
-        usage = await self.usage(customer, period)
+        usage = await self.usage(tx, at, customer, period)
         try:
             plan = self.plan_of(customer, period)
             return usage, charged(plan, customer, priced(usage.meters), period)
@@ -209,7 +104,7 @@ class Billing:
             usage,
             meters=tuple(
                 _grown(meter, length, elapsed)
-                if meter.aggregation in ("count", "sum")
+                if AGGREGATIONS[meter.aggregation].grows_with_time
                 else meter
                 for meter in usage.meters
             ),
@@ -244,41 +139,6 @@ def charged(
     whole = Calendar(time_zone=customer.time_zone).named(period.name)
     share = share_of(period, whole, by=plan.prorate, time_zone=customer.time_zone)
     return invoice(plan, usage, period, share=share)
-
-
-def _by_group(
-    meters: list[Meter], rows: list[store.UsageRow]
-) -> dict[str, dict[str, Total]]:
-    """Add windows up, per meter and group."""
-    by_name = {meter.name: meter for meter in meters}
-    found: dict[str, dict[str, Total]] = defaultdict(dict)
-    for row in rows:
-        for name, total in row.totals.items():
-            known = found[name].get(row.labels)
-            found[name][row.labels] = (
-                total if known is None else add(by_name[name].aggregation, known, total)
-            )
-    return found
-
-
-def _meter_usage(meter: Meter, groups: dict[str, Total]) -> MeterUsage:
-    """Return a meter's usage over all of its groups.
-
-    ``max`` and ``latest`` of a grouped meter are billed as the sum over its groups:
-    each group is a thing of its own, such as one seat count a region.
-    """
-    total = sum(quantity(value) for value in groups.values())
-    shown = (
-        tuple(
-            GroupUsage(
-                msgspec.json.decode(labels, type=dict[str, str]), quantity(value)
-            )
-            for labels, value in sorted(groups.items())
-        )
-        if meter.group_by
-        else ()
-    )
-    return MeterUsage(meter.name, meter.aggregation, total, shown)
 
 
 def priced(meters: Iterable[MeterUsage]) -> dict[str, Usage]:

@@ -18,8 +18,8 @@ from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer, calendar_of
 from meterline_sidecar.store import usage as store
-from meterline_sidecar.store.port import Database
-from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.usage.customers import CustomerIndex
 
 RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
@@ -50,19 +50,16 @@ class Standings:
     def __init__(
         self,
         database: Database,
-        aggregator: Aggregator,
         billing: Billing,
         customers: CustomerIndex,
         *,
         clock: Clock,
     ) -> None:
         self._database = database
-        self._aggregator = aggregator
         self._billing = billing
         self._customers = customers
         self._clock = clock
-        self.on_change: OnChange | None = None
-        """Told of each standing that was made anew, one after the other."""
+        self._listeners: list[OnChange] = []
         self._by_customer: dict[str, Standing] = {}
         self._stale: dict[str, None] = {c.id: None for c in customers.all}
         self._generation = self._cursor = 0
@@ -87,33 +84,38 @@ class Standings:
         """Return what all drafts come to, by currency."""
         return dict(self._totals)
 
-    async def refresh(self) -> None:
-        """Make stale standings anew, as many as one run may."""
-        await self._note_changes()
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + RUN_S_MAX
-        while self._stale and loop.time() < end_s:
-            customer_id = next(iter(self._stale))
-            del self._stale[customer_id]
-            customer = self._customers.get(customer_id)
-            if customer is not None:
-                await self._renew(customer)
+    def listen(self, listener: OnChange) -> None:
+        """Call ``listener`` with each standing that is made anew from now on.
 
-    async def _note_changes(self) -> None:
-        generation = self._aggregator.generation
-        if generation.id != self._generation:
-            self._generation, self._cursor = generation.id, generation.cursor
+        One standing after the other, and of each in the order of listening.
+        """
+        self._listeners.append(listener)
+
+    async def refresh(self) -> None:
+        """Make stale standings anew, as many as one run may, from one snapshot."""
+        async with snapshot(self._database) as (tx, at):
+            await self._note_changes(tx, at)
+            loop = asyncio.get_running_loop()
+            end_s = loop.time() + RUN_S_MAX
+            while self._stale and loop.time() < end_s:
+                customer_id = next(iter(self._stale))
+                del self._stale[customer_id]
+                customer = self._customers.get(customer_id)
+                if customer is not None:
+                    await self._renew(tx, at, customer)
+
+    async def _note_changes(self, tx: Tx, at: Counted) -> None:
+        if at.generation != self._generation:
             self._stale |= {c.id: None for c in self._customers.all}
-        elif generation.cursor > self._cursor:
-            async with self._database.reading() as tx:
-                changed = await store.changed_customers(
-                    tx,
-                    generation.id,
-                    after_event_id=self._cursor,
-                    up_to_event_id=generation.cursor,
-                )
-            self._cursor = generation.cursor
+        elif at.up_to_event > self._cursor:
+            changed = await store.changed_customers(
+                tx,
+                at.generation,
+                after_event_id=self._cursor,
+                up_to_event_id=at.up_to_event,
+            )
             self._stale |= dict.fromkeys(changed)
+        self._generation, self._cursor = at.generation, at.up_to_event
         now_ms = self._clock.now_ms()
         self._stale |= {
             standing.customer: None
@@ -121,7 +123,7 @@ class Standings:
             if now_ms not in standing.period
         }
 
-    async def _renew(self, customer: Customer) -> None:
+    async def _renew(self, tx: Tx, at: Counted, customer: Customer) -> None:
         now_ms = self._clock.now_ms()
         try:
             period = calendar_of(customer).at(now_ms)
@@ -130,11 +132,11 @@ class Standings:
         total: Decimal | None = None
         currency = why_not = None
         try:
-            usage, drawn = await self._billing.draft(customer, period)
+            usage, drawn = await self._billing.draft(tx, at, customer, period)
             total, currency = drawn.total, drawn.currency
         except NotBillable as error:
             why_not = str(error)
-            usage = await self._billing.usage(customer, period)
+            usage = await self._billing.usage(tx, at, customer, period)
         standing = Standing(
             customer=customer.id,
             period=period,
@@ -145,8 +147,8 @@ class Standings:
             as_of_ms=now_ms,
         )
         self._put(standing)
-        if self.on_change is not None:
-            await self.on_change(customer, standing)
+        for listener in self._listeners:
+            await listener(customer, standing)
 
     def _put(self, standing: Standing) -> None:
         """Take a standing in, in place of the one before it."""

@@ -1,5 +1,12 @@
-"""The command line: ``meterline``."""
+"""The command line: what a person types and reads.
 
-from meterline_sidecar.cli.main import main
+Owns: commands, their options, their texts and tables, and the exit codes.
 
-__all__ = ["main"]
+Does not own: any rule of billing. A command asks the running sidecar (``client.py``), or
+the room below that can answer without one, and prints what it is told.
+
+How one command passes through: ``main.py`` knows every command by name and imports the
+one that is called; the command reads its options, asks through ``client.py`` for a
+struct of ``web/answers/``, and prints it as a table or as JSON (``output.py``). An error
+becomes one line and an exit code (``exits.py``).
+"""

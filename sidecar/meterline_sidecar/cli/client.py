@@ -4,18 +4,33 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Protocol, Self, TypeVar
 
 import httpx
+import msgspec
 
-from meterline_sidecar.cli.exits import Refused, Unreachable
+from meterline_sidecar.cli.exits import NoSidecar, OtherVersion, Refused
 from meterline_sidecar.config.read import read_config
+from meterline_sidecar.web.answers.problem import Problem
 
 TIMEOUT_S: Final = 30.0
 PAGE: Final = 1_000
 WORK_TIMEOUT_S: Final = 600.0  # what asks Stripe many questions takes its time
 UNAUTHORIZED: Final = 401
 TOKEN: Final = "METERLINE_TOKEN"  # noqa: S105 - the variable's name
+
+
+class Page(Protocol):
+    """An answer that is one page of a list."""
+
+    @property
+    def next_after(self) -> str | int | None:
+        """What to give as ``after`` for the next page; ``None`` on the last one."""
+        ...
+
+
+A = TypeVar("A")
+P = TypeVar("P", bound=Page)
 
 
 class Client:
@@ -62,72 +77,85 @@ class Client:
         """Hang up."""
         self._http.close()
 
-    def get(self, path: str, **params: str | int | None) -> Any:
-        """Return what the sidecar answers, decoded; ``None`` params are not sent.
+    def get(self, path: str, kind: type[A], /, **params: str | int | None) -> A:
+        """Return what the sidecar answers; parameters that are ``None`` are not sent.
+
+        Args:
+            kind: the struct of ``web/answers`` that this path answers with; by place,
+                since the API has a parameter of that name.
 
         Raises:
-            Unreachable: nobody answers.
+            NoSidecar: nobody answers, or somebody else.
             Refused: the answer is an error; the text is the sidecar's.
+            OtherVersion: the answer is none of that kind.
         """
-        return self._ask("GET", path, params, timeout_s=TIMEOUT_S)
+        return self._ask("GET", path, kind, params, timeout_s=TIMEOUT_S)
 
-    def post(self, path: str, **params: str | int | None) -> Any:
-        """Let the sidecar do something, and return what it answers; see ``get``.
+    def post(self, path: str, kind: type[A], /, **params: str | int | None) -> A:
+        """Let the sidecar do something, and return what it answers.
 
         Raises:
-            Unreachable: nobody answers.
-            Refused: the answer is an error; the text is the sidecar's.
+            NoSidecar, Refused, OtherVersion: as ``get``.
         """
-        return self._ask("POST", path, params, timeout_s=WORK_TIMEOUT_S)
+        return self._ask("POST", path, kind, params, timeout_s=WORK_TIMEOUT_S)
+
+    def pages(
+        self, path: str, kind: type[P], /, **params: str | int | None
+    ) -> Iterator[P]:
+        """Yield every page of a list, to its end.
+
+        Raises:
+            NoSidecar, Refused, OtherVersion: as ``get``.
+        """
+        after: str | int | None = None
+        while True:
+            page = self.get(path, kind, limit=PAGE, after=after, **params)
+            yield page
+            after = page.next_after
+            if after is None:
+                return
 
     def _ask(
         self,
         method: str,
         path: str,
+        kind: type[A],
         params: Mapping[str, str | int | None],
         *,
         timeout_s: float,
-    ) -> Any:
+    ) -> A:
         sent = {name: value for name, value in params.items() if value is not None}
         try:
             response = self._http.request(method, path, params=sent, timeout=timeout_s)
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise Unreachable(
+            raise NoSidecar(
                 f"no sidecar answers at {self.url} ({error}); start it with `meterline"
                 " run`, or say where it is with --config FILE or --url URL"
             ) from error
-        return self._content(response)
-
-    def all(
-        self, path: str, key: str, **params: str | int | None
-    ) -> Iterator[dict[str, Any]]:
-        """Yield everything of a list that comes in pages.
-
-        Args:
-            key: what the list is called in each page.
-
-        Raises:
-            Unreachable: nobody answers.
-            Refused: the answer is an error.
-        """
-        after = None
-        while True:
-            page = self.get(path, limit=PAGE, after=after, **params)
-            yield from page[key]
-            after = page["next_after"]
-            if after is None:
-                return
-
-    def _content(self, response: httpx.Response) -> Any:
-        try:
-            content = response.json()
-        except ValueError as error:
-            raise Unreachable(
-                f"what answers at {self.url} is no Meterline sidecar; say where it is"
-                " with --config FILE or --url URL"
-            ) from error
-        if response.status_code == UNAUTHORIZED:
-            raise Refused(f"{content['detail']}; set {TOKEN} to a token")
         if response.is_error:
-            raise Refused(content["detail"])
-        return content
+            raise self._refusal(response)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except msgspec.ValidationError as error:
+            raise OtherVersion(
+                f"{path} at {self.url} answers in a form that this command cannot read"
+                f" ({error}); install the same version of Meterline on both sides"
+            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._stranger() from error
+
+    def _refusal(self, response: httpx.Response) -> Refused:
+        """Return what the sidecar says about why not, and what a token would help."""
+        try:
+            detail = msgspec.json.decode(response.content, type=Problem).detail
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._stranger() from error
+        if response.status_code == UNAUTHORIZED:
+            detail += f"; set {TOKEN} to a token"
+        return Refused(detail)
+
+    def _stranger(self) -> NoSidecar:
+        return NoSidecar(
+            f"what answers at {self.url} is no Meterline sidecar; say where it is"
+            " with --config FILE or --url URL"
+        )

@@ -13,9 +13,13 @@ EXIT_UNREACHABLE: Final = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 
 
-class Unreachable(MeterlineError):
+class NoSidecar(MeterlineError):
     """No sidecar answers where it was looked for; the text says where that was."""
 
 
 class Refused(MeterlineError):
-    """The sidecar answered that it will not, or can not, and why."""
+    """The sidecar answered that it will not, or cannot, and why."""
+
+
+class OtherVersion(MeterlineError):
+    """The sidecar's answer has another shape than this command reads."""

@@ -13,39 +13,42 @@ from typing import Final
 import click
 
 import meterline
-from meterline_pricing import nearest
+from meterline_pricing.tools import nearest
 from meterline_sidecar.cli.exits import (
     EXIT_CONFIG,
     EXIT_FAILED,
     EXIT_UNREACHABLE,
-    Unreachable,
+    NoSidecar,
 )
 from meterline_sidecar.errors import ConfigError, MeterlineError
 
 COMMANDS: Final = {
     "init": "Write a first meterline.toml and pricing.toml.",
-    "check": "Tell everything that is wrong with the configuration.",
+    "check": "Report every problem in meterline.toml and pricing.toml.",
     "run": "Run the sidecar.",
     "demo": "Serve and bill a worked example, end to end.",
-    "status": "Is it working?",
-    "usage": "Who used what.",
-    "events": "The raw events behind the usage.",
-    "tail": "Events as they arrive.",
-    "top": "Who and what is busy right now.",
-    "quote": "What a quantity costs under a plan.",
-    "invoice": "A customer's draft invoice.",
-    "outbox": "What Stripe is told, and what hangs.",
-    "report": "Tell Stripe now, or show what would be told.",
-    "stripe": "Meters, products and prices at Stripe.",
-    "reconcile": "The ledger against Stripe's own totals.",
-    "doctor": "Look at everything that could be wrong.",
+    "status": "Show what came in, what became of it, and what is wrong.",
+    "usage": "Show usage by customer.",
+    "events": "Show the raw events behind the usage.",
+    "tail": "Print events as they are stored.",
+    "top": "Show which workers, customers and routes are busy.",
+    "quote": "Show what quantities cost under a plan.",
+    "invoice": "Show a customer's invoice, or make it final.",
+    "outbox": "Show what Stripe is told; retry or drop what is stuck.",
+    "report": "Report to Stripe now, or show what would be sent.",
+    "stripe": "Show or create meters, products and prices at Stripe.",
+    "reconcile": "Compare the ledger with Stripe's own totals.",
+    "doctor": "Look for anything that could be wrong, and say what to do about it.",
     "verify": "Prove that the ledger is what was written to it.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
-    "what-if": "What everybody would pay under other prices.",
-    "token": "Who may ask the HTTP API.",
-    "config": "The reference of the configuration, and its schema for editors.",
+    "what-if": "Show what every customer would pay under other prices.",
+    "token": "Make, list and revoke tokens of the HTTP API.",
+    "config": "Print the reference of the configuration, or its schema.",
 }
-"""Every command with its line in ``meterline --help``."""
+"""Every command with its line in ``meterline --help``: the first line of its own help.
+
+Written here too, so that ``--help`` loads none of them; a test holds the two together.
+"""
 
 
 class LazyGroup(click.Group):
@@ -98,5 +101,5 @@ def main() -> None:
         sys.exit(EXIT_CONFIG)
     except MeterlineError as error:
         click.echo(f"meterline: {error}", err=True)
-        is_away = isinstance(error, Unreachable)
+        is_away = isinstance(error, NoSidecar)
         sys.exit(EXIT_UNREACHABLE if is_away else EXIT_FAILED)

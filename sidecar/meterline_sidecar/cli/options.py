@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
-Option = Callable[[F], F]
+F = TypeVar("F", bound=Callable[..., object])
 
 CONFIG: Final = click.option(
     "--config",

@@ -1,76 +1,27 @@
-"""What commands print: tables for people, JSON for programs."""
+"""What commands print besides tables: JSON, amounts, and how far something has come."""
 
 import contextlib
-import importlib
-import sys
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator
 from decimal import Decimal
-from importlib.util import find_spec
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
 
-from meterline_pricing import currency_of, money_text, number_text
+from meterline_pricing.tools import currency_of, money_text, number_text
+from meterline_sidecar.cli.table import is_terminal
 
-GAP: Final = "  "
 BAR_CHARS: Final = 40
 PROGRESS_LINE_EVERY_S: Final = 1.0
 
 
-class Table:
-    """Rows of text under headings.
-
-    Args:
-        columns: the headings; one that begins with ``>`` has numbers below it, which
-            are set flush right.
-    """
-
-    def __init__(self, *columns: str) -> None:
-        self.columns = [name.removeprefix(">") for name in columns]
-        self.is_number = [name.startswith(">") for name in columns]
-        self.rows: list[list[str]] = []
-
-    def add(self, *cells: str) -> None:
-        """Add a row."""
-        assert len(cells) == len(self.columns)
-        self.rows.append(list(cells))
-
-    def lines(self) -> Iterable[str]:
-        """Yield the table as plain text."""
-        rows = [self.columns, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        rule = ["-" * width for width in widths]
-        for row in (self.columns, rule, *self.rows):
-            yield GAP.join(self._set(row, widths)).rstrip()
-
-    def _set(self, row: Sequence[str], widths: Sequence[int]) -> Iterable[str]:
-        for cell, width, is_number in zip(row, widths, self.is_number, strict=True):
-            yield cell.rjust(width) if is_number else cell.ljust(width)
-
-
-def is_terminal() -> bool:
-    """Say whether a person looks at what is printed."""
-    return sys.stdout.isatty()
-
-
-def show(table: Table) -> None:
-    """Print a table: with rich on a terminal where that is installed, else plain."""
-    if is_terminal() and find_spec("rich") is not None:
-        # Only here, where rich was found: it is no dependency.
-        importlib.import_module("meterline_sidecar.cli.table_rich").show(table)
-        return
-    for line in table.lines():
-        click.echo(line)
-
-
-def show_json(content: Any) -> None:
+def show_json(content: object) -> None:
     """Print anything as JSON, indented; a Decimal is a text, so that none is lost."""
     click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
 
 
-def json_line(content: Any) -> str:
+def json_line(content: object) -> str:
     """Return anything as JSON on one line, for what never ends."""
     return msgspec.json.encode(content).decode()
 

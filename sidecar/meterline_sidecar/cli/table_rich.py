@@ -1,18 +1,20 @@
-"""Prints a table with rich. Imported only where rich is installed."""
+"""Draws a table with rich. Imported only where rich is installed."""
+
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
-from meterline_sidecar.cli.output import Table
 
-
-def show(table: Table) -> None:
-    """Print ``table``; without colours where NO_COLOR is set."""
-    shown = RichTable()
-    for name, is_number in zip(table.columns, table.is_number, strict=True):
-        shown.add_column(name, justify="right" if is_number else "left")
-    for row in table.rows:
+def draw(
+    columns: Sequence[str], is_number: Sequence[bool], rows: Sequence[Sequence[str]]
+) -> None:
+    """Print rows under headings, without colours where NO_COLOR is set."""
+    shown = Table()
+    for name, is_right in zip(columns, is_number, strict=True):
+        shown.add_column(name, justify="right" if is_right else "left")
+    for row in rows:
         # As Text, because a route such as /v1/[id] is no markup.
         shown.add_row(*map(Text, row))
     Console().print(shown)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from meterline_pricing import Catalogue, PricingError, findings
+from meterline_pricing import Catalogue, PricingError
+from meterline_pricing.tools import findings
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
 
 FOR_OTHERS: Final = 0o007

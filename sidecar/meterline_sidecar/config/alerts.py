@@ -1,89 +1,85 @@
-"""Reads what ``meterline.toml`` says of the customer's page and of alerts."""
+"""When somebody is told of a customer's usage or cost, and where that is sent."""
 
-from collections.abc import Collection
+from decimal import Decimal
 from pathlib import Path
+from typing import Annotated, Literal
 
-from meterline_pricing.errors import unknown
-from meterline_pricing.toml.source import BOOLEAN, DECIMAL, TEXT, Table
-from meterline_sidecar.config.kinds import (
-    ALERT_KIND,
-    FACTOR,
-    HOURS,
-    NAME_KIND,
-    ORIGIN,
-    PERCENT,
-    URL,
-)
-from meterline_sidecar.config.shape import AlertRule, AlertsConfig, PortalConfig
+import msgspec
+from msgspec import Meta
+
+from meterline_sidecar.config.kinds import NAME, URL
+
+AlertKind = Literal["limit", "jump", "silence"]
 
 
-def read_portal(table: Table, folder: Path) -> PortalConfig:
-    """Return what ``[portal]`` says."""
-    key_file = table.take("key_file", TEXT, None)
-    config = PortalConfig(
-        frame_origins=table.items("frame_origins", ORIGIN),
-        key_file=None if key_file is None else folder / key_file,
-    )
-    table.close()
-    return config
+class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
+    """When somebody is told of a customer's usage or cost."""
+
+    name: Annotated[
+        str,
+        Meta(
+            description="Of its own; what the alert is called.",
+            extra={"kind": NAME},
+        ),
+    ]
+    kind: Annotated[
+        AlertKind,
+        Meta(
+            description="`limit`: usage or cost reaches parts of an amount. `jump`:"
+            " today's usage is `factor` times the usual. `silence`: nothing for"
+            " `after_hours` where there was something on each of the 7 days before."
+        ),
+    ] = "limit"
+    customer: Annotated[
+        str | None, Meta(description="Only this customer; everybody by default.")
+    ] = None
+    plan: Annotated[str | None, Meta(description="Only customers of this plan.")] = None
+    meter: Annotated[
+        str | None,
+        Meta(
+            description="Usage of this meter; a `limit` without one is on the cost.",
+            extra={"kind": NAME},
+        ),
+    ] = None
+    amount: Annotated[
+        Decimal | None,
+        Meta(description="What a `limit` is: money as a text, or units of the meter."),
+    ] = None
+    included: Annotated[
+        bool,
+        Meta(
+            description="A `limit` is what each customer's plan includes of the meter,"
+            " in place of an amount: its free units, or its first tiers that cost"
+            " nothing."
+        ),
+    ] = False
+    at: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=1_000)], ...],
+        Meta(description="At which percentages of the amount."),
+    ] = (80, 100)
+    factor: Annotated[
+        int,
+        Meta(ge=2, le=1_000, description="How many times the usual a `jump` is."),
+    ] = 3
+    after_hours: Annotated[
+        int, Meta(ge=1, le=24 * 7, description="How long a `silence` is, in hours.")
+    ] = 24
 
 
-def read_alerts(table: Table, folder: Path) -> AlertsConfig:
-    """Return what ``[alerts]`` says."""
-    secret_file = table.take("secret_file", TEXT, None)
-    config = AlertsConfig(
-        webhook_url=table.take("webhook_url", URL, None),
-        secret_file=None if secret_file is None else folder / secret_file,
-    )
-    table.close()
-    return config
+class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where alerts are sent: signed webhooks, as standardwebhooks.com has them."""
 
-
-def read_alert_rules(
-    tables: list[Table],
-    *,
-    meters: Collection[str],
-    customers: Collection[str],
-    plans: Collection[str],
-) -> tuple[AlertRule, ...]:
-    """Return what every ``[[alert]]`` says."""
-    rules: list[AlertRule] = []
-    for table in tables:
-        rule = _read_rule(table)
-        for key, value, known in (
-            ("meter", rule.meter, meters),
-            ("customer", rule.customer, customers),
-            ("plan", rule.plan, plans),
-        ):
-            if value is not None and value not in known:
-                table.report(key, unknown(key, value, known))
-        if rule.name and any(other.name == rule.name for other in rules):
-            table.report("name", f"a second alert is called `{rule.name}`")
-        rules.append(rule)
-    return tuple(rules)
-
-
-def _read_rule(table: Table) -> AlertRule:
-    rule = AlertRule(
-        name=table.need("name", NAME_KIND),
-        kind=table.take("kind", ALERT_KIND, "limit"),
-        customer=table.take("customer", TEXT, None),
-        plan=table.take("plan", TEXT, None),
-        meter=table.take("meter", NAME_KIND, None),
-        amount=table.take("amount", DECIMAL, None),
-        included=table.take("included", BOOLEAN, default=False),
-        at=table.items("at", PERCENT) or (80, 100),
-        factor=table.take("factor", FACTOR, 3),
-        after_hours=table.take("after_hours", HOURS, 24),
-    )
-    if rule.included:
-        if rule.kind != "limit" or rule.meter is None or rule.amount is not None:
-            table.report(
-                "included", "it is for a limit on a meter, and in place of `amount`"
-            )
-    elif rule.kind == "limit" and (rule.amount is None or rule.amount <= 0):
-        table.report("amount", "a limit needs an amount above 0, or `included = true`")
-    if rule.kind != "limit" and rule.meter is None:
-        table.report(None, f"missing key `meter`: a {rule.kind} is of a meter's usage")
-    table.close()
-    return rule
+    webhook_url: Annotated[
+        str | None,
+        Meta(
+            description="Who is told; without one, alerts stand in the dashboard.",
+            extra={"kind": URL},
+        ),
+    ] = None
+    secret_file: Annotated[
+        Path | None,
+        Meta(
+            description="A file with the signing secret, `whsec_` and base64."
+            " Environment, instead of a file: METERLINE_ALERTS_SECRET."
+        ),
+    ] = None

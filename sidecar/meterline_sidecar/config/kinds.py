@@ -1,45 +1,42 @@
-"""What the values of ``meterline.toml`` must be, and how that is said in words."""
+"""What the texts of ``meterline.toml`` must be where their type does not say it."""
 
 import re
-from typing import Final, get_args
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
 
 from meterline_pricing.errors import unknown
-from meterline_pricing.toml.source import Kind, Unfit, integer, one_of
-from meterline_sidecar.config.shape import (
-    HTTP_DEFAULT,
-    AlertKind,
-    BillThrough,
-    SendMode,
-    StripeMode,
-)
+from meterline_pricing.toml.source import TEXT, Kind, Unfit, one_of
 from meterline_sidecar.meters import (
     EVENT_VALUES,
     QUANTITY_PREFIX,
     TEXT_VALUES,
-    Aggregation,
-    Dimension,
-    KindName,
     StatusRange,
 )
 
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")  # Stripe: at most 100
-ORIGIN_FORM: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
-URL_FORM: Final = re.compile(r"https?://[^\s/@]+(/\S*)?")
-UID_MAX: Final = 2**32 - 2
+BillThrough = Literal["none", "meter"]
+
 PORT_MAX: Final = 65535
 
 
-def _name(value: object) -> str:
-    if type(value) is not str or not NAME.fullmatch(value):
-        raise Unfit
-    return value
+def _matching(expected: str, pattern: str) -> Kind[str]:
+    """Return the kind of a text that matches all of ``pattern``."""
+    form = re.compile(pattern)
+
+    def check(value: object) -> str:
+        if type(value) is not str or not form.fullmatch(value):
+            raise Unfit
+        return value
+
+    return Kind(expected, check, "", {"type": "string", "pattern": f"^{pattern}$"})
+
+
+def _path(value: object) -> Path:
+    return Path(TEXT.check(value))
 
 
 def _statuses(value: object) -> tuple[StatusRange, ...]:
-    if type(value) is not str:
-        raise Unfit
     ranges: list[StatusRange] = []
-    for part in value.split(","):
+    for part in TEXT.check(value).split(","):
         first, dash, last = part.strip().partition("-")
         last = last if dash else first
         if not (_is_status(first) and _is_status(last) and first <= last):
@@ -54,64 +51,51 @@ def _is_status(text: str) -> bool:
 
 def _value(value: object) -> str:
     known = (*EVENT_VALUES, *TEXT_VALUES)
-    if type(value) is not str:
-        raise Unfit
-    if value.startswith(QUANTITY_PREFIX) and len(value) > len(QUANTITY_PREFIX):
-        return value
-    if value not in known:
-        raise Unfit(unknown("value", value, (*known, f"{QUANTITY_PREFIX}NAME")))
-    return value
+    text = TEXT.check(value)
+    if text.startswith(QUANTITY_PREFIX) and len(text) > len(QUANTITY_PREFIX):
+        return text
+    if text not in known:
+        raise Unfit(unknown("value", text, (*known, f"{QUANTITY_PREFIX}NAME")))
+    return text
 
 
-def http_address(value: object) -> str:
-    """Return an address that the HTTP API may listen on.
-
-    Raises:
-        Unfit: it is no address.
-    """
-    if type(value) is not str:
-        raise Unfit
-    if value.startswith("unix:") and len(value) > len("unix:"):
-        return value
-    host, _, port = value.rpartition(":")
+def _http(value: object) -> str:
+    text = TEXT.check(value)
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return text
+    host, _, port = text.rpartition(":")
     if not (host and port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
         raise Unfit
-    return value
+    return text
 
 
-def _url(value: object) -> str:
-    if type(value) is not str or not URL_FORM.fullmatch(value):
-        raise Unfit
-    return value
+def _bill_through(value: object) -> BillThrough:
+    if value == "invoice":
+        raise Unfit(
+            "`invoice` is reserved for invoices that are priced here, which are not"
+            " sent to Stripe yet; use `meter` or `none`"
+        )
+    return _WAY.check(value)
 
 
-def _origin(value: object) -> str:
-    if type(value) is not str or not ORIGIN_FORM.fullmatch(value):
-        raise Unfit
-    return value
+_WAY: Final[Kind[BillThrough]] = one_of("bill_through", get_args(BillThrough))
+_STRING: Final[dict[str, Any]] = {"type": "string"}
 
-
-AGGREGATION: Final[Kind[Aggregation]] = one_of("aggregation", get_args(Aggregation))
-DIMENSION: Final[Kind[Dimension]] = one_of("dimension", get_args(Dimension))
-KIND: Final[Kind[KindName]] = one_of("kind", get_args(KindName))
-BILL_THROUGH: Final[Kind[BillThrough]] = one_of("way", get_args(BillThrough))
-STRIPE_MODE: Final[Kind[StripeMode]] = one_of("mode", get_args(StripeMode))
-SEND_MODE: Final[Kind[SendMode]] = one_of("mode", get_args(SendMode))
-NAME_KIND: Final = Kind("a name of letters, digits, `_`, `.` and `-`", _name, "")
-STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
-    'statuses such as "200-499" or "200,304"', _statuses, ()
+BILL_THROUGH: Final = Kind(_WAY.expected, _bill_through, "none", _WAY.schema)
+NAME: Final = _matching(
+    "a name of letters, digits, `_`, `.` and `-`",
+    "[A-Za-z_][A-Za-z0-9_.-]{0,99}",  # Stripe: at most 100
 )
-VALUE: Final = Kind("the name of a value", _value, "units")
-HTTP: Final = Kind("HOST:PORT, or unix:PATH", http_address, HTTP_DEFAULT)
-ALERT_KIND: Final[Kind[AlertKind]] = one_of("kind", get_args(AlertKind))
-PERCENT: Final = integer(minimum=1, maximum=1_000)
-FACTOR: Final = integer(minimum=2, maximum=1_000)
-HOURS: Final = integer(minimum=1, maximum=24 * 7)
-URL: Final = Kind("a URL such as https://ops.example.com/hook", _url, "")
-UID: Final = integer(minimum=0, maximum=UID_MAX)
-EVERY_S: Final = integer(minimum=1, maximum=3600)
-NAMED: Final = integer(minimum=0, maximum=1_000)
-PER_S: Final = integer(minimum=1, maximum=1_000_000)
-ORIGIN: Final = Kind("an origin such as https://app.example.com", _origin, "")
-SETTLE_S: Final = integer(minimum=0, maximum=86_400)
-SELDOM_S: Final = integer(minimum=0, maximum=604_800)
+URL: Final = _matching(
+    "a URL such as https://ops.example.com/hook", r"https?://[^\s/@]+(/\S*)?"
+)
+ORIGIN: Final = _matching(
+    "an origin such as https://app.example.com",
+    "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?",
+)
+PATH: Final = Kind(TEXT.expected, _path, Path(), TEXT.schema)
+STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
+    'statuses such as "200-499" or "200,304"', _statuses, (), _STRING
+)
+VALUE: Final = Kind("the name of a value", _value, "units", _STRING)
+HTTP: Final = Kind("HOST:PORT, or unix:PATH", _http, "", _STRING)

@@ -2,24 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from meterline_pricing import (
     Catalogue,
-    Matrix,
     Override,
-    Percentage,
-    PerGroup,
     Plan,
-    Price,
     PricingError,
     Problem,
     load,
 )
 from meterline_pricing.errors import unknown
+from meterline_pricing.models import PriceModel
 from meterline_pricing.toml.lines import KeyPath
 from meterline_pricing.toml.source import Source
-from meterline_sidecar.config.shape import Customer, MeterConfig
+from meterline_sidecar.config.across import Known, Names, names_in, tables_of
+from meterline_sidecar.config.shape import MeterConfig
 from meterline_sidecar.errors import ConfigError
 
 
@@ -28,9 +26,12 @@ class PriceList(NamedTuple):
 
     catalogue: Catalogue
     """Empty where the file has mistakes."""
-    plans: tuple[str, ...] | None
-    """What the file names, mistakes or not; ``None`` where that can not be known."""
+    plans: Names
     source: Source | None
+
+
+UNREADABLE: Final = PriceList(Catalogue(), None, None)
+"""A price list that is there, or should be, and of which nothing is known."""
 
 
 def read_prices(path: Path) -> Catalogue:
@@ -53,23 +54,22 @@ def read_price_list(path: Path | None, problems: list[Problem]) -> PriceList:
         text = text_of(path)
     except ConfigError as error:
         problems += error.problems
-        return PriceList(Catalogue(), None, None)
+        return UNREADABLE
     catalogue = Catalogue()
     try:
         catalogue = load(text, file=shown(path))
     except PricingError as error:
         problems += error.problems
     source = Source(text, file=shown(path))
-    if source.problems:  # no TOML at all
-        return PriceList(catalogue, None, None)
-    plans = (table.get("name") for _, table in _tables(source.root.data, "plan"))
-    return PriceList(catalogue, tuple(str(name) for name in plans if name), source)
+    if not source.is_toml:
+        return UNREADABLE
+    return PriceList(catalogue, names_in(source, "plan", "name"), source)
 
 
 def misfits(
-    prices: PriceList, meters: Sequence[MeterConfig], customers: Sequence[Customer]
+    prices: PriceList, meters: Sequence[MeterConfig], known: Known
 ) -> list[Problem]:
-    """Return a problem for everything in the price list that can not be charged for.
+    """Return a problem for everything in the price list that cannot be charged for.
 
     What nobody measures, customers that nobody knows, and prices that need more than
     the totals that a meter keeps.
@@ -78,14 +78,14 @@ def misfits(
     if source is None:
         return []
     measured = {config.meter.name: config for config in meters}
-    known = [customer.id for customer in customers]
     for path, meter in _mentions(source.root.data):
-        if meter not in measured:
-            source.report(path, unknown("meter", meter, measured))
-    for path, override in _tables(source.root.data, "override"):
+        if known.meters is not None and meter not in known.meters:
+            source.report(path, unknown("meter", meter, known.meters))
+    for path, override in tables_of(source.root.data, "override"):
         customer = override.get("customer")
-        if isinstance(customer, str) and customer not in known:
-            source.report((*path, "customer"), unknown("customer", customer, known))
+        named = known.customers
+        if isinstance(customer, str) and named is not None and customer not in named:
+            source.report((*path, "customer"), unknown("customer", customer, named))
     for key, i, holder in _holders(prices.catalogue):
         for j, card in enumerate(holder.prices):
             if card.meter in measured:
@@ -102,25 +102,17 @@ def _holders(catalogue: Catalogue) -> Iterator[tuple[str, int, Plan | Override]]
         yield "override", i, override
 
 
-def _unmet(price: Price, config: MeterConfig) -> Iterator[str]:
+def _unmet(price: PriceModel, config: MeterConfig) -> Iterator[str]:
     """Yield what a price needs and a meter does not give."""
     name, groups = config.meter.name, config.meter.group_by
-    match price:
-        case Percentage() if price.needs_events:
-            yield (
-                f"`{name}` is a total, and this price needs the amount of every event:"
-                " leave out fixed, free_events, minimum and maximum"
-            )
-        case Matrix(dimensions=dimensions):
-            yield from _ungrouped(dimensions, name, groups)
-            for inner in (*(cell.price for cell in price.cells), price.default):
-                if inner is not None:
-                    yield from _unmet(inner, config)
-        case PerGroup(inner, by):
-            yield from _ungrouped(by, name, groups)
-            yield from _unmet(inner, config)
-        case _:
-            pass
+    if price.needs_events:
+        yield (
+            f"`{name}` is a total, and this price needs the amount of every event:"
+            " leave out fixed, free_events, minimum and maximum"
+        )
+    yield from _ungrouped(price.grouped_by or (), name, groups)
+    for inner in price.inner:
+        yield from _unmet(inner, config)
 
 
 def _ungrouped(
@@ -134,36 +126,28 @@ def _ungrouped(
 def _mentions(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yield every meter that a price names, and where."""
     for key in ("plan", "override"):
-        for path, holder in _tables(data, key):
-            for at, price in _tables(holder, "price"):
+        for path, holder in tables_of(data, key):
+            for at, price in tables_of(holder, "price"):
                 meter = price.get("meter")
                 if isinstance(meter, str):
                     yield (*path, *at, "meter"), meter
-
-
-def _tables(
-    data: Mapping[str, Any], key: str
-) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """Yield the tables of an array, and where they are; nothing where it is none."""
-    value: object = data.get(key)
-    found = cast("list[object]", value) if isinstance(value, list) else []
-    for i, item in enumerate(found):
-        if isinstance(item, dict):
-            yield (key, i), cast("dict[str, Any]", item)
 
 
 def text_of(path: Path) -> str:
     """Return what stands in a file of the configuration.
 
     Raises:
-        ConfigError: it can not be read.
+        ConfigError: it cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigError(
-            f"{shown(path)}: {error.strerror}; `meterline init` writes a first one"
+            f"{shown(path)}: no such file; `meterline init` writes a first one"
         ) from error
+    except OSError as error:
+        reason = str(error.strerror).lower()
+        raise ConfigError(f"{shown(path)}: cannot be read: {reason}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{shown(path)}: not UTF-8 at byte {error.start}") from error
 

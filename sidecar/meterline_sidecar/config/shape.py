@@ -1,31 +1,43 @@
-"""What the sidecar is told: the shape of ``meterline.toml``, and what each key means.
+"""What the sidecar is told: each key, what it may be, its default and its meaning.
 
-The descriptions here are the reference: ``config_reference.py`` makes
-``docs/configuration.md`` and the JSON Schema of them.
+A key is one field here: it is read, checked, and told in ``docs/configuration.md`` and
+in the JSON Schema by what stands here. ``keys.py`` says how fields are written.
 """
 
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
+from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_pricing import Calendar, Catalogue
+from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
+from meterline_sidecar.config.kinds import (
+    BILL_THROUGH,
+    HTTP,
+    NAME,
+    ORIGIN,
+    URL,
+    BillThrough,
+)
 from meterline_sidecar.files import LedgerFiles
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import Meter, Mode
 
-HTTP_DEFAULT: Final = "127.0.0.1:8270"
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
-STRIPE_API: Final = "https://api.stripe.com"
 STRIPE_KEY_VARIABLE: Final = "METERLINE_STRIPE_API_KEY"
-STRIPE_METER_EVENTS: Final = "https://meter-events.stripe.com"
 
-BillThrough = Literal["none", "meter"]
-StripeMode = Literal["set", "delta"]
+UID_MAX: Final = 2**32 - 2
+
+EveryS = Annotated[int, Meta(ge=1, le=3600)]
+PerS = Annotated[int, Meta(ge=1, le=1_000_000)]
 SendMode = Literal["dry_run", "send"]
-AlertKind = Literal["limit", "jump", "silence"]
+Url = Annotated[str, Meta(extra={"kind": URL})]
+
+
+def _default_database() -> Path:
+    return state_dir() / "meterline.db"
 
 
 class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,34 +46,42 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     socket: Annotated[
         Path,
         Meta(
-            description="The Unix socket that the apps send to."
-            " Environment: METERLINE_SOCKET.",
-            extra={"default": '"STATE/meterline.sock"'},
+            description="The Unix socket that the apps send to.",
+            extra={
+                "default": '`"STATE/meterline.sock"`',
+                "variable": "METERLINE_SOCKET",
+            },
         ),
-    ]
+    ] = field(default_factory=default_socket)
     database: Annotated[
         Path,
         Meta(
-            description="The SQLite file that holds the ledger."
-            " Environment: METERLINE_DATABASE.",
-            extra={"default": '"STATE/meterline.db"'},
+            description="The SQLite file that holds the ledger.",
+            extra={
+                "default": '`"STATE/meterline.db"`',
+                "variable": "METERLINE_DATABASE",
+            },
         ),
-    ]
+    ] = field(default_factory=_default_database)
     spool_dir: Annotated[
         Path,
         Meta(
             description="Where the apps keep events until they are acked; what a dead"
-            " worker left there is drained. Environment: METERLINE_SPOOL_DIR.",
-            extra={"default": '"STATE/spool"'},
+            " worker left there is drained.",
+            extra={
+                "default": '`"STATE/spool"`',
+                "variable": "METERLINE_SPOOL_DIR",
+            },
         ),
-    ]
+    ] = field(default_factory=default_spool_dir)
     http: Annotated[
         str,
         Meta(
             description="Where the HTTP API answers: HOST:PORT, or unix:PATH. Anything"
-            " but the loopback needs a token. Environment: METERLINE_HTTP."
+            " but the loopback needs a token.",
+            extra={"kind": HTTP, "variable": "METERLINE_HTTP"},
         ),
-    ] = HTTP_DEFAULT
+    ] = "127.0.0.1:8270"
     http_names: Annotated[
         tuple[str, ...],
         Meta(
@@ -70,13 +90,15 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     http_requests_per_s: Annotated[
-        int, Meta(description="How many requests one client may send, on average.")
+        PerS, Meta(description="How many requests one client may send, on average.")
     ] = 200
     metrics_customers: Annotated[
         int,
         Meta(
+            ge=0,
+            le=1_000,
             description="How many customers `/metrics` names, those with the highest"
-            " drafts; each is some more time series."
+            " drafts; each is some more time series.",
         ),
     ] = 0
     require_token: Annotated[
@@ -86,12 +108,15 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     pricing: Annotated[
         Path | None,
         Meta(
-            description="The file with the plans. Environment: METERLINE_PRICING.",
-            extra={"default": "`pricing.toml` beside this file, if there is one"},
+            description="The file with the plans.",
+            extra={
+                "default": "`pricing.toml` beside this file, if there is one",
+                "variable": "METERLINE_PRICING",
+            },
         ),
     ] = None
     allowed_uids: Annotated[
-        tuple[int, ...],
+        tuple[Annotated[int, Meta(ge=0, le=UID_MAX)], ...],
         Meta(
             description="Users whose apps may send, besides root and the sidecar's own."
             " They share a group with it, and the spool directory is that group's:"
@@ -99,7 +124,7 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     aggregate_every_s: Annotated[
-        int, Meta(description="How often new events are added up, in seconds.")
+        EveryS, Meta(description="How often new events are added up, in seconds.")
     ] = 2
 
 
@@ -111,7 +136,8 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
         BillThrough,
         Meta(
             description="`meter`: the usage of every hour goes to Stripe as events of"
-            " a Billing Meter, and Stripe prices it. `none`: Stripe is not told."
+            " a Billing Meter, and Stripe prices it. `none`: Stripe is not told.",
+            extra={"kind": BILL_THROUGH},
         ),
     ] = "none"
     stripe_event_name: Annotated[
@@ -119,11 +145,11 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="The `event_name` of the meter at Stripe; the meter's name"
             " unless this says otherwise.",
-            extra={"default": "the name"},
+            extra={"default": "the name", "kind": NAME},
         ),
     ]
     stripe_mode: Annotated[
-        StripeMode,
+        Mode,
         Meta(
             description="How a correction is told. `delta`: one more event with the"
             " difference, to a Stripe meter that sums up. `set`: the whole hour again,"
@@ -131,14 +157,18 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
             " `event_time_window = hour`; a `latest` meter takes no other.",
             extra={"default": "`delta`; `set` for a `latest` meter"},
         ),
-    ] = "delta"
+    ]
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
     """Who pays, and for whom."""
 
     id: Annotated[
-        str, Meta(description="How this customer is called here, for ever; unique.")
+        str,
+        Meta(
+            description="How this customer is called here, for ever; unique.",
+            extra={"kind": NAME},
+        ),
     ]
     name: Annotated[
         str,
@@ -178,7 +208,7 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The customer's page."""
 
     frame_origins: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Meta(extra={"kind": ORIGIN})], ...],
         Meta(
             description="Sites that may show the page in an iframe, such as"
             " https://app.example.com; nobody by default."
@@ -189,65 +219,6 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="The key that signs the page's links, made at the first start;"
             " beside the database by default. An app that makes links reads it too."
-        ),
-    ] = None
-
-
-class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When somebody is told of a customer's usage or cost."""
-
-    name: Annotated[str, Meta(description="Of its own; what the alert is called.")]
-    kind: Annotated[
-        AlertKind,
-        Meta(
-            description="`limit`: usage or cost reaches parts of an amount. `jump`:"
-            " today's usage is `factor` times the usual. `silence`: nothing for"
-            " `after_hours` where there was something on each of the 7 days before."
-        ),
-    ] = "limit"
-    customer: Annotated[
-        str | None, Meta(description="Only this customer; everybody by default.")
-    ] = None
-    plan: Annotated[str | None, Meta(description="Only customers of this plan.")] = None
-    meter: Annotated[
-        str | None,
-        Meta(description="Usage of this meter; a `limit` without one is on the cost."),
-    ] = None
-    amount: Annotated[
-        Decimal | None,
-        Meta(description="What a `limit` is: money as a text, or units of the meter."),
-    ] = None
-    included: Annotated[
-        bool,
-        Meta(
-            description="A `limit` is what each customer's plan includes of the meter,"
-            " in place of an amount: its free units, or its first tiers that cost"
-            " nothing."
-        ),
-    ] = False
-    at: Annotated[
-        tuple[int, ...], Meta(description="At which percentages of the amount.")
-    ] = (80, 100)
-    factor: Annotated[
-        int, Meta(description="How many times the usual a `jump` is.")
-    ] = 3
-    after_hours: Annotated[
-        int, Meta(description="How long a `silence` is, in hours.")
-    ] = 24
-
-
-class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where alerts are sent: signed webhooks, as standardwebhooks.com has them."""
-
-    webhook_url: Annotated[
-        str | None,
-        Meta(description="Who is told; without one, alerts stand in the dashboard."),
-    ] = None
-    secret_file: Annotated[
-        Path | None,
-        Meta(
-            description="A file with the signing secret, `whsec_` and base64."
-            " Environment, instead of a file: METERLINE_ALERTS_SECRET."
         ),
     ] = None
 
@@ -278,19 +249,21 @@ class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
             " credential stripe_webhook_secret."
         ),
     ] = None
-    api_base: Annotated[str, Meta(description="Where Stripe's API is.")] = STRIPE_API
+    api_base: Annotated[Url, Meta(description="Where Stripe's API is.")] = (
+        "https://api.stripe.com"
+    )
     meter_events_base: Annotated[
-        str, Meta(description="Where Stripe's stream of meter events is.")
-    ] = STRIPE_METER_EVENTS
+        Url, Meta(description="Where Stripe's stream of meter events is.")
+    ] = "https://meter-events.stripe.com"
     rate_per_s: Annotated[
-        int | None,
+        PerS | None,
         Meta(
             description="Meter events a second at most; by default 25 with a key of a"
             " sandbox and 500 with a live one. Halved when Stripe refuses."
         ),
     ] = None
     stream_above_per_s: Annotated[
-        int | None,
+        PerS | None,
         Meta(
             description="Use Stripe's stream (100 events a request, live mode only)"
             " while more events are due than this rate could send in a minute."
@@ -299,18 +272,22 @@ class StripeConfig(msgspec.Struct, frozen=True, kw_only=True):
     settle_s: Annotated[
         int,
         Meta(
+            ge=0,
+            le=86_400,
             description="How long after its end an hour is reported, in seconds. What"
-            " comes later is reported as a correction."
+            " comes later is reported as a correction.",
         ),
     ] = 60
     report_every_s: Annotated[
-        int, Meta(description="How often the outbox is worked on, in seconds.")
+        EveryS, Meta(description="How often the outbox is worked on, in seconds.")
     ] = 5
     reconcile_every_s: Annotated[
         int,
         Meta(
+            ge=0,
+            le=604_800,
             description="How often the ledger is compared with Stripe's totals, in"
-            " seconds; one read for each customer and meter. 0: never by itself."
+            " seconds; one read for each customer and meter. 0: never by itself.",
         ),
     ] = 86_400
 

@@ -6,7 +6,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.backup import last_backup
+from meterline_sidecar.web.answers.status import Status
 
 Verdict = Literal["ok", "warning", "error"]
 
@@ -37,9 +38,7 @@ class Check(msgspec.Struct, frozen=True):
     """What to do, unless all is well."""
 
 
-def examine(
-    config: Config, *, clock: Clock, status: dict[str, Any] | None
-) -> list[Check]:
+def examine(config: Config, *, clock: Clock, status: Status | None) -> list[Check]:
     """Return every check, in order.
 
     Args:
@@ -57,7 +56,7 @@ def examine(
     ]
 
 
-def _sidecar(config: Config, status: dict[str, Any] | None) -> Iterator[Check]:
+def _sidecar(config: Config, status: Status | None) -> Iterator[Check]:
     if status is None:
         yield Check(
             "sidecar",
@@ -66,8 +65,8 @@ def _sidecar(config: Config, status: dict[str, Any] | None) -> Iterator[Check]:
             "start it: meterline run",
         )
         return
-    yield Check("sidecar", "ok", f"version {status['version']} answers")
-    for problem in status["problems"]:
+    yield Check("sidecar", "ok", f"version {status.version} answers")
+    for problem in status.problems:
         yield Check("sidecar", "warning", problem, "see meterline status")
 
 
@@ -109,14 +108,14 @@ def _disk(database: Path) -> Check:
     return Check("disk", "ok", detail)
 
 
-def _clock(clock: Clock, status: dict[str, Any] | None) -> Iterator[Check]:
+def _clock(clock: Clock, status: Status | None) -> Iterator[Check]:
     if status is None:
         return
-    if status["clock"] is not None:
-        yield Check("clock", "warning", f"the time is not real: {status['clock']}")
+    if status.clock is not None:
+        yield Check("clock", "warning", f"the time is not real: {status.clock}")
         return
-    skew_ms = clock.now_ms() - status["now_ms"]
-    newest_ms = status["last_event_ms"] or 0
+    skew_ms = clock.now_ms() - status.now_ms
+    newest_ms = status.last_event_ms or 0
     if abs(skew_ms) > CLOCK_SKEW_MS_MAX:
         yield Check(
             "clock",
@@ -208,26 +207,26 @@ def _is_dead(folder: Path) -> bool:
     return spool is not None
 
 
-def _producers(clock: Clock, status: dict[str, Any] | None) -> Iterator[Check]:
+def _producers(clock: Clock, status: Status | None) -> Iterator[Check]:
     if status is None:
         return
-    events = status["events"]
-    if events["lost"]:
+    events = status.events
+    if events.lost:
         yield Check(
             "events",
             "warning",
-            f"{events['lost']} were lost ({events['refused']} of them refused)",
+            f"{events.lost} were lost ({events.refused} of them refused)",
             "see meterline status; each is in the ledger with its reason",
         )
-    for producer in status["producers"]["shown"]:
-        silent_ms = clock.now_ms() - producer["seen_ms"]
-        if producer["gap"] and silent_ms > SILENT_GAP_MS:
+    for producer in status.producers.shown:
+        silent_ms = clock.now_ms() - producer.seen_ms
+        if producer.gap and silent_ms > SILENT_GAP_MS:
             yield Check(
                 "gap",
                 "warning",
-                f"producer {producer['producer']} ({producer['app']}, process"
-                f" {producer['pid']} on {producer['host']}) recorded"
-                f" {producer['gap']} event(s) that have not arrived, and has been"
+                f"producer {producer.producer} ({producer.app}, process"
+                f" {producer.pid} on {producer.host}) recorded"
+                f" {producer.gap} event(s) that have not arrived, and has been"
                 f" silent for {silent_ms // 1000} s",
                 "if that process is dead and its spool is gone, they are lost",
             )

@@ -13,7 +13,7 @@ from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.ledger.chain import GENESIS, ChainFiles, Head, batch_mac
-from meterline_sidecar.meters import Aggregation, Meter, add
+from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import events as event_store
@@ -21,14 +21,8 @@ from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.events import BatchRow
 from meterline_sidecar.store.port import Database, LedgerReader, Tx
-from meterline_sidecar.store.rollups import (
-    DAYS,
-    WINDOWS,
-    Rollup,
-    RollupKey,
-    Totals,
-)
-from meterline_sidecar.usage.aggregate import Folder, Place, definition_of
+from meterline_sidecar.store.rollups import DAYS, WINDOWS, Rollup, RollupKey
+from meterline_sidecar.usage.fold import Folder, Place, definition_of
 
 BATCHES_PER_READ: Final = 200
 EVENTS_PER_STEP: Final = 50_000
@@ -236,16 +230,18 @@ class Recount:
 
     def __init__(self, folder: Folder, meters: Sequence[Meter]) -> None:
         self._folder = folder
-        self._aggregations: dict[str, Aggregation] = {
-            meter.name: meter.aggregation for meter in meters
-        }
+        self._aggregations = aggregations_of(meters)
         self._totals: dict[Place, Totals] = {}
         self.unique: dict[tuple[int, int, str, str], set[str]] = {}
 
     def add(self, events: Sequence[counting.EventFacts]) -> None:
         """Add more events."""
         for place, delta in self._folder.fold(events).items():
-            self._merge(self._totals.setdefault(place, {}), delta.totals)
+            merge(
+                self._totals.setdefault(place, {}),
+                more=delta.totals,
+                aggregations=self._aggregations,
+            )
             for name, values in delta.unique.items():
                 where = (place.subject_id, place.window_ms, place.labels, name)
                 self.unique.setdefault(where, set()).update(values)
@@ -260,17 +256,12 @@ class Recount:
                 "day_ms": place.window_ms // DAY_MS * DAY_MS,
             }
             key = tuple(values[name] for name in rollup.columns if name != "group_id")
-            self._merge(found.setdefault((key, place.labels), {}), totals)
-        return found
-
-    def _merge(self, known: Totals, more: Totals) -> None:
-        for name, total in more.items():
-            before = known.get(name)
-            known[name] = (
-                total
-                if before is None
-                else add(self._aggregations[name], before, total)
+            merge(
+                found.setdefault((key, place.labels), {}),
+                more=totals,
+                aggregations=self._aggregations,
             )
+        return found
 
 
 async def _compare_totals(

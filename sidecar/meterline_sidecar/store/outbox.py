@@ -47,7 +47,8 @@ class OutboxRow(Struct, frozen=True):
     identifier: str
     created_ms: int
     state: State
-    generation: int
+    key_no: int
+    """Part of the Idempotency-Key; one more after an answer that Stripe may repeat."""
     attempts: int
     doubt_ms: int | None
     """When it was first sent without learning the outcome; ``None``: never."""

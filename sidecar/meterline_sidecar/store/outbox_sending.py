@@ -104,21 +104,21 @@ async def mark_sending(
 
 async def _unchanged(tx: Tx, rows: Sequence[OutboxRow]) -> set[int]:
     """Return the ids of rows that are still as they were read."""
-    generations = {row.id: row.generation for row in rows}
-    ids = list(generations)
+    key_numbers = {row.id: row.key_no for row in rows}
+    ids = list(key_numbers)
     found: set[int] = set()
     for start in range(0, len(ids), IDS_PER_QUERY):
         some = ids[start : start + IDS_PER_QUERY]
         # By id alone: with the state in it, SQLite would walk the whole backlog.
         current = await tx.fetch_all(
-            "SELECT id, state, generation FROM outbox"  # noqa: S608 - only marks
+            "SELECT id, state, key_no FROM outbox"  # noqa: S608 - only marks
             f" WHERE id IN ({marks(len(some))})",
             some,
         )
         found.update(
             i
-            for i, state, generation in current
-            if state == "pending" and generations[i] == generation
+            for i, state, key_no in current
+            if state == "pending" and key_numbers[i] == key_no
         )
     return found
 
@@ -128,7 +128,7 @@ async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
     noted = list(settlements)
     await tx.execute_many(
         "UPDATE outbox SET state = ?, reason = ?, request_id = ?,"
-        " generation = generation + ?, next_ms = ?, settled_ms = ?,"
+        " key_no = key_no + ?, next_ms = ?, settled_ms = ?,"
         " doubt_ms = CASE WHEN ? = 1 THEN NULL ELSE doubt_ms END"
         " WHERE id = ? AND state = 'sending'",
         [
@@ -248,7 +248,7 @@ async def free(tx: Tx, row_id: int) -> None:
     """Let a row that is certainly not counted go again, under a new key."""
     await tx.execute(
         "UPDATE outbox SET state = 'pending', next_ms = 0, settled_ms = NULL,"
-        " generation = generation + CASE WHEN state = 'pending' THEN 0 ELSE 1 END"
+        " key_no = key_no + CASE WHEN state = 'pending' THEN 0 ELSE 1 END"
         " WHERE id = ? AND state <> 'sending'",
         (row_id,),
     )

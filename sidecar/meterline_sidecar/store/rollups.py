@@ -5,10 +5,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.port import Tx
 
-Totals = dict[str, int | list[int]]
-"""Meter to what it has added up (see ``meters.Total``)."""
 RollupKey = tuple[int, ...]
 
 STEPS_MS: Final = (15 * MINUTE_MS, HOUR_MS, DAY_MS)

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.port import Tx, Value
-from meterline_sidecar.store.rollups import Totals
 
 THEIRS: Final = "SELECT id FROM subjects WHERE customer = ?"
 NOBODYS: Final = "SELECT 0 UNION ALL SELECT id FROM subjects WHERE customer IS NULL"

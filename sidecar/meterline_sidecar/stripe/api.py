@@ -109,7 +109,7 @@ class StripeApi:
         """Return the client of the current key, ``None`` where there is no key.
 
         Raises:
-            ConfigError: the key's file can not be read.
+            ConfigError: the key's file cannot be read.
         """
         if self._client is None:
             self._key = self._read_key()

@@ -14,7 +14,7 @@ STREAM_ROWS_MAX: Final = 100
 """Source: docs.stripe.com/.../recording-usage-api, read 2026-05-05."""
 
 
-class Parcel(Struct, frozen=True):
+class StripeRequest(Struct, frozen=True):
     """What goes out in one request."""
 
     rows: tuple[OutboxRow, ...]
@@ -57,8 +57,8 @@ class ReadyRows:
         """Return whether a row is here whose series is not out."""
         return any(row.series not in self._out for row in self._rows)
 
-    def take(self, *, streams: bool) -> Parcel | None:
-        """Return the next parcel, ``None`` if every row has to wait.
+    def take(self, *, streams: bool) -> StripeRequest | None:
+        """Return the next request, ``None`` if every row has to wait.
 
         With ``streams``, up to 100 rows go together.
         """
@@ -67,14 +67,14 @@ class ReadyRows:
             return None
         if not streams or not self._is_streamed(first):
             self.alone.discard(first.id)
-            return Parcel((first,))
+            return StripeRequest((first,))
         rows = [first]
         while len(rows) < STREAM_ROWS_MAX:
             row = self._take_row(only_streamed=True)
             if row is None:
                 break
             rows.append(row)
-        return Parcel(tuple(rows), _batch_key(rows))
+        return StripeRequest(tuple(rows), _batch_key(rows))
 
     def back(self, rows: Iterable[OutboxRow]) -> None:
         """Note that rows are not out any more."""

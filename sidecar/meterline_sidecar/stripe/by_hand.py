@@ -10,9 +10,9 @@ from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
-from meterline_sidecar.stripe.reissue import reissue
+from meterline_sidecar.stripe.replace import replace_row
+from meterline_sidecar.stripe.states import WAITING
 
-WAITING: Final = ("pending", "parked", "sending")
 REASON_CHARS_MAX: Final = 200
 
 
@@ -24,8 +24,8 @@ class NoSuchRow(MeterlineError):
     """There is no row with this number."""
 
 
-class OutboxDesk:
-    """Retries and drops rows by hand.
+class RowsByHand:
+    """Shows, retries and drops rows when a person asks for it.
 
     Args:
         customers: every customer's Stripe id, where the configuration has one.
@@ -55,7 +55,7 @@ class OutboxDesk:
 
         Raises:
             NoSuchRow: there is none.
-            NotPossible: the usage would count twice, or can not count any more.
+            NotPossible: the usage would count twice, or cannot count any more.
         """
         async with self._database.transaction() as tx:
             row = await _get(tx, row_id)
@@ -95,7 +95,7 @@ class OutboxDesk:
                 await sending.free(tx, row.id)
                 return row.id
             case _:
-                return await reissue(
+                return await replace_row(
                     tx,
                     row,
                     stripe_customer=stripe_customer,

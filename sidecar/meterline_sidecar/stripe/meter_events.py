@@ -119,9 +119,9 @@ def identifier(
     return "u1-" + b32encode(digest).decode().rstrip("=").lower()
 
 
-def key_of(identifier: str, generation: int) -> str:
-    """Return the Idempotency-Key of the ``generation``-th way to send a part."""
-    return f"{identifier}-{generation}"
+def key_of(identifier: str, key_no: int) -> str:
+    """Return the Idempotency-Key number ``key_no``, from 0, of a part."""
+    return f"{identifier}-{key_no}"
 
 
 def identifier_of(key: str) -> str:
@@ -133,12 +133,12 @@ def meter_event(row: OutboxRow) -> MeterEvent:
     """Return what to send for a row of the outbox."""
     assert row.stripe_customer is not None, "an unmapped row is parked"
     return MeterEvent(
-        row.event_name,
-        row.stripe_customer,
-        row.value,
-        row.hour_ms,
-        row.identifier,
-        key_of(row.identifier, row.generation),
+        event_name=row.event_name,
+        stripe_customer=row.stripe_customer,
+        value=row.value,
+        time_ms=row.hour_ms,
+        identifier=row.identifier,
+        key=key_of(row.identifier, row.key_no),
     )
 
 

@@ -52,7 +52,7 @@ class Rate:
         self._cut_at_s = now_s - CUT_S_MIN
 
     def _room(self) -> float:
-        # A quarter of a second at once, for rates that our own loop can not keep evenly;
+        # A quarter of a second at once, for rates that our own loop cannot keep evenly;
         # one at a time where the limit is a sandbox's, which counts every second.
         return max(1.0, (self.per_s - EVEN_PER_S) / 4)
 

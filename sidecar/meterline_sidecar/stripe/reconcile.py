@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, Literal
-
-from msgspec import Struct
+from typing import Final
 
 from meterline_pricing import Calendar
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
 from meterline_sidecar.store import reconciliation
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.reconciliation import Comparison
-from meterline_sidecar.stripe.reissue import reissue
+from meterline_sidecar.stripe.calls import StripeCalls
+from meterline_sidecar.stripe.comparison import (
+    HourDifference,
+    ReconciledSeries,
+    Verdict,
+)
+from meterline_sidecar.stripe.replace import replace_row
+from meterline_sidecar.stripe.states import FAILED, ON_THE_WAY, WAITING
 from meterline_sidecar.stripe.totals import (
     ZERO,
     MeterFacts,
     Span,
-    StripeReads,
     StripeTotals,
 )
 
@@ -29,41 +33,6 @@ HOURS_SHOWN: Final = 24
 TOLERANCE: Final = Decimal("1e-12")
 """Stripe's totals are floats: equal within this share, or half a unit."""
 
-ON_THE_WAY: Final = ("pending", "sending")
-WAITING: Final = (*ON_THE_WAY, "parked")
-FAILED: Final = ("dead", "expired", "rejected")
-Verdict = Literal["equal", "missing", "extra", "unresolved"]
-
-
-class HourDifference(Struct, frozen=True):
-    """An hour in which the two sides differ."""
-
-    hour_ms: int
-    ours: int
-    theirs: Decimal
-
-
-class Line(Struct, frozen=True):
-    """One customer and meter in a span: here, and at Stripe."""
-
-    customer: str
-    stripe_customer: str | None
-    """``None`` while nobody said who this is at Stripe."""
-    event_name: str
-    ours: int
-    """What Stripe should have by now: all that is issued, and not on its way."""
-    theirs: Decimal
-    waiting: int
-    """Rows that are still to be sent, or to be let go by a person."""
-    unresolved: int
-    """Rows of which nobody knows whether they are counted."""
-    failed: int
-    """Rows that were refused, dropped or too old."""
-    verdict: Verdict
-    is_fresh: bool = False
-    """Whether something was sent so recently that Stripe may not have added it up."""
-    hours: tuple[HourDifference, ...] = ()
-
 
 class Reconciler:
     """Reads Stripe's totals and compares them with the outbox.
@@ -74,17 +43,17 @@ class Reconciler:
     """
 
     def __init__(
-        self, database: Database, stripe: StripeReads, *, clock: Clock
+        self, database: Database, stripe: StripeCalls, *, clock: Clock
     ) -> None:
         self._database = database
         self._totals = StripeTotals(stripe)
         self._clock = clock
 
-    async def run(self, *, start_ms: int, end_ms: int) -> list[Line]:
+    async def run(self, *, start_ms: int, end_ms: int) -> list[ReconciledSeries]:
         """Return every series with rows in the span, after settling doubts.
 
         The span is widened to whole hours, and ends before the current one: what is
-        open is not issued, and Stripe need not answer for the future.
+        open has no row yet, and Stripe need not answer for the future.
         What is found is kept when the span begins with a month (UTC).
         """
         start_ms = start_ms // HOUR_MS * HOUR_MS
@@ -97,11 +66,13 @@ class Reconciler:
                 tx, start_ms=start_ms, end_ms=end_ms
             )
         meters = await self._totals.meters() if pairs else {}
-        lines = [
-            await self._compare(Span(*pair, start_ms, end_ms), meters.get(pair[0]))
+        compared = [
+            await self._compare(
+                _span(pair, start_ms=start_ms, end_ms=end_ms), meters.get(pair[0])
+            )
             for pair in pairs
         ]
-        return lines + _unmapped_lines(unmapped)
+        return compared + _unmapped(unmapped)
 
     async def watch(self, *, start_ms: int, end_ms: int, series_max: int) -> int:
         """Compare the series of a span that were compared longest ago.
@@ -118,7 +89,7 @@ class Reconciler:
             known = await reconciliation.kept(tx, start_ms=start_ms)
         checked = {pair: found.checked_ms for pair, found in known.items()}
         spans = [
-            Span(*pair, start_ms, end_ms)
+            _span(pair, start_ms=start_ms, end_ms=end_ms)
             for pair in sorted(pairs, key=lambda pair: checked.get(pair, 0))
             if not _is_final(known.get(pair), end_ms)
         ]
@@ -135,7 +106,7 @@ class Reconciler:
             for row in await self._rows(span)
         )
 
-    async def _compare(self, span: Span, meter: MeterFacts | None) -> Line:
+    async def _compare(self, span: Span, meter: MeterFacts | None) -> ReconciledSeries:
         rows = await self._rows(span)
         if meter is not None and any(row.state == "unresolved" for row in rows):
             await self._settle(span, meter, rows)
@@ -155,12 +126,18 @@ class Reconciler:
             hours = await self._differences(span, meter, rows)
         await self._keep(
             Comparison(
-                *(span.start_ms, span.end_ms, span.event_name, span.stripe_customer),
-                *(ours, format(theirs, "f"), n_unresolved, verdict),
-                self._clock.now_ms(),
+                start_ms=span.start_ms,
+                end_ms=span.end_ms,
+                event_name=span.event_name,
+                stripe_customer=span.stripe_customer,
+                ours=ours,
+                theirs=format(theirs, "f"),
+                unresolved=n_unresolved,
+                verdict=verdict,
+                checked_ms=self._clock.now_ms(),
             )
         )
-        return Line(
+        return ReconciledSeries(
             customer=rows[-1].customer,
             stripe_customer=span.stripe_customer,
             event_name=span.event_name,
@@ -196,7 +173,11 @@ class Reconciler:
         theirs = await self._totals.hours(span, meter, span.start_ms, span.end_ms)
         ours = {hour_ms: _hour_total(part) for hour_ms, part in _by_hour(rows).items()}
         different = [
-            HourDifference(hour_ms, ours.get(hour_ms, 0), theirs.get(hour_ms, ZERO))
+            HourDifference(
+                hour=format_time_ms(hour_ms),
+                ours=ours.get(hour_ms, 0),
+                theirs=theirs.get(hour_ms, ZERO),
+            )
             for hour_ms in sorted(ours.keys() | theirs.keys())
             if not _is_equal(theirs.get(hour_ms, ZERO), ours.get(hour_ms, 0))
         ]
@@ -222,7 +203,7 @@ class Reconciler:
                         now_ms=self._clock.now_ms(),
                     )
             elif _is_equal(theirs, _hour_total(known)):
-                await self._reissue(doubted)
+                await self._replace(doubted)
 
     def _has_settled(self, parts: Sequence[OutboxRow]) -> bool:
         """Say whether Stripe has had time to count what was sent last."""
@@ -230,18 +211,28 @@ class Reconciler:
         is_quiet = all(row.state != "sending" for row in parts)
         return is_quiet and latest_ms <= self._clock.now_ms() - SETTLE_MS
 
-    async def _reissue(self, doubted: Sequence[OutboxRow]) -> None:
+    async def _replace(self, doubted: Sequence[OutboxRow]) -> None:
         """Say again, under new identifiers, what Stripe has not counted."""
         now_ms = self._clock.now_ms()
         async with self._database.transaction() as tx:
             for row in doubted:
-                await reissue(
+                await replace_row(
                     tx,
                     row,
                     stripe_customer=row.stripe_customer,
                     now_ms=now_ms,
                     reason="not counted: Stripe's own total says so; said again",
                 )
+
+
+def _span(pair: tuple[str, str], *, start_ms: int, end_ms: int) -> Span:
+    event_name, stripe_customer = pair
+    return Span(
+        event_name=event_name,
+        stripe_customer=stripe_customer,
+        start_ms=start_ms,
+        end_ms=end_ms,
+    )
 
 
 def _is_equal(theirs: Decimal, ours: int) -> bool:
@@ -264,13 +255,13 @@ def _is_final(known: Comparison | None, end_ms: int) -> bool:
     )
 
 
-def _unmapped_lines(rows: Sequence[OutboxRow]) -> list[Line]:
-    """Return the lines of customers whom Stripe can not be told of."""
+def _unmapped(rows: Sequence[OutboxRow]) -> list[ReconciledSeries]:
+    """Return the series of customers who have no Stripe customer."""
     series: dict[tuple[str, str], list[OutboxRow]] = {}
     for row in rows:
         series.setdefault((row.customer, row.event_name), []).append(row)
     return [
-        Line(
+        ReconciledSeries(
             customer=customer,
             stripe_customer=None,
             event_name=event_name,

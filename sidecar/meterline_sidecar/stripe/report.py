@@ -11,12 +11,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, assert_never
 
-from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.stripe.batching import Parcel, ReadyRows
+from meterline_sidecar.stripe.batching import ReadyRows, StripeRequest
+from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.meter_events import (
     AGE_MS_MAX,
     RESEND_MS_MAX,
@@ -33,7 +34,7 @@ from meterline_sidecar.stripe.meter_events import (
     Unreachable,
 )
 from meterline_sidecar.stripe.pacing import Backoff, Breaker, Probes, Rate
-from meterline_sidecar.stripe.settle import judge, shorten
+from meterline_sidecar.stripe.settle import settlement_of, shorten
 
 IN_FLIGHT_MIN: Final = 8
 IN_FLIGHT_MAX: Final = 64
@@ -59,18 +60,6 @@ class MeterEvents(Protocol):
 
     async def stream(self, events: Sequence[MeterEvent], *, key: str) -> Outcome:
         """Send up to 100 events at once, to be checked by Stripe later."""
-        ...
-
-
-class SentMark(Protocol):
-    """The number of rows ever sent, kept outside the database."""
-
-    def read(self) -> int | None:
-        """Return the number, ``None`` where there is none."""
-        ...
-
-    def write(self, sends: int) -> None:
-        """Replace the number."""
         ...
 
 
@@ -104,17 +93,16 @@ class Reporter:
         self._stripe = stripe
         self._clock = clock
         self._wall = wall
-        self._mark = mark
+        self._copy_guard = CopyGuard(mark)
         self._rate = rate
         self._stream_above_per_s = stream_above_per_s
         self._backoff = backoff or Backoff()
         self._breaker = breaker or Breaker()
         self._ready = ReadyRows(self._is_sendable)
-        self._in_flight: dict[asyncio.Task[Outcome], Parcel] = {}
+        self._in_flight: dict[asyncio.Task[Outcome], StripeRequest] = {}
         self._probes = Probes()
         self._is_hurried = False
         self._wrong_account: str | None = None
-        self._sends: int | None = None
         self._streams = False
         self._is_drained = False
         self._is_stopping = False
@@ -159,7 +147,7 @@ class Reporter:
         async with self._database.transaction() as tx:
             if not await self._check_account(tx):
                 return False
-            await self._check_copy(tx, now_ms)
+            await self._copy_guard.check(tx, now_ms=now_ms)
             # Nothing is in flight yet: these are of a run, or a process, that died.
             await sending.recover(tx)
             doubted, expired = await sending.sweep(
@@ -200,22 +188,6 @@ class Reporter:
             return False
         return True
 
-    async def _check_copy(self, tx: Tx, now_ms: int) -> None:
-        """Hold everything if this database is older than what was sent from it."""
-        if self._sends is not None:
-            return
-        cursor = await outbox.cursor(tx)
-        assert cursor is not None, "checked by _check_account"
-        self._sends = cursor.sends
-        marked = self._mark.read()
-        if marked is None and cursor.sends == 0:
-            # From now on a missing mark means that this is not the first place.
-            self._mark.write(0)
-        elif marked is None or marked > cursor.sends:
-            closed_ms = now_ms // HOUR_MS * HOUR_MS
-            n_rows = await sending.suspect(tx, before_ms=closed_ms)
-            log.error("the database is an older copy: %d row(s) unresolved", n_rows)
-
     async def _probe_parked(self, tx: Tx) -> None:
         """Let one row of each parked event name try whether its meter exists now."""
         for event_name, row_id in await sending.parked_heads(tx):
@@ -237,12 +209,12 @@ class Reporter:
         """
         settled = self._collect()
         is_ending = self._is_stopping or _now_s() >= ends_at_s
-        parcels: list[Parcel] = []
+        requests: list[StripeRequest] = []
         if not is_ending:
             await self._refill()
-            parcels = self._choose()
-        for parcel in await self._commit(settled, parcels):
-            self._in_flight[group.create_task(self._send(parcel))] = parcel
+            requests = self._choose()
+        for request in await self._commit(settled, requests):
+            self._in_flight[group.create_task(self._send(request))] = request
         if self._in_flight:
             # Woken by a token of the rate as well, where a row waits for one.
             timeout_s = max(0.005, self._rate.wait_s()) if self._has_work() else None
@@ -257,22 +229,22 @@ class Reporter:
         await asyncio.sleep(self._rate.wait_s())
         return True
 
-    async def _send(self, parcel: Parcel) -> Outcome:
-        events = parcel.events()
-        if parcel.batch_key is None:
+    async def _send(self, request: StripeRequest) -> Outcome:
+        events = request.events()
+        if request.batch_key is None:
             return await self._stripe.send(events[0])
-        outcome = await self._stripe.stream(events, key=parcel.batch_key)
+        outcome = await self._stripe.stream(events, key=request.batch_key)
         if isinstance(outcome, NoMeter | Rejected | Mismatch):
             # One of them is at fault, and only by themselves they show which.
-            self._ready.alone.update(row.id for row in parcel.rows)
+            self._ready.alone.update(row.id for row in request.rows)
             return Busy(f"refused in a batch: {outcome.reason}", slows_down=False)
         return outcome
 
-    def _collect(self) -> list[tuple[Parcel, Outcome]]:
+    def _collect(self) -> list[tuple[StripeRequest, Outcome]]:
         done = [task for task in self._in_flight if task.done()]
         settled = [(self._in_flight.pop(task), task.result()) for task in done]
-        for parcel, _ in settled:
-            self._ready.back(parcel.rows)
+        for request, _ in settled:
+            self._ready.back(request.rows)
         return settled
 
     def _has_work(self) -> bool:
@@ -296,20 +268,20 @@ class Reporter:
         # Nothing new can become due that could not wait for the next run.
         self._is_drained = not rows
 
-    def _choose(self) -> list[Parcel]:
+    def _choose(self) -> list[StripeRequest]:
         """Take from ``_ready`` the rows that may be sent now."""
         room = self._breaker.room(_now_s())
         most = min(IN_FLIGHT_MAX, max(IN_FLIGHT_MIN, int(self._rate.per_s / 4)))
         slots = (most if room is None else room) - len(self._in_flight)
         n_max = max(0, min(slots, self._rate.available(_now_s())))
-        parcels: list[Parcel] = []
-        while len(parcels) < n_max:
-            parcel = self._ready.take(streams=self._streams)
-            if parcel is None:
+        requests: list[StripeRequest] = []
+        while len(requests) < n_max:
+            request = self._ready.take(streams=self._streams)
+            if request is None:
                 break
-            parcels.append(parcel)
-        self._rate.take(len(parcels))
-        return parcels
+            requests.append(request)
+        self._rate.take(len(requests))
+        return requests
 
     def _is_sendable(self, row: OutboxRow) -> bool:
         """Say whether a row got too old since the sweep at the run's beginning."""
@@ -320,17 +292,17 @@ class Reporter:
 
     async def _commit(
         self,
-        settled: Sequence[tuple[Parcel, Outcome]],
-        parcels: Sequence[Parcel],
-    ) -> list[Parcel]:
+        settled: Sequence[tuple[StripeRequest, Outcome]],
+        requests: Sequence[StripeRequest],
+    ) -> list[StripeRequest]:
         """Write outcomes, and what is being sent; return what is to be sent then."""
-        if not settled and not parcels:
+        if not settled and not requests:
             return []
         was_open = self._breaker.reason is not None
         settlements = [
             settlement
-            for parcel, outcome in settled
-            for settlement in self._judge(parcel, outcome)
+            for request, outcome in settled
+            for settlement in self._settlements(request, outcome)
         ]
         marked: set[int] = set()
         now_ms = self._clock.now_ms()
@@ -341,26 +313,24 @@ class Reporter:
                 await sending.wake(tx)
                 self._is_drained = False
             await self._park_and_unpark(tx, settled)
-            for parcel in parcels:
+            for request in requests:
                 marked |= await sending.mark_sending(
-                    tx, parcel.rows, now_ms=now_ms, batch_key=parcel.batch_key
+                    tx, request.rows, now_ms=now_ms, batch_key=request.batch_key
                 )
-        if marked:
-            self._sends = (self._sends or 0) + len(marked)
-            self._mark.write(self._sends)
-        return [kept for parcel in parcels if (kept := self._keep(parcel, marked))]
+        self._copy_guard.count(len(marked))
+        return [kept for request in requests if (kept := self._keep(request, marked))]
 
-    def _keep(self, parcel: Parcel, marked: set[int]) -> Parcel | None:
-        """Return ``parcel`` without the rows that changed since they were read."""
-        rows = tuple(row for row in parcel.rows if row.id in marked)
-        self._ready.back(row for row in parcel.rows if row.id not in marked)
-        return Parcel(rows, parcel.batch_key) if rows else None
+    def _keep(self, request: StripeRequest, marked: set[int]) -> StripeRequest | None:
+        """Return ``request`` without the rows that changed since they were read."""
+        rows = tuple(row for row in request.rows if row.id in marked)
+        self._ready.back(row for row in request.rows if row.id not in marked)
+        return StripeRequest(rows, request.batch_key) if rows else None
 
     async def _park_and_unpark(
-        self, tx: Tx, settled: Iterable[tuple[Parcel, Outcome]]
+        self, tx: Tx, settled: Iterable[tuple[StripeRequest, Outcome]]
     ) -> None:
-        for parcel, outcome in settled:
-            for event_name in {row.event_name for row in parcel.rows}:
+        for request, outcome in settled:
+            for event_name in {row.event_name for row in request.rows}:
                 if isinstance(outcome, NoMeter):
                     self._probes.begin(event_name, _now_s())
                     await sending.park(tx, event_name, shorten(outcome.reason))
@@ -368,7 +338,9 @@ class Reporter:
                     await sending.unpark(tx, event_name)
                     self._is_drained = False
 
-    def _judge(self, parcel: Parcel, outcome: Outcome) -> list[sending.Settlement]:
+    def _settlements(
+        self, request: StripeRequest, outcome: Outcome
+    ) -> list[sending.Settlement]:
         """Return what becomes of the rows, and tell the rate and the breaker."""
         now_s = _now_s()
         match outcome:
@@ -384,14 +356,14 @@ class Reporter:
             case _:
                 assert_never(outcome)
         return [
-            judge(
+            settlement_of(
                 row,
                 outcome,
                 now_ms=self._clock.now_ms(),
                 wall_ms=self._wall.now_ms(),
                 backoff=self._backoff,
             )
-            for row in parcel.rows
+            for row in request.rows
         ]
 
 

@@ -22,7 +22,7 @@ from meterline_sidecar.stripe.pacing import Backoff
 REASON_CHARS_MAX: Final = 500
 
 
-def judge(
+def settlement_of(
     row: OutboxRow, outcome: Outcome, *, now_ms: int, wall_ms: int, backoff: Backoff
 ) -> Settlement:
     """Return what becomes of a row that was sent.

@@ -2,55 +2,14 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final
 
 from msgspec import Struct
 
 from meterline_sidecar.clock import MINUTE_MS
-from meterline_sidecar.errors import RetryLater
+from meterline_sidecar.stripe.calls import StripeCalls, read_all
 
-PAGE: Final = 100
 ZERO: Final = Decimal(0)
-
-
-class StripeReads(Protocol):
-    """The way to Stripe that reconciling needs."""
-
-    async def call(
-        self,
-        method: Literal["get"],
-        path: str,
-        params: Mapping[str, object] | None = None,
-    ) -> dict[str, Any]:
-        """Return the answer of an address.
-
-        Raises:
-            StripeRefused: Stripe said no.
-            RetryLater: it may say yes later.
-        """
-        ...
-
-
-async def read_all(
-    stripe: StripeReads, path: str, params: Mapping[str, object] | None = None
-) -> list[dict[str, Any]]:
-    """Return every object of a list, page by page.
-
-    Raises:
-        StripeRefused: Stripe said no.
-        RetryLater: it may say yes later, or answered something else than a list.
-    """
-    found: list[dict[str, Any]] = []
-    query: dict[str, object] = {**(params or {}), "limit": PAGE}
-    while True:
-        page = await stripe.call("get", path, query)
-        data: object = page.get("data")
-        if not isinstance(data, list):
-            raise RetryLater(f"{path}: the answer was no list", after_s=60.0)
-        found += cast("list[dict[str, Any]]", data)
-        if not page.get("has_more"):
-            return found
-        query["starting_after"] = found[-1]["id"]
 
 
 class Span(Struct, frozen=True):
@@ -72,7 +31,7 @@ class MeterFacts(Struct, frozen=True):
 class StripeTotals:
     """Stripe's meters and their totals. Each read counts: Stripe grants so many."""
 
-    def __init__(self, stripe: StripeReads) -> None:
+    def __init__(self, stripe: StripeCalls) -> None:
         self._stripe = stripe
 
     async def meters(self) -> dict[str, MeterFacts]:

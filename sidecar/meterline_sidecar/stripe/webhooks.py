@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +15,7 @@ from meterline_sidecar.errors import MeterlineError, StripeRefused
 from meterline_sidecar.store import stripe_events
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_events import StripeEvent
+from meterline_sidecar.stripe.calls import StripeCalls
 from meterline_sidecar.stripe.meter_events import identifier_of
 from meterline_sidecar.stripe.pacing import Backoff
 
@@ -24,7 +25,7 @@ EVENTS_PER_STEP: Final = 1_000
 FETCH_BACKOFF: Final = Backoff(first_s=10.0, max_s=600.0)
 """Stripe counts reads: a key without the permission must not use them up."""
 NOT_FOUND: Final = 404
-REPORTS: Final = (
+DROP_REPORTS: Final = (
     "v1.billing.meter.error_report_triggered",
     "v1.billing.meter.no_meter_found",
 )
@@ -34,19 +35,6 @@ log = logging.getLogger(__name__)
 
 class BadWebhook(MeterlineError):
     """The request is not from Stripe, or not from now."""
-
-
-class StripeReads(Protocol):
-    """The way to Stripe that webhooks need."""
-
-    async def call(self, method: Literal["get"], path: str) -> dict[str, Any]:
-        """Return the answer of an address.
-
-        Raises:
-            StripeRefused: Stripe said no.
-            RetryLater: it may say yes later.
-        """
-        ...
 
 
 class SentRequest(Struct, frozen=True):
@@ -71,35 +59,37 @@ class ErrorType(Struct, frozen=True):
     sample_errors: tuple[SampleError, ...] = ()
 
 
-class Reason(Struct, frozen=True):
+class DropReason(Struct, frozen=True):
     """Why meter events were dropped."""
 
     error_count: int = 0
     error_types: tuple[ErrorType, ...] = ()
 
 
-class ReportData(Struct, frozen=True):
+class DropReportData(Struct, frozen=True):
     """What a report says once it is fetched."""
 
-    reason: Reason | None = None
+    reason: DropReason | None = None
 
 
-class Report(Struct, frozen=True):
-    """An event of Stripe's, thin or with its data."""
+class DropReport(Struct, frozen=True):
+    """An event of Stripe's about dropped meter events, thin or with its data."""
 
     id: str
     type: str
-    data: ReportData | None = None
+    data: DropReportData | None = None
 
 
-class Head(Struct, frozen=True):
+class EventHead(Struct, frozen=True):
     """What every event has, of whatever type."""
 
     id: str
     type: str
 
 
-def verify(body: bytes, header: str, secret: str, *, now_s: Iterable[int]) -> None:
+def check_signature(
+    body: bytes, header: str, secret: str, *, now_s: Iterable[int]
+) -> None:
     """Return if ``body`` was signed with ``secret``, near one of the times.
 
     Raises:
@@ -125,7 +115,7 @@ class Webhooks:
     def __init__(
         self,
         database: Database,
-        stripe: StripeReads,
+        stripe: StripeCalls,
         *,
         secret: Callable[[], Secret | None],
         clock: Clock,
@@ -154,9 +144,9 @@ class Webhooks:
             raise BadWebhook("no webhook secret: see stripe.webhook_secret_file")
         # Stripe signs with real time; who rehearses another time may sign with that.
         clocks = {self._wall.now_ms() // 1000, self._clock.now_ms() // 1000}
-        verify(body, signature, secret.reveal(), now_s=clocks)
+        check_signature(body, signature, secret.reveal(), now_s=clocks)
         try:
-            head = msgspec.json.decode(body, type=Head)
+            head = msgspec.json.decode(body, type=EventHead)
         except msgspec.DecodeError as error:
             raise BadWebhook(f"no event: {error}") from error
         event = StripeEvent(head.id, head.type, body.decode())
@@ -164,7 +154,7 @@ class Webhooks:
             return await stripe_events.store(tx, event, now_ms=self._wall.now_ms())
 
     async def process(self) -> None:
-        """Act on every stored event; one that Stripe can not tell now waits alone.
+        """Act on every stored event; one that Stripe cannot tell now waits alone.
 
         Raises:
             MeterlineError: why one waits, when the others are done.
@@ -187,15 +177,15 @@ class Webhooks:
         if trouble is not None:
             raise trouble
 
-    async def _reason(self, event: StripeEvent) -> Reason | str:
+    async def _reason(self, event: StripeEvent) -> DropReason | str:
         """Return why meter events were dropped, or in words why that is not known."""
-        if event.type not in REPORTS:
+        if event.type not in DROP_REPORTS:
             return f"not about meter events: {event.type}"
         try:
-            report = msgspec.json.decode(event.body, type=Report)
+            report = msgspec.json.decode(event.body, type=DropReport)
             if report.data is None:
                 # Webhooks of this kind are thin: the data is fetched.
-                report = msgspec.convert(await self._fetch(event.id), type=Report)
+                report = msgspec.convert(await self._fetch(event.id), type=DropReport)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             return f"of an unknown shape: {error}"
         except StripeRefused as error:
@@ -226,10 +216,10 @@ class Webhooks:
         self._trouble, self._failures = None, 0
         return found
 
-    async def _act(self, tx: Tx, event: StripeEvent, reason: Reason | str) -> None:
+    async def _act(self, tx: Tx, event: StripeEvent, reason: DropReason | str) -> None:
         if isinstance(reason, str):
             # Something was dropped, and nobody can say what: a person must look.
-            n_errors = int(event.type in REPORTS)
+            n_errors = int(event.type in DROP_REPORTS)
             await stripe_events.finish(
                 tx, event.id, errors=n_errors, found=0, reason=reason
             )

@@ -8,12 +8,11 @@ import msgspec
 
 from meterline_pricing import Period
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from meterline_sidecar.meters import Meter, Total, add, quantity
+from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge, quantity
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
-from meterline_sidecar.store.port import Database
-from meterline_sidecar.store.rollups import Totals
-from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted
 
 POINTS_MAX: Final = 1_000
 GROUPS_MAX: Final = 8  # shown by name; the rest is one group, "others"
@@ -29,6 +28,8 @@ class Line(msgspec.Struct, frozen=True):
     label: str
     """The group's value; the meter's name where there are no groups."""
     values: list[int]
+    total: int
+    """What the line came to over the whole time: its highest value for a ``max``."""
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +60,8 @@ def aligned(span: Period, step_ms: int) -> Period:
 
 
 async def read_series(
-    database: Database,
-    aggregator: Aggregator,
+    tx: Tx,
+    at: Counted,
     meter: Meter,
     span: Period,
     *,
@@ -74,20 +75,19 @@ async def read_series(
     series, and its lines are empty.
 
     Args:
+        at: of this snapshot; see ``counted``.
         span: whole steps; see ``aligned``.
         group_by: one of the meter's dimensions; a line for each of its values.
     """
-    generation = aggregator.generation.id
     bounds = {"start": span.start, "end": span.end}
     rows: Iterable[Row]
-    async with database.reading() as tx:
-        if customer is None:
-            rows = await rollups.read_all(tx, generation, step_ms=step_ms, **bounds)
-        elif step_ms == DAY_MS:
-            found = await store.read_usage(tx, generation, customer=customer, **bounds)
-            rows = [(row.window_ms, row.labels, row.totals) for row in found]
-        else:
-            rows = await store.read_windows(tx, generation, customer=customer, **bounds)
+    if customer is None:
+        rows = await rollups.read_all(tx, at.generation, step_ms=step_ms, **bounds)
+    elif step_ms == DAY_MS:
+        found = await store.read_usage(tx, at.generation, customer=customer, **bounds)
+        rows = [(row.window_ms, row.labels, row.totals) for row in found]
+    else:
+        rows = await store.read_windows(tx, at.generation, customer=customer, **bounds)
     return series_of(meter, rows, span, step_ms=step_ms, group_by=group_by)
 
 
@@ -100,28 +100,31 @@ def series_of(
     group_by: str | None = None,
 ) -> Series:
     """Return rows of totals as a series; pure."""
-    cells: dict[tuple[str, int, str], Total] = {}
+    aggregations = aggregations_of([meter])
+    cells: dict[tuple[str, int], Totals] = defaultdict(dict)
     for at_ms, labels, totals in rows:
-        total = totals.get(meter.name)
-        if total is None:
-            continue
-        key = (labels, at_ms // step_ms * step_ms, meter.name)
-        before = cells.get(key)
-        cells[key] = total if before is None else add(meter.aggregation, before, total)
+        if (total := totals.get(meter.name)) is not None:
+            cell = cells[labels, at_ms // step_ms * step_ms]
+            merge(cell, more={meter.name: total}, aggregations=aggregations)
+    groups: dict[str, Totals] = defaultdict(dict)
     by_line: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     names: dict[str, str] = {}
-    for (labels, at_ms, _), total in cells.items():
+    for (labels, at_ms), cell in cells.items():
+        merge(groups[labels], more=cell, aggregations=aggregations)
         name = names.get(labels)
         if name is None:
             name = names[labels] = _name(meter, labels, group_by)
-        by_line[name][at_ms] += quantity(total)
+        by_line[name][at_ms] += quantity(cell[meter.name])
+    totals_by_line: dict[str, int] = defaultdict(int)
+    for labels, group in groups.items():
+        totals_by_line[names[labels]] += quantity(group[meter.name])
     times_ms = list(range(span.start, span.end, step_ms))
     return Series(
         meter=meter.name,
         step_ms=step_ms,
         times_ms=times_ms,
-        lines=_lines(by_line, times_ms, meter.name),
-        total=sum(sum(points.values()) for points in by_line.values()),
+        lines=_lines(by_line, totals_by_line, times_ms, meter.name),
+        total=sum(totals_by_line.values()),
     )
 
 
@@ -132,15 +135,19 @@ def _name(meter: Meter, labels: str, group_by: str | None) -> str:
 
 
 def _lines(
-    by_line: dict[str, dict[int, int]], times_ms: list[int], meter_name: str
+    by_line: dict[str, dict[int, int]],
+    totals: dict[str, int],
+    times_ms: list[int],
+    meter_name: str,
 ) -> list[Line]:
     """Return the lines, the largest first; what is beyond ``GROUPS_MAX`` as one."""
     ranked = sorted(by_line, key=lambda name: (-sum(by_line[name].values()), name))
     shown, rest = ranked[:GROUPS_MAX], ranked[GROUPS_MAX:]
     lines = [
-        Line(name, [by_line[name].get(at, 0) for at in times_ms]) for name in shown
+        Line(name, [by_line[name].get(at, 0) for at in times_ms], totals[name])
+        for name in shown
     ]
     if rest:
         values = [sum(by_line[name].get(at, 0) for name in rest) for at in times_ms]
-        lines.append(Line(OTHERS, values))
-    return lines or [Line(meter_name, [0] * len(times_ms))]
+        lines.append(Line(OTHERS, values, sum(totals[name] for name in rest)))
+    return lines or [Line(meter_name, [0] * len(times_ms), 0)]

@@ -4,21 +4,12 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from meterline_sidecar.web import live, metrics, openapi, static
-from meterline_sidecar.web.api import all as v1
-from meterline_sidecar.web.api import outbox as stripe
-from meterline_sidecar.web.api import status
-from meterline_sidecar.web.dashboard import alerts
+from meterline_sidecar.web.api import all as api
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.portal import page as portal
 
-OPERATIONS = (
-    *status.OPERATIONS,
-    *v1.OPERATIONS,
-    *stripe.OPERATIONS,
-    *alerts.OPERATIONS,
-)
 BURST_S = 2  # a page with all that belongs to it comes at once
 
 
@@ -27,15 +18,14 @@ def make_app(parts: Parts) -> ASGIApp:
     sidecar = parts.config.sidecar
     app = Starlette(
         routes=[
-            *(operation.route for operation in OPERATIONS),
-            *status.ROUTES,
+            *(operation.route for operation in api.OPERATIONS),
+            *api.ROUTES,
             *metrics.ROUTES,
-            *stripe.ROUTES,
             *static.ROUTES,
             *dashboard.ROUTES,
             live.route(),
             *portal.ROUTES,
-            openapi.route(OPERATIONS),
+            openapi.route(api.OPERATIONS),
         ],
         exception_handlers=dict(dashboard.PAGE_HANDLERS),
     )

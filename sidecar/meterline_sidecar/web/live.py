@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from meterline_sidecar.usage.counted import counted_now
 from meterline_sidecar.web.parts import Parts
 
 LOOK_EVERY_S: Final = 1.0
@@ -37,10 +38,10 @@ class Live:
         self._n_open += 1
         try:
             yield f"retry: {RETRY_MS}\n\n".encode()
-            before = _mark(parts)
+            before = await _mark(parts)
             silent_s = 0.0
             while not await _is_stopping(parts, LOOK_EVERY_S):
-                mark = _mark(parts)
+                mark = await _mark(parts)
                 if mark != before:
                     before, silent_s = mark, 0.0
                     yield b"event: changed\ndata: 1\n\n"
@@ -53,12 +54,12 @@ class Live:
             self._n_open -= 1
 
 
-def _mark(parts: Parts) -> tuple[object, ...]:
+async def _mark(parts: Parts) -> tuple[object, ...]:
     """Return something that differs whenever the pages would."""
-    generation = parts.aggregator.generation
+    at = await counted_now(parts.database)
     failures = sum(job.failures for job in parts.schedule.jobs.values())
     return (
-        *(generation.id, generation.cursor, parts.receiver.connections),
+        *(at.generation, at.up_to_event, parts.receiver.connections),
         *(parts.ingest.trouble, failures, parts.standings.n_missing),
     )
 

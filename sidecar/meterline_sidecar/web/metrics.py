@@ -18,7 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meterline_sidecar.billing.running_totals import Standing
-from meterline_sidecar.web.api.status import Status, read_status
+from meterline_sidecar.web.answers.status import Status
+from meterline_sidecar.web.api.status import read_status
 from meterline_sidecar.web.parts import Parts
 
 

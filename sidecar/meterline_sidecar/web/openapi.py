@@ -9,11 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import meterline
+from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.operations import Operation, tagged
-from meterline_sidecar.web.problems import Problem
 
 REF: Final = "#/components/schemas/{name}"
-REFUSALS: Final = {
+STATUSES: Final = {
     "400": "The request cannot be answered as it is; the detail says why.",
     "401": "A token is needed, or this one is not known.",
     "403": "This token may not do that.",
@@ -23,6 +23,7 @@ REFUSALS: Final = {
     "421": "Asked under a host name that is not known here.",
     "431": "The headers are too long.",
     "429": "Too many requests; Retry-After says when to come again.",
+    "503": "Not now, such as with a full disk; the same request may succeed later.",
 }
 
 
@@ -74,7 +75,7 @@ def _entry(operation: Operation) -> dict[str, Any]:
                     "description": text,
                     "content": {"application/problem+json": {"schema": _ref(Problem)}},
                 }
-                for status, text in REFUSALS.items()
+                for status, text in STATUSES.items()
             },
         },
     }

@@ -12,16 +12,17 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Ledger
-from meterline_sidecar.stripe.service import StripeSide
+from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.customers import CustomerIndex
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What ``daemon.py`` put together."""
+    """What ``daemon/assemble.py`` put together."""
 
     config: Config
     clock: Clock
@@ -42,5 +43,10 @@ class Parts:
     """Signs the links to the customer's page."""
     stopping: asyncio.Event
     """Set when the process is about to end: whoever streams should stop."""
-    stripe: StripeSide
+    stripe: StripeService
     drain: Drain
+
+    @property
+    def meters(self) -> list[Meter]:
+        """The meters of the configuration, in its order."""
+        return [config.meter for config in self.config.meters]

@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problems: what happened, and what to do, as JSON."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -10,6 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_pricing import PricingError
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.errors import (
+    ConfigError,
+    DiskFull,
+    RetryLater,
+    StripeRefused,
+)
+from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
+from meterline_sidecar.stripe.webhooks import BadWebhook
+from meterline_sidecar.web.answers.problem import Problem
 
 WHAT_NEXT: Final = {
     "Not Found": "there is nothing at this path; /openapi.json lists what there is",
@@ -20,21 +31,12 @@ WHAT_NEXT: Final = {
 log = logging.getLogger(__name__)
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """Why a request was not answered."""
-
-    title: str
-    status: int
-    detail: str
-    """What was wrong, and what would be right."""
-
-
 class BadRequest(Exception):
-    """The request can not be answered as it is; the text says what was expected."""
+    """The request cannot be answered as it is; the text says what was expected."""
 
 
-class NotFound(Exception):
-    """There is no such thing; the text names the nearest."""
+class NoSuchThing(Exception):
+    """Nothing has this id; the text names the nearest, or where to look."""
 
 
 class Conflict(Exception):
@@ -55,19 +57,35 @@ def problem(status: int, detail: str) -> Response:
     )
 
 
-async def on_bad_request(_request: Request, error: Exception) -> Response:
-    """Answer 400."""
-    return problem(400, str(error))
+class Refusal(msgspec.Struct, frozen=True):
+    """How an error of the domain is answered: the status, and what comes before its text."""
+
+    status: int
+    opening: str = ""
 
 
-async def on_not_found(_request: Request, error: Exception) -> Response:
-    """Answer 404."""
-    return problem(404, str(error))
+NO_STRIPE: Final = "Stripe cannot be asked: "
+REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
+    BadRequest: Refusal(400),
+    PricingError: Refusal(400),
+    BadWebhook: Refusal(400),
+    NoSuchThing: Refusal(404),
+    NoSuchRow: Refusal(404),
+    Conflict: Refusal(409),
+    NotBillable: Refusal(409),
+    NotPossible: Refusal(409),
+    ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing
+    StripeRefused: Refusal(409, NO_STRIPE),
+    RetryLater: Refusal(409, NO_STRIPE),
+    DiskFull: Refusal(503),
+}
+"""Every error that is an answer and no bug; a class stands for those derived from it."""
 
 
-async def on_conflict(_request: Request, error: Exception) -> Response:
-    """Answer 409."""
-    return problem(409, str(error))
+async def on_refused(_request: Request, error: Exception) -> Response:
+    """Answer an error of the domain as ``REFUSALS`` says."""
+    refusal = next(REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS)
+    return problem(refusal.status, f"{refusal.opening}{error}")
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:
@@ -84,11 +102,9 @@ async def on_bug(request: Request, error: Exception) -> Response:
     return problem(500, "this is a bug in the sidecar; its log has the details")
 
 
-HANDLERS = {
-    BadRequest: on_bad_request,
-    PricingError: on_bad_request,
-    NotFound: on_not_found,
-    Conflict: on_conflict,
+HANDLERS: Final = {
+    **dict.fromkeys(REFUSALS, on_refused),
     HTTPException: on_http_exception,
     Exception: on_bug,
 }
+"""What Starlette calls for each error, the nearest class first."""

@@ -6,18 +6,24 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from meterline_pricing import Calendar, Period, nearest
+from meterline_pricing import Calendar, Period
+from meterline_pricing.tools import nearest
 from meterline_sidecar.clock import format_time_ms, parse_time_ms
 from meterline_sidecar.config.shape import Customer, calendar_of
-from meterline_sidecar.usage.aggregate import WINDOW_MS
+from meterline_sidecar.usage.counted import WINDOW_MS, Counted
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.problems import BadRequest, NotFound
+from meterline_sidecar.web.problems import BadRequest, NoSuchThing
 
 PAGE: Final = 100
 PAGE_MAX: Final = 1_000
+ID_MAX: Final = 2**63 - 1  # what a column of ids can hold
 YEARS: Final = (1970, 9998)  # what calendars and SQLite's integers take with ease
 
 CustomerId = Annotated[str, Meta(max_length=100, description="A customer's id.")]
+AfterCustomer = Annotated[
+    str,
+    Meta(max_length=100, description="`next_after` of the page before this one."),
+]
 MonthName = Annotated[
     str,
     Meta(
@@ -38,6 +44,10 @@ Time = Annotated[
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="Entries on a page.")]
 
 
+class Nothing(msgspec.Struct, frozen=True):
+    """No parameters."""
+
+
 class Span(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A span of time: ``start`` and ``end``, or a billing period."""
 
@@ -50,13 +60,13 @@ def find_customer(parts: Parts, customer_id: str) -> Customer:
     """Return a customer of the configuration.
 
     Raises:
-        NotFound: there is none with this id; names the nearest.
+        NoSuchThing: there is none with this id; names the nearest.
     """
     found = parts.customers.get(customer_id)
     if found is None:
         near = nearest(customer_id, [c.id for c in parts.customers.all])
         hint = f"; did you mean {near}?" if near else "; see /v1/customers"
-        raise NotFound(f"no customer {customer_id[:100]!r}{hint}")
+        raise NoSuchThing(f"no customer {customer_id[:100]!r}{hint}")
     return found
 
 
@@ -119,7 +129,6 @@ def time_ms(name: str, text: str) -> int:
     return at_ms
 
 
-def fresh_as_of(parts: Parts) -> str | None:
+def fresh_as_of(at: Counted) -> str | None:
     """Return up to when usage is known: an answer without it would look complete."""
-    at_ms = parts.aggregator.generation.last_success_ms
-    return None if at_ms is None else format_time_ms(at_ms)
+    return None if at.as_of_ms is None else format_time_ms(at.as_of_ms)

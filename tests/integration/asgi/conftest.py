@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meterline import MeterMiddleware
-from meterline.asgi import ASGIApp
+from meterline.asgi_types import ASGIApp
 from tests.fake_sidecar import FakeSidecar
 
 Metered = Callable[..., MeterMiddleware]

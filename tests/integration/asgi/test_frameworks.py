@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Host, Mount, Route, Router
 
 import meterline
-from meterline.asgi import ASGIApp, Receive, Scope, Send
+from meterline.asgi_types import ASGIApp, Receive, Scope, Send
 from meterline.events import UsageEvent
 from tests.asgi_driver import call
 from tests.fake_sidecar import FakeSidecar

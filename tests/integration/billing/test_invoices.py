@@ -6,24 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from meterline.events import UsageEvent
+from tests.plans import starter_each
 from tests.producer import NOON_MS, PRODUCER, Connection, batch, event
 from tests.sidecar_process import SidecarProcess
 
 IN_NOVEMBER = "2026-11-06T12:01:00Z"
 IN_DECEMBER = "2026-12-01T00:10:00Z"
 DECEMBER_MS = 1_796_083_200_000
-PRICING = """\
-[[plan]]
-name = "starter"
-version = 1
-effective = 2026-01-01
-currency = "usd"
-
-[[plan.price]]
-meter = "api_calls"
-model = "per_unit"
-unit_amount = "0.50"
-"""
+PRICING = starter_each("0.50")
 
 
 def ship(

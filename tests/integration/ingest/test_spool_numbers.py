@@ -35,7 +35,7 @@ def open_spool(tmp_path: Path, *, segments: int) -> Spool:
 
 def append(spool: Spool, n_events: int) -> None:
     for _ in range(n_events):
-        spool.append(PAYLOAD)
+        spool.writer.append(PAYLOAD)
 
 
 def left_by(spool: Spool, spool_dir: Path, *, after_seq: int = 0) -> list[Part]:
@@ -76,10 +76,10 @@ def test_what_went_into_new_segments_is_found_whole(
 def test_dropped_events_are_reported_once(tmp_path: Path, n_dropped: int) -> None:
     spool = open_spool(tmp_path, segments=2)
     append(spool, 2 * EVENTS_PER_SEGMENT + n_dropped)
-    spool.scan()
-    while spool.next_part() is not None:
+    spool.reader.scan()
+    while spool.reader.next_part() is not None:
         pass
-    spool.ack(EVENTS_PER_SEGMENT + 1)  # the first segment is free again
+    spool.reader.ack(EVENTS_PER_SEGMENT + 1)  # the first segment is free again
     append(spool, 10)
 
     parts = left_by(spool, tmp_path, after_seq=EVENTS_PER_SEGMENT + 1)
@@ -92,9 +92,9 @@ def test_drops_of_a_closed_spool_are_no_damage(tmp_path: Path) -> None:
     spool = open_spool(tmp_path, segments=2)
     append(spool, 2 * EVENTS_PER_SEGMENT + 7)
     spool.close()
-    spool.scan()
-    spool.scan()
-    counted = spool.counts.recorded
+    spool.reader.scan()
+    spool.reader.scan()
+    counted = spool.reader.counts.recorded
 
     parts = left_by(spool, tmp_path)
 
@@ -108,14 +108,14 @@ def test_drops_of_a_closed_spool_are_sent_again_to_who_forgot_them(
     spool = open_spool(tmp_path, segments=2)
     append(spool, 2 * EVENTS_PER_SEGMENT + 7)
     spool.close()
-    spool.scan()
-    spool.ack(5)
+    spool.reader.scan()
+    spool.reader.ack(5)
 
-    spool.resume(0)
+    spool.reader.resume(0)
 
     parts: list[Part] = []
-    while (part := spool.next_part()) is not None:
+    while (part := spool.reader.next_part()) is not None:
         parts.append(part)
     assert losses_in(parts) == [(7, "spool full")]
-    assert parts[-1].last_seq == spool.counts.recorded
+    assert parts[-1].last_seq == spool.reader.counts.recorded
     spool.abandon()

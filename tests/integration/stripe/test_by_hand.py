@@ -4,13 +4,13 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.store.outbox import State
-from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible, OutboxDesk
+from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible, RowsByHand
 from tests.outbox_rows import Shop
 from tests.stripe_server.faults import Fault
 
 
-def desk(shop: Shop, **customers: str) -> OutboxDesk:
-    return OutboxDesk(shop.database, customers=customers, clock=shop.clock)
+def by_hand(shop: Shop, **customers: str) -> RowsByHand:
+    return RowsByHand(shop.database, customers=customers, clock=shop.clock)
 
 
 async def in_state(shop: Shop, state: State, *, is_in_doubt: bool = False) -> int:
@@ -27,7 +27,7 @@ async def test_a_row_that_is_surely_not_counted_goes_again(
 ) -> None:
     row_id = await in_state(shop, state)
 
-    row = await desk(shop).retry(row_id)
+    row = await by_hand(shop).retry(row_id)
     await shop.report()
 
     assert row.id == row_id
@@ -41,8 +41,8 @@ async def test_a_row_that_may_be_counted_needs_certainty(
     row_id = await in_state(shop, state, is_in_doubt=True)
 
     with pytest.raises(NotPossible, match="may be counted"):
-        await desk(shop).retry(row_id)
-    row = await desk(shop).retry(row_id, is_certain=True)
+        await by_hand(shop).retry(row_id)
+    row = await by_hand(shop).retry(row_id, is_certain=True)
 
     assert (row.state, row.part) == ("pending", 1)
     assert (await shop.row(row_id)).replaced_by == row.id
@@ -51,14 +51,14 @@ async def test_a_row_that_may_be_counted_needs_certainty(
 async def test_a_rejected_row_is_said_again_to_the_customer_of_now(shop: Shop) -> None:
     row_id = await in_state(shop, "rejected")
 
-    row = await desk(shop, acme="cus_right").retry(row_id)
+    row = await by_hand(shop, acme="cus_right").retry(row_id)
     await shop.report()
 
     assert row.stripe_customer == "cus_right"
     assert (await shop.row(row_id)).state == "rejected"
     assert int(shop.server.account.total("api_calls", "cus_right")) == 7
     with pytest.raises(NotPossible, match="said again"):
-        await desk(shop).retry(row_id)
+        await by_hand(shop).retry(row_id)
 
 
 async def test_an_hour_that_was_set_again_is_not_set_back(shop: Shop) -> None:
@@ -72,7 +72,7 @@ async def test_an_hour_that_was_set_again_is_not_set_back(shop: Shop) -> None:
 
     for is_certain in (False, True):
         with pytest.raises(NotPossible, match=f"followed by row {later}"):
-            await desk(shop).retry(row_id, is_certain=is_certain)
+            await by_hand(shop).retry(row_id, is_certain=is_certain)
     await shop.report()
 
     assert (await shop.row(row_id)).state == "dead"
@@ -84,13 +84,13 @@ async def test_a_row_that_is_too_old_is_not_sent_with_another_date(shop: Shop) -
     shop.clock.time_ms += 40 * DAY_MS
 
     with pytest.raises(NotPossible, match="34 days"):
-        await desk(shop).retry(row_id)
+        await by_hand(shop).retry(row_id)
 
 
 async def test_a_dropped_row_is_never_sent_and_says_why(shop: Shop) -> None:
     row_id = await in_state(shop, "pending")
 
-    row = await desk(shop).drop(row_id, reason="a test account")
+    row = await by_hand(shop).drop(row_id, reason="a test account")
     await shop.report()
 
     assert (row.state, row.reason) == ("dead", "dropped by a person: a test account")
@@ -106,9 +106,9 @@ async def test_what_is_counted_or_on_its_way_can_not_be_dropped(
     row_id = await in_state(shop, state)
 
     with pytest.raises(NotPossible, match=why):
-        await desk(shop).drop(row_id, reason="x")
+        await by_hand(shop).drop(row_id, reason="x")
 
 
 async def test_an_unknown_row_is_named(shop: Shop) -> None:
     with pytest.raises(NoSuchRow, match="no row 99"):
-        await desk(shop).show(99)
+        await by_hand(shop).show(99)

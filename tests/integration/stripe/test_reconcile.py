@@ -8,13 +8,14 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import RetryLater
+from meterline_sidecar.stripe.comparison import ReconciledSeries
 from meterline_sidecar.stripe.meter_events import meter_event
-from meterline_sidecar.stripe.reconcile import Line, Reconciler
+from meterline_sidecar.stripe.reconcile import Reconciler
 from tests.outbox_rows import EARLIER_MS, Shop
 from tests.stripe_server.faults import Fault
 
 
-async def reconcile(shop: Shop) -> list[Line]:
+async def reconcile(shop: Shop) -> list[ReconciledSeries]:
     reconciler = Reconciler(shop.database, shop.stripe(), clock=shop.clock)
     return await reconciler.run(
         start_ms=EARLIER_MS - 40 * DAY_MS, end_ms=shop.clock.now_ms()
@@ -197,11 +198,13 @@ async def test_an_answer_that_is_no_list_is_asked_for_later(shop: Shop) -> None:
     class Elsewhere:
         async def call(
             self,
-            method: Literal["get"],
+            method: Literal["get", "post"],
             path: str,
             params: Mapping[str, object] | None = None,
+            *,
+            key: str | None = None,
         ) -> dict[str, Any]:
-            return {"object": f"{method} {path} {params}"}
+            return {"object": f"{method} {path} {params} {key}"}
 
     reconciler = Reconciler(shop.database, Elsewhere(), clock=shop.clock)
 

@@ -83,7 +83,7 @@ async def test_a_saved_500_is_not_asked_for_again_under_its_key(shop: Shop) -> N
     await shop.report()
 
     row = await shop.row(row_id)
-    assert (row.state, row.generation) == ("confirmed", 1)
+    assert (row.state, row.key_no) == ("confirmed", 1)
     assert shop.server.seen["replayed"] == 0
 
 
@@ -94,7 +94,7 @@ async def test_a_lost_answer_is_asked_for_again_under_the_same_key(shop: Shop) -
     await shop.report()
 
     row = await shop.row(row_id)
-    assert (row.state, row.generation, row.reason) == ("confirmed", 0, "replayed")
+    assert (row.state, row.key_no, row.reason) == ("confirmed", 0, "replayed")
 
 
 async def test_forty_percent_of_faults_leave_exact_totals(shop: Shop) -> None:

@@ -9,8 +9,8 @@ import pytest
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.store import outbox
-from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.enqueue import SETTLE_MS
 from meterline_sidecar.stripe.meter_events import (
     MeterEvent,
     Outcome,
@@ -19,6 +19,9 @@ from meterline_sidecar.stripe.meter_events import (
     meter_event,
 )
 from meterline_sidecar.stripe.pacing import Rate
+from meterline_sidecar.stripe.reconcile import Reconciler
+from tests.integration.stripe.test_copy_guard import restore
+from tests.integration.stripe.test_enqueue import Books
 from tests.outbox_rows import EARLIER_MS, Shop
 from tests.stripe_server.faults import Fault
 
@@ -34,11 +37,15 @@ async def test_a_resend_25_hours_later_counts_twice_at_stripe_so_we_do_not(
     shop: Shop,
 ) -> None:
     row_id = await shop.add(7)
-    await shop.report()
+    shop.server.faults.queued.append(Fault.RESET_AFTER)  # counted; nobody is told
+    await shop.reporter().run()
     event = meter_event(await shop.row(row_id))
     shop.clock.time_ms += 25 * HOUR_MS
-    await shop.stripe().send(event)  # what we must never do: Stripe has forgotten
 
+    await shop.report()
+
+    assert shop.total() == 7
+    await shop.stripe().send(event)  # what we did not do: Stripe has forgotten it
     assert shop.total() == 14
 
 
@@ -289,12 +296,26 @@ async def test_a_clock_that_differs_from_stripes_is_noticed(
 async def test_hours_that_a_copy_issues_again_are_held_and_confirmed(
     shop: Shop, tmp_path: Path
 ) -> None:
-    await shop.add(7)
+    copy = tmp_path / "copy.db"
+    books = Books(shop.database, shop.clock)
+    await books.open()
+    await books.use({"calls": 7}, time_ms=EARLIER_MS)
+    await shop.database.copy_to(copy)
+    shop.clock.time_ms += HOUR_MS + SETTLE_MS
+    (issued,) = await books.enqueue()
     await shop.report()
-    async with shop.database.transaction() as tx:
-        await sending.suspect(tx, before_ms=EARLIER_MS + HOUR_MS)
-        cursor = await outbox.cursor(tx)
+    await restore(shop, copy)
+    shop.clock.time_ms += 25 * HOUR_MS  # by now Stripe would count it again
+    await shop.report()
+    books.database = shop.database
 
-    assert cursor is not None
-    assert cursor.suspect_ms == EARLIER_MS + HOUR_MS
-    assert (await shop.counts())["confirmed"] == 1
+    (again,) = await books.enqueue()
+    await shop.report()
+
+    assert again.identifier == issued.identifier
+    assert (again.state, shop.total()) == ("unresolved", 7)
+    (line,) = await Reconciler(shop.database, shop.stripe(), clock=shop.clock).run(
+        start_ms=EARLIER_MS - DAY_MS, end_ms=shop.clock.now_ms()
+    )
+    assert (line.verdict, line.ours) == ("equal", 7)
+    assert ((await shop.row(again.id)).state, shop.total()) == ("confirmed", 7)

@@ -7,50 +7,52 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.config.shape import Config, SidecarConfig, StripeConfig
+from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.errors import RetryLater
-from meterline_sidecar.stripe.service import StripeSide, open_stripe
+from meterline_sidecar.stripe.health import read_health
+from meterline_sidecar.stripe.service import StripeService
 from tests.outbox_rows import EARLIER_MS, KEY, Shop
 from tests.stripe_server.faults import Fault
 
 
 @pytest.fixture
-async def side(shop: Shop, tmp_path: Path) -> AsyncGenerator[StripeSide]:
+async def stripe(shop: Shop, tmp_path: Path) -> AsyncGenerator[StripeService]:
     config = Config(
         file=None,
         sidecar=SidecarConfig(
-            socket=tmp_path / "s", database=tmp_path / "d", spool_dir=tmp_path / "p"
+            socket=tmp_path / "s", database=shop.database.path, spool_dir=tmp_path / "p"
         ),
         stripe=StripeConfig(mode="send", api_base=shop.base),
     )
     environ = {"METERLINE_STRIPE_API_KEY": KEY}
-    side = open_stripe(config, shop.database, clock=shop.clock, environ=environ)
-    yield side
-    await side.close()
+    stripe = open_stripe(config, shop.database, clock=shop.clock, environ=environ)
+    yield stripe
+    await stripe.close()
 
 
 async def test_a_day_is_compared_once_however_often_it_is_asked(
-    shop: Shop, side: StripeSide
+    shop: Shop, stripe: StripeService
 ) -> None:
     await shop.add(7)
     await shop.report()
     shop.clock.time_ms += 5 * HOUR_MS
 
     for _ in range(5):
-        await side.reconcile_if_due()
+        await stripe.reconcile_if_due()
     reads = shop.server.reads
     shop.clock.time_ms += DAY_MS
-    await side.reconcile_if_due()
+    await stripe.reconcile_if_due()
 
-    status = (await side.look()).reconciliation
+    status = (await read_health(stripe)).reconciliation
     assert reads == 2  # the meters, and one total
     assert shop.server.reads == 4
     assert (status.checked_ms, status.different) == (shop.clock.now_ms(), 0)
     shop.clock.time_ms += HOUR_MS
-    assert (await side.look()).reconciliation.age_s == 3_600
+    assert (await read_health(stripe)).reconciliation.age_s == 3_600
 
 
 async def test_a_run_compares_those_that_were_compared_longest_ago(
-    shop: Shop, side: StripeSide, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, stripe: StripeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meterline_sidecar.stripe.service.SERIES_PER_RUN", 2)
     for c in range(3):
@@ -63,32 +65,34 @@ async def test_a_run_compares_those_that_were_compared_longest_ago(
 
     for _ in range(3):
         shop.clock.time_ms += DAY_MS
-        await side.reconcile_if_due()
-        found.append((await side.look()).reconciliation.different)
+        await stripe.reconcile_if_due()
+        found.append((await read_health(stripe)).reconciliation.different)
 
     assert found == [0, 1, 1]
     assert shop.server.reads <= 3 * (1 + 2 + 1)
 
 
 async def test_what_was_just_sent_is_not_called_missing_by_itself(
-    shop: Shop, side: StripeSide
+    shop: Shop, stripe: StripeService
 ) -> None:
     await shop.add(7, hour_ms=EARLIER_MS - 5 * HOUR_MS)
     shop.server.faults.queued.append(Fault.SILENT_LOSS)
     await shop.report()
 
-    await side.reconcile_if_due()
-    early = (await side.look()).reconciliation
+    await stripe.reconcile_if_due()
+    early = (await read_health(stripe)).reconciliation
     shop.clock.time_ms += DAY_MS
-    await side.reconcile_if_due()
+    await stripe.reconcile_if_due()
 
     assert early.checked_ms is None
-    assert (await side.look()).reconciliation.different == 1
-    assert any("totals differ" in problem for problem in (await side.look()).problems)
+    assert (await read_health(stripe)).reconciliation.different == 1
+    assert any(
+        "totals differ" in problem for problem in (await read_health(stripe)).problems
+    )
 
 
 async def test_a_row_that_fails_again_and_again_is_told_of(
-    shop: Shop, side: StripeSide
+    shop: Shop, stripe: StripeService
 ) -> None:
     await shop.add(7)
     shop.server.faults.queued.extend([Fault.SAVED_500_BEFORE] * 6)
@@ -99,33 +103,36 @@ async def test_a_row_that_fails_again_and_again_is_told_of(
         shop.wall.time_ms += 1_000
         await reporter.run()
         said.append(
-            any("again and again: HTTP 500" in p for p in (await side.look()).problems)
+            any(
+                "keep failing: HTTP 500" in p
+                for p in (await read_health(stripe)).problems
+            )
         )
 
     assert said == [False] * 5 + [True]
 
 
 async def test_a_mismatch_that_was_mended_is_forgotten(
-    shop: Shop, side: StripeSide
+    shop: Shop, stripe: StripeService
 ) -> None:
     row_id = await shop.add(7)
     shop.server.faults.queued.append(Fault.SILENT_LOSS)
     await shop.report()
     shop.clock.time_ms += DAY_MS
-    await side.reconcile_if_due()
-    before = (await side.look()).reconciliation
-    await side.desk.retry(row_id, is_certain=True)
+    await stripe.reconcile_if_due()
+    before = (await read_health(stripe)).reconciliation
+    await stripe.by_hand.retry(row_id, is_certain=True)
     await shop.report()
     shop.clock.time_ms += DAY_MS
 
-    await side.reconcile_if_due()
+    await stripe.reconcile_if_due()
 
     assert before.different == 1
-    assert (await side.look()).reconciliation.different == 0
+    assert (await read_health(stripe)).reconciliation.different == 0
 
 
 async def test_a_comparison_that_failed_is_tried_again_in_an_hour(
-    shop: Shop, side: StripeSide
+    shop: Shop, stripe: StripeService
 ) -> None:
     await shop.add(7)
     await shop.report()
@@ -133,18 +140,18 @@ async def test_a_comparison_that_failed_is_tried_again_in_an_hour(
     shop.server.read_faults.extend([503] * 4)
 
     with pytest.raises(RetryLater):
-        await side.reconcile_if_due()
-    await side.reconcile_if_due()
-    early = (await side.look()).reconciliation
+        await stripe.reconcile_if_due()
+    await stripe.reconcile_if_due()
+    early = (await read_health(stripe)).reconciliation
     shop.clock.time_ms += HOUR_MS
-    await side.reconcile_if_due()
+    await stripe.reconcile_if_due()
 
     assert early.checked_ms is None
-    assert (await side.look()).reconciliation.checked_ms == shop.clock.now_ms()
+    assert (await read_health(stripe)).reconciliation.checked_ms == shop.clock.now_ms()
 
 
 async def test_the_last_month_is_compared_until_it_is_equal_a_day_after(
-    shop: Shop, side: StripeSide
+    shop: Shop, stripe: StripeService
 ) -> None:
     await shop.add(7)  # in November
     await shop.report()
@@ -154,7 +161,7 @@ async def test_the_last_month_is_compared_until_it_is_equal_a_day_after(
     for _ in range(4):
         shop.server.reads = 0
         shop.clock.time_ms += DAY_MS
-        await side.reconcile_if_due()
+        await stripe.reconcile_if_due()
         reads.append(shop.server.reads)
 
     assert reads[0] > 0

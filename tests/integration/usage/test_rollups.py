@@ -3,11 +3,12 @@ import re
 from typing import Any
 
 from meterline_sidecar.clock import DAY_MS
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import Meter, Totals
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.usage.aggregate import WINDOW_MS, Aggregator
+from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.counted import WINDOW_MS, counted_now
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event
 
@@ -16,8 +17,8 @@ FIRST_MS = NOON_MS // DAY_MS * DAY_MS - 2 * DAY_MS
 N_WINDOWS = 4 * DAY_MS // WINDOW_MS
 
 
-async def fill(sidecar: Sidecar) -> Aggregator:
-    """Four days of events, out of order, counted in several steps."""
+async def fill(sidecar: Sidecar) -> int:
+    """Count four days of events, out of order, in several steps."""
     aggregator = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
     await aggregator.start()
     dice = random.Random(7)
@@ -35,7 +36,7 @@ async def fill(sidecar: Sidecar) -> Aggregator:
             sidecar.clock.time_ms = FIRST_MS + 4 * DAY_MS
             await app.ship(batch(*events, first_seq=1 + 100 * step))
             await aggregator.run()
-    return aggregator
+    return (await counted_now(sidecar.database)).generation
 
 
 async def read(tx: Tx, generation: int, start: int, end: int) -> tuple[int, int]:
@@ -44,11 +45,11 @@ async def read(tx: Tx, generation: int, start: int, end: int) -> tuple[int, int]
     return _calls(totals), _top(totals)
 
 
-def _calls(totals: list[rollups.Totals]) -> int:
+def _calls(totals: list[Totals]) -> int:
     return sum(int(str(t["calls"])) for t in totals)
 
 
-def _top(totals: list[rollups.Totals]) -> int:
+def _top(totals: list[Totals]) -> int:
     return max((int(str(t["top"])) for t in totals), default=0)
 
 
@@ -88,7 +89,7 @@ async def test_one_customers_usage_is_found_without_reading_that_of_all(
 async def test_what_is_read_for_many_is_what_is_read_for_each(
     sidecar: Sidecar,
 ) -> None:
-    generation = (await fill(sidecar)).generation.id
+    generation = await fill(sidecar)
     span = {"start": FIRST_MS + WINDOW_MS, "end": FIRST_MS + 3 * DAY_MS + WINDOW_MS}
     async with sidecar.database.reading() as tx:
         both = await store.read_usage_of(
@@ -101,7 +102,7 @@ async def test_what_is_read_for_many_is_what_is_read_for_each(
 
 
 async def test_days_say_what_their_windows_say_over_any_span(sidecar: Sidecar) -> None:
-    generation = (await fill(sidecar)).generation.id
+    generation = await fill(sidecar)
     dice = random.Random(8)
     async with sidecar.database.reading() as tx:
         windows = await store.read_windows(
@@ -120,7 +121,7 @@ async def test_days_say_what_their_windows_say_over_any_span(sidecar: Sidecar) -
 
 
 async def test_everybody_together_is_the_same_at_every_grain(sidecar: Sidecar) -> None:
-    generation = (await fill(sidecar)).generation.id
+    generation = await fill(sidecar)
     n_spans: list[int] = []
     async with sidecar.database.reading() as tx:
         for step_ms in rollups.STEPS_MS:

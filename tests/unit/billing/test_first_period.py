@@ -3,7 +3,8 @@ from decimal import Decimal
 
 import pytest
 
-from meterline_pricing import Flat, PerUnit, Plan, RateCard
+from meterline_pricing import Plan, RateCard
+from meterline_pricing.models import Flat, PerUnit
 from meterline_sidecar.billing.drafts import charged
 from meterline_sidecar.config.shape import Customer, calendar_of
 

@@ -6,18 +6,14 @@ import pytest
 
 from meterline_sidecar.config.advice import advice
 from meterline_sidecar.config.read import read_config
+from tests.plans import starter
 
 METER = '[[meter]]\nname = "api_calls"\naggregation = "count"\nbill_through = "meter"\n'
 CUSTOMER = '[[customer]]\nid = "acme"\nsubjects = ["a"]\nplan = "starter"\n'
-PRICING = """\
-[[plan]]
-name = "starter"
-currency = "usd"
-[[plan.price]]
-meter = "api_calls"
-model = "MODEL"
-tiers = [ { up_to = 10, unit_amount = "2" }, { unit_amount = "1" } ]
-"""
+PRICING = starter(
+    'model = "MODEL"\n'
+    'tiers = [ { up_to = 10, unit_amount = "2" }, { unit_amount = "1" } ]'
+)
 SEND = '[stripe]\nmode = "send"\n'
 
 

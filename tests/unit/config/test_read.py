@@ -74,14 +74,22 @@ MISTAKES = {
         ":3: meter[0].aggregation: unknown aggregation `cuont`; did you mean `count`?"
     ),
     '[[meter]]\nname = "a"\naggregation = "sum"': (
-        ":1: meter[0]: missing key `value`: a sum meter needs one of bytes_in,"
+        ":1: meter[0].value: missing: a sum meter needs one of bytes_in,"
         " bytes_out, duration_us, units, quantities.NAME"
+    ),
+    '[[meter]]\nname = "a"\naggregation = "min"': (
+        ":1: meter[0]: missing key `value`: a min meter needs one of bytes_in,"
+        " bytes_out, duration_us, units, quantities.NAME"
+    ),
+    '[[meter]]\nname = "a"\naggregation = "min"\nvalue = "route"': (
+        ":4: meter[0].value: `route` is a text: only `count` and `unique` meters"
+        " take it, not `min`"
     ),
     '[[meter]]\nname = "a"\naggregation = "sum"\nvalue = "byte_in"': (
         ":4: meter[0].value: unknown value `byte_in`; did you mean `bytes_in`?"
     ),
     '[[meter]]\nname = "a"\naggregation = "max"\nvalue = "subject"': (
-        ":4: meter[0].value: `subject` is a text: only `unique` and `count` meters"
+        ":4: meter[0].value: `subject` is a text: only `count` and `unique` meters"
         " take it, not `max`"
     ),
     f"{METER}where = {{ status = 200 }}": (
@@ -102,7 +110,22 @@ MISTAKES = {
         ":4: meter[0].group_by[0]: unknown dimension `rout`; did you mean `route`?"
     ),
     f'{METER}bill_through = "meters"': (
-        ":4: meter[0].bill_through: unknown way `meters`; did you mean `meter`?"
+        ":4: meter[0].bill_through: unknown bill_through `meters`; did you mean"
+        " `meter`?"
+    ),
+    f'{METER}bill_through = "invoice"': (
+        ":4: meter[0].bill_through: `invoice` is reserved for invoices that are priced"
+        " here, which are not sent to Stripe yet; use `meter` or `none`"
+    ),
+    '[[meter]]\nname = "a"\naggregation = "unique"\nvalue = "subject"\n'
+    'bill_through = "meter"': (
+        ":5: meter[0].bill_through: the unique of a month can not be had from that of"
+        " its hours, so Stripe can not add it up; use count, sum or latest"
+    ),
+    f'{METER}bill_through = "meter"\n[[meter]]\nname = "b"\naggregation = "count"\n'
+    'bill_through = "meter"\nstripe_event_name = "api_calls"': (
+        ":9: meter[1].stripe_event_name: a second meter is `api_calls` at Stripe, which"
+        " would add them up as one"
     ),
     f"{METER}{METER}": ":5: meter[1].name: a second meter is called `api_calls`",
     "[[customer]]\nname = 'Acme'": (
@@ -126,6 +149,31 @@ MISTAKES = {
     '[[customer]]\nid = "a"\nstarts = "2026-01-01"': (
         ":3: customer[0].starts: expected a date such as 2026-01-31, not the text"
         ' "2026-01-01"'
+    ),
+    # What could not be read makes nothing else wrong.
+    '[[meter]]\nname = "a"\naggregation = "latest"\nvalue = "units"\n'
+    'bill_through = "meter"\nstripe_mode = "sett"': (
+        ":6: meter[0].stripe_mode: unknown stripe_mode `sett`; did you mean `set`?"
+    ),
+    '[[alert]]\nname = "a"\nkind = "jump"\nmeter = 5': (
+        ":4: alert[0].meter: expected a name of letters, digits, `_`, `.` and `-`, not"
+        " the integer 5"
+    ),
+    "[sidecar]\npricing = 5": (
+        ":2: sidecar.pricing: expected a text, not the integer 5"
+    ),
+    '[[alert]]\nname = "a"\nkind = "silence"': (
+        ":1: alert[0].meter: missing: a silence is of a meter's usage"
+    ),
+    '[[alert]]\nname = "a"\nincluded = true': (
+        ":3: alert[0].included: it is for a limit on a meter, and in place of `amount`"
+    ),
+    '[[alert]]\nname = "a"\namount = 1\nplan = "startr"': (
+        ":4: alert[0].plan: unknown plan `startr`; did you mean `starter`?"
+    ),
+    '[portal]\nframe_origins = ["app.example.com"]': (
+        ":2: portal.frame_origins[0]: expected an origin such as"
+        ' https://app.example.com, not the text "app.example.com"'
     ),
     '[stripe]\napi_base = "api.stripe.com"': (
         ":2: stripe.api_base: expected a URL such as https://ops.example.com/hook,"
@@ -175,7 +223,7 @@ def test_every_mistake_of_both_files_and_the_environment_is_told_at_once(
         "meterline.toml:2: sidecar.sockett: unknown key `sockett`;"
         " did you mean `socket`?",
         "meterline.toml:3: meter[0].aggregation: missing: expected one of count, sum,"
-        " max, unique, latest",
+        " max, min, unique, latest",
         "meterline.toml:5: meter[0].value: unknown value `x`; known are: bytes_in,"
         " bytes_out, duration_us, method, quantities.NAME, route, subject, units",
         "METERLINE_HTTP: expected HOST:PORT, or unix:PATH, not 8270",
@@ -251,15 +299,80 @@ def test_what_is_no_table_in_a_price_list_is_told_once(tmp_path: Path) -> None:
     assert "expected a table" in told[0]
 
 
-@pytest.mark.parametrize("text", ["", METER])
+def test_a_dimension_is_told_by_its_own_word(tmp_path: Path) -> None:
+    assert problems(tmp_path, f'{METER}group_by = ["x"]') == [
+        "meterline.toml:4: meter[0].group_by[0]: unknown dimension `x`; known are:"
+        " method, route, status"
+    ]
+
+
+CUSTOMER = '[[customer]]\nid = "acme"\nplan = "starter"\n'
+ALERT = '[[alert]]\nname = "a"\namount = 1\nplan = "starter"\n'
+PRICE = '[[plan.price]]\nmeter = "api_calls"\nmodel = "flat"\namount = 1\n'
+OVERRIDE = '[[override]]\ncustomer = "acme"\nplan = "starter"\n'
+
+
+@pytest.mark.parametrize("text", ["", METER, CUSTOMER, ALERT])
+@pytest.mark.parametrize("name", ["prices.toml", "pricing.toml"])
 def test_a_named_price_list_that_is_not_there_is_told(
+    tmp_path: Path, text: str, name: str
+) -> None:
+    told = problems(tmp_path, f'[sidecar]\npricing = "{name}"\n{text}')
+
+    assert told == [f"meterline.toml:2: sidecar.pricing: no such file: {name}"]
+
+
+def test_a_price_list_that_the_environment_names_and_that_is_not_there_is_told(
+    tmp_path: Path,
+) -> None:
+    assert problems(tmp_path, CUSTOMER, METERLINE_PRICING="prices.toml") == [
+        "METERLINE_PRICING: no such file: prices.toml"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        METER + CUSTOMER + "[sidecar\n",
+        METER.replace("[[meter]]", "[meter]") + CUSTOMER,
+        METER.replace("[[meter]]", "[[meterr]]") + CUSTOMER,
+        METER.replace('"api_calls"', "5") + CUSTOMER,
+        METER.replace('name = "api_calls"\n', "") + CUSTOMER,
+        METER + CUSTOMER.replace("[[customer]]", "[[custmer]]"),
+        METER + CUSTOMER.replace('id = "acme"\n', ""),
+    ],
+)
+def test_a_mistake_makes_nothing_unknown_that_may_well_be_meant(
     tmp_path: Path, text: str
 ) -> None:
-    told = problems(tmp_path, f'[sidecar]\npricing = "prices.toml"\n{text}')
+    told = problems(tmp_path, text, pricing=PLAN + PRICE + OVERRIDE)
 
-    assert told == [
-        "prices.toml: No such file or directory; `meterline init` writes a first one"
-    ]
+    assert len(told) == 1
+    assert told[0].startswith("meterline.toml:")
+
+
+def test_a_price_list_that_is_no_toml_makes_no_plan_unknown(tmp_path: Path) -> None:
+    told = problems(tmp_path, METER + CUSTOMER + ALERT, pricing="[[plan]\n")
+
+    assert len(told) == 1
+    assert told[0].startswith("pricing.toml:1: not TOML: ")
+
+
+def test_a_price_list_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "prices").mkdir()
+
+    told = problems(tmp_path, f'[sidecar]\npricing = "prices"\n{CUSTOMER}')
+
+    assert told == ["prices: cannot be read: is a directory"]
+
+
+def test_an_unknown_currency_names_the_nearest(tmp_path: Path) -> None:
+    (near,) = problems(tmp_path, METER, pricing=PLAN.replace("usd", "eurr"))
+    (far,) = problems(tmp_path, METER, pricing=PLAN.replace("usd", "us dollars"))
+
+    assert near.endswith("unknown currency `eurr`; did you mean `eur`?")
+    assert "unknown currency `us dollars`; the nearest of " in far
+    assert len(far) < 150
 
 
 def test_a_socket_whose_path_is_too_long_is_told(tmp_path: Path) -> None:
@@ -323,19 +436,33 @@ def test_the_reference_names_every_key_that_is_read(
 
 
 def test_the_schema_knows_the_tables_and_what_is_required() -> None:
-    properties = schema()["properties"]
+    made = schema()
+    meter = made["$defs"]["meter"]
 
-    assert sorted(properties) == [
+    assert sorted(made["properties"]) == [
         *("alert", "alerts", "customer", "meter", "portal", "sidecar", "stripe")
     ]
-    assert properties["meter"]["items"]["required"] == ["name", "aggregation"]
-    assert properties["meter"]["items"]["properties"]["where"]["type"] == "object"
+    assert made["properties"]["meter"]["items"] == {"$ref": "#/$defs/meter"}
+    assert meter["required"] == ["name", "aggregation"]
+    assert meter["properties"]["where"]["$ref"] == "#/$defs/where"
+    assert made["$defs"]["where"]["type"] == "object"
+
+
+def test_the_schema_has_the_bounds_of_what_is_read() -> None:
+    keys = schema()["$defs"]["sidecar"]["properties"]
+
+    assert keys["aggregate_every_s"]["minimum"] == 1
+    assert keys["aggregate_every_s"]["maximum"] == 3600
 
 
 @pytest.mark.parametrize(
     ("page", "command"),
     [
         ("configuration.md", ["meterline_sidecar", "config", "reference"]),
+        (
+            "price-list.md",
+            ["meterline_sidecar", "config", "reference", "--pricing"],
+        ),
         ("commands.md", ["meterline_sidecar.cli.manual"]),
     ],
 )

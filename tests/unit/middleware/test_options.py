@@ -1,10 +1,18 @@
 """Arguments before variables before defaults."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from meterline import Meter, MeterMiddleware
+from meterline.asgi_types import Receive, Scope, Send
 from meterline.options import SPOOL_BYTES_MAX, SYNC_INTERVAL_S, resolve
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never called."""
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +86,21 @@ def test_a_value_that_can_not_be_meant_is_named(
 
     with pytest.raises(ValueError, match=r"(?i)" + name.removeprefix("METERLINE_")):
         resolve()
+
+
+@pytest.mark.parametrize("recorder", [Meter, partial(MeterMiddleware, _app)])
+def test_an_option_that_does_not_exist_is_refused(
+    recorder: Callable[..., object],
+) -> None:
+    with pytest.raises(TypeError, match="no such option: spool_dri"):
+        recorder(spool_dri="/spool")
+
+
+@pytest.mark.parametrize("recorder", [Meter, partial(MeterMiddleware, _app)])
+def test_every_option_is_taken_by_whatever_records(
+    recorder: Callable[..., "Meter | MeterMiddleware"],
+) -> None:
+    made = recorder(app_name="x", disabled=True)
+
+    meter = made.meter if isinstance(made, MeterMiddleware) else made
+    assert (meter.options.app_name, meter.options.is_disabled) == ("x", True)

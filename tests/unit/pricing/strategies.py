@@ -4,7 +4,9 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from meterline_pricing import (
+from meterline_pricing import Plan, Price, RateCard
+from meterline_pricing.models import (
+    ORDERS,
     BlockTier,
     BlockTiers,
     Capacity,
@@ -21,16 +23,12 @@ from meterline_pricing import (
     Percentage,
     PercentTier,
     PerUnit,
-    Plan,
-    Price,
-    RateCard,
     Stairstep,
     Step,
     Tax,
     Tier,
     Volume,
 )
-from meterline_pricing.order import ORDERS
 
 
 def decimals(most: str = "1000", places: int = 6) -> st.SearchStrategy[Decimal]:

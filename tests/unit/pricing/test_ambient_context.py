@@ -15,21 +15,22 @@ from decimal import (
 
 import pytest
 
-from meterline_pricing import (
+from meterline_pricing import Period, Plan, RateCard, invoice, rate
+from meterline_pricing.included import included_units
+from meterline_pricing.models import (
     Commitment,
     Conversion,
     Coupon,
     Credit,
     Discount,
     Flat,
-    Period,
     PerUnit,
-    Plan,
-    RateCard,
-    Stretch,
     Tax,
     Tier,
     Volume,
+)
+from meterline_pricing.tools import (
+    Stretch,
     change_fee,
     compare,
     currency_of,
@@ -37,16 +38,15 @@ from meterline_pricing import (
     draw_svg,
     draw_text,
     findings,
-    invoice,
     invoice_between,
     invoice_stretches,
     latest_incremental,
     money_text,
+    next_unit,
     number_text,
     prorate,
     quantity_of,
     ranked,
-    rate,
     rate_between,
     round_money,
     stripe_amount,
@@ -105,6 +105,8 @@ def test_ratings_do_not_use_the_ambient_context() -> None:
     assert rate(price, 10**15).amount == D("123456789012000")
     assert rate_between(price, 1, 10**15).amount == D("123456789011999.876543210988")
     assert quantity_of(["1234567.5", "2345678.75"]) == D("3580246.25")
+    assert next_unit(RateCard(meter="m", price=price), 10**9) == D("0.123456789012")
+    assert included_units(card()) == D("10.5")
 
 
 def test_money_does_not_use_the_ambient_context() -> None:

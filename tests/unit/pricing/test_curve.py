@@ -3,38 +3,36 @@ from xml.etree import ElementTree
 
 import pytest
 
-from meterline_pricing import (
+from meterline_pricing import Plan, Price, PricingError, RateCard, invoice
+from meterline_pricing.models import (
     BlockTier,
     BlockTiers,
     Capacity,
     Conversion,
-    Difference,
     Discount,
     Flat,
     Graduated,
     GraduatedPercentage,
-    LineDifference,
     Package,
     Percentage,
     PercentTier,
     PerGroup,
     PerUnit,
-    Plan,
-    Point,
-    Price,
-    PricingError,
-    RateCard,
     Stairstep,
     Step,
     Tier,
     Volume,
+)
+from meterline_pricing.tools import (
+    Difference,
+    LineDifference,
+    Point,
     compare,
     curve,
     difference_of,
     draw_svg,
     draw_text,
     findings,
-    invoice,
     ranked,
 )
 

@@ -47,7 +47,7 @@ def written(value: Any) -> str:
             return str(value).lower()
         case str():
             escaped = "".join(
-                f"\\U{ord(c):08x}" if c in '"\\' or c < " " else c for c in value
+                f"\\U{ord(c):08x}" if c in '"\\\x7f' or c < " " else c for c in value
             )
             return f'"{escaped}"'
         case dict():
@@ -80,31 +80,45 @@ def paths(value: Any, path: Path = ()) -> Iterator[Path]:
             yield from paths(inner, (*path, i))
 
 
+def place_of(tree: Any, path: Path) -> Any:
+    for part in path:
+        tree = tree[part]
+    return tree
+
+
 PATHS = list(paths(TREE))
+TABLES = [(), *(path for path in PATHS if isinstance(place_of(TREE, path), dict))]
+NAMED = {"usage", "values"}
+"""Tables whose keys are the names of meters and dimensions."""
+FREE = [path for path in TABLES if NAMED & set(path)]
+FIXED = [path for path in TABLES if not NAMED & set(path)]
 
 
 def changed(path: Path, value: Any) -> dict[str, Any]:
     tree = deepcopy(TREE)
-    place: Any = tree
-    for part in path[:-1]:
-        place = place[part]
-    place[path[-1]] = value
+    place_of(tree, path[:-1])[path[-1]] = value
     return tree
 
 
-def complaints(text: str) -> tuple[Problem, ...] | None:
+def complaints(text: str) -> tuple[Problem, ...]:
+    """Return what is wrong with a price list; nothing if it was read.
+
+    Whatever is told is told with a place that is in the file.
+    """
+    problems: tuple[Problem, ...] | None = None
     try:
         load(text, file="p.toml")
     except PricingError as error:
-        return error.problems
-    return None
-
-
-def read(text: str) -> None:
-    problems = complaints(text)
-
-    assert problems is None or problems
-    assert all(problem.message and problem.file for problem in problems or ())
+        problems = error.problems
+    if problems is None:
+        return ()
+    assert problems, "refused, and nobody is told why"
+    n_lines = text.count("\n") + 1
+    for problem in problems:
+        assert (bool(problem.message), problem.file) == (True, "p.toml")
+        assert problem.line is not None
+        assert 1 <= problem.line <= n_lines
+    return problems
 
 
 def test_the_file_itself_can_be_written_and_read() -> None:
@@ -116,26 +130,39 @@ def test_the_file_itself_can_be_written_and_read() -> None:
 
 @given(st.sampled_from(PATHS), st.sampled_from(ANYTHING))
 def test_any_value_in_any_place_is_read_or_told(path: Path, value: Any) -> None:
-    read(document(changed(path, value)))
+    complaints(document(changed(path, value)))
 
 
-@given(st.sampled_from(PATHS), st.text(max_size=12), st.sampled_from(ANYTHING))
-def test_any_other_key_in_any_table_is_told(path: Path, key: str, value: Any) -> None:
-    tree = deepcopy(TREE)
-    place: Any = tree
-    for part in path[:-1]:
-        place = place[part]
-    if isinstance(place, dict):
-        cast("dict[str, Any]", place)[key] = value
+@given(st.sampled_from(FIXED), st.text(max_size=12), st.sampled_from(ANYTHING))
+def test_any_other_key_in_any_table_is_told(path: Path, text: str, value: Any) -> None:
+    key = f"zz{text}"  # no key begins so
 
-    read(document(tree))
+    problems = complaints(document(changed((*path, key), value)))
+
+    assert [
+        problem.message.startswith(f"unknown key `{key}`")
+        for problem in problems
+        if problem.key.endswith(key)
+    ] == [True]
+
+
+@given(st.sampled_from(TABLES), st.text(max_size=12), st.sampled_from(ANYTHING))
+def test_any_key_of_any_table_is_read_or_told(path: Path, key: str, value: Any) -> None:
+    complaints(document(changed((*path, key), value)))
+
+
+@given(st.sampled_from(FREE), st.text(max_size=12))
+def test_what_is_neither_usage_nor_a_value_is_told_under_any_name(
+    path: Path, key: str
+) -> None:
+    assert complaints(document(changed((*path, key), [[]])))
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_told(text: str) -> None:
-    read(text)
+    complaints(text)
 
 
 @given(st.integers(0, len(EVERYTHING)), st.integers(0, 40))
 def test_a_file_with_a_hole_is_read_or_told(at: int, length: int) -> None:
-    read(EVERYTHING[:at] + EVERYTHING[at + length :])
+    complaints(EVERYTHING[:at] + EVERYTHING[at + length :])

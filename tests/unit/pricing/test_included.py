@@ -1,18 +1,18 @@
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 
-from meterline_pricing import (
+from meterline_pricing import RateCard
+from meterline_pricing.models import (
     Capacity,
     Conversion,
     Graduated,
     Package,
     PerUnit,
-    RateCard,
     Tier,
     Volume,
 )
-from meterline_pricing.included import included_units
+from meterline_pricing.tools import included_units
 
 ONE = Decimal(1)
 FREE = Tier(up_to=Decimal(2), unit_amount=Decimal(0))
@@ -46,6 +46,14 @@ def test_what_is_included_is_counted_as_the_meter_counts(
     card: RateCard, included: int
 ) -> None:
     assert included_units(card) == included
+
+
+def test_what_is_included_is_exact_whatever_the_decimal_context() -> None:
+    convert = Conversion(per=Decimal("1.001"))
+    card = RateCard(price=PerUnit(ONE), meter="m", free_units="10001", convert=convert)
+
+    with localcontext(prec=3):
+        assert included_units(card) == Decimal("10011.001")
 
 
 def test_where_everything_is_free_nothing_is_a_limit() -> None:

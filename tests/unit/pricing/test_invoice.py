@@ -6,6 +6,16 @@ import pytest
 
 from meterline_pricing import (
     Amounts,
+    Group,
+    Groups,
+    Invoice,
+    Plan,
+    Price,
+    PricingError,
+    RateCard,
+    invoice,
+)
+from meterline_pricing.models import (
     Cell,
     Commitment,
     Conversion,
@@ -14,26 +24,18 @@ from meterline_pricing import (
     Discount,
     Flat,
     Graduated,
-    Group,
-    Groups,
-    Invoice,
     Matrix,
     Order,
     Package,
     Percentage,
     PerGroup,
     PerUnit,
-    Plan,
-    Price,
-    PricingError,
-    RateCard,
     Tax,
     Tier,
     Volume,
-    invoice,
-    invoice_between,
 )
 from meterline_pricing.order import STEPS
+from meterline_pricing.tools import invoice_between
 
 D = Decimal
 DOLLAR = PerUnit(D(1))

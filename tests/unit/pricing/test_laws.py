@@ -19,20 +19,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline_pricing import (
-    Graduated,
-    Package,
-    PerUnit,
-    Plan,
-    Price,
-    Tier,
-    Volume,
-    currency_of,
-    invoice,
-    invoice_between,
-    rate,
-    rate_between,
-)
+from meterline_pricing import Plan, Price, invoice, rate
+from meterline_pricing.models import Graduated, Package, PerUnit, Tier, Volume
+from meterline_pricing.tools import currency_of, invoice_between, rate_between
 from tests.unit.pricing.strategies import (
     amounts,
     graduated,

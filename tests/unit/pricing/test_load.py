@@ -6,9 +6,18 @@ import pytest
 
 from meterline_pricing import (
     Amounts,
+    Catalogue,
+    Group,
+    Groups,
+    NotFound,
+    PricingError,
+    RateCard,
+    load,
+    run_tests,
+)
+from meterline_pricing.models import (
     BlockTier,
     BlockTiers,
-    Catalogue,
     Cell,
     Commitment,
     Conversion,
@@ -17,44 +26,21 @@ from meterline_pricing import (
     Discount,
     Flat,
     Graduated,
-    Group,
-    Groups,
     Matrix,
-    NotFound,
     Order,
     Package,
     Percentage,
     PerGroup,
     PerUnit,
-    PricingError,
-    RateCard,
     Stairstep,
     Step,
     Tax,
     Tier,
-    load,
-    run_tests,
 )
 from meterline_pricing.order import STEPS
+from tests.plans import STARTER
 
 D = Decimal
-
-STARTER = """\
-[[plan]]
-name = "starter"
-version = 1
-effective = 2026-01-01
-currency = "usd"
-
-[[plan.price]]
-meter = "api_calls"
-model = "graduated"
-tiers = [ { up_to = 50_000, unit_amount = "0" }, { unit_amount = "0.001" } ]
-
-[[plan.test]]
-usage = { api_calls = 120_000 }
-total = "70.00"
-"""
 
 
 def messages(text: str) -> list[str]:
@@ -427,7 +413,7 @@ def test_terms_that_make_no_sense_are_told_with_their_key(
     [
         ("[{ a = '1' }]", "expected a quantity or amounts beside the dimension values"),
         ("[{ quantity = 1, amounts = [1] }]", "expected a quantity or amounts beside"),
-        ("[{ quantity = [{ quantity = 1 }] }]", "groups can not be nested"),
+        ("[{ quantity = [{ quantity = 1 }] }]", "groups cannot be nested"),
         ("[{ a = 1, quantity = 1 }]", "expected a quantity, an array of the events'"),
         ("0.5", 'a float is not exact: write "0.5" instead of 0.5'),
         ("[0.5]", 'a float is not exact: write "0.5" instead of 0.5'),

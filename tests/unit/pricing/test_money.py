@@ -3,11 +3,10 @@ from typing import Any
 
 import pytest
 
-from meterline_pricing import (
+from meterline_pricing import NotFound, PricingError
+from meterline_pricing.models import Rounding
+from meterline_pricing.tools import (
     CURRENCIES,
-    NotFound,
-    PricingError,
-    Rounding,
     currency_of,
     money_text,
     nearest,

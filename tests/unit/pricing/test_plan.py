@@ -5,20 +5,22 @@ from typing import Any
 import pytest
 
 from meterline_pricing import (
-    ORDERS,
     Catalogue,
+    NotFound,
+    Override,
+    Plan,
+    PricingError,
+    RateCard,
+)
+from meterline_pricing.models import (
+    ORDERS,
     Commitment,
     Coupon,
     Discount,
     Flat,
     Matrix,
-    NotFound,
-    Override,
     PerUnit,
-    Plan,
     PlanTest,
-    PricingError,
-    RateCard,
 )
 
 D = Decimal

@@ -6,14 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline_pricing import (
-    Calendar,
-    Flat,
-    Period,
-    PerUnit,
-    Plan,
-    PricingError,
-    RateCard,
+from meterline_pricing import Calendar, Period, Plan, PricingError, RateCard
+from meterline_pricing.models import Flat, PerUnit
+from meterline_pricing.tools import (
     Stretch,
     change_fee,
     invoice_stretches,

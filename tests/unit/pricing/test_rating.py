@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from meterline_pricing import (
-    Amounts,
+from meterline_pricing import Amounts, Group, Groups, Price, PricingError, Usage, rate
+from meterline_pricing.models import (
     BlockTier,
     BlockTiers,
     Capacity,
@@ -13,25 +13,18 @@ from meterline_pricing import (
     Flat,
     Graduated,
     GraduatedPercentage,
-    Group,
-    Groups,
     Matrix,
     Package,
     Percentage,
     PercentTier,
     PerGroup,
     PerUnit,
-    Price,
-    PricingError,
     Stairstep,
     Step,
     Tier,
-    Usage,
     Volume,
-    quantity_of,
-    rate,
-    rate_between,
 )
+from meterline_pricing.tools import quantity_of, rate_between
 
 D = Decimal
 TIERS = (

@@ -4,7 +4,7 @@ from textwrap import dedent
 
 import pytest
 
-from meterline_pricing.errors import PricingError, Problem
+from meterline_pricing import PricingError, Problem
 from meterline_pricing.toml.lines import line_index
 from meterline_pricing.toml.source import (
     BOOLEAN,

@@ -5,18 +5,17 @@ from typing import Any
 
 import pytest
 
-from meterline_pricing import (
+from meterline_pricing import Price, RateCard
+from meterline_pricing.models import (
     Capacity,
+    Conversion,
     Flat,
     Graduated,
     Package,
     PerUnit,
-    Price,
-    RateCard,
+    Tier,
     Volume,
 )
-from meterline_pricing.terms import Conversion
-from meterline_pricing.tiers import Tier
 from meterline_sidecar.stripe.provision.prices import (
     NotSayable,
     content_hash,

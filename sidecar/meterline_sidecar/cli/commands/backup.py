@@ -20,9 +20,9 @@ from meterline_sidecar.store.open import open_reader
 @CONFIG
 @JSON
 def command(file: Path, config_path: Path | None, is_json: bool) -> None:
-    """Copy the ledger to FILE, with FILE.key and FILE.head, and verify the copy.
+    """Copy the ledger while the sidecar runs, and verify the copy.
 
-    FILE must not exist: a backup never overwrites. What a restore needs are the
+    The copy is FILE, with FILE.key and FILE.head. FILE must not exist: a backup never overwrites. A restore needs all
     three files; docs/backup.md says how.
     """
     config = read_config(config_path)

@@ -22,9 +22,9 @@ from meterline_sidecar.errors import ConfigError
 @CONFIG
 @JSON
 def command(config_path: Path | None, is_json: bool) -> None:
-    """Tell everything that is wrong with meterline.toml and pricing.toml.
+    """Report every problem in meterline.toml and pricing.toml.
 
-    Runs the examples of the plans ([[plan.test]]) too, and names what is odd. Exits
+    Runs the examples of the plans ([[plan.test]]) too, and points out what is odd. Exits
     with 78 when the files are wrong, with 3 when an example comes out differently.
     """
     try:

@@ -4,18 +4,19 @@ import click
 
 from meterline_pricing import json_schema
 from meterline_sidecar.cli.output import show_json
-from meterline_sidecar.config.reference import reference, schema
+from meterline_sidecar.config.reference import price_reference, reference, schema
 
 
 @click.group()
 def command() -> None:
-    """The reference of the configuration, and its schema for editors."""
+    """Print the reference of the configuration, or its schema."""
 
 
 @command.command("reference")
-def _reference() -> None:
+@click.option("--pricing", is_flag=True, help="Of pricing.toml instead.")
+def _reference(pricing: bool) -> None:
     """Print the reference of meterline.toml as Markdown."""
-    click.echo(reference(), nl=False)
+    click.echo(price_reference() if pricing else reference(), nl=False)
 
 
 @command.command("schema")

@@ -12,9 +12,14 @@ from meterline_sidecar.cli.commands.invoice import tell_invoice
 from meterline_sidecar.cli.commands.outbox import tell_rows
 from meterline_sidecar.cli.commands.status import tell_status
 from meterline_sidecar.cli.commands.usage import read_usage, tell_usage
-from meterline_sidecar.cli.exits import Unreachable
-from meterline_sidecar.cli.output import Progress, quantity, show
+from meterline_sidecar.cli.exits import NoSidecar
+from meterline_sidecar.cli.output import Progress, quantity
+from meterline_sidecar.cli.table import show
 from meterline_sidecar.demo.stage import Failed, Stage, stage
+from meterline_sidecar.web.answers.events import EventPage
+from meterline_sidecar.web.answers.invoices import ShownInvoice
+from meterline_sidecar.web.answers.outbox import OutboxPage, ReportAnswer
+from meterline_sidecar.web.answers.status import Status
 
 REQUESTS: Final = {"acme": 120_000, "globex": 18_000, "initech": 6_000}
 WORKERS: Final = 2
@@ -28,7 +33,9 @@ TIMEOUT_S: Final = 300.0  # a machine that needs longer shall say so
     "--keep", is_flag=True, help="Leave it running until Ctrl-C, to look around."
 )
 def command(keep: bool) -> None:
-    """Serve 144,000 requests of three customers, and bill them.
+    """Serve and bill a worked example, end to end.
+
+    144,000 requests of three customers.
 
     Starts a sidecar and two worker processes of a small API in a temporary directory,
     shows what was counted, what it costs and what Stripe would be told, and ends.
@@ -57,9 +64,9 @@ def _serve(demo: Stage, client: Client) -> None:
     progress = Progress("requests stored", total)
 
     def is_counted() -> bool:
-        status = client.get("/status")
-        n_stored: int = status["events"]["ingested"]
-        if n_stored < total or status["aggregation"]["behind_events"]:
+        status = client.get("/status", Status)
+        n_stored = status.events.ingested
+        if n_stored < total or status.aggregation.behind_events:
             progress.show(min(n_stored, total - 1))
             return False
         progress.show(total)
@@ -71,27 +78,27 @@ def _serve(demo: Stage, client: Client) -> None:
 def _tell(client: Client) -> None:
     """Print what a look at the sidecar shows, command by command."""
     _heading("meterline status")
-    tell_status(client.get("/status"), at=client.url)
+    tell_status(client.get("/status", Status), at=client.url)
     _heading("meterline usage")
     tell_usage(read_usage(client))
     _heading("meterline events --customer acme --limit 3")
-    page = client.get("/v1/events", customer="acme", limit=3)
-    show(events_table(page["events"]))
+    page = client.get("/v1/events", EventPage, customer="acme", limit=3)
+    show(events_table(page.events))
     for customer in REQUESTS:
         _heading(f"meterline invoice {customer}")
-        tell_invoice(client.get(f"/v1/customers/{customer}/invoice"))
+        tell_invoice(client.get(f"/v1/customers/{customer}/invoice", ShownInvoice))
 
 
 def _tell_stripe(demo: Stage, client: Client) -> None:
     """Print what Stripe would be told once the hour is over."""
     demo.turn_clock(hours=CLOSED_AFTER_H)
-    client.post("/v1/report")
+    client.post("/v1/report", ReportAnswer)
     click.echo(
         f"\nthe sidecar's clock was turned {CLOSED_AFTER_H} hours ahead, so that the"
         " hour is over"
     )
     _heading("meterline outbox")
-    tell_rows(client.get("/v1/outbox"))
+    tell_rows(client.get("/v1/outbox", OutboxPage))
 
 
 def _keep(demo: Stage) -> None:
@@ -130,6 +137,6 @@ def _until(demo: Stage, condition: Callable[[], bool]) -> None:
 
 def _is_ready(client: Client) -> bool:
     try:
-        return bool(client.get("/status")["ready"])
-    except Unreachable:
+        return client.get("/status", Status).ready
+    except NoSidecar:
         return False

@@ -2,17 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.exits import EXIT_FOUND, Unreachable
+from meterline_sidecar.cli.exits import EXIT_FOUND, NoSidecar
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.daemon.doctor import Verdict, examine
+from meterline_sidecar.web.answers.status import Status
 
 MARKS: Final[dict[Verdict, tuple[str, str]]] = {
     "ok": ("ok  ", "green"),
@@ -24,10 +25,10 @@ MARKS: Final[dict[Verdict, tuple[str, str]]] = {
 @click.command()
 @daemon_options
 def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """Look at the sidecar, its files and modes, the disk, the clock, SQLite, spools,
-    gaps and backups.
+    """Look for anything that could be wrong, and say what to do about it.
 
-    Exits with 3 when something needs a person.
+    At the sidecar, its files and their modes, the disk, the clock, SQLite, spools, gaps
+    and backups. Exits with 3 when something needs a person.
     """
     config = read_config(config_path)
     checks = examine(config, clock=SystemClock(), status=_status(config_path, url))
@@ -43,11 +44,10 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
         sys.exit(EXIT_FOUND)
 
 
-def _status(config_path: Path | None, url: str | None) -> dict[str, Any] | None:
+def _status(config_path: Path | None, url: str | None) -> Status | None:
     """Return what ``/status`` answers, or ``None`` when nobody does."""
     with Client.find(url, config_path) as client:
         try:
-            status: dict[str, Any] = client.get("/status")
-        except Unreachable:
+            return client.get("/status", Status)
+        except NoSidecar:
             return None
-    return status

@@ -1,14 +1,17 @@
 """``meterline events``: the raw events behind the usage."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options, event_filters, span_options
-from meterline_sidecar.cli.output import Table, quantity, show, show_json
+from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import DAY_MS, format_time_ms
+from meterline_sidecar.web.answers.events import EventPage, ShownEvent
+from meterline_sidecar.web.answers.status import Status
 
 PAGE_EVENTS: Final = 1_000
 
@@ -38,35 +41,39 @@ def command(
     after: int,
     **filters: str | None,
 ) -> None:
-    """Show raw events in the order in which the sidecar learned of them."""
-    events: list[dict[str, Any]] = []
+    """Show the raw events behind the usage.
+
+    In the order in which the sidecar learned of them.
+    """
+    events: list[ShownEvent] = []
     at: int | None = after
     with Client.find(url, config_path) as client:
         # A page may be empty and name a next one all the same.
         while at is not None and len(events) < limit:
             page = client.get(
                 "/v1/events",
+                EventPage,
                 after=at,
                 limit=min(PAGE_EVENTS, limit - len(events)),
                 **filters,
             )
-            events += page["events"]
-            at = page["next_after"]
+            events += page.events
+            at = page.next_after
     if is_json:
-        show_json({"events": events, "next_after": at})
+        show_json(EventPage(events=events, next_after=at))
         return
     show(events_table(events))
     if at is not None:
         click.echo(f"\nthere are more: --after {at}, or a larger --limit")
 
 
-def any_time(status: dict[str, Any]) -> dict[str, str]:
+def any_time(status: Status) -> dict[str, str]:
     """Return the span of everything that was ever stored, or will be for a year."""
-    end_ms = status["now_ms"] + 365 * DAY_MS
+    end_ms = status.now_ms + 365 * DAY_MS
     return {"start": format_time_ms(0), "end": format_time_ms(end_ms)}
 
 
-def events_table(events: list[dict[str, Any]]) -> Table:
+def events_table(events: list[ShownEvent]) -> Table:
     """Return raw events as people read them."""
     table = Table(
         ">id", "time", "subject", "customer", "request", ">status", ">us", "quantities"
@@ -76,21 +83,21 @@ def events_table(events: list[dict[str, Any]]) -> Table:
     return table
 
 
-def event_line(event: dict[str, Any]) -> str:
+def event_line(event: ShownEvent) -> str:
     """Return one raw event as people read it."""
     return "  ".join(filter(None, _cells(event)))
 
 
-def _cells(event: dict[str, Any]) -> list[str]:
-    request = " ".join(filter(None, (event["method"], event["route"])))
-    used = (f"{name}={quantity(n)}" for name, n in event["quantities"].items())
+def _cells(event: ShownEvent) -> list[str]:
+    request = " ".join(filter(None, (event.method, event.route)))
+    used = (f"{name}={quantity(n)}" for name, n in event.quantities.items())
     return [
-        str(event["id"]),
-        event["time"],
-        event["subject"] or "-",
-        event["customer"] or "-",
-        request or event["kind"],
-        str(event["status"] or ""),
-        quantity(event["duration_us"]),
+        str(event.id),
+        event.time,
+        event.subject or "-",
+        event.customer or "-",
+        request or event.kind,
+        str(event.status or ""),
+        quantity(event.duration_us),
         ", ".join(used),
     ]

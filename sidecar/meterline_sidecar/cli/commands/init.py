@@ -16,9 +16,9 @@ NAMES: Final = ("meterline.toml", "pricing.toml")
     "directory", type=click.Path(path_type=Path, file_okay=False), default=Path()
 )
 def command(directory: Path) -> None:
-    """Write a first meterline.toml and pricing.toml into DIRECTORY, or here.
+    """Write a first meterline.toml and pricing.toml.
 
-    Asks nothing and overwrites nothing.
+    Into DIRECTORY, or here. Asks nothing and overwrites nothing.
     """
     paths = {name: directory / name for name in NAMES}
     if found := [str(path) for path in paths.values() if path.exists()]:

@@ -1,20 +1,20 @@
-"""``meterline invoice``: a customer's draft invoice."""
+"""``meterline invoice``: a customer's invoice, draft or final."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import click
-import msgspec
 
 from meterline_pricing import Invoice, Line
 from meterline_pricing.charge import explained
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
-from meterline_sidecar.cli.output import Table, money, quantity, show, show_json
+from meterline_sidecar.cli.output import money, quantity, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.invoices import ShownInvoice
 
 EXPLANATION_CHARS: Final = 64
 EXPLANATION_LINES_MAX: Final = 4  # a price of a thousand tiers has listed them above
@@ -43,7 +43,10 @@ def command(
     finalize: bool,
     accept_gap: bool,
 ) -> None:
-    """Show what CUSTOMER owes for a billing month, and why; or make it final."""
+    """Show a customer's invoice, or make it final.
+
+    What CUSTOMER owes for a billing month, and why.
+    """
     if finalize and period is None:
         raise click.UsageError("--finalize needs --period, such as 2026-10")
     if accept_gap and not finalize:
@@ -52,37 +55,39 @@ def command(
         path = f"/v1/customers/{quote(customer, safe='')}/invoice"
         if finalize:
             accepted = "true" if accept_gap else None
-            answer = client.post(f"{path}/finalize", period=period, accept_gap=accepted)
+            answer = client.post(
+                f"{path}/finalize", ShownInvoice, period=period, accept_gap=accepted
+            )
         else:
-            answer = client.get(path, period=period)
+            answer = client.get(path, ShownInvoice, period=period)
     if is_json:
         show_json(answer)
         return
     tell_invoice(answer)
 
 
-def tell_invoice(answer: dict[str, Any]) -> None:
+def tell_invoice(answer: ShownInvoice) -> None:
     """Print a customer's invoice for people."""
-    drawn = msgspec.convert(answer["invoice"], Invoice)
+    drawn = answer.invoice
     name = "" if drawn.period is None else f" for {drawn.period.name}"
-    click.echo(f"{answer['customer_name']}: {answer['status']} invoice{name}")
+    click.echo(f"{answer.customer_name}: {answer.status} invoice{name}")
     tell_lines(drawn)
     _tell_adjustments(answer, drawn.currency)
-    click.echo(f"\nas of {answer['fresh_as_of']}")
+    click.echo(f"\nas of {answer.fresh_as_of}")
 
 
-def _tell_adjustments(answer: dict[str, Any], currency: str) -> None:
-    for gap in answer["accepted_gaps"]:
+def _tell_adjustments(answer: ShownInvoice, currency: str) -> None:
+    for gap in answer.accepted_gaps:
         click.echo(f"\naccepted as missing: {gap}")
-    if not answer["adjustments"]:
+    if not answer.adjustments:
         return
     click.echo()
     table = Table("adjustment of", ">billed", ">comes to now", ">amount")
-    for item in answer["adjustments"]:
-        amounts = (Decimal(item[key]) for key in ("billed", "now", "amount"))
-        table.add(item["period"], *(money(amount, currency) for amount in amounts))
+    for item in answer.adjustments:
+        amounts = (item.billed, item.now, item.amount)
+        table.add(item.period, *(money(amount, currency) for amount in amounts))
     show(table)
-    click.echo(f"\ndue: {money(Decimal(answer['due']), currency)}")
+    click.echo(f"\ndue: {money(answer.due, currency)}")
 
 
 def _explained(line: Line, currency: str) -> Iterator[str]:

@@ -1,22 +1,22 @@
 """``meterline outbox``: what Stripe is told, what hangs, and what to do about it."""
 
 from pathlib import Path
-from typing import Any
 
 import click
+import msgspec
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options
-from meterline_sidecar.cli.output import Table, quantity, show, show_json
+from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.store.outbox import STATES
+from meterline_sidecar.stripe.states import ROW_STATES
+from meterline_sidecar.web.answers.outbox import OutboxPage, ShownRow
 
 HINTS = {
-    "parked": "waits for a meter at Stripe (`meterline stripe apply` makes it), or for"
-    " the customer's stripe_customer (name it in meterline.toml, and restart)",
-    "unresolved": "may or may not be counted: `meterline reconcile` finds out",
-    "dead": "refused or dropped: mend the cause, then `meterline outbox retry ROW`",
-    "rejected": "dropped by Stripe later: mend the cause, then `outbox retry ROW`",
-    "expired": "too old for Stripe: bill it by hand",
+    str(name): f"{state.means}; {state.advice}"
+    for name, state in ROW_STATES.items()
+    if state.advice is not None
 }
 
 
@@ -32,7 +32,7 @@ class ListsByDefault(click.Group):
 
 @click.group(cls=ListsByDefault)
 def command() -> None:
-    """Show what Stripe is told (list); send again or give up what hangs."""
+    """Show what Stripe is told; retry or drop what is stuck."""
 
 
 @command.command("list")
@@ -50,7 +50,9 @@ def list_rows(
 ) -> None:
     """List rows, in the order in which they were made."""
     with Client.find(url, config_path) as client:
-        answer = client.get("/v1/outbox", state=state, limit=limit, after=after)
+        answer = client.get(
+            "/v1/outbox", OutboxPage, state=state, limit=limit, after=after
+        )
     if is_json:
         show_json(answer)
         return
@@ -65,7 +67,7 @@ def show_row(
 ) -> None:
     """Show everything about one row."""
     with Client.find(url, config_path) as client:
-        tell_row(client.get(f"/v1/outbox/{row}"), is_json=is_json)
+        tell_row(client.get(f"/v1/outbox/{row}", ShownRow), is_json=is_json)
 
 
 @command.command()
@@ -77,10 +79,10 @@ def show_row(
 def retry(
     config_path: Path | None, url: str | None, is_json: bool, row: int, certain: bool
 ) -> None:
-    """Send a row again, where that can not count twice."""
+    """Send a row again, where that cannot count twice."""
     with Client.find(url, config_path) as client:
         answer = client.post(
-            f"/v1/outbox/{row}/retry", certain="true" if certain else None
+            f"/v1/outbox/{row}/retry", ShownRow, certain="true" if certain else None
         )
     tell_row(answer, is_json=is_json)
 
@@ -94,44 +96,44 @@ def drop(
 ) -> None:
     """Give a row up: Stripe is never told of its usage."""
     with Client.find(url, config_path) as client:
-        answer = client.post(f"/v1/outbox/{row}/drop", reason=reason)
+        answer = client.post(f"/v1/outbox/{row}/drop", ShownRow, reason=reason)
     tell_row(answer, is_json=is_json)
 
 
-def tell_rows(answer: dict[str, Any]) -> None:
+def tell_rows(answer: OutboxPage) -> None:
     """Print rows for people."""
-    if answer["mode"] == "dry_run":
+    if answer.mode == "dry_run":
         click.echo('a dry run: nothing is sent until stripe.mode = "send"\n')
     table = Table(
         ">row", "state", "customer", "event name", "hour (UTC)", ">value", "why"
     )
-    for row in answer["rows"]:
-        mode = "" if row["mode"] == "delta" and row["value"] >= 0 else f" {row['mode']}"
+    for row in answer.rows:
+        mode = "" if row.mode == "delta" and row.value >= 0 else f" {row.mode}"
         table.add(
-            str(row["id"]),
-            row["state"],
-            row["stripe_customer"] or row["customer"],
-            row["event_name"],
-            row["hour"][:16].replace("T", " "),
-            quantity(row["value"]) + mode,
-            row["reason"] or "",
+            str(row.id),
+            row.state,
+            row.stripe_customer or row.customer,
+            row.event_name,
+            row.hour[:16].replace("T", " "),
+            quantity(row.value) + mode,
+            row.reason or "",
         )
     show(table)
-    for state in sorted({row["state"] for row in answer["rows"]} & HINTS.keys()):
+    for state in sorted({row.state for row in answer.rows} & HINTS.keys()):
         click.echo(f"\n{state}: {HINTS[state]}")
-    if answer["next_after"] is not None:
-        click.echo(f"\nmore: --after {answer['next_after']}")
+    if answer.next_after is not None:
+        click.echo(f"\nmore: --after {answer.next_after}")
 
 
-def tell_row(row: dict[str, Any], *, is_json: bool) -> None:
+def tell_row(row: ShownRow, *, is_json: bool) -> None:
     """Print one row."""
     if is_json:
         show_json(row)
         return
     table = Table("what", "value")
-    for name, value in row.items():
+    for name, value in msgspec.structs.asdict(row).items():
         if value is not None:
             table.add(name.replace("_", " "), str(value))
-    if row["state"] in HINTS:
-        table.add("what to do", HINTS[row["state"]])
+    if row.state in HINTS:
+        table.add("what to do", HINTS[row.state])
     show(table)

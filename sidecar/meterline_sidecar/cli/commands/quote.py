@@ -12,25 +12,16 @@ import click
 from meterline_pricing import (
     Amounts,
     Catalogue,
-    Dynamic,
-    GraduatedPercentage,
     Group,
     Groups,
-    Matrix,
-    Percentage,
-    PerGroup,
     Plan,
     Price,
     PricingError,
     Usage,
-    curve,
-    draw_svg,
-    draw_text,
-    findings,
     invoice,
-    quantity_of,
 )
 from meterline_pricing.errors import unknown
+from meterline_pricing.tools import curve, draw_svg, draw_text, findings, quantity_of
 from meterline_sidecar.cli.commands.invoice import tell_lines
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
@@ -84,8 +75,9 @@ def command(
     config_path: Path | None,
     is_json: bool,
 ) -> None:
-    """Show what these quantities cost under PLAN, tier by tier.
+    """Show what quantities cost under a plan.
 
+    Tier by tier, and without a sidecar or any usage.
     For example: meterline quote starter api_calls=120000
     """
     if svg_path is not None and curve_meter is None:
@@ -181,32 +173,16 @@ def _named(labels: str, argument: str) -> dict[str, str]:
 
 def _check_shape(meter: str, used: Usage, price: Price) -> None:
     """Refuse what would be rated, but hardly as it was meant."""
-    if isinstance(used, Amounts) and not _takes_amounts(price):
+    if isinstance(used, Amounts) and not price.takes_amounts:
         raise MeterlineError(
             f"{meter} counts units: write {meter}=120000 without a comma, which"
             " separates the amounts of events"
         )
-    match price:
-        case Matrix(dimensions=known) | PerGroup(by=known) if known:
-            groups = used.groups if isinstance(used, Groups) else ()
-            for name in {name for group in groups for name in group.values}:
-                if name not in known:
-                    raise MeterlineError(unknown("dimension", name, known))
-        case _:
-            pass
-
-
-def _takes_amounts(price: Price) -> bool:
-    """Return whether a price is of amounts, and not of units."""
-    match price:
-        case Percentage() | GraduatedPercentage() | Dynamic():
-            return True
-        case Matrix(cells=cells):
-            return any(_takes_amounts(cell.price) for cell in cells)
-        case PerGroup(price=inner):
-            return _takes_amounts(inner)
-        case _:
-            return False
+    if known := price.grouped_by:
+        groups = used.groups if isinstance(used, Groups) else ()
+        for name in {name for group in groups for name in group.values}:
+            if name not in known:
+                raise MeterlineError(unknown("dimension", name, known))
 
 
 def _number(text: str, argument: str) -> Decimal:

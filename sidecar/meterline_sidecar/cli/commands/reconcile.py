@@ -1,16 +1,16 @@
 """``meterline reconcile``: the ledger against Stripe's own totals."""
 
 import sys
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import daemon_options, span_options
-from meterline_sidecar.cli.output import Table, quantity, show, show_json
+from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.outbox import Reconciliation
 
 
 @click.command()
@@ -24,48 +24,50 @@ def command(
     start: str | None,
     end: str | None,
 ) -> None:
-    """Compare every customer and meter with Stripe, and settle what is in doubt.
+    """Compare the ledger with Stripe's own totals.
 
-    Exits with 3 when something does not match.
+    By customer and meter; what was in doubt is settled. Exits with 3 when something does not match.
     """
     with Client.find(url, config_path) as client:
-        answer = client.post("/v1/reconcile", period=period, start=start, end=end)
+        answer = client.post(
+            "/v1/reconcile", Reconciliation, period=period, start=start, end=end
+        )
     if is_json:
         show_json(answer)
     else:
         tell_lines(answer)
-    if not answer["is_equal"]:
+    if not answer.is_equal:
         sys.exit(EXIT_FOUND)
 
 
-def tell_lines(answer: dict[str, Any]) -> None:
+def tell_lines(answer: Reconciliation) -> None:
     """Print a comparison for people."""
     table = Table(
         "customer", "event name", ">here", ">at Stripe", "", ">waiting", ">failed"
     )
-    for line in answer["lines"]:
+    for line in answer.lines:
         table.add(
-            line["stripe_customer"] or line["customer"],
-            line["event_name"],
-            quantity(line["ours"]),
-            quantity(Decimal(line["theirs"])),
-            line["verdict"],
-            quantity(line["waiting"]),
-            quantity(line["failed"]),
+            line.stripe_customer or line.customer,
+            line.event_name,
+            quantity(line.ours),
+            quantity(line.theirs),
+            line.verdict,
+            quantity(line.waiting),
+            quantity(line.failed),
         )
-        for hour in line["hours"]:
+        for hour in line.hours:
             table.add(
                 "",
-                f"  {hour['hour'][:16].replace('T', ' ')}",
-                quantity(hour["ours"]),
-                quantity(Decimal(hour["theirs"])),
+                f"  {hour.hour[:16].replace('T', ' ')}",
+                quantity(hour.ours),
+                quantity(hour.theirs),
                 *("", "", ""),
             )
     show(table)
-    words = "everything matches" if answer["is_equal"] else "something does not match"
-    if any(line["is_fresh"] and line["verdict"] != "equal" for line in answer["lines"]):
+    words = "everything matches" if answer.is_equal else "something does not match"
+    if any(line.is_fresh and line.verdict != "equal" for line in answer.lines):
         words += "; Stripe adds up with a delay, and some was sent within the last hour"
-    n_waiting = sum(line["waiting"] for line in answer["lines"])
+    n_waiting = sum(line.waiting for line in answer.lines)
     if n_waiting:
         words += f"; {n_waiting} row(s) wait: see `meterline outbox`"
-    click.echo(f"\n{answer['start'][:16]} to {answer['end'][:16]}: {words}")
+    click.echo(f"\n{answer.start[:16]} to {answer.end[:16]}: {words}")

@@ -7,7 +7,10 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.commands.outbox import HINTS, tell_rows
 from meterline_sidecar.cli.options import daemon_options
-from meterline_sidecar.cli.output import Table, quantity, show, show_json
+from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.outbox import OutboxPage, ReportAnswer
+from meterline_sidecar.web.answers.status import Status
 
 PAGE = 1_000
 
@@ -18,30 +21,33 @@ PAGE = 1_000
 def command(
     config_path: Path | None, url: str | None, is_json: bool, dry_run: bool
 ) -> None:
-    """Issue the hours that are closed and send what is due, without waiting."""
+    """Report to Stripe now, or show what would be sent.
+
+    Closed hours go into the outbox, and what is due is sent, without waiting.
+    """
     with Client.find(url, config_path) as client:
         if dry_run:
             _tell_dry_run(client, is_json=is_json)
             return
-        answer = client.post("/v1/report")
+        answer = client.post("/v1/report", ReportAnswer)
     if is_json:
         show_json(answer)
         return
-    for problem in answer["problems"]:
+    for problem in answer.problems:
         click.secho(f"! {problem}", fg="yellow")
     table = Table("outbox", ">rows")
-    for state, n_rows in answer["outbox"].items():
+    for state, n_rows in answer.outbox.items():
         table.add(state, quantity(n_rows))
     show(table)
 
 
 def _tell_dry_run(client: Client, *, is_json: bool) -> None:
-    answer = client.get("/v1/outbox", state="pending", limit=PAGE)
+    answer = client.get("/v1/outbox", OutboxPage, state="pending", limit=PAGE)
     if is_json:
         show_json(answer)
         return
     tell_rows(answer)
-    counts = client.get("/status")["outbox"]
-    hanging = [f"{counts[state]} {state}" for state in HINTS if counts[state]]
+    counts = client.get("/status", Status).outbox
+    hanging = [f"{n} {state}" for state, n in counts.items() if n and state in HINTS]
     if hanging:
         click.echo(f"\nnot among these: {', '.join(hanging)}; see `meterline outbox`")

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
     " offset (+86400 seconds, +25h, -40d). It is read again and again.",
 )
 def command(config_path: Path | None, clock_path: Path | None) -> None:
-    """Run the sidecar until it is told to stop (SIGTERM, Ctrl-C)."""
+    """Run the sidecar.
+
+    It runs until SIGTERM or Ctrl-C.
+    """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

@@ -15,16 +15,16 @@ from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.assemble_stripe import open_api
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.provision.plan import Provision
-from meterline_sidecar.stripe.service import open_api
 
 MARKS = {"create": "+", "replace": "~", "reactivate": "^"}
 
 
 @click.group()
 def command() -> None:
-    """Show or make what Stripe needs: meters, products and prices."""
+    """Show or create meters, products and prices at Stripe."""
 
 
 @command.command()
@@ -33,7 +33,7 @@ def command() -> None:
 def plan(config_path: Path | None, is_json: bool) -> None:
     """Show what is missing at Stripe; change nothing.
 
-    Exits with 3 when something is there that can not be mended.
+    Exits with 3 when something is there that cannot be mended.
     """
     _tell(asyncio.run(_run(read_config(config_path), applies=False)), is_json=is_json)
 

@@ -10,6 +10,8 @@ from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.commands.events import any_time, event_line
 from meterline_sidecar.cli.options import daemon_options, event_filters
 from meterline_sidecar.cli.output import json_line, until_interrupted
+from meterline_sidecar.web.answers.events import EventPage
+from meterline_sidecar.web.answers.status import Status
 
 PAGE_EVENTS: Final = 1_000
 POLL_S: Final = 0.5
@@ -28,22 +30,32 @@ def command(
     count: int | None,
     **filters: str | None,
 ) -> None:
-    """Print events as they are stored, one to a line."""
+    """Print events as they are stored.
+
+    One to a line.
+    """
     left = count
     with Client.find(url, config_path) as client, until_interrupted():
-        status = client.get("/status")
+        status = client.get("/status", Status)
         # What comes later was learned later, whenever it happened.
-        after = status["last_event_id"]
+        after = status.last_event_id
         span = any_time(status)
         while left is None or left > 0:
             limit = PAGE_EVENTS if left is None else min(PAGE_EVENTS, left)
-            page = client.get("/v1/events", after=after, limit=limit, **span, **filters)
-            for event in page["events"]:
+            page = client.get(
+                "/v1/events",
+                EventPage,
+                after=after,
+                limit=limit,
+                **span,
+                **filters,
+            )
+            for event in page.events:
                 click.echo(json_line(event) if is_json else event_line(event))
-                after = event["id"]
+                after = event.id
             if left is not None:
-                left -= len(page["events"])
-            if page["next_after"] is not None:
-                after = page["next_after"]  # there is more; perhaps none of it ours
+                left -= len(page.events)
+            if page.next_after is not None:
+                after = page.next_after  # there is more; perhaps none of it ours
             elif left != 0:
                 time.sleep(POLL_S)

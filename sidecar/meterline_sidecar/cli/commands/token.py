@@ -6,11 +6,12 @@ from typing import cast
 import click
 
 from meterline.portal import portal_token
-from meterline_pricing import nearest
+from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile
 from meterline_sidecar.cli.options import CONFIG, JSON
-from meterline_sidecar.cli.output import Table, show, show_json
+from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import SystemClock, format_time_ms
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import MeterlineError
@@ -21,8 +22,8 @@ from meterline_sidecar.files import LedgerFiles
 def command() -> None:
     """Make, list and revoke tokens of the HTTP API.
 
-    They stand beside the database, so the sidecar need not run, and knows of a change
-    with the next request.
+    They are kept beside the database, so the sidecar need not run. A running one
+    applies a change from the next request on.
     """
 
 
@@ -33,12 +34,12 @@ def command() -> None:
     type=click.Choice(SCOPES),
     default="status",
     show_default=True,
-    help="How things are; what was used and what it costs, too; change things, too.",
+    help="status: health only. read: also usage and prices. write: also changes.",
 )
 @CONFIG
 @JSON
 def create(config_path: Path | None, is_json: bool, name: str, scope: str) -> None:
-    """Make a token called NAME and print it, this once."""
+    """Make a token called NAME, and show it once."""
     made = _tokens(config_path).create(
         name, cast("Scope", scope), now_ms=SystemClock().now_ms()
     )
@@ -46,14 +47,14 @@ def create(config_path: Path | None, is_json: bool, name: str, scope: str) -> No
         show_json({"id": made.token.id, "token": made.text})
         return
     click.echo(made.text)
-    click.echo("it is not kept: copy it now", err=True)
+    click.echo("shown once; copy it now", err=True)
 
 
 @command.command("list")
 @CONFIG
 @JSON
 def list_tokens(config_path: Path | None, is_json: bool) -> None:
-    """List tokens, the oldest first; what they are is not known here."""
+    """List tokens, the oldest first; the secrets themselves are not kept."""
     tokens = _tokens(config_path).all()
     if is_json:
         show_json([{"id": t.id, "name": t.name, "scope": t.scope} for t in tokens])
@@ -81,7 +82,7 @@ def revoke(config_path: Path | None, token_id: str) -> None:
 @click.option("--url", is_flag=True, help="Print the whole link.")
 @CONFIG
 def portal(config_path: Path | None, customer: str, ttl: str, url: bool) -> None:
-    """Print a token for a customer's page; nobody but they sees anything with it."""
+    """Print a token for a customer's page; it opens that page only."""
     config = read_config(config_path)
     if config.customer(customer) is None:
         near = nearest(customer, [c.id for c in config.customers])

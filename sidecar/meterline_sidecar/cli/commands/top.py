@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
@@ -12,13 +12,10 @@ import msgspec
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.commands.events import any_time
 from meterline_sidecar.cli.options import daemon_options
-from meterline_sidecar.cli.output import (
-    Table,
-    is_terminal,
-    json_line,
-    show,
-    until_interrupted,
-)
+from meterline_sidecar.cli.output import json_line, until_interrupted
+from meterline_sidecar.cli.table import Table, is_terminal, show
+from meterline_sidecar.web.answers.events import EventPage, ShownEvent
+from meterline_sidecar.web.answers.status import Status
 
 SAMPLE_EVENTS: Final = 1_000  # of those that came in during an interval
 ROWS: Final = 10
@@ -58,7 +55,10 @@ def command(
     interval: float,
     count: int | None,
 ) -> None:
-    """Show the rates of workers, customers and routes, again and again."""
+    """Show which workers, customers and routes are busy.
+
+    Their rates, again and again.
+    """
     with Client.find(url, config_path) as client, until_interrupted():
         for i, activity in enumerate(_watch(client, interval), start=1):
             if is_json:
@@ -70,50 +70,50 @@ def command(
 
 
 def _watch(client: Client, interval_s: float) -> Iterator[Activity]:
-    before, before_s = client.get("/status"), time.monotonic()
+    before, before_s = client.get("/status", Status), time.monotonic()
     while True:
         time.sleep(interval_s)
-        now, now_s = client.get("/status"), time.monotonic()
+        now, now_s = client.get("/status", Status), time.monotonic()
         yield _activity(client, before, now, elapsed_s=now_s - before_s)
         before, before_s = now, now_s
 
 
 def _activity(
-    client: Client, before: dict[str, Any], now: dict[str, Any], *, elapsed_s: float
+    client: Client, before: Status, now: Status, *, elapsed_s: float
 ) -> Activity:
-    first, last = before["last_event_id"], now["last_event_id"]
+    first, last = before.last_event_id, now.last_event_id
     n_events = last - first
-    page = client.get("/v1/events", after=first, limit=SAMPLE_EVENTS, **any_time(now))
-    sample = [event for event in page["events"] if event["id"] <= last]
+    page = client.get(
+        "/v1/events", EventPage, after=first, limit=SAMPLE_EVENTS, **any_time(now)
+    )
+    sample = [event for event in page.events if event.id <= last]
     # Each of the sample stands for so many a second.
     weight = n_events / len(sample) / elapsed_s if sample else 0.0
 
     def rates(counts: Counter[str]) -> dict[str, float]:
         return {name: n * weight for name, n in counts.most_common(ROWS)}
 
-    recorded = {p["producer"]: p["recorded"] for p in before["producers"]["shown"]}
+    recorded = {p.producer: p.recorded for p in before.producers.shown}
     producers = {
-        f"{p['app']} {p['pid']} on {p['host']}": (
-            p["recorded"] - recorded.get(p["producer"], 0)
-        )
+        f"{p.app} {p.pid} on {p.host}": (p.recorded - recorded.get(p.producer, 0))
         / elapsed_s
-        for p in now["producers"]["shown"]
-        if p["is_open"]
+        for p in now.producers.shown
+        if p.is_open
     }
     busiest = sorted(producers.items(), key=lambda item: -item[1])
-    routes = [(_route(event), event["status"] or 0) for event in sample]
+    routes = [(_route(event), event.status or 0) for event in sample]
     return Activity(
         rate=n_events / elapsed_s,
         producers=dict(busiest[:ROWS]),
-        customers=rates(Counter(e["customer"] or "(nobody)" for e in sample)),
+        customers=rates(Counter(e.customer or "(nobody)" for e in sample)),
         routes=rates(Counter(route for route, _ in routes)),
         errors=rates(Counter(r for r, status in routes if status >= SERVER_ERROR)),
         is_sample=len(sample) < n_events,
     )
 
 
-def _route(event: dict[str, Any]) -> str:
-    return " ".join(filter(None, (event["method"], event["route"]))) or event["kind"]
+def _route(event: ShownEvent) -> str:
+    return " ".join(filter(None, (event.method, event.route))) or event.kind
 
 
 def _tell(activity: Activity, *, at: str) -> None:

@@ -1,13 +1,28 @@
-"""``meterline usage``: who used what."""
+"""``meterline usage``: what was used, by customer."""
 
 from pathlib import Path
-from typing import Any
 
 import click
+import msgspec
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options, span_options
-from meterline_sidecar.cli.output import Table, quantity, show, show_json
+from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.usage import (
+    ShownSubject,
+    ShownUsage,
+    Unassigned,
+    UsagePage,
+)
+
+
+class AllUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Every page of usage, and what nobody pays for."""
+
+    fresh_as_of: str | None
+    usage: list[ShownUsage]
+    unassigned: list[ShownSubject]
 
 
 @click.command()
@@ -21,7 +36,10 @@ def command(
     customer: str | None,
     **span: str | None,
 ) -> None:
-    """Show what every customer used of every meter, this month or in any span."""
+    """Show usage by customer.
+
+    Of every meter, this month or in any span.
+    """
     with Client.find(url, config_path) as client:
         answer = read_usage(client, customer=customer, **span)
     if is_json:
@@ -32,45 +50,46 @@ def command(
 
 def read_usage(
     client: Client, *, customer: str | None = None, **span: str | None
-) -> dict[str, Any]:
+) -> AllUsage:
     """Return what was used by one customer, or by all and by nobody's subjects."""
-    whose = list(client.all("/v1/usage", "usage", customer=customer, **span))
-    last = client.get("/v1/usage/unassigned", **span)
-    return {
-        "fresh_as_of": last["fresh_as_of"],
-        "usage": whose,
-        "unassigned": last["unassigned"] if customer is None else [],
-    }
+    pages = client.pages("/v1/usage", UsagePage, customer=customer, **span)
+    usage = [one for page in pages for one in page.usage]
+    last = client.get("/v1/usage/unassigned", Unassigned, **span)
+    return AllUsage(
+        fresh_as_of=last.fresh_as_of,
+        usage=usage,
+        unassigned=last.unassigned if customer is None else [],
+    )
 
 
-def tell_usage(answer: dict[str, Any]) -> None:
+def tell_usage(answer: AllUsage) -> None:
     """Print usage for people."""
     table = Table("customer", "period", "meter", ">quantity", "")
-    for customer in answer["usage"]:
-        span = customer["period"]["name"] or customer["period"]["start_time"]
-        for meter in customer["meters"]:
+    for used in answer.usage:
+        span = used.period.name or used.period.start_time
+        for meter in used.meters:
             table.add(
-                customer["customer"],
+                used.customer,
                 span,
-                meter["meter"],
-                quantity(meter["quantity"]),
-                meter["aggregation"],
+                meter.meter,
+                quantity(meter.quantity),
+                meter.aggregation,
             )
-            for group in meter["groups"]:
-                labels = ", ".join(group["labels"].values())
-                table.add("", "", f"  {labels}", quantity(group["quantity"]), "")
+            for group in meter.groups:
+                labels = ", ".join(group.labels.values())
+                table.add("", "", f"  {labels}", quantity(group.quantity), "")
     show(table)
-    _tell_unassigned(answer["unassigned"])
-    click.echo(f"\nas of {answer['fresh_as_of'] or 'never: nothing is added up yet'}")
+    _tell_unassigned(answer.unassigned)
+    click.echo(f"\nas of {answer.fresh_as_of or 'never: nothing is added up yet'}")
 
 
-def _tell_unassigned(subjects: list[dict[str, Any]]) -> None:
+def _tell_unassigned(subjects: list[ShownSubject]) -> None:
     if not subjects:
         return
     click.echo("\nnobody pays for:")
     table = Table("subject", "meter", ">quantity")
     for subject in subjects:
-        for meter in subject["meters"]:
-            name = subject["subject"] or "(no subject was named)"
-            table.add(name, meter["meter"], quantity(meter["quantity"]))
+        for meter in subject.meters:
+            name = subject.subject or "(no subject was named)"
+            table.add(name, meter.meter, quantity(meter.quantity))
     show(table)

@@ -28,9 +28,9 @@ from meterline_sidecar.store.open import open_ledger, open_reader
     " must not run.",
 )
 def command(config_path: Path | None, is_json: bool, accept: bool) -> None:
-    """Recompute the chain over all events, the watermarks and all usage.
+    """Prove that the ledger is what was written to it.
 
-    Works beside a running sidecar. Exits with 3 when something is not as it was
+    Recomputes the chain over all events, the watermarks and all usage. Works beside a running sidecar. Exits with 3 when something is not as it was
     written, and names the first batch that differs.
     """
     config = read_config(config_path)

@@ -4,28 +4,24 @@ import sys
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import click
 import msgspec
 
-from meterline_pricing import (
-    Calendar,
-    Catalogue,
-    Difference,
-    Invoice,
-    PricingError,
-    difference_of,
-    ranked,
-)
-from meterline_sidecar.billing.drafts import MeterUsage, charged, priced
+from meterline_pricing import Calendar, Catalogue, PricingError
+from meterline_pricing.tools import Difference, difference_of, ranked
+from meterline_sidecar.billing.drafts import charged, priced
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
 from meterline_sidecar.cli.options import PERIOD, daemon_options
-from meterline_sidecar.cli.output import Table, money, show, show_json
+from meterline_sidecar.cli.output import money, show_json
+from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.prices import read_prices
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.usage.customer_usage import MeterUsage
+from meterline_sidecar.web.answers.customers import CustomerPage
+from meterline_sidecar.web.answers.invoices import ShownInvoice
 
 
 @click.command()
@@ -52,9 +48,9 @@ def command(
     is_json: bool,
     period: str | None,
 ) -> None:
-    """Rate a month of every customer under other prices; write nothing.
+    """Show what every customer would pay under other prices.
 
-    Shows who would pay what, the largest increase first. Exits with 3 where somebody
+    For a month, and nothing is changed. Shows who would pay what, the largest increase first. Exits with 3 where somebody
     had to be left out.
     """
     prices = read_prices(prices_path)
@@ -66,8 +62,8 @@ def command(
     differences: list[Difference] = []
     left_out: dict[str, str] = {}
     with Client.find(url, config_path) as client:
-        for shown in client.all("/v1/customers", "customers"):
-            customer = msgspec.convert(shown, Customer)
+        pages = client.pages("/v1/customers", CustomerPage)
+        for customer in (customer for page in pages for customer in page.customers):
             try:
                 differences.append(_difference(client, customer, period, prices, day))
             except (PricingError, Refused) as error:
@@ -90,13 +86,15 @@ def _difference(
     """Return what one customer would pay instead, by the prices of ``day``.
 
     Raises:
-        PricingError: the other prices have no such plan, or can not rate the usage.
+        PricingError: the other prices have no such plan, or cannot rate the usage.
         Refused: there is no invoice for this customer.
     """
     path = f"/v1/customers/{quote(customer.id, safe='')}/invoice"
-    answer: dict[str, Any] = client.get(path, period=period)
-    before = msgspec.convert(answer["invoice"], Invoice)
-    usage = priced(msgspec.convert(answer["usage"], tuple[MeterUsage, ...]))
+    answer = client.get(path, ShownInvoice, period=period)
+    before = answer.invoice
+    usage = priced(
+        msgspec.convert(answer.usage, tuple[MeterUsage, ...], from_attributes=True)
+    )
     assert before.period is not None, "the API names it"
     plan = prices.plan(before.plan, at=day, customer=customer.id)
     after = charged(plan, customer, usage, before.period)

@@ -4,8 +4,9 @@ from typing import Final
 
 import msgspec
 
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.rollups import Rollup, RollupKey, Totals
+from meterline_sidecar.store.rollups import Rollup, RollupKey
 
 _totals: Final = msgspec.json.Decoder(Totals)
 

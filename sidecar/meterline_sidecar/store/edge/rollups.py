@@ -5,8 +5,9 @@ from typing import Final
 
 import msgspec
 
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.rollups import Rollup, RollupKey, Totals
+from meterline_sidecar.store.rollups import Rollup, RollupKey
 
 PARAMETERS_MAX: Final = 750  # in one query; SQLite takes 32,766
 

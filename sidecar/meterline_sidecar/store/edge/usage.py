@@ -5,10 +5,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Totals
+from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
 from meterline_sidecar.store.usage import Generation
 
 

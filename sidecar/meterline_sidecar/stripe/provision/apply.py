@@ -2,23 +2,23 @@
 
 Nothing is changed that somebody else made, and nothing twice: meters are found by
 their event name, products by an id that we choose, prices by a lookup key and a hash
-of what they charge. A price can not be changed: a new one takes over its lookup key.
+of what they charge. A price cannot be changed: a new one takes over its lookup key.
 """
 
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Mapping
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final
 
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import RetryLater, StripeRefused
+from meterline_sidecar.stripe.calls import StripeCalls, read_all
 from meterline_sidecar.stripe.pacing import Backoff
 from meterline_sidecar.stripe.provision.plan import (
     Provision,
-    Step,
+    ProvisionStep,
     WantedPrice,
     active_id,
     billed,
@@ -26,32 +26,11 @@ from meterline_sidecar.stripe.provision.plan import (
     price_step,
     wanted_prices,
 )
-from meterline_sidecar.stripe.totals import read_all
 
 LOOKUP_KEYS_PER_READ: Final = 10
 ROUNDS_MAX: Final = 4
 BACKOFF: Final = Backoff(first_s=1.0, max_s=5.0)
 NOT_FOUND: Final = 404
-
-
-class StripeCalls(Protocol):
-    """The way to Stripe that provisioning needs."""
-
-    async def call(
-        self,
-        method: Literal["get", "post"],
-        path: str,
-        params: Mapping[str, object] | None = None,
-        *,
-        key: str | None = None,
-    ) -> dict[str, Any]:
-        """Return the answer of an address.
-
-        Raises:
-            StripeRefused: Stripe said no.
-            RetryLater: it may say yes later.
-        """
-        ...
 
 
 class Provisioner:
@@ -76,9 +55,9 @@ class Provisioner:
 
         Raises:
             StripeRefused: the key may not read.
-            RetryLater: Stripe can not be asked now.
+            RetryLater: Stripe cannot be asked now.
         """
-        steps: list[Step] = []
+        steps: list[ProvisionStep] = []
         unchanged: list[str] = []
         today = Calendar().day(self._clock.now_ms())
         wanted, problems = wanted_prices(self._config, today=today)
@@ -104,12 +83,12 @@ class Provisioner:
                 unchanged.append(f"price {price.lookup_key}")
         return Provision(tuple(steps), tuple(unchanged), tuple(problems))
 
-    async def drift(self) -> list[str]:
+    async def meter_problems(self) -> list[str]:
         """Return what is wrong with the meters that exist: one read of all of them.
 
         Raises:
             StripeRefused: the key may not read.
-            RetryLater: Stripe can not be asked now.
+            RetryLater: Stripe cannot be asked now.
         """
         found = await self._meters()
         steps = (
@@ -162,7 +141,7 @@ class Provisioner:
             found |= {price["lookup_key"]: price for price in prices}
         return found
 
-    async def _product_step(self, price: WantedPrice) -> Step | None:
+    async def _product_step(self, price: WantedPrice) -> ProvisionStep | None:
         try:
             path = f"/v1/products/{price.product}"
             product = await self._stripe.call("get", path)
@@ -170,16 +149,16 @@ class Provisioner:
             if error.status != NOT_FOUND:
                 raise
             details = {"id": price.product, "name": price.title}
-            return Step("create", "product", price.product, details)
+            return ProvisionStep("create", "product", price.product, details)
         if product.get("active") is False:
-            return Step(
+            return ProvisionStep(
                 "reactivate", "product", price.product, existing_id=product["id"]
             )
         return None
 
     # --- changing
 
-    async def _apply(self, step: Step) -> None:
+    async def _apply(self, step: ProvisionStep) -> None:
         match step.kind, step.verb:
             case "meter", "create":
                 await self._post("/v1/billing/meters", step.details)
@@ -195,7 +174,7 @@ class Provisioner:
             case _:
                 await self._apply_price(step)
 
-    async def _apply_price(self, step: Step) -> None:
+    async def _apply_price(self, step: ProvisionStep) -> None:
         recurring: dict[str, object] = {"interval": "month"}
         if step.event_name is not None:
             meters = await self._meters()

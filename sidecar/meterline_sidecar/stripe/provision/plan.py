@@ -8,10 +8,11 @@ from msgspec import Struct
 
 from meterline_pricing import PricingError
 from meterline_sidecar.config.shape import Config, MeterConfig
+from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.stripe.provision.prices import (
     NotSayable,
-    charged,
     content_hash,
+    known_fields,
     price_fields,
 )
 
@@ -21,14 +22,14 @@ HASH_AT: Final = "metadata"
 HASH: Final = "meterline_hash"
 
 Verb = Literal["create", "reactivate", "replace"]
-Kind = Literal["meter", "product", "price"]
+ObjectKind = Literal["meter", "product", "price"]
 
 
-class Step(Struct, frozen=True):
+class ProvisionStep(Struct, frozen=True):
     """One change at Stripe."""
 
     verb: Verb
-    kind: Kind
+    kind: ObjectKind
     name: str
     """The event name, the product's id, or the price's lookup key."""
     details: dict[str, Any] = {}
@@ -44,10 +45,10 @@ class Step(Struct, frozen=True):
 class Provision(Struct, frozen=True):
     """The difference between the configuration and Stripe."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ProvisionStep, ...]
     unchanged: tuple[str, ...]
     problems: tuple[str, ...]
-    """What can not be mended here; nothing is changed while there are any."""
+    """What cannot be mended here; nothing is changed while there are any."""
 
 
 class WantedPrice(Struct, frozen=True):
@@ -109,9 +110,11 @@ def active_id(meters: Iterable[dict[str, Any]]) -> str | None:
 
 def meter_step(
     meter: MeterConfig, existing: list[dict[str, Any]]
-) -> tuple[Step | None, str | None]:
+) -> tuple[ProvisionStep | None, str | None]:
     """Return what a meter needs, or what is wrong with the one that exists."""
-    formula = "last" if meter.meter.aggregation == "latest" else "sum"
+    hourly = AGGREGATIONS[meter.meter.aggregation].hourly
+    assert hourly is not None, "`check` refuses to bill such a meter through Stripe"
+    formula = hourly.formula
     is_set = meter.stripe_mode == "set" and formula == "sum"
     window = "hour" if is_set else None
     name = meter.stripe_event_name
@@ -125,7 +128,7 @@ def meter_step(
         }
         if window is not None:
             details["event_time_window"] = window
-        return Step("create", "meter", name, details), None
+        return ProvisionStep("create", "meter", name, details), None
     found = next((m for m in existing if m["status"] == "active"), existing[0])
     wanted = {
         "default_aggregation.formula": formula,
@@ -140,12 +143,12 @@ def meter_step(
     ]
     if differences:
         return None, (
-            f"meter {name} ({found['id']}): {'; '.join(differences)}. A meter can not be"
+            f"meter {name} ({found['id']}): {'; '.join(differences)}. A meter cannot be"
             " changed: set stripe_mode to what it is, or choose another"
             " stripe_event_name"
         )
     if found["status"] != "active":
-        return Step("reactivate", "meter", name, existing_id=found["id"]), None
+        return ProvisionStep("reactivate", "meter", name, existing_id=found["id"]), None
     return None, None
 
 
@@ -158,7 +161,7 @@ def _at(content: dict[str, Any], path: str) -> Any:
 
 def price_step(
     wanted: WantedPrice, existing: dict[str, Any] | None, meter_id: str | None
-) -> tuple[Step | None, str | None]:
+) -> tuple[ProvisionStep | None, str | None]:
     """Return what a price needs, or what is wrong with the one that has its key."""
     names = {
         "product": wanted.product,
@@ -167,7 +170,7 @@ def price_step(
     }
     details = {**wanted.fields, **names, HASH_AT: {HASH: wanted.hash}}
     if existing is None:
-        step = Step(
+        step = ProvisionStep(
             "create", "price", wanted.lookup_key, details, event_name=wanted.event_name
         )
         return step, None
@@ -181,15 +184,18 @@ def price_step(
     is_same_meter = _at(existing, "recurring.meter") == meter_id
     if is_same and is_same_meter:
         if existing.get("active") is False:
-            step = Step(
+            step = ProvisionStep(
                 "reactivate", "price", wanted.lookup_key, existing_id=existing["id"]
             )
             return step, None
         return None, None
-    step = Step(
-        *("replace", "price", wanted.lookup_key, details),
+    step = ProvisionStep(
+        verb="replace",
+        kind="price",
+        name=wanted.lookup_key,
+        details=details,
         former={
-            **charged(existing, wanted.fields),
+            **known_fields(existing, wanted.fields),
             **names,
             HASH_AT: {HASH: known_hash},
         },

@@ -7,19 +7,17 @@ from typing import Any, Final
 
 import msgspec
 
-from meterline_pricing import (
+from meterline_pricing import Price, PricingError, RateCard
+from meterline_pricing.models import (
+    Conversion,
     Flat,
     Graduated,
     Package,
     PerUnit,
-    Price,
-    PricingError,
-    RateCard,
+    Tier,
     Volume,
-    stripe_amount,
 )
-from meterline_pricing.terms import Conversion
-from meterline_pricing.tiers import Tier
+from meterline_pricing.tools import stripe_amount
 
 PLACES_MAX: Final = 12
 """Source: x-maxDecimals of unit_amount_decimal in Stripe's OpenAPI, read 2026-05-05."""
@@ -50,7 +48,7 @@ def content_hash(fields: dict[str, Any], event_name: str | None) -> str:
     return hashlib.sha256(text).hexdigest()[:32]
 
 
-def charged(price: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def known_fields(price: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Return these fields of a price at Stripe, as ``price_fields`` would say them."""
     found = {name: price[name] for name in names if price.get(name) is not None}
     if "tiers" in found:
@@ -99,8 +97,7 @@ def _model_fields(card: RateCard, currency: str) -> dict[str, Any]:
                 },
             }
         case _:
-            model = type(price).__struct_config__.tag
-            raise NotSayable(f"the model `{model}`")
+            raise NotSayable(f"the model `{price.model}`")
 
 
 def _per_unit(price: PerUnit, convert: Conversion, currency: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What Stripe is told: the outbox, the comparison with Stripe, and its webhooks."""
 
-from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -10,53 +9,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meterline_sidecar.clock import format_time_ms
-from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import STATES, OutboxRow, State
-from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
+from meterline_sidecar.stripe.health import read_health
 from meterline_sidecar.stripe.meter_events import key_of
-from meterline_sidecar.stripe.reconcile import Line, Verdict
-from meterline_sidecar.stripe.webhooks import BadWebhook
+from meterline_sidecar.web.answers.outbox import (
+    OutboxPage,
+    Reconciliation,
+    ReportAnswer,
+    ShownRow,
+)
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.problems import Conflict, NotFound, answer, problem
-from meterline_sidecar.web.query import PAGE, Limit, Span, span_of
+from meterline_sidecar.web.problems import Conflict, answer
+from meterline_sidecar.web.query import ID_MAX, PAGE, Limit, Nothing, Span, span_of
 
-ID_MAX: Final = 2**63 - 1
 RowId = Annotated[int, Meta(ge=0, le=ID_MAX, description="A row's number.")]
-
-
-class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One part of one hour of a customer's usage, as Stripe is told."""
-
-    id: int
-    state: State
-    customer: str
-    stripe_customer: str | None
-    meter: str
-    event_name: str
-    mode: str
-    hour: str
-    part: int
-    value: int
-    identifier: str
-    idempotency_key: str
-    """Under which it was sent last, or goes next."""
-    attempts: int
-    last_sent: str | None
-    in_doubt_since: str | None
-    request_id: str | None
-    reason: str | None
-    replaced_by: int | None
-
-
-class OutboxPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of the outbox, a page of them."""
-
-    mode: str
-    """``dry_run``: nothing is sent."""
-    rows: list[ShownRow]
-    next_after: int | None
 
 
 class OutboxQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,52 +57,6 @@ class DropQuery(msgspec.Struct, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(min_length=1, max_length=150)]
 
 
-class NoQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing to say."""
-
-
-class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The outbox after a run."""
-
-    mode: str
-    outbox: dict[State, int]
-    problems: list[str]
-
-
-class ShownHour(msgspec.Struct, frozen=True, kw_only=True):
-    """An hour in which the ledger and Stripe differ."""
-
-    hour: str
-    ours: int
-    theirs: Decimal
-
-
-class ShownLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One customer and meter, here and at Stripe."""
-
-    customer: str
-    stripe_customer: str | None
-    event_name: str
-    ours: int
-    theirs: Decimal
-    waiting: int
-    unresolved: int
-    failed: int
-    verdict: Verdict
-    is_fresh: bool
-    """Whether Stripe may not have added up yet what was sent last."""
-    hours: list[ShownHour]
-
-
-class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
-    """The ledger against Stripe's own totals."""
-
-    start: str
-    end: str
-    is_equal: bool
-    lines: list[ShownLine]
-
-
 async def list_outbox(parts: Parts, query: OutboxQuery) -> OutboxPage:
     """Answer what Stripe is still to be told, and what it has been told."""
     states = STATES if query.state is None else (query.state,)
@@ -151,40 +73,27 @@ async def list_outbox(parts: Parts, query: OutboxQuery) -> OutboxPage:
 
 async def get_outbox_row(parts: Parts, query: OneRow) -> ShownRow:
     """Answer one row of the outbox."""
-    try:
-        return shown_row(await parts.stripe.desk.show(query.row))
-    except NoSuchRow as error:
-        raise NotFound(str(error)) from error
+    return shown_row(await parts.stripe.by_hand.show(query.row))
 
 
 async def retry_outbox_row(parts: Parts, query: RetryQuery) -> ShownRow:
-    """Let a row go again, where that can not count twice."""
-    try:
-        row = await parts.stripe.desk.retry(query.row, is_certain=query.certain)
-    except NoSuchRow as error:
-        raise NotFound(str(error)) from error
-    except NotPossible as error:
-        raise Conflict(str(error)) from error
+    """Let a row go again, where that cannot count twice."""
+    row = await parts.stripe.by_hand.retry(query.row, is_certain=query.certain)
     return shown_row(row)
 
 
 async def drop_outbox_row(parts: Parts, query: DropQuery) -> ShownRow:
     """Give a row up: Stripe is never told."""
-    try:
-        row = await parts.stripe.desk.drop(query.row, reason=query.reason)
-    except NoSuchRow as error:
-        raise NotFound(str(error)) from error
-    except NotPossible as error:
-        raise Conflict(str(error)) from error
+    row = await parts.stripe.by_hand.drop(query.row, reason=query.reason)
     return shown_row(row)
 
 
-async def run_report(parts: Parts, query: NoQuery) -> ReportAnswer:
-    """Issue the hours that are closed, and send what is due, now."""
+async def run_report(parts: Parts, query: Nothing) -> ReportAnswer:
+    """Add the closed hours to the outbox, and send what is due, now."""
     if parts.alarm is not None:
         raise Conflict(f"nothing is billed: {parts.alarm}")
     await parts.stripe.report_now()
-    stripe = await parts.stripe.look()
+    stripe = await read_health(parts.stripe)
     return ReportAnswer(
         mode=parts.config.stripe.mode,
         outbox=stripe.counts,
@@ -195,15 +104,12 @@ async def run_report(parts: Parts, query: NoQuery) -> ReportAnswer:
 async def run_reconcile(parts: Parts, query: Span) -> Reconciliation:
     """Compare the ledger with Stripe's own totals, and settle what is in doubt."""
     span = span_of(parts, query, None)
-    try:
-        lines = await parts.stripe.reconciler.run(start_ms=span.start, end_ms=span.end)
-    except MeterlineError as error:
-        raise Conflict(f"Stripe can not be asked: {error}") from error
+    lines = await parts.stripe.reconciler.run(start_ms=span.start, end_ms=span.end)
     return Reconciliation(
         start=format_time_ms(span.start),
         end=format_time_ms(span.end),
         is_equal=all(line.verdict == "equal" for line in lines),
-        lines=[_shown_line(line) for line in lines],
+        lines=lines,
     )
 
 
@@ -211,11 +117,8 @@ async def webhook(request: Request) -> Response:
     """Store what Stripe says, and only then answer that we have it."""
     parts: Parts = request.app.state.parts
     body = await request.body()
-    try:
-        signature = request.headers.get("stripe-signature", "")
-        is_new = await parts.stripe.webhooks.receive(body, signature)
-    except BadWebhook as error:
-        return problem(400, str(error))
+    signature = request.headers.get("stripe-signature", "")
+    is_new = await parts.stripe.webhooks.receive(body, signature)
     return answer({"is_new": is_new})
 
 
@@ -233,7 +136,7 @@ def shown_row(row: OutboxRow) -> ShownRow:
         part=row.part,
         value=row.value,
         identifier=row.identifier,
-        idempotency_key=key_of(row.identifier, row.generation),
+        idempotency_key=key_of(row.identifier, row.key_no),
         attempts=row.attempts,
         last_sent=_text(row.sent_ms),
         in_doubt_since=_text(row.doubt_ms),
@@ -245,27 +148,6 @@ def shown_row(row: OutboxRow) -> ShownRow:
 
 def _text(time_ms: int | None) -> str | None:
     return None if time_ms is None else format_time_ms(time_ms)
-
-
-def _shown_line(line: Line) -> ShownLine:
-    return ShownLine(
-        customer=line.customer,
-        stripe_customer=line.stripe_customer,
-        event_name=line.event_name,
-        ours=line.ours,
-        theirs=line.theirs,
-        waiting=line.waiting,
-        unresolved=line.unresolved,
-        failed=line.failed,
-        verdict=line.verdict,
-        is_fresh=line.is_fresh,
-        hours=[
-            ShownHour(
-                hour=format_time_ms(hour.hour_ms), ours=hour.ours, theirs=hour.theirs
-            )
-            for hour in line.hours
-        ],
-    )
 
 
 OPERATIONS = (

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -15,119 +14,24 @@ from meterline_sidecar.ledger.backup import last_backup
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.outbox import State
-from meterline_sidecar.stripe.service import ReconciliationStatus
+from meterline_sidecar.stripe.health import read_health
+from meterline_sidecar.usage.counted import counted
+from meterline_sidecar.web.answers.status import (
+    AggregationStatus,
+    DatabaseStatus,
+    EventCounts,
+    JobStatus,
+    ProducerCounts,
+    ProducerStatus,
+    ReconciliationStatus,
+    Status,
+)
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.query import Nothing
 
 PRODUCERS_SHOWN: Final = 100
 DISK_FREE_MIN: Final = 256 << 20  # a day of 100 events/s, and then some
-
-
-class EventCounts(msgspec.Struct, frozen=True):
-    """recorded = ingested + lost + in flight; refused are among the lost."""
-
-    recorded: int
-    ingested: int
-    in_flight: int
-    lost: int
-    refused: int
-    duplicates: int
-    unattributed: int
-    held: int
-
-
-class ProducerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker process's life."""
-
-    producer: str
-    app: str
-    host: str
-    pid: int
-    recorded: int
-    ingested: int
-    lost: int
-    gap: int
-    """Recorded and neither here nor lost yet."""
-    seen_ms: int
-    is_open: bool
-    """It has not said goodbye."""
-    is_connected: bool
-    """``is_open`` without it: it was killed, or is about to come back."""
-    spool: str
-
-
-class ProducerCounts(msgspec.Struct, frozen=True):
-    """How many workers there are and were, and the ones to look at."""
-
-    open: int
-    """They have not said goodbye."""
-    closed: int
-    connected: int
-    shown: tuple[ProducerStatus, ...]
-
-    @property
-    def gone(self) -> int:
-        """How many were killed, or are about to come back."""
-        return max(0, self.open - self.connected)
-
-
-class AggregationStatus(msgspec.Struct, frozen=True):
-    """How far events are added up."""
-
-    behind_events: int
-    last_success_ms: int | None
-
-
-class JobStatus(msgspec.Struct, frozen=True):
-    """How one job fares."""
-
-    job: str
-    last_success_ms: int | None
-    failures: int
-    """Failed runs in a row; 0 after a good one."""
-    error: str | None
-
-
-class DatabaseStatus(msgspec.Struct, frozen=True):
-    """The ledger's file."""
-
-    path: str
-    bytes: int
-    disk_free_bytes: int
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that ``/status`` says."""
-
-    version: str
-    ready: bool
-    problems: tuple[str, ...]
-    clock: str | None
-    """Where the time comes from, when it is not the machine's."""
-    started_ms: int
-    now_ms: int
-    events: EventCounts
-    refusals: dict[str, int]
-    """Connections refused since start, by reason."""
-    producers: ProducerCounts
-    aggregation: AggregationStatus
-    outbox: dict[State, int]
-    last_confirmed_ms: int | None
-    """When Stripe last confirmed a report."""
-    last_backup_ms: int | None
-    reconciliation: ReconciliationStatus
-    database: DatabaseStatus
-    jobs: dict[str, str]
-    """Job to the error of its last run; empty when all is well."""
-    schedule: tuple[JobStatus, ...]
-    last_event_id: int
-    """Of the event that was stored last; 0 before the first."""
-    last_event_ms: int | None
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """No parameters."""
 
 
 async def read_status(parts: Parts) -> Status:
@@ -136,12 +40,12 @@ async def read_status(parts: Parts) -> Status:
         counts = await audit.counts(tx)
         producers = await event_store.list_producers(tx, limit=PRODUCERS_SHOWN)
         last_event_id = await audit.last_event_id(tx)
-        behind = last_event_id - parts.aggregator.generation.cursor
+        at = await counted(tx)
         last_event_ms = await audit.newest_event_ms(tx)
         last_confirmed_ms = await sending.last_confirmed(tx)
     backed_up = last_backup(parts.config.sidecar.database)
-    stripe = await parts.stripe.look()
-    lost = counts.lost + counts.refused
+    stripe = await read_health(parts.stripe)
+    compared = stripe.reconciliation
     path = parts.config.sidecar.database
     problems = (*_problems(parts, counts), *stripe.problems)
     return Status(
@@ -151,16 +55,7 @@ async def read_status(parts: Parts) -> Status:
         clock=parts.clock.rehearsal,
         started_ms=parts.started_ms,
         now_ms=parts.clock.now_ms(),
-        events=EventCounts(
-            recorded=counts.recorded,
-            ingested=counts.ingested,
-            in_flight=counts.recorded - counts.ingested - lost,
-            lost=lost,
-            refused=counts.refused,
-            duplicates=counts.duplicates,
-            unattributed=counts.unattributed,
-            held=counts.held,
-        ),
+        events=_events(counts),
         refusals=dict(parts.receiver.refusals),
         producers=ProducerCounts(
             counts.open,
@@ -168,13 +63,16 @@ async def read_status(parts: Parts) -> Status:
             parts.receiver.connections,
             tuple(_producer(row, parts.receiver) for row in producers),
         ),
-        aggregation=AggregationStatus(
-            behind, parts.aggregator.generation.last_success_ms
-        ),
+        aggregation=AggregationStatus(last_event_id - at.up_to_event, at.as_of_ms),
         outbox=stripe.counts,
         last_confirmed_ms=last_confirmed_ms,
         last_backup_ms=None if backed_up is None else backed_up.finished_ms,
-        reconciliation=stripe.reconciliation,
+        reconciliation=ReconciliationStatus(
+            checked_ms=compared.checked_ms,
+            age_s=compared.age_s,
+            every_s=compared.every_s,
+            different=compared.different,
+        ),
         database=DatabaseStatus(
             parts.database.place,
             await parts.database.size_bytes(),
@@ -189,6 +87,20 @@ async def read_status(parts: Parts) -> Status:
         ),
         last_event_id=last_event_id,
         last_event_ms=last_event_ms,
+    )
+
+
+def _events(counts: audit.Counts) -> EventCounts:
+    lost = counts.lost + counts.refused
+    return EventCounts(
+        recorded=counts.recorded,
+        ingested=counts.ingested,
+        in_flight=counts.recorded - counts.ingested - lost,
+        lost=lost,
+        refused=counts.refused,
+        duplicates=counts.duplicates,
+        unattributed=counts.unattributed,
+        held=counts.held,
     )
 
 

@@ -7,13 +7,12 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_pricing import Period
-from meterline_sidecar.billing.drafts import CustomerUsage, NotBillable
-from meterline_sidecar.billing.invoices import Statement
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import aligned, read_series
-from meterline_sidecar.web.dashboard.overview import find_meter, summable
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
@@ -25,9 +24,14 @@ from meterline_sidecar.web.query import (
 )
 from meterline_sidecar.web.view.charts import bars, plot_of
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.series import (
+    EARLIER,
+    find_meter,
+    summable,
+    usage_behind,
+)
 
 PAGE: Final = 50
-EARLIER: Final = 6  # billing periods
 PAGES_MAX: Final = 100_000
 
 
@@ -99,21 +103,25 @@ async def customer(request: Request) -> Response:
     now_ms = parts.clock.now_ms()
     statement: Statement | None = None
     why_not = ""
-    try:
-        statement = await parts.invoices.statement(shown, period)
-    except NotBillable as error:
-        why_not = str(error)
-    usage = await usage_behind(parts, shown, period, statement)
     meter = find_meter(parts, query.meter)
     series = None
-    if meter is not None:
-        series = await read_series(
-            parts.database,
-            parts.aggregator,
-            meter,
-            aligned(whole_windows(period), DAY_MS),
-            step_ms=DAY_MS,
-            customer=shown.id,
+    async with snapshot(parts.database) as (tx, at):
+        try:
+            statement = await parts.invoices.statement(tx, at, shown, period)
+        except NotBillable as error:
+            why_not = str(error)
+        usage = await usage_behind(parts, tx, at, shown, period, statement)
+        if meter is not None:
+            series = await read_series(
+                tx,
+                at,
+                meter,
+                aligned(whole_windows(period), DAY_MS),
+                step_ms=DAY_MS,
+                customer=shown.id,
+            )
+        earlier = await parts.invoices.before(
+            tx, at, shown, at_ms=now_ms, limit=EARLIER
         )
     return render(
         request,
@@ -132,20 +140,6 @@ async def customer(request: Request) -> Response:
             "series": series,
             "chart": None if series is None else bars(series),
             "plot": None if series is None else plot_of(series),
-            "earlier": await parts.invoices.before(shown, now_ms, limit=EARLIER),
+            "earlier": earlier,
         },
-    )
-
-
-async def usage_behind(
-    parts: Parts, customer: Customer, period: Period, statement: Statement | None
-) -> CustomerUsage:
-    """Return the usage that an invoice says; without one, what is counted now."""
-    if statement is None:
-        return await parts.billing.usage(customer, period)
-    return CustomerUsage(
-        customer=customer.id,
-        period=period,
-        meters=statement.usage,
-        counted_up_to_event=statement.counted_up_to_event,
     )

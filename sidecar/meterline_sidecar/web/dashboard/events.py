@@ -9,10 +9,12 @@ from starlette.responses import Response
 
 from meterline_sidecar.meters import KindName
 from meterline_sidecar.store.edge import event_log as audit
-from meterline_sidecar.web.api import all as v1
+from meterline_sidecar.web.answers.events import KINDS
+from meterline_sidecar.web.api.events import EventQuery, get_event, shown_event
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
+    ID_MAX,
     CustomerId,
     MonthName,
     Span,
@@ -37,7 +39,7 @@ class EventsPageQuery(msgspec.Struct, frozen=True, kw_only=True):
     period: MonthName | None = None
     start: Time | None = None
     end: Time | None = None
-    before: Annotated[int, Meta(ge=0, le=v1.ID_MAX)] | None = None
+    before: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None
 
 
 async def events(request: Request) -> Response:
@@ -56,7 +58,7 @@ async def events(request: Request) -> Response:
         route=query.route,
         method=query.method,
         status=query.status,
-        kind=None if query.kind is None else v1.KINDS.index(query.kind),
+        kind=None if query.kind is None else KINDS.index(query.kind),
     )
     async with parts.database.reading() as tx:
         page = await audit.newest_events(
@@ -73,8 +75,8 @@ async def events(request: Request) -> Response:
         {
             "query": query,
             "span": span,
-            "kinds": v1.KINDS,
-            "events": [v1.shown_event(event) for event in page.events],
+            "kinds": KINDS,
+            "events": [shown_event(event) for event in page.events],
             "older": page.next_after,
             "kept": {
                 name: value
@@ -88,5 +90,5 @@ async def events(request: Request) -> Response:
 async def event(request: Request) -> Response:
     """Answer one event whole."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, v1.EventQuery, path_names=frozenset(("event",)))
-    return render(request, "event.html", {"whole": await v1.get_event(parts, query)})
+    query = read_query(request, EventQuery, path_names=frozenset(("event",)))
+    return render(request, "event.html", {"whole": await get_event(parts, query)})

@@ -8,6 +8,8 @@ from starlette.responses import RedirectResponse, Response
 
 from meterline_sidecar.store import outbox as store
 from meterline_sidecar.store.outbox import STATES, State
+from meterline_sidecar.stripe.health import read_health
+from meterline_sidecar.stripe.states import RETRYABLE, ROW_STATES
 from meterline_sidecar.web.api.outbox import RetryQuery as Retry
 from meterline_sidecar.web.api.outbox import RowId, retry_outbox_row
 from meterline_sidecar.web.guard import may_write
@@ -16,18 +18,7 @@ from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.view.render import render
 
 PAGE: Final = 50
-RETRIED: Final[tuple[State, ...]] = ("parked", "dead", "expired")
-"""What a person may have mended; the others go on by themselves, or might count twice."""
-MEANS: Final[dict[State, str]] = {
-    "pending": "waits to be sent",
-    "sending": "is on its way",
-    "confirmed": "Stripe has it",
-    "unresolved": "may or may not have been counted; reconcile finds out",
-    "parked": "waits for a meter at Stripe, or for the customer's stripe_customer",
-    "dead": "Stripe refused it; correct what it names, then send it again",
-    "expired": "got too old for Stripe before it could be sent",
-    "rejected": "Stripe took it and dropped it later",
-}
+MEANS: Final = {name: state.means for name, state in ROW_STATES.items()}
 
 
 class OutboxQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +40,7 @@ async def outbox(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     query = read_query(request, OutboxQuery, keeps_empty=False)
     states = STATES if query.state is None else (query.state,)
-    stripe = await parts.stripe.look()
+    stripe = await read_health(parts.stripe)
     async with parts.database.reading() as tx:
         rows = await store.page(tx, states=states, after_id=query.after, limit=PAGE + 1)
     return render(
@@ -61,7 +52,7 @@ async def outbox(request: Request) -> Response:
             "means": MEANS,
             "rows": rows[:PAGE],
             "next_after": rows[PAGE - 1].id if len(rows) > PAGE else None,
-            "retried": RETRIED if may_write(request) else (),
+            "retried": RETRYABLE if may_write(request) else (),
             "is_dry_run": parts.config.stripe.mode == "dry_run",
             "problems": stripe.problems,
             "reported": [

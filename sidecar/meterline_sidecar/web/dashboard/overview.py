@@ -4,16 +4,16 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import read_series
 from meterline_sidecar.web.api.status import read_status
 from meterline_sidecar.web.dashboard.pipeline import stages
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.view.charts import bars, plot_of
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.series import find_meter, summable
 
 CUSTOMERS_SHOWN = 8
 WORKERS_SHOWN = 8
@@ -35,9 +35,8 @@ async def overview(request: Request) -> Response:
     series = None
     if meter is not None:
         span, step_ms = span_before(state.now_ms, query.range)
-        series = await read_series(
-            parts.database, parts.aggregator, meter, span, step_ms=step_ms
-        )
+        async with snapshot(parts.database) as (tx, at):
+            series = await read_series(tx, at, meter, span, step_ms=step_ms)
     ranked = parts.standings.ranked(CUSTOMERS_SHOWN)
     return render(
         request,
@@ -62,24 +61,3 @@ async def overview(request: Request) -> Response:
             "workers": state.producers.shown[:WORKERS_SHOWN],
         },
     )
-
-
-def summable(parts: Parts) -> list[Meter]:
-    """Return the meters that a chart can show: distinct values do not add up."""
-    meters = [config.meter for config in parts.config.meters]
-    return [meter for meter in meters if meter.aggregation != "unique"]
-
-
-def find_meter(parts: Parts, name: str | None) -> Meter | None:
-    """Return the meter of that name, else the first; ``None`` where there is none.
-
-    Raises:
-        BadRequest: there are meters, and none of that name.
-    """
-    meters = summable(parts)
-    if name is None:
-        return meters[0] if meters else None
-    found = next((meter for meter in meters if meter.name == name), None)
-    if found is None:
-        raise BadRequest(f"no meter {name[:100]!r} that can be shown over time")
-    return found

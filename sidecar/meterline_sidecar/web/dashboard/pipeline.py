@@ -5,9 +5,10 @@ from typing import Literal
 
 import msgspec
 
-from meterline_sidecar.clock import MINUTE_MS
-from meterline_sidecar.web.api.status import Status
-from meterline_sidecar.web.view.render import ago, compact, number, size
+from meterline_sidecar.clock import MINUTE_MS, ago
+from meterline_sidecar.stripe.states import ON_THE_WAY, PROBLEMS
+from meterline_sidecar.web.answers.status import Status
+from meterline_sidecar.web.view.render import compact, number, size
 
 Health = Literal["good", "idle", "warn", "bad"]
 WORDS: dict[Health, str] = {
@@ -114,9 +115,9 @@ def _outbox(state: Status) -> Stage:
     stuck = {
         name: n_rows
         for name, n_rows in state.outbox.items()
-        if n_rows and name not in ("pending", "sending", "confirmed")
+        if n_rows and name in PROBLEMS
     }
-    waiting = state.outbox.get("pending", 0) + state.outbox.get("sending", 0)
+    waiting = sum(state.outbox.get(name, 0) for name in ON_THE_WAY)
     detail = ", ".join(f"{number(n)} {name}" for name, n in stuck.items())
     return Stage(
         name="Outbox",

@@ -9,23 +9,9 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_pricing import (
-    Finding,
-    Flat,
-    Graduated,
-    PerUnit,
-    Plan,
-    Point,
-    Price,
-    PricingError,
-    RateCard,
-    Tier,
-    Volume,
-    currency_of,
-    curve,
-    findings,
-    rate,
-)
+from meterline_pricing import Plan, Price, PricingError, RateCard, rate
+from meterline_pricing.models import Tier
+from meterline_pricing.tools import Finding, Point, currency_of, curve, findings
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.view.charts import line
 from meterline_sidecar.web.view.render import money, render
@@ -72,7 +58,7 @@ def shown(plan: Plan, card: RateCard) -> ShownPrice:
     price = card.price
     points: tuple[Point, ...] = ()
     odd: tuple[Finding, ...] = ()
-    if not isinstance(price, Flat):
+    if not price.is_fixed:
         try:
             points = curve(price, up_to=_shown_up_to(card))
             odd = findings(price, currency=plan.currency)
@@ -80,8 +66,8 @@ def shown(plan: Plan, card: RateCard) -> ShownPrice:
             pass  # It needs more than a quantity: dimensions, or amounts.
     return ShownPrice(
         card=card,
-        model=str(price.__struct_config__.tag),
-        tiers=price.tiers if isinstance(price, Graduated | Volume) else (),
+        model=price.model,
+        tiers=price.unit_tiers,
         curve=_drawn(plan, card, points) if points else None,
         at=tuple(_examples(price, points, plan.currency)),
         findings=odd,
@@ -90,7 +76,8 @@ def shown(plan: Plan, card: RateCard) -> ShownPrice:
 
 def _shown_up_to(card: RateCard) -> int | None:
     """Return where the curve ends; ``None`` where the price's own edges say it."""
-    return QUANTITY_SHOWN if isinstance(card.price, PerUnit) else None
+    price = card.price
+    return None if price.edges or price.takes_amounts else QUANTITY_SHOWN
 
 
 def _drawn(plan: Plan, card: RateCard, points: tuple[Point, ...]) -> Markup:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.dashboard import (
     alerts,
     customers,
@@ -18,20 +19,20 @@ from meterline_sidecar.web.dashboard import (
     pricing,
     usage,
 )
-from meterline_sidecar.web.problems import HANDLERS, Problem
-from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.problems import HANDLERS
+from meterline_sidecar.web.view.render import fresh, render
 
 ROUTES: Final = [
-    Route("/", overview.overview),
-    Route("/usage", usage.usage),
-    Route("/customers", customers.customers),
-    Route("/customers/{customer}", customers.customer),
-    Route("/events", events.events),
-    Route("/events/{event}", events.event),
-    Route("/outbox", outbox.outbox),
+    Route("/", fresh(overview.overview)),
+    Route("/usage", fresh(usage.usage)),
+    Route("/customers", fresh(customers.customers)),
+    Route("/customers/{customer}", fresh(customers.customer)),
+    Route("/events", fresh(events.events)),
+    Route("/events/{event}", fresh(events.event)),
+    Route("/outbox", fresh(outbox.outbox)),
     Route("/outbox/{row}/retry", outbox.retry, methods=["POST"]),
-    Route("/pricing", pricing.pricing),
-    Route("/alerts", alerts.alerts),
+    Route("/pricing", fresh(pricing.pricing)),
+    Route("/alerts", fresh(alerts.alerts)),
     Route("/login", login.form),
     Route("/login", login.login, methods=["POST"]),
     Route("/logout", login.logout, methods=["POST"]),

@@ -5,8 +5,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_sidecar.meters import Dimension
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted, snapshot
+from meterline_sidecar.usage.customer_usage import unassigned_usage
 from meterline_sidecar.usage.series import read_series
-from meterline_sidecar.web.dashboard.overview import find_meter, summable
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
@@ -14,6 +16,7 @@ from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import CustomerId, find_customer
 from meterline_sidecar.web.view.charts import bars, plot_of
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.series import find_meter, summable
 
 
 class UsagePageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,19 +41,21 @@ async def usage(request: Request) -> Response:
             " meter's group_by in meterline.toml"
         )
     series = None
-    if meter is not None:
-        span, step_ms = span_before(
-            parts.clock.now_ms(), query.range, is_of_one=query.customer is not None
-        )
-        series = await read_series(
-            parts.database,
-            parts.aggregator,
-            meter,
-            span,
-            step_ms=step_ms,
-            customer=query.customer,
-            group_by=query.group_by,
-        )
+    async with snapshot(parts.database) as (tx, at):
+        if meter is not None:
+            span, step_ms = span_before(
+                parts.clock.now_ms(), query.range, is_of_one=query.customer is not None
+            )
+            series = await read_series(
+                tx,
+                at,
+                meter,
+                span,
+                step_ms=step_ms,
+                customer=query.customer,
+                group_by=query.group_by,
+            )
+        unassigned = await _unassigned(parts, tx, at)
     return render(
         request,
         "usage.html",
@@ -62,15 +67,17 @@ async def usage(request: Request) -> Response:
             "series": series,
             "chart": None if series is None else bars(series),
             "plot": None if series is None else plot_of(series),
-            "unassigned": await _unassigned(parts),
+            "unassigned": unassigned,
         },
     )
 
 
-async def _unassigned(parts: Parts) -> list[tuple[str | None, str]]:
+async def _unassigned(
+    parts: Parts, tx: Tx, at: Counted
+) -> list[tuple[str | None, str]]:
     """Return who used something this month that nobody pays for, in words."""
     span, _ = span_before(parts.clock.now_ms(), "30d")
-    found = await parts.billing.unassigned(span)
+    found = await unassigned_usage(tx, at, parts.meters, period=span)
     return [
         (
             subject.subject,

@@ -1,8 +1,9 @@
 """Turns templates into pages: the environment, its filters, what every page shares."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import wraps
 from typing import Any, Final
 
 import jinja2
@@ -11,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 import meterline
-from meterline_pricing import currency_of, money_text, number_text
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, format_time_ms
+from meterline_pricing.tools import currency_of, money_text, number_text
+from meterline_sidecar.clock import ago, format_time_ms, lasting
+from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
 
@@ -25,7 +27,6 @@ PAGES: Final = (
     ("/pricing", "Pricing", "tag"),
     ("/alerts", "Alerts", "bell"),
 )
-SPANS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (1_000, "s"))
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -52,19 +53,7 @@ def money(amount: Decimal | None, currency: str | None) -> str:
     """Return an amount as people write it; a dash for none."""
     if amount is None or currency is None:
         return "\N{EN DASH}"
-    known = currency_of(currency)
-    digits = f"{amount:,f}"
-    if known.symbol and "." in digits:
-        sign = "-" if amount < 0 else ""
-        return f"{sign}{known.symbol}{digits.lstrip('-')}"
-    return money_text(amount, known)
-
-
-def unit_price(amount: Decimal | None, currency: str) -> str:
-    """Return a price with all of its digits, and at least the currency's."""
-    return (
-        "\N{EN DASH}" if amount is None else money_text(amount, currency_of(currency))
-    )
+    return money_text(amount, currency_of(currency))
 
 
 def size(n_bytes: int) -> str:
@@ -75,23 +64,6 @@ def size(n_bytes: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("the last unit returns")
-
-
-def lasting(span_ms: int) -> str:
-    """Return a length of time in its largest unit: ``3 min``."""
-    for length_ms, unit in SPANS:
-        if span_ms >= length_ms:
-            return f"{span_ms // length_ms} {unit}"
-    return "0 s"
-
-
-def ago(at_ms: int | None, now_ms: int) -> str:
-    """Return how long ago a time was, in words."""
-    if at_ms is None:
-        return "never"
-    if at_ms > now_ms + MINUTE_MS:
-        return f"in {lasting(at_ms - now_ms)}"
-    return "just now" if now_ms - at_ms < 1_000 else f"{lasting(now_ms - at_ms)} ago"
 
 
 def moment(at_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
@@ -118,7 +90,6 @@ def _environment() -> jinja2.Environment:
         "number": number,
         "compact": compact,
         "money": money,
-        "unit_price": unit_price,
         "size": size,
         "lasting": lasting,
         "moment": moment,
@@ -139,16 +110,38 @@ def _environment() -> jinja2.Environment:
 ENVIRONMENT: Final = _environment()
 
 
+Page = Callable[[Request], Awaitable[Response]]
+
+
+def fresh(page: Page) -> Page:
+    """Return a page that says how far usage is counted.
+
+    Asked before the page reads anything: it never says more than what it shows.
+    """
+
+    @wraps(page)
+    async def shown(request: Request) -> Response:
+        parts: Parts = request.app.state.parts
+        request.state.counted = await counted_now(parts.database)
+        return await page(request)
+
+    return shown
+
+
 def render(
     request: Request, template: str, context: Mapping[str, Any], *, status: int = 200
 ) -> Response:
-    """Return a page; every one knows the time, the path, and what is wrong."""
+    """Return a page; every one knows the time, the path, and what is wrong.
+
+    How far usage is counted, too, where it was asked for: see ``fresh``.
+    """
     parts: Parts = request.app.state.parts
+    at: Counted | None = getattr(request.state, "counted", None)
     html = ENVIRONMENT.get_template(template).render(
         path=request.url.path,
         now_ms=parts.clock.now_ms(),
         rehearsal=parts.clock.rehearsal,
-        fresh_ms=parts.aggregator.generation.last_success_ms,
+        counted=at,
         trouble=parts.ingest.trouble,
         has_login=parts.config.needs_token,
         **context,

@@ -6,7 +6,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.stripe.meter_events import identifier
 
 
-async def reissue(
+async def replace_row(
     tx: Tx,
     row: OutboxRow,
     *,

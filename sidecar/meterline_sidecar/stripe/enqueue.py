@@ -1,4 +1,4 @@
-"""Turns closed hours of usage into outbox rows."""
+"""Puts closed hours of usage into the outbox, as rows for Stripe."""
 
 import hashlib
 import secrets
@@ -10,7 +10,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meterline_sidecar.clock import HOUR_MS, Clock
-from meterline_sidecar.meters import Aggregation, Mode, Total, add, quantity
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    Aggregation,
+    Mode,
+    Totals,
+    merge,
+    quantity,
+)
 from meterline_sidecar.store import facts, outbox, usage
 from meterline_sidecar.store import subjects as subject_store
 from meterline_sidecar.store.outbox import Issued, NewRow
@@ -26,10 +33,12 @@ EVENTS_PER_STEP: Final = 200_000
 HOURS_PER_STEP: Final = 100
 SUBJECTS_PER_STEP: Final = 1_000
 ROWS_PER_STEP: Final = 50_000
-ISSUED_FOR: Final = "issued_for"
+ENQUEUED_FOR: Final = "issued_for"
+"""The fact that says which meters and customers the outbox was last filled for.
+Under its first name: a new one would have every ledger compare all its hours once."""
 INT_MAX: Final = 2**63 - 1  # what the database keeps as an integer
 SETTLE_MS: Final = 60_000
-"""An hour is issued this long after its end: most late events are in by then."""
+"""An hour is enqueued this long after its end: most late events are in by then."""
 
 
 class BilledMeter(Struct, frozen=True):
@@ -41,7 +50,7 @@ class BilledMeter(Struct, frozen=True):
     mode: Mode
 
 
-class Issuer:
+class Enqueuer:
     """Compares changed hours with the outbox, and adds what is missing there.
 
     Adding is idempotent: an hour that is compared twice adds nothing the second
@@ -65,15 +74,18 @@ class Issuer:
         """
         self._database = database
         self._meters = tuple(meters)
+        self._aggregations: dict[str, Aggregation] = {
+            meter.name: meter.aggregation for meter in meters
+        }
         self._customers = dict(customers)
         self._starts_ms = dict(starts_ms or {})
         self._clock = clock
         self._settle_ms = settle_ms
 
     async def run(self) -> int:
-        """Issue every closed hour that changed; return the number of new rows.
+        """Enqueue every closed hour that changed; return the number of new rows.
 
-        While usage is counted anew (the meters were changed), nothing is issued.
+        While usage is counted anew (the meters were changed), nothing is enqueued.
         """
         await self._map_waiting()
         if not await self._note_changes():
@@ -85,7 +97,9 @@ class Issuer:
                 generation = await usage.newest_generation(tx)
                 assert generation is not None, "changes were noted from it"
                 for customer, hour_ms in hours:
-                    n_rows += await self._compare(tx, generation.id, customer, hour_ms)
+                    n_rows += await self._compare(
+                        tx, generation.id, customer=customer, hour_ms=hour_ms
+                    )
                 await outbox.forget_hours(tx, hours)
         return n_rows
 
@@ -98,7 +112,7 @@ class Issuer:
                     await outbox.map_customer(tx, customer, stripe_customer)
 
     async def _note_changes(self) -> bool:
-        """Note which hours changed; return whether usage is fit to be issued."""
+        """Note which hours changed; return whether usage is fit for it."""
         while True:
             async with self._database.reading() as tx:
                 generation = await usage.newest_generation(tx)
@@ -127,20 +141,20 @@ class Issuer:
         async with self._database.reading() as tx:
             generation = await usage.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
-            known = await facts.get_fact(tx, ISSUED_FOR)
+            known = await facts.get_fact(tx, ENQUEUED_FOR)
         billed = sorted((meter.name, meter.event_name) for meter in self._meters)
-        issued_for = hashlib.sha256(
+        enqueued_for = hashlib.sha256(
             msgspec.json.encode(
                 (generation.definition, billed, sorted(self._starts_ms.items()))
             )
         ).hexdigest()
-        if known == issued_for:
+        if known == enqueued_for:
             return
         since_ms = self._clock.now_ms() - AGE_MS_MAX
         await self._note_used(since_ms)
-        await self._note_issued(since_ms)
+        await self._note_enqueued(since_ms)
         async with self._database.transaction() as tx:
-            await facts.put_fact(tx, ISSUED_FOR, issued_for)
+            await facts.put_fact(tx, ENQUEUED_FOR, enqueued_for)
 
     async def _note_used(self, since_ms: int) -> None:
         ids = [0]
@@ -152,7 +166,7 @@ class Issuer:
                 ids = [subject_id for subject_id, _, _ in subjects]
                 await outbox.note_subjects(tx, ids, since_ms=since_ms)
 
-    async def _note_issued(self, since_ms: int) -> None:
+    async def _note_enqueued(self, since_ms: int) -> None:
         """Note hours that had usage by the former rule, and may have none now."""
         last_id: int | None = 0
         while last_id is not None:
@@ -169,7 +183,7 @@ class Issuer:
             )
 
     async def _compare(
-        self, tx: Tx, generation: int, customer: str, hour_ms: int
+        self, tx: Tx, generation: int, *, customer: str, hour_ms: int
     ) -> int:
         """Add what the outbox does not say yet about an hour; return the rows."""
         if customer not in self._customers:
@@ -179,47 +193,58 @@ class Issuer:
         rows = await usage.read_usage(
             tx, generation, customer=customer, start=start_ms, end=end_ms
         )
+        totals: Totals = {}
+        for row in rows:
+            billed = {m: t for m, t in row.totals.items() if m in self._aggregations}
+            merge(totals, more=billed, aggregations=self._aggregations)
         n_rows = 0
         for meter in self._meters:
-            parts = [r.totals[meter.name] for r in rows if meter.name in r.totals]
-            total = _total(meter.aggregation, parts)
-            issued = await outbox.issued(
+            total = quantity(totals.get(meter.name, 0))
+            known = await outbox.issued(
                 tx, customer=customer, event_name=meter.event_name, hour_ms=hour_ms
             )
-            if issued is None:
+            if known is None:
                 # A latest value of zero says something; no calls say nothing.
-                is_news = bool(parts) and (total != 0 or meter.aggregation == "latest")
+                is_news = total != 0 or (meter.name in totals and _says_zero(meter))
             else:
-                is_news = total != issued.value
+                is_news = total != known.value
             if is_news:
-                n_rows += await self._add(tx, meter, customer, hour_ms, total, issued)
+                n_rows += await self._add(
+                    tx,
+                    meter,
+                    customer=customer,
+                    hour_ms=hour_ms,
+                    total=total,
+                    known=known,
+                )
         return n_rows
 
     async def _add(
         self,
         tx: Tx,
         meter: BilledMeter,
+        *,
         customer: str,
         hour_ms: int,
         total: int,
-        issued: Issued | None,
+        known: Issued | None,
     ) -> int:
-        if issued is None:
-            issued = Issued(meter.mode, self._customers[customer], 0, 0)
+        if known is None:
+            known = Issued(meter.mode, self._customers[customer], 0, 0)
         # What an hour was first told as, it is corrected as: in the same mode and
         # to the same Stripe customer, whatever the configuration says by now.
-        stripe_customer = issued.stripe_customer or self._customers[customer]
-        is_set = issued.mode == "set"
-        values = [total] if is_set else list(split(total - issued.value))
+        stripe_customer = known.stripe_customer or self._customers[customer]
+        is_set = known.mode == "set"
+        values = [total] if is_set else list(split(total - known.value))
         cursor = await outbox.cursor(tx)
         assert cursor is not None, "started above"
-        for part, value in enumerate(values, start=issued.next_part):
+        for part, value in enumerate(values, start=known.next_part):
             row = NewRow(
                 customer=customer,
                 stripe_customer=stripe_customer,
                 meter=meter.name,
                 event_name=meter.event_name,
-                mode=issued.mode,
+                mode=known.mode,
                 hour_ms=hour_ms,
                 part=part,
                 value=value,
@@ -237,7 +262,7 @@ class Issuer:
 
 
 def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
-    """Return ``row``, held back when it can not be sent as it is."""
+    """Return ``row``, held back when it cannot be sent as it is."""
     if abs(row.value) > VALUE_MAX:
         reason = f"{row.value} has more digits than the 15 that Stripe takes"
         return replace(row, state="dead", reason=reason, value=min(row.value, INT_MAX))
@@ -245,16 +270,11 @@ def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
         reason = f"customer {row.customer} has no stripe_customer yet"
         return replace(row, state="parked", reason=reason)
     if row.hour_ms < suspect_ms:
-        reason = "issued by an older copy of the ledger: it may have been sent already"
+        reason = "added by an older copy of the ledger: it may have been sent already"
         return replace(row, state="unresolved", reason=reason)
     return row
 
 
-def _total(aggregation: Aggregation, parts: Sequence[Total]) -> int:
-    """Return the hour's total of its windows, subjects and groups."""
-    if not parts:
-        return 0
-    total = parts[0]
-    for part in parts[1:]:
-        total = add(aggregation, total, part)
-    return quantity(total)
+def _says_zero(meter: BilledMeter) -> bool:
+    hourly = AGGREGATIONS[meter.aggregation].hourly
+    return hourly is not None and hourly.zero_is_news

@@ -8,14 +8,14 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.meters import Totals
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import usage
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.outbox import OutboxRow
-from meterline_sidecar.store.rollups import Totals
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
-from meterline_sidecar.stripe.issue import SETTLE_MS, BilledMeter, Issuer
+from meterline_sidecar.stripe.enqueue import SETTLE_MS, BilledMeter, Enqueuer
 from meterline_sidecar.stripe.meter_events import VALUE_MAX
 from meterline_sidecar.usage.customers import CustomerMap
 from tests.clock import FakeClock
@@ -61,16 +61,16 @@ class Books:
             await usage.put_totals(tx, self.generation, [(key, totals, self.events)])
             await usage.advance(tx, self.generation, self.events, now_ms=0)
 
-    async def issue(self) -> list[OutboxRow]:
-        """Issue and return every row."""
-        issuer = Issuer(
+    async def enqueue(self) -> list[OutboxRow]:
+        """Enqueue, and return every row."""
+        enqueuer = Enqueuer(
             self.database,
             meters=self.meters,
             customers=self.customers,
             starts_ms=self.starts_ms,
             clock=self.clock,
         )
-        await issuer.run()
+        await enqueuer.run()
         async with self.database.reading() as tx:
             return await outbox.page(tx)
 
@@ -91,10 +91,10 @@ async def test_an_hour_is_issued_once_it_is_closed_and_settled(books: Books) -> 
     await books.use({"calls": 2}, time_ms=NOON_MS + 45 * MINUTE_MS)
     await books.use({"calls": 1}, subject=2)
     books.clock.time_ms = NOON_MS + HOUR_MS + SETTLE_MS - 1
-    before = await books.issue()
+    before = await books.enqueue()
     books.close_hour()
 
-    (row,) = await books.issue()
+    (row,) = await books.enqueue()
 
     assert before == []
     assert (row.value, row.hour_ms, row.part) == (8, NOON_MS, 0)
@@ -105,9 +105,9 @@ async def test_an_hour_is_issued_once_it_is_closed_and_settled(books: Books) -> 
 async def test_issuing_again_adds_nothing(books: Books) -> None:
     await books.use({"calls": 5})
     books.close_hour()
-    first = await books.issue()
+    first = await books.enqueue()
 
-    assert await books.issue() == first
+    assert await books.enqueue() == first
 
 
 async def test_late_usage_and_corrections_are_parts_of_the_difference(
@@ -116,9 +116,9 @@ async def test_late_usage_and_corrections_are_parts_of_the_difference(
     books.close_hour()
     for total in (5, 9, 4):
         await books.use({"calls": total})
-        await books.issue()
+        await books.enqueue()
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     assert [(row.part, row.value) for row in rows] == [(0, 5), (1, 4), (2, -5)]
     assert len({row.identifier for row in rows}) == 3
@@ -129,9 +129,9 @@ async def test_a_set_meter_says_the_whole_hour_again(books: Books) -> None:
     books.close_hour()
     for total in (5, 9, 4, 4):
         await books.use({"traffic": total})
-        await books.issue()
+        await books.enqueue()
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     assert [(row.part, row.value) for row in rows] == [(0, 5), (1, 9), (2, 4)]
 
@@ -144,7 +144,7 @@ async def test_the_latest_value_of_an_hour_wins_even_if_it_is_zero(
     await books.use({"storage": [70, NOON_MS, 1]})
     await books.use({"storage": [0, NOON_MS + 1, 2]}, subject=2)
 
-    (row,) = await books.issue()
+    (row,) = await books.enqueue()
 
     assert row.value == 0
 
@@ -153,10 +153,10 @@ async def test_a_customer_without_stripe_id_waits_and_then_goes(books: Books) ->
     books.customers["beta"] = None
     await books.use({"calls": 3}, subject=3)
     books.close_hour()
-    (waiting,) = await books.issue()
+    (waiting,) = await books.enqueue()
     books.customers["beta"] = "cus_beta"
 
-    (row,) = await books.issue()
+    (row,) = await books.enqueue()
 
     assert waiting.state == "parked"
     assert "no stripe_customer" in (waiting.reason or "")
@@ -167,13 +167,13 @@ async def test_a_customer_without_stripe_id_waits_and_then_goes(books: Books) ->
 async def test_a_corrected_hour_goes_to_whom_it_was_billed_first(books: Books) -> None:
     await books.use({"calls": 5})
     books.close_hour()
-    await books.issue()
+    await books.enqueue()
     books.customers["acme"] = "cus_other"
     await books.use({"calls": 6})
     await books.use({"calls": 2}, time_ms=NOON_MS + HOUR_MS)
     books.clock.time_ms += HOUR_MS
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     assert [(row.value, row.stripe_customer) for row in rows] == [
         (5, "cus_acme"),
@@ -188,7 +188,7 @@ async def test_more_than_fifteen_digits_are_split_or_refused(books: Books) -> No
     await books.use({"calls": huge, "traffic": huge})
     books.close_hour()
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     calls = [row for row in rows if row.meter == "calls"]
     (traffic,) = [row for row in rows if row.meter == "traffic"]
@@ -201,14 +201,14 @@ async def test_more_than_fifteen_digits_are_split_or_refused(books: Books) -> No
 async def test_nothing_is_issued_while_usage_is_counted_anew(books: Books) -> None:
     await books.use({"calls": 5})
     books.close_hour()
-    before = await books.issue()
+    before = await books.enqueue()
     async with books.database.transaction() as tx:
         books.generation = (await usage.add_generation(tx, "{2}")).id
-    during = await books.issue()
+    during = await books.enqueue()
     books.events = 0
     await books.use({"calls": 5})
 
-    after = await books.issue()
+    after = await books.enqueue()
 
     assert before == during == after
 
@@ -219,15 +219,15 @@ async def test_a_meter_that_counts_something_else_corrects_what_was_told(
     await books.use({"calls": 5})
     await books.use({"calls": 3}, time_ms=NOON_MS - HOUR_MS)
     books.close_hour()
-    await books.issue()
+    await books.enqueue()
     async with books.database.transaction() as tx:
         books.generation = (await usage.add_generation(tx, "{2}")).id
     books.events = 0
     await books.use({"calls": 4})
     await books.use({"other": 1}, time_ms=NOON_MS - 2 * HOUR_MS)
 
-    rows = await books.issue()
-    again = await books.issue()
+    rows = await books.enqueue()
+    again = await books.enqueue()
 
     assert [row.value for row in rows] == [3, 5, -3, -1]
     assert again == rows
@@ -240,10 +240,10 @@ async def test_a_meter_that_is_billed_from_now_on_is_told_of_what_was(
     await books.use({"calls": 5})
     await books.use({"calls": 3}, time_ms=NOON_MS - 40 * DAY_MS)
     books.close_hour()
-    before = await books.issue()
+    before = await books.enqueue()
     books.meters = [CALLS]
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     assert before == []
     assert [row.value for row in rows] == [5], "and nothing that Stripe takes no more"
@@ -257,10 +257,10 @@ async def test_usage_before_the_day_that_a_customer_starts_is_not_told(
     await books.use({"calls": 2}, time_ms=NOON_MS - HOUR_MS)
     books.close_hour()
     books.starts_ms = {"acme": NOON_MS + 15 * MINUTE_MS}
-    late = await books.issue()
+    late = await books.enqueue()
     books.starts_ms = {}
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     assert [row.value for row in late] == [3]
     assert sorted(row.value for row in rows) == [2, 3, 5]
@@ -270,7 +270,7 @@ async def test_usage_of_a_meter_that_is_not_billed_is_not_issued(books: Books) -
     await books.use({"other": 5})
     books.close_hour()
 
-    assert await books.issue() == []
+    assert await books.enqueue() == []
 
 
 async def test_a_subject_that_moves_takes_its_hours_along(books: Books) -> None:
@@ -278,14 +278,14 @@ async def test_a_subject_that_moves_takes_its_hours_along(books: Books) -> None:
     await books.use({"calls": 5})
     await books.use({"calls": 2}, subject=2)
     books.close_hour()
-    await books.issue()
+    await books.enqueue()
     customers = (
         Customer(id="acme", name="Acme", subjects=("s2",)),
         Customer(id="beta", name="Beta", subjects=("s1", "s3")),
     )
     await CustomerMap(customers).apply(books.database, reported_since_ms=0)
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     assert [(row.customer, row.value) for row in rows] == [
         ("acme", 7),
@@ -297,11 +297,11 @@ async def test_a_subject_that_moves_takes_its_hours_along(books: Books) -> None:
 async def test_usage_that_finds_its_customer_late_is_issued_then(books: Books) -> None:
     await books.use({"calls": 3}, subject=3)
     books.close_hour()
-    await books.issue()
+    await books.enqueue()
     customers = (Customer(id="acme", name="Acme", subjects=("s*",)),)
     await CustomerMap(customers).apply(books.database, reported_since_ms=0)
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     assert [(row.customer, row.value) for row in rows] == [("acme", 3)]
 
@@ -314,7 +314,7 @@ async def test_an_older_copy_holds_the_hours_it_issues_again(books: Books) -> No
         await sending.suspect(tx, before_ms=NOON_MS + HOUR_MS)
     books.clock.time_ms = NOON_MS + 2 * HOUR_MS + SETTLE_MS
 
-    rows = await books.issue()
+    rows = await books.enqueue()
 
     assert [(row.value, row.state) for row in rows] == [
         (5, "unresolved"),

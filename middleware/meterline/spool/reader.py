@@ -1,0 +1,111 @@
+"""Reads what a living producer recorded: the shipping thread's side of a spool."""
+
+import msgspec
+
+from meterline.spool.backlog import Backlog
+from meterline.spool.producer_file import DROP_REASONS, Counts
+from meterline.spool.scan import Part, Scanner
+from meterline.spool.segment import Segment
+from meterline.spool.writer import Writer
+from meterline.wire import Hello
+
+
+class Reader:
+    """Numbers a writer's events, hands them to a link, and forgets what was acked.
+
+    Used by one thread, while others go on recording.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._file = writer.file
+        self._scanner = Scanner(next_seq=1, verifies=False)
+        self._scanned = writer.segments[0]
+        self._is_complete = False  # all is numbered, and nothing more will come
+        self._backlog = Backlog()
+        self.counts = Counts(recorded=0, dropped=0, acked=0)
+        """Replaced as a whole, so that every thread may read it."""
+
+    # --- numbering
+
+    def scan(self) -> None:
+        """Number what was recorded since the last call, and note how far that is."""
+        is_closed = self._writer.is_closed
+        while True:
+            was_sealed = self._scanned.is_sealed
+            for part in self._scanner.scan(self._scanned):
+                self._backlog.add(part)
+            following = self._segment_after(self._scanned)
+            if not was_sealed or following is None:
+                break
+            scanned, self._scanned = self._scanned, following
+            if (loss := self._scanner.enter(following)) is not None:
+                self._backlog.add(loss)
+            following.first_seq = self._scanner.next_seq
+            scanned.park()
+        if not self._is_complete:
+            self._file.recorded = self._scanner.next_seq - 1
+            if is_closed:
+                self._is_complete = True
+                self._report_drops()
+        self._count()
+
+    def _report_drops(self) -> None:
+        """Give the last drops their numbers, behind the last record of all.
+
+        The file stays as it is: should we die now, they are found there again.
+        """
+        for reason, words in enumerate(DROP_REASONS):
+            n_events = self._file.dropped(reason) - self._file.marked(reason)
+            if n_events > 0:
+                self._backlog.add(self._scanner.lose(n_events, words))
+
+    def _count(self) -> None:
+        self.counts = Counts(
+            recorded=self._file.recorded + self._file.unmarked(),
+            dropped=sum(self._file.dropped(i) for i in range(len(DROP_REASONS))),
+            acked=self._backlog.acked_seq,
+        )
+
+    def _segment_after(self, segment: Segment) -> Segment | None:
+        i = self._writer.segments.index(segment) + 1
+        return self._writer.segments[i] if i < len(self._writer.segments) else None
+
+    # --- sending
+
+    @property
+    def hello(self) -> Hello:
+        """Who the producer is, and how much it has recorded."""
+        return msgspec.structs.replace(
+            self._writer.hello, recorded_seq=self.recorded_seq
+        )
+
+    @property
+    def recorded_seq(self) -> int:
+        """How many events were recorded or dropped, as far as was scanned."""
+        return self.counts.recorded
+
+    def resume(self, last_seq: int) -> None:
+        """Send again what follows ``last_seq``, which is where the sidecar stands."""
+        if last_seq < self._backlog.acked_seq:
+            # It has lost what it once had: everything that is still here goes again.
+            for segment in self._writer.segments:
+                segment.unpark()
+            oldest = self._writer.segments[0]
+            self._backlog.clear(last_seq)
+            self._scanner = Scanner(next_seq=oldest.first_seq, verifies=False)
+            self._scanned = oldest
+            self._is_complete = False
+        self.scan()
+        self._backlog.resume(last_seq, recorded_seq=self._file.recorded)
+
+    def next_part(self) -> Part | None:
+        """Return what to send next; ``None`` if there is nothing now."""
+        return self._backlog.next_part()
+
+    def ack(self, seq: int) -> None:
+        """Forget everything up to ``seq``, and delete the segments it frees."""
+        self._backlog.ack(seq)
+        self.counts = self.counts._replace(acked=self._backlog.acked_seq)
+        needed = self._backlog.oldest_ordinal() or self._scanned.ordinal
+        self._writer.free_before(needed)

@@ -1,0 +1,44 @@
+"""When a period may be closed: after its end, over a trusted ledger without gaps."""
+
+from meterline_pricing import Period
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.store.edge import gaps as store
+from meterline_sidecar.store.port import Tx
+
+
+def check_closable(period: Period, *, now_ms: int, alarm: str | None) -> None:
+    """Check that nothing but a gap can speak against closing a period now.
+
+    Args:
+        alarm: why the ledger is not trusted, if it is not.
+
+    Raises:
+        NotBillable: something does; the text says what.
+    """
+    if alarm is not None:
+        raise NotBillable(f"the ledger is not trusted: {alarm}")
+    if now_ms < period.end:
+        raise NotBillable(
+            f"period {period.name} ends on {format_time_ms(period.end)}: only then"
+            " can its invoice be final"
+        )
+
+
+async def check_gaps(tx: Tx, period: Period, *, accept_gap: bool) -> tuple[str, ...]:
+    """Return the gaps that are accepted, in words; they are noted on the invoice.
+
+    Raises:
+        NotBillable: there are gaps, and they are not accepted.
+    """
+    gaps = tuple(
+        f"producer {gap.producer} ({gap.app}, process {gap.pid} on {gap.host})"
+        f" recorded {gap.first_seq} to {gap.last_seq}, which have not arrived"
+        for gap in await store.open_gaps(tx, before_ms=period.end)
+    )
+    if gaps and not accept_gap:
+        raise NotBillable(
+            f"period {period.name} has open gaps: {'; '.join(gaps)}. Wait for them,"
+            " or give them up with --accept-gap"
+        )
+    return gaps

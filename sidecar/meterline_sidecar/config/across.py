@@ -1,0 +1,105 @@
+"""Checks the tables of ``meterline.toml`` against each other, by their names."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from meterline_pricing.errors import nearest, unknown
+from meterline_pricing.toml.lines import KeyPath
+from meterline_pricing.toml.source import Source
+from meterline_sidecar.config.alerts import AlertRule
+from meterline_sidecar.config.shape import Customer, MeterConfig
+
+Names = tuple[str, ...] | None
+"""What a file names, mistakes or not; ``None`` where that cannot be known, and so
+nothing can be said to be missing."""
+
+
+class Known(NamedTuple):
+    """What may be named elsewhere."""
+
+    meters: Names
+    customers: Names
+    plans: Names
+
+
+def names_in(source: Source, key: str, name: str) -> Names:
+    """Return what the tables of the array ``key`` are called; ``name`` has it."""
+    data = source.root.data
+    tables = [table for _, table in tables_of(data, key)]
+    names = [table.get(name) for table in tables]
+    misspelt = key not in data and any(nearest(other, [key]) for other in data)
+    is_array = key not in data or len(tables) == len(data[key])
+    if not source.is_toml or misspelt or not is_array:
+        return None
+    if not all(isinstance(text, str) for text in names):
+        return None  # any name may be that of the table without one
+    return tuple(map(str, names))
+
+
+def tables_of(
+    data: Mapping[str, Any], key: str
+) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """Yield the tables of an array, and where they are; nothing where it is none."""
+    value: object = data.get(key)
+    found = cast("list[object]", value) if isinstance(value, list) else []
+    for i, item in enumerate(found):
+        if isinstance(item, dict):
+            yield (key, i), cast("dict[str, Any]", item)
+
+
+def check_meters(source: Source, meters: Sequence[MeterConfig]) -> None:
+    """Note meters that share a name, here or at Stripe."""
+    names: set[str] = set()
+    told: set[str] = set()
+    for path, config in zip(_paths(source, "meter"), meters, strict=True):
+        name, at_stripe = config.meter.name, config.stripe_event_name
+        if name in names:
+            source.report((*path, "name"), f"a second meter is called `{name}`")
+        if config.bill_through == "meter" and at_stripe in told:
+            source.report(
+                (*path, "stripe_event_name"),
+                f"a second meter is `{at_stripe}` at Stripe, which would add them up as"
+                " one",
+            )
+        names |= {name} - {""}
+        told |= {at_stripe} if config.bill_through == "meter" else set()
+
+
+def check_customers(
+    source: Source, customers: Sequence[Customer], known: Known
+) -> None:
+    """Note what two customers have, and plans that nobody wrote."""
+    taken: dict[tuple[str, str], str] = {}
+    for path, customer in zip(_paths(source, "customer"), customers, strict=True):
+        unique = [("id", customer.id), ("stripe_customer", customer.stripe_customer)]
+        unique += [("subjects", subject) for subject in customer.subjects]
+        for key, text in unique:
+            if text and (key, text) in taken:
+                owner = taken[key, text]
+                source.report(
+                    (*path, key), f"`{text}` is of customer `{owner}` already"
+                )
+            elif text:
+                taken[key, text] = customer.id
+        _check_known(source, (*path, "plan"), customer.plan, known.plans)
+
+
+def check_alerts(source: Source, rules: Sequence[AlertRule], known: Known) -> None:
+    """Note alerts that share a name, and what they name that is not there."""
+    names: set[str] = set()
+    for path, rule in zip(_paths(source, "alert"), rules, strict=True):
+        _check_known(source, (*path, "meter"), rule.meter, known.meters)
+        _check_known(source, (*path, "customer"), rule.customer, known.customers)
+        _check_known(source, (*path, "plan"), rule.plan, known.plans)
+        if rule.name in names:
+            source.report((*path, "name"), f"a second alert is called `{rule.name}`")
+        names |= {rule.name} - {""}
+
+
+def _check_known(source: Source, path: KeyPath, name: str | None, known: Names) -> None:
+    if name and known is not None and name not in known:
+        source.report(path, unknown(str(path[-1]), name, known))
+
+
+def _paths(source: Source, key: str) -> list[KeyPath]:
+    return [path for path, _ in tables_of(source.root.data, key)]

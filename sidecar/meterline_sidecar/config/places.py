@@ -1,0 +1,83 @@
+"""Where things are: what the environment says above the file, and whole paths."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec.structs import asdict, replace
+
+from meterline_pricing import Problem
+from meterline_pricing.toml.source import Unfit
+from meterline_sidecar.config.keys import variables_of
+from meterline_sidecar.config.shape import SidecarConfig
+
+PRICING_NAME: Final = "pricing.toml"
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""Source: unix(7): ``sun_path`` has 108 bytes, with the zero at the end."""
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def overridden(
+    config: SidecarConfig, environment: Mapping[str, str], problems: list[Problem]
+) -> SidecarConfig:
+    """Return ``config`` with what the environment says in place of the file.
+
+    What is wrong in the environment is added to ``problems``, under the variable.
+    """
+    changes: dict[str, object] = {}
+    for field, variable, kind in variables_of(SidecarConfig):
+        given = environment.get(variable)
+        if not given:
+            continue
+        try:
+            changes[field] = kind.check(given)
+        except Unfit as error:
+            message = str(error) or f"expected {kind.expected}, not {given:.40}"
+            problems.append(Problem(message, variable))
+    return replace(config, **changes)
+
+
+def placed(config: S, folder: Path) -> S:
+    """Return a table with every path in it made absolute: relative to ``folder``."""
+    return replace(
+        config,
+        **{
+            name: folder / value
+            for name, value in asdict(config).items()
+            if isinstance(value, Path)
+        },
+    )
+
+
+def placed_sidecar(
+    config: SidecarConfig, folder: Path, problems: list[Problem]
+) -> SidecarConfig:
+    """Return where the daemon's things are; add paths that are too long."""
+    config = placed(config, folder)
+    path = config.http.removeprefix("unix:")
+    if path != config.http:
+        config = replace(config, http=f"unix:{folder / path}")
+    beside = folder / PRICING_NAME
+    # A file that was named must exist; the usual one may be missing.
+    if config.pricing is None and beside.exists():
+        config = replace(config, pricing=beside)
+    problems += _long_paths(config)
+    return config
+
+
+def _long_paths(config: SidecarConfig) -> Iterator[Problem]:
+    """Yield the Unix sockets whose path no system call takes."""
+    places = {"socket": str(config.socket)}
+    if config.http.startswith("unix:"):
+        places["http"] = config.http.removeprefix("unix:")
+    for key, path in places.items():
+        n_bytes = len(os.fsencode(path))
+        if n_bytes > SOCKET_PATH_BYTES_MAX:
+            yield Problem(
+                f"the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} bytes,"
+                f" not {n_bytes}: {path}; choose a shorter one",
+                f"sidecar.{key}",
+            )

@@ -1,0 +1,156 @@
+"""The tables of ``meterline.toml``, and what the keys of one must be to each other."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, get_args
+
+from meterline_pricing import PricingError, Problem
+from meterline_pricing.toml.shape import Key, Many, Nested, NestedMany, One, Plain
+from meterline_pricing.toml.source import one_of
+from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
+from meterline_sidecar.config.keys import keys_of
+from meterline_sidecar.config.kinds import NAME, STATUSES, VALUE
+from meterline_sidecar.config.shape import (
+    Customer,
+    MeterConfig,
+    PortalConfig,
+    SidecarConfig,
+    StripeConfig,
+    calendar_of,
+)
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    EVENT_VALUES,
+    QUANTITY_PREFIX,
+    TEXT_VALUES,
+    Aggregation,
+    Dimension,
+    Meter,
+    Where,
+    usual_mode,
+    why_not_billable,
+)
+
+WHERE: Final = Plain(
+    "where",
+    keys_of(Where, status=One(STATUSES)),
+    dict,  # whether `kind` is written matters to the meter
+    struct=Where,
+)
+MEASURED: Final = keys_of(
+    Meter,
+    name=One(NAME),
+    value=One(VALUE),
+    where=Nested(lambda: WHERE),
+    group_by=Many(one_of("dimension", get_args(Dimension))),
+)
+TOLD: Final = keys_of(MeterConfig)
+
+
+def _meter(
+    *,
+    name: str,
+    aggregation: Aggregation,
+    where: Mapping[str, Any] | None = None,
+    **rest: Any,
+) -> MeterConfig:
+    told = {key.name for key in TOLD}
+    taken: dict[str, Any] = {"kind": AGGREGATIONS[aggregation].kinds, **(where or {})}
+    usual: dict[str, Any] = {
+        "stripe_event_name": name,
+        "stripe_mode": usual_mode(aggregation),
+    }
+    return MeterConfig(
+        meter=Meter(
+            name,
+            aggregation,
+            where=Where(**taken),
+            **{key: value for key, value in rest.items() if key not in told},
+        ),
+        **{**usual, **{key: value for key, value in rest.items() if key in told}},
+    )
+
+
+def _check_meter(config: MeterConfig) -> Iterator[Problem]:
+    meter = config.meter
+    if AGGREGATIONS[meter.aggregation].needs_value and meter.value is None:
+        known = ", ".join(EVENT_VALUES)
+        yield Problem(
+            f"missing: a {meter.aggregation} meter needs one of {known},"
+            f" {QUANTITY_PREFIX}NAME",
+            "value",
+        )
+    if meter.value in TEXT_VALUES and not AGGREGATIONS[meter.aggregation].takes_text:
+        takers = (f"`{name}`" for name, it in AGGREGATIONS.items() if it.takes_text)
+        yield Problem(
+            f"`{meter.value}` is a text: only {' and '.join(takers)} meters take it,"
+            f" not `{meter.aggregation}`",
+            "value",
+        )
+    if config.bill_through == "meter":
+        reason = why_not_billable(meter.aggregation, config.stripe_mode)
+        if reason is not None:
+            yield Problem(reason, "bill_through")
+
+
+def _customer(*, id: str, **rest: Any) -> Customer:  # noqa: A002 - the key's name
+    return Customer(id=id, name=rest.pop("name", id), **rest)
+
+
+def _check_customer(customer: Customer) -> Iterator[Problem]:
+    try:
+        calendar_of(customer)
+    except PricingError as error:
+        yield Problem(error.problems[0].message, "time_zone")
+
+
+def _alert(*, at: tuple[int, ...] = (), **rest: Any) -> AlertRule:
+    return AlertRule(at=at, **rest) if at else AlertRule(**rest)
+
+
+def _check_alert(rule: AlertRule) -> Iterator[Problem]:
+    if rule.included:
+        if rule.kind != "limit" or rule.meter is None or rule.amount is not None:
+            message = "it is for a limit on a meter, and in place of `amount`"
+            yield Problem(message, "included")
+    elif rule.kind == "limit" and (rule.amount is None or rule.amount <= 0):
+        message = "a limit needs an amount above 0, or `included = true`"
+        yield Problem(message, "amount")
+    if rule.kind != "limit" and rule.meter is None:
+        yield Problem(f"missing: a {rule.kind} is of a meter's usage", "meter")
+
+
+SIDECAR: Final = Plain("sidecar", keys_of(SidecarConfig), SidecarConfig)
+METER: Final = Plain(
+    "meter", (*MEASURED, *TOLD), _meter, check=_check_meter, struct=MeterConfig
+)
+CUSTOMER: Final = Plain(
+    "customer", keys_of(Customer), _customer, check=_check_customer, struct=Customer
+)
+STRIPE: Final = Plain(
+    "stripe",
+    keys_of(StripeConfig),
+    StripeConfig,
+    refused={
+        "api_key": "a key does not belong into this file; put it into a file that only"
+        " the sidecar can read and name that in `api_key_file`"
+    },
+)
+PORTAL: Final = Plain("portal", keys_of(PortalConfig), PortalConfig)
+ALERTS: Final = Plain("alerts", keys_of(AlertsConfig), AlertsConfig)
+ALERT: Final = Plain(
+    "alert", keys_of(AlertRule), _alert, check=_check_alert, struct=AlertRule
+)
+ROOT: Final = Plain(
+    "meterline",
+    (
+        Key("sidecar", Nested(lambda: SIDECAR)),
+        Key("meter", NestedMany(lambda: METER), field="meters"),
+        Key("customer", NestedMany(lambda: CUSTOMER), field="customers"),
+        Key("stripe", Nested(lambda: STRIPE)),
+        Key("portal", Nested(lambda: PORTAL)),
+        Key("alerts", Nested(lambda: ALERTS)),
+        Key("alert", NestedMany(lambda: ALERT), field="alert_rules"),
+    ),
+    dict,  # read.py makes the configuration, once it has the environment and the prices
+)
+"""All of ``meterline.toml``."""

@@ -1,0 +1,176 @@
+"""Puts the sidecar together: which parts there are, and in which order they open."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Final
+
+from meterline_sidecar.access.portal_key import portal_key
+from meterline_sidecar.access.secret import SecretSource
+from meterline_sidecar.access.tokens import TokenFile
+from meterline_sidecar.alerts.delivery import EVERY_S as DELIVER_EVERY_S
+from meterline_sidecar.alerts.delivery import AlertDelivery
+from meterline_sidecar.alerts.rules import DAYS_EVERY_S as ALERT_DAYS_EVERY_S
+from meterline_sidecar.alerts.rules import Alerts
+from meterline_sidecar.billing.drafts import Billing
+from meterline_sidecar.billing.invoices import Invoices
+from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
+from meterline_sidecar.billing.running_totals import Standings
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.assemble_stripe import open_stripe
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Committer
+from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.verify import alarm_at_start
+from meterline_sidecar.schedule import Job, Schedule
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.open import open_ledger
+from meterline_sidecar.store.port import Ledger
+from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
+from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.customers import CustomerIndex, CustomerMap
+from meterline_sidecar.web.parts import Parts
+
+CHECKPOINT_EVERY_S: Final = 30
+WEBHOOKS_EVERY_S: Final = 1
+RECONCILE_EVERY_S: Final = 10  # to see whether it is due
+METERS_EVERY_S: Final = 3_600
+DRAIN_EVERY_S: Final = 5
+
+OnFatal = Callable[[BaseException], None]
+"""Called once with an error after which the process must end."""
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def open_parts(
+    config: Config, *, clock: Clock, tokens: TokenFile, on_fatal: OnFatal
+) -> AsyncGenerator[Parts]:
+    """Open every part in order, and close them the other way round."""
+    database = await open_ledger(config.sidecar.database)
+    try:
+        customers = CustomerMap(config.customers)
+        await customers.apply(database, reported_since_ms=clock.now_ms() - AGE_MS_MAX)
+        chain = ChainFiles(config.sidecar.database)
+        alarm = await alarm_at_start(database, chain)
+        if alarm is not None:
+            log.error("nothing is billed: %s; run `meterline verify`", alarm)
+        ingest = await _open_ingest(database, chain, customers, clock)
+        aggregator = Aggregator(
+            database, [meter.meter for meter in config.meters], clock=clock
+        )
+        await aggregator.start()
+        schedule = Schedule(clock=clock, on_fatal=on_fatal)
+        receiver = Receiver(
+            ingest,
+            config.sidecar.socket,
+            uids=config.sidecar.allowed_uids,
+            on_fatal=on_fatal,
+        )
+
+        checkpoint = partial(_checkpoint, database, chain)
+        stripe = open_stripe(config, database, clock=clock, environ=os.environ)
+        billing = Billing(config)
+        index = CustomerIndex(config.customers)
+        standings = Standings(database, billing, index, clock=clock)
+        parts = Parts(
+            config=config,
+            clock=clock,
+            started_ms=clock.now_ms(),
+            alarm=alarm,
+            database=database,
+            ingest=ingest,
+            receiver=receiver,
+            aggregator=aggregator,
+            billing=billing,
+            invoices=Invoices(database, billing, aggregator, clock=clock, alarm=alarm),
+            standings=standings,
+            schedule=schedule,
+            customers=index,
+            tokens=tokens,
+            portal_key=portal_key(config.portal_key_file),
+            stopping=asyncio.Event(),
+            stripe=stripe,
+            drain=Drain(config.sidecar.spool_dir, ingest),
+        )
+        _plan_jobs(parts, checkpoint)
+        try:
+            yield parts
+            await ingest.drain()
+            await aggregator.run()
+            await checkpoint()
+        finally:
+            await stripe.close()
+    finally:
+        await database.close()
+
+
+def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
+    every, stripe = parts.schedule.every, parts.stripe
+    every(parts.config.sidecar.aggregate_every_s, "aggregate", parts.aggregator.run)
+    if parts.alarm is None:
+        every(parts.config.stripe.report_every_s, "report", stripe.report)
+    every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
+    every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
+    every(METERS_EVERY_S, "meters", stripe.check_meters)
+    every(DRAIN_EVERY_S, "drain", parts.drain.run)
+    every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
+    _plan_alerts(parts)
+    every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
+
+
+def _plan_alerts(parts: Parts) -> None:
+    config, every = parts.config, parts.schedule.every
+    url = config.alerts.webhook_url
+    alerts = Alerts(
+        parts.database,
+        parts.billing,
+        config.customers,
+        config.alert_rules,
+        clock=parts.clock,
+        is_told=url is not None,
+    )
+    alerts.watch(parts.standings)
+    every(ALERT_DAYS_EVERY_S, "alerts", alerts.look_at_days)
+    if url is not None:
+        secret = SecretSource(
+            file=config.alerts.secret_file,
+            variable="METERLINE_ALERTS_SECRET",
+            credential="alerts_secret",
+        )
+        delivery = AlertDelivery(
+            parts.database, url, secret=secret.read, clock=parts.clock
+        )
+        every(DELIVER_EVERY_S, "alert webhooks", delivery.run)
+
+
+async def _open_ingest(
+    database: Ledger, chain: ChainFiles, customers: CustomerMap, clock: Clock
+) -> Ingest:
+    """Return what stores events, with the chain continued where it ended."""
+    async with database.reading() as tx:
+        marks = await event_store.marks(tx)
+    committer = Committer(
+        database,
+        clock=clock,
+        key=chain.key(has_batches=marks.batch_id > 0),
+        customer_of=customers.customer_of,
+    )
+    await committer.start()
+    return Ingest(database, committer, clock=clock, chain=chain)
+
+
+async def _checkpoint(database: Ledger, chain: ChainFiles) -> None:
+    """Fold the WAL into the database, and note outside of it how far the chain is."""
+    await database.checkpoint()
+    async with database.reading() as tx:
+        marks = await event_store.marks(tx)
+    if marks.mac is not None:
+        chain.write_head(Head(marks.batch_id, marks.mac), durably=True)

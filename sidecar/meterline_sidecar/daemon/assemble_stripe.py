@@ -1,0 +1,124 @@
+"""Puts together what reports to Stripe: which parts there are, and with what settings."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Final
+
+from meterline_sidecar.access.secret import SecretSource
+from meterline_sidecar.clock import Clock, SystemClock
+from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config, calendar_of
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.by_hand import RowsByHand
+from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
+from meterline_sidecar.stripe.pacing import Rate
+from meterline_sidecar.stripe.provision.apply import Provisioner
+from meterline_sidecar.stripe.reconcile import Reconciler
+from meterline_sidecar.stripe.report import Reporter
+from meterline_sidecar.stripe.service import StripeService
+from meterline_sidecar.stripe.webhooks import Webhooks
+
+RATE_LIVE: Final = 500
+RATE_SANDBOX: Final = 25
+"""Source: docs.stripe.com/rate-limits, read 2026-05-05; live mode takes 1,000."""
+SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
+
+
+def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeApi:
+    """Return the way to Stripe; its key is taken out of ``environ``."""
+    key = SecretSource(
+        file=config.stripe.api_key_file,
+        variable=STRIPE_KEY_VARIABLE,
+        credential="stripe_api_key",
+        environ=environ,
+    )
+    return StripeApi(
+        key.read,
+        api_base=config.stripe.api_base,
+        meter_events_base=config.stripe.meter_events_base,
+    )
+
+
+def open_stripe(
+    config: Config,
+    database: Database,
+    *,
+    clock: Clock,
+    environ: MutableMapping[str, str],
+) -> StripeService:
+    """Return what reports to Stripe, within a running event loop.
+
+    The key is taken out of ``environ``, so that no child process inherits it.
+    """
+    stripe = config.stripe
+    api = open_api(config, environ=environ)
+    secret = SecretSource(
+        file=stripe.webhook_secret_file,
+        variable=SECRET_VARIABLE,
+        credential="stripe_webhook_secret",
+        environ=environ,
+    )
+    customers = {c.id: c.stripe_customer for c in config.customers}
+    return StripeService(
+        database=database,
+        api=api,
+        enqueuer=_enqueuer(config, database, clock=clock, customers=customers),
+        reporter=_reporter(config, database, api, clock=clock),
+        reconciler=Reconciler(database, api, clock=clock),
+        webhooks=Webhooks(
+            database, api, secret=secret.read, clock=clock, wall=SystemClock()
+        ),
+        by_hand=RowsByHand(database, customers=customers, clock=clock),
+        provisioner=Provisioner(api, config, clock=clock),
+        clock=clock,
+        reconcile_every_ms=stripe.reconcile_every_s * 1_000,
+    )
+
+
+def _enqueuer(
+    config: Config,
+    database: Database,
+    *,
+    clock: Clock,
+    customers: dict[str, str | None],
+) -> Enqueuer:
+    return Enqueuer(
+        database,
+        meters=[
+            BilledMeter(
+                name=meter.meter.name,
+                aggregation=meter.meter.aggregation,
+                event_name=meter.stripe_event_name,
+                mode=meter.stripe_mode,
+            )
+            for meter in config.meters
+            if meter.bill_through == "meter"
+        ],
+        customers=customers,
+        starts_ms={
+            c.id: calendar_of(c).start_of(c.starts)
+            for c in config.customers
+            if c.starts is not None
+        },
+        clock=clock,
+        settle_ms=config.stripe.settle_s * 1_000,
+    )
+
+
+def _reporter(
+    config: Config, database: Database, api: StripeApi, *, clock: Clock
+) -> Reporter | None:
+    """Return what sends, ``None`` in a dry run."""
+    if config.stripe.mode != "send":
+        return None
+    rate = config.stripe.rate_per_s or (RATE_LIVE if api.is_live else RATE_SANDBOX)
+    return Reporter(
+        database,
+        api,
+        clock=clock,
+        wall=SystemClock(),
+        mark=SentMark(config.sidecar.database),
+        rate=Rate(rate, asyncio.get_running_loop().time()),
+        stream_above_per_s=config.stripe.stream_above_per_s,
+    )

@@ -1,0 +1,83 @@
+"""The HTTP server: which address it listens on, and what it takes at once."""
+
+import contextlib
+import logging
+import socket
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from meterline_sidecar.errors import AlreadyRunning
+from meterline_sidecar.web.guard import HEADER_BYTES_MAX
+
+HTTP_BACKLOG: Final = 128
+HTTP_REQUESTS_MAX: Final = 256  # open at once; beyond that the answer is 503
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn without signal handlers: the daemon has its own."""
+
+    def __init__(self, app: ASGIApp, *, stop_timeout_s: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                log_level=logging.WARNING,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                http="h11",  # httptools, where somebody has it, takes headers of any size
+                server_header=False,
+                h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+                limit_concurrency=HTTP_REQUESTS_MAX,
+                timeout_graceful_shutdown=stop_timeout_s,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def bind(address: str) -> socket.socket:
+    """Return a socket that listens on ``HOST:PORT`` or ``unix:PATH``.
+
+    Raises:
+        AlreadyRunning: somebody listens there already.
+    """
+    path = address.removeprefix("unix:")
+    try:
+        if path != address:
+            Path(path).unlink(missing_ok=True)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(path)
+            Path(path).chmod(0o660)
+        else:
+            host, _, port = address.rpartition(":")
+            family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+            # Named, or asyncio would not see that it is TCP and leave Nagle's
+            # algorithm on: 40 ms for every answer in two parts.
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        raise AlreadyRunning(
+            f"cannot listen on {address}: {error.strerror}; stop what listens there,"
+            " or set sidecar.http to another address"
+        ) from error
+    listener.listen(HTTP_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return where a socket listens, as a URL or as ``unix:PATH``."""
+    name = listener.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"http://{host}:{name[1]}"

@@ -1,0 +1,50 @@
+"""Any call of Stripe's API but that of sending usage, and reading a whole list."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol, cast
+
+from meterline_sidecar.errors import RetryLater
+
+PAGE: Final = 100
+
+
+class StripeCalls(Protocol):
+    """The way to Stripe of whoever reads there or provisions."""
+
+    async def call(
+        self,
+        method: Literal["get", "post"],
+        path: str,
+        params: Mapping[str, object] | None = None,
+        *,
+        key: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the answer of an address; ``key`` is the Idempotency-Key of a POST.
+
+        Raises:
+            StripeRefused: Stripe said no.
+            RetryLater: it may say yes later.
+        """
+        ...
+
+
+async def read_all(
+    stripe: StripeCalls, path: str, params: Mapping[str, object] | None = None
+) -> list[dict[str, Any]]:
+    """Return every object of a list, page by page.
+
+    Raises:
+        StripeRefused: Stripe said no.
+        RetryLater: it may say yes later, or answered something else than a list.
+    """
+    found: list[dict[str, Any]] = []
+    query: dict[str, object] = {**(params or {}), "limit": PAGE}
+    while True:
+        page = await stripe.call("get", path, query)
+        data: object = page.get("data")
+        if not isinstance(data, list):
+            raise RetryLater(f"{path}: the answer was no list", after_s=60.0)
+        found += cast("list[dict[str, Any]]", data)
+        if not page.get("has_more"):
+            return found
+        query["starting_after"] = found[-1]["id"]

@@ -1,0 +1,39 @@
+"""What a comparison with Stripe's totals found, as pages and commands show it."""
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+Verdict = Literal["equal", "missing", "extra", "unresolved"]
+
+
+class HourDifference(Struct, frozen=True, kw_only=True):
+    """An hour in which the two sides differ."""
+
+    hour: str
+    """Its start, UTC."""
+    ours: int
+    theirs: Decimal
+
+
+class ReconciledSeries(Struct, frozen=True, kw_only=True):
+    """One customer and meter in a span: here, and at Stripe."""
+
+    customer: str
+    stripe_customer: str | None
+    """``None`` while nobody said who this is at Stripe."""
+    event_name: str
+    ours: int
+    """What Stripe should have by now: all rows of closed hours, but those on their way."""
+    theirs: Decimal
+    waiting: int
+    """Rows that are still to be sent, or to be let go by a person."""
+    unresolved: int
+    """Rows of which nobody knows whether they are counted."""
+    failed: int
+    """Rows that were refused, dropped or too old."""
+    verdict: Verdict
+    is_fresh: bool = False
+    """Whether something was sent so recently that Stripe may not have added it up."""
+    hours: tuple[HourDifference, ...] = ()

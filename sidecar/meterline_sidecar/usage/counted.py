@@ -1,0 +1,47 @@
+"""How far usage is counted: asked of the ledger, in the snapshot that is read.
+
+Counting goes on all the time. Whoever asked anything else than their own snapshot how
+far it is could read usage of events beyond what they say it counts.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from meterline_sidecar.clock import MINUTE_MS
+from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Database, Tx
+
+WINDOW_MS: Final = 15 * MINUTE_MS
+"""Fine enough that a month in any IANA time zone (+05:45 too) starts on a window."""
+
+
+class Counted(NamedTuple):
+    """How far the usage in one snapshot is counted."""
+
+    generation: int
+    """Of the meters that are counting; usage is read under it."""
+    up_to_event: int
+    """Usage is a function of the events up to this one."""
+    as_of_ms: int | None
+    """When counting last succeeded; ``None`` before the first time."""
+
+
+async def counted(tx: Tx) -> Counted:
+    """Return how far usage is counted in this snapshot."""
+    newest = await store.newest_generation(tx)
+    assert newest is not None, "Aggregator.start() comes first"
+    return Counted(newest.id, newest.cursor, newest.last_success_ms)
+
+
+@asynccontextmanager
+async def snapshot(database: Database) -> AsyncGenerator[tuple[Tx, Counted]]:
+    """Open a read-only snapshot, together with how far usage is counted in it."""
+    async with database.reading() as tx:
+        yield tx, await counted(tx)
+
+
+async def counted_now(database: Database) -> Counted:
+    """Return how far usage is counted, for who reads no usage beside it."""
+    async with snapshot(database) as (_tx, at):
+        return at

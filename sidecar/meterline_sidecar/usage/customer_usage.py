@@ -1,0 +1,161 @@
+"""What a customer, or a subject that nobody pays for, used in a span of time."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from meterline_pricing import Period
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    Aggregation,
+    Meter,
+    Total,
+    Totals,
+    aggregations_of,
+    merge,
+    quantity,
+)
+from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted
+
+UNASSIGNED_ROWS_MAX: Final = 10_000  # windows; what is beyond them is not shown
+
+
+class GroupUsage(msgspec.Struct, frozen=True):
+    """Usage under one combination of a meter's dimensions."""
+
+    labels: dict[str, str]
+    quantity: int
+
+
+class MeterUsage(msgspec.Struct, frozen=True):
+    """What a customer used of one meter."""
+
+    meter: str
+    aggregation: Aggregation
+    quantity: int
+    groups: tuple[GroupUsage, ...] = ()
+    """By dimension, for a meter with ``group_by``; else empty."""
+
+
+class CustomerUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer used in a span of time."""
+
+    customer: str
+    period: Period
+    meters: tuple[MeterUsage, ...]
+    counted_up_to_event: int
+    """Usage is a function of the events up to this one."""
+
+
+class SubjectUsage(msgspec.Struct, frozen=True):
+    """What a subject used that no customer pays for."""
+
+    subject: str | None
+    """``None``: requests that nobody could be named for."""
+    meters: tuple[MeterUsage, ...]
+
+
+async def usage_of(
+    tx: Tx,
+    at: Counted,
+    meters: Sequence[Meter],
+    *,
+    customers: Sequence[str],
+    period: Period,
+) -> list[CustomerUsage]:
+    """Return the usage of customers in the same span of time, each of every meter.
+
+    Args:
+        at: of this snapshot; see ``counted``.
+    """
+    span = {"start": period.start, "end": period.end}
+    rows = await store.read_usage_of(tx, at.generation, customers=customers, **span)
+    has_distinct = any(AGGREGATIONS[m.aggregation].is_distinct for m in meters)
+    found: list[CustomerUsage] = []
+    for customer in customers:
+        groups = _by_group(meters, rows[customer])
+        if has_distinct:
+            for meter, labels, n_values in await store.count_unique(
+                tx, at.generation, customer=customer, **span
+            ):
+                groups[meter][labels] = n_values
+        found.append(
+            CustomerUsage(
+                customer=customer,
+                period=period,
+                meters=tuple(
+                    _meter_usage(meter, groups[meter.name]) for meter in meters
+                ),
+                counted_up_to_event=at.up_to_event,
+            )
+        )
+    return found
+
+
+async def unassigned_usage(
+    tx: Tx, at: Counted, meters: Sequence[Meter], *, period: Period
+) -> list[SubjectUsage]:
+    """Return usage of subjects without a customer, in order of time.
+
+    Args:
+        at: of this snapshot; see ``counted``.
+    """
+    rows = await store.read_unassigned(
+        tx,
+        at.generation,
+        start=period.start,
+        end=period.end,
+        limit=UNASSIGNED_ROWS_MAX,
+    )
+    by_subject: dict[str | None, list[store.UsageRow]] = defaultdict(list)
+    for subject, row in rows:
+        by_subject[subject].append(row)
+    return [
+        SubjectUsage(subject, tuple(_used(meters, windows)))
+        for subject, windows in by_subject.items()
+    ]
+
+
+def _used(meters: Sequence[Meter], rows: list[store.UsageRow]) -> Iterable[MeterUsage]:
+    """Return usage of the meters that were used at all."""
+    groups = _by_group(meters, rows)
+    return (_meter_usage(m, groups[m.name]) for m in meters if m.name in groups)
+
+
+def _by_group(
+    meters: Sequence[Meter], rows: list[store.UsageRow]
+) -> dict[str, dict[str, Total]]:
+    """Add windows up, per meter and group."""
+    aggregations = aggregations_of(meters)
+    groups: dict[str, Totals] = defaultdict(dict)
+    for row in rows:
+        merge(groups[row.labels], more=row.totals, aggregations=aggregations)
+    found: dict[str, dict[str, Total]] = defaultdict(dict)
+    for labels, totals in groups.items():
+        for name, total in totals.items():
+            found[name][labels] = total
+    return found
+
+
+def _meter_usage(meter: Meter, groups: dict[str, Total]) -> MeterUsage:
+    """Return a meter's usage over all of its groups.
+
+    ``max`` and ``latest`` of a grouped meter are billed as the sum over its groups:
+    each group is a thing of its own, such as one seat count a region.
+    """
+    total = sum(quantity(value) for value in groups.values())
+    shown = (
+        tuple(
+            GroupUsage(
+                msgspec.json.decode(labels, type=dict[str, str]), quantity(value)
+            )
+            for labels, value in sorted(groups.items())
+        )
+        if meter.group_by
+        else ()
+    )
+    return MeterUsage(meter.name, meter.aggregation, total, shown)

@@ -1,0 +1,53 @@
+"""What the API answers about raw events."""
+
+from typing import Final, get_args
+
+import msgspec
+
+from meterline_sidecar.meters import KindName
+
+KINDS: Final[tuple[KindName, ...]] = get_args(KindName)
+"""In the order of ``meterline.events.Kind``: an event's number is its place here."""
+
+
+class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One usage event."""
+
+    id: int
+    event: str
+    """The producer's id and the event's number there: unique for ever."""
+    time: str
+    kind: KindName
+    subject: str | None
+    customer: str | None
+    method: str | None
+    route: str | None
+    status: int | None
+    duration_us: int
+    bytes_in: int
+    bytes_out: int
+    flags: list[str]
+    quantities: dict[str, int]
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Raw events, a page of them."""
+
+    events: list[ShownEvent]
+    next_after: int | None
+
+
+class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One usage event with all that is known of how it came here."""
+
+    event: ShownEvent
+    producer: str
+    app: str
+    host: str
+    pid: int
+    batch: int
+    """Which committed batch it is in: what the ledger's chain covers."""
+    learned: str
+    """When it was stored."""
+    mac: str
+    """The chain's link over its batch, in hex."""

@@ -1,0 +1,36 @@
+"""What the API answers about invoices."""
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from meterline_pricing import Invoice
+from meterline_sidecar.web.answers.usage import ShownMeter
+
+
+class ShownAdjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a final invoice would come to now, less what was billed for it."""
+
+    period: str
+    billed: Decimal
+    """On its own invoice, with the adjustments since."""
+    now: Decimal
+    amount: Decimal
+    """``now - billed``: below zero it is a credit."""
+
+
+class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer's invoice: final, or what they would pay if the period ended now."""
+
+    fresh_as_of: str | None
+    customer: str
+    customer_name: str
+    status: Literal["draft", "final"]
+    finalized: str | None
+    counted_up_to_event: int
+    usage: tuple[ShownMeter, ...]
+    invoice: Invoice
+    adjustments: tuple[ShownAdjustment, ...]
+    due: Decimal
+    accepted_gaps: tuple[str, ...]

@@ -1,0 +1,56 @@
+"""What the API answers about the outbox, and about the comparison with Stripe."""
+
+import msgspec
+
+from meterline_sidecar.store.outbox import State
+from meterline_sidecar.stripe.comparison import ReconciledSeries
+
+
+class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of one hour of a customer's usage, as Stripe is told."""
+
+    id: int
+    state: State
+    customer: str
+    stripe_customer: str | None
+    meter: str
+    event_name: str
+    mode: str
+    hour: str
+    part: int
+    value: int
+    identifier: str
+    idempotency_key: str
+    """Under which it was sent last, or goes next."""
+    attempts: int
+    last_sent: str | None
+    in_doubt_since: str | None
+    request_id: str | None
+    reason: str | None
+    replaced_by: int | None
+
+
+class OutboxPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of the outbox, a page of them."""
+
+    mode: str
+    """``dry_run``: nothing is sent."""
+    rows: list[ShownRow]
+    next_after: int | None
+
+
+class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The outbox after a run."""
+
+    mode: str
+    outbox: dict[State, int]
+    problems: list[str]
+
+
+class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger against Stripe's own totals."""
+
+    start: str
+    end: str
+    is_equal: bool
+    lines: list[ReconciledSeries]

@@ -1,0 +1,119 @@
+"""What ``/status`` answers."""
+
+import msgspec
+
+from meterline_sidecar.store.outbox import State
+
+
+class EventCounts(msgspec.Struct, frozen=True):
+    """recorded = ingested + lost + in flight; refused are among the lost."""
+
+    recorded: int
+    ingested: int
+    in_flight: int
+    lost: int
+    refused: int
+    duplicates: int
+    unattributed: int
+    held: int
+
+
+class ProducerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process's life."""
+
+    producer: str
+    app: str
+    host: str
+    pid: int
+    recorded: int
+    ingested: int
+    lost: int
+    gap: int
+    """Recorded and neither here nor lost yet."""
+    seen_ms: int
+    is_open: bool
+    """It has not said goodbye."""
+    is_connected: bool
+    """``is_open`` without it: it was killed, or is about to come back."""
+    spool: str
+
+
+class ProducerCounts(msgspec.Struct, frozen=True):
+    """How many workers there are and were, and the ones to look at."""
+
+    open: int
+    """They have not said goodbye."""
+    closed: int
+    connected: int
+    shown: tuple[ProducerStatus, ...]
+
+    @property
+    def gone(self) -> int:
+        """How many were killed, or are about to come back."""
+        return max(0, self.open - self.connected)
+
+
+class AggregationStatus(msgspec.Struct, frozen=True):
+    """How far events are added up."""
+
+    behind_events: int
+    last_success_ms: int | None
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """How one job fares."""
+
+    job: str
+    last_success_ms: int | None
+    failures: int
+    """Failed runs in a row; 0 after a good one."""
+    error: str | None
+
+
+class DatabaseStatus(msgspec.Struct, frozen=True):
+    """The ledger's file."""
+
+    path: str
+    bytes: int
+    disk_free_bytes: int
+
+
+class ReconciliationStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The last comparison with Stripe's own totals."""
+
+    checked_ms: int | None
+    """``None`` before the first."""
+    age_s: int | None
+    every_s: int
+    """How often it happens by itself; 0 for never."""
+    different: int
+    """Customers and meters, by month, that did not match."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that ``/status`` says."""
+
+    version: str
+    ready: bool
+    problems: tuple[str, ...]
+    clock: str | None
+    """Where the time comes from, when it is not the machine's."""
+    started_ms: int
+    now_ms: int
+    events: EventCounts
+    refusals: dict[str, int]
+    """Connections refused since start, by reason."""
+    producers: ProducerCounts
+    aggregation: AggregationStatus
+    outbox: dict[State, int]
+    last_confirmed_ms: int | None
+    """When Stripe last confirmed a report."""
+    last_backup_ms: int | None
+    reconciliation: ReconciliationStatus
+    database: DatabaseStatus
+    jobs: dict[str, str]
+    """Job to the error of its last run; empty when all is well."""
+    schedule: tuple[JobStatus, ...]
+    last_event_id: int
+    """Of the event that was stored last; 0 before the first."""
+    last_event_ms: int | None

@@ -1,0 +1,65 @@
+"""What the API answers about usage."""
+
+import msgspec
+
+
+class ShownGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage under one combination of a meter's dimensions."""
+
+    labels: dict[str, str]
+    quantity: int
+
+
+class ShownMeter(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used of one meter."""
+
+    meter: str
+    aggregation: str
+    quantity: int
+    groups: tuple[ShownGroup, ...]
+    """By dimension, for a meter with ``group_by``; else empty."""
+
+
+class ShownSubject(msgspec.Struct, frozen=True, kw_only=True):
+    """What a subject used that no customer pays for."""
+
+    subject: str | None
+    """``None``: requests that named nobody."""
+    meters: tuple[ShownMeter, ...]
+
+
+class ShownPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """A span of time, in milliseconds and as text."""
+
+    start: int
+    end: int
+    name: str
+    start_time: str
+    end_time: str
+
+
+class ShownUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one customer used."""
+
+    customer: str
+    customer_name: str
+    period: ShownPeriod
+    meters: tuple[ShownMeter, ...]
+    counted_up_to_event: int
+
+
+class UsagePage(msgspec.Struct, frozen=True, kw_only=True):
+    """What customers used, a page of them."""
+
+    fresh_as_of: str | None
+    """Up to when events are counted; ``None`` before the first count."""
+    usage: list[ShownUsage]
+    next_after: str | None
+    """Give it as ``after`` to get the next page; ``None`` on the last one."""
+
+
+class Unassigned(msgspec.Struct, frozen=True, kw_only=True):
+    """What nobody pays for."""
+
+    fresh_as_of: str | None
+    unassigned: list[ShownSubject]

@@ -1,0 +1,126 @@
+"""Raw events: pages of them, and one with all that is known of it."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from meterline.events import Flag
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.meters import KindName
+from meterline_sidecar.store.edge import event_log as audit
+from meterline_sidecar.web.answers.events import (
+    KINDS,
+    EventPage,
+    ShownEvent,
+    WholeEvent,
+)
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.problems import NoSuchThing
+from meterline_sidecar.web.query import (
+    ID_MAX,
+    PAGE,
+    CustomerId,
+    Limit,
+    Span,
+    find_customer,
+    span_of,
+)
+
+
+class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events."""
+
+    customer: CustomerId | None = None
+    subject: Annotated[str, Meta(max_length=256)] | None = None
+    route: Annotated[str, Meta(max_length=512, description="A route's template.")] | (
+        None
+    ) = None
+    method: Annotated[str, Meta(max_length=32)] | None = None
+    status: Annotated[int, Meta(ge=0, le=999)] | None = None
+    kind: KindName | None = None
+    after: Annotated[
+        int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
+    ] = 0
+    limit: Limit = PAGE
+
+
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which event."""
+
+    event: Annotated[int, Meta(ge=0, le=ID_MAX, description="An event's id.")]
+
+
+async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
+    """List raw events in the order in which they were learned, a page at a time."""
+    customer = None
+    if query.customer is not None:
+        customer = find_customer(parts, query.customer)
+    span = span_of(parts, query, customer)
+    async with parts.database.reading() as tx:
+        page = await audit.read_events(
+            tx,
+            audit.Filter(
+                customer=query.customer,
+                subject=query.subject,
+                route=query.route,
+                method=query.method,
+                status=query.status,
+                kind=None if query.kind is None else KINDS.index(query.kind),
+            ),
+            start=span.start,
+            end=span.end,
+            after=query.after,
+            limit=query.limit,
+        )
+    return EventPage(
+        events=[shown_event(event) for event in page.events],
+        next_after=page.next_after,
+    )
+
+
+async def get_event(parts: Parts, query: EventQuery) -> WholeEvent:
+    """Return one event with where it came from and when it was stored."""
+    async with parts.database.reading() as tx:
+        found = await audit.read_event(tx, query.event)
+    if found is None:
+        raise NoSuchThing(f"no event {query.event}; see /v1/events")
+    return WholeEvent(
+        event=shown_event(found.event),
+        producer=found.event.producer,
+        app=found.app,
+        host=found.host,
+        pid=found.pid,
+        batch=found.batch_id,
+        learned=format_time_ms(found.learned_ms),
+        mac=found.mac.hex(),
+    )
+
+
+def shown_event(event: audit.AuditEvent) -> ShownEvent:
+    """Return a raw event as it is shown."""
+    return ShownEvent(
+        id=event.id,
+        event=f"{event.producer}-{event.seq}",
+        time=format_time_ms(event.time_ms),
+        kind=KINDS[event.kind],
+        subject=event.subject,
+        customer=event.customer,
+        method=event.method or None,
+        route=event.route or None,
+        status=event.status or None,
+        duration_us=event.duration_us,
+        bytes_in=event.bytes_in,
+        bytes_out=event.bytes_out,
+        flags=[
+            flag.name.lower() for flag in Flag(event.flags) if flag.name is not None
+        ],
+        quantities=msgspec.json.decode(event.quantities) if event.quantities else {},
+    )
+
+
+OPERATIONS = (
+    Operation("/v1/events", list_events),
+    Operation("/v1/events/{event}", get_event),
+)

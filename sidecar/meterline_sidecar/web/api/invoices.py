@@ -1,0 +1,98 @@
+"""Invoices: what a customer owes for a period, and making it final."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from meterline_sidecar.billing.statement import Statement
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.usage.counted import Counted, counted_now, snapshot
+from meterline_sidecar.web.answers.invoices import ShownAdjustment, ShownInvoice
+from meterline_sidecar.web.api.usage import shown_meters
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.query import (
+    CustomerId,
+    MonthName,
+    billing_period,
+    find_customer,
+    fresh_as_of,
+)
+
+
+class InvoiceQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose invoice, and when."""
+
+    customer: CustomerId
+    period: MonthName | None = None
+
+
+class FinalizeQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose invoice becomes final, and when."""
+
+    customer: CustomerId
+    period: MonthName
+    accept_gap: Annotated[
+        bool, Meta(description="Bill although events are known to be missing.")
+    ] = False
+
+
+async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
+    """Return the invoice of a customer for a billing period, draft or final."""
+    customer = find_customer(parts, query.customer)
+    period = billing_period(parts, customer, query.period)
+    async with snapshot(parts.database) as (tx, at):
+        statement = await parts.invoices.statement(tx, at, customer, period)
+    return _shown_invoice(customer, statement, at)
+
+
+async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
+    """Make the invoice of a period that has ended final; a second time changes nothing."""
+    customer = find_customer(parts, query.customer)
+    period = billing_period(parts, customer, query.period)
+    statement = await parts.invoices.finalize(
+        customer, period, accept_gap=query.accept_gap
+    )
+    return _shown_invoice(customer, statement, await counted_now(parts.database))
+
+
+def _shown_invoice(
+    customer: Customer, statement: Statement, at: Counted
+) -> ShownInvoice:
+    at_ms = statement.finalized_ms
+    return ShownInvoice(
+        fresh_as_of=fresh_as_of(at),
+        customer=customer.id,
+        customer_name=customer.name,
+        status="draft" if at_ms is None else "final",
+        finalized=None if at_ms is None else format_time_ms(at_ms),
+        counted_up_to_event=statement.counted_up_to_event,
+        usage=shown_meters(statement.usage),
+        invoice=statement.invoice,
+        adjustments=shown_adjustments(statement),
+        due=statement.due,
+        accepted_gaps=statement.accepted_gaps,
+    )
+
+
+def shown_adjustments(statement: Statement) -> tuple[ShownAdjustment, ...]:
+    """Return the adjustments on an invoice as they are shown."""
+    return tuple(
+        ShownAdjustment(
+            period=found.period,
+            billed=found.billed,
+            now=found.now,
+            amount=found.amount,
+        )
+        for found in statement.adjustments
+    )
+
+
+OPERATIONS = (
+    Operation("/v1/customers/{customer}/invoice", get_invoice),
+    Operation(
+        "/v1/customers/{customer}/invoice/finalize", finalize_invoice, method="POST"
+    ),
+)

@@ -1,0 +1,124 @@
+"""What was used, by whom; and by nobody who pays."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from meterline_pricing import Period
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.usage.counted import snapshot
+from meterline_sidecar.usage.customer_usage import (
+    CustomerUsage,
+    MeterUsage,
+    unassigned_usage,
+    usage_of,
+)
+from meterline_sidecar.web.answers.usage import (
+    ShownGroup,
+    ShownMeter,
+    ShownPeriod,
+    ShownSubject,
+    ShownUsage,
+    Unassigned,
+    UsagePage,
+)
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.query import (
+    PAGE,
+    AfterCustomer,
+    CustomerId,
+    Limit,
+    Span,
+    find_customer,
+    fresh_as_of,
+    span_of,
+    whole_windows,
+)
+
+
+class UsageQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose usage, and when."""
+
+    customer: CustomerId | None = None
+    after: AfterCustomer = ""
+    limit: Limit = PAGE
+
+
+async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
+    """List what customers used: one of them, or all, a page at a time."""
+    if query.customer is not None:
+        customers, next_after = [find_customer(parts, query.customer)], None
+    else:
+        customers, next_after = parts.customers.page(query.after, query.limit)
+    # Most share a time zone, and so a span: they are read together.
+    by_span: dict[Period, list[str]] = defaultdict(list)
+    for customer in customers:
+        by_span[whole_windows(span_of(parts, query, customer))].append(customer.id)
+    async with snapshot(parts.database) as (tx, at):
+        found = {
+            usage.customer: usage
+            for span, together in by_span.items()
+            for usage in await usage_of(
+                tx, at, parts.meters, customers=together, period=span
+            )
+        }
+    return UsagePage(
+        fresh_as_of=fresh_as_of(at),
+        usage=[shown_usage(customer, found[customer.id]) for customer in customers],
+        next_after=next_after,
+    )
+
+
+async def list_unassigned(parts: Parts, query: Span) -> Unassigned:
+    """List what was used by subjects that no customer pays for."""
+    span = whole_windows(span_of(parts, query, None))
+    async with snapshot(parts.database) as (tx, at):
+        unassigned = await unassigned_usage(tx, at, parts.meters, period=span)
+    return Unassigned(
+        fresh_as_of=fresh_as_of(at),
+        unassigned=[
+            ShownSubject(subject=found.subject, meters=shown_meters(found.meters))
+            for found in unassigned
+        ],
+    )
+
+
+def shown_usage(customer: Customer, usage: CustomerUsage) -> ShownUsage:
+    """Return a customer's usage as it is shown."""
+    period = usage.period
+    return ShownUsage(
+        customer=customer.id,
+        customer_name=customer.name,
+        period=ShownPeriod(
+            start=period.start,
+            end=period.end,
+            name=period.name,
+            start_time=format_time_ms(period.start),
+            end_time=format_time_ms(period.end),
+        ),
+        meters=shown_meters(usage.meters),
+        counted_up_to_event=usage.counted_up_to_event,
+    )
+
+
+def shown_meters(meters: Iterable[MeterUsage]) -> tuple[ShownMeter, ...]:
+    """Return the usage of meters as it is shown."""
+    return tuple(
+        ShownMeter(
+            meter=meter.meter,
+            aggregation=meter.aggregation,
+            quantity=meter.quantity,
+            groups=tuple(
+                ShownGroup(labels=group.labels, quantity=group.quantity)
+                for group in meter.groups
+            ),
+        )
+        for meter in meters
+    )
+
+
+OPERATIONS = (
+    Operation("/v1/usage", list_usage),
+    Operation("/v1/usage/unassigned", list_unassigned),
+)

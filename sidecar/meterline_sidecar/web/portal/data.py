@@ -1,0 +1,215 @@
+"""What a customer's page shows: usage by day, what it costs so far, earlier periods."""
+
+import contextlib
+from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+
+from meterline_pricing import (
+    Charge,
+    Line,
+    Period,
+    Plan,
+    PricingError,
+    RateCard,
+)
+from meterline_pricing.models import Tier
+from meterline_pricing.tools import next_unit
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.statement import Statement
+from meterline_sidecar.clock import DAY_MS, format_time_ms
+from meterline_sidecar.config.shape import Customer, calendar_of
+from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted
+from meterline_sidecar.usage.customer_usage import CustomerUsage
+from meterline_sidecar.usage.series import Row, Series, series_of
+from meterline_sidecar.web.answers.invoices import ShownAdjustment
+from meterline_sidecar.web.api.invoices import shown_adjustments
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.query import fresh_as_of
+from meterline_sidecar.web.view.series import EARLIER, summable, usage_behind
+
+
+class PortalLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of what it costs so far."""
+
+    description: str
+    quantity: Decimal | None
+    amount: Decimal
+    charges: tuple[Charge, ...]
+    tier: int | None
+    """The tier reached, from 1."""
+    tiers: tuple[Tier, ...]
+    next_unit: Decimal | None
+    """What the next unit costs, not rounded; ``None`` where nothing is counted."""
+
+
+class DayUsage(msgspec.Struct, frozen=True):
+    """Usage on one day of the customer's calendar."""
+
+    date: str
+    quantity: int
+
+
+class PortalMeter(msgspec.Struct, frozen=True, kw_only=True):
+    """One meter's usage, in all and by day."""
+
+    meter: str
+    quantity: int
+    days: tuple[DayUsage, ...]
+
+
+class PortalPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """An earlier period and what it came to."""
+
+    period: str
+    total: Decimal | None
+    currency: str | None
+    is_final: bool
+
+
+class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the page shows."""
+
+    customer: str
+    name: str
+    period: str
+    start: str
+    end: str
+    time_zone: str
+    fresh_as_of: str | None
+    currency: str | None
+    total: Decimal | None
+    """What it costs so far, adjustments included; ``None`` where there is no plan."""
+    is_final: bool
+    """Whether the invoice is made: it changes no more."""
+    projected_total: Decimal | None
+    """If it goes on as it began; ``None`` too early, or when the period is over."""
+    lines: tuple[PortalLine, ...]
+    adjustments: tuple[ShownAdjustment, ...]
+    """What earlier final invoices came to since."""
+    meters: tuple[PortalMeter, ...]
+    earlier: tuple[PortalPeriod, ...]
+
+
+async def read_portal(
+    parts: Parts,
+    tx: Tx,
+    at: Counted,
+    customer: Customer,
+    period: Period,
+    daily: dict[str, Series],
+) -> PortalUsage:
+    """Return everything that a customer's page shows."""
+    now_ms = parts.clock.now_ms()
+    statement: Statement | None = None
+    plan: Plan | None = None
+    with contextlib.suppress(NotBillable):
+        statement = await parts.invoices.statement(tx, at, customer, period)
+        plan = parts.billing.plan_of(customer, period)
+    usage = await usage_behind(parts, tx, at, customer, period, statement)
+    projected = parts.billing.projected(customer, usage, now_ms=now_ms)
+    earlier = await parts.invoices.before(tx, at, customer, at_ms=now_ms, limit=EARLIER)
+    return PortalUsage(
+        customer=customer.id,
+        name=customer.name,
+        period=period.name,
+        start=format_time_ms(period.start),
+        end=format_time_ms(period.end),
+        time_zone=customer.time_zone,
+        fresh_as_of=fresh_as_of(at),
+        currency=None if statement is None else statement.invoice.currency,
+        total=None if statement is None else statement.due,
+        is_final=statement is not None and statement.finalized_ms is not None,
+        projected_total=None if projected is None else projected.total,
+        lines=()
+        if statement is None or plan is None
+        else tuple(_line(line, plan, usage) for line in statement.invoice.lines),
+        adjustments=() if statement is None else shown_adjustments(statement),
+        meters=tuple(_meter(name, series, usage) for name, series in daily.items()),
+        earlier=tuple(
+            PortalPeriod(
+                period=past.name,
+                total=None if known is None else known.due,
+                currency=None if known is None else known.invoice.currency,
+                is_final=known is not None and known.finalized_ms is not None,
+            )
+            for past, known in earlier
+        ),
+    )
+
+
+def _meter(name: str, series: Series, usage: CustomerUsage) -> PortalMeter:
+    quantity = next(m.quantity for m in usage.meters if m.meter == name)
+    return PortalMeter(meter=name, quantity=quantity, days=days_of(series))
+
+
+def days_of(series: Series) -> tuple[DayUsage, ...]:
+    """Return a meter's usage day by day."""
+    return tuple(
+        DayUsage(f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d}", value)
+        for at_ms, value in zip(series.times_ms, series.lines[0].values, strict=True)
+    )
+
+
+def _line(line: Line, plan: Plan, usage: CustomerUsage) -> PortalLine:
+    card = next((c for c in plan.prices if c.name == line.name), None)
+    return PortalLine(
+        description=line.description,
+        quantity=line.quantity,
+        amount=line.amount,
+        charges=line.charges,
+        tier=max((c.tier for c in line.charges if c.tier is not None), default=None),
+        tiers=card.price.unit_tiers if card else (),
+        next_unit=_next_unit(line, card, usage),
+    )
+
+
+def _next_unit(
+    line: Line, card: RateCard | None, usage: CustomerUsage
+) -> Decimal | None:
+    """Return what one unit more would add to a line, before rounding."""
+    used = next((m for m in usage.meters if m.meter == line.meter), None)
+    if card is None or used is None or line.kind != "usage":
+        return None
+    try:
+        return next_unit(card, used.quantity)
+    except PricingError:
+        return None  # It is not the quantity alone that says what it costs.
+
+
+async def read_daily(
+    parts: Parts, tx: Tx, at: Counted, customer: Customer, period: Period
+) -> dict[str, Series]:
+    """Return each meter's usage by day of the customer's own calendar.
+
+    Each day stands at its midnight in UTC, wherever it began for the customer: charts
+    then show its date.
+    """
+    calendar = calendar_of(customer)
+    first, last = calendar.day(period.start), calendar.day(period.end - 1)
+    dates = [first + timedelta(days=i) for i in range((last - first).days + 1)]
+    starts = [calendar.start_of(date) for date in dates]
+    midnights = [
+        int(datetime(d.year, d.month, d.day, tzinfo=UTC).timestamp()) * 1000
+        for d in dates
+    ]
+    span = {"start": period.start, "end": period.end}
+    if all(start % DAY_MS == 0 for start in starts):
+        found = await store.read_usage(tx, at.generation, customer=customer.id, **span)
+        rows: list[Row] = [(r.window_ms, r.labels, r.totals) for r in found]
+    else:
+        rows = await store.read_windows(tx, at.generation, customer=customer.id, **span)
+    placed = [
+        (midnights[bisect_right(starts, at_ms) - 1], labels, totals)
+        for at_ms, labels, totals in rows
+        if at_ms >= starts[0]
+    ]
+    shown = Period(midnights[0], midnights[-1] + DAY_MS, period.name)
+    return {
+        meter.name: series_of(meter, placed, shown, step_ms=DAY_MS)
+        for meter in summable(parts)
+    }

@@ -1,0 +1,97 @@
+"""What the client makes of answers, over a Unix socket with one prepared answer."""
+
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import NoSidecar, OtherVersion, Refused
+from meterline_sidecar.web.answers.customers import CustomerPage
+
+Answering = Callable[..., Client]
+
+
+@pytest.fixture
+def answering(tmp_path: Path) -> Answering:
+    """Return a function that lets a server give these bodies, and a client for it."""
+
+    def serve(*bodies: str, status: str = "200 OK") -> Client:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+
+        def answer() -> None:
+            with listener:
+                for body in bodies:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65_536)
+                        connection.sendall(
+                            f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n"
+                            f"Connection: close\r\n\r\n{body}".encode()
+                        )
+
+        threading.Thread(target=answer, daemon=True).start()
+        return Client(f"unix:{tmp_path / 's'}")
+
+    return serve
+
+
+def test_a_list_is_read_to_its_last_page(answering: Answering) -> None:
+    page = '{"customers": [{"id": "%s", "name": "%s"}], "next_after": %s}'
+
+    with answering(page % ("a", "A", '"a"'), page % ("b", "B", "null")) as client:
+        pages = list(client.pages("/v1/customers", CustomerPage))
+
+    assert [page.customers[0].id for page in pages] == ["a", "b"]
+
+
+def test_a_refusal_is_told_in_the_words_of_the_sidecar(answering: Answering) -> None:
+    said = '{"title": "Conflict", "status": 409, "detail": "not now"}'
+
+    with (
+        answering(said, status="409 Conflict") as client,
+        pytest.raises(Refused, match=r"^not now$"),
+    ):
+        client.get("/v1/customers", CustomerPage)
+
+
+def test_a_missing_token_is_told_with_where_it_goes(answering: Answering) -> None:
+    said = '{"title": "Unauthorized", "status": 401, "detail": "a token is needed"}'
+
+    with (
+        answering(said, status="401 Unauthorized") as client,
+        pytest.raises(Refused, match="needed; set METERLINE_TOKEN to a token"),
+    ):
+        client.get("/v1/customers", CustomerPage)
+
+
+def test_an_answer_of_another_shape_is_another_version(answering: Answering) -> None:
+    with (
+        answering('{"customers": 5, "next_after": null}') as client,
+        pytest.raises(OtherVersion, match="install the same version"),
+    ):
+        client.get("/v1/customers", CustomerPage)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+@pytest.mark.parametrize("body", ["<html>", ""])
+def test_a_page_of_somebody_else_is_no_sidecar(
+    answering: Answering, status: str, body: str
+) -> None:
+    with (
+        answering(body, status=status) as client,
+        pytest.raises(NoSidecar, match="is no Meterline sidecar"),
+    ):
+        client.get("/v1/customers", CustomerPage)
+
+
+def test_an_error_in_other_words_is_no_sidecar(answering: Answering) -> None:
+    with (
+        answering('{"error": "x"}', status="500 Oops") as client,
+        pytest.raises(NoSidecar, match="is no Meterline sidecar"),
+    ):
+        client.get("/v1/customers", CustomerPage)

@@ -1,0 +1,83 @@
+import msgspec
+import pytest
+from starlette.requests import Request
+
+from meterline_pricing import NotFound, PricingError
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.errors import (
+    ConfigError,
+    DiskFull,
+    RetryLater,
+    StripeRefused,
+)
+from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
+from meterline_sidecar.stripe.webhooks import BadWebhook
+from meterline_sidecar.web.answers.problem import Problem
+from meterline_sidecar.web.problems import (
+    HANDLERS,
+    REFUSALS,
+    BadRequest,
+    Conflict,
+    NoSuchThing,
+    on_refused,
+)
+from tests.web.conftest import Web
+
+REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
+ANSWERS: list[tuple[Exception, int, str]] = [
+    (BadRequest("x"), 400, "x"),
+    (PricingError("x"), 400, "x"),
+    (NotFound("x"), 400, "x"),  # of a price list: a kind of PricingError
+    (BadWebhook("x"), 400, "x"),
+    (NoSuchThing("x"), 404, "x"),
+    (NoSuchRow("x"), 404, "x"),
+    (Conflict("x"), 409, "x"),
+    (NotBillable("x"), 409, "x"),
+    (NotPossible("x"), 409, "x"),
+    (ConfigError("x"), 409, "Stripe cannot be asked: x"),
+    (StripeRefused("x", status=400, code=None), 409, "Stripe cannot be asked: x"),
+    (RetryLater("x", after_s=1), 409, "Stripe cannot be asked: x"),
+    (DiskFull("x"), 503, "x"),  # a kind of RetryLater, and its own answer all the same
+]
+
+
+@pytest.mark.parametrize(("error", "status", "detail"), ANSWERS)
+async def test_an_error_of_the_domain_is_answered_as_the_table_says(
+    error: Exception, status: int, detail: str
+) -> None:
+    response = await on_refused(REQUEST, error)
+
+    told = msgspec.json.decode(response.body, type=Problem)
+    assert (response.status_code, told.status, told.detail) == (status, status, detail)
+    assert response.media_type == "application/problem+json"
+
+
+def test_every_row_of_the_table_is_asked_and_answered() -> None:
+    assert {type(error) for error, _, _ in ANSWERS} - {NotFound} == set(REFUSALS)
+    assert set(REFUSALS) <= set(HANDLERS)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "detail"),
+    [
+        ("GET", "/v1/outbox/99", 404, "no row 99"),
+        ("POST", "/v1/outbox/99/retry", 404, "no row 99"),
+        ("POST", "/v1/outbox/99/drop?reason=x", 404, "no row 99"),
+        ("GET", "/v1/events/99", 404, "no event 99; see /v1/events"),
+        ("GET", "/v1/customers/acmee", 404, "did you mean acme?"),
+        ("GET", "/v1/customers/acme/invoice?period=2025-11", 409, "customer acme: "),
+        (
+            "POST",
+            "/v1/customers/acme/invoice/finalize?period=2025-11",
+            409,
+            "customer acme: ",
+        ),
+        ("POST", "/stripe/webhook", 400, "no webhook secret"),
+    ],
+)
+async def test_operations_let_errors_rise_to_the_table(
+    web: Web, method: str, path: str, status: int, detail: str
+) -> None:
+    response = await web.http.request(method, path)
+
+    assert (response.status_code, detail in response.json()["detail"]) == (status, True)
