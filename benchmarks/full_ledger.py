@@ -13,8 +13,8 @@ from typing import Final
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.ledger.chain import ChainFiles, Head
-from meterline_sidecar.store import events as event_store
-from meterline_sidecar.store.events import BatchRow, ProducerRow
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge.events import BatchRow, ProducerRow, StoredEvent
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.customers import CustomerMap
@@ -145,13 +145,27 @@ def _events(
     n_customers: int,
     start_ms: int,
     end_ms: int,
-) -> Iterator[tuple[int | None, ...]]:
+) -> Iterator[StoredEvent]:
     for i in range(first, first + n_step):
         subject = min(n_customers, int(dice.paretovariate(SKEW) * n_customers / 2_000))
         subject = subject or dice.randint(1, n_customers)
         at_ms = _time_ms(i, n_events, start_ms, end_ms)
         route = dice.randint(1, ROUTES)
-        yield (i, 1, i, at_ms, 0, subject, route, 200, 1500, 0, i % 4096, 0, None)
+        yield StoredEvent(
+            id=i,
+            producer_id=1,
+            seq=i,
+            time_ms=at_ms,
+            kind=0,
+            subject_id=subject,
+            endpoint_id=route,
+            status=200,
+            duration_us=1500,
+            bytes_in=0,
+            bytes_out=i % 4096,
+            flags=0,
+            quantities=None,
+        )
 
 
 def _hours(

@@ -147,14 +147,13 @@ def verify_ledger(database: Path, meters: Sequence[Meter] = (METER,)) -> Report:
         head = chain.head()
         reader = await SqliteReader.open_reader(database)
         try:
-            async with reader.reading() as tx:
-                return await verify(
-                    tx,
-                    key=chain.key(has_batches=False),
-                    head=head,
-                    meters=meters,
-                    progress=lambda what, done, total: None,
-                )
+            return await verify(
+                reader,
+                key=chain.key(has_batches=False),
+                head=head,
+                meters=meters,
+                progress=lambda what, done, total: None,
+            )
         finally:
             await reader.close()
 

@@ -36,20 +36,15 @@ class SimTx:
         self._step()
         return self._connection.execute(sql, parameters).rowcount
 
-    async def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        """Run one INSERT and return the id of its row."""
-        self._step()
-        row_id = self._connection.execute(sql, parameters).lastrowid
-        assert row_id is not None
-        return row_id
-
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each row."""
         self._step()
         self._connection.executemany(sql, rows)
 
     async def fetch_one(self, sql: str, parameters: Sequence[Value] = ()) -> Row | None:
-        """Return the first row, or ``None``."""
+        """Return the first row, or ``None``; a step where it is what was inserted."""
+        if sql.startswith("INSERT"):
+            self._step()
         row: Row | None = self._connection.execute(sql, parameters).fetchone()
         return row
 

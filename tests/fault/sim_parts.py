@@ -22,7 +22,7 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.verify import alarm_at_start
-from meterline_sidecar.store import events as event_store
+from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.usage.aggregate import Aggregator
 from tests.clock import FakeClock
 from tests.fault.oracle import METER

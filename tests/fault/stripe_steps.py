@@ -20,10 +20,10 @@ from typing import Final
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import HOUR_MS, SystemClock
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store import usage
+from meterline_sidecar.store.edge import usage
+from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
-from meterline_sidecar.store.usage import Key
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.copy_guard import SentMark
 from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
@@ -109,7 +109,7 @@ async def prepare(path: Path) -> None:
     async with database.transaction() as tx:
         generation = await usage.add_generation(tx, "{}")
         await usage.intern_groups(tx, ["{}"])
-        await tx.insert(
+        await tx.execute(
             "INSERT INTO subjects (id, name, customer) VALUES (1, 's', 'acme')"
         )
         for i, value in enumerate(VALUES, start=1):

@@ -14,7 +14,7 @@ from meterline_sidecar.meters import (
     merge,
     why_not_billable,
 )
-from meterline_sidecar.store.usage import EventFacts
+from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.fold import Folder, Place
 from tests.producer import NOON_MS

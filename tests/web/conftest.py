@@ -11,10 +11,11 @@ import httpx
 import pytest
 
 from meterline.events import UsageEvent
-from meterline_sidecar.access.tokens import TokenFile, tokens_path
+from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble import open_parts
+from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.parts import Parts
 from tests.clock import FakeClock
@@ -70,7 +71,7 @@ def open_web(tmp_path: Path) -> OpenWeb:
     async def open_it(**files: str) -> AsyncGenerator[Web]:
         config = configure(tmp_path, **files)
         clock = FakeClock()
-        tokens = TokenFile(tokens_path(config.sidecar.database))
+        tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
         fatal: list[BaseException] = []
         async with open_parts(
             config, clock=clock, tokens=tokens, on_fatal=fatal.append

@@ -62,14 +62,13 @@ async def use(web: Web, **changes: Any) -> None:
 async def verified(web: Web) -> Report:
     parts = web.parts
     chain = ChainFiles(parts.config.sidecar.database)
-    async with parts.database.reading() as tx:
-        return await verify(
-            tx,
-            key=chain.key(has_batches=True),
-            head=None,
-            meters=[meter.meter for meter in parts.config.meters],
-            progress=lambda what, done, total: None,
-        )
+    return await verify(
+        parts.database,
+        key=chain.key(has_batches=True),
+        head=None,
+        meters=[meter.meter for meter in parts.config.meters],
+        progress=lambda what, done, total: None,
+    )
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)

@@ -62,6 +62,9 @@ class Moving:
         self._database = database
         self._go_on = go_on
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Tx]:
         await self._go_on()
@@ -109,7 +112,7 @@ def moving_parts(web: Web, *, time_ms: int = NOON_MS) -> Parts:
 
     parts = web.parts
     assert isinstance(parts.database, SqliteDatabase)
-    database = Moving(parts.database, go_on)
+    database: Any = Moving(parts.database, go_on)
     return replace(
         parts,
         database=database,

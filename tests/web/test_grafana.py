@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from meterline_sidecar.ledger.backup import Receipt, receipt_path
+from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ledger.backup import Receipt
 from meterline_sidecar.store.outbox_sending import Settlement, settle
 from tests.producer import event
 from tests.sidecar_process import METERLINE, SIDECAR
@@ -98,7 +99,7 @@ async def test_ages_are_told_of_what_has_happened_and_of_nothing_else(
     before = await ages()
     database = web.parts.config.sidecar.database
     receipt = Receipt(finished_ms=7_000, file="copy", batches=1, events=5)
-    receipt_path(database).write_bytes(msgspec.json.encode(receipt))
+    LedgerFiles(database).receipt.write_bytes(msgspec.json.encode(receipt))
     confirmed = Settlement(id=1, state="confirmed", settled_ms=9_000)
     async with web.parts.database.transaction() as tx:
         await settle(tx, [confirmed])

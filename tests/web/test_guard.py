@@ -201,10 +201,10 @@ async def test_every_answer_carries_the_security_headers(web: Web) -> None:
 async def test_what_breaks_inside_stays_inside(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> int:
+    async def broken(_: object) -> int:
         raise RuntimeError("secret path /etc/x")
 
-    monkeypatch.setattr(type(web.parts), "database_bytes", broken)
+    monkeypatch.setattr(type(web.parts.database), "size_bytes", broken)
 
     response = await web.http.get("/status")
 

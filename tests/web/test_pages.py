@@ -262,6 +262,7 @@ async def dead_row(web: Web, state: State = "dead") -> int:
         reason="no such meter",
     )
     async with web.parts.database.transaction() as tx:
+        await outbox.start(tx, "install")
         return await outbox.add(tx, row)
 
 

@@ -1,11 +1,11 @@
 """The key of the customer's page: made once, kept beside the database."""
 
-import os
 import secrets
 from pathlib import Path
 
 from meterline.portal import read_portal_key
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.files import create_file
 
 GROUP_READS = 0o640  # an app of the same group makes links with it
 
@@ -32,6 +32,4 @@ def portal_key(path: Path) -> bytes:
 
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, GROUP_READS)
-    with os.fdopen(file, "w") as out:
-        out.write(secrets.token_urlsafe(48) + "\n")
+    create_file(path, f"{secrets.token_urlsafe(48)}\n".encode(), mode=GROUP_READS)

@@ -17,6 +17,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import msgspec
 
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.files import lock_of, replace_file
 
 Scope = Literal["status", "read", "write"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -46,11 +47,6 @@ class NewToken(NamedTuple):
 
     token: Token
     text: str
-
-
-def tokens_path(database: Path) -> Path:
-    """Return where the tokens of a ledger are kept."""
-    return database.with_name(f"{database.name}.tokens")
 
 
 class TokenFile:
@@ -129,17 +125,13 @@ class TokenFile:
             self._stamp = stamp
 
     def _write(self, tokens: list[Token]) -> None:
-        fresh = self.path.with_name(f"{self.path.name}.new")
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(tokens)) + b"\n")
-        fresh.replace(self.path)
+        written = msgspec.json.format(msgspec.json.encode(tokens)) + b"\n"
+        replace_file(self.path, written, durably=True)
 
     @contextmanager
     def _locked(self) -> Generator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        lock = os.open(
-            self.path.with_name(f"{self.path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600
-        )
+        lock = os.open(lock_of(self.path), os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

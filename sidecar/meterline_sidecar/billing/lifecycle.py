@@ -3,7 +3,7 @@
 from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.clock import format_time_ms
-from meterline_sidecar.store import invoices as store
+from meterline_sidecar.store.edge import gaps as store
 from meterline_sidecar.store.port import Tx
 
 

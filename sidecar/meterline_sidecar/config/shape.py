@@ -22,6 +22,7 @@ from meterline_sidecar.config.kinds import (
     URL,
     BillThrough,
 )
+from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.meters import Meter, Mode
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -326,8 +327,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def portal_key_file(self) -> Path:
         """Where the key for the customer's page is kept."""
-        database = self.sidecar.database
-        beside = database.with_name(f"{database.name}.portal-key")
+        beside = LedgerFiles(self.sidecar.database).portal_key
         return self.portal.key_file or beside
 
     def customer(self, customer_id: str) -> Customer | None:

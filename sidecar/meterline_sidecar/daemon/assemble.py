@@ -29,8 +29,9 @@ from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.schedule import Job, Schedule
-from meterline_sidecar.store import events as event_store
-from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.open import open_ledger
+from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.customers import CustomerIndex, CustomerMap
@@ -53,11 +54,11 @@ async def open_parts(
     config: Config, *, clock: Clock, tokens: TokenFile, on_fatal: OnFatal
 ) -> AsyncGenerator[Parts]:
     """Open every part in order, and close them the other way round."""
-    database = await SqliteDatabase.open(config.sidecar.database)
+    database = await open_ledger(config.sidecar.database)
     try:
         customers = CustomerMap(config.customers)
         await customers.apply(database, reported_since_ms=clock.now_ms() - AGE_MS_MAX)
-        chain = ChainFiles(database.path)
+        chain = ChainFiles(config.sidecar.database)
         alarm = await alarm_at_start(database, chain)
         if alarm is not None:
             log.error("nothing is billed: %s; run `meterline verify`", alarm)
@@ -151,7 +152,7 @@ def _plan_alerts(parts: Parts) -> None:
 
 
 async def _open_ingest(
-    database: SqliteDatabase, chain: ChainFiles, customers: CustomerMap, clock: Clock
+    database: Ledger, chain: ChainFiles, customers: CustomerMap, clock: Clock
 ) -> Ingest:
     """Return what stores events, with the chain continued where it ended."""
     async with database.reading() as tx:
@@ -166,7 +167,7 @@ async def _open_ingest(
     return Ingest(database, committer, clock=clock, chain=chain)
 
 
-async def _checkpoint(database: SqliteDatabase, chain: ChainFiles) -> None:
+async def _checkpoint(database: Ledger, chain: ChainFiles) -> None:
     """Fold the WAL into the database, and note outside of it how far the chain is."""
     await database.checkpoint()
     async with database.reading() as tx:

@@ -13,6 +13,7 @@ import msgspec
 from meterline.spool.dead import DeadSpool, spool_directories
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, Clock
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.backup import last_backup
 from meterline_sidecar.web.answers.status import Status
 
@@ -76,7 +77,7 @@ def _files(config: Config) -> Iterator[Check]:
         ("socket", config.sidecar.socket, 0o660),
         ("socket's directory", config.sidecar.socket.parent, 0o755),
         ("database", database, 0o640),
-        ("chain key", database.with_name(database.name + ".key"), 0o600),
+        ("chain key", LedgerFiles(database).key, 0o600),
         ("spool directory", config.sidecar.spool_dir, 0o770),
     )
     for name, path, allowed in wanted:

@@ -10,14 +10,14 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
-from meterline_sidecar.access.tokens import TokenFile, tokens_path
+from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble import OnFatal, open_parts
 from meterline_sidecar.daemon.folders import make_directories
 from meterline_sidecar.daemon.listen import HttpServer, address_of, bind
 from meterline_sidecar.errors import ConfigError, DatabaseCorrupt, MeterlineError
-from meterline_sidecar.files import ProcessLock
+from meterline_sidecar.files import LedgerFiles, ProcessLock
 from meterline_sidecar.ledger.quarantine import quarantine
 from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.parts import Parts
@@ -52,7 +52,7 @@ async def run(config: Config, *, clock: Clock) -> None:
     os.umask(UMASK)
     sys.setswitchinterval(SWITCH_S)
     make_directories(config)
-    tokens = TokenFile(tokens_path(config.sidecar.database))
+    tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
     _check_tokens(config, tokens)
     with _lock_database(config.sidecar.database):
         try:
@@ -113,9 +113,7 @@ def _check_tokens(config: Config, tokens: TokenFile) -> None:
 
 @contextlib.contextmanager
 def _lock_database(path: Path) -> Generator[None]:
-    lock = ProcessLock.take(
-        path.with_name(path.name + ".lock"), guards=f"the database {path}"
-    )
+    lock = ProcessLock.take(LedgerFiles(path).lock, guards=f"the database {path}")
     try:
         yield
     finally:

@@ -15,8 +15,8 @@ from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
 from meterline_sidecar.ingest.commit import Committer, Piece, Producer
 from meterline_sidecar.ingest.decode import read_records
 from meterline_sidecar.ledger.chain import ChainFiles, Head
-from meterline_sidecar.store import events as store
-from meterline_sidecar.store.events import LossRow, ProducerRow
+from meterline_sidecar.store.edge import events as store
+from meterline_sidecar.store.edge.events import LossRow, ProducerRow
 from meterline_sidecar.store.port import Database
 
 GROUP_EVENTS_MAX: Final = 50_000  # one transaction; about half a second of writing

@@ -8,8 +8,14 @@ from typing import Final
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
-from meterline_sidecar.store import events as store
-from meterline_sidecar.store.events import BatchRow, EventRow, LossRow, ProducerRow
+from meterline_sidecar.store.edge import events as store
+from meterline_sidecar.store.edge.events import (
+    BatchRow,
+    EventRow,
+    LossRow,
+    ProducerRow,
+    StoredEvent,
+)
 from meterline_sidecar.store.port import Database, Tx
 
 NOBODY: Final[dict[str | None, int]] = {None: 0}
@@ -162,9 +168,23 @@ class Committer:
         await store.add_events(
             tx,
             [
-                (
-                    *(event_id, producer_id, *event[:3]),
-                    *(subjects[event[3]], endpoints[event[4:6]], *event[6:]),
+                # By position, in a third of the time that keywords take: this is
+                # done for every event. The chain covers each field, so that a
+                # value in another one's place is found by every verification.
+                StoredEvent(
+                    event_id,
+                    producer_id,
+                    event.seq,
+                    event.time_ms,
+                    event.kind,
+                    subjects[event.subject],
+                    endpoints[event.method, event.route],
+                    event.status,
+                    event.duration_us,
+                    event.bytes_in,
+                    event.bytes_out,
+                    event.flags,
+                    event.quantities,
                 )
                 for event_id, event in enumerate(events, first_id)
             ],

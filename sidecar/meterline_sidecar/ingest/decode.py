@@ -7,7 +7,7 @@ import msgspec
 from meterline.events import Flag, UsageEvent
 from meterline.wire import record_crc, split_records
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS
-from meterline_sidecar.store.events import EventRow, LossRow
+from meterline_sidecar.store.edge.events import EventRow, LossRow
 
 AHEAD_MS_MAX: Final = 5 * MINUTE_MS  # as Stripe: later ones are refused there
 BEHIND_MS_MAX: Final = 35 * DAY_MS  # as Stripe

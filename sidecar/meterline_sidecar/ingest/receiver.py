@@ -20,7 +20,7 @@ from meterline_sidecar.errors import (
     RetryLater,
     SequenceGap,
 )
-from meterline_sidecar.files import ProcessLock
+from meterline_sidecar.files import ProcessLock, lock_of
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Producer
 
@@ -74,7 +74,7 @@ class Receiver:
             AlreadyRunning: another process listens there; the text names it.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-        lock_path = self.path.with_name(self.path.name + ".lock")
+        lock_path = lock_of(self.path)
         self._lock = ProcessLock.take(lock_path, guards=f"the socket {self.path}")
         try:
             self._remove_leftover()

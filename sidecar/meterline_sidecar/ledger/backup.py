@@ -1,21 +1,18 @@
 """Copies the ledger while work goes on, and verifies the copy."""
 
-import os
-import shutil
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.verify import Progress, Report, verify
 from meterline_sidecar.meters import Meter
-from meterline_sidecar.store import events as event_store
-from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.port import LedgerReader
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -27,41 +24,22 @@ class Receipt(msgspec.Struct, frozen=True):
     events: int
 
 
-def receipt_path(database: Path) -> Path:
-    """Return where the receipt of the last backup lies."""
-    return database.with_name(database.name + ".backup")
-
-
 def last_backup(database: Path) -> Receipt | None:
     """Return the receipt of the last backup, if one was ever made."""
     try:
-        return msgspec.json.decode(receipt_path(database).read_bytes(), type=Receipt)
+        return msgspec.json.decode(
+            LedgerFiles(database).receipt.read_bytes(), type=Receipt
+        )
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
-class Ledger(Protocol):
-    """A ledger that can be read and copied."""
-
-    def reading(self) -> AbstractAsyncContextManager[Tx]:
-        """Open a snapshot."""
-        ...
-
-    async def copy_to(self, target: Path) -> None:
-        """Write one consistent copy."""
-        ...
-
-    async def close(self) -> None:
-        """Close it."""
-        ...
-
-
 async def backup(
-    ledger: Ledger,
+    ledger: LedgerReader,
     database: Path,
     target: Path,
     *,
-    reopen: Callable[[Path], Awaitable[Ledger]],
+    reopen: Callable[[Path], Awaitable[LedgerReader]],
     meters: Sequence[Meter],
     clock: Clock,
     progress: Progress,
@@ -93,33 +71,24 @@ async def backup(
         try:
             async with copy.reading() as tx:
                 marks = await event_store.marks(tx)
-                key = chain.key(has_batches=marks.batch_id > 0)
-                report = await verify(
-                    tx, key=key, head=head, meters=meters, progress=progress
-                )
+            key = chain.key(has_batches=marks.batch_id > 0)
+            report = await verify(
+                copy, key=key, head=head, meters=meters, progress=progress
+            )
         finally:
             await copy.close()
         if not report.is_sound:
             raise MeterlineError(
                 "the copy is not sound and was removed: " + "; ".join(report.findings)
             )
-        shutil.copy2(chain.key_path, copied.key_path)
+        replace_file(copied.key_path, key, durably=True)
         if marks.mac is not None:
             copied.write_head(Head(marks.batch_id, marks.mac), durably=True)
-        _sync(part)
-        part.replace(target)
+        put_in_place(part, target, durably=True)
     finally:
         for leftover in part.parent.glob(part.name + "*"):
             leftover.unlink()
-    _sync(target.parent)
     receipt = Receipt(clock.now_ms(), str(target), report.batches, report.events)
-    receipt_path(database).write_bytes(msgspec.json.encode(receipt))
+    written = msgspec.json.encode(receipt)
+    replace_file(LedgerFiles(database).receipt, written, durably=True)
     return report
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

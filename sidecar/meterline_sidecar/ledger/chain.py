@@ -7,7 +7,6 @@ itself, and only the head tells that something came after it.
 """
 
 import hmac
-import os
 import secrets
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Final
 import msgspec
 
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store.events import BatchRow, EventRow, LossRow
+from meterline_sidecar.files import LedgerFiles, replace_file
+from meterline_sidecar.store.edge.events import BatchRow, EventRow, LossRow
 
 KEY_BYTES: Final = 32
 GENESIS: Final = b"meterline chain 1"
@@ -48,12 +48,13 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class ChainFiles:
-    """The two files beside a database: ``NAME.key`` and ``NAME.head``."""
+    """The chain's key and its head, in files beside the database."""
 
     def __init__(self, database: Path) -> None:
-        self.key_path = database.with_name(database.name + ".key")
-        self.head_path = database.with_name(database.name + ".head")
-        self.kept_head_path = database.with_name(database.name + ".head.alarm")
+        files = LedgerFiles(database)
+        self.key_path = files.key
+        self.head_path = files.head
+        self.kept_head_path = files.kept_head
 
     def key(self, *, has_batches: bool) -> bytes:
         """Return the key, which is made the first time.
@@ -71,7 +72,7 @@ class ChainFiles:
                     "restore it from the backup of the database"
                 ) from None
             key = secrets.token_bytes(KEY_BYTES)
-            _replace(self.key_path, key, durably=True)
+            replace_file(self.key_path, key, durably=True)
         if len(key) != KEY_BYTES:
             raise MeterlineError(
                 f"{self.key_path} holds {len(key)} bytes instead of {KEY_BYTES}; "
@@ -100,36 +101,9 @@ class ChainFiles:
         After each commit it is written without fsync: that already survives the
         death of this process, and with it a WAL that was deleted is noticed.
         """
-        _replace(self.head_path, msgspec.json.encode(head), durably=durably)
+        replace_file(self.head_path, msgspec.json.encode(head), durably=durably)
 
     def keep_head(self) -> None:
         """Put the head aside as evidence; a head that was kept before stays."""
         if not self.kept_head_path.exists():
             self.head_path.replace(self.kept_head_path)
-
-
-def _replace(path: Path, content: bytes, *, durably: bool) -> None:
-    """Write a private file as a whole: whoever is killed leaves the old one or none.
-
-    ``durably``: it survives a power loss once this returns.
-    """
-    scratch = path.with_name(path.name + ".new")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(descriptor, content)
-        if durably:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    scratch.replace(path)
-    if durably:
-        _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    """Put a directory's names on disk: until then a power loss undoes a rename."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,9 +2,8 @@
 
 import shutil
 from pathlib import Path
-from typing import Final
 
-SUFFIXES: Final = ("", "-wal", "-shm", ".key", ".head")
+from meterline_sidecar.files import LedgerFiles
 
 
 def quarantine(database: Path) -> Path:
@@ -18,8 +17,7 @@ def quarantine(database: Path) -> Path:
     folder = database.with_name(name)
     if not folder.exists():
         folder.mkdir(mode=0o700)
-        for suffix in SUFFIXES:
-            source = database.with_name(database.name + suffix)
+        for source in LedgerFiles(database).kept:
             if source.exists():
                 shutil.copy2(source, folder / source.name)
     return folder

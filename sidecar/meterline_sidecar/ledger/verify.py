@@ -14,11 +14,13 @@ from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.ledger.chain import GENESIS, ChainFiles, Head, batch_mac
 from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge
-from meterline_sidecar.store import events as event_store
-from meterline_sidecar.store import integrity as store
+from meterline_sidecar.store import facts
 from meterline_sidecar.store import usage as usage_store
-from meterline_sidecar.store.events import BatchRow
-from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import integrity as store
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.events import BatchRow
+from meterline_sidecar.store.port import Database, LedgerReader, Tx
 from meterline_sidecar.store.rollups import DAYS, WINDOWS, Rollup, RollupKey
 from meterline_sidecar.usage.fold import Folder, Place, definition_of
 
@@ -85,18 +87,18 @@ async def alarm_at_start(database: Database, chain: ChainFiles) -> str | None:
     """
     async with database.reading() as tx:
         finding = await check_head(tx, chain.head())
-        standing = await usage_store.get_fact(tx, ALARM)
+        standing = await facts.get_fact(tx, ALARM)
     if finding is None:
         return standing
     chain.keep_head()
     alarm = finding if standing is None else f"{standing}; then: {finding}"
     async with database.transaction() as tx:
-        await usage_store.put_fact(tx, ALARM, alarm)
+        await facts.put_fact(tx, ALARM, alarm)
     return alarm
 
 
 async def verify(
-    tx: Tx,
+    ledger: LedgerReader,
     *,
     key: bytes,
     head: Head | None,
@@ -105,24 +107,26 @@ async def verify(
 ) -> Report:
     """Recompute the whole chain, the watermarks, and usage; return what differs.
 
+    All of it is read in one snapshot, so that a sidecar may go on writing.
+
     Args:
-        tx: one snapshot for all of it, so that a sidecar may go on writing.
-        head: as it was *before* the snapshot was taken.
+        head: as it was *before* this was called, and the snapshot taken.
     """
     report = Report(head_batch_id=None if head is None else head.batch_id)
     try:
-        for text in await store.quick_check(tx):
-            report.add(f"SQLite: {text}")
+        for text in await ledger.check():
+            report.add(f"the database: {text}")
     except DatabaseCorrupt as error:
         report.add(str(error))
-    await _verify_chain(tx, key, report, progress)
-    if finding := await check_head(tx, head):
-        report.add(finding)
-    try:
-        await _verify_sums(tx, report)
-        await _verify_usage(tx, meters, report, progress)
-    except DatabaseCorrupt as error:
-        report.add(f"usage cannot be read: {error}")
+    async with ledger.reading() as tx:
+        await _verify_chain(tx, key, report, progress)
+        if finding := await check_head(tx, head):
+            report.add(finding)
+        try:
+            await _verify_sums(tx, report)
+            await _verify_usage(tx, meters, report, progress)
+        except DatabaseCorrupt as error:
+            report.add(f"usage cannot be read: {error}")
     return report
 
 
@@ -200,10 +204,10 @@ async def _verify_usage(
     generation = await usage_store.newest_generation(tx)
     if generation is None or generation.definition != definition_of(meters):
         return  # These meters have not counted yet.
-    true = Recount(Folder(meters, await usage_store.endpoints(tx)), meters)
+    true = Recount(Folder(meters, await counting.endpoints(tx)), meters)
     cursor = 0
     while cursor < generation.cursor:
-        events, reached = await usage_store.events_after(
+        events, reached = await counting.events_after(
             tx,
             cursor,
             skip_flags=Flag.HELD,
@@ -230,7 +234,7 @@ class Recount:
         self._totals: dict[Place, Totals] = {}
         self.unique: dict[tuple[int, int, str, str], set[str]] = {}
 
-    def add(self, events: Sequence[usage_store.EventFacts]) -> None:
+    def add(self, events: Sequence[counting.EventFacts]) -> None:
         """Add more events."""
         for place, delta in self._folder.fold(events).items():
             merge(

@@ -1,15 +1,11 @@
 """SQL for alerts: raised once each, and told to a webhook from here."""
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.port import Tx
 
 State = Literal["pending", "delivered", "failed", "shown"]
-
-SELECT = (
-    "SELECT id, rule, customer, since_ms, level, kind, message, body, raised_ms, state,"
-    " attempts, next_ms, delivered_ms, error FROM alerts"
-)
 
 
 class AlertRow(NamedTuple):
@@ -31,17 +27,22 @@ class AlertRow(NamedTuple):
     error: str | None
 
 
+ALL: Final = Columns(AlertRow._fields)
+NEW: Final = ALL.without("id", "attempts", "next_ms", "delivered_ms", "error")
+SELECT: Final = f"SELECT {ALL.listed} FROM alerts"  # noqa: S608 - names
+
+
 async def raise_once(tx: Tx, row: AlertRow) -> bool:
-    """Add an alert; return whether it is new. ``row.id`` is ignored."""
-    return (
-        await tx.execute(
-            "INSERT INTO alerts (rule, customer, since_ms, level, kind, message, body,"
-            " raised_ms, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (rule, customer, since_ms, level) DO NOTHING",
-            row[1:10],
-        )
-        > 0
+    """Add an alert; return whether it is new.
+
+    ``row.id`` is ignored, and so is what only telling it changes.
+    """
+    changed = await tx.execute(
+        f"INSERT INTO alerts ({NEW.listed}) VALUES ({NEW.marks})"  # noqa: S608 - names and marks
+        " ON CONFLICT (rule, customer, since_ms, level) DO NOTHING",
+        NEW.of(row),
     )
+    return changed > 0
 
 
 async def known_levels(tx: Tx, rule: str, customer: str, since_ms: int) -> set[int]:
@@ -90,8 +91,8 @@ async def newest(tx: Tx, *, before: int, limit: int) -> list[AlertRow]:
 async def waiting(tx: Tx) -> tuple[int, int]:
     """Return how many alerts are still to be told, and how many never will be."""
     row = await tx.fetch_one(
-        "SELECT coalesce(sum(state = 'pending'), 0), coalesce(sum(state = 'failed'), 0)"
-        " FROM alerts"
+        "SELECT count(*) FILTER (WHERE state = 'pending'),"
+        " count(*) FILTER (WHERE state = 'failed') FROM alerts"
     )
     assert row is not None
     return row[0], row[1]

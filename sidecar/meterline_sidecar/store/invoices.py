@@ -1,7 +1,8 @@
-"""SQL for final invoices, and for the gaps that keep one from being final."""
+"""SQL for final invoices."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.port import Tx
 
 
@@ -16,52 +17,26 @@ class FinalRow(NamedTuple):
     document: str
 
 
-class Gap(NamedTuple):
-    """Numbers that a producer recorded and that have not arrived."""
-
-    producer: str
-    app: str
-    host: str
-    pid: int
-    first_seq: int
-    last_seq: int
+ALL: Final = Columns(FinalRow._fields)
+NEW: Final = ALL.without("id")
 
 
 async def add_final(tx: Tx, row: FinalRow) -> None:
     """Store a final invoice; ``row.id`` is ignored."""
     await tx.execute(
-        "INSERT INTO invoices (customer, period_start_ms, period_end_ms,"
-        " finalized_ms, document) VALUES (?, ?, ?, ?, ?)",
-        row[1:],
+        f"INSERT INTO invoices ({NEW.listed}) VALUES ({NEW.marks})",  # noqa: S608 - names and marks
+        NEW.of(row),
     )
 
 
 async def finals_of(tx: Tx, customer: str) -> list[FinalRow]:
     """Return a customer's final invoices, the earliest period first."""
     rows = await tx.fetch_all(
-        "SELECT id, customer, period_start_ms, period_end_ms, finalized_ms, document"
-        " FROM invoices WHERE customer = ? ORDER BY period_start_ms",
+        f"SELECT {ALL.listed} FROM invoices WHERE customer = ?"  # noqa: S608 - names
+        " ORDER BY period_start_ms",
         (customer,),
     )
     return [FinalRow(*row) for row in rows]
-
-
-async def open_gaps(tx: Tx, *, before_ms: int) -> list[Gap]:
-    """Return what may still arrive of the time before ``before_ms``.
-
-    A producer sends in order: once an event of a later time has arrived, what is
-    still missing of it is later as well.
-    """
-    rows = await tx.fetch_all(
-        "SELECT p.producer, p.app, p.host, p.pid, p.last_seq + 1, p.recorded_seq"
-        " FROM producers p WHERE p.recorded_seq > p.last_seq AND p.started_ms < ?"
-        " AND coalesce((SELECT e.time_ms FROM events e WHERE e.id ="
-        " (SELECT max(b.first_event_id + b.events - 1) FROM batches b"
-        " WHERE b.producer_id = p.id AND b.events > 0)), 0) < ?"
-        " ORDER BY p.id",
-        (before_ms, before_ms),
-    )
-    return [Gap(*row) for row in rows]
 
 
 async def final_ends(tx: Tx) -> dict[str, int]:

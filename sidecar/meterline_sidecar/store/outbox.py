@@ -5,8 +5,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.meters import Mode
-from meterline_sidecar.store.port import Row, Tx, Value
+from meterline_sidecar.store.columns import Columns, marks
+from meterline_sidecar.store.port import Tx, Value
 
 State = Literal[
     "pending",
@@ -19,14 +21,14 @@ State = Literal[
     "rejected",
 ]
 STATES: Final[tuple[State, ...]] = (
-    *("pending", "sending", "confirmed", "unresolved"),
-    *("parked", "dead", "expired", "rejected"),
-)
-
-SELECT: Final = (  # the fields of OutboxRow, in its order
-    "SELECT id, customer, stripe_customer, meter, event_name, mode, hour_ms, part, value,"
-    " identifier, created_ms, state, generation, attempts, doubt_ms, sent_ms,"
-    " next_ms, settled_ms, request_id, batch_key, reason, replaced_by"
+    "pending",
+    "sending",
+    "confirmed",
+    "unresolved",
+    "parked",
+    "dead",
+    "expired",
+    "rejected",
 )
 
 
@@ -83,6 +85,10 @@ class NewRow(Struct, frozen=True):
     reason: str | None = None
 
 
+ALL: Final = Columns(OutboxRow.__struct_fields__)
+NEW: Final = Columns(NewRow.__struct_fields__)
+
+
 class Issued(Struct, frozen=True):
     """What the outbox already says about one hour of one customer and meter."""
 
@@ -107,9 +113,17 @@ class Cursor(Struct, frozen=True):
     """Hours before it may have been sent by a ledger that this one is a copy of."""
 
 
-def to_row(values: Row) -> OutboxRow:
-    """Return what ``SELECT`` found."""
-    return OutboxRow(*values)
+async def read_rows(
+    tx: Tx, rest: str, parameters: Sequence[Value] = ()
+) -> list[OutboxRow]:
+    """Return the rows that a query finds.
+
+    Args:
+        rest: the query from its ``FROM`` on; where tables are joined, only those
+            columns may have the names of the outbox's that are the outbox's.
+    """
+    rows = await tx.fetch_all(f"SELECT {ALL.listed} {rest}", parameters)
+    return [OutboxRow(*row) for row in rows]
 
 
 async def cursor(tx: Tx) -> Cursor | None:
@@ -133,7 +147,8 @@ async def cursor(tx: Tx) -> Cursor | None:
 async def start(tx: Tx, install: str) -> None:
     """Begin at the first event; keep what is there already."""
     await tx.execute(
-        "INSERT INTO outbox_cursor (id, install, event_id) VALUES (1, ?, 0)"
+        "INSERT INTO outbox_cursor (id, install, event_id, added)"
+        " VALUES (1, ?, 0, (SELECT count(*) FROM outbox))"
         " ON CONFLICT DO NOTHING",
         (install,),
     )
@@ -171,12 +186,12 @@ async def note_subjects(tx: Tx, subject_ids: Iterable[int], *, since_ms: int) ->
     """
     await tx.execute_many(
         "INSERT INTO outbox_hours (customer, hour_ms)"
-        " SELECT DISTINCT s.customer, u.window_ms / 3600000 * 3600000"
+        " SELECT DISTINCT s.customer, u.window_ms / ? * ?"
         " FROM usage u JOIN subjects s ON s.id = u.subject_id"
         " WHERE u.generation = (SELECT max(id) FROM generations)"
         " AND u.subject_id = ? AND u.window_ms >= ? AND s.customer IS NOT NULL"
         " ON CONFLICT DO NOTHING",
-        [(subject_id, since_ms) for subject_id in subject_ids],
+        [(HOUR_MS, HOUR_MS, subject_id, since_ms) for subject_id in subject_ids],
     )
 
 
@@ -187,10 +202,14 @@ async def note_issued(
 
     Returns the last id that was looked at, ``None`` when there are no more.
     """
-    newest = await tx.fetch_one("SELECT max(id) FROM outbox")
-    if newest is None or newest[0] is None or newest[0] <= after_id:
+    last = await tx.fetch_one(
+        "SELECT max(id) FROM"
+        " (SELECT id FROM outbox WHERE id > ? ORDER BY id LIMIT ?) AS looked_at",
+        (after_id, limit),
+    )
+    if last is None or last[0] is None:
         return None
-    last_id = min(int(newest[0]), after_id + limit)
+    last_id = int(last[0])
     await tx.execute(
         "INSERT INTO outbox_hours (customer, hour_ms)"
         " SELECT DISTINCT customer, hour_ms FROM outbox"
@@ -236,17 +255,15 @@ async def issued(
 
 
 async def add(tx: Tx, row: NewRow) -> int:
-    """Add ``row`` and return its id."""
-    return await tx.insert(
-        "INSERT INTO outbox (customer, stripe_customer, meter, event_name, mode,"
-        " hour_ms, part, value, identifier, created_ms, state, reason)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(row.customer, row.stripe_customer, row.meter, row.event_name, row.mode),
-            *(row.hour_ms, row.part, row.value, row.identifier, row.created_ms),
-            *(row.state, row.reason),
-        ),
+    """Add ``row`` to an outbox that was started, and return its id."""
+    added = await tx.execute("UPDATE outbox_cursor SET added = added + 1 WHERE id = 1")
+    assert added == 1, "the outbox is started before its first row"
+    new = await tx.fetch_one(
+        f"INSERT INTO outbox ({NEW.listed}) VALUES ({NEW.marks}) RETURNING id",  # noqa: S608 - names and marks
+        NEW.of(row),
     )
+    assert new is not None
+    return int(new[0])
 
 
 async def newest_part(tx: Tx, row: OutboxRow) -> int:
@@ -303,19 +320,19 @@ async def map_customer(tx: Tx, customer: str, stripe_customer: str) -> int:
 async def counts(tx: Tx) -> dict[State, int]:
     """Return how many rows are in each state, replaced ones left out.
 
-    Confirmed rows, nearly all, are not counted but what the others leave: rows are
-    never deleted, so that the newest id is their number.
+    Confirmed rows, nearly all, are not counted but what the others leave of all that
+    were ever added: rows are never deleted.
     """
     rows = await tx.fetch_all(
         "SELECT state, count(*), count(replaced_by) FROM outbox WHERE state IN"
         " ('pending', 'sending', 'unresolved', 'parked', 'dead', 'expired', 'rejected')"
         " GROUP BY state"
     )
-    newest = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM outbox")
-    assert newest is not None
+    every = await tx.fetch_one("SELECT added FROM outbox_cursor WHERE id = 1")
+    n_added = 0 if every is None else int(every[0])
     found: dict[State, int] = dict.fromkeys(STATES, 0)
     found |= {state: n_rows - n_replaced for state, n_rows, n_replaced in rows}
-    found["confirmed"] = newest[0] - sum(n_rows for _, n_rows, _ in rows)
+    found["confirmed"] = n_added - sum(n_rows for _, n_rows, _ in rows)
     return found
 
 
@@ -323,19 +340,17 @@ async def page(
     tx: Tx, *, states: Sequence[State] = STATES, after_id: int = 0, limit: int = 100
 ) -> list[OutboxRow]:
     """Return rows in any of ``states``, in order of their id, after ``after_id``."""
-    wanted = [state if state in states else None for state in STATES]
-    marks: list[Value] = [*wanted, after_id, limit]
-    rows = await tx.fetch_all(
-        SELECT  # noqa: S608 - columns, no values
-        + " FROM outbox WHERE state IN (?, ?, ?, ?, ?, ?, ?, ?)"
+    if not states:
+        return []
+    return await read_rows(
+        tx,
+        f"FROM outbox WHERE state IN ({marks(len(states))})"
         " AND id > ? ORDER BY id LIMIT ?",
-        marks,
+        [*states, after_id, limit],
     )
-    return [to_row(row) for row in rows]
 
 
 async def get(tx: Tx, row_id: int) -> OutboxRow | None:
     """Return one row."""
-    sql = SELECT + " FROM outbox WHERE id = ?"  # noqa: S608 - columns, no values
-    found = await tx.fetch_one(sql, (row_id,))
-    return None if found is None else to_row(found)
+    found = await read_rows(tx, "FROM outbox WHERE id = ?", (row_id,))
+    return found[0] if found else None

@@ -5,13 +5,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from meterline_sidecar.store.outbox import SELECT, OutboxRow, State, to_row
+from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.facts import get_fact, put_fact
+from meterline_sidecar.store.outbox import OutboxRow, State, read_rows
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.usage import get_fact, put_fact
 
 IDS_PER_QUERY: Final = 100
 FAILING_LOOKED_AT: Final = 5_000
-ID_MARKS: Final = ", ".join("?" * IDS_PER_QUERY)
 CONFIRMED_FACT: Final = "outbox_confirmed_ms"
 
 
@@ -34,8 +34,9 @@ async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[Outb
     A row that sets an hour's total waits for every earlier one of that hour: the
     one that Stripe receives last is the one that counts.
     """
-    rows = await tx.fetch_all(
-        SELECT + " FROM ("  # noqa: S608 - columns, no values
+    return await read_rows(
+        tx,
+        "FROM ("
         " SELECT id AS row_id, row_number() OVER ("
         "  PARTITION BY event_name, stripe_customer ORDER BY id) AS place"
         " FROM outbox WHERE state = 'pending' AND next_ms <= ?"
@@ -48,7 +49,6 @@ async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[Outb
         " ORDER BY place, id LIMIT ?",
         (wall_ms, per_series, limit),
     )
-    return [to_row(row) for row in rows]
 
 
 async def wake(tx: Tx) -> None:
@@ -73,7 +73,8 @@ async def failing(tx: Tx, *, attempts_min: int) -> tuple[int, str | None]:
     """
     row = await tx.fetch_one(
         "SELECT count(*), max(reason) FROM"
-        " (SELECT attempts, reason FROM outbox WHERE state = 'pending' LIMIT ?) AS some"
+        " (SELECT attempts, reason FROM outbox WHERE state = 'pending' LIMIT ?)"
+        " AS looked_at"
         " WHERE attempts >= ?",
         (FAILING_LOOKED_AT, attempts_min),
     )
@@ -108,12 +109,11 @@ async def _unchanged(tx: Tx, rows: Sequence[OutboxRow]) -> set[int]:
     found: set[int] = set()
     for start in range(0, len(ids), IDS_PER_QUERY):
         some = ids[start : start + IDS_PER_QUERY]
-        padded = [*some, *[None] * (IDS_PER_QUERY - len(some))]
         # By id alone: with the state in it, SQLite would walk the whole backlog.
         current = await tx.fetch_all(
-            "SELECT id, state, generation FROM outbox"  # noqa: S608 - only marks
-            f" WHERE id IN ({ID_MARKS})",
-            padded,
+            "SELECT id, state, key_no FROM outbox"  # noqa: S608 - only marks
+            f" WHERE id IN ({marks(len(some))})",
+            some,
         )
         found.update(
             i
@@ -128,13 +128,19 @@ async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
     noted = list(settlements)
     await tx.execute_many(
         "UPDATE outbox SET state = ?, reason = ?, request_id = ?,"
-        " generation = generation + ?, next_ms = ?, settled_ms = ?,"
+        " key_no = key_no + ?, next_ms = ?, settled_ms = ?,"
         " doubt_ms = CASE WHEN ? = 1 THEN NULL ELSE doubt_ms END"
         " WHERE id = ? AND state = 'sending'",
         [
             (
-                *(s.state, s.reason, s.request_id, int(s.needs_new_key), s.next_ms),
-                *(s.settled_ms, int(s.clears_doubt), s.id),
+                s.state,
+                s.reason,
+                s.request_id,
+                int(s.needs_new_key),
+                s.next_ms,
+                s.settled_ms,
+                int(s.clears_doubt),
+                s.id,
             )
             for s in noted
         ],
@@ -196,12 +202,14 @@ async def probe(tx: Tx, row_id: int) -> None:
     )
 
 
-async def sweep(tx: Tx, *, expired_ms: int, doubted_ms: int) -> tuple[int, int]:
+async def sweep(
+    tx: Tx, *, expired_ms: int, doubted_ms: int, expired_reason: str
+) -> tuple[int, int]:
     """Take out rows that may not be sent any more; return how many of each kind.
 
-    First those whose outcome has been unknown since before ``doubted_ms``: Stripe
-    may have forgotten the identifier, so that they could count twice. A set hour
-    cannot. Then those whose hour is before ``expired_ms``: Stripe refuses them, and
+    First those whose outcome has been unknown since before ``doubted_ms``: the
+    receiver may have forgotten the identifier, so that they could count twice. A set
+    hour cannot. Then those whose hour is before ``expired_ms``: they are refused, and
     what was sent of them before is in doubt for good.
     """
     doubted = await tx.execute(
@@ -212,10 +220,9 @@ async def sweep(tx: Tx, *, expired_ms: int, doubted_ms: int) -> tuple[int, int]:
         (doubted_ms, expired_ms),
     )
     expired = await tx.execute(
-        "UPDATE outbox SET state = 'expired',"
-        " reason = 'older than 34 days; Stripe takes no usage older than 35'"
+        "UPDATE outbox SET state = 'expired', reason = ?"
         " WHERE state IN ('pending', 'parked') AND hour_ms < ?",
-        (expired_ms,),
+        (expired_reason, expired_ms),
     )
     return doubted, expired
 
@@ -241,7 +248,7 @@ async def free(tx: Tx, row_id: int) -> None:
     """Let a row that is certainly not counted go again, under a new key."""
     await tx.execute(
         "UPDATE outbox SET state = 'pending', next_ms = 0, settled_ms = NULL,"
-        " generation = generation + CASE WHEN state = 'pending' THEN 0 ELSE 1 END"
+        " key_no = key_no + CASE WHEN state = 'pending' THEN 0 ELSE 1 END"
         " WHERE id = ? AND state <> 'sending'",
         (row_id,),
     )

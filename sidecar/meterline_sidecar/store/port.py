@@ -1,7 +1,8 @@
-"""What the SQL modules need of a database. They know this port and no driver."""
+"""What users of the ledger need of a database. They know these ports and no driver."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 Value = int | str | bytes | float | None
@@ -15,16 +16,12 @@ class Tx(Protocol):
         """Run one statement and return the number of rows that it changed."""
         ...
 
-    async def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        """Run one INSERT and return the id of its row."""
-        ...
-
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each row."""
         ...
 
     async def fetch_one(self, sql: str, parameters: Sequence[Value] = ()) -> Row | None:
-        """Return the first row, or ``None``."""
+        """Return the first row, or ``None``; an INSERT's is its ``RETURNING``."""
         ...
 
     async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
@@ -32,8 +29,19 @@ class Tx(Protocol):
         ...
 
 
-class Database(Protocol):
-    """One ledger: a single writer, and readers that never wait for it."""
+class Readable(Protocol):
+    """A ledger that can be read."""
+
+    def reading(self) -> AbstractAsyncContextManager[Tx]:
+        """Open a read-only snapshot, which never blocks the writer.
+
+        Everything that is read in it is as it was at one moment.
+        """
+        ...
+
+
+class Database(Readable, Protocol):
+    """A ledger for statements: a single writer, and readers that never wait for it."""
 
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
         """Open a write transaction; one at a time, the others wait their turn.
@@ -45,6 +53,42 @@ class Database(Protocol):
         """
         ...
 
-    def reading(self) -> AbstractAsyncContextManager[Tx]:
-        """Open a read-only snapshot, which never blocks the writer."""
+
+class LedgerReader(Readable, Protocol):
+    """An open ledger that is only read, with what is asked of it beside SQL."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words for people: a path, or a server and a name."""
+        ...
+
+    async def size_bytes(self) -> int:
+        """Return the room that it takes, with what is not folded into it yet."""
+        ...
+
+    async def check(self) -> list[str]:
+        """Return what the database itself finds damaged; empty when nothing.
+
+        Raises:
+            DatabaseCorrupt: the damage is such that it cannot even be looked for.
+        """
+        ...
+
+    async def copy_to(self, target: Path) -> None:
+        """Write one consistent copy to a file while others go on writing."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Ledger(LedgerReader, Database, Protocol):
+    """An open ledger of which this process is the single writer."""
+
+    async def checkpoint(self) -> bool:
+        """Fold what was written lately into the main file, where there is such a thing.
+
+        Returns whether all of it is folded in.
+        """
         ...

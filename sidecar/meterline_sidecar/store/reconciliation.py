@@ -1,10 +1,12 @@
 """What the ledger says that Stripe should know, and what the last comparison found."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import Struct
 
-from meterline_sidecar.store.outbox import SELECT, OutboxRow, to_row
+from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.outbox import OutboxRow, read_rows
 from meterline_sidecar.store.port import Tx
 
 
@@ -25,6 +27,9 @@ class Comparison(Struct, frozen=True):
     checked_ms: int
 
 
+ALL: Final = Columns(Comparison.__struct_fields__)
+
+
 async def series(tx: Tx, *, start_ms: int, end_ms: int) -> list[tuple[str, str]]:
     """Return every ``(event_name, stripe_customer)`` with rows in a span."""
     rows = await tx.fetch_all(
@@ -38,62 +43,53 @@ async def series(tx: Tx, *, start_ms: int, end_ms: int) -> list[tuple[str, str]]
 
 async def unmapped(tx: Tx, *, start_ms: int, end_ms: int) -> list[OutboxRow]:
     """Return the rows in a span that have no Stripe customer."""
-    rows = await tx.fetch_all(
-        SELECT  # noqa: S608 - columns, no values
-        + " FROM outbox WHERE stripe_customer IS NULL"
+    return await read_rows(
+        tx,
+        "FROM outbox WHERE stripe_customer IS NULL"
         " AND hour_ms >= ? AND hour_ms < ? AND replaced_by IS NULL"
         " ORDER BY customer, event_name, hour_ms, part",
         (start_ms, end_ms),
     )
-    return [to_row(row) for row in rows]
 
 
 async def rows_of(
     tx: Tx, event_name: str, stripe_customer: str, *, start_ms: int, end_ms: int
 ) -> list[OutboxRow]:
     """Return the rows of one series in a span, replaced ones left out, in order."""
-    rows = await tx.fetch_all(
-        SELECT  # noqa: S608 - columns, no values
-        + " FROM outbox WHERE event_name = ? AND stripe_customer = ?"
+    return await read_rows(
+        tx,
+        "FROM outbox WHERE event_name = ? AND stripe_customer = ?"
         " AND hour_ms >= ? AND hour_ms < ? AND replaced_by IS NULL"
         " ORDER BY hour_ms, part",
         (event_name, stripe_customer, start_ms, end_ms),
     )
-    return [to_row(row) for row in rows]
 
 
-async def confirm(tx: Tx, row_ids: Iterable[int], *, now_ms: int) -> None:
-    """Note that unresolved rows are counted after all."""
+async def confirm(tx: Tx, row_ids: Iterable[int], *, reason: str, now_ms: int) -> None:
+    """Note that unresolved rows are counted after all, and how that is known."""
     await tx.execute_many(
-        "UPDATE outbox SET state = 'confirmed', settled_ms = ?,"
-        " reason = 'counted: Stripe''s own total says so'"
+        "UPDATE outbox SET state = 'confirmed', settled_ms = ?, reason = ?"
         " WHERE id = ? AND state = 'unresolved'",
-        [(now_ms, row_id) for row_id in row_ids],
+        [(now_ms, reason, row_id) for row_id in row_ids],
     )
 
 
 async def save(tx: Tx, found: Comparison) -> None:
     """Keep the newest comparison of its series and month."""
     await tx.execute(
-        "INSERT INTO reconciliations (start_ms, end_ms, event_name, stripe_customer,"
-        " ours, theirs, unresolved, verdict, checked_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        f"INSERT INTO reconciliations ({ALL.listed}) VALUES ({ALL.marks})"  # noqa: S608 - names and marks
         " ON CONFLICT (start_ms, event_name, stripe_customer) DO UPDATE SET"
         " end_ms = excluded.end_ms, ours = excluded.ours, theirs = excluded.theirs,"
         " unresolved = excluded.unresolved, verdict = excluded.verdict,"
         " checked_ms = excluded.checked_ms",
-        (
-            *(found.start_ms, found.end_ms, found.event_name, found.stripe_customer),
-            *(found.ours, found.theirs, found.unresolved, found.verdict),
-            found.checked_ms,
-        ),
+        ALL.of(found),
     )
 
 
 async def last(tx: Tx) -> tuple[int | None, int]:
     """Return when Stripe was last compared, and how many series did not match."""
     row = await tx.fetch_one(
-        "SELECT max(checked_ms), coalesce(sum(verdict <> 'equal'), 0)"
+        "SELECT max(checked_ms), count(*) FILTER (WHERE verdict <> 'equal')"
         " FROM reconciliations"
     )
     assert row is not None
@@ -103,8 +99,7 @@ async def last(tx: Tx) -> tuple[int | None, int]:
 async def kept(tx: Tx, *, start_ms: int) -> dict[tuple[str, str], Comparison]:
     """Return the last comparison of every series in the month from ``start_ms``."""
     rows = await tx.fetch_all(
-        "SELECT start_ms, end_ms, event_name, stripe_customer, ours, theirs,"
-        " unresolved, verdict, checked_ms FROM reconciliations WHERE start_ms = ?",
+        f"SELECT {ALL.listed} FROM reconciliations WHERE start_ms = ?",  # noqa: S608 - names
         (start_ms,),
     )
     found = (Comparison(*row) for row in rows)

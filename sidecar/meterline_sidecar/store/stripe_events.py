@@ -1,8 +1,11 @@
 """What Stripe told us by webhook: stored before it is answered, once for each id."""
 
+from typing import Final
+
 from msgspec import Struct
 
-from meterline_sidecar.store.outbox import SELECT, OutboxRow, to_row
+from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.outbox import OutboxRow, read_rows
 from meterline_sidecar.store.port import Tx
 
 
@@ -12,6 +15,9 @@ class StripeEvent(Struct, frozen=True):
     id: str
     type: str
     body: str
+
+
+READ: Final = Columns(StripeEvent.__struct_fields__)
 
 
 async def store(tx: Tx, event: StripeEvent, *, now_ms: int) -> bool:
@@ -27,8 +33,8 @@ async def store(tx: Tx, event: StripeEvent, *, now_ms: int) -> bool:
 async def waiting(tx: Tx, *, limit: int) -> list[StripeEvent]:
     """Return events that nobody has acted on, the oldest first."""
     rows = await tx.fetch_all(
-        "SELECT id, type, body FROM stripe_events WHERE state = 'stored'"
-        " ORDER BY received_ms LIMIT ?",
+        f"SELECT {READ.listed} FROM stripe_events WHERE state = 'stored'"  # noqa: S608 - names
+        " ORDER BY received_ms, id LIMIT ?",
         (limit,),
     )
     return [StripeEvent(*row) for row in rows]
@@ -56,7 +62,7 @@ async def forget(tx: Tx, *, before_ms: int) -> None:
 async def unexplained(tx: Tx) -> int:
     """Return how many rejected meter events could not be traced to a row."""
     row = await tx.fetch_one(
-        "SELECT coalesce(sum(errors - found), 0) FROM stripe_events"
+        "SELECT coalesce(CAST(sum(errors - found) AS BIGINT), 0) FROM stripe_events"
         " WHERE state = 'done' AND errors > found"
     )
     assert row is not None
@@ -68,12 +74,10 @@ async def rows_of_key(tx: Tx, key: str, identifier: str) -> list[OutboxRow]:
 
     One row of its own, or all that went in one request of the stream.
     """
-    sql = SELECT + " FROM outbox WHERE identifier = ?"  # noqa: S608 - columns
-    found = await tx.fetch_all(sql, (identifier,))
-    if not found:
-        sql = SELECT + " FROM outbox WHERE batch_key = ?"  # noqa: S608 - columns
-        found = await tx.fetch_all(sql, (key,))
-    return [to_row(row) for row in found]
+    found = await read_rows(tx, "FROM outbox WHERE identifier = ?", (identifier,))
+    if found:
+        return found
+    return await read_rows(tx, "FROM outbox WHERE batch_key = ? ORDER BY id", (key,))
 
 
 async def reject(tx: Tx, row_id: int, *, state: str, reason: str, now_ms: int) -> bool:

@@ -1,44 +1,20 @@
-"""SQL for usage: what the events add up to, per subject, window and group."""
+"""SQL for usage as it is read: what was counted, per subject, window and group."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store import rollups
+from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.port import Tx, Value
-from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
 
 THEIRS: Final = "SELECT id FROM subjects WHERE customer = ?"
 NOBODYS: Final = "SELECT 0 UNION ALL SELECT id FROM subjects WHERE customer IS NULL"
 """0 stands for events of nobody."""
 
 _totals: Final = msgspec.json.Decoder(Totals)
-
-
-class Key(NamedTuple):
-    """Where usage is added up."""
-
-    subject_id: int
-    window_ms: int
-    group_id: int
-
-
-class EventFacts(NamedTuple):
-    """What aggregation reads of an event."""
-
-    id: int
-    time_ms: int
-    kind: int
-    subject_id: int
-    endpoint_id: int
-    status: int
-    duration_us: int
-    bytes_in: int
-    bytes_out: int
-    quantities: str | None
 
 
 class Generation(NamedTuple):
@@ -48,6 +24,9 @@ class Generation(NamedTuple):
     definition: str
     cursor: int
     last_success_ms: int | None
+
+
+GENERATION: Final = Columns(Generation._fields)
 
 
 class UsageRow(NamedTuple):
@@ -62,119 +41,9 @@ class UsageRow(NamedTuple):
 async def newest_generation(tx: Tx) -> Generation | None:
     """Return the generation that is counting now."""
     row = await tx.fetch_one(
-        "SELECT id, definition, cursor, last_success_ms FROM generations"
-        " ORDER BY id DESC LIMIT 1"
+        f"SELECT {GENERATION.listed} FROM generations ORDER BY id DESC LIMIT 1"  # noqa: S608 - names
     )
     return None if row is None else Generation(*row)
-
-
-async def add_generation(tx: Tx, definition: str) -> Generation:
-    """Start a generation that counts all events from the first on."""
-    new_id = await tx.insert(
-        "INSERT INTO generations (definition, cursor) VALUES (?, 0)", (definition,)
-    )
-    return Generation(new_id, definition, 0, None)
-
-
-async def drop_older(tx: Tx, generation: int, *, limit: int) -> int:
-    """Delete usage of earlier generations, a bounded piece; return the rows."""
-    deleted = await tx.execute(
-        "DELETE FROM unique_values WHERE"
-        " (generation, subject_id, window_ms, group_id, meter, value) IN"
-        " (SELECT generation, subject_id, window_ms, group_id, meter, value"
-        " FROM unique_values WHERE generation < ? LIMIT ?)",
-        (generation, limit),
-    )
-    for rollup in (WINDOWS, DAYS, ALL):
-        deleted += await rollups.drop_older(tx, rollup, generation, limit=limit)
-    return deleted
-
-
-async def events_after(
-    tx: Tx, cursor: int, *, skip_flags: int, limit: int
-) -> tuple[list[EventFacts], int]:
-    """Return up to ``limit`` events behind ``cursor``, and the new cursor.
-
-    Events with one of ``skip_flags`` are passed over.
-    """
-    end = await tx.fetch_one(
-        "SELECT max(id) FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?)",
-        (cursor, limit),
-    )
-    assert end is not None
-    if end[0] is None:
-        return [], cursor
-    rows = await tx.fetch_all(
-        "SELECT id, time_ms, kind, subject_id, endpoint_id, status, duration_us,"
-        " bytes_in, bytes_out, quantities FROM events"
-        " WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id",
-        (cursor, end[0], skip_flags),
-    )
-    return [EventFacts(*row) for row in rows], end[0]
-
-
-async def endpoints(tx: Tx) -> dict[int, tuple[str, str]]:
-    """Return every (method, route) by its id."""
-    rows = await tx.fetch_all("SELECT id, method, route FROM endpoints")
-    return {row[0]: (row[1], row[2]) for row in rows}
-
-
-async def intern_groups(tx: Tx, labels: Iterable[str]) -> dict[str, int]:
-    """Return the ids of groups, which are JSON objects; new ones are added."""
-    wanted = list(labels)
-    await tx.execute_many(
-        "INSERT INTO groups (labels) VALUES (?) ON CONFLICT (labels) DO NOTHING",
-        ((text,) for text in wanted),
-    )
-    found: dict[str, int] = {}
-    for text in wanted:
-        row = await tx.fetch_one("SELECT id FROM groups WHERE labels = ?", (text,))
-        assert row is not None
-        found[text] = row[0]
-    return found
-
-
-async def totals_of(tx: Tx, generation: int, keys: Sequence[Key]) -> dict[Key, Totals]:
-    """Return what is stored of these keys."""
-    found = await rollups.totals_of(tx, WINDOWS, generation, keys)
-    return {Key(*key): totals for key, totals in found.items()}
-
-
-async def put_totals(
-    tx: Tx, generation: int, rows: Iterable[tuple[Key, Totals, int]]
-) -> None:
-    """Store totals: ``(key, totals, last event id)``, best in order of the key."""
-    await tx.execute_many(
-        "INSERT INTO usage (generation, subject_id, window_ms, group_id, totals,"
-        " last_event_id) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (generation, subject_id, window_ms, group_id) DO UPDATE SET"
-        " totals = excluded.totals, last_event_id = excluded.last_event_id",
-        (
-            (generation, *key, msgspec.json.encode(totals).decode(), last_event_id)
-            for key, totals, last_event_id in rows
-        ),
-    )
-
-
-async def add_unique(
-    tx: Tx, generation: int, rows: Iterable[tuple[Key, str, str]]
-) -> None:
-    """Store distinct values: ``(key, meter, value)``; known ones change nothing."""
-    await tx.execute_many(
-        "INSERT INTO unique_values (generation, subject_id, window_ms, group_id,"
-        " meter, value) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (generation, subject_id, window_ms, group_id, meter, value)"
-        " DO NOTHING",
-        ((generation, *key, meter, value) for key, meter, value in rows),
-    )
-
-
-async def advance(tx: Tx, generation: int, cursor: int, *, now_ms: int) -> None:
-    """Note how far a generation has counted, in the transaction that counted."""
-    await tx.execute(
-        "UPDATE generations SET cursor = ?, last_success_ms = ? WHERE id = ?",
-        (cursor, now_ms, generation),
-    )
 
 
 async def read_usage(
@@ -200,10 +69,10 @@ async def read_usage_of(
         return {
             only: await read_usage(tx, generation, customer=only, start=start, end=end)
         }
-    marks = ", ".join("?" * len(customers))
-    theirs = f"SELECT id FROM subjects WHERE customer IN ({marks})"  # noqa: S608 - only marks
+    given = marks(len(customers))
+    theirs = f"SELECT id FROM subjects WHERE customer IN ({given})"  # noqa: S608 - only marks
     owners = await tx.fetch_all(
-        f"SELECT id, customer FROM subjects WHERE customer IN ({marks})",  # noqa: S608 - only marks
+        f"SELECT id, customer FROM subjects WHERE customer IN ({given})",  # noqa: S608 - only marks
         customers,
     )
     rows = await tx.fetch_all(
@@ -243,8 +112,9 @@ async def read_unassigned(
     In order of time, days and windows as above.
     """
     rows = await tx.fetch_all(
-        f"SELECT s.name, t.* FROM ({_span_of('u.subject_id AS subject_id', NOBODYS)}) t"  # noqa: S608 - our own words
-        " LEFT JOIN subjects s ON s.id = t.subject_id ORDER BY t.at_ms LIMIT ?",
+        f"SELECT s.name, t.subject_id, t.at_ms, t.labels, t.totals FROM ({_span_of('u.subject_id AS subject_id', NOBODYS)}) t"  # noqa: S608 - our own words
+        " LEFT JOIN subjects s ON s.id = t.subject_id "
+        " ORDER BY t.at_ms, t.subject_id, t.labels LIMIT ?",
         (*_each_part(generation, start=start, end=end), limit),
     )
     return [
@@ -279,9 +149,15 @@ def _each_part(generation: int, *whose: str, start: int, end: int) -> tuple[Valu
     beyond = max(first, end // DAY_MS * DAY_MS)
     head: tuple[Value, ...] = (generation, *whose)
     return (
-        *(*head, first, beyond),
-        *(*head, start, min(first, end)),
-        *(*head, max(beyond, start), end),
+        *head,
+        first,
+        beyond,
+        *head,
+        start,
+        min(first, end),
+        *head,
+        max(beyond, start),
+        end,
     )
 
 
@@ -309,11 +185,11 @@ async def changed_hours(
 ) -> list[tuple[str, int]]:
     """Return ``(customer, hour_ms)`` whose usage changed between two events."""
     rows = await tx.fetch_all(
-        "SELECT DISTINCT s.customer, u.window_ms / 3600000 * 3600000 FROM usage u"
+        "SELECT DISTINCT s.customer, u.window_ms / ? * ? FROM usage u"
         " JOIN subjects s ON s.id = u.subject_id WHERE u.generation = ?"
         " AND u.last_event_id > ? AND u.last_event_id <= ?"
         " AND s.customer IS NOT NULL ORDER BY 2, 1",
-        (generation, after_event_id, up_to_event_id),
+        (HOUR_MS, HOUR_MS, generation, after_event_id, up_to_event_id),
     )
     return [(row[0], row[1]) for row in rows]
 
@@ -330,40 +206,3 @@ async def changed_customers(
         (generation, after_event_id, up_to_event_id),
     )
     return [row[0] for row in rows]
-
-
-async def remap_subjects(tx: Tx, rows: Iterable[tuple[str | None, int]]) -> None:
-    """Set who pays for subjects: ``(customer, subject id)``."""
-    await tx.execute_many("UPDATE subjects SET customer = ? WHERE id = ?", rows)
-
-
-async def subjects_after(
-    tx: Tx, subject_id: int, *, limit: int
-) -> list[tuple[int, str, str | None]]:
-    """Return ``(id, name, customer)`` of subjects behind an id."""
-    rows = await tx.fetch_all(
-        "SELECT id, name, customer FROM subjects WHERE id > ? ORDER BY id LIMIT ?",
-        (subject_id, limit),
-    )
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
-async def get_fact(tx: Tx, name: str) -> str | None:
-    """Return a small fact about this ledger."""
-    row = await tx.fetch_one("SELECT value FROM facts WHERE name = ?", (name,))
-    return None if row is None else row[0]
-
-
-async def put_fact(tx: Tx, name: str, value: str) -> None:
-    """Set a small fact about this ledger."""
-    parameters: tuple[Value, ...] = (name, value)
-    await tx.execute(
-        "INSERT INTO facts (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        parameters,
-    )
-
-
-async def drop_fact(tx: Tx, name: str) -> None:
-    """Forget a small fact about this ledger."""
-    await tx.execute("DELETE FROM facts WHERE name = ?", (name,))

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.files import LedgerFiles, replace_file
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.port import Tx
@@ -19,7 +20,7 @@ class SentMark:
     """How many rows were ever sent: a file next to the database that only grows."""
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".sent")
+        self._path = LedgerFiles(database).sent
 
     def read(self) -> int | None:
         """Return the number, ``None`` where there is none."""
@@ -34,9 +35,7 @@ class SentMark:
         Not flushed to the disk: it outlives a crash of the process, and after a loss
         of power it may only be too small, which does no harm.
         """
-        temporary = self._path.with_name(self._path.name + ".new")
-        temporary.write_text(str(sends), encoding="ascii")
-        temporary.replace(self._path)
+        replace_file(self._path, str(sends).encode("ascii"), durably=False)
 
 
 class CopyGuard:

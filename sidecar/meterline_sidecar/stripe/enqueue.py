@@ -18,7 +18,8 @@ from meterline_sidecar.meters import (
     merge,
     quantity,
 )
-from meterline_sidecar.store import outbox, usage
+from meterline_sidecar.store import facts, outbox, usage
+from meterline_sidecar.store import subjects as subject_store
 from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.meter_events import (
@@ -140,7 +141,7 @@ class Enqueuer:
         async with self._database.reading() as tx:
             generation = await usage.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
-            known = await usage.get_fact(tx, ENQUEUED_FOR)
+            known = await facts.get_fact(tx, ENQUEUED_FOR)
         billed = sorted((meter.name, meter.event_name) for meter in self._meters)
         enqueued_for = hashlib.sha256(
             msgspec.json.encode(
@@ -153,13 +154,13 @@ class Enqueuer:
         await self._note_used(since_ms)
         await self._note_enqueued(since_ms)
         async with self._database.transaction() as tx:
-            await usage.put_fact(tx, ENQUEUED_FOR, enqueued_for)
+            await facts.put_fact(tx, ENQUEUED_FOR, enqueued_for)
 
     async def _note_used(self, since_ms: int) -> None:
         ids = [0]
         while ids:
             async with self._database.transaction() as tx:
-                subjects = await usage.subjects_after(
+                subjects = await subject_store.subjects_after(
                     tx, ids[-1], limit=SUBJECTS_PER_STEP
                 )
                 ids = [subject_id for subject_id, _, _ in subjects]

@@ -21,6 +21,7 @@ RESEND_MS_MAX: Final = 23 * HOUR_MS
 """Stripe forgets an identifier after 24 hours at the earliest; one is our margin."""
 AGE_MS_MAX: Final = 34 * DAY_MS
 """Stripe refuses usage older than 35 days; one is our margin."""
+TOO_OLD: Final = "older than 34 days; Stripe takes no usage older than 35"
 
 
 class MeterEvent(Struct, frozen=True):

@@ -197,7 +197,10 @@ class Reconciler:
             if _is_equal(theirs, _hour_total([*known, *doubted])):
                 async with self._database.transaction() as tx:
                     await reconciliation.confirm(
-                        tx, [row.id for row in doubted], now_ms=self._clock.now_ms()
+                        tx,
+                        [row.id for row in doubted],
+                        reason="counted: Stripe's own total says so",
+                        now_ms=self._clock.now_ms(),
                     )
             elif _is_equal(theirs, _hour_total(known)):
                 await self._replace(doubted)

@@ -21,6 +21,7 @@ from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.meter_events import (
     AGE_MS_MAX,
     RESEND_MS_MAX,
+    TOO_OLD,
     Busy,
     Delivered,
     MeterEvent,
@@ -153,6 +154,7 @@ class Reporter:
                 tx,
                 doubted_ms=now_ms - RESEND_MS_MAX,
                 expired_ms=now_ms - AGE_MS_MAX,
+                expired_reason=TOO_OLD,
             )
             if self._is_hurried:
                 await sending.wake(tx)

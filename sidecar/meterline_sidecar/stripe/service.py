@@ -8,7 +8,7 @@ from typing import Final
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import usage
+from meterline_sidecar.store import facts
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import RowsByHand
@@ -76,7 +76,7 @@ class StripeService:
         """
         now_ms = self.clock.now_ms()
         async with self.database.reading() as tx:
-            tried = await usage.get_fact(tx, RECONCILE_TRIED)
+            tried = await facts.get_fact(tx, RECONCILE_TRIED)
         is_recent = abs(now_ms - int(tried or 0)) < self.reconcile_every_ms
         if self.reporter is None or not self.reconcile_every_ms or is_recent:
             return
@@ -89,7 +89,7 @@ class StripeService:
 
     async def _note_try(self, at_ms: int) -> None:
         async with self.database.transaction() as tx:
-            await usage.put_fact(tx, RECONCILE_TRIED, str(at_ms))
+            await facts.put_fact(tx, RECONCILE_TRIED, str(at_ms))
 
     async def _reconcile_months(self, now_ms: int) -> None:
         this = Calendar().at(now_ms)

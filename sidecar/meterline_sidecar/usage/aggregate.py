@@ -7,12 +7,13 @@ from typing import Final
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge
-from meterline_sidecar.store import event_log as audit
-from meterline_sidecar.store import rollups
-from meterline_sidecar.store import usage as store
+from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import event_log as audit
+from meterline_sidecar.store.edge import rollups
+from meterline_sidecar.store.edge import usage as store
+from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
-from meterline_sidecar.store.usage import Key
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.fold import Delta, Folder, Place, definition_of
 
@@ -41,7 +42,7 @@ class Aggregator:
         """
         definition = definition_of(self._meters)
         async with self._database.transaction() as tx:
-            newest = await store.newest_generation(tx)
+            newest = await usage_store.newest_generation(tx)
             if newest is None or newest.definition != definition:
                 await store.add_generation(tx, definition)
 

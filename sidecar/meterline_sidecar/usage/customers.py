@@ -8,8 +8,8 @@ from hashlib import sha256
 import msgspec
 
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.store import outbox
-from meterline_sidecar.store import usage as store
+from meterline_sidecar.store import facts, outbox
+from meterline_sidecar.store import subjects as store
 from meterline_sidecar.store.port import Database
 
 SUBJECTS_PER_STEP = 5_000
@@ -78,7 +78,7 @@ class CustomerMap:
         a change for the hours from ``reported_since_ms`` on.
         """
         async with database.reading() as tx:
-            if await store.get_fact(tx, "customer_map") == self.fingerprint:
+            if await facts.get_fact(tx, "customer_map") == self.fingerprint:
                 return 0
         n_changed = last_id = 0
         while True:
@@ -87,7 +87,7 @@ class CustomerMap:
                     tx, last_id, limit=SUBJECTS_PER_STEP
                 )
                 if not subjects:
-                    await store.put_fact(tx, "customer_map", self.fingerprint)
+                    await facts.put_fact(tx, "customer_map", self.fingerprint)
                     return n_changed
                 changed = [
                     (owner, subject_id)

@@ -15,7 +15,7 @@ from meterline_sidecar.meters import (
     Totals,
     reader,
 )
-from meterline_sidecar.store.usage import EventFacts
+from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.usage.counted import WINDOW_MS
 
 _quantities: Final = msgspec.json.Decoder(dict[str, int])

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing.drafts import Billing
@@ -15,7 +14,7 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.customers import CustomerIndex
@@ -30,7 +29,7 @@ class Parts:
     started_ms: int
     alarm: str | None
     """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""
-    database: Database
+    database: Ledger
     ingest: Ingest
     receiver: Receiver
     aggregator: Aggregator
@@ -51,9 +50,3 @@ class Parts:
     def meters(self) -> list[Meter]:
         """The meters of the configuration, in its order."""
         return [config.meter for config in self.config.meters]
-
-    def database_bytes(self) -> int:
-        """Return the size of the ledger's file together with its WAL."""
-        path = self.config.sidecar.database
-        files = (path, Path(f"{path}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())

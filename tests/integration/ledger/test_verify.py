@@ -34,14 +34,13 @@ async def verified(path: Path) -> Report:
     head = chain.head()
     reader = await SqliteReader.open_reader(path)
     try:
-        async with reader.reading() as tx:
-            return await verify(
-                tx,
-                key=chain.key(has_batches=True),
-                head=head,
-                meters=METERS,
-                progress=lambda what, done, total: None,
-            )
+        return await verify(
+            reader,
+            key=chain.key(has_batches=True),
+            head=head,
+            meters=METERS,
+            progress=lambda what, done, total: None,
+        )
     finally:
         await reader.close()
 

@@ -9,11 +9,12 @@ import pytest
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store import outbox, usage
+from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
+from meterline_sidecar.store.edge import usage
+from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
-from meterline_sidecar.store.usage import Key
 from meterline_sidecar.stripe.enqueue import SETTLE_MS, BilledMeter, Enqueuer
 from meterline_sidecar.stripe.meter_events import VALUE_MAX
 from meterline_sidecar.usage.customers import CustomerMap
@@ -45,7 +46,7 @@ class Books:
             group = await usage.intern_groups(tx, ["{}"])
             assert group == {"{}": 1}
             for i, name in enumerate(("acme", "acme", "beta"), start=1):
-                await tx.insert(
+                await tx.execute(
                     "INSERT INTO subjects (id, name, customer) VALUES (?, ?, ?)",
                     (i, f"s{i}", name),
                 )

@@ -12,7 +12,7 @@ from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ledger.backup import backup
 from meterline_sidecar.ledger.verify import Report
-from meterline_sidecar.store.sqlite.driver import SqliteReader
+from meterline_sidecar.store.open import open_reader
 
 
 @click.command()
@@ -40,13 +40,13 @@ def command(file: Path, config_path: Path | None, is_json: bool) -> None:
 
 async def _backup(config: Config, file: Path, *, quiet: bool) -> Report:
     database = config.sidecar.database
-    ledger = await SqliteReader.open_reader(database)
+    ledger = await open_reader(database)
     try:
         return await backup(
             ledger,
             database,
             file.absolute(),
-            reopen=SqliteReader.open_reader,
+            reopen=open_reader,
             meters=[meter.meter for meter in config.meters],
             clock=SystemClock(),
             progress=Steps(quiet=quiet).show,

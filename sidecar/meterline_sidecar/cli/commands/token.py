@@ -8,13 +8,14 @@ import click
 from meterline.portal import portal_token
 from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
-from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile, tokens_path
+from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import SystemClock, format_time_ms
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.files import LedgerFiles
 
 
 @click.group()
@@ -115,4 +116,4 @@ def _seconds(text: str) -> int:
 
 
 def _tokens(config_path: Path | None) -> TokenFile:
-    return TokenFile(tokens_path(read_config(config_path).sidecar.database))
+    return TokenFile(LedgerFiles(read_config(config_path).sidecar.database).tokens)

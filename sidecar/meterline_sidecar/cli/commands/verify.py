@@ -11,11 +11,11 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.files import ProcessLock
+from meterline_sidecar.files import LedgerFiles, ProcessLock
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.verify import ALARM, Report, verify
-from meterline_sidecar.store import usage as usage_store
-from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
+from meterline_sidecar.store import facts
+from meterline_sidecar.store.open import open_ledger, open_reader
 
 
 @click.command()
@@ -50,17 +50,17 @@ async def _verify(config: Config, *, quiet: bool) -> tuple[Report, str | None]:
     chain = ChainFiles(path)
     head = chain.head()  # before the snapshot, which must hold it
     steps = Steps(quiet=quiet)
-    reader = await SqliteReader.open_reader(path)
+    reader = await open_reader(path)
     try:
+        report = await verify(
+            reader,
+            key=chain.key(has_batches=True),
+            head=head,
+            meters=[meter.meter for meter in config.meters],
+            progress=steps.show,
+        )
         async with reader.reading() as tx:
-            report = await verify(
-                tx,
-                key=chain.key(has_batches=True),
-                head=head,
-                meters=[meter.meter for meter in config.meters],
-                progress=steps.show,
-            )
-            alarm = await usage_store.get_fact(tx, ALARM)
+            alarm = await facts.get_fact(tx, ALARM)
     finally:
         await reader.close()
     return report, alarm
@@ -72,12 +72,12 @@ async def _accept(path: Path) -> None:
     Raises:
         AlreadyRunning: the sidecar runs, and it alone may write.
     """
-    lock = ProcessLock.take(path.with_name(path.name + ".lock"), guards=str(path))
+    lock = ProcessLock.take(LedgerFiles(path).lock, guards=str(path))
     try:
-        database = await SqliteDatabase.open(path)
+        database = await open_ledger(path)
         try:
             async with database.transaction() as tx:
-                await usage_store.drop_fact(tx, ALARM)
+                await facts.drop_fact(tx, ALARM)
         finally:
             await database.close()
         kept = ChainFiles(path).kept_head_path

@@ -18,10 +18,12 @@ from meterline_sidecar.errors import (
     ForeignDatabase,
     MeterlineError,
 )
+from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.store.port import Row, Tx, Value
 from meterline_sidecar.store.sqlite.migrate import check_identity, check_origin, migrate
 
 READERS: Final = 4
+FINDINGS_MAX: Final = 20  # of a check of the file; one is enough to act on
 BUSY_MS: Final = 5_000
 WAL_PAGES_MAX: Final = 4_000  # 16 MB: then the next commit is followed by a checkpoint
 CACHE_KIB: Final = 65_536
@@ -38,12 +40,6 @@ class SqliteTx:
         """Run one statement and return the number of rows that it changed."""
         async with self._connection.execute(sql, parameters) as cursor:
             return cursor.rowcount
-
-    async def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        """Run one INSERT and return the id of its row."""
-        async with self._connection.execute(sql, parameters) as cursor:
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid
 
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each row."""
@@ -94,9 +90,14 @@ class SqliteReader:
                 raise
         return SqliteReader(path, [reader])
 
+    @property
+    def place(self) -> str:
+        """Return the path of the file."""
+        return str(self.path)
+
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[Tx]:
-        """Open a read-only snapshot; see ``Database.reading``."""
+        """Open a read-only snapshot; see ``Readable.reading``."""
         reader = await self._idle_readers.get()
         try:
             with translated(self.path):
@@ -107,6 +108,19 @@ class SqliteReader:
                     await reader.rollback()
         finally:
             self._idle_readers.put_nowait(reader)
+
+    async def size_bytes(self) -> int:
+        """Return the size of the file together with its WAL."""
+        files = LedgerFiles(self.path)
+        return sum(
+            path.stat().st_size for path in (files.database, files.wal) if path.exists()
+        )
+
+    async def check(self) -> list[str]:
+        """Return what SQLite itself finds wrong with its file; empty when nothing."""
+        async with self.reading() as tx:
+            rows = await tx.fetch_all(f"PRAGMA quick_check({FINDINGS_MAX})")
+        return [row[0] for row in rows if row[0] != "ok"]
 
     async def copy_to(self, target: Path) -> None:
         """Write one consistent copy to ``target`` while others go on writing."""
@@ -148,7 +162,7 @@ class SqliteDatabase(SqliteReader):
     async def open(cls, path: Path) -> Self:
         """Open the file, or make it, and bring its schema up to date.
 
-        The caller holds the database's lock (``lock.py``): nobody else writes.
+        The caller holds the database's lock (see ``files``): nobody else writes.
 
         Raises:
             ForeignDatabase: the file is not ours, or of a newer Meterline.

@@ -8,7 +8,7 @@ from msgspec import Meta
 from meterline.events import Flag
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.meters import KindName
-from meterline_sidecar.store import event_log as audit
+from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import (
     KINDS,
     EventPage,

@@ -11,9 +11,9 @@ from starlette.routing import Route
 import meterline
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
-from meterline_sidecar.store import event_log as audit
-from meterline_sidecar.store import events as event_store
 from meterline_sidecar.store import outbox_sending as sending
+from meterline_sidecar.store.edge import event_log as audit
+from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.stripe.health import read_health
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.web.answers.status import (
@@ -74,7 +74,9 @@ async def read_status(parts: Parts) -> Status:
             different=compared.different,
         ),
         database=DatabaseStatus(
-            str(path), parts.database_bytes(), shutil.disk_usage(path.parent).free
+            parts.database.place,
+            await parts.database.size_bytes(),
+            shutil.disk_usage(path.parent).free,
         ),
         jobs={
             name: job.error for name, job in parts.schedule.jobs.items() if job.error

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meterline_sidecar.meters import KindName
-from meterline_sidecar.store import event_log as audit
+from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import KINDS
 from meterline_sidecar.web.api.events import EventQuery, get_event, shown_event
 from meterline_sidecar.web.operations import read_query

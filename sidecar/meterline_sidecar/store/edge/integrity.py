@@ -11,12 +11,6 @@ from meterline_sidecar.store.rollups import Rollup, RollupKey
 _totals: Final = msgspec.json.Decoder(Totals)
 
 
-async def quick_check(tx: Tx) -> list[str]:
-    """Return what SQLite itself finds wrong with its file; empty when nothing."""
-    rows = await tx.fetch_all("PRAGMA quick_check(20)")
-    return [row[0] for row in rows if row[0] != "ok"]
-
-
 async def batch_mac(tx: Tx, batch_id: int) -> bytes | None:
     """Return the mac of a batch, or ``None`` where there is no such batch."""
     row = await tx.fetch_one("SELECT mac FROM batches WHERE id = ?", (batch_id,))
@@ -57,7 +51,9 @@ async def totals_after(
         f" ORDER BY {columns} LIMIT ?",
         (generation, *key, limit),
     )
-    return [(tuple(row[:-2]), row[-2], _totals.decode(row[-1])) for row in rows]
+    return [
+        (tuple(key), labels, _totals.decode(totals)) for *key, labels, totals in rows
+    ]
 
 
 async def unique_counts(

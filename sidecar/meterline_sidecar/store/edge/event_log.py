@@ -74,10 +74,17 @@ class WholeEvent(NamedTuple):
     mac: bytes
 
 
+SHOWN: Final = {
+    **{name: f"e.{name}" for name in AuditEvent._fields},
+    "producer": "p.producer",
+    "subject": "s.name",
+    "customer": "s.customer",
+    "method": "n.method",
+    "route": "n.route",
+}
+"""Where each field of an ``AuditEvent`` is found, in its order."""
 SELECT: Final = (
-    "SELECT e.id, p.producer, e.seq, e.time_ms, e.kind, s.name, s.customer,"
-    " n.method, n.route, e.status, e.duration_us, e.bytes_in, e.bytes_out,"
-    " e.flags, e.quantities FROM events e"
+    f"SELECT {', '.join(SHOWN.values())} FROM events e"  # noqa: S608 - names
     " JOIN producers p ON p.id = e.producer_id"
     " JOIN endpoints n ON n.id = e.endpoint_id"
     " LEFT JOIN subjects s ON s.id = e.subject_id"
@@ -153,7 +160,16 @@ async def read_event(tx: Tx, event_id: int) -> WholeEvent | None:
         (event_id, event_id),
     )
     assert batch is not None
-    return WholeEvent(AuditEvent(*row), *batch)
+    app, host, pid, batch_id, learned_ms, mac = batch
+    return WholeEvent(
+        AuditEvent(*row),
+        app=app,
+        host=host,
+        pid=pid,
+        batch_id=batch_id,
+        learned_ms=learned_ms,
+        mac=mac,
+    )
 
 
 async def _ids_between(tx: Tx, start: int, end: int) -> tuple[int, int] | None:

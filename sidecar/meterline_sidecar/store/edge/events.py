@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.port import Tx
 
 
@@ -15,6 +16,24 @@ class EventRow(NamedTuple):
     subject: str | None
     method: str
     route: str
+    status: int
+    duration_us: int
+    bytes_in: int
+    bytes_out: int
+    flags: int
+    quantities: str | None
+
+
+class StoredEvent(NamedTuple):
+    """One usage event as a row: its texts by their ids."""
+
+    id: int
+    producer_id: int
+    seq: int
+    time_ms: int
+    kind: int
+    subject_id: int
+    endpoint_id: int
     status: int
     duration_us: int
     bytes_in: int
@@ -48,8 +67,12 @@ class BatchRow(NamedTuple):
     def facts(self) -> tuple[int, ...]:
         """Return what the chain covers besides the rows and the producer's name."""
         return (
-            *(self.id, self.first_seq, self.last_seq),
-            *(self.events, self.losses, self.learned_ms),
+            self.id,
+            self.first_seq,
+            self.last_seq,
+            self.events,
+            self.losses,
+            self.learned_ms,
         )
 
 
@@ -84,11 +107,22 @@ class Marks(NamedTuple):
     mac: bytes | None
 
 
-SELECT_PRODUCER: Final = (
-    "SELECT id, producer, app, host, pid, started_ms, spool, recorded_seq, last_seq,"
-    " ingested, refused, lost, duplicates, unattributed, held, seen_ms, is_closed"
-    " FROM producers"
-)
+STORED: Final = Columns(StoredEvent._fields)
+LOSS: Final = Columns(LossRow._fields)
+BATCH: Final = Columns(BatchRow._fields)
+PRODUCER: Final = Columns(ProducerRow._fields)
+NEW_PRODUCER: Final = PRODUCER.without("id")
+CHANGING: Final = NEW_PRODUCER.without("producer", "app", "host", "pid", "started_ms")
+"""What changes of a producer while it lives."""
+SELECT_PRODUCER: Final = f"SELECT {PRODUCER.listed} FROM producers"  # noqa: S608 - names
+
+HASHED: Final = {
+    **{name: f"e.{name}" for name in EventRow._fields},
+    "subject": "s.name",
+    "method": "coalesce(n.method, '')",
+    "route": "coalesce(n.route, '')",
+}
+"""Where each field of an ``EventRow`` is found, in its order."""
 
 
 async def marks(tx: Tx) -> Marks:
@@ -119,22 +153,20 @@ async def list_producers(
 
 async def add_producer(tx: Tx, row: ProducerRow) -> int:
     """Add a producer and return its id here; ``row.id`` is ignored."""
-    return await tx.insert(
-        "INSERT INTO producers (producer, app, host, pid, started_ms, spool,"
-        " recorded_seq, last_seq, ingested, refused, lost, duplicates, unattributed,"
-        " held, seen_ms, is_closed)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        row[1:],
+    new = await tx.fetch_one(
+        f"INSERT INTO producers ({NEW_PRODUCER.listed})"  # noqa: S608 - names and marks
+        f" VALUES ({NEW_PRODUCER.marks}) RETURNING id",
+        NEW_PRODUCER.of(row),
     )
+    assert new is not None
+    return int(new[0])
 
 
 async def update_producer(tx: Tx, row: ProducerRow) -> None:
     """Store what changed of a producer: its watermark and its counts."""
     await tx.execute(
-        "UPDATE producers SET spool = ?, recorded_seq = ?, last_seq = ?, ingested = ?,"
-        " refused = ?, lost = ?, duplicates = ?, unattributed = ?, held = ?,"
-        " seen_ms = ?, is_closed = ? WHERE id = ?",
-        (*row[6:], row.id),
+        f"UPDATE producers SET ({CHANGING.listed}) = ({CHANGING.marks}) WHERE id = ?",  # noqa: S608 - names and marks
+        (*CHANGING.of(row), row.id),
     )
 
 
@@ -174,12 +206,10 @@ async def intern_endpoints(
     return found
 
 
-async def add_events(tx: Tx, rows: Iterable[tuple[int | str | None, ...]]) -> None:
-    """Append events, in the order of the table's columns."""
+async def add_events(tx: Tx, rows: Iterable[StoredEvent]) -> None:
+    """Append events."""
     await tx.execute_many(
-        "INSERT INTO events (id, producer_id, seq, time_ms, kind, subject_id,"
-        " endpoint_id, status, duration_us, bytes_in, bytes_out, flags, quantities)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO events ({STORED.listed}) VALUES ({STORED.marks})",  # noqa: S608 - names and marks
         rows,
     )
 
@@ -189,8 +219,8 @@ async def add_losses(
 ) -> None:
     """Append losses of one producer, numbered from ``first_id``."""
     await tx.execute_many(
-        "INSERT INTO losses (id, producer_id, first_seq, last_seq, reason, payload)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO losses (id, producer_id, {LOSS.listed})"  # noqa: S608 - names and marks
+        f" VALUES (?, ?, {LOSS.marks})",
         ((first_id + i, producer_id, *loss) for i, loss in enumerate(losses)),
     )
 
@@ -198,9 +228,7 @@ async def add_losses(
 async def add_batch(tx: Tx, batch: BatchRow, mac: bytes) -> None:
     """Append a batch, the link of the chain over its events and losses."""
     await tx.execute(
-        "INSERT INTO batches (id, producer_id, first_seq, last_seq, first_event_id,"
-        " events, first_loss_id, losses, learned_ms, mac)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO batches ({BATCH.listed}, mac) VALUES ({BATCH.marks}, ?)",  # noqa: S608 - names and marks
         (*batch, mac),
     )
 
@@ -210,22 +238,19 @@ async def batches_after(
 ) -> list[tuple[BatchRow, str, bytes]]:
     """Return batches after an id, each with its producer's random id and its mac."""
     rows = await tx.fetch_all(
-        "SELECT b.id, b.producer_id, b.first_seq, b.last_seq, b.first_event_id,"
-        " b.events, b.first_loss_id, b.losses, b.learned_ms,"
+        f"SELECT {', '.join(f'b.{name}' for name in BATCH.names)},"  # noqa: S608 - names
         " coalesce(p.producer, ''), b.mac"
         " FROM batches b LEFT JOIN producers p ON p.id = b.producer_id"
         " WHERE b.id > ? ORDER BY b.id LIMIT ?",
         (batch_id, limit),
     )
-    return [(BatchRow(*row[:9]), row[9], row[10]) for row in rows]
+    return [(BatchRow(*batch), producer, mac) for *batch, producer, mac in rows]
 
 
 async def events_of_batch(tx: Tx, batch: BatchRow) -> list[EventRow]:
     """Return a batch's events as the chain hashes them."""
     rows = await tx.fetch_all(
-        "SELECT e.seq, e.time_ms, e.kind, s.name, coalesce(n.method, ''),"
-        " coalesce(n.route, ''), e.status, e.duration_us, e.bytes_in, e.bytes_out,"
-        " e.flags, e.quantities"
+        f"SELECT {', '.join(HASHED.values())}"  # noqa: S608 - names
         " FROM events e LEFT JOIN subjects s ON s.id = e.subject_id"
         " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
         " WHERE e.id >= ? AND e.id < ? ORDER BY e.id",
@@ -237,7 +262,7 @@ async def events_of_batch(tx: Tx, batch: BatchRow) -> list[EventRow]:
 async def losses_of_batch(tx: Tx, batch: BatchRow) -> list[LossRow]:
     """Return a batch's losses as the chain hashes them."""
     rows = await tx.fetch_all(
-        "SELECT first_seq, last_seq, reason, payload FROM losses"
+        f"SELECT {LOSS.listed} FROM losses"  # noqa: S608 - names
         " WHERE id >= ? AND id < ? ORDER BY id",
         (batch.first_loss_id, batch.first_loss_id + batch.losses),
     )

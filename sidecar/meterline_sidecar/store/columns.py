@@ -1,0 +1,32 @@
+"""A statement's columns and its parameters, made from one list of names."""
+
+from collections.abc import Iterable
+
+from meterline_sidecar.store.port import Value
+
+
+def marks(count: int) -> str:
+    """Return so many marks for parameters, such as ``?, ?, ?``."""
+    return ", ".join("?" * count)
+
+
+class Columns:
+    """Some columns of a table, in an order; a row's fields have the same names.
+
+    A column that is put in between moves in the statement and in its parameters
+    alike, so that no value can end up in its neighbour's place.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        self.listed = ", ".join(self.names)
+        self.marks = marks(len(self.names))
+
+    def without(self, *names: str) -> "Columns":
+        """Return the same columns but these."""
+        assert set(names) <= set(self.names), names
+        return Columns(name for name in self.names if name not in names)
+
+    def of(self, row: object) -> tuple[Value, ...]:
+        """Return the fields of a row in the order of the columns."""
+        return tuple(getattr(row, name) for name in self.names)

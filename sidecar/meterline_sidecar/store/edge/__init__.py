@@ -1,0 +1,13 @@
+"""What one host has seen, and what it adds up to.
+
+Owns the SQL of producers, raw events, losses and batches, of the hours that they lie
+in, and of the usage that is counted from them. These tables stay in the SQLite file
+of the host that took the events in, so these statements need no second driver.
+
+Does not own what is billed from usage: everything beside this package can stand under
+another database (see ``store``).
+
+A batch passes through ``events`` on its way in; ``usage`` reads it there and writes
+what it adds up to with ``rollups``; ``event_log`` shows it, ``gaps`` says what is still
+missing, and ``integrity`` checks all of it.
+"""

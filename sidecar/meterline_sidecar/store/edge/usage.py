@@ -1,0 +1,149 @@
+"""SQL for counting: events in, and what they add up to, per subject and window."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from meterline_sidecar.meters import Totals
+from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.edge import rollups
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
+from meterline_sidecar.store.usage import Generation
+
+
+class Key(NamedTuple):
+    """Where usage is added up."""
+
+    subject_id: int
+    window_ms: int
+    group_id: int
+
+
+class EventFacts(NamedTuple):
+    """What aggregation reads of an event."""
+
+    id: int
+    time_ms: int
+    kind: int
+    subject_id: int
+    endpoint_id: int
+    status: int
+    duration_us: int
+    bytes_in: int
+    bytes_out: int
+    quantities: str | None
+
+
+COUNTED: Final = Columns(EventFacts._fields)
+
+
+async def add_generation(tx: Tx, definition: str) -> Generation:
+    """Start a generation that counts all events from the first on."""
+    new = await tx.fetch_one(
+        "INSERT INTO generations (definition, cursor) VALUES (?, 0) RETURNING id",
+        (definition,),
+    )
+    assert new is not None
+    return Generation(id=new[0], definition=definition, cursor=0, last_success_ms=None)
+
+
+async def drop_older(tx: Tx, generation: int, *, limit: int) -> int:
+    """Delete usage of earlier generations, a bounded piece; return the rows."""
+    deleted = await tx.execute(
+        "DELETE FROM unique_values WHERE"
+        " (generation, subject_id, window_ms, group_id, meter, value) IN"
+        " (SELECT generation, subject_id, window_ms, group_id, meter, value"
+        " FROM unique_values WHERE generation < ? LIMIT ?)",
+        (generation, limit),
+    )
+    for rollup in (WINDOWS, DAYS, ALL):
+        deleted += await rollups.drop_older(tx, rollup, generation, limit=limit)
+    return deleted
+
+
+async def events_after(
+    tx: Tx, cursor: int, *, skip_flags: int, limit: int
+) -> tuple[list[EventFacts], int]:
+    """Return up to ``limit`` events behind ``cursor``, and the new cursor.
+
+    Events with one of ``skip_flags`` are passed over.
+    """
+    end = await tx.fetch_one(
+        "SELECT max(id) FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?)",
+        (cursor, limit),
+    )
+    assert end is not None
+    if end[0] is None:
+        return [], cursor
+    rows = await tx.fetch_all(
+        f"SELECT {COUNTED.listed} FROM events"  # noqa: S608 - names
+        " WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id",
+        (cursor, end[0], skip_flags),
+    )
+    return [EventFacts(*row) for row in rows], end[0]
+
+
+async def endpoints(tx: Tx) -> dict[int, tuple[str, str]]:
+    """Return every (method, route) by its id."""
+    rows = await tx.fetch_all("SELECT id, method, route FROM endpoints")
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def intern_groups(tx: Tx, labels: Iterable[str]) -> dict[str, int]:
+    """Return the ids of groups, which are JSON objects; new ones are added."""
+    wanted = list(labels)
+    await tx.execute_many(
+        "INSERT INTO groups (labels) VALUES (?) ON CONFLICT (labels) DO NOTHING",
+        ((text,) for text in wanted),
+    )
+    found: dict[str, int] = {}
+    for text in wanted:
+        row = await tx.fetch_one("SELECT id FROM groups WHERE labels = ?", (text,))
+        assert row is not None
+        found[text] = row[0]
+    return found
+
+
+async def totals_of(tx: Tx, generation: int, keys: Sequence[Key]) -> dict[Key, Totals]:
+    """Return what is stored of these keys."""
+    found = await rollups.totals_of(tx, WINDOWS, generation, keys)
+    return {Key(*key): totals for key, totals in found.items()}
+
+
+async def put_totals(
+    tx: Tx, generation: int, rows: Iterable[tuple[Key, Totals, int]]
+) -> None:
+    """Store totals: ``(key, totals, last event id)``, best in order of the key."""
+    await tx.execute_many(
+        "INSERT INTO usage (generation, subject_id, window_ms, group_id, totals,"
+        " last_event_id) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (generation, subject_id, window_ms, group_id) DO UPDATE SET"
+        " totals = excluded.totals, last_event_id = excluded.last_event_id",
+        (
+            (generation, *key, msgspec.json.encode(totals).decode(), last_event_id)
+            for key, totals, last_event_id in rows
+        ),
+    )
+
+
+async def add_unique(
+    tx: Tx, generation: int, rows: Iterable[tuple[Key, str, str]]
+) -> None:
+    """Store distinct values: ``(key, meter, value)``; known ones change nothing."""
+    await tx.execute_many(
+        "INSERT INTO unique_values (generation, subject_id, window_ms, group_id,"
+        " meter, value) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (generation, subject_id, window_ms, group_id, meter, value)"
+        " DO NOTHING",
+        ((generation, *key, meter, value) for key, meter, value in rows),
+    )
+
+
+async def advance(tx: Tx, generation: int, cursor: int, *, now_ms: int) -> None:
+    """Note how far a generation has counted, in the transaction that counted."""
+    await tx.execute(
+        "UPDATE generations SET cursor = ?, last_success_ms = ? WHERE id = ?",
+        (cursor, now_ms, generation),
+    )

@@ -1,0 +1,174 @@
+"""A ledger of every earlier schema, with rows in it, becomes what a new one is."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.verify import verify
+from meterline_sidecar.store import (
+    alerts,
+    facts,
+    invoices,
+    outbox,
+    reconciliation,
+    stripe_events,
+    usage,
+)
+from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.invoices import FinalRow
+from meterline_sidecar.store.open import open_ledger
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID, migrations
+from meterline_sidecar.store.stripe_events import StripeEvent
+from meterline_sidecar.usage.aggregate import Aggregator
+from tests.clock import FakeClock
+from tests.integration.conftest import Sidecar
+from tests.integration.ledger.test_verify import METERS, fill
+from tests.producer import NOON_MS
+from tests.store.rows import new_row
+from tests.store.test_told import ALERT, COMPARISON
+
+NEWEST: Final = len(migrations())
+SINCE: Final = {"outbox": 2, "invoices": 4, "alerts": 5}
+"""The schema in which each table is first there; the others are there from 1 on."""
+RENAMED: Final = {("outbox", "generation"): "key_no"}
+"""What columns of earlier schemas are called today."""
+SPAN: Final = {"start": NOON_MS - DAY_MS, "end": NOON_MS + DAY_MS}
+
+
+async def fill_all(sidecar: Sidecar) -> Path:
+    """Put rows into every table of the newest schema, and return its file."""
+    await fill(sidecar)
+    final = FinalRow(0, "acme", 1, NOON_MS, NOON_MS + 1, '{"total":"1.10"}')
+    async with sidecar.database.transaction() as tx:
+        await outbox.start(tx, "install")
+        await outbox.note_hours(tx, [("acme", NOON_MS)], up_to_event_id=4)
+        for number in range(3):
+            await outbox.add(tx, new_row(number))
+        await tx.execute("UPDATE outbox SET state = 'confirmed' WHERE part < 2")
+        await stripe_events.store(tx, StripeEvent("evt_1", "t", "{}"), now_ms=NOON_MS)
+        await invoices.add_final(tx, final)
+        await alerts.raise_once(tx, ALERT)
+        await facts.put_fact(tx, "customer_map", "of before")
+        await reconciliation.save(tx, COMPARISON)
+    return sidecar.database.path
+
+
+def copy_in_schema(source: Path, target: Path, *, version: int) -> None:
+    """Write the rows of a ledger into a new one of an earlier schema."""
+    connection = sqlite3.connect(target, isolation_level=None)
+    for step in migrations()[:version]:
+        for statement in step.statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("ATTACH ? AS source", (str(source),))
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    for (table,) in tables.fetchall():
+        columns = [
+            str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")
+        ]
+        today = [RENAMED.get((table, column), column) for column in columns]
+        copied = connection.execute(
+            f"INSERT INTO {table} ({', '.join(columns)})"
+            f" SELECT {', '.join(today)} FROM source.{table}"
+        )
+        assert copied.rowcount > 0, f"no row to migrate in {table}"
+    connection.close()
+    ours, theirs = LedgerFiles(target), LedgerFiles(source)
+    shutil.copy(theirs.key, ours.key)
+    shutil.copy(theirs.head, ours.head)
+
+
+async def open_and_count(path: Path) -> dict[str, object]:
+    """Open a ledger as the sidecar does, and return what it says."""
+    ledger = await open_ledger(path)
+    try:
+        aggregator = Aggregator(ledger, METERS, clock=FakeClock())
+        await aggregator.start()
+        await aggregator.run()
+        async with ledger.reading() as tx:
+            said = await read(tx)
+        chain = ChainFiles(path)
+        report = await verify(
+            ledger,
+            key=chain.key(has_batches=True),
+            head=chain.head(),
+            meters=METERS,
+            progress=lambda what, done, total: None,
+        )
+    finally:
+        await ledger.close()
+    return {**said, "findings": report.findings, "usage_rows": report.usage_rows}
+
+
+async def read(tx: Tx) -> dict[str, object]:
+    newest = await usage.newest_generation(tx)
+    assert newest is not None
+    return {
+        "schema": await tx.fetch_all(
+            "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+        ),
+        "version": await tx.fetch_one("PRAGMA user_version"),
+        "cursor": newest.cursor,
+        "events": await event_log.counts(tx),
+        "usage": await usage.read_usage(tx, newest.id, customer="acme", **SPAN),
+        "nobody's": await usage.read_unassigned(tx, newest.id, limit=99, **SPAN),
+        "unique": await usage.count_unique(tx, newest.id, customer="acme", **SPAN),
+        "outbox": (
+            await outbox.counts(tx),
+            await outbox.page(tx),
+            await outbox.cursor(tx),
+            await outbox.closed_hours(tx, closed_ms=NOON_MS + 1, limit=9),
+            await stripe_events.waiting(tx, limit=9),
+            await reconciliation.last(tx),
+        ),
+        "fact": await facts.get_fact(tx, "customer_map"),
+        "invoices": await invoices.finals_of(tx, "acme"),
+        "alerts": await alerts.newest(tx, before=99, limit=9),
+    }
+
+
+@pytest.mark.parametrize("version", range(1, NEWEST))
+async def test_an_earlier_ledger_becomes_what_a_new_one_is(
+    sidecar: Sidecar, tmp_path: Path, version: int
+) -> None:
+    source = await fill_all(sidecar)
+    earlier, new = tmp_path / "earlier.db", tmp_path / "new.db"
+    copy_in_schema(source, earlier, version=version)
+    copy_in_schema(source, new, version=NEWEST)
+
+    found, expected = await open_and_count(earlier), await open_and_count(new)
+
+    assert expected["findings"] == []
+    assert expected["usage_rows"] == 6
+    kept = [name for name in expected if SINCE.get(name, 1) <= version]
+    assert {name: found[name] for name in kept} == {
+        name: expected[name] for name in kept
+    }
+
+
+async def test_what_an_earlier_ledger_lacks_is_there_and_empty(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    source = await fill_all(sidecar)
+    copy_in_schema(source, tmp_path / "first.db", version=1)
+
+    found = await open_and_count(tmp_path / "first.db")
+
+    assert found["invoices"] == []
+    assert found["alerts"] == []
+    assert found["outbox"] == (
+        dict.fromkeys(outbox.STATES, 0),
+        [],
+        None,
+        [],
+        [],
+        (None, 0),
+    )

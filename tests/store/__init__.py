@@ -1,0 +1,1 @@
+"""What the statements of the store must answer, whatever database stands under them."""

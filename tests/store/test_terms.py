@@ -1,0 +1,98 @@
+"""What was agreed, and the journal over it."""
+
+from meterline_sidecar.store import invoices, journal, terms
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.terms import NewTerm
+
+
+async def add_subjects(tx: Tx, *names: str) -> None:
+    await tx.execute_many(
+        "INSERT INTO subjects (name) VALUES (?)", [(name,) for name in names]
+    )
+
+
+def a_term(name: str = "acme", from_ms: int = 0) -> NewTerm:
+    return NewTerm(
+        kind="customer",
+        name=name,
+        change='{"plan":"basic"}',
+        from_ms=from_ms,
+        learned_ms=7,
+        source="file",
+        author="me",
+    )
+
+
+async def test_terms_come_back_in_the_order_they_were_learned(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        first = await terms.add_term(tx, a_term(from_ms=9))
+        second = await terms.add_term(tx, a_term("beta"))
+
+    async with database.reading() as tx:
+        assert await terms.terms_after(tx, 0, limit=10) == [first, second]
+        assert await terms.terms_after(tx, first.id, limit=10) == [second]
+        assert await terms.terms_after(tx, 0, limit=1) == [first]
+    assert (first.name, first.from_ms, first.learned_ms) == ("acme", 9, 7)
+    assert first.id < second.id
+
+
+async def test_subjects_are_found_by_name_and_by_what_they_begin_with(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        await add_subjects(tx, "a", "a_1", "a_2", "b", "\U0010ffff")
+
+    async with database.reading() as tx:
+        assert [name for _, name in await terms.subject_named(tx, "a_1")] == ["a_1"]
+        assert await terms.subject_named(tx, "nobody") == []
+        some = await terms.subjects_between(tx, "a_", "a`", after="", limit=10)
+        assert [name for _, name in some] == ["a_1", "a_2"]
+        rest = await terms.subjects_between(tx, "a_", "a`", after="a_1", limit=10)
+        assert [name for _, name in rest] == ["a_2"]
+        every = await terms.subjects_between(tx, "", None, after="b", limit=10)
+        assert [name for _, name in every] == ["\U0010ffff"]
+
+
+async def test_a_subject_has_its_payers_in_order_of_time(database: Database) -> None:
+    async with database.transaction() as tx:
+        await add_subjects(tx, "a")
+        ((subject_id, _),) = await terms.subject_named(tx, "a")
+        assert await terms.owner_of(tx, subject_id) == [(0, None)]
+
+        await terms.set_owner(tx, subject_id, [(0, "acme"), (5, None), (9, "beta")])
+        assert await terms.owner_of(tx, subject_id) == [
+            (0, "acme"),
+            (5, None),
+            (9, "beta"),
+        ]
+
+        await terms.set_owner(tx, subject_id, [(0, "acme")])
+        assert await terms.owner_of(tx, subject_id) == [(0, "acme")]
+
+
+async def test_links_stand_in_order_and_find_their_rows(database: Database) -> None:
+    async with database.transaction() as tx:
+        row = await terms.add_term(tx, a_term())
+        other = await terms.add_term(tx, a_term("beta"))
+        assert await journal.newest_link(tx) is None
+        assert await journal.unlinked(tx, "terms", limit=9) == [row.id, other.id]
+
+        await journal.add_link(tx, "terms", row.id, b"m" * 32)
+
+        newest = await journal.newest_link(tx)
+        assert newest is not None
+        assert (newest.entry, newest.row_id, newest.mac) == ("terms", row.id, b"m" * 32)
+        assert await journal.links_after(tx, 0, limit=9) == [newest]
+        assert await journal.links_after(tx, newest.id, limit=9) == []
+        assert await journal.unlinked(tx, "terms", limit=9) == [other.id]
+        covered = await journal.covered_row(tx, "terms", row.id)
+        assert covered is not None
+        assert tuple(covered) == tuple(row)
+        assert await journal.covered_row(tx, "terms", 99) is None
+
+
+async def test_no_final_invoice_ends_nowhere(database: Database) -> None:
+    async with database.reading() as tx:
+        assert await invoices.final_ends(tx) == {}
