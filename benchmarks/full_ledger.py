@@ -13,11 +13,13 @@ from typing import Final
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.events import BatchRow, ProducerRow, StoredEvent
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.terms.files import wanted_of
+from meterline_sidecar.terms.keeper import TermsKeeper
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.customers import CustomerMap
 
 ROUTES: Final = 20
 STEP: Final = 200_000  # events in one transaction of the fill
@@ -103,7 +105,8 @@ async def fill(folder: Path, n_events: int, n_customers: int) -> None:
             await event_store.note_hours(
                 tx, _hours(first, n_step, n_events, start_ms, end_ms)
             )
-    await CustomerMap(config.customers).apply(database, reported_since_ms=0)
+    keeper = TermsKeeper(database, Journal(bytes(32)), clock=SystemClock())
+    await keeper.load(wanted_of(config), author="benchmark")
     aggregator = Aggregator(
         database, [meter.meter for meter in config.meters], clock=SystemClock()
     )

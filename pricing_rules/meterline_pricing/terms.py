@@ -4,6 +4,7 @@ All of it is plain data that checks itself, as prices are. ``adjust.py`` applies
 in the order that ``order.py`` gives.
 """
 
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
@@ -71,11 +72,16 @@ class Coupon(Checked, frozen=True, kw_only=True):
     """``"10"`` is 10 %."""
     on: tuple[str, ...] = ()
     """The names of the prices that it applies to; empty for the whole invoice."""
+    periods: int | None = None
+    """For how many billing periods it is given; ``None`` for all. Who makes one
+    invoice after the other counts them; an invoice by itself gives it."""
 
     def __post_init__(self) -> None:
         """Check that it takes one thing off, and not more than all."""
         super().__post_init__()
         _check_off(self, ("amount", "percent"))
+        if self.periods is not None and self.periods < 1:
+            raise PricingError(Problem(f"{self.periods} is below 1", "periods"))
 
 
 class Commitment(Checked, frozen=True, kw_only=True):
@@ -113,6 +119,17 @@ class Credit(Checked, frozen=True, kw_only=True):
     on: tuple[str, ...] = ()
     """The names of the prices that it may pay for; empty for all, and for tax where
     credits come after tax."""
+    every: Literal["once", "period"] = "once"
+    """``once``: an amount that is used up. ``period``: so much in each period."""
+    starts: date | None = None
+    """The first day on which it pays; ``None``: from the beginning."""
+    expires: date | None = None
+    """The last day on which it pays; ``None``: never."""
+
+    def pays_on(self, first: date, last: date) -> bool:
+        """Say whether it pays for a period of these days."""
+        begun = self.starts is None or self.starts <= last
+        return begun and (self.expires is None or self.expires >= first)
 
 
 class Tax(Checked, frozen=True, kw_only=True):

@@ -1,6 +1,10 @@
 """What was agreed, and the journal over it."""
 
-from meterline_sidecar.store import invoices, journal, terms
+from decimal import Decimal
+
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.store import invoices, journal, terms, usage
+from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NewTerm
 
@@ -96,3 +100,60 @@ async def test_links_stand_in_order_and_find_their_rows(database: Database) -> N
 async def test_no_final_invoice_ends_nowhere(database: Database) -> None:
     async with database.reading() as tx:
         assert await invoices.final_ends(tx) == {}
+
+
+async def test_what_was_adjusted_and_used_up_adds_up(database: Database) -> None:
+    adjustment = NewAdjustment("acme", "2026-10", 1, "usd", "10.00", "12.50", "2.50", 9)
+    use = NewUse("acme", "credit", "prepaid", "usd", "2026-10", 1, "80.00")
+    async with database.transaction() as tx:
+        first = await invoices.add_adjustment(tx, adjustment)
+        more = adjustment._replace(amount="-1.00", counted_up_to_event=7)
+        assert await invoices.add_adjustment(tx, more) > first
+        await invoices.add_adjustment(tx, adjustment._replace(customer="beta"))
+        await invoices.add_use(tx, use)
+        await invoices.add_use(tx, use._replace(customer="beta"))
+
+    async with database.reading() as tx:
+        adjusted = await invoices.adjusted_of(tx, "acme")
+        assert adjusted == {"2026-10": (Decimal("1.50"), 9)}
+        assert await invoices.uses_of(tx, "acme") == [use]
+        assert await invoices.uses_of(tx, "nobody") == []
+
+
+async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) -> None:
+    final = NewFinal("acme", 0, 5 * DAY_MS, 1, "{}", "1970-01")
+    async with database.transaction() as tx:
+        assert await invoices.newest_final_end(tx) == 0
+        await invoices.add_final(tx, final)
+        assert await invoices.newest_final_end(tx) == 5 * DAY_MS
+        assert await invoices.final_ends(tx) == {"acme": 5 * DAY_MS}
+        await add_subjects(tx, "a", "b")
+        ((a, _),) = await terms.subject_named(tx, "a")
+        ((b, _),) = await terms.subject_named(tx, "b")
+        await terms.set_owner(tx, a, [(0, "acme")])
+        await terms.set_owner(tx, b, [(0, "acme"), (DAY_MS, "beta")])
+        await tx.execute_many(
+            "INSERT INTO late_usage (subject_id, day_ms, last_event_id)"
+            " VALUES (?, ?, ?)",
+            [(a, 0, 3), (b, 0, 4), (b, DAY_MS, 6)],
+        )
+
+        assert await invoices.late_days(tx, "acme") == [(0, 4), (DAY_MS, 6)]
+        assert await invoices.late_days(tx, "beta") == [(0, 4), (DAY_MS, 6)]
+        assert await invoices.late_days(tx, "nobody") == []
+
+
+async def test_the_first_use_of_a_customer_is_a_day(database: Database) -> None:
+    async with database.transaction() as tx:
+        assert await usage.first_use(tx, 1, customer="acme") is None
+        await add_subjects(tx, "a")
+        ((a, _),) = await terms.subject_named(tx, "a")
+        await terms.set_owner(tx, a, [(0, "acme")])
+        await tx.execute_many(
+            "INSERT INTO usage_days (generation, subject_id, day_ms, group_id, totals)"
+            " VALUES (1, ?, ?, 1, '{}')",
+            [(a, 3 * DAY_MS), (a, 2 * DAY_MS)],
+        )
+
+        assert await usage.first_use(tx, 1, customer="acme") == 2 * DAY_MS
+        assert await usage.first_use(tx, 2, customer="acme") is None

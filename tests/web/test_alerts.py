@@ -52,7 +52,12 @@ def watch(web: Web, *, is_told: bool = True) -> Alerts:
     """Let alerts of the test's own listen to standings that nobody else listens to."""
     config = web.parts.config
     standings = Standings(
-        web.parts.database, web.parts.billing, web.parts.customers, clock=web.clock
+        web.parts.database,
+        web.parts.invoices,
+        web.parts.billing,
+        web.parts.customers,
+        terms=web.parts.terms.terms,
+        clock=web.clock,
     )
     web.parts = replace(web.parts, standings=standings)
     alerts = Alerts(

@@ -11,6 +11,7 @@ import pytest
 from meterline_pricing import Period
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
+from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.counted import snapshot
@@ -113,14 +114,26 @@ def moving_parts(web: Web, *, time_ms: int = NOON_MS) -> Parts:
     parts = web.parts
     assert isinstance(parts.database, SqliteDatabase)
     database: Any = Moving(parts.database, go_on)
+    invoices = Invoices(
+        database,
+        parts.billing,
+        parts.aggregator,
+        terms=parts.terms.terms,
+        journal=Journal(bytes(32)),
+        clock=parts.clock,
+        alarm=None,
+    )
     return replace(
         parts,
         database=database,
-        invoices=Invoices(
-            database, parts.billing, parts.aggregator, clock=parts.clock, alarm=None
-        ),
+        invoices=invoices,
         standings=Standings(
-            database, parts.billing, parts.customers, clock=parts.clock
+            database,
+            invoices,
+            parts.billing,
+            parts.customers,
+            terms=parts.terms.terms,
+            clock=parts.clock,
         ),
     )
 

@@ -149,11 +149,33 @@ DISCOUNT: Final = Plain(
     "discount", (*OFF, ON), Discount, lambda table, values: Discount(percent=ZERO)
 )
 COUPON: Final = Plain(
-    "coupon", (*OFF, ON), Coupon, lambda table, values: Coupon(percent=ZERO)
+    "coupon",
+    (
+        *OFF,
+        ON,
+        Key(
+            "periods",
+            One(integer(minimum=1, maximum=1_200)),
+            "For how many periods; all without it.",
+        ),
+    ),
+    Coupon,
+    lambda table, values: Coupon(percent=ZERO),
 )
 CREDIT: Final = Plain(
     "credit",
-    (Key("name", WORD, "On the invoice."), needed("amount", "What is left of it."), ON),
+    (
+        Key("name", WORD, "On the invoice; what it is known by, so keep it."),
+        needed("amount", "What was paid in advance."),
+        ON,
+        Key(
+            "every",
+            One(one_of("every", ("once", "period"))),
+            "`once`: used up over time. `period`: this much in each period.",
+        ),
+        Key("starts", One(DATE), "The first day on which it pays."),
+        Key("expires", One(DATE), "The last day on which it pays."),
+    ),
     Credit,
     lambda table, values: Credit(amount=ZERO),
 )

@@ -1,8 +1,8 @@
 """What the usage of a customer in a billing period costs: the invoice if it ended now."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,11 +17,16 @@ from meterline_pricing import (
     Usage,
     invoice,
 )
-from meterline_pricing.tools import share_of
-from meterline_sidecar.config.shape import Config, Customer, calendar_of
+from meterline_pricing.tools import Stretch, invoice_of, share_of
+from meterline_sidecar.billing.balances import Balances, Days
+from meterline_sidecar.billing.statement import AgreedPart, Agreement
+from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.meters import AGGREGATIONS
+from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.agreed import agreed, plan_of
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import (
     CustomerUsage,
@@ -37,83 +42,192 @@ class NotBillable(MeterlineError):
     """This customer cannot have an invoice for this period; the text says why."""
 
 
+class Drawn(NamedTuple):
+    """A draft, and all that it was drawn from."""
+
+    usage: CustomerUsage
+    invoice: Invoice
+    agreement: Agreement
+    plans: tuple[Plan, ...]
+    """Of the parts, in order; credits and coupons as they were agreed."""
+    by_part: tuple[tuple[MeterUsage, ...], ...]
+    """The usage of each part of the agreement."""
+
+
 class Billing:
     """Answers what was used and what it costs, from a snapshot of the ledger."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._meters = tuple(meter.meter for meter in config.meters)
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+
+    @property
+    def meters(self) -> list[Meter]:
+        """Every meter there is or was: as it last measured something."""
+        found = (
+            next((m for _, m in reversed(self._terms.meter_timeline(name)) if m), None)
+            for name in self._terms.names("meter")
+        )
+        return [meter for meter in found if meter is not None]
 
     async def usage(
         self, tx: Tx, at: Counted, customer: Customer, period: Period
     ) -> CustomerUsage:
         """Return a customer's usage of every meter in a span of time."""
         (usage,) = await usage_of(
-            tx, at, self._meters, customers=[customer.id], period=period
+            tx, at, self.meters, customers=[customer.id], period=period
         )
         return usage
 
+    def agreement(self, at: Counted, customer: str, period: Period) -> Agreement:
+        """Return what holds for a customer in a period, as it is known now.
+
+        Raises:
+            PricingError: no version of the customer's plan holds then.
+        """
+        calendar = CustomerCalendar.of(self._terms, customer)
+        return Agreement(
+            terms_row=self._terms.row_id,
+            generation=at.generation,
+            time_zone=calendar.zone(period.start),
+            parts=tuple(
+                AgreedPart(start=part.start, end=part.end, plan=part.plan)
+                for part in agreed(self._terms, customer, period)
+            ),
+        )
+
     async def draft(
-        self, tx: Tx, at: Counted, customer: Customer, period: Period
-    ) -> tuple[CustomerUsage, Invoice]:
-        """Return a customer's usage and what it costs under their plan.
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        *,
+        under: Agreement | None = None,
+        balances: Balances | None = None,
+    ) -> Drawn:
+        """Return a customer's usage and what it costs under what was agreed.
 
         Args:
             at: of this snapshot; see ``counted``.
+            under: what a final invoice was made from; without it, what holds now.
+            balances: of the customer, where they were read already.
 
         Raises:
             NotBillable: there is no plan for them then.
         """
-        if customer.plan is None:
+        try:
+            agreement = under or self.agreement(at, customer.id, period)
+        except PricingError as error:
+            raise NotBillable(f"customer {customer.id}: {error}") from error
+        if all(part.plan is None for part in agreement.parts):
             raise NotBillable(
                 f"customer {customer.id} has no plan; set `plan` in [[customer]]"
             )
         usage = await self.usage(tx, at, customer, period)
+        by_part = await self._by_part(tx, at, customer, usage, agreement)
+        balances = balances or await Balances.of(tx, customer.id)
+        plans = _plans(agreement)
+        calendar = Calendar(time_zone=agreement.time_zone)
+        days = Days(calendar.day(period.start), calendar.day(period.end - 1))
+        stretches = [
+            Stretch(
+                balances.applied_to(plan, period.name, days),
+                Period(part.start, part.end),
+                priced(meters),
+            )
+            for plan, part, meters in zip(plans, agreement.parts, by_part, strict=True)
+        ]
         try:
-            plan = self.plan_of(customer, period)
-            return usage, charged(plan, customer, priced(usage.meters), period)
+            drawn = invoice_of(
+                stretches,
+                self._whole(customer.id, period),
+                name=period.name,
+                time_zone=agreement.time_zone,
+            )
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
+        return Drawn(usage, drawn, agreement, plans, by_part)
+
+    async def _by_part(
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        usage: CustomerUsage,
+        agreement: Agreement,
+    ) -> tuple[tuple[MeterUsage, ...], ...]:
+        if len(agreement.parts) == 1:
+            return (usage.meters,)
+        return tuple(
+            [
+                (
+                    await self.usage(tx, at, customer, Period(part.start, part.end))
+                ).meters
+                for part in agreement.parts
+            ]
+        )
+
+    def _whole(self, customer: str, period: Period) -> Period:
+        """Return the month around a period, for shares of it."""
+        whole = CustomerCalendar.of(self._terms, customer).whole(period.name)
+        # A final period keeps its edges, whatever the zone is by now.
+        start, end = min(whole.start, period.start), max(whole.end, period.end)
+        return Period(start, end, period.name)
 
     def plan_of(self, customer: Customer, period: Period) -> Plan:
-        """Return the version of the customer's plan that holds in a period.
+        """Return the plan that a customer is on at the end of a period.
 
         Raises:
             NotFound: there is no such plan, or it holds only later.
+            NotBillable: the customer is on no plan then.
         """
-        assert customer.plan is not None
-        day = calendar_of(customer).day(period.start)
-        catalogue = self._config.catalogue
-        return catalogue.plan(customer.plan, at=day, customer=customer.id)
+        plan = plan_of(self._terms, customer.id, period)
+        if plan is None:
+            raise NotBillable(f"customer {customer.id} has no plan")
+        return plan
 
-    def projected(
-        self, customer: Customer, usage: CustomerUsage, *, now_ms: int
-    ) -> Invoice | None:
-        """Return what the period comes to if it goes on as it began.
+    def projected(self, drawn: Drawn, *, now_ms: int) -> Invoice | None:
+        """Return what the period comes to if it goes on as its last part began.
 
         Counts and sums grow with the time; what does not add up stays as it is.
-        ``None`` for a period that is over or has hardly begun, and without a plan.
+        ``None`` for a period that is over or has hardly begun.
         """
-        period = usage.period
-        elapsed, length = now_ms - period.start, period.end - period.start
-        if customer.plan is None or now_ms not in period:
+        period, part = drawn.usage.period, drawn.agreement.parts[-1]
+        elapsed, length = now_ms - part.start, part.end - part.start
+        if now_ms not in period or elapsed * PROJECTED_FROM < length:
             return None
-        if elapsed * PROJECTED_FROM < length:
-            return None
-        grown = msgspec.structs.replace(
-            usage,
-            meters=tuple(
+        grown = [
+            *drawn.by_part[:-1],
+            tuple(
                 _grown(meter, length, elapsed)
                 if AGGREGATIONS[meter.aggregation].grows_with_time
                 else meter
-                for meter in usage.meters
+                for meter in drawn.by_part[-1]
             ),
-        )
+        ]
+        stretches = [
+            Stretch(plan, Period(part.start, part.end), priced(meters))
+            for plan, part, meters in zip(
+                drawn.plans, drawn.agreement.parts, grown, strict=True
+            )
+        ]
         try:
-            plan = self.plan_of(customer, period)
-            return charged(plan, customer, priced(grown.meters), period)
+            return invoice_of(
+                stretches,
+                self._whole(drawn.usage.customer, period),
+                name=period.name,
+                time_zone=drawn.agreement.time_zone,
+            )
         except PricingError:
             return None
+
+
+def _plans(agreement: Agreement) -> tuple[Plan, ...]:
+    """Return the plan of each part; a part without one charges nothing."""
+    currency = next(part.plan.currency for part in agreement.parts if part.plan)
+    return tuple(
+        part.plan or Plan(name="none", currency=currency) for part in agreement.parts
+    )
 
 
 def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:
@@ -122,13 +236,13 @@ def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:
         for group in meter.groups
     )
     total = meter.quantity * length // elapsed
-    return MeterUsage(meter.meter, meter.aggregation, total, groups)
+    return msgspec.structs.replace(meter, quantity=total, groups=groups)
 
 
 def charged(
     plan: Plan, customer: Customer, usage: Mapping[str, Usage], period: Period
 ) -> Invoice:
-    """Return what usage costs a customer under a plan.
+    """Return what usage costs a customer under one plan.
 
     A first period that the customer's start cuts short has fees, limits and
     commitments cut with it, as the plan's ``prorate`` says.
@@ -141,7 +255,7 @@ def charged(
     return invoice(plan, usage, period, share=share)
 
 
-def priced(meters: Iterable[MeterUsage]) -> dict[str, Usage]:
+def priced(meters: Iterable[MeterUsage] | Sequence[MeterUsage]) -> dict[str, Usage]:
     """Return usage in the shapes that pricing takes; unused meters are left out."""
     return {
         meter.meter: Groups(

@@ -1,7 +1,7 @@
 """Invoices: drafts at any time; a period is closed once, and then never changes.
 
 Events that arrive later, and corrections, change what a final period comes to; the
-difference is an adjustment on the invoice that is drawn next.
+difference is an adjustment on the invoice that becomes final next.
 """
 
 import contextlib
@@ -9,14 +9,25 @@ from decimal import Decimal
 
 import msgspec
 
-from meterline_pricing import Period, PricingError
-from meterline_sidecar.billing.drafts import Billing, NotBillable
-from meterline_sidecar.billing.late import adjustments
+from meterline_pricing import Invoice, Period, PricingError
+from meterline_sidecar.billing.balances import Balances, add_uses, uses_of
+from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
+from meterline_sidecar.billing.first_day import first_ms, is_billable
+from meterline_sidecar.billing.late import Difference, differences
 from meterline_sidecar.billing.lifecycle import check_closable, check_gaps
-from meterline_sidecar.billing.statement import Statement, add_final, finals_of
+from meterline_sidecar.billing.statement import (
+    Final,
+    Journal,
+    Owed,
+    Statement,
+    add_final,
+    finals_of,
+)
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.config.shape import Customer, calendar_of
+from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import Counted, counted
 
@@ -26,6 +37,7 @@ class Invoices:
 
     Args:
         aggregator: counts what is there before a period is closed.
+        journal: links what becomes final.
         alarm: why the ledger is not trusted, if it is not.
     """
 
@@ -35,12 +47,16 @@ class Invoices:
         billing: Billing,
         aggregator: Aggregator,
         *,
+        terms: Terms,
+        journal: Journal,
         clock: Clock,
         alarm: str | None,
     ) -> None:
         self._database = database
         self._billing = billing
         self._aggregator = aggregator
+        self._terms = terms
+        self._journal = journal
         self._clock = clock
         self._alarm = alarm
 
@@ -56,28 +72,58 @@ class Invoices:
             NotBillable: there is no plan for this customer then.
         """
         finals = await finals_of(tx, customer.id)
-        final = finals.get(period.start)
-        return final or await self._draft(tx, at, customer, period, finals)
+        final = finals.get(period.name)
+        if final is not None:
+            return final.statement
+        return await self._draft(tx, at, customer, period, finals)
+
+    async def projected(
+        self, tx: Tx, at: Counted, customer: Customer, period: Period
+    ) -> Invoice | None:
+        """Return what a running period comes to if it goes on as it began.
+
+        ``None`` too early, when the period is over, and where there is no plan.
+        """
+        if self._clock.now_ms() not in period:
+            return None
+        try:
+            drawn = await self._billing.draft(tx, at, customer, period)
+        except NotBillable:
+            return None
+        return self._billing.projected(drawn, now_ms=self._clock.now_ms())
 
     async def before(
         self, tx: Tx, at: Counted, customer: Customer, *, at_ms: int, limit: int
     ) -> list[tuple[Period, Statement | None]]:
         """Return a customer's last billing periods before a time, the newest first.
 
-        ``None`` stands for a period in which nobody can say what it cost: there was
-        no plan for them.
+        Back to the first in which they used something or were known, and what is
+        final, whenever that was. ``None`` stands for a period in which nobody can say
+        what it cost: there was no plan for them.
 
         Args:
             at: of this snapshot; see ``counted``.
         """
         finals = await finals_of(tx, customer.id)
+        calendar = CustomerCalendar.of(self._terms, customer.id)
+        first = await first_ms(tx, at, self._terms, customer.id)
         found: list[tuple[Period, Statement | None]] = []
-        for period in _periods_before(customer, at_ms, limit):
-            statement = finals.get(period.start)
-            if statement is None:
+        name = calendar.name_at(at_ms)
+        oldest = min([calendar.name_at(first), *finals])
+        while len(found) < limit and name > oldest:
+            name = calendar.before(name)
+            final = finals.get(name)
+            if final is not None:
+                found.append((final.period, final.statement))
+                continue
+            with contextlib.suppress(PricingError):
+                period = calendar.named(name)
+                if period.end <= first:
+                    continue
+                statement: Statement | None = None
                 with contextlib.suppress(NotBillable):
                     statement = await self._draft(tx, at, customer, period, finals)
-            found.append((period, statement))
+                found.append((period, statement))
         return found
 
     async def finalize(
@@ -92,22 +138,54 @@ class Invoices:
             NotBillable: it cannot be final now; the text says why, and what to do.
         """
         async with self._database.reading() as tx:
-            final = (await finals_of(tx, customer.id)).get(period.start)
+            final = (await finals_of(tx, customer.id)).get(period.name)
         if final is not None:
-            return final
+            return final.statement
         check_closable(period, now_ms=self._clock.now_ms(), alarm=self._alarm)
         await self._aggregator.run()
         # Drawn where it is kept: no other invoice, gap or event comes in between.
         async with self._database.transaction() as tx:
             finals = await finals_of(tx, customer.id)
-            if (final := finals.get(period.start)) is not None:
-                return final  # Another request was faster.
+            if (final := finals.get(period.name)) is not None:
+                return final.statement  # Another request was faster.
+            at = await counted(tx)
+            first = await first_ms(tx, at, self._terms, customer.id)
+            calendar = CustomerCalendar.of(self._terms, customer.id)
+            if not is_billable(calendar, period.name, first):
+                raise NotBillable(
+                    f"customer {customer.id}: there is nothing to bill in"
+                    f" {period.name}, as they begin on {calendar.day(first)}; set"
+                    " `starts` to bill earlier periods"
+                )
             gaps = await check_gaps(tx, period, accept_gap=accept_gap)
-            drawn = await self._draft(tx, await counted(tx), customer, period, finals)
-            final = msgspec.structs.replace(
-                drawn, finalized_ms=self._clock.now_ms(), accepted_gaps=gaps
-            )
-            await add_final(tx, final, period)
+            return await self._close(tx, at, customer, period, finals, gaps)
+
+    async def _close(
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        finals: dict[str, Final],
+        gaps: tuple[str, ...],
+    ) -> Statement:
+        """Draw an invoice and keep it, with all that it adjusts and uses up."""
+        balances = await Balances.of(tx, customer.id)
+        # First what is older, which uses up credits before this period does.
+        found = await self._differences(tx, at, customer, finals, balances)
+        drawn = await self._billing.draft(tx, at, customer, period, balances=balances)
+        final = msgspec.structs.replace(
+            self._stated(at, customer, drawn, found),
+            finalized_ms=self._clock.now_ms(),
+            accepted_gaps=gaps,
+        )
+        row_id = await add_final(tx, final, period, journal=self._journal)
+        uses = uses_of(
+            drawn.invoice, drawn.plans, customer=customer.id, balances=balances
+        )
+        for difference in found:
+            uses += difference.uses
+        await add_uses(tx, uses, invoice_id=row_id, journal=self._journal)
         return final
 
     async def _draft(
@@ -116,29 +194,74 @@ class Invoices:
         at: Counted,
         customer: Customer,
         period: Period,
-        finals: dict[int, Statement],
+        finals: dict[str, Final],
     ) -> Statement:
-        usage, drawn = await self._billing.draft(tx, at, customer, period)
-        earlier = [s for start, s in finals.items() if start < period.start]
-        adjusted = await adjustments(tx, at, self._billing, customer, earlier=earlier)
-        return Statement(
-            customer=customer.id,
-            finalized_ms=None,
-            counted_up_to_event=at.up_to_event,
-            usage=usage.meters,
-            invoice=drawn,
-            adjustments=adjusted,
-            due=drawn.total + sum((a.amount for a in adjusted), Decimal(0)),
+        balances = await Balances.of(tx, customer.id)
+        found: list[Difference] = []
+        if await self._is_next(tx, at, customer, period, finals):
+            found = await self._differences(tx, at, customer, finals, balances)
+        drawn = await self._billing.draft(tx, at, customer, period, balances=balances)
+        return self._stated(at, customer, drawn, found)
+
+    async def _is_next(
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        finals: dict[str, Final],
+    ) -> bool:
+        """Say whether a period is the earliest that is not final: it has differences."""
+        if not finals:
+            return False
+        calendar = CustomerCalendar.of(self._terms, customer.id)
+        before = calendar.before(period.name)
+        if before in finals:
+            return True
+        first = await first_ms(tx, at, self._terms, customer.id)
+        try:
+            return calendar.named(before).end <= first
+        except PricingError:
+            return True  # nothing was billed before
+
+    async def _differences(
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        finals: dict[str, Final],
+        balances: Balances,
+    ) -> list[Difference]:
+        return await differences(
+            tx,
+            at,
+            self._billing,
+            self._terms,
+            customer,
+            finals=finals,
+            balances=balances,
         )
 
-
-def _periods_before(customer: Customer, at_ms: int, limit: int) -> list[Period]:
-    """Return the periods before the one of ``at_ms``, back to the customer's first."""
-    calendar = calendar_of(customer)
-    found: list[Period] = []
-    with contextlib.suppress(PricingError):  # before their first day
-        start = calendar.at(at_ms).start
-        while len(found) < limit:
-            found.append(calendar.at(start - 1))
-            start = found[-1].start
-    return found
+    def _stated(
+        self, at: Counted, customer: Customer, drawn: Drawn, found: list[Difference]
+    ) -> Statement:
+        adjusted = tuple(difference.adjustment for difference in found)
+        by_currency: dict[str, Decimal] = {}
+        for adjustment in adjusted:
+            known = by_currency.get(adjustment.currency, Decimal(0))
+            by_currency[adjustment.currency] = known + adjustment.amount
+        own = by_currency.pop(drawn.invoice.currency, Decimal(0))
+        return Statement(
+            customer=customer.id,
+            customer_name=customer.name,
+            finalized_ms=None,
+            counted_up_to_event=at.up_to_event,
+            usage=drawn.usage.meters,
+            invoice=drawn.invoice,
+            adjustments=adjusted,
+            due=drawn.invoice.total + own,
+            also_due=tuple(
+                Owed(amount, currency) for currency, amount in by_currency.items()
+            ),
+            agreement=drawn.agreement,
+        )

@@ -7,7 +7,7 @@ standing says as of when it holds.
 
 import asyncio
 from bisect import bisect_left, insort
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -15,12 +15,15 @@ import msgspec
 
 from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.drafts import Billing, NotBillable
+from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.config.shape import Customer, calendar_of
+from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.usage.counted import Counted, snapshot
-from meterline_sidecar.usage.customers import CustomerIndex
 
 RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
 EVERY_S: Final = 1
@@ -34,7 +37,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     quantities: dict[str, int]
     """Usage of each meter."""
     total: Decimal | None
-    """The draft's total; ``None`` where there is no draft."""
+    """What the draft comes to, with what is due for earlier periods; ``None`` where
+    there is no draft."""
     currency: str | None
     why_not: str | None
     """Why there is no draft."""
@@ -50,18 +54,23 @@ class Standings:
     def __init__(
         self,
         database: Database,
+        invoices: Invoices,
         billing: Billing,
         customers: CustomerIndex,
         *,
+        terms: Terms,
         clock: Clock,
     ) -> None:
         self._database = database
+        self._invoices = invoices
         self._billing = billing
+        self._terms = terms
+        self._terms_row = terms.row_id
         self._customers = customers
         self._clock = clock
         self._listeners: list[OnChange] = []
         self._by_customer: dict[str, Standing] = {}
-        self._stale: dict[str, None] = {c.id: None for c in customers.all}
+        self._stale: dict[str, None] = dict.fromkeys(customers.ids)
         self._generation = self._cursor = 0
         # Kept as standings change: pages ask for both, and there may be many.
         self._order: list[tuple[Decimal, str]] = []
@@ -70,7 +79,7 @@ class Standings:
     @property
     def n_missing(self) -> int:
         """How many customers have not been looked at since the start."""
-        return len(self._customers.all) - len(self._by_customer)
+        return len(self._customers) - len(self._by_customer)
 
     def get(self, customer_id: str) -> Standing | None:
         """Return a customer's standing; ``None`` before it was first made."""
@@ -106,7 +115,7 @@ class Standings:
 
     async def _note_changes(self, tx: Tx, at: Counted) -> None:
         if at.generation != self._generation:
-            self._stale |= {c.id: None for c in self._customers.all}
+            self._stale |= dict.fromkeys(self._customers.ids)
         elif at.up_to_event > self._cursor:
             changed = await store.changed_customers(
                 tx,
@@ -122,25 +131,45 @@ class Standings:
             for standing in self._by_customer.values()
             if now_ms not in standing.period
         }
+        if self._terms.row_id > self._terms_row:
+            self._stale |= dict.fromkeys(self._changed_terms())
+            self._terms_row = self._terms.row_id
+
+    def _changed_terms(self) -> Iterable[str]:
+        """Return the customers with whom something else was agreed since."""
+        for kind in ("plan", "meter"):
+            for name in self._terms.names(kind):
+                if self._terms.entries(kind, name)[-1].row_id > self._terms_row:
+                    return self._customers.ids
+        return [
+            name
+            for name in self._customers.ids
+            if self._terms.entries("customer", name)[-1].row_id > self._terms_row
+        ]
+
+    def note(self, customer_id: str) -> None:
+        """Have a customer's standing made anew: an invoice of theirs became final."""
+        self._stale[customer_id] = None
 
     async def _renew(self, tx: Tx, at: Counted, customer: Customer) -> None:
         now_ms = self._clock.now_ms()
         try:
-            period = calendar_of(customer).at(now_ms)
+            period = CustomerCalendar.of(self._terms, customer.id).at(now_ms)
         except PricingError:
-            return  # They start later.
+            return  # They start later, or have left.
         total: Decimal | None = None
         currency = why_not = None
         try:
-            usage, drawn = await self._billing.draft(tx, at, customer, period)
-            total, currency = drawn.total, drawn.currency
+            stated = await self._invoices.statement(tx, at, customer, period)
+            total, currency = stated.due, stated.invoice.currency
+            meters = stated.usage
         except NotBillable as error:
             why_not = str(error)
-            usage = await self._billing.usage(tx, at, customer, period)
+            meters = (await self._billing.usage(tx, at, customer, period)).meters
         standing = Standing(
             customer=customer.id,
             period=period,
-            quantities={meter.meter: meter.quantity for meter in usage.meters},
+            quantities={meter.meter: meter.quantity for meter in meters},
             total=total,
             currency=currency,
             why_not=why_not,

@@ -1,11 +1,12 @@
 """What a customer is billed for a period, and the ones that are final in the ledger."""
 
 from decimal import Decimal
-from typing import Final
+from typing import Final as Final_
+from typing import Protocol
 
 import msgspec
 
-from meterline_pricing import Invoice, Period
+from meterline_pricing import Invoice, Period, Plan
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.customer_usage import MeterUsage
@@ -20,45 +21,135 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     now: Decimal
     amount: Decimal
     """``now - billed``: below zero it is a credit."""
+    currency: str = ""
+    """That of the period that is corrected; empty in what is older than this field."""
+
+
+class AgreedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a period, and the plan by which it was charged."""
+
+    start: int
+    end: int
+    plan: Plan | None
+    """As this customer had it then; ``None``: no plan, and no charge."""
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """What an invoice was made from: it is compared with this alone, for ever."""
+
+    terms_row: int
+    """What was agreed up to this row of terms."""
+    generation: int
+    """Of the counting of usage."""
+    time_zone: str
+    parts: tuple[AgreedPart, ...]
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """An amount in a currency of its own: currencies are never added up."""
+
+    amount: Decimal
+    currency: str
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """An invoice, draft or final, with the adjustments of earlier ones."""
 
     customer: str
+    customer_name: str = ""
+    """As it was on the day; empty in what is older than this field."""
     finalized_ms: int | None
     """``None`` for a draft."""
     counted_up_to_event: int
-    """The invoice is a function of the events up to this one and of its plan."""
+    """The invoice is a function of the events up to this one and of what was agreed."""
     usage: tuple[MeterUsage, ...]
     invoice: Invoice
     adjustments: tuple[Adjustment, ...] = ()
     due: Decimal
-    """The invoice's total with the adjustments."""
+    """The invoice's total with the adjustments in its currency."""
+    also_due: tuple[Owed, ...] = ()
+    """Adjustments of periods that were in other currencies."""
     accepted_gaps: tuple[str, ...] = ()
     """What was missing, and was accepted as missing, when it was finalised."""
+    agreement: Agreement | None = None
+    """``None`` in what is older than this field."""
 
 
-_decode: Final = msgspec.json.Decoder(Statement).decode
+class Final(msgspec.Struct, frozen=True):
+    """A final invoice with what was billed for its period since."""
+
+    row_id: int
+    period: Period
+    statement: Statement
+    adjusted: Decimal
+    """The sum of its adjustments on other invoices."""
+    compared_up_to_event: int
+    """Up to which event its usage is billed."""
+
+    @property
+    def billed(self) -> Decimal:
+        """What was billed for this period, on whichever invoices."""
+        return self.statement.invoice.total + self.adjusted
 
 
-async def finals_of(tx: Tx, customer: str) -> dict[int, Statement]:
-    """Return a customer's final invoices by the start of their period, in its order."""
-    rows = await store.finals_of(tx, customer)
-    return {row.period_start_ms: _decode(row.document) for row in rows}
+class Journal(Protocol):
+    """Links rows, so that one that is changed later is found."""
+
+    async def link(self, tx: Tx, entry: str, row_id: int) -> None:
+        """Link a row that was written in this transaction."""
+        ...
 
 
-async def add_final(tx: Tx, final: Statement, period: Period) -> None:
-    """Keep a final invoice for ever."""
+_decode: Final_ = msgspec.json.Decoder(Statement).decode
+
+
+async def finals_of(tx: Tx, customer: str) -> dict[str, Final]:
+    """Return a customer's final invoices by the name of their period, in its order."""
+    adjusted = await store.adjusted_of(tx, customer)
+    found: dict[str, Final] = {}
+    for row in await store.finals_of(tx, customer):
+        statement = _decode(row.document)
+        amount, up_to_event = adjusted.get(row.period, (Decimal(0), 0))
+        found[row.period] = Final(
+            row_id=row.id,
+            period=Period(row.period_start_ms, row.period_end_ms, row.period),
+            statement=statement,
+            adjusted=amount,
+            compared_up_to_event=max(statement.counted_up_to_event, up_to_event),
+        )
+    return found
+
+
+async def add_final(
+    tx: Tx, final: Statement, period: Period, *, journal: Journal
+) -> int:
+    """Keep a final invoice for ever, with what it adjusts; return the row's id."""
     assert final.finalized_ms is not None
-    await store.add_final(
+    row_id = await store.add_final(
         tx,
-        store.FinalRow(
-            id=0,
+        store.NewFinal(
             customer=final.customer,
             period_start_ms=period.start,
             period_end_ms=period.end,
             finalized_ms=final.finalized_ms,
             document=msgspec.json.encode(final).decode(),
+            period=period.name,
         ),
     )
+    await journal.link(tx, "invoices", row_id)
+    for adjustment in final.adjustments:
+        adjustment_id = await store.add_adjustment(
+            tx,
+            store.NewAdjustment(
+                customer=final.customer,
+                period=adjustment.period,
+                invoice_id=row_id,
+                currency=adjustment.currency,
+                billed=str(adjustment.billed),
+                now=str(adjustment.now),
+                amount=str(adjustment.amount),
+                counted_up_to_event=final.counted_up_to_event,
+            ),
+        )
+        await journal.link(tx, "adjustments", adjustment_id)
+    return row_id

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.secret import SecretSource
@@ -27,14 +27,17 @@ from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.open import open_ledger
-from meterline_sidecar.store.port import Ledger
-from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
+from meterline_sidecar.store.port import Database, Ledger
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.customers import CustomerIndex
+from meterline_sidecar.terms.files import wanted_of
+from meterline_sidecar.terms.keeper import TermsKeeper
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.customers import CustomerIndex, CustomerMap
 from meterline_sidecar.web.parts import Parts
 
 CHECKPOINT_EVERY_S: Final = 30
@@ -56,30 +59,26 @@ async def open_parts(
     """Open every part in order, and close them the other way round."""
     database = await open_ledger(config.sidecar.database)
     try:
-        customers = CustomerMap(config.customers)
-        await customers.apply(database, reported_since_ms=clock.now_ms() - AGE_MS_MAX)
         chain = ChainFiles(config.sidecar.database)
         alarm = await alarm_at_start(database, chain)
         if alarm is not None:
             log.error("nothing is billed: %s; run `meterline verify`", alarm)
-        ingest = await _open_ingest(database, chain, customers, clock)
+        journal = await _open_journal(database, chain)
+        keeper = await _open_terms(database, journal, config, clock)
+        terms = keeper.terms
+        ingest = await _open_ingest(database, chain, terms, clock)
         aggregator = Aggregator(
             database, [meter.meter for meter in config.meters], clock=clock
         )
         await aggregator.start()
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
-        receiver = Receiver(
-            ingest,
-            config.sidecar.socket,
-            uids=config.sidecar.allowed_uids,
-            on_fatal=on_fatal,
-        )
-
+        socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
+        receiver = Receiver(ingest, socket, uids=uids, on_fatal=on_fatal)
         checkpoint = partial(_checkpoint, database, chain)
         stripe = open_stripe(config, database, clock=clock, environ=os.environ)
-        billing = Billing(config)
-        index = CustomerIndex(config.customers)
-        standings = Standings(database, billing, index, clock=clock)
+        bills = _open_billing(
+            database, aggregator, terms, journal, clock=clock, alarm=alarm
+        )
         parts = Parts(
             config=config,
             clock=clock,
@@ -89,11 +88,12 @@ async def open_parts(
             ingest=ingest,
             receiver=receiver,
             aggregator=aggregator,
-            billing=billing,
-            invoices=Invoices(database, billing, aggregator, clock=clock, alarm=alarm),
-            standings=standings,
+            billing=bills.billing,
+            terms=keeper,
+            invoices=bills.invoices,
+            standings=bills.standings,
             schedule=schedule,
-            customers=index,
+            customers=bills.customers,
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
@@ -110,6 +110,53 @@ async def open_parts(
             await stripe.close()
     finally:
         await database.close()
+
+
+class _Bills(NamedTuple):
+    """The parts that turn usage into what is owed."""
+
+    billing: Billing
+    invoices: Invoices
+    standings: Standings
+    customers: CustomerIndex
+
+
+def _open_billing(
+    database: Database,
+    aggregator: Aggregator,
+    terms: Terms,
+    journal: Journal,
+    *,
+    clock: Clock,
+    alarm: str | None,
+) -> _Bills:
+    billing = Billing(terms)
+    customers = CustomerIndex(terms, clock=clock)
+    invoices = Invoices(
+        database,
+        billing,
+        aggregator,
+        terms=terms,
+        journal=journal,
+        clock=clock,
+        alarm=alarm,
+    )
+    standings = Standings(
+        database, invoices, billing, customers, terms=terms, clock=clock
+    )
+    return _Bills(billing, invoices, standings, customers)
+
+
+async def _open_terms(
+    database: Database, journal: Journal, config: Config, clock: Clock
+) -> TermsKeeper:
+    """Return what was agreed, with what the files say now."""
+    keeper = TermsKeeper(database, journal, clock=clock)
+    await keeper.start()
+    diff = await keeper.load(wanted_of(config), author="files")
+    for text in diff.told:
+        log.info("agreed: %s", text)
+    return keeper
 
 
 def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
@@ -151,8 +198,18 @@ def _plan_alerts(parts: Parts) -> None:
         every(DELIVER_EVERY_S, "alert webhooks", delivery.run)
 
 
+async def _open_journal(database: Ledger, chain: ChainFiles) -> Journal:
+    """Return the journal of what money stands in; it takes in what is older than it."""
+    async with database.reading() as tx:
+        marks = await event_store.marks(tx)
+    journal = Journal(chain.key(has_batches=marks.batch_id > 0))
+    async with database.transaction() as tx:
+        await journal.adopt(tx)
+    return journal
+
+
 async def _open_ingest(
-    database: Ledger, chain: ChainFiles, customers: CustomerMap, clock: Clock
+    database: Ledger, chain: ChainFiles, terms: Terms, clock: Clock
 ) -> Ingest:
     """Return what stores events, with the chain continued where it ended."""
     async with database.reading() as tx:
@@ -161,7 +218,7 @@ async def _open_ingest(
         database,
         clock=clock,
         key=chain.key(has_batches=marks.batch_id > 0),
-        customer_of=customers.customer_of,
+        customer_of=lambda subject: terms.claims.customer_of(subject, clock.now_ms()),
     )
     await committer.start()
     return Ingest(database, committer, clock=clock, chain=chain)

@@ -13,6 +13,7 @@ from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.ledger.chain import GENESIS, ChainFiles, Head, batch_mac
+from meterline_sidecar.ledger.journal import journal_findings
 from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import usage as usage_store
@@ -123,6 +124,8 @@ async def verify(
         if finding := await check_head(tx, head):
             report.add(finding)
         try:
+            for finding in await journal_findings(tx, key):
+                report.add(finding)
             await _verify_sums(tx, report)
             await _verify_usage(tx, meters, report, progress)
         except DatabaseCorrupt as error:
@@ -195,6 +198,8 @@ async def _verify_sums(tx: Tx, report: Report) -> None:
             f"producer {producer}: its counts (up to {watermark}) do not agree with"
             f" its batches (up to {true})"
         )
+    for subject in await store.wrong_owners(tx):
+        report.add(f"who pays for {subject} does not agree with who paid before")
 
 
 async def _verify_usage(

@@ -1,9 +1,22 @@
-"""SQL for final invoices."""
+"""SQL for final invoices, what they adjust, and what they use up."""
 
-from typing import Final, NamedTuple
+from decimal import Decimal
+from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.port import Tx
+
+
+class NewFinal(NamedTuple):
+    """A final invoice to keep."""
+
+    customer: str
+    period_start_ms: int
+    period_end_ms: int
+    finalized_ms: int
+    document: str
+    period: str
+    """The name of the period: with the customer, what an invoice is known by."""
 
 
 class FinalRow(NamedTuple):
@@ -15,24 +28,49 @@ class FinalRow(NamedTuple):
     period_end_ms: int
     finalized_ms: int
     document: str
+    period: str
 
 
-ALL: Final = Columns(FinalRow._fields)
-NEW: Final = ALL.without("id")
+class NewAdjustment(NamedTuple):
+    """The difference of a final period, as it is billed on another invoice."""
+
+    customer: str
+    period: str
+    invoice_id: int
+    currency: str
+    billed: str
+    now: str
+    amount: str
+    counted_up_to_event: int
 
 
-async def add_final(tx: Tx, row: FinalRow) -> None:
-    """Store a final invoice; ``row.id`` is ignored."""
-    await tx.execute(
-        f"INSERT INTO invoices ({NEW.listed}) VALUES ({NEW.marks})",  # noqa: S608 - names and marks
-        NEW.of(row),
-    )
+class NewUse(NamedTuple):
+    """What an invoice used up of a credit or a coupon."""
+
+    customer: str
+    kind: Literal["credit", "coupon"]
+    name: str
+    currency: str
+    period: str
+    invoice_id: int
+    amount: str
+
+
+FINAL: Final = Columns(FinalRow._fields)
+NEW_FINAL: Final = Columns(NewFinal._fields)
+ADJUSTMENT: Final = Columns(NewAdjustment._fields)
+USE: Final = Columns(NewUse._fields)
+
+
+async def add_final(tx: Tx, row: NewFinal) -> int:
+    """Store a final invoice and return its id."""
+    return await _add(tx, "invoices", NEW_FINAL, row)
 
 
 async def finals_of(tx: Tx, customer: str) -> list[FinalRow]:
     """Return a customer's final invoices, the earliest period first."""
     rows = await tx.fetch_all(
-        f"SELECT {ALL.listed} FROM invoices WHERE customer = ?"  # noqa: S608 - names
+        f"SELECT {FINAL.listed} FROM invoices WHERE customer = ?"  # noqa: S608 - names
         " ORDER BY period_start_ms",
         (customer,),
     )
@@ -45,3 +83,68 @@ async def final_ends(tx: Tx) -> dict[str, int]:
         "SELECT customer, max(period_end_ms) FROM invoices GROUP BY customer"
     )
     return {row[0]: row[1] for row in rows}
+
+
+async def newest_final_end(tx: Tx) -> int:
+    """Return before when somebody's period is final, UTC ms; 0: nobody's is."""
+    row = await tx.fetch_one("SELECT coalesce(max(period_end_ms), 0) FROM invoices")
+    assert row is not None
+    return int(row[0])
+
+
+async def add_adjustment(tx: Tx, row: NewAdjustment) -> int:
+    """Store a difference that is billed, and return the row's id."""
+    return await _add(tx, "adjustments", ADJUSTMENT, row)
+
+
+async def adjusted_of(tx: Tx, customer: str) -> dict[str, tuple[Decimal, int]]:
+    """Return what adjustments billed of each period, and up to which event."""
+    rows = await tx.fetch_all(
+        "SELECT period, amount, counted_up_to_event FROM adjustments"
+        " WHERE customer = ? ORDER BY id",
+        (customer,),
+    )
+    found: dict[str, tuple[Decimal, int]] = {}
+    for period, amount, up_to_event in rows:
+        before, earlier = found.get(period, (Decimal(0), 0))
+        found[period] = (before + Decimal(amount), max(earlier, up_to_event))
+    return found
+
+
+async def add_use(tx: Tx, row: NewUse) -> int:
+    """Store what was used up of a credit or a coupon, and return the row's id."""
+    return await _add(tx, "term_uses", USE, row)
+
+
+async def uses_of(tx: Tx, customer: str) -> list[NewUse]:
+    """Return everything that a customer used up of credits and coupons, in order."""
+    rows = await tx.fetch_all(
+        f"SELECT {USE.listed} FROM term_uses WHERE customer = ? ORDER BY id",  # noqa: S608 - names
+        (customer,),
+    )
+    return [NewUse(*row) for row in rows]
+
+
+async def late_days(tx: Tx, customer: str) -> list[tuple[int, int]]:
+    """Return ``(day_ms, last event id)`` of usage that changed in what is final.
+
+    Of every subject that the customer pays for now or ever paid for.
+    """
+    rows = await tx.fetch_all(
+        "SELECT l.day_ms, max(l.last_event_id) FROM late_usage l WHERE l.subject_id IN"
+        " (SELECT s.id FROM subjects s WHERE s.customer = ?"
+        " UNION SELECT o.subject_id FROM owners o WHERE o.customer = ?)"
+        " GROUP BY l.day_ms ORDER BY l.day_ms",
+        (customer, customer),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def _add(tx: Tx, table: str, columns: Columns, row: object) -> int:
+    found = await tx.fetch_one(
+        f"INSERT INTO {table} ({columns.listed}) VALUES ({columns.marks})"  # noqa: S608 - names and marks
+        " RETURNING id",
+        columns.of(row),
+    )
+    assert found is not None
+    return int(found[0])

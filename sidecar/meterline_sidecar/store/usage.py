@@ -206,3 +206,13 @@ async def changed_customers(
         (generation, after_event_id, up_to_event_id),
     )
     return [row[0] for row in rows]
+
+
+async def first_use(tx: Tx, generation: int, *, customer: str) -> int | None:
+    """Return the first day on which a customer used anything, UTC ms."""
+    row = await tx.fetch_one(
+        "SELECT min(u.day_ms) FROM usage_days u WHERE u.generation = ?"  # noqa: S608 - our own words
+        f" AND u.subject_id IN ({THEIRS})",
+        (generation, customer),
+    )
+    return None if row is None or row[0] is None else int(row[0])

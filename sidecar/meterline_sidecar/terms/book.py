@@ -1,6 +1,6 @@
 """All terms in memory: what held at any moment, as far as it was learned."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from typing import Any, Final, NamedTuple
 
@@ -74,13 +74,10 @@ class Terms:
             "rule": {},
         }
 
-    @classmethod
-    async def read(cls, tx: Tx) -> "Terms":
-        """Return all that the ledger knows."""
-        terms = cls()
-        while rows := await terms_after(tx, terms.row_id, limit=ROWS_PER_READ):
-            terms.add(rows)
-        return terms
+    async def catch_up(self, tx: Tx) -> None:
+        """Take in what the ledger knows and this does not."""
+        while rows := await terms_after(tx, self.row_id, limit=ROWS_PER_READ):
+            self.add(rows)
 
     def add(self, rows: Iterable[TermRow]) -> None:
         """Take rows in, in the order in which they were learned."""
@@ -104,7 +101,7 @@ class Terms:
         """Whether nothing was ever agreed: then what comes first holds always."""
         return self.row_id == 0
 
-    def names(self, kind: Kind) -> Iterable[str]:
+    def names(self, kind: Kind) -> Collection[str]:
         """Return the names of all that was ever agreed of a kind."""
         return self._entries[kind].keys()
 

@@ -113,6 +113,17 @@ class CustomerCalendar:
             raise PricingError(f"the customer starts only on {self.starts}")
         raise PricingError(f"the customer's last day was {self.ends}")
 
+    def latest(self, at_ms: int) -> Period:
+        """Return the period of an instant, or the last one of who has left.
+
+        Raises:
+            PricingError: none, as the customer starts later.
+        """
+        if self.ends is not None:
+            last_ms = self.start_of(self.ends + timedelta(days=1)) - 1
+            at_ms = min(at_ms, last_ms)
+        return self.at(at_ms)
+
     def before(self, name: str) -> str:
         """Return the name of the month before one."""
         return _month(name, -1)

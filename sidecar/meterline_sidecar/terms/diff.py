@@ -302,7 +302,7 @@ class Differ:
                     )
 
     def _meters(self, meters: Sequence[tuple[Meter, date | None]]) -> None:
-        first = not any(True for _ in self._terms.names("meter"))
+        first = not self._terms.names("meter")
         for meter, from_day in meters:
             from_ms = ALWAYS if first else self._now_ms
             if from_day is not None:

@@ -26,7 +26,7 @@ class TermsRefused(MeterlineError):
 class TermsKeeper:
     """The one place that writes terms, and that knows them all.
 
-    ``terms`` is replaced by nothing: it grows, and whoever holds it sees more.
+    ``terms`` only grows: whoever holds it sees what comes.
     """
 
     def __init__(self, database: Database, journal: Journal, *, clock: Clock) -> None:
@@ -44,7 +44,7 @@ class TermsKeeper:
     async def start(self) -> None:
         """Read what the ledger knows, and finish what a crash cut off."""
         async with self._database.reading() as tx:
-            self.terms = await Terms.read(tx)
+            await self.terms.catch_up(tx)
         await self._settle()
 
     async def preview(self, wanted: Wanted, *, reason: str = "") -> Diff:

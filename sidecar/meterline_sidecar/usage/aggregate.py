@@ -12,6 +12,7 @@ from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.usage import Key
+from meterline_sidecar.store.invoices import newest_final_end
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
 from meterline_sidecar.usage.counted import counted
@@ -95,6 +96,7 @@ class Aggregator:
             generation,
             ((key, known[key], delta.last_event_id) for key, delta in keyed),
         )
+        await self._note_late(tx, keyed)
         await self._roll_up(tx, generation, DAYS, _by_day(keyed))
         await self._roll_up(tx, generation, ALL, _by_step(keyed))
         await store.add_unique(
@@ -107,6 +109,16 @@ class Aggregator:
                 for value in sorted(values)
             ),
         )
+
+    async def _note_late(self, tx: Tx, keyed: list[tuple[Key, Delta]]) -> None:
+        """Note what changes in periods that are final for somebody."""
+        final_ms = await newest_final_end(tx)
+        late: dict[tuple[int, int], int] = {}
+        for (subject_id, window_ms, _group_id), delta in keyed:
+            if window_ms < final_ms:
+                key = (subject_id, window_ms // DAY_MS * DAY_MS)
+                late[key] = max(late.get(key, 0), delta.last_event_id)
+        await store.note_late(tx, [(*key, event_id) for key, event_id in late.items()])
 
     async def _roll_up(
         self,

@@ -16,8 +16,9 @@ from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.stripe.service import StripeService
+from meterline_sidecar.terms.customers import CustomerIndex
+from meterline_sidecar.terms.keeper import TermsKeeper
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.customers import CustomerIndex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,8 @@ class Parts:
     standings: Standings
     schedule: Schedule
     customers: CustomerIndex
+    terms: TermsKeeper
+    """What was agreed, and the one place that changes it."""
     tokens: TokenFile
     portal_key: bytes
     """Signs the links to the customer's page."""

@@ -9,7 +9,8 @@ from msgspec import Meta
 from meterline_pricing import Calendar, Period
 from meterline_pricing.tools import nearest
 from meterline_sidecar.clock import format_time_ms, parse_time_ms
-from meterline_sidecar.config.shape import Customer, calendar_of
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import WINDOW_MS, Counted
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, NoSuchThing
@@ -64,7 +65,7 @@ def find_customer(parts: Parts, customer_id: str) -> Customer:
     """
     found = parts.customers.get(customer_id)
     if found is None:
-        near = nearest(customer_id, [c.id for c in parts.customers.all])
+        near = nearest(customer_id, parts.customers.ids)
         hint = f"; did you mean {near}?" if near else "; see /v1/customers"
         raise NoSuchThing(f"no customer {customer_id[:100]!r}{hint}")
     return found
@@ -75,10 +76,14 @@ def billing_period(parts: Parts, customer: Customer | None, name: str | None) ->
 
     For everybody (``None``) a period is a month in UTC.
     """
-    calendar = Calendar() if customer is None else calendar_of(customer)
+    now_ms = parts.clock.now_ms()
+    if customer is None:
+        calendar = Calendar()
+        return calendar.at(now_ms) if name is None else calendar.named(name)
+    theirs = CustomerCalendar.of(parts.terms.terms, customer.id)
     if name is not None:
-        return calendar.named(name)
-    return calendar.at(parts.clock.now_ms())
+        return theirs.named(name)
+    return theirs.latest(now_ms)
 
 
 def span_of(parts: Parts, query: Span, customer: Customer | None) -> Period:

@@ -62,7 +62,13 @@ def test_a_period_becomes_final_once_it_has_ended_and_stays_as_it_is(
         december = invoice(sidecar, "2026-12")
         assert december["status"] == "draft"
         assert december["adjustments"] == [
-            {"period": "2026-11", "billed": "1.00", "now": "1.50", "amount": "0.50"}
+            {
+                "period": "2026-11",
+                "billed": "1.00",
+                "now": "1.50",
+                "amount": "0.50",
+                "currency": "usd",
+            }
         ]
         assert december["due"] == "0.50"
 

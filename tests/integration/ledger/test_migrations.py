@@ -10,6 +10,7 @@ import pytest
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.store import (
     alerts,
@@ -18,10 +19,12 @@ from meterline_sidecar.store import (
     outbox,
     reconciliation,
     stripe_events,
+    terms,
     usage,
 )
 from meterline_sidecar.store.edge import event_log
-from meterline_sidecar.store.invoices import FinalRow
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID, migrations
@@ -32,8 +35,16 @@ from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_verify import METERS, fill
 from tests.producer import NOON_MS
 from tests.store.rows import new_row
+from tests.store.test_terms import a_term
 from tests.store.test_told import ALERT, COMPARISON
 
+FINAL_DOCUMENT: Final = (
+    '{"counted_up_to_event":1,"invoice":{"currency":"usd","period":{"name":"2026-11"}},'
+    '"adjustments":[{"period":"2026-10","billed":"1","now":"3","amount":"2"}]}'
+)
+ADJUSTMENT: Final = NewAdjustment("acme", "2026-10", 1, "usd", "1", "3", "2", 1)
+"""What the final invoice says of itself."""
+USE: Final = NewUse("acme", "credit", "prepaid", "usd", "2026-10", 1, "1")
 NEWEST: Final = len(migrations())
 SINCE: Final = {"outbox": 2, "invoices": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
@@ -45,7 +56,7 @@ SPAN: Final = {"start": NOON_MS - DAY_MS, "end": NOON_MS + DAY_MS}
 async def fill_all(sidecar: Sidecar) -> Path:
     """Put rows into every table of the newest schema, and return its file."""
     await fill(sidecar)
-    final = FinalRow(0, "acme", 1, NOON_MS, NOON_MS + 1, '{"total":"1.10"}')
+    final = NewFinal("acme", 1, NOON_MS, NOON_MS + 1, FINAL_DOCUMENT, "2026-11")
     async with sidecar.database.transaction() as tx:
         await outbox.start(tx, "install")
         await outbox.note_hours(tx, [("acme", NOON_MS)], up_to_event_id=4)
@@ -57,7 +68,22 @@ async def fill_all(sidecar: Sidecar) -> Path:
         await alerts.raise_once(tx, ALERT)
         await facts.put_fact(tx, "customer_map", "of before")
         await reconciliation.save(tx, COMPARISON)
+        await terms.add_term(tx, a_term())
+        ((subject_id, _),) = await terms.subject_named(tx, "acct_2")
+        await terms.set_owner(tx, subject_id, [(0, None), (1, "acme")])
+        await invoices.add_adjustment(tx, ADJUSTMENT)
+        await invoices.add_use(tx, USE)
+        await counting.note_late(tx, [(1, 0, 1)])
+        await tx.execute(
+            "INSERT INTO held_decisions (event_id, is_accepted, decided_ms, author)"
+            " VALUES (1, 0, 1, 'me')"
+        )
+        await Journal(key_of(sidecar.database.path)).adopt(tx)
     return sidecar.database.path
+
+
+def key_of(path: Path) -> bytes:
+    return ChainFiles(path).key(has_batches=True)
 
 
 def copy_in_schema(source: Path, target: Path, *, version: int) -> None:
@@ -90,6 +116,8 @@ async def open_and_count(path: Path) -> dict[str, object]:
     """Open a ledger as the sidecar does, and return what it says."""
     ledger = await open_ledger(path)
     try:
+        async with ledger.transaction() as tx:
+            await Journal(key_of(path)).adopt(tx)  # as the sidecar does
         aggregator = Aggregator(ledger, METERS, clock=FakeClock())
         await aggregator.start()
         await aggregator.run()
@@ -130,7 +158,10 @@ async def read(tx: Tx) -> dict[str, object]:
             await reconciliation.last(tx),
         ),
         "fact": await facts.get_fact(tx, "customer_map"),
-        "invoices": await invoices.finals_of(tx, "acme"),
+        "invoices": (
+            await invoices.finals_of(tx, "acme"),
+            await invoices.adjusted_of(tx, "acme"),
+        ),
         "alerts": await alerts.newest(tx, before=99, limit=9),
     }
 
@@ -162,7 +193,7 @@ async def test_what_an_earlier_ledger_lacks_is_there_and_empty(
 
     found = await open_and_count(tmp_path / "first.db")
 
-    assert found["invoices"] == []
+    assert found["invoices"] == ([], {})
     assert found["alerts"] == []
     assert found["outbox"] == (
         dict.fromkeys(outbox.STATES, 0),

@@ -248,13 +248,16 @@ async def batches_after(
 
 
 async def events_of_batch(tx: Tx, batch: BatchRow) -> list[EventRow]:
-    """Return a batch's events as the chain hashes them."""
+    """Return a batch's events as the chain hashes them.
+
+    One that is another producer's by now is none of the batch's: so it is missed.
+    """
     rows = await tx.fetch_all(
         f"SELECT {', '.join(HASHED.values())}"  # noqa: S608 - names
         " FROM events e LEFT JOIN subjects s ON s.id = e.subject_id"
         " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
-        " WHERE e.id >= ? AND e.id < ? ORDER BY e.id",
-        (batch.first_event_id, batch.first_event_id + batch.events),
+        " WHERE e.id >= ? AND e.id < ? AND e.producer_id = ? ORDER BY e.id",
+        (batch.first_event_id, batch.first_event_id + batch.events, batch.producer_id),
     )
     return [EventRow(*row) for row in rows]
 
@@ -263,8 +266,8 @@ async def losses_of_batch(tx: Tx, batch: BatchRow) -> list[LossRow]:
     """Return a batch's losses as the chain hashes them."""
     rows = await tx.fetch_all(
         f"SELECT {LOSS.listed} FROM losses"  # noqa: S608 - names
-        " WHERE id >= ? AND id < ? ORDER BY id",
-        (batch.first_loss_id, batch.first_loss_id + batch.losses),
+        " WHERE id >= ? AND id < ? AND producer_id = ? ORDER BY id",
+        (batch.first_loss_id, batch.first_loss_id + batch.losses, batch.producer_id),
     )
     return [LossRow(*row) for row in rows]
 

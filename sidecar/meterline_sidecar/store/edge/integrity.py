@@ -38,6 +38,17 @@ async def wrong_watermarks(tx: Tx) -> list[tuple[str, int, int]]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+async def wrong_owners(tx: Tx) -> list[str]:
+    """Return subjects whose payer does not agree with the history of their payers."""
+    rows = await tx.fetch_all(
+        "SELECT s.name FROM subjects s WHERE s.is_split <>"
+        " EXISTS (SELECT 1 FROM owners o WHERE o.subject_id = s.id)"
+        " OR s.is_split = 1 AND s.customer IS NOT (SELECT o.customer FROM owners o"
+        " WHERE o.subject_id = s.id ORDER BY o.from_ms DESC LIMIT 1)"
+    )
+    return [row[0] for row in rows]
+
+
 async def totals_after(
     tx: Tx, rollup: Rollup, generation: int, key: RollupKey, *, limit: int
 ) -> list[tuple[RollupKey, str, Totals]]:

@@ -147,3 +147,13 @@ async def advance(tx: Tx, generation: int, cursor: int, *, now_ms: int) -> None:
         "UPDATE generations SET cursor = ?, last_success_ms = ? WHERE id = ?",
         (cursor, now_ms, generation),
     )
+
+
+async def note_late(tx: Tx, rows: Iterable[tuple[int, int, int]]) -> None:
+    """Note usage that changed in what is final: ``(subject id, day_ms, event id)``."""
+    await tx.execute_many(
+        "INSERT INTO late_usage (subject_id, day_ms, last_event_id) VALUES (?, ?, ?)"
+        " ON CONFLICT (subject_id, day_ms) DO UPDATE"
+        " SET last_event_id = excluded.last_event_id",
+        rows,
+    )

@@ -18,6 +18,14 @@ class ShownAdjustment(msgspec.Struct, frozen=True, kw_only=True):
     now: Decimal
     amount: Decimal
     """``now - billed``: below zero it is a credit."""
+    currency: str
+
+
+class ShownOwed(msgspec.Struct, frozen=True, kw_only=True):
+    """An amount in a currency of its own."""
+
+    amount: Decimal
+    currency: str
 
 
 class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,4 +41,7 @@ class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
     invoice: Invoice
     adjustments: tuple[ShownAdjustment, ...]
     due: Decimal
+    """The total with the adjustments in the invoice's currency."""
+    also_due: tuple[ShownOwed, ...]
+    """Adjustments of periods in other currencies, which are never added up."""
     accepted_gaps: tuple[str, ...]

@@ -9,7 +9,11 @@ from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.usage.counted import Counted, counted_now, snapshot
-from meterline_sidecar.web.answers.invoices import ShownAdjustment, ShownInvoice
+from meterline_sidecar.web.answers.invoices import (
+    ShownAdjustment,
+    ShownInvoice,
+    ShownOwed,
+)
 from meterline_sidecar.web.api.usage import shown_meters
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
@@ -55,6 +59,7 @@ async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
     statement = await parts.invoices.finalize(
         customer, period, accept_gap=query.accept_gap
     )
+    parts.standings.note(customer.id)
     return _shown_invoice(customer, statement, await counted_now(parts.database))
 
 
@@ -65,7 +70,7 @@ def _shown_invoice(
     return ShownInvoice(
         fresh_as_of=fresh_as_of(at),
         customer=customer.id,
-        customer_name=customer.name,
+        customer_name=statement.customer_name or customer.name,
         status="draft" if at_ms is None else "final",
         finalized=None if at_ms is None else format_time_ms(at_ms),
         counted_up_to_event=statement.counted_up_to_event,
@@ -73,6 +78,10 @@ def _shown_invoice(
         invoice=statement.invoice,
         adjustments=shown_adjustments(statement),
         due=statement.due,
+        also_due=tuple(
+            ShownOwed(amount=owed.amount, currency=owed.currency)
+            for owed in statement.also_due
+        ),
         accepted_gaps=statement.accepted_gaps,
     )
 
@@ -85,6 +94,7 @@ def shown_adjustments(statement: Statement) -> tuple[ShownAdjustment, ...]:
             billed=found.billed,
             now=found.now,
             amount=found.amount,
+            currency=found.currency or statement.invoice.currency,
         )
         for found in statement.adjustments
     )

@@ -120,6 +120,7 @@ async def customer(request: Request) -> Response:
                 step_ms=DAY_MS,
                 customer=shown.id,
             )
+        projected = await parts.invoices.projected(tx, at, shown, period)
         earlier = await parts.invoices.before(
             tx, at, shown, at_ms=now_ms, limit=EARLIER
         )
@@ -134,7 +135,7 @@ async def customer(request: Request) -> Response:
             "usage": usage,
             "statement": statement,
             "why_not": why_not,
-            "projected": parts.billing.projected(shown, usage, now_ms=now_ms),
+            "projected": projected,
             "meters": summable(parts),
             "meter": meter,
             "series": series,

@@ -20,9 +20,10 @@ from meterline_pricing.tools import next_unit
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS, format_time_ms
-from meterline_sidecar.config.shape import Customer, calendar_of
+from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import CustomerUsage
 from meterline_sidecar.usage.series import Row, Series, series_of
@@ -111,7 +112,7 @@ async def read_portal(
         statement = await parts.invoices.statement(tx, at, customer, period)
         plan = parts.billing.plan_of(customer, period)
     usage = await usage_behind(parts, tx, at, customer, period, statement)
-    projected = parts.billing.projected(customer, usage, now_ms=now_ms)
+    projected = await parts.invoices.projected(tx, at, customer, period)
     earlier = await parts.invoices.before(tx, at, customer, at_ms=now_ms, limit=EARLIER)
     return PortalUsage(
         customer=customer.id,
@@ -189,7 +190,7 @@ async def read_daily(
     Each day stands at its midnight in UTC, wherever it began for the customer: charts
     then show its date.
     """
-    calendar = calendar_of(customer)
+    calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
     first, last = calendar.day(period.start), calendar.day(period.end - 1)
     dates = [first + timedelta(days=i) for i in range((last - first).days + 1)]
     starts = [calendar.start_of(date) for date in dates]

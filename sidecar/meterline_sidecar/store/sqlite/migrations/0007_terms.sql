@@ -87,3 +87,23 @@ CREATE TABLE journal (
   mac BLOB NOT NULL,
   UNIQUE (entry, row_id)
 ) STRICT;
+
+-- What earlier invoices say of adjustments, and what is late since the first of them.
+INSERT INTO adjustments
+  (customer, period, invoice_id, currency, billed, now, amount, counted_up_to_event)
+SELECT
+  i.customer, a.value ->> '$.period', i.id, i.document ->> '$.invoice.currency',
+  a.value ->> '$.billed', a.value ->> '$.now', a.value ->> '$.amount',
+  i.document ->> '$.counted_up_to_event'
+FROM invoices i, json_each(i.document, '$.adjustments') a
+ORDER BY i.id;
+
+INSERT INTO late_usage (subject_id, day_ms, last_event_id)
+SELECT u.subject_id, u.window_ms / 86400000 * 86400000, max(u.last_event_id)
+FROM usage u
+WHERE u.generation = (SELECT max(id) FROM generations)
+  AND u.window_ms < (SELECT max(period_end_ms) FROM invoices)
+  AND u.last_event_id > (
+    SELECT min(i.document ->> '$.counted_up_to_event') FROM invoices i
+  )
+GROUP BY 1, 2;

@@ -1,0 +1,156 @@
+"""What is left of credits and coupons: granted once, used up invoice by invoice."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from meterline_pricing import Invoice, Plan
+from meterline_pricing.models import Coupon, Credit
+from meterline_sidecar.billing.statement import Journal
+from meterline_sidecar.store import invoices as store
+from meterline_sidecar.store.invoices import NewUse
+from meterline_sidecar.store.port import Tx
+
+NEVER = date.max
+
+
+class Days(NamedTuple):
+    """The first and the last day of a period."""
+
+    first: date
+    last: date
+
+
+class Balances:
+    """What one customer has used up, on invoices that are final.
+
+    A credit is known by its name and its currency, whatever plan grants it: what
+    one invoice used is gone for the next one.
+    """
+
+    def __init__(self, uses: Iterable[NewUse]) -> None:
+        self._uses = list(uses)
+
+    @classmethod
+    async def of(cls, tx: Tx, customer: str) -> "Balances":
+        """Return the balances of a customer, as of this transaction."""
+        return cls(await store.uses_of(tx, customer))
+
+    def take(self, uses: Iterable[NewUse]) -> None:
+        """Count uses that will be kept with what is being drawn."""
+        self._uses += uses
+
+    def used(self, credit: Credit, currency: str, *, but: str) -> Decimal:
+        """Return what all periods but one used of a credit."""
+        return sum(
+            (
+                Decimal(use.amount)
+                for use in self._uses
+                if (use.kind, use.name, use.currency)
+                == ("credit", credit.name, currency)
+                and use.period != but
+            ),
+            Decimal(0),
+        )
+
+    def used_by(self, period: str) -> dict[tuple[str, str], Decimal]:
+        """Return what a period used of each credit, by its name and currency."""
+        found: dict[tuple[str, str], Decimal] = {}
+        for use in self._uses:
+            if use.kind == "credit" and use.period == period:
+                key = (use.name, use.currency)
+                found[key] = found.get(key, Decimal(0)) + Decimal(use.amount)
+        return found
+
+    def periods(self, coupon: Coupon, *, but: str) -> int:
+        """Return how many periods but one had a coupon."""
+        return len(
+            {
+                use.period
+                for use in self._uses
+                if use.kind == "coupon"
+                and use.name == coupon.name
+                and use.period != but
+            }
+        )
+
+    def applied_to(self, plan: Plan, period: str, days: Days) -> Plan:
+        """Return a plan with what is left of its credits and coupons for a period.
+
+        Credits that expire soonest come first. What the period itself has used
+        already counts as left: it is the one that used it.
+        """
+        left = [
+            credit
+            if credit.every == "period"
+            else replace(
+                credit,
+                amount=max(
+                    credit.amount - self.used(credit, plan.currency, but=period),
+                    Decimal(0),
+                ),
+            )
+            for credit in plan.credits
+            if credit.pays_on(*days)
+        ]
+        coupons = [
+            coupon
+            for coupon in plan.coupons
+            if coupon.periods is None
+            or self.periods(coupon, but=period) < coupon.periods
+        ]
+        return replace(
+            plan,
+            credits=tuple(sorted(left, key=lambda credit: credit.expires or NEVER)),
+            coupons=tuple(coupons),
+        )
+
+
+def uses_of(
+    drawn: Invoice, plans: Sequence[Plan], *, customer: str, balances: Balances
+) -> list[NewUse]:
+    """Return what a period uses up by an invoice, beyond what it used before."""
+    assert drawn.period is not None
+    period = drawn.period.name
+    counted = {c.name for plan in plans for c in plan.coupons if c.periods is not None}
+    once = {c.name for plan in plans for c in plan.credits if c.every == "once"}
+    before = balances.used_by(period)
+    taken = {name: Decimal(0) for name, _ in before}
+    coupons: dict[str, Decimal] = {}
+    for line in drawn.lines:
+        if line.kind == "credit" and line.name in once:
+            taken[line.name] = taken.get(line.name, Decimal(0)) - line.amount
+        elif line.kind == "coupon" and line.name in counted:
+            coupons[line.name] = coupons.get(line.name, Decimal(0)) - line.amount
+    more = {
+        name: amount - before.get((name, drawn.currency), Decimal(0))
+        for name, amount in taken.items()
+    }
+    changes: list[tuple[Literal["credit", "coupon"], str, Decimal]] = [
+        *(("credit", name, amount) for name, amount in more.items() if amount),
+        *(("coupon", name, amount) for name, amount in coupons.items()),
+    ]
+    return [
+        NewUse(
+            customer=customer,
+            kind=kind,
+            name=name,
+            currency=drawn.currency,
+            period=period,
+            invoice_id=0,
+            amount=str(amount),
+        )
+        for kind, name, amount in changes
+    ]
+
+
+async def add_uses(
+    tx: Tx, uses: Iterable[NewUse], *, invoice_id: int, journal: Journal
+) -> None:
+    """Keep what an invoice uses up, in the transaction that makes it final."""
+    for use in uses:
+        row_id = await store.add_use(tx, use._replace(invoice_id=invoice_id))
+        await journal.link(tx, "term_uses", row_id)

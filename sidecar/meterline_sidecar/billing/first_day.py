@@ -1,0 +1,39 @@
+"""The first day of a customer: nothing before it was ever owed."""
+
+from typing import Final
+
+from meterline_pricing import PricingError
+from meterline_sidecar.store import usage
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.usage.counted import Counted
+
+ALWAYS: Final = 0
+
+
+async def first_ms(tx: Tx, at: Counted, terms: Terms, customer: str) -> int:
+    """Return from when on a customer is billed, UTC ms.
+
+    The day that was agreed; without one, when they first used something or were first
+    heard of, whichever was earlier.
+    """
+    calendar = CustomerCalendar.of(terms, customer)
+    if calendar.starts is not None:
+        return calendar.start_of(calendar.starts)
+    learned_ms = terms.learned_ms(customer)
+    used_ms = await usage.first_use(tx, at.generation, customer=customer)
+    return learned_ms if used_ms is None else min(learned_ms, used_ms)
+
+
+def is_billable(calendar: CustomerCalendar, name: str, first: int) -> bool:
+    """Say whether a person may bill a period, given the customer's first instant.
+
+    The period in which they begin and those behind it; also the one just before, for
+    a business that sets up its books on the first of the month, to bill the last one.
+    """
+    try:
+        begun = calendar.name_at(first)
+    except (PricingError, OverflowError):
+        return False
+    return name >= calendar.before(begun)

@@ -1,0 +1,82 @@
+"""The customers as they are agreed now, by id."""
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.terms.book import Terms
+
+FOREVER_MS = 2**63 - 1
+
+
+class _Known(NamedTuple):
+    n_entries: int
+    until_ms: int
+    customer: Customer
+
+
+class CustomerIndex:
+    """A view on the terms: who there is at this moment, and what was agreed with them.
+
+    Whoever was taken out is here, too: they may owe something.
+    """
+
+    def __init__(self, terms: Terms, *, clock: Clock) -> None:
+        self._terms = terms
+        self._clock = clock
+        self._ids: list[str] = []
+        self._known: dict[str, _Known] = {}
+
+    def __len__(self) -> int:
+        """Return how many customers there are."""
+        return len(self.ids)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all customers, sorted."""
+        names = self._terms.names("customer")
+        if len(self._ids) != len(names):  # customers are never forgotten
+            self._ids = sorted(names)
+        return self._ids
+
+    @property
+    def all(self) -> list[Customer]:
+        """Every customer, in order of their ids."""
+        return [self._at(name, self._clock.now_ms()) for name in self.ids]
+
+    def get(self, customer_id: str) -> Customer | None:
+        """Return the customer with this id."""
+        if not self._terms.entries("customer", customer_id):
+            return None
+        return self._at(customer_id, self._clock.now_ms())
+
+    def page(self, after: str, limit: int) -> tuple[list[Customer], str | None]:
+        """Return customers whose ids come after ``after``, and where to go on."""
+        ids = self.ids
+        start = bisect_right(ids, after)
+        now_ms = self._clock.now_ms()
+        found = [self._at(name, now_ms) for name in ids[start : start + limit]]
+        is_last = start + limit >= len(ids)
+        return found, None if is_last else found[-1].id
+
+    def _at(self, customer_id: str, now_ms: int) -> Customer:
+        entries = self._terms.entries("customer", customer_id)
+        known = self._known.get(customer_id)
+        if known and known.n_entries == len(entries) and now_ms < known.until_ms:
+            return known.customer
+        agreed = self._terms.customer(customer_id, now_ms)
+        assert agreed is not None, "asked for one that there is"
+        customer = Customer(
+            id=customer_id,
+            name=agreed.name or customer_id,
+            subjects=agreed.subjects,
+            plan=agreed.plan,
+            stripe_customer=agreed.stripe_customer,
+            time_zone=agreed.time_zone,
+            starts=agreed.starts,
+        )
+        later = (entry.from_ms for entry in entries if entry.from_ms > now_ms)
+        until_ms = min(later, default=FOREVER_MS)
+        self._known[customer_id] = _Known(len(entries), until_ms, customer)
+        return customer
