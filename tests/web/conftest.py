@@ -65,29 +65,32 @@ def configure(
     return read_config(file, environment={})
 
 
+@asynccontextmanager
+async def web_at(folder: Path, **files: str) -> AsyncGenerator[Web]:
+    """Run a whole sidecar in a folder."""
+    config = configure(folder, **files)
+    clock = FakeClock()
+    tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
+    fatal: list[BaseException] = []
+    async with open_parts(
+        config, clock=clock, tokens=tokens, on_fatal=fatal.append
+    ) as parts:
+        ingesting = asyncio.create_task(parts.ingest.run())
+        app = make_app(parts)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with (
+            parts.receiver,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
+        ):
+            yield Web(parts, http, clock, tokens, app)
+        ingesting.cancel()
+    assert fatal == []
+
+
 @pytest.fixture
 def open_web(tmp_path: Path) -> OpenWeb:
-    @asynccontextmanager
-    async def open_it(**files: str) -> AsyncGenerator[Web]:
-        config = configure(tmp_path, **files)
-        clock = FakeClock()
-        tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
-        fatal: list[BaseException] = []
-        async with open_parts(
-            config, clock=clock, tokens=tokens, on_fatal=fatal.append
-        ) as parts:
-            ingesting = asyncio.create_task(parts.ingest.run())
-            app = make_app(parts)
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with (
-                parts.receiver,
-                httpx.AsyncClient(
-                    transport=transport, base_url="http://localhost"
-                ) as http,
-            ):
-                yield Web(parts, http, clock, tokens, app)
-            ingesting.cancel()
-        assert fatal == []
+    def open_it(**files: str) -> AbstractAsyncContextManager[Web]:
+        return web_at(tmp_path, **files)
 
     return open_it
 

@@ -77,6 +77,10 @@ class Balances:
             }
         )
 
+    def given(self, period: str) -> set[str]:
+        """Return the names of the coupons that a period had already."""
+        return {u.name for u in self._uses if u.kind == "coupon" and u.period == period}
+
     def applied_to(self, plan: Plan, period: str, days: Days) -> Plan:
         """Return a plan with what is left of its credits and coupons for a period.
 
@@ -123,7 +127,7 @@ def uses_of(
     for line in drawn.lines:
         if line.kind == "credit" and line.name in once:
             taken[line.name] = taken.get(line.name, Decimal(0)) - line.amount
-        elif line.kind == "coupon" and line.name in counted:
+        elif line.kind == "coupon" and line.name in counted - balances.given(period):
             coupons[line.name] = coupons.get(line.name, Decimal(0)) - line.amount
     more = {
         name: amount - before.get((name, drawn.currency), Decimal(0))

@@ -245,7 +245,7 @@ class Invoices:
     def _stated(
         self, at: Counted, customer: Customer, drawn: Drawn, found: list[Difference]
     ) -> Statement:
-        adjusted = tuple(difference.adjustment for difference in found)
+        adjusted = tuple(d.adjustment for d in found if d.adjustment is not None)
         by_currency: dict[str, Decimal] = {}
         for adjustment in adjusted:
             known = by_currency.get(adjustment.currency, Decimal(0))

@@ -24,7 +24,8 @@ from meterline_sidecar.usage.counted import Counted
 class Difference(NamedTuple):
     """A final period that comes to something else now."""
 
-    adjustment: Adjustment
+    adjustment: Adjustment | None
+    """``None`` where a credit paid for all of it."""
     uses: tuple[NewUse, ...]
     """What it uses up of credits, or gives back."""
 
@@ -64,20 +65,21 @@ async def differences(
             raise NotBillable(
                 f"what {final.period.name} comes to since it is final: {error}"
             ) from error
+        uses = uses_of(
+            drawn.invoice, drawn.plans, customer=customer.id, balances=balances
+        )
         amount = drawn.invoice.total - final.billed
-        if amount:
-            adjustment = Adjustment(
-                period=final.period.name,
-                billed=final.billed,
-                now=drawn.invoice.total,
-                amount=amount,
-                currency=drawn.invoice.currency,
-            )
-            uses = uses_of(
-                drawn.invoice, drawn.plans, customer=customer.id, balances=balances
-            )
-            balances.take(uses)
-            found.append(Difference(adjustment, tuple(uses)))
+        if not amount and not uses:
+            continue
+        balances.take(uses)
+        adjustment = Adjustment(
+            period=final.period.name,
+            billed=final.billed,
+            now=drawn.invoice.total,
+            amount=amount,
+            currency=drawn.invoice.currency,
+        )
+        found.append(Difference(adjustment if amount else None, tuple(uses)))
     return found
 
 

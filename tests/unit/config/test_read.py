@@ -78,7 +78,7 @@ MISTAKES = {
         " bytes_out, duration_us, units, quantities.NAME"
     ),
     '[[meter]]\nname = "a"\naggregation = "min"': (
-        ":1: meter[0]: missing key `value`: a min meter needs one of bytes_in,"
+        ":1: meter[0].value: missing: a min meter needs one of bytes_in,"
         " bytes_out, duration_us, units, quantities.NAME"
     ),
     '[[meter]]\nname = "a"\naggregation = "min"\nvalue = "route"': (

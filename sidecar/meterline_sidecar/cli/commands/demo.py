@@ -35,7 +35,7 @@ TIMEOUT_S: Final = 300.0  # a machine that needs longer shall say so
     help="Keep it running until Ctrl-C, so that you can look around.",
 )
 def command(keep: bool) -> None:
-    """Serve and bill a worked example, end to end.
+    """Run a worked example, from requests to an invoice.
 
     144,000 requests of three customers.
 

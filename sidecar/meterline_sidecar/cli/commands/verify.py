@@ -28,7 +28,7 @@ from meterline_sidecar.store.open import open_ledger, open_reader
     "be stopped.",
 )
 def command(config_path: Path | None, is_json: bool, accept: bool) -> None:
-    """Prove that the ledger is what was written to it.
+    """Prove that the ledger has not been changed.
 
     Recomputes the chain over all events, the watermarks and all usage. Works beside a running sidecar. Exits with 3 when something is not as it was
     written, and names the first batch that differs.
