@@ -7,7 +7,7 @@ that held on its day.
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -85,7 +85,7 @@ class Reference:
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
+def folder() -> Generator[Path]:
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
