@@ -136,6 +136,9 @@ class Catalog:
                 )
         if start_s >= end_s:
             raise StripeRefusal(400, "end_time must be after start_time")
+        customers = self.account.customers
+        if customers is not None and fields["customer"] not in customers:
+            raise errors.missing_resource("customer", fields["customer"])
         hours = self.account.hours(meter.event_name, fields["customer"])
         inside = {s: v for s, v in sorted(hours.items()) if start_s <= s < end_s}
         groups: dict[tuple[int, int], Decimal] = {}

@@ -5,7 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-Verdict = Literal["equal", "missing", "extra", "unresolved"]
+Verdict = Literal["equal", "missing", "extra", "unresolved", "refused"]
+"""``refused``: Stripe did not say, as it does not know the customer, for instance."""
 
 
 class HourDifference(Struct, frozen=True, kw_only=True):
@@ -34,6 +35,8 @@ class ReconciledSeries(Struct, frozen=True, kw_only=True):
     failed: int
     """Rows that were refused, dropped or too old."""
     verdict: Verdict
+    reason: str | None = None
+    """Why Stripe did not say what it has, for ``refused``."""
     is_fresh: bool = False
     """Whether something was sent so recently that Stripe may not have added it up."""
     hours: tuple[HourDifference, ...] = ()

@@ -19,8 +19,8 @@ from meterline_sidecar.stripe.report import Reporter
 from meterline_sidecar.stripe.webhooks import Webhooks
 
 RECONCILE_TRIED: Final = "reconcile_tried_ms"
-SERIES_PER_RUN: Final = 300
-"""Customers and meters that one run compares: a read each, of 10,000 a month."""
+SERIES_PER_RUN: Final = 150
+"""Customers and meters that one run compares: two reads each, of 10,000 a month."""
 LAG_MS: Final = 3 * HOUR_MS
 """Later hours are not compared unasked: Stripe's totals come with a delay."""
 

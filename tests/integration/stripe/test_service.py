@@ -44,8 +44,8 @@ async def test_a_day_is_compared_once_however_often_it_is_asked(
     await stripe.reconcile_if_due()
 
     status = (await read_health(stripe)).reconciliation
-    assert reads == 2  # the meters, and one total
-    assert shop.server.reads == 4
+    assert reads == 2  # the meters, and the hours
+    assert shop.server.reads == 5  # the meters, the total, and the hours since then
     assert (status.checked_ms, status.different) == (shop.clock.now_ms(), 0)
     shop.clock.time_ms += HOUR_MS
     assert (await read_health(stripe)).reconciliation.age_s == 3_600

@@ -107,7 +107,9 @@ def wanted_prices(
 def _wanted_price(plan: Plan, card: RateCard, meter: MeterConfig | None) -> WantedPrice:
     key = f"meterline_{plan.name}_{card.name}"
     # A flat price is due once: of a meter, it would be due for each of its units.
-    event_name = None if meter is None or card.price.is_fixed else meter.stripe_event_name
+    event_name = (
+        None if meter is None or card.price.is_fixed else meter.stripe_event_name
+    )
     return WantedPrice(
         lookup_key=key,
         product=key,
