@@ -203,18 +203,23 @@ async def test_rows_wait_for_a_mapping_and_go_when_it_is_there(
         new_row(1, **parked),
         new_row(2, **{**parked, "customer": "b"}),
         new_row(3, state="parked"),
+        new_row(4, **{**parked, "hour_ms": HOUR - HOUR_MS}),
     )
 
     async with database.transaction() as tx:
         before = await outbox.unmapped(tx)
-        n_rows = await outbox.map_customer(tx, "acme", "cus_new")
+        n_rows = await outbox.map_customer(
+            tx, "acme", "cus_new", suspect_ms=HOUR, reason="a copy"
+        )
         after = await outbox.unmapped(tx)
 
     assert sorted(before) == ["acme", "b"]
-    assert (n_rows, after) == (2, ["b"])
+    assert (n_rows, after) == (3, ["b"])
     row = await row_of(database, ids[0])
     assert (row.state, row.stripe_customer, row.reason) == ("pending", "cus_new", None)
     assert (await row_of(database, ids[3])).state == "parked"
+    held = await row_of(database, ids[4])
+    assert (held.state, held.reason) == ("unresolved", "a copy")
 
 
 async def test_counts_leave_out_what_was_replaced_and_count_no_hole(

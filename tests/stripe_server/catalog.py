@@ -139,7 +139,7 @@ class Catalog:
         customers = self.account.customers
         if customers is not None and fields["customer"] not in customers:
             raise errors.missing_resource("customer", fields["customer"])
-        hours = self.account.hours(meter.event_name, fields["customer"])
+        hours = self.account.shown_hours(meter.event_name, fields["customer"])
         inside = {s: v for s, v in sorted(hours.items()) if start_s <= s < end_s}
         groups: dict[tuple[int, int], Decimal] = {}
         for hour_s, value in inside.items():

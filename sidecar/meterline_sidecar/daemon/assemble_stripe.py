@@ -10,7 +10,7 @@ from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config, calendar
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import RowsByHand
-from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.provision.apply import Provisioner
@@ -60,11 +60,13 @@ def open_stripe(
         environ=environ,
     )
     customers = {c.id: c.stripe_customer for c in config.customers}
+    guard = CopyGuard(SentMark(config.sidecar.database))
     return StripeService(
         database=database,
         api=api,
         enqueuer=_enqueuer(config, database, clock=clock, customers=customers),
-        reporter=_reporter(config, database, api, clock=clock),
+        reporter=_reporter(config, database, api, clock=clock, guard=guard),
+        copy_guard=guard,
         reconciler=Reconciler(database, api, clock=clock),
         webhooks=Webhooks(
             database, api, secret=secret.read, clock=clock, wall=SystemClock()
@@ -107,7 +109,12 @@ def _enqueuer(
 
 
 def _reporter(
-    config: Config, database: Database, api: StripeApi, *, clock: Clock
+    config: Config,
+    database: Database,
+    api: StripeApi,
+    *,
+    clock: Clock,
+    guard: CopyGuard,
 ) -> Reporter | None:
     """Return what sends, ``None`` in a dry run."""
     if config.stripe.mode != "send":
@@ -118,7 +125,7 @@ def _reporter(
         api,
         clock=clock,
         wall=SystemClock(),
-        mark=SentMark(config.sidecar.database),
+        copy_guard=guard,
         rate=Rate(rate, asyncio.get_running_loop().time()),
         stream_above_per_s=config.stripe.stream_above_per_s,
     )

@@ -308,12 +308,19 @@ async def unmapped(tx: Tx) -> list[str]:
     return [customer for (customer,) in rows]
 
 
-async def map_customer(tx: Tx, customer: str, stripe_customer: str) -> int:
-    """Let the rows that waited for this mapping go; return how many."""
+async def map_customer(
+    tx: Tx, customer: str, stripe_customer: str, *, suspect_ms: int, reason: str
+) -> int:
+    """Let the rows that waited for this mapping go; return how many.
+
+    Those of hours before ``suspect_ms`` are unresolved, for ``reason``.
+    """
     return await tx.execute(
-        "UPDATE outbox SET stripe_customer = ?, state = 'pending', reason = NULL"
+        "UPDATE outbox SET stripe_customer = ?,"
+        " state = CASE WHEN hour_ms < ? THEN 'unresolved' ELSE 'pending' END,"
+        " reason = CASE WHEN hour_ms < ? THEN ? ELSE NULL END"
         " WHERE customer = ? AND stripe_customer IS NULL AND state = 'parked'",
-        (stripe_customer, customer),
+        (stripe_customer, suspect_ms, suspect_ms, reason, customer),
     )
 
 

@@ -36,6 +36,7 @@ ROWS_PER_STEP: Final = 50_000
 ENQUEUED_FOR: Final = "issued_for"
 """The fact that says which meters and customers the outbox was last filled for.
 Under its first name: a new one would have every ledger compare all its hours once."""
+TOLD_BY_A_COPY: Final = "this ledger is a copy: another may have told this already"
 INT_MAX: Final = 2**63 - 1  # what the database keeps as an integer
 SETTLE_MS: Final = 60_000
 """An hour is enqueued this long after its end: most late events are in by then."""
@@ -106,10 +107,18 @@ class Enqueuer:
     async def _map_waiting(self) -> None:
         async with self._database.transaction() as tx:
             await outbox.start(tx, secrets.token_hex(8))
+            cursor = await outbox.cursor(tx)
+            assert cursor is not None, "started above"
             for customer in await outbox.unmapped(tx):
                 stripe_customer = self._customers.get(customer)
                 if stripe_customer is not None:
-                    await outbox.map_customer(tx, customer, stripe_customer)
+                    await outbox.map_customer(
+                        tx,
+                        customer,
+                        stripe_customer,
+                        suspect_ms=cursor.suspect_ms,
+                        reason=TOLD_BY_A_COPY,
+                    )
 
     async def _note_changes(self) -> bool:
         """Note which hours changed; return whether usage is fit for it."""
@@ -270,8 +279,7 @@ def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
         reason = f"customer {row.customer} has no stripe_customer yet"
         return replace(row, state="parked", reason=reason)
     if row.hour_ms < suspect_ms:
-        reason = "added by an older copy of the ledger: it may have been sent already"
-        return replace(row, state="unresolved", reason=reason)
+        return replace(row, state="unresolved", reason=TOLD_BY_A_COPY)
     return row
 
 

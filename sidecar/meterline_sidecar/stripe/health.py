@@ -5,10 +5,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.store import outbox, reconciliation, stripe_events
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.stripe import states
+from meterline_sidecar.stripe.copy_guard import Suspicion, read_suspicion
+from meterline_sidecar.stripe.reconcile import SETTLE_MS
 from meterline_sidecar.stripe.service import StripeService
 
 CLOCK_AHEAD_S_MAX: Final = 60
@@ -45,6 +48,7 @@ async def read_health(stripe: StripeService) -> StripeHealth:
         checked_ms, n_different = await reconciliation.last(tx)
         n_unexplained = await stripe_events.unexplained(tx)
         n_failing, why = await sending.failing(tx, attempts_min=FAILED_ATTEMPTS_MIN)
+        suspicion = await read_suspicion(tx)
     age_ms = None if checked_ms is None else stripe.clock.now_ms() - checked_ms
     return StripeHealth(
         counts=counts,
@@ -60,6 +64,7 @@ async def read_health(stripe: StripeService) -> StripeHealth:
                 counts, n_different=n_different, n_unexplained=n_unexplained
             ),
             *([_failing(n_failing, why)] if n_failing else []),
+            *([_copy(suspicion)] if suspicion and counts["unresolved"] else []),
         ),
     )
 
@@ -91,6 +96,14 @@ def _ledger_problems(
             f"Stripe dropped {n_unexplained} meter event(s) without saying which:"
             " `meterline reconcile` finds them"
         )
+
+
+def _copy(suspicion: Suspicion) -> str:
+    return (
+        f"this ledger may be a copy ({suspicion.reason}): what another one may have told"
+        " is held until `meterline reconcile` finds it out, not before"
+        f" {format_time_ms(suspicion.told_ms + SETTLE_MS)}"
+    )
 
 
 def _failing(n_rows: int, why: str | None) -> str:

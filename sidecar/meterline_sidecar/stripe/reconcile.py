@@ -19,6 +19,7 @@ from meterline_sidecar.stripe.comparison import (
     ReconciledSeries,
     Verdict,
 )
+from meterline_sidecar.stripe.copy_guard import read_suspicion
 from meterline_sidecar.stripe.expected import (
     by_hour,
     expected,
@@ -76,6 +77,8 @@ class Reconciler:
     ) -> None:
         self._database = database
         self._totals = StripeTotals(stripe)
+        self._told_ms = 0
+        """Until when another copy of this ledger may have told something."""
         self._clock = clock
 
     async def run(self, *, start_ms: int, end_ms: int) -> list[ReconciledSeries]:
@@ -132,6 +135,9 @@ class Reconciler:
             StripeRefused: the key may not read.
             RetryLater: Stripe cannot be asked now, whatever the series.
         """
+        async with self._database.reading() as tx:
+            suspicion = await read_suspicion(tx)
+        self._told_ms = 0 if suspicion is None else suspicion.told_ms
         meters = await self._totals.meters() if spans else {}
         found: list[ReconciledSeries] = []
         n_failed = 0
@@ -303,6 +309,9 @@ class Reconciler:
     def _has_settled(self, parts: Sequence[OutboxRow]) -> bool:
         """Say whether Stripe has had time to count what was sent last."""
         latest_ms = max(row.sent_ms or 0 for row in parts)
+        if any(row.state == "unresolved" for row in parts):
+            # What another copy told has a time of its own: no row here knows it.
+            latest_ms = max(latest_ms, self._told_ms)
         is_quiet = all(row.state != "sending" for row in parts)
         return is_quiet and latest_ms <= self._clock.now_ms() - SETTLE_MS
 

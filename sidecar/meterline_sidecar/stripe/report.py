@@ -17,7 +17,7 @@ from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.batching import ReadyRows, StripeRequest
-from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
+from meterline_sidecar.stripe.copy_guard import CopyGuard
 from meterline_sidecar.stripe.meter_events import (
     AGE_MS_MAX,
     RESEND_MS_MAX,
@@ -34,7 +34,7 @@ from meterline_sidecar.stripe.meter_events import (
     Unreachable,
 )
 from meterline_sidecar.stripe.pacing import Backoff, Breaker, Probes, Rate
-from meterline_sidecar.stripe.settle import settlement_of, shorten
+from meterline_sidecar.stripe.settle import settlement_of, shorten, tells_of_a_copy
 
 IN_FLIGHT_MIN: Final = 8
 IN_FLIGHT_MAX: Final = 64
@@ -77,7 +77,7 @@ class Reporter:
         *,
         clock: Clock,
         wall: Clock,
-        mark: SentMark,
+        copy_guard: CopyGuard,
         rate: Rate,
         stream_above_per_s: float | None = None,
         backoff: Backoff | None = None,
@@ -93,7 +93,7 @@ class Reporter:
         self._stripe = stripe
         self._clock = clock
         self._wall = wall
-        self._copy_guard = CopyGuard(mark)
+        self._copy_guard = copy_guard
         self._rate = rate
         self._stream_above_per_s = stream_above_per_s
         self._backoff = backoff or Backoff()
@@ -161,6 +161,7 @@ class Reporter:
                 self._is_hurried = False
             await self._probe_parked(tx)
             self._streams = await self._is_worth_streaming(tx)
+        self._copy_guard.enrol()
         if doubted:
             log.error("%d row(s) in doubt for 23 h: run reconcile", doubted)
         if expired:
@@ -308,6 +309,8 @@ class Reporter:
         now_ms = self._clock.now_ms()
         async with self._database.transaction() as tx:
             await sending.settle(tx, settlements)
+            if _is_contradicted(settled):
+                await self._copy_guard.contradict(tx, now_ms=now_ms)
             if was_open and self._breaker.reason is None:
                 # What failed while nothing could succeed has waited for nothing.
                 await sending.wake(tx)
@@ -365,6 +368,15 @@ class Reporter:
             )
             for row in request.rows
         ]
+
+
+def _is_contradicted(settled: Iterable[tuple[StripeRequest, Outcome]]) -> bool:
+    """Say whether Stripe knew a row that this ledger had not sent before."""
+    return any(
+        tells_of_a_copy(row, outcome)
+        for request, outcome in settled
+        for row in request.rows
+    )
 
 
 def _shows_a_meter(outcome: Outcome) -> bool:

@@ -8,10 +8,11 @@ from typing import Final
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import facts
+from meterline_sidecar.store import facts, outbox
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import RowsByHand
+from meterline_sidecar.stripe.copy_guard import CopyGuard, read_suspicion
 from meterline_sidecar.stripe.enqueue import Enqueuer
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
@@ -40,6 +41,8 @@ class StripeService:
     reconciler: Reconciler
     webhooks: Webhooks
     by_hand: RowsByHand
+    copy_guard: CopyGuard
+    """That of the reporter."""
     provisioner: Provisioner
     clock: Clock
     reconcile_every_ms: int
@@ -52,6 +55,15 @@ class StripeService:
         await self.enqueuer.run()
         if self.reporter is not None:
             await self.reporter.run()
+        else:
+            await self._watch_over_copies()
+
+    async def _watch_over_copies(self) -> None:
+        """Note where the ledger is though nothing is sent yet: a copy may be later."""
+        async with self.database.transaction() as tx:
+            if await outbox.cursor(tx) is not None:
+                await self.copy_guard.check(tx, now_ms=self.clock.now_ms())
+        self.copy_guard.enrol()
 
     async def report_now(self) -> None:
         """Do the same, and wait for no retry: somebody asks for it."""
@@ -76,8 +88,11 @@ class StripeService:
         """
         now_ms = self.clock.now_ms()
         async with self.database.reading() as tx:
-            tried = await facts.get_fact(tx, RECONCILE_TRIED)
-        is_recent = abs(now_ms - int(tried or 0)) < self.reconcile_every_ms
+            tried_ms = int(await facts.get_fact(tx, RECONCILE_TRIED) or 0)
+            suspicion = await read_suspicion(tx)
+        is_recent = abs(now_ms - tried_ms) < self.reconcile_every_ms
+        if suspicion is not None and tried_ms < suspicion.told_ms + LAG_MS <= now_ms:
+            is_recent = False  # what is held for it can be settled from now on
         if self.reporter is None or not self.reconcile_every_ms or is_recent:
             return
         await self._note_try(now_ms)

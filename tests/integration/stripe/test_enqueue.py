@@ -312,7 +312,7 @@ async def test_an_older_copy_holds_the_hours_it_issues_again(books: Books) -> No
     await books.use({"calls": 2}, time_ms=NOON_MS + HOUR_MS)
     async with books.database.transaction() as tx:
         await outbox.start(tx, "install")
-        await sending.suspect(tx, before_ms=NOON_MS + HOUR_MS)
+        await sending.suspect(tx, before_ms=NOON_MS + HOUR_MS, reason="a copy")
     books.clock.time_ms = NOON_MS + 2 * HOUR_MS + SETTLE_MS
 
     rows = await books.enqueue()

@@ -50,11 +50,13 @@ def tell_lines(answer: Reconciliation) -> None:
             line.stripe_customer or line.customer,
             line.event_name,
             quantity(line.ours),
-            quantity(line.theirs),
+            "-" if line.verdict == "refused" else quantity(line.theirs),
             line.verdict,
             quantity(line.waiting),
             quantity(line.failed),
         )
+        if line.reason is not None:
+            table.add("", f"  {line.reason}", *("", "", "", "", ""))
         for hour in line.hours:
             table.add(
                 "",
