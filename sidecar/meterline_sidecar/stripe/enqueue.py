@@ -151,7 +151,12 @@ class Enqueuer:
             generation = await usage.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
             known = await facts.get_fact(tx, ENQUEUED_FOR)
-        billed = sorted((meter.name, meter.event_name) for meter in self._meters)
+        billed = sorted(
+            # A mode by itself where it is not the usual one: written otherwise, it
+            # would have every ledger compare all its hours once.
+            (meter.name, meter.event_name, *(["set"] if meter.mode == "set" else []))
+            for meter in self._meters
+        )
         enqueued_for = hashlib.sha256(
             msgspec.json.encode(
                 (generation.definition, billed, sorted(self._starts_ms.items()))
@@ -212,6 +217,16 @@ class Enqueuer:
             known = await outbox.issued(
                 tx, customer=customer, event_name=meter.event_name, hour_ms=hour_ms
             )
+            if known is not None and known.mode != meter.mode and not known.is_sent:
+                n_rows += await self._say_anew(
+                    tx,
+                    meter,
+                    customer=customer,
+                    hour_ms=hour_ms,
+                    total=total,
+                    known=known,
+                )
+                continue
             if known is None:
                 # A latest value of zero says something; no calls say nothing.
                 is_news = total != 0 or (meter.name in totals and _says_zero(meter))
@@ -226,6 +241,36 @@ class Enqueuer:
                     total=total,
                     known=known,
                 )
+        return n_rows
+
+    async def _say_anew(
+        self,
+        tx: Tx,
+        meter: BilledMeter,
+        *,
+        customer: str,
+        hour_ms: int,
+        total: int,
+        known: Issued,
+    ) -> int:
+        """Say an hour in the mode that its meter has by now: nobody was told of it."""
+        first = Issued(meter.mode, known.stripe_customer, 0, known.next_part)
+        n_rows = await self._add(
+            tx, meter, customer=customer, hour_ms=hour_ms, total=total, known=first
+        )
+        newest = await outbox.newest_of_hour(
+            tx, customer=customer, event_name=meter.event_name, hour_ms=hour_ms
+        )
+        await outbox.replace_hour(
+            tx,
+            customer=customer,
+            event_name=meter.event_name,
+            hour_ms=hour_ms,
+            before_part=known.next_part,
+            new_id=newest,
+            now_ms=self._clock.now_ms(),
+            reason=f"never sent; said again in the mode `{meter.mode}`",
+        )
         return n_rows
 
     async def _add(

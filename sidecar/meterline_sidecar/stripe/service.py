@@ -7,7 +7,7 @@ from typing import Final
 
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import MeterlineError, RetryLater, StripeRefused
 from meterline_sidecar.store import facts, outbox
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
@@ -22,6 +22,8 @@ from meterline_sidecar.stripe.webhooks import Webhooks
 RECONCILE_TRIED: Final = "reconcile_tried_ms"
 SERIES_PER_RUN: Final = 150
 """Customers and meters that one run compares: two reads each, of 10,000 a month."""
+ASK_EVERY_S: Final = 60.0
+"""How often the meters are asked for until they are known."""
 LAG_MS: Final = 3 * HOUR_MS
 """Later hours are not compared unasked: Stripe's totals come with a delay."""
 
@@ -49,11 +51,14 @@ class StripeService:
     """How often totals are compared unasked; 0 for never."""
     meter_problems: tuple[str, ...] = ()
     """What is wrong with the meters at Stripe, as of the last check."""
+    _knows_meters: bool = False
+    _ask_at_s: float = 0.0
 
     async def report(self) -> None:
         """Enqueue what is closed and send what is due."""
         await self.enqueuer.run()
         if self.reporter is not None:
+            await self._know_meters()
             await self.reporter.run()
         else:
             await self._watch_over_copies()
@@ -75,10 +80,23 @@ class StripeService:
         """Compare the meters at Stripe with what the configuration says of them.
 
         A meter without a time window would add the corrections of a ``set`` hour to
-        it, where they should take its place.
+        it, where they should take its place: nothing is told to one that differs.
         """
         if self.reporter is not None:
-            self.meter_problems = tuple(await self.provisioner.meter_problems())
+            problems = await self.provisioner.meter_problems()
+            self.meter_problems = tuple(problems.values())
+            self.reporter.hold(problems)
+            self._knows_meters = True
+
+    async def _know_meters(self) -> None:
+        """Look at the meters before anything is told, as far as Stripe can be asked."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._knows_meters and now_s >= self._ask_at_s:
+            self._ask_at_s = now_s + ASK_EVERY_S
+            # Who may not read, or cannot now, tells as ever: the refusal of a meter
+            # that does not fit is not known then. The schedule asks again.
+            with contextlib.suppress(RetryLater, StripeRefused):
+                await self.check_meters()
 
     async def reconcile_if_due(self) -> None:
         """Compare this month with Stripe's totals, and the last one until it is equal.

@@ -409,8 +409,9 @@ async def test_a_meter_without_window_under_set_mode_is_told_as_drift(
 ) -> None:
     fits = await provisioner(shop, configured()).meter_problems()
 
-    (problem,) = await provisioner(shop, configured(mode="set")).meter_problems()
+    problems = await provisioner(shop, configured(mode="set")).meter_problems()
 
-    assert fits == []
+    assert fits == {}
+    problem = problems["api_calls"]
     assert "event_time_window is None, not 'hour'" in problem
     assert "stripe_mode" in problem
