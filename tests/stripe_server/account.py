@@ -100,6 +100,9 @@ class Account:
     events: list[Event] = field(default_factory=list[Event])
     customers: set[str] | None = None
     """The customers that exist; ``None``: every one."""
+    subscriptions: list[tuple[str, str]] | None = None
+    """Customers, and the id of the meter that their subscription has a price of;
+    ``None``: the key may not read them."""
     lag_s: float = 0.0
     """How long ago an event was received when summaries begin to show it."""
     reports: list[dict[str, object]] = field(default_factory=list[dict[str, object]])

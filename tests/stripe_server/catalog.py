@@ -70,6 +70,21 @@ class Catalog:
                 return self._switch(meter_id, "active")
             case "GET", ["billing", "meters", meter_id, "event_summaries"]:
                 return self._summaries(self._meter(meter_id), fields, request.path)
+            case "GET", ["subscriptions"] if self.account.subscriptions is None:
+                raise StripeRefusal(403, "The key may not read subscriptions.")
+            case "GET", ["subscriptions"]:
+                listed = [
+                    {
+                        "id": f"sub_{i}",
+                        "object": "subscription",
+                        "customer": customer,
+                        "items": {"data": [{"price": {"recurring": {"meter": meter}}}]},
+                    }
+                    for i, (customer, meter) in enumerate(
+                        self.account.subscriptions or ()
+                    )
+                ]
+                return _page(request.path, listed, fields)
             case method, ["products", *rest]:
                 return self._products(method, rest, fields, request.path)
             case method, ["prices", *rest]:

@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import MutableMapping
+from decimal import Decimal
 from typing import Final
 
+from meterline_pricing import Calendar, Period, PricingError
+from meterline_pricing.tools import invoice_between
 from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.clock import Clock, SystemClock
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config, calendar_of
@@ -17,6 +20,7 @@ from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
 from meterline_sidecar.stripe.report import Reporter
 from meterline_sidecar.stripe.service import StripeService
+from meterline_sidecar.stripe.unbilled import Amounts, Unbilled
 from meterline_sidecar.stripe.webhooks import Webhooks
 
 RATE_LIVE: Final = 500
@@ -73,6 +77,13 @@ def open_stripe(
         ),
         by_hand=RowsByHand(database, customers=customers, clock=clock),
         provisioner=Provisioner(api, config, clock=clock),
+        unbilled=Unbilled(
+            database,
+            api,
+            meters=_billed(config),
+            amounts=_amounts(config),
+            clock=clock,
+        ),
         clock=clock,
         reconcile_every_ms=stripe.reconcile_every_s * 1_000,
     )
@@ -87,16 +98,7 @@ def _enqueuer(
 ) -> Enqueuer:
     return Enqueuer(
         database,
-        meters=[
-            BilledMeter(
-                name=meter.meter.name,
-                aggregation=meter.meter.aggregation,
-                event_name=meter.stripe_event_name,
-                mode=meter.stripe_mode,
-            )
-            for meter in config.meters
-            if meter.bill_through == "meter"
-        ],
+        meters=_billed(config),
         customers=customers,
         starts_ms={
             c.id: calendar_of(c).start_of(c.starts)
@@ -106,6 +108,41 @@ def _enqueuer(
         clock=clock,
         settle_ms=config.stripe.settle_s * 1_000,
     )
+
+
+def _billed(config: Config) -> list[BilledMeter]:
+    return [
+        BilledMeter(
+            name=meter.meter.name,
+            aggregation=meter.meter.aggregation,
+            event_name=meter.stripe_event_name,
+            mode=meter.stripe_mode,
+        )
+        for meter in config.meters
+        if meter.bill_through == "meter"
+    ]
+
+
+def _amounts(config: Config) -> Amounts:
+    """Return what says what a quantity of one meter comes to by a customer's plan."""
+    plans = {customer.id: customer.plan for customer in config.customers}
+
+    def amount(
+        customer: str, meter: str, month: Period, before: int, after: int
+    ) -> tuple[Decimal, str] | None:
+        name = plans.get(customer)
+        if name is None:
+            return None
+        day = Calendar().day(month.start)
+        try:
+            plan = config.catalogue.plan(name, at=day, customer=customer)
+            less, more = sorted((max(before, 0), max(after, 0)))
+            found = invoice_between(plan, {meter: less}, {meter: more}, is_last=False)
+        except PricingError:
+            return None
+        return (found.total if after >= before else -found.total), plan.currency
+
+    return amount
 
 
 def _reporter(

@@ -40,3 +40,19 @@ class ReconciledSeries(Struct, frozen=True, kw_only=True):
     is_fresh: bool = False
     """Whether something was sent so recently that Stripe may not have added it up."""
     hours: tuple[HourDifference, ...] = ()
+
+
+class ByHand(Struct, frozen=True, kw_only=True):
+    """What Stripe will not bill by itself."""
+
+    customer: str | None
+    """``None`` where nobody pays for it."""
+    event_name: str
+    month: int
+    """The start of the month (UTC) in which it was used, in milliseconds."""
+    quantity: int
+    """Below zero where less was used than Stripe billed."""
+    reason: str
+    amount: Decimal | None = None
+    """What it comes to by the customer's plan; ``None`` where nobody can say."""
+    currency: str | None = None

@@ -17,6 +17,7 @@ from meterline_sidecar.stripe.enqueue import Enqueuer
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
 from meterline_sidecar.stripe.report import Reporter
+from meterline_sidecar.stripe.unbilled import Unbilled
 from meterline_sidecar.stripe.webhooks import Webhooks
 
 RECONCILE_TRIED: Final = "reconcile_tried_ms"
@@ -46,6 +47,7 @@ class StripeService:
     copy_guard: CopyGuard
     """That of the reporter."""
     provisioner: Provisioner
+    unbilled: Unbilled
     clock: Clock
     reconcile_every_ms: int
     """How often totals are compared unasked; 0 for never."""

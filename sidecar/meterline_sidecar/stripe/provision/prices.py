@@ -93,6 +93,10 @@ def _model_fields(card: RateCard, currency: str) -> dict[str, Any]:
                 raise NotSayable("`free_units` before tiers")
             if price.flat_at_zero:
                 raise NotSayable("`flat_at_zero`")
+            if price.also_reads is not None:
+                raise NotSayable("`tier_by`")
+            if any(tier.maximum is not None for tier in price.tiers):
+                raise NotSayable("`maximum` of a tier")
             mode = "graduated" if isinstance(price, Graduated) else "volume"
             return _tiered(mode, price.tiers, currency)
         case Package():
