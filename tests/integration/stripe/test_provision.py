@@ -235,6 +235,26 @@ async def test_what_a_plan_has_beside_its_prices_is_refused_by_name(
     assert what in problem
 
 
+@pytest.mark.parametrize(
+    ("tiers", "what"),
+    [
+        ("tiers = [{ unit_amount = 1, maximum = 5 }]", "`maximum` of a tier"),
+        ('tiers = [{ unit_amount = 1 }]\ntier_by = "api_calls"', "`tier_by`"),
+    ],
+)
+async def test_tiers_that_stripe_has_no_words_for_are_refused(
+    shop: Shop, configured: Callable[..., Config], tiers: str, what: str
+) -> None:
+    pricing = PLAIN.replace("TERM", "").replace(
+        'model = "per_unit"\nunit_amount = "0.01"', f'model = "volume"\n{tiers}'
+    )
+
+    found = await provisioner(shop, configured(pricing=pricing)).plan()
+
+    (problem,) = found.problems
+    assert what in problem
+
+
 async def test_several_terms_are_refused_each_by_its_name(
     shop: Shop, configured: Callable[..., Config]
 ) -> None:
