@@ -31,7 +31,7 @@ from meterline_sidecar.clock import HOUR_MS, SystemClock
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.api import StripeApi
-from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.meter_events import MeterEvent, identifier, key_of
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.report import Reporter
@@ -67,7 +67,7 @@ async def _drain(base: str, run: str, n_rows: int) -> float:
             api,
             clock=clock,
             wall=clock,
-            mark=SentMark(database.path),
+            copy_guard=CopyGuard(SentMark(database.path)),
             rate=Rate(UNLIMITED_PER_S, 0),
         )
         start_s = time.perf_counter()

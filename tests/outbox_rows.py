@@ -10,7 +10,7 @@ from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import NewRow, OutboxRow
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.api import StripeApi
-from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.meter_events import identifier
 from meterline_sidecar.stripe.pacing import Backoff, Breaker, Rate
 from meterline_sidecar.stripe.report import MeterEvents, Reporter
@@ -80,7 +80,7 @@ class Shop:
             stripe or self.stripe(),
             clock=self.clock,
             wall=self.wall,
-            mark=SentMark(self.database.path),
+            copy_guard=CopyGuard(SentMark(self.database.path)),
             rate=rate if isinstance(rate, Rate) else Rate(rate, 0),
             stream_above_per_s=stream_above_per_s,
             backoff=Backoff(first_s=0.01, max_s=0.02),

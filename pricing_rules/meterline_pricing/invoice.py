@@ -140,7 +140,10 @@ def _add_price(
     try:
         priced, unpriced = set_unpriced_aside(card.price, usage.get(card.meter, ZERO))
         counted, note = billable(card, priced)
-        charges = rate(card.price, counted, currency=currency).charges
+        tier_usage = usage.get(card.price.also_reads or "", ZERO)
+        charges = rate(
+            card.price, counted, currency=currency, tier_usage=tier_usage
+        ).charges
     except PricingError as error:
         raise error.within(f"usage.{card.meter}") from error
     aside += [
@@ -215,6 +218,11 @@ def _finished(
         credits=bill.rounded(-sums["credit"]),
         tax=bill.rounded(sums["tax"]),
         total=bill.rounded(total),
-        unpriced=tuple(sorted(usage.keys() - {card.meter for card in plan.prices})),
+        unpriced=tuple(sorted(usage.keys() - _read(plan.prices))),
         unpriced_groups=tuple(aside),
     )
+
+
+def _read(cards: Sequence[RateCard]) -> set[str | None]:
+    """Return the meters that these prices charge for, or look at."""
+    return {name for card in cards for name in (card.meter, card.price.also_reads)}

@@ -15,6 +15,7 @@ from meterline_pricing.money import ZERO, Rounding, currency_of
 from meterline_pricing.numbers import Number
 from meterline_pricing.order import Order, preset
 from meterline_pricing.price import PerGroup, Price
+from meterline_pricing.price_model import PriceModel
 from meterline_pricing.rating import rate
 from meterline_pricing.terms import (
     Commitment,
@@ -72,10 +73,17 @@ class RateCard(Checked, frozen=True, kw_only=True):
             if discount.on:
                 message = "a discount of a price applies to that price alone"
                 problems.append(Problem(message, f"discounts[{i}].on"))
+        if any(_reads_another(price) for price in self.price.inner):
+            message = "only a price that is in no other one can look at another meter"
+            problems.append(Problem(message, "price.tier_by"))
         if self.commitment:
             problems += _commitment_problems(self.commitment, self.price)
         if problems:
             raise PricingError(problems)
+
+
+def _reads_another(price: PriceModel) -> bool:
+    return price.also_reads is not None or any(map(_reads_another, price.inner))
 
 
 def committed_amount(commitment: Commitment, price: Price) -> Decimal:

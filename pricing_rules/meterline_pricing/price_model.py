@@ -57,6 +57,11 @@ class PriceModel(Checked, frozen=True):
         return False
 
     @property
+    def also_reads(self) -> str | None:
+        """The meter that it looks at beside the one that it charges for."""
+        return None
+
+    @property
     def grouped_by(self) -> tuple[str, ...] | None:
         """The dimensions by which it tells usage apart; empty for all there are.
 

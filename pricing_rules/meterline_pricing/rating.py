@@ -54,7 +54,13 @@ from meterline_pricing.usage import (
 )
 
 
-def rate(price: Price, usage: Usage, *, currency: str | None = None) -> Charges:
+def rate(
+    price: Price,
+    usage: Usage,
+    *,
+    currency: str | None = None,
+    tier_usage: Usage | None = None,
+) -> Charges:
     """Return what ``usage`` costs under ``price``, exactly and unrounded.
 
     The charges stand in the order of the tiers; there is always at least one.
@@ -63,6 +69,7 @@ def rate(price: Price, usage: Usage, *, currency: str | None = None) -> Charges:
         price: one of the models of ``price.py``.
         usage: a quantity of 0 or more, or one of the shapes of ``usage.py``.
         currency: only for the explanations, which have bare numbers without it.
+        tier_usage: what finds the tier of a volume price with ``tier_by``.
 
     Raises:
         PricingError: the usage is no number, below 0, not of the shape that this
@@ -73,7 +80,11 @@ def rate(price: Price, usage: Usage, *, currency: str | None = None) -> Charges:
     ambient = getcontext()
     setcontext(EXACT)
     try:
-        charges = _charges(price, usage, symbols)
+        if isinstance(price, Volume) and price.tier_by and tier_usage is not None:
+            reached = quantity_of(tier_usage)
+            charges = _volume(price, quantity_of(usage), symbols, reached=reached)
+        else:
+            charges = _charges(price, usage, symbols)
         amount = charges[0].amount
         for charge in charges[1:]:
             amount += charge.amount
@@ -139,22 +150,39 @@ def _graduated(
             charges.append(percent_charge(upper - lower, tier.rate, currency, i))
         if tier.flat_amount and (total or price.flat_at_zero):
             charges.append(flat_charge(tier.flat_amount, currency, i))
+        if isinstance(tier, Tier):
+            charges += _over_maximum(tier, charges, currency, i)
         if upper == total:
             return tuple(charges)
         lower = upper
     raise AssertionError("the last tier has no bound")
 
 
+def _over_maximum(
+    tier: Tier, charges: Sequence[Charge], currency: Currency | None, number: int
+) -> list[Charge]:
+    """Return what takes a tier back to the most that it costs."""
+    cost = sum((c.amount for c in charges if c.tier == number), ZERO)
+    if tier.maximum is None or cost <= tier.maximum:
+        return []
+    text = f"{money_text(tier.maximum - cost, currency)} to the most of this tier"
+    return [Charge(tier.maximum - cost, text, tier=number)]
+
+
 def _volume(
-    price: Volume, quantity: Decimal, currency: Currency | None
+    price: Volume,
+    quantity: Decimal,
+    currency: Currency | None,
+    *,
+    reached: Decimal | None = None,
 ) -> tuple[Charge, ...]:
-    """All units in the tier that the whole quantity reaches."""
-    i = _reached(price.tiers, quantity)
+    """All units in the tier that the whole quantity, or another one, reaches."""
+    i = _reached(price.tiers, quantity if reached is None else reached)
     tier = price.tiers[i]
     charges = [units_charge(quantity, tier.unit_amount, currency, i + 1)]
     if tier.flat_amount and (quantity or price.flat_at_zero):
         charges.append(flat_charge(tier.flat_amount, currency, i + 1))
-    return tuple(charges)
+    return (*charges, *_over_maximum(tier, charges, currency, i + 1))
 
 
 def _reached(tiers: Sequence[Tier | Step], quantity: Decimal) -> int:

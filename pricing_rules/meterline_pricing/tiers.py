@@ -26,6 +26,8 @@ class Tier(Checked, frozen=True, kw_only=True):
     unit_amount: Exact = default(ZERO)
     flat_amount: Exact = default(ZERO)
     """Due once, when the tier is entered."""
+    maximum: ExactOrNone = default(None)
+    """The most that this tier costs, its flat amount included."""
 
 
 class Step(Checked, frozen=True, kw_only=True):
@@ -76,6 +78,16 @@ def bounds_of(tiers: Sequence[Tier | Step | PercentTier]) -> tuple[Decimal, ...]
     return tuple(tier.up_to for tier in tiers if tier.up_to is not None)
 
 
+def capped_at(tier: Tier) -> Decimal | None:
+    """Return the quantity within a tier after which it costs no more; in ``exact()``.
+
+    ``None`` where that never happens.
+    """
+    if tier.maximum is None or not tier.unit_amount:
+        return None
+    return max(tier.maximum - tier.flat_amount, ZERO) / tier.unit_amount
+
+
 def free_up_to(tiers: Sequence[Tier]) -> Decimal:
     """Return up to where tiers cost nothing by the unit; 0 where all of them do."""
     bound = ZERO
@@ -87,14 +99,14 @@ def free_up_to(tiers: Sequence[Tier]) -> Decimal:
 
 
 def repeated(
-    expected: Sequence[tuple[Decimal, Decimal]],
-    costs: Sequence[tuple[Decimal, Decimal]],
+    expected: Sequence[tuple[Decimal | None, ...]],
+    costs: Sequence[tuple[Decimal | None, ...]],
 ) -> tuple[int, ...]:
     """Return the tiers that cost what the one before lets expect.
 
     Args:
         expected: by tier, what the next one costs if it changes nothing.
-        costs: by tier, what it costs: of each unit, and on entering.
+        costs: by tier, what it costs: of each unit, on entering, and at most.
     """
     return tuple(i for i in range(1, len(costs)) if costs[i] == expected[i - 1])
 

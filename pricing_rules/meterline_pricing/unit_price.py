@@ -12,6 +12,7 @@ from meterline_pricing.tiers import (
     Step,
     Tier,
     bounds_of,
+    capped_at,
     check_bounds,
     free_up_to,
     repeated,
@@ -57,8 +58,21 @@ class UnitTiers(PriceModel, frozen=True):
 
     @property
     def edges(self) -> tuple[Decimal, ...]:
-        """Where the tiers end."""
-        return bounds_of(self.tiers)
+        """Where the tiers end, and where one of them costs no more."""
+        edges = set(bounds_of(self.tiers))
+        lower = ZERO
+        with exact():
+            for tier in self.tiers:
+                if (units := capped_at(tier)) is not None:
+                    capped = self._capped_from(lower) + units
+                    if capped > lower and (tier.up_to is None or capped < tier.up_to):
+                        edges.add(capped)
+                lower = tier.up_to or lower
+        return tuple(sorted(edges))
+
+    def _capped_from(self, lower: Decimal) -> Decimal:
+        """Return from where on the units of a tier count towards its maximum."""
+        return lower
 
     @property
     def unit_tiers(self) -> tuple[Tier, ...]:
@@ -73,8 +87,11 @@ class Graduated(UnitTiers, frozen=True, tag_field="model", tag="graduated"):
     def repeated_tiers(self) -> tuple[int, ...]:
         """Those with the unit amount of the last one, and nothing due on entering."""
         return repeated(
-            [(tier.unit_amount, ZERO) for tier in self.tiers],
-            [(tier.unit_amount, tier.flat_amount) for tier in self.tiers],
+            [
+                (None if tier.maximum is not None else tier.unit_amount, ZERO, None)
+                for tier in self.tiers
+            ],
+            [(tier.unit_amount, tier.flat_amount, tier.maximum) for tier in self.tiers],
         )
 
 
@@ -84,11 +101,27 @@ class Volume(UnitTiers, frozen=True, tag_field="model", tag="volume"):
     More usage can cost less: the total steps down where a cheaper tier begins.
     """
 
+    tier_by: str | None = None
+    """The meter whose quantity finds the tier, where it is not the one that is charged:
+    seats find it, and the days that they were there are paid. Only on an invoice,
+    which knows the usage of all meters; by itself the price has its own quantity."""
+
     @property
     def repeated_tiers(self) -> tuple[int, ...]:
         """Those with both amounts of the last one."""
-        costs = [(tier.unit_amount, tier.flat_amount) for tier in self.tiers]
+        costs = [
+            (tier.unit_amount, tier.flat_amount, tier.maximum) for tier in self.tiers
+        ]
         return repeated(costs, costs)
+
+    @property
+    def also_reads(self) -> str | None:
+        """The meter that finds the tier."""
+        return self.tier_by
+
+    def _capped_from(self, lower: Decimal) -> Decimal:
+        """All units are in one tier."""
+        return ZERO
 
 
 class Package(PriceModel, frozen=True, tag_field="model", tag="package"):

@@ -25,7 +25,7 @@ from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.api import StripeApi
-from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
 from meterline_sidecar.stripe.meter_events import MeterEvent, Outcome
 from meterline_sidecar.stripe.pacing import Backoff, Breaker, Rate
@@ -96,9 +96,9 @@ class MortalMark(SentMark):
         super().__init__(database)
         self._steps = steps
 
-    def write(self, sends: int) -> None:
+    def write(self, sends: int, install: str = "") -> None:
         self._steps.pass_one()
-        super().write(sends)
+        super().write(sends, install)
         self._steps.pass_one()
 
 
@@ -135,7 +135,7 @@ async def work(path: Path, base: str, name: str, steps: Steps) -> None:
         MortalStripe(api, steps),
         clock=clock,
         wall=clock,
-        mark=MortalMark(path, steps),
+        copy_guard=CopyGuard(MortalMark(path, steps)),
         rate=Rate(1_000, 0),
         backoff=Backoff(0.001, 0.002),
         breaker=Breaker(first_s=0.001, max_s=0.002),

@@ -130,6 +130,36 @@ async def test_the_hours_of_rows_are_noted_in_pieces(database: Database) -> None
     assert noted == [(f"c{i}", HOUR + i * HOUR_MS) for i in range(1, 5)]
 
 
+async def test_an_hour_is_said_anew_as_a_whole(database: Database) -> None:
+    ids = await add_rows(
+        database,
+        new_row(0, value=5),
+        new_row(1, value=3),
+        new_row(2, value=8, mode="set"),
+        new_row(3, value=1, hour_ms=HOUR + HOUR_MS),
+    )
+
+    async with database.transaction() as tx:
+        newest = await outbox.newest_of_hour(
+            tx, customer="acme", event_name="api_calls", hour_ms=HOUR
+        )
+        n_rows = await outbox.replace_hour(
+            tx,
+            customer="acme",
+            event_name="api_calls",
+            hour_ms=HOUR,
+            before_part=2,
+            new_id=newest,
+            now_ms=HOUR,
+            reason="anew",
+        )
+
+    rows = [await row_of(database, row_id) for row_id in ids]
+    assert (newest, n_rows) == (ids[2], 2)
+    assert [row.replaced_by for row in rows] == [ids[2], ids[2], None, None]
+    assert [row.state for row in rows] == ["dead", "dead", "pending", "pending"]
+
+
 async def test_what_is_issued_adds_up_changes_and_takes_the_last_total(
     database: Database,
 ) -> None:
@@ -155,8 +185,8 @@ async def test_what_is_issued_adds_up_changes_and_takes_the_last_total(
     total = await said("set", HOUR)
     nothing = await said("api_calls", HOUR - 1)
 
-    assert changes == Issued("delta", "cus_acme", 9, 5)
-    assert total == Issued("set", "cus_acme", 9, 2)
+    assert changes == Issued("delta", "cus_acme", 9, 5, is_sent=False)
+    assert total == Issued("set", "cus_acme", 9, 2, is_sent=False)
     assert nothing is None
 
 
@@ -203,18 +233,23 @@ async def test_rows_wait_for_a_mapping_and_go_when_it_is_there(
         new_row(1, **parked),
         new_row(2, **{**parked, "customer": "b"}),
         new_row(3, state="parked"),
+        new_row(4, **{**parked, "hour_ms": HOUR - HOUR_MS}),
     )
 
     async with database.transaction() as tx:
         before = await outbox.unmapped(tx)
-        n_rows = await outbox.map_customer(tx, "acme", "cus_new")
+        n_rows = await outbox.map_customer(
+            tx, "acme", "cus_new", suspect_ms=HOUR, reason="a copy"
+        )
         after = await outbox.unmapped(tx)
 
     assert sorted(before) == ["acme", "b"]
-    assert (n_rows, after) == (2, ["b"])
+    assert (n_rows, after) == (3, ["b"])
     row = await row_of(database, ids[0])
     assert (row.state, row.stripe_customer, row.reason) == ("pending", "cus_new", None)
     assert (await row_of(database, ids[3])).state == "parked"
+    held = await row_of(database, ids[4])
+    assert (held.state, held.reason) == ("unresolved", "a copy")
 
 
 async def test_counts_leave_out_what_was_replaced_and_count_no_hole(

@@ -231,13 +231,31 @@ async def test_what_an_older_copy_may_send_again_is_held(database: Database) -> 
     await end_in(database, "confirmed", ids[1])
 
     async with database.transaction() as tx:
-        n_held = await sending.suspect(tx, before_ms=HOUR)
+        n_held = await sending.suspect(tx, before_ms=HOUR + HOUR_MS, reason="a copy")
         cursor = await outbox.cursor(tx)
 
     assert n_held == 1
     assert await states(database) == ["unresolved", "confirmed", "pending"]
     assert cursor is not None
-    assert cursor.suspect_ms == HOUR
+    assert cursor.suspect_ms == HOUR + HOUR_MS
+
+
+async def test_a_doubt_about_copies_leaves_what_is_out_and_what_is_later(
+    database: Database,
+) -> None:
+    ids = await add_rows(
+        database, new_row(0), new_row(1), new_row(2, hour_ms=HOUR + HOUR_MS)
+    )
+    await send(database, ids[0])
+
+    async with database.transaction() as tx:
+        await sending.suspect(tx, before_ms=HOUR + 1, reason="no", holds_sent=False)
+        await sending.suspect(tx, before_ms=HOUR, reason="an earlier time")
+        cursor = await outbox.cursor(tx)
+
+    assert await states(database) == ["sending", "unresolved", "pending"]
+    assert cursor is not None
+    assert cursor.suspect_ms == HOUR + 1
 
 
 async def test_a_freed_row_goes_under_a_new_key_unless_it_waits_already(

@@ -134,6 +134,32 @@ async def test_series_of_a_span_are_found_with_their_rows(database: Database) ->
     assert [row.id for row in rows] == [ids[1], ids[0]]
 
 
+async def test_what_was_told_after_a_time_is_found_and_what_is_too_old(
+    database: Database,
+) -> None:
+    ids = await add_rows(
+        database,
+        new_row(0),
+        new_row(1),
+        new_row(2, state="expired"),
+        new_row(3, created_ms=HOUR + 9),
+        new_row(4, state="dead", created_ms=HOUR + 9),
+        new_row(5, hour_ms=HOUR + 9 * HOUR_MS, created_ms=HOUR + 9),
+    )
+    await end_in(database, "confirmed", ids[1])
+    sent_ms = (await row_of(database, ids[1])).sent_ms or 0
+    span = {"start_ms": HOUR, "end_ms": HOUR + HOUR_MS}
+
+    async with database.reading() as tx:
+        late = await reconciliation.told_after(tx, HOUR + 9, limit=9, **span)
+        first = await reconciliation.told_after(tx, HOUR + 9, limit=1, **span)
+        sent = await reconciliation.told_after(tx, sent_ms, limit=9, **span)
+
+    assert [row.id for row in late] == [ids[2], ids[3]]
+    assert [row.id for row in first] == [ids[2]]
+    assert ids[1] in [row.id for row in sent]
+
+
 async def test_only_what_is_in_doubt_is_confirmed_after_all(
     database: Database,
 ) -> None:

@@ -100,6 +100,11 @@ class Account:
     events: list[Event] = field(default_factory=list[Event])
     customers: set[str] | None = None
     """The customers that exist; ``None``: every one."""
+    subscriptions: list[tuple[str, str]] | None = None
+    """Customers, and the id of the meter that their subscription has a price of;
+    ``None``: the key may not read them."""
+    lag_s: float = 0.0
+    """How long ago an event was received when summaries begin to show it."""
     reports: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     """Asynchronous errors, in order: code, identifier, key, event name."""
     identifiers: dict[str, float] = field(default_factory=dict[str, float])
@@ -192,8 +197,17 @@ class Account:
             }
         )
 
-    def hours(self, event_name: str, customer: str) -> dict[int, Decimal]:
+    def shown_hours(self, event_name: str, customer: str) -> dict[int, Decimal]:
+        """Return what summaries show of ``hours`` by now."""
+        return self.hours(event_name, customer, until_s=self.now_s() - self.lag_s)
+
+    def hours(
+        self, event_name: str, customer: str, *, until_s: float | None = None
+    ) -> dict[int, Decimal]:
         """Return what counts, by the start of the UTC hour in seconds.
+
+        Args:
+            until_s: leave out what was received later; ``None``: nothing.
 
         A meter with a window counts the event that it received last in the window.
         """
@@ -202,6 +216,8 @@ class Account:
         span_s = DAY_S if meter.window == "day" else HOUR_S
         hours: dict[int, Decimal] = defaultdict(Decimal)
         for event in self._series[event_name, customer]:
+            if until_s is not None and event.received_s > until_s:
+                continue
             start_s = event.timestamp_s - event.timestamp_s % span_s
             if meter.formula == "count":
                 hours[start_s] += 1

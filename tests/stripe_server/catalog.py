@@ -70,6 +70,21 @@ class Catalog:
                 return self._switch(meter_id, "active")
             case "GET", ["billing", "meters", meter_id, "event_summaries"]:
                 return self._summaries(self._meter(meter_id), fields, request.path)
+            case "GET", ["subscriptions"] if self.account.subscriptions is None:
+                raise StripeRefusal(403, "The key may not read subscriptions.")
+            case "GET", ["subscriptions"]:
+                listed = [
+                    {
+                        "id": f"sub_{i}",
+                        "object": "subscription",
+                        "customer": customer,
+                        "items": {"data": [{"price": {"recurring": {"meter": meter}}}]},
+                    }
+                    for i, (customer, meter) in enumerate(
+                        self.account.subscriptions or ()
+                    )
+                ]
+                return _page(request.path, listed, fields)
             case method, ["products", *rest]:
                 return self._products(method, rest, fields, request.path)
             case method, ["prices", *rest]:
@@ -136,7 +151,10 @@ class Catalog:
                 )
         if start_s >= end_s:
             raise StripeRefusal(400, "end_time must be after start_time")
-        hours = self.account.hours(meter.event_name, fields["customer"])
+        customers = self.account.customers
+        if customers is not None and fields["customer"] not in customers:
+            raise errors.missing_resource("customer", fields["customer"])
+        hours = self.account.shown_hours(meter.event_name, fields["customer"])
         inside = {s: v for s, v in sorted(hours.items()) if start_s <= s < end_s}
         groups: dict[tuple[int, int], Decimal] = {}
         for hour_s, value in inside.items():

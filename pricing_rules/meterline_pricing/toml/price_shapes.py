@@ -76,7 +76,12 @@ def _tiers(name: str, make: type[Any], *keys: Key) -> Key:
 
 
 TIERS: Final = _tiers(
-    "tier", Tier, UP_TO, Key("unit_amount", NUMBER, "Of each unit."), FLAT_AMOUNT
+    "tier",
+    Tier,
+    UP_TO,
+    Key("unit_amount", NUMBER, "Of each unit."),
+    FLAT_AMOUNT,
+    Key("maximum", NUMBER, "The most that this tier costs, `flat_amount` included."),
 )
 
 
@@ -102,7 +107,18 @@ MODELS: Final[Mapping[str, Plain]] = {
         _model("flat", Flat, needed("amount", "Per period.")),
         _model("per_unit", PerUnit, needed("unit_amount", "Of each unit.")),
         _model("graduated", Graduated, TIERS, FLAT_AT_ZERO),
-        _model("volume", Volume, TIERS, FLAT_AT_ZERO),
+        _model(
+            "volume",
+            Volume,
+            TIERS,
+            FLAT_AT_ZERO,
+            Key(
+                "tier_by",
+                WORD,
+                "The meter whose quantity finds the tier, where it is another one than"
+                " the one that is charged.",
+            ),
+        ),
         _model(
             "package",
             Package,

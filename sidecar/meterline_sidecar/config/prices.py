@@ -128,9 +128,9 @@ def _mentions(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     for key in ("plan", "override"):
         for path, holder in tables_of(data, key):
             for at, price in tables_of(holder, "price"):
-                meter = price.get("meter")
-                if isinstance(meter, str):
-                    yield (*path, *at, "meter"), meter
+                for name in ("meter", "tier_by"):
+                    if isinstance(meter := price.get(name), str):
+                        yield (*path, *at, name), meter
 
 
 def text_of(path: Path) -> str:

@@ -2,21 +2,25 @@
 
 import asyncio
 from collections.abc import MutableMapping
+from decimal import Decimal
 from typing import Final
 
+from meterline_pricing import Calendar, Period, PricingError
+from meterline_pricing.tools import invoice_between
 from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.clock import Clock, SystemClock
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config, calendar_of
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import RowsByHand
-from meterline_sidecar.stripe.copy_guard import SentMark
+from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
 from meterline_sidecar.stripe.report import Reporter
 from meterline_sidecar.stripe.service import StripeService
+from meterline_sidecar.stripe.unbilled import Amounts, Unbilled
 from meterline_sidecar.stripe.webhooks import Webhooks
 
 RATE_LIVE: Final = 500
@@ -60,17 +64,26 @@ def open_stripe(
         environ=environ,
     )
     customers = {c.id: c.stripe_customer for c in config.customers}
+    guard = CopyGuard(SentMark(config.sidecar.database))
     return StripeService(
         database=database,
         api=api,
         enqueuer=_enqueuer(config, database, clock=clock, customers=customers),
-        reporter=_reporter(config, database, api, clock=clock),
+        reporter=_reporter(config, database, api, clock=clock, guard=guard),
+        copy_guard=guard,
         reconciler=Reconciler(database, api, clock=clock),
         webhooks=Webhooks(
             database, api, secret=secret.read, clock=clock, wall=SystemClock()
         ),
         by_hand=RowsByHand(database, customers=customers, clock=clock),
         provisioner=Provisioner(api, config, clock=clock),
+        unbilled=Unbilled(
+            database,
+            api,
+            meters=_billed(config),
+            amounts=_amounts(config),
+            clock=clock,
+        ),
         clock=clock,
         reconcile_every_ms=stripe.reconcile_every_s * 1_000,
     )
@@ -85,16 +98,7 @@ def _enqueuer(
 ) -> Enqueuer:
     return Enqueuer(
         database,
-        meters=[
-            BilledMeter(
-                name=meter.meter.name,
-                aggregation=meter.meter.aggregation,
-                event_name=meter.stripe_event_name,
-                mode=meter.stripe_mode,
-            )
-            for meter in config.meters
-            if meter.bill_through == "meter"
-        ],
+        meters=_billed(config),
         customers=customers,
         starts_ms={
             c.id: calendar_of(c).start_of(c.starts)
@@ -106,8 +110,48 @@ def _enqueuer(
     )
 
 
+def _billed(config: Config) -> list[BilledMeter]:
+    return [
+        BilledMeter(
+            name=meter.meter.name,
+            aggregation=meter.meter.aggregation,
+            event_name=meter.stripe_event_name,
+            mode=meter.stripe_mode,
+        )
+        for meter in config.meters
+        if meter.bill_through == "meter"
+    ]
+
+
+def _amounts(config: Config) -> Amounts:
+    """Return what says what a quantity of one meter comes to by a customer's plan."""
+    plans = {customer.id: customer.plan for customer in config.customers}
+
+    def amount(
+        customer: str, meter: str, month: Period, before: int, after: int
+    ) -> tuple[Decimal, str] | None:
+        name = plans.get(customer)
+        if name is None:
+            return None
+        day = Calendar().day(month.start)
+        try:
+            plan = config.catalogue.plan(name, at=day, customer=customer)
+            less, more = sorted((max(before, 0), max(after, 0)))
+            found = invoice_between(plan, {meter: less}, {meter: more}, is_last=False)
+        except PricingError:
+            return None
+        return (found.total if after >= before else -found.total), plan.currency
+
+    return amount
+
+
 def _reporter(
-    config: Config, database: Database, api: StripeApi, *, clock: Clock
+    config: Config,
+    database: Database,
+    api: StripeApi,
+    *,
+    clock: Clock,
+    guard: CopyGuard,
 ) -> Reporter | None:
     """Return what sends, ``None`` in a dry run."""
     if config.stripe.mode != "send":
@@ -118,7 +162,7 @@ def _reporter(
         api,
         clock=clock,
         wall=SystemClock(),
-        mark=SentMark(config.sidecar.database),
+        copy_guard=guard,
         rate=Rate(rate, asyncio.get_running_loop().time()),
         stream_above_per_s=config.stripe.stream_above_per_s,
     )

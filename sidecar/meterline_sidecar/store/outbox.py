@@ -97,6 +97,8 @@ class Issued(Struct, frozen=True):
     value: int
     """The hour's total, as Stripe will know it when every part is delivered."""
     next_part: int
+    is_sent: bool = True
+    """Whether any part of it was ever on its way, or may have been."""
 
 
 class Cursor(Struct, frozen=True):
@@ -242,16 +244,22 @@ async def issued(
     may send them again. Parts that were replaced do not.
     """
     rows = await tx.fetch_all(
-        "SELECT mode, stripe_customer, value, part, replaced_by FROM outbox"
-        " WHERE customer = ? AND event_name = ? AND hour_ms = ? ORDER BY part",
+        "SELECT mode, stripe_customer, value, part, replaced_by, attempts, state"
+        " FROM outbox WHERE customer = ? AND event_name = ? AND hour_ms = ? ORDER BY part",
         (customer, event_name, hour_ms),
     )
     if not rows:
         return None
-    mode, stripe_customer, last, part, _ = rows[-1]
+    mode, stripe_customer, last, part, *_ = rows[-1]
     total = sum(row[2] for row in rows if row[4] is None)
     value = total if mode == "delta" else last
-    return Issued(mode, stripe_customer, value, part + 1)
+    return Issued(
+        mode,
+        stripe_customer,
+        value,
+        part + 1,
+        is_sent=any(row[5] or row[6] == "unresolved" for row in rows),
+    )
 
 
 async def add(tx: Tx, row: NewRow) -> int:
@@ -288,14 +296,43 @@ async def mark_replaced(
     )
 
 
+async def replace_hour(
+    tx: Tx,
+    *,
+    customer: str,
+    event_name: str,
+    hour_ms: int,
+    before_part: int,
+    new_id: int,
+    now_ms: int,
+    reason: str,
+) -> int:
+    """Let the earlier parts of an hour point to the one that says all of it again."""
+    return await tx.execute(
+        "UPDATE outbox SET replaced_by = ?, settled_ms = ?, reason = ?, state = 'dead'"
+        " WHERE customer = ? AND event_name = ? AND hour_ms = ? AND part < ?"
+        " AND replaced_by IS NULL",
+        (new_id, now_ms, reason, customer, event_name, hour_ms, before_part),
+    )
+
+
 async def latest_of_hour(tx: Tx, row: OutboxRow) -> int:
     """Return the id of the last part of a row's hour: maybe the row itself."""
+    return await newest_of_hour(
+        tx, customer=row.customer, event_name=row.event_name, hour_ms=row.hour_ms
+    )
+
+
+async def newest_of_hour(
+    tx: Tx, *, customer: str, event_name: str, hour_ms: int
+) -> int:
+    """Return the id of the last part of an hour that has one."""
     found = await tx.fetch_one(
         "SELECT id FROM outbox WHERE customer = ? AND event_name = ? AND hour_ms = ?"
         " ORDER BY part DESC LIMIT 1",
-        (row.customer, row.event_name, row.hour_ms),
+        (customer, event_name, hour_ms),
     )
-    assert found is not None, "the row itself is there"
+    assert found is not None, "the hour has a row"
     return int(found[0])
 
 
@@ -308,12 +345,19 @@ async def unmapped(tx: Tx) -> list[str]:
     return [customer for (customer,) in rows]
 
 
-async def map_customer(tx: Tx, customer: str, stripe_customer: str) -> int:
-    """Let the rows that waited for this mapping go; return how many."""
+async def map_customer(
+    tx: Tx, customer: str, stripe_customer: str, *, suspect_ms: int, reason: str
+) -> int:
+    """Let the rows that waited for this mapping go; return how many.
+
+    Those of hours before ``suspect_ms`` are unresolved, for ``reason``.
+    """
     return await tx.execute(
-        "UPDATE outbox SET stripe_customer = ?, state = 'pending', reason = NULL"
+        "UPDATE outbox SET stripe_customer = ?,"
+        " state = CASE WHEN hour_ms < ? THEN 'unresolved' ELSE 'pending' END,"
+        " reason = CASE WHEN hour_ms < ? THEN ? ELSE NULL END"
         " WHERE customer = ? AND stripe_customer IS NULL AND state = 'parked'",
-        (stripe_customer, customer),
+        (stripe_customer, suspect_ms, suspect_ms, reason, customer),
     )
 
 

@@ -227,20 +227,27 @@ async def sweep(
     return doubted, expired
 
 
-async def suspect(tx: Tx, *, before_ms: int) -> int:
-    """Hold everything that an older copy of this ledger would send a second time.
+async def suspect(
+    tx: Tx, *, before_ms: int, reason: str, holds_sent: bool = True
+) -> int:
+    """Hold everything before ``before_ms`` that a copy of this ledger would tell again.
 
-    What is issued for hours before ``before_ms`` is held from now on, too. Returns
-    the rows that are now unresolved.
+    What is issued for hours before it is held from now on, too. Returns the rows that
+    are now unresolved.
+
+    Args:
+        holds_sent: whether rows that are being sent are held, as nobody waits for
+            their answers.
     """
     await tx.execute(
-        "UPDATE outbox_cursor SET suspect_ms = ? WHERE id = 1", (before_ms,)
+        "UPDATE outbox_cursor SET suspect_ms = ? WHERE id = 1 AND suspect_ms < ?",
+        (before_ms, before_ms),
     )
     return await tx.execute(
-        "UPDATE outbox SET state = 'unresolved', reason ="
-        " 'this ledger is older than what was sent: it may have been sent already'"
-        " WHERE state IN ('pending', 'sending', 'parked')"
-        " AND stripe_customer IS NOT NULL"
+        "UPDATE outbox SET state = 'unresolved', reason = ?"
+        " WHERE hour_ms < ? AND stripe_customer IS NOT NULL"
+        " AND (state IN ('pending', 'parked') OR (state = 'sending' AND ? = 1))",
+        (reason, before_ms, int(holds_sent)),
     )
 
 

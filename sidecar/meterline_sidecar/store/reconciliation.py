@@ -65,6 +65,23 @@ async def rows_of(
     )
 
 
+async def told_after(
+    tx: Tx, final_ms: int, *, start_ms: int, end_ms: int, limit: int
+) -> list[OutboxRow]:
+    """Return rows of a span that were told from ``final_ms`` on, are yet to be, or are
+    too old to be; in order of their ids.
+    """
+    return await read_rows(
+        tx,
+        "FROM outbox WHERE hour_ms >= ? AND hour_ms < ? AND replaced_by IS NULL"
+        " AND stripe_customer IS NOT NULL AND (state = 'expired' OR (state IN"
+        " ('pending', 'sending', 'confirmed', 'parked') AND created_ms >= ?)"
+        " OR (state IN ('pending', 'sending', 'confirmed') AND sent_ms >= ?))"
+        " ORDER BY id LIMIT ?",
+        (start_ms, end_ms, final_ms, final_ms, limit),
+    )
+
+
 async def confirm(tx: Tx, row_ids: Iterable[int], *, reason: str, now_ms: int) -> None:
     """Note that unresolved rows are counted after all, and how that is known."""
     await tx.execute_many(

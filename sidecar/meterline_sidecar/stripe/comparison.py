@@ -5,7 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-Verdict = Literal["equal", "missing", "extra", "unresolved"]
+Verdict = Literal["equal", "missing", "extra", "unresolved", "refused"]
+"""``refused``: Stripe did not say, as it does not know the customer, for instance."""
 
 
 class HourDifference(Struct, frozen=True, kw_only=True):
@@ -34,6 +35,24 @@ class ReconciledSeries(Struct, frozen=True, kw_only=True):
     failed: int
     """Rows that were refused, dropped or too old."""
     verdict: Verdict
+    reason: str | None = None
+    """Why Stripe did not say what it has, for ``refused``."""
     is_fresh: bool = False
     """Whether something was sent so recently that Stripe may not have added it up."""
     hours: tuple[HourDifference, ...] = ()
+
+
+class ByHand(Struct, frozen=True, kw_only=True):
+    """What Stripe will not bill by itself."""
+
+    customer: str | None
+    """``None`` where nobody pays for it."""
+    event_name: str
+    month: int
+    """The start of the month (UTC) in which it was used, in milliseconds."""
+    quantity: int
+    """Below zero where less was used than Stripe billed."""
+    reason: str
+    amount: Decimal | None = None
+    """What it comes to by the customer's plan; ``None`` where nobody can say."""
+    currency: str | None = None

@@ -36,6 +36,7 @@ ROWS_PER_STEP: Final = 50_000
 ENQUEUED_FOR: Final = "issued_for"
 """The fact that says which meters and customers the outbox was last filled for.
 Under its first name: a new one would have every ledger compare all its hours once."""
+TOLD_BY_A_COPY: Final = "this ledger is a copy: another may have told this already"
 INT_MAX: Final = 2**63 - 1  # what the database keeps as an integer
 SETTLE_MS: Final = 60_000
 """An hour is enqueued this long after its end: most late events are in by then."""
@@ -106,10 +107,18 @@ class Enqueuer:
     async def _map_waiting(self) -> None:
         async with self._database.transaction() as tx:
             await outbox.start(tx, secrets.token_hex(8))
+            cursor = await outbox.cursor(tx)
+            assert cursor is not None, "started above"
             for customer in await outbox.unmapped(tx):
                 stripe_customer = self._customers.get(customer)
                 if stripe_customer is not None:
-                    await outbox.map_customer(tx, customer, stripe_customer)
+                    await outbox.map_customer(
+                        tx,
+                        customer,
+                        stripe_customer,
+                        suspect_ms=cursor.suspect_ms,
+                        reason=TOLD_BY_A_COPY,
+                    )
 
     async def _note_changes(self) -> bool:
         """Note which hours changed; return whether usage is fit for it."""
@@ -142,7 +151,12 @@ class Enqueuer:
             generation = await usage.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
             known = await facts.get_fact(tx, ENQUEUED_FOR)
-        billed = sorted((meter.name, meter.event_name) for meter in self._meters)
+        billed = sorted(
+            # A mode by itself where it is not the usual one: written otherwise, it
+            # would have every ledger compare all its hours once.
+            (meter.name, meter.event_name, *(["set"] if meter.mode == "set" else []))
+            for meter in self._meters
+        )
         enqueued_for = hashlib.sha256(
             msgspec.json.encode(
                 (generation.definition, billed, sorted(self._starts_ms.items()))
@@ -203,6 +217,16 @@ class Enqueuer:
             known = await outbox.issued(
                 tx, customer=customer, event_name=meter.event_name, hour_ms=hour_ms
             )
+            if known is not None and known.mode != meter.mode and not known.is_sent:
+                n_rows += await self._say_anew(
+                    tx,
+                    meter,
+                    customer=customer,
+                    hour_ms=hour_ms,
+                    total=total,
+                    known=known,
+                )
+                continue
             if known is None:
                 # A latest value of zero says something; no calls say nothing.
                 is_news = total != 0 or (meter.name in totals and _says_zero(meter))
@@ -217,6 +241,36 @@ class Enqueuer:
                     total=total,
                     known=known,
                 )
+        return n_rows
+
+    async def _say_anew(
+        self,
+        tx: Tx,
+        meter: BilledMeter,
+        *,
+        customer: str,
+        hour_ms: int,
+        total: int,
+        known: Issued,
+    ) -> int:
+        """Say an hour in the mode that its meter has by now: nobody was told of it."""
+        first = Issued(meter.mode, known.stripe_customer, 0, known.next_part)
+        n_rows = await self._add(
+            tx, meter, customer=customer, hour_ms=hour_ms, total=total, known=first
+        )
+        newest = await outbox.newest_of_hour(
+            tx, customer=customer, event_name=meter.event_name, hour_ms=hour_ms
+        )
+        await outbox.replace_hour(
+            tx,
+            customer=customer,
+            event_name=meter.event_name,
+            hour_ms=hour_ms,
+            before_part=known.next_part,
+            new_id=newest,
+            now_ms=self._clock.now_ms(),
+            reason=f"never sent; said again in the mode `{meter.mode}`",
+        )
         return n_rows
 
     async def _add(
@@ -270,8 +324,7 @@ def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
         reason = f"customer {row.customer} has no stripe_customer yet"
         return replace(row, state="parked", reason=reason)
     if row.hour_ms < suspect_ms:
-        reason = "added by an older copy of the ledger: it may have been sent already"
-        return replace(row, state="unresolved", reason=reason)
+        return replace(row, state="unresolved", reason=TOLD_BY_A_COPY)
     return row
 
 

@@ -1,11 +1,14 @@
 """Compares the ledger with Stripe's own totals, and settles what was in doubt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
+from msgspec import Struct
+
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
+from meterline_sidecar.errors import RetryLater, StripeRefused
 from meterline_sidecar.store import reconciliation
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database
@@ -16,8 +19,17 @@ from meterline_sidecar.stripe.comparison import (
     ReconciledSeries,
     Verdict,
 )
+from meterline_sidecar.stripe.copy_guard import read_suspicion
+from meterline_sidecar.stripe.expected import (
+    by_hour,
+    expected,
+    hour_total,
+    is_equal,
+    verdict_on,
+)
 from meterline_sidecar.stripe.replace import replace_row
-from meterline_sidecar.stripe.states import FAILED, ON_THE_WAY, WAITING
+from meterline_sidecar.stripe.settle import shorten
+from meterline_sidecar.stripe.states import FAILED, WAITING
 from meterline_sidecar.stripe.totals import (
     ZERO,
     MeterFacts,
@@ -30,16 +42,34 @@ SETTLE_MS: Final = HOUR_MS
 FINAL_MS: Final = DAY_MS
 """What is equal this long after its end is not compared again by itself."""
 HOURS_SHOWN: Final = 24
-TOLERANCE: Final = Decimal("1e-12")
-"""Stripe's totals are floats: equal within this share, or half a unit."""
+FAILURES_IN_A_ROW_MAX: Final = 3
+"""So many series that cannot be asked about now mean that none can."""
+RETRY_S: Final = 60.0
+ACCOUNT_STATUSES: Final = frozenset({401, 403})
+"""Refusals of the key: they concern every series."""
+
+
+class _Found(Struct, frozen=True):
+    """What a comparison of one series came to."""
+
+    span: Span
+    ours: int
+    theirs: Decimal
+    verdict: Verdict
+    rows: Sequence[OutboxRow]
+
+    @property
+    def n_unresolved(self) -> int:
+        return sum(row.state == "unresolved" for row in self.rows)
 
 
 class Reconciler:
     """Reads Stripe's totals and compares them with the outbox.
 
     It holds for event names that nobody else reports: what another program sends
-    shows as ``extra``. One read for each series, and more only where they differ;
-    Stripe grants at least 10,000 reads a month.
+    shows as ``extra``. One read for each series and 100 hours with usage; what
+    compares by itself reads a total, and those hours alone that it did not find equal
+    before. Stripe grants at least 10,000 reads a month.
     """
 
     def __init__(
@@ -47,6 +77,8 @@ class Reconciler:
     ) -> None:
         self._database = database
         self._totals = StripeTotals(stripe)
+        self._told_ms = 0
+        """Until when another copy of this ledger may have told something."""
         self._clock = clock
 
     async def run(self, *, start_ms: int, end_ms: int) -> list[ReconciledSeries]:
@@ -65,14 +97,8 @@ class Reconciler:
             unmapped = await reconciliation.unmapped(
                 tx, start_ms=start_ms, end_ms=end_ms
             )
-        meters = await self._totals.meters() if pairs else {}
-        compared = [
-            await self._compare(
-                _span(pair, start_ms=start_ms, end_ms=end_ms), meters.get(pair[0])
-            )
-            for pair in pairs
-        ]
-        return compared + _unmapped(unmapped)
+        spans = [_span(pair, start_ms=start_ms, end_ms=end_ms) for pair in pairs]
+        return await self._compare_all(spans, {}) + _unmapped(unmapped)
 
     async def watch(self, *, start_ms: int, end_ms: int, series_max: int) -> int:
         """Compare the series of a span that were compared longest ago.
@@ -94,10 +120,56 @@ class Reconciler:
             if not _is_final(known.get(pair), end_ms)
         ]
         chosen = [span for span in spans if await self._is_quiet(span)][:series_max]
-        meters = await self._totals.meters() if chosen else {}
-        for span in chosen:
-            await self._compare(span, meters.get(span.event_name))
+        await self._compare_all(chosen, known)
         return len(chosen)
+
+    async def _compare_all(
+        self, spans: Sequence[Span], known: Mapping[tuple[str, str], Comparison]
+    ) -> list[ReconciledSeries]:
+        """Compare one series after the other; what one is refused is its own verdict.
+
+        Args:
+            known: what was found before; hours that were equal then are not read again.
+
+        Raises:
+            StripeRefused: the key may not read.
+            RetryLater: Stripe cannot be asked now, whatever the series.
+        """
+        async with self._database.reading() as tx:
+            suspicion = await read_suspicion(tx)
+        self._told_ms = 0 if suspicion is None else suspicion.told_ms
+        meters = await self._totals.meters() if spans else {}
+        found: list[ReconciledSeries] = []
+        n_failed = 0
+        for span in spans:
+            since_ms = _compared_until(
+                known.get((span.event_name, span.stripe_customer))
+            )
+            try:
+                line = await self._compare(
+                    span, meters.get(span.event_name), since_ms=since_ms
+                )
+                n_failed = 0
+            except StripeRefused as error:
+                if error.status in ACCOUNT_STATUSES:
+                    raise
+                line = await self._refused(span, str(error))
+            except RetryLater as error:
+                n_failed += 1
+                if n_failed == FAILURES_IN_A_ROW_MAX:
+                    raise
+                line = await self._refused(span, str(error))
+            found.append(line)
+        if n_failed == len(spans) > 0:
+            raise RetryLater(found[-1].reason or "", after_s=RETRY_S)
+        return found
+
+    async def _refused(self, span: Span, reason: str) -> ReconciledSeries:
+        """Return, and keep, the verdict on a series that Stripe says nothing about."""
+        rows = await self._rows(span)
+        found = _Found(span, expected(rows, "sum"), ZERO, "refused", rows)
+        await self._keep(found)
+        return self._line(found, reason=shorten(reason))
 
     async def _is_quiet(self, span: Span) -> bool:
         since_ms = self._clock.now_ms() - SETTLE_MS
@@ -106,55 +178,72 @@ class Reconciler:
             for row in await self._rows(span)
         )
 
-    async def _compare(self, span: Span, meter: MeterFacts | None) -> ReconciledSeries:
+    async def _compare(
+        self, span: Span, meter: MeterFacts | None, *, since_ms: int
+    ) -> ReconciledSeries:
         rows = await self._rows(span)
         if meter is not None and any(row.state == "unresolved" for row in rows):
             await self._settle(span, meter, rows)
             rows = await self._rows(span)
-        theirs = Decimal(0) if meter is None else await self._totals.total(span, meter)
-        formula = "sum" if meter is None else meter.formula
-        ours = _expected(rows, formula)
-        n_unresolved = sum(row.state == "unresolved" for row in rows)
+        ours = expected(rows, "sum" if meter is None else meter.formula)
+        theirs, hours = await self._read(span, meter, rows, since_ms=since_ms)
+        is_same = is_equal(theirs, ours)
         is_in_doubt = any(row.state in WAITING and row.doubt_ms for row in rows)
         verdict: Verdict
-        if n_unresolved or (is_in_doubt and not _is_equal(theirs, ours)):
+        if any(row.state == "unresolved" for row in rows) or (
+            is_in_doubt and (hours or not is_same)
+        ):
             verdict = "unresolved"
+        elif is_same and hours:
+            verdict = "missing" if any(h.theirs < h.ours for h in hours) else "extra"
         else:
-            verdict = _verdict(theirs, ours)
-        hours: tuple[HourDifference, ...] = ()
-        if verdict != "equal" and meter is not None:
-            hours = await self._differences(span, meter, rows)
-        await self._keep(
-            Comparison(
-                start_ms=span.start_ms,
-                end_ms=span.end_ms,
-                event_name=span.event_name,
-                stripe_customer=span.stripe_customer,
-                ours=ours,
-                theirs=format(theirs, "f"),
-                unresolved=n_unresolved,
-                verdict=verdict,
-                checked_ms=self._clock.now_ms(),
-            )
-        )
+            verdict = verdict_on(theirs, ours)
+        found = _Found(span, ours, theirs, verdict, rows)
+        await self._keep(found)
+        return self._line(found, hours=() if verdict == "equal" else tuple(hours))
+
+    def _line(
+        self,
+        found: _Found,
+        *,
+        hours: tuple[HourDifference, ...] = (),
+        reason: str | None = None,
+    ) -> ReconciledSeries:
+        rows = found.rows
         return ReconciledSeries(
             customer=rows[-1].customer,
-            stripe_customer=span.stripe_customer,
-            event_name=span.event_name,
-            ours=ours,
-            theirs=theirs,
+            stripe_customer=found.span.stripe_customer,
+            event_name=found.span.event_name,
+            ours=found.ours,
+            theirs=found.theirs,
             waiting=sum(row.state in WAITING for row in rows),
-            unresolved=n_unresolved,
+            unresolved=found.n_unresolved,
             failed=sum(row.state in FAILED for row in rows),
-            verdict=verdict,
+            verdict=found.verdict,
+            reason=reason,
             is_fresh=not self._has_settled(rows),
-            hours=hours,
+            hours=hours[:HOURS_SHOWN],
         )
 
-    async def _keep(self, found: Comparison) -> None:
-        if Calendar().at(found.start_ms).start == found.start_ms:
-            async with self._database.transaction() as tx:
-                await reconciliation.save(tx, found)
+    async def _keep(self, found: _Found) -> None:
+        span = found.span
+        if Calendar().at(span.start_ms).start != span.start_ms:
+            return
+        async with self._database.transaction() as tx:
+            await reconciliation.save(
+                tx,
+                Comparison(
+                    start_ms=span.start_ms,
+                    end_ms=span.end_ms,
+                    event_name=span.event_name,
+                    stripe_customer=span.stripe_customer,
+                    ours=found.ours,
+                    theirs=format(found.theirs, "f"),
+                    unresolved=found.n_unresolved,
+                    verdict=found.verdict,
+                    checked_ms=self._clock.now_ms(),
+                ),
+            )
 
     async def _rows(self, span: Span) -> list[OutboxRow]:
         async with self._database.reading() as tx:
@@ -166,35 +255,47 @@ class Reconciler:
                 end_ms=span.end_ms,
             )
 
-    async def _differences(
-        self, span: Span, meter: MeterFacts, rows: Sequence[OutboxRow]
-    ) -> tuple[HourDifference, ...]:
-        """Return the first hours in which the two sides differ."""
-        theirs = await self._totals.hours(span, meter, span.start_ms, span.end_ms)
-        ours = {hour_ms: _hour_total(part) for hour_ms, part in _by_hour(rows).items()}
-        different = [
-            HourDifference(
-                hour=format_time_ms(hour_ms),
-                ours=ours.get(hour_ms, 0),
-                theirs=theirs.get(hour_ms, ZERO),
-            )
-            for hour_ms in sorted(ours.keys() | theirs.keys())
-            if not _is_equal(theirs.get(hour_ms, ZERO), ours.get(hour_ms, 0))
-        ]
-        return tuple(different[:HOURS_SHOWN])
+    async def _read(
+        self,
+        span: Span,
+        meter: MeterFacts | None,
+        rows: Sequence[OutboxRow],
+        *,
+        since_ms: int,
+    ) -> tuple[Decimal, list[HourDifference]]:
+        """Return Stripe's total, and the hours that differ.
+
+        By the hour even where the totals are the same: what is lost in one hour and
+        counted twice in another shows nowhere else. Hours before ``since_ms`` are read
+        only if the totals differ.
+        """
+        if meter is None:
+            return ZERO, []
+        theirs = ZERO
+        start_ms = max(span.start_ms, since_ms)
+        if start_ms > span.start_ms:
+            theirs = await self._totals.total(span, meter)
+            if not is_equal(theirs, expected(rows, meter.formula)):
+                start_ms = span.start_ms
+        hours = await self._totals.hours(span, meter, start_ms, span.end_ms)
+        if start_ms == span.start_ms:
+            values = [hours[hour_ms] for hour_ms in sorted(hours)] or [ZERO]
+            theirs = values[-1] if meter.formula == "last" else sum(values, ZERO)
+        recent = [row for row in rows if row.hour_ms >= start_ms]
+        return theirs, _differences(hours, recent)
 
     async def _settle(
         self, span: Span, meter: MeterFacts, rows: Sequence[OutboxRow]
     ) -> None:
         """Settle each hour in doubt whose total at Stripe leaves no doubt."""
-        for hour_ms, parts in _by_hour(rows).items():
+        for hour_ms, parts in by_hour(rows).items():
             doubted = [row for row in parts if row.state == "unresolved"]
             if not doubted or not self._has_settled(parts):
                 continue
             hours = await self._totals.hours(span, meter, hour_ms, hour_ms + HOUR_MS)
             theirs = hours.get(hour_ms, ZERO)
             known = [row for row in parts if row.state == "confirmed"]
-            if _is_equal(theirs, _hour_total([*known, *doubted])):
+            if is_equal(theirs, hour_total([*known, *doubted])):
                 async with self._database.transaction() as tx:
                     await reconciliation.confirm(
                         tx,
@@ -202,12 +303,15 @@ class Reconciler:
                         reason="counted: Stripe's own total says so",
                         now_ms=self._clock.now_ms(),
                     )
-            elif _is_equal(theirs, _hour_total(known)):
+            elif is_equal(theirs, hour_total(known)):
                 await self._replace(doubted)
 
     def _has_settled(self, parts: Sequence[OutboxRow]) -> bool:
         """Say whether Stripe has had time to count what was sent last."""
         latest_ms = max(row.sent_ms or 0 for row in parts)
+        if any(row.state == "unresolved" for row in parts):
+            # What another copy told has a time of its own: no row here knows it.
+            latest_ms = max(latest_ms, self._told_ms)
         is_quiet = all(row.state != "sending" for row in parts)
         return is_quiet and latest_ms <= self._clock.now_ms() - SETTLE_MS
 
@@ -225,6 +329,22 @@ class Reconciler:
                 )
 
 
+def _differences(
+    theirs: Mapping[int, Decimal], rows: Sequence[OutboxRow]
+) -> list[HourDifference]:
+    """Return the hours in which the two sides differ."""
+    ours = {hour_ms: hour_total(parts) for hour_ms, parts in by_hour(rows).items()}
+    return [
+        HourDifference(
+            hour=format_time_ms(hour_ms),
+            ours=ours.get(hour_ms, 0),
+            theirs=theirs.get(hour_ms, ZERO),
+        )
+        for hour_ms in sorted(ours.keys() | theirs.keys())
+        if not is_equal(theirs.get(hour_ms, ZERO), ours.get(hour_ms, 0))
+    ]
+
+
 def _span(pair: tuple[str, str], *, start_ms: int, end_ms: int) -> Span:
     event_name, stripe_customer = pair
     return Span(
@@ -235,14 +355,14 @@ def _span(pair: tuple[str, str], *, start_ms: int, end_ms: int) -> Span:
     )
 
 
-def _is_equal(theirs: Decimal, ours: int) -> bool:
-    return abs(theirs - ours) <= max(Decimal("0.5"), abs(ours) * TOLERANCE)
+def _compared_until(known: Comparison | None) -> int:
+    """Return up to when the hours of a series were equal and need not be read again.
 
-
-def _verdict(theirs: Decimal, ours: int) -> Verdict:
-    if _is_equal(theirs, ours):
-        return "equal"
-    return "missing" if theirs < ours else "extra"
+    A day less: what is corrected within it is compared once more.
+    """
+    if known is None or known.verdict != "equal":
+        return 0
+    return known.end_ms - DAY_MS
 
 
 def _is_final(known: Comparison | None, end_ms: int) -> bool:
@@ -265,44 +385,12 @@ def _unmapped(rows: Sequence[OutboxRow]) -> list[ReconciledSeries]:
             customer=customer,
             stripe_customer=None,
             event_name=event_name,
-            ours=(ours := sum(_hour_total(p) for p in _by_hour(found).values())),
+            ours=(ours := sum(hour_total(p) for p in by_hour(found).values())),
             theirs=ZERO,
             waiting=sum(row.state in WAITING for row in found),
             unresolved=0,
             failed=sum(row.state in FAILED for row in found),
-            verdict=_verdict(ZERO, ours),
+            verdict=verdict_on(ZERO, ours),
         )
         for (customer, event_name), found in series.items()
     ]
-
-
-def _by_hour(rows: Sequence[OutboxRow]) -> dict[int, list[OutboxRow]]:
-    hours: dict[int, list[OutboxRow]] = {}
-    for row in rows:
-        hours.setdefault(row.hour_ms, []).append(row)
-    return hours
-
-
-def _hour_total(parts: Sequence[OutboxRow]) -> int:
-    """Return what an hour's parts amount to at Stripe, when all of them count.
-
-    Rows that are on their way are left out: Stripe need not have them.
-    """
-    sent = [row for row in parts if row.state not in ON_THE_WAY]
-    if not sent:
-        return 0
-    last = max(sent, key=lambda row: row.part)
-    return last.value if last.mode == "set" else sum(row.value for row in sent)
-
-
-def _expected(rows: Sequence[OutboxRow], formula: str) -> int:
-    """Return what Stripe should say about these rows."""
-    hours = _by_hour(rows)
-    told = [
-        hour_ms
-        for hour_ms in sorted(hours)
-        if any(row.state not in ON_THE_WAY for row in hours[hour_ms])
-    ]
-    if formula == "last":
-        return _hour_total(hours[told[-1]]) if told else 0
-    return sum(_hour_total(hours[hour_ms]) for hour_ms in told)

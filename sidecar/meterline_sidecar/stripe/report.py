@@ -8,7 +8,7 @@ still in doubt after 23 hours is not sent again but left to ``reconcile.py``.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol, assert_never
 
 from meterline_sidecar.clock import Clock
@@ -17,7 +17,7 @@ from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.batching import ReadyRows, StripeRequest
-from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
+from meterline_sidecar.stripe.copy_guard import CopyGuard
 from meterline_sidecar.stripe.meter_events import (
     AGE_MS_MAX,
     RESEND_MS_MAX,
@@ -34,7 +34,7 @@ from meterline_sidecar.stripe.meter_events import (
     Unreachable,
 )
 from meterline_sidecar.stripe.pacing import Backoff, Breaker, Probes, Rate
-from meterline_sidecar.stripe.settle import settlement_of, shorten
+from meterline_sidecar.stripe.settle import settlement_of, shorten, tells_of_a_copy
 
 IN_FLIGHT_MIN: Final = 8
 IN_FLIGHT_MAX: Final = 64
@@ -77,7 +77,7 @@ class Reporter:
         *,
         clock: Clock,
         wall: Clock,
-        mark: SentMark,
+        copy_guard: CopyGuard,
         rate: Rate,
         stream_above_per_s: float | None = None,
         backoff: Backoff | None = None,
@@ -93,7 +93,7 @@ class Reporter:
         self._stripe = stripe
         self._clock = clock
         self._wall = wall
-        self._copy_guard = CopyGuard(mark)
+        self._copy_guard = copy_guard
         self._rate = rate
         self._stream_above_per_s = stream_above_per_s
         self._backoff = backoff or Backoff()
@@ -101,6 +101,8 @@ class Reporter:
         self._ready = ReadyRows(self._is_sendable)
         self._in_flight: dict[asyncio.Task[Outcome], StripeRequest] = {}
         self._probes = Probes()
+        self._held: dict[str, str] = {}
+        self._released: set[str] = set()
         self._is_hurried = False
         self._wrong_account: str | None = None
         self._streams = False
@@ -118,6 +120,11 @@ class Reporter:
         self._is_hurried = True
         self._probes.hurry()
         self._breaker.hurry()
+
+    def hold(self, reasons: Mapping[str, str]) -> None:
+        """Park these event names, for a reason each, and no others any more."""
+        self._released |= self._held.keys() - reasons.keys()
+        self._held = dict(reasons)
 
     async def stop(self) -> None:
         """Start no more requests, and return when the last one is settled."""
@@ -159,8 +166,10 @@ class Reporter:
             if self._is_hurried:
                 await sending.wake(tx)
                 self._is_hurried = False
+            await self._park_held(tx)
             await self._probe_parked(tx)
             self._streams = await self._is_worth_streaming(tx)
+        self._copy_guard.enrol()
         if doubted:
             log.error("%d row(s) in doubt for 23 h: run reconcile", doubted)
         if expired:
@@ -188,9 +197,18 @@ class Reporter:
             return False
         return True
 
+    async def _park_held(self, tx: Tx) -> None:
+        for event_name in self._released - self._held.keys():
+            await sending.unpark(tx, event_name)
+        self._released.clear()
+        for event_name, reason in self._held.items():
+            await sending.park(tx, event_name, shorten(reason))
+
     async def _probe_parked(self, tx: Tx) -> None:
         """Let one row of each parked event name try whether its meter exists now."""
         for event_name, row_id in await sending.parked_heads(tx):
+            if event_name in self._held:
+                continue
             if self._probes.take(event_name, _now_s()):
                 await sending.probe(tx, row_id)
                 self._ready.alone.add(row_id)  # the stream would not tell
@@ -308,6 +326,8 @@ class Reporter:
         now_ms = self._clock.now_ms()
         async with self._database.transaction() as tx:
             await sending.settle(tx, settlements)
+            if any(tells_of_a_copy(r, o) for q, o in settled for r in q.rows):
+                await self._copy_guard.contradict(tx, now_ms=now_ms)
             if was_open and self._breaker.reason is None:
                 # What failed while nothing could succeed has waited for nothing.
                 await sending.wake(tx)

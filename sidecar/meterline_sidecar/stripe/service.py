@@ -7,20 +7,24 @@ from typing import Final
 
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
-from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import facts
+from meterline_sidecar.errors import MeterlineError, RetryLater, StripeRefused
+from meterline_sidecar.store import facts, outbox
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import RowsByHand
+from meterline_sidecar.stripe.copy_guard import CopyGuard, read_suspicion
 from meterline_sidecar.stripe.enqueue import Enqueuer
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
 from meterline_sidecar.stripe.report import Reporter
+from meterline_sidecar.stripe.unbilled import Unbilled
 from meterline_sidecar.stripe.webhooks import Webhooks
 
 RECONCILE_TRIED: Final = "reconcile_tried_ms"
-SERIES_PER_RUN: Final = 300
-"""Customers and meters that one run compares: a read each, of 10,000 a month."""
+SERIES_PER_RUN: Final = 150
+"""Customers and meters that one run compares: two reads each, of 10,000 a month."""
+ASK_EVERY_S: Final = 60.0
+"""How often the meters are asked for until they are known."""
 LAG_MS: Final = 3 * HOUR_MS
 """Later hours are not compared unasked: Stripe's totals come with a delay."""
 
@@ -40,18 +44,33 @@ class StripeService:
     reconciler: Reconciler
     webhooks: Webhooks
     by_hand: RowsByHand
+    copy_guard: CopyGuard
+    """That of the reporter."""
     provisioner: Provisioner
+    unbilled: Unbilled
     clock: Clock
     reconcile_every_ms: int
     """How often totals are compared unasked; 0 for never."""
     meter_problems: tuple[str, ...] = ()
     """What is wrong with the meters at Stripe, as of the last check."""
+    _knows_meters: bool = False
+    _ask_at_s: float = 0.0
 
     async def report(self) -> None:
         """Enqueue what is closed and send what is due."""
         await self.enqueuer.run()
         if self.reporter is not None:
+            await self._know_meters()
             await self.reporter.run()
+        else:
+            await self._watch_over_copies()
+
+    async def _watch_over_copies(self) -> None:
+        """Note where the ledger is though nothing is sent yet: a copy may be later."""
+        async with self.database.transaction() as tx:
+            if await outbox.cursor(tx) is not None:
+                await self.copy_guard.check(tx, now_ms=self.clock.now_ms())
+        self.copy_guard.enrol()
 
     async def report_now(self) -> None:
         """Do the same, and wait for no retry: somebody asks for it."""
@@ -63,10 +82,23 @@ class StripeService:
         """Compare the meters at Stripe with what the configuration says of them.
 
         A meter without a time window would add the corrections of a ``set`` hour to
-        it, where they should take its place.
+        it, where they should take its place: nothing is told to one that differs.
         """
         if self.reporter is not None:
-            self.meter_problems = tuple(await self.provisioner.meter_problems())
+            problems = await self.provisioner.meter_problems()
+            self.meter_problems = tuple(problems.values())
+            self.reporter.hold(problems)
+            self._knows_meters = True
+
+    async def _know_meters(self) -> None:
+        """Look at the meters before anything is told, as far as Stripe can be asked."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._knows_meters and now_s >= self._ask_at_s:
+            self._ask_at_s = now_s + ASK_EVERY_S
+            # Who may not read, or cannot now, tells as ever: the refusal of a meter
+            # that does not fit is not known then. The schedule asks again.
+            with contextlib.suppress(RetryLater, StripeRefused):
+                await self.check_meters()
 
     async def reconcile_if_due(self) -> None:
         """Compare this month with Stripe's totals, and the last one until it is equal.
@@ -76,8 +108,11 @@ class StripeService:
         """
         now_ms = self.clock.now_ms()
         async with self.database.reading() as tx:
-            tried = await facts.get_fact(tx, RECONCILE_TRIED)
-        is_recent = abs(now_ms - int(tried or 0)) < self.reconcile_every_ms
+            tried_ms = int(await facts.get_fact(tx, RECONCILE_TRIED) or 0)
+            suspicion = await read_suspicion(tx)
+        is_recent = abs(now_ms - tried_ms) < self.reconcile_every_ms
+        if suspicion is not None and tried_ms < suspicion.told_ms + LAG_MS <= now_ms:
+            is_recent = False  # what is held for it can be settled from now on
         if self.reporter is None or not self.reconcile_every_ms or is_recent:
             return
         await self._note_try(now_ms)

@@ -20,6 +20,7 @@ from meterline_sidecar.stripe.meter_events import (
 from meterline_sidecar.stripe.pacing import Backoff
 
 REASON_CHARS_MAX: Final = 500
+OF_A_COPY: Final = "Stripe has it already: another copy of this ledger told it"
 
 
 def settlement_of(
@@ -40,6 +41,9 @@ def settlement_of(
         next_ms=wall_ms + int(backoff.wait_s(row.attempts) * 1000),
     )
     match outcome:
+        case Delivered(how="duplicate") if tells_of_a_copy(row, outcome):
+            # Stripe has an event with this identifier, and maybe another value.
+            return replace(later, state="unresolved", reason=OF_A_COPY, next_ms=0)
         case Delivered(request_id, how):
             return Settlement(
                 row.id,
@@ -71,6 +75,20 @@ def settlement_of(
             return replace(later, state="unresolved", settled_ms=now_ms, next_ms=0)
         case _:
             assert_never(outcome)
+
+
+def tells_of_a_copy(row: OutboxRow, outcome: Outcome) -> bool:
+    """Say whether Stripe knew a row that this ledger had never sent: another one did.
+
+    Args:
+        row: as it was before it was sent.
+    """
+    is_first = row.attempts == 0 and row.doubt_ms is None
+    match outcome:
+        case Delivered(how="duplicate" | "replayed") | Mismatch():
+            return is_first
+        case _:
+            return False
 
 
 def shorten(reason: str) -> str:

@@ -44,9 +44,11 @@ ROW_STATES: Final[Mapping[State, RowState]] = {
         advice="`meterline reconcile` settles it from Stripe's own totals",
     ),
     "parked": RowState(
-        means="its customer has no stripe_customer, or Stripe no active meter of that name",
+        means="its customer has no stripe_customer, or Stripe no active meter of that name"
+        " that counts as ours does",
         advice="add `stripe_customer` to the customer and restart, or make the meter"
-        " with `meterline stripe apply`; the rows then go out by themselves",
+        " with `meterline stripe apply`, which says what is wrong with one that there"
+        " is; the rows then go out by themselves",
         is_waiting=True,
         may_be_retried=True,
     ),

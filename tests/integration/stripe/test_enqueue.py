@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.meters import Totals
@@ -312,7 +313,7 @@ async def test_an_older_copy_holds_the_hours_it_issues_again(books: Books) -> No
     await books.use({"calls": 2}, time_ms=NOON_MS + HOUR_MS)
     async with books.database.transaction() as tx:
         await outbox.start(tx, "install")
-        await sending.suspect(tx, before_ms=NOON_MS + HOUR_MS)
+        await sending.suspect(tx, before_ms=NOON_MS + HOUR_MS, reason="a copy")
     books.clock.time_ms = NOON_MS + 2 * HOUR_MS + SETTLE_MS
 
     rows = await books.enqueue()
@@ -321,3 +322,33 @@ async def test_an_older_copy_holds_the_hours_it_issues_again(books: Books) -> No
         (5, "unresolved"),
         (2, "pending"),
     ]
+
+
+async def test_an_hour_that_nobody_was_told_follows_its_meter_into_another_mode(
+    books: Books,
+) -> None:
+    await books.use({"calls": 5})
+    books.close_hour()
+    await books.enqueue()
+    await books.use({"calls": 7})
+    await books.enqueue()
+    books.meters = [replace(CALLS, mode="set")]
+
+    rows = await books.enqueue()
+
+    (said,) = [row for row in rows if row.replaced_by is None]
+    assert (said.mode, said.value) == ("set", 7)
+    assert {row.state for row in rows if row.id != said.id} == {"dead"}
+
+
+async def test_an_hour_that_was_sent_stays_in_its_mode(books: Books) -> None:
+    await books.use({"calls": 5})
+    books.close_hour()
+    await books.enqueue()
+    async with books.database.transaction() as tx:
+        await tx.execute("UPDATE outbox SET attempts = 1")
+    books.meters = [replace(CALLS, mode="set")]
+
+    rows = await books.enqueue()
+
+    assert [(row.mode, row.replaced_by) for row in rows] == [("delta", None)]

@@ -316,8 +316,46 @@ async def test_hours_that_a_copy_issues_again_are_held_and_confirmed(
 
     assert again.identifier == issued.identifier
     assert (again.state, shop.total()) == ("unresolved", 7)
+    shop.clock.time_ms += HOUR_MS  # until now another copy's last words may be missing
     (line,) = await Reconciler(shop.database, shop.stripe(), clock=shop.clock).run(
         start_ms=EARLIER_MS - DAY_MS, end_ms=shop.clock.now_ms()
     )
     assert (line.verdict, line.ours) == ("equal", 7)
     assert ((await shop.row(again.id)).state, shop.total()) == ("confirmed", 7)
+
+
+async def test_a_meter_that_counts_otherwise_is_not_told_and_holds_up_no_other(
+    shop: Shop,
+) -> None:
+    shop.server.account.add_meter("tokens")
+    held = await shop.add(7)
+    other = await shop.add(5, event_name="tokens")
+    reporter = shop.reporter()
+    reporter.hold({"api_calls": "it counts, where ours adds up"})
+
+    for _ in range(3):
+        reporter.hurry()
+        await reporter.run()
+
+    row = await shop.row(held)
+    assert (row.state, row.reason) == ("parked", "it counts, where ours adds up")
+    assert (await shop.row(other)).state == "confirmed"
+    assert shop.total() == 0
+
+    reporter.hold({})
+    await reporter.run()
+
+    assert (await shop.row(held)).state == "confirmed"
+
+
+async def test_a_row_that_was_parked_for_its_meter_goes_after_a_restart(
+    shop: Shop,
+) -> None:
+    held = await shop.add(7)
+    reporter = shop.reporter()
+    reporter.hold({"api_calls": "it counts, where ours adds up"})
+    await reporter.run()
+
+    await shop.reporter().run()
+
+    assert (await shop.row(held)).state == "confirmed"

@@ -6,12 +6,19 @@ from pathlib import Path
 import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
-from meterline_sidecar.config.shape import Config, SidecarConfig, StripeConfig
+from meterline_sidecar.config.shape import (
+    Config,
+    MeterConfig,
+    SidecarConfig,
+    StripeConfig,
+)
 from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.errors import RetryLater
+from meterline_sidecar.meters import Meter
 from meterline_sidecar.stripe.health import read_health
 from meterline_sidecar.stripe.service import StripeService
 from tests.outbox_rows import EARLIER_MS, KEY, Shop
+from tests.stripe_server.account import Meter as AtStripe
 from tests.stripe_server.faults import Fault
 
 
@@ -44,8 +51,8 @@ async def test_a_day_is_compared_once_however_often_it_is_asked(
     await stripe.reconcile_if_due()
 
     status = (await read_health(stripe)).reconciliation
-    assert reads == 2  # the meters, and one total
-    assert shop.server.reads == 4
+    assert reads == 2  # the meters, and the hours
+    assert shop.server.reads == 5  # the meters, the total, and the hours since then
     assert (status.checked_ms, status.different) == (shop.clock.now_ms(), 0)
     shop.clock.time_ms += HOUR_MS
     assert (await read_health(stripe)).reconciliation.age_s == 3_600
@@ -166,3 +173,56 @@ async def test_the_last_month_is_compared_until_it_is_equal_a_day_after(
 
     assert reads[0] > 0
     assert reads[-1] == 0
+
+
+@pytest.mark.parametrize(
+    "drift", [{"formula": "count"}, {"window": "hour"}, {"value_key": "n"}]
+)
+async def test_nothing_is_told_to_a_meter_that_is_another(
+    shop: Shop, tmp_path: Path, drift: dict[str, str]
+) -> None:
+    meter = MeterConfig(
+        meter=Meter("api_calls", "count"),
+        bill_through="meter",
+        stripe_event_name="api_calls",
+        stripe_mode="delta",
+    )
+    config = Config(
+        file=None,
+        sidecar=SidecarConfig(
+            socket=tmp_path / "s", database=shop.database.path, spool_dir=tmp_path / "p"
+        ),
+        meters=(meter,),
+        stripe=StripeConfig(mode="send", api_base=shop.base),
+    )
+    (at_stripe,) = shop.server.account.meters.values()
+    for name, value in drift.items():
+        setattr(at_stripe, name, value)
+    row_id = await shop.add(7)
+    environ = {"METERLINE_STRIPE_API_KEY": KEY}
+    stripe = open_stripe(config, shop.database, clock=shop.clock, environ=environ)
+
+    await stripe.report()
+    told = list(shop.server.account.events)
+    row = await shop.row(row_id)
+    problems = (await read_health(stripe)).problems
+    for name in drift:
+        setattr(at_stripe, name, getattr(AtStripe("m", "api_calls", ""), name))
+    await stripe.check_meters()
+    await stripe.report()
+    await stripe.close()
+
+    assert (told, row.state) == ([], "parked")
+    assert any(problem.startswith("meter api_calls") for problem in problems)
+    assert (await shop.row(row_id)).state == "confirmed"
+
+
+async def test_a_key_that_may_not_read_meters_tells_as_ever(
+    shop: Shop, stripe: StripeService
+) -> None:
+    row_id = await shop.add(7)
+    shop.server.read_faults.append(403)
+
+    await stripe.report()
+
+    assert (await shop.row(row_id)).state == "confirmed"

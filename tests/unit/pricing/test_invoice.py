@@ -568,3 +568,26 @@ def test_terms_that_make_no_sense_can_not_be_built(
         make(**kwargs)
 
     assert str(caught.value).startswith(expected)
+
+
+SEATS = Volume(
+    (Tier(up_to=10, unit_amount=2), Tier(unit_amount=1, flat_amount=5)),
+    tier_by="seats",
+)
+
+
+def test_another_meter_finds_the_tier_and_is_not_unpriced() -> None:
+    plan = Plan(
+        name="p", currency="usd", prices=(RateCard(price=SEATS, meter="seat_days"),)
+    )
+
+    found = invoice(plan, {"seats": 12, "seat_days": "7.5", "other": 1})
+    none = invoice(plan, {"seat_days": "7.5"})
+
+    assert (found.total, none.total) == (Decimal("12.50"), Decimal("15.00"))
+    assert found.unpriced == ("other",)
+
+
+def test_a_price_inside_another_cannot_look_at_another_meter() -> None:
+    with pytest.raises(PricingError, match=r"price\.tier_by: only a price that is in"):
+        RateCard(price=PerGroup(SEATS), meter="seat_days")

@@ -511,3 +511,55 @@ def test_a_price_that_makes_no_sense_can_not_be_built(
     make: Any, kwargs: dict[str, Any], expected: str
 ) -> None:
     assert problems(make, **kwargs) == [expected]
+
+
+CAPPED = (
+    Tier(up_to=D(10), unit_amount=D(2), flat_amount=D(1), maximum=D(15)),
+    Tier(up_to=D(20), unit_amount=D(1)),
+    Tier(unit_amount=D(3), maximum=D(9)),
+)
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity", "amount"),
+    [
+        (Graduated(CAPPED), "0", "0"),
+        (Graduated(CAPPED), "7", "15"),
+        (Graduated(CAPPED), "7.1", "15"),
+        (Graduated(CAPPED), "10", "15"),
+        (Graduated(CAPPED), "20", "25"),
+        (Graduated(CAPPED), "22", "31"),
+        (Graduated(CAPPED), "1000", "34"),
+        (Volume(CAPPED), "6", "13"),
+        (Volume(CAPPED), "10", "15"),
+        (Volume(CAPPED), "15", "15"),
+        (Volume(CAPPED), "21", "9"),
+    ],
+)
+def test_each_tier_has_a_maximum_of_its_own(
+    price: Price, quantity: str, amount: str
+) -> None:
+    assert rate(price, quantity).amount == D(amount)
+
+
+def test_where_a_tier_costs_no_more_is_an_edge() -> None:
+    assert Graduated(CAPPED).edges == (D(7), D(10), D(20), D(23))
+    assert Volume(CAPPED).edges == (D(7), D(10), D(20))
+    assert Graduated((Tier(flat_amount=D(3), maximum=D(1)),)).edges == ()
+
+
+def test_a_tier_behind_a_capped_one_repeats_nothing() -> None:
+    same = Tier(up_to=D(5), unit_amount=D(2), maximum=D(3))
+    tiers = (same, Tier(up_to=D(9), unit_amount=D(2)), Tier(unit_amount=D(2)))
+
+    assert Graduated(tiers).repeated_tiers == (2,)
+    assert Volume((same, Tier(unit_amount=D(2)))).repeated_tiers == ()
+
+
+def test_a_tier_found_by_another_quantity_charges_this_one() -> None:
+    price = Volume(TIERS, tier_by="seats")
+
+    charges = rate(price, "3.5", tier_usage=6).charges
+
+    assert [(c.amount, c.tier) for c in charges] == [(D("3.5"), 2), (D(20), 2)]
+    assert rate(price, "3.5").amount == D(17)

@@ -81,6 +81,7 @@ def test_a_model_has_the_keys_of_its_tables_too() -> None:
         "tiers[].up_to",
         "tiers[].unit_amount",
         "tiers[].flat_amount",
+        "tiers[].maximum",
         "flat_at_zero",
     ]
     assert rows["tiers"].value == "array of tables"

@@ -10,6 +10,8 @@ from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import daemon_options, span_options
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.stripe.comparison import ByHand
 from meterline_sidecar.web.answers.outbox import Reconciliation
 
 
@@ -26,7 +28,7 @@ def command(
 ) -> None:
     """Compare the ledger with Stripe's own totals.
 
-    By customer and meter; what was in doubt is settled. Exits with 3 if anything does not match.
+    By customer and meter; what was in doubt is settled. Exits with 3 if anything does not match, or can only be billed by hand.
     """
     with Client.find(url, config_path) as client:
         answer = client.post(
@@ -36,7 +38,7 @@ def command(
         show_json(answer)
     else:
         tell_lines(answer)
-    if not answer.is_equal:
+    if not answer.is_equal or answer.by_hand:
         sys.exit(EXIT_FOUND)
 
 
@@ -50,11 +52,13 @@ def tell_lines(answer: Reconciliation) -> None:
             line.stripe_customer or line.customer,
             line.event_name,
             quantity(line.ours),
-            quantity(line.theirs),
+            "-" if line.verdict == "refused" else quantity(line.theirs),
             line.verdict,
             quantity(line.waiting),
             quantity(line.failed),
         )
+        if line.reason is not None:
+            table.add("", f"  {line.reason}", *("", "", "", "", ""))
         for hour in line.hours:
             table.add(
                 "",
@@ -73,3 +77,21 @@ def tell_lines(answer: Reconciliation) -> None:
     if n_waiting:
         words += f"; {n_waiting} row(s) wait: see `meterline outbox`"
     click.echo(f"\n{answer.start[:16]} to {answer.end[:16]}: {words}")
+    if answer.by_hand:
+        _tell_by_hand(answer.by_hand)
+
+
+def _tell_by_hand(lines: list[ByHand]) -> None:
+    click.echo("\nStripe will not bill this by itself: bill it by hand\n")
+    table = Table("customer", "event name", "month", ">quantity", ">amount", "why")
+    for line in lines:
+        amount = "" if line.amount is None else f"{line.amount} {line.currency}"
+        table.add(
+            line.customer or "-",
+            line.event_name,
+            format_time_ms(line.month)[:7],
+            quantity(line.quantity),
+            amount,
+            line.reason,
+        )
+    show(table)

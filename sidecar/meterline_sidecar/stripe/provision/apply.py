@@ -83,19 +83,21 @@ class Provisioner:
                 unchanged.append(f"price {price.lookup_key}")
         return Provision(tuple(steps), tuple(unchanged), tuple(problems))
 
-    async def meter_problems(self) -> list[str]:
-        """Return what is wrong with the meters that exist: one read of all of them.
+    async def meter_problems(self) -> dict[str, str]:
+        """Return what is wrong with the meters that exist, by event name: one read.
 
         Raises:
             StripeRefused: the key may not read.
             RetryLater: Stripe cannot be asked now.
         """
         found = await self._meters()
-        steps = (
-            meter_step(meter, found.get(meter.stripe_event_name, []))
-            for meter in billed(self._config)
-        )
-        return [problem for _, problem in steps if problem is not None]
+        problems: dict[str, str] = {}
+        for meter in billed(self._config):
+            name = meter.stripe_event_name
+            _, problem = meter_step(meter, found.get(name, []))
+            if problem is not None:
+                problems[name] = problem
+        return problems
 
     async def apply(self, provision: Provision) -> None:
         """Make every change of a plan without problems, in order.

@@ -6,9 +6,14 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from meterline_pricing import PricingError
+from meterline_pricing import Plan, PricingError, RateCard
 from meterline_sidecar.config.shape import Config, MeterConfig
 from meterline_sidecar.meters import AGGREGATIONS
+from meterline_sidecar.stripe.provision.agreements import (
+    override_problems,
+    plan_problems,
+    repeated_keys,
+)
 from meterline_sidecar.stripe.provision.prices import (
     NotSayable,
     content_hash,
@@ -73,29 +78,58 @@ def wanted_prices(
     meters = {m.meter.name: m for m in billed(config)}
     wanted: list[WantedPrice] = []
     problems: list[str] = []
+    named: list[tuple[str, str]] = []
     for name in config.catalogue.names:
         try:
             plan = config.catalogue.plan(name, at=today)
         except PricingError:
             continue  # its first version is not effective yet
-        if not any(card.meter in meters for card in plan.prices):
+        owns = _as_customers_have_it(config, name, today=today)
+        if not any(c.meter in meters for p in (plan, *owns.values()) for c in p.prices):
             continue
+        problems += plan_problems(plan)
+        for customer, own in owns.items():
+            problems += override_problems(plan, own, customer=customer, meters=meters)
         for card in plan.prices:
             if card.meter is not None and card.meter not in meters:
                 continue
+            what = f"plan {name}, price {card.name}"
             try:
-                fields = price_fields(card, plan.currency)
+                price = _wanted_price(plan, card, meters.get(card.meter or ""))
             except NotSayable as error:
-                problems.append(
-                    f"plan {name}, price {card.name}: Stripe's prices have no {error}"
-                )
+                problems.append(f"{what}: Stripe's prices have no {error}")
                 continue
-            key = f"meterline_{name}_{card.name}"
-            meter = meters.get(card.meter or "")
-            event_name = None if meter is None else meter.stripe_event_name
-            title = f"{name}: {card.description}"
-            wanted.append(WantedPrice(key, key, title, fields, event_name))
-    return wanted, problems
+            wanted.append(price)
+            named.append((price.lookup_key, what))
+    return wanted, [*problems, *repeated_keys(named)]
+
+
+def _wanted_price(plan: Plan, card: RateCard, meter: MeterConfig | None) -> WantedPrice:
+    key = f"meterline_{plan.name}_{card.name}"
+    # A flat price is due once: of a meter, it would be due for each of its units.
+    event_name = (
+        None if meter is None or card.price.is_fixed else meter.stripe_event_name
+    )
+    return WantedPrice(
+        lookup_key=key,
+        product=key,
+        title=f"{plan.name}: {card.description}",
+        fields=price_fields(card, plan.currency),
+        event_name=event_name,
+    )
+
+
+def _as_customers_have_it(
+    config: Config, plan: str, *, today: datetime.date
+) -> dict[str, Plan]:
+    """Return a plan as each customer who overrides it has it."""
+    return {
+        override.customer: config.catalogue.plan(
+            plan, at=today, customer=override.customer
+        )
+        for override in config.catalogue.overrides
+        if override.plan == plan
+    }
 
 
 def billed(config: Config) -> Iterable[MeterConfig]:

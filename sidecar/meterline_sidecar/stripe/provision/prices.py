@@ -23,6 +23,9 @@ PLACES_MAX: Final = 12
 """Source: x-maxDecimals of unit_amount_decimal in Stripe's OpenAPI, read 2026-05-05."""
 
 
+CARD_TERMS: Final = ("discounts", "minimum_spend", "maximum_spend", "commitment")
+
+
 class NotSayable(Exception):
     """Stripe's prices have no words for this; the text says for what."""
 
@@ -35,11 +38,19 @@ def price_fields(card: RateCard, currency: str) -> dict[str, Any]:
     Raises:
         NotSayable: Stripe would charge something else.
     """
-    for extra in ("discounts", "minimum_spend", "maximum_spend", "commitment"):
-        if getattr(card, extra):
-            raise NotSayable(f"`{extra}` of a price")
+    if (extra := _extra(card)) is not None:
+        raise NotSayable(extra)
     fields = _model_fields(card, currency)
     return {"currency": currency, **fields}
+
+
+def _extra(card: RateCard) -> str | None:
+    """Return what a price has beside its model, ``None`` if it has nothing."""
+    for name in CARD_TERMS:
+        # Not by its truth: a maximum of 0 bills nothing, and Stripe would.
+        if getattr(card, name) not in (None, ()):
+            return f"`{name}` of a price"
+    return None
 
 
 def content_hash(fields: dict[str, Any], event_name: str | None) -> str:
@@ -82,6 +93,10 @@ def _model_fields(card: RateCard, currency: str) -> dict[str, Any]:
                 raise NotSayable("`free_units` before tiers")
             if price.flat_at_zero:
                 raise NotSayable("`flat_at_zero`")
+            if price.also_reads is not None:
+                raise NotSayable("`tier_by`")
+            if any(tier.maximum is not None for tier in price.tiers):
+                raise NotSayable("`maximum` of a tier")
             mode = "graduated" if isinstance(price, Graduated) else "volume"
             return _tiered(mode, price.tiers, currency)
         case Package():

@@ -3,7 +3,7 @@
 import msgspec
 
 from meterline_sidecar.store.outbox import State
-from meterline_sidecar.stripe.comparison import ReconciledSeries
+from meterline_sidecar.stripe.comparison import ByHand, ReconciledSeries
 
 
 class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,3 +54,5 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     is_equal: bool
     lines: list[ReconciledSeries]
+    by_hand: list[ByHand] = []
+    """What Stripe will not bill by itself, whether it knows of it or not."""

@@ -108,11 +108,15 @@ async def run_reconcile(parts: Parts, query: Span) -> Reconciliation:
     """Compare the ledger with Stripe's own totals, and settle what is in doubt."""
     span = span_of(parts, query, None)
     lines = await parts.stripe.reconciler.run(start_ms=span.start, end_ms=span.end)
+    unbilled = parts.stripe.unbilled
+    by_hand = await unbilled.find(start_ms=span.start, end_ms=span.end)
+    by_hand += await unbilled.without_subscription(start_ms=span.start, end_ms=span.end)
     return Reconciliation(
         start=format_time_ms(span.start),
         end=format_time_ms(span.end),
         is_equal=all(line.verdict == "equal" for line in lines),
         lines=lines,
+        by_hand=by_hand,
     )
 
 
