@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from meterline_pricing import Calendar, Period
 from meterline_pricing.tools import nearest
-from meterline_sidecar.clock import format_time_ms, parse_time_ms
+from meterline_sidecar.clock import parse_time_ms, time_text
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import STATUSES_EXAMPLE, status_ranges
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -164,4 +164,4 @@ def statuses_of(text: str | None) -> tuple[tuple[int, int], ...] | None:
 
 def fresh_as_of(at: Counted) -> str | None:
     """Return up to when usage is known: an answer without it would look complete."""
-    return None if at.as_of_ms is None else format_time_ms(at.as_of_ms)
+    return time_text(at.as_of_ms)

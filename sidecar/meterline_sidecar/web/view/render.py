@@ -64,8 +64,10 @@ def brief(value: int) -> str | Markup:
     """Return a quantity for where there is little room: the whole one in its title."""
     if abs(value) < BRIEF_FROM:
         return number(value)
+    scale, unit = (10**9, "G") if abs(value) >= 10**9 else (10**6, "M")
+    short = f"{value / scale:.4g}{unit}"
     return Markup('<data value="{}" title="{}">{}</data>').format(
-        value, number(value), compact(value)
+        value, number(value), short
     )
 
 
