@@ -1,6 +1,7 @@
 """An API that sells tokens: API keys, streams, and a link to the customer's page.
 
     export METERLINE_SUBJECT_KEY=$(openssl rand -hex 32)  # never change it
+    export METERLINE_PORTAL_KEY=/var/lib/meterline/meterline.db.portal-key  # a file
     uvicorn examples.streaming:app
 
 Who pays is the API key. It is never stored, only its keyed digest is: what stands in

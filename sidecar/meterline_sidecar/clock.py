@@ -130,6 +130,11 @@ def format_time_ms(time_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def time_text(time_ms: int | None) -> str | None:
+    """Return such a time as text; ``None`` where there is none."""
+    return None if time_ms is None else format_time_ms(time_ms)
+
+
 def lasting(span_ms: int) -> str:
     """Return a length of time in its largest unit, for people: ``3 min``."""
     for length_ms, unit in SPANS:

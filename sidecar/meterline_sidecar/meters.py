@@ -86,6 +86,8 @@ class Adding(msgspec.Struct, frozen=True, kw_only=True):
 
     means: str
     """What it comes to, for the documentation."""
+    shown_as: str = "total"
+    """What its number is called beside it, on pages."""
     needs_value: bool = True
     takes_text: bool = False
     """Whether the value may be a text."""
@@ -99,13 +101,10 @@ class Adding(msgspec.Struct, frozen=True, kw_only=True):
     """Returns the total of two disjoint sets of events from those of each."""
     grows_with_time: bool = False
     """Whether twice the time is likely to come to twice as much."""
+    is_zero_unused: bool = False
+    """Whether a time without an event comes to 0; else there is no value in it."""
     hourly: Hourly | None = None
     """``None``: the value of a month does not follow from those of its hours."""
-
-    @property
-    def has_chart(self) -> bool:
-        """Whether it has a value for each span of time that charts can add up."""
-        return not self.is_distinct
 
 
 AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
@@ -117,18 +116,22 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
         start=_one,
         add=_sum,
         grows_with_time=True,
+        is_zero_unused=True,
         hourly=Hourly(formula="sum", modes=("delta", "set")),
     ),
     "sum": Adding(
         means="the sum of a value",
         add=_sum,
         grows_with_time=True,
+        is_zero_unused=True,
         hourly=Hourly(formula="sum", modes=("delta", "set")),
     ),
-    "max": Adding(means="the largest value", add=_larger),
-    "min": Adding(means="the smallest value", add=_smaller),
+    "max": Adding(means="the largest value", shown_as="highest value", add=_larger),
+    "min": Adding(means="the smallest value", shown_as="lowest value", add=_smaller),
     "unique": Adding(
         means="how many different values there are",
+        shown_as="different values",
+        is_zero_unused=True,
         takes_text=True,
         is_distinct=True,
         add=_never,
@@ -137,6 +140,7 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
     # two such values means nothing.
     "latest": Adding(
         means="the value of the event that happened last",
+        shown_as="last value",
         start=_value_then,
         add=_later,
         hourly=Hourly(formula="last", modes=("set",), zero_is_news=True),
@@ -150,6 +154,32 @@ class StatusRange(msgspec.Struct, frozen=True):
 
     first: int
     last: int
+
+
+STATUSES_EXAMPLE: Final = "404, 5xx, 400-499 or 200,304"
+
+
+def status_ranges(text: str) -> tuple[StatusRange, ...]:
+    """Return the statuses that a text such as ``200-299,404,5xx`` names.
+
+    Raises:
+        ValueError: it names none, or not only statuses.
+    """
+    return tuple(_status_range(part.strip()) for part in text.split(","))
+
+
+def _status_range(text: str) -> StatusRange:
+    if len(text) == 3 and text.isascii() and text[0].isdigit() and text[1:] == "xx":
+        return StatusRange(int(text[0]) * 100, int(text[0]) * 100 + 99)
+    first, dash, last = text.partition("-")
+    last = last if dash else first
+    if not (_is_status(first) and _is_status(last) and first <= last):
+        raise ValueError(f"{text!r} is no status")
+    return StatusRange(int(first), int(last))
+
+
+def _is_status(text: str) -> bool:
+    return len(text) == 3 and text.isascii() and text.isdigit()
 
 
 class Where(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -168,7 +198,7 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Annotated[
         tuple[StatusRange, ...],
         Meta(
-            description='HTTP statuses, with inclusive ranges: `"200-499"`, `"200,304"`.',
+            description='HTTP statuses, with inclusive ranges: `"200-499"`, `"200,304"`, `"2xx"`.',
             extra_json_schema={"type": "string"},
         ),
     ] = ()

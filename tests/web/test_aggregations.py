@@ -1,9 +1,13 @@
 """Every aggregation, all the way: from the file over usage to the invoice and back."""
 
+import json
+import re
+from html import unescape
 from typing import Any
 
 import pytest
 
+from meterline.portal import portal_token
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.verify import Report, verify
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
@@ -92,8 +96,14 @@ async def test_an_aggregation_is_counted_priced_shown_and_counted_again(
     assert invoice["due"] == f"{2 * quantity}.00"
     assert (portal.status_code, chart.status_code) == (200, 200)
     assert f'<strong data-meter="seats">{quantity}</strong>' in portal.text
-    if AGGREGATIONS[aggregation].has_chart:
-        assert f"{quantity} seats in" in chart.text
+    row = AGGREGATIONS[aggregation]
+    what = "" if row.grows_with_time else f" ({row.shown_as})"
+    caption = re.search("<figcaption>([^<]*)<", chart.text)
+    assert caption is not None
+    assert caption[1].strip() == f"{quantity} seats in 24h by acme{what}"
+    assert f"seats <b>{quantity}</b>" in chart.text
+    assert f"seats <b>{quantity}</b>" in portal.text
+    assert f"<small>{row.shown_as}</small>" in portal.text
     assert report.findings == []
 
 
@@ -118,3 +128,73 @@ async def test_a_grouped_meter_comes_to_the_sum_over_its_groups(
     assert seats["quantity"] == 2 * quantity
     assert invoice["due"] == f"{4 * quantity}.00"
     assert report.findings == []
+
+
+BY_DAY: dict[Aggregation, list[int | None]] = {
+    "count": [2, 0, 2],
+    "sum": [10, 0, 15],
+    "max": [7, None, 12],
+    "min": [3, None, 3],
+    "latest": [3, None, 3],
+    "unique": [2, 0, 2],
+}
+"""Of 7 and 3 on one day, nothing on the next, 12 and 3 on the third."""
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+async def test_charts_never_add_up_what_does_not_add_up(
+    open_web: OpenWeb, aggregation: Aggregation
+) -> None:
+    meterline = FILE.format(aggregation=aggregation, group_by="")
+    async with open_web(meterline=meterline, pricing=PRICING) as web:
+        for i, value in enumerate(VALUES):
+            time_ms = NOON_MS + i // 2 * 2 * 86_400_000 + i * 3_600_000
+            web.clock.time_ms = time_ms
+            await web.ship(event(time_ms=time_ms, quantities={"seats": value}))
+        token = portal_token(
+            "acme", key=web.parts.portal_key, now_s=web.clock.time_ms // 1000
+        )
+        pages = [
+            (await web.http.get(path, headers={"Accept": "text/html"})).text
+            for path in (
+                "/customers/acme?meter=seats",
+                "/usage?meter=seats&customer=acme&range=30d",
+                f"/portal?token={token}",
+            )
+        ]
+        theirs = await web.get("/portal/usage.json", token=token)
+        csv = (await web.http.get("/portal/usage.csv", params={"token": token})).text
+
+    total, by_day = COMES_TO[aggregation], BY_DAY[aggregation]
+    for html in pages:
+        (data,) = re.findall('data-plot="([^"]*)"', html)
+        (line,) = json.loads(unescape(data))["lines"]
+        first = next(i for i, value in enumerate(line["values"]) if value)
+        assert line["values"][first : first + 3] == by_day
+        assert line["total"] == total
+        assert f"seats <b>{total}</b>" in html
+        assert f"<figcaption>{total} seats" in html
+    (seats,) = theirs["meters"]
+    assert seats["quantity"] == total
+    assert [day["quantity"] for day in seats["days"][5:8]] == by_day
+    assert seats["shown_as"] == AGGREGATIONS[aggregation].shown_as
+    assert csv.splitlines()[6:9] == [
+        f"2026-11-{6 + i:02},{'' if value is None else value}"
+        for i, value in enumerate(by_day)
+    ]
+
+
+async def test_different_values_of_everybody_together_are_asked_of_one_customer(
+    open_web: OpenWeb,
+) -> None:
+    meterline = FILE.format(aggregation="unique", group_by="")
+    async with open_web(meterline=meterline, pricing=PRICING) as web:
+        answer = await web.http.get(
+            "/usage", params={"meter": "seats"}, headers={"Accept": "text/html"}
+        )
+        overview = await web.http.get("/", headers={"Accept": "text/html"})
+
+    assert answer.status_code == 400
+    assert "choose a customer" in answer.text
+    assert "<option selected>seats</option>" in answer.text
+    assert overview.status_code == 200

@@ -4,6 +4,8 @@
 """The pages in a real browser: alive, readable, and reachable by everybody."""
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.producer import event
 from tests.web.browser import CHROMIUM, DRIVER, MISSING, browser, seen_as
 from tests.web.live import LiveSidecar
 from tests.web.scene import month, scene
@@ -207,3 +211,126 @@ def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
     chrome.get(f"{live.url}/portal?token={link.partition('token=')[2][:-3]}AAA")
     assert chrome.find_element(By.TAG_NAME, "h1").text == "This page cannot be opened"
     assert violations(chrome) == []
+
+
+def test_a_page_whose_sidecar_has_ended_says_so_and_recovers(
+    tmp_path: Path, chrome: Chrome
+) -> None:
+    with scene(tmp_path) as sidecar:
+        sidecar.ship(*month(20))
+        sidecar.until_counted(20)
+        chrome.get(f"{sidecar.url}/")
+        note = chrome.find_element(By.ID, "away")
+        assert not note.is_displayed()
+        before = chrome.find_element(By.ID, "fresh").text
+
+        sidecar.kill()
+
+        waiting = WebDriverWait(chrome, TIMEOUT_S)
+        waiting.until(lambda _driver: note.is_displayed())
+        assert re.fullmatch(
+            r"No connection since \d\d:\d\d\. What is shown here may be old\.",
+            note.text,
+        )
+        assert violations(chrome, "color-contrast") == []
+        waiting.until(lambda _: chrome.find_element(By.ID, "fresh").text != before)
+        sidecar.start()
+        waiting.until(lambda _driver: not note.is_displayed())
+
+
+def test_a_chart_that_is_read_stays_until_the_pointer_leaves(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    chrome.get(f"{live.url}/usage?range=30d&meter=tokens")
+    waiting = WebDriverWait(chrome, TIMEOUT_S)
+    plot = waiting.until(
+        lambda driver: driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
+    )
+    total = chrome.find_element(By.CSS_SELECTOR, ".key b").text
+    caption = chrome.find_element(By.TAG_NAME, "figcaption").text
+    ActionChains(chrome).move_to_element(plot).perform()
+    at = chrome.find_element(By.CSS_SELECTOR, "[data-at]")
+    waiting.until(lambda _driver: at.text.endswith(" UTC"))
+    read = chrome.find_element(By.CSS_SELECTOR, ".key b").text
+    fresh = chrome.find_element(By.ID, "fresh").get_attribute("outerHTML")
+
+    live.ship(*month(60, days=1, seed=3), producer="0" * 31 + "3")
+    waiting.until(
+        lambda driver: (
+            driver.find_element(By.ID, "fresh").get_attribute("outerHTML") != fresh
+        )
+    )
+
+    assert plot.is_displayed()  # The very same: it was not drawn anew.
+    assert at.text.endswith(" UTC")
+    assert chrome.find_element(By.CSS_SELECTOR, ".key b").text == read != total
+    ActionChains(chrome).move_to_element(
+        chrome.find_element(By.TAG_NAME, "h1")
+    ).perform()
+    waiting.until(
+        lambda driver: driver.find_element(By.TAG_NAME, "figcaption").text != caption
+    )
+
+
+def test_the_legend_of_a_highest_value_is_no_sum(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    chrome.get(f"{live.url}/customers/acme?meter=seats")
+    WebDriverWait(chrome, TIMEOUT_S).until(
+        lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
+    )
+    tile = chrome.find_element(By.CSS_SELECTOR, '[data-meter="seats"]').text
+
+    assert chrome.find_element(By.CSS_SELECTOR, ".key b").text == tile
+    assert f"{tile} seats by day in UTC (highest value)" in chrome.page_source
+
+
+def test_long_numbers_are_short_and_never_broken(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    live.ship(
+        event(
+            time_ms=int(time.time() * 1000) - 1_000,
+            subject="globex_prod",
+            quantities={"tokens": 275_649_815},
+        ),
+        producer="0" * 31 + "4",
+    )
+    link = live.meterline("token", "portal", "--customer", "globex", "--url")
+    for width in (1440, 800, 360):
+        with seen_as(chrome, width=width):
+            for url in (f"{live.url}/customers/globex", link.stdout.strip()):
+                chrome.get(url)
+                WebDriverWait(chrome, TIMEOUT_S).until(_is_counted)
+                lines = chrome.execute_script(
+                    "return [...document.querySelectorAll('.kpi strong')].filter("
+                    "e => e.scrollWidth > e.clientWidth || e.clientHeight > 60)"
+                    ".map(e => e.textContent)"
+                )
+                assert lines == [], (width, url)
+
+
+def _is_counted(driver: Chrome) -> bool:
+    exact = driver.find_elements(By.CSS_SELECTOR, '.kpi data[title^="275,"]')
+    if not exact:
+        driver.refresh()
+    return bool(exact)
+
+
+def test_bad_news_look_unlike_good_news_in_the_dark_as_well(
+    live: LiveSidecar, chrome: Chrome
+) -> None:
+    for is_dark in (False, True):
+        with seen_as(chrome, is_dark=is_dark):
+            chrome.get(f"{live.url}/")
+            colours = [
+                chrome.execute_script(
+                    "const e = document.getElementById('verdict');"
+                    "e.dataset.health = arguments[0];"
+                    "return getComputedStyle(e).color",
+                    health,
+                )
+                for health in ("good", "warn", "bad")
+            ]
+            assert len(set(colours)) == 3, is_dark
+            assert violations(chrome, "color-contrast") == []

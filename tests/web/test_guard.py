@@ -130,9 +130,77 @@ async def test_a_foreign_page_cannot_change_anything(web: Web) -> None:
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "none"},
+        {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://localhost:81"},
     ):
         response = await web.http.post("/v1/usage", headers=headers)
         assert response.status_code == 403, headers
+
+
+async def test_a_browsers_word_for_our_own_page_is_enough(web: Web) -> None:
+    for headers in (
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+        # Behind a proxy that names another host to us.
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://meter.example.com"},
+        {"Origin": "http://localhost"},
+        {},
+    ):
+        response = await web.http.post("/v1/report", headers=headers)
+        assert response.status_code == 200, headers
+
+
+async def test_our_links_name_no_token_to_another_site_and_our_forms_name_us(
+    web: Web,
+) -> None:
+    policies = {
+        path: (await web.http.get(path)).headers["referrer-policy"]
+        for path in ("/", "/login", "/outbox", "/portal", "/portal/usage.json")
+    }
+
+    assert {path for path, policy in policies.items() if policy == "no-referrer"} == {
+        "/portal",
+        "/portal/usage.json",
+    }
+    assert set(policies.values()) == {"no-referrer", "same-origin"}
+
+
+async def test_whoever_is_not_let_in_reads_a_page_in_a_browser(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(sidecar=LOCKED) as web:
+        reader = bearer(web.tokens.create("report", "read", now_ms=0).text)
+        asked = [
+            await web.http.post("/outbox/1/retry", headers={**html, **headers})
+            for html in ({"Accept": "text/html,*/*"}, {})
+            for headers in (reader, {}, {"Origin": "null"}, {"Host": "evil.example"})
+        ]
+
+    pages, problems = asked[:4], asked[4:]
+    for page, problem in zip(pages, problems, strict=True):
+        assert page.status_code == problem.status_code
+        assert page.headers["content-type"].startswith("text/html")
+        assert problem.headers["content-type"] == "application/problem+json"
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert page.headers.get("www-authenticate") == problem.headers.get(
+            "www-authenticate"
+        )
+    assert [page.status_code for page in pages] == [403, 401, 403, 421]
+    assert "this needs write" in pages[0].text
+
+
+async def test_an_old_cookie_is_forgotten_before_it_locks_anybody_out(
+    open_web: OpenWeb,
+) -> None:
+    html = {"Accept": "text/html"}
+    async with open_web(sidecar=LOCKED) as web:
+        web.http.cookies.set("meterline_token", "mtl_old")
+        sent = await web.http.get("/customers?q=a", headers=html)
+        changed = await web.http.post("/outbox/1/retry", headers=html)
+
+    assert (sent.status_code, changed.status_code) == (303, 401)
+    assert sent.headers["location"] == "/login?next=/customers%3Fq%3Da"
+    assert 'meterline_token=""' in sent.headers["set-cookie"]
 
 
 async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(web: Web) -> None:

@@ -286,7 +286,7 @@ async def test_what_may_count_twice_is_not_sent_again_but_explained(web: Web) ->
     answer = await web.http.post(f"/outbox/{row_id}/retry", headers=HTML)
 
     assert answer.status_code == 409
-    assert "run `meterline reconcile` first" in answer.text
+    assert "run <code>meterline reconcile</code> first" in answer.text
 
 
 async def test_who_may_only_read_is_offered_no_retry(open_web: OpenWeb) -> None:

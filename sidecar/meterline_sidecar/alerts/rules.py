@@ -12,7 +12,12 @@ from typing import Final
 import msgspec
 
 from meterline_pricing import Period, PricingError
-from meterline_pricing.tools import included_units, number_text
+from meterline_pricing.tools import (
+    currency_of,
+    included_units,
+    money_text,
+    number_text,
+)
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.running_totals import Standing, Standings
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
@@ -130,7 +135,9 @@ class Alerts:
         amount: Decimal,
         percent: int,
     ) -> None:
-        unit = rule.meter or (standing.currency or "").upper()
+        currency = standing.currency if rule.meter is None else None
+        of, reached = _shown(amount, currency), _shown(value, currency)
+        unit = "" if rule.meter is None else f" {rule.meter}"
         await self._raise(
             rule,
             customer,
@@ -138,9 +145,9 @@ class Alerts:
             percent,
             value,
             amount,
-            standing.currency if rule.meter is None else None,
-            f"{customer.name} has reached {percent} % of {number_text(amount)}"
-            f" {unit} in {standing.period.name}: {number_text(value)}",
+            currency,
+            f"{customer.name} has reached {percent} % of {of}{unit} in"
+            f" {standing.period.name}: {reached}",
         )
 
     async def _look_at_days(
@@ -258,6 +265,13 @@ class Alerts:
         async with self._database.transaction() as tx:
             await store.raise_once(tx, row)
         known.add(level)
+
+
+def _shown(number: Decimal, currency: str | None) -> str:
+    """Return a quantity, or an amount of a currency, as people write it."""
+    if currency is None:
+        return number_text(number)
+    return money_text(number, currency_of(currency))
 
 
 def _is_about(rule: AlertRule, customer: Customer) -> bool:

@@ -99,6 +99,13 @@ def main() -> None:
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(EXIT_CONFIG)
+    except PermissionError as error:
+        click.echo(
+            f"meterline: {error.filename}: {error.strerror}; run this as the user that"
+            " the sidecar runs as",
+            err=True,
+        )
+        sys.exit(EXIT_FAILED)
     except MeterlineError as error:
         click.echo(f"meterline: {error}", err=True)
         is_away = isinstance(error, NoSidecar)

@@ -46,7 +46,7 @@ def event_filters(command: F) -> F:
     """Add what raw events can be filtered by to a command."""
     for name, help_text in (
         ("--kind", "Only this kind: request, websocket or use."),
-        ("--status", "Only this HTTP status."),
+        ("--status", "Only these HTTP statuses, such as 404, 5xx or 400-499."),
         ("--method", "Only this HTTP method."),
         ("--route", "Only this route template."),
         ("--subject", "Only this subject."),

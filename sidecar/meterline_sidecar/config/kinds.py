@@ -11,6 +11,7 @@ from meterline_sidecar.meters import (
     QUANTITY_PREFIX,
     TEXT_VALUES,
     StatusRange,
+    status_ranges,
 )
 
 BillThrough = Literal["none", "meter"]
@@ -35,18 +36,11 @@ def _path(value: object) -> Path:
 
 
 def _statuses(value: object) -> tuple[StatusRange, ...]:
-    ranges: list[StatusRange] = []
-    for part in TEXT.check(value).split(","):
-        first, dash, last = part.strip().partition("-")
-        last = last if dash else first
-        if not (_is_status(first) and _is_status(last) and first <= last):
-            raise Unfit
-        ranges.append(StatusRange(int(first), int(last)))
-    return tuple(ranges)
-
-
-def _is_status(text: str) -> bool:
-    return len(text) == 3 and text.isascii() and text.isdigit()
+    text = TEXT.check(value)
+    try:
+        return status_ranges(text)
+    except ValueError as error:
+        raise Unfit from error
 
 
 def _value(value: object) -> str:

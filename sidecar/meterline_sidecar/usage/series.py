@@ -1,14 +1,21 @@
 """Usage over time: what charts show, in spans of 15 minutes, an hour or a day."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from meterline_pricing import Period
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge, quantity
+from meterline_sidecar.meters import (
+    AGGREGATIONS,
+    Meter,
+    Totals,
+    aggregations_of,
+    merge,
+    quantity,
+)
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
@@ -27,7 +34,8 @@ class Line(msgspec.Struct, frozen=True):
 
     label: str
     """The group's value; the meter's name where there are no groups."""
-    values: list[int]
+    values: list[int | None]
+    """``None`` where nothing was used and that is no 0: a ``max`` of no value."""
     total: int
     """What the line came to over the whole time: its highest value for a ``max``."""
 
@@ -38,7 +46,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     meter: str
     step_ms: int
     times_ms: list[int]
-    """Where each span starts; without a hole, an unused span has zeros."""
+    """Where each span starts, without a hole."""
     lines: list[Line]
     total: int
     """What the meter came to over the whole time."""
@@ -71,8 +79,8 @@ async def read_series(
 ) -> Series:
     """Return a meter's usage over ``span``, of one customer or of everybody.
 
-    Distinct values of different times cannot be added up: a ``unique`` meter has no
-    series, and its lines are empty.
+    Distinct values of different times cannot be added up: each span of a ``unique``
+    meter is counted by itself, of one customer only; of everybody its lines are empty.
 
     Args:
         at: of this snapshot; see ``counted``.
@@ -81,6 +89,11 @@ async def read_series(
     """
     bounds = {"start": span.start, "end": span.end}
     rows: Iterable[Row]
+    if AGGREGATIONS[meter.aggregation].is_distinct and customer is not None:
+        spans = {ms: (ms, ms + step_ms) for ms in range(span.start, span.end, step_ms)}
+        return await unique_series(
+            tx, at, meter, spans, step_ms=step_ms, customer=customer, group_by=group_by
+        )
     if customer is None:
         rows = await rollups.read_all(tx, at.generation, step_ms=step_ms, **bounds)
     elif step_ms == DAY_MS:
@@ -89,6 +102,48 @@ async def read_series(
     else:
         rows = await store.read_windows(tx, at.generation, customer=customer, **bounds)
     return series_of(meter, rows, span, step_ms=step_ms, group_by=group_by)
+
+
+async def unique_series(
+    tx: Tx,
+    at: Counted,
+    meter: Meter,
+    spans: Mapping[int, tuple[int, int]],
+    *,
+    step_ms: int,
+    customer: str,
+    group_by: str | None = None,
+) -> Series:
+    """Return how many different values a customer used in each span, and in all.
+
+    Args:
+        spans: from where a span stands in the chart to its start and end; in order,
+            one begins where the one before ends.
+    """
+
+    async def count(start: int, end: int) -> dict[str, int]:
+        found = await store.count_unique(
+            tx, at.generation, customer=customer, start=start, end=end
+        )
+        by_name: dict[str, int] = defaultdict(int)
+        for name, labels, n_values in found:
+            if name == meter.name:
+                by_name[_name(meter, labels, group_by)] += n_values
+        return by_name
+
+    edges = [edge for span in spans.values() for edge in span]
+    totals = await count(min(edges), max(edges))
+    by_line: dict[str, dict[int, int]] = defaultdict(dict)
+    for at_ms, (start, end) in spans.items():
+        for name, n_values in (await count(start, end)).items():
+            by_line[name][at_ms] = n_values
+    return Series(
+        meter=meter.name,
+        step_ms=step_ms,
+        times_ms=list(spans),
+        lines=_lines(by_line, totals, list(spans), meter),
+        total=sum(totals.values()),
+    )
 
 
 def series_of(
@@ -123,7 +178,7 @@ def series_of(
         meter=meter.name,
         step_ms=step_ms,
         times_ms=times_ms,
-        lines=_lines(by_line, totals_by_line, times_ms, meter.name),
+        lines=_lines(by_line, totals_by_line, times_ms, meter),
         total=sum(totals_by_line.values()),
     )
 
@@ -138,16 +193,21 @@ def _lines(
     by_line: dict[str, dict[int, int]],
     totals: dict[str, int],
     times_ms: list[int],
-    meter_name: str,
+    meter: Meter,
 ) -> list[Line]:
     """Return the lines, the largest first; what is beyond ``GROUPS_MAX`` as one."""
-    ranked = sorted(by_line, key=lambda name: (-sum(by_line[name].values()), name))
+    ranked = sorted(by_line, key=lambda name: (-totals[name], name))
     shown, rest = ranked[:GROUPS_MAX], ranked[GROUPS_MAX:]
+    unused = 0 if AGGREGATIONS[meter.aggregation].is_zero_unused else None
     lines = [
-        Line(name, [by_line[name].get(at, 0) for at in times_ms], totals[name])
+        Line(name, [by_line[name].get(at, unused) for at in times_ms], totals[name])
         for name in shown
     ]
     if rest:
-        values = [sum(by_line[name].get(at, 0) for name in rest) for at in times_ms]
+        sums: dict[int, int] = defaultdict(int)
+        for name in rest:
+            for at_ms, value in by_line[name].items():
+                sums[at_ms] += value
+        values = [sums.get(at, unused) for at in times_ms]
         lines.append(Line(OTHERS, values, sum(totals[name] for name in rest)))
-    return lines or [Line(meter_name, [0] * len(times_ms), 0)]
+    return lines or [Line(meter.name, [unused] * len(times_ms), 0)]

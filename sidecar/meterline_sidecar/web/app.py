@@ -9,6 +9,7 @@ from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.portal import page as portal
+from meterline_sidecar.web.view.render import refused_page
 
 BURST_S = 2  # a page with all that belongs to it comes at once
 
@@ -41,4 +42,5 @@ def make_app(parts: Parts) -> ASGIApp:
         limits=Limits(
             sidecar.http_requests_per_s, sidecar.http_requests_per_s * BURST_S
         ),
+        refused_page=refused_page,
     )

@@ -10,20 +10,22 @@ thought of is refused: a path that is not named here needs ``read``, a change ``
 import asyncio
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
+import msgspec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from meterline_sidecar.access.tokens import Scope, Token, TokenFile
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.problems import problem
 
 BODY_BYTES_MAX: Final = 64 << 10
@@ -42,7 +44,8 @@ CSP: Final = (
 )
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": a browser then sends ``Origin: null`` with our own forms.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -64,6 +67,8 @@ class Guard:
             a rebinding attack needs a name of its own.
         needs_token: whether a request without a token is refused.
         frame_origins: origins that may embed the customer's page.
+        refused_page: makes the page on which a person reads why, from the status and
+            the words of the problem; programs get the problem itself.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Guard:
         names: Iterable[str],
         frame_origins: Iterable[str],
         limits: Limits,
+        refused_page: Callable[[int, str], str],
     ) -> None:
         self._app = app
         self._tokens = tokens
@@ -83,6 +89,7 @@ class Guard:
         self._frame_ancestors = " ".join(frame_origins) or "'none'"
         self._requests = Rates(limits.requests_per_s, limits.burst)
         self._failures = Rates(FAILURES_PER_S, FAILURES_BURST)
+        self._refused_page = refused_page
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Refuse the request, or hand it on; its answer gets the security headers."""
@@ -90,8 +97,11 @@ class Guard:
             return
         path: str = scope["path"]
         send = self._with_headers(send, path)
-        refusal = self._refusal(scope, Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope, headers)
         if refusal is not None:
+            if takes_pages(headers):
+                refusal = self._for_people(refusal)
             await refusal(scope, receive, send)
             return
         await self._app(scope, _limited(receive), send)
@@ -139,22 +149,37 @@ class Guard:
             # Fail closed, and say nothing of our files to a stranger.
             return problem(503, "tokens cannot be checked; see the sidecar's log")
         if token is None:
-            if not self._needs_token and "authorization" not in headers:
+            is_cookie = "authorization" not in headers
+            if not self._needs_token and is_cookie:
                 return None  # an old cookie, where no token is needed
             self._failures.wait_s(client, now_s)
+            if is_cookie and _opens_page(scope, headers):
+                # Or the browser would send it again until the address is locked out.
+                return forget_token(_to_login(scope))
             return _unauthorized("this token is unknown or was revoked")
         scope["state"] = {**scope.get("state", {}), "token": token}
         return None if token.allows(needed) else _forbidden(token, needed)
 
     def _anonymous(self, scope: AsgiScope, headers: Headers) -> Response:
-        if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            query: bytes = scope["query_string"]
-            target = scope["path"] + ("?" + query.decode("latin-1") if query else "")
-            return RedirectResponse(f"/login?next={quote(target)}", 303)
+        if _opens_page(scope, headers):
+            return _to_login(scope)
         return _unauthorized(
             "a token is needed: `meterline token create NAME --scope read`, then send"
             " it as Authorization: Bearer TOKEN"
         )
+
+    def _for_people(self, refusal: Response) -> Response:
+        """Return a refusal as a page; where it only leads elsewhere, unchanged."""
+        if refusal.status_code < 400:
+            return refusal
+        told = msgspec.json.decode(refusal.body, type=Problem)
+        html = self._refused_page(told.status, told.detail)
+        kept = {
+            name: refusal.headers[name]
+            for name in ("retry-after", "www-authenticate")
+            if name in refusal.headers
+        }
+        return HTMLResponse(html, told.status, kept)
 
     def _knows_host(self, hosts: list[str]) -> bool:
         if len(hosts) != 1:
@@ -172,6 +197,8 @@ class Guard:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=_mutable(message))
+                if is_portal:  # its links carry a token, which no site may learn
+                    headers.setdefault("Referrer-Policy", "no-referrer")
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault(
@@ -218,7 +245,8 @@ def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
     """
     if path == "/portal" or path.startswith(("/portal/", "/static/")):
         return None
-    if path in ("/livez", "/login", "/favicon.ico", "/stripe/webhook"):
+    # Whoever may only read may log out, too: it changes nothing but their browser.
+    if path in ("/livez", "/login", "/logout", "/favicon.ico", "/stripe/webhook"):
         return None
     if path == "/readyz":
         return "status" if query else None
@@ -241,10 +269,37 @@ def _is_address(name: str) -> bool:
     return True
 
 
+def takes_pages(headers: Headers) -> bool:
+    """Say whether whoever sent this reads pages, as browsers do, and not JSON."""
+    return "text/html" in headers.get("accept", "")
+
+
+def forget_token(response: Response) -> Response:
+    """Return the answer, with which the browser forgets its token."""
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+def _opens_page(scope: AsgiScope, headers: Headers) -> bool:
+    return scope["method"] == "GET" and takes_pages(headers)
+
+
+def _to_login(scope: AsgiScope) -> Response:
+    query: bytes = scope["query_string"]
+    target = scope["path"] + ("?" + query.decode("latin-1") if query else "")
+    return RedirectResponse(f"/login?next={quote(target)}", 303)
+
+
 def _is_foreign(headers: Headers) -> bool:
-    """Say whether a browser sent this for a page that is not ours."""
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return True
+    """Say whether a browser sent this for a page that is not ours.
+
+    No page can set either header. ``Sec-Fetch-Site`` is the browser's own comparison
+    and decides where it says that a page sent this; browsers leave it out on plain
+    HTTP, and what is no browser always does.
+    """
+    site = headers.get("sec-fetch-site", "none")
+    if site != "none":
+        return site != "same-origin"
     origin = headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != headers.get("host")
 

@@ -49,7 +49,9 @@ class Live:
                 silent_s += LOOK_EVERY_S
                 if silent_s >= SIGN_OF_LIFE_S:
                     silent_s = 0.0
-                    yield b": still here\n\n"
+                    # No comment: scripts would not see it, and silence has to mean
+                    # that nobody is here.
+                    yield b"event: alive\ndata: 1\n\n"
         finally:
             self._n_open -= 1
 

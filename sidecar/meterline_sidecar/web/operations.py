@@ -7,7 +7,7 @@ line of documentation make both the route and its entry in ``/openapi.json``.
 import re
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
-from typing import Any, Final, Literal, TypeVar, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from starlette.requests import Request
@@ -21,7 +21,14 @@ from meterline_sidecar.web.problems import BadRequest
 Q = TypeVar("Q", bound=msgspec.Struct)
 S = TypeVar("S", bound=msgspec.Struct)
 Method = Literal["GET", "POST"]
+KINDS: Final = {"int": "a whole number", "bool": "true or false"}
 _IN_PATH: Final = re.compile(r"{(\w+)}")
+# What msgspec says; "Expected `int` >= 1 - at `$.page`", for example.
+_WRONG: Final = re.compile(
+    r"(?:Expected `(?P<what>\w+)[^`]*`(?: of length)?(?: (?P<sign>[<>]=) (?P<bound>\d+))?"
+    r"(?:, got `\w+`)?|Invalid enum value '.*') - at `\$\.(?P<name>\w+)`"
+)
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 
 
 class Operation:
@@ -88,7 +95,38 @@ def read_query(
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(str(error).replace("`$.", "`")) from error
+        raise BadRequest(_in_words(str(error), kind, given)) from error
+
+
+def _in_words(said: str, kind: type[msgspec.Struct], given: dict[str, str]) -> str:
+    """Return what msgspec says of a parameter in words for whoever typed it."""
+    missing = _MISSING.fullmatch(said)
+    if missing is not None:
+        return f"{missing[1]} is missing"
+    found = _WRONG.fullmatch(said)
+    if found is None:
+        return said
+    what, bound, sign, name = found.group("what", "bound", "sign", "name")
+    typed = f"{name}={given[name][:50]!r}"
+    if bound is not None:
+        limit = f"at {'least' if sign == '>=' else 'most'} {bound}"
+        is_text = "length" in said
+        return (
+            f"{name} has {limit} characters" if is_text else f"{typed} is not {limit}"
+        )
+    if what is None:
+        choices = _choices(kind, name)
+        return f"{typed} is none of {', '.join(choices)}"
+    return f"{typed} is not {KINDS.get(what, 'a text')}"
+
+
+def _choices(kind: type[msgspec.Struct], name: str) -> list[str]:
+    """Return what a parameter can be, of those that can be a few texts only."""
+    found = get_type_hints(kind)[name]
+    each = get_args(found) if get_origin(found) is not Literal else (found,)
+    return [
+        text for one in each if get_origin(one) is Literal for text in get_args(one)
+    ]
 
 
 def tagged(request: Request, body: bytes, media_type: str) -> Response:

@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from meterline_pricing import Calendar, Period
 from meterline_pricing.tools import nearest
-from meterline_sidecar.clock import format_time_ms, parse_time_ms
+from meterline_sidecar.clock import parse_time_ms, time_text
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.meters import STATUSES_EXAMPLE, status_ranges
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import WINDOW_MS, Counted
 from meterline_sidecar.web.parts import Parts
@@ -40,6 +41,15 @@ Time = Annotated[
         description="An RFC 3339 time, such as 2026-11-22T08:00:00Z. A span is"
         " `[start, end)`; give both or neither.",
         examples=["2026-11-22T08:00:00Z"],
+    ),
+]
+Statuses = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        description="HTTP statuses: 404, 5xx, 400-499 or 200,304; 0 where no response"
+        " was sent.",
+        examples=["5xx"],
     ),
 ]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="Entries on a page.")]
@@ -134,6 +144,24 @@ def time_ms(name: str, text: str) -> int:
     return at_ms
 
 
+def statuses_of(text: str | None) -> tuple[tuple[int, int], ...] | None:
+    """Return the ranges of statuses that were asked for; ``None`` for all.
+
+    Raises:
+        BadRequest: it is no list of statuses.
+    """
+    if text is None:
+        return None
+    if text == "0":
+        return ((0, 0),)
+    try:
+        return tuple((found.first, found.last) for found in status_ranges(text))
+    except ValueError as error:
+        raise BadRequest(
+            f"status={text!r} is no HTTP status; write {STATUSES_EXAMPLE}"
+        ) from error
+
+
 def fresh_as_of(at: Counted) -> str | None:
     """Return up to when usage is known: an answer without it would look complete."""
-    return None if at.as_of_ms is None else format_time_ms(at.as_of_ms)
+    return time_text(at.as_of_ms)

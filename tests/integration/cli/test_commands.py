@@ -111,6 +111,10 @@ def test_events_are_filtered(sidecar: SidecarProcess) -> None:
 
     assert [event["quantities"] for event in posts["events"]] == [{"tokens": 1_500}]
     assert [event["status"] for event in failed["events"]] == [503]
+    for statuses in ("5xx", "500-599", "404,503"):
+        assert answer(sidecar, "events", "--status", statuses) == answer(
+            sidecar, "events", "--status", "503"
+        )
 
 
 def test_what_if_shows_who_would_pay_what(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from meterline_sidecar.cli import main
 from meterline_sidecar.cli.commands.quote import command as quote
 from meterline_sidecar.cli.main import COMMANDS
 from tests.sidecar_process import PRICING, meterline
@@ -256,6 +257,39 @@ def test_a_quote_explains_how_each_amount_came_about(tmp_path: Path) -> None:
     ]
 
 
+def test_a_quote_says_nothing_twice(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(
+        """
+[[plan]]
+name = "small"
+currency = "usd"
+
+[[plan.price]]
+meter = "calls"
+model = "per_unit"
+unit_amount = "0.002"
+
+[[plan.price]]
+meter = "seats"
+model = "graduated"
+tiers = [{ up_to = 5, unit_amount = "0.002" }, { unit_amount = "0.001" }]
+"""
+    )
+    arguments = ["small", "calls=6", "seats=8"]
+
+    shown = CliRunner().invoke(
+        quote, [*arguments, "--pricing", str(tmp_path / "prices.toml")]
+    )
+
+    told = [line.strip() for line in shown.output.splitlines() if line[:2] == "  "]
+    assert told == [
+        "6 x $0.002 = $0.01 (rounded from 0.012)",
+        "tier 1: 5 x $0.002",
+        "tier 2: 3 x $0.001",
+        "= $0.01 (rounded from 0.013)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("quantities", "told"),
     [
@@ -277,6 +311,23 @@ def test_a_quote_refuses_what_was_hardly_meant(
 
     assert refused.exit_code != 0
     assert told in f"{refused.output}{refused.exception}"
+
+
+def test_what_this_user_may_not_touch_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(**_options: object) -> None:
+        raise PermissionError(13, "Permission denied", "/var/lib/meterline/tokens")
+
+    monkeypatch.setattr(main, "cli", refused)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "meterline: /var/lib/meterline/tokens: Permission denied; run this as the user"
+        " that the sidecar runs as\n"
+    )
 
 
 def test_a_misspelt_command_names_the_nearest() -> None:

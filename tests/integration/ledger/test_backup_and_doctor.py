@@ -131,7 +131,8 @@ def test_a_wal_that_was_deleted_is_noticed(tmp_path: Path) -> None:
 def test_doctor_finds_the_sidecar_and_its_files_in_order(tmp_path: Path) -> None:
     with SidecarProcess(tmp_path) as sidecar:
         ship(sidecar, 1)
-        checks = {check["name"]: check for check in said(sidecar, "doctor")}
+        # With 3: nobody has made a backup yet.
+        checks = {check["name"]: check for check in said(sidecar, "doctor", code=3)}
 
         assert checks["sidecar"]["verdict"] == "ok"
         assert checks["socket"]["verdict"] == "ok"
@@ -140,7 +141,7 @@ def test_doctor_finds_the_sidecar_and_its_files_in_order(tmp_path: Path) -> None
         assert checks["backup"]["verdict"] == "warning"
 
         sidecar.database.chmod(0o666)
-        checks = {check["name"]: check for check in said(sidecar, "doctor")}
+        checks = {check["name"]: check for check in said(sidecar, "doctor", code=3)}
         assert checks["database"]["verdict"] == "warning"
         assert checks["database"]["advice"].startswith("chmod 0640 ")
 
@@ -153,3 +154,28 @@ def test_doctor_exits_with_3_when_nobody_answers(tmp_path: Path) -> None:
 
     assert checks[0]["verdict"] == "error"
     assert "no sidecar answers" in checks[0]["detail"]
+
+
+def test_doctor_exits_with_0_only_when_nothing_needs_a_person(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        ship(sidecar, 1)
+        said(sidecar, "backup", str(tmp_path / "copy.db"))
+
+        checks = said(sidecar, "doctor")
+
+    assert [c["name"] for c in checks if c["verdict"] != "ok" and c["advice"]] == []
+
+
+def test_a_ledger_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        ship(sidecar, 1)
+    sidecar.database.rename(tmp_path / "elsewhere")
+    sidecar.database.mkdir()  # not even root reads that as a file
+
+    done = sidecar.meterline("backup", str(tmp_path / "copy.db"))
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"meterline: {sidecar.database}: Is a directory; run this as the user that the"
+        " sidecar runs as\n"
+    )

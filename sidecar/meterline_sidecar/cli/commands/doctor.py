@@ -40,7 +40,8 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
             click.echo(f"{click.style(mark, fg=color)}  {check.name}: {check.detail}")
             if check.advice:
                 click.echo(f"      -> {check.advice}")
-    if any(check.verdict == "error" for check in checks):
+    # What has no advice is for the eye only: a folder that the first app will make.
+    if any(c.verdict == "error" or (c.verdict != "ok" and c.advice) for c in checks):
         sys.exit(EXIT_FOUND)
 
 

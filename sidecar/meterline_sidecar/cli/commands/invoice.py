@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from meterline_pricing import Invoice, Line
+from meterline_pricing import Charge, Invoice, Line
 from meterline_pricing.charge import explained
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
@@ -93,20 +93,26 @@ def _tell_adjustments(answer: ShownInvoice, currency: str) -> None:
 
 def _explained(line: Line, currency: str) -> Iterator[str]:
     """Yield the charges of a line, then what they do not say: conversion, rounding."""
+    said = explained(line.charges)
+    rest = line.explanation.removeprefix(said)
+    is_plain = rest == f" = {money(line.amount, currency)}"
+    if len(line.charges) == 1 and rest != line.explanation and not is_plain:
+        yield f"{_tier(line.charges[0])}{line.explanation}"
+        return
     for charge in line.charges:
-        tier = "" if charge.tier is None else f"tier {charge.tier}: "
-        yield f"{tier}{charge.explanation}"
-    if (
-        line.explanation
-        != f"{explained(line.charges)} = {money(line.amount, currency)}"
-    ):
+        yield f"{_tier(charge)}{charge.explanation}"
+    if not is_plain:
         yield from wrap(
-            line.explanation,
+            rest.strip(),
             EXPLANATION_CHARS,
             subsequent_indent="  ",
             max_lines=EXPLANATION_LINES_MAX,
             placeholder=" ...",
         )
+
+
+def _tier(charge: Charge) -> str:
+    return "" if charge.tier is None else f"tier {charge.tier}: "
 
 
 def tell_lines(drawn: Invoice) -> None:

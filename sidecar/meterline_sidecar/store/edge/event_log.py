@@ -58,7 +58,8 @@ class Filter(NamedTuple):
     subject: str | None = None
     route: str | None = None
     method: str | None = None
-    status: int | None = None
+    statuses: tuple[tuple[int, int], ...] | None = None
+    """Ranges, first and last included; an event has to be in one of them."""
     kind: int | None = None
 
 
@@ -94,10 +95,10 @@ TESTS: Final = {
     "subject": "e.subject_id = (SELECT id FROM subjects WHERE name = ?)",
     "route": "e.endpoint_id IN (SELECT id FROM endpoints WHERE route = ?)",
     "method": "e.endpoint_id IN (SELECT id FROM endpoints WHERE method = ?)",
-    "status": "e.status = ?",
     "kind": "e.kind = ?",
 }
-"""What each field of a ``Filter`` asks of an event."""
+"""What each field of a ``Filter`` with one value asks of an event."""
+IN_RANGE: Final = "e.status BETWEEN ? AND ?"
 
 
 async def read_events(
@@ -185,15 +186,17 @@ async def _ids_between(tx: Tx, start: int, end: int) -> tuple[int, int] | None:
 
 def _where(wanted: Filter) -> str:
     """Return the condition; what is not asked for costs nothing on each row."""
-    tests = [
-        TESTS[name] for name, value in wanted._asdict().items() if value is not None
-    ]
+    tests = [text for name, text in TESTS.items() if getattr(wanted, name) is not None]
+    if wanted.statuses is not None:
+        tests.append(f"({' OR '.join([IN_RANGE] * len(wanted.statuses))})")
     span = "e.id BETWEEN ? AND ? AND e.time_ms >= ? AND e.time_ms < ?"
     return f" WHERE {' AND '.join([span, *tests])}"
 
 
 def _given(wanted: Filter) -> tuple[str | int, ...]:
-    return tuple(value for value in wanted if value is not None)
+    """Return the parameters of the condition, in its order."""
+    values = [value for name in TESTS if (value := getattr(wanted, name)) is not None]
+    return (*values, *(edge for edges in wanted.statuses or () for edge in edges))
 
 
 async def counts(tx: Tx) -> Counts:

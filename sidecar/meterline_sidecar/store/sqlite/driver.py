@@ -78,9 +78,19 @@ class SqliteReader:
             ForeignDatabase: there is no such file, or it is not ours, or its schema
                 is not the one of this Meterline.
             DatabaseCorrupt: SQLite cannot read it.
+            DiskFailed: this user may not read it.
         """
-        if not path.exists():
-            raise ForeignDatabase(f"{path} does not exist; see sidecar.database")
+        try:
+            path.open("rb").close()  # SQLite does not say why it cannot open a file
+        except FileNotFoundError as error:
+            raise ForeignDatabase(
+                f"{path} does not exist; see sidecar.database"
+            ) from error
+        except OSError as error:
+            raise DiskFailed(
+                f"{path}: {error.strerror}; run this as the user that the sidecar"
+                " runs as"
+            ) from error
         with translated(path):
             reader = await _open_reader(path)
             try:

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from meterline_pricing import Invoice
-from meterline_sidecar.web.answers.usage import ShownMeter
+from meterline_sidecar.web.answers.usage import ShownMeter, ShownPeriod
 
 
 class ShownAdjustment(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,8 @@ class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
     fresh_as_of: str | None
     customer: str
     customer_name: str
+    period: ShownPeriod
+    """``invoice.period`` has the same in milliseconds only."""
     status: Literal["draft", "final"]
     finalized: str | None
     counted_up_to_event: int

@@ -30,6 +30,7 @@ class ProducerStatus(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     gap: int
     """Recorded and neither here nor lost yet."""
+    seen: str
     seen_ms: int
     is_open: bool
     """It has not said goodbye."""
@@ -57,6 +58,7 @@ class AggregationStatus(msgspec.Struct, frozen=True):
     """How far events are added up."""
 
     behind_events: int
+    last_success: str | None
     last_success_ms: int | None
 
 
@@ -64,6 +66,7 @@ class JobStatus(msgspec.Struct, frozen=True):
     """How one job fares."""
 
     job: str
+    last_success: str | None
     last_success_ms: int | None
     failures: int
     """Failed runs in a row; 0 after a good one."""
@@ -81,8 +84,9 @@ class DatabaseStatus(msgspec.Struct, frozen=True):
 class ReconciliationStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The last comparison with Stripe's own totals."""
 
-    checked_ms: int | None
+    checked: str | None
     """``None`` before the first."""
+    checked_ms: int | None
     age_s: int | None
     every_s: int
     """How often it happens by itself; 0 for never."""
@@ -91,14 +95,20 @@ class ReconciliationStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that ``/status`` says."""
+    """Everything that ``/status`` says.
+
+    Each time stands here twice: as text, and in milliseconds, which is what programs
+    count with.
+    """
 
     version: str
     ready: bool
     problems: tuple[str, ...]
     clock: str | None
     """Where the time comes from, when it is not the machine's."""
+    started: str
     started_ms: int
+    now: str
     now_ms: int
     events: EventCounts
     refusals: dict[str, int]
@@ -106,8 +116,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     producers: ProducerCounts
     aggregation: AggregationStatus
     outbox: dict[State, int]
-    last_confirmed_ms: int | None
+    last_confirmed: str | None
     """When Stripe last confirmed a report."""
+    last_confirmed_ms: int | None
+    last_backup: str | None
     last_backup_ms: int | None
     reconciliation: ReconciliationStatus
     database: DatabaseStatus
@@ -116,4 +128,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     schedule: tuple[JobStatus, ...]
     last_event_id: int
     """Of the event that was stored last; 0 before the first."""
+    last_event: str | None
+    """Its time."""
     last_event_ms: int | None

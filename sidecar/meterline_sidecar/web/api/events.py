@@ -24,8 +24,10 @@ from meterline_sidecar.web.query import (
     CustomerId,
     Limit,
     Span,
+    Statuses,
     find_customer,
     span_of,
+    statuses_of,
 )
 
 
@@ -38,7 +40,7 @@ class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
         None
     ) = None
     method: Annotated[str, Meta(max_length=32)] | None = None
-    status: Annotated[int, Meta(ge=0, le=999)] | None = None
+    status: Statuses | None = None
     kind: KindName | None = None
     after: Annotated[
         int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
@@ -66,7 +68,7 @@ async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
                 subject=query.subject,
                 route=query.route,
                 method=query.method,
-                status=query.status,
+                statuses=statuses_of(query.status),
                 kind=None if query.kind is None else KINDS.index(query.kind),
             ),
             start=span.start,

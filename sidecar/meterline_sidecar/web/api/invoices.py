@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from meterline_pricing import Period
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.shape import Customer
@@ -14,7 +15,7 @@ from meterline_sidecar.web.answers.invoices import (
     ShownInvoice,
     ShownOwed,
 )
-from meterline_sidecar.web.api.usage import shown_meters
+from meterline_sidecar.web.api.usage import shown_meters, shown_period
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
@@ -49,7 +50,7 @@ async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
     period = billing_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
         statement = await parts.invoices.statement(tx, at, customer, period)
-    return _shown_invoice(customer, statement, at)
+    return _shown_invoice(customer, period, statement, at)
 
 
 async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
@@ -60,17 +61,19 @@ async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
         customer, period, accept_gap=query.accept_gap
     )
     parts.standings.note(customer.id)
-    return _shown_invoice(customer, statement, await counted_now(parts.database))
+    at = await counted_now(parts.database)
+    return _shown_invoice(customer, period, statement, at)
 
 
 def _shown_invoice(
-    customer: Customer, statement: Statement, at: Counted
+    customer: Customer, period: Period, statement: Statement, at: Counted
 ) -> ShownInvoice:
     at_ms = statement.finalized_ms
     return ShownInvoice(
         fresh_as_of=fresh_as_of(at),
         customer=customer.id,
         customer_name=statement.customer_name or customer.name,
+        period=shown_period(period),
         status="draft" if at_ms is None else "final",
         finalized=None if at_ms is None else format_time_ms(at_ms),
         counted_up_to_event=statement.counted_up_to_event,

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import STATES, OutboxRow, State
 from meterline_sidecar.stripe.health import read_health
@@ -145,16 +145,12 @@ def shown_row(row: OutboxRow) -> ShownRow:
         identifier=row.identifier,
         idempotency_key=key_of(row.identifier, row.key_no),
         attempts=row.attempts,
-        last_sent=_text(row.sent_ms),
-        in_doubt_since=_text(row.doubt_ms),
+        last_sent=time_text(row.sent_ms),
+        in_doubt_since=time_text(row.doubt_ms),
         request_id=row.request_id,
         reason=row.reason,
         replaced_by=row.replaced_by,
     )
-
-
-def _text(time_ms: int | None) -> str | None:
-    return None if time_ms is None else format_time_ms(time_ms)
 
 
 OPERATIONS = (

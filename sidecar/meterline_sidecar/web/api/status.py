@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 import meterline
+from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
 from meterline_sidecar.store import outbox_sending as sending
@@ -43,7 +44,9 @@ async def read_status(parts: Parts) -> Status:
         at = await counted(tx)
         last_event_ms = await audit.newest_event_ms(tx)
         last_confirmed_ms = await sending.last_confirmed(tx)
+    now_ms = parts.clock.now_ms()
     backed_up = last_backup(parts.config.sidecar.database)
+    last_backup_ms = None if backed_up is None else backed_up.finished_ms
     stripe = await read_health(parts.stripe)
     compared = stripe.reconciliation
     path = parts.config.sidecar.database
@@ -53,8 +56,10 @@ async def read_status(parts: Parts) -> Status:
         ready=parts.ingest.trouble is None,
         problems=problems,
         clock=parts.clock.rehearsal,
+        started=format_time_ms(parts.started_ms),
         started_ms=parts.started_ms,
-        now_ms=parts.clock.now_ms(),
+        now=format_time_ms(now_ms),
+        now_ms=now_ms,
         events=_events(counts),
         refusals=dict(parts.receiver.refusals),
         producers=ProducerCounts(
@@ -63,11 +68,16 @@ async def read_status(parts: Parts) -> Status:
             parts.receiver.connections,
             tuple(_producer(row, parts.receiver) for row in producers),
         ),
-        aggregation=AggregationStatus(last_event_id - at.up_to_event, at.as_of_ms),
+        aggregation=AggregationStatus(
+            last_event_id - at.up_to_event, time_text(at.as_of_ms), at.as_of_ms
+        ),
         outbox=stripe.counts,
+        last_confirmed=time_text(last_confirmed_ms),
         last_confirmed_ms=last_confirmed_ms,
-        last_backup_ms=None if backed_up is None else backed_up.finished_ms,
+        last_backup=time_text(last_backup_ms),
+        last_backup_ms=last_backup_ms,
         reconciliation=ReconciliationStatus(
+            checked=time_text(compared.checked_ms),
             checked_ms=compared.checked_ms,
             age_s=compared.age_s,
             every_s=compared.every_s,
@@ -82,10 +92,17 @@ async def read_status(parts: Parts) -> Status:
             name: job.error for name, job in parts.schedule.jobs.items() if job.error
         },
         schedule=tuple(
-            JobStatus(name, job.last_success_ms, job.failures, job.error)
+            JobStatus(
+                name,
+                time_text(job.last_success_ms),
+                job.last_success_ms,
+                job.failures,
+                job.error,
+            )
             for name, job in parts.schedule.jobs.items()
         ),
         last_event_id=last_event_id,
+        last_event=time_text(last_event_ms),
         last_event_ms=last_event_ms,
     )
 
@@ -114,6 +131,7 @@ def _producer(row: event_store.ProducerRow, receiver: Receiver) -> ProducerStatu
         ingested=row.ingested,
         lost=row.lost + row.refused,
         gap=row.recorded_seq - row.last_seq,
+        seen=format_time_ms(row.seen_ms),
         seen_ms=row.seen_ms,
         is_open=not row.is_closed,
         is_connected=receiver.is_connected(row.producer),

@@ -86,19 +86,23 @@ async def list_unassigned(parts: Parts, query: Span) -> Unassigned:
 
 def shown_usage(customer: Customer, usage: CustomerUsage) -> ShownUsage:
     """Return a customer's usage as it is shown."""
-    period = usage.period
     return ShownUsage(
         customer=customer.id,
         customer_name=customer.name,
-        period=ShownPeriod(
-            start=period.start,
-            end=period.end,
-            name=period.name,
-            start_time=format_time_ms(period.start),
-            end_time=format_time_ms(period.end),
-        ),
+        period=shown_period(usage.period),
         meters=shown_meters(usage.meters),
         counted_up_to_event=usage.counted_up_to_event,
+    )
+
+
+def shown_period(period: Period) -> ShownPeriod:
+    """Return a span of time as it is shown."""
+    return ShownPeriod(
+        start=period.start,
+        end=period.end,
+        name=period.name,
+        start_time=format_time_ms(period.start),
+        end_time=format_time_ms(period.end),
     )
 
 

@@ -22,12 +22,11 @@ from meterline_sidecar.web.query import (
     find_customer,
     whole_windows,
 )
-from meterline_sidecar.web.view.charts import bars, plot_of
+from meterline_sidecar.web.view.charts import figure_of
 from meterline_sidecar.web.view.render import render
 from meterline_sidecar.web.view.series import (
     EARLIER,
     find_meter,
-    summable,
     usage_behind,
 )
 
@@ -103,8 +102,8 @@ async def customer(request: Request) -> Response:
     now_ms = parts.clock.now_ms()
     statement: Statement | None = None
     why_not = ""
-    meter = find_meter(parts, query.meter)
-    series = None
+    meter = find_meter(parts.meters, query.meter)
+    figure = None
     async with snapshot(parts.database) as (tx, at):
         try:
             statement = await parts.invoices.statement(tx, at, shown, period)
@@ -120,6 +119,7 @@ async def customer(request: Request) -> Response:
                 step_ms=DAY_MS,
                 customer=shown.id,
             )
+            figure = figure_of(meter, series, when="by day in UTC")
         projected = await parts.invoices.projected(tx, at, shown, period)
         earlier = await parts.invoices.before(
             tx, at, shown, at_ms=now_ms, limit=EARLIER
@@ -136,11 +136,9 @@ async def customer(request: Request) -> Response:
             "statement": statement,
             "why_not": why_not,
             "projected": projected,
-            "meters": summable(parts),
+            "meters": parts.meters,
             "meter": meter,
-            "series": series,
-            "chart": None if series is None else bars(series),
-            "plot": None if series is None else plot_of(series),
+            "figure": figure,
             "earlier": earlier,
         },
     )

@@ -1,6 +1,6 @@
 """Raw events: search, filter, and one of them whole."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,7 @@ from meterline_sidecar.meters import KindName
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import KINDS
 from meterline_sidecar.web.api.events import EventQuery, get_event, shown_event
+from meterline_sidecar.web.dashboard.filters import filtered, typed
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
@@ -18,9 +19,11 @@ from meterline_sidecar.web.query import (
     CustomerId,
     MonthName,
     Span,
+    Statuses,
     Time,
     find_customer,
     span_of,
+    statuses_of,
 )
 from meterline_sidecar.web.view.render import render
 
@@ -34,7 +37,7 @@ class EventsPageQuery(msgspec.Struct, frozen=True, kw_only=True):
     subject: Annotated[str, Meta(max_length=256)] | None = None
     route: Annotated[str, Meta(max_length=512)] | None = None
     method: Annotated[str, Meta(max_length=32)] | None = None
-    status: Annotated[int, Meta(ge=0, le=999)] | None = None
+    status: Statuses | None = None
     kind: KindName | None = None
     period: MonthName | None = None
     start: Time | None = None
@@ -45,7 +48,20 @@ class EventsPageQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def events(request: Request) -> Response:
     """Answer a page of events."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, EventsPageQuery, keeps_empty=False)
+    form = typed(request, EventsPageQuery)
+
+    async def read() -> dict[str, Any]:
+        return await _found(
+            parts, read_query(request, EventsPageQuery, keeps_empty=False)
+        )
+
+    kept = {name: text for name, text in form.items() if text and name != "before"}
+    context = {"query": form, "kept": kept, "kinds": KINDS}
+    return await filtered(request, "events.html", context, read)
+
+
+async def _found(parts: Parts, query: EventsPageQuery) -> dict[str, Any]:
+    """Return the events that were asked for, and where to go on."""
     customer = None
     if query.customer is not None:
         customer = find_customer(parts, query.customer)
@@ -57,7 +73,7 @@ async def events(request: Request) -> Response:
         subject=query.subject,
         route=query.route,
         method=query.method,
-        status=query.status,
+        statuses=statuses_of(query.status),
         kind=None if query.kind is None else KINDS.index(query.kind),
     )
     async with parts.database.reading() as tx:
@@ -69,22 +85,11 @@ async def events(request: Request) -> Response:
             before=query.before,
             limit=PAGE,
         )
-    return render(
-        request,
-        "events.html",
-        {
-            "query": query,
-            "span": span,
-            "kinds": KINDS,
-            "events": [shown_event(event) for event in page.events],
-            "older": page.next_after,
-            "kept": {
-                name: value
-                for name, value in msgspec.structs.asdict(query).items()
-                if value is not None and name != "before"
-            },
-        },
-    )
+    return {
+        "span": span,
+        "events": [shown_event(event) for event in page.events],
+        "older": page.next_after,
+    }
 
 
 async def event(request: Request) -> Response:

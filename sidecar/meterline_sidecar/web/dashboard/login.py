@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from meterline_sidecar.web.guard import COOKIE
+from meterline_sidecar.web.guard import COOKIE, forget_token
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.view.render import render
 
@@ -43,9 +43,7 @@ async def login(request: Request) -> Response:
 
 async def logout(_request: Request) -> Response:
     """Forget the token."""
-    response = RedirectResponse("/login", 303)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
-    return response
+    return forget_token(RedirectResponse("/login", 303))
 
 
 def _form(request: Request, *, failed: str) -> Response:

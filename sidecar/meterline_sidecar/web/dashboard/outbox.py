@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from meterline_sidecar.store import outbox as store
-from meterline_sidecar.store.outbox import STATES, State
+from meterline_sidecar.store.outbox import STATES, OutboxRow, State
 from meterline_sidecar.stripe.health import read_health
+from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
 from meterline_sidecar.stripe.states import RETRYABLE, ROW_STATES
 from meterline_sidecar.web.api.outbox import RetryQuery as Retry
 from meterline_sidecar.web.api.outbox import RowId, retry_outbox_row
@@ -52,13 +53,33 @@ async def outbox(request: Request) -> Response:
             "means": MEANS,
             "rows": rows[:PAGE],
             "next_after": rows[PAGE - 1].id if len(rows) > PAGE else None,
-            "retried": RETRYABLE if may_write(request) else (),
+            "retried": _retried(parts, rows) if may_write(request) else (),
             "is_dry_run": parts.config.stripe.mode == "dry_run",
             "problems": stripe.problems,
             "reported": [
                 m.meter.name for m in parts.config.meters if m.bill_through != "none"
             ],
         },
+    )
+
+
+def _retried(parts: Parts, rows: list[OutboxRow]) -> frozenset[int]:
+    """Return the rows that a click could let go again; others have to wait or never can."""
+    oldest_ms = parts.clock.now_ms() - AGE_MS_MAX
+
+    def has_payer(row: OutboxRow) -> bool:
+        customer = parts.customers.get(row.customer)
+        now = None if customer is None else customer.stripe_customer
+        return (now or row.stripe_customer) is not None
+
+    return frozenset(
+        row.id
+        for row in rows
+        if row.state in RETRYABLE
+        and row.replaced_by is None
+        and row.hour_ms >= oldest_ms
+        and not (row.state == "dead" and row.doubt_ms is not None)
+        and (row.state != "parked" or has_payer(row))
     )
 
 

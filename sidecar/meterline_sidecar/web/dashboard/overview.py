@@ -11,9 +11,9 @@ from meterline_sidecar.web.dashboard.pipeline import stages
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.view.charts import bars, plot_of
+from meterline_sidecar.web.view.charts import figure_of
 from meterline_sidecar.web.view.render import render
-from meterline_sidecar.web.view.series import find_meter, summable
+from meterline_sidecar.web.view.series import charted_of_all, find_meter
 
 CUSTOMERS_SHOWN = 8
 WORKERS_SHOWN = 8
@@ -31,12 +31,14 @@ async def overview(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     query = read_query(request, OverviewQuery, keeps_empty=False)
     state = await read_status(parts)
-    meter = find_meter(parts, query.meter)
-    series = None
+    meters = charted_of_all(parts)
+    meter = find_meter(meters, query.meter)
+    figure = None
     if meter is not None:
         span, step_ms = span_before(state.now_ms, query.range)
         async with snapshot(parts.database) as (tx, at):
             series = await read_series(tx, at, meter, span, step_ms=step_ms)
+        figure = figure_of(meter, series, when=f"in {query.range}")
     ranked = parts.standings.ranked(CUSTOMERS_SHOWN)
     return render(
         request,
@@ -46,13 +48,11 @@ async def overview(request: Request) -> Response:
             "stages": list(
                 stages(state, is_dry_run=parts.config.stripe.mode == "dry_run")
             ),
-            "meters": summable(parts),
+            "meters": meters,
             "meter": meter,
             "ranges": list(RANGES),
             "range": query.range,
-            "series": series,
-            "chart": None if series is None else bars(series),
-            "plot": None if series is None else plot_of(series),
+            "figure": figure,
             "ranked": [(s, parts.customers.get(s.customer)) for s in ranked],
             "highest": max((s.total or 0 for s in ranked), default=0),
             "totals": parts.standings.totals(),

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+from markupsafe import Markup
 
-from meterline_sidecar.clock import MINUTE_MS, ago
+from meterline_sidecar.clock import MINUTE_MS
 from meterline_sidecar.stripe.states import ON_THE_WAY, PROBLEMS
 from meterline_sidecar.web.answers.status import Status
-from meterline_sidecar.web.view.render import compact, number, size
+from meterline_sidecar.web.view.render import age, compact, number, size
 
 Health = Literal["good", "idle", "warn", "bad"]
 WORDS: dict[Health, str] = {
@@ -26,7 +27,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     """What the number counts."""
     value: str
-    detail: str
+    detail: str | Markup
     health: Health
     href: str
 
@@ -49,13 +50,14 @@ def stages(state: Status, *, is_dry_run: bool) -> Iterable[Stage]:
 def _apps(state: Status) -> Stage:
     producers = state.producers
     health: Health = "good"
-    detail = f"last event {ago(state.last_event_ms, state.now_ms)}"
+    last = Markup("last event {}").format(age(state.last_event_ms, state.now_ms))
+    detail: str | Markup = last
     if state.events.lost:
         health, detail = "warn", f"{number(state.events.lost)} events lost"
     elif not producers.open + producers.closed:
         health, detail = "idle", "no app has connected yet"
     elif not producers.connected:
-        health, detail = "idle", f"none connected, {detail}"
+        health, detail = "idle", Markup("none connected, {}").format(last)
     return Stage(
         name="Apps",
         title="worker connected" if producers.connected == 1 else "workers connected",
@@ -105,7 +107,7 @@ def _usage(state: Status) -> Stage:
         name="Usage",
         title="events not added up",
         value=compact(behind),
-        detail=f"added up {ago(done_ms, state.now_ms)}",
+        detail=Markup("added up {}").format(age(done_ms, state.now_ms)),
         health="bad" if is_late and behind else "good",
         href="/usage",
     )
@@ -132,9 +134,7 @@ def _outbox(state: Status) -> Stage:
 def _stripe(state: Status, is_dry_run: bool) -> Stage:
     job = next((job for job in state.schedule if job.job == "report"), None)
     health: Health = "good" if job is not None and not job.failures else "warn"
-    detail = (
-        f"reported {ago(None if job is None else job.last_success_ms, state.now_ms)}"
-    )
+    detail: str | Markup = _last_report(state)
     if is_dry_run:
         health, detail = "idle", "dry run: nothing is sent"
     return Stage(
@@ -145,3 +145,10 @@ def _stripe(state: Status, is_dry_run: bool) -> Stage:
         health=health,
         href="/outbox?state=confirmed",
     )
+
+
+def _last_report(state: Status) -> Markup:
+    """Say when Stripe confirmed a report last: a run that sends nothing is none."""
+    if state.last_confirmed_ms is None:
+        return Markup("nothing confirmed yet")
+    return Markup("last one {}").format(age(state.last_confirmed_ms, state.now_ms))

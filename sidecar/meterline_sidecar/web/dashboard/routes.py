@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from meterline_sidecar.web.dashboard import (
     pricing,
     usage,
 )
+from meterline_sidecar.web.guard import takes_pages
 from meterline_sidecar.web.problems import HANDLERS
 from meterline_sidecar.web.view.render import fresh, render
 
@@ -46,13 +48,22 @@ def _for_people(handler: Handler) -> Handler:
 
     async def handle(request: Request, error: Exception) -> Response:
         response = await handler(request, error)
-        if "text/html" not in request.headers.get("accept", ""):
+        if not takes_pages(request.headers):
             return response
         told = msgspec.json.decode(response.body, type=Problem)
-        context = {"status": told.status, "problem": told}
+        context = {"status": told.status, "problem": told, "back": _back(request)}
         return render(request, "error.html", context, status=told.status)
 
     return handle
+
+
+def _back(request: Request) -> str | None:
+    """Return the page of ours from which somebody came, if it is another one."""
+    came_from = urlsplit(request.headers.get("referer", ""))
+    is_ours = came_from.netloc == request.headers.get("host")
+    if not is_ours or came_from.path == request.url.path:
+        return None
+    return came_from._replace(scheme="", netloc="").geturl()
 
 
 PAGE_HANDLERS: Final[dict[Any, Handler]] = {

@@ -1,22 +1,25 @@
 """Usage over time: by meter, customer and dimension."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_sidecar.meters import Dimension
+from meterline_sidecar.meters import AGGREGATIONS, Dimension, Meter
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.usage.customer_usage import unassigned_usage
 from meterline_sidecar.usage.series import read_series
+from meterline_sidecar.web.dashboard.filters import filtered, typed
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import CustomerId, find_customer
-from meterline_sidecar.web.view.charts import bars, plot_of
-from meterline_sidecar.web.view.render import render
-from meterline_sidecar.web.view.series import find_meter, summable
+from meterline_sidecar.web.view.charts import figure_of
+from meterline_sidecar.web.view.series import charted_of_all, find_meter
 
 
 class UsagePageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,16 +34,46 @@ class UsagePageQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def usage(request: Request) -> Response:
     """Answer the page of usage over time."""
     parts: Parts = request.app.state.parts
-    query = read_query(request, UsagePageQuery, keeps_empty=False)
-    meter = find_meter(parts, query.meter)
+    form = typed(request, UsagePageQuery)
+
+    async def read() -> dict[str, Any]:
+        return await _found(
+            parts, read_query(request, UsagePageQuery, keeps_empty=False)
+        )
+
+    context = {
+        "query": form,
+        "meters": parts.meters,
+        "dimensions": dimensions(parts.meters),
+        "ranges": list(RANGES),
+    }
+    return await filtered(request, "usage.html", context, read)
+
+
+def dimensions(meters: Iterable[Meter]) -> list[Dimension]:
+    """Return what any of the meters can be shown by, in their order."""
+    return list(dict.fromkeys(name for meter in meters for name in meter.group_by))
+
+
+async def _found(parts: Parts, query: UsagePageQuery) -> dict[str, Any]:
+    """Return the chart that was asked for, and what nobody pays for."""
+    meters = parts.meters
+    if query.customer is None and query.meter is None:
+        meters = charted_of_all(parts) or meters
+    meter = find_meter(meters, query.meter)
     if query.customer is not None:
         find_customer(parts, query.customer)
+    elif meter is not None and AGGREGATIONS[meter.aggregation].is_distinct:
+        raise BadRequest(
+            f"meter {meter.name} counts different values, which are not known of all"
+            " customers together: choose a customer"
+        )
     if meter is not None and query.group_by not in (None, *meter.group_by):
         raise BadRequest(
             f"meter {meter.name} is not measured by {query.group_by}: add it to the"
             " meter's group_by in meterline.toml"
         )
-    series = None
+    figure = None
     async with snapshot(parts.database) as (tx, at):
         if meter is not None:
             span, step_ms = span_before(
@@ -55,21 +88,15 @@ async def usage(request: Request) -> Response:
                 customer=query.customer,
                 group_by=query.group_by,
             )
+            of_whom = f" by {query.customer}" if query.customer else ""
+            figure = figure_of(meter, series, when=f"in {query.range}{of_whom}")
         unassigned = await _unassigned(parts, tx, at)
-    return render(
-        request,
-        "usage.html",
-        {
-            "query": query,
-            "meters": summable(parts),
-            "meter": meter,
-            "ranges": list(RANGES),
-            "series": series,
-            "chart": None if series is None else bars(series),
-            "plot": None if series is None else plot_of(series),
-            "unassigned": unassigned,
-        },
-    )
+    return {
+        "meter": meter,
+        "shown_range": query.range,
+        "figure": figure,
+        "unassigned": unassigned,
+    }
 
 
 async def _unassigned(

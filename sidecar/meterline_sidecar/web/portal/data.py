@@ -21,17 +21,18 @@ from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import CustomerUsage
-from meterline_sidecar.usage.series import Row, Series, series_of
+from meterline_sidecar.usage.series import Row, Series, series_of, unique_series
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
 from meterline_sidecar.web.api.invoices import shown_adjustments
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import fresh_as_of
-from meterline_sidecar.web.view.series import EARLIER, summable, usage_behind
+from meterline_sidecar.web.view.series import EARLIER, usage_behind
 
 
 class PortalLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,13 +53,16 @@ class DayUsage(msgspec.Struct, frozen=True):
     """Usage on one day of the customer's calendar."""
 
     date: str
-    quantity: int
+    quantity: int | None
+    """``None`` on a day without a value, where that is no 0."""
 
 
 class PortalMeter(msgspec.Struct, frozen=True, kw_only=True):
     """One meter's usage, in all and by day."""
 
     meter: str
+    shown_as: str
+    """What the quantity is: the total, or the highest, lowest or last value."""
     quantity: int
     days: tuple[DayUsage, ...]
 
@@ -144,8 +148,13 @@ async def read_portal(
 
 
 def _meter(name: str, series: Series, usage: CustomerUsage) -> PortalMeter:
-    quantity = next(m.quantity for m in usage.meters if m.meter == name)
-    return PortalMeter(meter=name, quantity=quantity, days=days_of(series))
+    used = next(m for m in usage.meters if m.meter == name)
+    return PortalMeter(
+        meter=name,
+        shown_as=AGGREGATIONS[used.aggregation].shown_as,
+        quantity=used.quantity,
+        days=days_of(series),
+    )
 
 
 def days_of(series: Series) -> tuple[DayUsage, ...]:
@@ -210,7 +219,14 @@ async def read_daily(
         if at_ms >= starts[0]
     ]
     shown = Period(midnights[0], midnights[-1] + DAY_MS, period.name)
+    ends = [*starts[1:], period.end]
+    spans = [(max(a, period.start), b) for a, b in zip(starts, ends, strict=True)]
+    days = dict(zip(midnights, spans, strict=True))
     return {
-        meter.name: series_of(meter, placed, shown, step_ms=DAY_MS)
-        for meter in summable(parts)
+        meter.name: await unique_series(
+            tx, at, meter, days, step_ms=DAY_MS, customer=customer.id
+        )
+        if AGGREGATIONS[meter.aggregation].is_distinct
+        else series_of(meter, placed, shown, step_ms=DAY_MS)
+        for meter in parts.meters
     }

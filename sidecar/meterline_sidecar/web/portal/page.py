@@ -23,9 +23,9 @@ from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.portal.data import days_of, read_daily, read_portal
 from meterline_sidecar.web.problems import answer, problem
 from meterline_sidecar.web.query import MonthName, billing_period
-from meterline_sidecar.web.view.charts import bars, plot_of
+from meterline_sidecar.web.view.charts import figure_of
 from meterline_sidecar.web.view.render import ENVIRONMENT
-from meterline_sidecar.web.view.series import find_meter, summable
+from meterline_sidecar.web.view.series import find_meter
 
 
 class PortalQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,22 +87,21 @@ def _refused(request: Request, detail: str) -> Response:
 async def _page(
     request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    meter = find_meter(parts, query.meter)
+    meter = find_meter(parts.meters, query.meter)
     period = billing_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
         daily = await read_daily(parts, tx, at, customer, period)
         data = await read_portal(parts, tx, at, customer, period, daily)
-    series = None if meter is None else daily[meter.name]
+    figure = None if meter is None else figure_of(meter, daily[meter.name])
     context: dict[str, Any] = {
         "data": data,
         "token": query.token or "",
-        "meters": summable(parts),
+        "meters": parts.meters,
         "meter": meter,
-        "series": series,
-        "chart": None if series is None else bars(series),
-        "plot": None if series is None else plot_of(series),
+        "figure": figure,
         "is_current": parts.clock.now_ms() in period,
         "now_ms": parts.clock.now_ms(),
+        "rehearsal": parts.clock.rehearsal,
         "fresh_ms": at.as_of_ms,
     }
     return HTMLResponse(ENVIRONMENT.get_template("portal.html").render(context))

@@ -1,12 +1,17 @@
-// What pages gain with scripts: charts that can be read off, and new numbers without a
-// reload. Everything else works without this file.
+// What pages gain with scripts: charts that can be read off, new numbers without a reload,
+// ages that grow, and a word when nobody answers. Everything else works without this file.
 "use strict";
 
 (() => {
   const MIN_PAUSE_MS = 1500; // between two looks at the page itself
+  const SILENCE_MS = 40000; // the stream says something every 15 s
+  const ASK_MS = 5000; // so long an answer may take, and so often a silent side is asked
   const HEIGHT = 260;
-  const plots = new Map(); // element -> { chart }
+  const plots = new Map(); // element -> { chart, plot }
   const seen = new Map(); // id -> what the server sent last
+  const put_off = new Set(); // ids of charts that are being read, and have news
+  let reading = null; // the chart under the pointer
+  let clock = null; // what the server's clock said, and when: { now, at }
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const compact = (value) =>
@@ -19,7 +24,7 @@
   function stacked(plot) {
     const sums = [];
     plot.lines.forEach((line, i) => {
-      sums.push(line.values.map((value, at) => value + (i ? sums[i - 1][at] : 0)));
+      sums.push(line.values.map((value, at) => (value ?? 0) + (i ? sums[i - 1][at] : 0)));
     });
     return [plot.times, ...sums.reverse()];
   }
@@ -31,7 +36,8 @@
     return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
   }
 
-  // What the pointer is over, in the chart's key; without one, the sums.
+  // What the pointer is over, in the chart's key; without one, what it all comes to. That
+  // is the server's to say: the highest value of a month is no sum of those of its days.
   function tell(figure, plot, at) {
     if (!figure) return;
     const time = figure.querySelector("[data-at]");
@@ -40,8 +46,7 @@
       time.textContent = ts == null ? "" : `${new Date(ts * 1e3).toISOString().slice(0, 16).replace("T", " ")} UTC`;
     }
     figure.querySelectorAll(".key b").forEach((slot, i) => {
-      const values = plot.lines[i].values;
-      slot.textContent = exact(at == null ? values.reduce((sum, value) => sum + value, 0) : values[at]);
+      slot.textContent = exact(at == null ? plot.lines[i].total : plot.lines[i].values[at]);
     });
   }
 
@@ -78,59 +83,182 @@
     const plot = JSON.parse(element.dataset.plot);
     const width = element.clientWidth;
     if (!plot.times.length || !width) return;
-    plots.get(element)?.chart.destroy();
+    plots.get(element)?.destroy();
     element.replaceChildren();
     element.classList.add("drawn");
     const chart = new uPlot(options(plot, width), stacked(plot), element);
     chart.root.setAttribute("aria-hidden", "true"); // "As a table" says the same
-    plots.set(element, { chart });
+    plots.set(element, chart);
   }
 
-  function drawAll() {
-    for (const element of plots.keys()) {
+  // Charts that are new in the page; what is drawn already is left alone.
+  function drawNew() {
+    for (const [element, chart] of plots) {
       if (!element.isConnected) {
-        plots.get(element).chart.destroy();
+        chart.destroy();
         plots.delete(element);
       }
     }
-    if (window.uPlot) document.querySelectorAll(".plot[data-plot]").forEach(draw);
+    if (!window.uPlot) return;
+    document.querySelectorAll(".plot[data-plot]").forEach((element) => plots.has(element) || draw(element));
+  }
+
+  function drawAll() {
+    for (const element of plots.keys()) draw(element);
+  }
+
+  // Whoever reads a chart keeps it as it is; its news come when the pointer leaves.
+  function watchReader() {
+    document.addEventListener("pointerover", (event) => {
+      const figure = event.target.closest?.(".chart") ?? null;
+      if (figure === reading) return;
+      reading = figure;
+      if (put_off.size && !reading) refresh().catch(() => {});
+    });
+    document.documentElement.addEventListener("pointerleave", () => {
+      reading = null;
+      if (put_off.size) refresh().catch(() => {});
+    });
+  }
+
+  const lasting = (ms) => {
+    for (const [length, unit] of [[86400e3, "d"], [3600e3, "h"], [60e3, "min"]]) {
+      if (ms >= length) return `${Math.floor(ms / length)} ${unit}`;
+    }
+    return `${Math.floor(ms / 1e3)} s`;
+  };
+
+  // Ages grow by themselves: nothing that stands still may look fresh.
+  function setClock(body) {
+    const now = Number(body.dataset.now);
+    clock = now ? { now, at: performance.now() } : null;
+  }
+
+  function grow() {
+    if (!clock) return; // the time is not real, and may stand still
+    const now = clock.now + performance.now() - clock.at;
+    document.querySelectorAll("time[data-age]").forEach((element) => {
+      const ms = now - Number(element.dataset.age);
+      if (ms < 0) return;
+      const text = ms < 1000 ? "just now" : `${lasting(ms)} ago`;
+      if (element.textContent !== text) element.textContent = text;
+    });
   }
 
   // The page as the server would send it now; only what is marked and differs is taken.
   async function refresh() {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(6 * ASK_MS) });
+    if (answer.redirected && new URL(answer.url).pathname === "/login") {
+      away("You are logged out.", true);
+      return;
+    }
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    setClock(page.body);
+    put_off.clear();
     for (const element of document.querySelectorAll("[data-fresh][id]")) {
       const fresh = page.getElementById(element.id);
       if (!fresh || element.contains(document.activeElement)) continue;
       if (fresh.outerHTML === seen.get(element.id)) continue;
       if (element.querySelector("details[open]")) continue;
+      if (element === reading) {
+        put_off.add(element.id);
+        continue;
+      }
       seen.set(element.id, fresh.outerHTML);
       element.replaceWith(document.importNode(fresh, true));
     }
-    drawAll();
+    drawNew();
+    grow();
+  }
+
+  // Says that what is shown may be old; the first moment of it stays.
+  function away(text, canLogIn) {
+    const note = document.getElementById("away");
+    if (!note || !note.hidden) return;
+    note.textContent = text;
+    if (canLogIn) {
+      const link = document.createElement("a");
+      link.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+      link.textContent = "Log in";
+      note.append(" ", link);
+    }
+    note.hidden = false;
+    document.body.classList.add("is-away");
+  }
+
+  function back() {
+    const note = document.getElementById("away");
+    if (note.hidden) return;
+    note.hidden = true;
+    document.body.classList.remove("is-away");
+    refresh().catch(() => {});
   }
 
   function listen() {
-    let last = 0, pending = 0;
-    const source = new EventSource("/live");
-    source.addEventListener("changed", () => {
-      if (pending || document.hidden) return;
-      pending = setTimeout(() => {
-        pending = 0;
-        last = Date.now();
-        refresh().catch(() => {});
-      }, Math.max(0, MIN_PAUSE_MS - (Date.now() - last)));
-    });
+    let last = 0, pending = 0, heard = Date.now(), asking = false, source = null;
+
+    const look = () => refresh().catch(check);
+    const hear = () => {
+      heard = Date.now();
+      back();
+    };
+
+    function open() {
+      source = new EventSource("/live");
+      source.addEventListener("open", hear);
+      source.addEventListener("alive", hear);
+      source.addEventListener("changed", () => {
+        hear();
+        if (pending || document.hidden) return;
+        pending = setTimeout(() => {
+          pending = 0;
+          last = Date.now();
+          look();
+        }, Math.max(0, MIN_PAUSE_MS - (Date.now() - last)));
+      });
+      source.addEventListener("error", check);
+    }
+
+    // A stream may end for many reasons; only the sidecar's own silence is told.
+    async function check() {
+      if (asking) return;
+      asking = true;
+      const since = new Date(Math.max(heard, last)).toTimeString().slice(0, 5);
+      try {
+        const answer = await fetch("/livez", { cache: "no-store", signal: AbortSignal.timeout(ASK_MS) });
+        if (!answer.ok) throw new Error(answer.statusText);
+        heard = Date.now();
+        back();
+      } catch {
+        away(`No connection since ${since}. What is shown here may be old.`);
+      }
+      asking = false;
+    }
+
+    open();
+    setInterval(() => {
+      grow();
+      if (Date.now() - heard > SILENCE_MS || document.body.classList.contains("is-away")) check();
+    }, ASK_MS);
+    setInterval(() => {
+      // Browsers do not come back to a stream that was refused, for example by a proxy.
+      if (source.readyState === EventSource.CLOSED) {
+        open();
+        if (!document.hidden) look();
+      }
+    }, 3 * ASK_MS);
     addEventListener("pagehide", () => source.close());
-    document.addEventListener("visibilitychange", () => document.hidden || refresh().catch(() => {}));
+    document.addEventListener("visibilitychange", () => document.hidden || look());
   }
 
   document.querySelectorAll("[data-fresh][id]").forEach((element) => {
     seen.set(element.id, element.outerHTML);
   });
-  drawAll();
+  setClock(document.body);
+  setInterval(grow, 1000);
+  drawNew();
+  watchReader();
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth !== width) {

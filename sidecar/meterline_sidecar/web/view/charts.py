@@ -8,8 +8,9 @@ import msgspec
 from markupsafe import Markup, escape
 
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.usage.series import Series
-from meterline_sidecar.web.view.render import compact, moment
+from meterline_sidecar.web.view.render import compact, moment, number
 
 WIDTH: Final = 960
 HEIGHT: Final = 240
@@ -26,7 +27,8 @@ class PlotLine(msgspec.Struct, frozen=True):
     """A line as ``dashboard.js`` takes it."""
 
     label: str
-    values: list[int]
+    values: list[int | None]
+    total: int
 
 
 class Plot(msgspec.Struct, frozen=True):
@@ -39,11 +41,38 @@ class Plot(msgspec.Struct, frozen=True):
     """Seconds."""
 
 
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A chart with all that a page says of it."""
+
+    series: Series
+    svg: Markup
+    plot: Plot
+    caption: str
+    """What the meter came to over the whole time, and what that number is."""
+
+
+def figure_of(meter: Meter, series: Series, *, when: str = "") -> Figure:
+    """Return the chart of a meter.
+
+    Args:
+        when: what the caption says of the time: ``in 30d``.
+    """
+    row = AGGREGATIONS[meter.aggregation]
+    words = (f"{number(series.total)} {meter.name}", when)
+    what = "" if row.grows_with_time else f" ({row.shown_as})"
+    return Figure(
+        series=series,
+        svg=bars(series),
+        plot=plot_of(series),
+        caption=" ".join(filter(None, words)) + what,
+    )
+
+
 def plot_of(series: Series) -> Plot:
     """Return a series as scripts take it."""
     return Plot(
         [at_ms // 1000 for at_ms in series.times_ms],
-        [PlotLine(line.label, line.values) for line in series.lines],
+        [PlotLine(line.label, line.values, line.total) for line in series.lines],
         series.step_ms // 1000,
     )
 
@@ -62,7 +91,7 @@ def nice_top(highest: int) -> int:
 def bars(series: Series) -> Markup:
     """Return a series as stacked bars."""
     n_points = max(1, len(series.times_ms))
-    sums = [sum(line.values[i] for line in series.lines) for i in range(n_points)]
+    sums = [sum(line.values[i] or 0 for line in series.lines) for i in range(n_points)]
     top = nice_top(max(sums, default=0))
     wide = (WIDTH - LEFT) / n_points
     inner = HEIGHT - BOTTOM - TOP
@@ -71,7 +100,7 @@ def bars(series: Series) -> Markup:
     for place, line in enumerate(series.lines):
         path: list[str] = []
         for i, value in enumerate(line.values):
-            if value > 0:
+            if value is not None and value > 0:
                 x = LEFT + i * wide + wide * 0.1
                 high = value / top * inner
                 y = HEIGHT - BOTTOM - (below[i] + value) / top * inner

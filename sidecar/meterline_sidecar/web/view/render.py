@@ -4,16 +4,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import wraps
+from http import HTTPStatus
 from typing import Any, Final
 
 import jinja2
 import msgspec
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 import meterline
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import ago, format_time_ms, lasting
+from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
@@ -27,6 +30,7 @@ PAGES: Final = (
     ("/pricing", "Pricing", "tag"),
     ("/alerts", "Alerts", "bell"),
 )
+BRIEF_FROM: Final = 1_000_000  # what is shorter has room on any page
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -54,6 +58,48 @@ def money(amount: Decimal | None, currency: str | None) -> str:
     if amount is None or currency is None:
         return "\N{EN DASH}"
     return money_text(amount, currency_of(currency))
+
+
+def brief(value: int) -> str | Markup:
+    """Return a quantity for where there is little room: the whole one in its title."""
+    if abs(value) < BRIEF_FROM:
+        return number(value)
+    scale, unit = (10**9, "G") if abs(value) >= 10**9 else (10**6, "M")
+    short = f"{value / scale:.4g}{unit}"
+    return Markup('<data value="{}" title="{}">{}</data>').format(
+        value, number(value), short
+    )
+
+
+def shown_as(aggregation: Aggregation) -> str:
+    """Return what the number of such a meter is called beside it."""
+    return AGGREGATIONS[aggregation].shown_as
+
+
+def prose(text: str) -> Markup:
+    """Return words of ours, in which `...` is code, for a page."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)  # one of them belongs to what is quoted
+    pieces = (
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part)
+        for i, part in enumerate(parts)
+    )
+    return Markup("").join(pieces)
+
+
+def sentence(text: str) -> Markup:
+    """Return a phrase as a sentence, with code as above."""
+    return prose(f"{text[:1].upper()}{text[1:].rstrip('.')}.")
+
+
+def age(at_ms: int | None, now_ms: int) -> str | Markup:
+    """Return how long ago a time was; scripts let it grow while the page is open."""
+    if at_ms is None:
+        return ago(at_ms, now_ms)
+    return Markup('<time datetime="{}" data-age="{}">{}</time>').format(
+        format_time_ms(at_ms), at_ms, ago(at_ms, now_ms)
+    )
 
 
 def size(n_bytes: int) -> str:
@@ -89,6 +135,10 @@ def _environment() -> jinja2.Environment:
     filters: dict[str, Any] = {
         "number": number,
         "compact": compact,
+        "brief": brief,
+        "shown_as": shown_as,
+        "prose": prose,
+        "sentence": sentence,
         "money": money,
         "size": size,
         "lasting": lasting,
@@ -101,7 +151,7 @@ def _environment() -> jinja2.Environment:
         "static": url_of,
         "version": meterline.__version__,
         "pages": PAGES,
-        "ago": ago,
+        "age": age,
     }
     environment.globals.update(shared)
     return environment
@@ -126,6 +176,17 @@ def fresh(page: Page) -> Page:
         return await page(request)
 
     return shown
+
+
+def refused_page(status: int, detail: str) -> str:
+    """Return the page for a person who is not let in: it shows nothing of the sidecar."""
+    template = ENVIRONMENT.get_template("refused.html")
+    return template.render(
+        status=status,
+        detail=detail,
+        what=HTTPStatus(status).phrase,
+        has_way_in=status in (401, 403),
+    )
 
 
 def render(

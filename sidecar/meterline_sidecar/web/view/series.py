@@ -1,8 +1,10 @@
 """What pages show over time: which meters, and the usage behind an invoice."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from meterline_pricing import Period
+from meterline_pricing.errors import unknown
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import AGGREGATIONS, Meter
@@ -15,25 +17,27 @@ from meterline_sidecar.web.problems import BadRequest
 EARLIER: Final = 6  # billing periods
 
 
-def summable(parts: Parts) -> list[Meter]:
-    """Return the meters that a chart can show: distinct values do not add up."""
-    return [
-        meter for meter in parts.meters if AGGREGATIONS[meter.aggregation].has_chart
-    ]
+def charted_of_all(parts: Parts) -> list[Meter]:
+    """Return the meters with a chart of everybody together.
+
+    How many different values all customers used is not kept: counting them would read
+    every value that there is.
+    """
+    return [m for m in parts.meters if not AGGREGATIONS[m.aggregation].is_distinct]
 
 
-def find_meter(parts: Parts, name: str | None) -> Meter | None:
+def find_meter(meters: Sequence[Meter], name: str | None) -> Meter | None:
     """Return the meter of that name, else the first; ``None`` where there is none.
 
     Raises:
-        BadRequest: there are meters, and none of that name.
+        BadRequest: there are meters, and none of that name; names the nearest.
     """
-    meters = summable(parts)
     if name is None:
         return meters[0] if meters else None
     found = next((meter for meter in meters if meter.name == name), None)
     if found is None:
-        raise BadRequest(f"no meter {name[:100]!r} that can be shown over time")
+        known = [meter.name for meter in meters]
+        raise BadRequest(unknown("meter", name[:100], known))
     return found
 
 
