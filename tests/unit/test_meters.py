@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meterline.events import Flag
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     Aggregation,
@@ -33,6 +34,7 @@ def facts(number: int = 1, **changes: Any) -> EventFacts:
         duration_us=1_500,
         bytes_in=10,
         bytes_out=100,
+        flags=0,
         quantities=None,
     )
     return plain._replace(**changes)
@@ -136,6 +138,20 @@ def test_units_are_one_unless_the_app_recorded_them() -> None:
     assert totals(meter, facts(1), facts(2, quantities='{"units":3}')) == {"{}": 4}
 
 
+def test_units_that_could_not_be_taken_are_not_one() -> None:
+    meter = Meter("units", "sum", value="units")
+    bad, tokens = Flag.BAD_QUANTITY | Flag.BAD_UNITS, Flag.BAD_QUANTITY
+
+    found = totals(
+        meter,
+        facts(1, flags=bad),
+        facts(2, flags=bad, quantities='{"units":3}'),
+        facts(3, flags=tokens),
+    )
+
+    assert found == {"{}": 4}
+
+
 def test_sums_go_beyond_64_bits() -> None:
     meter = Meter("tokens", "sum", value="quantities.t")
     huge = f'{{"t":{2**63 - 1}}}'
@@ -213,3 +229,25 @@ def test_every_event_falls_into_the_window_that_holds_it(time_ms: int) -> None:
     (place,) = deltas
     assert place.window_ms <= time_ms < place.window_ms + WINDOW_MS
     assert place == Place(7, place.window_ms, "{}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "route", "fits"),
+    [
+        ("/v1/*", "/v1/items/{id}", True),
+        ("/v1/*", "/v2/items", False),
+        ("/*/items", "/v1/items", True),
+        ("*", "unmatched", True),
+        ("/v1/[0-9]+", "/v1/[0-9]+", True),
+        ("/v1/[0-9]+", "/v1/7+", False),
+        ("/v1/[!a]", "/v1/b", False),
+        ("/v1/(?:x)?", "/v1/(?:x)?", True),
+        ("/v1/x?", "/v1/xy", False),
+        ("/v1", "/v1\n", False),
+        ("/v1*", "/v1\nx", True),
+    ],
+)
+def test_only_a_star_is_a_mark_in_a_route(pattern: str, route: str, fits: bool) -> None:
+    meter = Meter("calls", "count", where=Where(route=(pattern,)))
+
+    assert meter.takes(kind=0, method="GET", route=route, status=200) == fits
