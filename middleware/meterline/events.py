@@ -11,6 +11,8 @@ METHOD_CHARS_MAX: Final = 32
 QUANTITY_NAME_CHARS_MAX: Final = 64
 QUANTITIES_MAX: Final = 32
 QUANTITY_MAX: Final = 2**63 - 1  # what SQLite and PostgreSQL keep as an integer
+UNITS: Final = "units"
+"""The quantity that an event has 1 of unless the app recorded it."""
 TIME_MS_MAX: Final = 2**53  # the year 287396; keeps every later sum inside 63 bits
 
 Text = Annotated[str, Meta(min_length=1, max_length=SUBJECT_CHARS_MAX)]
@@ -45,11 +47,16 @@ class Flag(IntFlag):
     CANCELLED = 4
     """The request's task was cancelled."""
     BAD_QUANTITY = 8
-    """A recorded quantity was not an integer from 0 to ``QUANTITY_MAX``: left out."""
+    """A recorded quantity was no whole number from 0 to ``QUANTITY_MAX``: left out."""
     BAD_SUBJECT = 16
     """The subject was no text of 1 to 256 characters, or its resolver raised."""
+    BAD_UNITS = 32
+    """One that was left out is called ``units``: how many there were is not known,
+    and they are not taken for the 1 of an event that says nothing of them."""
     HELD = 1 << 16
     """Set by the sidecar: the time lies more than 5 minutes ahead or 35 days back."""
+    RELEASED = 1 << 17
+    """Set by the sidecar: the event that is counted in place of one that was held."""
 
 
 class UsageEvent(Struct, frozen=True, array_like=True, gc=False):

@@ -18,6 +18,7 @@ from meterline.events import Flag, Kind
 from meterline.options import MeterOptions, Options, resolve
 from meterline.quantities import (
     Complaints,
+    bad_quantity,
     checked_quantity,
     checked_route,
     checked_subject,
@@ -105,17 +106,19 @@ class Meter:
 
         Args:
             name: of the quantity: letters, digits and ``_ . : -``.
-            quantity: from 0 to 2**63 - 1.
+            quantity: a whole number from 0 to 2**63 - 1, of whatever type: 250.0
+                is 250.
             subject: who used it; without one it is recorded as unattributed.
             route: an optional template, as a request's.
         """
         flags = 0
         quantities = None
-        if problem := checked_quantity(name, quantity):
+        exact, problem = checked_quantity(name, quantity)
+        if problem:
             self.complaints.add(problem)
-            flags = int(Flag.BAD_QUANTITY)
+            flags = bad_quantity(name)
         else:
-            quantities = {name: quantity}
+            quantities = {name: exact}
         if subject is not None and (problem := checked_subject(subject)):
             self.complaints.add(problem)
             flags |= Flag.BAD_SUBJECT

@@ -1,9 +1,11 @@
 """What may be recorded, and what happens to the rest: said once, counted always."""
 
 import logging
+import operator
 import re
 from collections import Counter
-from typing import Final
+from numbers import Number
+from typing import Any, Final
 
 from meterline.events import (
     QUANTITIES_MAX,
@@ -11,11 +13,14 @@ from meterline.events import (
     QUANTITY_NAME_CHARS_MAX,
     ROUTE_CHARS_MAX,
     SUBJECT_CHARS_MAX,
+    UNITS,
+    Flag,
 )
 
 REASONS_MAX: Final = 64  # different ones that are logged and counted by themselves
 OTHER_REASONS: Final = "other"
 
+_BEYOND: Final = 2**64  # nothing that far from zero can be recorded
 _NAME: Final = re.compile(r"[\w.:-]+")
 
 log = logging.getLogger(__name__)
@@ -36,18 +41,52 @@ class Complaints:
         self.counts[reason] += 1
 
 
-def checked_quantity(name: object, quantity: object) -> str:
-    """Return why ``quantity`` cannot be recorded under ``name``; empty if it can."""
+def whole_number(value: object) -> int | None:
+    """Return the whole number that ``value`` is, ``None`` where it is none.
+
+    250, 250.0, ``Decimal("250")`` and numpy's numbers are all 250. What has a
+    fraction is not rounded, and a truth value or a text is no number: whoever
+    recorded it meant something that cannot be known here.
+    """
+    if type(value) is int:
+        return value
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # it says so if it is none
+    except TypeError:
+        pass
+    # numpy, Decimal and Fraction are registered there; texts and arrays are not.
+    if not isinstance(value, Number):
+        return None
+    number: Any = value
+    # Asked before it is made an int: that of Decimal("1e999999") fills the memory.
+    if not -_BEYOND < number < _BEYOND:
+        return None
+    exact = int(number)
+    return exact if exact == number else None
+
+
+def checked_quantity(name: object, quantity: object) -> tuple[int, str]:
+    """Return ``quantity`` as it is recorded under ``name``, and why it cannot be.
+
+    The second is empty where it can, and the first has no meaning where not. Raises
+    nothing, whatever is given.
+    """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return "a quantity's name must be letters, digits and _ . : -"
+        return 0, "a quantity's name must be letters, digits and _ . : -"
     if len(name) > QUANTITY_NAME_CHARS_MAX:
-        return f"a quantity's name is over {QUANTITY_NAME_CHARS_MAX} characters"
-    # True is an int to Python, but never one that somebody meant to bill.
-    if not isinstance(quantity, int) or isinstance(quantity, bool):
-        return f"a quantity must be an integer, not {type(quantity).__name__}"
-    if not 0 <= quantity <= QUANTITY_MAX:
-        return f"a quantity must be from 0 to {QUANTITY_MAX}"
-    return ""
+        return 0, f"a quantity's name is over {QUANTITY_NAME_CHARS_MAX} characters"
+    try:
+        exact = whole_number(quantity)
+    except Exception:  # noqa: BLE001 - edge: a type of the app's, which compares as it likes
+        exact = None
+    if exact is None:
+        kind = type(quantity).__name__
+        return 0, f"a quantity must be a whole number, and one of type {kind} is not"
+    if not 0 <= exact <= QUANTITY_MAX:
+        return 0, f"a quantity must be from 0 to {QUANTITY_MAX}"
+    return exact, ""
 
 
 def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> str:
@@ -55,17 +94,24 @@ def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> 
 
     Several of one name add up. Raises nothing.
     """
-    if problem := checked_quantity(name, quantity):
+    exact, problem = checked_quantity(name, quantity)
+    if problem:
         return problem
     assert isinstance(name, str)
-    assert isinstance(quantity, int)
-    total = quantities.get(name, 0) + quantity
+    total = quantities.get(name, 0) + exact
     if total > QUANTITY_MAX:
         return f"the sum of a quantity is over {QUANTITY_MAX}"
     if len(quantities) >= QUANTITIES_MAX and name not in quantities:
         return f"more than {QUANTITIES_MAX} quantities in one request"
     quantities[name] = total
     return ""
+
+
+def bad_quantity(name: object) -> int:
+    """Return the flags of an event that a quantity called ``name`` was left out of."""
+    if isinstance(name, str) and name == UNITS:
+        return int(Flag.BAD_QUANTITY | Flag.BAD_UNITS)
+    return int(Flag.BAD_QUANTITY)
 
 
 def checked_subject(subject: object) -> str:

@@ -8,7 +8,12 @@ from typing import Final
 
 from meterline.events import Flag
 from meterline.meter import Meter
-from meterline.quantities import Complaints, add_quantity, checked_subject
+from meterline.quantities import (
+    Complaints,
+    add_quantity,
+    bad_quantity,
+    checked_subject,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +52,7 @@ class OpenEvent:
         """Add to the event; return false if it was closed meanwhile."""
         quantities = {} if self.quantities is None else self.quantities
         if problem := add_quantity(quantities, name, quantity):
-            self.flags |= Flag.BAD_QUANTITY
+            self.flags |= bad_quantity(name)
             self.meter.complaints.add(problem)
             return True
         is_first = self.quantities is None
@@ -96,7 +101,7 @@ def record(name: str, quantity: int) -> None:
 
     Args:
         name: letters, digits and ``_ . : -``, at most 64.
-        quantity: from 0 to 2**63 - 1.
+        quantity: a whole number from 0 to 2**63 - 1, of whatever type: 250.0 is 250.
     """
     event = current.get()
     if event is None:

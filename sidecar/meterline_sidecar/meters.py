@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from meterline.events import Kind
+from meterline.events import UNITS, Flag, Kind
 
 Aggregation = Literal["count", "sum", "max", "min", "unique", "latest"]
 Dimension = Literal["route", "method", "status"]
@@ -17,8 +17,9 @@ Mode = Literal["set", "delta"]
 Formula = Literal["sum", "last"]
 """How Stripe makes a month of its hours."""
 
-EVENT_VALUES: Final = ("bytes_in", "bytes_out", "duration_us", "units")
+EVENT_VALUES: Final = ("bytes_in", "bytes_out", "duration_us", UNITS)
 TEXT_VALUES: Final = ("subject", "route", "method")
+BAD_UNITS: Final = int(Flag.BAD_UNITS)  # arithmetic on enums costs ten times as much
 QUANTITY_PREFIX: Final = "quantities."
 UNMATCHED: Final = "unmatched"
 """How a missing route or method is written in labels and filters."""
@@ -158,17 +159,20 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     route: Annotated[
         tuple[str, ...],
         Meta(
-            description='Route templates, or patterns over them: `["/v1/*"]`. A'
-            " request that no route took is `unmatched`."
+            description='Route templates, or patterns over them: `["/v1/*"]`. `*` stands'
+            " for any text, all else for itself. A request that no route took is"
+            " `unmatched`."
         ),
     ] = ()
     method: Annotated[
-        tuple[str, ...], Meta(description='HTTP methods: `["GET", "HEAD"]`.')
+        tuple[str, ...],
+        Meta(description='HTTP methods: `["GET", "HEAD"]`; `get` is read as `GET`.'),
     ] = ()
     status: Annotated[
         tuple[StatusRange, ...],
         Meta(
-            description='HTTP statuses, with inclusive ranges: `"200-499"`, `"200,304"`.',
+            description="HTTP statuses from 100 to 599, with inclusive ranges:"
+            ' `"200-499"`, `"200,304"`.',
             extra_json_schema={"type": "string"},
         ),
     ] = ()
@@ -266,6 +270,14 @@ Reader = Callable[[dict[str, Any]], int | str | None]
 """Takes a meter's value from the fields of an event; ``None`` where it has none."""
 
 
+def _units(fields: dict[str, Any]) -> int | None:
+    """Return what the app recorded as units; 1 unless it tried to and could not."""
+    recorded: int | None = fields["quantities"].get(UNITS)
+    if recorded is not None:
+        return recorded
+    return None if fields["flags"] & BAD_UNITS else 1
+
+
 def reader(meter: Meter) -> Reader:
     """Return the function that takes the meter's value from an event's fields.
 
@@ -277,8 +289,8 @@ def reader(meter: Meter) -> Reader:
     if value.startswith(QUANTITY_PREFIX):
         name = value.removeprefix(QUANTITY_PREFIX)
         return lambda fields: fields["quantities"].get(name)
-    if value == "units":
-        return lambda fields: fields["quantities"].get("units", 1)
+    if value == UNITS:
+        return _units
     return lambda fields: fields[value]
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meterline.events import Flag
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     Aggregation,
@@ -33,6 +34,7 @@ def facts(number: int = 1, **changes: Any) -> EventFacts:
         duration_us=1_500,
         bytes_in=10,
         bytes_out=100,
+        flags=0,
         quantities=None,
     )
     return plain._replace(**changes)
@@ -134,6 +136,20 @@ def test_units_are_one_unless_the_app_recorded_them() -> None:
     meter = Meter("units", "sum", value="units")
 
     assert totals(meter, facts(1), facts(2, quantities='{"units":3}')) == {"{}": 4}
+
+
+def test_units_that_could_not_be_taken_are_not_one() -> None:
+    meter = Meter("units", "sum", value="units")
+    bad, tokens = Flag.BAD_QUANTITY | Flag.BAD_UNITS, Flag.BAD_QUANTITY
+
+    found = totals(
+        meter,
+        facts(1, flags=bad),
+        facts(2, flags=bad, quantities='{"units":3}'),
+        facts(3, flags=tokens),
+    )
+
+    assert found == {"{}": 4}
 
 
 def test_sums_go_beyond_64_bits() -> None:

@@ -104,6 +104,7 @@ class Folder:
             "bytes_in": event.bytes_in,
             "bytes_out": event.bytes_out,
             "duration_us": event.duration_us,
+            "flags": event.flags,
             "subject": event.subject_id or None,
             "method": method or None,
             "route": route or None,

@@ -33,6 +33,7 @@ class EventFacts(NamedTuple):
     duration_us: int
     bytes_in: int
     bytes_out: int
+    flags: int
     quantities: str | None
 
 
