@@ -1,7 +1,7 @@
 """What a meter measures: which events it takes, what of them, and how it adds up."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -21,6 +21,7 @@ EVENT_VALUES: Final = ("bytes_in", "bytes_out", "duration_us", UNITS)
 TEXT_VALUES: Final = ("subject", "route", "method")
 BAD_UNITS: Final = int(Flag.BAD_UNITS)  # arithmetic on enums costs ten times as much
 QUANTITY_PREFIX: Final = "quantities."
+ANYTHING: Final = "*"
 UNMATCHED: Final = "unmatched"
 """How a missing route or method is written in labels and filters."""
 
@@ -146,6 +147,15 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
 """One row for each aggregation: all that differs between them stands here."""
 
 
+def _fits(route: str, pattern: str) -> bool:
+    """Say whether a route is one of ``pattern``, in which only ``*`` is a mark.
+
+    Routes are full of brackets and question marks that mean themselves.
+    """
+    parts = map(re.escape, pattern.split(ANYTHING))
+    return re.fullmatch(".*".join(parts), route, re.DOTALL) is not None
+
+
 class StatusRange(msgspec.Struct, frozen=True):
     """HTTP statuses from ``first`` to ``last``, both inclusive as in ``200-499``."""
 
@@ -229,7 +239,7 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         return (
             (not where.kind or Kind(kind).name.lower() in where.kind)
             and (not where.method or method in where.method)
-            and (not where.route or any(fnmatchcase(route, p) for p in where.route))
+            and (not where.route or any(_fits(route, p) for p in where.route))
             and (
                 not where.status
                 or any(r.first <= status <= r.last for r in where.status)

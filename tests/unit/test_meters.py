@@ -229,3 +229,25 @@ def test_every_event_falls_into_the_window_that_holds_it(time_ms: int) -> None:
     (place,) = deltas
     assert place.window_ms <= time_ms < place.window_ms + WINDOW_MS
     assert place == Place(7, place.window_ms, "{}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "route", "fits"),
+    [
+        ("/v1/*", "/v1/items/{id}", True),
+        ("/v1/*", "/v2/items", False),
+        ("/*/items", "/v1/items", True),
+        ("*", "unmatched", True),
+        ("/v1/[0-9]+", "/v1/[0-9]+", True),
+        ("/v1/[0-9]+", "/v1/7+", False),
+        ("/v1/[!a]", "/v1/b", False),
+        ("/v1/(?:x)?", "/v1/(?:x)?", True),
+        ("/v1/x?", "/v1/xy", False),
+        ("/v1", "/v1\n", False),
+        ("/v1*", "/v1\nx", True),
+    ],
+)
+def test_only_a_star_is_a_mark_in_a_route(pattern: str, route: str, fits: bool) -> None:
+    meter = Meter("calls", "count", where=Where(route=(pattern,)))
+
+    assert meter.takes(kind=0, method="GET", route=route, status=200) == fits

@@ -4,18 +4,19 @@ import re
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from meterline.events import QUANTITY_NAME_CHARS_MAX
 from meterline_pricing.errors import unknown
 from meterline_pricing.toml.source import TEXT, Kind, Unfit, one_of
 from meterline_sidecar.meters import (
     EVENT_VALUES,
     QUANTITY_PREFIX,
     TEXT_VALUES,
-    StatusRange,
 )
 
 BillThrough = Literal["none", "meter"]
 
 PORT_MAX: Final = 65535
+_QUANTITY: Final = re.compile(r"[\w.:-]+")  # as meterline.events has it
 
 
 def _matching(expected: str, pattern: str) -> Kind[str]:
@@ -34,26 +35,17 @@ def _path(value: object) -> Path:
     return Path(TEXT.check(value))
 
 
-def _statuses(value: object) -> tuple[StatusRange, ...]:
-    ranges: list[StatusRange] = []
-    for part in TEXT.check(value).split(","):
-        first, dash, last = part.strip().partition("-")
-        last = last if dash else first
-        if not (_is_status(first) and _is_status(last) and first <= last):
-            raise Unfit
-        ranges.append(StatusRange(int(first), int(last)))
-    return tuple(ranges)
-
-
-def _is_status(text: str) -> bool:
-    return len(text) == 3 and text.isascii() and text.isdigit()
-
-
 def _value(value: object) -> str:
     known = (*EVENT_VALUES, *TEXT_VALUES)
     text = TEXT.check(value)
-    if text.startswith(QUANTITY_PREFIX) and len(text) > len(QUANTITY_PREFIX):
-        return text
+    if text.startswith(QUANTITY_PREFIX):
+        name = text.removeprefix(QUANTITY_PREFIX)
+        if _QUANTITY.fullmatch(name) and len(name) <= QUANTITY_NAME_CHARS_MAX:
+            return text
+        raise Unfit(
+            f"no event has a quantity called `{name}`: a name is of 1 to"
+            f" {QUANTITY_NAME_CHARS_MAX} letters, digits and any of _ . : -"
+        )
     if text not in known:
         raise Unfit(unknown("value", text, (*known, f"{QUANTITY_PREFIX}NAME")))
     return text
@@ -94,8 +86,5 @@ ORIGIN: Final = _matching(
     "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?",
 )
 PATH: Final = Kind(TEXT.expected, _path, Path(), TEXT.schema)
-STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
-    'statuses such as "200-499" or "200,304"', _statuses, (), _STRING
-)
 VALUE: Final = Kind("the name of a value", _value, "units", _STRING)
 HTTP: Final = Kind("HOST:PORT, or unix:PATH", _http, "", _STRING)

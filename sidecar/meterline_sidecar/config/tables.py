@@ -7,8 +7,9 @@ from meterline_pricing import PricingError, Problem
 from meterline_pricing.toml.shape import Key, Many, Nested, NestedMany, One, Plain
 from meterline_pricing.toml.source import one_of
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
+from meterline_sidecar.config.filters import METHOD, STATUSES, never_matching
 from meterline_sidecar.config.keys import keys_of
-from meterline_sidecar.config.kinds import NAME, STATUSES, VALUE
+from meterline_sidecar.config.kinds import NAME, VALUE
 from meterline_sidecar.config.shape import (
     Customer,
     MeterConfig,
@@ -32,7 +33,7 @@ from meterline_sidecar.meters import (
 
 WHERE: Final = Plain(
     "where",
-    keys_of(Where, status=One(STATUSES)),
+    keys_of(Where, method=Many(METHOD), status=One(STATUSES)),
     dict,  # whether `kind` is written matters to the meter
     struct=Where,
 )
@@ -86,6 +87,8 @@ def _check_meter(config: MeterConfig) -> Iterator[Problem]:
             f" not `{meter.aggregation}`",
             "value",
         )
+    for never in never_matching(meter):
+        yield Problem(never, "where")
     if config.bill_through == "meter":
         reason = why_not_billable(meter.aggregation, config.stripe_mode)
         if reason is not None:

@@ -93,12 +93,37 @@ MISTAKES = {
         " take it, not `max`"
     ),
     f"{METER}where = {{ status = 200 }}": (
-        ':4: meter[0].where.status: expected statuses such as "200-499" or'
-        ' "200,304", not the integer 200'
+        ":4: meter[0].where.status: expected statuses from 100 to 599, such as"
+        ' "200-499" or "200,304", not the integer 200'
     ),
     f'{METER}where = {{ status = "400-200" }}': (
-        ':4: meter[0].where.status: expected statuses such as "200-499" or'
-        ' "200,304", not the text "400-200"'
+        ":4: meter[0].where.status: nothing is in 400-200; write 200-400"
+    ),
+    f'{METER}where = {{ status = "200-600" }}': (
+        ":4: meter[0].where.status: expected statuses from 100 to 599, such as"
+        ' "200-499" or "200,304", not the text "200-600"'
+    ),
+    f'{METER}where = {{ status = "099" }}': (
+        ":4: meter[0].where.status: expected statuses from 100 to 599, such as"
+        ' "200-499" or "200,304", not the text "099"'
+    ),
+    f'{METER}where = {{ method = ["GTE"] }}': (
+        ":4: meter[0].where.method[0]: unknown method `GTE`; did you mean `GET`?"
+    ),
+    f'{METER}where = {{ kind = ["requests"] }}': (
+        ":4: meter[0].where.kind[0]: unknown kind `requests`; did you mean `request`?"
+    ),
+    f'{METER}where = {{ kind = ["websocket"], method = ["POST"] }}': (
+        ":4: meter[0].where: no websocket is opened by POST: only by GET"
+    ),
+    f'{METER}where = {{ route = ["v1/*"] }}': (
+        ":4: meter[0].where: the route `v1/*` can match no request: a route begins with"
+        " `/`, as in `/v1/*`. If it is one that your code gives to Meter.record, say so"
+        ' with kind = ["use"]; where no route was found, it is `unmatched`'
+    ),
+    '[[meter]]\nname = "a"\naggregation = "sum"\nvalue = "quantities.a b"': (
+        ":4: meter[0].value: no event has a quantity called `a b`: a name is of 1 to 64"
+        " letters, digits and any of _ . : -"
     ),
     f'{METER}where = {{ routes = ["/"] }}': (
         ":4: meter[0].where.routes: unknown key `routes`; did you mean `route`?"
@@ -476,3 +501,29 @@ def test_a_page_is_what_the_code_says(page: str, command: list[str]) -> None:
     )
 
     assert path.read_text() == made.stdout, "run: make docs"
+
+
+def test_a_method_in_lower_case_is_the_method(tmp_path: Path) -> None:
+    file = tmp_path / "meterline.toml"
+    file.write_text(f'{METER}where = {{ method = ["get", "Head", "unmatched"] }}\n')
+
+    (meter,) = read_config(file, environment={}).meters
+
+    assert meter.meter.where.method == ("GET", "HEAD", "unmatched")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        'route = ["/v1/*", "*/items", "*", "unmatched"]',
+        'kind = ["use"], route = ["nightly"]',
+        'kind = ["request", "use"], route = ["nightly"]',
+        'kind = ["websocket"], method = ["GET"]',
+        'status = "100-599"',
+    ],
+)
+def test_a_filter_that_can_match_is_taken(tmp_path: Path, where: str) -> None:
+    file = tmp_path / "meterline.toml"
+    file.write_text(f"{METER}where = {{ {where} }}\n")
+
+    assert read_config(file, environment={}).meters
