@@ -131,6 +131,7 @@ def _producer(n_events: int, now_ms: int) -> ProducerRow:
         ingested=n_events,
         **counts,
         held=0,
+        bad_quantities=0,
         seen_ms=now_ms,
         is_closed=1,
     )

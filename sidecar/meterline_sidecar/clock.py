@@ -11,6 +11,7 @@ from meterline_sidecar.errors import ConfigError
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
+RFC_3339_MS_MAX: Final = 253_402_300_799_999  # the last one of the year 9999
 DAY_MS: Final = 24 * HOUR_MS
 OFFSET: Final = re.compile(r"([+-]\d{1,12}(?:\.\d{1,3})?)([smhd]?)", re.ASCII)
 UNITS_MS: Final = {"": 1_000, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
@@ -125,7 +126,12 @@ def parse_time_ms(text: str) -> int:
 
 
 def format_time_ms(time_ms: int) -> str:
-    """Return UTC milliseconds as RFC 3339, such as ``2026-11-22T08:00:00.000Z``."""
+    """Return UTC milliseconds as RFC 3339, such as ``2026-11-22T08:00:00.000Z``.
+
+    RFC 3339 ends with the year 9999, and the clock of an app does not.
+    """
+    if time_ms > RFC_3339_MS_MAX:
+        return "after 9999-12-31T23:59:59.999Z"
     moment = EPOCH + timedelta(milliseconds=time_ms)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -10,6 +10,7 @@ from meterline_sidecar.errors import (
     RetryLater,
     StripeRefused,
 )
+from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.web.answers.problem import Problem
@@ -31,6 +32,8 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (BadWebhook("x"), 400, "x"),
     (NoSuchThing("x"), 404, "x"),
     (NoSuchRow("x"), 404, "x"),
+    (NoSuchHeldEvent("x"), 404, "x"),
+    (AlreadyCounted("x"), 409, "x"),
     (Conflict("x"), 409, "x"),
     (NotBillable("x"), 409, "x"),
     (NotPossible("x"), 409, "x"),

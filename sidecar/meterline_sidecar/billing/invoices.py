@@ -14,7 +14,7 @@ from meterline_sidecar.billing.balances import Balances, add_uses, uses_of
 from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
 from meterline_sidecar.billing.first_day import first_ms, is_billable
 from meterline_sidecar.billing.late import Difference, differences
-from meterline_sidecar.billing.lifecycle import check_closable, check_gaps
+from meterline_sidecar.billing.lifecycle import check_closable, check_gaps, check_held
 from meterline_sidecar.billing.statement import (
     Final,
     Journal,
@@ -157,6 +157,7 @@ class Invoices:
                     f" {period.name}, as they begin on {calendar.day(first)}; set"
                     " `starts` to bill earlier periods"
                 )
+            await check_held(tx, customer.id, period)
             gaps = await check_gaps(tx, period, accept_gap=accept_gap)
             return await self._close(tx, at, customer, period, finals, gaps)
 

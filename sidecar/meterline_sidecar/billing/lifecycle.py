@@ -4,6 +4,7 @@ from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.store.edge import gaps as store
+from meterline_sidecar.store.edge.held import held_of_period
 from meterline_sidecar.store.port import Tx
 
 
@@ -42,3 +43,28 @@ async def check_gaps(tx: Tx, period: Period, *, accept_gap: bool) -> tuple[str, 
             " or give them up with --accept-gap"
         )
     return gaps
+
+
+async def check_held(tx: Tx, customer: str, period: Period) -> None:
+    """Check that nothing is held that could be of this customer's period.
+
+    Raises:
+        NotBillable: there is, and nobody has decided about it.
+    """
+    held = [
+        f"{of.events} event(s) of producer {of.producer} ({of.app}, process {of.pid}"
+        f" on {of.host}) that say {_span(of.first_ms, of.last_ms)}"
+        for of in await held_of_period(tx, customer, start=period.start, end=period.end)
+    ]
+    if held:
+        raise NotBillable(
+            f"period {period.name} may have used what is held, because its time cannot"
+            f" be right: {'; '.join(held)}. Look at it with `meterline held list"
+            f" --customer {customer}`, then decide: `meterline held accept --customer"
+            f" {customer} --reason ...` bills it, `meterline held reject` does not"
+        )
+
+
+def _span(first_ms: int, last_ms: int) -> str:
+    first, last = format_time_ms(first_ms), format_time_ms(last_ms)
+    return first if first == last else f"{first} to {last}"

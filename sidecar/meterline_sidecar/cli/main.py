@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "status": "Show what was counted, what is on its way, and what is wrong.",
     "usage": "Show usage by customer.",
     "events": "Show the raw events behind the usage.",
+    "held": "Show events whose time cannot be right; accept or reject them.",
     "tail": "Print events as they are stored.",
     "top": "Show which workers, customers and routes are busy.",
     "quote": "Show what quantities cost under a plan.",

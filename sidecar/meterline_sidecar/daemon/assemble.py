@@ -25,6 +25,7 @@ from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
@@ -67,9 +68,9 @@ async def open_parts(
         keeper = await _open_terms(database, journal, config, clock)
         terms = keeper.terms
         ingest = await _open_ingest(database, chain, terms, clock)
-        aggregator = Aggregator(
-            database, [meter.meter for meter in config.meters], clock=clock
-        )
+        held = Held(database, ingest, journal, clock=clock)
+        meters = [meter.meter for meter in config.meters]
+        aggregator = Aggregator(database, meters, clock=clock, release=held.release)
         await aggregator.start()
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
         socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
@@ -86,6 +87,7 @@ async def open_parts(
             alarm=alarm,
             database=database,
             ingest=ingest,
+            held=held,
             receiver=receiver,
             aggregator=aggregator,
             billing=bills.billing,

@@ -47,6 +47,8 @@ class Ingest:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self.is_running = False
+        """Whether somebody commits what is accepted."""
         self.trouble: str | None = None
         """Why nothing can be committed at the moment, in words."""
         self.head_trouble: str | None = None
@@ -110,7 +112,14 @@ class Ingest:
             case Bye():
                 self._check_follows(producer, message.last_seq + 1, exactly=True)
                 piece = Piece(producer, message.last_seq, message.last_seq, is_bye=True)
-        producer.next_seq = piece.last_seq + 1
+        return self._queue(piece)
+
+    def append(self, piece: Piece) -> "asyncio.Future[int]":
+        """Store events of the ledger's own, which nobody sends, behind the others."""
+        return self._queue(piece)
+
+    def _queue(self, piece: Piece) -> "asyncio.Future[int]":
+        piece.producer.next_seq = piece.last_seq + 1
         self._pending.append(piece)
         self._pending_events += len(piece.events)
         if self._pending_events >= PENDING_EVENTS_MAX:
@@ -142,6 +151,7 @@ class Ingest:
             losses=intake.losses,
             unattributed=intake.unattributed,
             held=intake.held,
+            bad_quantities=intake.bad_quantities,
             duplicates=min(skip, n_records),
         )
 
@@ -187,6 +197,7 @@ class Ingest:
             duplicates=0,
             unattributed=0,
             held=0,
+            bad_quantities=0,
             seen_ms=self._clock.now_ms(),
             is_closed=0,
         )
@@ -222,11 +233,15 @@ class Ingest:
             DiskFailed, DatabaseCorrupt: nothing more can be promised; the process
                 must end, and the apps keep their events.
         """
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._pending:
-                await self._commit_group()
+        self.is_running = True
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._pending:
+                    await self._commit_group()
+        finally:
+            self.is_running = False
 
     async def drain(self) -> None:
         """Commit what was accepted, then return; used after ``run`` has ended."""

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.ingest.decode import HELD, due_ms
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
 from meterline_sidecar.store.edge import events as store
+from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge.events import (
     BatchRow,
     EventRow,
@@ -21,6 +23,10 @@ from meterline_sidecar.store.port import Database, Tx
 NOBODY: Final[dict[str | None, int]] = {None: 0}
 """The id of no subject: an event that nobody can be billed for."""
 NAMES_CACHED_MAX: Final = 100_000  # subjects and endpoints; more are looked up again
+
+
+WhenStored = Callable[[Tx, int], Awaitable[None]]
+"""Is called in the transaction that stores a piece, with the id of its first event."""
 
 
 @dataclass(slots=True)
@@ -43,8 +49,11 @@ class Piece:
     losses: list[LossRow] = field(default_factory=list[LossRow])
     unattributed: int = 0
     held: int = 0
+    bad_quantities: int = 0
     duplicates: int = 0
     is_bye: bool = False
+    when_stored: WhenStored | None = None
+    """What else must be true as soon as the events are there."""
     done: "asyncio.Future[int]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -150,6 +159,12 @@ class Committer:
             losses=losses,
         )
         await self._add_events(tx, batch, events)
+        await self._add_held(tx, batch, pieces)
+        event_id = batch.first_event_id
+        for piece in pieces:
+            if piece.when_stored is not None:
+                await piece.when_stored(tx, event_id)
+            event_id += len(piece.events)
         await store.add_losses(
             tx, first_id=batch.first_loss_id, producer_id=row.id, losses=losses
         )
@@ -193,6 +208,27 @@ class Committer:
         hours = sorted({event.time_ms // HOUR_MS * HOUR_MS for event in events})
         await store.note_hours(tx, ((hour, first_id, last_id) for hour in hours))
 
+    async def _add_held(self, tx: Tx, batch: BatchRow, pieces: list[Piece]) -> None:
+        """Note the events that are not counted for now, so that they can be found."""
+        if not any(piece.held for piece in pieces):
+            return
+        events = [event for piece in pieces for event in piece.events]
+        await held.add_held(
+            tx,
+            [
+                held.NewHeld(
+                    event_id,
+                    batch.producer_id,
+                    self._subjects[event.subject],
+                    event.time_ms,
+                    batch.learned_ms,
+                    due_ms(event.time_ms, batch.learned_ms),
+                )
+                for event_id, event in enumerate(events, batch.first_event_id)
+                if event.flags & HELD
+            ],
+        )
+
     async def _intern(self, tx: Tx, group: list[Piece]) -> None:
         """Learn the ids of the names in a group, within this transaction."""
         if len(self._subjects) > NAMES_CACHED_MAX:
@@ -220,6 +256,7 @@ def _advanced(pieces: list[Piece], learned_ms: int) -> ProducerRow:
         counts["ingested"] += len(piece.events)
         counts["unattributed"] += piece.unattributed
         counts["held"] += piece.held
+        counts["bad_quantities"] += piece.bad_quantities
         for loss in piece.losses:
             kind = "lost" if loss.payload is None else "refused"
             counts[kind] += loss.last_seq - loss.first_seq + 1
@@ -235,6 +272,7 @@ def _advanced(pieces: list[Piece], learned_ms: int) -> ProducerRow:
         duplicates=row.duplicates + counts["duplicates"],
         unattributed=row.unattributed + counts["unattributed"],
         held=row.held + counts["held"],
+        bad_quantities=row.bad_quantities + counts["bad_quantities"],
         seen_ms=learned_ms,
         is_closed=int(pieces[-1].is_bye),
     )

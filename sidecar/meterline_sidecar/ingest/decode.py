@@ -12,6 +12,8 @@ from meterline_sidecar.store.edge.events import EventRow, LossRow
 AHEAD_MS_MAX: Final = 5 * MINUTE_MS  # as Stripe: later ones are refused there
 BEHIND_MS_MAX: Final = 35 * DAY_MS  # as Stripe
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
+BAD_QUANTITY: Final = int(Flag.BAD_QUANTITY)
+APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
 BODILESS_STATUSES: Final = frozenset({204, 304})
 REASON_CHARS_MAX: Final = 256
 
@@ -29,6 +31,8 @@ class Intake(NamedTuple):
     """Events without a subject."""
     held: int
     """Events whose time cannot be right."""
+    bad_quantities: int
+    """Events that the app left a quantity out of, because it could not be taken."""
 
 
 def read_records(
@@ -67,11 +71,20 @@ def read_records(
             events.append(_row(seq, event, now_ms))
     unattributed = sum(event.subject is None for event in events)
     held = sum(event.flags & HELD != 0 for event in events)
-    return Intake(events, losses, unattributed, held), seq - first_seq + 1
+    bad = sum(event.flags & BAD_QUANTITY != 0 for event in events)
+    return Intake(events, losses, unattributed, held, bad), seq - first_seq + 1
+
+
+def due_ms(time_ms: int, learned_ms: int) -> int | None:
+    """Return when the time of a held event becomes possible, ``None`` for never.
+
+    It is the same rule that it was held by: once the clock has come close enough.
+    """
+    return time_ms - AHEAD_MS_MAX if time_ms > learned_ms else None
 
 
 def _row(seq: int, event: UsageEvent, now_ms: int) -> EventRow:
-    flags = event.flags
+    flags = event.flags & APPS_FLAGS
     if not now_ms - BEHIND_MS_MAX <= event.time_ms <= now_ms + AHEAD_MS_MAX:
         flags |= HELD
     # A server strips the body of these whatever the app sent.

@@ -18,6 +18,7 @@ from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.events import BatchRow
@@ -127,6 +128,7 @@ async def verify(
             for finding in await journal_findings(tx, key):
                 report.add(finding)
             await _verify_sums(tx, report)
+            await _verify_released(tx, report)
             await _verify_usage(tx, meters, report, progress)
         except DatabaseCorrupt as error:
             report.add(f"usage cannot be read: {error}")
@@ -200,6 +202,12 @@ async def _verify_sums(tx: Tx, report: Report) -> None:
         )
     for subject in await store.wrong_owners(tx):
         report.add(f"who pays for {subject} does not agree with who paid before")
+
+
+async def _verify_released(tx: Tx, report: Report) -> None:
+    """Check that what stands for a held event stands for exactly one."""
+    for event_id in await held.wrong_releases(tx, released_flag=Flag.RELEASED):
+        report.add(f"event {event_id} does not stand for one event that was held")
 
 
 async def _verify_usage(

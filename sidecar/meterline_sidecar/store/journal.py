@@ -22,7 +22,7 @@ ENTRIES = {
     "adjustments": "id, customer, period, invoice_id, currency, billed, now, amount,"
     " counted_up_to_event",
     "term_uses": "id, customer, kind, name, currency, period, invoice_id, amount",
-    "held_decisions": "event_id, is_accepted, decided_ms, author",
+    "held_decisions": "id, event_id, is_accepted, decided_ms, author, reason",
 }
 """The tables that the journal covers, with what of their rows it does; the id first."""
 

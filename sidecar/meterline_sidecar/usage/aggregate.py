@@ -1,7 +1,7 @@
 """Adds events up into usage: by a cursor, so that the cost follows the new events."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from meterline.events import Flag
@@ -22,16 +22,30 @@ STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 
 DELETE_ROWS: Final = 20_000
 
 
+Release = Callable[[], Awaitable[int]]
+"""Stores what was held and may be counted by now, as new events."""
+
+
 class Aggregator:
-    """Counts new events into usage, a step to a transaction."""
+    """Counts new events into usage, a step to a transaction.
+
+    Args:
+        release: is called before counting.
+    """
 
     def __init__(
-        self, database: Database, meters: Sequence[Meter], *, clock: Clock
+        self,
+        database: Database,
+        meters: Sequence[Meter],
+        *,
+        clock: Clock,
+        release: Release | None = None,
     ) -> None:
         self._database = database
         self._meters = tuple(meters)
         self._aggregations = aggregations_of(meters)
         self._clock = clock
+        self._release = release
         self._running = asyncio.Lock()
         self._leftovers = True
 
@@ -50,6 +64,8 @@ class Aggregator:
     async def run(self) -> int:
         """Count every event that is there now; return how many."""
         n_events = 0
+        if self._release is not None:
+            await self._release()
         async with self._running:
             while (n_step := await self._step()) > 0:
                 n_events += n_step

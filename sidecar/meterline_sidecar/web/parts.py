@@ -11,6 +11,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
@@ -32,6 +33,7 @@ class Parts:
     """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""
     database: Ledger
     ingest: Ingest
+    held: Held
     receiver: Receiver
     aggregator: Aggregator
     billing: Billing

@@ -18,6 +18,7 @@ from meterline_sidecar.errors import (
     RetryLater,
     StripeRefused,
 )
+from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.web.answers.problem import Problem
@@ -72,6 +73,8 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     BadWebhook: Refusal(400),
     NoSuchThing: Refusal(404),
     NoSuchRow: Refusal(404),
+    NoSuchHeldEvent: Refusal(404),
+    AlreadyCounted: Refusal(409),
     Conflict: Refusal(409),
     NotBillable: Refusal(409),
     NotPossible: Refusal(409),

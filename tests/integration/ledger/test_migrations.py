@@ -22,7 +22,7 @@ from meterline_sidecar.store import (
     terms,
     usage,
 )
-from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.edge import event_log, held
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
@@ -33,7 +33,7 @@ from meterline_sidecar.usage.aggregate import Aggregator
 from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_verify import METERS, fill
-from tests.producer import NOON_MS
+from tests.producer import NOON_MS, Connection, batch, event
 from tests.store.rows import new_row
 from tests.store.test_terms import a_term
 from tests.store.test_told import ALERT, COMPARISON
@@ -46,6 +46,9 @@ ADJUSTMENT: Final = NewAdjustment("acme", "2026-10", 1, "usd", "1", "3", "2", 1)
 """What the final invoice says of itself."""
 USE: Final = NewUse("acme", "credit", "prepaid", "usd", "2026-10", 1, "1")
 NEWEST: Final = len(migrations())
+BEFORE_HELD: Final = 6
+WAITING: Final = held.Wanted(state="waiting")
+DUE: Final = "SELECT event_id, due_ms FROM held_events WHERE state = 'waiting'"
 SINCE: Final = {"outbox": 2, "invoices": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}
@@ -74,10 +77,8 @@ async def fill_all(sidecar: Sidecar) -> Path:
         await invoices.add_adjustment(tx, ADJUSTMENT)
         await invoices.add_use(tx, USE)
         await counting.note_late(tx, [(1, 0, 1)])
-        await tx.execute(
-            "INSERT INTO held_decisions (event_id, is_accepted, decided_ms, author)"
-            " VALUES (1, 0, 1, 'me')"
-        )
+        await held.add_held(tx, [held.NewHeld(1, 1, 1, 0, 1, None)])
+        await held.add_decision(tx, held.Decision(1, 0, 1, "me", "too late"))
         await Journal(key_of(sidecar.database.path)).adopt(tx)
     return sidecar.database.path
 
@@ -203,3 +204,32 @@ async def test_what_an_earlier_ledger_lacks_is_there_and_empty(
         [],
         (None, 0),
     )
+
+
+async def test_what_an_earlier_ledger_holds_can_be_let_go(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    source = await fill_all(sidecar)
+    ahead, late = NOON_MS + DAY_MS, NOON_MS - 36 * DAY_MS
+    async with Connection(sidecar.socket) as app:
+        await app.hello("e" * 32)
+        await app.ship(batch(event(time_ms=ahead), event(flags=8)))
+        await app.ship(batch(event(time_ms=late), first_seq=3))
+    async with sidecar.database.reading() as tx:
+        expected = await held.read_held(tx, WAITING, after=0, limit=9)
+        due = await tx.fetch_all(DUE)
+    copy_in_schema(source, tmp_path / "earlier.db", version=BEFORE_HELD)
+
+    ledger = await open_ledger(tmp_path / "earlier.db")
+    try:
+        async with ledger.reading() as tx:
+            found = await held.read_held(tx, WAITING, after=0, limit=9)
+            found_due = await tx.fetch_all(DUE)
+            counts = await event_log.counts(tx)
+    finally:
+        await ledger.close()
+
+    assert [row.time_ms for row in found] == [ahead, late]
+    assert found == expected
+    assert found_due == due
+    assert (counts.held, counts.bad_quantities) == (2, 1)

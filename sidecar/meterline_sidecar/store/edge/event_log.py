@@ -45,6 +45,9 @@ class Counts(NamedTuple):
     duplicates: int
     unattributed: int
     held: int
+    """Events that wait for their time, or for a person to decide."""
+    bad_quantities: int
+    """Events that a quantity was left out of, because it could not be taken."""
     open: int
     closed: int
     memory: int
@@ -197,14 +200,21 @@ def _given(wanted: Filter) -> tuple[str | int, ...]:
 
 
 async def counts(tx: Tx) -> Counts:
-    """Return what all producers together recorded, and what became of it."""
+    """Return what all producers together recorded, and what became of it.
+
+    What was held and let go is stored a second time, by the ledger itself: nobody
+    recorded it again, and here it is not counted again.
+    """
     row = await tx.fetch_one(
         "SELECT coalesce(sum(recorded_seq), 0), coalesce(sum(ingested), 0),"
         " coalesce(sum(refused), 0), coalesce(sum(lost), 0),"
         " coalesce(sum(duplicates), 0), coalesce(sum(unattributed), 0),"
-        " coalesce(sum(held), 0), coalesce(sum(1 - is_closed), 0),"
+        " (SELECT count(*) FROM held_events WHERE state = 'waiting'),"
+        " coalesce(sum(bad_quantities), 0), coalesce(sum(1 - is_closed), 0),"
         " coalesce(sum(is_closed), 0),"
         " coalesce(sum(is_closed = 0 AND spool <> 'file'), 0) FROM producers"
+        " WHERE producer <> coalesce((SELECT value FROM facts"
+        " WHERE name = 'held_producer'), '')"
     )
     assert row is not None
     return Counts(*row)

@@ -94,6 +94,8 @@ class ProducerRow(NamedTuple):
     duplicates: int
     unattributed: int
     held: int
+    bad_quantities: int
+    """Events that a quantity was left out of, because it could not be taken."""
     seen_ms: int
     is_closed: int
 

@@ -16,6 +16,9 @@ class EventCounts(msgspec.Struct, frozen=True):
     duplicates: int
     unattributed: int
     held: int
+    """They wait for their time, or for a person to decide."""
+    bad_quantities: int
+    """A quantity was left out of them: it was no whole number, or out of bounds."""
 
 
 class ProducerStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -101,6 +101,7 @@ def _events(counts: audit.Counts) -> EventCounts:
         duplicates=counts.duplicates,
         unattributed=counts.unattributed,
         held=counts.held,
+        bad_quantities=counts.bad_quantities,
     )
 
 
@@ -148,7 +149,14 @@ def _problems(parts: Parts, counts: audit.Counts) -> Iterable[str]:
     if counts.held:
         yield (
             f"{counts.held} event(s) are held out of billing: their time is more than"
-            " 5 minutes ahead or 35 days behind"
+            " 5 minutes ahead or 35 days behind; look at them with `meterline held"
+            " list`, then accept or reject them"
+        )
+    if counts.bad_quantities:
+        yield (
+            f"{counts.bad_quantities} event(s) had a quantity that could not be taken:"
+            " it was no whole number, or out of bounds, and is not billed; the app's log"
+            " says which, and `meterline events --json` flags them as bad_quantity"
         )
     for name, job in parts.schedule.jobs.items():
         if job.error is not None:

@@ -69,14 +69,48 @@ CREATE TABLE late_usage (
   PRIMARY KEY (subject_id, day_ms)
 ) STRICT, WITHOUT ROWID;
 
--- What a person decided about an event whose time could not be right.
-CREATE TABLE held_decisions (
+-- Events whose time could not be right when they came: what is known of them, and
+-- what became of them. due_ms is when they are counted (0: now), NULL: not by
+-- themselves. counted_as is the event that is counted in their place.
+CREATE TABLE held_events (
   event_id INTEGER PRIMARY KEY,
+  producer_id INTEGER NOT NULL,
+  subject_id INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  learned_ms INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('waiting', 'accepted', 'rejected', 'counted')),
+  due_ms INTEGER,
+  counted_as INTEGER
+) STRICT;
+CREATE INDEX held_events_due ON held_events (due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX held_events_waiting ON held_events (subject_id) WHERE state = 'waiting';
+CREATE INDEX held_batches ON batches (first_event_id);
+INSERT INTO held_events
+  SELECT id, producer_id, subject_id, time_ms, learned_ms, 'waiting',
+    CASE WHEN time_ms > learned_ms THEN time_ms - 300000 END, NULL
+  FROM (SELECT e.id, e.producer_id, e.subject_id, e.time_ms,
+    (SELECT b.learned_ms FROM batches b WHERE b.first_event_id <= e.id AND b.events > 0
+      ORDER BY b.first_event_id DESC LIMIT 1) AS learned_ms
+    FROM events e WHERE e.flags & 65536 <> 0);
+DROP INDEX held_batches;
+
+-- What a person decided about them; of two decisions on one event the later holds.
+CREATE TABLE held_decisions (
+  id INTEGER PRIMARY KEY,
+  event_id INTEGER NOT NULL,
   is_accepted INTEGER NOT NULL,
   decided_ms INTEGER NOT NULL,
   author TEXT NOT NULL,
-  counted_in INTEGER NOT NULL DEFAULT 0  -- the generation that has counted it
+  reason TEXT NOT NULL
 ) STRICT;
+CREATE INDEX held_decisions_by_event ON held_decisions (event_id);
+
+-- Events that the app left a quantity out of, because it could not be taken.
+ALTER TABLE producers ADD COLUMN bad_quantities INTEGER NOT NULL DEFAULT 0;
+UPDATE producers SET bad_quantities = found.n_events
+  FROM (SELECT producer_id, count(*) AS n_events FROM events WHERE flags & 8 <> 0
+    GROUP BY producer_id) AS found
+  WHERE found.producer_id = producers.id;
 
 -- The chain over what money stands in: each row of terms, invoices, adjustments,
 -- uses and decisions has a link here, in the order in which they were written.

@@ -1,0 +1,214 @@
+"""Lets go of held events: when their time has become possible, or a person says so.
+
+A held event is never changed. What is counted in its place is an event of its own, with
+the same facts, stored as all others are: so it is counted once by whatever counts
+events, in whatever order, now or in a recount, and it was learned when it was let go.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from meterline.events import Flag
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Piece, Producer
+from meterline_sidecar.store import facts
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import held as store
+from meterline_sidecar.store.edge.events import EventRow, ProducerRow
+from meterline_sidecar.store.edge.held import Decision, Wanted
+from meterline_sidecar.store.port import Database, Tx
+
+STEP_EVENTS: Final = 1_000  # in one transaction, while others wait for it
+OWN_APP: Final = "meterline"
+OWN_PID: Final = 0
+"""No process has it: what this producer stores was recorded by others."""
+OWN_PRODUCER: Final = "held_producer"
+"""The fact that says under which id released events are stored."""
+
+
+class NoSuchHeldEvent(MeterlineError):
+    """This event is not held; the text says where to look."""
+
+
+class AlreadyCounted(MeterlineError):
+    """This event is counted, and stays so; the text says as what."""
+
+
+class Journal(Protocol):
+    """Links rows, so that one that is changed later is found."""
+
+    async def link(self, tx: Tx, entry: str, row_id: int) -> None:
+        """Link a row that was written in this transaction."""
+        ...
+
+
+class Held:
+    """What is held, and the two ways out: its time, and a person.
+
+    Args:
+        ingest: stores what is let go.
+        journal: links decisions.
+    """
+
+    def __init__(
+        self, database: Database, ingest: Ingest, journal: Journal, *, clock: Clock
+    ) -> None:
+        self._database = database
+        self._ingest = ingest
+        self._journal = journal
+        self._clock = clock
+        self._changing = asyncio.Lock()
+        self._storing: asyncio.Future[int] | None = None
+
+    async def release(self) -> int:
+        """Store what is to be counted now; return how many events that were.
+
+        Does nothing while nobody commits: before the start, and behind the end.
+
+        Raises:
+            RetryLater: it cannot be stored now; it stays held.
+        """
+        n_events = 0
+        async with self._changing:
+            while self._ingest.is_running:
+                if self._storing is not None:
+                    # Whoever waited for it was cancelled, and it goes its way.
+                    await asyncio.wait([self._storing])
+                async with self._database.reading() as tx:
+                    due = await store.due_events(
+                        tx, now_ms=self._clock.now_ms(), limit=STEP_EVENTS
+                    )
+                if not due:
+                    break
+                await self._store(due)
+                n_events += len(due)
+        return n_events
+
+    async def decide(
+        self, wanted: Wanted, *, is_accepted: bool, author: str, reason: str
+    ) -> int:
+        """Accept or reject what waits; return how many events that were.
+
+        A single event that is named may have been rejected before. What is accepted
+        is stored at once, and counted with the next events.
+
+        Raises:
+            NoSuchHeldEvent: the event that is named is not held.
+            AlreadyCounted: it is counted already.
+        """
+        n_events = after = 0
+        wanted = await self._checked(wanted)
+        while True:
+            async with self._changing, self._database.transaction() as tx:
+                found = await store.read_held(
+                    tx, wanted, after=after, limit=STEP_EVENTS
+                )
+                for row in found:
+                    decision = Decision(
+                        event_id=row.event_id,
+                        is_accepted=int(is_accepted),
+                        decided_ms=self._clock.now_ms(),
+                        author=author,
+                        reason=reason,
+                    )
+                    row_id = await store.add_decision(tx, decision)
+                    await self._journal.link(tx, "held_decisions", row_id)
+            if not found:
+                break
+            n_events += len(found)
+            after = found[-1].event_id
+        await self.release()
+        return n_events
+
+    async def _checked(self, wanted: Wanted) -> Wanted:
+        """Return which events a decision is about.
+
+        Raises:
+            NoSuchHeldEvent, AlreadyCounted: as ``decide``.
+        """
+        if wanted.event is None:
+            return wanted._replace(state="waiting")
+        async with self._database.reading() as tx:
+            found = await store.read_held(tx, wanted, after=0, limit=1)
+        if not found:
+            raise NoSuchHeldEvent(
+                f"event {wanted.event} is not held; `meterline held list` has those"
+                " that are"
+            )
+        if found[0].counted_as is not None:
+            raise AlreadyCounted(
+                f"event {wanted.event} is counted already, as event"
+                f" {found[0].counted_as}; what is counted stays counted"
+            )
+        return wanted
+
+    async def _store(self, due: Sequence[tuple[int, EventRow]]) -> None:
+        row = await self._own_row()
+        events = [
+            event._replace(
+                seq=row.last_seq + 1 + i,
+                flags=event.flags & ~Flag.HELD | Flag.RELEASED,
+            )
+            for i, (_, event) in enumerate(due)
+        ]
+
+        async def note(tx: Tx, first_id: int) -> None:
+            ids = enumerate((event_id for event_id, _ in due), first_id)
+            await store.note_counted(tx, list(ids))
+
+        last_seq = events[-1].seq
+        piece = Piece(
+            Producer(row, next_seq=row.last_seq + 1),
+            last_seq,
+            last_seq,
+            events=events,
+            unattributed=sum(event.subject is None for event in events),
+            is_bye=True,  # nobody is connected
+            when_stored=note,
+        )
+        self._storing = self._ingest.append(piece)
+        # Not awaited itself: who is cancelled here must not cancel the storing.
+        await asyncio.wait([self._storing])
+        self._storing.result()
+
+    async def _own_row(self) -> ProducerRow:
+        """Return the producer that released events are stored under.
+
+        Read each time: how far it is, is known by the ledger alone.
+        """
+        async with self._database.transaction() as tx:
+            name = await facts.get_fact(tx, OWN_PRODUCER)
+            if name is None:
+                name = secrets.token_hex(16)
+                await facts.put_fact(tx, OWN_PRODUCER, name)
+                await event_store.add_producer(tx, _new_row(name, self._clock.now_ms()))
+            row = await event_store.find_producer(tx, name)
+        assert row is not None, "it is never deleted"
+        return row
+
+
+def _new_row(name: str, now_ms: int) -> ProducerRow:
+    return ProducerRow(
+        id=0,
+        producer=name,
+        app=OWN_APP,
+        host="",
+        pid=OWN_PID,
+        started_ms=now_ms,
+        spool="file",
+        recorded_seq=0,
+        last_seq=0,
+        ingested=0,
+        refused=0,
+        lost=0,
+        duplicates=0,
+        unattributed=0,
+        held=0,
+        bad_quantities=0,
+        seen_ms=now_ms,
+        is_closed=1,
+    )
