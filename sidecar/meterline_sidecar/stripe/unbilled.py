@@ -12,7 +12,7 @@ from typing import Any, Final
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.errors import StripeRefused
-from meterline_sidecar.meters import Totals, merge, quantity
+from meterline_sidecar.meters import Aggregation, Totals, merge, quantity
 from meterline_sidecar.store import reconciliation, usage
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database
@@ -138,7 +138,9 @@ class Unbilled:
             rows = await usage.read_unassigned(
                 tx, generation.id, start=month.start, end=month.end, limit=ROWS_MAX
             )
-        aggregations = {meter.name: meter.aggregation for meter in self._meters}
+        aggregations: dict[str, Aggregation] = {
+            meter.name: meter.aggregation for meter in self._meters
+        }
         totals: Totals = {}
         for _, row in rows:
             billed = {m: t for m, t in row.totals.items() if m in aggregations}
@@ -178,11 +180,13 @@ def _priced(
     subscription: Mapping[str, Any], names: Mapping[str, str]
 ) -> list[tuple[str, str]]:
     """Return the event names that a subscription has a price for, and its customer."""
-    customer = subscription["customer"]
-    if isinstance(customer, dict):
-        customer = customer["id"]
-    items = subscription.get("items", {}).get("data", [])
-    meters = [(item["price"].get("recurring") or {}).get("meter") for item in items]
+    named: Any = subscription["customer"]
+    customer = str(named if isinstance(named, str) else named["id"])
+    items: list[dict[str, Any]] = subscription.get("items", {}).get("data", [])
+    recurring: list[dict[str, str]] = [
+        item["price"].get("recurring") or {} for item in items
+    ]
+    meters = [each.get("meter") for each in recurring]
     return [
         (names[meter], customer)
         for meter in meters
