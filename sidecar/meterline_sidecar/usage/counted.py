@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from meterline_sidecar.clock import MINUTE_MS
+from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database, Tx
 
-WINDOW_MS: Final = 15 * MINUTE_MS
-"""Fine enough that a month in any IANA time zone (+05:45 too) starts on a window."""
+WINDOW_MS: Final = rollups.WINDOW_MS
+"""Of an event's time, unless its subject changed hands in it: see ``fold``."""
 
 
 class Counted(NamedTuple):

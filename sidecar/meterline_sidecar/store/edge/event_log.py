@@ -78,7 +78,9 @@ SHOWN: Final = {
     **{name: f"e.{name}" for name in AuditEvent._fields},
     "producer": "p.producer",
     "subject": "s.name",
-    "customer": "s.customer",
+    "customer": "CASE s.is_split WHEN 0 THEN s.customer ELSE (SELECT o.customer"
+    " FROM owners o WHERE o.subject_id = s.id AND e.time_ms >= o.from_ms"
+    " AND e.time_ms < o.end_ms) END",
     "method": "n.method",
     "route": "n.route",
 }
@@ -90,7 +92,11 @@ SELECT: Final = (
     " LEFT JOIN subjects s ON s.id = e.subject_id"
 )
 TESTS: Final = {
-    "customer": "e.subject_id IN (SELECT id FROM subjects WHERE customer = ?)",
+    "customer": "(e.subject_id IN"
+    " (SELECT id FROM subjects WHERE customer = ? AND is_split = 0)"
+    " OR e.subject_id IN (SELECT subject_id FROM owners WHERE customer = ?)"
+    " AND EXISTS (SELECT 1 FROM owners o WHERE o.subject_id = e.subject_id"
+    " AND o.customer = ? AND e.time_ms >= o.from_ms AND e.time_ms < o.end_ms))",
     "subject": "e.subject_id = (SELECT id FROM subjects WHERE name = ?)",
     "route": "e.endpoint_id IN (SELECT id FROM endpoints WHERE route = ?)",
     "method": "e.endpoint_id IN (SELECT id FROM endpoints WHERE method = ?)",
@@ -193,7 +199,12 @@ def _where(wanted: Filter) -> str:
 
 
 def _given(wanted: Filter) -> tuple[str | int, ...]:
-    return tuple(value for value in wanted if value is not None)
+    return tuple(
+        value
+        for name, value in wanted._asdict().items()
+        if value is not None
+        for _ in range(TESTS[name].count("?"))
+    )
 
 
 async def counts(tx: Tx) -> Counts:
