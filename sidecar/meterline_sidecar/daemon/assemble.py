@@ -67,10 +67,9 @@ async def open_parts(
         keeper = await _open_terms(database, journal, config, clock)
         terms = keeper.terms
         ingest = await _open_ingest(database, chain, terms, clock)
-        aggregator = Aggregator(
-            database, [meter.meter for meter in config.meters], clock=clock
-        )
+        aggregator = Aggregator(database, terms, clock=clock)
         await aggregator.start()
+        keeper.on_change(aggregator.follow)
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
         socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
         receiver = Receiver(ingest, socket, uids=uids, on_fatal=on_fatal)
@@ -104,7 +103,7 @@ async def open_parts(
         try:
             yield parts
             await ingest.drain()
-            await aggregator.run()
+            await aggregator.run(beside=False)
             await checkpoint()
         finally:
             await stripe.close()
@@ -218,7 +217,7 @@ async def _open_ingest(
         database,
         clock=clock,
         key=chain.key(has_batches=marks.batch_id > 0),
-        customer_of=lambda subject: terms.claims.customer_of(subject, clock.now_ms()),
+        history_of=terms.claims.history,
     )
     await committer.start()
     return Ingest(database, committer, clock=clock, chain=chain)

@@ -242,14 +242,14 @@ async def count_unique(
     test = one_of(1)
     rows = await tx.fetch_all(
         f"WITH t AS ({parts(test)})"  # noqa: S608 - our own words
-        " SELECT v.meter, g.labels, count(DISTINCT v.value) FROM ("
+        " SELECT d.meter, g.labels, count(DISTINCT d.value) FROM ("
         "SELECT u.meter, u.group_id, u.value FROM unique_values u"
         f" WHERE u.generation = ? AND u.subject_id IN ({whole(test)})"
         " AND u.window_ms >= ? AND u.window_ms < ? UNION ALL"
         " SELECT u.meter, u.group_id, u.value FROM t CROSS JOIN unique_values u"
         " WHERE u.generation = ? AND u.subject_id = t.subject_id"
         " AND u.window_ms >= t.start_ms AND u.window_ms < t.end_ms"
-        ") AS v JOIN groups g ON g.id = v.group_id GROUP BY v.meter, g.labels",
+        ") AS d JOIN groups g ON g.id = d.group_id GROUP BY d.meter, g.labels",
         (
             *parts_given(customer, start=start, end=end),
             generation,

@@ -71,6 +71,8 @@ class Diff(Struct, frozen=True, kw_only=True):
     """Each change in words: ``from 2026-12-01 acme: plan basic -> pro``."""
     refused: tuple[str, ...] = ()
     """What must not be, with what to do instead."""
+    at_ms: int = 0
+    """When it was found: from when on holds what holds from now on."""
 
 
 class Differ:
@@ -120,6 +122,7 @@ class Differ:
             planned=tuple(self._planned),
             told=tuple(self._told),
             refused=tuple(self._refused),
+            at_ms=self._now_ms,
         )
 
     def customer(

@@ -98,7 +98,7 @@ class TermsKeeper:
                     tx,
                     diff.planned,
                     journal=self._journal,
-                    now_ms=self._clock.now_ms(),
+                    now_ms=diff.at_ms,
                     source=source,
                     author=author,
                 )

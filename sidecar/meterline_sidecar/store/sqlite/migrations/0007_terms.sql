@@ -41,7 +41,7 @@ CREATE TABLE window_cuts (
 -- and behind which event that holds: what was counted stays as it was counted.
 ALTER TABLE generations ADD COLUMN is_complete INTEGER NOT NULL DEFAULT 0;
 UPDATE generations SET is_complete = 1 WHERE definition NOT LIKE '% ';
-UPDATE generations SET definition = json_object('terms_row', 0, 'meters', (
+UPDATE generations SET definition = json_object('terms_row', -1, 'meters', (
   SELECT json_group_object(
     m.value ->> '$.name', json_array(json_array(0, 0, json(m.value)))
   ) FROM json_each(trim(generations.definition)) m
