@@ -7,7 +7,7 @@ with its exact number; the sums are those of the events; and the chain verifies.
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 

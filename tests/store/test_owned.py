@@ -1,10 +1,12 @@
 """Usage of subjects that changed hands: each payer has what was used in their time."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from meterline_sidecar.meters import Totals, quantity
 from meterline_sidecar.store import outbox, terms, usage
 from meterline_sidecar.store.port import Database
 from tests.store.rows import (
@@ -20,7 +22,7 @@ WINDOW_MS = 15 * MINUTE_MS
 CUT = DAY + 12 * HOUR_MS + 7 * MINUTE_MS + 13_250  # within a window of the second day
 FIRST, BEYOND = DAY - DAY_MS, DAY + 3 * DAY_MS
 MOVED, STAYED, LOST = 1, 2, 3
-OWNERS = {
+OWNERS: dict[int, list[tuple[int, str | None]]] = {
     MOVED: [(0, "acme"), (CUT, "beta"), (DAY + 2 * DAY_MS, "acme")],
     STAYED: [(0, "acme")],
     LOST: [(0, None), (DAY + HOUR_MS, "beta"), (DAY + DAY_MS, None)],
@@ -111,8 +113,8 @@ async def test_each_payer_has_exactly_what_was_used_in_their_time(
     assert some == nobodys[:2]
 
 
-def added(totals: object) -> int:
-    return sum(row["calls"] for row in totals)  # type: ignore[attr-defined]
+def added(totals: Iterable[Totals]) -> int:
+    return sum(quantity(row["calls"]) for row in totals)
 
 
 async def test_changes_are_told_of_whoever_paid_then(database: Database) -> None:

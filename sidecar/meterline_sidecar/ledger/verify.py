@@ -236,9 +236,7 @@ async def _verify_usage(tx: Tx, report: Report, progress: Progress) -> None:
 class Recount:
     """Usage added up from the first event on, in memory."""
 
-    def __init__(
-        self, folder: Folder, aggregations: Mapping[str, Aggregation]
-    ) -> None:
+    def __init__(self, folder: Folder, aggregations: Mapping[str, Aggregation]) -> None:
         self._folder = folder
         self._aggregations = aggregations
         self._totals: dict[Place, Totals] = {}

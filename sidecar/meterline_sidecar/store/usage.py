@@ -89,7 +89,8 @@ async def read_usage_of(
     """Return the usage of several customers, each as above, in three queries."""
     test = one_of(len(customers))
     rows = await tx.fetch_all(
-        _days_and_edges(test), _whole_given(generation, *customers, start=start, end=end)
+        _days_and_edges(test),
+        _whole_given(generation, *customers, start=start, end=end),
     )
     owner: dict[int, str] = {}
     if len(customers) > 1:
@@ -210,7 +211,7 @@ async def _of_parts(
     """
     joined = "WHERE u.generation = ? AND u.subject_id = t.subject_id"
     windows = (
-        "SELECT t.customer, u.subject_id, u.window_ms, g.labels, u.totals"
+        "SELECT t.customer, u.subject_id, u.window_ms, g.labels, u.totals"  # noqa: S608 - our own words
         f" FROM t CROSS JOIN usage u {GROUPS} {joined}"
     )
     rows = await tx.fetch_all(

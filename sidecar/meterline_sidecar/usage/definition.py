@@ -54,7 +54,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
             None,
         )
 
-    def with_steps(self, steps: Iterable[tuple[str, Step]], row_id: int) -> "Definition":
+    def with_steps(
+        self, steps: Iterable[tuple[str, Step]], row_id: int
+    ) -> "Definition":
         """Return this definition followed by more steps."""
         meters = dict(self.meters)
         for name, step in steps:
