@@ -7,7 +7,7 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.meters import Totals, quantity
-from meterline_sidecar.store import outbox, terms, usage
+from meterline_sidecar.store import outbox, owned, terms, usage
 from meterline_sidecar.store.port import Database
 from tests.store.rows import (
     DAY,
@@ -167,3 +167,15 @@ async def test_the_first_use_of_a_payer_is_in_their_own_time(
         }
 
     assert first == {"acme": FIRST, "beta": DAY, "nobody": None}
+
+
+async def test_who_pays_is_known_for_every_subject_and_time(
+    database: Database,
+) -> None:
+    await fill(database)
+
+    async with database.reading() as tx:
+        payers = await owned.read_payers(tx)
+
+    assert all(payers.at(s, at_ms) == owner(s, at_ms) for s, at_ms in windows())
+    assert payers.at(0, DAY) is None

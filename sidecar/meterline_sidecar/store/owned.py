@@ -1,14 +1,15 @@
-"""The words of queries that ask whose usage is: in SQL, as parameters.
+"""Whose usage is: the words of queries that ask, and a list for who reads much.
 
 A subject that had one payer belongs to them with all of its usage. One that changed
 hands belongs to each payer for a time, and its usage of that time with it.
 """
 
+from collections import defaultdict
 from typing import Final
 
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.store.columns import marks
-from meterline_sidecar.store.port import Value
+from meterline_sidecar.store.port import Tx, Value
 
 NOBODY: Final = "IS NULL"
 """A test of a payer: there is none."""
@@ -50,3 +51,40 @@ def parts(test: str) -> str:
 def parts_given(*customers: str, start: int, end: int) -> tuple[Value, ...]:
     """Return the parameters of ``parts``."""
     return (start, start, end, end, *customers, end, start)
+
+
+class Payers:
+    """Who pays for every subject, at any time."""
+
+    def __init__(self) -> None:
+        self._whole: dict[int, str | None] = {}
+        self._parts: dict[int, list[tuple[int, str | None]]] = defaultdict(list)
+
+    def add(self, subject_id: int, customer: str | None) -> None:
+        """Note who pays for all that a subject used."""
+        self._whole[subject_id] = customer
+
+    def add_part(self, subject_id: int, from_ms: int, customer: str | None) -> None:
+        """Note who pays from a time on; in order of time."""
+        self._parts[subject_id].append((from_ms, customer))
+
+    def at(self, subject_id: int, time_ms: int) -> str | None:
+        """Return who pays for what a subject used at a time."""
+        parts = self._parts.get(subject_id)
+        if parts is None:
+            return self._whole.get(subject_id)
+        return next((who for since, who in reversed(parts) if since <= time_ms), None)
+
+
+async def read_payers(tx: Tx) -> Payers:
+    """Return who pays for every subject."""
+    payers = Payers()
+    for subject_id, customer in await tx.fetch_all(
+        "SELECT id, customer FROM subjects WHERE is_split = 0"
+    ):
+        payers.add(subject_id, customer)
+    for subject_id, from_ms, customer in await tx.fetch_all(
+        "SELECT subject_id, from_ms, customer FROM owners ORDER BY subject_id, from_ms"
+    ):
+        payers.add_part(subject_id, from_ms, customer)
+    return payers

@@ -17,6 +17,7 @@ from meterline_sidecar.store.edge.event_log import Filter
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted, recounted_percent
+from meterline_sidecar.usage.recount import preview
 from tests.agreed import agree_to, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event
@@ -288,3 +289,22 @@ async def test_usage_that_changes_in_what_is_final_is_noted(shop: Shop) -> None:
     async with shop.sidecar.database.reading() as tx:
         late = await tx.fetch_all("SELECT day_ms, last_event_id FROM late_usage")
     assert late == [((NOON_MS - 2 * DAY_MS) // DAY_MS * DAY_MS, 4)]
+
+
+async def test_a_preview_says_whose_usage_would_change_and_changes_nothing(
+    shop: Shop,
+) -> None:
+    await shop.ship(NOON_MS - DAY_MS, NOON_MS - 2, status=404)
+    await shop.ship(NOON_MS - DAY_MS)
+    await shop.ship(NOON_MS, status=404, subject=None)
+    await shop.count()
+    database = shop.sidecar.database
+
+    found = await preview(database, "calls", GOOD, from_ms=NOON_MS - HOUR_MS)
+    every = await preview(database, "calls", GOOD, from_ms=0)
+    same = await preview(database, "calls", CALLS, from_ms=0)
+
+    assert found == [(None, "2026-11", 1, 0), ("acme", "2026-11", 1, 0)]
+    assert every == [(None, "2026-11", 1, 0), ("acme", "2026-11", 3, 1)]
+    assert same == []
+    assert await shop.totals() == {"calls": 3}

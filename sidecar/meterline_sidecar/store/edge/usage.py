@@ -93,6 +93,16 @@ async def has_counted_since(tx: Tx, time_ms: int, *, cursor: int) -> bool:
     return row is not None
 
 
+async def first_since(tx: Tx, time_ms: int) -> int:
+    """Return an event before which none happened since a time; 1 where there is none."""
+    row = await tx.fetch_one(
+        "SELECT coalesce(min(first_event_id), 1) FROM event_hours WHERE hour_ms > ?",
+        (time_ms - HOUR_MS,),
+    )
+    assert row is not None
+    return int(row[0])
+
+
 async def left_over(tx: Tx, kept: Sequence[int]) -> list[int]:
     """Return the generations other than those to keep."""
     rows = await tx.fetch_all("SELECT id FROM generations ORDER BY id")

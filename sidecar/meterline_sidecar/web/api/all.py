@@ -7,6 +7,7 @@ from meterline_sidecar.web.api import (
     customers,
     events,
     invoices,
+    meters,
     outbox,
     status,
     usage,
@@ -18,6 +19,7 @@ OPERATIONS: Final = (
     *events.OPERATIONS,
     *customers.OPERATIONS,
     *invoices.OPERATIONS,
+    *meters.OPERATIONS,
     *outbox.OPERATIONS,
     *alerts.OPERATIONS,
 )

@@ -15,7 +15,7 @@ from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.stripe.health import read_health
-from meterline_sidecar.usage.counted import counted
+from meterline_sidecar.usage.counted import counted, recounted_percent
 from meterline_sidecar.web.answers.status import (
     AggregationStatus,
     DatabaseStatus,
@@ -41,6 +41,7 @@ async def read_status(parts: Parts) -> Status:
         producers = await event_store.list_producers(tx, limit=PRODUCERS_SHOWN)
         last_event_id = await audit.last_event_id(tx)
         at = await counted(tx)
+        recounting = await recounted_percent(tx)
         last_event_ms = await audit.newest_event_ms(tx)
         last_confirmed_ms = await sending.last_confirmed(tx)
     backed_up = last_backup(parts.config.sidecar.database)
@@ -63,7 +64,9 @@ async def read_status(parts: Parts) -> Status:
             parts.receiver.connections,
             tuple(_producer(row, parts.receiver) for row in producers),
         ),
-        aggregation=AggregationStatus(last_event_id - at.up_to_event, at.as_of_ms),
+        aggregation=AggregationStatus(
+            last_event_id - at.up_to_event, at.as_of_ms, recounting
+        ),
         outbox=stripe.counts,
         last_confirmed_ms=last_confirmed_ms,
         last_backup_ms=None if backed_up is None else backed_up.finished_ms,
