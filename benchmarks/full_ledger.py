@@ -107,9 +107,7 @@ async def fill(folder: Path, n_events: int, n_customers: int) -> None:
             )
     keeper = TermsKeeper(database, Journal(bytes(32)), clock=SystemClock())
     await keeper.load(wanted_of(config), author="benchmark")
-    aggregator = Aggregator(
-        database, [meter.meter for meter in config.meters], clock=SystemClock()
-    )
+    aggregator = Aggregator(database, keeper.terms, clock=SystemClock())
     await aggregator.start()
     await aggregator.run()
     await database.checkpoint()

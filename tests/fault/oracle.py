@@ -7,7 +7,7 @@ with its exact number; the sums are those of the events; and the chain verifies.
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -60,7 +60,6 @@ def assert_law(
     database: Path,
     truths: Iterable[Truth],
     *,
-    meters: Sequence[Meter] = (METER,),
     may_lose: Collection[str] = (),
 ) -> Found:
     """Check the law on a ledger that is at rest.
@@ -69,7 +68,7 @@ def assert_law(
         may_lose: the reasons for which events may have been lost.
     """
     found = read_ledger(database)
-    report = verify_ledger(database, meters)
+    report = verify_ledger(database)
     assert report.is_sound, report.findings
     assert found.reasons <= set(may_lose), found.reasons
     assert found.gaps == []
@@ -139,7 +138,7 @@ def _sums(connection: sqlite3.Connection, table: str) -> dict[str, int]:
     return dict(sums)
 
 
-def verify_ledger(database: Path, meters: Sequence[Meter] = (METER,)) -> Report:
+def verify_ledger(database: Path) -> Report:
     """Verify a ledger as ``meterline verify`` does."""
 
     async def verified() -> Report:
@@ -151,7 +150,6 @@ def verify_ledger(database: Path, meters: Sequence[Meter] = (METER,)) -> Report:
                 reader,
                 key=chain.key(has_batches=False),
                 head=head,
-                meters=meters,
                 progress=lambda what, done, total: None,
             )
         finally:

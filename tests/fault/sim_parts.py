@@ -24,6 +24,7 @@ from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.usage.aggregate import Aggregator
+from tests.agreed import terms_of
 from tests.clock import FakeClock
 from tests.fault.oracle import METER
 from tests.fault.sim_database import Killed, SimDatabase
@@ -207,11 +208,11 @@ class Life:
             database,
             clock=clock,
             key=self.chain.key(has_batches=marks.batch_id > 0),
-            customer_of=lambda subject: None,
+            history_of=lambda subject: [(0, None)],
         )
         await committer.start()
         ingest = Ingest(database, committer, clock=clock, chain=self.chain)
-        self.aggregator = Aggregator(database, [METER], clock=clock)
+        self.aggregator = Aggregator(database, terms_of(METER), clock=clock)
         await self.aggregator.start()
         self.drain = Drain(self._spool_dir, ingest)
         self.ingest = ingest

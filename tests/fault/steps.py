@@ -25,6 +25,7 @@ from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.aggregate import Aggregator
+from tests.agreed import terms_of
 from tests.clock import FakeClock
 from tests.fault.load import Ledger
 from tests.fault.oracle import METER
@@ -62,11 +63,11 @@ async def _run(database: SqliteDatabase, ledger: Ledger) -> None:
         database,
         clock=clock,
         key=chain.key(has_batches=has_batches),
-        customer_of=lambda subject: None,
+        history_of=lambda subject: [(0, None)],
     )
     await committer.start()
     ingest = Ingest(database, committer, clock=clock, chain=chain)
-    aggregator = Aggregator(database, [METER], clock=clock)
+    aggregator = Aggregator(database, terms_of(METER), clock=clock)
     await aggregator.start()
     producer = await ingest.hello(hello(ledger.name))
     assert producer.row.last_seq >= ledger.done, "it has forgotten what it acked"

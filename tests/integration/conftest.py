@@ -36,7 +36,9 @@ async def sidecar(tmp_path: Path) -> AsyncGenerator[Sidecar]:
         database,
         clock=clock,
         key=chain.key(has_batches=False),
-        customer_of=lambda subject: "acme" if subject.startswith("acct_") else None,
+        history_of=lambda subject: [
+            (0, "acme" if subject.startswith("acct_") else None)
+        ],
     )
     await committer.start()
     ingest = Ingest(database, committer, clock=clock, chain=chain)

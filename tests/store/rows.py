@@ -83,10 +83,13 @@ async def add_group(tx: Tx, group_id: int, labels: str) -> None:
     )
 
 
-async def add_generation(tx: Tx, generation: int, *, cursor: int) -> None:
+async def add_generation(
+    tx: Tx, generation: int, *, cursor: int, is_complete: bool = True
+) -> None:
     await tx.execute(
-        "INSERT INTO generations (id, definition, cursor) VALUES (?, ?, ?)",
-        (generation, "{}", cursor),
+        "INSERT INTO generations (id, definition, cursor, is_complete)"
+        " VALUES (?, ?, ?, ?)",
+        (generation, "{}", cursor, int(is_complete)),
     )
 
 

@@ -147,7 +147,7 @@ async def test_changes_are_found_by_the_events_that_made_them(
     assert nothing == []  # event 8 and 9 are of nobody
 
 
-async def test_the_newest_generation_is_the_one_that_counts(
+async def test_what_has_caught_up_last_is_read_and_what_counts_again_stands_beside_it(
     database: Database,
 ) -> None:
     async with database.reading() as tx:
@@ -155,12 +155,18 @@ async def test_the_newest_generation_is_the_one_that_counts(
     async with database.transaction() as tx:
         await add_generation(tx, 1, cursor=100)
         await add_generation(tx, 7, cursor=3)  # ids may have holes
+        await add_generation(tx, 8, cursor=2, is_complete=False)
+        await add_generation(tx, 9, cursor=1, is_complete=False)
 
     async with database.reading() as tx:
         newest = await usage.newest_generation(tx)
+        beside = await usage.generation_beside(tx, 7)
+        none = await usage.generation_beside(tx, 9)
 
     assert before is None
-    assert newest == Generation(7, "{}", 3, None)
+    assert newest == Generation(7, "{}", 3, None, 1)
+    assert beside == Generation(9, "{}", 1, None, 0)
+    assert none is None
 
 
 async def test_usage_of_everybody_is_read_by_step(database: Database) -> None:

@@ -17,10 +17,16 @@ from meterline_sidecar.meters import (
 )
 from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.usage.counted import WINDOW_MS
+from meterline_sidecar.usage.definition import first_definition
 from meterline_sidecar.usage.fold import Folder, Place
+from tests.agreed import terms_of
 from tests.producer import NOON_MS
 
 ENDPOINTS = {1: ("GET", "/v1/items"), 2: ("POST", "/v1/items"), 3: ("GET", "")}
+
+
+def folder(meter: Meter) -> Folder:
+    return Folder(first_definition(terms_of(meter)), ENDPOINTS)
 
 
 def facts(number: int = 1, **changes: Any) -> EventFacts:
@@ -42,7 +48,7 @@ def facts(number: int = 1, **changes: Any) -> EventFacts:
 
 def totals(meter: Meter, *events: EventFacts) -> dict[str, object]:
     """Return what the meter adds up, by group labels."""
-    deltas = Folder([meter], ENDPOINTS).fold(events)
+    deltas = folder(meter).fold(events)
     return {
         place.labels: delta.totals.get(meter.name, delta.unique.get(meter.name))
         for place, delta in deltas.items()
@@ -92,13 +98,13 @@ def test_events_come_to_the_same_however_they_are_split_and_in_any_order(
     meter = Meter("m", aggregation, value="quantities.v")
     found = [
         facts(i, time_ms=NOON_MS + later, quantities=f'{{"v":{value}}}')
-        for i, (value, later) in enumerate(events)
+        for i, (value, later) in enumerate(events, 1)
     ]
-    (at_once,) = Folder([meter], ENDPOINTS).fold(found).values()
+    (at_once,) = folder(meter).fold(found).values()
 
     split: Totals = {}
     for one in data.draw(st.permutations(found)):
-        (delta,) = Folder([meter], ENDPOINTS).fold([one]).values()
+        (delta,) = folder(meter).fold([one]).values()
         merge(split, more=delta.totals, aggregations={"m": aggregation})
 
     assert split == at_once.totals
@@ -224,7 +230,7 @@ def test_groups_are_labelled_by_their_dimensions() -> None:
 
 @given(st.integers(min_value=0, max_value=2**50))
 def test_every_event_falls_into_the_window_that_holds_it(time_ms: int) -> None:
-    deltas = Folder([Meter("calls", "count")], ENDPOINTS).fold([facts(time_ms=time_ms)])
+    deltas = folder(Meter("calls", "count")).fold([facts(time_ms=time_ms)])
 
     (place,) = deltas
     assert place.window_ms <= time_ms < place.window_ms + WINDOW_MS

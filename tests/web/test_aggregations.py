@@ -70,7 +70,6 @@ async def verified(web: Web) -> Report:
         parts.database,
         key=chain.key(has_batches=True),
         head=None,
-        meters=[meter.meter for meter in parts.config.meters],
         progress=lambda what, done, total: None,
     )
 

@@ -278,6 +278,17 @@ async def test_nothing_is_owed_before_a_customer_was_there(desk: Desk) -> None:
     assert "2026-10" not in page
 
 
+async def test_a_customer_who_was_taken_out_can_still_be_invoiced(desk: Desk) -> None:
+    await november_is_final(desk)
+    await desk.use("2026-12-01T00:30:00Z", 7)
+
+    await desk.load(CALLS)
+    desk.clock("2027-01-01T01:00:00Z")
+
+    assert (await desk.invoice("2026-11"))["status"] == "final"
+    assert (await desk.close("2026-12"))["due"] == "0.07"
+
+
 async def test_a_list_shows_what_an_invoice_comes_to(desk: Desk) -> None:
     await november_is_final(desk)
     await desk.use("2026-11-12T00:00:00Z", 500)

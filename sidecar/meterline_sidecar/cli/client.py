@@ -91,6 +91,10 @@ class Client:
         """
         return self._ask("GET", path, kind, params, timeout_s=TIMEOUT_S)
 
+    def get_work(self, path: str, kind: type[A], /, **params: str | int | None) -> A:
+        """Return what the sidecar answers after work that takes its time; as ``get``."""
+        return self._ask("GET", path, kind, params, timeout_s=WORK_TIMEOUT_S)
+
     def post(self, path: str, kind: type[A], /, **params: str | int | None) -> A:
         """Let the sidecar do something, and return what it answers.
 

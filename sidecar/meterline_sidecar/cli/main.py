@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "doctor": "Look for anything that could be wrong, and say what to do about it.",
     "verify": "Prove that the ledger has not been changed.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
+    "meters": "Count what a meter measured again.",
     "what-if": "Show what every customer would pay under other prices.",
     "token": "Create, list and revoke tokens for the HTTP API.",
     "config": "Print the reference of the configuration, or its schema.",

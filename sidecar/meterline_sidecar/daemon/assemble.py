@@ -69,9 +69,9 @@ async def open_parts(
         terms = keeper.terms
         ingest = await _open_ingest(database, chain, terms, clock)
         held = Held(database, ingest, journal, clock=clock)
-        meters = [meter.meter for meter in config.meters]
-        aggregator = Aggregator(database, meters, clock=clock, release=held.release)
+        aggregator = Aggregator(database, terms, clock=clock, release=held.release)
         await aggregator.start()
+        keeper.on_change(aggregator.follow)
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
         socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
         receiver = Receiver(ingest, socket, uids=uids, on_fatal=on_fatal)
@@ -106,7 +106,7 @@ async def open_parts(
         try:
             yield parts
             await ingest.drain()
-            await aggregator.run()
+            await aggregator.run(beside=False)
             await checkpoint()
         finally:
             await stripe.close()
@@ -220,7 +220,7 @@ async def _open_ingest(
         database,
         clock=clock,
         key=chain.key(has_batches=marks.batch_id > 0),
-        customer_of=lambda subject: terms.claims.customer_of(subject, clock.now_ms()),
+        history_of=terms.claims.history,
     )
     await committer.start()
     return Ingest(database, committer, clock=clock, chain=chain)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,7 @@ from meterline_sidecar.store.edge.events import (
     StoredEvent,
 )
 from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.terms import set_owner
 
 NOBODY: Final[dict[str | None, int]] = {None: 0}
 """The id of no subject: an event that nobody can be billed for."""
@@ -64,7 +65,7 @@ class Committer:
 
     Args:
         key: of the chain.
-        customer_of: the customer that pays for a subject, kept beside it.
+        history_of: who pays for a subject from when on, kept with it.
     """
 
     def __init__(
@@ -73,12 +74,12 @@ class Committer:
         *,
         clock: Clock,
         key: bytes,
-        customer_of: Callable[[str], str | None],
+        history_of: Callable[[str], Sequence[tuple[int, str | None]]],
     ) -> None:
         self._database = database
         self._clock = clock
         self._key = key
-        self._customer_of = customer_of
+        self._history_of = history_of
         self._subjects: dict[str | None, int] = dict(NOBODY)
         self._endpoints: dict[tuple[str, str], int] = {}
         self._marks: store.Marks | None = None
@@ -239,13 +240,25 @@ class Committer:
         names = {event.subject for event in events} - self._subjects.keys()
         endpoints = {(e.method, e.route) for e in events} - self._endpoints.keys()
         if names:
-            pairs = [
-                (name, self._customer_of(name)) for name in names if name is not None
-            ]
-            self._subjects.update(await store.intern_subjects(tx, pairs))
+            texts = [name for name in names if name is not None]
+            self._subjects.update(await self._intern_subjects(tx, texts))
         if endpoints:
             found = await store.intern_endpoints(tx, list(endpoints))
             self._endpoints.update(found)
+
+    async def _intern_subjects(self, tx: Tx, names: list[str]) -> dict[str, int]:
+        known = await store.subjects_of(tx, names)
+        histories = {n: self._history_of(n) for n in names if n not in known}
+        if not histories:
+            return known
+        # Who pays last stands beside the subject: nearly always that is everybody.
+        added = await store.add_subjects(
+            tx, [(name, history[-1][1]) for name, history in histories.items()]
+        )
+        for name, history in histories.items():
+            if len(history) > 1:
+                await set_owner(tx, added[name], history)
+        return known | added
 
 
 def _advanced(pieces: list[Piece], learned_ms: int) -> ProducerRow:

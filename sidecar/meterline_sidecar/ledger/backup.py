@@ -1,6 +1,6 @@
 """Copies the ledger while work goes on, and verifies the copy."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,6 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.verify import Progress, Report, verify
-from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.port import LedgerReader
 
@@ -40,7 +39,6 @@ async def backup(
     target: Path,
     *,
     reopen: Callable[[Path], Awaitable[LedgerReader]],
-    meters: Sequence[Meter],
     clock: Clock,
     progress: Progress,
 ) -> Report:
@@ -72,9 +70,7 @@ async def backup(
             async with copy.reading() as tx:
                 marks = await event_store.marks(tx)
             key = chain.key(has_batches=marks.batch_id > 0)
-            report = await verify(
-                copy, key=key, head=head, meters=meters, progress=progress
-            )
+            report = await verify(copy, key=key, head=head, progress=progress)
         finally:
             await copy.close()
         if not report.is_sound:

@@ -4,7 +4,7 @@ SQLite's own check sees broken pages, but neither a changed value, nor rows that
 gone together with the WAL they were in, nor an old copy put back in place.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.ledger.chain import GENESIS, ChainFiles, Head, batch_mac
 from meterline_sidecar.ledger.journal import journal_findings
-from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge
+from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import events as event_store
@@ -24,7 +24,9 @@ from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.events import BatchRow
 from meterline_sidecar.store.port import Database, LedgerReader, Tx
 from meterline_sidecar.store.rollups import DAYS, WINDOWS, Rollup, RollupKey
-from meterline_sidecar.usage.fold import Folder, Place, definition_of
+from meterline_sidecar.store.terms import NEVER_MS
+from meterline_sidecar.usage.definition import decode
+from meterline_sidecar.usage.fold import Folder, Place
 
 BATCHES_PER_READ: Final = 200
 EVENTS_PER_STEP: Final = 50_000
@@ -104,7 +106,6 @@ async def verify(
     *,
     key: bytes,
     head: Head | None,
-    meters: Sequence[Meter],
     progress: Progress,
 ) -> Report:
     """Recompute the whole chain, the watermarks, and usage; return what differs.
@@ -129,7 +130,7 @@ async def verify(
                 report.add(finding)
             await _verify_sums(tx, report)
             await _verify_released(tx, report)
-            await _verify_usage(tx, meters, report, progress)
+            await _verify_usage(tx, report, progress)
         except DatabaseCorrupt as error:
             report.add(f"usage cannot be read: {error}")
     return report
@@ -210,14 +211,16 @@ async def _verify_released(tx: Tx, report: Report) -> None:
         report.add(f"event {event_id} does not stand for one event that was held")
 
 
-async def _verify_usage(
-    tx: Tx, meters: Sequence[Meter], report: Report, progress: Progress
-) -> None:
-    """Add all events up again and compare with what is stored."""
+async def _verify_usage(tx: Tx, report: Report, progress: Progress) -> None:
+    """Add all events up again, by the same meters, and compare with what is stored."""
     generation = await usage_store.newest_generation(tx)
-    if generation is None or generation.definition != definition_of(meters):
-        return  # These meters have not counted yet.
-    true = Recount(Folder(meters, await counting.endpoints(tx)), meters)
+    if generation is None:
+        return  # Nothing was counted yet.
+    definition = decode(generation.definition)
+    cuts = await counting.cuts_between(tx, 0, NEVER_MS)
+    true = Recount(
+        Folder(definition, await counting.endpoints(tx), cuts), definition.aggregations
+    )
     cursor = 0
     while cursor < generation.cursor:
         events, reached = await counting.events_after(
@@ -241,9 +244,9 @@ async def _verify_usage(
 class Recount:
     """Usage added up from the first event on, in memory."""
 
-    def __init__(self, folder: Folder, meters: Sequence[Meter]) -> None:
+    def __init__(self, folder: Folder, aggregations: Mapping[str, Aggregation]) -> None:
         self._folder = folder
-        self._aggregations = aggregations_of(meters)
+        self._aggregations = aggregations
         self._totals: dict[Place, Totals] = {}
         self.unique: dict[tuple[int, int, str, str], set[str]] = {}
 

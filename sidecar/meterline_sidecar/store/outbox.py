@@ -183,18 +183,29 @@ async def closed_hours(tx: Tx, *, closed_ms: int, limit: int) -> list[tuple[str,
 async def note_subjects(tx: Tx, subject_ids: Iterable[int], *, since_ms: int) -> None:
     """Note every hour from ``since_ms`` on in which these subjects used something.
 
-    For the customer that pays for them now: called before and after that changes, it
-    lets the former's hours be corrected down and the latter's up.
+    For whoever pays for them then: called before and after that changes, it lets the
+    former's hours be corrected down and the latter's up.
     """
-    await tx.execute_many(
+    ids = list(subject_ids)
+    insert = (
         "INSERT INTO outbox_hours (customer, hour_ms)"
-        " SELECT DISTINCT s.customer, u.window_ms / ? * ?"
-        " FROM usage u JOIN subjects s ON s.id = u.subject_id"
-        " WHERE u.generation = (SELECT max(id) FROM generations)"
-        " AND u.subject_id = ? AND u.window_ms >= ? AND s.customer IS NOT NULL"
-        " ON CONFLICT DO NOTHING",
-        [(HOUR_MS, HOUR_MS, subject_id, since_ms) for subject_id in subject_ids],
+        " SELECT DISTINCT s.customer, u.window_ms / ? * ? FROM usage u"
     )
+    where = (
+        " WHERE u.generation = (SELECT id FROM generations"
+        " ORDER BY is_complete DESC, id DESC LIMIT 1)"
+        " AND u.subject_id = ? AND u.window_ms >= ? AND s.customer IS NOT NULL"
+    )
+    whole = "JOIN subjects s ON s.id = u.subject_id AND s.is_split = 0"
+    parts = (
+        "JOIN owners s ON s.subject_id = u.subject_id"
+        " AND u.window_ms >= s.from_ms AND u.window_ms < s.end_ms"
+    )
+    for joined in (whole, parts):
+        await tx.execute_many(
+            f"{insert} {joined} {where} ON CONFLICT DO NOTHING",
+            [(HOUR_MS, HOUR_MS, subject_id, since_ms) for subject_id in ids],
+        )
 
 
 async def note_issued(

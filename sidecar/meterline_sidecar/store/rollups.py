@@ -10,7 +10,9 @@ from meterline_sidecar.store.port import Tx
 
 RollupKey = tuple[int, ...]
 
-STEPS_MS: Final = (15 * MINUTE_MS, HOUR_MS, DAY_MS)
+WINDOW_MS: Final = 15 * MINUTE_MS
+"""Fine enough that a month in any IANA time zone (+05:45 too) starts on a window."""
+STEPS_MS: Final = (WINDOW_MS, HOUR_MS, DAY_MS)
 """The spans over which everybody's usage is added up."""
 
 _totals: Final = msgspec.json.Decoder(Totals)

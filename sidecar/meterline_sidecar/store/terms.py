@@ -1,12 +1,16 @@
 """SQL for terms: what was agreed and from when, row by row as it was learned."""
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.rollups import WINDOW_MS
 
 Kind = Literal["customer", "plan", "meter", "rule"]
 Source = Literal["file", "api"]
+
+NEVER_MS: Final = (1 << 63) - 1
+"""The end of what has none."""
 
 
 class NewTerm(NamedTuple):
@@ -91,7 +95,8 @@ async def set_owner(
     """Store who pays for a subject: ``(from_ms, customer)`` in order of time.
 
     One entry that holds from the beginning stands beside the subject; a longer history
-    in a table of its own.
+    in a table of its own. Where one begins within a window, what is counted from now on
+    goes into a window of its own, so that each pays for theirs to the millisecond.
     """
     entries = list(history)
     is_split = len(entries) > 1
@@ -101,9 +106,25 @@ async def set_owner(
         (entries[-1][1], int(is_split), subject_id),
     )
     if is_split:
+        ends = [*(from_ms for from_ms, _ in entries[1:]), NEVER_MS]
         await tx.execute_many(
-            "INSERT INTO owners (subject_id, from_ms, customer) VALUES (?, ?, ?)",
-            [(subject_id, from_ms, customer) for from_ms, customer in entries],
+            "INSERT INTO owners (subject_id, from_ms, end_ms, customer)"
+            " VALUES (?, ?, ?, ?)",
+            [
+                (subject_id, from_ms, end_ms, customer)
+                for (from_ms, customer), end_ms in zip(entries, ends, strict=True)
+            ],
+        )
+        # A cut stays when the history is corrected later: windows were counted by it.
+        await tx.execute_many(
+            "INSERT INTO window_cuts (cut_ms, subject_id, after_event_id)"
+            " VALUES (?, ?, (SELECT coalesce(max(cursor), 0) FROM generations))"
+            " ON CONFLICT (cut_ms, subject_id) DO NOTHING",
+            [
+                (from_ms, subject_id)
+                for from_ms, _ in entries
+                if from_ms % WINDOW_MS != 0
+            ],
         )
 
 

@@ -7,23 +7,32 @@ import msgspec
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store.columns import Columns, marks
+from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.owned import (
+    NOBODY,
+    PAID,
+    one_of,
+    parts,
+    parts_given,
+    whole,
+)
 from meterline_sidecar.store.port import Tx, Value
 
-THEIRS: Final = "SELECT id FROM subjects WHERE customer = ?"
-NOBODYS: Final = "SELECT 0 UNION ALL SELECT id FROM subjects WHERE customer IS NULL"
-"""0 stands for events of nobody."""
+GROUPS: Final = "JOIN groups g ON g.id = u.group_id"
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
 
 class Generation(NamedTuple):
-    """One version of the meters, and how far it has counted."""
+    """Usage counted from the first event on, and how far that is."""
 
     id: int
     definition: str
+    """What each meter measures from when on, as ``usage.definition`` reads it."""
     cursor: int
     last_success_ms: int | None
+    is_complete: int
+    """Whether it ever had counted all there was; until then it is not read."""
 
 
 GENERATION: Final = Columns(Generation._fields)
@@ -39,9 +48,23 @@ class UsageRow(NamedTuple):
 
 
 async def newest_generation(tx: Tx) -> Generation | None:
-    """Return the generation that is counting now."""
+    """Return the generation that is read: the newest that has caught up.
+
+    Before any has, the newest: what it has counted is all there is.
+    """
     row = await tx.fetch_one(
-        f"SELECT {GENERATION.listed} FROM generations ORDER BY id DESC LIMIT 1"  # noqa: S608 - names
+        f"SELECT {GENERATION.listed} FROM generations"  # noqa: S608 - names
+        " ORDER BY is_complete DESC, id DESC LIMIT 1"
+    )
+    return None if row is None else Generation(*row)
+
+
+async def generation_beside(tx: Tx, generation: int) -> Generation | None:
+    """Return the generation that counts again beside the one that is read, if any."""
+    row = await tx.fetch_one(
+        f"SELECT {GENERATION.listed} FROM generations WHERE id > ?"  # noqa: S608 - names
+        " ORDER BY id DESC LIMIT 1",
+        (generation,),
     )
     return None if row is None else Generation(*row)
 
@@ -52,38 +75,42 @@ async def read_usage(
     """Return a customer's usage of ``[start, end)``, in order of time.
 
     What lies between two midnights UTC comes as one row a day, the edges as windows.
+    Of a subject that changed hands it is what they used while this customer paid.
     """
-    rows = await tx.fetch_all(
-        f"{_span_of('u.subject_id', THEIRS)} ORDER BY at_ms",
-        _each_part(generation, customer, start=start, end=end),
+    found = await read_usage_of(
+        tx, generation, customers=[customer], start=start, end=end
     )
-    return [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
+    return found[customer]
 
 
 async def read_usage_of(
     tx: Tx, generation: int, *, customers: Sequence[str], start: int, end: int
 ) -> dict[str, list[UsageRow]]:
-    """Return the usage of several customers, each as above, in two queries."""
-    if len(customers) == 1:
-        only = customers[0]
-        return {
-            only: await read_usage(tx, generation, customer=only, start=start, end=end)
-        }
-    given = marks(len(customers))
-    theirs = f"SELECT id FROM subjects WHERE customer IN ({given})"  # noqa: S608 - only marks
-    owners = await tx.fetch_all(
-        f"SELECT id, customer FROM subjects WHERE customer IN ({given})",  # noqa: S608 - only marks
-        customers,
-    )
+    """Return the usage of several customers, each as above, in three queries."""
+    test = one_of(len(customers))
     rows = await tx.fetch_all(
-        f"{_span_of('u.subject_id', theirs)} ORDER BY at_ms",
-        _each_part(generation, *customers, start=start, end=end),
+        _days_and_edges(test),
+        _whole_given(generation, *customers, start=start, end=end),
     )
-    owner: dict[int, str] = dict(owners)
+    owner: dict[int, str] = {}
+    if len(customers) > 1:
+        owners = await tx.fetch_all(
+            "SELECT id, customer FROM subjects WHERE is_split = 0"  # noqa: S608 - our own words
+            f" AND customer {test}",
+            customers,
+        )
+        owner = dict(owners)
     found: dict[str, list[UsageRow]] = {customer: [] for customer in customers}
     for subject_id, at_ms, labels, totals in rows:
         row = UsageRow(subject_id, at_ms, labels, _totals.decode(totals))
-        found[owner[subject_id]].append(row)
+        found[owner.get(subject_id, customers[0])].append(row)
+    for customer, row in await _of_parts(
+        tx, generation, test, *customers, start=start, end=end
+    ):
+        assert customer is not None
+        found[customer].append(row)
+    for usage in found.values():
+        usage.sort(key=lambda row: row.window_ms)
     return found
 
 
@@ -95,11 +122,17 @@ async def read_windows(
     In no order: a busy customer has ten thousand of them in a week.
     """
     rows = await tx.fetch_all(
-        "SELECT u.window_ms, g.labels, u.totals FROM usage u"  # noqa: S608 - our own words
-        " JOIN groups g ON g.id = u.group_id"
-        f" WHERE u.generation = ? AND u.subject_id IN ({THEIRS})"
+        f"SELECT u.window_ms, g.labels, u.totals FROM usage u {GROUPS}"  # noqa: S608 - our own words
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
         " AND u.window_ms >= ? AND u.window_ms < ?",
         (generation, customer, start, end),
+    )
+    rows += await tx.fetch_all(
+        f"WITH t AS ({parts(one_of(1))})"  # noqa: S608 - our own words
+        " SELECT u.window_ms, g.labels, u.totals FROM t CROSS JOIN usage u"
+        f" {GROUPS} WHERE u.generation = ? AND u.subject_id = t.subject_id"
+        " AND u.window_ms >= t.start_ms AND u.window_ms < t.end_ms",
+        (*parts_given(customer, start=start, end=end), generation),
     )
     return [(window, labels, _totals.decode(totals)) for window, labels, totals in rows]
 
@@ -112,42 +145,50 @@ async def read_unassigned(
     In order of time, days and windows as above.
     """
     rows = await tx.fetch_all(
-        f"SELECT s.name, t.subject_id, t.at_ms, t.labels, t.totals FROM ({_span_of('u.subject_id AS subject_id', NOBODYS)}) t"  # noqa: S608 - our own words
-        " LEFT JOIN subjects s ON s.id = t.subject_id "
-        " ORDER BY t.at_ms, t.subject_id, t.labels LIMIT ?",
-        (*_each_part(generation, start=start, end=end), limit),
+        f"{_days_and_edges(NOBODY)} ORDER BY at_ms, subject_id, labels LIMIT ?",
+        (*_whole_given(generation, start=start, end=end), limit),
     )
-    return [
-        (name, UsageRow(s, w, g, _totals.decode(totals)))
-        for name, s, w, g, totals in rows
-    ]
+    found = [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
+    for _, row in await _of_parts(tx, generation, NOBODY, start=start, end=end):
+        found.append(row)
+    found.sort(key=lambda row: (row.window_ms, row.subject_id, row.labels))
+    names: dict[int, str | None] = {0: None}
+    for row in found[:limit]:
+        if row.subject_id not in names:
+            named = await tx.fetch_one(
+                "SELECT name FROM subjects WHERE id = ?", (row.subject_id,)
+            )
+            names[row.subject_id] = None if named is None else named[0]
+    return [(names[row.subject_id], row) for row in found[:limit]]
 
 
-def _span_of(subject: str, whose: str) -> str:
+def _days_and_edges(test: str) -> str:
     """Return the query for a span: whole days, the windows before, and those after.
 
     Each part names its subjects in a subquery. Where they are joined, SQLite, which
     knows nothing of how many there are, reads all usage and asks of each row whose
     it is: half a second in place of half a millisecond.
     """
-    where = f"u.generation = ? AND u.subject_id IN ({whose})"
-    groups = "JOIN groups g ON g.id = u.group_id"
+    where = f"u.generation = ? AND u.subject_id IN ({whole(test)})"
     windows = (
-        f"SELECT {subject}, u.window_ms, g.labels, u.totals FROM usage u {groups}"  # noqa: S608 - our own words
+        f"SELECT u.subject_id, u.window_ms, g.labels, u.totals FROM usage u {GROUPS}"  # noqa: S608 - our own words
         f" WHERE {where} AND u.window_ms >= ? AND u.window_ms < ?"
     )
     return (
-        f"SELECT {subject}, u.day_ms AS at_ms, g.labels, u.totals FROM usage_days u"  # noqa: S608 - our own words
-        f" {groups} WHERE {where} AND u.day_ms >= ? AND u.day_ms < ?"
+        "SELECT u.subject_id AS subject_id, u.day_ms AS at_ms, g.labels AS labels,"  # noqa: S608 - our own words
+        f" u.totals FROM usage_days u {GROUPS}"
+        f" WHERE {where} AND u.day_ms >= ? AND u.day_ms < ?"
         f" UNION ALL {windows} UNION ALL {windows}"
     )
 
 
-def _each_part(generation: int, *whose: str, start: int, end: int) -> tuple[Value, ...]:
+def _whole_given(
+    generation: int, *customers: str, start: int, end: int
+) -> tuple[Value, ...]:
     """Return the parameters of such a query: days in the middle, windows around."""
     first = -(-start // DAY_MS) * DAY_MS
     beyond = max(first, end // DAY_MS * DAY_MS)
-    head: tuple[Value, ...] = (generation, *whose)
+    head: tuple[Value, ...] = (generation, *customers)
     return (
         *head,
         first,
@@ -161,6 +202,35 @@ def _each_part(generation: int, *whose: str, start: int, end: int) -> tuple[Valu
     )
 
 
+async def _of_parts(
+    tx: Tx, generation: int, test: str, *customers: str, start: int, end: int
+) -> list[tuple[str | None, UsageRow]]:
+    """Return usage of subjects that changed hands, each with who paid for it then.
+
+    Here the few times are joined, first: a span of its own for each subject.
+    """
+    joined = "WHERE u.generation = ? AND u.subject_id = t.subject_id"
+    windows = (
+        "SELECT t.customer, u.subject_id, u.window_ms, g.labels, u.totals"  # noqa: S608 - our own words
+        f" FROM t CROSS JOIN usage u {GROUPS} {joined}"
+    )
+    rows = await tx.fetch_all(
+        f"WITH t AS ({parts(test)})"  # noqa: S608 - our own words
+        " SELECT t.customer, u.subject_id, u.day_ms, g.labels, u.totals"
+        f" FROM t CROSS JOIN usage_days u {GROUPS} {joined}"
+        " AND u.day_ms >= t.first_ms AND u.day_ms < t.last_ms"
+        f" UNION ALL {windows} AND u.window_ms >= t.start_ms AND u.window_ms <"
+        " CASE WHEN t.first_ms < t.last_ms THEN t.first_ms ELSE t.end_ms END"
+        f" UNION ALL {windows} AND t.first_ms < t.last_ms"
+        " AND u.window_ms >= t.last_ms AND u.window_ms < t.end_ms",
+        (*parts_given(*customers, start=start, end=end), *[generation] * 3),
+    )
+    return [
+        (customer, UsageRow(s, w, g, _totals.decode(totals)))
+        for customer, s, w, g, totals in rows
+    ]
+
+
 async def count_unique(
     tx: Tx,
     generation: int,
@@ -170,12 +240,25 @@ async def count_unique(
     end: int,
 ) -> list[tuple[str, str, int]]:
     """Return ``(meter, labels, distinct values)`` of a customer in ``[start, end)``."""
+    test = one_of(1)
     rows = await tx.fetch_all(
-        "SELECT v.meter, g.labels, count(DISTINCT v.value) FROM unique_values v"  # noqa: S608 - our own words
-        " JOIN groups g ON g.id = v.group_id"
-        f" WHERE v.generation = ? AND v.subject_id IN ({THEIRS})"
-        " AND v.window_ms >= ? AND v.window_ms < ? GROUP BY v.meter, g.labels",
-        (generation, customer, start, end),
+        f"WITH t AS ({parts(test)})"  # noqa: S608 - our own words
+        " SELECT d.meter, g.labels, count(DISTINCT d.value) FROM ("
+        "SELECT u.meter, u.group_id, u.value FROM unique_values u"
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(test)})"
+        " AND u.window_ms >= ? AND u.window_ms < ? UNION ALL"
+        " SELECT u.meter, u.group_id, u.value FROM t CROSS JOIN unique_values u"
+        " WHERE u.generation = ? AND u.subject_id = t.subject_id"
+        " AND u.window_ms >= t.start_ms AND u.window_ms < t.end_ms"
+        ") AS d JOIN groups g ON g.id = d.group_id GROUP BY d.meter, g.labels",
+        (
+            *parts_given(customer, start=start, end=end),
+            generation,
+            customer,
+            start,
+            end,
+            generation,
+        ),
     )
     return [(row[0], row[1], row[2]) for row in rows]
 
@@ -185,11 +268,9 @@ async def changed_hours(
 ) -> list[tuple[str, int]]:
     """Return ``(customer, hour_ms)`` whose usage changed between two events."""
     rows = await tx.fetch_all(
-        "SELECT DISTINCT s.customer, u.window_ms / ? * ? FROM usage u"
-        " JOIN subjects s ON s.id = u.subject_id WHERE u.generation = ?"
-        " AND u.last_event_id > ? AND u.last_event_id <= ?"
-        " AND s.customer IS NOT NULL ORDER BY 2, 1",
-        (HOUR_MS, HOUR_MS, generation, after_event_id, up_to_event_id),
+        f"SELECT DISTINCT customer, window_ms / ? * ? FROM ({_CHANGED}) AS c"  # noqa: S608 - our own words
+        " ORDER BY 2, 1",
+        (HOUR_MS, HOUR_MS, *[generation, after_event_id, up_to_event_id] * 2),
     )
     return [(row[0], row[1]) for row in rows]
 
@@ -199,11 +280,8 @@ async def changed_customers(
 ) -> list[str]:
     """Return the customers whose usage changed between two events."""
     rows = await tx.fetch_all(
-        "SELECT DISTINCT s.customer FROM usage u"
-        " JOIN subjects s ON s.id = u.subject_id WHERE u.generation = ?"
-        " AND u.last_event_id > ? AND u.last_event_id <= ?"
-        " AND s.customer IS NOT NULL",
-        (generation, after_event_id, up_to_event_id),
+        f"SELECT DISTINCT customer FROM ({_CHANGED}) AS c",  # noqa: S608 - our own words
+        [generation, after_event_id, up_to_event_id] * 2,
     )
     return [row[0] for row in rows]
 
@@ -211,8 +289,23 @@ async def changed_customers(
 async def first_use(tx: Tx, generation: int, *, customer: str) -> int | None:
     """Return the first day on which a customer used anything, UTC ms."""
     row = await tx.fetch_one(
-        "SELECT min(u.day_ms) FROM usage_days u WHERE u.generation = ?"  # noqa: S608 - our own words
-        f" AND u.subject_id IN ({THEIRS})",
-        (generation, customer),
+        "SELECT min(f.at_ms) FROM (SELECT u.day_ms AS at_ms FROM usage_days u"  # noqa: S608 - our own words
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
+        " UNION ALL SELECT (SELECT min(u.window_ms) FROM usage u WHERE u.generation = ?"
+        " AND u.subject_id = o.subject_id AND u.window_ms >= o.from_ms"
+        " AND u.window_ms < o.end_ms) FROM owners o WHERE o.customer = ?) AS f",
+        (generation, customer, generation, customer),
     )
-    return None if row is None or row[0] is None else int(row[0])
+    return None if row is None or row[0] is None else int(row[0]) // DAY_MS * DAY_MS
+
+
+_BETWEEN: Final = "u.generation = ? AND u.last_event_id > ? AND u.last_event_id <= ?"
+_CHANGED: Final = (
+    "SELECT s.customer AS customer, u.window_ms AS window_ms FROM usage u"  # noqa: S608 - our own words
+    f" JOIN subjects s ON s.id = u.subject_id WHERE {_BETWEEN}"
+    f" AND s.is_split = 0 AND s.customer {PAID} UNION ALL"
+    " SELECT o.customer, u.window_ms FROM usage u JOIN owners o"
+    " ON o.subject_id = u.subject_id AND u.window_ms >= o.from_ms"
+    f" AND u.window_ms < o.end_ms WHERE {_BETWEEN} AND o.customer {PAID}"
+)
+"""Windows that changed between two events, with who pays for them."""

@@ -35,6 +35,7 @@ from meterline_sidecar.terms.change import (
     given,
 )
 from meterline_sidecar.terms.record import Planned
+from meterline_sidecar.terms.refusals import meter_into_final, other_aggregation
 
 MONEY: Final = ("plan", "overrides")
 """What splits a period where it changes."""
@@ -71,6 +72,8 @@ class Diff(Struct, frozen=True, kw_only=True):
     """Each change in words: ``from 2026-12-01 acme: plan basic -> pro``."""
     refused: tuple[str, ...] = ()
     """What must not be, with what to do instead."""
+    at_ms: int = 0
+    """When it was found: from when on holds what holds from now on."""
 
 
 class Differ:
@@ -120,6 +123,7 @@ class Differ:
             planned=tuple(self._planned),
             told=tuple(self._told),
             refused=tuple(self._refused),
+            at_ms=self._now_ms,
         )
 
     def customer(
@@ -302,7 +306,9 @@ class Differ:
                     )
 
     def _meters(self, meters: Sequence[tuple[Meter, date | None]]) -> None:
-        first = not self._terms.names("meter")
+        first = not self._terms.names("meter") and (
+            self._terms.is_empty or not self._finals
+        )
         for meter, from_day in meters:
             from_ms = ALWAYS if first else self._now_ms
             if from_day is not None:
@@ -311,25 +317,36 @@ class Differ:
             known = value_at(steps, from_ms)
             if known == meter and all(v == meter for ms, v in steps if ms > from_ms):
                 continue
-            if known is not None and known.aggregation != meter.aggregation:
-                self._refused.append(
-                    f"meter {meter.name}: its aggregation is {known.aggregation}, and"
-                    f" what was counted so cannot be added to a {meter.aggregation};"
-                    " give the new one a name of its own"
-                )
+            refusal = self._why_not_meter(meter, steps, from_ms)
+            if refusal is not None:
+                self._refused.append(refusal)
                 continue
             self._plan(meter.name, MeterChange(meter=meter), from_ms)
             if not first:
                 what = "counts otherwise" if known is not None else "a new meter"
+                again = " not" if from_ms >= self._now_ms else ""
                 self._told.append(
                     f"from {format_time_ms(from_ms)} meter {meter.name}: {what};"
-                    " what was before is not counted again"
+                    f" what was counted since then is{again} counted again"
                 )
         wanted = {meter.name for meter, _ in meters}
         for name in list(self._terms.names("meter")):
             if name not in wanted and self._terms.meter(name, self._now_ms) is not None:
                 self._plan(name, MeterChange(meter=None), self._now_ms)
                 self._told.append(f"meter {name}: counts nothing from now on")
+
+    def _why_not_meter(
+        self, meter: Meter, steps: list[tuple[int, Any]], from_ms: int
+    ) -> str | None:
+        for _, known in steps:
+            if known is not None and known.aggregation != meter.aggregation:
+                return other_aggregation(
+                    meter.name, known.aggregation, meter.aggregation
+                )
+        final_ms = max(self._finals.values(), default=ALWAYS)
+        if ALWAYS < from_ms < final_ms and not self._reason:
+            return meter_into_final(meter.name, from_ms, final_ms=final_ms)
+        return None
 
     def _rules(self, rules: Mapping[str, str]) -> None:
         known = self._terms.rules(self._now_ms)

@@ -12,6 +12,7 @@ from meterline_sidecar.store.terms import Source
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.diff import Diff, Differ, Wanted, WantedCustomer
 from meterline_sidecar.terms.record import Journal, record, settle_owners
+from meterline_sidecar.terms.recount import recount
 
 STRIPE_TAKES_MS: Final = 34 * DAY_MS
 """How far back Stripe still hears of a subject that moved."""
@@ -78,6 +79,28 @@ class TermsKeeper:
             differ.customer(wanted)
             return await self._write(differ.result(), "api", author)
 
+    async def recount_meter(
+        self, name: str, *, from_ms: int, author: str, reason: str
+    ) -> Diff:
+        """Agree that a meter measured from a time on what it measures now.
+
+        Raises:
+            TermsRefused: there is no such meter, or something final would be reached
+                and nobody said why.
+        """
+        async with self._writing:
+            async with self._database.reading() as tx:
+                final_ms = await invoices.newest_final_end(tx)
+            diff = recount(
+                self.terms,
+                name,
+                from_ms=from_ms,
+                now_ms=self._clock.now_ms(),
+                final_ms=final_ms,
+                reason=reason,
+            )
+            return await self._write(diff, "api", author)
+
     async def _differ(self, source: Source, reason: str) -> Differ:
         async with self._database.reading() as tx:
             finals: Mapping[str, int] = await invoices.final_ends(tx)
@@ -98,7 +121,7 @@ class TermsKeeper:
                     tx,
                     diff.planned,
                     journal=self._journal,
-                    now_ms=self._clock.now_ms(),
+                    now_ms=diff.at_ms,
                     source=source,
                     author=author,
                 )

@@ -1,22 +1,38 @@
-"""Adds events up into usage: by a cursor, so that the cost follows the new events."""
+"""Adds events up into usage: by a cursor, so that the cost follows the new events.
+
+A change of meters holds for the events behind the cursor. Where it is to hold for what
+is counted already, a generation counts all events again beside the one that is read,
+which goes on as it was, and takes its place in the transaction in which it has caught
+up with it.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS, Clock
-from meterline_sidecar.meters import Meter, Totals, aggregations_of, merge
+from meterline_sidecar.meters import Aggregation, Totals, merge
+from meterline_sidecar.store import invoices
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge import usage as store
-from meterline_sidecar.store.edge.usage import Key
-from meterline_sidecar.store.invoices import newest_final_end
+from meterline_sidecar.store.edge.usage import Cut, EventFacts, Key
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
-from meterline_sidecar.usage.counted import counted
-from meterline_sidecar.usage.fold import Delta, Folder, Place, definition_of
+from meterline_sidecar.store.usage import Generation
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.usage.counted import WINDOW_MS, counted
+from meterline_sidecar.usage.definition import (
+    Change,
+    Definition,
+    changes,
+    decode,
+    encode,
+    first_definition,
+)
+from meterline_sidecar.usage.fold import Delta, Folder, Place
 
 STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 s
 DELETE_ROWS: Final = 20_000
@@ -36,39 +52,82 @@ class Aggregator:
     def __init__(
         self,
         database: Database,
-        meters: Sequence[Meter],
+        terms: Terms,
         *,
         clock: Clock,
         release: Release | None = None,
     ) -> None:
         self._database = database
-        self._meters = tuple(meters)
-        self._aggregations = aggregations_of(meters)
+        self._terms = terms
         self._clock = clock
         self._release = release
         self._running = asyncio.Lock()
         self._leftovers = True
 
     async def start(self) -> None:
-        """Find the generation of these meters, or start one.
+        """Go on with what counts, by the meters that are agreed by now."""
+        await self.follow(self._terms)
 
-        A meter that was added or changed counts all events again, the others too:
-        they stand side by side. Until it has caught up, usage says so.
+    async def follow(self, terms: Terms) -> None:
+        """Count by what was learned of meters, from the next event on.
+
+        What is to hold for events that are counted already makes a generation that
+        counts all of them again.
         """
-        definition = definition_of(self._meters)
         async with self._database.transaction() as tx:
-            newest = await usage_store.newest_generation(tx)
-            if newest is None or newest.definition != definition:
-                await store.add_generation(tx, definition)
+            served = await usage_store.newest_generation(tx)
+            if served is None:
+                await store.add_generation(tx, encode(first_definition(terms)))
+                return
+            beside = await usage_store.generation_beside(tx, served.id)
+            newest = beside or served
+            known = decode(newest.definition)
+            found = changes(known, terms, now_ms=self._clock.now_ms())
+            if not found and known.terms_row >= 0:
+                return
+            for generation in (served, beside):
+                if generation is not None:
+                    definition = decode(generation.definition).with_steps(
+                        (change.after(served.cursor) for change in found), terms.row_id
+                    )
+                    await store.put_definition(tx, generation.id, encode(definition))
+            if await self._reaches_back(tx, found, served):
+                again = known.with_steps(
+                    (
+                        change.after(0 if change.reaches_back else served.cursor)
+                        for change in found
+                    ),
+                    terms.row_id,
+                )
+                await store.add_generation(tx, encode(again))
+                self._leftovers = True
 
-    async def run(self) -> int:
-        """Count every event that is there now; return how many."""
+    @staticmethod
+    async def _reaches_back(
+        tx: Tx, found: Iterable[Change], served: Generation
+    ) -> bool:
+        for change in found:
+            if change.reaches_back and await store.has_counted_since(
+                tx, change.from_ms, cursor=served.cursor
+            ):
+                return True
+        return False
+
+    async def run(self, *, beside: bool = True) -> int:
+        """Count every event that is there now; return how many were new.
+
+        Args:
+            beside: also count to its end what is counted again.
+        """
         n_events = 0
         if self._release is not None:
             await self._release()
         async with self._running:
-            while (n_step := await self._step()) > 0:
+            while True:
+                n_step = await self._step()
                 n_events += n_step
+                if n_step == 0 and not (beside and await self._step_beside()):
+                    break
             await self._drop_leftovers()
         return n_events
 
@@ -79,26 +138,67 @@ class Aggregator:
 
     async def _step(self) -> int:
         async with self._database.reading() as tx:
-            # Never from memory: a step that was cancelled during COMMIT may be there.
-            before = await counted(tx)
-            events, cursor = await store.events_after(
-                tx,
-                before.up_to_event,
-                skip_flags=Flag.HELD,
-                limit=STEP_EVENTS,
-            )
-            endpoints = await store.endpoints(tx) if events else {}
-        now_ms = self._clock.now_ms()
-        # In a thread: folding is Python, and ingest must be answered meanwhile.
-        folder = Folder(self._meters, endpoints)
-        deltas = await asyncio.to_thread(folder.fold, events)
-        async with self._database.transaction() as tx:
-            if deltas:
-                await self._store(tx, before.generation, deltas)
-            await store.advance(tx, before.generation, cursor, now_ms=now_ms)
-        return cursor - before.up_to_event
+            served = await counted(tx)
+        return await self._count(served.generation)
 
-    async def _store(self, tx: Tx, generation: int, deltas: dict[Place, Delta]) -> None:
+    async def _step_beside(self) -> bool:
+        """Count a step again, if anything is counted again; say whether it was."""
+        async with self._database.reading() as tx:
+            served = await counted(tx)
+            found = await usage_store.generation_beside(tx, served.generation)
+        if found is None:
+            return False
+        await self._count(found.id)
+        return True
+
+    async def _count(self, generation: int) -> int:
+        """Let a generation count a step; return how far its cursor moved."""
+        while True:
+            async with self._database.reading() as tx:
+                # Never from memory: a step that was cancelled during COMMIT may be
+                # there.
+                before = await store.get_generation(tx, generation)
+                events, cursor = await store.events_after(
+                    tx, before.cursor, skip_flags=Flag.HELD, limit=STEP_EVENTS
+                )
+                endpoints = await store.endpoints(tx) if events else {}
+                cuts = await _cuts(tx, events)
+            definition = decode(before.definition)
+            # In a thread: folding is Python, and ingest must be answered meanwhile.
+            folder = Folder(definition, endpoints, cuts)
+            deltas = await asyncio.to_thread(folder.fold, events)
+            async with self._database.transaction() as tx:
+                if (
+                    await store.get_generation(tx, generation) != before
+                    or await _cuts(tx, events) != cuts
+                ):
+                    continue  # A meter or an owner changed meanwhile: once more.
+                if deltas:
+                    await self._store(tx, generation, definition, deltas)
+                await self._advance(tx, before, cursor)
+            return cursor - before.cursor
+
+    async def _advance(self, tx: Tx, before: Generation, cursor: int) -> None:
+        """Move the cursor; once all is counted, let the generation be read."""
+        await store.advance(tx, before.id, cursor, now_ms=self._clock.now_ms())
+        if before.is_complete:
+            return
+        served = await counted(tx)
+        is_first = served.generation == before.id
+        goal = await audit.last_event_id(tx) if is_first else served.up_to_event
+        if cursor >= goal:
+            await store.complete(tx, before.id)
+            self._leftovers = True
+
+    async def _store(
+        self,
+        tx: Tx,
+        generation: int,
+        definition: Definition,
+        deltas: dict[Place, Delta],
+    ) -> None:
+        aggregations = definition.aggregations
+        await _note_late(tx, deltas)
         groups = await store.intern_groups(tx, {place.labels for place in deltas})
         keyed = sorted(
             (Key(place.subject_id, place.window_ms, groups[place.labels]), delta)
@@ -106,15 +206,16 @@ class Aggregator:
         )
         known = await store.totals_of(tx, generation, [key for key, _ in keyed])
         for key, delta in keyed:
-            self._merge(known.setdefault(key, {}), delta.totals)
+            merge(
+                known.setdefault(key, {}), more=delta.totals, aggregations=aggregations
+            )
         await store.put_totals(
             tx,
             generation,
             ((key, known[key], delta.last_event_id) for key, delta in keyed),
         )
-        await self._note_late(tx, keyed)
-        await self._roll_up(tx, generation, DAYS, _by_day(keyed))
-        await self._roll_up(tx, generation, ALL, _by_step(keyed))
+        for rollup, totals in ((DAYS, _by_day(keyed)), (ALL, _by_step(keyed))):
+            await _roll_up(tx, generation, rollup, totals, aggregations)
         await store.add_unique(
             tx,
             generation,
@@ -126,45 +227,63 @@ class Aggregator:
             ),
         )
 
-    async def _note_late(self, tx: Tx, keyed: list[tuple[Key, Delta]]) -> None:
-        """Note what changes in periods that are final for somebody."""
-        final_ms = await newest_final_end(tx)
-        late: dict[tuple[int, int], int] = {}
-        for (subject_id, window_ms, _group_id), delta in keyed:
-            if window_ms < final_ms:
-                key = (subject_id, window_ms // DAY_MS * DAY_MS)
-                late[key] = max(late.get(key, 0), delta.last_event_id)
-        await store.note_late(tx, [(*key, event_id) for key, event_id in late.items()])
-
-    async def _roll_up(
-        self,
-        tx: Tx,
-        generation: int,
-        rollup: Rollup,
-        totals: Iterable[tuple[RollupKey, Totals]],
-    ) -> None:
-        """Add totals up under coarser keys, and to what stands there."""
-        fresh: dict[RollupKey, Totals] = {}
-        for key, more in totals:
-            self._merge(fresh.setdefault(key, {}), more)
-        keys = sorted(fresh)
-        known = await rollups.totals_of(tx, rollup, generation, keys)
-        for key in keys:
-            self._merge(known.setdefault(key, {}), fresh[key])
-        await rollups.put_totals(
-            tx, rollup, generation, ((key, known[key]) for key in keys)
-        )
-
-    def _merge(self, known: Totals, more: Totals) -> None:
-        merge(known, more=more, aggregations=self._aggregations)
-
     async def _drop_leftovers(self) -> None:
-        """Delete a piece of what earlier meters counted, so that nobody waits."""
-        if self._leftovers:
-            async with self._database.transaction() as tx:
-                counting = (await counted(tx)).generation
-                deleted = await store.drop_older(tx, counting, limit=DELETE_ROWS)
-            self._leftovers = deleted > 0
+        """Delete a piece of what is not read any more, so that nobody waits."""
+        if not self._leftovers:
+            return
+        async with self._database.transaction() as tx:
+            served = (await counted(tx)).generation
+            beside = await usage_store.generation_beside(tx, served)
+            kept = [served] if beside is None else [served, beside.id]
+            deleted = 0
+            for generation in await store.left_over(tx, kept):
+                deleted = await store.drop(tx, generation, limit=DELETE_ROWS)
+                if deleted:
+                    break
+        self._leftovers = deleted > 0
+
+
+async def _cuts(tx: Tx, events: list[EventFacts]) -> list[Cut]:
+    """Return where the windows of events are cut; few, as a cut is in one window."""
+    if not events:
+        return []
+    times = [event.time_ms for event in events]
+    first_ms = min(times) // WINDOW_MS * WINDOW_MS
+    return await store.cuts_between(tx, first_ms, max(times) + 1)
+
+
+async def _note_late(tx: Tx, deltas: dict[Place, Delta]) -> None:
+    """Note the days of events that nobody had counted before, in what may be final."""
+    final_ms = await invoices.newest_final_end(tx)
+    served = await counted(tx)
+    late: dict[tuple[int, int], int] = {}
+    for place, delta in deltas.items():
+        if place.window_ms < final_ms and delta.last_event_id > served.up_to_event:
+            day = (place.subject_id, place.window_ms // DAY_MS * DAY_MS)
+            late[day] = max(late.get(day, 0), delta.last_event_id)
+    await store.note_late(
+        tx, ((*day, last_event_id) for day, last_event_id in sorted(late.items()))
+    )
+
+
+async def _roll_up(
+    tx: Tx,
+    generation: int,
+    rollup: Rollup,
+    totals: Iterable[tuple[RollupKey, Totals]],
+    aggregations: Mapping[str, Aggregation],
+) -> None:
+    """Add totals up under coarser keys, and to what stands there."""
+    fresh: dict[RollupKey, Totals] = {}
+    for key, more in totals:
+        merge(fresh.setdefault(key, {}), more=more, aggregations=aggregations)
+    keys = sorted(fresh)
+    known = await rollups.totals_of(tx, rollup, generation, keys)
+    for key in keys:
+        merge(known.setdefault(key, {}), more=fresh[key], aggregations=aggregations)
+    await rollups.put_totals(
+        tx, rollup, generation, ((key, known[key]) for key in keys)
+    )
 
 
 def _by_day(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]]:

@@ -8,19 +8,19 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from meterline_sidecar.clock import MINUTE_MS
+from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database, Tx
 
-WINDOW_MS: Final = 15 * MINUTE_MS
-"""Fine enough that a month in any IANA time zone (+05:45 too) starts on a window."""
+WINDOW_MS: Final = rollups.WINDOW_MS
+"""Of an event's time, unless its subject changed hands in it: see ``fold``."""
 
 
 class Counted(NamedTuple):
     """How far the usage in one snapshot is counted."""
 
     generation: int
-    """Of the meters that are counting; usage is read under it."""
+    """Under which usage is read."""
     up_to_event: int
     """Usage is a function of the events up to this one."""
     as_of_ms: int | None
@@ -32,6 +32,20 @@ async def counted(tx: Tx) -> Counted:
     newest = await store.newest_generation(tx)
     assert newest is not None, "Aggregator.start() comes first"
     return Counted(newest.id, newest.cursor, newest.last_success_ms)
+
+
+async def recounted_percent(tx: Tx) -> int | None:
+    """Return how much is counted again, beside what is read; ``None``: nothing is.
+
+    What is read meanwhile is usage as it was counted before.
+    """
+    newest = await store.newest_generation(tx)
+    if newest is None:
+        return None
+    beside = await store.generation_beside(tx, newest.id)
+    if beside is None:
+        return None
+    return min(99, beside.cursor * 100 // max(newest.cursor, 1))
 
 
 @asynccontextmanager

@@ -21,6 +21,8 @@ from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted
 
+UNGROUPED: Final = "{}"
+"""The group of a meter without dimensions."""
 UNASSIGNED_ROWS_MAX: Final = 10_000  # windows; what is beyond them is not shown
 
 
@@ -129,11 +131,12 @@ def _used(meters: Sequence[Meter], rows: list[store.UsageRow]) -> Iterable[Meter
 def _by_group(
     meters: Sequence[Meter], rows: list[store.UsageRow]
 ) -> dict[str, dict[str, Total]]:
-    """Add windows up, per meter and group."""
+    """Add windows up, per meter and group; meters that nobody asks for are left out."""
     aggregations = aggregations_of(meters)
     groups: dict[str, Totals] = defaultdict(dict)
     for row in rows:
-        merge(groups[row.labels], more=row.totals, aggregations=aggregations)
+        asked = {name: t for name, t in row.totals.items() if name in aggregations}
+        merge(groups[row.labels], more=asked, aggregations=aggregations)
     found: dict[str, dict[str, Total]] = defaultdict(dict)
     for labels, totals in groups.items():
         for name, total in totals.items():
@@ -145,7 +148,8 @@ def _meter_usage(meter: Meter, groups: dict[str, Total]) -> MeterUsage:
     """Return a meter's usage over all of its groups.
 
     ``max`` and ``latest`` of a grouped meter are billed as the sum over its groups:
-    each group is a thing of its own, such as one seat count a region.
+    each group is a thing of its own, such as one seat count a region. Which groups
+    there are is up to what the meter was when they were counted.
     """
     total = sum(quantity(value) for value in groups.values())
     shown = (
@@ -155,7 +159,7 @@ def _meter_usage(meter: Meter, groups: dict[str, Total]) -> MeterUsage:
             )
             for labels, value in sorted(groups.items())
         )
-        if meter.group_by
+        if any(labels != UNGROUPED for labels in groups)
         else ()
     )
     return MeterUsage(meter.name, meter.aggregation, total, shown)

@@ -1,6 +1,14 @@
-"""Folds events into what they add to usage; pure."""
+"""Folds events into what they add to usage; pure.
 
-from collections.abc import Iterable, Sequence
+An event is counted by what each meter measured at its time (``definition``), in the
+window of its time. Where its subject changed hands within that window, the time behind
+the change is a window of its own, which begins there: who paid is told apart to the
+millisecond, and readers need only look at where windows begin.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -10,13 +18,13 @@ from meterline_sidecar.meters import (
     AGGREGATIONS,
     UNMATCHED,
     Adding,
-    Meter,
     Reader,
     Totals,
     reader,
 )
-from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.edge.usage import Cut, EventFacts
 from meterline_sidecar.usage.counted import WINDOW_MS
+from meterline_sidecar.usage.definition import Definition
 
 _quantities: Final = msgspec.json.Decoder(dict[str, int])
 
@@ -50,28 +58,46 @@ class Rule(NamedTuple):
 class Folder:
     """Folds events into deltas; pure.
 
-    Which meters take an event depends on its sort (kind, endpoint, status) alone,
-    and there are few sorts: each is looked at once.
+    Which meters take an event depends on its sort (kind, endpoint, status) and on the
+    era of its time and number, between changes of meters, alone: there are few of
+    both, and each is looked at once.
     """
 
     def __init__(
-        self, meters: Sequence[Meter], endpoints: dict[int, tuple[str, str]]
+        self,
+        definition: Definition,
+        endpoints: dict[int, tuple[str, str]],
+        cuts: Iterable[Cut] = (),
     ) -> None:
-        self._readers = [(meter, reader(meter)) for meter in meters]
+        self._definition = definition
         self._endpoints = endpoints
-        self._rules: dict[tuple[int, int, int], list[Rule]] = {}
+        steps = [step for steps in definition.meters.values() for step in steps]
+        self._from_ms = sorted({step.from_ms for step in steps})
+        self._after = sorted({step.after_event_id for step in steps})
+        self._rules: dict[tuple[int, int, int, int, int], list[Rule]] = {}
+        self._cuts: dict[int, list[Cut]] = defaultdict(list)
+        for cut in sorted(cuts):
+            self._cuts[cut.subject_id].append(cut)
 
     def fold(self, events: Iterable[EventFacts]) -> dict[Place, Delta]:
         """Return what the events add, per place."""
         deltas: dict[Place, Delta] = {}
         for event in events:
-            sort = (event.kind, event.endpoint_id, event.status)
+            sort = (
+                event.kind,
+                event.endpoint_id,
+                event.status,
+                bisect_right(self._from_ms, event.time_ms),
+                bisect_left(self._after, event.id),
+            )
             rules = self._rules.get(sort)
             if rules is None:
-                rules = self._rules[sort] = self._rules_for(*sort)
+                rules = self._rules[sort] = self._rules_for(event)
             if not rules:
                 continue
             window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
+            if event.subject_id in self._cuts:
+                window_ms = self._cut(event, window_ms)
             fields = self._fields(event)
             for meter, adding, read, labels in rules:
                 value = read(fields)
@@ -84,19 +110,31 @@ class Folder:
                 _add_value(delta, meter, adding, value, event)
         return deltas
 
-    def _rules_for(self, kind: int, endpoint_id: int, status: int) -> list[Rule]:
-        method, route = self._endpoints[endpoint_id]
+    def _rules_for(self, event: EventFacts) -> list[Rule]:
+        method, route = self._endpoints[event.endpoint_id]
         method, route = method or UNMATCHED, route or UNMATCHED
-        return [
-            Rule(
-                meter.name,
-                AGGREGATIONS[meter.aggregation],
-                read,
-                meter.labels(method=method, route=route, status=status),
+        found: list[Rule] = []
+        for name in self._definition.meters:
+            meter = self._definition.meter_at(
+                name, time_ms=event.time_ms, event_id=event.id
             )
-            for meter, read in self._readers
-            if meter.takes(kind=kind, method=method, route=route, status=status)
-        ]
+            if meter is None or not meter.takes(
+                kind=event.kind, method=method, route=route, status=event.status
+            ):
+                continue
+            labels = meter.labels(method=method, route=route, status=event.status)
+            adding = AGGREGATIONS[meter.aggregation]
+            found.append(Rule(name, adding, reader(meter), labels))
+        return found
+
+    def _cut(self, event: EventFacts, window_ms: int) -> int:
+        """Return where the part of a window begins that an event lies in."""
+        cuts = (
+            cut.cut_ms
+            for cut in self._cuts[event.subject_id]
+            if cut.cut_ms <= event.time_ms and cut.after_event_id < event.id
+        )
+        return max([window_ms, *cuts])
 
     def _fields(self, event: EventFacts) -> dict[str, Any]:
         method, route = self._endpoints[event.endpoint_id]
@@ -124,9 +162,3 @@ def _add_value(
     one = adding.start(value, event.time_ms, event.id)
     before = delta.totals.get(meter)
     delta.totals[meter] = one if before is None else adding.add(before, one)
-
-
-def definition_of(meters: Sequence[Meter]) -> str:
-    """Return what meters measure, as a text that is equal when they are."""
-    ordered = sorted(meters, key=lambda meter: meter.name)
-    return msgspec.json.encode(ordered, order="deterministic").decode()

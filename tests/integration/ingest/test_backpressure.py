@@ -30,7 +30,7 @@ async def test_a_sender_waits_for_a_slow_disk_and_gets_every_ack(
         database,
         clock=clock,
         key=chain.key(has_batches=False),
-        customer_of=lambda _subject: None,
+        history_of=lambda _subject: [(0, None)],
     )
     await committer.start()
     ingest = Ingest(database, committer, clock=clock, chain=chain)

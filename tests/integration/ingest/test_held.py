@@ -22,6 +22,7 @@ from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.held import Wanted
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted
+from tests.agreed import terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, PRODUCER, Connection, batch, event
 
@@ -78,7 +79,6 @@ class Setting:
             self.sidecar.database,
             key=self.key,
             head=ChainFiles(self.sidecar.database.path).head(),
-            meters=METERS,
             progress=_silent,
         )
         return report.findings
@@ -93,7 +93,7 @@ async def at(sidecar: Sidecar) -> Setting:
     key = ChainFiles(sidecar.database.path).key(has_batches=False)
     held = Held(sidecar.database, sidecar.ingest, Journal(key), clock=sidecar.clock)
     aggregator = Aggregator(
-        sidecar.database, METERS, clock=sidecar.clock, release=held.release
+        sidecar.database, terms_of(*METERS), clock=sidecar.clock, release=held.release
     )
     await aggregator.start()
     return Setting(sidecar, held, aggregator, key)

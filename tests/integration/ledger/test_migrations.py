@@ -30,6 +30,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID, migrations
 from meterline_sidecar.store.stripe_events import StripeEvent
 from meterline_sidecar.usage.aggregate import Aggregator
+from tests.agreed import terms_of
 from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_verify import METERS, fill
@@ -119,7 +120,7 @@ async def open_and_count(path: Path) -> dict[str, object]:
     try:
         async with ledger.transaction() as tx:
             await Journal(key_of(path)).adopt(tx)  # as the sidecar does
-        aggregator = Aggregator(ledger, METERS, clock=FakeClock())
+        aggregator = Aggregator(ledger, terms_of(*METERS), clock=FakeClock())
         await aggregator.start()
         await aggregator.run()
         async with ledger.reading() as tx:
@@ -129,7 +130,6 @@ async def open_and_count(path: Path) -> dict[str, object]:
             ledger,
             key=chain.key(has_batches=True),
             head=chain.head(),
-            meters=METERS,
             progress=lambda what, done, total: None,
         )
     finally:

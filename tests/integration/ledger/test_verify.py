@@ -8,6 +8,7 @@ from meterline_sidecar.ledger.verify import Report, alarm_at_start, check_head, 
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
 from meterline_sidecar.usage.aggregate import Aggregator
+from tests.agreed import terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import Connection, batch, event
 
@@ -16,7 +17,7 @@ METERS = (Meter("calls", "count"), Meter("users", "unique", value="subject"))
 
 async def fill(sidecar: Sidecar) -> None:
     """Commit four batches of two producers, and count them."""
-    aggregator = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    aggregator = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
     await aggregator.start()
     async with Connection(sidecar.socket) as app, Connection(sidecar.socket) as other:
         await app.hello()
@@ -38,7 +39,6 @@ async def verified(path: Path) -> Report:
             reader,
             key=chain.key(has_batches=True),
             head=head,
-            meters=METERS,
             progress=lambda what, done, total: None,
         )
     finally:

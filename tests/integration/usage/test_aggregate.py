@@ -4,6 +4,7 @@ from meterline_sidecar.meters import Meter
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted
+from tests.agreed import agree_to, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event
 
@@ -47,19 +48,21 @@ async def usage(sidecar: Sidecar) -> object:
 async def test_counting_in_steps_comes_to_the_same_as_counting_at_once(
     sidecar: Sidecar,
 ) -> None:
-    in_steps = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    in_steps = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
     await in_steps.start()
     for i in range(5):
         await ship(sidecar, 40, seed=i, first_seq=1 + 40 * i)
         assert await in_steps.run() == 40
     stepped = await usage(sidecar)
 
-    at_once = Aggregator(
-        sidecar.database, (*METERS, Meter("new", "count")), clock=sidecar.clock
-    )
+    terms = terms_of(*METERS)
+    agree_to(terms, "new", Meter("new", "count"), from_ms=0, learned_ms=NOON_MS)
+    at_once = Aggregator(sidecar.database, terms, clock=sidecar.clock)
     await at_once.start()
-    assert await at_once.behind() == 200
-    assert await at_once.run() == 200
+    assert await at_once.behind() == 0
+    assert await at_once.run(beside=False) == 0
+    assert await usage(sidecar) == stepped
+    assert await at_once.run() == 0
 
     # The added meter is the only difference.
     counted = str(await usage(sidecar))
@@ -69,14 +72,14 @@ async def test_counting_in_steps_comes_to_the_same_as_counting_at_once(
 
 
 async def test_counting_twice_changes_nothing(sidecar: Sidecar) -> None:
-    aggregator = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    aggregator = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
     await aggregator.start()
     await ship(sidecar, 50, seed=1, first_seq=1)
     await aggregator.run()
     before = await usage(sidecar)
 
     assert await aggregator.run() == 0
-    again = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    again = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
     await again.start()
     assert await again.run() == 0
 
@@ -86,7 +89,7 @@ async def test_counting_twice_changes_nothing(sidecar: Sidecar) -> None:
 async def test_events_of_an_impossible_time_are_held_out_of_usage(
     sidecar: Sidecar,
 ) -> None:
-    aggregator = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    aggregator = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
     await aggregator.start()
     async with Connection(sidecar.socket) as app:
         await app.hello()

@@ -13,6 +13,7 @@ from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.verify import check_head
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.aggregate import Aggregator
+from tests.agreed import terms_of
 from tests.clock import FakeClock
 from tests.fault import steps
 from tests.fault.oracle import METER, read_ledger, verify_ledger
@@ -33,11 +34,11 @@ class Parts:
             database,
             clock=self.clock,
             key=self.chain.key(has_batches=False),
-            customer_of=lambda subject: None,
+            history_of=lambda subject: [(0, None)],
         )
         await committer.start()
         self.ingest = Ingest(database, committer, clock=self.clock, chain=self.chain)
-        self.aggregator = Aggregator(database, [METER], clock=self.clock)
+        self.aggregator = Aggregator(database, terms_of(METER), clock=self.clock)
         await self.aggregator.start()
 
     async def send(self, app: str, producer: str) -> None:

@@ -9,6 +9,7 @@ from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import WINDOW_MS, counted_now
+from tests.agreed import agree_to, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event
 
@@ -19,7 +20,7 @@ N_WINDOWS = 4 * DAY_MS // WINDOW_MS
 
 async def fill(sidecar: Sidecar) -> int:
     """Count four days of events, out of order, in several steps."""
-    aggregator = Aggregator(sidecar.database, METERS, clock=sidecar.clock)
+    aggregator = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
     await aggregator.start()
     dice = random.Random(7)
     async with Connection(sidecar.socket) as app:
@@ -82,8 +83,12 @@ async def test_one_customers_usage_is_found_without_reading_that_of_all(
         await store.read_unassigned(plans, 1, limit=10, **span)
 
     reads = [step for step in plans.steps if re.match(r"(SEARCH|SCAN) [uv]\b", step)]
-    assert len(reads) == 11
+    # Of subjects with one payer, and of those that changed hands, by their times.
+    assert len(reads) == 22
     assert all("generation=? AND subject_id=?" in step for step in reads), reads
+    times = [step for step in plans.steps if "owners" in step]
+    assert times
+    assert all("SEARCH" in step for step in times if "customer" in step)
 
 
 async def test_what_is_read_for_many_is_what_is_read_for_each(
@@ -135,12 +140,16 @@ async def test_everybody_together_is_the_same_at_every_grain(sidecar: Sidecar) -
     assert n_spans[0] > n_spans[1] > n_spans[2] == 4
 
 
-async def test_what_earlier_meters_rolled_up_is_dropped(sidecar: Sidecar) -> None:
+async def test_what_was_rolled_up_before_it_was_counted_again_is_dropped(
+    sidecar: Sidecar,
+) -> None:
     await fill(sidecar)
-    changed = Aggregator(sidecar.database, METERS[:1], clock=sidecar.clock)
-    await changed.start()
-    await changed.run()
-    await changed.run()
+    terms = terms_of(*METERS)
+    agree_to(terms, METERS[0].name, METERS[0], from_ms=0, learned_ms=NOON_MS)
+    again = Aggregator(sidecar.database, terms, clock=sidecar.clock)
+    await again.start()
+    await again.run()
+    await again.run()
 
     async with sidecar.database.reading() as tx:
         for table in ("usage", "usage_days", "usage_totals"):

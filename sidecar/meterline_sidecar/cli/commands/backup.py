@@ -47,7 +47,6 @@ async def _backup(config: Config, file: Path, *, quiet: bool) -> Report:
             database,
             file.absolute(),
             reopen=open_reader,
-            meters=[meter.meter for meter in config.meters],
             clock=SystemClock(),
             progress=Steps(quiet=quiet).show,
         )

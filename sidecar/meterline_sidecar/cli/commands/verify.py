@@ -56,7 +56,6 @@ async def _verify(config: Config, *, quiet: bool) -> tuple[Report, str | None]:
             reader,
             key=chain.key(has_batches=True),
             head=head,
-            meters=[meter.meter for meter in config.meters],
             progress=steps.show,
         )
         async with reader.reading() as tx:

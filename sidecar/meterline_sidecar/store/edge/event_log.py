@@ -82,7 +82,9 @@ SHOWN: Final = {
     **{name: f"e.{name}" for name in AuditEvent._fields},
     "producer": "p.producer",
     "subject": "s.name",
-    "customer": "s.customer",
+    "customer": "CASE s.is_split WHEN 0 THEN s.customer ELSE (SELECT o.customer"
+    " FROM owners o WHERE o.subject_id = s.id AND e.time_ms >= o.from_ms"
+    " AND e.time_ms < o.end_ms) END",
     "method": "n.method",
     "route": "n.route",
 }
@@ -94,7 +96,11 @@ SELECT: Final = (
     " LEFT JOIN subjects s ON s.id = e.subject_id"
 )
 TESTS: Final = {
-    "customer": "e.subject_id IN (SELECT id FROM subjects WHERE customer = ?)",
+    "customer": "(e.subject_id IN"
+    " (SELECT id FROM subjects WHERE customer = ? AND is_split = 0)"
+    " OR e.subject_id IN (SELECT subject_id FROM owners WHERE customer = ?)"
+    " AND EXISTS (SELECT 1 FROM owners o WHERE o.subject_id = e.subject_id"
+    " AND o.customer = ? AND e.time_ms >= o.from_ms AND e.time_ms < o.end_ms))",
     "subject": "e.subject_id = (SELECT id FROM subjects WHERE name = ?)",
     "route": "e.endpoint_id IN (SELECT id FROM endpoints WHERE route = ?)",
     "method": "e.endpoint_id IN (SELECT id FROM endpoints WHERE method = ?)",
@@ -198,7 +204,12 @@ def _where(wanted: Filter) -> str:
 
 def _given(wanted: Filter) -> tuple[str | int, ...]:
     """Return the parameters of the condition, in its order."""
-    values = [value for name in TESTS if (value := getattr(wanted, name)) is not None]
+    values = [
+        value
+        for name, test in TESTS.items()
+        if (value := getattr(wanted, name)) is not None
+        for _ in range(test.count("?"))
+    ]
     return (*values, *(edge for edges in wanted.statuses or () for edge in edges))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.columns import marks as marks_of
 from meterline_sidecar.store.port import Tx
 
 
@@ -109,6 +110,8 @@ class Marks(NamedTuple):
     mac: bytes | None
 
 
+NAMES_PER_QUERY: Final = 500  # SQLite takes 32,766
+
 STORED: Final = Columns(StoredEvent._fields)
 LOSS: Final = Columns(LossRow._fields)
 BATCH: Final = Columns(BatchRow._fields)
@@ -172,21 +175,27 @@ async def update_producer(tx: Tx, row: ProducerRow) -> None:
     )
 
 
-async def intern_subjects(
-    tx: Tx, names: Sequence[tuple[str, str | None]]
-) -> dict[str, int]:
-    """Return the ids of subjects, each given with its customer; new ones are added."""
-    await tx.execute_many(
-        "INSERT INTO subjects (name, customer) VALUES (?, ?)"
-        " ON CONFLICT (name) DO NOTHING",
-        names,
-    )
+async def subjects_of(tx: Tx, names: Sequence[str]) -> dict[str, int]:
+    """Return the ids of those subjects that were seen before, by name."""
     found: dict[str, int] = {}
-    for name, _ in names:
-        row = await tx.fetch_one("SELECT id FROM subjects WHERE name = ?", (name,))
-        assert row is not None
-        found[name] = row[0]
+    for start in range(0, len(names), NAMES_PER_QUERY):
+        part = names[start : start + NAMES_PER_QUERY]
+        rows = await tx.fetch_all(
+            f"SELECT name, id FROM subjects WHERE name IN ({marks_of(len(part))})",  # noqa: S608 - only marks
+            part,
+        )
+        found.update(dict(rows))
     return found
+
+
+async def add_subjects(
+    tx: Tx, subjects: Sequence[tuple[str, str | None]]
+) -> dict[str, int]:
+    """Add subjects that are new, each with its customer, and return their ids."""
+    await tx.execute_many(
+        "INSERT INTO subjects (name, customer) VALUES (?, ?)", subjects
+    )
+    return await subjects_of(tx, [name for name, _ in subjects])
 
 
 async def intern_endpoints(

@@ -55,11 +55,11 @@ async def put_totals(
     )
 
 
-async def drop_older(tx: Tx, rollup: Rollup, generation: int, *, limit: int) -> int:
-    """Delete rows of earlier generations, a bounded piece; return how many."""
+async def drop(tx: Tx, rollup: Rollup, generation: int, *, limit: int) -> int:
+    """Delete rows of a generation, a bounded piece; return how many."""
     names = ", ".join(("generation", *rollup.columns))
     return await tx.execute(
         f"DELETE FROM {rollup.table} WHERE ({names}) IN"  # noqa: S608 - our own names
-        f" (SELECT {names} FROM {rollup.table} WHERE generation < ? LIMIT ?)",
+        f" (SELECT {names} FROM {rollup.table} WHERE generation = ? LIMIT ?)",
         (generation, limit),
     )

@@ -5,12 +5,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
-from meterline_sidecar.store.usage import Generation
+from meterline_sidecar.store.usage import GENERATION, Generation
 
 
 class Key(NamedTuple):
@@ -37,6 +38,14 @@ class EventFacts(NamedTuple):
     quantities: str | None
 
 
+class Cut(NamedTuple):
+    """Where a window is two for a subject, for events behind one."""
+
+    subject_id: int
+    cut_ms: int
+    after_event_id: int
+
+
 COUNTED: Final = Columns(EventFacts._fields)
 
 
@@ -47,21 +56,82 @@ async def add_generation(tx: Tx, definition: str) -> Generation:
         (definition,),
     )
     assert new is not None
-    return Generation(id=new[0], definition=definition, cursor=0, last_success_ms=None)
+    return Generation(
+        id=new[0],
+        definition=definition,
+        cursor=0,
+        last_success_ms=None,
+        is_complete=0,
+    )
 
 
-async def drop_older(tx: Tx, generation: int, *, limit: int) -> int:
-    """Delete usage of earlier generations, a bounded piece; return the rows."""
+async def get_generation(tx: Tx, generation: int) -> Generation:
+    """Return a generation that there is."""
+    row = await tx.fetch_one(
+        f"SELECT {GENERATION.listed} FROM generations WHERE id = ?",  # noqa: S608 - names
+        (generation,),
+    )
+    assert row is not None
+    return Generation(*row)
+
+
+async def put_definition(tx: Tx, generation: int, definition: str) -> None:
+    """Store what a generation counts by from now on."""
+    await tx.execute(
+        "UPDATE generations SET definition = ? WHERE id = ?", (definition, generation)
+    )
+
+
+async def has_counted_since(tx: Tx, time_ms: int, *, cursor: int) -> bool:
+    """Say whether an event up to ``cursor`` may have happened since a time.
+
+    By the hour: it may say so where there is none, and never the other way round.
+    """
+    row = await tx.fetch_one(
+        "SELECT 1 FROM event_hours WHERE hour_ms > ? AND first_event_id <= ? LIMIT 1",
+        (time_ms - HOUR_MS, cursor),
+    )
+    return row is not None
+
+
+async def first_since(tx: Tx, time_ms: int) -> int:
+    """Return an event before which none happened since a time; 1 where there is none."""
+    row = await tx.fetch_one(
+        "SELECT coalesce(min(first_event_id), 1) FROM event_hours WHERE hour_ms > ?",
+        (time_ms - HOUR_MS,),
+    )
+    assert row is not None
+    return int(row[0])
+
+
+async def left_over(tx: Tx, kept: Sequence[int]) -> list[int]:
+    """Return the generations other than those to keep."""
+    rows = await tx.fetch_all("SELECT id FROM generations ORDER BY id")
+    return [row[0] for row in rows if row[0] not in kept]
+
+
+async def drop(tx: Tx, generation: int, *, limit: int) -> int:
+    """Delete usage of a generation, a bounded piece; return the rows."""
     deleted = await tx.execute(
         "DELETE FROM unique_values WHERE"
         " (generation, subject_id, window_ms, group_id, meter, value) IN"
         " (SELECT generation, subject_id, window_ms, group_id, meter, value"
-        " FROM unique_values WHERE generation < ? LIMIT ?)",
+        " FROM unique_values WHERE generation = ? LIMIT ?)",
         (generation, limit),
     )
     for rollup in (WINDOWS, DAYS, ALL):
-        deleted += await rollups.drop_older(tx, rollup, generation, limit=limit)
+        deleted += await rollups.drop(tx, rollup, generation, limit=limit)
     return deleted
+
+
+async def cuts_between(tx: Tx, start: int, end: int) -> list[Cut]:
+    """Return where windows are cut in ``[start, end)``, in order of time."""
+    rows = await tx.fetch_all(
+        "SELECT subject_id, cut_ms, after_event_id FROM window_cuts"
+        " WHERE cut_ms >= ? AND cut_ms < ? ORDER BY cut_ms, subject_id",
+        (start, end),
+    )
+    return [Cut(*row) for row in rows]
 
 
 async def events_after(
@@ -147,6 +217,13 @@ async def advance(tx: Tx, generation: int, cursor: int, *, now_ms: int) -> None:
     await tx.execute(
         "UPDATE generations SET cursor = ?, last_success_ms = ? WHERE id = ?",
         (cursor, now_ms, generation),
+    )
+
+
+async def complete(tx: Tx, generation: int) -> None:
+    """Let a generation be read from now on, in place of the one before it."""
+    await tx.execute(
+        "UPDATE generations SET is_complete = 1 WHERE id = ?", (generation,)
     )
 
 

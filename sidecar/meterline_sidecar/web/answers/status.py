@@ -63,6 +63,9 @@ class AggregationStatus(msgspec.Struct, frozen=True):
     behind_events: int
     last_success: str | None
     last_success_ms: int | None
+    recounting_percent: int | None = None
+    """How much is counted again while what was counted before is read; ``null``:
+    nothing is."""
 
 
 class JobStatus(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from meterline_sidecar.web.api import (
     events,
     held,
     invoices,
+    meters,
     outbox,
     status,
     usage,
@@ -20,6 +21,7 @@ OPERATIONS: Final = (
     *held.OPERATIONS,
     *customers.OPERATIONS,
     *invoices.OPERATIONS,
+    *meters.OPERATIONS,
     *outbox.OPERATIONS,
     *alerts.OPERATIONS,
 )

@@ -16,7 +16,7 @@ from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.stripe.health import read_health
-from meterline_sidecar.usage.counted import counted
+from meterline_sidecar.usage.counted import counted, recounted_percent
 from meterline_sidecar.web.answers.status import (
     AggregationStatus,
     DatabaseStatus,
@@ -42,6 +42,7 @@ async def read_status(parts: Parts) -> Status:
         producers = await event_store.list_producers(tx, limit=PRODUCERS_SHOWN)
         last_event_id = await audit.last_event_id(tx)
         at = await counted(tx)
+        recounting = await recounted_percent(tx)
         last_event_ms = await audit.newest_event_ms(tx)
         last_confirmed_ms = await sending.last_confirmed(tx)
     now_ms = parts.clock.now_ms()
@@ -69,7 +70,10 @@ async def read_status(parts: Parts) -> Status:
             tuple(_producer(row, parts.receiver) for row in producers),
         ),
         aggregation=AggregationStatus(
-            last_event_id - at.up_to_event, time_text(at.as_of_ms), at.as_of_ms
+            last_event_id - at.up_to_event,
+            time_text(at.as_of_ms),
+            at.as_of_ms,
+            recounting,
         ),
         outbox=stripe.counts,
         last_confirmed=time_text(last_confirmed_ms),

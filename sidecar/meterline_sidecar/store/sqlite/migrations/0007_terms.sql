@@ -21,10 +21,35 @@ ALTER TABLE subjects ADD COLUMN is_split INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE owners (
   subject_id INTEGER NOT NULL,
   from_ms INTEGER NOT NULL,
+  end_ms INTEGER NOT NULL,       -- when the next one begins; the largest: never
   customer TEXT,                 -- NULL: nobody
   PRIMARY KEY (subject_id, from_ms)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX owners_by_customer ON owners (customer) WHERE customer IS NOT NULL;
+
+-- Where a subject changed hands within a window, which is two from then on. Events up
+-- to after_event_id were counted before that was known, and stay where they are.
+CREATE TABLE window_cuts (
+  cut_ms INTEGER NOT NULL,
+  subject_id INTEGER NOT NULL,
+  after_event_id INTEGER NOT NULL,
+  PRIMARY KEY (cut_ms, subject_id)
+) STRICT, WITHOUT ROWID;
+
+-- A generation is served once it has caught up; one that counts again beside it
+-- takes its place then. Its definition says what each meter measures from when on,
+-- and behind which event that holds: what was counted stays as it was counted.
+ALTER TABLE generations ADD COLUMN is_complete INTEGER NOT NULL DEFAULT 0;
+UPDATE generations SET is_complete = 1 WHERE definition NOT LIKE '% ';
+UPDATE generations SET definition = json_object('terms_row', -1, 'meters', (
+  SELECT json_group_object(
+    m.value ->> '$.name', json_array(json_array(0, 0, json(m.value)))
+  ) FROM json_each(trim(generations.definition)) m
+)) WHERE definition LIKE '[%';
+-- The rollups of one that was there before them are empty: it is counted again.
+INSERT INTO generations (definition, cursor)
+  SELECT definition, 0 FROM generations
+  WHERE id = (SELECT max(id) FROM generations) AND is_complete = 0;
 
 -- The name of the period is part of what an invoice is: its edges may move.
 ALTER TABLE invoices ADD COLUMN period TEXT NOT NULL DEFAULT '';

@@ -1,0 +1,30 @@
+"""What the API answers about counting a meter again."""
+
+import msgspec
+
+
+class RecountedUsage(msgspec.Struct, frozen=True):
+    """What a customer's usage of a month is, and what it would be."""
+
+    customer: str | None
+    """``None``: nobody pays for it."""
+    month: str
+    before: int
+    after: int
+
+
+class RecountPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """What counting a meter again would change; nothing is changed yet."""
+
+    meter: str
+    since: str
+    changes: tuple[RecountedUsage, ...]
+
+
+class RecountBegun(msgspec.Struct, frozen=True, kw_only=True):
+    """That a meter is counted again; what was counted before is read meanwhile."""
+
+    meter: str
+    agreed: tuple[str, ...]
+    recounting_percent: int | None
+    """``None``: nothing was counted since then, so nothing is counted again."""

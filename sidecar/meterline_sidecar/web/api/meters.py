@@ -1,0 +1,99 @@
+"""Counting a meter again: what it would change, and doing it."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from meterline_sidecar.terms.book import ALWAYS
+from meterline_sidecar.terms.keeper import TermsRefused
+from meterline_sidecar.usage.counted import recounted_percent
+from meterline_sidecar.usage.recount import preview
+from meterline_sidecar.web.answers.meters import (
+    RecountBegun,
+    RecountedUsage,
+    RecountPreview,
+)
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.problems import Conflict, NoSuchThing
+
+REASON_CHARS_MAX: Final = 500
+
+MeterName = Annotated[str, Meta(description="The name of a meter.")]
+Since = Annotated[
+    str,
+    Meta(
+        description="A day in UTC, such as `2026-11-01`; by default from the beginning.",
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+    ),
+]
+
+
+class PreviewQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which meter, and from when on."""
+
+    meter: MeterName
+    since: Since | None = None
+
+
+class RecountQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which meter, from when on, and why."""
+
+    meter: MeterName
+    since: Since | None = None
+    into_final: Annotated[
+        str,
+        Meta(
+            description="Why it may change periods that are final; empty: it may not.",
+            max_length=REASON_CHARS_MAX,
+        ),
+    ] = ""
+
+
+async def preview_recount(parts: Parts, query: PreviewQuery) -> RecountPreview:
+    """Return whose usage would change if a meter were counted again as it is now."""
+    meter = parts.terms.terms.meter(query.meter, parts.clock.now_ms())
+    if meter is None:
+        raise NoSuchThing(f"there is no meter {query.meter!r} that counts")
+    found = await preview(
+        parts.database, query.meter, meter, from_ms=_from_ms(query.since)
+    )
+    return RecountPreview(
+        meter=query.meter,
+        since=query.since or "the beginning",
+        changes=tuple(RecountedUsage(*one) for one in found),
+    )
+
+
+async def recount_meter(parts: Parts, query: RecountQuery) -> RecountBegun:
+    """Count a meter again as it is now; what was counted is read until that is done."""
+    try:
+        diff = await parts.terms.recount_meter(
+            query.meter,
+            from_ms=_from_ms(query.since),
+            author="api",
+            reason=query.into_final,
+        )
+    except TermsRefused as error:
+        raise Conflict(str(error)) from error
+    async with parts.database.reading() as tx:
+        percent = await recounted_percent(tx)
+    return RecountBegun(meter=query.meter, agreed=diff.told, recounting_percent=percent)
+
+
+def _from_ms(since: str | None) -> int:
+    if since is None:
+        return ALWAYS
+    try:
+        day = date.fromisoformat(since)
+    except ValueError as error:
+        raise Conflict(f"{since} is no day; write it as 2026-11-01") from error
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000
+
+
+OPERATIONS = (
+    Operation("/v1/meters/{meter}/recount", preview_recount),
+    Operation("/v1/meters/{meter}/recount", recount_meter, method="POST"),
+)
