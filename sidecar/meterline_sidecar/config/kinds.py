@@ -16,6 +16,7 @@ from meterline_sidecar.meters import (
 BillThrough = Literal["none", "meter"]
 
 PORT_MAX: Final = 65535
+MARK: Final = "*"
 
 
 def _matching(expected: str, pattern: str) -> Kind[str]:
@@ -28,6 +29,25 @@ def _matching(expected: str, pattern: str) -> Kind[str]:
         return value
 
     return Kind(expected, check, "", {"type": "string", "pattern": f"^{pattern}$"})
+
+
+def _subject(value: object) -> str:
+    text = TEXT.check(value)
+    if not text:
+        raise Unfit
+    if MARK in text[:-1]:
+        raise Unfit(
+            f"`{text[:60]}` would match nothing: `*` stands at the end only, for all"
+            " that begins with what is before it"
+        )
+    return text
+
+
+def _sign_ups(value: object) -> str:
+    text = _subject(value)
+    if not text.endswith(MARK):
+        raise Unfit
+    return text
 
 
 def _path(value: object) -> Path:
@@ -92,6 +112,22 @@ URL: Final = _matching(
 ORIGIN: Final = _matching(
     "an origin such as https://app.example.com",
     "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?",
+)
+CUSTOMER: Final = _matching(
+    "an id in quotes, of letters, digits and any of _ . - : @ + = ~ |",
+    "[A-Za-z0-9_][A-Za-z0-9_.:@+=~|-]{0,99}",  # what stands in the path of a URL
+)
+SUBJECT: Final = Kind(
+    "a subject, or what subjects begin with and `*`",
+    _subject,
+    "",
+    {"type": "string", "pattern": "^([^*]+\\*?|\\*)$"},
+)
+SIGN_UPS: Final = Kind(
+    "what subjects begin with, and `*`",
+    _sign_ups,
+    "",
+    {"type": "string", "pattern": "^[^*]*\\*$"},
 )
 PATH: Final = Kind(TEXT.expected, _path, Path(), TEXT.schema)
 STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
