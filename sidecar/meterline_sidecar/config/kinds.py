@@ -17,9 +17,11 @@ BillThrough = Literal["none", "meter"]
 
 PORT_MAX: Final = 65535
 MARK: Final = "*"
+CUSTOMER_ID: Final = re.compile("[A-Za-z0-9_][A-Za-z0-9_.:@+=~|-]{0,99}")
+"""What a customer may be called: it stands in the path of a URL as it is."""
 
 
-def _matching(expected: str, pattern: str) -> Kind[str]:
+def _matching(expected: str, pattern: str | re.Pattern[str]) -> Kind[str]:
     """Return the kind of a text that matches all of ``pattern``."""
     form = re.compile(pattern)
 
@@ -28,7 +30,7 @@ def _matching(expected: str, pattern: str) -> Kind[str]:
             raise Unfit
         return value
 
-    return Kind(expected, check, "", {"type": "string", "pattern": f"^{pattern}$"})
+    return Kind(expected, check, "", {"type": "string", "pattern": f"^{form.pattern}$"})
 
 
 def _subject(value: object) -> str:
@@ -115,7 +117,7 @@ ORIGIN: Final = _matching(
 )
 CUSTOMER: Final = _matching(
     "an id in quotes, of letters, digits and any of _ . - : @ + = ~ |",
-    "[A-Za-z0-9_][A-Za-z0-9_.:@+=~|-]{0,99}",  # what stands in the path of a URL
+    CUSTOMER_ID,
 )
 SUBJECT: Final = Kind(
     "a subject, or what subjects begin with and `*`",

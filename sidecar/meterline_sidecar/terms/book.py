@@ -1,5 +1,6 @@
 """All terms in memory: what held at any moment, as far as it was learned."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from typing import Any, Final, NamedTuple
@@ -73,6 +74,8 @@ class Terms:
             "meter": {},
             "rule": {},
         }
+        self._learned: list[tuple[int, Kind, str]] = []
+        """What each row is about, in the order in which they were learned."""
 
     async def catch_up(self, tx: Tx) -> None:
         """Take in what the ledger knows and this does not."""
@@ -93,6 +96,7 @@ class Terms:
             named = self._entries[row.kind]
             named[row.name] = (*named.get(row.name, ()), entry)
             self.row_id = row.id
+            self._learned.append((row.id, row.kind, row.name))
             if isinstance(entry.change, CustomerChange):
                 self.claims.change(row.name, entry.from_ms, entry.change)
 
@@ -108,6 +112,12 @@ class Terms:
     def entries(self, kind: Kind, name: str) -> tuple[Entry, ...]:
         """Return the rows about one thing, in the order in which they were learned."""
         return self._entries[kind].get(name, ())
+
+    def learned_after(self, row_id: int) -> Iterator[tuple[Kind, str]]:
+        """Yield what each row behind an id is about, in the order they were learned."""
+        start = bisect_right(self._learned, row_id, key=lambda row: row[0])
+        for i in range(start, len(self._learned)):
+            yield self._learned[i][1:]
 
     # --- customers
 

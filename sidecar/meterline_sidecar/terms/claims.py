@@ -83,6 +83,15 @@ class Claims:
         """Say whether anybody ever claimed a subject."""
         return next(self._of(subject), None) is not None
 
+    def is_taken(self, subject: str, at_ms: int) -> bool:
+        """Say whether somebody pays for a subject at a moment, or will later."""
+        history = self.history(subject)
+        return any(
+            owner is not None
+            for i, (_, owner) in enumerate(history)
+            if i + 1 == len(history) or history[i + 1][0] > at_ms
+        )
+
     def of_customer(self, customer: str) -> tuple[str, ...]:
         """Return what a customer claims, as written, by the last row about it."""
         return tuple(self._theirs.get(customer, ()))

@@ -12,7 +12,7 @@ From when a change holds, unless the files give a date:
 Nothing here reaches into a period that is final, unless somebody asks for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, cast
 
@@ -131,11 +131,15 @@ class Differ:
             offered: plans that are agreed in the same step, by name.
         """
         known = self._terms.customer(wanted.id, self._now_ms)
+        if known is not None and known.source != self._source:
+            self._refused.append(_foreign(wanted.id, known.source))
+            return
+        taken = list(self._taken(wanted))
+        self._refused += taken
+        if taken:
+            return
         if known is None:
             self._new_customer(wanted)
-            return
-        if known.source != self._source:
-            self._refused.append(_foreign(wanted.id, known.source))
             return
         by_time: dict[int, dict[str, Any]] = {}
         fields = dict(wanted.fields)
@@ -150,6 +154,26 @@ class Differ:
             self._plan(wanted.id, CustomerChange(**changes), from_ms)
 
     # --- customers
+
+    def _taken(self, wanted: WantedCustomer) -> Iterator[str]:
+        """Yield why a customer cannot have what is another's already.
+
+        Two customers of the files are checked where the files are read: there both
+        may change at once.
+        """
+        for text in wanted.fields.get("subjects", ()):
+            steps = self._terms.claims.claimants(text)
+            owner = steps[-1][1] if steps else None
+            if owner is None or owner == wanted.id:
+                continue
+            source = self._terms.entries("customer", owner)[-1].source
+            if source == "api" or self._source == "api":
+                where = "files" if source == "file" else "API"
+                yield (
+                    f"customer {wanted.id}: subject `{text}` is of customer {owner},"
+                    f" whom the {where} {'look' if source == 'file' else 'looks'}"
+                    " after; take it out there first"
+                )
 
     def _new_customer(self, wanted: WantedCustomer) -> None:
         fields = dict(wanted.fields)
