@@ -242,6 +242,8 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
             extra={"key": "from"},
         ),
     ] = None
+    is_taken_out: bool = False
+    """Whether no file names them any more: they keep what they owe."""
 
 
 class CustomerRule(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Final
 
 from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.clock import Clock, SystemClock
-from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config, calendar_of
+from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import RowsByHand
@@ -18,6 +18,8 @@ from meterline_sidecar.stripe.reconcile import Reconciler
 from meterline_sidecar.stripe.report import Reporter
 from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.stripe.webhooks import Webhooks
+from meterline_sidecar.terms.at_stripe import FirstDays, StripeIds
+from meterline_sidecar.terms.book import Terms
 
 RATE_LIVE: Final = 500
 RATE_SANDBOX: Final = 25
@@ -44,6 +46,7 @@ def open_stripe(
     config: Config,
     database: Database,
     *,
+    terms: Terms,
     clock: Clock,
     environ: MutableMapping[str, str],
 ) -> StripeService:
@@ -59,11 +62,13 @@ def open_stripe(
         credential="stripe_webhook_secret",
         environ=environ,
     )
-    customers = {c.id: c.stripe_customer for c in config.customers}
+    customers = StripeIds(terms, clock=clock)
     return StripeService(
         database=database,
         api=api,
-        enqueuer=_enqueuer(config, database, clock=clock, customers=customers),
+        enqueuer=_enqueuer(
+            config, database, clock=clock, customers=customers, starts=FirstDays(terms)
+        ),
         reporter=_reporter(config, database, api, clock=clock),
         reconciler=Reconciler(database, api, clock=clock),
         webhooks=Webhooks(
@@ -81,7 +86,8 @@ def _enqueuer(
     database: Database,
     *,
     clock: Clock,
-    customers: dict[str, str | None],
+    customers: StripeIds,
+    starts: FirstDays,
 ) -> Enqueuer:
     return Enqueuer(
         database,
@@ -96,11 +102,7 @@ def _enqueuer(
             if meter.bill_through == "meter"
         ],
         customers=customers,
-        starts_ms={
-            c.id: calendar_of(c).start_of(c.starts)
-            for c in config.customers
-            if c.starts is not None
-        },
+        starts_ms=starts,
         clock=clock,
         settle_ms=config.stripe.settle_s * 1_000,
     )

@@ -12,7 +12,7 @@ From when a change holds, unless the files give a date:
 Nothing here reaches into a period that is final, unless somebody asks for it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final, cast
 
@@ -34,22 +34,13 @@ from meterline_sidecar.terms.change import (
     RuleChange,
     given,
 )
+from meterline_sidecar.terms.owners import WantedCustomer, not_ours, others_have
 from meterline_sidecar.terms.record import Planned
 
 MONEY: Final = ("plan", "overrides")
 """What splits a period where it changes."""
 DATED: Final = (*MONEY, "subjects", "time_zone")
 """What a `from` in the file dates; all else holds from now on."""
-
-
-class WantedCustomer(Struct, frozen=True, kw_only=True):
-    """What a source wants to be agreed with a customer."""
-
-    id: str
-    fields: Mapping[str, Any]
-    """By name, as ``CustomerChange`` has them; what is not given stays as it is."""
-    from_day: date | None = None
-    """From when changes hold; ``None``: from when they do by default."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -132,9 +123,9 @@ class Differ:
         """
         known = self._terms.customer(wanted.id, self._now_ms)
         if known is not None and known.source != self._source:
-            self._refused.append(_foreign(wanted.id, known.source))
+            self._refused.append(not_ours(wanted.id, known.source))
             return
-        taken = list(self._taken(wanted))
+        taken = list(others_have(self._terms, wanted, source=self._source))
         self._refused += taken
         if taken:
             return
@@ -154,26 +145,6 @@ class Differ:
             self._plan(wanted.id, CustomerChange(**changes), from_ms)
 
     # --- customers
-
-    def _taken(self, wanted: WantedCustomer) -> Iterator[str]:
-        """Yield why a customer cannot have what is another's already.
-
-        Two customers of the files are checked where the files are read: there both
-        may change at once.
-        """
-        for text in wanted.fields.get("subjects", ()):
-            steps = self._terms.claims.claimants(text)
-            owner = steps[-1][1] if steps else None
-            if owner is None or owner == wanted.id:
-                continue
-            source = self._terms.entries("customer", owner)[-1].source
-            if source == "api" or self._source == "api":
-                where = "files" if source == "file" else "API"
-                yield (
-                    f"customer {wanted.id}: subject `{text}` is of customer {owner},"
-                    f" whom the {where} {'look' if source == 'file' else 'looks'}"
-                    " after; take it out there first"
-                )
 
     def _new_customer(self, wanted: WantedCustomer) -> None:
         fields = dict(wanted.fields)
@@ -384,14 +355,6 @@ class Differ:
 def _newest(terms: Terms, name: str | None, now_ms: int) -> Plan | None:
     versions = terms.plan_versions(name or "", now_ms)
     return max(versions.values(), key=lambda plan: plan.effective, default=None)
-
-
-def _foreign(customer_id: str, source: Source) -> str:
-    owner = "the files look" if source == "file" else "the API looks"
-    return (
-        f"customer {customer_id}: {owner} after this customer; change it there, or give"
-        " it over with `meterline customers adopt`"
-    )
 
 
 def _shown(value: Any) -> str:

@@ -13,7 +13,8 @@ from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.terms import Source
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange
-from meterline_sidecar.terms.diff import Diff, Differ, Wanted, WantedCustomer
+from meterline_sidecar.terms.diff import Diff, Differ, Wanted
+from meterline_sidecar.terms.owners import WantedCustomer
 from meterline_sidecar.terms.record import Journal, Planned, record, settle_owners
 
 STRIPE_TAKES_MS: Final = 34 * DAY_MS

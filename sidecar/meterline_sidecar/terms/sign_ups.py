@@ -9,8 +9,8 @@ from meterline_sidecar.config.kinds import CUSTOMER_ID
 from meterline_sidecar.store import terms as store
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.terms.claims import MARK
-from meterline_sidecar.terms.diff import WantedCustomer
 from meterline_sidecar.terms.keeper import TermsKeeper
+from meterline_sidecar.terms.owners import WantedCustomer
 
 EVERY_S: Final = 1
 SUBJECTS_PER_STEP: Final = 5_000

@@ -8,6 +8,7 @@ from meterline_sidecar.web.api import (
     events,
     invoices,
     outbox,
+    reload,
     status,
     usage,
 )
@@ -20,6 +21,7 @@ OPERATIONS: Final = (
     *invoices.OPERATIONS,
     *outbox.OPERATIONS,
     *alerts.OPERATIONS,
+    *reload.OPERATIONS,
 )
 ROUTES: Final = (*status.ROUTES, *outbox.ROUTES)
 """What answers something else than an operation does: plain text, a webhook."""
