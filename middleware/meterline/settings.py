@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+STATE_VARIABLE: Final = "METERLINE_STATE_DIR"
 SYSTEM_DIR: Final = Path("/var/lib/meterline")
 """Used when it exists: a packaged installation made it for both sides."""
 
@@ -14,7 +15,7 @@ def state_dir() -> Path:
     ``METERLINE_STATE_DIR``, or ``/var/lib/meterline`` where that exists, or
     ``$XDG_STATE_HOME/meterline`` (``~/.local/state/meterline``). It is not made here.
     """
-    if given := os.environ.get("METERLINE_STATE_DIR"):
+    if given := os.environ.get(STATE_VARIABLE):
         return Path(given).absolute()
     if SYSTEM_DIR.is_dir():
         return SYSTEM_DIR

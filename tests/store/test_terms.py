@@ -100,6 +100,7 @@ async def test_links_stand_in_order_and_find_their_rows(database: Database) -> N
 async def test_no_final_invoice_ends_nowhere(database: Database) -> None:
     async with database.reading() as tx:
         assert await invoices.final_ends(tx) == {}
+        assert await invoices.final_end(tx, "acme") == 0
 
 
 async def test_what_was_adjusted_and_used_up_adds_up(database: Database) -> None:
@@ -127,6 +128,8 @@ async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) 
         await invoices.add_final(tx, final)
         assert await invoices.newest_final_end(tx) == 5 * DAY_MS
         assert await invoices.final_ends(tx) == {"acme": 5 * DAY_MS}
+        assert await invoices.final_end(tx, "acme") == 5 * DAY_MS
+        assert await invoices.final_end(tx, "beta") == 0
         await add_subjects(tx, "a", "b")
         ((a, _),) = await terms.subject_named(tx, "a")
         ((b, _),) = await terms.subject_named(tx, "b")
@@ -157,3 +160,20 @@ async def test_the_first_use_of_a_customer_is_a_day(database: Database) -> None:
 
         assert await usage.first_use(tx, 1, customer="acme") == 2 * DAY_MS
         assert await usage.first_use(tx, 2, customer="acme") is None
+
+
+async def test_subjects_that_nobody_pays_for_are_found(database: Database) -> None:
+    async with database.transaction() as tx:
+        await add_subjects(tx, "a", "b", "c")
+        ((first, _),) = await terms.subject_named(tx, "a")
+        ((second, _),) = await terms.subject_named(tx, "b")
+        ((third, _),) = await terms.subject_named(tx, "c")
+        await terms.set_owner(tx, second, [(0, "acme")])
+
+    async with database.reading() as tx:
+        found = await terms.subjects_of_nobody(tx, after_id=0, limit=9)
+        behind = await terms.subjects_of_nobody(tx, after_id=first, limit=9)
+        limited = await terms.subjects_of_nobody(tx, after_id=0, limit=1)
+    assert found == [(first, "a"), (third, "c")]
+    assert behind == [(third, "c")]
+    assert limited == [(first, "a")]

@@ -63,7 +63,7 @@ def watch(web: Web, *, is_told: bool = True) -> Alerts:
     alerts = Alerts(
         web.parts.database,
         web.parts.billing,
-        config.customers,
+        web.parts.customers,
         config.alert_rules,
         clock=web.clock,
         is_told=is_told,

@@ -7,7 +7,7 @@ period and level, the others once a day.
 
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -55,6 +55,15 @@ class AlertBody(msgspec.Struct, frozen=True, kw_only=True):
     data: AlertData
 
 
+class Customers(Protocol):
+    """Who there is."""
+
+    @property
+    def all(self) -> Sequence[Customer]:
+        """Every customer, as agreed now."""
+        ...
+
+
 class Alerts:
     """The rules, applied.
 
@@ -66,7 +75,7 @@ class Alerts:
         self,
         database: Database,
         billing: Billing,
-        customers: Sequence[Customer],
+        customers: Customers,
         rules: Sequence[AlertRule],
         *,
         clock: Clock,
@@ -75,16 +84,19 @@ class Alerts:
         self._database = database
         self._billing = billing
         self._customers = customers
-        self._limits = [rule for rule in rules if rule.kind == "limit"]
-        self._days = [rule for rule in rules if rule.kind != "limit"]
+        self.use(rules)
         self._clock = clock
         self._state: store.State = "pending" if is_told else "shown"
         self._raised: dict[tuple[str, str, int], set[int]] = {}
 
     def watch(self, standings: Standings) -> None:
         """Look at the limits whenever a standing is made anew."""
-        if self._limits:
-            standings.listen(self.look_at)
+        standings.listen(self.look_at)
+
+    def use(self, rules: Sequence[AlertRule]) -> None:
+        """Apply these rules from now on."""
+        self._limits = [rule for rule in rules if rule.kind == "limit"]
+        self._days = [rule for rule in rules if rule.kind != "limit"]
 
     async def look_at(self, customer: Customer, standing: Standing) -> None:
         """Raise the limits that a customer has reached."""
@@ -122,7 +134,7 @@ class Alerts:
         """Raise jumps and silences of every customer that a rule is about."""
         now_ms = self._clock.now_ms()
         for rule in self._days:
-            for customer in self._customers:
+            for customer in self._customers.all:
                 if _is_about(rule, customer):
                     await self._look_at_days(rule, customer, now_ms)
 

@@ -240,7 +240,7 @@ def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:
 
 
 def charged(
-    plan: Plan, customer: Customer, usage: Mapping[str, Usage], period: Period
+    plan: Plan, usage: Mapping[str, Usage], period: Period, *, time_zone: str
 ) -> Invoice:
     """Return what usage costs a customer under one plan.
 
@@ -250,8 +250,8 @@ def charged(
     Raises:
         PricingError: the usage cannot be rated.
     """
-    whole = Calendar(time_zone=customer.time_zone).named(period.name)
-    share = share_of(period, whole, by=plan.prorate, time_zone=customer.time_zone)
+    whole = Calendar(time_zone=time_zone).named(period.name)
+    share = share_of(period, whole, by=plan.prorate, time_zone=time_zone)
     return invoice(plan, usage, period, share=share)
 
 

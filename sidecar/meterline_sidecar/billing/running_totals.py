@@ -143,8 +143,8 @@ class Standings:
                     return self._customers.ids
         return [
             name
-            for name in self._customers.ids
-            if self._terms.entries("customer", name)[-1].row_id > self._terms_row
+            for kind, name in self._terms.learned_after(self._terms_row)
+            if kind == "customer"
         ]
 
     def note(self, customer_id: str) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from typing import Final, Literal, Protocol, Self, TypeVar
 
 import httpx
 import msgspec
@@ -103,6 +103,17 @@ class Client:
         """
         return self._ask("POST", path, kind, params, timeout_s=WORK_TIMEOUT_S)
 
+    def send(
+        self, method: Literal["POST", "PUT"], path: str, kind: type[A], body: object
+    ) -> A:
+        """Let the sidecar take something in, and return what it answers.
+
+        Raises:
+            NoSidecar, Refused, OtherVersion: as ``get``.
+        """
+        content = msgspec.json.encode(body)
+        return self._ask(method, path, kind, {}, timeout_s=TIMEOUT_S, body=content)
+
     def pages(
         self, path: str, kind: type[P], /, **params: str | int | None
     ) -> Iterator[P]:
@@ -127,10 +138,13 @@ class Client:
         params: Mapping[str, str | int | None],
         *,
         timeout_s: float,
+        body: bytes | None = None,
     ) -> A:
         sent = {name: value for name, value in params.items() if value is not None}
         try:
-            response = self._http.request(method, path, params=sent, timeout=timeout_s)
+            response = self._http.request(
+                method, path, params=sent, content=body, timeout=timeout_s
+            )
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise NoSidecar(
                 f"no sidecar answers at {self.url} ({error}); start it with `meterline"

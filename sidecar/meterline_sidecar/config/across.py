@@ -7,7 +7,7 @@ from meterline_pricing.errors import nearest, unknown
 from meterline_pricing.toml.lines import KeyPath
 from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.alerts import AlertRule
-from meterline_sidecar.config.shape import Customer, MeterConfig
+from meterline_sidecar.config.shape import Customer, CustomerRule, MeterConfig
 
 Names = tuple[str, ...] | None
 """What a file names, mistakes or not; ``None`` where that cannot be known, and so
@@ -82,6 +82,17 @@ def check_customers(
             elif text:
                 taken[key, text] = customer.id
         _check_known(source, (*path, "plan"), customer.plan, known.plans)
+
+
+def check_rules(source: Source, rules: Sequence[CustomerRule], known: Known) -> None:
+    """Note patterns that stand in two rules, and plans that nobody wrote."""
+    taken: set[str] = set()
+    for path, rule in zip(_paths(source, "customer_rule"), rules, strict=True):
+        if rule.match in taken:
+            message = f"a second rule is for `{rule.match}`"
+            source.report((*path, "match"), message)
+        _check_known(source, (*path, "plan"), rule.plan, known.plans)
+        taken |= {rule.match} - {""}
 
 
 def check_alerts(source: Source, rules: Sequence[AlertRule], known: Known) -> None:

@@ -7,7 +7,8 @@ stands in the ``extra`` of its ``Meta``:
 - ``kind``: the ``Kind`` of a value whose type does not say enough;
 - ``default``: what people read where the default is no constant; such a key need not
   be written, though the struct needs the value;
-- ``variable``: the variable of the environment that stands above the file.
+- ``variable``: the variable of the environment that stands above the file;
+- ``key``: what the file calls it, where Python has that word for itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -73,7 +74,12 @@ def _key(field: FieldInfo, said: Meta, value: Value) -> Key:
     variable = extra.get("variable")
     more = f" Environment: {variable}." if variable else ""
     return Key(
-        field.name, value, f"{said.description}{more}", is_required, default=default
+        extra.get("key", field.name),
+        value,
+        f"{said.description}{more}",
+        is_required,
+        field=field.name,
+        default=default,
     )
 
 

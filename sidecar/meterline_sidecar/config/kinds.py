@@ -17,9 +17,12 @@ BillThrough = Literal["none", "meter"]
 
 PORT_MAX: Final = 65535
 _QUANTITY: Final = re.compile(r"[\w.:-]+")  # as meterline.events has it
+MARK: Final = "*"
+CUSTOMER_ID: Final = re.compile("[A-Za-z0-9_][A-Za-z0-9_.:@+=~|-]{0,99}")
+"""What a customer may be called: it stands in the path of a URL as it is."""
 
 
-def _matching(expected: str, pattern: str) -> Kind[str]:
+def _matching(expected: str, pattern: str | re.Pattern[str]) -> Kind[str]:
     """Return the kind of a text that matches all of ``pattern``."""
     form = re.compile(pattern)
 
@@ -28,7 +31,26 @@ def _matching(expected: str, pattern: str) -> Kind[str]:
             raise Unfit
         return value
 
-    return Kind(expected, check, "", {"type": "string", "pattern": f"^{pattern}$"})
+    return Kind(expected, check, "", {"type": "string", "pattern": f"^{form.pattern}$"})
+
+
+def _subject(value: object) -> str:
+    text = TEXT.check(value)
+    if not text:
+        raise Unfit
+    if MARK in text[:-1]:
+        raise Unfit(
+            f"`{text[:60]}` would match nothing: `*` stands at the end only, for all"
+            " that begins with what is before it"
+        )
+    return text
+
+
+def _sign_ups(value: object) -> str:
+    text = _subject(value)
+    if not text.endswith(MARK):
+        raise Unfit
+    return text
 
 
 def _path(value: object) -> Path:
@@ -84,6 +106,22 @@ URL: Final = _matching(
 ORIGIN: Final = _matching(
     "an origin such as https://app.example.com",
     "https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?",
+)
+CUSTOMER: Final = _matching(
+    "an id in quotes, of letters, digits and any of _ . - : @ + = ~ |",
+    CUSTOMER_ID,
+)
+SUBJECT: Final = Kind(
+    "a subject, or what subjects begin with and `*`",
+    _subject,
+    "",
+    {"type": "string", "pattern": "^([^*]+\\*?|\\*)$"},
+)
+SIGN_UPS: Final = Kind(
+    "what subjects begin with, and `*`",
+    _sign_ups,
+    "",
+    {"type": "string", "pattern": "^[^*]*\\*$"},
 )
 PATH: Final = Kind(TEXT.expected, _path, Path(), TEXT.schema)
 VALUE: Final = Kind("the name of a value", _value, "units", _STRING)

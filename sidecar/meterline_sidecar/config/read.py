@@ -15,6 +15,7 @@ from meterline_sidecar.config.across import (
     check_alerts,
     check_customers,
     check_meters,
+    check_rules,
     names_in,
 )
 from meterline_sidecar.config.places import overridden, placed, placed_sidecar
@@ -72,6 +73,7 @@ def read_config(
     )
     check_meters(source, config.meters)
     check_customers(source, config.customers, known)
+    check_rules(source, config.customer_rules, known)
     check_alerts(source, config.alert_rules, known)
     problems += misfits(prices, config.meters, known)
     found = [*sorted(source.problems, key=lambda p: p.line or 0), *problems]

@@ -16,9 +16,12 @@ from meterline_pricing import Calendar, Catalogue
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
+    CUSTOMER,
     HTTP,
     NAME,
     ORIGIN,
+    SIGN_UPS,
+    SUBJECT,
     URL,
     BillThrough,
 )
@@ -163,6 +166,14 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"default": "`delta`; `set` for a `latest` meter"},
         ),
     ]
+    from_day: Annotated[
+        date | None,
+        Meta(
+            description="The day, in UTC, from which the meter counts as it stands"
+            " here. By default a change holds from the moment it is loaded.",
+            extra={"key": "from"},
+        ),
+    ] = None
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +183,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="The permanent, unique id of this customer.",
-            extra={"kind": NAME},
+            extra={"kind": CUSTOMER},
         ),
     ]
     name: Annotated[
@@ -180,10 +191,18 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="The customer's display name.", extra={"default": "the id"}),
     ]
     subjects: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, Meta(extra={"kind": SUBJECT})], ...],
         Meta(
             description="The subjects whose usage this customer pays for. `key_*` "
-            "matches every subject that begins with `key_`."
+            "matches every subject that begins with `key_`; of several that match, the"
+            " longest wins."
+        ),
+    ] = ()
+    address: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The customer's address, line by line, as it is to stand on"
+            " documents."
         ),
     ] = ()
     plan: Annotated[
@@ -209,6 +228,37 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
             "everything is billed."
         ),
     ] = None
+    ends: Annotated[
+        date | None,
+        Meta(description="The last day to bill, which cuts its month short."),
+    ] = None
+    from_day: Annotated[
+        date | None,
+        Meta(
+            description="The day, in the customer's time zone, from which a change of"
+            " `plan`, `subjects`, `time_zone` or prices of their own holds. By default"
+            " a plan and prices hold from the beginning of the day on which they are"
+            " loaded, subjects from that moment, a time zone from the next month.",
+            extra={"key": "from"},
+        ),
+    ] = None
+    is_taken_out: bool = False
+    """Whether no file names them any more: they keep what they owe."""
+
+
+class CustomerRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Who becomes a customer by signing up: subjects that nobody else pays for."""
+
+    match: Annotated[
+        str,
+        Meta(
+            description="What the subjects begin with, such as `acct_*`. Each becomes"
+            " a customer whose id is the subject; of several rules that match, the"
+            " longest wins.",
+            extra={"kind": SIGN_UPS},
+        ),
+    ]
+    plan: Annotated[str, Meta(description="The plan that they begin with.")]
 
 
 class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -307,6 +357,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sidecar: SidecarConfig
     meters: tuple[MeterConfig, ...] = ()
     customers: tuple[Customer, ...] = ()
+    customer_rules: tuple[CustomerRule, ...] = ()
     stripe: StripeConfig = StripeConfig()
     portal: PortalConfig = PortalConfig()
     alerts: AlertsConfig = AlertsConfig()

@@ -12,6 +12,7 @@ from meterline_sidecar.config.keys import keys_of
 from meterline_sidecar.config.kinds import NAME, VALUE
 from meterline_sidecar.config.shape import (
     Customer,
+    CustomerRule,
     MeterConfig,
     PortalConfig,
     SidecarConfig,
@@ -54,7 +55,7 @@ def _meter(
     where: Mapping[str, Any] | None = None,
     **rest: Any,
 ) -> MeterConfig:
-    told = {key.name for key in TOLD}
+    told = {key.field for key in TOLD}
     taken: dict[str, Any] = {"kind": AGGREGATIONS[aggregation].kinds, **(where or {})}
     usual: dict[str, Any] = {
         "stripe_event_name": name,
@@ -104,6 +105,8 @@ def _check_customer(customer: Customer) -> Iterator[Problem]:
         calendar_of(customer)
     except PricingError as error:
         yield Problem(error.problems[0].message, "time_zone")
+    if customer.starts and customer.ends and customer.ends < customer.starts:
+        yield Problem(f"is before the first day, {customer.starts}", "ends")
 
 
 def _alert(*, at: tuple[int, ...] = (), **rest: Any) -> AlertRule:
@@ -129,6 +132,7 @@ METER: Final = Plain(
 CUSTOMER: Final = Plain(
     "customer", keys_of(Customer), _customer, check=_check_customer, struct=Customer
 )
+RULE: Final = Plain("customer_rule", keys_of(CustomerRule), CustomerRule)
 STRIPE: Final = Plain(
     "stripe",
     keys_of(StripeConfig),
@@ -149,6 +153,7 @@ ROOT: Final = Plain(
         Key("sidecar", Nested(lambda: SIDECAR)),
         Key("meter", NestedMany(lambda: METER), field="meters"),
         Key("customer", NestedMany(lambda: CUSTOMER), field="customers"),
+        Key("customer_rule", NestedMany(lambda: RULE), field="customer_rules"),
         Key("stripe", Nested(lambda: STRIPE)),
         Key("portal", Nested(lambda: PORTAL)),
         Key("alerts", Nested(lambda: ALERTS)),

@@ -22,6 +22,8 @@ from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import open_stripe
+from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles
+from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -37,7 +39,9 @@ from meterline_sidecar.store.port import Database, Ledger
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.terms.files import wanted_of
-from meterline_sidecar.terms.keeper import TermsKeeper
+from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
+from meterline_sidecar.terms.sign_ups import EVERY_S as SIGN_UPS_EVERY_S
+from meterline_sidecar.terms.sign_ups import SignUps
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.web.parts import Parts
 
@@ -76,12 +80,15 @@ async def open_parts(
         socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
         receiver = Receiver(ingest, socket, uids=uids, on_fatal=on_fatal)
         checkpoint = partial(_checkpoint, database, chain)
-        stripe = open_stripe(config, database, clock=clock, environ=os.environ)
+        stripe = open_stripe(
+            config, database, terms=terms, clock=clock, environ=os.environ
+        )
+        files = LoadedFiles(config, keeper)
         bills = _open_billing(
             database, aggregator, terms, journal, clock=clock, alarm=alarm
         )
         parts = Parts(
-            config=config,
+            files=files,
             clock=clock,
             started_ms=clock.now_ms(),
             alarm=alarm,
@@ -92,6 +99,7 @@ async def open_parts(
             aggregator=aggregator,
             billing=bills.billing,
             terms=keeper,
+            sign_ups=SignUps(database, keeper, clock=clock),
             invoices=bills.invoices,
             standings=bills.standings,
             schedule=schedule,
@@ -103,6 +111,7 @@ async def open_parts(
             drain=Drain(config.sidecar.spool_dir, ingest),
         )
         _plan_jobs(parts, checkpoint)
+        _plan_alerts(parts, files)
         try:
             yield parts
             await ingest.drain()
@@ -152,10 +161,17 @@ def _open_billing(
 async def _open_terms(
     database: Database, journal: Journal, config: Config, clock: Clock
 ) -> TermsKeeper:
-    """Return what was agreed, with what the files say now."""
+    """Return what was agreed, with what the files say now.
+
+    Raises:
+        ConfigError: they say what must not be.
+    """
     keeper = TermsKeeper(database, journal, clock=clock)
     await keeper.start()
-    diff = await keeper.load(wanted_of(config), author="files")
+    try:
+        diff = await keeper.load(wanted_of(config), author=AUTHOR)
+    except TermsRefused as error:
+        raise ConfigError(str(error)) from error
     for text in diff.told:
         log.info("agreed: %s", text)
     return keeper
@@ -171,22 +187,23 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(METERS_EVERY_S, "meters", stripe.check_meters)
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
-    _plan_alerts(parts)
+    every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
 
 
-def _plan_alerts(parts: Parts) -> None:
+def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
     config, every = parts.config, parts.schedule.every
     url = config.alerts.webhook_url
     alerts = Alerts(
         parts.database,
         parts.billing,
-        config.customers,
+        parts.customers,
         config.alert_rules,
         clock=parts.clock,
         is_told=url is not None,
     )
     alerts.watch(parts.standings)
+    files.on_config(lambda found: alerts.use(found.alert_rules))
     every(ALERT_DAYS_EVERY_S, "alerts", alerts.look_at_days)
     if url is not None:
         secret = SecretSource(

@@ -9,7 +9,7 @@ from meterline_pricing import Calendar, Period, PricingError
 from meterline_pricing.tools import invoice_between
 from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.clock import Clock, SystemClock
-from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config, calendar_of
+from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import RowsByHand
@@ -22,6 +22,8 @@ from meterline_sidecar.stripe.report import Reporter
 from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.stripe.unbilled import Amounts, Unbilled
 from meterline_sidecar.stripe.webhooks import Webhooks
+from meterline_sidecar.terms.at_stripe import FirstDays, StripeIds
+from meterline_sidecar.terms.book import Terms
 
 RATE_LIVE: Final = 500
 RATE_SANDBOX: Final = 25
@@ -48,6 +50,7 @@ def open_stripe(
     config: Config,
     database: Database,
     *,
+    terms: Terms,
     clock: Clock,
     environ: MutableMapping[str, str],
 ) -> StripeService:
@@ -63,12 +66,14 @@ def open_stripe(
         credential="stripe_webhook_secret",
         environ=environ,
     )
-    customers = {c.id: c.stripe_customer for c in config.customers}
+    customers = StripeIds(terms, clock=clock)
     guard = CopyGuard(SentMark(config.sidecar.database))
     return StripeService(
         database=database,
         api=api,
-        enqueuer=_enqueuer(config, database, clock=clock, customers=customers),
+        enqueuer=_enqueuer(
+            config, database, clock=clock, customers=customers, starts=FirstDays(terms)
+        ),
         reporter=_reporter(config, database, api, clock=clock, guard=guard),
         copy_guard=guard,
         reconciler=Reconciler(database, api, clock=clock),
@@ -94,17 +99,14 @@ def _enqueuer(
     database: Database,
     *,
     clock: Clock,
-    customers: dict[str, str | None],
+    customers: StripeIds,
+    starts: FirstDays,
 ) -> Enqueuer:
     return Enqueuer(
         database,
         meters=_billed(config),
         customers=customers,
-        starts_ms={
-            c.id: calendar_of(c).start_of(c.starts)
-            for c in config.customers
-            if c.starts is not None
-        },
+        starts_ms=starts,
         clock=clock,
         settle_ms=config.stripe.settle_s * 1_000,
     )

@@ -34,12 +34,14 @@ log = logging.getLogger(__name__)
 async def run(config: Config, *, clock: Clock) -> None:
     """Run the sidecar until SIGTERM or SIGINT; then store what has arrived, and end.
 
+    SIGHUP has it read its files again, and never ends it.
+
     Raises:
         AlreadyRunning: another process holds the database, the socket or the port.
         ConfigError: HTTP would need a token, and there is none.
         MeterlineError: the ledger cannot be opened, or the disk failed meanwhile.
     """
-    stop = asyncio.Event()
+    stop, hang_up = asyncio.Event(), asyncio.Event()
     fatal: list[BaseException] = []
 
     def on_fatal(error: BaseException) -> None:
@@ -49,6 +51,7 @@ async def run(config: Config, *, clock: Clock) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, hang_up.set)
     os.umask(UMASK)
     sys.setswitchinterval(SWITCH_S)
     make_directories(config)
@@ -59,7 +62,7 @@ async def run(config: Config, *, clock: Clock) -> None:
             async with open_parts(
                 config, clock=clock, tokens=tokens, on_fatal=on_fatal
             ) as parts:
-                await _serve(parts, stop, on_fatal)
+                await _serve(parts, stop, hang_up, on_fatal)
                 if fatal:  # in here: a disk that failed is not written to any more
                     raise fatal[0]
         except DatabaseCorrupt as error:
@@ -71,8 +74,10 @@ async def run(config: Config, *, clock: Clock) -> None:
             ) from error
 
 
-async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:
-    """Serve both sockets until ``stop``."""
+async def _serve(
+    parts: Parts, stop: asyncio.Event, hang_up: asyncio.Event, on_fatal: OnFatal
+) -> None:
+    """Serve both sockets until ``stop``; read the files again after each ``hang_up``."""
     listener = bind(parts.config.sidecar.http)
     server = HttpServer(make_app(parts), stop_timeout_s=STOP_TIMEOUT_S)
 
@@ -86,6 +91,7 @@ async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:
         async with parts.receiver, asyncio.TaskGroup() as tasks:
             committing = tasks.create_task(ingesting())
             answering = tasks.create_task(server.serve([listener]))
+            reloading = tasks.create_task(_reload_on(hang_up, parts))
             parts.schedule.start()
             log.info("events: %s", parts.config.sidecar.socket)
             log.info("ledger: %s", parts.config.sidecar.database)
@@ -98,8 +104,24 @@ async def _serve(parts: Parts, stop: asyncio.Event, on_fatal: OnFatal) -> None:
             server.should_exit = True
             await asyncio.wait([answering])
             committing.cancel()
+            reloading.cancel()
     finally:
         listener.close()
+
+
+async def _reload_on(hang_up: asyncio.Event, parts: Parts) -> None:
+    while True:
+        await hang_up.wait()
+        hang_up.clear()
+        try:
+            found = await parts.files.reload(author="SIGHUP")
+        except MeterlineError as error:
+            # What is wrong stands in its text: where it arose tells a person nothing.
+            log.error("the files were not loaded, and nothing changed: %s", error)  # noqa: TRY400
+            continue
+        log.info("the files were loaded: %d changes", len(found.changes))
+        for key in found.needs_restart:
+            log.warning("%s holds from the next start on", key)
 
 
 def _check_tokens(config: Config, tokens: TokenFile) -> None:

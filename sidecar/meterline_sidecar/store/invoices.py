@@ -148,3 +148,13 @@ async def _add(tx: Tx, table: str, columns: Columns, row: object) -> int:
     )
     assert found is not None
     return int(found[0])
+
+
+async def final_end(tx: Tx, customer: str) -> int:
+    """Return the end of a customer's last final period, UTC ms; 0: there is none."""
+    row = await tx.fetch_one(
+        "SELECT coalesce(max(period_end_ms), 0) FROM invoices WHERE customer = ?",
+        (customer,),
+    )
+    assert row is not None
+    return int(row[0])

@@ -70,6 +70,18 @@ async def subject_named(tx: Tx, name: str) -> list[tuple[int, str]]:
     return [(row[0], row[1]) for row in rows]
 
 
+async def subjects_of_nobody(
+    tx: Tx, *, after_id: int, limit: int
+) -> list[tuple[int, str]]:
+    """Return ``(id, name)`` of subjects behind an id that nobody pays for, by id."""
+    rows = await tx.fetch_all(
+        "SELECT id, name FROM subjects WHERE customer IS NULL AND id > ?"
+        " ORDER BY id LIMIT ?",
+        (after_id, limit),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def subjects_between(
     tx: Tx, first: str, beyond: str | None, *, after: str, limit: int
 ) -> list[tuple[int, str]]:

@@ -78,8 +78,8 @@ class Enqueuer:
         self._aggregations: dict[str, Aggregation] = {
             meter.name: meter.aggregation for meter in meters
         }
-        self._customers = dict(customers)
-        self._starts_ms = dict(starts_ms or {})
+        self._customers = customers  # as they are when a row is made
+        self._starts_ms: Mapping[str, int] = {} if starts_ms is None else starts_ms
         self._clock = clock
         self._settle_ms = settle_ms
 

@@ -1,5 +1,6 @@
 """All terms in memory: what held at any moment, as far as it was learned."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from typing import Any, Final, NamedTuple
@@ -65,6 +66,8 @@ class Terms:
     def __init__(self) -> None:
         self.row_id = 0
         """The last row that is known here."""
+        self.learned_until_ms = 0
+        """When the newest row was learned."""
         self.claims = Claims()
         """Who claims which subjects."""
         self._entries: dict[Kind, dict[str, tuple[Entry, ...]]] = {
@@ -73,6 +76,10 @@ class Terms:
             "meter": {},
             "rule": {},
         }
+        self._by_stripe: dict[str, str] = {}
+        """By a customer's ID at Stripe: who said last that it is theirs."""
+        self._learned: list[tuple[int, Kind, str]] = []
+        """What each row is about, in the order in which they were learned."""
 
     async def catch_up(self, tx: Tx) -> None:
         """Take in what the ledger knows and this does not."""
@@ -93,8 +100,12 @@ class Terms:
             named = self._entries[row.kind]
             named[row.name] = (*named.get(row.name, ()), entry)
             self.row_id = row.id
+            self.learned_until_ms = max(self.learned_until_ms, row.learned_ms)
+            self._learned.append((row.id, row.kind, row.name))
             if isinstance(entry.change, CustomerChange):
                 self.claims.change(row.name, entry.from_ms, entry.change)
+                if entry.change.stripe_customer:
+                    self._by_stripe[entry.change.stripe_customer] = row.name
 
     @property
     def is_empty(self) -> bool:
@@ -108,6 +119,12 @@ class Terms:
     def entries(self, kind: Kind, name: str) -> tuple[Entry, ...]:
         """Return the rows about one thing, in the order in which they were learned."""
         return self._entries[kind].get(name, ())
+
+    def learned_after(self, row_id: int) -> Iterator[tuple[Kind, str]]:
+        """Yield what each row behind an id is about, in the order they were learned."""
+        start = bisect_right(self._learned, row_id, key=lambda row: row[0])
+        for i in range(start, len(self._learned)):
+            yield self._learned[i][1:]
 
     # --- customers
 
@@ -128,6 +145,14 @@ class Terms:
                 values |= given(entry.change)
         values.pop("unclaimed_from_ms", None)
         return AgreedCustomer(id=customer_id, source=entries[-1].source, **values)
+
+    def customer_at_stripe(self, stripe_customer: str) -> str | None:
+        """Return whose ID at Stripe this is by the last row about it, if anybody's."""
+        owner = self._by_stripe.get(stripe_customer)
+        if owner is None:
+            return None
+        steps = self.field(owner, "stripe_customer")
+        return owner if steps[-1][1] == stripe_customer else None
 
     def field(self, customer_id: str, name: str) -> list[tuple[int, Any]]:
         """Return what one field of a customer is from when on, in order of time."""

@@ -6,7 +6,6 @@ is found by a look-up for each length that patterns have, however many there are
 """
 
 from bisect import insort
-from collections.abc import Iterator
 from typing import Final
 
 from msgspec import UNSET
@@ -62,14 +61,23 @@ class Claims:
         What nobody paid for before the first claim goes to who made it, from the time
         on that the claim says.
         """
-        claims = list(self._of(subject))
+        texts, claims = self._of(subject)
+        if not claims:
+            return [(0, None)]
+        from_ms, owner = claims[0][0]
+        is_alone = len(claims) == len(claims[0]) == 1
+        if is_alone and owner is not None:  # as most of many subjects are
+            alone: list[Step] = [(from_ms, owner)]
+            if from_ms > 0:
+                alone.insert(0, (0, None))
+            return self._with_unclaimed(texts, alone)
         cuts = sorted({0, *(from_ms for steps in claims for from_ms, _ in steps)})
         found: list[Step] = []
         for at_ms in cuts:
             owner = self._owner(claims, at_ms)
             if not found or found[-1][1] != owner:
                 found.append((at_ms, owner))
-        return self._with_unclaimed(subject, found)
+        return self._with_unclaimed(texts, found)
 
     def customer_of(self, subject: str, at_ms: int) -> str | None:
         """Return who pays for a subject at a moment."""
@@ -81,7 +89,16 @@ class Claims:
 
     def is_claimed(self, subject: str) -> bool:
         """Say whether anybody ever claimed a subject."""
-        return next(self._of(subject), None) is not None
+        return bool(self._of(subject)[0])
+
+    def is_taken(self, subject: str, at_ms: int) -> bool:
+        """Say whether somebody pays for a subject at a moment, or will later."""
+        history = self.history(subject)
+        return any(
+            owner is not None
+            for i, (_, owner) in enumerate(history)
+            if i + 1 == len(history) or history[i + 1][0] > at_ms
+        )
 
     def of_customer(self, customer: str) -> tuple[str, ...]:
         """Return what a customer claims, as written, by the last row about it."""
@@ -91,16 +108,22 @@ class Claims:
         """Return who claims exactly this text, from when on."""
         return list(self._by_text.get(text, ()))
 
-    def _of(self, subject: str) -> Iterator[list[Step]]:
-        """Yield the claims on a subject, the most exact first."""
-        exact = self._by_text.get(subject)
+    def _of(self, subject: str) -> tuple[list[str], list[list[Step]]]:
+        """Return the texts that claim a subject, the most exact first, and by whom."""
+        texts: list[str] = []
+        claims: list[list[Step]] = []
+        known = self._by_text
+        exact = known.get(subject)
         if exact is not None:
-            yield exact
+            texts.append(subject)
+            claims.append(exact)
         for length in reversed(self._lengths):
-            if length <= len(subject):
-                steps = self._by_text.get(subject[:length] + MARK)
-                if steps is not None:
-                    yield steps
+            text = subject[:length] + MARK
+            # A prefix that is longer than the subject is the subject itself here.
+            if text in known and length <= len(subject):
+                texts.append(text)
+                claims.append(known[text])
+        return texts, claims
 
     @staticmethod
     def _owner(claims: list[list[Step]], at_ms: int) -> str | None:
@@ -112,16 +135,16 @@ class Claims:
                     break
         return None
 
-    def _with_unclaimed(self, subject: str, found: list[Step]) -> list[Step]:
+    def _with_unclaimed(self, texts: list[str], found: list[Step]) -> list[Step]:
         if len(found) < 2 or found[0][1] is not None:
             return found
         first_ms, owner = found[1]
         assert owner is not None, "neighbours differ"
-        texts = [subject, *(subject[:n] + MARK for n in self._lengths)]
+        unclaimed = self._unclaimed_from_ms
         since = [
             at_ms
             for text in texts
-            if (at_ms := self._unclaimed_from_ms.get((text, owner))) is not None
+            if (at_ms := unclaimed.get((text, owner))) is not None
         ]
         since_ms = min([first_ms, *since])
         if since_ms == 0:

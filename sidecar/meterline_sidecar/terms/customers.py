@@ -1,6 +1,6 @@
 """The customers as they are agreed now, by id."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from typing import NamedTuple
 
 from meterline_sidecar.clock import Clock
@@ -26,6 +26,8 @@ class CustomerIndex:
         self._terms = terms
         self._clock = clock
         self._ids: list[str] = []
+        self._row_id = 0
+        """Up to which row of terms the ids are known."""
         self._known: dict[str, _Known] = {}
 
     def __len__(self) -> int:
@@ -35,10 +37,18 @@ class CustomerIndex:
     @property
     def ids(self) -> list[str]:
         """The ids of all customers, sorted."""
-        names = self._terms.names("customer")
-        if len(self._ids) != len(names):  # customers are never forgotten
-            self._ids = sorted(names)
+        if not self._ids:
+            self._row_id = self._terms.row_id
+            self._ids = sorted(self._terms.names("customer"))
+        for kind, name in self._terms.learned_after(self._row_id):
+            if kind == "customer" and not self._has(name):
+                insort(self._ids, name)  # customers are never forgotten
+        self._row_id = self._terms.row_id
         return self._ids
+
+    def _has(self, customer_id: str) -> bool:
+        i = bisect_left(self._ids, customer_id)
+        return i < len(self._ids) and self._ids[i] == customer_id
 
     @property
     def all(self) -> list[Customer]:
@@ -75,6 +85,9 @@ class CustomerIndex:
             stripe_customer=agreed.stripe_customer,
             time_zone=agreed.time_zone,
             starts=agreed.starts,
+            ends=agreed.ends,
+            address=agreed.address,
+            is_taken_out=agreed.is_removed,
         )
         later = (entry.from_ms for entry in entries if entry.from_ms > now_ms)
         until_ms = min(later, default=FOREVER_MS)

@@ -34,6 +34,7 @@ from meterline_sidecar.terms.change import (
     RuleChange,
     given,
 )
+from meterline_sidecar.terms.owners import WantedCustomer, not_ours, others_have
 from meterline_sidecar.terms.record import Planned
 from meterline_sidecar.terms.refusals import meter_into_final, other_aggregation
 
@@ -41,16 +42,6 @@ MONEY: Final = ("plan", "overrides")
 """What splits a period where it changes."""
 DATED: Final = (*MONEY, "subjects", "time_zone")
 """What a `from` in the file dates; all else holds from now on."""
-
-
-class WantedCustomer(Struct, frozen=True, kw_only=True):
-    """What a source wants to be agreed with a customer."""
-
-    id: str
-    fields: Mapping[str, Any]
-    """By name, as ``CustomerChange`` has them; what is not given stays as it is."""
-    from_day: date | None = None
-    """From when changes hold; ``None``: from when they do by default."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -135,11 +126,15 @@ class Differ:
             offered: plans that are agreed in the same step, by name.
         """
         known = self._terms.customer(wanted.id, self._now_ms)
+        if known is not None and known.source != self._source:
+            self._refused.append(not_ours(wanted.id, known.source))
+            return
+        taken = list(others_have(self._terms, wanted, source=self._source))
+        self._refused += taken
+        if taken:
+            return
         if known is None:
             self._new_customer(wanted)
-            return
-        if known.source != self._source:
-            self._refused.append(_foreign(wanted.id, known.source))
             return
         by_time: dict[int, dict[str, Any]] = {}
         fields = dict(wanted.fields)
@@ -377,14 +372,6 @@ class Differ:
 def _newest(terms: Terms, name: str | None, now_ms: int) -> Plan | None:
     versions = terms.plan_versions(name or "", now_ms)
     return max(versions.values(), key=lambda plan: plan.effective, default=None)
-
-
-def _foreign(customer_id: str, source: Source) -> str:
-    owner = "the files look" if source == "file" else "the API looks"
-    return (
-        f"customer {customer_id}: {owner} after this customer; change it there, or give"
-        " it over with `meterline customers adopt`"
-    )
 
 
 def _shown(value: Any) -> str:

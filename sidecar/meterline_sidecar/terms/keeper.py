@@ -1,8 +1,10 @@
 """Keeps the terms of a running sidecar: loads files, takes changes, tells who listens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
+
+from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import MeterlineError
@@ -10,8 +12,10 @@ from meterline_sidecar.store import invoices
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.terms import Source
 from meterline_sidecar.terms.book import Terms
-from meterline_sidecar.terms.diff import Diff, Differ, Wanted, WantedCustomer
-from meterline_sidecar.terms.record import Journal, record, settle_owners
+from meterline_sidecar.terms.change import CustomerChange
+from meterline_sidecar.terms.diff import Diff, Differ, Wanted
+from meterline_sidecar.terms.owners import WantedCustomer
+from meterline_sidecar.terms.record import Journal, Planned, record, settle_owners
 from meterline_sidecar.terms.recount import recount
 
 STRIPE_TAKES_MS: Final = 34 * DAY_MS
@@ -67,15 +71,23 @@ class TermsKeeper:
             differ = await self._differ("file", reason)
             return await self._write(differ.files(wanted), "file", author)
 
-    async def change_customer(self, wanted: WantedCustomer, *, author: str) -> Diff:
+    async def change_customer(
+        self, wanted: WantedCustomer, *, author: str, must_be_new: bool = False
+    ) -> Diff:
         """Agree to something with one customer, who may be new.
 
         Raises:
-            TermsRefused: the files look after this customer, or something final
-                would be reached.
+            TermsRefused: the files look after this customer, another one has one of
+                the subjects, or something final would be reached.
         """
         async with self._writing:
-            differ = await self._differ("api", "")
+            if must_be_new and self.terms.entries("customer", wanted.id):
+                raise TermsRefused(
+                    f"customer {wanted.id} is there already; nothing was changed"
+                )
+            async with self._database.reading() as tx:
+                final_ms = await invoices.final_end(tx, wanted.id)
+            differ = self._with_finals("api", "", {wanted.id: final_ms})
             differ.customer(wanted)
             return await self._write(differ.result(), "api", author)
 
@@ -101,9 +113,39 @@ class TermsKeeper:
             )
             return await self._write(diff, "api", author)
 
+    async def sign_up(self, wanted: Sequence[WantedCustomer], *, author: str) -> None:
+        """Agree with customers who are all new, in one step.
+
+        Those who are there by now, and whose subject has a payer by now, are left out.
+        """
+        async with self._writing:
+            now_ms = self._clock.now_ms()
+            differ = self._with_finals("api", "", {})
+            for one in wanted:
+                taken = any(
+                    self.terms.claims.is_taken(subject, now_ms)
+                    for subject in one.fields["subjects"]
+                )
+                if not taken and not self.terms.entries("customer", one.id):
+                    differ.customer(one)
+            diff = differ.result()
+            await self._write(replace(diff, refused=()), "api", author)
+
+    async def adopt(self, customer_id: str, source: Source, *, author: str) -> None:
+        """Let the files, or the API, look after a customer from now on."""
+        async with self._writing:
+            change = CustomerChange()
+            planned = Planned(customer_id, change, self._clock.now_ms())
+            await self._write(Diff(planned=(planned,)), source, author)
+
     async def _differ(self, source: Source, reason: str) -> Differ:
         async with self._database.reading() as tx:
-            finals: Mapping[str, int] = await invoices.final_ends(tx)
+            finals = await invoices.final_ends(tx)
+        return self._with_finals(source, reason, finals)
+
+    def _with_finals(
+        self, source: Source, reason: str, finals: Mapping[str, int]
+    ) -> Differ:
         return Differ(
             self.terms,
             now_ms=self._clock.now_ms(),

@@ -14,6 +14,8 @@ from meterline_sidecar.terms.change import Change, CustomerChange, encode, kind_
 from meterline_sidecar.terms.claims import MARK, Step
 
 SUBJECTS_PER_STEP: Final = 5_000
+TEXTS_PER_STEP: Final = 500
+"""Subjects that are written out, brought up in one transaction."""
 OWNERS_ROW: Final = "owners_row"
 """Up to which row of terms the subjects are brought; a fact of the ledger."""
 
@@ -81,8 +83,16 @@ async def settle_owners(database: Database, terms: Terms, *, since_ms: int) -> i
     if done >= terms.row_id:
         return 0
     n_changed = 0
-    for text in sorted(_texts_after(terms, done)):
-        n_changed += await _settle(database, terms, text, since_ms=since_ms)
+    texts = sorted(_texts_after(terms, done))
+    names = [text for text in texts if not text.endswith(MARK)]
+    for i in range(0, len(names), TEXTS_PER_STEP):
+        async with database.transaction() as tx:
+            found = [await store.subject_named(tx, name) for name in _step(names, i)]
+            subjects = [subject for one in found for subject in one]
+            n_changed += await _own(tx, terms, subjects, since_ms=since_ms)
+    for text in texts:
+        if text.endswith(MARK):
+            n_changed += await _settle(database, terms, text, since_ms=since_ms)
     async with database.transaction() as tx:
         await facts.put_fact(tx, OWNERS_ROW, str(terms.row_id))
     return n_changed
@@ -91,12 +101,10 @@ async def settle_owners(database: Database, terms: Terms, *, since_ms: int) -> i
 def _texts_after(terms: Terms, row_id: int) -> set[str]:
     """Return every subject and pattern, as written, that rows after an id concern."""
     found: set[str] = set()
-    for name in terms.names("customer"):
-        entries = terms.entries("customer", name)
-        if entries[-1].row_id <= row_id:
-            continue
+    learned = {name for kind, name in terms.learned_after(row_id) if kind == "customer"}
+    for name in learned:
         before: set[str] = set()
-        for entry in entries:
+        for entry in terms.entries("customer", name):
             assert isinstance(entry.change, CustomerChange)
             if entry.change.subjects is UNSET:
                 continue
@@ -107,35 +115,43 @@ def _texts_after(terms: Terms, row_id: int) -> set[str]:
     return found
 
 
-async def _settle(database: Database, terms: Terms, text: str, *, since_ms: int) -> int:
+def _step(names: list[str], start: int) -> list[str]:
+    return names[start : start + TEXTS_PER_STEP]
+
+
+async def _settle(
+    database: Database, terms: Terms, pattern: str, *, since_ms: int
+) -> int:
+    """Bring up the subjects that begin with what stands before the mark."""
+    prefix = pattern.removesuffix(MARK)
     n_changed, after = 0, ""
     while True:
         async with database.transaction() as tx:
-            subjects = await _subjects(tx, text, after)
-            changed: list[tuple[int, list[Step]]] = []
-            for subject_id, name in subjects:
-                history = terms.claims.history(name)
-                if history != await store.owner_of(tx, subject_id):
-                    changed.append((subject_id, history))
-            ids = [subject_id for subject_id, _ in changed]
-            # For whoever paid before, and again for whoever pays from now on.
-            await outbox.note_subjects(tx, ids, since_ms=since_ms)
-            for subject_id, history in changed:
-                await store.set_owner(tx, subject_id, history)
-            await outbox.note_subjects(tx, ids, since_ms=since_ms)
-        n_changed += len(changed)
-        if not text.endswith(MARK) or len(subjects) < SUBJECTS_PER_STEP:
+            subjects = await store.subjects_between(
+                tx, prefix, _beyond(prefix), after=after, limit=SUBJECTS_PER_STEP
+            )
+            n_changed += await _own(tx, terms, subjects, since_ms=since_ms)
+        if len(subjects) < SUBJECTS_PER_STEP:
             return n_changed
         after = subjects[-1][1]
 
 
-async def _subjects(tx: Tx, text: str, after: str) -> Sequence[tuple[int, str]]:
-    if not text.endswith(MARK):
-        return await store.subject_named(tx, text)
-    prefix = text.removesuffix(MARK)
-    return await store.subjects_between(
-        tx, prefix, _beyond(prefix), after=after, limit=SUBJECTS_PER_STEP
-    )
+async def _own(
+    tx: Tx, terms: Terms, subjects: Sequence[tuple[int, str]], *, since_ms: int
+) -> int:
+    """Store who pays for these subjects; return for how many that changed."""
+    changed: list[tuple[int, list[Step]]] = []
+    for subject_id, name in subjects:
+        history = terms.claims.history(name)
+        if history != await store.owner_of(tx, subject_id):
+            changed.append((subject_id, history))
+    ids = [subject_id for subject_id, _ in changed]
+    # For whoever paid before, and again for whoever pays from now on.
+    await outbox.note_subjects(tx, ids, since_ms=since_ms)
+    for subject_id, history in changed:
+        await store.set_owner(tx, subject_id, history)
+    await outbox.note_subjects(tx, ids, since_ms=since_ms)
+    return len(changed)
 
 
 def _beyond(prefix: str) -> str | None:

@@ -30,7 +30,8 @@ STATUSES: Final = {
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of these operations."""
     listed = list(operations)
-    types = [Problem, *(operation.answer for operation in listed)]
+    bodies = [operation.body for operation in listed if operation.body is not None]
+    types = [Problem, *(operation.answer for operation in listed), *bodies]
     _, components = msgspec.json.schema_components(types, ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in listed:
@@ -61,10 +62,15 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _entry(operation: Operation) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if operation.body is not None:
+        content = {"application/json": {"schema": _ref(operation.body)}}
+        body["requestBody"] = {"required": True, "content": content}
     return {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": list(_parameters(operation)),
+        **body,
         "responses": {
             "200": {
                 "description": "The answer.",

@@ -15,13 +15,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meterline_pricing.errors import unknown
-from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.access.tokens import Token
 from meterline_sidecar.web.problems import BadRequest
 
-Q = TypeVar("Q", bound=msgspec.Struct)
 S = TypeVar("S", bound=msgspec.Struct)
-Method = Literal["GET", "POST"]
+Method = Literal["GET", "POST", "PUT"]
 KINDS: Final = {"int": "a whole number", "bool": "true or false"}
+LOCAL: Final = "local"
+"""Who changes something without a token."""
 _IN_PATH: Final = re.compile(r"{(\w+)}")
 # What msgspec says; "Expected `int` >= 1 - at `$.page`", for example.
 _WRONG: Final = re.compile(
@@ -35,14 +36,15 @@ class Operation:
     """One operation of the API.
 
     Args:
-        run: takes the parts and the parameters, and returns the answer; its
+        run: takes the parts, ``query`` (the parameters), ``body`` where it has one,
+            and ``author`` where it notes who asked, and returns the answer; its
             annotations and its docstring are what the documentation says.
     """
 
     def __init__(
         self,
         path: str,
-        run: Callable[[Parts, Q], Awaitable[msgspec.Struct]],
+        run: Callable[..., Awaitable[msgspec.Struct]],
         *,
         method: Method = "GET",
     ) -> None:
@@ -52,9 +54,11 @@ class Operation:
         self.name: str = run.__name__
         self.summary = (run.__doc__ or "").partition("\n")[0].rstrip(".")
         self.query: type[msgspec.Struct] = hints["query"]
+        self.body: type[msgspec.Struct] | None = hints.get("body")
         self.answer: type[msgspec.Struct] = hints["return"]
         self.path_names = frozenset(_IN_PATH.findall(path))
-        self._run: Callable[[Parts, Any], Awaitable[msgspec.Struct]] = run
+        self._notes_author = "author" in hints
+        self._run = run
 
     @property
     def route(self) -> Route:
@@ -62,9 +66,29 @@ class Operation:
         return Route(self.path, self._respond, methods=[self.method])
 
     async def _respond(self, request: Request) -> Response:
+        more: dict[str, Any] = {}
+        if self._notes_author:
+            more["author"] = _author(request)
         query = read_query(request, self.query, path_names=self.path_names)
-        body = msgspec.json.encode(await self._run(request.app.state.parts, query))
-        return tagged(request, body, "application/json")
+        if self.body is not None:
+            more["body"] = await _read_body(request, self.body)
+        answer = await self._run(request.app.state.parts, query, **more)
+        return tagged(request, msgspec.json.encode(answer), "application/json")
+
+
+def _author(request: Request) -> str:
+    """Return who asks: the name of their token."""
+    token: Token | None = request.scope.get("state", {}).get("token")
+    return LOCAL if token is None else token.name
+
+
+async def _read_body(request: Request, kind: type[S]) -> S:
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except msgspec.ValidationError as error:
+        raise BadRequest(str(error).replace("`$.", "`")) from error
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body is no JSON: {error}") from error
 
 
 def read_query(

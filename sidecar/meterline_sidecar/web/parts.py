@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing.drafts import Billing
@@ -19,14 +20,33 @@ from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.terms.keeper import TermsKeeper
+from meterline_sidecar.terms.sign_ups import SignUps
 from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.web.answers.reload import Reloaded
+
+
+class Files(Protocol):
+    """The files of the configuration, and what they say."""
+
+    @property
+    def config(self) -> Config:
+        """What they say, as far as it holds."""
+        ...
+
+    async def reload(self, *, author: str, reason: str = "") -> Reloaded:
+        """Read them again."""
+        ...
+
+    async def adopt(self, customer_id: str, *, author: str) -> tuple[str, ...]:
+        """Let them look after a customer; return what changes by that."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What ``daemon/assemble.py`` put together."""
 
-    config: Config
+    files: Files
     clock: Clock
     started_ms: int
     alarm: str | None
@@ -43,6 +63,7 @@ class Parts:
     customers: CustomerIndex
     terms: TermsKeeper
     """What was agreed, and the one place that changes it."""
+    sign_ups: SignUps
     tokens: TokenFile
     portal_key: bytes
     """Signs the links to the customer's page."""
@@ -50,6 +71,11 @@ class Parts:
     """Set when the process is about to end: whoever streams should stop."""
     stripe: StripeService
     drain: Drain
+
+    @property
+    def config(self) -> Config:
+        """What the files say, as far as it holds."""
+        return self.files.config
 
     @property
     def meters(self) -> list[Meter]:

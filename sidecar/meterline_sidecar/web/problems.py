@@ -21,6 +21,7 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
+from meterline_sidecar.terms.keeper import TermsRefused
 from meterline_sidecar.web.answers.problem import Problem
 
 WHAT_NEXT: Final = {
@@ -78,6 +79,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     Conflict: Refusal(409),
     NotBillable: Refusal(409),
     NotPossible: Refusal(409),
+    TermsRefused: Refusal(409),
     ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing
     StripeRefused: Refusal(409, NO_STRIPE),
     RetryLater: Refusal(409, NO_STRIPE),

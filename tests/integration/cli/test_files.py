@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from meterline.settings import SYSTEM_DIR
 from meterline_sidecar.cli import main
 from meterline_sidecar.cli.commands.quote import command as quote
 from meterline_sidecar.cli.main import COMMANDS
+from meterline_sidecar.config.read import read_config
 from tests.sidecar_process import PRICING, meterline
 
 
@@ -39,6 +41,31 @@ def test_what_init_writes_is_read_with_every_comment_made_a_line(
     assert checked.returncode == 3, checked.stderr
     assert "meterline.toml: 3 meters" in checked.stdout
     assert checked.stderr.count("base fee: $19.00") == 2
+
+
+@pytest.mark.skipif(SYSTEM_DIR.is_dir(), reason="this host has a place for all")
+def test_init_gives_each_project_a_ledger_of_its_own(tmp_path: Path) -> None:
+    told = meterline("init", "mine", cwd=tmp_path).stdout
+
+    sidecar = read_config(tmp_path / "mine/meterline.toml", environment={}).sidecar
+    state = tmp_path / "mine/state"
+    assert f"export METERLINE_STATE_DIR={state}\n" in told
+    assert sidecar.database == state / "meterline.db"
+    assert (sidecar.socket, sidecar.spool_dir) == (
+        state / "meterline.sock",
+        state / "spool",
+    )
+
+
+def test_init_leaves_alone_where_this_host_keeps_everything(tmp_path: Path) -> None:
+    told = meterline(
+        "init", cwd=tmp_path, environment={"METERLINE_STATE_DIR": str(tmp_path)}
+    )
+
+    source = (tmp_path / "meterline.toml").read_text()
+    assert told.returncode == 0
+    assert "export" not in told.stdout
+    assert '\n# database = "state/meterline.db"\n' in source
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from meterline_sidecar.errors import RetryLater
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.stripe.health import read_health
 from meterline_sidecar.stripe.service import StripeService
+from meterline_sidecar.terms.book import Terms
 from tests.outbox_rows import EARLIER_MS, KEY, Shop
 from tests.stripe_server.account import Meter as AtStripe
 from tests.stripe_server.faults import Fault
@@ -32,7 +33,9 @@ async def stripe(shop: Shop, tmp_path: Path) -> AsyncGenerator[StripeService]:
         stripe=StripeConfig(mode="send", api_base=shop.base),
     )
     environ = {"METERLINE_STRIPE_API_KEY": KEY}
-    stripe = open_stripe(config, shop.database, clock=shop.clock, environ=environ)
+    stripe = open_stripe(
+        config, shop.database, terms=Terms(), clock=shop.clock, environ=environ
+    )
     yield stripe
     await stripe.close()
 

@@ -38,6 +38,6 @@ def test_a_first_period_that_is_cut_short_has_its_fee_cut(
     )
     period = calendar_of(customer).named(month)
 
-    drawn = charged(plan(prorate), customer, {"calls": 7}, period)
+    drawn = charged(plan(prorate), {"calls": 7}, period, time_zone=customer.time_zone)
 
     assert [f"{line.amount:f}" for line in drawn.lines] == [fee, "7.00"]

@@ -13,7 +13,7 @@ HEAVY = {
 
 @pytest.mark.parametrize(
     ("command", "allowed"),
-    [("--help", set[str]()), ("check", set[str]()), ("status", {"httpx"})],
+    [("--help", set[str]()), ("check", {"aiosqlite"}), ("status", {"httpx"})],
 )
 def test_a_command_loads_what_it_needs(command: str, allowed: set[str]) -> None:
     code = (

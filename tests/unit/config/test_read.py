@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,38 @@ def problems(
 
 
 MISTAKES = {
+    "[[customer]]\nid = 42": (
+        ":2: customer[0].id: expected an id in quotes, of letters, digits and any of"
+        " _ . - : @ + = ~ |, not the integer 42"
+    ),
+    '[[customer]]\nid = "a/b"': (
+        ":2: customer[0].id: expected an id in quotes, of letters, digits and any of"
+        ' _ . - : @ + = ~ |, not the text "a/b"'
+    ),
+    '[[customer]]\nid = "a"\nsubjects = ["ac*me"]': (
+        ":3: customer[0].subjects[0]: `ac*me` would match nothing: `*` stands at the"
+        " end only, for all that begins with what is before it"
+    ),
+    '[[customer]]\nid = "a"\nsubjects = ["ac**"]': (
+        ":3: customer[0].subjects[0]: `ac**` would match nothing: `*` stands at the"
+        " end only, for all that begins with what is before it"
+    ),
+    '[[customer]]\nid = "a"\nstarts = 2026-02-01\nends = 2026-01-31': (
+        ":4: customer[0].ends: is before the first day, 2026-02-01"
+    ),
+    '[[customer]]\nid = "a"\nfrom = "soon"': (
+        ':3: customer[0].from: expected a date such as 2026-01-31, not the text "soon"'
+    ),
+    '[[customer_rule]]\nmatch = "acct_1"\nplan = "starter"': (
+        ":2: customer_rule[0].match: expected what subjects begin with, and `*`, not"
+        ' the text "acct_1"'
+    ),
+    '[[customer_rule]]\nmatch = "*"\nplan = "startr"': (
+        ":3: customer_rule[0].plan: unknown plan `startr`; did you mean `starter`?"
+    ),
+    '[[customer_rule]]\nmatch = "*"': (
+        ":1: customer_rule[0].plan: missing: expected a text"
+    ),
     '[sidecar]\nsockett = "a"': (
         ":2: sidecar.sockett: unknown key `sockett`; did you mean `socket`?"
     ),
@@ -154,8 +187,8 @@ MISTAKES = {
     ),
     f"{METER}{METER}": ":5: meter[1].name: a second meter is called `api_calls`",
     "[[customer]]\nname = 'Acme'": (
-        ":1: customer[0].id: missing: expected a name of letters, digits, `_`, `.`"
-        " and `-`"
+        ":1: customer[0].id: missing: expected an id in quotes, of letters, digits and any"
+        " of _ . - : @ + = ~ |"
     ),
     '[[customer]]\nid = "a"\n[[customer]]\nid = "a"': (
         ":4: customer[1].id: `a` is of customer `a` already"
@@ -466,7 +499,8 @@ def test_the_schema_knows_the_tables_and_what_is_required() -> None:
     meter = made["$defs"]["meter"]
 
     assert sorted(made["properties"]) == [
-        *("alert", "alerts", "customer", "meter", "portal", "sidecar", "stripe")
+        *("alert", "alerts", "customer", "customer_rule", "meter", "portal"),
+        *("sidecar", "stripe"),
     ]
     assert made["properties"]["meter"]["items"] == {"$ref": "#/$defs/meter"}
     assert meter["required"] == ["name", "aggregation"]
@@ -527,3 +561,48 @@ def test_a_filter_that_can_match_is_taken(tmp_path: Path, where: str) -> None:
     file.write_text(f"{METER}where = {{ {where} }}\n")
 
     assert read_config(file, environment={}).meters
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "42",
+        "3f2b8c1e-9d5a-4c1e-8a55-0b6f1f2f3a4b",
+        "urn:org:7",
+        "ops@acme.example",
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+        "2026=",
+    ],
+)
+def test_ids_that_others_gave_are_taken_as_they_are(tmp_path: Path, id_: str) -> None:
+    config = read(tmp_path, f'[[customer]]\nid = "{id_}"\nsubjects = ["acct_*"]\n')
+
+    assert [customer.id for customer in config.customers] == [id_]
+
+
+def test_a_customer_and_a_meter_may_say_from_when_a_change_holds(
+    tmp_path: Path,
+) -> None:
+    config = read(
+        tmp_path,
+        METER
+        + "from = 2026-12-01\n"
+        + '[[customer]]\nid = "acme"\nfrom = 2026-12-02\nends = 2026-12-31\n'
+        + 'address = ["1 High Street", "London"]\n'
+        + '[[customer_rule]]\nmatch = "acct_*"\nplan = "starter"\n',
+        pricing=PLAN,
+    )
+
+    (customer,) = config.customers
+    assert config.meters[0].from_day == date(2026, 12, 1)
+    assert (customer.from_day, customer.ends) == (date(2026, 12, 2), date(2026, 12, 31))
+    assert customer.address == ("1 High Street", "London")
+    assert [(r.match, r.plan) for r in config.customer_rules] == [("acct_*", "starter")]
+
+
+def test_a_pattern_that_two_rules_have_is_told(tmp_path: Path) -> None:
+    rule = '[[customer_rule]]\nmatch = "acct_*"\nplan = "starter"\n'
+
+    assert problems(tmp_path, rule + rule, pricing=PLAN) == [
+        "meterline.toml:5: customer_rule[1].match: a second rule is for `acct_*`"
+    ]

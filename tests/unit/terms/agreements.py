@@ -12,7 +12,8 @@ from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.terms import TermRow
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import encode, kind_of
-from meterline_sidecar.terms.diff import Diff, Differ, Wanted, WantedCustomer
+from meterline_sidecar.terms.diff import Diff, Differ, Wanted
+from meterline_sidecar.terms.owners import WantedCustomer
 
 
 def ms(text: str) -> int:

@@ -351,3 +351,13 @@ def test_an_aggregation_does_not_change_under_a_name() -> None:
     )
 
     assert "a name of its own" in found.refused[0]
+
+
+def test_a_claim_that_is_given_up_at_once_leaves_nobody() -> None:
+    history = History()
+    history.load("2026-11-10T00:00:00Z", customer(subjects=("a",)))
+    history.load("2026-11-20T00:00:00Z", customer(subjects=("a", "b")))
+    history.load("2026-11-20T00:00:00Z", customer(subjects=("a",)))
+
+    assert history.terms.claims.history("b") == [(0, None)]
+    assert history.terms.claims.history("a") == [(0, "acme")]

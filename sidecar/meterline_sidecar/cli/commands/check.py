@@ -1,5 +1,6 @@
 """``meterline check``: everything that is wrong with the configuration, at once."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 import click
 
 from meterline_pricing import Problem, TestFailure, run_tests
+from meterline_sidecar.cli.against_ledger import CannotCompare, Compared, compare
 from meterline_sidecar.cli.exits import EXIT_CONFIG, EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
@@ -24,8 +26,10 @@ from meterline_sidecar.errors import ConfigError
 def command(config_path: Path | None, is_json: bool) -> None:
     """Report every problem in meterline.toml and pricing.toml.
 
-    Runs the examples of the plans ([[plan.test]]) too, and points out what is odd. Exits
-    with 78 when the files are wrong, with 3 when an example comes out differently.
+    Runs the examples of the plans ([[plan.test]]) too, points out what is odd, and
+    shows what loading the files would change by what the ledger has agreed to, and
+    from when. Exits with 78 when the files are wrong or would be refused, with 3 when
+    an example comes out differently.
     """
     try:
         config = read_config(config_path)
@@ -36,10 +40,17 @@ def command(config_path: Path | None, is_json: bool) -> None:
         sys.exit(EXIT_CONFIG)
     failures = run_tests(config.catalogue.plans)
     odd = list(advice(config, environment=os.environ))
+    compared: Compared | None = None
+    try:
+        compared = asyncio.run(compare(config))
+    except CannotCompare as error:
+        odd.append(str(error))
     if is_json:
-        _show(failures=failures, advice=odd)
+        _show(failures=failures, advice=odd, compared=compared)
     else:
-        _tell(config, failures, odd)
+        _tell(config, failures, odd, compared)
+    if compared is not None and compared.refused:
+        sys.exit(EXIT_CONFIG)
     if failures:
         sys.exit(EXIT_FOUND)
 
@@ -49,19 +60,26 @@ def _show(
     problems: tuple[Problem, ...] = (),
     failures: tuple[TestFailure, ...] = (),
     advice: Sequence[str] = (),
+    compared: Compared | None = None,
 ) -> None:
+    refused = () if compared is None else compared.refused
     show_json(
         {
-            "ok": not problems and not failures,
+            "ok": not problems and not failures and not refused,
             "problems": problems,
             "failures": failures,
             "advice": advice,
+            "changes": () if compared is None else compared.changes,
+            "refused": refused,
         }
     )
 
 
 def _tell(
-    config: Config, failures: tuple[TestFailure, ...], odd: Sequence[str]
+    config: Config,
+    failures: tuple[TestFailure, ...],
+    odd: Sequence[str],
+    compared: Compared | None,
 ) -> None:
     if config.file is None:
         click.echo("no meterline.toml here: defaults apply, and nothing is metered")
@@ -84,7 +102,12 @@ def _tell(
             click.echo(f"{shown(prices)}:{failure.line}: {failure}", err=True)
     for text in odd:
         click.secho(f"! {text}", fg="yellow")
-    if not failures and not odd:
+    for text in () if compared is None else compared.lines():
+        click.echo(text)
+    refused = () if compared is None else compared.refused
+    for text in refused:
+        click.secho(text, fg="red", err=True)
+    if not failures and not odd and not refused:
         click.echo("all is well")
 
 

@@ -1,14 +1,21 @@
 """``meterline init``: a first configuration to change."""
 
+import os
+import re
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 import click
 
+from meterline.settings import STATE_VARIABLE, SYSTEM_DIR
 from meterline_sidecar.errors import MeterlineError
 
 NAMES: Final = ("meterline.toml", "pricing.toml")
+STATE: Final = "state"
+PLACES: Final = re.compile(r"^(?=(?:socket|database|spool_dir) = )", re.MULTILINE)
+"""What the template says about where things are."""
 
 
 @click.command()
@@ -18,7 +25,9 @@ NAMES: Final = ("meterline.toml", "pricing.toml")
 def command(directory: Path) -> None:
     """Write a first meterline.toml and pricing.toml.
 
-    Into DIRECTORY, or here. Asks nothing and overwrites nothing.
+    Into DIRECTORY, or here. Asks nothing and overwrites nothing. The ledger gets a
+    place of its own beside them, unless this host has one for all: METERLINE_STATE_DIR
+    or /var/lib/meterline.
     """
     paths = {name: directory / name for name in NAMES}
     if found := [str(path) for path in paths.values() if path.exists()]:
@@ -27,11 +36,13 @@ def command(directory: Path) -> None:
             " `meterline init DIRECTORY` writes to another place"
         )
     templates = files("meterline_sidecar.cli") / "templates"
+    has_state = bool(os.environ.get(STATE_VARIABLE)) or SYSTEM_DIR.is_dir()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, path in paths.items():
             with path.open("x", encoding="utf-8") as file:
-                file.write((templates / name).read_text(encoding="utf-8"))
+                text = (templates / name).read_text(encoding="utf-8")
+                file.write(PLACES.sub("# ", text) if has_state else text)
     except OSError as error:
         raise MeterlineError(
             f"{error.filename}: {error.strerror}; choose a directory that can be"
@@ -41,3 +52,9 @@ def command(directory: Path) -> None:
     flag = "" if directory == Path() else f" --config {paths[NAMES[0]]}"
     for name in ("check", "run"):
         click.echo(f"  meterline {name}{flag}")
+    if not has_state:
+        state = shlex.quote(str((directory / STATE).absolute()))
+        click.echo(
+            "and where the app runs, so that it finds this sidecar and no other:"
+        )
+        click.echo(f"  export {STATE_VARIABLE}={state}")

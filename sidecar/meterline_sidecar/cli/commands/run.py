@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from pathlib import Path
 
 import click
@@ -26,8 +27,10 @@ log = logging.getLogger(__name__)
 def command(config_path: Path | None, clock_path: Path | None) -> None:
     """Run the sidecar.
 
-    It runs until SIGTERM or Ctrl-C.
+    It runs until SIGTERM or Ctrl-C. SIGHUP has it read its files again, as `meterline
+    reload` does.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it runs, and can reload
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

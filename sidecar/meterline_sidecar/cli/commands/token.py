@@ -1,5 +1,6 @@
 """``meterline token``: who may ask the HTTP API."""
 
+import asyncio
 from pathlib import Path
 from typing import cast
 
@@ -9,6 +10,7 @@ from meterline.portal import portal_token
 from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile
+from meterline_sidecar.cli.against_ledger import agreed_with
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
@@ -89,8 +91,11 @@ def revoke(config_path: Path | None, token_id: str) -> None:
 def portal(config_path: Path | None, customer: str, ttl: str, url: bool) -> None:
     """Print a token for a customer's page; it opens that page only."""
     config = read_config(config_path)
-    if config.customer(customer) is None:
-        near = nearest(customer, [c.id for c in config.customers])
+    known = {one.id for one in config.customers}
+    if customer not in known:
+        known |= asyncio.run(agreed_with(config))
+    if customer not in known:
+        near = nearest(customer, known)
         hint = f"; did you mean {near}?" if near else ""
         raise MeterlineError(f"no customer {customer!r}{hint}")
     try:

@@ -18,9 +18,8 @@ from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.prices import read_prices
-from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.usage.customer_usage import MeterUsage
-from meterline_sidecar.web.answers.customers import CustomerPage
+from meterline_sidecar.web.answers.customers import CustomerPage, ShownCustomer
 from meterline_sidecar.web.answers.invoices import ShownInvoice
 
 
@@ -78,7 +77,7 @@ def command(
 
 def _difference(
     client: Client,
-    customer: Customer,
+    customer: ShownCustomer,
     period: str | None,
     prices: Catalogue,
     day: date | None,
@@ -97,7 +96,7 @@ def _difference(
     )
     assert before.period is not None, "the API names it"
     plan = prices.plan(before.plan, at=day, customer=customer.id)
-    after = charged(plan, customer, usage, before.period)
+    after = charged(plan, usage, before.period, time_zone=customer.time_zone)
     return difference_of(customer.id, before, after)
 
 

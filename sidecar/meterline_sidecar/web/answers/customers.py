@@ -1,12 +1,71 @@
-"""What the API answers about customers: each as the configuration has it."""
+"""What the API answers about customers, and what it takes."""
+
+from datetime import date
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-from meterline_sidecar.config.shape import Customer
+Owner = Literal["file", "api"]
+Day = Annotated[date, Meta(description="A day, such as 2026-12-01.")]
+
+
+class ShownCustomer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer, as agreed now."""
+
+    id: str
+    name: str
+    owner: Owner
+    """Who looks after them: the files, or the API."""
+    is_taken_out: bool
+    """Whether the files do not name them any more: they keep what they owe."""
+    plan: str | None
+    subjects: tuple[str, ...]
+    address: tuple[str, ...]
+    time_zone: str
+    starts: date | None
+    ends: date | None
+    stripe_customer: str | None
 
 
 class CustomerPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Customers of the configuration, a page of them."""
+    """Customers, a page of them."""
 
-    customers: list[Customer]
+    customers: list[ShownCustomer]
     next_after: str | None
+
+
+class CustomerFields(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """What changes about a customer; what is left out stays as it is."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=500)] | UnsetType = UNSET
+    address: tuple[str, ...] | UnsetType = UNSET
+    """Line by line, as it is to stand on documents."""
+    plan: str | UnsetType | None = UNSET
+    """Of the price list; ``null``: none, and so no invoice."""
+    subjects: tuple[str, ...] | UnsetType = UNSET
+    """All whose usage they pay for; `key_*` stands for all that begins with `key_`."""
+    time_zone: str | UnsetType = UNSET
+    starts: Day | UnsetType | None = UNSET
+    """The first day to bill."""
+    ends: Day | UnsetType | None = UNSET
+    """The last day to bill."""
+    stripe_customer: str | UnsetType | None = UNSET
+    from_day: Day | None = msgspec.field(default=None, name="from")
+    """From when plan, subjects and time zone hold; by default as with the files."""
+
+
+class NewCustomer(CustomerFields, frozen=True, kw_only=True):
+    """A customer who is not there yet."""
+
+    id: str
+
+
+class CustomerChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer after a change."""
+
+    customer: ShownCustomer
+    changes: tuple[str, ...]
+    """What changed, in words: ``from 2026-12-01 acme: plan basic -> pro``."""

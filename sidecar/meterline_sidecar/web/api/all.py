@@ -10,6 +10,7 @@ from meterline_sidecar.web.api import (
     invoices,
     meters,
     outbox,
+    reload,
     status,
     usage,
 )
@@ -24,6 +25,7 @@ OPERATIONS: Final = (
     *meters.OPERATIONS,
     *outbox.OPERATIONS,
     *alerts.OPERATIONS,
+    *reload.OPERATIONS,
 )
 ROUTES: Final = (*status.ROUTES, *outbox.ROUTES)
 """What answers something else than an operation does: plain text, a webhook."""

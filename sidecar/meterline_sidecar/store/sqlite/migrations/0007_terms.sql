@@ -18,6 +18,7 @@ CREATE INDEX terms_by_name ON terms (kind, name);
 -- Who pays for a subject from when on, for those subjects that had more than one
 -- payer. All others have theirs in subjects.customer, for all of their usage.
 ALTER TABLE subjects ADD COLUMN is_split INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX subjects_of_nobody ON subjects (id) WHERE customer IS NULL;
 CREATE TABLE owners (
   subject_id INTEGER NOT NULL,
   from_ms INTEGER NOT NULL,

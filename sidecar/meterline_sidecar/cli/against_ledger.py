@@ -1,0 +1,89 @@
+"""What loading the files would change, by what the ledger has agreed to."""
+
+from pathlib import Path
+
+from meterline_sidecar.clock import SystemClock
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.store import invoices
+from meterline_sidecar.store.open import open_reader
+from meterline_sidecar.terms.book import ALWAYS, Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.diff import Diff, Differ
+from meterline_sidecar.terms.files import wanted_of
+
+
+class CannotCompare(MeterlineError):
+    """The ledger cannot be read; the text says why."""
+
+
+class Compared:
+    """The difference between the files and the ledger.
+
+    Args:
+        diff: what loading the files would change.
+        is_first: whether nothing was ever agreed.
+        since: before when nothing changes, as a day; empty where that is no question.
+    """
+
+    def __init__(self, diff: Diff, *, is_first: bool, since: str) -> None:
+        self.changes = diff.told
+        self.refused = diff.refused
+        self.is_first = is_first
+        self.since = since
+
+    def lines(self) -> list[str]:
+        """Return what a person should know, a line each."""
+        if self.is_first:
+            return ["nothing is agreed yet: what the files say holds from the start"]
+        if not self.changes:
+            return ["the ledger has it so already: loading these changes nothing"]
+        before = [f"changes nothing before {self.since}"] if self.since else []
+        return [*self.changes, *before]
+
+
+async def agreed_with(config: Config) -> frozenset[str]:
+    """Return the ids of all customers whom the ledger knows; none where there is none.
+
+    Raises:
+        CannotCompare: it cannot be read.
+    """
+    if not config.sidecar.database.exists():
+        return frozenset()
+    terms, _ = await _read(config.sidecar.database)
+    return frozenset(terms.names("customer"))
+
+
+async def _read(path: Path) -> tuple[Terms, dict[str, int]]:
+    """Return what was agreed, and the end of each customer's last final period."""
+    terms = Terms()
+    try:
+        reader = await open_reader(path)
+        try:
+            async with reader.reading() as tx:
+                await terms.catch_up(tx)
+                return terms, await invoices.final_ends(tx)
+        finally:
+            await reader.close()
+    except MeterlineError as error:
+        raise CannotCompare(f"the ledger cannot be read: {error}") from error
+
+
+async def compare(config: Config) -> Compared | None:
+    """Return what loading the files would change; ``None``: there is no ledger yet.
+
+    Raises:
+        CannotCompare: it cannot be read.
+    """
+    path = config.sidecar.database
+    if not path.exists():
+        return None
+    terms, finals = await _read(path)
+    # In a rehearsal the time of the ledger is ahead of this host's.
+    now_ms = max(SystemClock().now_ms(), terms.learned_until_ms)
+    is_first = terms.is_empty
+    diff = Differ(terms, now_ms=now_ms, finals=finals).files(wanted_of(config))
+    times = [planned.from_ms for planned in diff.planned if planned.from_ms > ALWAYS]
+    calendar = CustomerCalendar([(0, "UTC")])
+    since = str(calendar.day(min(times))) if times else ""
+    return Compared(diff, is_first=is_first, since=since)

@@ -1,0 +1,207 @@
+"""``meterline customers``: who there is; those whom the API looks after, changed."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import quote
+
+import click
+import msgspec
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.customers import (
+    CustomerChanged,
+    CustomerFields,
+    CustomerPage,
+    NewCustomer,
+    ShownCustomer,
+)
+
+F = TypeVar("F", bound=Callable[..., object])
+DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
+OWNERS: Final = {"file": "the files", "api": "the API"}
+
+
+@click.group()
+def command() -> None:
+    """List customers, and change those whom the API looks after.
+
+    A customer has one owner: the files name them, or they were added here.
+    """
+
+
+def _fields(function: F) -> F:
+    """Add what can be said about a customer to a command."""
+    for name, kind, text in (
+        ("--from", DAY, "From which day plan, subjects and time zone hold."),
+        ("--stripe-customer", str, "Their ID at Stripe: cus_..."),
+        ("--ends", DAY, "The last day to bill."),
+        ("--starts", DAY, "The first day to bill."),
+        ("--time-zone", str, "An IANA name such as Europe/Berlin."),
+        ("--plan", str, "A plan of the price list; an empty text: none."),
+        ("--name", str, "Their name on documents."),
+    ):
+        metavar = "DAY" if kind is DAY else "TEXT"
+        function = click.option(name, type=kind, metavar=metavar, help=text)(function)
+    for name, text in (
+        ("--address", "A line of their address; repeat it for each."),
+        ("--subject", "A subject or a pattern such as key_*; repeat it for each."),
+    ):
+        function = click.option(name, multiple=True, metavar="TEXT", help=text)(
+            function
+        )
+    return function
+
+
+@command.command("list")
+@daemon_options
+def list_customers(config_path: Path | None, url: str | None, is_json: bool) -> None:
+    """List all customers, with who looks after them."""
+    with Client.find(url, config_path) as client:
+        pages = client.pages("/v1/customers", CustomerPage)
+        found = [customer for page in pages for customer in page.customers]
+    if is_json:
+        show_json(found)
+        return
+    table = Table("id", "name", "plan", "owner", "subjects")
+    for one in found:
+        owner = "taken out" if one.is_taken_out else one.owner
+        table.add(one.id, one.name, one.plan or "", owner, _some(one.subjects))
+    show(table)
+
+
+@command.command("show")
+@click.argument("customer")
+@daemon_options
+def show_one(
+    config_path: Path | None, url: str | None, is_json: bool, customer: str
+) -> None:
+    """Show what is agreed with CUSTOMER now."""
+    with Client.find(url, config_path) as client:
+        found = client.get(_path(customer), ShownCustomer)
+    if is_json:
+        show_json(found)
+    else:
+        _show(found)
+
+
+@command.command()
+@click.argument("customer")
+@_fields
+@daemon_options
+def add(
+    config_path: Path | None, url: str | None, is_json: bool, customer: str, **said: Any
+) -> None:
+    """Add CUSTOMER, who is not there yet."""
+    body = NewCustomer(id=customer, **_said(said))
+    with Client.find(url, config_path) as client:
+        made = client.send("POST", "/v1/customers", CustomerChanged, body)
+    _tell(made, is_json=is_json)
+
+
+@command.command()
+@click.argument("customer")
+@_fields
+@daemon_options
+def change(
+    config_path: Path | None, url: str | None, is_json: bool, customer: str, **said: Any
+) -> None:
+    """Change CUSTOMER; what is not given stays as it is."""
+    fields = CustomerFields(**_said(said))
+    with Client.find(url, config_path) as client:
+        client.get(_path(customer), ShownCustomer)  # or it would be added
+        made = client.send("PUT", _path(customer), CustomerChanged, fields)
+    _tell(made, is_json=is_json)
+
+
+@command.command()
+@click.argument("customer")
+@click.option(
+    "--day", type=DAY, metavar="DAY", help="The last day to bill; today by default."
+)
+@daemon_options
+def end(
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    customer: str,
+    day: datetime | None,
+) -> None:
+    """Set the last day of CUSTOMER. What they used can still be invoiced."""
+    last = None if day is None else str(day.date())
+    with Client.find(url, config_path) as client:
+        made = client.post(f"{_path(customer)}/end", CustomerChanged, day=last)
+    _tell(made, is_json=is_json)
+
+
+@command.command()
+@click.argument("customer")
+@click.option(
+    "--owner",
+    type=click.Choice(list(OWNERS)),
+    required=True,
+    help="Who looks after them from now on: the files, which must name them, or the "
+    "API.",
+)
+@daemon_options
+def adopt(
+    config_path: Path | None, url: str | None, is_json: bool, customer: str, owner: str
+) -> None:
+    """Give CUSTOMER over to the files or to the API."""
+    with Client.find(url, config_path) as client:
+        made = client.post(f"{_path(customer)}/adopt", CustomerChanged, owner=owner)
+    _tell(made, is_json=is_json)
+
+
+def _path(customer: str) -> str:
+    return f"/v1/customers/{quote(customer, safe='')}"
+
+
+def _said(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given, by the fields of the API."""
+    said: dict[str, Any] = {}
+    for name, value in given.items():
+        if value in (None, ()):
+            continue
+        if isinstance(value, datetime):
+            value = value.date()
+        said[{"from": "from_day", "subject": "subjects"}.get(name, name)] = value
+    if said.get("plan") == "":
+        said["plan"] = None
+    return said
+
+
+def _tell(made: CustomerChanged, *, is_json: bool) -> None:
+    if is_json:
+        show_json(made)
+        return
+    for text in made.changes:
+        click.echo(text)
+    if not made.changes:
+        click.echo(f"{made.customer.id}: looked after by {OWNERS[made.customer.owner]}")
+
+
+def _show(found: ShownCustomer) -> None:
+    table = Table("", found.id)
+    for name, value in msgspec.structs.asdict(found).items():
+        if name != "id":
+            table.add(name.replace("_", " "), _text(value))
+    show(table)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(cast("tuple[str, ...]", value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _some(subjects: tuple[str, ...]) -> str:
+    """Return the first few subjects, and how many more there are."""
+    shown = ", ".join(subjects[:3])
+    return f"{shown}, and {len(subjects) - 3} more" if len(subjects) > 3 else shown

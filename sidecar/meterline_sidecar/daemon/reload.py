@@ -1,0 +1,100 @@
+"""Reads the files again while the sidecar runs, and has every part follow."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from msgspec.structs import asdict, replace
+
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.terms.files import wanted_of
+from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
+from meterline_sidecar.web.answers.reload import Reloaded
+
+ONLY_AT_START: Final = ("sidecar", "stripe", "portal", "alerts")
+"""The tables that hold from the next start on."""
+TOLD_AT_START: Final = ("bill_through", "stripe_event_name", "stripe_mode")
+"""What a meter is at Stripe."""
+AUTHOR: Final = "files"
+
+OnConfig = Callable[[Config], None]
+
+
+class LoadedFiles:
+    """What the files say, as far as it holds.
+
+    Args:
+        config: what they said at the start.
+    """
+
+    def __init__(self, config: Config, keeper: TermsKeeper) -> None:
+        self.config = config
+        self._keeper = keeper
+        self._reading = asyncio.Lock()
+        self._listeners: list[OnConfig] = []
+
+    def on_config(self, listener: OnConfig) -> None:
+        """Have ``listener`` called with what the files say after each reload."""
+        self._listeners.append(listener)
+
+    async def reload(self, *, author: str = AUTHOR, reason: str = "") -> Reloaded:
+        """Read the files again.
+
+        Args:
+            author: who asked.
+            reason: why they may reach into what is final; empty where they may not.
+
+        Raises:
+            ConfigError: they have mistakes; nothing was changed.
+            TermsRefused: something must not be; nothing was changed.
+        """
+        async with self._reading:
+            found = await asyncio.to_thread(read_config, self.config.file)
+            return await self._load(found, author=author, reason=reason)
+
+    async def adopt(self, customer_id: str, *, author: str) -> tuple[str, ...]:
+        """Let the files look after a customer; return what changes by what they say.
+
+        Raises:
+            ConfigError: they have mistakes; nothing was changed.
+            TermsRefused: they do not name the customer, or say what must not be.
+        """
+        async with self._reading:
+            found = await asyncio.to_thread(read_config, self.config.file)
+            if found.customer(customer_id) is None:
+                raise TermsRefused(
+                    f"customer {customer_id}: the files do not name this customer; add"
+                    f' [[customer]] with id = "{customer_id}" first'
+                )
+            await self._keeper.adopt(customer_id, "file", author=author)
+            return (await self._load(found, author=author, reason="")).changes
+
+    async def _load(self, found: Config, *, author: str, reason: str) -> Reloaded:
+        diff = await self._keeper.load(wanted_of(found), author=author, reason=reason)
+        needs_restart = tuple(_restarting(self.config, found))
+        sidecar = replace(self.config.sidecar, pricing=found.sidecar.pricing)
+        kept = {table: getattr(self.config, table) for table in ONLY_AT_START}
+        self.config = replace(found, **{**kept, "sidecar": sidecar})
+        for listener in self._listeners:
+            listener(self.config)
+        return Reloaded(changes=diff.told, needs_restart=needs_restart)
+
+
+def _restarting(before: Config, after: Config) -> Iterator[str]:
+    """Yield the keys that hold only from the next start on."""
+    for table in ONLY_AT_START:
+        said = asdict(getattr(after, table))
+        for key, value in asdict(getattr(before, table)).items():
+            if said[key] != value and (table, key) != ("sidecar", "pricing"):
+                yield f"{table}.{key}"
+    known = {meter.meter.name: meter for meter in before.meters}
+    for meter in after.meters:
+        for key in TOLD_AT_START:
+            is_told = meter.bill_through != "none"
+            former = known.get(meter.meter.name)
+            if former is None:
+                if is_told and key == "bill_through":
+                    yield f"meter {meter.meter.name}: {key}"
+            elif getattr(former, key) != getattr(meter, key):
+                yield f"meter {meter.meter.name}: {key}"

@@ -1,0 +1,84 @@
+"""Makes customers of those who sign up: subjects that nobody pays for, by rules."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.kinds import CUSTOMER_ID
+from meterline_sidecar.store import terms as store
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.terms.claims import MARK
+from meterline_sidecar.terms.keeper import TermsKeeper
+from meterline_sidecar.terms.owners import WantedCustomer
+
+EVERY_S: Final = 1
+SUBJECTS_PER_STEP: Final = 5_000
+CUSTOMERS_PER_STEP: Final = 500
+"""Made in one transaction: whoever ingests waits for it."""
+AUTHOR: Final = "customer_rule"
+
+log = logging.getLogger(__name__)
+
+
+class SignUps:
+    """Looks at subjects that are new, and makes those customers that a rule is for.
+
+    A customer is made once. It is looked after by the API: the files do not name it.
+    """
+
+    def __init__(
+        self, database: Database, keeper: TermsKeeper, *, clock: Clock
+    ) -> None:
+        self._database = database
+        self._keeper = keeper
+        self._clock = clock
+        self._terms_row = -1
+        self._subject_id = 0
+        self.n_unfit = 0
+        """Subjects that a rule is for, and whose name can be no customer's id."""
+
+    async def run(self) -> None:
+        """Look at everybody who came since; all over again when terms changed."""
+        terms = self._keeper.terms
+        rules = terms.rules(self._clock.now_ms())
+        if terms.row_id != self._terms_row:
+            self._terms_row, self._subject_id, self.n_unfit = terms.row_id, 0, 0
+        while rules:
+            async with self._database.reading() as tx:
+                subjects = await store.subjects_of_nobody(
+                    tx, after_id=self._subject_id, limit=SUBJECTS_PER_STEP
+                )
+            if not subjects:
+                return
+            await self._sign_up([name for _, name in subjects], rules)
+            # What was just agreed is no reason to begin again.
+            self._terms_row = terms.row_id
+            self._subject_id = subjects[-1][0]
+
+    async def _sign_up(self, names: list[str], rules: Mapping[str, str]) -> None:
+        lengths = sorted({len(pattern) - 1 for pattern in rules}, reverse=True)
+        wanted: list[WantedCustomer] = []
+        for name in names:
+            plan = _plan(name, rules, lengths)
+            if plan is None or self._keeper.terms.entries("customer", name):
+                continue
+            if not CUSTOMER_ID.fullmatch(name):
+                self.n_unfit += 1
+                continue
+            fields = {"name": name, "plan": plan, "subjects": (name,)}
+            wanted.append(WantedCustomer(id=name, fields=fields))
+        for i in range(0, len(wanted), CUSTOMERS_PER_STEP):
+            step = wanted[i : i + CUSTOMERS_PER_STEP]
+            await self._keeper.sign_up(step, author=AUTHOR)
+            log.info("%d new customers signed up", len(step))
+
+
+def _plan(subject: str, rules: Mapping[str, str], lengths: list[int]) -> str | None:
+    """Return the plan of the longest pattern that a subject matches, if one does."""
+    for length in lengths:
+        if length <= len(subject):
+            plan = rules.get(subject[:length] + MARK)
+            if plan is not None:
+                return plan
+    return None

@@ -1,0 +1,114 @@
+"""A running sidecar reads its files again, and what it refuses at its start."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.sidecar_process import METERLINE, PRICING, SIDECAR, SidecarProcess, until
+
+BETA = '\n[[customer]]\nid = "beta"\nsubjects = ["beta_*"]\nplan = "starter"\n'
+
+
+def rewrite(sidecar: SidecarProcess, meterline: str) -> None:
+    sidecar.config.write_text(SIDECAR + meterline)
+
+
+def customers(sidecar: SidecarProcess) -> list[str]:
+    return [one["id"] for one in sidecar.get("/v1/customers")["customers"]]
+
+
+def test_a_hang_up_loads_the_files_and_ends_nothing(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        rewrite(sidecar, METERLINE + BETA)
+
+        os.kill(sidecar.pid, signal.SIGHUP)
+
+        until(lambda: customers(sidecar) == ["acme", "beta"])
+
+
+def test_a_hang_up_over_mistakes_is_logged_and_ends_nothing(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        rewrite(sidecar, METERLINE + "[[customerr]]\n")
+        os.kill(sidecar.pid, signal.SIGHUP)
+        until(lambda: "did you mean `customer`" in sidecar.log.read_text())
+
+        rewrite(sidecar, METERLINE + BETA)
+        os.kill(sidecar.pid, signal.SIGHUP)
+
+        until(lambda: customers(sidecar) == ["acme", "beta"])
+
+
+def test_reload_says_what_changed_and_check_says_so_before(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
+        rewrite(sidecar, METERLINE.replace("Acme Corp", "Acme Ltd") + BETA)
+
+        checked = sidecar.meterline("check")
+        loaded = sidecar.meterline("reload")
+        again = sidecar.meterline("reload")
+        checked_again = sidecar.meterline("check")
+
+        for text in ("acme: name Acme Corp -> Acme Ltd", "beta: a new customer on"):
+            assert text in checked.stdout
+            assert text in loaded.stdout
+        assert "changes nothing before 2026-1" in checked.stdout
+        assert again.stdout == "nothing changed\n"
+        assert "loading these changes nothing" in checked_again.stdout
+
+
+def test_customers_are_added_changed_and_ended_by_command(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
+        added = sidecar.meterline(
+            *("customers", "add", "42", "--plan", "starter", "--subject", "s_*"),
+            *("--address", "1 High Street", "--address", "London"),
+        )
+        changed = sidecar.meterline("customers", "change", "42", "--name", "The Answer")
+        unknown = sidecar.meterline("customers", "change", "43", "--name", "x")
+        shown = sidecar.meterline("customers", "show", "42")
+
+        link = sidecar.meterline("token", "portal", "--customer", "42")
+
+        assert link.returncode == 0
+        assert added.stdout == "42: a new customer on plan starter\n"
+        assert "42: name 42 -> The Answer" in changed.stdout
+        assert unknown.returncode == 1
+        assert "no customer '43'" in unknown.stderr
+        assert "1 High Street, London" in shown.stdout
+
+
+def test_customers_are_listed_ended_and_given_over_by_command(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
+        adopted = sidecar.meterline("customers", "adopt", "acme", "--owner", "api")
+        ended = sidecar.meterline("customers", "end", "acme", "--day", "2026-11-30")
+        listed = sidecar.meterline("customers", "list")
+
+        assert adopted.stdout == "acme: looked after by the API\n"
+        assert "ends none -> 2026-11-30" in ended.stdout
+        assert "Acme Corp" in listed.stdout
+
+
+def test_files_that_the_ledger_refuses_end_the_start_and_the_check_with_78(
+    tmp_path: Path,
+) -> None:
+    with SidecarProcess(tmp_path) as sidecar:
+        sidecar.meterline("customers", "add", "beta", "--subject", "beta_*")
+        sidecar.stop()
+        rewrite(sidecar, METERLINE + BETA)
+
+        checked = sidecar.meterline("check")
+        with pytest.raises(AssertionError, match="the API looks after this customer"):
+            sidecar.start()
+
+        assert checked.returncode == 78
+        assert "the API looks after this customer" in checked.stderr
+        assert "customers adopt beta" in checked.stderr
+
+
+def test_check_without_a_ledger_compares_nothing(tmp_path: Path) -> None:
+    sidecar = SidecarProcess(tmp_path, pricing=PRICING)
+
+    checked = sidecar.meterline("check")
+
+    assert checked.returncode == 0
+    assert "agreed" not in checked.stdout
