@@ -15,7 +15,6 @@ import asyncio
 import json
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -87,8 +86,12 @@ async def measure(folder: Path, n_customers: int) -> dict[str, float]:
     (folder / "pricing.toml").write_text(PRICING)
     config = read_config(file, environment={})
     tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
+
+    def on_fatal(error: BaseException) -> None:
+        raise SystemExit(str(error))
+
     async with open_parts(
-        config, clock=SystemClock(), tokens=tokens, on_fatal=sys.exit
+        config, clock=SystemClock(), tokens=tokens, on_fatal=on_fatal
     ) as parts:
         one_us = look_up_us(parts, "x")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
