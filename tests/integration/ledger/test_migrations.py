@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from meterline_sidecar.clock import DAY_MS
@@ -12,6 +13,7 @@ from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.verify import verify
+from meterline_sidecar.meters import Meter, StatusRange, Where
 from meterline_sidecar.store import (
     alerts,
     facts,
@@ -30,6 +32,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID, migrations
 from meterline_sidecar.store.stripe_events import StripeEvent
 from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.definition import Step, decode
 from tests.agreed import terms_of
 from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
@@ -233,3 +236,36 @@ async def test_what_an_earlier_ledger_holds_can_be_let_go(
     assert found == expected
     assert found_due == due
     assert (counts.held, counts.bad_quantities) == (2, 1)
+
+
+async def test_what_was_counted_before_meters_had_dates_stays_as_it_was(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    source, earlier = await fill_all(sidecar), tmp_path / "earlier.db"
+    copy_in_schema(source, earlier, version=6)
+    connection = sqlite3.connect(earlier)
+    as_written = msgspec.json.encode(METERS).decode()
+    connection.execute("UPDATE generations SET definition = ?", (as_written,))
+    before = connection.execute("SELECT * FROM usage ORDER BY 1, 2, 3, 4").fetchall()
+    connection.commit()
+    connection.close()
+    good = Meter("calls", "count", where=Where(status=(StatusRange(500, 599),)))
+
+    ledger = await open_ledger(earlier)
+    aggregator = Aggregator(ledger, terms_of(good, METERS[1]), clock=FakeClock())
+    await aggregator.start()
+    await aggregator.run()
+
+    async with ledger.reading() as tx:
+        after = await tx.fetch_all("SELECT * FROM usage ORDER BY 1, 2, 3, 4")
+        newest = await usage.newest_generation(tx)
+    await ledger.close()
+    assert after == before
+    assert newest is not None
+    definition = decode(newest.definition)
+    assert newest.is_complete
+    assert definition.meters["users"] == (Step(0, 0, METERS[1]),)
+    assert definition.meters["calls"] == (
+        Step(0, 0, METERS[0]),
+        Step(NOON_MS, newest.cursor, good),
+    )
