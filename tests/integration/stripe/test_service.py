@@ -203,7 +203,9 @@ async def test_nothing_is_told_to_a_meter_that_is_another(
         setattr(at_stripe, name, value)
     row_id = await shop.add(7)
     environ = {"METERLINE_STRIPE_API_KEY": KEY}
-    stripe = open_stripe(config, shop.database, clock=shop.clock, environ=environ)
+    stripe = open_stripe(
+        config, shop.database, terms=Terms(), clock=shop.clock, environ=environ
+    )
 
     await stripe.report()
     told = list(shop.server.account.events)
