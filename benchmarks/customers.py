@@ -86,12 +86,9 @@ async def measure(folder: Path, n_customers: int) -> dict[str, float]:
     (folder / "pricing.toml").write_text(PRICING)
     config = read_config(file, environment={})
     tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
-
-    def on_fatal(error: BaseException) -> None:
-        raise SystemExit(str(error))
-
+    failed: list[BaseException] = []
     async with open_parts(
-        config, clock=SystemClock(), tokens=tokens, on_fatal=on_fatal
+        config, clock=SystemClock(), tokens=tokens, on_fatal=failed.append
     ) as parts:
         one_us = look_up_us(parts, "x")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -101,6 +98,7 @@ async def measure(folder: Path, n_customers: int) -> dict[str, float]:
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         all_us = look_up_us(parts, "c")
         added = sorted(await adding(parts))
+        assert not failed, failed
     return {
         "customers": n_customers,
         "add_ms_p50": statistics.median(added),

@@ -252,13 +252,18 @@ async def test_who_is_taken_out_of_the_file_is_shown_and_invoiced(
 ) -> None:
     async with open_web() as web:
         await web.ship(event(subject="acme_1"))
+        web.clock.time_ms += 1  # what is used from the very moment on is nobody's
         rewrite(web, METERLINE.partition("[[customer]]")[0])
         loaded = (await send(web, "POST", "/v1/reload")).json()
         web.clock.time_ms += 40 * DAY_MS
 
         shown = await web.get("/v1/customers/acme")
         page = await web.http.get("/customers/acme")
-        final = await web.http.post("/v1/customers/acme/invoice/finalize")
+        draft = await web.get("/v1/customers/acme/invoice")
+        final = await web.http.post(
+            "/v1/customers/acme/invoice/finalize",
+            params={"period": draft["invoice"]["period"]["name"]},
+        )
 
         assert loaded["changes"] == [
             "acme: taken out; what they used until now can still be invoiced"
@@ -267,6 +272,7 @@ async def test_who_is_taken_out_of_the_file_is_shown_and_invoiced(
         assert page.status_code == 200
         assert "taken out" in page.text
         assert final.json()["status"] == "final"
+        assert final.json()["usage"][0]["quantity"] == 1
 
 
 async def test_a_customer_is_given_to_the_api_and_back(open_web: OpenWeb) -> None:

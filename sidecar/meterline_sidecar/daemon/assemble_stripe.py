@@ -5,7 +5,7 @@ from collections.abc import MutableMapping
 from decimal import Decimal
 from typing import Final
 
-from meterline_pricing import Calendar, Period, PricingError
+from meterline_pricing import Period, PricingError
 from meterline_pricing.tools import invoice_between
 from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.clock import Clock, SystemClock
@@ -22,6 +22,7 @@ from meterline_sidecar.stripe.report import Reporter
 from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.stripe.unbilled import Amounts, Unbilled
 from meterline_sidecar.stripe.webhooks import Webhooks
+from meterline_sidecar.terms.agreed import plan_of
 from meterline_sidecar.terms.at_stripe import FirstDays, StripeIds
 from meterline_sidecar.terms.book import Terms
 
@@ -86,7 +87,7 @@ def open_stripe(
             database,
             api,
             meters=_billed(config),
-            amounts=_amounts(config),
+            amounts=_amounts(terms),
             clock=clock,
         ),
         clock=clock,
@@ -125,19 +126,18 @@ def _billed(config: Config) -> list[BilledMeter]:
     ]
 
 
-def _amounts(config: Config) -> Amounts:
+def _amounts(terms: Terms) -> Amounts:
     """Return what says what a quantity of one meter comes to by a customer's plan."""
-    plans = {customer.id: customer.plan for customer in config.customers}
 
     def amount(
         customer: str, meter: str, month: Period, before: int, after: int
     ) -> tuple[Decimal, str] | None:
-        name = plans.get(customer)
-        if name is None:
+        if not terms.entries("customer", customer):
             return None
-        day = Calendar().day(month.start)
         try:
-            plan = config.catalogue.plan(name, at=day, customer=customer)
+            plan = plan_of(terms, customer, month)
+            if plan is None:
+                return None
             less, more = sorted((max(before, 0), max(after, 0)))
             found = invoice_between(plan, {meter: less}, {meter: more}, is_last=False)
         except PricingError:

@@ -41,7 +41,11 @@ def answering(tmp_path: Path) -> Answering:
 
 
 def test_a_list_is_read_to_its_last_page(answering: Answering) -> None:
-    page = '{"customers": [{"id": "%s", "name": "%s"}], "next_after": %s}'
+    page = (
+        '{"customers": [{"id": "%s", "name": "%s", "owner": "file", "plan": null,'
+        ' "is_taken_out": false, "subjects": [], "address": [], "time_zone": "UTC",'
+        ' "starts": null, "ends": null, "stripe_customer": null}], "next_after": %s}'
+    )
 
     with answering(page % ("a", "A", '"a"'), page % ("b", "B", "null")) as client:
         pages = list(client.pages("/v1/customers", CustomerPage))
