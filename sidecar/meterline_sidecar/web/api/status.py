@@ -96,7 +96,9 @@ async def read_status(parts: Parts) -> Status:
     return Status(
         version=meterline.__version__,
         ready=parts.ingest.trouble is None,
-        problems=in_order([*problems, *stripe.problems]),
+        problems=in_order(
+            [*problems, *await parts.attention.problems(), *stripe.problems]
+        ),
         clock=parts.clock.rehearsal,
         started=format_time_ms(parts.started_ms),
         started_ms=parts.started_ms,
