@@ -134,6 +134,20 @@ async def test_a_month_is_told_of_no_more_once_it_is_closed(open_web: OpenWeb) -
         assert problem["text"].startswith("2026-12 ended")
 
 
+async def test_of_very_many_customers_each_look_works_out_some_more(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "PERIODS_PER_LOOK", 1)
+    async with open_web(meterline=METERLINE + BETA) as web:
+        web.clock.time_ms = DECEMBER_MS + 6 * DAY_MS
+
+        (first,) = await found(web, "period_not_closed")
+        (second,) = await found(web, "period_not_closed")
+
+        assert first["text"].endswith("for 1 customer: acme")
+        assert second["text"].endswith("for 2 customers: acme, beta")
+
+
 async def test_without_a_plan_there_is_nothing_to_close(open_web: OpenWeb) -> None:
     nobody = METERLINE.replace('plan = "starter"\n', "")
     async with open_web(meterline=nobody) as web:

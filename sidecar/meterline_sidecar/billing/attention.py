@@ -35,6 +35,9 @@ SUBJECTS_MAX: Final = 1_000
 REMOVED_MAX: Final = 200
 """Customers who left that are looked at one by one."""
 CUSTOMERS_PER_STEP: Final = 500  # a few milliseconds; then others go first
+PERIODS_PER_LOOK: Final = 200
+"""Calendars that one look works out; what they say is kept, and the next goes on."""
+PERIODS_PER_STEP: Final = 10
 
 
 class _Left(NamedTuple):
@@ -71,6 +74,8 @@ class Attention:
         self._again_s = 0.0
         self._odd: tuple[Found, ...] = ()
         self._odd_row = -1
+        self._periods: dict[str, tuple[tuple[int | None, int], Period | None]] = {}
+        """What is to be closed next, by customer, and from what that follows."""
 
     async def problems(self) -> tuple[Found, ...]:
         """Return what was found; looked for now, unless that was done just before."""
@@ -91,7 +96,10 @@ class Attention:
             finals = await invoices.final_ends(tx)
         if self._odd_row != self._terms.row_id:
             self._odd_row = self._terms.row_id
-            self._odd = tuple(oddities(self._terms, now_ms=now_ms))
+            # In a thread: with many customers it takes longer than an ack may wait.
+            self._odd = await asyncio.to_thread(
+                lambda: tuple(oddities(self._terms, now_ms=now_ms))
+            )
         unclosed, left = await self._walk(finals, now_ms=now_ms)
         return [
             *self._odd,
@@ -111,6 +119,7 @@ class Attention:
         """Return periods that should be closed, and customers who left before that."""
         unclosed: dict[Period, list[str]] = defaultdict(list)
         left: list[_Left] = []
+        n_new = 0
         for i, name in enumerate(list(self._terms.names("customer")), 1):
             if i % CUSTOMERS_PER_STEP == 0:
                 await asyncio.sleep(0)
@@ -120,7 +129,15 @@ class Attention:
                 if final_ms is None or final_ms < removed_ms:
                     left.append(_Left(name, final_ms or 0, removed_ms))
             elif final_ms is None or final_ms + MONTH_MS_MIN + GRACE_MS <= now_ms:
-                period = self._next_period(name, final_ms)
+                key = (final_ms, len(self._terms.entries("customer", name)))
+                if self._periods.get(name, (None,))[0] != key:
+                    n_new += 1
+                    if n_new > PERIODS_PER_LOOK:
+                        continue
+                    if n_new % PERIODS_PER_STEP == 0:
+                        await asyncio.sleep(0)
+                    self._periods[name] = (key, self._next_period(name, final_ms))
+                period = self._periods[name][1]
                 if period is not None and period.end + GRACE_MS <= now_ms:
                     unclosed[period].append(name)
         return unclosed, left

@@ -16,7 +16,7 @@ NAMES_SHOWN: Final = 5
 def oddities(terms: Terms, *, now_ms: int) -> Iterator[Found]:
     """Yield what a person should look at in what holds now."""
     yield from _subjects(terms)
-    for name in terms.names("meter"):
+    for name in list(terms.names("meter")):
         meter = terms.meter(name, now_ms)
         if meter is not None and (why := why_nothing_matches(meter)):
             yield found("filter_never_matches", f"meter {name} counts nothing: {why}")
@@ -24,7 +24,7 @@ def oddities(terms: Terms, *, now_ms: int) -> Iterator[Found]:
 
 def _subjects(terms: Terms) -> Iterator[Found]:
     claimants: dict[str, list[str]] = defaultdict(list)
-    for name in terms.names("customer"):
+    for name in list(terms.names("customer")):  # terms may grow meanwhile
         for text in terms.claims.of_customer(name):
             claimants[text].append(name)
     twice = [text for text, names in claimants.items() if len(names) > 1]
