@@ -131,14 +131,6 @@ MONEY: Final[Mapping[Code, Problem]] = {
         action="`meterline reconcile` settles what is held, once Stripe's totals are"
         " complete",
     ),
-    "stripe_copy": Problem(
-        severity="warning",
-        title="This ledger may be a copy of another",
-        means="what the other one may have told Stripe is held, so that nothing is told"
-        " twice",
-        action="`meterline reconcile` settles what is held, once Stripe's totals are"
-        " complete",
-    ),
     "outbox_failing": Problem(
         severity="warning",
         title="Reports to Stripe keep failing",

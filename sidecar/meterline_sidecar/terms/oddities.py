@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
+from meterline_sidecar.config.filters import never_matching
 from meterline_sidecar.meters import UNMATCHED, Meter
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, such_as
@@ -53,16 +54,8 @@ def why_nothing_matches(meter: Meter) -> str | None:
     if where.status and all(part.first > part.last for part in where.status):
         part = where.status[0]
         return f"no status is in {part.first}-{part.last}"
-    # A use has whatever route the app gives it; a request's begins with a slash.
-    if where.route and "use" not in where.kind and not any(map(_is_route, where.route)):
-        return f"no route is like `{where.route[0]}`; routes begin with `/`"
-    return None
+    return next(never_matching(meter), None)
 
 
 def _is_method(text: str) -> bool:
     return text == UNMATCHED or text == text.upper()
-
-
-def _is_route(text: str) -> bool:
-    # A pattern of this kind may begin with any of its marks.
-    return text == UNMATCHED or text.startswith(("/", "*", "?", "["))

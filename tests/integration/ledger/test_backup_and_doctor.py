@@ -131,13 +131,13 @@ def test_a_wal_that_was_deleted_is_noticed(tmp_path: Path) -> None:
 def test_doctor_finds_the_sidecar_and_its_files_in_order(tmp_path: Path) -> None:
     with SidecarProcess(tmp_path) as sidecar:
         ship(sidecar, 1)
-        # With 3: nobody has made a backup yet.
-        checks = {check["name"]: check for check in said(sidecar, "doctor", code=3)}
+        checks = {check["name"]: check for check in said(sidecar, "doctor")}
 
         assert checks["sidecar"]["verdict"] == "ok"
         assert checks["socket"]["verdict"] == "ok"
         assert checks["chain key"]["verdict"] == "ok"
         assert checks["SQLite"]["verdict"] == "ok"
+        # That there is no backup yet is no fault of a ledger that is minutes old.
         assert checks["backup"]["verdict"] == "info"
 
         sidecar.database.chmod(0o666)

@@ -216,7 +216,10 @@ async def test_nothing_is_told_to_a_meter_that_is_another(
     await stripe.close()
 
     assert (told, row.state) == ([], "parked")
-    assert any(problem.startswith("meter api_calls") for problem in problems)
+    assert any(
+        problem.code == "stripe_meter" and problem.text.startswith("meter api_calls")
+        for problem in problems
+    )
     assert (await shop.row(row_id)).state == "confirmed"
 
 

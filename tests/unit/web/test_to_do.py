@@ -1,9 +1,9 @@
-"""Problems on a page: links with what to do, and nothing that a text can break."""
+"""Problems on a page: links with what to do."""
 
 from meterline_sidecar.problems.catalogue import CATALOGUE, found
 from meterline_sidecar.store.outbox import STATES
 from meterline_sidecar.web.dashboard.routes import ROUTES
-from meterline_sidecar.web.dashboard.to_do import ELSEWHERE, PAGES, in_code, shown
+from meterline_sidecar.web.dashboard.to_do import ELSEWHERE, PAGES, shown
 
 
 def test_every_problem_leads_to_a_page_that_there_is() -> None:
@@ -19,18 +19,10 @@ def test_rows_of_the_outbox_are_shown_by_their_state() -> None:
         assert not state or state in STATES
 
 
-def test_what_stands_in_backticks_is_code_and_all_else_is_escaped() -> None:
-    text = in_code("<b> says `a & b`, then `c`")
-
-    assert text == ("&lt;b&gt; says <code>a &amp; b</code>, then <code>c</code>")
-
-
 def test_a_problem_is_shown_with_its_link_and_its_action() -> None:
     (problem,) = shown([found("outbox_dead", "204 outbox rows dead")])
 
     assert problem.href == "/outbox?state=dead"
     assert problem.text == "204 outbox rows dead"
-    assert (
-        problem.action == "fix the cause, then <code>meterline outbox retry ROW</code>"
-    )
+    assert problem.action == "fix the cause, then `meterline outbox retry ROW`"
     assert problem.severity == "error"

@@ -1,11 +1,9 @@
 """What is wrong as pages show it: each problem a link to where it can be looked at."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
-from markupsafe import Markup, escape
 
 from meterline_sidecar.problems.problem import Code, Found, Severity
 
@@ -43,7 +41,6 @@ PAGES: Final[Mapping[Code, str]] = {
 }
 """Where a problem can be looked at; else ``/status`` has all there is to see."""
 ELSEWHERE: Final = "/status"
-_CODE: Final = re.compile(r"`([^`]+)`")
 
 
 class ShownProblem(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +48,8 @@ class ShownProblem(msgspec.Struct, frozen=True, kw_only=True):
 
     code: Code
     severity: Severity
-    text: Markup
-    action: Markup
+    text: str
+    action: str
     href: str
 
 
@@ -62,14 +59,9 @@ def shown(problems: Iterable[Found]) -> list[ShownProblem]:
         ShownProblem(
             code=problem.code,
             severity=problem.severity,
-            text=in_code(problem.text),
-            action=in_code(problem.action),
+            text=problem.text,
+            action=problem.action,
             href=PAGES.get(problem.code, ELSEWHERE),
         )
         for problem in problems
     ]
-
-
-def in_code(text: str) -> Markup:
-    """Return a text with what stands in backticks set as code; the rest is escaped."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
