@@ -25,7 +25,7 @@ def refused(host: Host) -> str:
 
 def alarm_of(host: Host) -> str:
     problems = host.sidecar.get("/status")["problems"]
-    return next((text for text in problems if "nothing is billed" in text), "")
+    return next((p["text"] for p in problems if p["code"] == "ledger_not_trusted"), "")
 
 
 def has_recorded(host: Host, n_events: int) -> None:

@@ -60,7 +60,9 @@ def test_a_full_disk_stops_the_acks_and_recovers_by_itself(
         ballast.unlink()
         until(lambda: is_ready(host))
 
-        assert any("events cannot be stored" in text for text in problems), problems
+        assert "events_not_stored" in {problem["code"] for problem in problems}, (
+            problems
+        )
         host.settle()
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from meterline_pricing import Period, PricingError
+from meterline_pricing import Invoice, Period, PricingError
 from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.clock import Clock
@@ -42,7 +42,19 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None
     why_not: str | None
     """Why there is no draft."""
+    has_plan: bool = True
+    meters_not_priced: tuple[str, ...] = ()
+    """Used, and no part of the plan."""
+    values_not_priced: tuple[str, ...] = ()
+    """Used, and without a price in a part of the plan: ``calls: method PROPFIND``."""
     as_of_ms: int
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether the draft leaves out something that was used."""
+        is_used = any(self.quantities.values())
+        without = self.why_not is not None and (self.has_plan or is_used)
+        return bool(without or self.meters_not_priced or self.values_not_priced)
 
 
 OnChange = Callable[[Customer, Standing], Awaitable[None]]
@@ -75,6 +87,7 @@ class Standings:
         # Kept as standings change: pages ask for both, and there may be many.
         self._order: list[tuple[Decimal, str]] = []
         self._totals: dict[str, Decimal] = {}
+        self._odd: dict[str, Standing] = {}
 
     @property
     def n_missing(self) -> int:
@@ -92,6 +105,10 @@ class Standings:
     def totals(self) -> dict[str, Decimal]:
         """Return what all drafts come to, by currency."""
         return dict(self._totals)
+
+    def odd(self) -> list[Standing]:
+        """Return the standings that leave out something that was used."""
+        return list(self._odd.values())
 
     def listen(self, listener: OnChange) -> None:
         """Call ``listener`` with each standing that is made anew from now on.
@@ -159,9 +176,11 @@ class Standings:
             return  # They start later, or have left.
         total: Decimal | None = None
         currency = why_not = None
+        drawn: Invoice | None = None
         try:
             stated = await self._invoices.statement(tx, at, customer, period)
-            total, currency = stated.due, stated.invoice.currency
+            drawn = stated.invoice
+            total, currency = stated.due, drawn.currency
             meters = stated.usage
         except NotBillable as error:
             why_not = str(error)
@@ -173,6 +192,9 @@ class Standings:
             total=total,
             currency=currency,
             why_not=why_not,
+            has_plan=customer.plan is not None,
+            meters_not_priced=() if drawn is None else drawn.unpriced,
+            values_not_priced=() if drawn is None else _values(drawn),
             as_of_ms=now_ms,
         )
         self._put(standing)
@@ -186,6 +208,9 @@ class Standings:
             del self._order[bisect_left(self._order, _rank(before))]
             self._add(before, sign=-1)
         self._by_customer[standing.customer] = standing
+        self._odd.pop(standing.customer, None)
+        if standing.is_odd:
+            self._odd[standing.customer] = standing
         insort(self._order, _rank(standing))
         self._add(standing, sign=1)
 
@@ -193,6 +218,15 @@ class Standings:
         if standing.total is not None and standing.currency is not None:
             known = self._totals.get(standing.currency, Decimal(0))
             self._totals[standing.currency] = known + sign * standing.total
+
+
+def _values(drawn: Invoice) -> tuple[str, ...]:
+    """Return the values that a draft has no price for, each once, as people read them."""
+    texts = (
+        f"{group.meter}: {', '.join(f'{k} {v}' for k, v in group.values.items())}"
+        for group in drawn.unpriced_groups
+    )
+    return tuple(dict.fromkeys(texts))
 
 
 def _rank(standing: Standing) -> tuple[Decimal, str]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -11,9 +11,16 @@ import msgspec
 
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.cli.table import is_terminal
+from meterline_sidecar.problems.problem import Found, Severity
 
 BAR_CHARS: Final = 40
 PROGRESS_LINE_EVERY_S: Final = 1.0
+MARKS: Final[dict[Severity, tuple[str, str]]] = {
+    "info": ("-", "cyan"),
+    "warning": ("!", "yellow"),
+    "error": ("!", "red"),
+}
+"""How a problem begins, and its colour."""
 
 
 def show_json(content: object) -> None:
@@ -34,6 +41,14 @@ def quantity(number: int | Decimal) -> str:
 def money(amount: Decimal, currency: str) -> str:
     """Return an amount with its currency: ``$70.00``, ``70 JPY``."""
     return money_text(amount, currency_of(currency))
+
+
+def tell_problems(problems: Iterable[Found]) -> None:
+    """Print what is wrong, and what to do about each."""
+    for problem in problems:
+        mark, color = MARKS[problem.severity]
+        click.secho(f"{mark} {problem.text} [{problem.code}]", fg=color)
+        click.echo(f"  -> {problem.action}")
 
 
 @contextlib.contextmanager

@@ -376,6 +376,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.sidecar.require_token or not self.is_local
 
     @property
+    def stripe_bills(self) -> bool:
+        """Whether Stripe is told of usage, and so makes invoices of it."""
+        return self.stripe.mode == "send" and any(
+            meter.bill_through == "meter" for meter in self.meters
+        )
+
+    @property
     def portal_key_file(self) -> Path:
         """Where the key for the customer's page is kept."""
         beside = LedgerFiles(self.sidecar.database).portal_key

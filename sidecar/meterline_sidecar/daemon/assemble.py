@@ -15,6 +15,7 @@ from meterline_sidecar.alerts.delivery import EVERY_S as DELIVER_EVERY_S
 from meterline_sidecar.alerts.delivery import AlertDelivery
 from meterline_sidecar.alerts.rules import DAYS_EVERY_S as ALERT_DAYS_EVERY_S
 from meterline_sidecar.alerts.rules import Alerts
+from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
@@ -85,7 +86,7 @@ async def open_parts(
         )
         files = LoadedFiles(config, keeper)
         bills = _open_billing(
-            database, aggregator, terms, journal, clock=clock, alarm=alarm
+            config, database, aggregator, terms, journal, clock=clock, alarm=alarm
         )
         parts = Parts(
             files=files,
@@ -104,6 +105,7 @@ async def open_parts(
             standings=bills.standings,
             schedule=schedule,
             customers=bills.customers,
+            attention=bills.attention,
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
@@ -130,9 +132,11 @@ class _Bills(NamedTuple):
     invoices: Invoices
     standings: Standings
     customers: CustomerIndex
+    attention: Attention
 
 
 def _open_billing(
+    config: Config,
     database: Database,
     aggregator: Aggregator,
     terms: Terms,
@@ -155,7 +159,10 @@ def _open_billing(
     standings = Standings(
         database, invoices, billing, customers, terms=terms, clock=clock
     )
-    return _Bills(billing, invoices, standings, customers)
+    attention = Attention(
+        database, terms, standings, clock=clock, stripe_bills=config.stripe_bills
+    )
+    return _Bills(billing, invoices, standings, customers, attention)
 
 
 async def _open_terms(

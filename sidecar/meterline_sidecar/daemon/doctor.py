@@ -1,4 +1,8 @@
-"""Is everything as it should be: looks at the machine, the files and the sidecar."""
+"""Is everything as it should be: looks at the machine, the files and the sidecar.
+
+What the sidecar itself finds wrong is told as ``/status`` has it; what only a look from
+outside can find has a code of the same list.
+"""
 
 import os
 import shutil
@@ -11,19 +15,18 @@ from typing import Final, Literal
 import msgspec
 
 from meterline.spool.dead import DeadSpool, spool_directories
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, Clock
+from meterline_sidecar.clock import MINUTE_MS, Clock, lasting
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.backup import last_backup
+from meterline_sidecar.problems.catalogue import found
+from meterline_sidecar.problems.problem import Code, Found, Severity
 from meterline_sidecar.web.answers.status import Status
+from meterline_sidecar.web.health import backup_problems, disk_problems
 
-Verdict = Literal["ok", "warning", "error"]
+Verdict = Literal["ok"] | Severity
 
-DISK_FREE_WARNING: Final = 1 << 30
-DISK_FREE_ERROR: Final = 100 << 20
 CLOCK_SKEW_MS_MAX: Final = MINUTE_MS
-BACKUP_AGE_MS_MAX: Final = 2 * DAY_MS
-SILENT_GAP_MS: Final = MINUTE_MS
 WAL_RESET_FIXED: Final = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 """SQLite versions, by branch, in which two connections may checkpoint safely."""
 
@@ -36,6 +39,13 @@ class Check(msgspec.Struct, frozen=True):
     detail: str
     advice: str = ""
     """What to do, unless all is well."""
+    code: Code | None = None
+    """Of the list of problems; ``None`` where all is well."""
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether it stays until somebody has acted."""
+        return self.verdict in ("warning", "error")
 
 
 def examine(config: Config, *, clock: Clock, status: Status | None) -> list[Check]:
@@ -44,30 +54,30 @@ def examine(config: Config, *, clock: Clock, status: Status | None) -> list[Chec
     Args:
         status: what ``/status`` answers; ``None`` when nobody answers.
     """
+    database = config.sidecar.database
     return [
         *_sidecar(config, status),
         *_files(config),
-        _disk(config.sidecar.database),
+        *_disk(database, status),
         *_clock(clock, status),
         _sqlite(sqlite3.sqlite_version_info),
         *_spools(config.sidecar.spool_dir, is_shared=bool(config.sidecar.allowed_uids)),
-        *_producers(clock, status),
-        _backup(config.sidecar.database, clock),
+        *_backup(database, clock, status),
     ]
+
+
+def _problem(name: str, problem: Found) -> Check:
+    return Check(name, problem.severity, problem.text, problem.action, problem.code)
 
 
 def _sidecar(config: Config, status: Status | None) -> Iterator[Check]:
     if status is None:
-        yield Check(
-            "sidecar",
-            "error",
-            f"no sidecar answers at {config.sidecar.http}",
-            "start it: meterline run",
-        )
+        text = f"no sidecar answers at {config.sidecar.http}"
+        yield _problem("sidecar", found("sidecar_away", text))
         return
     yield Check("sidecar", "ok", f"version {status.version} answers")
     for problem in status.problems:
-        yield Check("sidecar", "warning", problem, "see meterline status")
+        yield _problem("sidecar", problem)
 
 
 def _files(config: Config) -> Iterator[Check]:
@@ -82,55 +92,42 @@ def _files(config: Config) -> Iterator[Check]:
     )
     for name, path, allowed in wanted:
         if not path.exists():
-            yield Check(name, "warning", f"{path} is not there yet")
+            text = f"{path} is not there yet"
+            # For the eye only: whoever is first to need it makes it.
+            yield _problem(name, found("file_missing", text, action=""))
             continue
         mode = stat.S_IMODE(path.stat().st_mode)
         if excess := mode & 0o777 & ~allowed:
-            yield Check(
-                name,
-                "warning",
-                f"{path} has mode {mode:04o}, which allows {excess:04o} too much",
-                f"chmod {mode & allowed:04o} {path}",
-            )
+            text = f"{path} has mode {mode:04o}, which allows {excess:04o} too much"
+            action = f"chmod {mode & allowed:04o} {path}"
+            yield _problem(name, found("file_open_to_others", text, action=action))
         else:
             yield Check(name, "ok", f"{path} has mode {mode:04o}")
 
 
-def _disk(database: Path) -> Check:
+def _told(status: Status | None, *codes: Code) -> bool:
+    """Whether the sidecar has said this already; it looks at the same files."""
+    return status is not None and any(one.code in codes for one in status.problems)
+
+
+def _disk(database: Path, status: Status | None) -> Iterator[Check]:
+    if _told(status, "disk_low", "disk_full"):
+        return
     folder = next(p for p in (database, *database.parents) if p.exists())
     free = shutil.disk_usage(folder).free
-    detail = f"{free / (1 << 30):.1f} GiB free at {folder}"
-    advice = "free some space: until then events wait at the apps"
-    if free < DISK_FREE_ERROR:
-        return Check("disk", "error", detail, advice)
-    if free < DISK_FREE_WARNING:
-        return Check("disk", "warning", detail, advice)
-    return Check("disk", "ok", detail)
+    problems = list(disk_problems(free, at=str(folder)))
+    yield from (_problem("disk", problem) for problem in problems)
+    if not problems:
+        yield Check("disk", "ok", f"{free / (1 << 30):.1f} GiB free at {folder}")
 
 
 def _clock(clock: Clock, status: Status | None) -> Iterator[Check]:
-    if status is None:
-        return
-    if status.clock is not None:
-        yield Check("clock", "warning", f"the time is not real: {status.clock}")
+    if status is None or _told(status, "clock_rehearsal", "clock_behind_events"):
         return
     skew_ms = clock.now_ms() - status.now_ms
-    newest_ms = status.last_event_ms or 0
     if abs(skew_ms) > CLOCK_SKEW_MS_MAX:
-        yield Check(
-            "clock",
-            "error",
-            f"this machine and the sidecar are {skew_ms / 1000:.0f} s apart",
-            "check the time service, and that both are on the same host",
-        )
-    elif newest_ms > clock.now_ms() + CLOCK_SKEW_MS_MAX:
-        yield Check(
-            "clock",
-            "warning",
-            "the newest event is in the future: the clock was set back, or an app's "
-            "clock is ahead",
-            "check the time service of this host",
-        )
+        text = f"this machine and the sidecar are {skew_ms / 1000:.0f} s apart"
+        yield _problem("clock", found("clocks_apart", text))
     else:
         yield Check("clock", "ok", "the sidecar and its events agree with it")
 
@@ -160,21 +157,16 @@ def _spools(spool_dir: Path, *, is_shared: bool) -> Iterator[Check]:
     if not spool_dir.is_dir():
         return
     if not os.access(spool_dir, os.W_OK | os.X_OK):
-        yield Check(
-            "spools",
-            "error",
-            f"{spool_dir} cannot be written by this user",
-            "give it to the group that the apps and the sidecar share",
-        )
+        text = f"{spool_dir} cannot be written by this user"
+        yield _problem("spools", found("spool_dir_not_writable", text))
         return
     if is_shared and not spool_dir.stat().st_mode & stat.S_IWGRP:
-        yield Check(
-            "spools",
-            "warning",
-            f"sidecar.allowed_uids lets other users send, but {spool_dir} is not"
-            " their group's: their events wait in memory only",
-            f"chmod 2770 {spool_dir}",
+        text = (
+            f"sidecar.allowed_uids lets other users send, but {spool_dir} is not their"
+            " group's: their events wait in memory only"
         )
+        action = f"chmod 2770 {spool_dir}"
+        yield _problem("spools", found("spool_dir_not_shared", text, action=action))
     folders = spool_directories(spool_dir)
     try:
         n_bytes = sum(
@@ -182,22 +174,15 @@ def _spools(spool_dir: Path, *, is_shared: bool) -> Iterator[Check]:
         )
         dead = [path for path in folders if _is_dead(path)]
     except OSError as error:
-        yield Check(
-            "spools",
-            "error",
-            f"{error.filename} cannot be read by this user: {error.strerror}",
-            f"let the group in: chmod -R g+rwX {spool_dir}",
-        )
+        text = f"{error.filename} cannot be read by this user: {error.strerror}"
+        action = f"let the group in: chmod -R g+rwX {spool_dir}"
+        yield _problem("spools", found("spools_not_readable", text, action=action))
         return
     detail = f"{len(folders)} in {spool_dir}, {n_bytes / (1 << 20):.1f} MiB"
     yield Check("spools", "ok", detail)
     if dead:
-        yield Check(
-            "spools",
-            "warning",
-            f"{len(dead)} left behind by dead workers, such as {dead[0]}",
-            "the running sidecar takes them in within seconds",
-        )
+        text = f"{len(dead)} left behind by dead workers, such as {dead[0]}"
+        yield _problem("spools", found("spools_left_behind", text))
 
 
 def _is_dead(folder: Path) -> bool:
@@ -207,37 +192,16 @@ def _is_dead(folder: Path) -> bool:
     return spool is not None
 
 
-def _producers(clock: Clock, status: Status | None) -> Iterator[Check]:
-    if status is None:
+def _backup(database: Path, clock: Clock, status: Status | None) -> Iterator[Check]:
+    if _told(status, "backup_missing", "backup_old"):
         return
-    events = status.events
-    if events.lost:
-        yield Check(
-            "events",
-            "warning",
-            f"{events.lost} were lost ({events.refused} of them refused)",
-            "see meterline status; each is in the ledger with its reason",
-        )
-    for producer in status.producers.shown:
-        silent_ms = clock.now_ms() - producer.seen_ms
-        if producer.gap and silent_ms > SILENT_GAP_MS:
-            yield Check(
-                "gap",
-                "warning",
-                f"producer {producer.producer} ({producer.app}, process"
-                f" {producer.pid} on {producer.host}) recorded"
-                f" {producer.gap} event(s) that have not arrived, and has been"
-                f" silent for {silent_ms // 1000} s",
-                "if that process is dead and its spool is gone, they are lost",
-            )
-
-
-def _backup(database: Path, clock: Clock) -> Check:
     receipt = last_backup(database)
-    advice = "meterline backup FILE, from a timer"
+    problems = list(backup_problems(database, receipt, now_ms=clock.now_ms()))
+    yield from (_problem("backup", problem) for problem in problems)
+    if problems:
+        return
     if receipt is None:
-        return Check("backup", "warning", "there is no backup yet", advice)
-    age_ms = clock.now_ms() - receipt.finished_ms
-    detail = f"{receipt.file}, {age_ms / HOUR_MS:.0f} h old"
-    verdict: Verdict = "warning" if age_ms > BACKUP_AGE_MS_MAX else "ok"
-    return Check("backup", verdict, detail, advice if verdict != "ok" else "")
+        yield _problem("backup", found("backup_missing", "there is no backup yet"))
+    else:
+        age = lasting(clock.now_ms() - receipt.finished_ms)
+        yield Check("backup", "ok", f"{receipt.file}, {age} old")

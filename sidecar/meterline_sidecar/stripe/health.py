@@ -1,4 +1,4 @@
-"""How reporting to Stripe fares: counts, the last comparison, and problems in words."""
+"""How reporting to Stripe fares: counts, the last comparison, and what is wrong."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.problems.catalogue import found
+from meterline_sidecar.problems.problem import Found, n_of
 from meterline_sidecar.store import outbox, reconciliation, stripe_events
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import State
@@ -40,8 +42,8 @@ class StripeHealth(Struct, frozen=True, kw_only=True):
     counts: dict[State, int]
     """How many rows of the outbox are in each state."""
     reconciliation: ReconciliationStatus
-    problems: tuple[str, ...]
-    """What a person should look at, in words."""
+    problems: tuple[Found, ...]
+    """What a person should look at."""
 
 
 async def read_health(stripe: StripeService) -> StripeHealth:
@@ -77,55 +79,57 @@ async def read_health(stripe: StripeService) -> StripeHealth:
     )
 
 
-def _service_problems(stripe: StripeService) -> Iterator[str]:
+def _service_problems(stripe: StripeService) -> Iterator[Found]:
     """Yield what keeps reports from being sent, or makes them wrong."""
     if stripe.reporter is not None and stripe.reporter.problem is not None:
-        yield f"nothing is sent to Stripe: {stripe.reporter.problem}"
-    yield from stripe.meter_problems
-    if abs(stripe.api.clock_ahead_s) > CLOCK_AHEAD_S_MAX:
-        yield (
-            f"this machine's clock is {stripe.api.clock_ahead_s} s ahead of Stripe's:"
-            " usage falls into wrong hours; set it right"
+        why = stripe.reporter.problem
+        yield found("stripe_not_sending", f"nothing is sent to Stripe: {why}")
+    for text in stripe.meter_problems:
+        yield found("stripe_meter", text)
+    ahead_s = stripe.api.clock_ahead_s
+    if abs(ahead_s) > CLOCK_AHEAD_S_MAX:
+        yield found(
+            "stripe_clock",
+            f"this machine's clock is {abs(ahead_s)} s"
+            f" {'ahead of' if ahead_s > 0 else 'behind'} Stripe's",
         )
 
 
 def _ledger_problems(
     counts: dict[State, int], *, n_different: int, n_unexplained: int
-) -> Iterator[str]:
+) -> Iterator[Found]:
     """Yield what stands in the ledger and needs a person."""
     yield from states.problems(counts)
     if n_different:
-        yield (
-            f"Stripe's totals differ from the ledger's for {n_different}"
-            " customer(s) and meter(s): see `meterline reconcile`"
+        series = n_of(n_different, "pair")
+        yield found(
+            "stripe_differs",
+            "Stripe's totals differ from the ledger's for"
+            f" {series} of a customer and a meter",
         )
     if n_unexplained:
-        yield (
-            f"Stripe dropped {n_unexplained} meter event(s) without saying which:"
-            " `meterline reconcile` finds them"
-        )
+        dropped = n_of(n_unexplained, "meter event")
+        yield found("stripe_dropped", f"Stripe dropped {dropped} without saying which")
 
 
-def _by_hand(found: Sequence[ByHand]) -> str:
-    lines = [
-        f"{line.quantity} {line.event_name} of {line.customer or 'nobody'}"
-        for line in found[:BY_HAND_SHOWN]
+def _by_hand(lines: Sequence[ByHand]) -> Found:
+    shown = [
+        f"{line.quantity:,} {line.event_name} of {line.customer or 'nobody'}"
+        for line in lines[:BY_HAND_SHOWN]
     ]
-    if len(found) > BY_HAND_SHOWN:
-        lines.append(f"{len(found) - BY_HAND_SHOWN} more")
-    return (
-        f"Stripe will not bill {', '.join(lines)}: `meterline reconcile` says why and"
-        " what it comes to; bill it by hand, or say who pays for it"
-    )
+    if len(lines) > BY_HAND_SHOWN:
+        shown.append(f"{len(lines) - BY_HAND_SHOWN:,} more")
+    return found("stripe_by_hand", f"Stripe will not bill {', '.join(shown)}")
 
 
-def _copy(suspicion: Suspicion) -> str:
-    return (
+def _copy(suspicion: Suspicion) -> Found:
+    return found(
+        "stripe_copy",
         f"this ledger may be a copy ({suspicion.reason}): what another one may have told"
-        " is held until `meterline reconcile` finds it out, not before"
-        f" {format_time_ms(suspicion.told_ms + SETTLE_MS)}"
+        f" is held, at least until {format_time_ms(suspicion.told_ms + SETTLE_MS)}",
     )
 
 
-def _failing(n_rows: int, why: str | None) -> str:
-    return f"{n_rows} outbox row(s) keep failing: {why}"
+def _failing(n_rows: int, why: str | None) -> Found:
+    rows = n_of(n_rows, "outbox row")
+    return found("outbox_failing", f"{rows} keep{'s' * (n_rows == 1)} failing: {why}")

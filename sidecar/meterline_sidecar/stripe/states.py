@@ -9,6 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from meterline_sidecar.problems.catalogue import CATALOGUE, found
+from meterline_sidecar.problems.problem import Code, Found, n_of
 from meterline_sidecar.store.outbox import State
 
 
@@ -17,8 +19,8 @@ class RowState(Struct, frozen=True, kw_only=True):
 
     means: str
     """What it says about the row, without a full stop."""
-    advice: str | None = None
-    """What a person does about it; ``None``: nothing, and it is no problem."""
+    problem: Code | None = None
+    """Under which code rows of this state are a problem; ``None``: they are none."""
     is_on_the_way: bool = False
     """Whether a request with it is out, or will be without anybody's help."""
     is_waiting: bool = False
@@ -27,6 +29,28 @@ class RowState(Struct, frozen=True, kw_only=True):
     """Whether Stripe does not count it, and will not unless somebody acts."""
     may_be_retried: bool = False
     """Whether a person may let it go again without a risk of counting twice."""
+
+    @property
+    def advice(self) -> str | None:
+        """What a person does about it; ``None``: nothing."""
+        return None if self.problem is None else CATALOGUE[self.problem].action
+
+
+def _problem(
+    code: Code,
+    *,
+    is_waiting: bool = False,
+    has_failed: bool = False,
+    may_be_retried: bool = False,
+) -> RowState:
+    """Return a state that needs a person; the list of problems says what it means."""
+    return RowState(
+        means=CATALOGUE[code].means,
+        problem=code,
+        is_waiting=is_waiting,
+        has_failed=has_failed,
+        may_be_retried=may_be_retried,
+    )
 
 
 ROW_STATES: Final[Mapping[State, RowState]] = {
@@ -39,37 +63,11 @@ ROW_STATES: Final[Mapping[State, RowState]] = {
         is_waiting=True,
     ),
     "confirmed": RowState(means="Stripe has it and counts it once"),
-    "unresolved": RowState(
-        means="sent without learning the outcome: Stripe may or may not count it",
-        advice="`meterline reconcile` settles it from Stripe's own totals",
-    ),
-    "parked": RowState(
-        means="its customer has no stripe_customer, or Stripe no active meter of that name"
-        " that counts as ours does",
-        advice="add `stripe_customer` to the customer and restart, or make the meter"
-        " with `meterline stripe apply`, which says what is wrong with one that there"
-        " is; the rows then go out by themselves",
-        is_waiting=True,
-        may_be_retried=True,
-    ),
-    "dead": RowState(
-        means="refused by Stripe, or dropped by a person",
-        advice="fix the cause, then `meterline outbox retry ROW`",
-        has_failed=True,
-        may_be_retried=True,
-    ),
-    "expired": RowState(
-        means="older than 34 days before it could be sent; Stripe takes none older"
-        " than 35",
-        advice="bill it by hand: it is never given another date",
-        has_failed=True,
-    ),
-    "rejected": RowState(
-        means="accepted by Stripe and dropped later, as a webhook said",
-        advice="fix the cause, then `meterline outbox retry ROW`",
-        has_failed=True,
-        may_be_retried=True,
-    ),
+    "unresolved": _problem("outbox_unresolved"),
+    "parked": _problem("outbox_parked", is_waiting=True, may_be_retried=True),
+    "dead": _problem("outbox_dead", has_failed=True, may_be_retried=True),
+    "expired": _problem("outbox_expired", has_failed=True),
+    "rejected": _problem("outbox_rejected", has_failed=True, may_be_retried=True),
 }
 
 
@@ -81,14 +79,15 @@ ON_THE_WAY: Final = _those(lambda state: state.is_on_the_way)
 WAITING: Final = _those(lambda state: state.is_waiting)
 FAILED: Final = _those(lambda state: state.has_failed)
 RETRYABLE: Final = _those(lambda state: state.may_be_retried)
-PROBLEMS: Final = _those(lambda state: state.advice is not None)
+PROBLEMS: Final = _those(lambda state: state.problem is not None)
 
 
-def problems(counts: Mapping[State, int]) -> Iterator[str]:
-    """Yield what ``/status`` says of an outbox with so many rows in each state."""
+def problems(counts: Mapping[State, int]) -> Iterator[Found]:
+    """Yield what is wrong with an outbox that has so many rows in each state."""
     for name, state in ROW_STATES.items():
-        if state.advice is not None and counts[name]:
-            yield f"{counts[name]} outbox row(s) {name}: {state.means}; {state.advice}"
+        if state.problem is not None and counts[name]:
+            rows = n_of(counts[name], "outbox row")
+            yield found(state.problem, f"{rows} {name}: {state.means}")
 
 
 def markdown_table() -> str:

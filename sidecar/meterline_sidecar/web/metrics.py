@@ -4,6 +4,7 @@ Base units, and no label that grows with the customers: at most the
 ``sidecar.metrics_customers`` with the highest drafts are named.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meterline_sidecar.billing.running_totals import Standing
+from meterline_sidecar.problems.catalogue import CATALOGUE
 from meterline_sidecar.web.answers.status import Status
 from meterline_sidecar.web.api.status import read_status
 from meterline_sidecar.web.parts import Parts
@@ -48,11 +50,7 @@ class StatusCollector:
         yield GaugeMetricFamily(
             "meterline_ready", "1 while events can be stored.", value=state.ready
         )
-        yield GaugeMetricFamily(
-            "meterline_problems",
-            "Problems that need attention.",
-            value=len(state.problems),
-        )
+        yield self._problems()
         yield from self._events()
         yield from self._freshness()
         outbox = GaugeMetricFamily(
@@ -73,6 +71,18 @@ class StatusCollector:
             "Free space on the ledger's disk.",
             value=state.database.disk_free_bytes,
         )
+
+    def _problems(self) -> Metric:
+        """Return a series for each code, so that one that is new has a zero before."""
+        problems = GaugeMetricFamily(
+            "meterline_problems",
+            "Problems that there are, by code; see docs/problems.md.",
+            labels=["code", "severity"],
+        )
+        counts = Counter(found.code for found in self._state.problems)
+        for code, problem in CATALOGUE.items():
+            problems.add_metric([code, problem.severity], counts[code])
+        return problems
 
     def _events(self) -> Iterable[Metric]:
         events = CounterMetricFamily(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from meterline_sidecar.access.tokens import TokenFile
+from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
@@ -59,6 +60,8 @@ class Parts:
     billing: Billing
     invoices: Invoices
     standings: Standings
+    attention: Attention
+    """What a person should look at before money is missing."""
     schedule: Schedule
     customers: CustomerIndex
     terms: TermsKeeper

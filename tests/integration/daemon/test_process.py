@@ -81,4 +81,6 @@ def test_it_says_so_when_the_time_is_rehearsed(tmp_path: Path) -> None:
         status = sidecar.get("/status")
 
         assert status["now_ms"] == 1_793_966_400_000
-        assert any("rehearsal clock" in problem for problem in status["problems"])
+        assert any(
+            "rehearsal clock" in problem["text"] for problem in status["problems"]
+        )

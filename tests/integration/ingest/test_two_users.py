@@ -62,7 +62,7 @@ def test_a_sidecar_for_other_users_makes_a_spool_for_its_group(tmp_path: Path) -
         sidecar.spool_dir.chmod(0o750)
         (warning,) = (
             check
-            for check in said(sidecar, "doctor")
+            for check in said(sidecar, "doctor", code=3)
             if check["name"] == "spools" and check["verdict"] == "warning"
         )
         assert warning["advice"] == f"chmod 2770 {sidecar.spool_dir}"

@@ -130,7 +130,7 @@ async def test_a_mismatch_exits_3_and_shows_in_the_status(town: Town) -> None:
     assert compared.returncode == 3
     assert "missing" in compared.stdout
     assert "sent within the last hour" in compared.stdout
-    assert any("totals differ" in problem for problem in problems["problems"])
+    assert "stripe_differs" in {problem["code"] for problem in problems["problems"]}
     assert problems["reconciliation"]["different"] == 1
 
 
@@ -195,8 +195,8 @@ async def test_the_key_is_nowhere_to_be_seen(town: Town) -> None:
     town.at(62)
 
     def is_refused() -> bool:
-        problems: list[str] = town.sidecar.get("/status")["problems"]
-        return any("401" in problem for problem in problems)
+        problems: list[dict[str, str]] = town.sidecar.get("/status")["problems"]
+        return any("401" in problem["text"] for problem in problems)
 
     await asyncio.to_thread(until, is_refused)
     texts = [

@@ -96,9 +96,9 @@ async def test_what_was_just_sent_is_not_called_missing_by_itself(
 
     assert early.checked_ms is None
     assert (await read_health(stripe)).reconciliation.different == 1
-    assert any(
-        "totals differ" in problem for problem in (await read_health(stripe)).problems
-    )
+    (problem,) = (await read_health(stripe)).problems
+    assert problem.code == "stripe_differs"
+    assert "1 pair of a customer and a meter" in problem.text
 
 
 async def test_a_row_that_fails_again_and_again_is_told_of(
@@ -114,7 +114,7 @@ async def test_a_row_that_fails_again_and_again_is_told_of(
         await reporter.run()
         said.append(
             any(
-                "keep failing: HTTP 500" in p
+                p.code == "outbox_failing" and "keeps failing: HTTP 500" in p.text
                 for p in (await read_health(stripe)).problems
             )
         )
@@ -218,7 +218,10 @@ async def test_nothing_is_told_to_a_meter_that_is_another(
     await stripe.close()
 
     assert (told, row.state) == ([], "parked")
-    assert any(problem.startswith("meter api_calls") for problem in problems)
+    assert any(
+        problem.code == "stripe_meter" and problem.text.startswith("meter api_calls")
+        for problem in problems
+    )
     assert (await shop.row(row_id)).state == "confirmed"
 
 

@@ -53,11 +53,13 @@ def test_status_names_states_that_need_a_person_and_no_others() -> None:
 
     told = list(problems(counts))
 
-    assert [text.split(":")[0] for text in told] == [
-        *("2 outbox row(s) unresolved", "2 outbox row(s) parked"),
-        *("2 outbox row(s) expired", "2 outbox row(s) rejected"),
+    assert [(one.code, one.text.split(":")[0]) for one in told] == [
+        ("outbox_unresolved", "2 outbox rows unresolved"),
+        ("outbox_parked", "2 outbox rows parked"),
+        ("outbox_expired", "2 outbox rows expired"),
+        ("outbox_rejected", "2 outbox rows rejected"),
     ]
-    assert told[0].endswith(ROW_STATES["unresolved"].advice or "")
+    assert told[0].action == ROW_STATES["unresolved"].advice
 
 
 def test_the_table_of_the_documentation_is_made_of_the_states() -> None:

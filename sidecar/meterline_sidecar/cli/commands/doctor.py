@@ -17,6 +17,7 @@ from meterline_sidecar.web.answers.status import Status
 
 MARKS: Final[dict[Verdict, tuple[str, str]]] = {
     "ok": ("ok  ", "green"),
+    "info": ("note", "cyan"),
     "warning": ("WARN", "yellow"),
     "error": ("FAIL", "red"),
 }
@@ -28,7 +29,8 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
     """Look for anything that could be wrong, and say what to do about it.
 
     At the sidecar, its files and their modes, the disk, the clock, SQLite, spools, gaps
-    and backups. Exits with 3 if anything needs your attention.
+    and backups. Exits with 3 while anything needs a person: a warning or an error.
+    docs/problems.md says of each code what it means.
     """
     config = read_config(config_path)
     checks = examine(config, clock=SystemClock(), status=_status(config_path, url))
@@ -37,11 +39,12 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
     else:
         for check in checks:
             mark, color = MARKS[check.verdict]
-            click.echo(f"{click.style(mark, fg=color)}  {check.name}: {check.detail}")
+            code = f" [{check.code}]" if check.code else ""
+            shown = click.style(mark, fg=color)
+            click.echo(f"{shown}  {check.name}: {check.detail}{code}")
             if check.advice:
                 click.echo(f"      -> {check.advice}")
-    # What has no advice is for the eye only: a folder that the first app will make.
-    if any(c.verdict == "error" or (c.verdict != "ok" and c.advice) for c in checks):
+    if any(check.needs_person for check in checks):
         sys.exit(EXIT_FOUND)
 
 

@@ -7,7 +7,7 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.commands.outbox import HINTS, tell_rows
 from meterline_sidecar.cli.options import daemon_options
-from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.output import quantity, show_json, tell_problems
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.outbox import OutboxPage, ReportAnswer
 from meterline_sidecar.web.answers.status import Status
@@ -33,8 +33,7 @@ def command(
     if is_json:
         show_json(answer)
         return
-    for problem in answer.problems:
-        click.secho(f"! {problem}", fg="yellow")
+    tell_problems(answer.problems)
     table = Table("outbox", ">rows")
     for state, n_rows in answer.outbox.items():
         table.add(state, quantity(n_rows))

@@ -7,7 +7,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options
-from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.output import quantity, show_json, tell_problems
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import ago, lasting
 from meterline_sidecar.web.answers.status import ProducerStatus, Status
@@ -33,9 +33,8 @@ def tell_status(status: Status, *, at: str) -> None:
     up = lasting(status.now_ms - status.started_ms)
     state = "ready" if status.ready else "NOT READY"
     click.echo(f"Meterline {status.version} at {at}: {state}, up for {up}")
-    for problem in status.problems:
-        click.secho(f"! {problem}", fg="yellow")
-    if not status.problems:
+    tell_problems(status.problems)
+    if not status.to_do:
         click.echo("nothing is wrong")
     click.echo()
     show(_counts(status))

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from meterline_sidecar.store.edge.events import SELECT_PRODUCER, ProducerRow
 from meterline_sidecar.store.port import Tx
 
 
@@ -32,3 +33,31 @@ async def open_gaps(tx: Tx, *, before_ms: int) -> list[Gap]:
         (before_ms, before_ms),
     )
     return [Gap(*row) for row in rows]
+
+
+class SilentGaps(NamedTuple):
+    """What silent producers recorded and has not arrived."""
+
+    producers: int
+    events: int
+    latest: ProducerRow | None
+    """The one of them that was seen last."""
+
+
+async def silent_gaps(tx: Tx, *, seen_before_ms: int) -> SilentGaps:
+    """Return the gaps of producers that have not been heard of since a time."""
+    row = await tx.fetch_one(
+        "SELECT count(*), coalesce(sum(recorded_seq - last_seq), 0) FROM producers"
+        " WHERE recorded_seq > last_seq AND seen_ms < ?",
+        (seen_before_ms,),
+    )
+    assert row is not None
+    if row[0] == 0:
+        return SilentGaps(0, 0, None)
+    latest = await tx.fetch_one(
+        f"{SELECT_PRODUCER} WHERE recorded_seq > last_seq AND seen_ms < ?"
+        " ORDER BY seen_ms DESC LIMIT 1",
+        (seen_before_ms,),
+    )
+    assert latest is not None
+    return SilentGaps(row[0], row[1], ProducerRow(*latest))

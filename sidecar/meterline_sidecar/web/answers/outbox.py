@@ -2,6 +2,7 @@
 
 import msgspec
 
+from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.stripe.comparison import ByHand, ReconciledSeries
 
@@ -44,7 +45,7 @@ class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     outbox: dict[State, int]
-    problems: list[str]
+    problems: list[Found]
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store.outbox import State
 
 
@@ -109,7 +110,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     ready: bool
-    problems: tuple[str, ...]
+    problems: tuple[Found, ...]
+    """The worst first; each has a code of the list in docs/problems.md."""
     clock: str | None
     """Where the time comes from, when it is not the machine's."""
     started: str
@@ -137,3 +139,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     last_event: str | None
     """Its time."""
     last_event_ms: int | None
+
+    @property
+    def to_do(self) -> tuple[Found, ...]:
+        """The problems that need a person."""
+        return tuple(found for found in self.problems if found.needs_person)

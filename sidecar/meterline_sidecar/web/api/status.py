@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -12,10 +12,13 @@ import meterline
 from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
+from meterline_sidecar.problems.catalogue import in_order
+from meterline_sidecar.schedule import JobState
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.stripe.health import read_health
+from meterline_sidecar.store.edge import gaps
+from meterline_sidecar.stripe.health import StripeHealth, read_health
 from meterline_sidecar.usage.counted import counted, recounted_percent
 from meterline_sidecar.web.answers.status import (
     AggregationStatus,
@@ -27,88 +30,136 @@ from meterline_sidecar.web.answers.status import (
     ReconciliationStatus,
     Status,
 )
+from meterline_sidecar.web.health import (
+    DISK_FREE_LOW,
+    SILENT_GAP_MS,
+    running_problems,
+)
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import Nothing
 
 PRODUCERS_SHOWN: Final = 100
-DISK_FREE_MIN: Final = 256 << 20  # a day of 100 events/s, and then some
+
+
+class _Read(NamedTuple):
+    """What one snapshot of the ledger says."""
+
+    counts: audit.Counts
+    producers: list[event_store.ProducerRow]
+    silent: gaps.SilentGaps
+    last_event_id: int
+    last_event_ms: int | None
+    last_confirmed_ms: int | None
+    usage: AggregationStatus
+
+
+async def _read(parts: Parts) -> _Read:
+    async with parts.database.reading() as tx:
+        at = await counted(tx)
+        last_event_id = await audit.last_event_id(tx)
+        return _Read(
+            counts=await audit.counts(tx),
+            producers=await event_store.list_producers(tx, limit=PRODUCERS_SHOWN),
+            silent=await gaps.silent_gaps(tx, seen_before_ms=_heard_since_ms(parts)),
+            last_event_id=last_event_id,
+            last_event_ms=await audit.newest_event_ms(tx),
+            last_confirmed_ms=await sending.last_confirmed(tx),
+            usage=AggregationStatus(
+                last_event_id - at.up_to_event,
+                time_text(at.as_of_ms),
+                at.as_of_ms,
+                await recounted_percent(tx),
+            ),
+        )
 
 
 async def read_status(parts: Parts) -> Status:
-    """Return the state of every part, with what is wrong in words."""
-    async with parts.database.reading() as tx:
-        counts = await audit.counts(tx)
-        producers = await event_store.list_producers(tx, limit=PRODUCERS_SHOWN)
-        last_event_id = await audit.last_event_id(tx)
-        at = await counted(tx)
-        recounting = await recounted_percent(tx)
-        last_event_ms = await audit.newest_event_ms(tx)
-        last_confirmed_ms = await sending.last_confirmed(tx)
+    """Return the state of every part, with what is wrong."""
+    read = await _read(parts)
+    path = parts.config.sidecar.database
     now_ms = parts.clock.now_ms()
-    backed_up = last_backup(parts.config.sidecar.database)
+    backed_up = last_backup(path)
     last_backup_ms = None if backed_up is None else backed_up.finished_ms
     stripe = await read_health(parts.stripe)
-    compared = stripe.reconciliation
-    path = parts.config.sidecar.database
-    problems = (*_problems(parts, counts), *stripe.problems)
+    disk_free_bytes = shutil.disk_usage(path.parent).free
+    problems = running_problems(
+        parts,
+        read.counts,
+        read.silent,
+        usage=read.usage,
+        last_event_ms=read.last_event_ms,
+        disk_free_bytes=disk_free_bytes,
+        backed_up=backed_up,
+    )
+    jobs = parts.schedule.jobs
     return Status(
         version=meterline.__version__,
         ready=parts.ingest.trouble is None,
-        problems=problems,
+        problems=in_order(
+            [*problems, *await parts.attention.problems(), *stripe.problems]
+        ),
         clock=parts.clock.rehearsal,
         started=format_time_ms(parts.started_ms),
         started_ms=parts.started_ms,
         now=format_time_ms(now_ms),
         now_ms=now_ms,
-        events=_events(counts),
+        events=_events(read.counts),
         refusals=dict(parts.receiver.refusals),
-        producers=ProducerCounts(
-            counts.open,
-            counts.closed,
-            parts.receiver.connections,
-            tuple(_producer(row, parts.receiver) for row in producers),
-        ),
-        aggregation=AggregationStatus(
-            last_event_id - at.up_to_event,
-            time_text(at.as_of_ms),
-            at.as_of_ms,
-            recounting,
-        ),
+        producers=_producers(parts.receiver, read),
+        aggregation=read.usage,
         outbox=stripe.counts,
-        last_confirmed=time_text(last_confirmed_ms),
-        last_confirmed_ms=last_confirmed_ms,
+        last_confirmed=time_text(read.last_confirmed_ms),
+        last_confirmed_ms=read.last_confirmed_ms,
         last_backup=time_text(last_backup_ms),
         last_backup_ms=last_backup_ms,
-        reconciliation=ReconciliationStatus(
-            checked=time_text(compared.checked_ms),
-            checked_ms=compared.checked_ms,
-            age_s=compared.age_s,
-            every_s=compared.every_s,
-            different=compared.different,
-        ),
+        reconciliation=_reconciliation(stripe),
         database=DatabaseStatus(
             parts.database.place,
             await parts.database.size_bytes(),
-            shutil.disk_usage(path.parent).free,
+            disk_free_bytes,
         ),
-        jobs={
-            name: job.error for name, job in parts.schedule.jobs.items() if job.error
-        },
-        schedule=tuple(
-            JobStatus(
-                name,
-                time_text(job.last_success_ms),
-                job.last_success_ms,
-                job.failures,
-                job.error,
-            )
-            for name, job in parts.schedule.jobs.items()
-        ),
-        last_event_id=last_event_id,
-        last_event=time_text(last_event_ms),
-        last_event_ms=last_event_ms,
+        jobs={name: job.error for name, job in jobs.items() if job.error},
+        schedule=tuple(_job(name, job) for name, job in jobs.items()),
+        last_event_id=read.last_event_id,
+        last_event=time_text(read.last_event_ms),
+        last_event_ms=read.last_event_ms,
     )
+
+
+def _reconciliation(stripe: StripeHealth) -> ReconciliationStatus:
+    compared = stripe.reconciliation
+    return ReconciliationStatus(
+        checked=time_text(compared.checked_ms),
+        checked_ms=compared.checked_ms,
+        age_s=compared.age_s,
+        every_s=compared.every_s,
+        different=compared.different,
+    )
+
+
+def _job(name: str, job: JobState) -> JobStatus:
+    done_ms = job.last_success_ms
+    return JobStatus(name, time_text(done_ms), done_ms, job.failures, job.error)
+
+
+def _producers(receiver: Receiver, read: _Read) -> ProducerCounts:
+    return ProducerCounts(
+        read.counts.open,
+        read.counts.closed,
+        receiver.connections,
+        tuple(_producer(row, receiver) for row in read.producers),
+    )
+
+
+def _heard_since_ms(parts: Parts) -> int:
+    """Return since when a worker that lives has been heard of.
+
+    After a start of the sidecar they all get that long to come back.
+    """
+    now_ms = parts.clock.now_ms()
+    is_new = now_ms - parts.started_ms < SILENT_GAP_MS
+    return 0 if is_new else now_ms - SILENT_GAP_MS
 
 
 def _events(counts: audit.Counts) -> EventCounts:
@@ -144,47 +195,6 @@ def _producer(row: event_store.ProducerRow, receiver: Receiver) -> ProducerStatu
     )
 
 
-def _problems(parts: Parts, counts: audit.Counts) -> Iterable[str]:
-    """Yield what a person should look at, in words."""
-    if parts.ingest.trouble is not None:
-        yield f"events cannot be stored: {parts.ingest.trouble}"
-    if parts.alarm is not None:
-        yield (
-            f"nothing is billed: {parts.alarm}; run `meterline verify`, and when you"
-            " know what happened, stop the sidecar and run `meterline verify --accept`"
-        )
-    if parts.ingest.head_trouble is not None:
-        yield f"the chain's head cannot be written: {parts.ingest.head_trouble}"
-    if parts.drain.trouble is not None:
-        yield f"spools of dead workers cannot be read: {parts.drain.trouble}"
-    if parts.clock.rehearsal is not None:
-        yield f"the time is not real: {parts.clock.rehearsal}"
-    if counts.memory:
-        yield (
-            f"{counts.memory} worker(s) keep events in memory only: their spool"
-            " directory cannot be written; a crash there would lose events"
-        )
-    if counts.lost:
-        yield f"{counts.lost} event(s) were lost at the apps"
-    if counts.refused:
-        yield f"{counts.refused} event(s) were refused as invalid"
-    if counts.held:
-        yield (
-            f"{counts.held} event(s) are held out of billing: their time is more than"
-            " 5 minutes ahead or 35 days behind; look at them with `meterline held"
-            " list`, then accept or reject them"
-        )
-    if counts.bad_quantities:
-        yield (
-            f"{counts.bad_quantities} event(s) had a quantity that could not be taken:"
-            " it was no whole number, or out of bounds, and is not billed; the app's log"
-            " says which, and `meterline events --json` flags them as bad_quantity"
-        )
-    for name, job in parts.schedule.jobs.items():
-        if job.error is not None:
-            yield f"job {name} failed {job.failures} time(s) in a row: {job.error}"
-
-
 async def livez(_request: Request) -> Response:
     """Answer that the process is alive."""
     return PlainTextResponse("ok\n")
@@ -213,7 +223,7 @@ def _checks(state: Status) -> Iterable[str]:
     free = state.database.disk_free_bytes
     yield line(state.ready, "ledger: events can be stored")
     yield line(state.aggregation.last_success_ms is not None, f"usage: {behind} behind")
-    yield line(free > DISK_FREE_MIN, f"disk: {free // 2**20} MiB free")
+    yield line(free > DISK_FREE_LOW, f"disk: {free // 2**20} MiB free")
     yield line(
         state.events.lost == 0,
         f"apps: {state.producers.connected} connected, {state.events.lost} events lost",
@@ -223,7 +233,7 @@ def _checks(state: Status) -> Iterable[str]:
 
 
 async def get_status(parts: Parts, query: Nothing) -> Status:
-    """Return the state of every part, with what is wrong in words."""
+    """Return the state of every part, with what is wrong and what to do about it."""
     return await read_status(parts)
 
 

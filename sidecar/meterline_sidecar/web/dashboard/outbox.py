@@ -13,6 +13,7 @@ from meterline_sidecar.stripe.meter_events import AGE_MS_MAX
 from meterline_sidecar.stripe.states import RETRYABLE, ROW_STATES
 from meterline_sidecar.web.api.outbox import RetryQuery as Retry
 from meterline_sidecar.web.api.outbox import RowId, retry_outbox_row
+from meterline_sidecar.web.dashboard.to_do import shown
 from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
@@ -55,7 +56,7 @@ async def outbox(request: Request) -> Response:
             "next_after": rows[PAGE - 1].id if len(rows) > PAGE else None,
             "retried": _retried(parts, rows) if may_write(request) else (),
             "is_dry_run": parts.config.stripe.mode == "dry_run",
-            "problems": stripe.problems,
+            "problems": shown(stripe.problems),
             "reported": [
                 m.meter.name for m in parts.config.meters if m.bill_through != "none"
             ],

@@ -9,6 +9,7 @@ from meterline_sidecar.usage.series import read_series
 from meterline_sidecar.web.api.status import read_status
 from meterline_sidecar.web.dashboard.pipeline import stages
 from meterline_sidecar.web.dashboard.ranges import RANGES, Range, span_before
+from meterline_sidecar.web.dashboard.to_do import shown
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.view.charts import figure_of
@@ -45,6 +46,7 @@ async def overview(request: Request) -> Response:
         "overview.html",
         {
             "state": state,
+            "problems": shown(state.problems),
             "stages": list(
                 stages(state, is_dry_run=parts.config.stripe.mode == "dry_run")
             ),

@@ -1,0 +1,260 @@
+"""What a person should look at before money is missing: looked for when it is asked.
+
+Looking costs a walk over all customers, so that it is done again only after it has paid
+for itself: at most a twentieth of the time goes into it, however many there are.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from meterline_pricing import Period, PricingError
+from meterline_sidecar.billing.running_totals import Standing, Standings
+from meterline_sidecar.clock import DAY_MS, Clock, lasting
+from meterline_sidecar.problems.catalogue import found
+from meterline_sidecar.problems.problem import Found, n_of, such_as
+from meterline_sidecar.store import attention as store
+from meterline_sidecar.store import invoices
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.change import CustomerChange
+from meterline_sidecar.terms.oddities import oddities
+from meterline_sidecar.usage.counted import snapshot
+
+GRACE_MS: Final = 5 * DAY_MS
+"""Nobody is told to close a period that has just ended."""
+MONTH_MS_MIN: Final = 28 * DAY_MS
+LATELY_MS: Final = 35 * DAY_MS
+REST: Final = 20
+"""How much longer than a look took nothing is looked for again."""
+NAMES_SHOWN: Final = 5
+MONTHS_SHOWN: Final = 6
+SUBJECTS_MAX: Final = 1_000
+REMOVED_MAX: Final = 200
+"""Customers who left that are looked at one by one."""
+CUSTOMERS_PER_STEP: Final = 500  # a few milliseconds; then others go first
+PERIODS_PER_LOOK: Final = 200
+"""Calendars that one look works out; what they say is kept, and the next goes on."""
+PERIODS_PER_STEP: Final = 10
+
+
+class _Left(NamedTuple):
+    """A customer who was taken out, and since when nothing of theirs is final."""
+
+    customer: str
+    since_ms: int
+    removed_ms: int
+
+
+class Attention:
+    """Finds what nobody has billed, priced, closed or assigned.
+
+    Args:
+        stripe_bills: whether Stripe makes the invoices of customers that it knows.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        terms: Terms,
+        standings: Standings,
+        *,
+        clock: Clock,
+        stripe_bills: bool,
+    ) -> None:
+        self._database = database
+        self._terms = terms
+        self._standings = standings
+        self._clock = clock
+        self._stripe_bills = stripe_bills
+        self._looking = asyncio.Lock()
+        self._found: tuple[Found, ...] | None = None
+        self._again_s = 0.0
+        self._odd: tuple[Found, ...] = ()
+        self._odd_row = -1
+        self._periods: dict[str, tuple[tuple[int | None, int], Period | None]] = {}
+        """What is to be closed next, by customer, and from what that follows."""
+
+    async def problems(self) -> tuple[Found, ...]:
+        """Return what was found; looked for now, unless that was done just before."""
+        if self._found is not None and self._looking.locked():
+            return self._found
+        loop = asyncio.get_running_loop()
+        async with self._looking:
+            begun_s = loop.time()
+            if self._found is None or begun_s >= self._again_s:
+                self._found = tuple(await self._look())
+                took_s = loop.time() - begun_s
+                self._again_s = loop.time() + REST * took_s
+        return self._found
+
+    async def _look(self) -> list[Found]:
+        now_ms = self._clock.now_ms()
+        async with self._database.reading() as tx:
+            finals = await invoices.final_ends(tx)
+        if self._odd_row != self._terms.row_id:
+            self._odd_row = self._terms.row_id
+            # In a thread: with many customers it takes longer than an ack may wait.
+            self._odd = await asyncio.to_thread(
+                lambda: tuple(oddities(self._terms, now_ms=now_ms))
+            )
+        unclosed, left = await self._walk(finals, now_ms=now_ms)
+        return [
+            *self._odd,
+            *_unclosed(unclosed, now_ms=now_ms),
+            *await self._not_billed(left),
+            *await self._unassigned(now_ms),
+            *_not_priced(self._standings.odd(), has_plans=self._has_plans),
+        ]
+
+    @property
+    def _has_plans(self) -> bool:
+        return any(True for _ in self._terms.names("plan"))
+
+    async def _walk(
+        self, finals: dict[str, int], *, now_ms: int
+    ) -> tuple[dict[Period, list[str]], list[_Left]]:
+        """Return periods that should be closed, and customers who left before that."""
+        unclosed: dict[Period, list[str]] = defaultdict(list)
+        left: list[_Left] = []
+        n_new = 0
+        for i, name in enumerate(list(self._terms.names("customer")), 1):
+            if i % CUSTOMERS_PER_STEP == 0:
+                await asyncio.sleep(0)
+            final_ms = finals.get(name)
+            removed_ms = _removed_ms(self._terms, name)
+            if removed_ms is not None:
+                if final_ms is None or final_ms < removed_ms:
+                    left.append(_Left(name, final_ms or 0, removed_ms))
+            elif final_ms is None or final_ms + MONTH_MS_MIN + GRACE_MS <= now_ms:
+                key = (final_ms, len(self._terms.entries("customer", name)))
+                if self._periods.get(name, (None,))[0] != key:
+                    n_new += 1
+                    if n_new > PERIODS_PER_LOOK:
+                        continue
+                    if n_new % PERIODS_PER_STEP == 0:
+                        await asyncio.sleep(0)
+                    self._periods[name] = (key, self._next_period(name, final_ms))
+                period = self._periods[name][1]
+                if period is not None and period.end + GRACE_MS <= now_ms:
+                    unclosed[period].append(name)
+        return unclosed, left
+
+    def _next_period(self, name: str, final_ms: int | None) -> Period | None:
+        """Return the earliest period of a customer that is to be closed here."""
+        calendar = CustomerCalendar.of(self._terms, name)
+        if final_ms is not None:
+            since_ms = final_ms
+        elif calendar.starts is not None:
+            since_ms = calendar.start_of(calendar.starts)
+        else:
+            since_ms = self._terms.learned_ms(name)
+        try:
+            period = calendar.at(since_ms)
+        except PricingError:
+            return None  # all of it is closed: they have left
+        customer = self._terms.customer(name, period.end - 1)
+        assert customer is not None, "asked for one that there is"
+        is_stripes = self._stripe_bills and customer.stripe_customer is not None
+        return None if customer.plan is None or is_stripes else period
+
+    async def _not_billed(self, left: list[_Left]) -> list[Found]:
+        """Return who was taken out with usage that no final invoice has."""
+        named: list[str] = []
+        async with snapshot(self._database) as (tx, at):
+            for customer, since_ms, removed_ms in left[:REMOVED_MAX]:
+                used_ms = await store.first_use_between(
+                    tx,
+                    at.generation,
+                    customer=customer,
+                    start=since_ms,
+                    end=removed_ms,
+                )
+                if used_ms is not None:
+                    calendar = CustomerCalendar.of(self._terms, customer)
+                    named.append(f"{customer} ({calendar.name_at(used_ms)})")
+        if not named:
+            return []
+        shown = such_as(named[:NAMES_SHOWN], n_all=len(named))
+        were = "was" if len(named) == 1 else "were"
+        return [
+            found(
+                "removed_not_billed",
+                f"{n_of(len(named), 'customer')} {were} taken out with usage that is not"
+                f" billed: {shown}",
+            )
+        ]
+
+    async def _unassigned(self, now_ms: int) -> list[Found]:
+        since_ms = (now_ms - LATELY_MS) // DAY_MS * DAY_MS
+        async with snapshot(self._database) as (tx, at):
+            names = await store.unassigned_subjects(
+                tx, at.generation, since_day_ms=since_ms, limit=SUBJECTS_MAX + 1
+            )
+        if not names:
+            return []
+        more = "more than " if len(names) > SUBJECTS_MAX else ""
+        n_subjects = n_of(min(len(names), SUBJECTS_MAX), "subject")
+        shown = such_as(names[:NAMES_SHOWN], n_all=len(names))
+        return [
+            found(
+                "usage_unassigned",
+                f"nobody pays for what {more}{n_subjects} used: {shown}",
+            )
+        ]
+
+
+def _removed_ms(terms: Terms, name: str) -> int | None:
+    """Return when a customer was taken out; ``None``: they were not, or are back."""
+    for entry in reversed(terms.entries("customer", name)):
+        assert isinstance(entry.change, CustomerChange)
+        if isinstance(entry.change.is_removed, bool):
+            return entry.from_ms if entry.change.is_removed else None
+    return None
+
+
+def _unclosed(unclosed: dict[Period, list[str]], *, now_ms: int) -> Iterator[Found]:
+    """Yield the periods that should be closed, the earliest first."""
+    months: dict[str, list[str]] = defaultdict(list)
+    ended_ms: dict[str, int] = {}
+    for period, names in unclosed.items():  # of one name in every zone
+        months[period.name] += names
+        ended_ms[period.name] = max(ended_ms.get(period.name, 0), period.end)
+    for month in sorted(months)[:MONTHS_SHOWN]:
+        names = sorted(months[month])
+        shown = such_as(names[:NAMES_SHOWN], n_all=len(names))
+        who = names[0] if len(names) == 1 else "CUSTOMER"
+        yield found(
+            "period_not_closed",
+            f"{month} ended {lasting(now_ms - ended_ms[month])} ago without a final"
+            f" invoice for {n_of(len(names), 'customer')}: {shown}",
+            action=f"`meterline invoice {who} --period {month} --finalize`",
+        )
+
+
+def _not_priced(odd: Iterable[Standing], *, has_plans: bool) -> Iterator[Found]:
+    """Yield what the running drafts leave out."""
+    no_plan: list[str] = []
+    meters: list[str] = []
+    values: list[str] = []
+    for standing in odd:
+        name = standing.customer
+        if standing.why_not is not None and standing.has_plan:
+            yield found("no_draft", f"{name} has no draft: {standing.why_not}")
+        elif standing.why_not is not None:
+            no_plan.append(name)
+        meters += [f"{name} ({meter})" for meter in standing.meters_not_priced]
+        values += [f"{name} ({value})" for value in standing.values_not_priced]
+    if values:
+        text = f"nobody has priced what was used: {_first(values)}"
+        yield found("value_not_priced", text)
+    if meters:
+        yield found("meter_not_priced", f"not charged for: {_first(meters)}")
+    if no_plan and has_plans:
+        yield found("no_plan", f"used without a plan: {_first(no_plan)}")
+
+
+def _first(names: list[str]) -> str:
+    return such_as(names[:NAMES_SHOWN], n_all=len(names))

@@ -1,0 +1,100 @@
+"""What a problem is, and what all of them are called."""
+
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+
+Severity = Literal["info", "warning", "error"]
+"""``info`` is worth knowing, a ``warning`` needs a person, and with an ``error``
+something stands still or is wrong until a person acts."""
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
+
+Code = Literal[
+    "events_not_stored",
+    "events_lost",
+    "events_refused",
+    "events_missing",
+    "events_held",
+    "events_in_memory",
+    "spools_not_read",
+    "quantity_not_taken",
+    "ledger_not_trusted",
+    "chain_head_not_written",
+    "clock_rehearsal",
+    "clock_behind_events",
+    "clocks_apart",
+    "disk_low",
+    "disk_full",
+    "backup_missing",
+    "backup_old",
+    "job_failing",
+    "sidecar_away",
+    "file_missing",
+    "file_open_to_others",
+    "spool_dir_not_writable",
+    "spool_dir_not_shared",
+    "spools_not_readable",
+    "spools_left_behind",
+    "usage_behind",
+    "recounting",
+    "usage_unassigned",
+    "subject_claimed_twice",
+    "subject_never_matches",
+    "filter_never_matches",
+    "value_not_priced",
+    "meter_not_priced",
+    "no_draft",
+    "no_plan",
+    "removed_not_billed",
+    "period_not_closed",
+    "stripe_not_sending",
+    "stripe_meter",
+    "stripe_clock",
+    "stripe_differs",
+    "stripe_dropped",
+    "stripe_by_hand",
+    "stripe_copy",
+    "outbox_failing",
+    "outbox_unresolved",
+    "outbox_parked",
+    "outbox_dead",
+    "outbox_expired",
+    "outbox_rejected",
+]
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """One thing that can be wrong."""
+
+    severity: Severity
+    title: str
+    means: str
+    """What it says, without a full stop; a page may put it into a sentence."""
+    action: str
+    """What a person does about it, likewise."""
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """A problem that there is, with its numbers and names."""
+
+    code: Code
+    severity: Severity
+    text: str
+    """What was found, without a full stop."""
+    action: str
+    """What to do about it."""
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether it stays until somebody has acted."""
+        return self.severity != "info"
+
+
+def n_of(count: int, what: str) -> str:
+    """Return a count of something as people write it: ``1 event``, ``11,768 rows``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def such_as(names: list[str], *, n_all: int) -> str:
+    """Return names for a sentence: all of them, or the first and that there are more."""
+    return f"{', '.join(names)}{' and others' if n_all > len(names) else ''}"

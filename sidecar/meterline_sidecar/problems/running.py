@@ -1,0 +1,180 @@
+"""What can be wrong with events on their way, with the ledger, and with the host."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from meterline_sidecar.problems.problem import Code, Problem
+
+RUNNING: Final[Mapping[Code, Problem]] = {
+    "events_not_stored": Problem(
+        severity="error",
+        title="Events cannot be stored",
+        means="the ledger's disk is full or refuses to be written; the apps keep their"
+        " events meanwhile, and nothing is lost until their spools are full",
+        action="free space or mend the disk; storing goes on by itself",
+    ),
+    "events_lost": Problem(
+        severity="warning",
+        title="Events were lost at the apps",
+        means="a spool was full or damaged, or was deleted with events in it; the exact"
+        " numbers are in the ledger, and these events are never billed",
+        action="see which workers lost them with `meterline status`; give the spools"
+        " more room, or keep the sidecar from being away for long",
+    ),
+    "events_refused": Problem(
+        severity="warning",
+        title="Events were refused as invalid",
+        means="what arrived is no valid event; it is kept in the ledger with the reason,"
+        " and not billed",
+        action="bring `meterline` in the apps and in the sidecar to one version; the"
+        " sidecar's log names the reason",
+    ),
+    "events_missing": Problem(
+        severity="warning",
+        title="A silent worker has events that have not arrived",
+        means="a worker recorded events and has been silent since; they are in its spool,"
+        " or lost with it. A period over such a gap is not made final unasked",
+        action="start the worker again, or let the sidecar read its spool; where the"
+        " spool is gone, make the invoice final with `--accept-gap`",
+    ),
+    "events_held": Problem(
+        severity="warning",
+        title="Events are held out of billing",
+        means="their time is more than 5 minutes ahead or 35 days behind, and so cannot"
+        " be right; they are stored and not counted",
+        action="look at them with `meterline held list`, then accept or reject them; one"
+        " that is ahead is counted by itself once its time has come",
+    ),
+    "events_in_memory": Problem(
+        severity="warning",
+        title="Workers keep events in memory only",
+        means="their spool directory cannot be written, so a crash of such a worker loses"
+        " what it has not shipped",
+        action="give the workers a directory they can write: `METERLINE_SPOOL_DIR`",
+    ),
+    "spools_not_read": Problem(
+        severity="error",
+        title="Spools of dead workers cannot be read",
+        means="what dead workers left behind waits, and is not billed",
+        action="let the sidecar's user read and write the spool directory",
+    ),
+    "quantity_not_taken": Problem(
+        severity="warning",
+        title="Quantities could not be taken",
+        means="an app recorded a quantity that is no whole number from 0 to 2^63 - 1; the"
+        " event is stored without it, so this use is not billed",
+        action="the app's log says which, and `meterline events --json` flags them as"
+        " `bad_quantity`; record whole numbers, such as cents or tokens",
+    ),
+    "ledger_not_trusted": Problem(
+        severity="error",
+        title="The ledger lost its end, or was changed",
+        means="what is stored is not what was written; events are taken in, and nothing"
+        " is billed",
+        action="run `meterline verify`; when you know what happened, stop the sidecar"
+        " and run `meterline verify --accept`",
+    ),
+    "chain_head_not_written": Problem(
+        severity="warning",
+        title="The chain's head cannot be written",
+        means="a ledger that loses its end from now on would not be noticed",
+        action="let the sidecar's user write the file beside the database",
+    ),
+    "clock_rehearsal": Problem(
+        severity="warning",
+        title="The time is not real",
+        means="the sidecar was started with `--clock`, to rehearse; what is recorded and"
+        " made final now carries that time for ever",
+        action="rehearse on a ledger of its own; start without `--clock` to bill",
+    ),
+    "clock_behind_events": Problem(
+        severity="warning",
+        title="The newest event is in the future",
+        means="the sidecar's clock was set back, or an app's clock is ahead",
+        action="check the time service of the sidecar's host and of the apps' hosts",
+    ),
+    "clocks_apart": Problem(
+        severity="error",
+        title="This machine and the sidecar tell different times",
+        means="usage would fall into wrong periods, and Stripe refuses times ahead of its"
+        " own",
+        action="check the time service, and that both are on the same host",
+    ),
+    "disk_low": Problem(
+        severity="warning",
+        title="The disk has little space left",
+        means="less than 1 GiB is free on the ledger's disk",
+        action="free some space: once it is full, events wait at the apps",
+    ),
+    "disk_full": Problem(
+        severity="error",
+        title="The disk is full, or nearly",
+        means="less than 100 MiB is free on the ledger's disk",
+        action="free some space: until then events wait at the apps",
+    ),
+    "backup_missing": Problem(
+        severity="info",
+        title="There is no backup yet",
+        means="`meterline backup` was never run on this ledger; whoever copies it in"
+        " another way can leave this",
+        action="run `meterline backup FILE` from a timer",
+    ),
+    "backup_old": Problem(
+        severity="warning",
+        title="The last backup is old",
+        means="backups were made, and the last one is more than two days old",
+        action="run `meterline backup FILE`, and see why its timer stopped",
+    ),
+    "job_failing": Problem(
+        severity="warning",
+        title="A job of the sidecar fails",
+        means="a job failed when it last ran; it is tried again at its pace",
+        action="read the reason; the sidecar's log has the details",
+    ),
+    "sidecar_away": Problem(
+        severity="error",
+        title="No sidecar answers",
+        means="nothing runs at the configured address, or it does not let this user in;"
+        " apps keep their events meanwhile",
+        action="start it: `meterline run`",
+    ),
+    "file_missing": Problem(
+        severity="info",
+        title="A file is not there yet",
+        means="the sidecar makes it when it first starts",
+        action="start the sidecar, with the configuration that `doctor` was given",
+    ),
+    "file_open_to_others": Problem(
+        severity="warning",
+        title="A file is open to more users than it should be",
+        means="others on this machine could read or change what is billed",
+        action="take the rights away with the `chmod` that is named",
+    ),
+    "spool_dir_not_writable": Problem(
+        severity="error",
+        title="The spool directory cannot be written",
+        means="workers of this user keep their events in memory only",
+        action="give it to the group that the apps and the sidecar share",
+    ),
+    "spool_dir_not_shared": Problem(
+        severity="warning",
+        title="The spool directory is not shared",
+        means="`sidecar.allowed_uids` lets other users send, and their workers cannot"
+        " write here: their events wait in memory only",
+        action="give the group the right to write, with the `chmod` that is named",
+    ),
+    "spools_not_readable": Problem(
+        severity="error",
+        title="A spool cannot be read",
+        means="what a dead worker left in it could not be taken in",
+        action="let the group in, with the `chmod` that is named",
+    ),
+    "spools_left_behind": Problem(
+        severity="info",
+        title="Dead workers left spools behind",
+        means="they have events that are not stored yet; a running sidecar takes them in"
+        " within seconds",
+        action="nothing, while the sidecar runs",
+    ),
+}
+"""All of them, in the order in which a person should look at them."""
