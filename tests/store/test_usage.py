@@ -192,16 +192,16 @@ async def test_usage_of_everybody_is_read_by_step(database: Database) -> None:
     assert found == [(HOUR, "{}", {"calls": 1}), (HOUR + HOUR_MS, "{}", {"calls": 2})]
 
 
-async def test_subjects_are_read_in_pieces_and_mapped(database: Database) -> None:
+async def test_subjects_are_read_in_pieces(database: Database) -> None:
     await fill(database)
 
-    async with database.transaction() as tx:
-        await subjects.remap_subjects(tx, [("b", 1), (None, 3)])
+    async with database.reading() as tx:
         first = await subjects.subjects_after(tx, 0, limit=2)
         rest = await subjects.subjects_after(tx, 2, limit=10)
 
-    assert first == [(1, "s1", "b"), (2, "s2", "acme")]
-    assert rest == [(3, "s3", None), (4, "s4", None)]
+    assert [name for _, name, _ in first] == ["s1", "s2"]
+    assert (2, "s2", "acme") in first
+    assert [subject_id for subject_id, _, _ in rest] == [3, 4]
 
 
 async def test_a_fact_is_what_was_said_last_until_it_is_dropped(

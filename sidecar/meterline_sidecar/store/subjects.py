@@ -1,13 +1,6 @@
 """SQL for subjects: who used something, and who pays for them."""
 
-from collections.abc import Iterable
-
 from meterline_sidecar.store.port import Tx
-
-
-async def remap_subjects(tx: Tx, rows: Iterable[tuple[str | None, int]]) -> None:
-    """Set who pays for subjects: ``(customer, subject id)``."""
-    await tx.execute_many("UPDATE subjects SET customer = ? WHERE id = ?", rows)
 
 
 async def subjects_after(
