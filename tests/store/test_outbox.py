@@ -3,7 +3,7 @@
 import pytest
 
 from meterline_sidecar.clock import HOUR_MS
-from meterline_sidecar.store import outbox
+from meterline_sidecar.store import outbox, outbox_hours
 from meterline_sidecar.store.outbox import STATES, Cursor, Issued
 from meterline_sidecar.store.port import Database
 from tests.store.rows import (
@@ -25,7 +25,7 @@ async def test_the_cursor_starts_once_and_keeps_what_is_there(
     async with database.transaction() as tx:
         before = await outbox.cursor(tx)
         await outbox.start(tx, "first")
-        await outbox.note_hours(tx, [], up_to_event_id=12)
+        await outbox_hours.note_hours(tx, [], up_to_event_id=12)
         await outbox.bind(tx, is_live=True)
         await outbox.start(tx, "second")
         started = await outbox.cursor(tx)
@@ -78,11 +78,11 @@ async def test_hours_wait_until_they_close_and_are_forgotten(
     async with database.transaction() as tx:
         await outbox.start(tx, "install")
         noted = [("b", later), ("b", HOUR), ("acme", HOUR), ("acme", HOUR)]
-        await outbox.note_hours(tx, noted, up_to_event_id=5)
-        closed = await outbox.closed_hours(tx, closed_ms=later, limit=10)
-        first = await outbox.closed_hours(tx, closed_ms=later + 1, limit=1)
-        await outbox.forget_hours(tx, [("acme", HOUR)])
-        left = await outbox.closed_hours(tx, closed_ms=later + 1, limit=10)
+        await outbox_hours.note_hours(tx, noted, up_to_event_id=5)
+        closed = await outbox_hours.closed_hours(tx, closed_ms=later, limit=10)
+        first = await outbox_hours.closed_hours(tx, closed_ms=later + 1, limit=1)
+        await outbox_hours.forget_hours(tx, [("acme", HOUR)])
+        left = await outbox_hours.closed_hours(tx, closed_ms=later + 1, limit=10)
 
     assert closed == [("acme", HOUR), ("b", HOUR)]
     assert first == [("acme", HOUR)]
@@ -104,8 +104,8 @@ async def test_every_hour_that_subjects_used_is_noted_for_who_pays_now(
                 await add_window(tx, subject_id, at_ms, {}, generation=2)
         await add_window(tx, 1, HOUR + 5 * HOUR_MS, {}, generation=1)
 
-        await outbox.note_subjects(tx, [1, 2, 3], since_ms=HOUR)
-        noted = await outbox.closed_hours(tx, closed_ms=HOUR * 2, limit=10)
+        await outbox_hours.note_subjects(tx, [1, 2, 3], since_ms=HOUR)
+        noted = await outbox_hours.closed_hours(tx, closed_ms=HOUR * 2, limit=10)
 
     assert noted == [("acme", HOUR)]
 
@@ -120,11 +120,11 @@ async def test_the_hours_of_rows_are_noted_in_pieces(database: Database) -> None
         reached: list[int | None] = [0]
         while reached[-1] is not None:
             reached.append(
-                await outbox.note_issued(
+                await outbox_hours.note_issued(
                     tx, reached[-1], since_ms=HOUR + HOUR_MS, limit=2
                 )
             )
-        noted = await outbox.closed_hours(tx, closed_ms=HOUR * 2, limit=10)
+        noted = await outbox_hours.closed_hours(tx, closed_ms=HOUR * 2, limit=10)
 
     assert reached == [0, ids[1], ids[3], ids[4], None]
     assert noted == [(f"c{i}", HOUR + i * HOUR_MS) for i in range(1, 5)]

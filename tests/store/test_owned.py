@@ -7,7 +7,7 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.meters import Totals, quantity
-from meterline_sidecar.store import outbox, owned, terms, usage
+from meterline_sidecar.store import outbox_hours, owned, terms, usage
 from meterline_sidecar.store.port import Database
 from tests.store.rows import (
     DAY,
@@ -133,8 +133,8 @@ async def test_changes_are_told_of_whoever_paid_then(database: Database) -> None
         only = await usage.changed_customers(
             tx, 1, after_event_id=numbers[0] - 1, up_to_event_id=numbers[0]
         )
-        await outbox.note_subjects(tx, list(OWNERS), since_ms=DAY)
-        noted = await outbox.closed_hours(tx, closed_ms=BEYOND, limit=10_000)
+        await outbox_hours.note_subjects(tx, list(OWNERS), since_ms=DAY)
+        noted = await outbox_hours.closed_hours(tx, closed_ms=BEYOND, limit=10_000)
 
     assert set(hours) == paid
     assert only == ["beta"]

@@ -112,17 +112,24 @@ async def open_parts(
             stripe=stripe,
             drain=Drain(config.sidecar.spool_dir, ingest),
         )
-        _plan_jobs(parts, checkpoint)
-        _plan_alerts(parts, files)
-        try:
+        async with _at_work(parts, checkpoint):
             yield parts
-            await ingest.drain()
-            await aggregator.run(beside=False)
-            await checkpoint()
-        finally:
-            await stripe.close()
     finally:
         await database.close()
+
+
+@contextlib.asynccontextmanager
+async def _at_work(parts: Parts, checkpoint: Job) -> AsyncGenerator[None]:
+    """Plan the jobs of all parts; at the end store and count what has arrived."""
+    _plan_jobs(parts, checkpoint)
+    _plan_alerts(parts, parts.files)
+    try:
+        yield
+        await parts.ingest.drain()
+        await parts.aggregator.run(beside=False)
+        await checkpoint()
+    finally:
+        await parts.stripe.close()
 
 
 class _Bills(NamedTuple):

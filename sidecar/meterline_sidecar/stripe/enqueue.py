@@ -18,7 +18,7 @@ from meterline_sidecar.meters import (
     merge,
     quantity,
 )
-from meterline_sidecar.store import facts, outbox, usage
+from meterline_sidecar.store import facts, outbox, outbox_hours, usage
 from meterline_sidecar.store import subjects as subject_store
 from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
@@ -101,7 +101,7 @@ class Enqueuer:
                     n_rows += await self._compare(
                         tx, generation.id, customer=customer, hour_ms=hour_ms
                     )
-                await outbox.forget_hours(tx, hours)
+                await outbox_hours.forget_hours(tx, hours)
         return n_rows
 
     async def _map_waiting(self) -> None:
@@ -139,7 +139,7 @@ class Enqueuer:
                     up_to_event_id=up_to,
                 )
             async with self._database.transaction() as tx:
-                await outbox.note_hours(tx, hours, up_to_event_id=up_to)
+                await outbox_hours.note_hours(tx, hours, up_to_event_id=up_to)
 
     async def _note_all_if_changed(self) -> None:
         """Note every hour that Stripe still takes if other usage is billed than before.
@@ -178,21 +178,21 @@ class Enqueuer:
                     tx, ids[-1], limit=SUBJECTS_PER_STEP
                 )
                 ids = [subject_id for subject_id, _, _ in subjects]
-                await outbox.note_subjects(tx, ids, since_ms=since_ms)
+                await outbox_hours.note_subjects(tx, ids, since_ms=since_ms)
 
     async def _note_enqueued(self, since_ms: int) -> None:
         """Note hours that had usage by the former rule, and may have none now."""
         last_id: int | None = 0
         while last_id is not None:
             async with self._database.transaction() as tx:
-                last_id = await outbox.note_issued(
+                last_id = await outbox_hours.note_issued(
                     tx, last_id, since_ms=since_ms, limit=ROWS_PER_STEP
                 )
 
     async def _next_hours(self) -> list[tuple[str, int]]:
         now_ms = self._clock.now_ms() - self._settle_ms
         async with self._database.reading() as tx:
-            return await outbox.closed_hours(
+            return await outbox_hours.closed_hours(
                 tx, closed_ms=now_ms // HOUR_MS * HOUR_MS, limit=HOURS_PER_STEP
             )
 

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from msgspec import UNSET
 
-from meterline_sidecar.store import facts, outbox
+from meterline_sidecar.store import facts, outbox_hours
 from meterline_sidecar.store import terms as store
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NewTerm, Source, TermRow
@@ -147,10 +147,10 @@ async def _own(
             changed.append((subject_id, history))
     ids = [subject_id for subject_id, _ in changed]
     # For whoever paid before, and again for whoever pays from now on.
-    await outbox.note_subjects(tx, ids, since_ms=since_ms)
+    await outbox_hours.note_subjects(tx, ids, since_ms=since_ms)
     for subject_id, history in changed:
         await store.set_owner(tx, subject_id, history)
-    await outbox.note_subjects(tx, ids, since_ms=since_ms)
+    await outbox_hours.note_subjects(tx, ids, since_ms=since_ms)
     return len(changed)
 
 

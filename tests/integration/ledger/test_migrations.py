@@ -19,6 +19,7 @@ from meterline_sidecar.store import (
     facts,
     invoices,
     outbox,
+    outbox_hours,
     reconciliation,
     stripe_events,
     terms,
@@ -66,7 +67,7 @@ async def fill_all(sidecar: Sidecar) -> Path:
     final = NewFinal("acme", 1, NOON_MS, NOON_MS + 1, FINAL_DOCUMENT, "2026-11")
     async with sidecar.database.transaction() as tx:
         await outbox.start(tx, "install")
-        await outbox.note_hours(tx, [("acme", NOON_MS)], up_to_event_id=4)
+        await outbox_hours.note_hours(tx, [("acme", NOON_MS)], up_to_event_id=4)
         for number in range(3):
             await outbox.add(tx, new_row(number))
         await tx.execute("UPDATE outbox SET state = 'confirmed' WHERE part < 2")
@@ -157,7 +158,7 @@ async def read(tx: Tx) -> dict[str, object]:
             await outbox.counts(tx),
             await outbox.page(tx),
             await outbox.cursor(tx),
-            await outbox.closed_hours(tx, closed_ms=NOON_MS + 1, limit=9),
+            await outbox_hours.closed_hours(tx, closed_ms=NOON_MS + 1, limit=9),
             await stripe_events.waiting(tx, limit=9),
             await reconciliation.last(tx),
         ),

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store import outbox, terms
+from meterline_sidecar.store import outbox, outbox_hours, terms
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import usage
 from meterline_sidecar.store.edge.usage import Key
@@ -275,9 +275,9 @@ async def test_usage_of_a_meter_that_is_not_billed_is_not_issued(books: Books) -
 async def correct_owner(books: Books, subject_id: int, customer: str) -> None:
     """Give all that a subject ever used to another customer, as a correction does."""
     async with books.database.transaction() as tx:
-        await outbox.note_subjects(tx, [subject_id], since_ms=0)
+        await outbox_hours.note_subjects(tx, [subject_id], since_ms=0)
         await terms.set_owner(tx, subject_id, [(0, customer)])
-        await outbox.note_subjects(tx, [subject_id], since_ms=0)
+        await outbox_hours.note_subjects(tx, [subject_id], since_ms=0)
 
 
 async def test_a_subject_that_moves_takes_its_hours_along(books: Books) -> None:
