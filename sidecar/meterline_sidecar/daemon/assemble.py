@@ -112,17 +112,19 @@ async def open_parts(
             stripe=stripe,
             drain=Drain(config.sidecar.spool_dir, ingest),
         )
-        async with _at_work(parts, checkpoint):
+        async with _at_work(parts, files, checkpoint):
             yield parts
     finally:
         await database.close()
 
 
 @contextlib.asynccontextmanager
-async def _at_work(parts: Parts, checkpoint: Job) -> AsyncGenerator[None]:
+async def _at_work(
+    parts: Parts, files: LoadedFiles, checkpoint: Job
+) -> AsyncGenerator[None]:
     """Plan the jobs of all parts; at the end store and count what has arrived."""
     _plan_jobs(parts, checkpoint)
-    _plan_alerts(parts, parts.files)
+    _plan_alerts(parts, files)
     try:
         yield
         await parts.ingest.drain()
