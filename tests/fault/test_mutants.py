@@ -26,22 +26,29 @@ SCAN: Final = "tests/unit/middleware/test_scan.py"
 CUT_OFF: Final = "tests/integration/usage/test_cut_off.py"
 SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
-COUNTING_STEP: Final = """\
-            events, cursor = await store.events_after(
-                tx,
-                before.up_to_event,
-                skip_flags=Flag.HELD,
-                limit=STEP_EVENTS,
-            )
-            endpoints = await store.endpoints(tx) if events else {}
-        now_ms = self._clock.now_ms()
-        # In a thread: folding is Python, and ingest must be answered meanwhile.
-        folder = Folder(self._meters, endpoints)
-        deltas = await asyncio.to_thread(folder.fold, events)
-        async with self._database.transaction() as tx:
-            if deltas:
-                await self._store(tx, before.generation, deltas)
-            await store.advance(tx, before.generation, cursor, now_ms=now_ms)
+READING: Final = """\
+                events, cursor = await store.events_after(
+                    tx, before.cursor, skip_flags=Flag.HELD, limit=STEP_EVENTS
+                )
+                endpoints = await store.endpoints(tx) if events else {}
+                cuts = await _cuts(tx, events)
+            definition = decode(before.definition)
+            # In a thread: folding is Python, and ingest must be answered meanwhile.
+            folder = Folder(definition, endpoints, cuts)
+            deltas = await asyncio.to_thread(folder.fold, events)
+            async with self._database.transaction() as tx:
+"""
+CHECKING: Final = """\
+                if (
+                    await store.get_generation(tx, generation) != before
+                    or await _cuts(tx, events) != cuts
+                ):
+                    continue  # A meter or an owner changed meanwhile: once more.
+"""
+STORING: Final = """\
+                if deltas:
+                    await self._store(tx, generation, definition, deltas)
+                await self._advance(tx, before, cursor)
 """
 """What a step of the aggregation does between reading its cursor and telling it."""
 
@@ -104,12 +111,14 @@ MUTANTS: Final = {
     ),
     "usage cursor kept in memory": Mutant(
         "sidecar/meterline_sidecar/usage/aggregate.py",
-        f"            before = await counted(tx)\n{COUNTING_STEP}"
-        "        return cursor - before.up_to_event\n",
-        "            before = vars(self).get('known') or await counted(tx)\n"
-        f"{COUNTING_STEP}"
-        "        vars(self)['known'] = before._replace(up_to_event=cursor)\n"
-        "        return cursor - before.up_to_event\n",
+        "                before = await store.get_generation(tx, generation)\n"
+        f"{READING}{CHECKING}{STORING}"
+        "            return cursor - before.cursor\n",
+        "                before = vars(self).get('known')"
+        " or await store.get_generation(tx, generation)\n"
+        f"{READING}{STORING}"
+        "            vars(self)['known'] = before._replace(cursor=cursor)\n"
+        "            return cursor - before.cursor\n",
         CUT_OFF,
     ),
     "a number taken by no record": Mutant(

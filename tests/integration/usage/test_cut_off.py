@@ -61,9 +61,8 @@ async def parts(tmp_path: Path) -> AsyncGenerator[Parts]:
 
 
 async def test_aggregation_that_is_cut_off_anywhere_counts_once(parts: Parts) -> None:
-    for n_steps in range(1, 30):
-        if n_steps % 4 == 1:
-            await parts.send("app", "a" * 32)
+    for n_steps in range(1, 60):
+        await parts.send(f"app-{n_steps}", f"{n_steps:032x}")
         parts.database.steps_left = n_steps
         with contextlib.suppress(Killed):
             await parts.aggregator.run()
