@@ -13,6 +13,7 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
+from meterline_sidecar.terms.keeper import TermsRefused
 from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.problems import (
     HANDLERS,
@@ -37,6 +38,7 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (Conflict("x"), 409, "x"),
     (NotBillable("x"), 409, "x"),
     (NotPossible("x"), 409, "x"),
+    (TermsRefused("x"), 409, "x"),
     (ConfigError("x"), 409, "Stripe cannot be reached: x"),
     (StripeRefused("x", status=400, code=None), 409, "Stripe cannot be reached: x"),
     (RetryLater("x", after_s=1), 409, "Stripe cannot be reached: x"),

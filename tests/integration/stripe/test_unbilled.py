@@ -7,8 +7,10 @@ import pytest
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.meters import Totals
+from meterline_sidecar.store.edge import rollups as counting
 from meterline_sidecar.store.edge import usage
 from meterline_sidecar.store.edge.usage import Key
+from meterline_sidecar.store.rollups import DAYS
 from meterline_sidecar.stripe.comparison import ByHand
 from meterline_sidecar.stripe.enqueue import BilledMeter
 from meterline_sidecar.stripe.unbilled import (
@@ -112,11 +114,14 @@ async def test_usage_that_got_too_old_is_listed(shop: Shop) -> None:
 async def test_usage_that_nobody_pays_for_is_listed(shop: Shop) -> None:
     async with shop.database.transaction() as tx:
         generation = (await usage.add_generation(tx, "{}")).id
+        await usage.complete(tx, generation)
         await usage.intern_groups(tx, ["{}"])
         await tx.execute("INSERT INTO subjects (id, name) VALUES (1, 's1')")
         key = Key(1, EARLIER_MS, 1)
         totals: Totals = {"api_calls": 9, "free": 4}
         await usage.put_totals(tx, generation, [(key, totals, 1)])
+        day = (1, EARLIER_MS // DAY_MS * DAY_MS, 1)
+        await counting.put_totals(tx, DAYS, generation, [(day, totals)])
 
     (line,) = await find(shop)
 

@@ -30,7 +30,7 @@ def test_an_extreme_or_a_latest_value_over_time_is_no_sum_of_its_spans() -> None
     assert series_of(high, rows, DAY, step_ms=HOUR_MS).total == 9
     assert series_of(low, rows, DAY, step_ms=HOUR_MS).total == 5
     found = series_of(last, timed, DAY, step_ms=HOUR_MS)
-    assert (found.lines[0].values, found.total) == ([5, 8, 0], 8)
+    assert (found.lines[0].values, found.total) == ([5, 8, None], 8)
 
 
 def test_each_group_has_its_own_line_and_comes_to_its_own_total() -> None:
@@ -44,8 +44,8 @@ def test_each_group_has_its_own_line_and_comes_to_its_own_total() -> None:
     found = series_of(meter, rows, DAY, step_ms=HOUR_MS, group_by="route")
 
     assert [(line.label, line.values, line.total) for line in found.lines] == [
-        ("/a", [3, 9, 0], 9),
-        ("/b", [4, 2, 0], 4),
+        ("/a", [3, 9, None], 9),
+        ("/b", [4, 2, None], 4),
     ]
     assert found.total == 13  # each group is a thing of its own, as on an invoice
 
