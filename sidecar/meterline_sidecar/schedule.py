@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -44,18 +44,24 @@ class Schedule:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self.jobs: dict[str, JobState] = {}
 
-    def every(self, seconds: float, name: str, job: Job) -> None:
+    def every(
+        self, seconds: float, name: str, job: Job, *, at_once: bool = True
+    ) -> None:
         """Run ``job`` now and then again ``seconds`` after its last start.
 
         A run that takes longer than that delays the next one; runs never pile up.
+
+        Args:
+            at_once: whether the first run is now, or ``seconds`` from now.
         """
+        first = datetime.now(UTC) + timedelta(seconds=0 if at_once else seconds)
         self.jobs[name] = JobState()
         self._scheduler.add_job(  # pyright: ignore[reportUnknownMemberType] - untyped
             self._run,
             "interval",
             args=(name, job),
             seconds=seconds,
-            next_run_time=datetime.now(UTC),
+            next_run_time=first,
             id=name,
             coalesce=True,
             max_instances=1,

@@ -91,6 +91,11 @@ class SimDatabase:
             self._die()
             raise Killed
 
+    async def check(self) -> list[str]:
+        """Return what SQLite finds damaged; as ``SqliteDatabase.check`` does."""
+        rows = self._writer.execute("PRAGMA quick_check").fetchall()
+        return [row[0] for row in rows if row[0] != "ok"]
+
     def fill_disk(self, *, is_full: bool) -> None:
         """Leave the file no page to grow by, or give it room again."""
         (pages,) = self._writer.execute("PRAGMA page_count").fetchone()

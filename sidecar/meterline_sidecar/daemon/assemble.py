@@ -104,6 +104,7 @@ async def open_parts(
             invoices=bills.invoices,
             standings=bills.standings,
             schedule=schedule,
+            on_fatal=on_fatal,
             customers=bills.customers,
             attention=bills.attention,
             tokens=tokens,
@@ -123,6 +124,8 @@ async def _at_work(
     parts: Parts, files: LoadedFiles, checkpoint: Job
 ) -> AsyncGenerator[None]:
     """Plan the jobs of all parts; at the end store and count what has arrived."""
+    # Before anybody reads, so that the file alone is whole: see `alarm_at_start`.
+    await checkpoint()
     _plan_jobs(parts, checkpoint)
     _plan_alerts(parts, files)
     try:
@@ -204,7 +207,7 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
-    every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint)
+    every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
 
 
 def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:

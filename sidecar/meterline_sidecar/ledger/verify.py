@@ -5,7 +5,7 @@ gone together with the WAL they were in, nor an old copy put back in place.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -38,6 +38,12 @@ ALARM: Final = "integrity_alarm"
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being checked, how much is done, and of how much."""
+
+
+class _Checkable(Database, Protocol):
+    """A ledger that is written, and that can be asked what is damaged."""
+
+    async def check(self) -> list[str]: ...
 
 
 class Report(msgspec.Struct):
@@ -83,17 +89,33 @@ async def check_head(tx: Tx, head: Head | None) -> str | None:
     return f"batch {head.batch_id} is not the one that was committed"
 
 
-async def alarm_at_start(database: Database, chain: ChainFiles) -> str | None:
+async def _broken_pages(ledger: _Checkable | LedgerReader) -> list[str]:
+    """Return what the database finds wrong with its pages, if it can look at all."""
+    try:
+        return await ledger.check()
+    except DatabaseCorrupt as error:
+        return [str(error)]
+
+
+async def alarm_at_start(database: _Checkable, chain: ChainFiles) -> str | None:
     """Return the standing alarm: why nothing may be billed until a person has looked.
 
     A new one is kept in the ledger, and the head that gave it away beside it: from
     now on the head is written anew.
+
+    Raises:
+        DatabaseCorrupt: what gave the alarm has also left pages that do not fit
+            together. A checkpoint that readers hold up moves some pages and leaves
+            others in the WAL; whoever deletes the WAL then leaves such a file.
     """
     async with database.reading() as tx:
         finding = await check_head(tx, chain.head())
         standing = await facts.get_fact(tx, ALARM)
     if finding is None:
         return standing
+    broken = await _broken_pages(database)
+    if broken:
+        raise DatabaseCorrupt(f"{finding}; the database: {broken[0]}")
     chain.keep_head()
     alarm = finding if standing is None else f"{standing}; then: {finding}"
     async with database.transaction() as tx:
@@ -116,11 +138,8 @@ async def verify(
         head: as it was *before* this was called, and the snapshot taken.
     """
     report = Report(head_batch_id=None if head is None else head.batch_id)
-    try:
-        for text in await ledger.check():
-            report.add(f"the database: {text}")
-    except DatabaseCorrupt as error:
-        report.add(str(error))
+    for text in await _broken_pages(ledger):
+        report.add(f"the database: {text}")
     async with ledger.reading() as tx:
         await _verify_chain(tx, key, report, progress)
         if finding := await check_head(tx, head):

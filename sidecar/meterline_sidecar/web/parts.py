@@ -1,6 +1,7 @@
 """The running parts of a sidecar, as the HTTP side sees them."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,6 +64,8 @@ class Parts:
     attention: Attention
     """What a person should look at before money is missing."""
     schedule: Schedule
+    on_fatal: Callable[[BaseException], None]
+    """Is told of an error after which the process must end."""
     customers: CustomerIndex
     terms: TermsKeeper
     """What was agreed, and the one place that changes it."""

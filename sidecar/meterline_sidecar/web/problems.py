@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problems: what happened, and what to do, as JSON."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -14,6 +14,8 @@ from meterline_pricing import PricingError
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.errors import (
     ConfigError,
+    DatabaseCorrupt,
+    DiskFailed,
     DiskFull,
     RetryLater,
     StripeRefused,
@@ -94,6 +96,13 @@ async def on_refused(_request: Request, error: Exception) -> Response:
     return problem(refusal.status, f"{refusal.opening}{error}")
 
 
+async def on_fatal(request: Request, error: Exception) -> Response:
+    """Answer that the ledger cannot be read, and end the process that reads it."""
+    log.error("%s %s failed: %s", request.method, request.url.path, error)
+    request.app.state.parts.on_fatal(error)
+    return problem(503, f"the ledger cannot be read, and the sidecar ends: {error}")
+
+
 async def on_http_exception(_request: Request, error: Exception) -> Response:
     """Answer what was refused on the way: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
@@ -108,8 +117,10 @@ async def on_bug(request: Request, error: Exception) -> Response:
     return problem(500, "this is a bug in the sidecar; its log has the details")
 
 
-HANDLERS: Final = {
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+HANDLERS: Final[dict[type[Exception], Handler]] = {
     **dict.fromkeys(REFUSALS, on_refused),
+    **dict.fromkeys((DatabaseCorrupt, DiskFailed), on_fatal),
     HTTPException: on_http_exception,
     Exception: on_bug,
 }

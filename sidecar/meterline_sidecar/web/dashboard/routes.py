@@ -1,6 +1,5 @@
 """The paths of the operator's pages, and how they say that something went wrong."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,7 +20,7 @@ from meterline_sidecar.web.dashboard import (
     usage,
 )
 from meterline_sidecar.web.guard import takes_pages
-from meterline_sidecar.web.problems import HANDLERS
+from meterline_sidecar.web.problems import HANDLERS, Handler
 from meterline_sidecar.web.view.render import fresh, render
 
 ROUTES: Final = [
@@ -39,8 +38,6 @@ ROUTES: Final = [
     Route("/login", login.login, methods=["POST"]),
     Route("/logout", login.logout, methods=["POST"]),
 ]
-
-Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def _for_people(handler: Handler) -> Handler:
