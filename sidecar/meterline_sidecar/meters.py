@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from functools import lru_cache
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -33,7 +35,7 @@ Totals = dict[str, Total]
 
 def quantity(total: Total) -> int:
     """Return the billed number of a total."""
-    return total if isinstance(total, int) else total[0]
+    return total[0] if isinstance(total, list) else total
 
 
 def _one(_value: int | str, _time_ms: int, _event_id: int) -> Total:
@@ -306,32 +308,73 @@ def merge(
         )
 
 
-Reader = Callable[[dict[str, Any]], int | str | None]
-"""Takes a meter's value from the fields of an event; ``None`` where it has none."""
+class Measured(Protocol):
+    """An event, as far as meters take values from it."""
+
+    @property
+    def subject_id(self) -> int:
+        """Who it is about; 0 for nobody."""
+        ...
+
+    @property
+    def flags(self) -> int:
+        """What is unusual about it."""
+        ...
+
+    @property
+    def quantities(self) -> str | None:
+        """What the app recorded, as a JSON object."""
+        ...
 
 
-def _units(fields: dict[str, Any]) -> int | None:
+Reader = Callable[[Any], int | str | None]
+"""Takes a meter's value from an event; ``None`` where it has none."""
+
+_decode_quantities: Final = msgspec.json.Decoder(dict[str, int]).decode
+
+
+@lru_cache(maxsize=1)  # several meters read one event, one after the other
+def _quantities(text: str) -> dict[str, int]:
+    return _decode_quantities(text)
+
+
+def _units(event: Measured) -> int | None:
     """Return what the app recorded as units; 1 unless it tried to and could not."""
-    recorded: int | None = fields["quantities"].get(UNITS)
+    recorded = _quantities(event.quantities).get(UNITS) if event.quantities else None
     if recorded is not None:
         return recorded
-    return None if fields["flags"] & BAD_UNITS else 1
+    return None if event.flags & BAD_UNITS else 1
 
 
-def reader(meter: Meter) -> Reader:
-    """Return the function that takes the meter's value from an event's fields.
+def _subject(event: Measured) -> int | None:
+    return event.subject_id or None
 
-    The fields are the columns of the event by name; ``quantities`` is a mapping.
+
+def reader(meter: Meter, *, method: str, route: str) -> Reader:
+    """Return the function that takes the meter's value from an event.
+
+    Args:
+        method: of the event's endpoint, empty for none.
+        route: likewise.
     """
-    value = meter.value
-    if value is None:
-        return lambda _fields: 1
-    if value.startswith(QUANTITY_PREFIX):
-        name = value.removeprefix(QUANTITY_PREFIX)
-        return lambda fields: fields["quantities"].get(name)
-    if value == UNITS:
-        return _units
-    return lambda fields: fields[value]
+    match meter.value:
+        case None:
+            return lambda _event: 1
+        case "subject":
+            return _subject
+        case "method":
+            return lambda _event: method or None
+        case "route":
+            return lambda _event: route or None
+        case value if value == UNITS:
+            return _units
+        case value if value.startswith(QUANTITY_PREFIX):
+            name = value.removeprefix(QUANTITY_PREFIX)
+            return lambda event: (
+                _quantities(event.quantities).get(name) if event.quantities else None
+            )
+        case value:
+            return attrgetter(value)
 
 
 def usual_mode(aggregation: Aggregation) -> Mode:

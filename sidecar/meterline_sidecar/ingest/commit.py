@@ -16,7 +16,6 @@ from meterline_sidecar.store.edge.events import (
     EventRow,
     LossRow,
     ProducerRow,
-    StoredEvent,
 )
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import set_owner
@@ -179,35 +178,33 @@ class Committer:
     ) -> None:
         if not events:
             return
-        subjects, endpoints = self._subjects, self._endpoints
-        producer_id, first_id = batch.producer_id, batch.first_event_id
-        await store.add_events(
-            tx,
-            [
-                # By position, in a third of the time that keywords take: this is
-                # done for every event. The chain covers each field, so that a
-                # value in another one's place is found by every verification.
-                StoredEvent(
-                    event_id,
-                    producer_id,
-                    event.seq,
-                    event.time_ms,
-                    event.kind,
-                    subjects[event.subject],
-                    endpoints[event.method, event.route],
-                    event.status,
-                    event.duration_us,
-                    event.bytes_in,
-                    event.bytes_out,
-                    event.flags,
-                    event.quantities,
-                )
-                for event_id, event in enumerate(events, first_id)
-            ],
-        )
+        first_id = batch.first_event_id
+        await store.add_events(tx, self._stored(batch, events))
         last_id = first_id + len(events) - 1
         hours = sorted({event.time_ms // HOUR_MS * HOUR_MS for event in events})
         await store.note_hours(tx, ((hour, first_id, last_id) for hour in hours))
+
+    def _stored(
+        self, batch: BatchRow, events: list[EventRow]
+    ) -> list[tuple[int | str | None, ...]]:
+        """Return events as rows in the order of ``StoredEvent``.
+
+        They are unpacked into plain tuples, in half the time that fields by name
+        take: this is done for every event. The chain covers each field, so that a
+        value in another one's place is found by every verification.
+        """
+        producer_id = batch.producer_id
+        subjects, endpoints = self._subjects, self._endpoints
+        # fmt: off
+        return [
+            (event_id, producer_id, seq, time_ms, kind, subjects[subject],
+             endpoints[method, route], status, took_us, n_in, n_out, flags, quantities)
+            for event_id, (
+                seq, time_ms, kind, subject, method, route, status, took_us,
+                n_in, n_out, flags, quantities,
+            ) in enumerate(events, batch.first_event_id)
+        ]
+        # fmt: on
 
     async def _add_held(self, tx: Tx, batch: BatchRow, pieces: list[Piece]) -> None:
         """Note the events that are not counted for now, so that they can be found."""

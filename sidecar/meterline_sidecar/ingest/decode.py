@@ -70,8 +70,9 @@ def read_records(
         else:
             events.append(_row(seq, event, now_ms))
     unattributed = sum(event.subject is None for event in events)
-    held = sum(event.flags & HELD != 0 for event in events)
-    bad = sum(event.flags & BAD_QUANTITY != 0 for event in events)
+    flagged = [event.flags for event in events if event.flags]  # few, if any
+    held = sum(flags & HELD != 0 for flags in flagged)
+    bad = sum(flags & BAD_QUANTITY != 0 for flags in flagged)
     return Intake(events, losses, unattributed, held, bad), seq - first_seq + 1
 
 

@@ -10,9 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from meterline_sidecar.meters import (
     AGGREGATIONS,
@@ -26,7 +24,8 @@ from meterline_sidecar.store.edge.usage import Cut, EventFacts
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition
 
-_quantities: Final = msgspec.json.Decoder(dict[str, int])
+Sort = tuple[int, int, int, tuple[int, int] | None]
+"""What decides which meters take an event: kind, endpoint, status, and era."""
 
 
 class Place(NamedTuple):
@@ -74,22 +73,19 @@ class Folder:
         steps = [step for steps in definition.meters.values() for step in steps]
         self._from_ms = sorted({step.from_ms for step in steps})
         self._after = sorted({step.after_event_id for step in steps})
-        self._rules: dict[tuple[int, int, int, int, int], list[Rule]] = {}
+        self._has_eras = len(self._from_ms) + len(self._after) > 2
+        self._rules: dict[Sort, list[Rule]] = {}
         self._cuts: dict[int, list[Cut]] = defaultdict(list)
         for cut in sorted(cuts):
             self._cuts[cut.subject_id].append(cut)
 
     def fold(self, events: Iterable[EventFacts]) -> dict[Place, Delta]:
         """Return what the events add, per place."""
-        deltas: dict[Place, Delta] = {}
+        # By plain tuples, and made places at the end: this is done for every event.
+        deltas: dict[tuple[int, int, str], Delta] = {}
         for event in events:
-            sort = (
-                event.kind,
-                event.endpoint_id,
-                event.status,
-                bisect_right(self._from_ms, event.time_ms),
-                bisect_left(self._after, event.id),
-            )
+            era = self._era(event) if self._has_eras else None
+            sort = (event.kind, event.endpoint_id, event.status, era)
             rules = self._rules.get(sort)
             if rules is None:
                 rules = self._rules[sort] = self._rules_for(event)
@@ -98,33 +94,40 @@ class Folder:
             window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
             if event.subject_id in self._cuts:
                 window_ms = self._cut(event, window_ms)
-            fields = self._fields(event)
             for meter, adding, read, labels in rules:
-                value = read(fields)
+                value = read(event)
                 if value is None:
                     continue
-                place = Place(event.subject_id, window_ms, labels)
+                place = (event.subject_id, window_ms, labels)
                 delta = deltas.get(place)
                 if delta is None:
                     delta = deltas[place] = Delta()
                 _add_value(delta, meter, adding, value, event)
-        return deltas
+        return {Place(*place): delta for place, delta in deltas.items()}
+
+    def _era(self, event: EventFacts) -> tuple[int, int]:
+        """Return between which changes of meters an event is, by time and number."""
+        return (
+            bisect_right(self._from_ms, event.time_ms),
+            bisect_left(self._after, event.id),
+        )
 
     def _rules_for(self, event: EventFacts) -> list[Rule]:
         method, route = self._endpoints[event.endpoint_id]
-        method, route = method or UNMATCHED, route or UNMATCHED
+        shown = {"method": method or UNMATCHED, "route": route or UNMATCHED}
         found: list[Rule] = []
         for name in self._definition.meters:
             meter = self._definition.meter_at(
                 name, time_ms=event.time_ms, event_id=event.id
             )
             if meter is None or not meter.takes(
-                kind=event.kind, method=method, route=route, status=event.status
+                kind=event.kind, **shown, status=event.status
             ):
                 continue
-            labels = meter.labels(method=method, route=route, status=event.status)
+            labels = meter.labels(**shown, status=event.status)
             adding = AGGREGATIONS[meter.aggregation]
-            found.append(Rule(name, adding, reader(meter), labels))
+            read = reader(meter, method=method, route=route)
+            found.append(Rule(name, adding, read, labels))
         return found
 
     def _cut(self, event: EventFacts, window_ms: int) -> int:
@@ -135,21 +138,6 @@ class Folder:
             if cut.cut_ms <= event.time_ms and cut.after_event_id < event.id
         )
         return max([window_ms, *cuts])
-
-    def _fields(self, event: EventFacts) -> dict[str, Any]:
-        method, route = self._endpoints[event.endpoint_id]
-        return {
-            "bytes_in": event.bytes_in,
-            "bytes_out": event.bytes_out,
-            "duration_us": event.duration_us,
-            "flags": event.flags,
-            "subject": event.subject_id or None,
-            "method": method or None,
-            "route": route or None,
-            "quantities": _quantities.decode(event.quantities)
-            if event.quantities
-            else {},
-        }
 
 
 def _add_value(

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.columns import marks as marks_of
-from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.port import Tx, Value
 
 
 class EventRow(NamedTuple):
@@ -217,8 +217,8 @@ async def intern_endpoints(
     return found
 
 
-async def add_events(tx: Tx, rows: Iterable[StoredEvent]) -> None:
-    """Append events."""
+async def add_events(tx: Tx, rows: Iterable[Sequence[Value]]) -> None:
+    """Append events: rows with the fields of ``StoredEvent``, in its order."""
     await tx.execute_many(
         f"INSERT INTO events ({STORED.listed}) VALUES ({STORED.marks})",  # noqa: S608 - names and marks
         rows,
