@@ -66,10 +66,12 @@ def configure(
 
 
 @asynccontextmanager
-async def web_at(folder: Path, **files: str) -> AsyncGenerator[Web]:
+async def web_at(
+    folder: Path, *, clock: FakeClock | None = None, **files: str
+) -> AsyncGenerator[Web]:
     """Run a whole sidecar in a folder."""
     config = configure(folder, **files)
-    clock = FakeClock()
+    clock = clock or FakeClock()
     tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
     fatal: list[BaseException] = []
     async with open_parts(
@@ -89,7 +91,7 @@ async def web_at(folder: Path, **files: str) -> AsyncGenerator[Web]:
 
 @pytest.fixture
 def open_web(tmp_path: Path) -> OpenWeb:
-    def open_it(**files: str) -> AbstractAsyncContextManager[Web]:
+    def open_it(**files: Any) -> AbstractAsyncContextManager[Web]:
         return web_at(tmp_path, **files)
 
     return open_it

@@ -143,7 +143,7 @@ class Attention:
         return unclosed, left
 
     def _next_period(self, name: str, final_ms: int | None) -> Period | None:
-        """Return the earliest period of a customer that is to be closed here."""
+        """Return the first period behind the final ones that is to be closed here."""
         calendar = CustomerCalendar.of(self._terms, name)
         if final_ms is not None:
             since_ms = final_ms
@@ -152,8 +152,14 @@ class Attention:
         else:
             since_ms = self._terms.learned_ms(name)
         try:
-            period = calendar.at(since_ms)
+            period = (
+                calendar.at(since_ms)
+                if final_ms is None
+                else calendar.next_from(final_ms)
+            )
         except PricingError:
+            return None  # they left before anything was billed
+        if period is None:
             return None  # all of it is closed: they have left
         customer = self._terms.customer(name, period.end - 1)
         assert customer is not None, "asked for one that there is"

@@ -241,6 +241,7 @@ class Invoices:
             customer,
             finals=finals,
             balances=balances,
+            now_ms=self._clock.now_ms(),
         )
 
     def _stated(

@@ -3,12 +3,17 @@
 A final period is rated again from what its invoice was made from: the plan, the zone
 and the days that held then. So only events that were learned later, and what somebody
 corrected on purpose, make a difference; it is billed once, on whichever invoice
-becomes final first.
+becomes final first. Who had left, and came back before their last month was over, has
+more of that month than its invoice: the rest is such a difference, too.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.balances import Balances, uses_of
 from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.statement import Adjustment, Final
@@ -18,6 +23,7 @@ from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.invoices import NewUse
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
 
 
@@ -39,6 +45,7 @@ async def differences(
     *,
     finals: Mapping[str, Final],
     balances: Balances,
+    now_ms: int,
 ) -> list[Difference]:
     """Return every final period that came to something else since, the earliest first.
 
@@ -52,16 +59,23 @@ async def differences(
     """
     late = await store.late_days(tx, customer.id)
     found: list[Difference] = []
-    for final in finals.values():
+    calendar = CustomerCalendar.of(terms, customer.id)
+    following = [final.period.start for final in finals.values()][1:]
+    for final, next_ms in itertools.zip_longest(finals.values(), following):
         corrected = _corrected(terms, customer.id, final)
-        if not corrected and not _is_stale(final, at, late):
+        period = _grown(calendar, final.period, next_ms=next_ms, now_ms=now_ms)
+        if not (corrected or period != final.period or _is_stale(final, at, late)):
             continue
-        under = None if corrected else final.statement.agreement
         try:
+            under = None if corrected else final.statement.agreement
+            if under is not None and period != final.period:
+                rest = Period(final.period.end, period.end)
+                more = billing.agreement(at, customer.id, rest).parts
+                under = replace(under, parts=(*under.parts, *more))
             drawn = await billing.draft(
-                tx, at, customer, final.period, under=under, balances=balances
+                tx, at, customer, period, under=under, balances=balances
             )
-        except NotBillable as error:
+        except (NotBillable, PricingError) as error:
             raise NotBillable(
                 f"what {final.period.name} comes to since it is final: {error}"
             ) from error
@@ -81,6 +95,25 @@ async def differences(
         )
         found.append(Difference(adjustment if amount else None, tuple(uses)))
     return found
+
+
+def _grown(
+    calendar: CustomerCalendar, period: Period, *, next_ms: int | None, now_ms: int
+) -> Period:
+    """Return a final period with what is billed behind its end by now, once it is over.
+
+    Args:
+        next_ms: where the next final period begins; it has what is behind.
+    """
+    try:
+        end = calendar.named(period.name).end
+    except PricingError:
+        return period
+    if next_ms is not None:
+        end = min(end, next_ms)
+    return (
+        Period(period.start, end, period.name) if period.end < end <= now_ms else period
+    )
 
 
 def _corrected(terms: Terms, customer: str, final: Final) -> bool:

@@ -23,7 +23,7 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
     A customer who takes another plan has it from then on. A plan that is edited reads
     so from then on. Which version of a plan holds is decided by the day on which the
     stretch under this plan begins: a version that becomes effective in the middle of
-    a period holds from the next one.
+    a period holds from the next one. Between leaving and coming back there is no plan.
 
     Raises:
         NotFound: no version of the plan holds then.
@@ -32,11 +32,13 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
     calendar = CustomerCalendar.of(terms, customer_id)
     name: str | None = None
     taken_ms = period.start
-    for start, end in _parts(terms, customer_id, period):
+    for start, end in _parts(terms, customer_id, calendar, period):
         customer = terms.customer(customer_id, start)
         assert customer is not None, "asked for a customer that there is"
-        if start == period.start or customer.plan != name:
-            name, taken_ms = customer.plan, start
+        is_absent = any(left <= start < back for left, back in calendar.absences)
+        on = None if is_absent else customer.plan
+        if start == period.start or on != name:
+            name, taken_ms = on, start
         plan = None
         if name is not None:
             plan = _version(terms, name, calendar, held_ms=taken_ms, at_ms=start)
@@ -55,12 +57,16 @@ def plan_of(terms: Terms, customer_id: str, period: Period) -> Plan | None:
     return agreed(terms, customer_id, period)[-1].plan
 
 
-def _parts(terms: Terms, customer_id: str, period: Period) -> list[tuple[int, int]]:
+def _parts(
+    terms: Terms, customer_id: str, calendar: CustomerCalendar, period: Period
+) -> list[tuple[int, int]]:
     """Return the parts of a period in which no row of terms begins to hold."""
     plans = {name for _, name in terms.field(customer_id, "plan") if name is not None}
     cuts = {entry.from_ms for entry in terms.entries("customer", customer_id)}
     for name in plans:
         cuts.update(terms.plan_changes_ms(name))
+    for absence in calendar.absences:
+        cuts.update(absence)
     inside = sorted(at_ms for at_ms in cuts if period.start < at_ms < period.end)
     edges = [period.start, *inside, period.end]
     return list(itertools.pairwise(edges))

@@ -5,11 +5,12 @@ the zone that holds when the period that it ends began. So no instant is in two
 periods or in none, and a period is known by its name, whatever moves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 from meterline_pricing import Calendar, Period, PricingError
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.change import CustomerChange
 
 Zones = Sequence[tuple[int, str]]
 """The zone from when on, in order of time."""
@@ -25,6 +26,9 @@ class CustomerCalendar:
         self.starts = starts
         self.ends = ends
         """The last day that is billed."""
+        self.absences: tuple[tuple[int, int], ...] = ()
+        """``[start, end)`` of each time between leaving and coming back, for which
+        nothing is billed."""
 
     @classmethod
     def of(cls, terms: Terms, customer_id: str) -> "CustomerCalendar":
@@ -33,7 +37,9 @@ class CustomerCalendar:
             steps[-1][1] if (steps := terms.field(customer_id, name)) else None
             for name in ("starts", "ends")
         )
-        return cls(terms.field(customer_id, "time_zone"), starts=starts, ends=ends)
+        calendar = cls(terms.field(customer_id, "time_zone"), starts=starts, ends=ends)
+        calendar.absences = tuple(_absences(terms, customer_id, calendar))
+        return calendar
 
     def zone(self, at_ms: int) -> str:
         """Return the zone in which days begin at a moment."""
@@ -86,7 +92,16 @@ class CustomerCalendar:
                 raise PricingError(
                     f"period {name} begins after the customer's last day, {self.ends}"
                 )
-        return Period(start, end, name)
+        period = Period(start, end, name)
+        if self._is_absent(period):
+            raise PricingError(f"the customer had left in period {name}, and came back")
+        return period
+
+    def _is_absent(self, period: Period) -> bool:
+        return any(
+            left_ms <= period.start and period.end <= back_ms
+            for left_ms, back_ms in self.absences
+        )
 
     def name_at(self, at_ms: int) -> str:
         """Return the name of the month that an instant lies in."""
@@ -125,8 +140,47 @@ class CustomerCalendar:
         return self.at(at_ms)
 
     def before(self, name: str) -> str:
-        """Return the name of the month before one."""
-        return _month(name, -1)
+        """Return the name of the month before one, but for those of an absence."""
+        name = _month(name, -1)
+        while self._is_absent(self.whole(name)):
+            name = _month(name, -1)
+        return name
+
+    def next_from(self, at_ms: int) -> Period | None:
+        """Return the first billing period that begins at a time or later, if any does.
+
+        The one that lies around it counts when it is cut there, as by a first day.
+        """
+        if self.starts is not None:
+            at_ms = max(at_ms, self.start_of(self.starts))
+        last_ms = None
+        if self.ends is not None:
+            last_ms = self.start_of(self.ends + timedelta(days=1)) - 1
+        name = self.name_at(at_ms)
+        while last_ms is None or self.whole(name).start <= last_ms:
+            whole = self.whole(name)
+            if not self._is_absent(whole) and whole.end > at_ms:
+                period = self.named(name)
+                if period.start >= at_ms:
+                    return period
+            name = _month(name, 1)
+        return None
+
+
+def _absences(
+    terms: Terms, customer_id: str, calendar: CustomerCalendar
+) -> Iterator[tuple[int, int]]:
+    left_ms: int | None = None
+    for entry in terms.entries("customer", customer_id):
+        change = entry.change
+        assert isinstance(change, CustomerChange)
+        if change.is_removed is True and isinstance(change.ends, date):
+            left_ms = calendar.start_of(change.ends + timedelta(days=1))
+        elif change.is_removed is False and left_ms is not None:
+            back_ms = calendar.start_of(calendar.day(entry.from_ms))
+            if left_ms < back_ms:
+                yield left_ms, back_ms
+            left_ms = None
 
 
 def _month(name: str, months: int) -> str:

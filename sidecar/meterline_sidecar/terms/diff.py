@@ -211,28 +211,49 @@ class Differ:
             return calendar.start_of(wanted.from_day)
         if name == "subjects":
             return self._now_ms
-        try:
-            period = calendar.at(self._now_ms)
-        except PricingError:  # they start later, or have left
+        starts = calendar.starts
+        if starts is not None and self._now_ms < calendar.start_of(starts):
             return self._now_ms
+        month = calendar.whole(calendar.name_at(self._now_ms))
         if name == "time_zone":
-            return period.end
+            return month.end
         from_ms = max(
             calendar.start_of(calendar.day(self._now_ms)),
             self._finals.get(wanted.id, 0),
         )
-        if name == "plan" and period.start < from_ms:
-            plan = offered.get(value) or _newest(self._terms, value, self._now_ms)
-            if plan is not None and plan.currency != self._currency(wanted.id, period):
-                return period.end
+        if name == "plan" and self._has_other_currency(
+            wanted.id, value, calendar, from_ms=from_ms, offered=offered
+        ):
+            return month.end
         return from_ms
 
-    def _currency(self, customer_id: str, period: Period) -> str | None:
+    def _has_other_currency(
+        self,
+        customer_id: str,
+        plan_name: str | None,
+        calendar: CustomerCalendar,
+        *,
+        from_ms: int,
+        offered: Mapping[str, Plan],
+    ) -> bool:
+        """Say whether a plan is in another currency than what its month has before it."""
+        month = calendar.whole(calendar.name_at(from_ms))
         try:
-            stretches = agreed(self._terms, customer_id, period)
-        except NotFound:
-            return None
-        return next((s.plan.currency for s in stretches if s.plan is not None), None)
+            end = min(from_ms, calendar.named(month.name).end)
+            before = (
+                agreed(self._terms, customer_id, Period(month.start, end))
+                if month.start < end
+                else []
+            )
+        except (NotFound, PricingError):
+            return False  # nothing is billed of it
+        plan = offered.get(plan_name or "") or _newest(
+            self._terms, plan_name, self._now_ms
+        )
+        return plan is not None and any(
+            part.plan is not None and part.plan.currency != plan.currency
+            for part in before
+        )
 
     def _why_not(self, customer_id: str, from_ms: int, name: str) -> str | None:
         final_ms = self._finals.get(customer_id, 0)

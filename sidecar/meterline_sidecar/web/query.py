@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from meterline_pricing import Calendar, Period
 from meterline_pricing.tools import nearest
+from meterline_sidecar.billing.statement import finals_of
 from meterline_sidecar.clock import parse_time_ms, time_text
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import STATUSES_EXAMPLE, status_ranges
@@ -94,6 +95,20 @@ def billing_period(parts: Parts, customer: Customer | None, name: str | None) ->
     if name is not None:
         return theirs.named(name)
     return theirs.latest(now_ms)
+
+
+async def invoice_period(
+    parts: Parts, customer: Customer, name: str | None = None
+) -> Period:
+    """Return the period of an invoice: as it was, where it is final, whatever holds now.
+
+    Without a name it is the current one.
+    """
+    if name is None:
+        name = billing_period(parts, customer, None).name
+    async with parts.database.reading() as tx:
+        final = (await finals_of(tx, customer.id)).get(name)
+    return billing_period(parts, customer, name) if final is None else final.period
 
 
 def span_of(parts: Parts, query: Span, customer: Customer | None) -> Period:

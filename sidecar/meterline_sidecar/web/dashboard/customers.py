@@ -18,8 +18,8 @@ from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
     CustomerId,
     MonthName,
-    billing_period,
     find_customer,
+    invoice_period,
     whole_windows,
 )
 from meterline_sidecar.web.view.charts import figure_of
@@ -98,7 +98,7 @@ async def customer(request: Request) -> Response:
         keeps_empty=False,
     )
     shown = find_customer(parts, query.customer)
-    period = billing_period(parts, shown, query.period)
+    period = await invoice_period(parts, shown, query.period)
     now_ms = parts.clock.now_ms()
     statement: Statement | None = None
     why_not = ""

@@ -22,7 +22,7 @@ from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.portal.data import days_of, read_daily, read_portal
 from meterline_sidecar.web.problems import answer, problem
-from meterline_sidecar.web.query import MonthName, billing_period
+from meterline_sidecar.web.query import MonthName, invoice_period
 from meterline_sidecar.web.view.charts import figure_of
 from meterline_sidecar.web.view.render import ENVIRONMENT
 from meterline_sidecar.web.view.series import find_meter
@@ -88,7 +88,7 @@ async def _page(
     request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
     meter = find_meter(parts.meters, query.meter)
-    period = billing_period(parts, customer, query.period)
+    period = await invoice_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
         daily = await read_daily(parts, tx, at, customer, period)
         data = await read_portal(parts, tx, at, customer, period, daily)
@@ -110,7 +110,7 @@ async def _page(
 async def _json(
     _request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    period = billing_period(parts, customer, query.period)
+    period = await invoice_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
         daily = await read_daily(parts, tx, at, customer, period)
         data = await read_portal(parts, tx, at, customer, period, daily)
@@ -120,7 +120,7 @@ async def _json(
 async def _csv(
     _request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    period = billing_period(parts, customer, query.period)
+    period = await invoice_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
         daily = await read_daily(parts, tx, at, customer, period)
     out = io.StringIO()

@@ -1,0 +1,133 @@
+"""Whatever happens to the files: what is final stays, and every call is paid for once."""
+
+import asyncio
+import tempfile
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.web.final_model.world import (
+    DAY_MS,
+    FILTERS,
+    PLANS,
+    SUBJECTS,
+    WHO,
+    ZONES,
+    World,
+)
+
+Step = tuple[str, int, int]
+
+
+def step(what: str, a: int = 0, b: int = 0) -> st.SearchStrategy[Step]:
+    return st.tuples(st.just(what), st.integers(0, a), st.integers(0, b))
+
+
+STEPS: Final = st.lists(
+    st.one_of(
+        step("use", 4, 30),
+        step("odd use", 4, 30),
+        step("late", 4, 33),
+        step("wait", 25 * 24),
+        step("wait", 25 * 24),
+        step("plan", 1, 2),
+        step("price", 1, 8),
+        step("fee", 9),
+        step("own", 1, 9),
+        step("zone", 1, 3),
+        step("name", 1, 9),
+        step("move", 2, 2),
+        step("leave or return", 1),
+        step("end", 1, 20),
+        step("grant", 9, 50),
+        step("coupon", 4, 3),
+        step("filter", 2),
+        step("second meter", 2),
+        step("restart"),
+        step("close", 1, 9),
+        step("close", 1, 9),
+    ),
+    max_size=18,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(STEPS)
+def test_every_call_is_paid_for_once_at_the_price_of_its_day(steps: list[Step]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(play(Path(name), steps))
+
+
+async def play(folder: Path, steps: list[Step]) -> None:
+    world = World(folder)
+    await world.begin()
+    try:
+        for one in steps:
+            await take(world, *one)
+            await world.check_finals()
+        await world.check_owed()
+        # Everything that can be closed is, and what is left is owed once.
+        world.wait(40 * 24)
+        for who in WHO:
+            for period in world.closable(who):
+                await world.close_period(who, period)
+        await world.check_finals()
+        await world.check_owed()
+    finally:
+        await world.close()
+
+
+async def take(world: World, what: str, a: int, b: int) -> None:
+    who = WHO[min(a, len(WHO) - 1)]
+    said = world.customers[who]
+    match what:
+        case "use" | "odd use":
+            status = 200 if what == "use" else 500
+            await world.use(SUBJECTS[a], b + 1, status=status)
+        case "late":
+            await world.use(SUBJECTS[a], 3, status=200, ago_ms=b * DAY_MS + 1)
+        case "wait":
+            world.wait(a)
+        case "restart":
+            await world.restart()
+        case "close":
+            closable = world.closable(who)
+            if closable:
+                await world.close_period(who, closable[b % len(closable)])
+        case _:
+            match what:
+                case "plan":
+                    said.plan = PLANS[b]
+                case "price":
+                    plan = PLANS[a]
+                    unit = Decimal(b + 1) / 100
+                    world.plans[plan] = replace(world.plans[plan], unit=unit)
+                case "fee":
+                    fee = Decimal(40 + a)
+                    world.plans["pro"] = replace(world.plans["pro"], fee=fee)
+                case "own":
+                    if said.is_here:
+                        said.own = Decimal(b) / 1000 if b else None
+                case "zone":
+                    said.zone = ZONES[b]
+                case "name":
+                    said.name = f"{who} {b}"
+                case "move":
+                    world.move(SUBJECTS[2 + a], b)
+                case "leave or return":
+                    world.leave_or_return(who)
+                case "end":
+                    world.end(who, b)
+                case "grant":
+                    world.grant(a + 1, b)
+                case "coupon":
+                    world.coupon(a + 1, b + 1)
+                case "filter":
+                    world.calls_filter = FILTERS[a]
+                case _:
+                    world.second_meter(FILTERS[a])
+            await world.load()
