@@ -65,10 +65,13 @@ class Desk:
     def clock(self, text: str) -> None:
         self.web.clock.time_ms = parse_time_ms(text)
 
-    async def load(self, meterline: str, pricing: str = BASIC + PRO) -> None:
+    async def load(
+        self, meterline: str, pricing: str = BASIC + PRO, *, reason: str = ""
+    ) -> None:
         """Have the files read again."""
         config = configure(self._folder, meterline=meterline, pricing=pricing)
-        await self.web.parts.terms.load(wanted_of(config), author="test")
+        wanted = wanted_of(config)
+        await self.web.parts.terms.load(wanted, author="test", reason=reason)
 
     async def use(self, at: str, n: int, subject: str = "acme_1", **more: Any) -> None:
         at_ms = parse_time_ms(at)

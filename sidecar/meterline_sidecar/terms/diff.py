@@ -17,31 +17,39 @@ from datetime import date
 from typing import Any, Final, cast
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from meterline_pricing import NotFound, Override, Period, Plan, PricingError
-from meterline_sidecar.clock import DAY_MS, format_time_ms
+from meterline_pricing import Override, Plan
+from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.terms import Source
-from meterline_sidecar.terms.agreed import agreed
 from meterline_sidecar.terms.book import ALWAYS, AgreedCustomer, Terms, value_at
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import (
     Change,
     CustomerChange,
-    MeterChange,
-    PlanChange,
-    RuleChange,
     given,
 )
-from meterline_sidecar.terms.owners import WantedCustomer, not_ours, others_have
+from meterline_sidecar.terms.from_when import (
+    DATED,
+    MONEY,
+    before_other_currency,
+    from_when,
+)
+from meterline_sidecar.terms.offers import Findings, OfferDiffer
+from meterline_sidecar.terms.owners import (
+    WantedCustomer,
+    not_ours,
+    others_have,
+    payers_since,
+)
 from meterline_sidecar.terms.record import Planned
-from meterline_sidecar.terms.refusals import meter_into_final, other_aggregation
 
-MONEY: Final = ("plan", "overrides")
-"""What splits a period where it changes."""
-DATED: Final = (*MONEY, "subjects", "time_zone")
-"""What a `from` in the file dates; all else holds from now on."""
+RATED: Final = (*MONEY, "subjects")
+"""What is billed otherwise when it changes in a final period, on purpose."""
+ON_PURPOSE: Final = (
+    ". To correct what is final on purpose:"
+    ' `meterline reload --into-final "the reason"`'
+)
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -89,31 +97,35 @@ class Differ:
         self._finals = finals
         self._source: Source = source
         self._reason = reason
-        self._planned: list[Planned] = []
-        self._told: list[str] = []
-        self._refused: list[str] = []
+        self._found = Findings()
 
     def files(self, wanted: Wanted) -> Diff:
         """Compare everything that the files say; what they do not name is taken out."""
         # Plans first: a customer may take one that is new.
-        self._plans(wanted.plans)
-        self._meters(wanted.meters)
-        self._rules(wanted.rules)
+        offers = OfferDiffer(
+            self._terms, self._found, now_ms=self._now_ms, reason=self._reason
+        )
+        final_ms = max(self._finals.values(), default=ALWAYS)
+        offers.plans(wanted.plans, {meter.name for meter, _ in wanted.meters})
+        offers.meters(wanted.meters, final_ms=final_ms)
+        offers.rules(wanted.rules)
         offered = {plan.name: plan for plan in wanted.plans}
         named = {customer.id for customer in wanted.customers}
         for name in list(self._terms.names("customer")):
             if name not in named:
                 self._missing(name)
-        for customer in wanted.customers:
+        # Who gets subjects from a day on comes before whoever gives them: until then
+        # they stay where they are.
+        for customer in sorted(wanted.customers, key=lambda one: one.from_day is None):
             self.customer(customer, offered)
         return self.result()
 
     def result(self) -> Diff:
         """Return what was found so far."""
         return Diff(
-            planned=tuple(self._planned),
-            told=tuple(self._told),
-            refused=tuple(self._refused),
+            planned=tuple(self._found.planned),
+            told=tuple(self._found.told),
+            refused=tuple(self._found.refused),
             at_ms=self._now_ms,
         )
 
@@ -127,10 +139,10 @@ class Differ:
         """
         known = self._terms.customer(wanted.id, self._now_ms)
         if known is not None and known.source != self._source:
-            self._refused.append(not_ours(wanted.id, known.source))
+            self._found.refused.append(not_ours(wanted.id, known.source))
             return
         taken = list(others_have(self._terms, wanted, source=self._source))
-        self._refused += taken
+        self._found.refused += taken
         if taken:
             return
         if known is None:
@@ -167,7 +179,7 @@ class Differ:
         if not self._terms.is_empty:
             plan = fields.get("plan")
             on = f" on plan {plan}" if plan else ""
-            self._told.append(f"{wanted.id}: a new customer{on}")
+            self._found.told.append(f"{wanted.id}: a new customer{on}")
 
     def _field(
         self,
@@ -178,93 +190,82 @@ class Differ:
         by_time: dict[int, dict[str, Any]],
         offered: Mapping[str, Plan],
     ) -> None:
-        from_ms = self._from(wanted, name, value, offered)
+        from_ms = from_when(
+            self._terms,
+            wanted,
+            name,
+            value,
+            now_ms=self._now_ms,
+            final_ms=self._finals.get(wanted.id, 0),
+            offered=offered,
+        )
         steps = self._terms.field(wanted.id, name)
         default = getattr(AgreedCustomer(id="", source="file"), name)
         before = value_at(steps, from_ms, steps[0][1] if steps else default)
         later = [v for at_ms, v in steps if at_ms > from_ms]
         if before == value and all(v == value for v in later):
             return
-        if name in MONEY:
-            refusal = self._why_not(wanted.id, from_ms, name)
-            if refusal is not None:
-                self._refused.append(refusal)
-                return
+        refusal = self._why_not(wanted, from_ms, name, value, offered)
+        if refusal is not None:
+            self._found.refused.append(refusal)
+            return
+        if name == "subjects" and self._reason:
+            self._also_corrected(wanted.id, value, from_ms)
         by_time.setdefault(from_ms, {})[name] = value
-        self._told.append(
+        self._found.told.append(
             f"from {self._when(wanted.id, from_ms)} {wanted.id}: {name}"
             f" {_shown(before)} -> {_shown(value)}"
         )
 
-    def _from(
+    def _why_not(
         self,
         wanted: WantedCustomer,
+        from_ms: int,
         name: str,
         value: Any,
         offered: Mapping[str, Plan],
-    ) -> int:
-        """Return from when a change of a field holds."""
-        calendar = CustomerCalendar.of(self._terms, wanted.id)
+    ) -> str | None:
+        """Return why a change cannot hold from its time on; ``None``: it can."""
         if name not in DATED:
-            return self._now_ms
-        if wanted.from_day is not None:
-            return calendar.start_of(wanted.from_day)
-        if name == "subjects":
-            return self._now_ms
-        starts = calendar.starts
-        if starts is not None and self._now_ms < calendar.start_of(starts):
-            return self._now_ms
-        month = calendar.whole(calendar.name_at(self._now_ms))
-        if name == "time_zone":
-            return month.end
-        from_ms = max(
-            calendar.start_of(calendar.day(self._now_ms)),
-            self._finals.get(wanted.id, 0),
-        )
-        if name == "plan" and self._has_other_currency(
-            wanted.id, value, calendar, from_ms=from_ms, offered=offered
-        ):
-            return month.end
-        return from_ms
-
-    def _has_other_currency(
-        self,
-        customer_id: str,
-        plan_name: str | None,
-        calendar: CustomerCalendar,
-        *,
-        from_ms: int,
-        offered: Mapping[str, Plan],
-    ) -> bool:
-        """Say whether a plan is in another currency than what its month has before it."""
-        month = calendar.whole(calendar.name_at(from_ms))
-        try:
-            end = min(from_ms, calendar.named(month.name).end)
-            before = (
-                agreed(self._terms, customer_id, Period(month.start, end))
-                if month.start < end
-                else []
-            )
-        except (NotFound, PricingError):
-            return False  # nothing is billed of it
-        plan = offered.get(plan_name or "") or _newest(
-            self._terms, plan_name, self._now_ms
-        )
-        return plan is not None and any(
-            part.plan is not None and part.plan.currency != plan.currency
-            for part in before
-        )
-
-    def _why_not(self, customer_id: str, from_ms: int, name: str) -> str | None:
-        final_ms = self._finals.get(customer_id, 0)
-        if from_ms >= final_ms or self._reason:
             return None
-        return (
-            f"customer {customer_id}: {name} from {self._when(customer_id, from_ms)}"
-            f" would reach into a period that is final; it can hold from"
-            f" {self._when(customer_id, final_ms)} on. To correct what is final on"
-            ' purpose: `meterline reload --into-final "the reason"`'
-        )
+        what = f"customer {wanted.id}: {name} from {self._when(wanted.id, from_ms)}"
+        payers = {wanted.id}
+        if name == "subjects" and wanted.from_day is not None:
+            payers |= set(payers_since(self._terms, value, from_ms))
+        final_ms = max(self._finals.get(payer, 0) for payer in payers)
+        is_late = from_ms < final_ms and (name != "subjects" or wanted.from_day)
+        if is_late and (name == "time_zone" or not self._reason):
+            then = self._when(wanted.id, final_ms)
+            text = (
+                f"{what} would reach into a period that is final; it can hold from"
+                f" {then} on"
+            )
+            return text if name == "time_zone" else text + ON_PURPOSE
+        if name == "plan":
+            month = before_other_currency(
+                self._terms,
+                wanted.id,
+                value,
+                from_ms=from_ms,
+                now_ms=self._now_ms,
+                offered=offered,
+            )
+            if month is not None:
+                return (
+                    f"{what} would end {month.name} in another currency than it began"
+                    f" in; it can hold from {self._when(wanted.id, month.end)} on"
+                )
+        return None
+
+    def _also_corrected(
+        self, customer_id: str, texts: Sequence[str], from_ms: int
+    ) -> None:
+        """Note that final periods of those who paid for these subjects are corrected."""
+        for payer in payers_since(self._terms, texts, from_ms):
+            if payer != customer_id and from_ms < self._finals.get(payer, 0):
+                self._found.planned.append(
+                    Planned(payer, CustomerChange(), from_ms, self._reason, True)
+                )
 
     def _unclaimed_from(self, customer_id: str, from_ms: int) -> int:
         """Return from when on a customer pays for what nobody paid for."""
@@ -285,114 +286,24 @@ class Differ:
             CustomerChange(is_removed=True, subjects=(), ends=ends),
             self._now_ms,
         )
-        self._told.append(
+        self._found.told.append(
             f"{name}: taken out; what they used until now can still be invoiced"
         )
-
-    # --- plans, meters, rules
-
-    def _plans(self, plans: Sequence[Plan]) -> None:
-        today_ms = self._now_ms // DAY_MS * DAY_MS
-        for plan in plans:
-            plan = replace(plan, tests=())  # examples are no part of what was agreed
-            known = self._terms.plan_versions(plan.name, self._now_ms)
-            if known.get(plan.version) == plan:
-                continue
-            is_new = not self._terms.entries("plan", plan.name)
-            effective_ms = (plan.effective - date(1970, 1, 1)).days * DAY_MS
-            from_ms = ALWAYS if is_new else today_ms
-            if plan.version not in known:
-                from_ms = min(from_ms, effective_ms)
-            self._plan(plan.name, PlanChange(version=plan.version, plan=plan), from_ms)
-            if not self._terms.is_empty:
-                what = "reads otherwise" if plan.version in known else "is new"
-                self._told.append(
-                    f"from {_day(max(from_ms, effective_ms))} plan {plan.name}:"
-                    f" version {plan.version} {what}"
-                )
-        offered = {(plan.name, plan.version) for plan in plans}
-        for name in list(self._terms.names("plan")):
-            for version in self._terms.plan_versions(name, self._now_ms):
-                if (name, version) not in offered:
-                    change = PlanChange(version=version, plan=None)
-                    self._plan(name, change, today_ms)
-                    self._told.append(
-                        f"from {_day(today_ms)} plan {name}: version {version} is not"
-                        " offered any more; whoever is on it stays on it"
-                    )
-
-    def _meters(self, meters: Sequence[tuple[Meter, date | None]]) -> None:
-        first = not self._terms.names("meter") and (
-            self._terms.is_empty or not self._finals
-        )
-        for meter, from_day in meters:
-            from_ms = ALWAYS if first else self._now_ms
-            if from_day is not None:
-                from_ms = CustomerCalendar([(0, "UTC")]).start_of(from_day)
-            steps = self._terms.meter_timeline(meter.name)
-            known = value_at(steps, from_ms)
-            if known == meter and all(v == meter for ms, v in steps if ms > from_ms):
-                continue
-            refusal = self._why_not_meter(meter, steps, from_ms)
-            if refusal is not None:
-                self._refused.append(refusal)
-                continue
-            self._plan(meter.name, MeterChange(meter=meter), from_ms)
-            if not first:
-                what = "counts otherwise" if known is not None else "a new meter"
-                again = " not" if from_ms >= self._now_ms else ""
-                self._told.append(
-                    f"from {format_time_ms(from_ms)} meter {meter.name}: {what};"
-                    f" what was counted since then is{again} counted again"
-                )
-        wanted = {meter.name for meter, _ in meters}
-        for name in list(self._terms.names("meter")):
-            if name not in wanted and self._terms.meter(name, self._now_ms) is not None:
-                self._plan(name, MeterChange(meter=None), self._now_ms)
-                self._told.append(f"meter {name}: counts nothing from now on")
-
-    def _why_not_meter(
-        self, meter: Meter, steps: list[tuple[int, Any]], from_ms: int
-    ) -> str | None:
-        for _, known in steps:
-            if known is not None and known.aggregation != meter.aggregation:
-                return other_aggregation(
-                    meter.name, known.aggregation, meter.aggregation
-                )
-        final_ms = max(self._finals.values(), default=ALWAYS)
-        if ALWAYS < from_ms < final_ms and not self._reason:
-            return meter_into_final(meter.name, from_ms, final_ms=final_ms)
-        return None
-
-    def _rules(self, rules: Mapping[str, str]) -> None:
-        known = self._terms.rules(self._now_ms)
-        for pattern, plan in rules.items():
-            if known.get(pattern) != plan:
-                self._plan(pattern, RuleChange(plan=plan), self._now_ms)
-                self._told.append(f"{pattern}: whoever signs up gets plan {plan}")
-        for pattern in known.keys() - rules.keys():
-            self._plan(pattern, RuleChange(plan=None), self._now_ms)
-            self._told.append(f"{pattern}: nobody signs up any more")
 
     def _plan(self, name: str, change: Change, from_ms: int) -> None:
         final_ms = self._finals.get(name, 0)
         reaches = isinstance(change, CustomerChange) and from_ms < final_ms
-        money = isinstance(change, CustomerChange) and not given(
+        is_rated = isinstance(change, CustomerChange) and not given(
             change
-        ).keys().isdisjoint(MONEY)
-        self._planned.append(
-            Planned(name, change, from_ms, self._reason, reaches and money)
+        ).keys().isdisjoint(RATED)
+        self._found.planned.append(
+            Planned(name, change, from_ms, self._reason, reaches and is_rated)
         )
 
     def _when(self, customer_id: str, at_ms: int) -> str:
         calendar = CustomerCalendar.of(self._terms, customer_id)
         day = calendar.day(at_ms)
         return str(day) if calendar.start_of(day) == at_ms else format_time_ms(at_ms)
-
-
-def _newest(terms: Terms, name: str | None, now_ms: int) -> Plan | None:
-    versions = terms.plan_versions(name or "", now_ms)
-    return max(versions.values(), key=lambda plan: plan.effective, default=None)
 
 
 def _shown(value: Any) -> str:
@@ -406,7 +317,3 @@ def _shown(value: Any) -> str:
         ]
         return ", ".join(names) or "none"
     return str(value)
-
-
-def _day(at_ms: int) -> str:
-    return "the beginning" if at_ms == ALWAYS else format_time_ms(at_ms)[:10]

@@ -86,8 +86,13 @@ class TermsKeeper:
                     f"customer {wanted.id} is there already; nothing was changed"
                 )
             async with self._database.reading() as tx:
-                final_ms = await invoices.final_end(tx, wanted.id)
-            differ = self._with_finals("api", "", {wanted.id: final_ms})
+                # A date may reach into what others who pay have in final periods.
+                finals = (
+                    {wanted.id: await invoices.final_end(tx, wanted.id)}
+                    if wanted.from_day is None
+                    else await invoices.final_ends(tx)
+                )
+            differ = self._with_finals("api", "", finals)
             differ.customer(wanted)
             return await self._write(differ.result(), "api", author)
 

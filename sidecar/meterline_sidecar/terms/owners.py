@@ -1,6 +1,7 @@
 """Who looks after a customer: the files, or the API; neither takes what the other has."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from msgspec import Struct
 
 from meterline_sidecar.store.terms import Source
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.claims import MARK
 
 LOOKS: Final[Mapping[Source, str]] = {
     "file": "the files look after",
@@ -31,6 +33,16 @@ def not_ours(customer_id: str, owner: Source) -> str:
         f"customer {customer_id}: {LOOKS[owner]} this customer; change it there, or"
         f" give it over with `meterline customers adopt {customer_id}`"
     )
+
+
+def payers_since(terms: Terms, texts: Iterable[str], from_ms: int) -> Iterator[str]:
+    """Yield who pays, at a time or later, for what is claimed with these texts."""
+    for text in texts:
+        history = terms.claims.history(text.removesuffix(MARK))
+        ends = [at_ms for at_ms, _ in history[1:]]
+        for (_, payer), end in itertools.zip_longest(history, ends):
+            if payer is not None and (end is None or from_ms < end):
+                yield payer
 
 
 def others_have(
