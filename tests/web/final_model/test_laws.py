@@ -1,6 +1,7 @@
 """Whatever happens to the files: what is final stays, and every call is paid for once."""
 
 import asyncio
+import os
 import tempfile
 from dataclasses import replace
 from decimal import Decimal
@@ -21,6 +22,8 @@ from tests.web.final_model.world import (
 )
 
 Step = tuple[str, int, int]
+HISTORIES: Final = int(os.environ.get("HISTORIES", "15"))
+"""How many are played: the suite takes few, a person as many as they like."""
 
 
 def step(what: str, a: int = 0, b: int = 0) -> st.SearchStrategy[Step]:
@@ -51,11 +54,12 @@ STEPS: Final = st.lists(
         step("close", 1, 9),
         step("close", 1, 9),
     ),
-    max_size=18,
+    min_size=6,  # a shorter one hardly closes anything
+    max_size=24,
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=HISTORIES, deadline=None)
 @given(STEPS)
 def test_every_call_is_paid_for_once_at_the_price_of_its_day(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as name:
