@@ -125,3 +125,16 @@ async def test_a_zone_that_changes_after_the_last_day_moves_no_edge(
 
     november = (await desk.invoice("2026-11"))["invoice"]["period"]
     assert november["end"] == 1_796_083_200_000  # 2026-12-01T00:00:00Z
+
+
+async def test_what_is_learned_of_who_left_is_told(desk: Desk) -> None:
+    await november_is_final(desk)
+    await desk.load(CALLS)
+    desk.clock("2026-12-02T00:00:00Z")
+    assert (await desk.close("2026-12"))["due"] == "0.00"
+
+    await desk.use("2026-11-11T00:00:00Z", 500)
+
+    problems = await desk.web.parts.attention.problems()
+    (told,) = [p.text for p in problems if p.code == "removed_not_billed"]
+    assert "acme (5.00 usd of 2026-11)" in told

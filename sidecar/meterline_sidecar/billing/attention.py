@@ -10,16 +10,19 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from meterline_pricing import Period, PricingError
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standing, Standings
 from meterline_sidecar.clock import DAY_MS, Clock, lasting
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.store import attention as store
-from meterline_sidecar.store import invoices
+from meterline_sidecar.store import invoices as invoice_store
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import CustomerChange
+from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.terms.oddities import oddities
 from meterline_sidecar.usage.counted import snapshot
 
@@ -60,6 +63,8 @@ class Attention:
         database: Database,
         terms: Terms,
         standings: Standings,
+        invoices: Invoices,
+        customers: CustomerIndex,
         *,
         clock: Clock,
         stripe_bills: bool,
@@ -67,6 +72,8 @@ class Attention:
         self._database = database
         self._terms = terms
         self._standings = standings
+        self._invoices = invoices
+        self._customers = customers
         self._clock = clock
         self._stripe_bills = stripe_bills
         self._looking = asyncio.Lock()
@@ -93,18 +100,19 @@ class Attention:
     async def _look(self) -> list[Found]:
         now_ms = self._clock.now_ms()
         async with self._database.reading() as tx:
-            finals = await invoices.final_ends(tx)
+            finals = await invoice_store.final_ends(tx)
         if self._odd_row != self._terms.row_id:
             self._odd_row = self._terms.row_id
             # In a thread: with many customers it takes longer than an ack may wait.
             self._odd = await asyncio.to_thread(
                 lambda: tuple(oddities(self._terms, now_ms=now_ms))
             )
-        unclosed, left = await self._walk(finals, now_ms=now_ms)
+        unclosed, left, gone = await self._walk(finals, now_ms=now_ms)
         return [
             *self._odd,
             *_unclosed(unclosed, now_ms=now_ms),
             *await self._not_billed(left),
+            *await self._learned_late(gone),
             *await self._unassigned(now_ms),
             *_not_priced(self._standings.odd(), has_plans=self._has_plans),
         ]
@@ -115,10 +123,11 @@ class Attention:
 
     async def _walk(
         self, finals: dict[str, int], *, now_ms: int
-    ) -> tuple[dict[Period, list[str]], list[_Left]]:
-        """Return periods that should be closed, and customers who left before that."""
+    ) -> tuple[dict[Period, list[str]], list[_Left], list[str]]:
+        """Return periods that should be closed, and who left: before that, or after."""
         unclosed: dict[Period, list[str]] = defaultdict(list)
         left: list[_Left] = []
+        gone: list[str] = []
         n_new = 0
         for i, name in enumerate(list(self._terms.names("customer")), 1):
             if i % CUSTOMERS_PER_STEP == 0:
@@ -128,6 +137,8 @@ class Attention:
             if removed_ms is not None:
                 if final_ms is None or final_ms < removed_ms:
                     left.append(_Left(name, final_ms or 0, removed_ms))
+                else:
+                    gone.append(name)
             elif final_ms is None or final_ms + MONTH_MS_MIN + GRACE_MS <= now_ms:
                 key = (final_ms, len(self._terms.entries("customer", name)))
                 if self._periods.get(name, (None,))[0] != key:
@@ -140,7 +151,7 @@ class Attention:
                 period = self._periods[name][1]
                 if period is not None and period.end + GRACE_MS <= now_ms:
                     unclosed[period].append(name)
-        return unclosed, left
+        return unclosed, left, gone
 
     def _next_period(self, name: str, final_ms: int | None) -> Period | None:
         """Return the first period behind the final ones that is to be closed here."""
@@ -190,6 +201,34 @@ class Attention:
                 "removed_not_billed",
                 f"{n_of(len(named), 'customer')} {were} taken out with usage that is not"
                 f" billed: {shown}",
+            )
+        ]
+
+    async def _learned_late(self, gone: list[str]) -> list[Found]:
+        """Return who left, and owes something else since their last invoice."""
+        named: list[str] = []
+        async with snapshot(self._database) as (tx, at):
+            for name in gone[:REMOVED_MAX]:
+                customer = self._customers.get(name)
+                assert customer is not None, "customers are never forgotten"
+                try:
+                    pending = await self._invoices.pending(tx, at, customer)
+                except NotBillable as error:
+                    named.append(f"{name} ({error})")
+                    continue
+                named += [
+                    f"{name} ({late.amount} {late.currency} of {late.period})"
+                    for late in pending
+                ]
+        if not named:
+            return []
+        shown = such_as(named[:NAMES_SHOWN], n_all=len(named))
+        return [
+            found(
+                "removed_not_billed",
+                f"what was learned after the last invoice of who was taken out: {shown}",
+                action="bill it, or give it back, by hand; or put the customer back into"
+                " the file: it is an adjustment on their next invoice",
             )
         ]
 

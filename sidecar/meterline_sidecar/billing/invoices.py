@@ -16,6 +16,7 @@ from meterline_sidecar.billing.first_day import first_ms, is_billable
 from meterline_sidecar.billing.late import Difference, differences
 from meterline_sidecar.billing.lifecycle import check_closable, check_gaps, check_held
 from meterline_sidecar.billing.statement import (
+    Adjustment,
     Final,
     Journal,
     Owed,
@@ -91,6 +92,19 @@ class Invoices:
         except NotBillable:
             return None
         return self._billing.projected(drawn, now_ms=self._clock.now_ms())
+
+    async def pending(
+        self, tx: Tx, at: Counted, customer: Customer
+    ) -> list[Adjustment]:
+        """Return what final periods came to since, and no invoice has billed.
+
+        Raises:
+            NotBillable: one of them cannot be rated any more.
+        """
+        finals = await finals_of(tx, customer.id)
+        balances = await Balances.of(tx, customer.id)
+        found = await self._differences(tx, at, customer, finals, balances)
+        return [d.adjustment for d in found if d.adjustment is not None]
 
     async def before(
         self, tx: Tx, at: Counted, customer: Customer, *, at_ms: int, limit: int

@@ -172,7 +172,13 @@ def _open_billing(
         database, invoices, billing, customers, terms=terms, clock=clock
     )
     attention = Attention(
-        database, terms, standings, clock=clock, stripe_bills=config.stripe_bills
+        database,
+        terms,
+        standings,
+        invoices,
+        customers,
+        clock=clock,
+        stripe_bills=config.stripe_bills,
     )
     return _Bills(billing, invoices, standings, customers, attention)
 
