@@ -23,7 +23,7 @@ from tests.web.final_model.world import (
 
 Step = tuple[str, int, int]
 HISTORIES: Final = int(os.environ.get("HISTORIES", "15"))
-"""How many are played: the suite takes few, a person as many as they like."""
+"""How many are played; for many, give pytest ``--timeout 0``, too."""
 
 
 def step(what: str, a: int = 0, b: int = 0) -> st.SearchStrategy[Step]:
