@@ -9,7 +9,8 @@ Does not own: reading files (``config``), what usage comes to (``billing``), wha
 used (``usage``).
 
 A change passes through ``diff`` (what would change; ``offers`` for plans and meters,
-``from_when`` for the time from which it holds), ``record`` (the rows, in one transaction with the subjects that change hands), ``book`` (all rows in
-memory, asked for any moment), and from there through ``agreed`` (the plan of each
-stretch of a billing period) and ``calendar`` (the periods themselves).
+``from_when`` for the time from which it holds), ``record`` (the rows, in one
+transaction with the subjects that change hands), ``book`` (all rows in memory, asked
+for any moment), and from there through ``agreed`` (the plan of each stretch of a
+billing period) and ``calendar`` (the periods themselves).
 """
