@@ -7,8 +7,9 @@ app.add_middleware(MeterMiddleware)
 
 from meterline.asgi import MeterMiddleware
 from meterline.meter import Meter, Stats
+from meterline.open_event import Handle
 from meterline.portal import portal_token, read_portal_key
-from meterline.recording import record, set_subject
+from meterline.recording import current, record, set_subject
 from meterline.subjects import (
     api_key_subject,
     from_api_key,
@@ -20,11 +21,13 @@ from meterline.subjects import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Handle",
     "Meter",
     "MeterMiddleware",
     "Stats",
     "__version__",
     "api_key_subject",
+    "current",
     "from_api_key",
     "from_state",
     "from_trusted_header",

@@ -12,17 +12,18 @@ from collections.abc import Awaitable
 from time import perf_counter_ns, time_ns
 from typing import Any, Final, Unpack
 
-from meterline import subjects
+from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.events import METHOD_CHARS_MAX, QUANTITY_MAX, Flag, Kind
+from meterline.events import METHOD_CHARS_MAX, Flag, Kind
 from meterline.meter import Meter, Stats, encode
+from meterline.open_event import OpenEvent, current_event, traffic
 from meterline.options import MeterOptions
 from meterline.quantities import checked_subject
-from meterline.recording import OpenEvent, current
 from meterline.routes import RouteMap
+from meterline.stray import set_home
 
 SCOPE_KEY: Final = "meterline"
-"""Marks a request that is being metered: the outermost middleware does it."""
+"""Marks a request that is being metered, with when it began."""
 
 # As plain numbers: looking up an enum's member takes longer than encoding one.
 _REQUEST: Final = int(Kind.REQUEST)
@@ -31,11 +32,11 @@ _WEBSOCKET: Final = int(Kind.WEBSOCKET)
 _COMMON: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BODILESS: Final = _COMMON | {"TRACE", "CONNECT"}
 _DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
-_DIGITS_MAX: Final = len(str(QUANTITY_MAX)) + 1
 _METHOD_NOT_ALLOWED: Final = 405
 _SERVER_ERROR: Final = 500
 _SWITCHING_PROTOCOLS: Final = 101
 _FORBIDDEN: Final = 403
+_SLOW_US: Final = 1000  # what took less was sent before its client could be seen to go
 
 log = logging.getLogger(__name__)
 
@@ -50,22 +51,20 @@ class Exchange(OpenEvent):
     __slots__ = (
         "bytes_in",
         "bytes_out",
+        "inner",
         "inner_receive",
         "inner_send",
         "middleware",
         "scope",
-        "start_ns",
-        "status",
         "time_ms",
     )
 
     middleware: "MeterMiddleware"
     scope: Scope
+    inner: "MeterMiddleware | None"  # further inside, with a resolver of its own
     inner_receive: Receive
     inner_send: Send
-    start_ns: int
     time_ms: int
-    status: int
     bytes_in: int
     bytes_out: int
 
@@ -118,24 +117,38 @@ class Exchange(OpenEvent):
         """Record a response that has no last body message."""
         if self.is_over:
             return
-        if error is None or type(error).__name__ in _DISCONNECTS:
-            self.flags |= Flag.INCOMPLETE
-        elif isinstance(error, Exception):
-            self.flags |= Flag.ERROR
-            # Whoever is outside of us answers so: Starlette, or the server.
-            self.status = self.status or _SERVER_ERROR
-        else:  # asyncio's CancelledError, trio's Cancelled, SystemExit
-            self.flags |= Flag.CANCELLED
         try:
+            if self.flags & Flag.ERROR:  # and no answer has come since
+                self.status = self.status or _SERVER_ERROR
+            elif error is None or type(error).__name__ in _DISCONNECTS:
+                self.flags |= Flag.INCOMPLETE
+            elif not isinstance(error, Exception):
+                # asyncio's CancelledError, trio's Cancelled, SystemExit
+                self.flags |= Flag.CANCELLED
+            else:
+                self.flags |= Flag.ERROR
+                self.look_inside(error)
+                if not self.status and self.awaits_answer():
+                    return
+                self.status = self.status or _SERVER_ERROR  # as servers answer
             self.finish()
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
             self.middleware.note_failure()
+
+    def awaits_answer(self) -> bool:
+        """Let the answer of an error handler outside of us come through here."""
+        if send := inside.redirect_error_answer(self.send):
+            self.inner_send = send
+            self.wait(for_answer=True)
+        return send is not None
 
     def finish(self) -> None:
         """Record the event, once."""
         if self.is_over:
             return
         duration_us = (perf_counter_ns() - self.start_ns) // 1000
+        if duration_us > _SLOW_US and inside.has_left(self.inner_receive):
+            self.flags |= Flag.INCOMPLETE
         method: str | None = self.scope["method"]
         if method not in _COMMON:
             method = self.look_at_method(method)
@@ -144,17 +157,20 @@ class Exchange(OpenEvent):
     def look_at_method(self, method: str | None) -> str | None:
         """Return the method if it can be recorded; count a body that nobody read."""
         if not self.bytes_in and method not in _BODILESS:
-            self.bytes_in = _declared_bytes(self.scope)
+            self.bytes_in = inside.declared_bytes(self.scope)
         if method is not None and len(method) > METHOD_CHARS_MAX:
             return None
         return method
 
     def write(self, kind: int, method: str | None, duration_us: int) -> None:
         """Ask for subject and route, and append the event."""
-        scope = self.scope
         middleware = self.middleware
+        self.method = method
+        if "router" not in self.scope:  # where Starlette's puts itself
+            self.look_inside(None)
         if self.subject is None:
             self.subject = middleware.resolve_subject(self)
+        scope = self.scope
         # Where the method is not allowed, no route was taken.
         if self.status != _METHOD_NOT_ALLOWED:
             # What nearly every request asks for, without a call.
@@ -179,11 +195,26 @@ class Exchange(OpenEvent):
             )
         )
 
+    def look_inside(self, error: BaseException | None) -> None:
+        """Go on with the scope that the app had further inside, if it is another."""
+        if self.middleware.routes.is_starlette:
+            mark = SCOPE_KEY, self.start_ns
+            self.scope = inside.innermost_scope(mark, error) or self.scope
+
+    def describe(self) -> None:
+        """Find out subject, route and method as far as they are known by now."""
+        method = self.scope.get("method", "GET")  # websockets have none
+        self.method = method if len(method) <= METHOD_CHARS_MAX else None
+        self.subject = self.subject or self.middleware.resolve_subject(self)
+        self.route = self.route or self.middleware.resolve_route(self.scope)
+
 
 class WebSocket(Exchange):
     """One websocket connection: one event, when it closes."""
 
     __slots__ = ()
+
+    part = int(Flag.OF_WEBSOCKET)
 
     def send(self, message: Message) -> Awaitable[None]:
         """Take note of what the app sends, and pass it on."""
@@ -259,6 +290,8 @@ class MeterMiddleware:
         self.routes = RouteMap(app)
         self.templates = self.routes.templates
         self._subject = subject or subjects.default
+        inside.note_django_requests(app)
+        set_home(self.meter)
 
     @property
     def stats(self) -> Stats:
@@ -278,10 +311,13 @@ class MeterMiddleware:
             await self.app(scope, receive, send)
             return
         if SCOPE_KEY in scope:
+            outer = current_event.get()
+            if isinstance(outer, Exchange) and outer.start_ns == scope[SCOPE_KEY]:
+                outer.inner, outer.scope = self, scope
             await self.app(scope, receive, send)
             return
-        scope[SCOPE_KEY] = True  # not the exchange: that would be a cycle
-        exchange.start_ns = perf_counter_ns()
+        # Also tells this request's scopes from others'; the exchange would be a cycle.
+        scope[SCOPE_KEY] = exchange.start_ns = perf_counter_ns()
         exchange.time_ms = time_ns() // 1_000_000
         exchange.middleware = self
         exchange.meter = self.meter
@@ -290,17 +326,20 @@ class MeterMiddleware:
         exchange.inner_send = send
         exchange.status = exchange.bytes_in = exchange.bytes_out = exchange.flags = 0
         exchange.subject = exchange.route = exchange.quantities = None
-        exchange.is_over = False
-        # Always set, never relied on to be unset: a server may start a request in
-        # the context of the one before.
-        current.set(exchange)
+        exchange.handle = exchange.inner = None
+        exchange.is_over = exchange.is_left = False
+        # Always set: a server may start a request in the context of the one before.
+        token = current_event.set(exchange)
+        traffic.started += 1
         try:
             await self.app(scope, exchange.receive, exchange.send)
+            if not exchange.is_over:
+                exchange.end(None)
         except BaseException as error:
             exchange.end(error)
             raise
-        if not exchange.is_over:
-            exchange.end(None)
+        finally:
+            exchange.leave(token)
 
     def _lifespan(self, send: Send) -> Send:
         """Open with the app, and close before its server is told that it has ended."""
@@ -324,6 +363,8 @@ class MeterMiddleware:
         """Return who used it; ``None``, with a flag, where the answer is no subject."""
         try:
             subject = self._subject(exchange.scope)
+            if subject is None and exchange.inner is not None:
+                subject = exchange.inner._subject(exchange.scope)
         except Exception:  # edge: the resolver is the app's code
             problem = "the subject resolver raised"
             log.debug(problem, exc_info=True)
@@ -349,22 +390,6 @@ class MeterMiddleware:
             message = "could not meter a request; further ones are only counted"
             log.error(message, exc_info=True)  # noqa: LOG014 - called in a handler
         self.meter.fail()
-
-
-def _declared_bytes(scope: Scope) -> int:
-    """Return the size of a request body that the app has not read.
-
-    A client that waits for ``100 Continue`` sends nothing until the app reads.
-    """
-    declared = 0
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            # Any client may send more digits than int() takes.
-            digits = value.lstrip(b"0")[:_DIGITS_MAX]
-            declared = min(int(digits or b"0"), QUANTITY_MAX)
-        elif name == b"expect":
-            return 0
-    return declared
 
 
 def _payload_bytes(message: Message) -> int:

@@ -53,6 +53,17 @@ class Flag(IntFlag):
     BAD_UNITS = 32
     """One that was left out is called ``units``: how many there were is not known,
     and they are not taken for the 1 of an event that says nothing of them."""
+    STRAY = 64
+    """A use recorded where the request that it belongs to could not be told: it has no
+    subject, because it might be somebody else's."""
+    OF_REQUEST = 128
+    """A use that belongs to an HTTP request: recorded while its response was still
+    going out, or after it. It has the request's subject, route, method and status, and
+    filters see it as a ``request``; it is no call of its own."""
+    OF_WEBSOCKET = 256
+    """The same of a websocket."""
+    UNITS_APART = 512
+    """Its ``units`` stand in uses that were written while it was open."""
     HELD = 1 << 16
     """Set by the sidecar: the time lies more than 5 minutes ahead or 35 days back."""
     RELEASED = 1 << 17

@@ -26,6 +26,7 @@ from meterline.quantities import (
 from meterline.shipper import Shipper
 from meterline.spool.living import Spool
 from meterline.spool.producer_file import NOT_RECORDABLE, Counts
+from meterline.waiting import Room
 
 CLOSE_TIMEOUT_S: Final = 2.0
 EXIT_TIMEOUT_S: Final = 1.0
@@ -80,6 +81,7 @@ class Meter:
         self.options: Options = resolve(**options)
         self.complaints = Complaints()
         self.failed = 0
+        self.waiting = Room()
         self._earlier = Counts(recorded=0, dropped=0, acked=0)
         self._lock = threading.RLock()
         self._forget()
@@ -111,12 +113,25 @@ class Meter:
             subject: who used it; without one it is recorded as unattributed.
             route: an optional template, as a request's.
         """
-        flags = 0
+        self.use(name, quantity, subject=subject, route=route)
+
+    def use(
+        self,
+        name: str,
+        quantity: int,
+        *,
+        subject: str | None = None,
+        route: str | None = None,
+        method: str | None = None,
+        status: int = 0,
+        flags: int = 0,
+    ) -> None:
+        """Record one use, as one of a request where it is one."""
         quantities = None
         exact, problem = checked_quantity(name, quantity)
         if problem:
             self.complaints.add(problem)
-            flags = bad_quantity(name)
+            flags |= bad_quantity(name)
         else:
             quantities = {name: exact}
         if subject is not None and (problem := checked_subject(subject)):
@@ -132,9 +147,9 @@ class Meter:
             time_ms,
             Kind.USE,
             subject,
-            None,
+            method,
             route,
-            0,
+            status,
             0,
             0,
             0,
@@ -182,7 +197,7 @@ class Meter:
             bytes_max=options.spool_bytes_max,
             when_closed=self._append_anew,
         )
-        return Shipper(spool, options, when_dead=self._note_dead_thread)
+        return Shipper(spool, options, self.waiting, when_dead=self._note_dead_thread)
 
     def _open_and_append(self, payload: bytes) -> None:
         self.open()
@@ -215,6 +230,7 @@ class Meter:
         What could not be shipped stays on disk, for the sidecar or the next worker.
         An event that comes later opens everything again.
         """
+        self.waiting.finish_all()
         with self._lock:
             shipper = self.shipper
             if shipper is None:
@@ -241,6 +257,7 @@ class Meter:
         self._lock = threading.RLock()  # a thread that is not here may have held it
         self._earlier = Counts(recorded=0, dropped=0, acked=0)
         self._forget()
+        self.waiting.forget()
         if shipper is not None:
             shipper.abandon()
 

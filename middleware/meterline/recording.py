@@ -1,94 +1,23 @@
-"""What a handler can say about the request that it serves: how much, and who pays."""
+"""What a handler can say about the request that it serves: how much, and who pays.
 
-import logging
-import os
-import threading
-from contextvars import ContextVar
-from typing import Final
+The request is found by a context variable, and Python runs code in contexts that are
+not its own: a finalizer in whoever triggered the collector, a task in its maker's, a
+forked child in its parent's. Where it cannot be told whose a use is, it is recorded as
+nobody's, flagged and counted: another customer must not pay for it. A handle, taken
+with ``current()`` while the request is served, asks no context and is always right.
+"""
 
-from meterline.events import Flag
-from meterline.meter import Meter
-from meterline.quantities import (
-    Complaints,
-    add_quantity,
-    bad_quantity,
-    checked_subject,
+import sys
+
+from meterline.open_event import (
+    Handle,
+    current_event,
+    doubt,
+    generators,
+    handle_of,
+    traffic,
 )
-
-log = logging.getLogger(__name__)
-
-OUTSIDE: Final = (
-    "nothing was recorded: no request is being metered here; use meterline.Meter"
-)
-TOO_LATE: Final = "set_subject came after the response was over"
-
-
-class OpenEvent:
-    """A usage event that is still being filled, or was written just now.
-
-    There is one for each request. It is reached through a context variable from
-    everything that the handler calls, awaits or starts.
-    """
-
-    __slots__ = ("flags", "is_over", "meter", "quantities", "route", "subject")
-
-    meter: Meter
-    subject: str | None
-    route: str | None
-    flags: int
-    quantities: dict[str, int] | None
-    is_over: bool
-    """The event is written. What is recorded now becomes an event of its own."""
-
-    def record(self, name: str, quantity: int) -> None:
-        """Add ``quantity``; after the response is over, as an event of its own."""
-        with lock:  # threads may record for one request at once
-            if self.is_over or not self._add(name, quantity):
-                self.meter.record(
-                    name, quantity, subject=self.subject, route=self.route
-                )
-
-    def _add(self, name: str, quantity: int) -> bool:
-        """Add to the event; return false if it was closed meanwhile."""
-        quantities = {} if self.quantities is None else self.quantities
-        if problem := add_quantity(quantities, name, quantity):
-            self.flags |= bad_quantity(name)
-            self.meter.complaints.add(problem)
-            return True
-        is_first = self.quantities is None
-        # See close(): if it ran before these two, it has not seen them.
-        self.quantities = quantities
-        is_over = self.is_over
-        return not (is_first and is_over)
-
-    def close(self) -> dict[str, int] | None:
-        """Let nothing more be added; return the quantities there are.
-
-        Another thread that records at this moment gets in, or finds it closed. The
-        two lines stand together because the interpreter does not switch threads
-        between them: so the request pays for a lock only if it has quantities.
-        """
-        self.is_over = True
-        quantities = self.quantities
-        if quantities is not None:
-            with lock:  # whoever found it open has added by now
-                return quantities.copy()
-        return None
-
-    def set_subject(self, subject: str) -> None:
-        """Name who pays; after the response is over, only for what comes later."""
-        if problem := checked_subject(subject):
-            self.flags |= Flag.BAD_SUBJECT
-            self.meter.complaints.add(problem)
-            return
-        if self.is_over:
-            self.meter.complaints.add(TOO_LATE)
-        self.subject = subject
-
-
-current: ContextVar[OpenEvent | None] = ContextVar("meterline_event", default=None)
-lock = threading.RLock()
-outside = Complaints()
+from meterline.stray import OUTSIDE, complain, record_stray
 
 
 def record(name: str, quantity: int) -> None:
@@ -97,15 +26,26 @@ def record(name: str, quantity: int) -> None:
     Works wherever the handler's context reaches: in async and sync handlers, in
     tasks and threads that they start with ``asyncio.to_thread``, and in the
     generator of a streaming response. Several of one name add up. Never raises: what
-    cannot be recorded is left out, counted, and logged once.
+    cannot be recorded is left out, counted, and logged once. Where it cannot be told
+    whose it is, it is recorded as nobody's, with the flag ``STRAY``.
 
     Args:
         name: letters, digits and ``_ . : -``, at most 64.
         quantity: a whole number from 0 to 2**63 - 1, of whatever type: 250.0 is 250.
     """
-    event = current.get()
-    if event is None:
-        outside.add(OUTSIDE)
+    event = current_event.get()
+    if (
+        event is not None
+        and not event.is_left
+        and not traffic.collecting
+        and event.start_ns > traffic.born_ns
+        and sys.exception() is None
+    ):  # what is nearly always so, without a call
+        event.record(name, quantity)
+    elif event is None:
+        record_stray(name, quantity, problem=OUTSIDE, meter=None)
+    elif problem := doubt(event):
+        record_stray(name, quantity, problem=problem, meter=event.meter)
     else:
         event.record(name, quantity)
 
@@ -116,17 +56,28 @@ def set_subject(subject: str) -> None:
     Args:
         subject: 1 to 256 characters. It is stronger than the middleware's resolver.
     """
-    event = current.get()
+    event = current_event.get()
     if event is None:
-        outside.add(OUTSIDE)
+        complain(OUTSIDE, meter=None)
+    elif problem := doubt(event):
+        complain(problem, meter=event.meter)
     else:
+        generators.watch()
         event.set_subject(subject)
 
 
-def _after_fork() -> None:
-    """Make the lock anew: a thread that is not in the child may have held it."""
-    global lock
-    lock = threading.RLock()
+def current() -> Handle:
+    """Return a handle on the usage event of the request being served.
 
-
-os.register_at_fork(after_in_child=_after_fork)
+    It needs no context: give it to threads, pools, workers and finalizers. Where no
+    request is being served, what it records is nobody's.
+    """
+    event = current_event.get()
+    if event is None:
+        complain(OUTSIDE, meter=None)
+        return Handle(None)
+    if problem := doubt(event):
+        complain(problem, meter=event.meter)
+        return Handle(None)
+    generators.watch()
+    return handle_of(event)

@@ -32,6 +32,8 @@ class RouteMap:
 
     def __init__(self, app: object) -> None:
         self._matching = _matching(app)
+        self.is_starlette = _is_starlette(app)
+        """Its router says in the scope that it has seen it."""
         self._routers: list[object] = []
         self.templates: dict[int, str] = {}
         """By the id of a route object; always this one dictionary."""
@@ -185,6 +187,18 @@ def _routes_of(app: object) -> Iterator[Any]:
         app = getattr(app, "app", None)
         if app is None or not callable(app):
             return
+
+
+def _is_starlette(app: object) -> bool:
+    for _ in range(DEPTH_MAX):
+        if hasattr(app, "routes") and hasattr(app, "lifespan_context"):
+            return True
+        if hasattr(app, "routes") and hasattr(app, "router"):
+            return True
+        app = getattr(app, "app", None)
+        if app is None:
+            return False
+    return False
 
 
 def _first_match(candidates: Candidates, scope: Scope) -> str:

@@ -17,6 +17,7 @@ from meterline.options import Options
 from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
 from meterline.spool.living import Spool
 from meterline.spool.scan import Part
+from meterline.waiting import Room
 from meterline.wire import Hello
 
 POLL_S: Final = 0.05
@@ -57,13 +58,20 @@ class Shipper:
     """Ships one producer's events from a daemon thread of its own.
 
     Args:
+        waiting: what is open and has units: it is looked after once a round.
         when_dead: called at the very end of the thread if nobody asked it to stop.
     """
 
     def __init__(
-        self, spool: Spool, options: Options, *, when_dead: Callable[[], None]
+        self,
+        spool: Spool,
+        options: Options,
+        waiting: Room,
+        *,
+        when_dead: Callable[[], None],
     ) -> None:
         self.spool = spool
+        self._waiting = waiting
         self._options = options
         self._when_dead = when_dead
         self._thread: threading.Thread | None = None
@@ -166,6 +174,8 @@ class Shipper:
     def _round(self) -> bool:
         # Asked before the look at the spool: what is found after the end is all.
         is_last = self._stop_at_s is not None
+        if not is_last:
+            self._waiting.look_after(self.spool.writer.file.set_waiting)
         self.spool.maintain(sync_interval_s=self._options.sync_interval_s)
         moved = self._ship(is_last=is_last)
         if self.is_connected and not is_last:
@@ -182,6 +192,8 @@ class Shipper:
 
     def _end(self) -> None:
         self._put_back_dead()
+        # What is still open goes to the next spool, or is written before the end.
+        self.spool.writer.file.set_waiting(0)
         is_done = self._link is not None and self._link.state is State.DONE
         if self._link is not None:
             self._link.close()

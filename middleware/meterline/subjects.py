@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from meterline.asgi_types import Scope
+from meterline.inside import DJANGO_REQUEST
 
 Resolver = Callable[[Scope], str | None]
 
@@ -37,6 +38,8 @@ def default(scope: Scope) -> str | None:
         for name in ("user", "subject"):
             if name in state and (subject := _identity(state[name])):
                 return subject
+    if DJANGO_REQUEST in scope and (subject := _of_django(scope[DJANGO_REQUEST]())):
+        return subject
     auth = scope.get("auth")
     return _identity(auth) if auth is not None else None
 
@@ -143,7 +146,35 @@ def _identity(user: object) -> str | None:
 def _attribute(user: object, name: str) -> object:
     if isinstance(user, Mapping):
         return cast("Mapping[str, object]", user).get(name)
+    loaded: Any = getattr(user, "_sa_instance_state", None)
+    if loaded is not None and name not in vars(user) and name in loaded.mapper.attrs:
+        return _key_of_row(loaded, name)
     return getattr(user, name, None)
+
+
+def _key_of_row(state: Any, name: str) -> object:
+    """Return an attribute that an SQLAlchemy object has expired, if it is its key.
+
+    A commit expires what was loaded, and asking the object would ask the database. The
+    key it still has. Of another attribute nothing is known: the next name in line may
+    mean somebody else.
+    """
+    key = state.mapper.primary_key
+    if state.identity and len(key) == 1:
+        (column,) = key
+        if state.mapper.get_property_by_column(column).key == name:
+            return state.identity[0]
+    raise LookupError(f"the user's {name} was expired by a commit")
+
+
+def _of_django(request: Any) -> str | None:
+    """Return the user of a Django request, if the app has asked who it is.
+
+    Where it has not, nobody was let in by it, and asking would ask the database.
+    """
+    user = vars(request).get("user") if request is not None else None
+    # Django's lazy user wraps one when somebody has looked; until then, nobody.
+    return _identity(vars(user).get("_wrapped", user)) if user is not None else None
 
 
 def _only_value(scope: Scope, wanted: bytes) -> bytes | None:

@@ -21,7 +21,9 @@ Formula = Literal["sum", "last"]
 
 EVENT_VALUES: Final = ("bytes_in", "bytes_out", "duration_us", UNITS)
 TEXT_VALUES: Final = ("subject", "route", "method")
-BAD_UNITS: Final = int(Flag.BAD_UNITS)  # arithmetic on enums costs ten times as much
+# As numbers: arithmetic on enums costs ten times as much.
+PART: Final = int(Flag.OF_REQUEST | Flag.OF_WEBSOCKET)
+_NO_UNITS: Final = int(Flag.BAD_UNITS | Flag.UNITS_APART) | PART
 QUANTITY_PREFIX: Final = "quantities."
 ANYTHING: Final = "*"
 UNMATCHED: Final = "unmatched"
@@ -339,11 +341,11 @@ def _quantities(text: str) -> dict[str, int]:
 
 
 def _units(event: Measured) -> int | None:
-    """Return what the app recorded as units; 1 unless it tried to and could not."""
+    """Return what the app recorded as units; 1 for a call that says nothing of them."""
     recorded = _quantities(event.quantities).get(UNITS) if event.quantities else None
     if recorded is not None:
         return recorded
-    return None if event.flags & BAD_UNITS else 1
+    return None if event.flags & _NO_UNITS else 1
 
 
 def _subject(event: Measured) -> int | None:

@@ -22,7 +22,12 @@ from typing import Final, Self
 import msgspec
 
 from meterline.spool.living import NEW_SUFFIX
-from meterline.spool.producer_file import DROP_REASONS, FILE_NAME, ProducerFile
+from meterline.spool.producer_file import (
+    DROP_REASONS,
+    FILE_NAME,
+    WAITING,
+    ProducerFile,
+)
 from meterline.spool.scan import DAMAGED, FORGOTTEN, Loss, Part, Scanner
 from meterline.spool.segment import SUFFIX, Segment, remove_directory, remove_file
 from meterline.wire import VERSION, Hello
@@ -84,7 +89,7 @@ class DeadSpool:
                 started_ms=0,
             )
         self.hello = msgspec.structs.replace(
-            hello, recorded_seq=file.recorded + file.unmarked()
+            hello, recorded_seq=file.recorded + file.unmarked() + file.waiting
         )
         """Who the producer was."""
 
@@ -148,6 +153,8 @@ class DeadSpool:
             if n_events > 0:
                 yield Loss(scanner.next_seq, scanner.next_seq + n_events - 1, words)
                 scanner.next_seq += n_events
+        if n_events := self._file.waiting:
+            yield Loss(scanner.next_seq, scanner.next_seq + n_events - 1, WAITING)
 
     def _segment_paths(self) -> list[Path]:
         return sorted(self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.name)

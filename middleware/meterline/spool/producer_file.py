@@ -8,6 +8,7 @@ drops the lock with the process, however that ends.
 import fcntl
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct as Layout
 from typing import Final, NamedTuple
@@ -27,12 +28,14 @@ FILE_BYTES: Final = 4096
 DROP_REASONS: Final = ("spool full", "could not be recorded")
 SPOOL_FULL: Final = 0
 NOT_RECORDABLE: Final = 1
+WAITING: Final = "open with units in memory as its worker died"
 
 _MAGIC: Final = b"MLprodcr"
 _START: Final = Layout("<8sI")
 _RECORDED_AT: Final = 64
 _DROPPED_AT: Final = _RECORDED_AT + counter.BYTES  # one counter a reason
 _MARKED_AT: Final = _DROPPED_AT + counter.BYTES * len(DROP_REASONS)  # the same
+_WAITING_AT: Final = _MARKED_AT + counter.BYTES * len(DROP_REASONS)
 _HELLO_AT: Final = 256
 _HELLO_HEADER: Final = Layout("<II")  # length, crc
 
@@ -164,6 +167,16 @@ class ProducerFile:
         """Return how many dropped events have no marker in the spool yet."""
         reasons = range(len(DROP_REASONS))
         return sum(self.dropped(i) - self.marked(i) for i in reasons)
+
+    @property
+    def waiting(self) -> int:
+        """How many events are open and have units in memory."""
+        return self._read(_WAITING_AT)
+
+    def set_waiting(self, n_events: int) -> None:
+        """Set how many events are open and have units in memory, for any thread."""
+        with suppress(ValueError):  # closed meanwhile: the next one takes what comes
+            counter.write(self._map, _WAITING_AT, n_events)
 
     def move(self, directory: Path) -> None:
         """Note that the file is in ``directory`` now."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.meters import (
     AGGREGATIONS,
+    PART,
     UNMATCHED,
     Adding,
     Reader,
@@ -23,8 +24,9 @@ from meterline_sidecar.meters import (
 from meterline_sidecar.store.edge.usage import Cut, EventFacts
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition
+from meterline_sidecar.usage.parts import can_measure, kind_in_filters
 
-Sort = tuple[int, int, int, tuple[int, int] | None]
+Sort = tuple[int, int, int, int, tuple[int, int] | None]
 """What decides which meters take an event: kind, endpoint, status, and era."""
 
 
@@ -57,9 +59,9 @@ class Rule(NamedTuple):
 class Folder:
     """Folds events into deltas; pure.
 
-    Which meters take an event depends on its sort (kind, endpoint, status) and on the
-    era of its time and number, between changes of meters, alone: there are few of
-    both, and each is looked at once.
+    Which meters take an event depends on its sort (kind, whether it is a part of a
+    request, endpoint, status) and on the era of its time and number, between changes
+    of meters, alone: there are few of both, and each is looked at once.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Folder:
         deltas: dict[tuple[int, int, str], Delta] = {}
         for event in events:
             era = self._era(event) if self._has_eras else None
-            sort = (event.kind, event.endpoint_id, event.status, era)
+            part = event.flags & PART
+            sort = (event.kind, part, event.endpoint_id, event.status, era)
             rules = self._rules.get(sort)
             if rules is None:
                 rules = self._rules[sort] = self._rules_for(event)
@@ -115,14 +118,17 @@ class Folder:
     def _rules_for(self, event: EventFacts) -> list[Rule]:
         method, route = self._endpoints[event.endpoint_id]
         shown = {"method": method or UNMATCHED, "route": route or UNMATCHED}
+        kind = kind_in_filters(event.kind, event.flags)
         found: list[Rule] = []
         for name in self._definition.meters:
             meter = self._definition.meter_at(
                 name, time_ms=event.time_ms, event_id=event.id
             )
             if meter is None or not meter.takes(
-                kind=event.kind, **shown, status=event.status
+                kind=kind, **shown, status=event.status
             ):
+                continue
+            if not can_measure(meter, event.flags):
                 continue
             labels = meter.labels(**shown, status=event.status)
             adding = AGGREGATIONS[meter.aggregation]

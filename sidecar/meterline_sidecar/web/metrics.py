@@ -102,6 +102,16 @@ class StatusCollector:
             "Stored events that no customer is billed for.",
             value=counts.unattributed,
         )
+        yield CounterMetricFamily(
+            "meterline_events_bad_quantity",
+            "Stored events that a quantity was left out of: this use is not billed.",
+            value=counts.bad_quantities,
+        )
+        yield GaugeMetricFamily(
+            "meterline_events_held",
+            "Stored events that are kept out of billing: their time cannot be right.",
+            value=counts.held,
+        )
         refusals = CounterMetricFamily(
             "meterline_refusals", "Connections refused, by reason.", labels=["code"]
         )

@@ -232,9 +232,9 @@ async def test_the_longest_subject_and_all_quantities_at_once_fit(one: One) -> N
 def test_outside_of_a_request_record_says_so_once_and_raises_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from meterline import recording
+    from meterline import stray
 
-    recording.outside.counts.clear()
+    stray.outside.counts.clear()
 
     def outside() -> None:
         for _ in range(3):
@@ -244,7 +244,7 @@ def test_outside_of_a_request_record_says_so_once_and_raises_nothing(
     contextvars.Context().run(outside)
 
     assert caplog.text.count("meterline.Meter") == 1
-    assert recording.outside.counts.total() == 6
+    assert stray.outside.counts.total() == 6
 
 
 async def test_every_quantity_of_threads_that_outlive_the_request_counts_once(

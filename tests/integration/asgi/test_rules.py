@@ -245,7 +245,7 @@ async def test_what_a_background_task_records_is_an_event_of_its_own(
     assert (request.kind, request.quantities) == (Kind.REQUEST, None)
     assert (use.kind, use.quantities) == (Kind.USE, {"tokens": 7})
     assert (use.subject, use.route) == ("acct_1", "/it")
-    assert (use.method, use.status) == (None, 0)
+    assert (use.method, use.status) == ("GET", 200)
 
 
 # --- what has no body

@@ -53,6 +53,12 @@ def _counts(status: Status) -> Table:
         ("lost", events.lost, "recorded, then lost for good"),
         ("duplicates", events.duplicates, "sent twice, stored once"),
         ("unattributed", events.unattributed, "stored without a subject"),
+        ("held", events.held, "stored, and kept out of billing for their time"),
+        (
+            "left out of",
+            events.bad_quantities,
+            "stored without one of their quantities",
+        ),
     ):
         table.add(f"events {name}", quantity(count), meaning)
     behind = status.aggregation.behind_events

@@ -1,0 +1,105 @@
+"""Async generators that nobody iterates to their end: whose request they are of.
+
+Such a generator is closed by the event loop, in a task that it makes in the context of
+whoever happened to run when the generator was found: often the next customer's. So the
+request in which a generator began is remembered, and its end runs as part of that.
+"""
+
+import sys
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Final, NamedTuple
+from weakref import ref
+
+CLOSING: Final = "async_generator_athrow"  # the type of what ``aclose`` returns
+
+Hook = Callable[[Any], None]
+
+
+class Known(NamedTuple):
+    """A generator that began in a request and has not ended."""
+
+    reference: "ref[Any]"
+    owner: Any
+
+
+class Generators:
+    """Remembers the owners of async generators, in every event loop that it is told of.
+
+    Args:
+        owner: returns whose the running code is, ``None`` where that is not known.
+        adopt: makes the current context that of an owner.
+        is_collecting: tells whether the garbage collector runs, in this thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner: Callable[[], Any],
+        adopt: Hook,
+        is_collecting: Callable[[], bool],
+    ) -> None:
+        self._owner = owner
+        self._adopt = adopt
+        self._is_collecting = is_collecting
+        self._known: dict[int, Known] = {}
+        # The weak reference to a generator dies just before its finalizer is called;
+        # to one that came to its end, none will be.
+        self._dying: dict[int, Known] = {}
+
+    def watch(self) -> None:
+        """Watch the generators of the running loop from now on."""
+        hooks = sys.get_asyncgen_hooks()
+        if hooks.finalizer is not None and not isinstance(hooks.firstiter, _Begin):
+            # Those of the loop are called as before, and come back with its end.
+            sys.set_asyncgen_hooks(
+                _Begin(self, hooks.firstiter), partial(self._end, hooks.finalizer)
+            )
+
+    def begin(self, generator: Any) -> None:
+        """Remember whose ``generator`` is."""
+        if self._dying and not self._is_collecting():
+            self._dying.clear()
+        if (owner := self._owner()) is not None:
+            key = id(generator)
+            self._known[key] = Known(ref(generator, partial(self._die, key)), owner)
+
+    def _die(self, key: int, _reference: Any) -> None:
+        if (known := self._known.pop(key, None)) is not None:
+            self._dying[key] = known
+
+    def _end(self, finalizer: Hook, generator: Any) -> None:
+        """Close ``generator`` as the loop does, in a context of its owner."""
+        key = id(generator)
+        known = self._dying.pop(key, None) or self._known.pop(key, None)
+        if known is None:
+            finalizer(generator)
+            return
+        context = copy_context()
+        context.run(self._adopt, known.owner)
+        context.run(finalizer, generator)  # the loop copies it for the task
+
+
+class _Begin:
+    """The hook for a generator's first step; its class shows that it is there."""
+
+    def __init__(self, generators: Generators, inner: Hook | None) -> None:
+        self._generators = generators
+        self._inner = inner
+
+    def __call__(self, generator: Any) -> None:
+        self._generators.begin(generator)
+        if self._inner is not None:
+            self._inner(generator)
+
+
+def is_closing() -> bool:
+    """Tell whether the running task closes a generator that nobody finished."""
+    if not isinstance(sys.exception(), GeneratorExit):
+        return False
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return False
+    task = asyncio.current_task()
+    return task is not None and type(task.get_coro()).__name__ == CLOSING

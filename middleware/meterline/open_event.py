@@ -1,0 +1,347 @@
+"""The usage event of one request: filled from wherever, written once, and told apart."""
+
+import gc
+import os
+import threading
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from time import perf_counter_ns, time_ns
+from typing import Final, TypeAlias
+
+from meterline.events import UNITS, Flag, Kind
+from meterline.generators import Generators, is_closing
+from meterline.meter import Meter, encode
+from meterline.quantities import add_quantity, bad_quantity, checked_subject
+from meterline.stray import (
+    FINALIZED,
+    FORKED,
+    LATE,
+    OUTSIDE,
+    complain,
+    record_stray,
+)
+
+TOO_LATE: Final = "set_subject came after the response was over"
+
+_USE: Final = int(Kind.USE)
+
+
+class Traffic:
+    """How many requests this process has begun and ended, and since when it lives."""
+
+    __slots__ = ("born_ns", "collecting", "ended", "started")
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.ended = 0
+        self.born_ns = perf_counter_ns()
+        """Requests that began before are a parent's."""
+        self.collecting = 0
+        """The thread in which the garbage collector runs at this moment."""
+
+
+class OpenEvent:
+    """A usage event that is still being filled, or was written just now.
+
+    There is one for each request. It is reached through a context variable from
+    everything that the handler calls, awaits or starts.
+    """
+
+    __slots__ = (
+        "alone_at",
+        "flags",
+        "handle",
+        "is_left",
+        "is_over",
+        "meter",
+        "method",
+        "quantities",
+        "route",
+        "start_ns",
+        "status",
+        "subject",
+    )
+
+    meter: Meter
+    subject: str | None
+    route: str | None
+    method: str | None
+    status: int
+    flags: int
+    quantities: dict[str, int] | None
+    start_ns: int
+    is_over: bool
+    """The event is written. What is recorded now becomes an event of its own."""
+    is_left: bool
+    """The app's call has ended, with its background tasks."""
+    alone_at: int
+    """``Traffic.started`` as it ended, if nobody else was being served; else -1."""
+    handle: "Handle | None"
+
+    part: int = int(Flag.OF_REQUEST)
+    """The flag of a use that belongs to this event."""
+
+    def record(self, name: str, quantity: int) -> None:
+        """Add ``quantity``; after the response is over, as an event of its own."""
+        with lock:  # threads may record for one request at once
+            if self.is_over or not self._add(name, quantity):
+                self.record_apart(name, quantity)
+
+    def record_apart(self, name: str, quantity: int) -> None:
+        """Record an event of its own, which filters like this one."""
+        self.meter.use(
+            name,
+            quantity,
+            subject=self.subject,
+            route=self.route,
+            method=self.method,
+            status=self.status,
+            flags=self.part,
+        )
+
+    def _add(self, name: str, quantity: int) -> bool:
+        """Add to the event; return false if it was closed meanwhile."""
+        quantities = {} if self.quantities is None else self.quantities
+        if problem := add_quantity(quantities, name, quantity):
+            self.flags |= bad_quantity(name)
+            self.meter.complaints.add(problem)
+            return True
+        is_first = self.quantities is None
+        # See close(): if it ran before these two, it has not seen them.
+        self.quantities = quantities
+        is_over = self.is_over
+        if is_first:
+            if is_over:
+                return False
+            generators.watch()
+            self.wait(for_answer=False)
+        return True
+
+    def wait(self, *, for_answer: bool) -> None:
+        """Let the shipping thread write what waits too long: units, or the event."""
+        if self.meter.shipper is None:
+            self.meter.open()
+        self.meter.waiting.add(self, for_answer=for_answer)
+
+    def close(self) -> dict[str, int] | None:
+        """Let nothing more be added; return the quantities there are.
+
+        Another thread that records at this moment gets in, or finds it closed. The
+        two lines stand together because the interpreter does not switch threads
+        between them: so the request pays for a lock only if it has quantities.
+        """
+        self.is_over = True
+        quantities = self.quantities
+        if quantities is not None:
+            with lock:  # whoever found it open has added by now
+                # Once more: the shipping thread may have written them.
+                quantities = self.quantities
+                self.meter.waiting.remove(self)
+                return None if quantities is None else quantities.copy()
+        return None
+
+    def describe(self) -> None:
+        """Find out subject, route and method as far as they are known by now."""
+
+    def end(self, error: BaseException | None) -> None:
+        """Write the event as it stands, once."""
+
+    def fail(self) -> None:
+        """Count what an error of ours has cost."""
+        self.meter.fail()
+
+    def write_part(self, *, must: bool) -> bool:
+        """Write what was recorded so far, as a use; return whether it could be done.
+
+        Without a status filters would not find it, and without a subject it would be
+        nobody's: it waits for them.
+        """
+        self.describe()
+        if not self.status or not (self.subject or must):
+            return False
+        with lock:
+            quantities = self.quantities
+            if self.is_over or quantities is None:
+                return True
+            self.meter.append(
+                encode(
+                    (
+                        time_ns() // 1_000_000,
+                        _USE,
+                        self.subject,
+                        self.method,
+                        self.route,
+                        self.status,
+                        0,
+                        0,
+                        0,
+                        self.part,
+                        quantities,
+                    )
+                )
+            )
+            if UNITS in quantities:
+                self.flags |= Flag.UNITS_APART
+            self.quantities = None
+            self.meter.waiting.remove(self)
+        return True
+
+    def set_subject(self, subject: str) -> None:
+        """Name who pays; after the response is over, only for what comes later."""
+        if problem := checked_subject(subject):
+            self.flags |= Flag.BAD_SUBJECT
+            self.meter.complaints.add(problem)
+            return
+        if self.is_over:
+            self.meter.complaints.add(TOO_LATE)
+        self.subject = subject
+
+    def is_certain(self) -> bool:
+        """Tell whether a use that comes now can be of nobody else.
+
+        While the app's call runs, whatever has its context works for it. Later, what
+        it has started may serve others, unless there was nobody else since.
+        """
+        return not self.is_left or self.alone_at == traffic.started
+
+    def leave(self, token: "Token[Current]") -> None:
+        """The app's call has ended: put the context variable back."""
+        self.is_left = True
+        traffic.ended += 1
+        started = traffic.started
+        self.alone_at = started if started == traffic.ended else -1
+        if self.handle is not None:
+            self.handle.settle(self)
+        # A call that nobody went on with is closed in the collector's context, which
+        # is somebody else's.
+        with suppress(ValueError):
+            current_event.reset(token)
+
+
+class Past(OpenEvent):
+    """What is left of an event when its request is gone: enough for later uses."""
+
+    __slots__ = ("part",)
+
+    def __init__(self, event: OpenEvent) -> None:
+        self.meter = event.meter
+        self.subject = event.subject
+        self.route = event.route
+        self.method = event.method
+        self.status = event.status
+        self.start_ns = event.start_ns
+        self.part = event.part
+        self.flags = 0
+        self.quantities = None
+        self.is_over = True
+
+
+class Handle:
+    """The usage event of one request, whoever asks and from wherever.
+
+        event = meterline.current()  # in the handler
+        event.record("tokens", 512)  # in any thread, task, finalizer or inner app
+
+    What is recorded before the response is over adds to the request's event; what
+    comes later is a use with the request's subject, route and status. Nothing raises.
+    """
+
+    __slots__ = ("_event", "meter", "start_ns")
+
+    is_left: Final = False
+    """As an ``OpenEvent`` in the context of a generator's end; it is never too late."""
+
+    def __init__(self, event: OpenEvent | None) -> None:
+        self._event = event
+        self.meter = None if event is None else event.meter
+        self.start_ns = perf_counter_ns() if event is None else event.start_ns
+
+    def record(self, name: str, quantity: int) -> None:
+        """Add ``quantity`` of ``name`` to the request's event, as ``meterline.record``."""
+        event = self._event
+        if event is None:
+            record_stray(name, quantity, problem=OUTSIDE, meter=None)
+        elif event.start_ns <= traffic.born_ns:  # the parent writes its events itself
+            event.describe()
+            event.record_apart(name, quantity)
+        else:
+            event.record(name, quantity)
+
+    def set_subject(self, subject: str) -> None:
+        """Name who used what the request costs, as ``meterline.set_subject``."""
+        if self._event is None:
+            complain(OUTSIDE, meter=None)
+        else:
+            self._event.set_subject(subject)
+
+    def settle(self, event: OpenEvent) -> None:
+        """Keep only what later uses need: the request itself is large."""
+        if event.is_over:
+            self._event = Past(event)
+
+    def is_certain(self) -> bool:
+        """Tell that there is no doubt."""
+        return True
+
+
+Current: TypeAlias = OpenEvent | Handle | None
+
+current_event: ContextVar[Current] = ContextVar("meterline_event", default=None)
+lock = threading.RLock()
+traffic: Final = Traffic()
+
+
+def handle_of(event: OpenEvent | Handle) -> Handle:
+    """Return the one handle on ``event``, which may be that already."""
+    if isinstance(event, Handle):
+        return event
+    handle = event.handle
+    if handle is None:
+        handle = event.handle = Handle(event)
+        if event.is_left:
+            handle.settle(event)
+    return handle
+
+
+def doubt(event: OpenEvent | Handle) -> str:
+    """Return why what is said now may not be about ``event``; empty if it is."""
+    if event.start_ns <= traffic.born_ns:
+        return FORKED
+    if is_collecting() or (isinstance(event, OpenEvent) and is_closing()):
+        return FINALIZED
+    return "" if event.is_certain() else LATE
+
+
+def _owner() -> Handle | None:
+    """Return whose an async generator is that begins here."""
+    event = current_event.get()
+    return None if event is None or doubt(event) else handle_of(event)
+
+
+def _adopt(owner: Handle) -> None:
+    current_event.set(owner)
+
+
+def is_collecting() -> bool:
+    """Tell whether this is a finalizer that the garbage collector runs."""
+    return traffic.collecting == threading.get_ident()
+
+
+generators: Final = Generators(owner=_owner, adopt=_adopt, is_collecting=is_collecting)
+
+
+def _after_fork() -> None:
+    """Make the lock anew: a thread that is not in the child may have held it."""
+    global lock
+    lock = threading.RLock()
+    traffic.born_ns = perf_counter_ns()
+    traffic.collecting = traffic.started = traffic.ended = 0
+
+
+def _note_collection(phase: str, _info: dict[str, int]) -> None:
+    """Finalizers that the collector runs see the context of whoever triggered it."""
+    traffic.collecting = threading.get_ident() if phase == "start" else 0
+
+
+gc.callbacks.append(_note_collection)
+os.register_at_fork(after_in_child=_after_fork)

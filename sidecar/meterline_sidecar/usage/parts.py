@@ -1,0 +1,28 @@
+"""Uses that belong to a request: written while it was open, or after its response.
+
+Filters see them as their request, so that ``status = "200-299"`` takes what was recorded
+late. They are no calls, and have no bytes and no duration of their own.
+"""
+
+from typing import Final
+
+from meterline.events import UNITS, Flag, Kind
+from meterline_sidecar.meters import EVENT_VALUES, PART, Meter
+
+_OF_REQUEST: Final = int(Flag.OF_REQUEST)
+
+
+def kind_in_filters(kind: int, flags: int) -> int:
+    """Return the kind of an event as filters see it."""
+    if not flags & PART:
+        return kind
+    return int(Kind.REQUEST if flags & _OF_REQUEST else Kind.WEBSOCKET)
+
+
+def can_measure(meter: Meter, flags: int) -> bool:
+    """Say whether an event has anything of its own that ``meter`` measures."""
+    if not flags & PART:
+        return True
+    return meter.aggregation != "count" and (
+        meter.value == UNITS or meter.value not in EVENT_VALUES
+    )
