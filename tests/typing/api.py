@@ -13,10 +13,12 @@ from starlette.applications import Starlette
 
 import meterline
 from meterline import (
+    Handle,
     Meter,
     MeterMiddleware,
     Stats,
     api_key_subject,
+    current,
     from_api_key,
     from_state,
     from_trusted_header,
@@ -146,6 +148,10 @@ def meter_an_app(app: Starlette) -> None:
 
 def handle() -> None:
     record("tokens", 512)
+    event = current()
+    assert_type(event, Handle)
+    event.record("tokens", 512)
+    event.set_subject("acct_42")
     set_subject(api_key_subject("sk_1", key=b"0123456789abcdef"))
 
 

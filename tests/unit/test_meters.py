@@ -158,6 +158,53 @@ def test_units_that_could_not_be_taken_are_not_one() -> None:
     assert found == {"{}": 4}
 
 
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [(Flag.OF_REQUEST, "request"), (Flag.OF_WEBSOCKET, "websocket")],
+)
+def test_a_use_of_a_request_has_its_status_and_kind_in_filters(
+    part: Flag, kind: Any
+) -> None:
+    value, use = "quantities.t", facts(1, kind=2, flags=part, quantities='{"t":5}')
+    where = Where(kind=(kind,), status=(StatusRange(200, 299),), method=("GET",))
+
+    taken = Meter("t", "sum", value=value, where=where)
+    other = Meter("t", "sum", value=value, where=Where(kind=("use",)))
+
+    assert totals(taken, use, facts(2, kind=2, quantities='{"t":9}')) == {"{}": 5}
+    assert totals(taken, use._replace(status=404)) == {}
+    assert totals(other, use) == {}
+
+
+@pytest.mark.parametrize("part", [Flag.OF_REQUEST, Flag.OF_WEBSOCKET])
+def test_a_use_of_a_request_is_no_call_and_has_no_duration_of_its_own(
+    part: Flag,
+) -> None:
+    use = facts(2, kind=2, flags=part, duration_us=0, quantities='{"t":5}')
+
+    for meter in (
+        Meter("calls", "count"),
+        Meter("calls", "count", value="quantities.t"),
+        Meter("units", "sum", value="units"),
+        Meter("fastest", "min", value="duration_us"),
+        Meter("bytes", "sum", value="bytes_out"),
+    ):
+        assert totals(meter, use) == {}
+
+
+def test_units_that_were_written_apart_count_once() -> None:
+    meter = Meter("units", "sum", value="units")
+
+    found = totals(
+        meter,
+        facts(1, kind=2, flags=Flag.OF_REQUEST, quantities='{"units":3}'),
+        facts(2, flags=Flag.UNITS_APART),
+        facts(3, flags=Flag.UNITS_APART, quantities='{"units":4}'),
+    )
+
+    assert found == {"{}": 7}
+
+
 def test_sums_go_beyond_64_bits() -> None:
     meter = Meter("tokens", "sum", value="quantities.t")
     huge = f'{{"t":{2**63 - 1}}}'

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import urls
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
 
 import meterline
 
@@ -23,6 +24,29 @@ def nested(request: HttpRequest, tenant: str) -> HttpResponse:
     return HttpResponse(tenant.encode())
 
 
+class User:
+    """A user as Django's authentication gives it."""
+
+    is_authenticated = True
+
+    def __init__(self, pk: int) -> None:
+        self.pk = pk
+
+
+def asks_who(request: HttpRequest, pk: int) -> HttpResponse:
+    """Answer with the user, as a project with sessions has it."""
+    lazy: Any = SimpleLazyObject(lambda: User(pk))
+    request.user = lazy
+    return HttpResponse(str(lazy.pk).encode())
+
+
+def asks_nobody(request: HttpRequest, pk: int) -> HttpResponse:
+    """Answer without a look at the user."""
+    lazy: Any = SimpleLazyObject(lambda: User(pk))
+    request.user = lazy
+    return HttpResponse(b"hello")
+
+
 untyped: Any = urls
 path, include = untyped.path, untyped.include
 
@@ -30,5 +54,7 @@ inner: list[Any] = [path("x/", nested)]
 urlpatterns: list[Any] = [
     path("items/<int:pk>/", item),
     path("sync/<int:pk>/", sync_item),
+    path("who/<int:pk>/", asks_who),
+    path("nobody/<int:pk>/", asks_nobody),
     path("nested/<slug:tenant>/", include(inner)),
 ]

@@ -313,6 +313,15 @@ async def test_django_routes_have_their_templates(
     assert events[0].subject == "acct_django"
 
 
+async def test_a_user_that_a_django_view_has_asked_for_is_the_subject(
+    serve: Serve, django_app: Any
+) -> None:
+    events = await serve(django_app, "/who/7/", "/nobody/8/", "/who/9/")
+
+    assert [event.subject for event in events] == ["7", None, "9"]
+    assert [event.flags for event in events] == [0, 0, 0]
+
+
 # --- no framework
 
 

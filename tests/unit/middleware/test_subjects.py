@@ -1,6 +1,7 @@
 """Who used it: nobody decides that but the app."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -139,3 +140,62 @@ def test_a_trusted_header_must_have_exactly_one_value(
     headers = [("x-account", value) for value in values]
 
     assert resolve(http_scope(headers=headers)) == subject
+
+
+class Row:
+    """An object of SQLAlchemy after a commit: its columns are expired.
+
+    It keeps the key of its row; asking it for more would ask the database.
+    """
+
+    def __init__(self, *key: str, identity: tuple[Any, ...], **loaded: Any) -> None:
+        columns = [SimpleNamespace(key=name) for name in key]
+        mapper = SimpleNamespace(
+            attrs=dict.fromkeys((*key, "username", *loaded)),
+            primary_key=tuple(columns),
+            get_property_by_column=lambda column: column,
+        )
+        self._sa_instance_state = SimpleNamespace(mapper=mapper, identity=identity)
+        vars(self).update(loaded)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"asked the database for {name}")
+
+
+class Mapped(Row):
+    """One that has no attributes but the mapped ones."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._sa_instance_state.mapper.attrs:
+            raise AssertionError(f"asked the database for {name}")
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        (Mapped("id", identity=(7,)), "7"),
+        (Mapped("id", identity=(7,), id=7), "7"),
+        (Mapped("pk", identity=("a",)), "a"),
+        (Mapped("number", identity=(7,), username="ann"), "ann"),
+    ],
+)
+def test_a_row_that_a_commit_expired_is_known_by_its_key(
+    user: Any, subject: str
+) -> None:
+    assert subjects.default({"user": user}) == subject
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        Mapped("number", identity=(7,)),
+        Mapped("id", "tenant", identity=(7, 8)),
+        Mapped("number", identity=(7,), id=None),
+    ],
+)
+def test_a_row_that_is_not_known_by_its_key_is_not_taken_for_another(
+    user: Any,
+) -> None:
+    with pytest.raises(LookupError, match="expired"):
+        subjects.default({"user": user})
