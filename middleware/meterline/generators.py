@@ -48,6 +48,11 @@ class Generators:
         # to one that came to its end, none will be.
         self._dying: dict[int, Known] = {}
 
+    @property
+    def remembered(self) -> int:
+        """How many generators there are whose owners are known."""
+        return len(self._known) + len(self._dying)
+
     def watch(self) -> None:
         """Watch the generators of the running loop from now on."""
         hooks = sys.get_asyncgen_hooks()

@@ -7,7 +7,7 @@ error that somebody outside of the middleware answers, a client that has left.
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import ref
 
 from meterline.asgi_types import Receive, Scope, Send
@@ -19,6 +19,7 @@ DJANGO_REQUEST: Final = "meterline.django"
 
 _DIGITS_MAX: Final = len(str(QUANTITY_MAX)) + 1
 _ERROR_HANDLER: Final = "ServerErrorMiddleware.__call__"
+_frame_of_caller: Final[Callable[[int], FrameType]] = sys._getframe  # pyright: ignore[reportPrivateUsage]
 _OURS: Final = "meterline.asgi"
 
 
@@ -35,15 +36,15 @@ def innermost_scope(mark: tuple[str, int], error: BaseException | None) -> Scope
     key, value = mark
     for frame in (*_frames_of(error or sys.exception()), *_callers()):
         if "scope" in frame.f_code.co_varnames:
-            scope = frame.f_locals.get("scope")
-            if isinstance(scope, dict) and scope.get(key) == value:
-                return scope
+            scope: Any = frame.f_locals.get("scope")
+            if type(scope) is dict and cast("Scope", scope).get(key) == value:
+                return cast("Scope", scope)
     return None
 
 
 def _callers() -> Iterator[FrameType]:
     """Yield the frames between whoever sends and the middleware, innermost first."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = _frame_of_caller(1)
     is_ours = True
     for _ in range(FRAMES_MAX):
         if frame is None:
@@ -75,7 +76,7 @@ def redirect_error_answer(send: Send) -> Send | None:
     server's own ``send``, which they keep in a closure: it is replaced there, for this
     one request. Returns the server's; ``None`` where no such handler is.
     """
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = _frame_of_caller(1)
     for _ in range(FRAMES_MAX):
         if frame is None:
             return None
@@ -86,10 +87,9 @@ def redirect_error_answer(send: Send) -> Send | None:
         return None
     # As it is written there: ``async def _send(message)`` calls ``send``.
     inner: Any = frame.f_locals.get("_send")
-    names = inner.__code__.co_freevars if inner is not None else ()
-    if "send" not in names:
+    if inner is None or "send" not in (names := inner.__code__.co_freevars):
         return None
-    cell = inner.__closure__[names.index("send")]
+    cell: Any = inner.__closure__[names.index("send")]
     servers: Send = cell.cell_contents
     cell.cell_contents = send
     return servers

@@ -172,9 +172,13 @@ def _of_django(request: Any) -> str | None:
 
     Where it has not, nobody was let in by it, and asking would ask the database.
     """
-    user = vars(request).get("user") if request is not None else None
+    attributes: dict[str, Any] = vars(request) if request is not None else {}
+    user = attributes.get("user")
+    if user is None:
+        return None
     # Django's lazy user wraps one when somebody has looked; until then, nobody.
-    return _identity(vars(user).get("_wrapped", user)) if user is not None else None
+    inside: dict[str, Any] = vars(user)
+    return _identity(inside.get("_wrapped", user))
 
 
 def _only_value(scope: Scope, wanted: bytes) -> bytes | None:

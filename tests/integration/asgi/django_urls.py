@@ -33,14 +33,14 @@ class User:
         self.pk = pk
 
 
-def asks_who(request: HttpRequest, pk: int) -> HttpResponse:
+def asks_who(request: Any, pk: int) -> HttpResponse:
     """Answer with the user, as a project with sessions has it."""
     lazy: Any = SimpleLazyObject(lambda: User(pk))
     request.user = lazy
     return HttpResponse(str(lazy.pk).encode())
 
 
-def asks_nobody(request: HttpRequest, pk: int) -> HttpResponse:
+def asks_nobody(request: Any, pk: int) -> HttpResponse:
     """Answer without a look at the user."""
     lazy: Any = SimpleLazyObject(lambda: User(pk))
     request.user = lazy

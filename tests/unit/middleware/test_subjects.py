@@ -142,6 +142,10 @@ def test_a_trusted_header_must_have_exactly_one_value(
     assert resolve(http_scope(headers=headers)) == subject
 
 
+def _itself(column: object) -> object:
+    return column
+
+
 class Row:
     """An object of SQLAlchemy after a commit: its columns are expired.
 
@@ -153,7 +157,7 @@ class Row:
         mapper = SimpleNamespace(
             attrs=dict.fromkeys((*key, "username", *loaded)),
             primary_key=tuple(columns),
-            get_property_by_column=lambda column: column,
+            get_property_by_column=_itself,
         )
         self._sa_instance_state = SimpleNamespace(mapper=mapper, identity=identity)
         vars(self).update(loaded)
