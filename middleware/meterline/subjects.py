@@ -20,6 +20,8 @@ KEY_VARIABLE: Final = "METERLINE_SUBJECT_KEY"
 KEY_BYTES_MIN: Final = 16
 DIGEST_CHARS: Final = 32  # 128 bits: two keys never meet
 
+_NOTHING: Final[dict[str, Any]] = {}
+
 # Where the objects that frameworks call "user" or "token" keep who it is.
 _IDENTITIES: Final = ("identity", "id", "pk", "sub", "username")
 
@@ -172,13 +174,9 @@ def _of_django(request: Any) -> str | None:
 
     Where it has not, nobody was let in by it, and asking would ask the database.
     """
-    attributes: dict[str, Any] = vars(request) if request is not None else {}
-    user = attributes.get("user")
-    if user is None:
-        return None
+    user: Any = getattr(request, "__dict__", _NOTHING).get("user")
     # Django's lazy user wraps one when somebody has looked; until then, nobody.
-    inside: dict[str, Any] = vars(user)
-    return _identity(inside.get("_wrapped", user))
+    return _identity(getattr(user, "__dict__", _NOTHING).get("_wrapped", user))
 
 
 def _only_value(scope: Scope, wanted: bytes) -> bytes | None:
