@@ -62,6 +62,7 @@ class Flag(IntFlag):
     filters see it as a ``request``; it is no call of its own."""
     OF_WEBSOCKET = 256
     """The same of a websocket."""
+    PART = OF_REQUEST | OF_WEBSOCKET
     UNITS_APART = 512
     """Its ``units`` stand in uses that were written while it was open."""
     HELD = 1 << 16

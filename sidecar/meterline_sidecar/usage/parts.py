@@ -7,8 +7,9 @@ late. They are no calls, and have no bytes and no duration of their own.
 from typing import Final
 
 from meterline.events import UNITS, Flag, Kind
-from meterline_sidecar.meters import EVENT_VALUES, PART, Meter
+from meterline_sidecar.meters import EVENT_VALUES, Meter
 
+PART: Final = int(Flag.PART)  # arithmetic on enums costs ten times as much
 _OF_REQUEST: Final = int(Flag.OF_REQUEST)
 
 
