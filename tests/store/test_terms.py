@@ -128,6 +128,9 @@ async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) 
         await invoices.add_final(tx, final)
         assert await invoices.newest_final_end(tx) == 5 * DAY_MS
         assert await invoices.final_ends(tx) == {"acme": 5 * DAY_MS}
+        spans = await invoices.final_spans(tx, since_ms=5 * DAY_MS - 1)
+        assert [(name, end) for name, _, end in spans] == [("acme", 5 * DAY_MS)]
+        assert await invoices.final_spans(tx, since_ms=5 * DAY_MS) == []
         assert await invoices.final_end(tx, "acme") == 5 * DAY_MS
         assert await invoices.final_end(tx, "beta") == 0
         await add_subjects(tx, "a", "b")

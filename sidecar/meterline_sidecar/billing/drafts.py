@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -54,11 +54,24 @@ class Drawn(NamedTuple):
     """The usage of each part of the agreement."""
 
 
-class Billing:
-    """Answers what was used and what it costs, from a snapshot of the ledger."""
+class Counting(Protocol):
+    """Usage that is not in the ledger: what counting otherwise comes to."""
 
-    def __init__(self, terms: Terms) -> None:
+    def applied_to(self, usage: CustomerUsage) -> CustomerUsage:
+        """Return usage with what is known here in place of what the ledger says."""
+        ...
+
+
+class Billing:
+    """Answers what was used and what it costs, from a snapshot of the ledger.
+
+    Args:
+        counting: what some meters come to in place of what the ledger says.
+    """
+
+    def __init__(self, terms: Terms, *, counting: Counting | None = None) -> None:
         self._terms = terms
+        self._counting = counting
 
     @property
     def meters(self) -> list[Meter]:
@@ -76,7 +89,7 @@ class Billing:
         (usage,) = await usage_of(
             tx, at, self.meters, customers=[customer.id], period=period
         )
-        return usage
+        return usage if self._counting is None else self._counting.applied_to(usage)
 
     def agreement(self, at: Counted, customer: str, period: Period) -> Agreement:
         """Return what holds for a customer in a period, as it is known now.

@@ -8,14 +8,14 @@ more of that month than its invoice: the rest is such a difference, too.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.balances import Balances, uses_of
-from meterline_sidecar.billing.drafts import Billing, NotBillable
+from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
 from meterline_sidecar.billing.statement import Adjustment, Final
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
@@ -59,21 +59,13 @@ async def differences(
     """
     late = await store.late_days(tx, customer.id)
     found: list[Difference] = []
-    calendar = CustomerCalendar.of(terms, customer.id)
-    following = [final.period.start for final in finals.values()][1:]
-    for final, next_ms in itertools.zip_longest(finals.values(), following):
-        corrected = _corrected(terms, customer.id, final)
-        period = _grown(calendar, final.period, next_ms=next_ms, now_ms=now_ms)
+    for final, period in as_of_now(terms, customer.id, finals, now_ms=now_ms):
+        corrected = is_corrected(terms, customer.id, final)
         if not (corrected or period != final.period or _is_stale(final, at, late)):
             continue
         try:
-            under = None if corrected else final.statement.agreement
-            if under is not None and period != final.period:
-                rest = Period(final.period.end, period.end)
-                more = billing.agreement(at, customer.id, rest).parts
-                under = replace(under, parts=(*under.parts, *more))
-            drawn = await billing.draft(
-                tx, at, customer, period, under=under, balances=balances
+            drawn = await drawn_again(
+                tx, at, billing, terms, customer, final, period, balances=balances
             )
         except (NotBillable, PricingError) as error:
             raise NotBillable(
@@ -97,6 +89,50 @@ async def differences(
     return found
 
 
+def as_of_now(
+    terms: Terms, customer: str, finals: Mapping[str, Final], *, now_ms: int
+) -> Iterator[tuple[Final, Period]]:
+    """Yield each final invoice with its period as far as it is billed by now.
+
+    Args:
+        finals: all of the customer's, the earliest first.
+    """
+    calendar = CustomerCalendar.of(terms, customer)
+    following = [final.period.start for final in finals.values()][1:]
+    for final, next_ms in itertools.zip_longest(finals.values(), following):
+        yield final, _grown(calendar, final.period, next_ms=next_ms, now_ms=now_ms)
+
+
+async def drawn_again(
+    tx: Tx,
+    at: Counted,
+    billing: Billing,
+    terms: Terms,
+    customer: Customer,
+    final: Final,
+    period: Period,
+    *,
+    balances: Balances,
+) -> Drawn:
+    """Return what a final period comes to now, under what its invoice was made from.
+
+    Where somebody corrected that on purpose, under what holds now.
+
+    Args:
+        period: as ``as_of_now`` has it.
+
+    Raises:
+        NotBillable, PricingError: it cannot be rated any more.
+    """
+    corrected = is_corrected(terms, customer.id, final)
+    under = None if corrected else final.statement.agreement
+    if under is not None and period != final.period:
+        rest = Period(final.period.end, period.end)
+        more = billing.agreement(at, customer.id, rest).parts
+        under = replace(under, parts=(*under.parts, *more))
+    return await billing.draft(tx, at, customer, period, under=under, balances=balances)
+
+
 def _grown(
     calendar: CustomerCalendar, period: Period, *, next_ms: int | None, now_ms: int
 ) -> Period:
@@ -116,7 +152,7 @@ def _grown(
     )
 
 
-def _corrected(terms: Terms, customer: str, final: Final) -> bool:
+def is_corrected(terms: Terms, customer: str, final: Final) -> bool:
     """Say whether somebody changed on purpose what a final period was made from."""
     agreement = final.statement.agreement
     known = 0 if agreement is None else agreement.terms_row

@@ -1,16 +1,22 @@
 """What loading the files would change, by what the ledger has agreed to."""
 
+import contextlib
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
+from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store.open import open_reader
+from meterline_sidecar.store.port import Readable
 from meterline_sidecar.terms.book import ALWAYS, Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.diff import Diff, Differ
 from meterline_sidecar.terms.files import wanted_of
+from meterline_sidecar.web.answers.money import MoneyChange
+from meterline_sidecar.web.money import shown_money
 
 
 class CannotCompare(MeterlineError):
@@ -24,9 +30,13 @@ class Compared:
         diff: what loading the files would change.
         is_first: whether nothing was ever agreed.
         since: before when nothing changes, as a day; empty where that is no question.
+        money: what loading them does to what periods come to.
     """
 
-    def __init__(self, diff: Diff, *, is_first: bool, since: str) -> None:
+    def __init__(
+        self, diff: Diff, *, is_first: bool, since: str, money: MoneyChange
+    ) -> None:
+        self.money = money
         self.changes = diff.told
         self.refused = diff.refused
         self.is_first = is_first
@@ -50,23 +60,27 @@ async def agreed_with(config: Config) -> frozenset[str]:
     """
     if not config.sidecar.database.exists():
         return frozenset()
-    terms, _ = await _read(config.sidecar.database)
-    return frozenset(terms.names("customer"))
+    async with _open(config.sidecar.database) as reader:
+        return frozenset((await _terms(reader)).names("customer"))
 
 
-async def _read(path: Path) -> tuple[Terms, dict[str, int]]:
-    """Return what was agreed, and the end of each customer's last final period."""
-    terms = Terms()
+@contextlib.asynccontextmanager
+async def _open(path: Path) -> AsyncGenerator[Readable]:
     try:
         reader = await open_reader(path)
         try:
-            async with reader.reading() as tx:
-                await terms.catch_up(tx)
-                return terms, await invoices.final_ends(tx)
+            yield reader
         finally:
             await reader.close()
     except MeterlineError as error:
         raise CannotCompare(f"the ledger cannot be read: {error}") from error
+
+
+async def _terms(reader: Readable) -> Terms:
+    terms = Terms()
+    async with reader.reading() as tx:
+        await terms.catch_up(tx)
+    return terms
 
 
 async def compare(config: Config) -> Compared | None:
@@ -75,15 +89,17 @@ async def compare(config: Config) -> Compared | None:
     Raises:
         CannotCompare: it cannot be read.
     """
-    path = config.sidecar.database
-    if not path.exists():
+    if not config.sidecar.database.exists():
         return None
-    terms, finals = await _read(path)
-    # In a rehearsal the time of the ledger is ahead of this host's.
-    now_ms = max(SystemClock().now_ms(), terms.learned_until_ms)
-    is_first = terms.is_empty
-    diff = Differ(terms, now_ms=now_ms, finals=finals).files(wanted_of(config))
+    async with _open(config.sidecar.database) as reader:
+        terms = await _terms(reader)
+        async with reader.reading() as tx:
+            finals = await invoices.final_ends(tx)
+        # In a rehearsal the time of the ledger is ahead of this host's.
+        now_ms = max(SystemClock().now_ms(), terms.learned_until_ms)
+        diff = Differ(terms, now_ms=now_ms, finals=finals).files(wanted_of(config))
+        money = shown_money(await of_terms(reader, terms, diff))
     times = [planned.from_ms for planned in diff.planned if planned.from_ms > ALWAYS]
     calendar = CustomerCalendar([(0, "UTC")])
     since = str(calendar.day(min(times))) if times else ""
-    return Compared(diff, is_first=is_first, since=since)
+    return Compared(diff, is_first=terms.is_empty, since=since, money=money)

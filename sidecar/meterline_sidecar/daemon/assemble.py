@@ -84,7 +84,7 @@ async def open_parts(
         stripe = open_stripe(
             config, database, terms=terms, clock=clock, environ=os.environ
         )
-        files = LoadedFiles(config, keeper)
+        files = LoadedFiles(config, keeper, database)
         bills = _open_billing(
             config, database, aggregator, terms, journal, clock=clock, alarm=alarm
         )

@@ -1,22 +1,28 @@
 """Reads the files again while the sidecar runs, and has every part follow."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec.structs import asdict, replace
 
+from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.store.port import Readable
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
 from meterline_sidecar.web.answers.reload import Reloaded
+from meterline_sidecar.web.money import shown_money
 
 ONLY_AT_START: Final = ("sidecar", "stripe", "portal", "alerts")
 """The tables that hold from the next start on."""
 TOLD_AT_START: Final = ("bill_through", "stripe_event_name", "stripe_mode")
 """What a meter is at Stripe."""
 AUTHOR: Final = "files"
+
+log = logging.getLogger(__name__)
 
 OnConfig = Callable[[Config], None]
 
@@ -28,8 +34,9 @@ class LoadedFiles:
         config: what they said at the start.
     """
 
-    def __init__(self, config: Config, keeper: TermsKeeper) -> None:
+    def __init__(self, config: Config, keeper: TermsKeeper, database: Readable) -> None:
         self.config = config
+        self._database = database
         self._keeper = keeper
         self._reading = asyncio.Lock()
         self._listeners: list[OnConfig] = []
@@ -53,6 +60,23 @@ class LoadedFiles:
             found = await asyncio.to_thread(read_config, self.config.file)
             return await self._load(found, author=author, reason=reason)
 
+    async def preview(self, *, reason: str = "") -> Reloaded:
+        """Return what reading the files again would change; change nothing.
+
+        Raises:
+            ConfigError: they have mistakes.
+            TermsRefused: something must not be.
+        """
+        found = await asyncio.to_thread(read_config, self.config.file)
+        diff = await self._keeper.preview(wanted_of(found), reason=reason)
+        if diff.refused:
+            raise TermsRefused("\n".join(diff.refused))
+        return Reloaded(
+            changes=diff.told,
+            needs_restart=tuple(_restarting(self.config, found)),
+            money=shown_money(await of_terms(self._database, self._keeper.terms, diff)),
+        )
+
     async def adopt(self, customer_id: str, *, author: str) -> tuple[str, ...]:
         """Let the files look after a customer; return what changes by what they say.
 
@@ -71,14 +95,22 @@ class LoadedFiles:
             return (await self._load(found, author=author, reason="")).changes
 
     async def _load(self, found: Config, *, author: str, reason: str) -> Reloaded:
-        diff = await self._keeper.load(wanted_of(found), author=author, reason=reason)
+        wanted = wanted_of(found)
+        # Asked first: afterwards nothing says any more what periods came to before.
+        expected = await self._keeper.preview(wanted, reason=reason)
+        money = await of_terms(self._database, self._keeper.terms, expected)
+        diff = await self._keeper.load(wanted, author=author, reason=reason)
         needs_restart = tuple(_restarting(self.config, found))
         sidecar = replace(self.config.sidecar, pricing=found.sidecar.pricing)
         kept = {table: getattr(self.config, table) for table in ONLY_AT_START}
         self.config = replace(found, **{**kept, "sidecar": sidecar})
         for listener in self._listeners:
             listener(self.config)
-        return Reloaded(changes=diff.told, needs_restart=needs_restart)
+        for text in (*diff.told, *money.lines()):
+            log.info("agreed: %s", text)
+        return Reloaded(
+            changes=diff.told, needs_restart=needs_restart, money=shown_money(money)
+        )
 
 
 def _restarting(before: Config, after: Config) -> Iterator[str]:

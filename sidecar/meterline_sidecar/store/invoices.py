@@ -85,6 +85,16 @@ async def final_ends(tx: Tx) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+async def final_spans(tx: Tx, *, since_ms: int) -> list[tuple[str, int, int]]:
+    """Return ``(customer, start, end)`` of final periods that end after a time."""
+    rows = await tx.fetch_all(
+        "SELECT customer, period_start_ms, period_end_ms FROM invoices"
+        " WHERE period_end_ms > ? ORDER BY id",
+        (since_ms,),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 async def newest_final_end(tx: Tx) -> int:
     """Return before when somebody's period is final, UTC ms; 0: nobody's is."""
     row = await tx.fetch_one("SELECT coalesce(max(period_end_ms), 0) FROM invoices")

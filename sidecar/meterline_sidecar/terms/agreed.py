@@ -32,7 +32,7 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
     calendar = CustomerCalendar.of(terms, customer_id)
     name: str | None = None
     taken_ms = period.start
-    for start, end in _parts(terms, customer_id, calendar, period):
+    for start, end in _parts(terms, customer_id, period):
         customer = terms.customer(customer_id, start)
         assert customer is not None, "asked for a customer that there is"
         is_absent = any(left <= start < back for left, back in calendar.absences)
@@ -57,19 +57,22 @@ def plan_of(terms: Terms, customer_id: str, period: Period) -> Plan | None:
     return agreed(terms, customer_id, period)[-1].plan
 
 
-def _parts(
-    terms: Terms, customer_id: str, calendar: CustomerCalendar, period: Period
-) -> list[tuple[int, int]]:
+def _parts(terms: Terms, customer_id: str, period: Period) -> list[tuple[int, int]]:
     """Return the parts of a period in which no row of terms begins to hold."""
+    cuts = cuts_between(terms, customer_id, period.start, period.end)
+    edges = [period.start, *sorted(cuts - {period.start}), period.end]
+    return list(itertools.pairwise(edges))
+
+
+def cuts_between(terms: Terms, customer_id: str, start: int, end: int) -> set[int]:
+    """Return the times in ``[start, end)`` from which something else may be agreed."""
     plans = {name for _, name in terms.field(customer_id, "plan") if name is not None}
     cuts = {entry.from_ms for entry in terms.entries("customer", customer_id)}
     for name in plans:
         cuts.update(terms.plan_changes_ms(name))
-    for absence in calendar.absences:
+    for absence in CustomerCalendar.of(terms, customer_id).absences:
         cuts.update(absence)
-    inside = sorted(at_ms for at_ms in cuts if period.start < at_ms < period.end)
-    edges = [period.start, *inside, period.end]
-    return list(itertools.pairwise(edges))
+    return {at_ms for at_ms in cuts if start <= at_ms < end}
 
 
 def _version(

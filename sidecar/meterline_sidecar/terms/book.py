@@ -107,6 +107,20 @@ class Terms:
                 if entry.change.stripe_customer:
                     self._by_stripe[entry.change.stripe_customer] = row.name
 
+    def followed_by(self, rows: Iterable[TermRow]) -> "Terms":
+        """Return a copy with more rows, to ask what would hold.
+
+        Its claims are those of the rows alone: whose a subject would be is not asked.
+        """
+        copy = Terms()
+        copy.row_id = self.row_id
+        copy.learned_until_ms = self.learned_until_ms
+        copy._entries = {kind: dict(named) for kind, named in self._entries.items()}
+        copy._by_stripe = dict(self._by_stripe)
+        copy._learned = list(self._learned)
+        copy.add(rows)
+        return copy
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing was ever agreed: then what comes first holds always."""

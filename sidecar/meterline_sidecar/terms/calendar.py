@@ -111,6 +111,13 @@ class CustomerCalendar:
             return _month(guess, -1)
         return _month(guess, 1) if at_ms >= whole.end else guess
 
+    def months(self, start: int, end: int) -> Iterator[Period]:
+        """Yield the whole months that lie in a span or reach into it, in order."""
+        while start < end:
+            whole = self.whole(self.name_at(start))
+            yield whole
+            start = whole.end
+
     def at(self, at_ms: int) -> Period:
         """Return the billing period that an instant lies in.
 

@@ -106,17 +106,23 @@ class TermsKeeper:
                 and nobody said why.
         """
         async with self._writing:
-            async with self._database.reading() as tx:
-                final_ms = await invoices.newest_final_end(tx)
-            diff = recount(
-                self.terms,
-                name,
-                from_ms=from_ms,
-                now_ms=self._clock.now_ms(),
-                final_ms=final_ms,
-                reason=reason,
-            )
+            diff = await self.preview_recount(name, from_ms=from_ms, reason=reason)
             return await self._write(diff, "api", author)
+
+    async def preview_recount(
+        self, name: str, *, from_ms: int, reason: str = ""
+    ) -> Diff:
+        """Return what would be agreed to by that; change nothing."""
+        async with self._database.reading() as tx:
+            final_ms = await invoices.newest_final_end(tx)
+        return recount(
+            self.terms,
+            name,
+            from_ms=from_ms,
+            now_ms=self._clock.now_ms(),
+            final_ms=final_ms,
+            reason=reason,
+        )
 
     async def sign_up(self, wanted: Sequence[WantedCustomer], *, author: str) -> None:
         """Agree with customers who are all new, in one step.

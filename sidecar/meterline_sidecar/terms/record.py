@@ -1,6 +1,6 @@
 """Writes changes of terms, with the subjects that change hands by them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import UNSET
@@ -54,8 +54,18 @@ async def record(
     brings the subjects up to them with ``settle_owners``.
     """
     rows: list[TermRow] = []
+    for row in _rows(planned, now_ms=now_ms, source=source, author=author):
+        written = await store.add_term(tx, row)
+        await journal.link(tx, "terms", written.id)
+        rows.append(written)
+    return rows
+
+
+def _rows(
+    planned: Iterable[Planned], *, now_ms: int, source: Source, author: str
+) -> Iterator[NewTerm]:
     for change in planned:
-        row = NewTerm(
+        yield NewTerm(
             kind=kind_of(change.change),
             name=change.name,
             change=encode(change.change),
@@ -66,10 +76,13 @@ async def record(
             reason=change.reason,
             reaches_final=int(change.reaches_final),
         )
-        written = await store.add_term(tx, row)
-        await journal.link(tx, "terms", written.id)
-        rows.append(written)
-    return rows
+
+
+def supposed(terms: Terms, planned: Iterable[Planned], *, now_ms: int) -> Terms:
+    """Return terms as they would be with changes that nobody has agreed to yet."""
+    rows = _rows(planned, now_ms=now_ms, source="file", author="")
+    first = terms.row_id + 1
+    return terms.followed_by(TermRow(i, *row) for i, row in enumerate(rows, first))
 
 
 async def settle_owners(database: Database, terms: Terms, *, since_ms: int) -> int:
@@ -96,6 +109,21 @@ async def settle_owners(database: Database, terms: Terms, *, since_ms: int) -> i
     async with database.transaction() as tx:
         await facts.put_fact(tx, OWNERS_ROW, str(terms.row_id))
     return n_changed
+
+
+async def were_seen(tx: Tx, texts: Iterable[str]) -> bool:
+    """Say whether a subject was seen that subjects or patterns, as written, mean."""
+    for text in texts:
+        if text.endswith(MARK):
+            prefix = text.removesuffix(MARK)
+            found = await store.subjects_between(
+                tx, prefix, _beyond(prefix), after="", limit=1
+            )
+        else:
+            found = await store.subject_named(tx, text)
+        if found:
+            return True
+    return False
 
 
 def _texts_after(terms: Terms, row_id: int) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
-from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.port import Readable, Tx
 
 WINDOW_MS: Final = rollups.WINDOW_MS
 """Of an event's time, unless its subject changed hands in it: see ``fold``."""
@@ -49,13 +49,13 @@ async def recounted_percent(tx: Tx) -> int | None:
 
 
 @asynccontextmanager
-async def snapshot(database: Database) -> AsyncGenerator[tuple[Tx, Counted]]:
+async def snapshot(database: Readable) -> AsyncGenerator[tuple[Tx, Counted]]:
     """Open a read-only snapshot, together with how far usage is counted in it."""
     async with database.reading() as tx:
         yield tx, await counted(tx)
 
 
-async def counted_now(database: Database) -> Counted:
+async def counted_now(database: Readable) -> Counted:
     """Return how far usage is counted, for who reads no usage beside it."""
     async with snapshot(database) as (_tx, at):
         return at

@@ -1,7 +1,7 @@
 """What a customer, or a subject that nobody pays for, used in a span of time."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -90,7 +90,8 @@ async def usage_of(
                 customer=customer,
                 period=period,
                 meters=tuple(
-                    _meter_usage(meter, groups[meter.name]) for meter in meters
+                    meter_usage(meter.name, meter.aggregation, groups[meter.name])
+                    for meter in meters
                 ),
                 counted_up_to_event=at.up_to_event,
             )
@@ -125,7 +126,11 @@ async def unassigned_usage(
 def _used(meters: Sequence[Meter], rows: list[store.UsageRow]) -> Iterable[MeterUsage]:
     """Return usage of the meters that were used at all."""
     groups = _by_group(meters, rows)
-    return (_meter_usage(m, groups[m.name]) for m in meters if m.name in groups)
+    return (
+        meter_usage(meter.name, meter.aggregation, groups[meter.name])
+        for meter in meters
+        if meter.name in groups
+    )
 
 
 def _by_group(
@@ -144,7 +149,9 @@ def _by_group(
     return found
 
 
-def _meter_usage(meter: Meter, groups: dict[str, Total]) -> MeterUsage:
+def meter_usage(
+    meter: str, aggregation: Aggregation, groups: Mapping[str, Total]
+) -> MeterUsage:
     """Return a meter's usage over all of its groups.
 
     ``max`` and ``latest`` of a grouped meter are billed as the sum over its groups:
@@ -162,4 +169,4 @@ def _meter_usage(meter: Meter, groups: dict[str, Total]) -> MeterUsage:
         if any(labels != UNGROUPED for labels in groups)
         else ()
     )
-    return MeterUsage(meter.name, meter.aggregation, total, shown)
+    return MeterUsage(meter, aggregation, total, shown)

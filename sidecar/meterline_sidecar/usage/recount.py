@@ -1,29 +1,42 @@
-"""What counting a meter again would change, before anything is changed."""
+"""What counting meters again would change, before anything is changed."""
 
 import asyncio
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
+import msgspec
+
 from meterline.events import Flag
-from meterline_sidecar.meters import Meter, Total, merge, quantity
+from meterline_pricing import Calendar
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.meters import Meter, Total, Totals, merge, quantity
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.usage import Cut, EventFacts
 from meterline_sidecar.store.owned import Payers, read_payers
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import newest_generation
+from meterline_sidecar.usage.customer_usage import CustomerUsage, meter_usage
 from meterline_sidecar.usage.definition import Definition, Step, decode
-from meterline_sidecar.usage.fold import Folder, Place
+from meterline_sidecar.usage.fold import Folder
 
 STEP_EVENTS: Final = 20_000
+DAYS_KNOWN: Final = 4_096
+
+Edges = Callable[[str, int, int], Iterable[int]]
+"""Returns where a customer's usage must be told apart in a span of time: wherever a
+period, or a part of one, begins or ends."""
 
 
 class Difference(NamedTuple):
     """What a customer's usage of a month would be in place of what it is."""
 
+    meter: str
     customer: str | None
     """``None``: nobody pays for it."""
     month: str
@@ -32,15 +45,22 @@ class Difference(NamedTuple):
     after: int
 
 
-class _Sums:
-    """Usage of one meter by customer, month and group."""
+class Counts:
+    """Usage of some meters by customer, span between two edges, and group."""
 
-    def __init__(self, definition: Definition, payers: Payers) -> None:
+    def __init__(
+        self, definition: Definition, payers: Payers, edges: Edges, *, since_ms: int
+    ) -> None:
         self._definition = definition
         self._payers = payers
+        self._edges = edges
+        self._since_ms = since_ms
+        """What happened before is not in here."""
         self._aggregations = definition.aggregations
-        self._totals: dict[tuple[str | None, str, str], dict[str, Total]] = {}
-        self._unique: dict[tuple[str | None, str, str], set[str]] = defaultdict(set)
+        self._known_edges: dict[tuple[str | None, int], list[int]] = {}
+        self._totals: dict[str | None, dict[tuple[int, str], Totals]] = {}
+        self._values: dict[str | None, dict[tuple[int, str, str], set[str]]] = {}
+        """Different values, by span, group and meter."""
 
     def add(
         self,
@@ -51,72 +71,186 @@ class _Sums:
         """Add a step's events."""
         folded = Folder(self._definition, endpoints, cuts).fold(events)
         for place, delta in folded.items():
-            key = self._key(place)
+            customer = self._payers.at(place.subject_id, place.window_ms)
+            span_ms = self._span(customer, place.window_ms)
             merge(
-                self._totals.setdefault(key, {}),
+                self._totals.setdefault(customer, {}).setdefault(
+                    (span_ms, place.labels), {}
+                ),
                 more=delta.totals,
                 aggregations=self._aggregations,
             )
-            for values in delta.unique.values():
-                self._unique[key] |= values
+            for meter, values in delta.unique.items():
+                of = self._values.setdefault(customer, {})
+                of.setdefault((span_ms, place.labels, meter), set()).update(values)
 
-    def _key(self, place: Place) -> tuple[str | None, str, str]:
-        month = datetime.fromtimestamp(place.window_ms / 1000, UTC).strftime("%Y-%m")
-        customer = self._payers.at(place.subject_id, place.window_ms)
-        return customer, month, place.labels
+    def _span(self, customer: str | None, at_ms: int) -> int:
+        """Return where the span begins that a window is in: at an edge, or a month."""
+        month = _month_ms(at_ms)
+        edges = self._known_edges.get((customer, month))
+        if edges is None:
+            inside: Iterable[int] = ()
+            if customer is not None:
+                inside = self._edges(customer, month, Calendar().at(month).end)
+            edges = self._known_edges[customer, month] = sorted({month, *inside})
+        return edges[bisect_right(edges, at_ms) - 1]
 
-    def result(self) -> dict[tuple[str | None, str], int]:
-        """Return what is billed by, by customer and month."""
-        found: dict[tuple[str | None, str], int] = defaultdict(int)
-        for (customer, month, _labels), totals in self._totals.items():
-            found[customer, month] += sum(quantity(total) for total in totals.values())
-        for (customer, month, _labels), values in self._unique.items():
-            found[customer, month] += len(values)
-        return found
+    def used(
+        self, customer: str | None, meter: str, *, start: int, end: int
+    ) -> dict[str, Total]:
+        """Return what was used of a meter between two edges, by group."""
+        found: dict[str, Totals] = defaultdict(dict)
+        for (at_ms, labels), totals in self._totals.get(customer, {}).items():
+            if start <= at_ms < end and meter in totals:
+                more = {meter: totals[meter]}
+                merge(found[labels], more=more, aggregations=self._aggregations)
+        distinct: dict[str, set[str]] = defaultdict(set)
+        for (at_ms, labels, of), values in self._values.get(customer, {}).items():
+            if start <= at_ms < end and of == meter:
+                distinct[labels] |= values
+        sums = {labels: totals[meter] for labels, totals in found.items()}
+        return sums | {labels: len(values) for labels, values in distinct.items()}
+
+    def months(self) -> dict[tuple[str, str | None, int], int]:
+        """Return usage by meter, customer, and month in UTC as it begins."""
+        places = {
+            (name, customer, _month_ms(at_ms))
+            for customer, totals in self._totals.items()
+            for (at_ms, _), of in totals.items()
+            for name in of
+        }
+        places |= {
+            (name, customer, _month_ms(at_ms))
+            for customer, values in self._values.items()
+            for at_ms, _, name in values
+        }
+        return {
+            (name, customer, month): sum(
+                quantity(total)
+                for total in self.used(
+                    customer, name, start=month, end=Calendar().at(month).end
+                ).values()
+            )
+            for name, customer, month in places
+        }
+
+    def applied_to(self, usage: CustomerUsage) -> CustomerUsage:
+        """Return usage with what is counted here in place of what is known of it.
+
+        Only between two edges, and not of what happened before the count begins.
+        """
+        start, end = usage.period.start, usage.period.end
+        if start < self._since_ms:
+            return usage
+        meters = tuple(
+            meter_usage(
+                used.meter,
+                used.aggregation,
+                self.used(usage.customer, used.meter, start=start, end=end),
+            )
+            if used.meter in self._definition.meters
+            else used
+            for used in usage.meters
+        )
+        return msgspec.structs.replace(usage, meters=meters)
 
 
-async def preview(
-    database: Database, name: str, meter: Meter, *, from_ms: int
-) -> list[Difference]:
-    """Return what changes if a meter is counted again as ``meter`` from a time on.
+class Recount(NamedTuple):
+    """The same events, counted as they are and as they would be."""
 
-    All events since that time are read, and nothing is written: as slow as counting.
+    since_ms: int
+    before: Counts
+    after: Counts
+    differences: tuple[Difference, ...]
+    """In order of time."""
+
+    @property
+    def customers(self) -> list[str]:
+        """Those whose usage would be another, each once."""
+        found = dict.fromkeys(one.customer for one in self.differences)
+        return [customer for customer in found if customer is not None]
+
+
+async def count_again(
+    database: Readable, changes: Mapping[str, tuple[int, Meter]], *, edges: Edges
+) -> Recount:
+    """Return what it comes to if meters counted otherwise from a time on.
+
+    All events since that time are read, and those of the periods it may lie in, and
+    nothing is written: as slow as counting.
+
+    Args:
+        changes: by name, from when on a meter measures what.
     """
+    since_ms = _begin(min(from_ms for from_ms, _ in changes.values()))
     async with database.reading() as tx:
         served = await newest_generation(tx)
         assert served is not None, "Aggregator.start() comes first"
-        endpoints = await store.endpoints(tx)
-        cuts = await store.cuts_between(tx, 0, NEVER_MS)
         payers = await read_payers(tx)
         last_id = min(served.cursor, await event_log.last_event_id(tx))
-        cursor = await store.first_since(tx, from_ms) - 1
-    known = decode(served.definition).meters.get(name, ())
-    before = _Sums(Definition(meters={name: known}), payers)
-    after = _Sums(Definition(meters={name: (*known, Step(from_ms, 0, meter))}), payers)
+        cursor = await store.first_since(tx, since_ms) - 1
+        endpoints = await store.endpoints(tx)
+        cuts = await store.cuts_between(tx, 0, NEVER_MS)
+    known = decode(served.definition).meters
+    before, after = (
+        Counts(
+            Definition(
+                meters={name: (*known.get(name, ()), *steps[name]) for name in changes}
+            ),
+            payers,
+            edges,
+            since_ms=since_ms,
+        )
+        for steps in (
+            dict.fromkeys(changes, ()),
+            {
+                name: (Step(at_ms, 0, meter),)
+                for name, (at_ms, meter) in changes.items()
+            },
+        )
+    )
     while cursor < last_id:
         async with database.reading() as tx:
-            events, reached = await store.events_after(
-                tx,
-                cursor,
-                skip_flags=Flag.HELD,
-                limit=min(STEP_EVENTS, last_id - cursor),
-            )
+            events, reached = await _events(tx, cursor, last_id)
         if reached == cursor:
             break
         cursor = reached
-        events = [event for event in events if event.time_ms >= from_ms]
-        for sums in (before, after):
-            await asyncio.to_thread(sums.add, events, endpoints, cuts)
-    return _differences(before.result(), after.result())
+        events = [event for event in events if event.time_ms >= since_ms]
+        for counts in (before, after):
+            # In a thread: folding is Python, and others must be answered meanwhile.
+            await asyncio.to_thread(counts.add, events, endpoints, cuts)
+    return Recount(since_ms, before, after, tuple(_differences(before, after)))
 
 
-def _differences(
-    before: dict[tuple[str | None, str], int], after: dict[tuple[str | None, str], int]
-) -> list[Difference]:
-    keys = sorted(before.keys() | after.keys(), key=lambda key: (key[1], key[0] or ""))
-    found = (
-        Difference(customer, month, before.get(key, 0), after.get(key, 0))
-        for key in keys
-        for customer, month in [key]
+async def _events(tx: Tx, cursor: int, last_id: int) -> tuple[list[EventFacts], int]:
+    return await store.events_after(
+        tx, cursor, skip_flags=Flag.HELD, limit=min(STEP_EVENTS, last_id - cursor)
     )
-    return [one for one in found if one.before != one.after]
+
+
+def _begin(from_ms: int) -> int:
+    """Return a time before which every period ended that a time may lie in."""
+    return max(0, _month_ms(max(0, from_ms - DAY_MS)) - DAY_MS)
+
+
+def _month_ms(at_ms: int) -> int:
+    """Return when the month in UTC begins that a time lies in."""
+    return _month_of_day(at_ms // DAY_MS)
+
+
+@lru_cache(maxsize=DAYS_KNOWN)
+def _month_of_day(day: int) -> int:
+    return Calendar().at(day * DAY_MS).start
+
+
+def _differences(before: Counts, after: Counts) -> Iterable[Difference]:
+    """Yield every month whose usage would be another, in order of time."""
+    known, wanted = before.months(), after.months()
+    for key in sorted(
+        known.keys() | wanted.keys(), key=lambda key: (key[2], key[1] or "", key[0])
+    ):
+        meter, customer, month = key
+        one, other = known.get(key, 0), wanted.get(key, 0)
+        if one != other:
+            name = f"{datetime.fromtimestamp(month / 1000, UTC):%Y-%m}"
+            yield Difference(meter, customer, name, one, other)

@@ -35,6 +35,10 @@ class Files(Protocol):
         """What they say, as far as it holds."""
         ...
 
+    async def preview(self, *, reason: str = "") -> Reloaded:
+        """Return what reading them again would change."""
+        ...
+
     async def reload(self, *, author: str, reason: str = "") -> Reloaded:
         """Read them again."""
         ...

@@ -1,11 +1,16 @@
 """A running sidecar reads its files again, and what it refuses at its start."""
 
+import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from meterline_sidecar.clock import parse_time_ms
+from tests.integration.billing.test_invoices import ship
+from tests.plans import starter_each
+from tests.producer import event
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR, SidecarProcess, until
 
 BETA = '\n[[customer]]\nid = "beta"\nsubjects = ["beta_*"]\nplan = "starter"\n'
@@ -55,6 +60,26 @@ def test_reload_says_what_changed_and_check_says_so_before(tmp_path: Path) -> No
         assert "changes nothing before 2026-1" in checked.stdout
         assert again.stdout == "nothing changed\n"
         assert "loading these changes nothing" in checked_again.stdout
+
+
+def test_check_and_reload_say_what_periods_would_come_to(tmp_path: Path) -> None:
+    # A rehearsal ahead of this host's clock: then `check` takes the ledger's time.
+    files = {"clock": "2099-11-06T12:00:00Z", "pricing": starter_each("0.50")}
+    with SidecarProcess(tmp_path, **files) as sidecar:
+        at_ms = parse_time_ms("2099-11-06T11:00:00Z")
+        ship(sidecar, event(time_ms=at_ms), event(time_ms=at_ms))
+        sidecar.until_counted(2)
+        (tmp_path / "pricing.toml").write_text(starter_each("0.75"))
+
+        checked = json.loads(sidecar.meterline("check", "--json").stdout)
+        asked = sidecar.meterline("reload", "--dry-run")
+        loaded = sidecar.meterline("reload")
+
+        assert checked["money"]["open"] == [{"amount": "0.50", "currency": "usd"}]
+        assert "open periods come to $0.50 more" in asked.stdout
+        assert "nothing is changed yet" in asked.stdout
+        assert "open periods come to $0.50 more" in loaded.stdout
+        assert "open periods come to $0.50 more" in sidecar.log.read_text()
 
 
 def test_customers_are_added_changed_and_ended_by_command(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from meterline_sidecar.store.edge.event_log import Filter
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted, recounted_percent
-from meterline_sidecar.usage.recount import preview
+from meterline_sidecar.usage.recount import count_again
 from tests.agreed import agree_to, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event
@@ -298,13 +298,21 @@ async def test_a_preview_says_whose_usage_would_change_and_changes_nothing(
     await shop.ship(NOON_MS - DAY_MS)
     await shop.ship(NOON_MS, status=404, subject=None)
     await shop.count()
-    database = shop.sidecar.database
 
-    found = await preview(database, "calls", GOOD, from_ms=NOON_MS - HOUR_MS)
-    every = await preview(database, "calls", GOOD, from_ms=0)
-    same = await preview(database, "calls", CALLS, from_ms=0)
+    def no_edges(_customer: str, _start: int, _end: int) -> tuple[int, ...]:
+        return ()
 
-    assert found == [(None, "2026-11", 1, 0), ("acme", "2026-11", 1, 0)]
+    async def preview(meter: Meter, *, from_ms: int) -> list[tuple[object, ...]]:
+        found = await count_again(
+            shop.sidecar.database, {"calls": (from_ms, meter)}, edges=no_edges
+        )
+        return [tuple(one)[1:] for one in found.differences]
+
+    found = await preview(GOOD, from_ms=NOON_MS - HOUR_MS)
+    every = await preview(GOOD, from_ms=0)
+    same = await preview(CALLS, from_ms=0)
+
+    assert found == [(None, "2026-11", 1, 0), ("acme", "2026-11", 3, 2)]
     assert every == [(None, "2026-11", 1, 0), ("acme", "2026-11", 3, 1)]
     assert same == []
     assert await shop.totals() == {"calls": 3}

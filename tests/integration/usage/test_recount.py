@@ -44,9 +44,11 @@ def test_a_filter_that_changes_bills_no_final_period_again_unless_on_purpose(
         refused = recount(sidecar, "--apply")
         assert "--into-final" in refused
         assert "2026-12-01" in refused
-        assert recount(sidecar)["changes"] == [
+        shown = recount(sidecar)
+        assert shown["changes"] == [
             {"customer": "acme", "month": "2026-11", "before": 2, "after": 1}
         ]
+        assert shown["money"]["adjustments"] == [{"amount": "-0.50", "currency": "usd"}]
         assert invoice(sidecar, "2026-12")["due"] == "0.00"
 
         begun = recount(sidecar, "--apply", "--into-final", "wrong since November")

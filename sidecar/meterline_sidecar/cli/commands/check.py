@@ -10,6 +10,7 @@ import click
 
 from meterline_pricing import Problem, TestFailure, run_tests
 from meterline_sidecar.cli.against_ledger import CannotCompare, Compared, compare
+from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import EXIT_CONFIG, EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
@@ -71,6 +72,7 @@ def _show(
             "advice": advice,
             "changes": () if compared is None else compared.changes,
             "refused": refused,
+            "money": None if compared is None else compared.money,
         }
     )
 
@@ -102,8 +104,10 @@ def _tell(
             click.echo(f"{shown(prices)}:{failure.line}: {failure}", err=True)
     for text in odd:
         click.secho(f"! {text}", fg="yellow")
-    for text in () if compared is None else compared.lines():
-        click.echo(text)
+    if compared is not None:
+        for text in compared.lines():
+            click.echo(text)
+        tell_consequences(compared.money)
     refused = () if compared is None else compared.refused
     for text in refused:
         click.secho(text, fg="red", err=True)

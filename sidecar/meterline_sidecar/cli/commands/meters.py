@@ -6,6 +6,7 @@ from urllib.parse import quote
 import click
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
@@ -53,8 +54,9 @@ def recount(
 ) -> None:
     """Count all events again by what METER measures now.
 
-    Without --apply it only shows whose usage would change. With it, a second count
-    begins beside the first, which is read until the second has caught up.
+    Without --apply it only shows whose usage would change, and what their periods
+    would come to. With it, a second count begins beside the first, which is read until
+    the second has caught up.
     """
     path = f"/v1/meters/{quote(meter, safe='')}/recount"
     with Client.find(url, config_path) as client:
@@ -87,6 +89,9 @@ def tell(found: RecountPreview, *, is_json: bool) -> None:
             quantity(one.after - one.before),
         )
     show(table)
+    tell_consequences(found.money)
+    for text in found.refused:
+        click.secho(text, fg="yellow")
     click.echo("\nnothing is changed yet; do it with --apply")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.web.answers.reload import Reloaded
@@ -16,17 +17,27 @@ from meterline_sidecar.web.answers.reload import Reloaded
     metavar="REASON",
     help="Let changes reach into periods that are final; the reason is kept.",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 @daemon_options
 def command(
-    config_path: Path | None, url: str | None, is_json: bool, into_final: str | None
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    into_final: str | None,
+    dry_run: bool,
 ) -> None:
     """Have the sidecar read its files again.
 
-    Mistakes change nothing. `meterline check` shows what would change, and SIGHUP does
-    the same as this command.
+    Says what changes, from when, and what periods come to by that. Mistakes change
+    nothing. SIGHUP does the same as this command.
     """
     with Client.find(url, config_path) as client:
-        found = client.post("/v1/reload", Reloaded, into_final=into_final)
+        found = client.post(
+            "/v1/reload",
+            Reloaded,
+            into_final=into_final,
+            dry_run="true" if dry_run else None,
+        )
     if is_json:
         show_json(found)
         return
@@ -34,5 +45,8 @@ def command(
         click.echo(text)
     for key in found.needs_restart:
         click.secho(f"! {key}: holds from the next start on", fg="yellow")
+    tell_consequences(found.money)
     if not found.changes and not found.needs_restart:
         click.echo("nothing changed")
+    elif dry_run:
+        click.echo("\nnothing is changed yet")

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from meterline_pricing import Invoice
+from meterline_sidecar.web.answers.money import ShownOwed
 from meterline_sidecar.web.answers.usage import ShownMeter, ShownPeriod
 
 
@@ -18,13 +19,6 @@ class ShownAdjustment(msgspec.Struct, frozen=True, kw_only=True):
     now: Decimal
     amount: Decimal
     """``now - billed``: below zero it is a credit."""
-    currency: str
-
-
-class ShownOwed(msgspec.Struct, frozen=True, kw_only=True):
-    """An amount in a currency of its own."""
-
-    amount: Decimal
     currency: str
 
 

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from meterline_sidecar.web.answers.money import MoneyChange
+
 
 class RecountedUsage(msgspec.Struct, frozen=True):
     """What a customer's usage of a month is, and what it would be."""
@@ -19,6 +21,9 @@ class RecountPreview(msgspec.Struct, frozen=True, kw_only=True):
     meter: str
     since: str
     changes: tuple[RecountedUsage, ...]
+    money: MoneyChange
+    refused: tuple[str, ...]
+    """Why it would be refused without a reason; empty: it would not be."""
 
 
 class RecountBegun(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,12 +10,9 @@ from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.usage.counted import Counted, counted_now, snapshot
-from meterline_sidecar.web.answers.invoices import (
-    ShownAdjustment,
-    ShownInvoice,
-    ShownOwed,
-)
+from meterline_sidecar.web.answers.invoices import ShownAdjustment, ShownInvoice
 from meterline_sidecar.web.api.usage import shown_meters, shown_period
+from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
@@ -81,10 +78,7 @@ def _shown_invoice(
         invoice=statement.invoice,
         adjustments=shown_adjustments(statement),
         due=statement.due,
-        also_due=tuple(
-            ShownOwed(amount=owed.amount, currency=owed.currency)
-            for owed in statement.also_due
-        ),
+        also_due=shown_owed(statement.also_due),
         accepted_gaps=statement.accepted_gaps,
     )
 

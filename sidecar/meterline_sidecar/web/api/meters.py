@@ -6,15 +6,17 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from meterline_sidecar.billing.consequences import edges_of, of_recount
 from meterline_sidecar.terms.book import ALWAYS
 from meterline_sidecar.terms.keeper import TermsRefused
 from meterline_sidecar.usage.counted import recounted_percent
-from meterline_sidecar.usage.recount import preview
+from meterline_sidecar.usage.recount import count_again
 from meterline_sidecar.web.answers.meters import (
     RecountBegun,
     RecountedUsage,
     RecountPreview,
 )
+from meterline_sidecar.web.money import shown_money
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict, NoSuchThing
@@ -53,17 +55,29 @@ class RecountQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def preview_recount(parts: Parts, query: PreviewQuery) -> RecountPreview:
-    """Return whose usage would change if a meter were counted again as it is now."""
-    meter = parts.terms.terms.meter(query.meter, parts.clock.now_ms())
+    """Return whose usage and money would change if a meter were counted again now."""
+    terms, now_ms = parts.terms.terms, parts.clock.now_ms()
+    meter = terms.meter(query.meter, now_ms)
     if meter is None:
         raise NoSuchThing(f"there is no meter {query.meter!r} that counts")
-    found = await preview(
-        parts.database, query.meter, meter, from_ms=_from_ms(query.since)
+    from_ms = _from_ms(query.since)
+    found = await count_again(
+        parts.database,
+        {query.meter: (from_ms, meter)},
+        edges=await edges_of(parts.database, terms),
     )
+    diff = await parts.terms.preview_recount(query.meter, from_ms=from_ms)
     return RecountPreview(
         meter=query.meter,
         since=query.since or "the beginning",
-        changes=tuple(RecountedUsage(*one) for one in found),
+        changes=tuple(
+            RecountedUsage(one.customer, one.month, one.before, one.after)
+            for one in found.differences
+        ),
+        money=shown_money(
+            await of_recount(parts.database, terms, found, now_ms=now_ms)
+        ),
+        refused=diff.refused,
     )
 
 

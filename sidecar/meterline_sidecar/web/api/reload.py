@@ -25,11 +25,16 @@ class ReloadQuery(msgspec.Struct, frozen=True, kw_only=True):
             " it they are refused.",
         ),
     ] = ""
+    dry_run: Annotated[
+        bool, Meta(description="Say what would change, and change nothing.")
+    ] = False
 
 
 async def reload_files(parts: Parts, query: ReloadQuery, *, author: str) -> Reloaded:
     """Read the files again; mistakes in them change nothing."""
     try:
+        if query.dry_run:
+            return await parts.files.preview(reason=query.into_final)
         return await parts.files.reload(author=author, reason=query.into_final)
     except ConfigError as error:
         raise BadRequest(str(error)) from error

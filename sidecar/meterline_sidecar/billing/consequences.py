@@ -1,0 +1,175 @@
+"""What a change of terms, or counting again, does to money; nothing is changed by asking.
+
+Which periods of whom it could touch is found here; ``compared`` draws each of them as
+things are and as they would be.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from meterline_pricing import PricingError
+from meterline_sidecar.billing.compared import Consequences, Side, compared
+from meterline_sidecar.billing.drafts import Billing
+from meterline_sidecar.store import invoices
+from meterline_sidecar.store.port import Readable
+from meterline_sidecar.terms.agreed import cuts_between
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.change import (
+    CustomerChange,
+    MeterChange,
+    PlanChange,
+    given,
+)
+from meterline_sidecar.terms.diff import Diff
+from meterline_sidecar.terms.record import supposed, were_seen
+from meterline_sidecar.usage.recount import Edges, Recount, count_again
+
+CUSTOMERS_MAX: Final = 500
+"""Whose periods are drawn for a change of terms: about three seconds of work."""
+RECOUNTED_MAX: Final = 20_000
+"""The same for counting again, where reading all events takes longer than that."""
+CUSTOMERS_PER_STEP: Final = 500  # a few milliseconds; then others go first
+PRICED_BY: Final = frozenset({"plan", "overrides", "time_zone", "starts", "ends"})
+"""What about a customer says what usage comes to."""
+
+
+async def of_terms(database: Readable, terms: Terms, diff: Diff) -> Consequences:
+    """Return what agreeing to a difference would do to money.
+
+    Where a meter is to be counted otherwise from a day that is past, events are counted
+    for it: see ``count_again``.
+    """
+    if not diff.planned or diff.refused or terms.is_empty:
+        return Consequences()
+    after = supposed(terms, diff.planned, now_ms=diff.at_ms)
+    meters = {
+        planned.name: (planned.from_ms, planned.change.meter)
+        for planned in diff.planned
+        if isinstance(planned.change, MeterChange)
+        and planned.change.meter is not None
+        and planned.from_ms < diff.at_ms
+    }
+    recount: Recount | None = None
+    if meters:
+        recount = await count_again(
+            database, meters, edges=await _edges(database, [terms, after])
+        )
+    since = await _repriced(terms, diff)
+    if recount is not None:
+        since |= dict.fromkeys(recount.customers, recount.since_ms)
+    found = await compared(
+        database,
+        *_sides(terms, after, recount),
+        since,
+        now_ms=diff.at_ms,
+        customers_max=CUSTOMERS_MAX,
+        is_recounted=recount is not None,
+    )
+    moved = [
+        f"{name}: usage of subjects that become or cease to be theirs is not in these"
+        " amounts"
+        for name in await _moving(database, terms, diff)
+    ]
+    return msgspec.structs.replace(found, not_compared=(*found.not_compared, *moved))
+
+
+async def of_recount(
+    database: Readable, terms: Terms, recount: Recount, *, now_ms: int
+) -> Consequences:
+    """Return what counting again would do to money."""
+    return await compared(
+        database,
+        *_sides(terms, terms, recount),
+        dict.fromkeys(recount.customers, recount.since_ms),
+        now_ms=now_ms,
+        customers_max=RECOUNTED_MAX,
+        is_recounted=True,
+    )
+
+
+async def edges_of(database: Readable, terms: Terms) -> Edges:
+    """Return where customers' usage must be told apart to be rated."""
+    return await _edges(database, [terms])
+
+
+def _sides(before: Terms, after: Terms, recount: Recount | None) -> tuple[Side, Side]:
+    counts = (None, None) if recount is None else (recount.before, recount.after)
+    one, other = (
+        Side(terms, Billing(terms, counting=counting))
+        for terms, counting in zip((before, after), counts, strict=True)
+    )
+    return one, other
+
+
+async def _edges(database: Readable, terms: list[Terms]) -> Edges:
+    """Return where usage must be told apart: where months, finals and terms begin."""
+    final: dict[str, set[int]] = defaultdict(set)
+    async with database.reading() as tx:
+        for customer, start, end in await invoices.final_spans(tx, since_ms=0):
+            final[customer] |= {start, end}
+
+    def edges(customer: str, start: int, end: int) -> Iterable[int]:
+        found = set(final.get(customer, ()))
+        for one in terms:
+            calendar = CustomerCalendar.of(one, customer)
+            for month in calendar.months(start, end):
+                found |= {month.start, month.end}
+                try:
+                    period = calendar.named(month.name)
+                except PricingError:
+                    continue
+                found |= {period.start, period.end}
+            found |= cuts_between(one, customer, start, end)
+        return [at_ms for at_ms in found if start <= at_ms < end]
+
+    return edges
+
+
+async def _repriced(terms: Terms, diff: Diff) -> dict[str, int]:
+    """Return whose prices a difference touches, and from when on."""
+    found: dict[str, int] = {}
+    plans: dict[str, int] = {}
+    for planned in diff.planned:
+        match planned.change:
+            case CustomerChange() if terms.entries("customer", planned.name):
+                if not PRICED_BY.isdisjoint(given(planned.change)):
+                    _note(found, planned.name, planned.from_ms)
+            case PlanChange():
+                _note(plans, planned.name, planned.from_ms)
+            case _:
+                pass
+    if plans:
+        for i, name in enumerate(list(terms.names("customer")), 1):
+            if i % CUSTOMERS_PER_STEP == 0:
+                await asyncio.sleep(0)
+            for _, plan in terms.field(name, "plan"):
+                if plan in plans:
+                    _note(found, name, plans[plan])
+    return found
+
+
+def _note(since: dict[str, int], name: str, from_ms: int) -> None:
+    since[name] = min(from_ms, since.get(name, from_ms))
+
+
+async def _moving(database: Readable, terms: Terms, diff: Diff) -> list[str]:
+    """Return the customers whose payers of the past change by a difference."""
+    found: dict[str, None] = {}
+    async with database.reading() as tx:
+        for planned in diff.planned:
+            change = planned.change
+            if not isinstance(change, CustomerChange) or change.subjects is UNSET:
+                continue
+            since = [planned.from_ms, change.unclaimed_from_ms]
+            if all(at_ms is UNSET or at_ms >= diff.at_ms for at_ms in since):
+                continue
+            known = terms.claims.of_customer(planned.name)
+            if await were_seen(tx, set(change.subjects).symmetric_difference(known)):
+                found[planned.name] = None
+    return list(found)

@@ -1,0 +1,36 @@
+"""What a change does to money, as it is shown."""
+
+from collections.abc import Iterable
+
+from meterline_sidecar.billing.compared import Consequences
+from meterline_sidecar.billing.statement import Owed
+from meterline_sidecar.web.answers.money import ChangedPeriod, MoneyChange, ShownOwed
+
+
+def shown_money(found: Consequences) -> MoneyChange:
+    """Return what a change does to money as it is shown."""
+    return MoneyChange(
+        periods=tuple(
+            ChangedPeriod(
+                customer=one.customer,
+                period=one.period,
+                status="final" if one.is_final else "open",
+                before=None if one.before is None else _owed(one.before),
+                after=None if one.after is None else _owed(one.after),
+            )
+            for one in found.periods
+        ),
+        n_periods=found.n_periods,
+        open=shown_owed(found.open),
+        adjustments=shown_owed(found.adjustments),
+        summary=tuple(found.lines()),
+    )
+
+
+def shown_owed(amounts: Iterable[Owed]) -> tuple[ShownOwed, ...]:
+    """Return amounts, each in its currency, as they are shown."""
+    return tuple(_owed(owed) for owed in amounts)
+
+
+def _owed(owed: Owed) -> ShownOwed:
+    return ShownOwed(amount=owed.amount, currency=owed.currency)
