@@ -43,6 +43,16 @@ def money(amount: Decimal, currency: str) -> str:
     return money_text(amount, currency_of(currency))
 
 
+def tell_freshness(as_of: str | None, recounting_percent: int | None) -> None:
+    """Print up to when usage is counted, and whether it is being counted again."""
+    click.echo(f"\nas of {as_of or 'never: nothing is added up yet'}")
+    if recounting_percent is not None:
+        click.secho(
+            f"recounting, {recounting_percent} %: what is shown was counted before",
+            fg="yellow",
+        )
+
+
 def tell_problems(problems: Iterable[Found]) -> None:
     """Print what is wrong, and what to do about each."""
     for problem in problems:

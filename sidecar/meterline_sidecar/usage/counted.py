@@ -25,27 +25,22 @@ class Counted(NamedTuple):
     """Usage is a function of the events up to this one."""
     as_of_ms: int | None
     """When counting last succeeded; ``None`` before the first time."""
+    recounting_percent: int | None
+    """How much is counted again, beside what is read; ``None``: nothing is.
+
+    What is read meanwhile is usage as it was counted before.
+    """
 
 
 async def counted(tx: Tx) -> Counted:
     """Return how far usage is counted in this snapshot."""
     newest = await store.newest_generation(tx)
     assert newest is not None, "Aggregator.start() comes first"
-    return Counted(newest.id, newest.cursor, newest.last_success_ms)
-
-
-async def recounted_percent(tx: Tx) -> int | None:
-    """Return how much is counted again, beside what is read; ``None``: nothing is.
-
-    What is read meanwhile is usage as it was counted before.
-    """
-    newest = await store.newest_generation(tx)
-    if newest is None:
-        return None
     beside = await store.generation_beside(tx, newest.id)
-    if beside is None:
-        return None
-    return min(99, beside.cursor * 100 // max(newest.cursor, 1))
+    percent = None
+    if beside is not None:
+        percent = min(99, beside.cursor * 100 // max(newest.cursor, 1))
+    return Counted(newest.id, newest.cursor, newest.last_success_ms, percent)
 
 
 @asynccontextmanager

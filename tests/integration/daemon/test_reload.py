@@ -64,8 +64,9 @@ def test_reload_says_what_changed_and_check_says_so_before(tmp_path: Path) -> No
 
 def test_check_and_reload_say_what_periods_would_come_to(tmp_path: Path) -> None:
     # A rehearsal ahead of this host's clock: then `check` takes the ledger's time.
-    files = {"clock": "2099-11-06T12:00:00Z", "pricing": starter_each("0.50")}
-    with SidecarProcess(tmp_path, **files) as sidecar:
+    with SidecarProcess(
+        tmp_path, clock="2099-11-06T12:00:00Z", pricing=starter_each("0.50")
+    ) as sidecar:
         at_ms = parse_time_ms("2099-11-06T11:00:00Z")
         ship(sidecar, event(time_ms=at_ms), event(time_ms=at_ms))
         sidecar.until_counted(2)

@@ -16,7 +16,7 @@ from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge.event_log import Filter
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.counted import counted, recounted_percent
+from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.recount import count_again
 from tests.agreed import agree_to, terms_of
 from tests.integration.conftest import Sidecar
@@ -64,7 +64,7 @@ class Shop:
 
     async def percent(self) -> int | None:
         async with self.sidecar.database.reading() as tx:
-            return await recounted_percent(tx)
+            return (await counted(tx)).recounting_percent
 
     async def verified(self) -> Report:
         chain = ChainFiles(self.sidecar.database.path)

@@ -12,7 +12,7 @@ from meterline_pricing import Charge, Invoice, Line
 from meterline_pricing.charge import explained
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
-from meterline_sidecar.cli.output import money, quantity, show_json
+from meterline_sidecar.cli.output import money, quantity, show_json, tell_freshness
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.invoices import ShownInvoice
 
@@ -74,7 +74,7 @@ def tell_invoice(answer: ShownInvoice) -> None:
     click.echo(f"{answer.customer_name}: {answer.status} invoice{name}")
     tell_lines(drawn)
     _tell_adjustments(answer, drawn.currency)
-    click.echo(f"\nas of {answer.fresh_as_of}")
+    tell_freshness(answer.fresh_as_of, answer.recounting_percent)
 
 
 def _tell_adjustments(answer: ShownInvoice, currency: str) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options, span_options
-from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.output import quantity, show_json, tell_freshness
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.usage import (
     ShownSubject,
@@ -21,6 +21,7 @@ class AllUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Every page of usage, and what nobody pays for."""
 
     fresh_as_of: str | None
+    recounting_percent: int | None
     usage: list[ShownUsage]
     unassigned: list[ShownSubject]
 
@@ -57,6 +58,7 @@ def read_usage(
     last = client.get("/v1/usage/unassigned", Unassigned, **span)
     return AllUsage(
         fresh_as_of=last.fresh_as_of,
+        recounting_percent=last.recounting_percent,
         usage=usage,
         unassigned=last.unassigned if customer is None else [],
     )
@@ -80,7 +82,7 @@ def tell_usage(answer: AllUsage) -> None:
                 table.add("", "", f"  {labels}", quantity(group.quantity), "")
     show(table)
     _tell_unassigned(answer.unassigned)
-    click.echo(f"\nas of {answer.fresh_as_of or 'never: nothing is added up yet'}")
+    tell_freshness(answer.fresh_as_of, answer.recounting_percent)
 
 
 def _tell_unassigned(subjects: list[ShownSubject]) -> None:

@@ -26,6 +26,9 @@ class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
     """A customer's invoice: final, or what they would pay if the period ended now."""
 
     fresh_as_of: str | None
+    recounting_percent: int | None
+    """How much usage is being counted again; a draft has the numbers of before.
+    ``None`` where nothing is, and for a final invoice, which does not change."""
     customer: str
     customer_name: str
     period: ShownPeriod

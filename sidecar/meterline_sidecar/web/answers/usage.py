@@ -53,6 +53,8 @@ class UsagePage(msgspec.Struct, frozen=True, kw_only=True):
 
     fresh_as_of: str | None
     """Up to when events are counted; ``None`` before the first count."""
+    recounting_percent: int | None
+    """How much is being counted again; these numbers are those of before."""
     usage: list[ShownUsage]
     next_after: str | None
     """Give it as ``after`` to get the next page; ``None`` on the last one."""
@@ -62,4 +64,5 @@ class Unassigned(msgspec.Struct, frozen=True, kw_only=True):
     """What nobody pays for."""
 
     fresh_as_of: str | None
+    recounting_percent: int | None
     unassigned: list[ShownSubject]

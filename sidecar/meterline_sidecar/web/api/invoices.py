@@ -68,6 +68,7 @@ def _shown_invoice(
     at_ms = statement.finalized_ms
     return ShownInvoice(
         fresh_as_of=fresh_as_of(at),
+        recounting_percent=at.recounting_percent if at_ms is None else None,
         customer=customer.id,
         customer_name=statement.customer_name or customer.name,
         period=shown_period(period),

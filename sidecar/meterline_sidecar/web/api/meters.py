@@ -9,7 +9,7 @@ from msgspec import Meta
 from meterline_sidecar.billing.consequences import edges_of, of_recount
 from meterline_sidecar.terms.book import ALWAYS
 from meterline_sidecar.terms.keeper import TermsRefused
-from meterline_sidecar.usage.counted import recounted_percent
+from meterline_sidecar.usage.counted import counted_now
 from meterline_sidecar.usage.recount import count_again
 from meterline_sidecar.web.answers.meters import (
     RecountBegun,
@@ -92,9 +92,12 @@ async def recount_meter(parts: Parts, query: RecountQuery) -> RecountBegun:
         )
     except TermsRefused as error:
         raise Conflict(str(error)) from error
-    async with parts.database.reading() as tx:
-        percent = await recounted_percent(tx)
-    return RecountBegun(meter=query.meter, agreed=diff.told, recounting_percent=percent)
+    at = await counted_now(parts.database)
+    return RecountBegun(
+        meter=query.meter,
+        agreed=diff.told,
+        recounting_percent=at.recounting_percent,
+    )
 
 
 def _from_ms(since: str | None) -> int:

@@ -19,7 +19,7 @@ from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import gaps
 from meterline_sidecar.stripe.health import StripeHealth, read_health
-from meterline_sidecar.usage.counted import counted, recounted_percent
+from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.web.answers.status import (
     AggregationStatus,
     DatabaseStatus,
@@ -69,7 +69,7 @@ async def _read(parts: Parts) -> _Read:
                 last_event_id - at.up_to_event,
                 time_text(at.as_of_ms),
                 at.as_of_ms,
-                await recounted_percent(tx),
+                at.recounting_percent,
             ),
         )
 

@@ -65,6 +65,7 @@ async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
         }
     return UsagePage(
         fresh_as_of=fresh_as_of(at),
+        recounting_percent=at.recounting_percent,
         usage=[shown_usage(customer, found[customer.id]) for customer in customers],
         next_after=next_after,
     )
@@ -77,6 +78,7 @@ async def list_unassigned(parts: Parts, query: Span) -> Unassigned:
         unassigned = await unassigned_usage(tx, at, parts.meters, period=span)
     return Unassigned(
         fresh_as_of=fresh_as_of(at),
+        recounting_percent=at.recounting_percent,
         unassigned=[
             ShownSubject(subject=found.subject, meters=shown_meters(found.meters))
             for found in unassigned

@@ -86,6 +86,8 @@ class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     time_zone: str
     fresh_as_of: str | None
+    recounting_percent: int | None
+    """How much is being counted again; what is shown was counted before."""
     currency: str | None
     total: Decimal | None
     """What it costs so far, adjustments included; ``None`` where there is no plan."""
@@ -126,6 +128,7 @@ async def read_portal(
         end=format_time_ms(period.end),
         time_zone=customer.time_zone,
         fresh_as_of=fresh_as_of(at),
+        recounting_percent=at.recounting_percent,
         currency=None if statement is None else statement.invoice.currency,
         total=None if statement is None else statement.due,
         is_final=statement is not None and statement.finalized_ms is not None,
