@@ -17,6 +17,7 @@ from meterline_sidecar.billing.compared import Consequences, Side, compared
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store.port import Readable
+from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.terms.agreed import cuts_between
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -47,6 +48,9 @@ async def of_terms(database: Readable, terms: Terms, diff: Diff) -> Consequences
     """
     if not diff.planned or diff.refused or terms.is_empty:
         return Consequences()
+    async with database.reading() as tx:
+        if await newest_generation(tx) is None:
+            return Consequences()  # nothing was ever counted
     after = supposed(terms, diff.planned, now_ms=diff.at_ms)
     meters = {
         planned.name: (planned.from_ms, planned.change.meter)

@@ -69,7 +69,7 @@ async def open_parts(
         alarm = await alarm_at_start(database, chain)
         if alarm is not None:
             log.error("nothing is billed: %s; run `meterline verify`", alarm)
-        journal = await _open_journal(database, chain)
+        journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock)
         terms = keeper.terms
         ingest = await _open_ingest(database, chain, terms, clock)
@@ -242,7 +242,7 @@ def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
         every(DELIVER_EVERY_S, "alert webhooks", delivery.run)
 
 
-async def _open_journal(database: Ledger, chain: ChainFiles) -> Journal:
+async def open_journal(database: Ledger, chain: ChainFiles) -> Journal:
     """Return the journal of what money stands in; it takes in what is older than it."""
     async with database.reading() as tx:
         marks = await event_store.marks(tx)

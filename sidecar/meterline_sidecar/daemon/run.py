@@ -57,7 +57,7 @@ async def run(config: Config, *, clock: Clock) -> None:
     make_directories(config)
     tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
     _check_tokens(config, tokens)
-    with _lock_database(config.sidecar.database):
+    with database_lock(config.sidecar.database):
         try:
             async with open_parts(
                 config, clock=clock, tokens=tokens, on_fatal=on_fatal
@@ -134,7 +134,12 @@ def _check_tokens(config: Config, tokens: TokenFile) -> None:
 
 
 @contextlib.contextmanager
-def _lock_database(path: Path) -> Generator[None]:
+def database_lock(path: Path) -> Generator[None]:
+    """Be the one process that writes a ledger, as long as the block lasts.
+
+    Raises:
+        AlreadyRunning: another process is.
+    """
     lock = ProcessLock.take(LedgerFiles(path).lock, guards=f"the database {path}")
     try:
         yield

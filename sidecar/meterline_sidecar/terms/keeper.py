@@ -34,8 +34,15 @@ class TermsKeeper:
     ``terms`` only grows: whoever holds it sees what comes.
     """
 
-    def __init__(self, database: Database, journal: Journal, *, clock: Clock) -> None:
-        self.terms = Terms()
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        *,
+        clock: Clock,
+        terms: Terms | None = None,
+    ) -> None:
+        self.terms = Terms() if terms is None else terms
         self._database = database
         self._journal = journal
         self._clock = clock

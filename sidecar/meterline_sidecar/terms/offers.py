@@ -164,7 +164,9 @@ class OfferDiffer:
                     meter.name, known.aggregation, meter.aggregation
                 )
         if ALWAYS < from_ms < final_ms and not self._reason:
-            return meter_into_final(meter.name, from_ms, final_ms=final_ms)
+            return meter_into_final(
+                meter.name, from_ms, final_ms=final_ms, on_purpose="meterline reload"
+            )
         return None
 
     def rules(self, rules: Mapping[str, str]) -> None:

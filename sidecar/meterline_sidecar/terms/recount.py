@@ -33,7 +33,14 @@ def recount(
     when = "the beginning" if from_ms == ALWAYS else format_time_ms(from_ms)
     if from_ms < final_ms and not reason:
         return Diff(
-            refused=(meter_into_final(name, from_ms, final_ms=final_ms),),
+            refused=(
+                meter_into_final(
+                    name,
+                    from_ms,
+                    final_ms=final_ms,
+                    on_purpose=f"meterline meters recount {name}",
+                ),
+            ),
             at_ms=now_ms,
         )
     return Diff(

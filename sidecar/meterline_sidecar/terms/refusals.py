@@ -3,13 +3,17 @@
 from meterline_sidecar.clock import format_time_ms
 
 
-def meter_into_final(name: str, from_ms: int, *, final_ms: int) -> str:
-    """Return why a meter cannot be counted otherwise from a time on."""
+def meter_into_final(name: str, from_ms: int, *, final_ms: int, on_purpose: str) -> str:
+    """Return why a meter cannot be counted otherwise from a time on.
+
+    Args:
+        on_purpose: the command that does it all the same, given a reason.
+    """
     return (
         f"meter {name}: counting otherwise from {format_time_ms(from_ms)[:10]} on would"
         f" reach into a period that is final; it can hold from"
         f" {format_time_ms(final_ms)[:10]} on. To correct what is final on purpose:"
-        f' `meterline meters recount {name} --into-final "the reason"`'
+        f' `{on_purpose} --into-final "the reason"`'
     )
 
 

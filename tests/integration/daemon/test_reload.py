@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meterline_sidecar.clock import parse_time_ms
-from tests.integration.billing.test_invoices import ship
+from tests.integration.billing.test_invoices import invoice, ship
 from tests.plans import starter_each
 from tests.producer import event
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR, SidecarProcess, until
@@ -129,6 +129,36 @@ def test_files_that_the_ledger_refuses_end_the_start_and_the_check_with_78(
         assert checked.returncode == 78
         assert "the API looks after this customer" in checked.stderr
         assert "customers adopt beta" in checked.stderr
+
+
+def test_files_that_a_start_refuses_are_loaded_on_purpose_without_a_sidecar(
+    tmp_path: Path,
+) -> None:
+    pricing = starter_each("0.50") + starter_each("2").replace("starter", "pro")
+    with SidecarProcess(
+        tmp_path, clock="2099-11-06T12:00:00Z", pricing=pricing
+    ) as sidecar:
+        at_ms = parse_time_ms("2099-11-06T11:00:00Z")
+        ship(sidecar, event(time_ms=at_ms), event(time_ms=at_ms))
+        sidecar.until_counted(2)
+        sidecar.set_clock("2099-12-01T00:30:00Z")
+        assert invoice(sidecar, "2099-11", "--finalize")["due"] == "1.00"
+        running = sidecar.meterline("reload", "--into-final", "nothing to do")
+        sidecar.stop()
+        dated = 'plan = "pro"\nfrom = 2099-11-01'
+        rewrite(sidecar, METERLINE.replace('plan = "starter"', dated))
+
+        with pytest.raises(AssertionError, match="meterline reload --into-final"):
+            sidecar.start()
+        refused = sidecar.meterline("reload")
+        loaded = sidecar.meterline("reload", "--into-final", "acme was promised")
+        sidecar.start()
+        (late,) = invoice(sidecar, "2099-12")["adjustments"]
+
+        assert running.stdout == "nothing changed\n"
+        assert refused.returncode == 69
+        assert "final periods come to $3.00 more" in loaded.stdout, loaded.stderr
+        assert late["amount"] == "3.00"
 
 
 def test_check_without_a_ledger_compares_nothing(tmp_path: Path) -> None:

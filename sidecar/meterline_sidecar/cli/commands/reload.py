@@ -1,13 +1,17 @@
 """``meterline reload``: the files again, without a restart."""
 
+import asyncio
 from pathlib import Path
 
 import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
+from meterline_sidecar.cli.exits import NoSidecar
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.daemon.load import load_stopped
 from meterline_sidecar.web.answers.reload import Reloaded
 
 
@@ -29,15 +33,22 @@ def command(
     """Have the sidecar read its files again.
 
     Says what changes, from when, and what periods come to by that. Mistakes change
-    nothing. SIGHUP does the same as this command.
+    nothing. SIGHUP does the same as this command. With --into-final no sidecar needs
+    to run: files that reach into what is final would be refused at its start.
     """
-    with Client.find(url, config_path) as client:
-        found = client.post(
-            "/v1/reload",
-            Reloaded,
-            into_final=into_final,
-            dry_run="true" if dry_run else None,
-        )
+    try:
+        with Client.find(url, config_path) as client:
+            found = client.post(
+                "/v1/reload",
+                Reloaded,
+                into_final=into_final,
+                dry_run="true" if dry_run else None,
+            )
+    except NoSidecar:
+        if into_final is None or url is not None or dry_run:
+            raise
+        config = read_config(config_path)
+        found = asyncio.run(load_stopped(config, reason=into_final))
     if is_json:
         show_json(found)
         return
