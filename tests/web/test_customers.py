@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from tests.producer import event
 from tests.sidecar_process import METERLINE, PRICING
 from tests.web.conftest import OpenWeb, Web
@@ -212,7 +212,7 @@ async def test_the_files_are_loaded_again_and_everything_follows(
         await web.parts.standings.refresh()
 
         assert "beta: a new customer on plan pro" in loaded["changes"]
-        assert again == {"changes": [], "needs_restart": []}
+        assert (again["changes"], again["needs_restart"]) == ([], [])
         assert await calls(web, "beta") == 1
         alerts = (await web.get("/v1/alerts"))["alerts"]
         assert {alert["customer"] for alert in alerts} == {"beta"}
@@ -240,11 +240,29 @@ async def test_a_reload_names_what_only_a_restart_changes(open_web: OpenWeb) -> 
 
         loaded = (await send(web, "POST", "/v1/reload")).json()
 
-        assert loaded["needs_restart"] == [
-            "stripe.mode",
-            "meter api_calls: bill_through",
-        ]
+        assert loaded["needs_restart"] == ["stripe.mode"]
         assert web.parts.config.stripe.mode == "dry_run"
+
+
+async def test_a_meter_that_is_billed_by_stripe_from_now_on_needs_no_restart(
+    open_web: OpenWeb,
+) -> None:
+    at_stripe = 'plan = "starter"\nstripe_customer = "cus_1"'
+    files = METERLINE.replace('plan = "starter"', at_stripe)
+    count = 'aggregation = "count"'
+    async with open_web(meterline=files) as web:
+        await web.ship(event())
+        web.clock.time_ms += 3 * HOUR_MS
+        await web.parts.stripe.report()
+        before = (await web.get("/v1/outbox"))["rows"]
+        rewrite(web, files.replace(count, f'{count}\nbill_through = "meter"'))
+
+        await send(web, "POST", "/v1/reload")
+        await web.parts.stripe.report()
+
+        (row,) = (await web.get("/v1/outbox"))["rows"]
+        assert before == []
+        assert (row["event_name"], row["value"]) == ("api_calls", 1)
 
 
 async def test_who_is_taken_out_of_the_file_is_shown_and_invoiced(

@@ -84,6 +84,12 @@ class Attention:
         self._periods: dict[str, tuple[tuple[int | None, int], Period | None]] = {}
         """What is to be closed next, by customer, and from what that follows."""
 
+    def use(self, *, stripe_bills: bool) -> None:
+        """Take it from now on that Stripe makes invoices, or that it does not."""
+        self._stripe_bills = stripe_bills
+        self._periods.clear()
+        self._found = None
+
     async def problems(self) -> tuple[Found, ...]:
         """Return what was found; looked for now, unless that was done just before."""
         if self._found is not None and self._looking.locked():

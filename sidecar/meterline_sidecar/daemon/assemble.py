@@ -22,7 +22,7 @@ from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_
 from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.daemon.assemble_stripe import open_stripe
+from meterline_sidecar.daemon.assemble_stripe import billed_meters, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.ingest.accept import Ingest
@@ -112,6 +112,10 @@ async def open_parts(
             stopping=asyncio.Event(),
             stripe=stripe,
             drain=Drain(config.sidecar.spool_dir, ingest),
+        )
+        files.on_config(lambda found: stripe.use(found, billed_meters(found)))
+        files.on_config(
+            lambda found: bills.attention.use(stripe_bills=found.stripe_bills)
         )
         async with _at_work(parts, files, checkpoint):
             yield parts

@@ -86,7 +86,7 @@ def open_stripe(
         unbilled=Unbilled(
             database,
             api,
-            meters=_billed(config),
+            meters=billed_meters(config),
             amounts=_amounts(terms),
             clock=clock,
         ),
@@ -105,7 +105,7 @@ def _enqueuer(
 ) -> Enqueuer:
     return Enqueuer(
         database,
-        meters=_billed(config),
+        meters=billed_meters(config),
         customers=customers,
         starts_ms=starts,
         clock=clock,
@@ -113,7 +113,8 @@ def _enqueuer(
     )
 
 
-def _billed(config: Config) -> list[BilledMeter]:
+def billed_meters(config: Config) -> list[BilledMeter]:
+    """Return the meters whose usage Stripe prices."""
     return [
         BilledMeter(
             name=meter.meter.name,

@@ -18,8 +18,6 @@ from meterline_sidecar.web.money import shown_money
 
 ONLY_AT_START: Final = ("sidecar", "stripe", "portal", "alerts")
 """The tables that hold from the next start on."""
-TOLD_AT_START: Final = ("bill_through", "stripe_event_name", "stripe_mode")
-"""What a meter is at Stripe."""
 AUTHOR: Final = "files"
 
 log = logging.getLogger(__name__)
@@ -120,13 +118,3 @@ def _restarting(before: Config, after: Config) -> Iterator[str]:
         for key, value in asdict(getattr(before, table)).items():
             if said[key] != value and (table, key) != ("sidecar", "pricing"):
                 yield f"{table}.{key}"
-    known = {meter.meter.name: meter for meter in before.meters}
-    for meter in after.meters:
-        for key in TOLD_AT_START:
-            is_told = meter.bill_through != "none"
-            former = known.get(meter.meter.name)
-            if former is None:
-                if is_told and key == "bill_through":
-                    yield f"meter {meter.meter.name}: {key}"
-            elif getattr(former, key) != getattr(meter, key):
-                yield f"meter {meter.meter.name}: {key}"

@@ -1,5 +1,6 @@
 """Puts closed hours of usage into the outbox, as rows for Stripe."""
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
@@ -74,20 +75,28 @@ class Enqueuer:
             starts_ms: before when a customer is not billed.
         """
         self._database = database
-        self._meters = tuple(meters)
-        self._aggregations: dict[str, Aggregation] = {
-            meter.name: meter.aggregation for meter in meters
-        }
+        self._running = asyncio.Lock()
+        self._meters = self._wanted = tuple(meters)
         self._customers = customers  # as they are when a row is made
         self._starts_ms: Mapping[str, int] = {} if starts_ms is None else starts_ms
         self._clock = clock
         self._settle_ms = settle_ms
+
+    def use(self, meters: Sequence[BilledMeter]) -> None:
+        """Bill these meters from the next run on."""
+        self._wanted = tuple(meters)
 
     async def run(self) -> int:
         """Enqueue every closed hour that changed; return the number of new rows.
 
         While usage is counted anew (the meters were changed), nothing is enqueued.
         """
+        # One at a time: an hour is forgotten only when all meters of now are told of.
+        async with self._running:
+            self._meters = self._wanted
+            return await self._run()
+
+    async def _run(self) -> int:
         await self._map_waiting()
         if not await self._note_changes():
             return 0
@@ -208,9 +217,10 @@ class Enqueuer:
             tx, generation, customer=customer, start=start_ms, end=end_ms
         )
         totals: Totals = {}
+        aggregations = {meter.name: meter.aggregation for meter in self._meters}
         for row in rows:
-            billed = {m: t for m, t in row.totals.items() if m in self._aggregations}
-            merge(totals, more=billed, aggregations=self._aggregations)
+            billed = {m: t for m, t in row.totals.items() if m in aggregations}
+            merge(totals, more=billed, aggregations=aggregations)
         n_rows = 0
         for meter in self._meters:
             total = quantity(totals.get(meter.name, 0))

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError, RetryLater, StripeRefused
 from meterline_sidecar.store import facts, outbox
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, read_suspicion
-from meterline_sidecar.stripe.enqueue import Enqueuer
+from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
 from meterline_sidecar.stripe.report import Reporter
@@ -55,6 +57,14 @@ class StripeService:
     """What is wrong with the meters at Stripe, as of the last check."""
     _knows_meters: bool = False
     _ask_at_s: float = 0.0
+
+    def use(self, config: Config, meters: Sequence[BilledMeter]) -> None:
+        """Bill these meters from now on, once they are known to fit at Stripe."""
+        self.provisioner.use(config)
+        self.enqueuer.use(meters)
+        self.unbilled.use(meters)
+        self._knows_meters = False
+        self._ask_at_s = 0.0
 
     async def report(self) -> None:
         """Enqueue what is closed and send what is due."""

@@ -58,6 +58,10 @@ class Unbilled:
         self._amounts = amounts
         self._clock = clock
 
+    def use(self, meters: Sequence[BilledMeter]) -> None:
+        """Look at these meters from now on."""
+        self._meters = tuple(meters)
+
     async def find(self, *, start_ms: int, end_ms: int) -> list[ByHand]:
         """Return what the ledger knows of, without a question to Stripe."""
         found: list[ByHand] = []

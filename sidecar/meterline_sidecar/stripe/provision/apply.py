@@ -50,6 +50,10 @@ class Provisioner:
         self._backoff = backoff
         self._salt = ""
 
+    def use(self, config: Config) -> None:
+        """Want what this configuration wants from now on."""
+        self._config = config
+
     async def plan(self) -> Provision:
         """Return what is missing at Stripe, without changing anything.
 
