@@ -1,9 +1,10 @@
 """Read ``pricing.toml``: every plan in it, or every problem with it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meterline_pricing.plan import Catalogue
-from meterline_pricing.toml.plan_shapes import ROOT
+from meterline_pricing.plan import Catalogue, Override
+from meterline_pricing.toml.plan_shapes import OVERRIDE, ROOT
 from meterline_pricing.toml.shape import json_schema_of
 from meterline_pricing.toml.source import Source
 
@@ -22,6 +23,24 @@ def load(text: str, *, file: str = "pricing.toml") -> Catalogue:
     catalogue: Catalogue = ROOT.read(source.root)
     source.check()
     return catalogue
+
+
+def read_overrides(
+    tables: Sequence[Mapping[str, Any]], *, customer: str
+) -> tuple[Override, ...]:
+    """Return what a customer has otherwise, from tables such as ``[[override]]``.
+
+    Args:
+        tables: as they come in JSON: without ``customer``, and with dates as texts.
+
+    Raises:
+        PricingError: with every problem in them, each with its key.
+    """
+    named = [{"customer": customer, **table} for table in tables]
+    source = Source.of({"override": named}, file="")
+    found = tuple(OVERRIDE.read(table) for table in source.root.tables("override"))
+    source.check()
+    return found
 
 
 def json_schema() -> dict[str, Any]:

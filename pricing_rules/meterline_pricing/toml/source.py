@@ -34,11 +34,18 @@ T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
 
 _LINE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DECIMAL: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
 class TomlFloat(str):
     """A TOML float, as it was written. It is never a number here."""
+
+    __slots__ = ()
+
+
+class JsonDate(str):
+    """A text of JSON, which has no dates, that is one where a date is expected."""
 
     __slots__ = ()
 
@@ -77,6 +84,13 @@ class Source:
             self.is_toml = False
             self.problems.append(_syntax_problem(error, text, file))
         self.root = Table(self, (), data)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], *, file: str) -> "Source":
+        """Return tables that came as JSON, with floats refused as in TOML."""
+        source = cls("", file=file)
+        source.root = Table(source, (), {k: _as_toml(v) for k, v in data.items()})
+        return source
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of ``path``, or of the nearest table around it."""
@@ -234,6 +248,8 @@ class Table:
 
 
 def _check_text(value: object) -> str:
+    if isinstance(value, JsonDate):
+        return str(value)
     if type(value) is not str or not value:
         raise Unfit
     return value
@@ -246,9 +262,27 @@ def _check_boolean(value: object) -> bool:
 
 
 def _check_date(value: object) -> date:
+    if isinstance(value, JsonDate):
+        return date.fromisoformat(value)
     if not isinstance(value, date) or isinstance(value, datetime):
         raise Unfit
     return value
+
+
+def _as_toml(value: object) -> object:
+    """Return a value of JSON as TOML has it, where a float is never a number."""
+    match value:
+        case float():
+            return TomlFloat(repr(value))
+        case str() if _DATE.fullmatch(value):
+            return JsonDate(value)
+        case dict():
+            tables = cast("dict[str, object]", value)
+            return {name: _as_toml(inner) for name, inner in tables.items()}
+        case list():
+            return [_as_toml(item) for item in cast("list[object]", value)]
+        case _:
+            return value
 
 
 def _check_decimal(value: object) -> Decimal:

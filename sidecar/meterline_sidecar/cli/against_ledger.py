@@ -4,6 +4,9 @@ import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from meterline_pricing import Catalogue
 from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.shape import Config
@@ -62,6 +65,29 @@ async def agreed_with(config: Config) -> frozenset[str]:
         return frozenset()
     async with _open(config.sidecar.database) as reader:
         return frozenset((await _terms(reader)).names("customer"))
+
+
+async def with_prices_of_the_api(config: Config) -> Config:
+    """Return a configuration with the prices of customers whom the API looks after.
+
+    Raises:
+        CannotCompare: the ledger is there and cannot be read.
+    """
+    if not config.sidecar.database.exists():
+        return config
+    async with _open(config.sidecar.database) as reader:
+        terms = await _terms(reader)
+    now_ms = max(SystemClock().now_ms(), terms.learned_until_ms)
+    agreed = (terms.customer(name, now_ms) for name in terms.names("customer"))
+    own = [
+        override
+        for customer in agreed
+        if customer is not None and customer.source == "api"
+        for override in customer.overrides
+        if override.plan in config.catalogue.names
+    ]
+    overrides = (*config.catalogue.overrides, *own)
+    return replace(config, catalogue=Catalogue(config.catalogue.plans, overrides))
 
 
 @contextlib.asynccontextmanager

@@ -19,6 +19,7 @@ from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.across import Known, Names, names_in, tables_of
 from meterline_sidecar.config.shape import MeterConfig
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.meters import Meter
 
 
 class PriceList(NamedTuple):
@@ -89,7 +90,7 @@ def misfits(
     for key, i, holder in _holders(prices.catalogue):
         for j, card in enumerate(holder.prices):
             if card.meter in measured:
-                for message in _unmet(card.price, measured[card.meter]):
+                for message in unmet(card.price, measured[card.meter].meter):
                     source.report((key, i, "price", j), message)
     return sorted(source.problems, key=lambda problem: problem.line or 0)
 
@@ -102,9 +103,9 @@ def _holders(catalogue: Catalogue) -> Iterator[tuple[str, int, Plan | Override]]
         yield "override", i, override
 
 
-def _unmet(price: PriceModel, config: MeterConfig) -> Iterator[str]:
+def unmet(price: PriceModel, meter: Meter) -> Iterator[str]:
     """Yield what a price needs and a meter does not give."""
-    name, groups = config.meter.name, config.meter.group_by
+    name, groups = meter.name, meter.group_by
     if price.needs_events:
         yield (
             f"`{name}` is a total, and this price needs the amount of every event:"
@@ -112,7 +113,7 @@ def _unmet(price: PriceModel, config: MeterConfig) -> Iterator[str]:
         )
     yield from _ungrouped(price.grouped_by or (), name, groups)
     for inner in price.inner:
-        yield from _unmet(inner, config)
+        yield from unmet(inner, meter)
 
 
 def _ungrouped(

@@ -40,6 +40,21 @@ MONEY: Final[Mapping[Code, Problem]] = {
         " that no subject of an app is likely to match",
         action="write out the subjects, or a prefix with `*` at its end",
     ),
+    "sign_up_unfit": Problem(
+        severity="warning",
+        title="Subjects that sign up cannot become customers",
+        means="a `[[customer_rule]]` is for them, and their names can be no customer's"
+        " id; nobody pays for what they use",
+        action="give them to a customer (`subjects`), or have the app name them in"
+        " letters, digits and `_ . - : @ + = ~ |`, at most 100",
+    ),
+    "alert_of_nobody": Problem(
+        severity="warning",
+        title="An alert is about a customer whom nobody knows",
+        means="neither the files nor the API have this customer, so the alert is never"
+        " raised",
+        action="mend `customer` of the alert, or add the customer",
+    ),
     "filter_never_matches": Problem(
         severity="warning",
         title="A meter's filter can match nothing",

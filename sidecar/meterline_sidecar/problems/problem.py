@@ -40,6 +40,8 @@ Code = Literal[
     "usage_unassigned",
     "subject_claimed_twice",
     "subject_never_matches",
+    "sign_up_unfit",
+    "alert_of_nobody",
     "filter_never_matches",
     "value_not_priced",
     "meter_not_priced",

@@ -14,11 +14,11 @@ Nothing here reaches into a period that is final, unless somebody asks for it.
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from msgspec import Struct
 
-from meterline_pricing import Override, Plan
+from meterline_pricing import Plan
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.terms import Source
@@ -43,6 +43,7 @@ from meterline_sidecar.terms.owners import (
     payers_since,
 )
 from meterline_sidecar.terms.record import Planned
+from meterline_sidecar.terms.words import shown
 
 RATED: Final = (*MONEY, "subjects")
 """What is billed otherwise when it changes in a final period, on purpose."""
@@ -214,7 +215,7 @@ class Differ:
         by_time.setdefault(from_ms, {})[name] = value
         self._found.told.append(
             f"from {self._when(wanted.id, from_ms)} {wanted.id}: {name}"
-            f" {_shown(before)} -> {_shown(value)}"
+            f" {shown(before)} -> {shown(value)}"
         )
 
     def _why_not(
@@ -304,16 +305,3 @@ class Differ:
         calendar = CustomerCalendar.of(self._terms, customer_id)
         day = calendar.day(at_ms)
         return str(day) if calendar.start_of(day) == at_ms else format_time_ms(at_ms)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, tuple):
-        items = cast("tuple[object, ...]", value)
-        names = [
-            f"prices on {item.plan}" if isinstance(item, Override) else str(item)
-            for item in items
-        ]
-        return ", ".join(names) or "none"
-    return str(value)

@@ -92,16 +92,20 @@ class TermsKeeper:
                 raise TermsRefused(
                     f"customer {wanted.id} is there already; nothing was changed"
                 )
-            async with self._database.reading() as tx:
-                # A date may reach into what others who pay have in final periods.
-                finals = (
-                    {wanted.id: await invoices.final_end(tx, wanted.id)}
-                    if wanted.from_day is None
-                    else await invoices.final_ends(tx)
-                )
-            differ = self._with_finals("api", "", finals)
-            differ.customer(wanted)
-            return await self._write(differ.result(), "api", author)
+            return await self._write(await self.preview_customer(wanted), "api", author)
+
+    async def preview_customer(self, wanted: WantedCustomer) -> Diff:
+        """Return what would be agreed to by that; change nothing."""
+        async with self._database.reading() as tx:
+            # A date may reach into what others who pay have in final periods.
+            finals = (
+                {wanted.id: await invoices.final_end(tx, wanted.id)}
+                if wanted.from_day is None
+                else await invoices.final_ends(tx)
+            )
+        differ = self._with_finals("api", "", finals)
+        differ.customer(wanted)
+        return differ.result()
 
     async def recount_meter(
         self, name: str, *, from_ms: int, author: str, reason: str

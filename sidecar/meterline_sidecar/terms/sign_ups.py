@@ -1,11 +1,13 @@
 """Makes customers of those who sign up: subjects that nobody pays for, by rules."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.kinds import CUSTOMER_ID
+from meterline_sidecar.problems.catalogue import found
+from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.store import terms as store
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.terms.claims import MARK
@@ -16,6 +18,8 @@ EVERY_S: Final = 1
 SUBJECTS_PER_STEP: Final = 5_000
 CUSTOMERS_PER_STEP: Final = 500
 """Made in one transaction: whoever ingests waits for it."""
+NAMES_SHOWN: Final = 5
+NAME_CHARS: Final = 60
 AUTHOR: Final = "customer_rule"
 
 log = logging.getLogger(__name__)
@@ -35,15 +39,26 @@ class SignUps:
         self._clock = clock
         self._terms_row = -1
         self._subject_id = 0
-        self.n_unfit = 0
+        self._n_unfit = 0
+        self._unfit: list[str] = []
         """Subjects that a rule is for, and whose name can be no customer's id."""
+
+    def problems(self) -> Iterator[Found]:
+        """Yield who could not become a customer."""
+        if self._n_unfit:
+            shown = such_as(self._unfit, n_all=self._n_unfit)
+            yield found(
+                "sign_up_unfit",
+                f"{n_of(self._n_unfit, 'subject')} cannot become customers: {shown}",
+            )
 
     async def run(self) -> None:
         """Look at everybody who came since; all over again when terms changed."""
         terms = self._keeper.terms
         rules = terms.rules(self._clock.now_ms())
         if terms.row_id != self._terms_row:
-            self._terms_row, self._subject_id, self.n_unfit = terms.row_id, 0, 0
+            self._terms_row, self._subject_id = terms.row_id, 0
+            self._n_unfit, self._unfit = 0, []
         while rules:
             async with self._database.reading() as tx:
                 subjects = await store.subjects_of_nobody(
@@ -64,7 +79,9 @@ class SignUps:
             if plan is None or self._keeper.terms.entries("customer", name):
                 continue
             if not CUSTOMER_ID.fullmatch(name):
-                self.n_unfit += 1
+                self._n_unfit += 1
+                if len(self._unfit) < NAMES_SHOWN:
+                    self._unfit.append(f"`{name:.{NAME_CHARS}}`")
                 continue
             fields = {"name": name, "plan": plan, "subjects": (name,)}
             wanted.append(WantedCustomer(id=name, fields=fields))

@@ -220,7 +220,9 @@ async def test_a_subject_that_can_be_no_id_claims_nothing_and_is_counted(
     await office.sign_ups.run()
 
     assert await office.payers() == {name: None, "user_1": "user_1"}
-    assert office.sign_ups.n_unfit == 1
+    (unfit,) = office.sign_ups.problems()
+    assert unfit.code == "sign_up_unfit"
+    assert unfit.text == f"1 subject cannot become customers: `{name:.60}`"
 
 
 async def test_whose_subjects_somebody_will_take_over_does_not_sign_up(

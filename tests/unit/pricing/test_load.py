@@ -1,3 +1,4 @@
+import re
 from datetime import date
 from decimal import Decimal
 
@@ -38,6 +39,7 @@ from meterline_pricing.models import (
     Tier,
 )
 from meterline_pricing.order import STEPS
+from meterline_pricing.toml.load import read_overrides
 from tests.plans import STARTER
 
 D = Decimal
@@ -485,3 +487,35 @@ def test_an_override_is_checked_with_everything_else() -> None:
     assert messages(f"{STARTER}{text}minimum_spend = 5\nmaximum_spend = 4\n") == [
         "p.toml:19: override[0].maximum_spend: 4 is below minimum_spend 5"
     ]
+
+
+def test_what_a_customer_has_otherwise_is_read_from_json_as_from_the_file() -> None:
+    price = {"meter": "calls", "model": "flat", "amount": "1"}
+    credit = {"amount": 5, "name": "2026-12-31", "expires": "2026-12-31"}
+
+    (found,) = read_overrides(
+        [{"plan": "basic", "price": [price], "credit": [credit]}], customer="acme"
+    )
+
+    assert (found.customer, found.plan) == ("acme", "basic")
+    assert found.credits is not None
+    assert found.credits[0].expires == date(2026, 12, 31)
+    assert type(found.credits[0].name) is str
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ({"plan": "basic", "minimum_spend": 0.5}, 'write "0.5" instead of 0.5'),
+        (
+            {"plan": "basic", "credit": [{"amount": 1, "expires": "2026-13-01"}]},
+            "override[0].credit[0].expires: ",
+        ),
+        ({}, "override[0].plan: missing"),
+    ],
+)
+def test_what_is_wrong_with_it_is_told_by_its_key(
+    table: dict[str, object], why: str
+) -> None:
+    with pytest.raises(PricingError, match=re.escape(why)):
+        read_overrides([table], customer="acme")

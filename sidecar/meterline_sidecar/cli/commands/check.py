@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from meterline_pricing import Problem, TestFailure, run_tests
-from meterline_sidecar.cli.against_ledger import CannotCompare, Compared, compare
+from meterline_pricing.errors import unknown
+from meterline_sidecar.cli.against_ledger import (
+    CannotCompare,
+    Compared,
+    agreed_with,
+    compare,
+)
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import EXIT_CONFIG, EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
@@ -44,6 +50,7 @@ def command(config_path: Path | None, is_json: bool) -> None:
     compared: Compared | None = None
     try:
         compared = asyncio.run(compare(config))
+        odd += asyncio.run(_alerts_of_nobody(config))
     except CannotCompare as error:
         odd.append(str(error))
     if is_json:
@@ -54,6 +61,19 @@ def command(config_path: Path | None, is_json: bool) -> None:
         sys.exit(EXIT_CONFIG)
     if failures:
         sys.exit(EXIT_FOUND)
+
+
+async def _alerts_of_nobody(config: Config) -> list[str]:
+    """Return the alerts about customers whom neither the files nor the ledger know."""
+    known = {customer.id for customer in config.customers}
+    named = [rule for rule in config.alert_rules if rule.customer is not None]
+    if any(rule.customer not in known for rule in named):
+        known |= await agreed_with(config)
+    return [
+        f"alert {rule.name}: {unknown('customer', rule.customer, known)}"
+        for rule in named
+        if rule.customer is not None and rule.customer not in known
+    ]
 
 
 def _show(

@@ -1,5 +1,6 @@
 """``meterline customers``: who there is; those whom the API looks after, changed."""
 
+import tomllib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 import msgspec
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
@@ -89,9 +91,20 @@ def show_one(
         _show(found)
 
 
+PRICES = click.option(
+    "--prices",
+    "prices_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Prices of their own: a file with [[override]] tables as in pricing.toml,"
+    " without `customer`; an empty one: those of the plan.",
+)
+
+
 @command.command()
 @click.argument("customer")
 @_fields
+@PRICES
 @daemon_options
 def add(
     config_path: Path | None, url: str | None, is_json: bool, customer: str, **said: Any
@@ -106,6 +119,7 @@ def add(
 @command.command()
 @click.argument("customer")
 @_fields
+@PRICES
 @daemon_options
 def change(
     config_path: Path | None, url: str | None, is_json: bool, customer: str, **said: Any
@@ -167,6 +181,9 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if value in (None, ()):
             continue
+        if isinstance(value, Path):
+            said["overrides"] = overrides_in(value)
+            continue
         if isinstance(value, datetime):
             value = value.date()
         said[{"from": "from_day", "subject": "subjects"}.get(name, name)] = value
@@ -175,12 +192,31 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
+def overrides_in(path: Path) -> tuple[dict[str, Any], ...]:
+    """Return the tables of a file with prices of a customer's own.
+
+    Raises:
+        click.BadParameter: it is no TOML, or has something else in it.
+    """
+    try:
+        # A float goes as it is: what takes it says what to write.
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path}: {error}") from error
+    tables = found.pop("override", [])
+    if found or not isinstance(tables, list):
+        raise click.BadParameter(f"{path}: expected nothing but [[override]] tables")
+    return tuple(cast("list[dict[str, Any]]", tables))
+
+
 def _tell(made: CustomerChanged, *, is_json: bool) -> None:
     if is_json:
         show_json(made)
         return
     for text in made.changes:
         click.echo(text)
+    if made.money is not None:
+        tell_consequences(made.money)
     if not made.changes:
         click.echo(f"{made.customer.id}: looked after by {OWNERS[made.customer.owner]}")
 

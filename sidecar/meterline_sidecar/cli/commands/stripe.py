@@ -9,6 +9,7 @@ from typing import cast
 
 import click
 
+from meterline_sidecar.cli.against_ledger import with_prices_of_the_api
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
@@ -59,6 +60,7 @@ def apply(config_path: Path | None, is_json: bool, yes: bool) -> None:
 
 
 async def _run(config: Config, *, applies: bool) -> Provision:
+    config = await with_prices_of_the_api(config)
     api = open_api(config, environ=os.environ.copy())
     try:
         provisioner = Provisioner(api, config, clock=SystemClock())

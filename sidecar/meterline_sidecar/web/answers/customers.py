@@ -1,10 +1,12 @@
 """What the API answers about customers, and what it takes."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from meterline_sidecar.web.answers.money import MoneyChange
 
 Owner = Literal["file", "api"]
 Day = Annotated[date, Meta(description="A day, such as 2026-12-01.")]
@@ -20,6 +22,8 @@ class ShownCustomer(msgspec.Struct, frozen=True, kw_only=True):
     is_taken_out: bool
     """Whether the files do not name them any more: they keep what they owe."""
     plan: str | None
+    own_prices: tuple[str, ...]
+    """The plans of which they have prices of their own."""
     subjects: tuple[str, ...]
     address: tuple[str, ...]
     time_zone: str
@@ -53,8 +57,12 @@ class CustomerFields(
     ends: Day | UnsetType | None = UNSET
     """The last day to bill."""
     stripe_customer: str | UnsetType | None = UNSET
+    overrides: tuple[dict[str, Any], ...] | UnsetType = UNSET
+    """Prices of their own: a table for each plan that they have otherwise, as an
+    `[[override]]` of the price list without `customer`; none: the plan's own."""
     from_day: Day | None = msgspec.field(default=None, name="from")
-    """From when plan, subjects and time zone hold; by default as with the files."""
+    """From when plan, prices, subjects and time zone hold; by default as with the
+    files."""
 
 
 class NewCustomer(CustomerFields, frozen=True, kw_only=True):
@@ -69,3 +77,5 @@ class CustomerChanged(msgspec.Struct, frozen=True, kw_only=True):
     customer: ShownCustomer
     changes: tuple[str, ...]
     """What changed, in words: ``from 2026-12-01 acme: plan basic -> pro``."""
+    money: MoneyChange | None = None
+    """What that did to what their periods come to; ``None`` for a new customer."""

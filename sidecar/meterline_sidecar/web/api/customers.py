@@ -1,14 +1,17 @@
 """Customers: who there is, and adding and changing those whom the API looks after."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta
 
-from meterline_pricing import Calendar
+from meterline_pricing import Calendar, Override
 from meterline_pricing.errors import unknown
+from meterline_pricing.toml.load import read_overrides
 from meterline_pricing.toml.source import Kind, Unfit
+from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.config.kinds import CUSTOMER, SUBJECT
+from meterline_sidecar.config.prices import unmet
 from meterline_sidecar.terms.book import AgreedCustomer
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.owners import WantedCustomer
@@ -21,6 +24,8 @@ from meterline_sidecar.web.answers.customers import (
     Owner,
     ShownCustomer,
 )
+from meterline_sidecar.web.answers.money import MoneyChange
+from meterline_sidecar.web.money import shown_money
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, Conflict
@@ -91,8 +96,14 @@ async def put_customer(
 ) -> CustomerChanged:
     """Change a customer, or add one; what is left out stays as it is."""
     wanted = _wanted(parts, query.customer, body)
+    money: MoneyChange | None = None
+    if _agreed(parts, query.customer) is not None:
+        expected = await parts.terms.preview_customer(wanted)
+        found = await of_terms(parts.database, parts.terms.terms, expected)
+        money = shown_money(found)
     diff = await parts.terms.change_customer(wanted, author=author)
-    return CustomerChanged(customer=_shown(parts, query.customer), changes=diff.told)
+    shown = _shown(parts, query.customer)
+    return CustomerChanged(customer=shown, changes=diff.told, money=money)
 
 
 async def end_customer(
@@ -137,6 +148,7 @@ def _shown(parts: Parts, customer_id: str) -> ShownCustomer:
         owner=agreed.source,
         is_taken_out=agreed.is_removed,
         plan=agreed.plan,
+        own_prices=tuple(override.plan for override in agreed.overrides),
         subjects=agreed.subjects,
         address=agreed.address,
         time_zone=agreed.time_zone,
@@ -176,7 +188,42 @@ def _wanted(parts: Parts, customer_id: str, said: CustomerFields) -> WantedCusto
     terms, now_ms = parts.terms.terms, parts.clock.now_ms()
     if plan is not None and not terms.plan_versions(plan, now_ms):
         raise BadRequest(unknown("plan", plan, terms.names("plan")))
+    if said.overrides is not UNSET:
+        fields["overrides"] = _overrides(parts, customer_id, said.overrides)
     return WantedCustomer(id=customer_id, fields=fields, from_day=said.from_day)
+
+
+def _overrides(
+    parts: Parts, customer_id: str, tables: tuple[dict[str, Any], ...]
+) -> tuple[Override, ...]:
+    """Return prices of a customer's own, if all of them can be charged.
+
+    Raises:
+        BadRequest: one cannot; the text says why.
+        PricingError: with every problem in them.
+    """
+    terms, now_ms = parts.terms.terms, parts.clock.now_ms()
+    found = read_overrides(tables, customer=customer_id)
+    for i, override in enumerate(found):
+        versions = terms.plan_versions(override.plan, now_ms)
+        if not versions:
+            known = unknown("plan", override.plan, terms.names("plan"))
+            raise BadRequest(f"overrides[{i}].plan: {known}")
+        if override.plan in [other.plan for other in found[:i]]:
+            raise BadRequest(
+                f"overrides[{i}].plan: a second table is for `{override.plan}`"
+            )
+        for plan in versions.values():
+            override.applied_to(plan)
+        for j, card in enumerate(override.prices):
+            meter = None if card.meter is None else terms.meter(card.meter, now_ms)
+            where = f"overrides[{i}].price[{j}]"
+            if card.meter is not None and meter is None:
+                known = unknown("meter", card.meter, terms.names("meter"))
+                raise BadRequest(f"{where}.meter: {known}")
+            for message in () if meter is None else unmet(card.price, meter):
+                raise BadRequest(f"{where}: {message}")
+    return found
 
 
 def _check(kind: Kind[str], key: str, value: str) -> None:

@@ -1,7 +1,7 @@
 """Is it working: ``/livez``, ``/readyz``, ``/status``."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
@@ -12,7 +12,8 @@ import meterline
 from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
-from meterline_sidecar.problems.catalogue import in_order
+from meterline_sidecar.problems.catalogue import found, in_order
+from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.schedule import JobState
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
@@ -74,6 +75,15 @@ async def _read(parts: Parts) -> _Read:
         )
 
 
+def _alerts_of_nobody(parts: Parts) -> Iterator[Found]:
+    for rule in parts.config.alert_rules:
+        if rule.customer is not None and parts.customers.get(rule.customer) is None:
+            yield found(
+                "alert_of_nobody",
+                f"alert {rule.name} is about {rule.customer}, whom nobody knows",
+            )
+
+
 async def read_status(parts: Parts) -> Status:
     """Return the state of every part, with what is wrong."""
     read = await _read(parts)
@@ -97,7 +107,13 @@ async def read_status(parts: Parts) -> Status:
         version=meterline.__version__,
         ready=parts.ingest.trouble is None,
         problems=in_order(
-            [*problems, *await parts.attention.problems(), *stripe.problems]
+            [
+                *problems,
+                *await parts.attention.problems(),
+                *parts.sign_ups.problems(),
+                *_alerts_of_nobody(parts),
+                *stripe.problems,
+            ]
         ),
         clock=parts.clock.rehearsal,
         started=format_time_ms(parts.started_ms),

@@ -19,6 +19,8 @@ PAGES: Final[Mapping[Code, str]] = {
     "usage_unassigned": "/usage",
     "subject_claimed_twice": "/customers",
     "subject_never_matches": "/customers",
+    "sign_up_unfit": "/usage",
+    "alert_of_nobody": "/alerts",
     "filter_never_matches": "/usage",
     "value_not_priced": "/pricing",
     "meter_not_priced": "/pricing",
