@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -91,7 +92,7 @@ async def test_the_commands_say_so(
 ) -> None:
     words = "recounting, 0 %: what is shown was counted before"
     invoice = await desk.invoice("2026-11")
-    usage = {**await desk.web.get("/v1/usage"), "unassigned": []}
+    usage: dict[str, Any] = {**await desk.web.get("/v1/usage"), "unassigned": []}
 
     tell_invoice(msgspec.convert(invoice, ShownInvoice))
     assert words in capsys.readouterr().out

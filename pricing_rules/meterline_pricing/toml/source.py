@@ -29,25 +29,13 @@ from msgspec import Struct
 
 from meterline_pricing.errors import PricingError, Problem, unknown
 from meterline_pricing.toml.lines import KeyPath, line_index
+from meterline_pricing.toml.values import JsonDate, TomlFloat, as_toml
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
 
 _LINE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DECIMAL: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
-
-
-class TomlFloat(str):
-    """A TOML float, as it was written. It is never a number here."""
-
-    __slots__ = ()
-
-
-class JsonDate(str):
-    """A text of JSON, which has no dates, that is one where a date is expected."""
-
-    __slots__ = ()
 
 
 class Unfit(ValueError):
@@ -89,7 +77,7 @@ class Source:
     def of(cls, data: Mapping[str, Any], *, file: str) -> "Source":
         """Return tables that came as JSON, with floats refused as in TOML."""
         source = cls("", file=file)
-        source.root = Table(source, (), {k: _as_toml(v) for k, v in data.items()})
+        source.root = Table(source, (), {k: as_toml(v) for k, v in data.items()})
         return source
 
     def line(self, path: KeyPath) -> int | None:
@@ -267,22 +255,6 @@ def _check_date(value: object) -> date:
     if not isinstance(value, date) or isinstance(value, datetime):
         raise Unfit
     return value
-
-
-def _as_toml(value: object) -> object:
-    """Return a value of JSON as TOML has it, where a float is never a number."""
-    match value:
-        case float():
-            return TomlFloat(repr(value))
-        case str() if _DATE.fullmatch(value):
-            return JsonDate(value)
-        case dict():
-            tables = cast("dict[str, object]", value)
-            return {name: _as_toml(inner) for name, inner in tables.items()}
-        case list():
-            return [_as_toml(item) for item in cast("list[object]", value)]
-        case _:
-            return value
 
 
 def _check_decimal(value: object) -> Decimal:

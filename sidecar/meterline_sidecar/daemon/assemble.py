@@ -113,10 +113,6 @@ async def open_parts(
             stripe=stripe,
             drain=Drain(config.sidecar.spool_dir, ingest),
         )
-        files.on_config(lambda found: stripe.use(found, billed_meters(found)))
-        files.on_config(
-            lambda found: bills.attention.use(stripe_bills=found.stripe_bills)
-        )
         async with _at_work(parts, files, checkpoint):
             yield parts
     finally:
@@ -132,6 +128,12 @@ async def _at_work(
     await checkpoint()
     _plan_jobs(parts, checkpoint)
     _plan_alerts(parts, files)
+
+    def use(found: Config) -> None:
+        parts.stripe.use(found, billed_meters(found))
+        parts.attention.use(stripe_bills=found.stripe_bills)
+
+    files.on_config(use)
     try:
         yield
         await parts.ingest.drain()

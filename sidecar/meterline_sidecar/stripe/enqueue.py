@@ -217,7 +217,9 @@ class Enqueuer:
             tx, generation, customer=customer, start=start_ms, end=end_ms
         )
         totals: Totals = {}
-        aggregations = {meter.name: meter.aggregation for meter in self._meters}
+        aggregations: dict[str, Aggregation] = {
+            meter.name: meter.aggregation for meter in self._meters
+        }
         for row in rows:
             billed = {m: t for m, t in row.totals.items() if m in aggregations}
             merge(totals, more=billed, aggregations=aggregations)
