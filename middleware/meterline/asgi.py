@@ -14,11 +14,11 @@ from typing import Any, Final, Unpack
 
 from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.events import METHOD_CHARS_MAX, Flag, Kind
+from meterline.events import METHOD_CHARS_MAX, STATUS_MAX, Flag, Kind
 from meterline.meter import Meter, Stats, encode
 from meterline.open_event import OpenEvent, current_event, traffic
 from meterline.options import MeterOptions
-from meterline.quantities import checked_subject
+from meterline.quantities import checked_subject, exact_text, is_unicode
 from meterline.routes import RouteMap
 from meterline.stray import set_home
 
@@ -29,8 +29,11 @@ SCOPE_KEY: Final = "meterline"
 _REQUEST: Final = int(Kind.REQUEST)
 _WEBSOCKET: Final = int(Kind.WEBSOCKET)
 
-_COMMON: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_BODILESS: Final = _COMMON | {"TRACE", "CONNECT"}
+# To plain values, whatever the classes of the server's are (``HTTPStatus.OK``).
+_STATUSES: Final = {status: status for status in range(STATUS_MAX + 1)}
+_METHODS: Final = {
+    name: name for name in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+}
 _DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
 _METHOD_NOT_ALLOWED: Final = 405
 _SERVER_ERROR: Final = 500
@@ -83,7 +86,7 @@ class Exchange(OpenEvent):
                 if not message.get("more_body"):
                     self.finish()
             elif kind == "http.response.start":
-                self.status = message["status"]
+                self.status = _STATUSES.get(message["status"], 0)
             elif not self.is_over:
                 self.note_unusual(message)
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
@@ -93,11 +96,14 @@ class Exchange(OpenEvent):
     async def receive(self) -> Message:
         """Take note of what the app receives."""
         message = await self.inner_receive()
-        if message["type"] == "http.request":
-            if body := message.get("body"):
-                self.bytes_in += len(body)
-        elif message["type"] == "http.disconnect" and not self.is_over:
-            self.flags |= Flag.INCOMPLETE
+        try:
+            if message["type"] == "http.request":
+                if body := message.get("body"):
+                    self.bytes_in += len(body)
+            elif message["type"] == "http.disconnect" and not self.is_over:
+                self.flags |= Flag.INCOMPLETE
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
         return message
 
     def note_unusual(self, message: Message) -> None:
@@ -149,18 +155,9 @@ class Exchange(OpenEvent):
         duration_us = (perf_counter_ns() - self.start_ns) // 1000
         if duration_us > _SLOW_US and inside.has_left(self.inner_receive):
             self.flags |= Flag.INCOMPLETE
-        method: str | None = self.scope["method"]
-        if method not in _COMMON:
-            method = self.look_at_method(method)
+        named = self.scope["method"]
+        method = _METHODS.get(named) or _exact_method(named)
         self.write(_REQUEST, method, duration_us)
-
-    def look_at_method(self, method: str | None) -> str | None:
-        """Return the method if it can be recorded; count a body that nobody read."""
-        if not self.bytes_in and method not in _BODILESS:
-            self.bytes_in = inside.declared_bytes(self.scope)
-        if method is not None and len(method) > METHOD_CHARS_MAX:
-            return None
-        return method
 
     def write(self, kind: int, method: str | None, duration_us: int) -> None:
         """Ask for subject and route, and append the event."""
@@ -203,8 +200,7 @@ class Exchange(OpenEvent):
 
     def describe(self) -> None:
         """Find out subject, route and method as far as they are known by now."""
-        method = self.scope.get("method", "GET")  # websockets have none
-        self.method = method if len(method) <= METHOD_CHARS_MAX else None
+        self.method = _exact_method(self.scope.get("method", "GET"))  # websockets: none
         self.subject = self.subject or self.middleware.resolve_subject(self)
         self.route = self.route or self.middleware.resolve_route(self.scope)
 
@@ -225,7 +221,7 @@ class WebSocket(Exchange):
                 case "websocket.accept":
                     self.status = _SWITCHING_PROTOCOLS
                 case "websocket.http.response.start":
-                    self.status = message["status"]
+                    self.status = _STATUSES.get(message["status"], 0)
                 case "websocket.http.response.body":
                     self.bytes_out += len(message.get("body") or b"")
                     if not message.get("more_body"):
@@ -347,15 +343,22 @@ class MeterMiddleware:
 
         async def metered_send(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                # Imported already where it runs; 60 ms where it does not.
-                asyncio: Any = sys.modules.get("asyncio")
-                if asyncio is not None and asyncio._get_running_loop() is not None:
-                    await asyncio.to_thread(self.meter.close)
-                else:  # trio: there is nothing left to hold up
-                    self.meter.close()
+                await self._close()
             await send(message)
 
         return metered_send
+
+    async def _close(self) -> None:
+        # Imported already where it runs; 60 ms where it does not.
+        asyncio: Any = sys.modules.get("asyncio")
+        try:
+            if asyncio is not None and asyncio._get_running_loop() is not None:
+                await asyncio.to_thread(self.meter.close)
+                return
+        except RuntimeError:  # no thread to be had
+            log.debug("closing without a thread", exc_info=True)
+        # Or trio: there is nothing left to hold up.
+        self.meter.close()
 
     # --- for Exchange
 
@@ -369,8 +372,11 @@ class MeterMiddleware:
             problem = "the subject resolver raised"
             log.debug(problem, exc_info=True)
         else:
-            if subject is None or not (problem := checked_subject(subject)):
-                return subject
+            if subject is None:
+                return None
+            text, problem = checked_subject(subject)
+            if not problem:
+                return text
         exchange.flags |= Flag.BAD_SUBJECT
         self.meter.complaints.add(problem)
         return None
@@ -386,10 +392,14 @@ class MeterMiddleware:
 
     def note_failure(self) -> None:
         """Count an event that our own error has cost, and say so once."""
-        if not self.meter.failed:
-            message = "could not meter a request; further ones are only counted"
-            log.error(message, exc_info=True)  # noqa: LOG014 - called in a handler
-        self.meter.fail()
+        self.meter.fail("could not meter a request")
+
+
+def _exact_method(method: object) -> str | None:
+    text = exact_text(method)
+    if text is None or not 0 < len(text) <= METHOD_CHARS_MAX or not is_unicode(text):
+        return None
+    return text
 
 
 def _payload_bytes(message: Message) -> int:

@@ -11,6 +11,7 @@ METHOD_CHARS_MAX: Final = 32
 QUANTITY_NAME_CHARS_MAX: Final = 64
 QUANTITIES_MAX: Final = 32
 QUANTITY_MAX: Final = 2**63 - 1  # what SQLite and PostgreSQL keep as an integer
+STATUS_MAX: Final = 999
 UNITS: Final = "units"
 """The quantity that an event has 1 of unless the app recorded it."""
 TIME_MS_MAX: Final = 2**53  # the year 287396; keeps every later sum inside 63 bits
@@ -23,7 +24,7 @@ QuantityName = Annotated[
 ]
 Quantity = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
 TimeMs = Annotated[int, Meta(ge=0, le=TIME_MS_MAX)]
-Status = Annotated[int, Meta(ge=0, le=999)]
+Status = Annotated[int, Meta(ge=0, le=STATUS_MAX)]
 
 
 class Kind(IntEnum):

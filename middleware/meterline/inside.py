@@ -11,13 +11,11 @@ from typing import Any, Final, cast
 from weakref import ref
 
 from meterline.asgi_types import Receive, Scope, Send
-from meterline.events import QUANTITY_MAX
 
 FRAMES_MAX: Final = 200
 DEPTH_MAX: Final = 16  # wrappers round an app
 DJANGO_REQUEST: Final = "meterline.django"
 
-_DIGITS_MAX: Final = len(str(QUANTITY_MAX)) + 1
 _ERROR_HANDLER: Final = "ServerErrorMiddleware.__call__"
 _frame_of_caller: Final[Callable[[int], FrameType]] = sys._getframe  # pyright: ignore[reportPrivateUsage]
 _OURS: Final = "meterline.asgi"
@@ -128,19 +126,3 @@ def _noting(made: Any) -> Callable[..., Any]:
 
     names = {"__init__": __init__, DJANGO_REQUEST: True, "__module__": made.__module__}
     return type(made.__name__, (made,), names)
-
-
-def declared_bytes(scope: Scope) -> int:
-    """Return the size of a request body that the app has not read.
-
-    A client that waits for ``100 Continue`` sends nothing until the app reads.
-    """
-    declared = 0
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            # Any client may send more digits than int() takes.
-            digits = value.lstrip(b"0")[:_DIGITS_MAX]
-            declared = min(int(digits or b"0"), QUANTITY_MAX)
-        elif name == b"expect":
-            return 0
-    return declared

@@ -5,12 +5,12 @@ stopped, slow or gone costs its caller nothing. See ``wire.py`` for the protocol
 """
 
 import logging
-import socket
 import time
 from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
+from meterline import system
 from meterline.spool.scan import DAMAGED, Loss, Part
 from meterline.wire import (
     FRAME_HEADER,
@@ -29,6 +29,7 @@ from meterline.wire import (
 )
 
 ANSWER_TIMEOUT_S: Final = 60.0  # without any byte, while an answer is due
+SETTLED_S: Final = 5.0
 READ_BYTES: Final = 64 << 10
 
 log = logging.getLogger(__name__)
@@ -81,20 +82,14 @@ class Link:
 
     def __init__(self, path: Path, source: Source) -> None:
         self._source = source
-        self._socket = socket.socket(
-            socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-        )
-        try:
-            self._socket.connect(str(path))  # at once or not at all, on AF_UNIX
-        except BaseException:
-            self._socket.close()
-            raise
+        self._socket = system.connect(path)
         self._to_send = memoryview(encode_frame(source.hello))
         self._received = bytearray()
         self._in_flight = 0
         self._in_flight_max = 0
         self._acked_seq = 0
-        self._heard_s = time.monotonic()
+        self._heard_s = self._began_s = time.monotonic()
+        self._has_acked = False
         self.state = State.GREETING
         self.problem: str = ""
         """Why the conversation failed, in words."""
@@ -119,6 +114,15 @@ class Link:
             self._fail(str(error))
             return False
         return moved
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the sidecar does its work: it has acked, or listened for a while.
+
+        One that only says welcome and hangs up, again and again, is as good as away.
+        """
+        lasts = time.monotonic() - self._began_s > SETTLED_S
+        return self._has_acked or (lasts and self.state is State.OPEN)
 
     def close(self) -> None:
         """End the connection; nothing is lost by that."""
@@ -148,7 +152,7 @@ class Link:
         moved = False
         while self._to_send:
             try:
-                sent = self._socket.send(self._to_send)
+                sent = system.send(self._socket, self._to_send)
             except BlockingIOError:
                 break
             self._to_send = self._to_send[sent:]
@@ -195,6 +199,7 @@ class Link:
                 if not self._in_flight:
                     raise WireError("unexpected", "an ack for nothing")
                 self._in_flight -= 1
+                self._has_acked = True
                 self._acked_seq = message.seq
                 self._source.ack(message.seq)
                 if self.state is State.LEAVING:

@@ -2,9 +2,7 @@
 
 import atexit
 import logging
-import os
-import socket
-import threading
+import operator
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -14,31 +12,37 @@ from weakref import WeakSet
 import msgspec
 from msgspec import Struct
 
+from meterline import system
+from meterline.complaints import Complaints, troubles
 from meterline.events import Flag, Kind
 from meterline.options import MeterOptions, Options, resolve
 from meterline.quantities import (
-    Complaints,
     bad_quantity,
     checked_quantity,
     checked_route,
     checked_subject,
 )
 from meterline.shipper import Shipper
-from meterline.spool.living import Spool
+from meterline.shippers import Shippers
 from meterline.spool.producer_file import NOT_RECORDABLE, Counts
-from meterline.waiting import Room
 
 CLOSE_TIMEOUT_S: Final = 2.0
-EXIT_TIMEOUT_S: Final = 1.0
+EXIT_TIMEOUT_S: Final = 1.0  # for all meters together
+RETRY_S: Final = 1.0  # where not even memory was to be had
 
 log = logging.getLogger(__name__)
 encode: Final = msgspec.msgpack.Encoder().encode
 
+shippers: Final = Shippers()
 _meters: "WeakSet[Meter]" = WeakSet()
 
 
 class Stats(Struct, frozen=True, kw_only=True):
-    """What one process recorded and shipped; as of the shipper's last look."""
+    """What one process recorded and shipped, as of the shipper's last look.
+
+    Meters with the same options share one spool: each sees what all of them recorded
+    while it was open.
+    """
 
     recorded: int
     """All events, with those that were dropped."""
@@ -50,6 +54,8 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Events that could not be recorded because of an error of ours: also dropped."""
     complaints: dict[str, int]
     """Quantities and subjects that were left out, by reason."""
+    troubles: dict[str, int]
+    """What went wrong outside of requests in this process, by reason: files, threads."""
     spool: str
     """``file``, ``memory: REASON``, or empty before the first event."""
     is_connected: bool
@@ -81,15 +87,15 @@ class Meter:
         self.options: Options = resolve(**options)
         self.complaints = Complaints()
         self.failed = 0
-        self.waiting = Room()
-        self._earlier = Counts(recorded=0, dropped=0, acked=0)
-        self._lock = threading.RLock()
+        self._ended = Counts(recorded=0, dropped=0, acked=0)
+        self._retry_at_s = 0.0
         self._forget()
         _meters.add(self)
 
     def _forget(self) -> None:
         """Begin anew: nothing is open, and the first event opens it."""
         self.shipper: Shipper | None = None
+        self._before = Counts(recorded=0, dropped=0, acked=0)
         self.append = (
             self._ignore if self.options.is_disabled else self._open_and_append
         )
@@ -117,93 +123,112 @@ class Meter:
 
     def use(
         self,
-        name: str,
-        quantity: int,
+        name: object,
+        quantity: object,
         *,
-        subject: str | None = None,
-        route: str | None = None,
+        subject: object = None,
+        route: object = None,
         method: str | None = None,
         status: int = 0,
         flags: int = 0,
     ) -> None:
-        """Record one use, as one of a request where it is one."""
-        quantities = None
-        exact, problem = checked_quantity(name, quantity)
+        """Record one use, as one of a request where it is one. Raises nothing.
+
+        Args:
+            method: as the middleware has made it exact; likewise ``status``.
+            flags: of ``events.Flag``.
+        """
+        try:
+            quantities, own_subject, own_route, bad = self._checked(
+                name, quantity, subject=subject, route=route
+            )
+            # In the order of UsageEvent; what only a request has is None or 0.
+            self.append(
+                encode(
+                    (
+                        time.time_ns() // 1_000_000,
+                        Kind.USE,
+                        own_subject,
+                        method,
+                        own_route,
+                        status,
+                        0,
+                        0,
+                        0,
+                        flags | bad,
+                        quantities,
+                    )
+                )
+            )
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.fail("could not record a use")
+
+    def _checked(
+        self, name: object, quantity: object, *, subject: object, route: object
+    ) -> tuple[dict[str, int] | None, str | None, str | None, int]:
+        """Return what can be recorded of a use, and the flags for what cannot."""
+        flags = 0
+        quantities = own_subject = own_route = None
+        text, exact, problem = checked_quantity(name, quantity)
         if problem:
             self.complaints.add(problem)
-            flags |= bad_quantity(name)
+            flags = bad_quantity(text)
         else:
-            quantities = {name: exact}
-        if subject is not None and (problem := checked_subject(subject)):
-            self.complaints.add(problem)
-            flags |= Flag.BAD_SUBJECT
-            subject = None
-        if route is not None and (problem := checked_route(route)):
-            self.complaints.add(problem)
-            route = None
-        time_ms = time.time_ns() // 1_000_000
-        # In the order of UsageEvent; what only a request has is None or 0.
-        event = (
-            time_ms,
-            Kind.USE,
-            subject,
-            method,
-            route,
-            status,
-            0,
-            0,
-            0,
-            flags,
-            quantities,
-        )
-        self.append(encode(event))
+            quantities = {text: exact}
+        if subject is not None:
+            own_subject, problem = checked_subject(subject)
+            if problem:
+                self.complaints.add(problem)
+                flags |= Flag.BAD_SUBJECT
+        if route is not None:
+            own_route, problem = checked_route(route)
+            if problem:
+                self.complaints.add(problem)
+        return quantities, own_subject or None, own_route or None, flags
 
-    def fail(self) -> None:
-        """Count an event that could not be encoded; it is reported as lost."""
+    def fail(self, what: str = "could not record an event") -> None:
+        """Count an event that an error of ours has cost; it is reported as lost.
+
+        To be called where the error was caught: the first one is logged with it.
+        Raises nothing.
+        """
         self.failed += 1
-        self.open()
-        if (shipper := self.shipper) is not None:
-            shipper.spool.writer.drop(NOT_RECORDABLE)
+        try:
+            if self.failed == 1:
+                log.error("%s; further ones are only counted", what, exc_info=True)  # noqa: LOG014
+            self.open()
+            if (shipper := self.shipper) is not None:
+                shipper.spool.writer.drop(NOT_RECORDABLE)
+        except Exception:  # noqa: BLE001, S110 - counted above; nobody is left to tell
+            pass
 
     # --- opening and closing
 
     def open(self) -> None:
         """Make the spool and start the shipping thread now, not at the first event.
 
-        Does nothing if they are there, or if metering is disabled.
+        Does nothing if they are there, or if metering is disabled. Raises nothing:
+        the next event tries again.
         """
-        if self.options.is_disabled:
+        if self.options.is_disabled or time.monotonic() < self._retry_at_s:
             return
-        with self._lock:
-            shipper = self.shipper
-            if shipper is None:
-                shipper = self.shipper = self._make_shipper()
-            try:
-                shipper.start()
-            except RuntimeError as error:
-                # No thread to be had: the spool takes the events, and the next one
-                # comes here again.
-                self.complaints.add(f"could not start the shipping thread: {error}")
-                return
-            self.append = shipper.spool.writer.append
-
-    def _make_shipper(self) -> Shipper:
-        options = self.options
-        spool = Spool.open(
-            options.spool_dir,
-            app=options.app_name,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            bytes_max=options.spool_bytes_max,
-            when_closed=self._append_anew,
-        )
-        return Shipper(spool, options, self.waiting, when_dead=self._note_dead_thread)
+        try:
+            with shippers.lock:
+                shipper = shippers.take(self.options, user=self)
+                if shipper is not self.shipper:
+                    self._before = shipper.spool.reader.counts
+                    self.shipper = shipper
+                if shipper.is_running:
+                    self.append = shipper.spool.writer.append
+        except Exception as error:  # noqa: BLE001 - edge: the app must not see our errors
+            self._retry_at_s = time.monotonic() + RETRY_S
+            troubles.add(f"nothing can be recorded: {error}")
 
     def _open_and_append(self, payload: bytes) -> None:
         self.open()
         shipper = self.shipper
-        if shipper is None:  # closed again by another thread
-            self._append_anew(payload)
+        if shipper is None:
+            self.failed += 1
         else:
             shipper.spool.writer.append(payload)
 
@@ -212,9 +237,6 @@ class Meter:
 
     def _ignore(self, payload: bytes) -> None:
         """Record nothing: metering is disabled."""
-
-    def _note_dead_thread(self) -> None:
-        self.append = self._open_and_append
 
     def flush(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> bool:
         """Wait until the sidecar has all that was recorded; return whether it has.
@@ -228,17 +250,28 @@ class Meter:
         """Ship what is left, for at most ``timeout_s``, and say goodbye.
 
         What could not be shipped stays on disk, for the sidecar or the next worker.
-        An event that comes later opens everything again.
+        Where another meter with the same options is open, all goes on for that one.
+        An event that comes later opens everything again. Raises nothing.
         """
-        self.waiting.finish_all()
-        with self._lock:
+        try:
+            self._close(timeout_s)
+        except Exception as error:  # noqa: BLE001 - edge: the app must not see our errors
+            troubles.add(f"could not close a meter: {error}")
+
+    def _close(self, timeout_s: float) -> None:
+        with shippers.lock:
             shipper = self.shipper
             if shipper is None:
                 return
-            shipper.spool.close()
+            before = self._before
+            if is_last := shippers.give_back(self.options, user=self, shipper=shipper):
+                shipper.begin_to_close(
+                    timeout_s=timeout_s, when_closed=self._append_anew
+                )
             self._forget()
-        shipper.stop(timeout_s=timeout_s)
-        self._earlier = self._sum(shipper.spool.reader.counts)
+        if is_last:
+            shipper.close()
+        self._ended = _sum(self._ended, _since(before, shipper.spool.reader.counts))
 
     def __enter__(self) -> Self:
         return self
@@ -253,40 +286,43 @@ class Meter:
 
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
-        shipper = self.shipper
-        self._lock = threading.RLock()  # a thread that is not here may have held it
-        self._earlier = Counts(recorded=0, dropped=0, acked=0)
+        self._ended = Counts(recorded=0, dropped=0, acked=0)
         self._forget()
-        self.waiting.forget()
-        if shipper is not None:
-            shipper.abandon()
 
     @property
     def stats(self) -> Stats:
         """What was recorded, dropped and shipped by this process."""
         shipper = self.shipper
-        counts = self._sum(shipper.spool.reader.counts) if shipper else self._earlier
+        counts = self._ended
+        if shipper is not None:
+            counts = _sum(counts, _since(self._before, shipper.spool.reader.counts))
         return Stats(
             **counts._asdict(),
             failed=self.failed,
             complaints=dict(self.complaints.counts),
+            troubles=dict(troubles.counts),
             spool=shipper.spool.kind if shipper else "",
             is_connected=shipper is not None and shipper.is_connected,
         )
 
-    def _sum(self, counts: Counts) -> Counts:
-        return Counts(*map(sum, zip(self._earlier, counts, strict=True)))
+
+def _sum(some: Counts, others: Counts) -> Counts:
+    return Counts(*map(operator.add, some, others))
+
+
+def _since(before: Counts, now: Counts) -> Counts:
+    return Counts(*map(operator.sub, now, before))
 
 
 def _after_fork() -> None:
+    shippers.forget_parent()
     for meter in list(_meters):
         meter.forget_parent()
 
 
 def _at_exit() -> None:
-    for meter in list(_meters):
-        meter.close(timeout_s=EXIT_TIMEOUT_S)
+    shippers.close_all(timeout_s=EXIT_TIMEOUT_S)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+system.after_fork(_after_fork)
 atexit.register(_at_exit)

@@ -1,7 +1,6 @@
 """The usage event of one request: filled from wherever, written once, and told apart."""
 
 import gc
-import os
 import threading
 from contextvars import ContextVar, Token
 from time import perf_counter_ns, time_ns
@@ -19,6 +18,7 @@ from meterline.stray import (
     complain,
     record_stray,
 )
+from meterline.system import after_fork
 
 TOO_LATE: Final = "set_subject came after the response was over"
 
@@ -120,7 +120,15 @@ class OpenEvent:
         """Let the shipping thread write what waits too long: units, or the event."""
         if self.meter.shipper is None:
             self.meter.open()
-        self.meter.waiting.add(self, for_answer=for_answer)
+        shipper = self.meter.shipper
+        if shipper is not None:  # else nothing is recorded now, and that is counted
+            shipper.waiting.add(self, for_answer=for_answer)
+
+    def wait_no_more(self) -> None:
+        """Take the event from what the shipping thread looks after."""
+        shipper = self.meter.shipper
+        if shipper is not None:  # what waited for another one is forgotten with it
+            shipper.waiting.remove(self)
 
     def close(self) -> dict[str, int] | None:
         """Let nothing more be added; return the quantities there are.
@@ -135,7 +143,7 @@ class OpenEvent:
             with lock:  # whoever found it open has added by now
                 # Once more: the shipping thread may have written them.
                 quantities = self.quantities
-                self.meter.waiting.remove(self)
+                self.wait_no_more()
                 return None if quantities is None else quantities.copy()
         return None
 
@@ -182,12 +190,13 @@ class OpenEvent:
             if UNITS in quantities:
                 self.flags |= Flag.UNITS_APART
             self.quantities = None
-            self.meter.waiting.remove(self)
+            self.wait_no_more()
         return True
 
     def set_subject(self, subject: str) -> None:
         """Name who pays; after the response is over, only for what comes later."""
-        if problem := checked_subject(subject):
+        subject, problem = checked_subject(subject)
+        if problem:
             self.flags |= Flag.BAD_SUBJECT
             self.meter.complaints.add(problem)
             return
@@ -344,4 +353,4 @@ def _note_collection(phase: str, _info: dict[str, int]) -> None:
 
 
 gc.callbacks.append(_note_collection)
-os.register_at_fork(after_in_child=_after_fork)
+after_fork(_after_fork)

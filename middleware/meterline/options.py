@@ -1,5 +1,6 @@
 """What can be chosen on the app's side: an argument, a variable, or the default."""
 
+import contextlib
 import os
 from math import isfinite
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Final, TypedDict, Unpack
 
 from msgspec import Struct
 
+from meterline.quantities import exact_text, is_unicode
 from meterline.settings import default_socket, default_spool_dir
 from meterline.spool.segment import SEGMENT_BYTES_MIN
 
@@ -58,38 +60,78 @@ def resolve(**given: Unpack[MeterOptions]) -> Options:
     if strange := given.keys() - MeterOptions.__annotations__.keys():
         known = ", ".join(MeterOptions.__annotations__)
         raise TypeError(f"no such option: {min(strange)}; there are {known}")
-    env = os.environ.get
-    name = given.get("app_name")
-    if name is None:
-        name = env("METERLINE_APP", "app")
-    if not 0 < len(name) <= APP_CHARS_MAX:
+    disabled = given.get("disabled")
+    is_disabled = _is_on("METERLINE_DISABLED") if disabled is None else disabled
+    if type(is_disabled) is not bool:
+        raise ValueError(f"disabled must be True or False: {is_disabled!r}")
+    return Options(
+        app_name=_app_name(given.get("app_name")),
+        socket=_path("socket", given.get("socket")) or default_socket(),
+        spool_dir=_path("spool_dir", given.get("spool_dir")) or default_spool_dir(),
+        spool_bytes_max=_spool_bytes_max(given.get("spool_bytes_max")),
+        sync_interval_s=_sync_interval_s(given.get("sync_interval_s")),
+        is_disabled=is_disabled,
+    )
+
+
+def _app_name(given: object) -> str:
+    name = exact_text(
+        os.environ.get("METERLINE_APP", "app") if given is None else given
+    )
+    if name is None or not 0 < len(name) <= APP_CHARS_MAX or not is_unicode(name):
+        shown = given if name is None else name
         raise ValueError(
-            f"app_name must have 1 to {APP_CHARS_MAX} characters: {name!r}"
+            f"app_name must have 1 to {APP_CHARS_MAX} characters: {shown!r}"
         )
-    bytes_max = given.get("spool_bytes_max")
-    if bytes_max is None:
-        bytes_max = int(_number("METERLINE_SPOOL_BYTES_MAX", SPOOL_BYTES_MAX))
+    return name
+
+
+def _path(option: str, given: str | os.PathLike[str] | None) -> Path | None:
+    """Return the path that was given, ``None`` where none was."""
+    path = given or os.environ.get(f"METERLINE_{option.upper()}")
+    if not path:
+        return None
+    try:
+        is_possible = b"\0" not in os.fsencode(Path(path))
+    except (TypeError, ValueError):
+        is_possible = False
+    if not is_possible:
+        raise ValueError(f"{option} must be a path: {path!r}")
+    return Path(path)
+
+
+def _spool_bytes_max(given: object) -> int:
+    number = given
+    if given is None:
+        number = _number("METERLINE_SPOOL_BYTES_MAX", SPOOL_BYTES_MAX)
+        number = int(number)  # a part of a byte is nothing
+    bytes_max = _exact_number("spool_bytes_max", number)
     if bytes_max < 4 * SEGMENT_BYTES_MIN:
         raise ValueError(
             f"spool_bytes_max is {bytes_max}; "
             f"the least that works is {4 * SEGMENT_BYTES_MIN}"
         )
-    interval_s = given.get("sync_interval_s")
-    if interval_s is None:
-        interval_s = _number("METERLINE_SYNC_INTERVAL_S", SYNC_INTERVAL_S)
+    return int(bytes_max)
+
+
+def _sync_interval_s(given: object) -> float | None:
+    number = given
+    if given is None:
+        number = _number("METERLINE_SYNC_INTERVAL_S", SYNC_INTERVAL_S)
+    interval_s = _exact_number("sync_interval_s", number)
     if interval_s < 0:
         raise ValueError(f"sync_interval_s is negative: {interval_s}")
-    socket = given.get("socket") or env("METERLINE_SOCKET") or default_socket()
-    folder = given.get("spool_dir") or env("METERLINE_SPOOL_DIR") or default_spool_dir()
-    disabled = given.get("disabled")
-    return Options(
-        app_name=name,
-        socket=Path(socket),
-        spool_dir=Path(folder),
-        spool_bytes_max=bytes_max,
-        sync_interval_s=interval_s or None,
-        is_disabled=_is_on("METERLINE_DISABLED") if disabled is None else disabled,
-    )
+    return interval_s or None
+
+
+def _exact_number(option: str, value: object) -> float:
+    """Return the finite number that ``value`` is, of whatever class."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            number = float(value)
+            if isfinite(number):
+                return number
+    raise ValueError(f"{option} must be a finite number: {value!r}")
 
 
 def _number(name: str, default: float) -> float:

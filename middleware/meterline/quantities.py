@@ -1,9 +1,7 @@
-"""What may be recorded, and what happens to the rest: said once, counted always."""
+"""What may be recorded: every value from outside is made exact here, or refused."""
 
-import logging
 import operator
 import re
-from collections import Counter
 from numbers import Number
 from typing import Any, Final
 
@@ -17,28 +15,28 @@ from meterline.events import (
     Flag,
 )
 
-REASONS_MAX: Final = 64  # different ones that are logged and counted by themselves
-OTHER_REASONS: Final = "other"
-
 _BEYOND: Final = 2**64  # nothing that far from zero can be recorded
 _NAME: Final = re.compile(r"[\w.:-]+")
 
-log = logging.getLogger(__name__)
 
+def exact_text(value: object) -> str | None:
+    """Return ``value`` as a plain ``str`` if it is a text, ``None`` if it is not.
 
-class Complaints:
-    """Counts what was left out; each reason is logged the first time only."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def add(self, reason: str) -> None:
-        """Count one of ``reason``, a text without any data of a request in it."""
-        if reason not in self.counts:
-            if len(self.counts) >= REASONS_MAX:
-                reason = OTHER_REASONS
-            log.warning("%s; further ones are only counted", reason)
-        self.counts[reason] += 1
+    ``Markup``, ``SafeString``, ``numpy.str_`` and the members of a ``StrEnum`` are
+    texts, and so is what only stands for one (a lazy translation, a proxy); the
+    encoder takes none of them. Raises nothing, whatever is given.
+    """
+    if type(value) is str:
+        return value
+    try:
+        if not isinstance(value, str):
+            return None
+        try:
+            return str.__str__(value)  # the text itself, whatever its class makes of it
+        except TypeError:  # it only says that it is one
+            return str.__str__(str(value))
+    except Exception:  # noqa: BLE001 - edge: a class of the app's, which does as it likes
+        return None
 
 
 def whole_number(value: object) -> int | None:
@@ -67,26 +65,29 @@ def whole_number(value: object) -> int | None:
     return exact if exact == number else None
 
 
-def checked_quantity(name: object, quantity: object) -> tuple[int, str]:
-    """Return ``quantity`` as it is recorded under ``name``, and why it cannot be.
+def checked_quantity(name: object, quantity: object) -> tuple[str, int, str]:
+    """Return the name and the quantity as they are recorded, and why they cannot be.
 
-    The second is empty where it can, and the first has no meaning where not. Raises
-    nothing, whatever is given.
+    The last is empty where they can; where not, the quantity has no meaning, and the
+    name is empty if it is no text. Raises nothing, whatever is given.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return 0, "a quantity's name must be letters, digits and _ . : -"
-    if len(name) > QUANTITY_NAME_CHARS_MAX:
-        return 0, f"a quantity's name is over {QUANTITY_NAME_CHARS_MAX} characters"
+    text = name if type(name) is str else exact_text(name) or ""
+    if not _NAME.fullmatch(text):
+        return text, 0, "a quantity's name must be letters, digits and _ . : -"
+    if len(text) > QUANTITY_NAME_CHARS_MAX:
+        limit = QUANTITY_NAME_CHARS_MAX
+        return text, 0, f"a quantity's name is over {limit} characters"
     try:
         exact = whole_number(quantity)
-    except Exception:  # noqa: BLE001 - edge: a type of the app's, which compares as it likes
+    except Exception:  # noqa: BLE001 - edge: a class of the app's, which does as it likes
         exact = None
     if exact is None:
-        kind = type(quantity).__name__
-        return 0, f"a quantity must be a whole number, and one of type {kind} is not"
+        kind = _class_name(quantity)
+        problem = f"a quantity must be a whole number, and one of type {kind} is not"
+        return text, 0, problem
     if not 0 <= exact <= QUANTITY_MAX:
-        return 0, f"a quantity must be from 0 to {QUANTITY_MAX}"
-    return exact, ""
+        return text, 0, f"a quantity must be from 0 to {QUANTITY_MAX}"
+    return text, exact, ""
 
 
 def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> str:
@@ -94,44 +95,63 @@ def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> 
 
     Several of one name add up. Raises nothing.
     """
-    exact, problem = checked_quantity(name, quantity)
+    text, exact, problem = checked_quantity(name, quantity)
     if problem:
         return problem
-    assert isinstance(name, str)
-    total = quantities.get(name, 0) + exact
+    total = quantities.get(text, 0) + exact
     if total > QUANTITY_MAX:
         return f"the sum of a quantity is over {QUANTITY_MAX}"
-    if len(quantities) >= QUANTITIES_MAX and name not in quantities:
+    if len(quantities) >= QUANTITIES_MAX and text not in quantities:
         return f"more than {QUANTITIES_MAX} quantities in one request"
-    quantities[name] = total
+    quantities[text] = total
     return ""
 
 
 def bad_quantity(name: object) -> int:
     """Return the flags of an event that a quantity called ``name`` was left out of."""
-    if isinstance(name, str) and name == UNITS:
+    if checked_quantity(name, 0)[0] == UNITS:
         return int(Flag.BAD_QUANTITY | Flag.BAD_UNITS)
     return int(Flag.BAD_QUANTITY)
 
 
-def checked_subject(subject: object) -> str:
-    """Return why ``subject`` cannot be one; empty if it can."""
+def checked_subject(subject: object) -> tuple[str, str]:
+    """Return ``subject`` as it is recorded, and why it cannot be; empty if it can.
+
+    Raises nothing, whatever is given.
+    """
     return _checked_text(subject, "a subject", SUBJECT_CHARS_MAX)
 
 
-def checked_route(route: object) -> str:
-    """Return why ``route`` cannot be one; empty if it can."""
+def checked_route(route: object) -> tuple[str, str]:
+    """Return ``route`` as it is recorded, and why it cannot be; empty if it can.
+
+    Raises nothing, whatever is given.
+    """
     return _checked_text(route, "a route", ROUTE_CHARS_MAX)
 
 
-def _checked_text(text: object, what: str, chars_max: int) -> str:
-    if not isinstance(text, str):
-        return f"{what} must be text, not {type(text).__name__}"
+def _checked_text(value: object, what: str, chars_max: int) -> tuple[str, str]:
+    text = value if type(value) is str else exact_text(value)
+    if text is None:
+        return "", f"{what} must be text, not {_class_name(value)}"
     if not 0 < len(text) <= chars_max:
-        return f"{what} must have 1 to {chars_max} characters"
+        return "", f"{what} must have 1 to {chars_max} characters"
+    if not is_unicode(text):
+        return "", f"{what} must be valid Unicode"
+    return text, ""
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether ``text`` can be encoded: no half of a surrogate pair is in it."""
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            return f"{what} must be valid Unicode"
-    return ""
+            return False
+    return True
+
+
+def _class_name(value: object) -> str:
+    # As type itself has it, whatever a metaclass says.
+    name: str = type.__dict__["__name__"].__get__(type(value))
+    return name

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from meterline.asgi_types import Scope
 from meterline.events import ROUTE_CHARS_MAX
+from meterline.quantities import exact_text, is_unicode
 
 DEPTH_MAX: Final = 16  # mounts in mounts, and wrappers round an app
 PATHS_MAX: Final = 2048  # remembered where only the framework's matching can tell
@@ -56,7 +57,7 @@ class RouteMap:
         # An empty text stands for "known, and no route".
         template = self.templates.get(id(scope.get("route")))
         if template is None:
-            template = self._find(scope)[:ROUTE_CHARS_MAX]
+            template = _exact(self._find(scope))
         return template or None
 
     def _find(self, scope: Scope) -> str:
@@ -167,7 +168,7 @@ class RouteMap:
         known = self.templates.get(key)
         candidates = self._shared.get(key)
         if candidates is None and (known is None or known == template):
-            self.templates[key] = template[:ROUTE_CHARS_MAX]
+            self.templates[key] = _exact(template)
             return
         # One object under several templates: the path decides between them.
         if candidates is None:
@@ -175,6 +176,12 @@ class RouteMap:
             del self.templates[key]
             candidates = self._shared[key] = [(_pattern(known), known)]
         candidates.append((_pattern(template), template))
+
+
+def _exact(template: str) -> str:
+    """Return a template as it can be recorded: its class is the framework's choice."""
+    text = (exact_text(template) or "")[:ROUTE_CHARS_MAX]
+    return text if is_unicode(text) else ""
 
 
 def _routes_of(app: object) -> Iterator[Any]:

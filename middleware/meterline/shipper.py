@@ -4,6 +4,7 @@ It polls. Nothing in a request has to wake it, wait for it or know whether it li
 what it does not ship now stands in the spool.
 """
 
+import contextlib
 import logging
 import random
 import threading
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from meterline import system
+from meterline.complaints import troubles, words
 from meterline.link import Link, State
 from meterline.options import Options
 from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
@@ -20,6 +23,7 @@ from meterline.spool.scan import Part
 from meterline.waiting import Room
 from meterline.wire import Hello
 
+END_S: Final = 1.0  # for the last files, once what is left was shipped
 POLL_S: Final = 0.05
 BUSY_POLL_S: Final = 0.002  # while bytes move or somebody waits
 BACKOFF_S_MIN: Final = 0.1
@@ -55,25 +59,13 @@ class DeadSource:
 
 
 class Shipper:
-    """Ships one producer's events from a daemon thread of its own.
+    """Ships one producer's events from a daemon thread of its own."""
 
-    Args:
-        waiting: what is open and has units: it is looked after once a round.
-        when_dead: called at the very end of the thread if nobody asked it to stop.
-    """
-
-    def __init__(
-        self,
-        spool: Spool,
-        options: Options,
-        waiting: Room,
-        *,
-        when_dead: Callable[[], None],
-    ) -> None:
+    def __init__(self, spool: Spool, options: Options) -> None:
         self.spool = spool
-        self._waiting = waiting
+        self.waiting = Room()
+        """What is open and has units: it is looked after once a round."""
         self._options = options
-        self._when_dead = when_dead
         self._thread: threading.Thread | None = None
         self._link: Link | None = None
         self._backoff_s = BACKOFF_S_MIN
@@ -90,21 +82,26 @@ class Shipper:
     # --- for other threads
 
     def start(self) -> None:
-        """Start the thread, unless it runs.
+        """Start the thread, unless it runs, or the interpreter ends.
 
         Raises:
             RuntimeError: the system gives no more threads.
         """
-        if self._thread is not None:
+        if self._thread is not None or system.is_ending():
             return
         self._thread = threading.Thread(
             target=self._main, name="meterline-shipper", daemon=True
         )
         try:
             self._thread.start()
-        except RuntimeError:
+        except BaseException:
             self._thread = None
             raise
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread was started."""
+        return self._thread is not None
 
     def flush(self, *, timeout_s: float) -> bool:
         """Wait until all that was recorded is acked; return whether it is."""
@@ -124,16 +121,32 @@ class Shipper:
             target = self.spool.reader.counts.recorded
             return wait_for(lambda: self.spool.reader.counts.acked >= target)
 
-    def stop(self, *, timeout_s: float) -> None:
-        """Ship what is left of the closed spool, say goodbye, and end the thread.
+    def begin_to_close(
+        self, *, timeout_s: float, when_closed: Callable[[bytes], None]
+    ) -> None:
+        """Record nothing more here, and let the thread come to its end.
 
-        Returns after ``timeout_s`` at the latest, and at once where nobody listens.
-        What was not acked stays on disk for whoever drains it.
+        Args:
+            timeout_s: for what is left to be shipped, and for the goodbye.
+            when_closed: gets the events that come now.
         """
+        self.waiting.finish_all()
+        self.spool.close(when_closed)
         self._stop_at_s = time.monotonic() + timeout_s
         self._wake.set()
-        if (thread := self._thread) is not None:
-            thread.join(timeout_s + 1.0)
+
+    def close(self) -> None:
+        """Wait for the end: no longer than was said, and not where nobody listens.
+
+        What was not acked stays on disk for whoever drains it.
+        """
+        if self._stop_at_s is None:
+            return
+        if self._thread is None:
+            self._end()
+        else:
+            left_s = self._stop_at_s - time.monotonic()
+            self._thread.join(max(0.0, left_s) + END_S)
 
     @property
     def is_connected(self) -> bool:
@@ -154,28 +167,33 @@ class Shipper:
     # --- the thread
 
     def _main(self) -> None:
+        while not self._is_finished():
+            self._wake.clear()
+            moved = self._round_or_trouble()
+            with self._progress:
+                self._rounds += 1
+                self._progress.notify_all()
+            if not self._wake.is_set():
+                self._wake.wait(BUSY_POLL_S if moved else POLL_S)
+        self._end()
+
+    def _round_or_trouble(self) -> bool:
         try:
-            while not self._is_finished():
-                self._wake.clear()
-                moved = self._round()
-                with self._progress:
-                    self._rounds += 1
-                    self._progress.notify_all()
-                if not self._wake.is_set():
-                    self._wake.wait(BUSY_POLL_S if moved else POLL_S)
-            self._end()
-        finally:
-            if self._stop_at_s is None:
-                # Not left to is_alive(), which is true until long after this.
-                self._thread = None
-                log.error("the shipping thread ended; the next event restarts it")
-                self._when_dead()
+            return self._round()
+        except Exception as error:  # noqa: BLE001 - edge: the events of this app wait for it
+            # Nothing is lost by it: what was not acked is sent again.
+            name = type(error).__name__
+            troubles.add(f"{name} in the shipping thread", exc_info=True)
+            with contextlib.suppress(Exception):
+                self._hang_up()
+            self._back_off()
+            return False
 
     def _round(self) -> bool:
         # Asked before the look at the spool: what is found after the end is all.
         is_last = self._stop_at_s is not None
         if not is_last:
-            self._waiting.look_after(self.spool.writer.file.set_waiting)
+            self.waiting.look_after(self.spool.writer.file.set_waiting)
         self.spool.maintain(sync_interval_s=self._options.sync_interval_s)
         moved = self._ship(is_last=is_last)
         if self.is_connected and not is_last:
@@ -185,22 +203,25 @@ class Shipper:
     def _is_finished(self) -> bool:
         if self._stop_at_s is None:
             return False
-        if self._link is None:
-            return self._is_away and self._has_tried_last
-        is_done = self._link.state is State.DONE
-        return is_done or time.monotonic() >= self._stop_at_s
+        is_done = self._link is not None and self._link.state is State.DONE
+        has_given_up = self._link is None and self._is_away and self._has_tried_last
+        return is_done or has_given_up or time.monotonic() >= self._stop_at_s
 
     def _end(self) -> None:
-        self._put_back_dead()
-        # What is still open goes to the next spool, or is written before the end.
-        self.spool.writer.file.set_waiting(0)
-        is_done = self._link is not None and self._link.state is State.DONE
-        if self._link is not None:
-            self._link.close()
-        if is_done:
-            self.spool.delete()
-        else:
-            self.spool.abandon()
+        try:
+            self._put_back_dead()
+            # What is still open goes to the next spool, or is written before the end.
+            self.spool.writer.file.set_waiting(0)
+            is_done = self._link is not None and self._link.state is State.DONE
+            if self._link is not None:
+                self._link.close()
+            if is_done:
+                self.spool.delete()
+            else:
+                self.spool.leave(is_synced=self._options.sync_interval_s is not None)
+        except Exception as error:  # noqa: BLE001 - edge: nobody above could do anything
+            name = type(error).__name__
+            troubles.add(f"{name} at the end of the shipping thread", exc_info=True)
 
     def _ship(self, *, is_last: bool) -> bool:
         """Connect if it is time, and move what can be moved."""
@@ -211,29 +232,36 @@ class Shipper:
                 return False
             try:
                 link = self._link = Link(self._options.socket, self.spool.reader)
-            except OSError as error:
-                self._go_away(f"{self._options.socket}: {error.strerror or error}")
+            except (OSError, ValueError) as error:  # a path with a zero byte in it
+                self._go_away(f"{self._options.socket}: {words(error)}")
                 return False
         moved = link.pump(is_last=is_last)
         if link.state is State.FAILED:
             self._disconnect(link)
-        elif link.state is State.OPEN:
+        elif link.is_settled:
             self._come_back()
         return moved
 
     def _disconnect(self, link: Link) -> None:
-        self._link = None
-        link.close()
-        self._put_back_dead()
+        self._hang_up()
         code = link.refusal.code if link.refusal else ""
         if code in HOPELESS:
             self._backoff_s = REFUSED_BACKOFF_S
         self._go_away(link.problem)
 
+    def _hang_up(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+        self._put_back_dead()
+
     def _go_away(self, problem: str) -> None:
         if not self._is_away:
             self._is_away = True
             log.warning("the sidecar is away, events wait in the spool: %s", problem)
+        self._back_off()
+
+    def _back_off(self) -> None:
         jitter = random.uniform(0.75, 1.25)  # noqa: S311 - spreads, hides nothing
         self._retry_at_s = time.monotonic() + self._backoff_s * jitter
         self._backoff_s = min(BACKOFF_S_MAX, 2 * self._backoff_s)
@@ -248,45 +276,53 @@ class Shipper:
 
     def _drain(self) -> bool:
         """Move what can be moved of one dead worker's spool after the other."""
+        try:
+            return self._drain_some()
+        except Exception as error:  # noqa: BLE001 - edge: one bad spool stops no other
+            troubles.add(f"could not drain a dead worker's spool: {words(error)}")
+            self._let_go()
+            return True
+
+    def _drain_some(self) -> bool:
         if self._draining is None:
             self._draining = self._next_dead()
             return self._draining is not None
         dead, link = self._draining
         moved = link.pump(is_last=True)
         if link.state is State.DONE:
-            log.info("drained the spool of dead worker %s", dead.hello.pid)
+            # Not a line for each: a night of short processes leaves thousands.
+            log.debug("drained the spool of dead worker %s", dead.hello.pid)
             dead.delete()
         elif link.state is State.FAILED:
-            log.warning("could not drain a dead worker's spool: %s", link.problem)
-            dead.close()
+            troubles.add(f"could not drain a dead worker's spool: {link.problem}")
         else:
             return moved
-        link.close()
-        self._draining = None
+        self._let_go()
         return True
 
     def _next_dead(self) -> tuple[DeadSpool, Link] | None:
-        try:
-            if self._to_drain is None:
-                remove_unfinished(self._options.spool_dir)
-                self._to_drain = spool_directories(self._options.spool_dir)
-            while self._to_drain:
-                if (dead := DeadSpool.take(self._to_drain.pop())) is None:
-                    continue
-                try:
-                    return dead, Link(self._options.socket, DeadSource(dead))
-                except OSError:
-                    dead.close()
-                    raise
-        except OSError as error:
-            log.warning("could not drain a dead worker's spool: %s", error)
+        if self._to_drain is None:
+            self._to_drain = []  # looked for once a connection, also where that fails
+            remove_unfinished(self._options.spool_dir)
+            self._to_drain = spool_directories(self._options.spool_dir)
+        while self._to_drain:
+            if (dead := DeadSpool.take(self._to_drain.pop())) is None:
+                continue
+            try:
+                return dead, Link(self._options.socket, DeadSource(dead))
+            except BaseException:
+                dead.close()
+                raise
         return None
 
-    def _put_back_dead(self) -> None:
-        """Give up the locks: the sidecar or another worker may drain them now."""
-        if self._draining is not None:
-            dead, link = self._draining
+    def _let_go(self) -> None:
+        """Give up the lock: the sidecar or another worker may drain it now."""
+        draining, self._draining = self._draining, None
+        if draining is not None:
+            dead, link = draining
             link.close()
             dead.close()
-            self._draining = None
+
+    def _put_back_dead(self) -> None:
+        self._let_go()
         self._to_drain = None

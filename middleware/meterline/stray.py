@@ -3,9 +3,9 @@
 from typing import Final
 from weakref import ref
 
+from meterline.complaints import Complaints
 from meterline.events import Flag
 from meterline.meter import Meter
-from meterline.quantities import Complaints
 
 OUTSIDE: Final = (
     "no request is being metered here, so what is recorded is nobody's; use"

@@ -6,6 +6,7 @@ long: it runs in the request.
 """
 
 import hmac
+import operator
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from meterline.asgi_types import Scope
 from meterline.inside import DJANGO_REQUEST
+from meterline.quantities import exact_text
 
 Resolver = Callable[[Scope], str | None]
 
@@ -127,10 +129,8 @@ def from_trusted_header(header: str) -> Resolver:
 
 def _identity(user: object) -> str | None:
     """Return the name of ``user``: a text, a number, an object or a mapping."""
-    if isinstance(user, str):
-        return user or None
-    if isinstance(user, int) and not isinstance(user, bool):
-        return str(user)
+    if (text := _text_of(user)) is not None:
+        return text or None
     if user is None or getattr(user, "is_authenticated", True) is False:
         return None
     for name in _IDENTITIES:
@@ -138,11 +138,18 @@ def _identity(user: object) -> str | None:
             value = _attribute(user, name)
         except NotImplementedError:  # Starlette's BaseUser has it so
             continue
-        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-            return str(value)
+        if text := _text_of(value):
+            return text
         if isinstance(value, UUID):
             return str(value)
     return None
+
+
+def _text_of(value: object) -> str | None:
+    """Return the text or the whole number that ``value`` is, whatever its class says."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(operator.index(value))
+    return exact_text(value)
 
 
 def _attribute(user: object, name: str) -> object:

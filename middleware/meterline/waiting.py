@@ -44,10 +44,6 @@ class Room:
     """
 
     def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew, as in a forked child: what there was is the parent's."""
         # With their contexts: whoever resolves subjects may ask their variables.
         self._units: dict[Waiting, tuple[int, Context]] = {}
         self._answers: dict[Waiting, tuple[int, Context]] = {}

@@ -119,7 +119,6 @@ class App:
             host="simulator",
             pid=1,
             bytes_max=bytes_max,
-            when_closed=self._refuse,
         )
 
     def _refuse(self, _payload: bytes) -> None:
@@ -146,7 +145,7 @@ class App:
     def close(self) -> None:
         """Record nothing more; goodbye is said when all is acked."""
         self.is_leaving = True
-        self.spool.close()
+        self.spool.close(self._refuse)
 
 
 class Drainer:

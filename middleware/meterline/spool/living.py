@@ -4,7 +4,6 @@
 ... Requests use the ``writer`` and nothing else; the shipping thread has the rest.
 """
 
-import logging
 import secrets
 import shutil
 import time
@@ -14,15 +13,17 @@ from typing import Final
 
 import msgspec
 
+from meterline import system
+from meterline.complaints import troubles, words
 from meterline.spool.modes import make_directory, make_spool_dir
+from meterline.spool.producer_file import FILE_BYTES
 from meterline.spool.reader import Reader
-from meterline.spool.segment import remove_directory
-from meterline.spool.writer import Writer, in_memory
+from meterline.spool.room import SPOOLS_FULL_MAX, Room
+from meterline.spool.segment import FIRST_BYTES, remove_directory
+from meterline.spool.writer import BYTES_MIN, Writer, in_memory
 from meterline.wire import VERSION, Hello
 
 NEW_SUFFIX: Final = ".new"
-
-log = logging.getLogger(__name__)
 
 
 class Spool:
@@ -34,7 +35,7 @@ class Spool:
         self.reader = Reader(writer)
         """For the shipping thread: numbers them, and forgets what was acked."""
         self._synced_s = time.monotonic()
-        self._is_sync_failing = False
+        self._synced_ordinal = 0
 
     @classmethod
     def open(
@@ -45,12 +46,14 @@ class Spool:
         host: str,
         pid: int,
         bytes_max: int,
-        when_closed: Callable[[bytes], None],
     ) -> "Spool":
         """Return a new producer's spool in ``spool_dir``; in memory if need be.
 
         Args:
-            bytes_max: as for ``Writer``, and so is ``when_closed``.
+            bytes_max: as for ``Writer``.
+
+        Raises:
+            OSError: there is not even memory.
         """
         hello = Hello(
             version=VERSION,
@@ -60,25 +63,17 @@ class Spool:
             pid=pid,
             started_ms=time.time_ns() // 1_000_000,
         )
-        hidden = spool_dir / (hello.producer + NEW_SUFFIX)
+        room = Room(spool_dir, bytes_max=SPOOLS_FULL_MAX * max(bytes_max, BYTES_MIN))
         try:
-            make_spool_dir(spool_dir)
-            make_directory(hidden)
-            writer = Writer(
-                hello, directory=hidden, bytes_max=bytes_max, when_closed=when_closed
+            return cls(_writer_in(spool_dir, hello, bytes_max=bytes_max, room=room))
+        except Exception as error:  # noqa: BLE001 - edge: whatever this system cannot do
+            reason = words(error)
+            troubles.add(
+                f"events wait in memory only, a crash would lose them: {spool_dir}:"
+                f" {reason}"
             )
-            # Only now others may see it: with its lock taken and its header written.
-            writer.move(spool_dir / hello.producer)
-        except OSError as error:
-            shutil.rmtree(hidden, ignore_errors=True)
-            log.warning(
-                "events wait in memory only, a crash would lose them: %s", error
-            )
-            hello = msgspec.structs.replace(hello, spool=in_memory(error))
-            writer = Writer(
-                hello, directory=None, bytes_max=bytes_max, when_closed=when_closed
-            )
-        return cls(writer)
+            hello = msgspec.structs.replace(hello, spool=in_memory(reason))
+            return cls(Writer(hello, directory=None, bytes_max=bytes_max, room=room))
 
     @property
     def kind(self) -> str:
@@ -97,20 +92,44 @@ class Spool:
             self._sync()
 
     def _sync(self) -> None:
-        was_failing, self._is_sync_failing = self._is_sync_failing, False
+        """Force to the disk what was recorded since the last time."""
         try:
-            for segment in self.writer.segments[-2:]:
+            # All of them that may have changed: a burst fills many in a second.
+            segments = [
+                segment
+                for segment in self.writer.segments
+                if segment.ordinal >= self._synced_ordinal
+            ]
+            for segment in segments:
                 segment.sync()
+            self.writer.file.sync()
+            last = segments[-1].ordinal
+            if last != self._synced_ordinal and self.writer.directory is not None:
+                system.force_directory(self.writer.directory)
+                if not self._synced_ordinal:
+                    system.force_directory(self.writer.directory.parent)
+            self._synced_ordinal = last  # it may still grow; those before do not
         except OSError as error:
-            self._is_sync_failing = True
-            if not was_failing:
-                log.warning("could not force the spool to the disk: %s", error)
+            troubles.add(f"could not force the spool to the disk: {words(error)}")
 
     # --- the end
 
-    def close(self) -> None:
+    def close(self, when_closed: Callable[[bytes], None]) -> None:
         """Record nothing more; what comes now goes to ``when_closed``."""
-        self.writer.close()
+        self.writer.close(when_closed)
+
+    def leave(self, *, is_synced: bool) -> None:
+        """Give a closed spool back, as small as it can be, to whoever drains it."""
+        self.writer.drop_spare()
+        if is_synced:
+            self._sync()
+        end = self.reader.end
+        if end is not None:
+            try:
+                self.writer.segments[-1].trim(end)
+            except OSError as error:
+                troubles.add(f"could not shorten a part of the spool: {words(error)}")
+        self.abandon()
 
     def delete(self) -> None:
         """Remove the files of a closed spool: the sidecar has everything."""
@@ -127,3 +146,25 @@ class Spool:
         for segment in self.writer.all_segments():
             segment.close()
         self.writer.file.close()
+
+
+def _writer_in(spool_dir: Path, hello: Hello, *, bytes_max: int, room: Room) -> Writer:
+    """Return the writer of a new producer in ``spool_dir``.
+
+    Raises:
+        OSError: the directory, or all that is in it, allows no other.
+    """
+    make_spool_dir(spool_dir)
+    room.look()
+    if not room.has(FIRST_BYTES + FILE_BYTES):
+        raise OSError("all spools together take as much as they may")
+    hidden = spool_dir / (hello.producer + NEW_SUFFIX)
+    try:
+        make_directory(hidden)
+        writer = Writer(hello, directory=hidden, bytes_max=bytes_max, room=room)
+        # Only now others may see it: with its lock taken and its header written.
+        writer.move(spool_dir / hello.producer)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    return writer

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from meterline.system import CLOSE_ON_EXEC
+
 _DIRECTORY_MODE: Final = 0o750
 _GROUP: Final = 0o070
 
@@ -43,7 +45,7 @@ def create_file(path: Path) -> int:
     Raises:
         OSError: it cannot be made, or is there.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | CLOSE_ON_EXEC, 0o600)
     shared = path.parent.stat().st_mode & _GROUP & 0o666
     if shared:
         os.fchmod(fd, 0o600 | shared)

@@ -5,7 +5,6 @@ the counters survive a ``kill -9``. An exclusive flock on it means "alive": the 
 drops the lock with the process, however that ends.
 """
 
-import fcntl
 import mmap
 import os
 from contextlib import suppress
@@ -16,6 +15,7 @@ from zlib import crc32
 
 import msgspec
 
+from meterline import system
 from meterline.spool import counter
 from meterline.spool.modes import create_file
 from meterline.spool.segment import SUFFIX, remove_file
@@ -87,8 +87,8 @@ class ProducerFile:
     def _create_file(cls, path: Path) -> "ProducerFile":
         lock_fd = create_file(path)
         try:
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.posix_fallocate(lock_fd, 0, FILE_BYTES)
+            system.lock(lock_fd)
+            system.reserve(lock_fd, FILE_BYTES)
             return cls(_map(path), path=path, lock_fd=lock_fd)
         except BaseException:
             os.close(lock_fd)
@@ -108,11 +108,11 @@ class ProducerFile:
         is_damaged = not path.exists() and any(path.parent.glob(f"*{SUFFIX}"))
         create = os.O_CREAT if is_damaged else 0
         try:
-            lock_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o660)
+            lock_fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC | create, 0o660)
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(lock_fd)
             status = os.fstat(lock_fd)
             if status.st_nlink == 0:  # deleted while we waited at the door
                 os.close(lock_fd)
@@ -183,6 +183,16 @@ class ProducerFile:
         if self.path is not None:
             self.path = directory / self.path.name
 
+    def sync(self) -> None:
+        """Wait until the counters are on the disk. Does nothing in memory.
+
+        Raises:
+            OSError: they cannot be written there.
+        """
+        if self._lock_fd >= 0:
+            system.force_map(self._map)
+            system.force(self._lock_fd)
+
     def close(self) -> None:
         """Give back memory and descriptor. In the owner this gives up the lock."""
         self._map.close()
@@ -206,7 +216,7 @@ class ProducerFile:
 def _map(path: Path) -> mmap.mmap:
     # A descriptor of its own: a map keeps a copy of the one it was made from, and a
     # copy of the locked one would keep the lock alive in a forked child.
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC)
     try:
         return mmap.mmap(fd, FILE_BYTES)
     finally:

@@ -44,7 +44,9 @@ class Reader:
             following.first_seq = self._scanner.next_seq
             scanned.park()
         if not self._is_complete:
-            self._file.recorded = self._scanner.next_seq - 1
+            recorded = self._scanner.next_seq - 1
+            if recorded != self._file.recorded:  # else an idle worker wakes its disk
+                self._file.recorded = recorded
             if is_closed:
                 self._is_complete = True
                 self._report_drops()
@@ -70,6 +72,12 @@ class Reader:
     def _segment_after(self, segment: Segment) -> Segment | None:
         i = self._writer.segments.index(segment) + 1
         return self._writer.segments[i] if i < len(self._writer.segments) else None
+
+    @property
+    def end(self) -> int | None:
+        """Where the last record of a closed spool ends, in its last segment."""
+        is_last = self._scanned is self._writer.segments[-1]
+        return self._scanner.position if self._is_complete and is_last else None
 
     # --- sending
 

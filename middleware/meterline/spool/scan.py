@@ -78,7 +78,8 @@ class Scanner:
         self.marked_totals = [0] * len(DROP_REASONS)
         """For each reason, the highest total that a marker named."""
         self._verifies = verifies
-        self._position = DATA_START
+        self.position = DATA_START
+        """Where the next record begins, in the segment that was scanned last."""
         # How far the hints of the last good records are ahead of their numbers.
         self._leads: deque[int] = deque([0], maxlen=WITNESSES_MAX)
         self._is_torn = False  # whether the last segment ended in damage
@@ -89,7 +90,7 @@ class Scanner:
         Args:
             is_first: nothing was read before, so nothing can be missing.
         """
-        self._position = DATA_START
+        self.position = DATA_START
         first_seq = segment.first_seq
         if not first_seq and (self._verifies or self._is_torn):
             first_seq = self._number_here(segment, DATA_START) or 0
@@ -112,7 +113,7 @@ class Scanner:
             if loss is None and run is None:
                 if self._is_over(segment):
                     return
-                if _record_at(segment, self._position) is not None:
+                if _record_at(segment, self.position) is not None:
                     continue  # it was written while we looked
                 loss = self._resync(segment)
                 if loss is None:
@@ -125,7 +126,7 @@ class Scanner:
     def _plain_run(self, segment: Segment) -> Run | None:
         """Return the next records by their lengths alone."""
         memory = segment.map
-        start = position = self._position
+        start = position = self.position
         last = min(segment.size, start + BATCH_BYTES_MAX) - _HEADER_BYTES
         n_records = 0
         unpack = RECORD_HEADER.unpack_from
@@ -139,7 +140,7 @@ class Scanner:
 
     def _verified_run(self, segment: Segment) -> Run | None:
         """Return the next records that are whole."""
-        position = self._position
+        position = self.position
         limit = position + VERIFY_BYTES_MAX
         n_records = 0
         found = _record_at(segment, position)
@@ -151,17 +152,17 @@ class Scanner:
         return self._take_run(segment, position, n_records) if n_records else None
 
     def _take_run(self, segment: Segment, end: int, n_records: int) -> Run:
-        first_seq, start = self.next_seq, self._position
+        first_seq, start = self.next_seq, self.position
         self.next_seq += n_records
-        self._position = end
+        self.position = end
         return Run(first_seq, self.next_seq - 1, segment, start, end)
 
     def _marker(self, segment: Segment) -> Loss | None:
-        found = _record_at(segment, self._position)
+        found = _record_at(segment, self.position)
         if found is None or found.marker is None:
             return None
         marker = found.marker
-        self._position = found.end
+        self.position = found.end
         self._leads.append((found.hint - self.next_seq) & _LOW)
         self.marked_totals[marker.reason] = marker.total
         return self.lose(marker.n_events, DROP_REASONS[marker.reason])
@@ -174,9 +175,9 @@ class Scanner:
         In our own memory a length of 0 is enough to know that.
         """
         if not self._verifies:
-            header = segment.map[self._position : self._position + _HEADER_BYTES]
+            header = segment.map[self.position : self.position + _HEADER_BYTES]
             return not any(header[:4])
-        return not segment.map[self._position :].strip(b"\0")
+        return not segment.map[self.position :].strip(b"\0")
 
     def _resync(self, segment: Segment) -> Loss | None:
         """Go to the next whole record; return what is missing before it.
@@ -185,10 +186,10 @@ class Scanner:
         half written when the process was killed: it was never recorded. Or it was,
         and then the next segment or the producer's counter says so.
         """
-        written = len(segment.map[self._position :].rstrip(b"\0"))
-        for position in range(self._position + 1, self._position + written):
+        written = len(segment.map[self.position :].rstrip(b"\0"))
+        for position in range(self.position + 1, self.position + written):
             if _record_at(segment, position) is not None:
-                self._position = position
+                self.position = position
                 number = self._number_here(segment, position)
                 # The damage hides at least the one record that it lies in.
                 return self._skip_to(max(number or 0, self.next_seq + 1))

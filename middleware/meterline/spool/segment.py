@@ -8,7 +8,6 @@ A record's length is never 0 and fresh space is all zeros, so the first length o
 the end. Nothing else is written when an event is recorded: no count, no pointer.
 """
 
-import logging
 import mmap
 import os
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from meterline import system
+from meterline.complaints import troubles, words
 from meterline.spool import counter
 from meterline.spool.modes import create_file
 from meterline.wire import RECORD_BYTES_MAX, RECORD_HEADER, encode_record
@@ -25,6 +26,9 @@ from meterline.wire import RECORD_BYTES_MAX, RECORD_HEADER, encode_record
 VERSION: Final = 1
 SEGMENT_BYTES: Final = 1 << 20  # about 15,000 plain events
 SEGMENT_BYTES_MIN: Final = 4 * (RECORD_BYTES_MAX + RECORD_HEADER.size)
+FIRST_BYTES: Final = 32 << 10
+"""The first one: a process that records little and ends leaves no more than that."""
+GROWTH: Final = 4  # how much larger the next one is, up to the size of a worker's
 SUFFIX: Final = ".seg"
 MARKER_BIT: Final = 1 << 31
 PAGE_BYTES: Final = mmap.PAGESIZE
@@ -33,8 +37,6 @@ _MAGIC: Final = b"MLsegmnt"
 _HEADER: Final = Layout("<8sII16s")  # magic, version, ordinal, producer id
 _FIRST_SEQ_AT: Final = _HEADER.size
 DATA_START: Final = 64
-
-log = logging.getLogger(__name__)
 
 
 class Marker(Struct, frozen=True, array_like=True):
@@ -162,16 +164,26 @@ class Segment:
         """
         if self.path is None or not self.path.exists():
             return
-        # Not map.flush(): that holds the interpreter while the disk works.
-        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        system.force_map(self.map)
+        fd = os.open(self.path, os.O_RDWR | system.CLOSE_ON_EXEC)
         try:
-            os.fdatasync(fd)
+            system.force(fd)
         finally:
             os.close(fd)
 
     def close(self) -> None:
         """Give back the memory; the file stays."""
         self.map.close()
+
+    def trim(self, end: int) -> None:
+        """Close a sealed segment, and give back the room behind byte ``end``.
+
+        Raises:
+            OSError: the file cannot be made shorter.
+        """
+        self.close()
+        if self.path is not None and self.path.exists():
+            os.truncate(self.path, end)
 
     def move(self, directory: Path) -> None:
         """Note that its file is in ``directory`` now."""
@@ -193,7 +205,7 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        log.warning("could not remove a part of the spool: %s", error)
+        troubles.add(f"could not remove a part of the spool: {words(error)}")
 
 
 def remove_directory(path: Path) -> None:
@@ -201,7 +213,7 @@ def remove_directory(path: Path) -> None:
     try:
         path.rmdir()
     except OSError as error:
-        log.warning("could not remove a drained spool: %s", error)
+        troubles.add(f"could not remove a drained spool: {words(error)}")
 
 
 def file_name(ordinal: int) -> str:
@@ -214,7 +226,7 @@ def _create_map(path: Path, size: int) -> mmap.mmap:
     try:
         # Room is taken now: a disk that is full is an error here, where it can be
         # handled, and not a SIGBUS that kills the app at some later write.
-        os.posix_fallocate(fd, 0, size)
+        system.reserve(fd, size)
         return mmap.mmap(fd, size)
     except BaseException:
         path.unlink()
@@ -224,7 +236,7 @@ def _create_map(path: Path, size: int) -> mmap.mmap:
 
 
 def _open_map(path: Path) -> mmap.mmap:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC)
     try:
         if os.fstat(fd).st_size < DATA_START:
             raise ValueError(f"{path} is too short for a segment")

@@ -5,7 +5,6 @@ one is full, what is dropped when there is no room, the end.
 """
 
 import itertools
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,12 @@ from zlib import crc32
 
 import msgspec
 
+from meterline.complaints import troubles, words
 from meterline.spool.producer_file import DROP_REASONS, SPOOL_FULL, ProducerFile
+from meterline.spool.room import Room
 from meterline.spool.segment import (
+    FIRST_BYTES,
+    GROWTH,
     SEGMENT_BYTES,
     SEGMENT_BYTES_MIN,
     Marker,
@@ -24,11 +27,10 @@ from meterline.spool.segment import (
 )
 from meterline.wire import RECORD_HEADER, Hello, encode_record
 
+BYTES_MIN: Final = 2 * SEGMENT_BYTES_MIN
 REASON_CHARS_MAX: Final = 200
 
 _LOW: Final = 0xFFFFFFFF
-
-log = logging.getLogger(__name__)
 
 
 class Writer:
@@ -38,7 +40,7 @@ class Writer:
         hello: who the producer is.
         directory: of this producer alone; ``None`` keeps the events in memory.
         bytes_max: all segments together. Above it events are dropped and counted.
-        when_closed: gets the events that come after ``close``.
+        room: what all spools may take together: above it likewise.
 
     Raises:
         OSError: the directory cannot be used.
@@ -50,23 +52,24 @@ class Writer:
         *,
         directory: Path | None,
         bytes_max: int,
-        when_closed: Callable[[bytes], None],
+        room: Room,
     ) -> None:
         self.hello = hello
         """Who the producer is, and where its next events wait."""
-        self._bytes_max = max(bytes_max, 2 * SEGMENT_BYTES_MIN)
+        self._bytes_max = max(bytes_max, BYTES_MIN)
         self._segment_bytes = max(
             SEGMENT_BYTES_MIN, min(SEGMENT_BYTES, self._bytes_max // 4)
         )
-        self._when_closed = when_closed
+        self._room = room
         self._lock = threading.RLock()
         self.is_closed = False
+        self._when_closed: Callable[[bytes], None] = self.append
         self.directory = directory
         self.file = ProducerFile.create(directory, hello)
         self._ordinal = 1
         try:
             self._active = self._new_segment(directory, 1)
-        except OSError:
+        except BaseException:
             self.file.close()
             raise
         self.segments = [self._active]
@@ -122,8 +125,12 @@ class Writer:
         if segment is None:
             if not self._has_room():
                 return False
+            try:
+                segment = self._create_segment(self._ordinal + 1)
+            except (OSError, MemoryError) as error:
+                troubles.add(f"there is no room for new events: {words(error)}")
+                return False
             self._ordinal += 1
-            segment = self._create_segment(self._ordinal)
         self._active.seal()
         self.segments.append(segment)
         self._active = segment
@@ -132,17 +139,29 @@ class Writer:
         return True
 
     def _has_room(self) -> bool:
-        segments = 1 + len(self.segments) + (self._spare is not None)
-        return segments * self._segment_bytes <= self._bytes_max
+        size = self._size_of(self._ordinal + 1)
+        taken = sum(segment.size for segment in self.all_segments())
+        return taken + size <= self._bytes_max and (
+            self.directory is None or self._room.has(size)
+        )
+
+    def _size_of(self, ordinal: int) -> int:
+        """Return how large a segment is: small at first, for short processes."""
+        size = FIRST_BYTES
+        for _ in range(1, ordinal):
+            if size >= self._segment_bytes:
+                break
+            size *= GROWTH
+        return min(size, self._segment_bytes)
 
     def _create_segment(self, ordinal: int) -> Segment:
         try:
             segment = self._new_segment(self.directory, ordinal)
         except OSError as error:
             # A full disk or no descriptor left: memory is better than a loss.
-            if self.hello.spool == "file":
-                log.warning("new events wait in memory only: %s", error)
-                kind = in_memory(error)
+            if self.directory is not None:
+                troubles.add(f"new events wait in memory only: {words(error)}")
+                kind = in_memory(words(error))
                 self.hello = msgspec.structs.replace(self.hello, spool=kind)
             return self._new_segment(None, ordinal)
         if self.directory is not None and self.hello.spool != "file":
@@ -150,12 +169,13 @@ class Writer:
         return segment
 
     def _new_segment(self, directory: Path | None, ordinal: int) -> Segment:
-        return Segment.create(
-            directory,
-            ordinal=ordinal,
-            producer=self.hello.producer,
-            size=self._segment_bytes,
+        size = self._size_of(ordinal)
+        segment = Segment.create(
+            directory, ordinal=ordinal, producer=self.hello.producer, size=size
         )
+        if directory is not None:
+            self._room.take(size)
+        return segment
 
     def _mark_drops(self) -> None:
         """Give the dropped events their numbers, if the active segment has room."""
@@ -184,11 +204,18 @@ class Writer:
                     self._roll()
 
     def _prepare_spare(self) -> None:
+        if not self._wants_spare():
+            return
+        # Without the lock: the app must not wait for the disk.
+        self._room.look()
         ordinal = self._next_spare()
         if ordinal is None:
             return
-        # Without the lock: the app must not wait for the disk.
-        segment = self._create_segment(ordinal)
+        try:
+            segment = self._create_segment(ordinal)
+        except (OSError, MemoryError) as error:
+            troubles.add(f"there is no room for new events: {words(error)}")
+            return
         with self._lock:
             is_late = self.is_closed or ordinal < self._active.ordinal
             if not is_late:
@@ -196,12 +223,26 @@ class Writer:
         if is_late:
             segment.delete()
 
+    def _wants_spare(self) -> bool:
+        """Tell whether the active segment is half full: before, none may be needed."""
+        with self._lock:
+            if self._spare is not None or self.is_closed:
+                return False
+            return self._active.map.tell() >= self._active.size // 2
+
     def _next_spare(self) -> int | None:
         with self._lock:
             if self._spare is not None or self.is_closed or not self._has_room():
                 return None
             self._ordinal += 1
             return self._ordinal
+
+    def drop_spare(self) -> None:
+        """Remove the segment that was made ready and never used."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.delete()
 
     def free_before(self, ordinal: int) -> None:
         """Delete the segments before ``ordinal``: the sidecar has all they hold."""
@@ -212,12 +253,13 @@ class Writer:
 
     # --- the end
 
-    def close(self) -> None:
+    def close(self, when_closed: Callable[[bytes], None]) -> None:
         """Record nothing more; what comes now goes to ``when_closed``."""
         with self._lock:
             if self.is_closed:
                 return
             self._mark_drops()
+            self._when_closed = when_closed
             self.is_closed = True
             self._active.seal()
 
@@ -239,6 +281,6 @@ class Writer:
             segment.move(directory)
 
 
-def in_memory(error: OSError) -> str:
+def in_memory(reason: str) -> str:
     """Return what ``Hello.spool`` says of events that no file could be made for."""
-    return f"memory: {error.strerror or error}"[:REASON_CHARS_MAX]
+    return f"memory: {reason}"[:REASON_CHARS_MAX]

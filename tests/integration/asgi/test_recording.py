@@ -137,7 +137,7 @@ async def test_what_can_not_be_billed_is_left_out_and_flagged(
 
     assert event.quantities == {"good": 1}
     assert event.flags == Flag.BAD_QUANTITY
-    warnings = [r for r in caplog.records if r.name == "meterline.quantities"]
+    warnings = [r for r in caplog.records if r.name == "meterline.complaints"]
     assert len(warnings) == 1
 
 

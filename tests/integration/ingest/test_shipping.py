@@ -14,6 +14,7 @@ import pytest
 
 import meterline.shipper
 from meterline import Meter, wire
+from meterline.meter import shippers
 from meterline.spool.dead import DeadSpool, spool_directories
 from meterline.spool.producer_file import FILE_NAME
 from meterline.spool.scan import FORGOTTEN, Run
@@ -63,10 +64,17 @@ def numbers(sidecar: FakeSidecar) -> list[int]:
 
 
 def kill(meter: Meter) -> None:
-    """What SIGKILL leaves: the files, without anybody holding them."""
-    assert meter.shipper is not None
-    meter.shipper.stop(timeout_s=0)
+    """What a worker leaves that has ended: the files, and nobody who holds them."""
+    shipper = meter.shipper
+    assert shipper is not None
+    shipper.begin_to_close(timeout_s=0, when_closed=refuse)
+    shipper.close()
+    shippers.forget_parent()
     meter.forget_parent()
+
+
+def refuse(_payload: bytes) -> None:
+    pytest.fail("it is dead")
 
 
 def n_descriptors() -> int:
@@ -463,18 +471,21 @@ def test_a_damaged_producer_file_does_not_keep_its_events_from_being_sent(
 # --- the thread
 
 
-def test_a_shipping_thread_that_died_is_started_again_by_the_next_event(
-    make: MakeMeter, sidecar: FakeSidecar, monkeypatch: pytest.MonkeyPatch
+def test_an_error_in_the_shipping_thread_is_said_once_and_delays_only(
+    make: MakeMeter,
+    sidecar: FakeSidecar,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    died = threading.Event()
-
-    def note(_error: object) -> None:
-        died.set()
+    failed: list[int] = []
+    again = threading.Event()
 
     def fail(**_options: object) -> None:
+        failed.append(1)
+        if len(failed) == 10:
+            again.set()
         raise ArithmeticError("a bug")
 
-    monkeypatch.setattr(threading, "excepthook", note)
     sidecar.start()
     meter = make()
     fill(meter, 10)
@@ -483,12 +494,13 @@ def test_a_shipping_thread_that_died_is_started_again_by_the_next_event(
     assert shipper is not None
     with monkeypatch.context() as patch:
         patch.setattr(shipper.spool, "maintain", fail)
-        assert died.wait(5)
+        assert again.wait(5)
     fill(meter, 10, start=10)
 
     sidecar.wait_for_events(20)
 
     assert numbers(sidecar) == list(range(20))
+    assert caplog.text.count("ArithmeticError in the shipping thread") == 1
 
 
 def test_without_a_thread_to_be_had_events_wait_in_the_spool(

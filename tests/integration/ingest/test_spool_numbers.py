@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import meterline.spool.writer
 from meterline.spool.dead import DeadSpool, spool_directories
 from meterline.spool.living import Spool
 from meterline.spool.scan import Loss, Part, Run
@@ -18,6 +19,11 @@ assert RECORD_BYTES * EVENTS_PER_SEGMENT == SEGMENT_BYTES_MIN - DATA_START, (
 )
 
 
+@pytest.fixture(autouse=True)
+def segments_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meterline.spool.writer, "FIRST_BYTES", SEGMENT_BYTES_MIN)
+
+
 def refuse(_payload: bytes) -> None:
     pytest.fail("it is not closed")
 
@@ -29,7 +35,6 @@ def open_spool(tmp_path: Path, *, segments: int) -> Spool:
         host="localhost",
         pid=1,
         bytes_max=segments * SEGMENT_BYTES_MIN,
-        when_closed=refuse,
     )
 
 
@@ -91,7 +96,7 @@ def test_dropped_events_are_reported_once(tmp_path: Path, n_dropped: int) -> Non
 def test_drops_of_a_closed_spool_are_no_damage(tmp_path: Path) -> None:
     spool = open_spool(tmp_path, segments=2)
     append(spool, 2 * EVENTS_PER_SEGMENT + 7)
-    spool.close()
+    spool.close(refuse)
     spool.reader.scan()
     spool.reader.scan()
     counted = spool.reader.counts.recorded
@@ -107,7 +112,7 @@ def test_drops_of_a_closed_spool_are_sent_again_to_who_forgot_them(
 ) -> None:
     spool = open_spool(tmp_path, segments=2)
     append(spool, 2 * EVENTS_PER_SEGMENT + 7)
-    spool.close()
+    spool.close(refuse)
     spool.reader.scan()
     spool.reader.ack(5)
 

@@ -88,8 +88,9 @@ Real.register(Single)
     ids=repr,
 )
 def test_what_is_a_whole_number_is_that_number(quantity: object) -> None:
-    exact, problem = checked_quantity("units", quantity)
+    name, exact, problem = checked_quantity("units", quantity)
 
+    assert name == "units"
     assert (exact, type(exact), problem) == (250, int, "")
 
 
@@ -122,19 +123,19 @@ def test_what_is_a_whole_number_is_that_number(quantity: object) -> None:
     ids=lambda quantity: f"{type(quantity).__name__} {quantity!r}",
 )
 def test_what_is_no_whole_number_in_bounds_is_refused(quantity: object) -> None:
-    assert checked_quantity("units", quantity)[1].startswith("a quantity must be ")
+    assert checked_quantity("units", quantity)[2].startswith("a quantity must be ")
 
 
 @given(st.floats(0, 2.0**62))
 def test_a_float_is_taken_as_it_is_or_not_at_all(quantity: float) -> None:
-    exact, problem = checked_quantity("n", quantity)
+    _, exact, problem = checked_quantity("n", quantity)
 
     assert (exact == quantity) == (not problem) == quantity.is_integer()
 
 
 def test_the_limit_itself_is_taken() -> None:
-    assert checked_quantity("n", QUANTITY_MAX) == (QUANTITY_MAX, "")
-    assert checked_quantity("n", Decimal(QUANTITY_MAX)) == (QUANTITY_MAX, "")
+    assert checked_quantity("n", QUANTITY_MAX) == ("n", QUANTITY_MAX, "")
+    assert checked_quantity("n", Decimal(QUANTITY_MAX)) == ("n", QUANTITY_MAX, "")
 
 
 def test_whole_numbers_of_any_type_add_up() -> None:

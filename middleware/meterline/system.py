@@ -1,0 +1,157 @@
+"""What not every operating system has: asked for here, and nowhere else.
+
+Each is done in the next best way where there is one (macOS), and is an ``OSError``
+where there is none (Windows): then events wait in memory, and the log says so.
+"""
+
+import atexit
+import errno
+import importlib
+import mmap
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+CLOSE_ON_EXEC: Final[int] = getattr(os, "O_CLOEXEC", 0)
+ZEROS: Final = bytes(64 << 10)
+_NOT_HERE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+# The peer may be gone when we write. An app that has given SIGPIPE its default back
+# would end by that.
+_NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
+_SO_NO_SIGNAL: Final[int | None] = getattr(socket, "SO_NOSIGPIPE", None)
+
+
+def _module(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+_fcntl: Final = _module("fcntl")
+
+
+def after_fork(callback: Callable[[], None]) -> None:
+    """Call ``callback`` in every forked child, where there is forking at all."""
+    register = getattr(os, "register_at_fork", None)
+    if register is not None:
+        register(after_in_child=callback)
+
+
+def lock(fd: int) -> None:
+    """Lock a file for this process alone, without waiting.
+
+    Raises:
+        BlockingIOError: another process has the lock.
+        OSError: files cannot be locked here.
+    """
+    if _fcntl is None:
+        raise OSError(errno.ENOTSUP, "files cannot be locked on this system")
+    _fcntl.flock(fd, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+
+
+def reserve(fd: int, size: int) -> None:
+    """Give a new file ``size`` bytes of zeros, with their room on the disk.
+
+    Raises:
+        OSError: there is no room.
+    """
+    allocate = getattr(os, "posix_fallocate", None)
+    if allocate is not None:
+        try:
+            allocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+        else:
+            return
+    for start in range(0, size, len(ZEROS)):
+        os.pwrite(fd, ZEROS[: size - start], start)
+
+
+def force(fd: int) -> None:
+    """Wait until what was written to a file is on the disk.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    to_the_platter: int | None = getattr(_fcntl, "F_FULLFSYNC", None)
+    if _fcntl is not None and to_the_platter is not None:
+        _fcntl.fcntl(fd, to_the_platter)  # macOS: fsync stops at the drive's cache
+    else:
+        getattr(os, "fdatasync", os.fsync)(fd)
+
+
+def force_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    fd = os.open(path, os.O_RDONLY | CLOSE_ON_EXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def force_map(memory: mmap.mmap) -> None:
+    """Hand what was written to a map to its file, where that is not the same."""
+    # Linux needs none, and the call would hold the interpreter while the disk works.
+    if sys.platform != "linux" and not memory.closed:
+        memory.flush()
+
+
+def connect(path: Path) -> socket.socket:
+    """Return a connection to a Unix socket that never waits.
+
+    Raises:
+        OSError: nobody listens there, or this system has no such sockets.
+    """
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise OSError(errno.EAFNOSUPPORT, "this Python has no Unix sockets")
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        if _SO_NO_SIGNAL is not None:
+            connection.setsockopt(socket.SOL_SOCKET, _SO_NO_SIGNAL, 1)
+        connection.connect(str(path))  # at once or not at all
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def send(connection: socket.socket, data: memoryview) -> int:
+    """Send what can be sent at once; return how many bytes that was.
+
+    Raises:
+        OSError: the connection has failed; BlockingIOError if nothing can be sent now.
+    """
+    return connection.send(data, _NO_SIGNAL)
+
+
+_has_ended = False
+
+
+def is_ending() -> bool:
+    """Tell whether the interpreter ends: a thread that is started now never runs.
+
+    Python 3.11 waits for it for ever, later ones refuse.
+    """
+    return _has_ended or sys.is_finalizing()
+
+
+def _note_end() -> None:
+    global _has_ended
+    _has_ended = True
+
+
+# The last of our handlers that runs: it is registered before all others.
+atexit.register(_note_end)
