@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import socket
-import struct
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -23,6 +22,7 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.files import ProcessLock, lock_of
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Producer
+from meterline_sidecar.ingest.credentials import of_peer
 
 CONNECTIONS_MAX: Final = 1_024
 HELLO_TIMEOUT_S: Final = 10.0
@@ -32,7 +32,6 @@ BACKLOG: Final = 512
 BUFFER_BYTES: Final = 128 << 10  # a connection's; larger frames are read in pieces
 SOCKET_MODE: Final = 0o660
 DIRECTORY_MODE: Final = 0o750
-PEER_CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid: Linux's struct ucred
 
 Accepted = asyncio.Future[int] | Exception | None
 """A number to ack once it is committed; why reading ended; or the goodbye."""
@@ -226,10 +225,7 @@ class Receiver:
         if len(self._connections) > CONNECTIONS_MAX:
             raise RetryLater(f"{CONNECTIONS_MAX} connections are open", after_s=5)
         connection: socket.socket = writer.get_extra_info("socket")
-        raw = connection.getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size
-        )
-        pid, uid, _gid = PEER_CREDENTIALS.unpack(raw)
+        pid, uid = of_peer(connection)
         if uid not in self._uids:
             raise WireError(
                 "uid",
