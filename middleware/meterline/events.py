@@ -67,7 +67,7 @@ class Flag(IntFlag):
     UNITS_APART = 512
     """Its ``units`` stand in uses that were written while it was open."""
     HELD = 1 << 16
-    """Set by the sidecar: the time lies more than 5 minutes ahead or 35 days back."""
+    """Set by the sidecar: the time cannot be right: ahead, or before 2026."""
     RELEASED = 1 << 17
     """Set by the sidecar: the event that is counted in place of one that was held."""
 

@@ -10,7 +10,10 @@ from meterline_sidecar.clock import DAY_MS, MINUTE_MS
 from meterline_sidecar.store.edge.events import EventRow, LossRow
 
 AHEAD_MS_MAX: Final = 5 * MINUTE_MS  # as Stripe: later ones are refused there
-BEHIND_MS_MAX: Final = 35 * DAY_MS  # as Stripe
+EARLIEST_MS: Final = 1_767_225_600_000
+"""2026-01-01: nothing was recorded before there was a Meterline. A clock that was never
+set says 1970, or when its system was built. Later than that, late is late."""
+BEHIND_MS_MAX: Final = 35 * DAY_MS  # possible all the same, for clocks of rehearsals
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
 BAD_QUANTITY: Final = int(Flag.BAD_QUANTITY)
 APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
@@ -86,7 +89,8 @@ def due_ms(time_ms: int, learned_ms: int) -> int | None:
 
 def _row(seq: int, event: UsageEvent, now_ms: int) -> EventRow:
     flags = event.flags & APPS_FLAGS
-    if not now_ms - BEHIND_MS_MAX <= event.time_ms <= now_ms + AHEAD_MS_MAX:
+    earliest_ms = min(EARLIEST_MS, now_ms - BEHIND_MS_MAX)
+    if not earliest_ms <= event.time_ms <= now_ms + AHEAD_MS_MAX:
         flags |= HELD
     # A server strips the body of these whatever the app sent.
     is_bodiless = event.method == "HEAD" or event.status in BODILESS_STATUSES

@@ -40,8 +40,8 @@ RUNNING: Final[Mapping[Code, Problem]] = {
     "events_held": Problem(
         severity="warning",
         title="Events are held out of billing",
-        means="their time is more than 5 minutes ahead or 35 days behind, and so cannot"
-        " be right; they are stored and not counted",
+        means="their time is more than 5 minutes ahead, or before 2026, and so cannot be"
+        " right; they are stored and not counted",
         action="look at them with `meterline held list`, then accept or reject them; one"
         " that is ahead is counted by itself once its time has come",
     ),

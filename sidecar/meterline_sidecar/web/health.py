@@ -104,7 +104,7 @@ def _left_out(counts: Counts) -> Iterator[Found]:
         yield found(
             "events_held",
             f"{_are(counts.held)} held out of billing: their time is more than"
-            " 5 minutes ahead or 35 days behind",
+            " 5 minutes ahead, or before 2026",
         )
     if counts.bad_quantities:
         yield found(

@@ -214,7 +214,7 @@ async def test_what_an_earlier_ledger_holds_can_be_let_go(
     sidecar: Sidecar, tmp_path: Path
 ) -> None:
     source = await fill_all(sidecar)
-    ahead, late = NOON_MS + DAY_MS, NOON_MS - 36 * DAY_MS
+    ahead, late = NOON_MS + DAY_MS, NOON_MS - 400 * DAY_MS
     async with Connection(sidecar.socket) as app:
         await app.hello("e" * 32)
         await app.ship(batch(event(time_ms=ahead), event(flags=8)))

@@ -1,5 +1,8 @@
 import random
 
+import pytest
+
+from meterline_sidecar.ingest.decode import EARLIEST_MS
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.usage.aggregate import Aggregator
@@ -93,7 +96,7 @@ async def test_events_of_an_impossible_time_are_held_out_of_usage(
     await aggregator.start()
     async with Connection(sidecar.socket) as app:
         await app.hello()
-        late, early = NOON_MS - 36 * 86_400_000, NOON_MS + 6 * 60_000
+        late, early = EARLIEST_MS - 1, NOON_MS + 6 * 60_000
         await app.ship(batch(event(time_ms=late), event(), event(time_ms=early)))
 
     await aggregator.run()
@@ -109,3 +112,30 @@ async def test_events_of_an_impossible_time_are_held_out_of_usage(
         held = await tx.fetch_one("SELECT held, ingested FROM producers")
     assert [row.totals["calls"] for row in rows if "calls" in row.totals] == [1]
     assert held == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "time_ms", [EARLIEST_MS, NOON_MS - 200 * 86_400_000, NOON_MS - 36 * 86_400_000]
+)
+async def test_an_event_that_comes_late_is_counted_at_its_own_time(
+    sidecar: Sidecar, time_ms: int
+) -> None:
+    aggregator = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
+    await aggregator.start()
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(event(time_ms=time_ms)))
+
+    await aggregator.run()
+
+    async with sidecar.database.reading() as tx:
+        rows = await store.read_usage(
+            tx,
+            (await counted(tx)).generation,
+            customer="acme",
+            start=time_ms - 3_600_000,
+            end=time_ms + 1,
+        )
+        held = await tx.fetch_one("SELECT held, ingested FROM producers")
+    assert [row.totals["calls"] for row in rows if "calls" in row.totals] == [1]
+    assert held == (0, 1)

@@ -25,7 +25,8 @@ def command() -> None:
     """Show events whose time cannot be right; accept or reject them.
 
     An event that says it happened more than 5 minutes ahead of the sidecar's clock, or
-    more than 35 days behind it, is held: stored, and not billed. One that was ahead is
+    before 2026, is held: stored, and not billed. One that comes late, from a spool that
+    nobody read for months, is counted in the month of its time. One that was ahead is
     counted by itself once its time has come. All others wait for a person, and no
     period that they could belong to becomes final before.
     """
