@@ -34,9 +34,10 @@ The life of an event
     1. ``Writer.append`` takes a number and writes the record with one call of the
        map, which nothing can interrupt. It is safe now: the pages are the kernel's.
     2. When a segment is full the writer seals it and goes on in the spare one that
-       the shipping thread has made ready. Without a spare it makes one; without
-       room on the disk, one in memory; without room below ``spool_bytes_max`` the
-       event is dropped, and counted in ``producer``.
+       the shipping thread has made ready when it was half full. The first is small,
+       for processes that are short. Without a spare it makes one; without room on
+       the disk, one in memory; without room below ``spool_bytes_max``, or below what
+       all spools may take together, the event is dropped, and counted in ``producer``.
     3. ``Reader.scan`` finds what is new, numbers it by position, and adds it to the
        backlog: an index of byte ranges, never a copy. Sealed segments that wait give
        back their map and their descriptor until they are sent.
@@ -55,6 +56,7 @@ Where to read on
     writer.py      the requests' side
     reader.py      the shipping thread's side, over ``backlog.py``
     dead.py        what a dead worker left: found, locked, read, deleted
+    room.py        how much all spools of one directory may take together
     scan.py        from bytes to numbered runs and losses, damage included
     segment.py     one file of records, and markers
     producer_file  identity, counters, and the lock
