@@ -14,11 +14,11 @@ from typing import Any, Final, Unpack
 
 from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.events import METHOD_CHARS_MAX, STATUS_MAX, Flag, Kind
+from meterline.events import STATUS_MAX, Flag, Kind
 from meterline.meter import Meter, Stats, encode
 from meterline.open_event import OpenEvent, current_event, traffic
 from meterline.options import MeterOptions
-from meterline.quantities import checked_subject, exact_text, is_unicode
+from meterline.quantities import checked_subject, exact_method
 from meterline.routes import RouteMap
 from meterline.stray import set_home
 
@@ -156,7 +156,7 @@ class Exchange(OpenEvent):
         if duration_us > _SLOW_US and inside.has_left(self.inner_receive):
             self.flags |= Flag.INCOMPLETE
         named = self.scope["method"]
-        method = _METHODS.get(named) or _exact_method(named)
+        method = _METHODS[named] if named in _METHODS else exact_method(named)
         self.write(_REQUEST, method, duration_us)
 
     def write(self, kind: int, method: str | None, duration_us: int) -> None:
@@ -200,7 +200,7 @@ class Exchange(OpenEvent):
 
     def describe(self) -> None:
         """Find out subject, route and method as far as they are known by now."""
-        self.method = _exact_method(self.scope.get("method", "GET"))  # websockets: none
+        self.method = exact_method(self.scope.get("method", "GET"))  # websockets: none
         self.subject = self.subject or self.middleware.resolve_subject(self)
         self.route = self.route or self.middleware.resolve_route(self.scope)
 
@@ -217,7 +217,7 @@ class WebSocket(Exchange):
         try:
             match message["type"]:
                 case "websocket.send":
-                    self.bytes_out += _payload_bytes(message)
+                    self.bytes_out += inside.payload_bytes(message)
                 case "websocket.accept":
                     self.status = _SWITCHING_PROTOCOLS
                 case "websocket.http.response.start":
@@ -241,7 +241,7 @@ class WebSocket(Exchange):
         message = await self.inner_receive()
         try:
             if message["type"] == "websocket.receive":
-                self.bytes_in += _payload_bytes(message)
+                self.bytes_in += inside.payload_bytes(message)
             elif message["type"] == "websocket.disconnect":
                 self.finish()
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
@@ -335,7 +335,15 @@ class MeterMiddleware:
             exchange.end(error)
             raise
         finally:
-            exchange.leave(token)
+            exchange.is_left = True
+            traffic.ended = ended = traffic.ended + 1
+            exchange.alone_at = ended if ended == traffic.started else -1
+            if exchange.handle is not None:
+                exchange.handle.settle(exchange)
+            try:  # noqa: SIM105 - `suppress` costs more than all the rest here
+                current_event.reset(token)
+            except ValueError:  # closed by the collector, in somebody else's context
+                pass
 
     def _lifespan(self, send: Send) -> Send:
         """Open with the app, and close before its server is told that it has ended."""
@@ -372,11 +380,9 @@ class MeterMiddleware:
             problem = "the subject resolver raised"
             log.debug(problem, exc_info=True)
         else:
-            if subject is None:
-                return None
-            text, problem = checked_subject(subject)
+            text, problem = ("", "") if subject is None else checked_subject(subject)
             if not problem:
-                return text
+                return text or None
         exchange.flags |= Flag.BAD_SUBJECT
         self.meter.complaints.add(problem)
         return None
@@ -393,18 +399,3 @@ class MeterMiddleware:
     def note_failure(self) -> None:
         """Count an event that our own error has cost, and say so once."""
         self.meter.fail("could not meter a request")
-
-
-def _exact_method(method: object) -> str | None:
-    text = exact_text(method)
-    if text is None or not 0 < len(text) <= METHOD_CHARS_MAX or not is_unicode(text):
-        return None
-    return text
-
-
-def _payload_bytes(message: Message) -> int:
-    """Return the size of a websocket message's payload."""
-    if data := message.get("bytes"):
-        return len(data)
-    text: str = message.get("text") or ""
-    return len(text) if text.isascii() else len(text.encode())

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Final, cast
 from weakref import ref
 
-from meterline.asgi_types import Receive, Scope, Send
+from meterline.asgi_types import Message, Receive, Scope, Send
 
 FRAMES_MAX: Final = 200
 DEPTH_MAX: Final = 16  # wrappers round an app
@@ -126,3 +126,11 @@ def _noting(made: Any) -> Callable[..., Any]:
 
     names = {"__init__": __init__, DJANGO_REQUEST: True, "__module__": made.__module__}
     return type(made.__name__, (made,), names)
+
+
+def payload_bytes(message: Message) -> int:
+    """Return the size of a websocket message's payload."""
+    if data := message.get("bytes"):
+        return len(data)
+    text: str = message.get("text") or ""
+    return len(text) if text.isascii() else len(text.encode())

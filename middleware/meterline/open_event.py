@@ -2,7 +2,7 @@
 
 import gc
 import threading
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from time import perf_counter_ns, time_ns
 from typing import Final, TypeAlias
 
@@ -211,20 +211,6 @@ class OpenEvent:
         it has started may serve others, unless there was nobody else since.
         """
         return not self.is_left or self.alone_at == traffic.started
-
-    def leave(self, token: "Token[Current]") -> None:
-        """The app's call has ended: put the context variable back."""
-        self.is_left = True
-        traffic.ended = ended = traffic.ended + 1
-        self.alone_at = ended if ended == traffic.started else -1
-        if self.handle is not None:
-            self.handle.settle(self)
-        try:  # noqa: SIM105 - `suppress` costs more than all the rest here
-            current_event.reset(token)
-        except ValueError:
-            # A call that nobody went on with is closed in the collector's context,
-            # which is somebody else's.
-            pass
 
 
 class Past(OpenEvent):

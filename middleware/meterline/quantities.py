@@ -6,6 +6,7 @@ from numbers import Number
 from typing import Any, Final
 
 from meterline.events import (
+    METHOD_CHARS_MAX,
     QUANTITIES_MAX,
     QUANTITY_MAX,
     QUANTITY_NAME_CHARS_MAX,
@@ -37,6 +38,12 @@ def exact_text(value: object) -> str | None:
             return str.__str__(str(value))
     except Exception:  # noqa: BLE001 - edge: a class of the app's, which does as it likes
         return None
+
+
+def exact_method(method: object) -> str | None:
+    """Return an HTTP method as it is recorded, ``None`` if it cannot be."""
+    text, problem = _checked_text(method, "a method", METHOD_CHARS_MAX)
+    return None if problem else text
 
 
 def whole_number(value: object) -> int | None:
