@@ -363,12 +363,10 @@ class MeterMiddleware:
             if asyncio is not None and asyncio._get_running_loop() is not None:
                 await asyncio.to_thread(self.meter.close)
                 return
-        except RuntimeError:  # no thread to be had
-            log.debug("closing without a thread", exc_info=True)
+        except RuntimeError:
+            log.debug("no thread to be had for closing", exc_info=True)
         # Or trio: there is nothing left to hold up.
         self.meter.close()
-
-    # --- for Exchange
 
     def resolve_subject(self, exchange: Exchange) -> str | None:
         """Return who used it; ``None``, with a flag, where the answer is no subject."""
