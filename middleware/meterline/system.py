@@ -17,6 +17,9 @@ from types import ModuleType
 from typing import Final
 
 CLOSE_ON_EXEC: Final[int] = getattr(os, "O_CLOEXEC", 0)
+DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
+NO_LINK: Final[int] = getattr(os, "O_NOFOLLOW", 0)
+NO_WAIT: Final[int] = getattr(os, "O_NONBLOCK", 0)
 ZEROS: Final = bytes(64 << 10)
 _NOT_HERE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 

@@ -11,9 +11,9 @@ drains a spool, the other one passes by.
             spool.delete()             # once all of it is on disk elsewhere
 """
 
-import logging
+import contextlib
+import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Final, Self
 
 import msgspec
 
+from meterline.spool.folder import Folder
 from meterline.spool.living import NEW_SUFFIX
 from meterline.spool.producer_file import (
     DROP_REASONS,
@@ -29,15 +30,13 @@ from meterline.spool.producer_file import (
     ProducerFile,
 )
 from meterline.spool.scan import DAMAGED, FORGOTTEN, Loss, Part, Scanner
-from meterline.spool.segment import SUFFIX, Segment, remove_directory, remove_file
+from meterline.spool.segment import Segment, is_file_name, ordinal_of
 from meterline.wire import VERSION, Hello
 
 UNFINISHED_S_MIN: Final = 60.0
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED: Final = re.compile(r"[0-9a-f]{32}" + re.escape(NEW_SUFFIX))
-
-log = logging.getLogger(__name__)
 
 
 def spool_directories(spool_dir: Path) -> list[Path]:
@@ -61,28 +60,43 @@ def remove_unfinished(spool_dir: Path) -> None:
         if not _UNFINISHED.fullmatch(path.name):
             continue
         try:
-            if time.time() - path.stat().st_mtime < UNFINISHED_S_MIN:
+            if time.time() - path.lstat().st_mtime < UNFINISHED_S_MIN:
                 continue  # somebody may be at it right now
-            file = ProducerFile.take(path / FILE_NAME)
+            folder = Folder.open(path)
         except OSError:
             continue
-        if file is not None:  # nothing was recorded: it never got its real name
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove_unfinished(folder)
+        folder.close()
+
+
+def _remove_unfinished(folder: Folder) -> None:
+    file = ProducerFile.take(folder)
+    if file is None and folder.names():
+        return  # its process lives
+    try:  # Nothing was recorded: it never got its real name.
+        for name in folder.names():
+            folder.remove(name)
+        folder.path.rmdir()
+    finally:
+        if file is not None:
             file.close()
 
 
 class DeadSpool:
     """What a dead worker left behind, locked for us alone."""
 
-    def __init__(self, directory: Path, file: ProducerFile) -> None:
-        self._directory = directory
+    def __init__(self, folder: Folder, file: ProducerFile) -> None:
+        self._folder = folder
         self._file = file
+        self.owner = folder.owner
+        """The user whose worker it was."""
         hello = file.hello()
-        if hello is None or hello.producer != directory.name:
+        if hello is None or hello.producer != folder.path.name:
             # Its name is enough to go on: the sidecar knows the producer by it.
             hello = Hello(
                 version=VERSION,
-                producer=directory.name,
+                producer=folder.path.name,
                 app="",
                 host="",
                 pid=0,
@@ -102,8 +116,19 @@ class DeadSpool:
         Raises:
             OSError: it cannot be read.
         """
-        file = ProducerFile.take(directory / FILE_NAME)
-        return cls(directory, file) if file is not None else None
+        try:
+            folder = Folder.open(directory)
+        except FileNotFoundError:
+            return None
+        try:
+            file = ProducerFile.take(folder)
+        except BaseException:
+            folder.close()
+            raise
+        if file is None:
+            folder.close()
+            return None
+        return cls(folder, file)
 
     def parts(self, *, after_seq: int) -> Iterator[Part]:
         """Yield what the sidecar must still get, in order, without a hole.
@@ -114,6 +139,10 @@ class DeadSpool:
 
         Args:
             after_seq: the last number that the sidecar has on disk.
+
+        Raises:
+            OSError: a file cannot be read, or is no file of a spool. What was yielded
+                before it holds.
         """
         next_seq = after_seq + 1
         for part in self._all_parts():
@@ -126,21 +155,23 @@ class DeadSpool:
             yield part
             next_seq = part.last_seq + 1
 
+    def check(self) -> None:
+        """See that every file of it can be read, without reading any.
+
+        Raises:
+            OSError: one cannot, or is no file of a spool.
+        """
+        for name in self._segment_names():
+            os.close(self._folder.open_file(name))
+
     def _all_parts(self) -> Iterator[Part]:
         scanner = Scanner(next_seq=1, verifies=True)
         is_first = True
-        for path in self._segment_paths():
-            try:
-                segment = Segment.open(path)
-            except ValueError as error:
-                log.warning("left a part of a dead spool unread: %s", error)
-                continue
-            try:
-                if (loss := scanner.enter(segment, is_first=is_first)) is not None:
-                    yield loss
-                yield from scanner.scan(segment)
-            finally:
-                segment.close()
+        for name in self._segment_names():
+            segment = Segment.load(self._folder, name)
+            if (loss := scanner.enter(segment, is_first=is_first)) is not None:
+                yield loss
+            yield from scanner.scan(segment)
             is_first = False
         # What the worker had counted and is not here: it stood in memory, or in a
         # record that is damaged at the very end.
@@ -156,16 +187,23 @@ class DeadSpool:
         if n_events := self._file.waiting:
             yield Loss(scanner.next_seq, scanner.next_seq + n_events - 1, WAITING)
 
-    def _segment_paths(self) -> list[Path]:
-        return sorted(self._directory.glob(f"*{SUFFIX}"), key=lambda path: path.name)
+    def _segment_names(self) -> list[str]:
+        return sorted(filter(is_file_name, self._folder.names()), key=ordinal_of)
 
     def delete(self) -> None:
-        """Remove it: everything that it held is on disk elsewhere."""
-        for path in self._segment_paths():
-            remove_file(path)
-        self._file.delete()
-        remove_directory(self._directory)
+        """Remove it: everything that it held is on disk elsewhere.
+
+        Raises:
+            OSError: something stays.
+        """
+        try:
+            for name in (*self._segment_names(), FILE_NAME):
+                self._folder.remove(name)
+            self._folder.path.rmdir()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Give it back as it is; anybody may take it again."""
+        self._folder.close()
         self._file.close()

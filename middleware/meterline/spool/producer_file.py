@@ -7,6 +7,7 @@ drops the lock with the process, however that ends.
 
 import mmap
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct as Layout
@@ -17,9 +18,10 @@ import msgspec
 
 from meterline import system
 from meterline.spool import counter
+from meterline.spool.folder import Folder
 from meterline.spool.modes import create_file
 from meterline.spool.segment import SUFFIX, remove_file
-from meterline.wire import Hello
+from meterline.wire import SEQ_MAX, Hello
 
 VERSION: Final = 1
 FILE_NAME: Final = "producer"
@@ -95,31 +97,34 @@ class ProducerFile:
             raise
 
     @classmethod
-    def take(cls, path: Path) -> "ProducerFile | None":
+    def take(cls, folder: Folder) -> "ProducerFile | None":
         """Return the file of a producer that is dead, locked; ``None`` if it lives.
 
-        ``None`` too when somebody else drains it now or has just finished. A file
-        that is gone or too short is made anew, with nothing in it: the segments
-        beside it are what counts.
+        ``None`` too when somebody else drains it now or has just finished. The file is
+        read and never changed. One that is gone or cut counts nothing: the segments
+        beside it are what counts, and the lock is then on the directory.
 
         Raises:
             OSError: it cannot be read.
         """
-        is_damaged = not path.exists() and any(path.parent.glob(f"*{SUFFIX}"))
-        create = os.O_CREAT if is_damaged else 0
         try:
-            lock_fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC | create, 0o660)
+            lock_fd = folder.open_file(FILE_NAME)
         except FileNotFoundError:
-            return None
+            if not any(name.endswith(SUFFIX) for name in folder.names()):
+                return None
+            lock_fd = folder.open_itself()
         try:
             system.lock(lock_fd)
             status = os.fstat(lock_fd)
             if status.st_nlink == 0:  # deleted while we waited at the door
                 os.close(lock_fd)
                 return None
-            if status.st_size < FILE_BYTES:
-                os.ftruncate(lock_fd, FILE_BYTES)
-            return cls(_map(path), path=path, lock_fd=lock_fd)
+            # Read, not mapped: whoever cuts a mapped file ends the process that reads.
+            memory = mmap.mmap(-1, FILE_BYTES)
+            if stat.S_ISREG(status.st_mode):
+                content = os.pread(lock_fd, FILE_BYTES, 0)
+                memory[: len(content)] = content
+            return cls(memory, path=None, lock_fd=lock_fd)
         except BlockingIOError:
             os.close(lock_fd)
             return None
@@ -129,14 +134,18 @@ class ProducerFile:
 
     def hello(self) -> Hello | None:
         """Return who the producer is; ``None`` if the file is damaged."""
-        if len(self._map) != FILE_BYTES or self._map[: len(_MAGIC)] != _MAGIC:
+        if self._map[: len(_MAGIC)] != _MAGIC:
             return None
         length, crc = _HELLO_HEADER.unpack_from(self._map, _HELLO_AT)
         start = _HELLO_AT + _HELLO_HEADER.size
         body = self._map[start : start + length]
         if crc32(body) != crc:
             return None
-        return _decode_hello(body)
+        try:
+            # Its CRC is no proof: that of nothing is right where all is zeros.
+            return _decode_hello(body)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return None
 
     @property
     def recorded(self) -> int:
@@ -166,7 +175,7 @@ class ProducerFile:
     def unmarked(self) -> int:
         """Return how many dropped events have no marker in the spool yet."""
         reasons = range(len(DROP_REASONS))
-        return sum(self.dropped(i) - self.marked(i) for i in reasons)
+        return sum(max(0, self.dropped(i) - self.marked(i)) for i in reasons)
 
     @property
     def waiting(self) -> int:
@@ -210,7 +219,8 @@ class ProducerFile:
         self.close()
 
     def _read(self, at: int) -> int:
-        return counter.read(self._map, at) or 0
+        number = counter.read(self._map, at) or 0
+        return number if number <= SEQ_MAX else 0  # no event has a higher number
 
 
 def _map(path: Path) -> mmap.mmap:

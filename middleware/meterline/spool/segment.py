@@ -10,6 +10,7 @@ the end. Nothing else is written when an event is recorded: no count, no pointer
 
 import mmap
 import os
+import re
 from pathlib import Path
 from struct import Struct as Layout
 from typing import Final
@@ -20,6 +21,7 @@ from msgspec import Struct
 from meterline import system
 from meterline.complaints import troubles, words
 from meterline.spool import counter
+from meterline.spool.folder import Folder
 from meterline.spool.modes import create_file
 from meterline.wire import RECORD_BYTES_MAX, RECORD_HEADER, encode_record
 
@@ -37,6 +39,7 @@ _MAGIC: Final = b"MLsegmnt"
 _HEADER: Final = Layout("<8sII16s")  # magic, version, ordinal, producer id
 _FIRST_SEQ_AT: Final = _HEADER.size
 DATA_START: Final = 64
+_FILE_NAME: Final = re.compile(r"[0-9]{8,18}" + re.escape(SUFFIX))
 
 
 class Marker(Struct, frozen=True, array_like=True):
@@ -102,15 +105,23 @@ class Segment:
         return segment
 
     @classmethod
-    def open(cls, path: Path) -> "Segment":
-        """Return a segment that is complete, to read. Its header is not checked.
+    def load(cls, folder: Folder, name: str) -> "Segment":
+        """Return what a dead worker left in a file, in memory. It is not checked.
+
+        Copied, not mapped: others may cut the file while it is read, and that would
+        end the process. No segment has more than ``SEGMENT_BYTES``.
 
         Raises:
-            OSError: it cannot be opened.
-            ValueError: it is too short for a segment, or its name is not one's.
+            OSError: it cannot be read, or is no file of a spool.
         """
-        ordinal = int(path.name.removesuffix(SUFFIX))
-        segment = cls(_open_map(path), ordinal=ordinal, path=path)
+        fd = folder.open_file(name)
+        try:
+            content = os.pread(fd, SEGMENT_BYTES, 0)
+        finally:
+            os.close(fd)
+        memory = mmap.mmap(-1, max(len(content), DATA_START))
+        memory[: len(content)] = content
+        segment = cls(memory, ordinal=ordinal_of(name), path=None)
         segment.is_sealed = True
         return segment
 
@@ -221,6 +232,16 @@ def file_name(ordinal: int) -> str:
     return f"{ordinal:08d}{SUFFIX}"
 
 
+def is_file_name(name: str) -> bool:
+    """Say whether a segment's file can have this name."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+def ordinal_of(name: str) -> int:
+    """Return the number of the segment in the file of this name."""
+    return int(name.removesuffix(SUFFIX))
+
+
 def _create_map(path: Path, size: int) -> mmap.mmap:
     fd = create_file(path)
     try:
@@ -238,8 +259,6 @@ def _create_map(path: Path, size: int) -> mmap.mmap:
 def _open_map(path: Path) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC)
     try:
-        if os.fstat(fd).st_size < DATA_START:
-            raise ValueError(f"{path} is too short for a segment")
         return mmap.mmap(fd, 0)
     finally:
         os.close(fd)

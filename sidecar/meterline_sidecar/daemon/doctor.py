@@ -15,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from meterline.spool.dead import DeadSpool, spool_directories
+from meterline.spool.folder import Folder, NotOurs
 from meterline_sidecar.clock import MINUTE_MS, Clock, lasting
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerFiles
@@ -168,16 +169,17 @@ def _spools(spool_dir: Path, *, is_shared: bool) -> Iterator[Check]:
         action = f"chmod 2770 {spool_dir}"
         yield _problem("spools", found("spool_dir_not_shared", text, action=action))
     folders = spool_directories(spool_dir)
-    try:
-        n_bytes = sum(
-            file.stat().st_blocks * 512 for path in folders for file in path.iterdir()
-        )
-        dead = [path for path in folders if _is_dead(path)]
-    except OSError as error:
-        text = f"{error.filename} cannot be read by this user: {error.strerror}"
-        action = f"let the group in: chmod -R g+rwX {spool_dir}"
-        yield _problem("spools", found("spools_not_readable", text, action=action))
-        return
+    dead: list[Path] = []
+    n_bytes = 0
+    for path in folders:
+        try:
+            n_bytes += _bytes_of(path)
+            if _is_dead(path):
+                dead.append(path)
+        except FileNotFoundError:
+            continue  # somebody has just drained it
+        except OSError as error:
+            yield _problem("spools", _unreadable(error, path))
     detail = f"{len(folders)} in {spool_dir}, {n_bytes / (1 << 20):.1f} MiB"
     yield Check("spools", "ok", detail)
     if dead:
@@ -185,11 +187,34 @@ def _spools(spool_dir: Path, *, is_shared: bool) -> Iterator[Check]:
         yield _problem("spools", found("spools_left_behind", text))
 
 
-def _is_dead(folder: Path) -> bool:
-    spool = DeadSpool.take(folder)
-    if spool is not None:
+def _unreadable(error: OSError, path: Path) -> Found:
+    if isinstance(error, NotOurs):
+        action = f"see who made it, and move {path} away"
+        return found("spools_not_readable", str(error), action=action)
+    text = f"{error.filename or path} cannot be read by this user: {error.strerror}"
+    action = f"let the group in: chmod -R g+rwX {path.parent}"
+    return found("spools_not_readable", text, action=action)
+
+
+def _bytes_of(path: Path) -> int:
+    """Return the room that a spool takes; it may be gone by now."""
+    folder = Folder.open(path)
+    try:
+        return folder.size_bytes()
+    finally:
+        folder.close()
+
+
+def _is_dead(path: Path) -> bool:
+    """Say whether a spool's worker is dead. It is only read, whoever made it."""
+    spool = DeadSpool.take(path)
+    if spool is None:
+        return False
+    try:
+        spool.check()
+    finally:
         spool.close()
-    return spool is not None
+    return True
 
 
 def _backup(database: Path, clock: Clock, status: Status | None) -> Iterator[Check]:
