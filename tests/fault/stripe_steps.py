@@ -117,7 +117,7 @@ async def prepare(path: Path) -> None:
             totals: Totals = {"api_calls": value}
             row = (Key(1, hour_ms, 1), totals, i)
             await usage.put_totals(tx, generation.id, [row])
-        await usage.advance(tx, generation.id, len(VALUES), now_ms=now_ms)
+        await usage.advance(tx, generation.id, len(VALUES), before=0, now_ms=now_ms)
     await database.close()
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS, Clock
+from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store import usage as usage_store
@@ -180,7 +181,14 @@ class Aggregator:
 
     async def _advance(self, tx: Tx, before: Generation, cursor: int) -> None:
         """Move the cursor; once all is counted, let the generation be read."""
-        await store.advance(tx, before.id, cursor, now_ms=self._clock.now_ms())
+        is_alone = await store.advance(
+            tx, before.id, cursor, before=before.cursor, now_ms=self._clock.now_ms()
+        )
+        if not is_alone:
+            raise MeterlineError(
+                "another process counts these events as well; stop every sidecar of"
+                " this ledger but one"
+            )
         if before.is_complete:
             return
         served = await counted(tx)

@@ -58,7 +58,10 @@ class Books:
         async with self.database.transaction() as tx:
             key = Key(subject, time_ms, 1)
             await usage.put_totals(tx, self.generation, [(key, totals, self.events)])
-            await usage.advance(tx, self.generation, self.events, now_ms=0)
+            before = self.events - 1
+            await usage.advance(
+                tx, self.generation, self.events, before=before, now_ms=0
+            )
 
     async def enqueue(self) -> list[OutboxRow]:
         """Enqueue, and return every row."""

@@ -212,12 +212,20 @@ async def add_unique(
     )
 
 
-async def advance(tx: Tx, generation: int, cursor: int, *, now_ms: int) -> None:
-    """Note how far a generation has counted, in the transaction that counted."""
-    await tx.execute(
-        "UPDATE generations SET cursor = ?, last_success_ms = ? WHERE id = ?",
-        (cursor, now_ms, generation),
+async def advance(
+    tx: Tx, generation: int, cursor: int, *, before: int, now_ms: int
+) -> bool:
+    """Note how far a generation has counted, in the transaction that counted.
+
+    Returns ``False`` where its cursor does not stand at ``before``: somebody else has
+    counted these events, and the transaction must not commit.
+    """
+    n_rows = await tx.execute(
+        "UPDATE generations SET cursor = ?, last_success_ms = ?"
+        " WHERE id = ? AND cursor = ?",
+        (cursor, now_ms, generation, before),
     )
+    return n_rows == 1
 
 
 async def complete(tx: Tx, generation: int) -> None:
