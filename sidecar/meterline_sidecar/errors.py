@@ -42,6 +42,14 @@ class DiskFailed(MeterlineError):
     """The disk answered with an error: what is on it is unknown until a clean reopen."""
 
 
+class PlaceGone(DiskFailed):
+    """A path does not lead to the file any more that this process has open."""
+
+
+class LedgerGone(PlaceGone):
+    """That of the ledger: what is stored from now on, nobody would find."""
+
+
 class DatabaseCorrupt(MeterlineError):
     """The database file is not what was written to it."""
 

@@ -1,13 +1,20 @@
+import fcntl
 import os
+import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+from meterline_sidecar.errors import AlreadyRunning, MeterlineError, PlaceGone
 from meterline_sidecar.files import (
     LedgerFiles,
+    LedgerLock,
+    Place,
     create_file,
     lock_of,
     put_in_place,
+    remove_socket,
     replace_file,
 )
 from meterline_sidecar.ledger.quarantine import quarantine
@@ -103,3 +110,129 @@ def test_a_quarantine_holds_every_file_of_the_ledger_but_its_lock(
     assert names_in(folder) == sorted(path.name for path in files.kept)
     assert all((folder / path.name).read_text() == path.name for path in files.kept)
     assert lock_of(files.database) == files.lock
+
+
+def test_a_ledger_is_copied_aside_once_until_a_person_has_taken_the_copy_away(
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "meterline.db"
+    database.write_bytes(b"damaged")
+    first = quarantine(database)
+    database.write_bytes(b"damaged, and changed by a start")
+
+    assert quarantine(database) == first
+    assert (first / database.name).read_bytes() == b"damaged"
+
+    first.rename(tmp_path / "looked at")
+    assert quarantine(database) != first
+
+
+def test_a_copy_that_was_not_finished_is_no_copy(tmp_path: Path) -> None:
+    database = tmp_path / "meterline.db"
+    database.write_bytes(b"damaged")
+    unfinished = tmp_path / "meterline.db.corrupt-1-2.part"
+    unfinished.mkdir()
+
+    folder = quarantine(database)
+
+    assert (folder / database.name).read_bytes() == b"damaged"
+    assert not unfinished.exists()
+
+
+def test_what_lies_beside_a_ledger_lies_beside_the_file_and_not_beside_a_link(
+    tmp_path: Path,
+) -> None:
+    real = tmp_path / "disk" / "meterline.db"
+    real.parent.mkdir()
+    link = tmp_path / "link.db"
+    link.symlink_to(real)
+
+    assert LedgerFiles(link).kept == LedgerFiles(real).kept
+    assert LedgerFiles(link).lock == LedgerFiles(real).lock
+
+
+def test_a_ledger_is_locked_by_whatever_name(tmp_path: Path) -> None:
+    real = tmp_path / "meterline.db"
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "file.db").symlink_to(real)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    lock = LedgerLock.take(real)
+
+    for name in (real, links / "file.db", tmp_path / "folder" / "meterline.db"):
+        with pytest.raises(AlreadyRunning, match="is in use by"):
+            LedgerLock.take(name)
+
+    lock.release()
+    LedgerLock.take(links / "file.db").release()
+
+
+def test_a_ledger_with_two_names_of_its_own_is_refused(tmp_path: Path) -> None:
+    real = tmp_path / "meterline.db"
+    real.write_bytes(b"")
+    (tmp_path / "other.db").hardlink_to(real)
+
+    for path in (real, tmp_path / "other.db"):
+        with pytest.raises(MeterlineError, match="hard links"):
+            LedgerLock.take(path)
+
+
+def test_a_ledger_that_is_locked_under_a_name_nobody_sees_is_refused(
+    tmp_path: Path,
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("elsewhere the lock is on the file beside it alone")
+    database = tmp_path / "meterline.db"
+    database.write_bytes(b"")
+    # As a mount of this one file elsewhere: the lock beside it has another place.
+    with database.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        with pytest.raises(AlreadyRunning, match="by another name"):
+            LedgerLock.take(database)
+
+    LedgerLock.take(database).release()
+
+
+@pytest.mark.parametrize("change", ["delete", "replace", "recreate", "link"])
+def test_a_place_that_leads_elsewhere_is_noticed(tmp_path: Path, change: str) -> None:
+    path, other = tmp_path / "file", tmp_path / "other"
+    other.write_bytes(b"")
+    place = Place(path, "the file")
+    place.check()  # it need not be there yet
+    path.write_bytes(b"")
+    place.check()
+    place.check()
+
+    with path.open("rb"):  # as whoever uses it: its number is not given again
+        if change == "replace":
+            other.replace(path)
+        else:
+            path.unlink()
+        if change == "recreate":
+            path.write_bytes(b"")
+        if change == "link":
+            path.symlink_to(other)
+
+        with pytest.raises(
+            PlaceGone, match="deleted" if change == "delete" else "repl"
+        ):
+            place.check()
+        assert place.is_lost()
+
+
+def test_only_a_socket_is_removed_to_make_room_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    remove_socket(path, key="sidecar.socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    (tmp_path / "file").write_bytes(b"precious")
+
+    for kept in (link, tmp_path / "file"):
+        with pytest.raises(AlreadyRunning, match=r"set sidecar\.socket"):
+            remove_socket(kept, key="sidecar.socket")
+    remove_socket(path, key="sidecar.socket")
+
+    assert names_in(tmp_path) == ["file", "link"]

@@ -24,7 +24,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import billed_meters, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles
-from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -32,9 +32,11 @@ from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.rescue import rescue
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.journal import newest_link
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Database, Ledger
 from meterline_sidecar.terms.book import Terms
@@ -51,6 +53,7 @@ WEBHOOKS_EVERY_S: Final = 1
 RECONCILE_EVERY_S: Final = 10  # to see whether it is due
 METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
+PLACES_EVERY_S: Final = 2
 
 OnFatal = Callable[[BaseException], None]
 """Called once with an error after which the process must end."""
@@ -64,8 +67,8 @@ async def open_parts(
 ) -> AsyncGenerator[Parts]:
     """Open every part in order, and close them the other way round."""
     database = await open_ledger(config.sidecar.database)
+    chain = ChainFiles(config.sidecar.database)
     try:
-        chain = ChainFiles(config.sidecar.database)
         alarm = await alarm_at_start(database, chain)
         if alarm is not None:
             log.error("nothing is billed: %s; run `meterline verify`", alarm)
@@ -111,10 +114,13 @@ async def open_parts(
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
             stripe=stripe,
-            drain=Drain(config.sidecar.spool_dir, ingest),
+            drain=Drain(config.sidecar.spool_dir, ingest, uids=uids),
         )
         async with _at_work(parts, files, checkpoint):
             yield parts
+    except LedgerGone as error:
+        saved = await rescue(database, config.sidecar.database, chain, why=str(error))
+        raise LedgerGone(f"{error}\n{saved}") from error
     finally:
         await database.close()
 
@@ -217,6 +223,7 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
     every(METERS_EVERY_S, "meters", stripe.check_meters)
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
+    every(PLACES_EVERY_S, "places", partial(_check_places, parts))
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
@@ -252,7 +259,8 @@ async def open_journal(database: Ledger, chain: ChainFiles) -> Journal:
     """Return the journal of what money stands in; it takes in what is older than it."""
     async with database.reading() as tx:
         marks = await event_store.marks(tx)
-    journal = Journal(chain.key(has_batches=marks.batch_id > 0))
+        is_used = marks.batch_id > 0 or await newest_link(tx) is not None
+    journal = Journal(chain.key(has_batches=is_used))
     async with database.transaction() as tx:
         await journal.adopt(tx)
     return journal
@@ -274,10 +282,18 @@ async def _open_ingest(
     return Ingest(database, committer, clock=clock, chain=chain)
 
 
+async def _check_places(parts: Parts) -> None:
+    """See that ledger and socket are reached by their paths, also when nothing comes."""
+    parts.database.check_places()
+    parts.receiver.check_place()
+
+
 async def _checkpoint(database: Ledger, chain: ChainFiles) -> None:
     """Fold the WAL into the database, and note outside of it how far the chain is."""
     await database.checkpoint()
     async with database.reading() as tx:
         marks = await event_store.marks(tx)
     if marks.mac is not None:
-        chain.write_head(Head(marks.batch_id, marks.mac), durably=True)
+        head = Head(marks.batch_id, marks.mac)
+        chain.write_head(head, durably=True)
+        chain.write_newest(head)

@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from meterline_sidecar.errors import AlreadyRunning
+from meterline_sidecar.files import remove_socket
 from meterline_sidecar.web.guard import HEADER_BYTES_MAX
 
 HTTP_BACKLOG: Final = 128
@@ -47,12 +48,12 @@ def bind(address: str) -> socket.socket:
     """Return a socket that listens on ``HOST:PORT`` or ``unix:PATH``.
 
     Raises:
-        AlreadyRunning: somebody listens there already.
+        AlreadyRunning: somebody listens there already, or a file is there.
     """
     path = address.removeprefix("unix:")
     try:
         if path != address:
-            Path(path).unlink(missing_ok=True)
+            remove_socket(Path(path), key="sidecar.http")
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(path)
             Path(path).chmod(0o660)

@@ -17,7 +17,7 @@ from meterline_sidecar.daemon.assemble import OnFatal, open_parts
 from meterline_sidecar.daemon.folders import make_directories
 from meterline_sidecar.daemon.listen import HttpServer, address_of, bind
 from meterline_sidecar.errors import ConfigError, DatabaseCorrupt, MeterlineError
-from meterline_sidecar.files import LedgerFiles, ProcessLock
+from meterline_sidecar.files import LedgerFiles, LedgerLock
 from meterline_sidecar.ledger.quarantine import quarantine
 from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.parts import Parts
@@ -66,12 +66,20 @@ async def run(config: Config, *, clock: Clock) -> None:
                 if fatal:  # in here: a disk that failed is not written to any more
                     raise fatal[0]
         except DatabaseCorrupt as error:
-            folder = quarantine(config.sidecar.database)
             raise DatabaseCorrupt(
-                f"{error}\nNothing is billed from a damaged ledger. A copy is in"
-                f" {folder}; `meterline verify` says what is missing, docs/backup.md"
-                " how to restore a backup. The apps keep their events meanwhile."
+                f"{error}\nNothing is billed from a damaged ledger."
+                f" {_put_aside(config.sidecar.database)}; `meterline verify` says what"
+                " is missing, `meterline restore` puts a backup in place. The apps keep"
+                " their events meanwhile."
             ) from error
+
+
+def _put_aside(database: Path) -> str:
+    """Copy a damaged ledger, and return where it is, in words."""
+    try:
+        return f"A copy is in {quarantine(database)}"
+    except OSError as error:
+        return f"It could not be copied: {error.strerror}"
 
 
 async def _serve(
@@ -140,7 +148,7 @@ def database_lock(path: Path) -> Generator[None]:
     Raises:
         AlreadyRunning: another process is.
     """
-    lock = ProcessLock.take(LedgerFiles(path).lock, guards=f"the database {path}")
+    lock = LedgerLock.take(path)
     try:
         yield
     finally:

@@ -2,19 +2,34 @@
 
 import asyncio
 import logging
+import os
+import time
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
 from meterline.spool.scan import Run
-from meterline.wire import BATCHES_IN_FLIGHT_MAX, Batch, Bye, Lost, WireError
-from meterline_sidecar.errors import SequenceGap
+from meterline.wire import (
+    BATCHES_IN_FLIGHT_MAX,
+    SEQ_MAX,
+    Batch,
+    Bye,
+    Lost,
+    WireError,
+)
+from meterline_sidecar.errors import DatabaseCorrupt, DiskFailed, RetryLater
+from meterline_sidecar.files import Place
 from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.problems.problem import such_as
 
 log = logging.getLogger(__name__)
 
 SPOOLS_PER_RUN_MAX: Final = 1_000
+RETRY_S: Final = 60.0
+"""How long one that failed is left alone: looking at it again costs as much."""
+NAMED_MAX: Final = 3
 
 
 class Drain:
@@ -22,51 +37,102 @@ class Drain:
 
     The next worker that starts does the same. Whoever takes the lock first drains a
     spool, and the sequence numbers make the rest count once.
+
+    Args:
+        uids: the users who may record events; the spool of another is not read.
     """
 
-    def __init__(self, spool_dir: Path, ingest: Ingest) -> None:
+    def __init__(
+        self, spool_dir: Path, ingest: Ingest, *, uids: Collection[int] = ()
+    ) -> None:
         self._spool_dir = spool_dir
         self._ingest = ingest
-        self.trouble: str | None = None
-        """Why spools cannot be read, in words."""
+        self._uids = frozenset({0, os.geteuid(), *uids})
+        self._place = Place(spool_dir, "sidecar.spool_dir")
+        self._after = ""  # the last one that was looked at
+        self._failed: dict[Path, tuple[str, float]] = {}  # why, and until when
+        self._unreadable: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Which spools cannot be read and why, in words."""
+        if self._unreadable is not None:
+            return self._unreadable
+        reasons = [why for why, _ in self._failed.values()]
+        return such_as(reasons[:NAMED_MAX], n_all=len(reasons)) or None
 
     async def run(self) -> int:
         """Drain every dead spool that is there now; return how many.
 
         Raises:
             RetryLater: they cannot be stored now; they stay where they are.
+            PlaceGone: the directory is not the one that it was.
         """
+        self._place.check()
         try:
             remove_unfinished(self._spool_dir)
-            folders = spool_directories(self._spool_dir)[:SPOOLS_PER_RUN_MAX]
+            folders = spool_directories(self._spool_dir)
         except OSError as error:
-            self.trouble = f"{self._spool_dir}: {error.strerror}"
+            self._unreadable = f"{self._spool_dir}: {error.strerror}"
             return 0
-        self.trouble = None
+        self._unreadable = None
+        self._failed = {
+            folder: self._failed[folder] for folder in folders if folder in self._failed
+        }
         n_drained = 0
-        for folder in folders:
+        for folder in self._next(folders):
             n_drained += await self._drain(folder)
+            self._after = folder.name
         return n_drained
 
+    def _next(self, folders: list[Path]) -> list[Path]:
+        """Return what to look at now: in turns, so that no number of others is first."""
+        now_s = time.monotonic()
+        waiting = [
+            folder
+            for folder in folders
+            if folder not in self._failed or self._failed[folder][1] <= now_s
+        ]
+        later = [folder for folder in waiting if folder.name > self._after]
+        earlier = [folder for folder in waiting if folder.name <= self._after]
+        return [*later, *earlier][:SPOOLS_PER_RUN_MAX]
+
     async def _drain(self, folder: Path) -> bool:
+        """Take in one spool, unless its worker lives; return whether it is done.
+
+        What stands in it is foreign: whatever is wrong with it, the others go on.
+        """
         try:
             spool = DeadSpool.take(folder)
-        except OSError as error:
-            self.trouble = f"{folder}: {error}"
+            if spool is None:
+                return False
+            try:
+                self._check_owner(spool)
+                n_events = await self._take_in(spool)
+                spool.delete()
+            finally:
+                spool.close()
+        except (RetryLater, DiskFailed, DatabaseCorrupt):
+            raise  # That is about the ledger.
+        except Exception as error:  # noqa: BLE001 - no damage may stop the others
+            self._fail(folder, str(error) or type(error).__name__)
             return False
-        if spool is None:
-            return False
-        try:
-            n_events = await self._take_in(spool)
-            spool.delete()
-        except (WireError, SequenceGap) as error:
-            # A bug, or a spool that was tampered with: the others go on.
-            self.trouble = f"{folder}: {error}"
-            return False
-        finally:
-            spool.close()
+        self._failed.pop(folder, None)
         log.info("took in %d event(s) that a dead worker left in %s", n_events, folder)
         return True
+
+    def _check_owner(self, spool: DeadSpool) -> None:
+        if spool.owner not in self._uids:
+            raise PermissionError(
+                f"it belongs to user {spool.owner}, who may not record events"
+                " (sidecar.allowed_uids)"
+            )
+
+    def _fail(self, folder: Path, reason: str) -> None:
+        text = reason if str(folder) in reason else f"{folder}: {reason}"
+        if folder not in self._failed:
+            log.warning("cannot take in a dead worker's spool: %s", text)
+        self._failed[folder] = (text, time.monotonic() + RETRY_S)
 
     async def _take_in(self, spool: DeadSpool) -> int:
         """Store everything of a spool; return how many numbers that were."""
@@ -77,6 +143,8 @@ class Drain:
         try:
             for part in spool.parts(after_seq=producer.row.last_seq):
                 await ingest.room()
+                if part.last_seq > SEQ_MAX:
+                    raise WireError("malformed", f"no event has number {part.last_seq}")
                 message = (
                     Batch(part.first_seq, part.last_seq, part.read())
                     if isinstance(part, Run)

@@ -1,6 +1,7 @@
 """The socket: frames in, acks out, and a clear word to whoever breaks the rules."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -12,14 +13,14 @@ from typing import Final, Self
 from meterline import wire
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Refusal, Welcome, WireError
 from meterline_sidecar.errors import (
-    AlreadyRunning,
     DatabaseCorrupt,
     DiskFailed,
     MeterlineError,
+    PlaceGone,
     RetryLater,
     SequenceGap,
 )
-from meterline_sidecar.files import ProcessLock, lock_of
+from meterline_sidecar.files import Place, ProcessLock, lock_of, remove_socket
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Producer
 from meterline_sidecar.ingest.credentials import of_peer
@@ -63,6 +64,7 @@ class Receiver:
         self._by_producer: dict[str, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self._lock: ProcessLock | None = None
+        self._place = Place(path, "the socket")
         self.refusals: Counter[str] = Counter()
         """Connections that were refused since start, by ``Refusal.code``."""
 
@@ -76,7 +78,8 @@ class Receiver:
         lock_path = lock_of(self.path)
         self._lock = ProcessLock.take(lock_path, guards=f"the socket {self.path}")
         try:
-            self._remove_leftover()
+            # A dead sidecar's socket, and nothing else: we hold the lock.
+            remove_socket(self.path, key="sidecar.socket")
             self._server = await asyncio.start_unix_server(
                 self._serve, self.path, backlog=BACKLOG, limit=BUFFER_BYTES
             )
@@ -84,6 +87,7 @@ class Receiver:
             self._lock.release()
             raise
         self.path.chmod(SOCKET_MODE)
+        self._place.check()
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -95,7 +99,9 @@ class Receiver:
             task.cancel()
         if self._connections:
             await asyncio.wait(list(self._connections))
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(PlaceGone):  # It is not ours to remove then.
+            self._place.check()
+            self.path.unlink(missing_ok=True)
         self._lock.release()
 
     @property
@@ -107,15 +113,13 @@ class Receiver:
         """Say whether a producer is connected now."""
         return producer in self._by_producer
 
-    def _remove_leftover(self) -> None:
-        """Remove a dead sidecar's socket, and nothing else: we hold the lock."""
-        if not self.path.exists():
-            return
-        if not self.path.is_socket():
-            raise AlreadyRunning(
-                f"{self.path} is a file, not a socket; remove it or set sidecar.socket"
-            )
-        self.path.unlink()
+    def check_place(self) -> None:
+        """See that apps still reach this process by the socket's path.
+
+        Raises:
+            PlaceGone: they do not.
+        """
+        self._place.check()
 
     # --- one connection
 

@@ -47,6 +47,10 @@ class Head(msgspec.Struct, frozen=True):
     mac: bytes
 
 
+class HeadDamaged(MeterlineError):
+    """The head cannot be read: nobody can tell whether the ledger has lost its end."""
+
+
 class ChainFiles:
     """The chain's key and its head, in files beside the database."""
 
@@ -54,23 +58,32 @@ class ChainFiles:
         files = LedgerFiles(database)
         self.key_path = files.key
         self.head_path = files.head
+        self.newest_path = files.newest
         self.kept_head_path = files.kept_head
+        self._key: bytes | None = None
 
     def key(self, *, has_batches: bool) -> bytes:
-        """Return the key, which is made the first time.
+        """Return the key, which is made the first time and read once.
+
+        Args:
+            has_batches: something was written with it.
 
         Raises:
             MeterlineError: there are batches but no key, or the file is not a key:
                 without it nothing can be verified, so a new one is never made then.
         """
+        if self._key is not None:
+            return self._key
         try:
             key = self.key_path.read_bytes()
         except FileNotFoundError:
+            key = b""
             if has_batches:
                 raise MeterlineError(
                     f"{self.key_path} is missing, but the ledger was written with it; "
                     "restore it from the backup of the database"
                 ) from None
+        if len(key) != KEY_BYTES and not has_batches:
             key = secrets.token_bytes(KEY_BYTES)
             replace_file(self.key_path, key, durably=True)
         if len(key) != KEY_BYTES:
@@ -78,32 +91,70 @@ class ChainFiles:
                 f"{self.key_path} holds {len(key)} bytes instead of {KEY_BYTES}; "
                 "restore it from the backup of the database"
             )
+        self._key = key
         return key
 
     def head(self) -> Head | None:
         """Return the head outside the database, or ``None`` before the first batch.
 
         Raises:
-            MeterlineError: the file cannot be read as a head.
+            HeadDamaged: the file cannot be read as a head.
         """
-        try:
-            return msgspec.json.decode(self.head_path.read_bytes(), type=Head)
-        except FileNotFoundError:
-            return None
-        except msgspec.DecodeError as error:
-            raise MeterlineError(
-                f"{self.head_path} is damaged ({error}); run `meterline verify`"
-            ) from error
+        return _read_head(self.head_path)
+
+    def newest(self) -> Head | None:
+        """Return the newest head that was ever here, or ``None`` before the first.
+
+        A backup that was put back by hand may have brought its own head with it.
+
+        Raises:
+            HeadDamaged: a file cannot be read as a head.
+        """
+        heads = [_read_head(path) for path in (self.head_path, self.newest_path)]
+        return max(
+            (head for head in heads if head is not None),
+            key=lambda head: head.batch_id,
+            default=None,
+        )
 
     def write_head(self, head: Head, *, durably: bool) -> None:
         """Replace the head. ``durably``: also survive a power loss (after checkpoints).
 
         After each commit it is written without fsync: that already survives the
-        death of this process, and with it a WAL that was deleted is noticed.
+        death of this process, and with it a WAL that was deleted is noticed. A power
+        loss may leave it empty, which is an alarm at the next start.
         """
         replace_file(self.head_path, msgspec.json.encode(head), durably=durably)
 
+    def write_newest(self, head: Head) -> None:
+        """Note durably how far the ledger is, where no backup sets it back."""
+        replace_file(self.newest_path, msgspec.json.encode(head), durably=True)
+
     def keep_head(self) -> None:
-        """Put the head aside as evidence; a head that was kept before stays."""
+        """Put the newest head aside as evidence; one that was kept before stays."""
         if not self.kept_head_path.exists():
-            self.head_path.replace(self.kept_head_path)
+            try:
+                head = self.newest()
+            except HeadDamaged:
+                self.head_path.replace(self.kept_head_path)
+            else:
+                written = msgspec.json.encode(head)
+                replace_file(self.kept_head_path, written, durably=True)
+        self.forget_heads()
+
+    def forget_heads(self) -> None:
+        """Remove both heads: they are written anew, from where the ledger is now."""
+        self.head_path.unlink(missing_ok=True)
+        self.newest_path.unlink(missing_ok=True)
+
+
+def _read_head(path: Path) -> Head | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Head)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise HeadDamaged(
+            f"{path} is damaged ({error}), as a power loss may leave it: nobody can"
+            " tell whether the ledger has lost its last batches"
+        ) from error

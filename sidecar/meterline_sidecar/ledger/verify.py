@@ -12,7 +12,13 @@ import msgspec
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import DatabaseCorrupt
-from meterline_sidecar.ledger.chain import GENESIS, ChainFiles, Head, batch_mac
+from meterline_sidecar.ledger.chain import (
+    GENESIS,
+    ChainFiles,
+    Head,
+    HeadDamaged,
+    batch_mac,
+)
 from meterline_sidecar.ledger.journal import journal_findings
 from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store import facts
@@ -109,16 +115,32 @@ async def alarm_at_start(database: _Checkable, chain: ChainFiles) -> str | None:
             others in the WAL; whoever deletes the WAL then leaves such a file.
     """
     async with database.reading() as tx:
-        finding = await check_head(tx, chain.head())
         standing = await facts.get_fact(tx, ALARM)
+        try:
+            finding = await check_head(tx, chain.newest())
+        except HeadDamaged as error:
+            finding = str(error)
     if finding is None:
         return standing
     broken = await _broken_pages(database)
     if broken:
         raise DatabaseCorrupt(f"{finding}; the database: {broken[0]}")
+    # In this order: whoever is killed in between finds it once more, and not never.
+    alarm = await raise_alarm(database, finding)
     chain.keep_head()
-    alarm = finding if standing is None else f"{standing}; then: {finding}"
+    return alarm
+
+
+async def raise_alarm(database: Database, finding: str) -> str:
+    """Bill nothing from now on until a person has looked; return the whole alarm."""
     async with database.transaction() as tx:
+        standing = await facts.get_fact(tx, ALARM)
+        if standing is None:
+            alarm = finding
+        elif finding in standing:
+            return standing
+        else:
+            alarm = f"{standing}; then: {finding}"
         await facts.put_fact(tx, ALARM, alarm)
     return alarm
 

@@ -55,8 +55,11 @@ RUNNING: Final[Mapping[Code, Problem]] = {
     "spools_not_read": Problem(
         severity="error",
         title="Spools of dead workers cannot be read",
-        means="what dead workers left behind waits, and is not billed",
-        action="let the sidecar's user read and write the spool directory",
+        means="what dead workers left behind waits, and is not billed; the others are"
+        " taken in meanwhile",
+        action="let the sidecar's user read and write the spool that is named; if"
+        " something in it is a link, a directory or another user's, see who put it"
+        " there and move it away",
     ),
     "quantity_not_taken": Problem(
         severity="warning",

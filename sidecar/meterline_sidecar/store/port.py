@@ -50,6 +50,7 @@ class Database(Readable, Protocol):
             DiskFull: nothing was kept; try again when there is room.
             DiskFailed: nothing is known; the process must reopen the database.
             DatabaseCorrupt: the file is damaged.
+            LedgerGone: it was committed, to a file that nobody finds any more.
         """
         ...
 
@@ -90,5 +91,13 @@ class Ledger(LedgerReader, Database, Protocol):
         """Fold what was written lately into the main file, where there is such a thing.
 
         Returns whether all of it is folded in.
+        """
+        ...
+
+    def check_places(self) -> None:
+        """See that others find the ledger where this process has it open.
+
+        Raises:
+            LedgerGone: they do not; what was stored is where nobody looks.
         """
         ...

@@ -73,13 +73,9 @@ class SentMark:
             return None
 
     def write(self, sends: int, install: str = "") -> None:
-        """Replace what it says.
-
-        Not flushed to the disk: it outlives a crash of the process, and after a loss
-        of power it may only be too small, which does no harm.
-        """
+        """Replace what it says, on the disk: an empty one would look like a copy."""
         text = f"{sends} {install}".rstrip()
-        replace_file(self._path, text.encode("ascii"), durably=False)
+        replace_file(self._path, text.encode("ascii"), durably=True)
 
 
 class Suspicion(Struct, frozen=True):

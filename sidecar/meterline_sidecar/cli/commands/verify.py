@@ -11,8 +11,8 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.files import LedgerFiles, ProcessLock
-from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.files import LedgerLock
+from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
 from meterline_sidecar.ledger.verify import ALARM, Report, verify
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.open import open_ledger, open_reader
@@ -48,7 +48,7 @@ def command(config_path: Path | None, is_json: bool, accept: bool) -> None:
 async def _verify(config: Config, *, quiet: bool) -> tuple[Report, str | None]:
     path = config.sidecar.database
     chain = ChainFiles(path)
-    head = chain.head()  # before the snapshot, which must hold it
+    head, damaged = _newest_head(chain)  # before the snapshot, which must hold it
     steps = Steps(quiet=quiet)
     reader = await open_reader(path)
     try:
@@ -58,11 +58,21 @@ async def _verify(config: Config, *, quiet: bool) -> tuple[Report, str | None]:
             head=head,
             progress=steps.show,
         )
+        if damaged is not None:
+            report.add(damaged)
         async with reader.reading() as tx:
             alarm = await facts.get_fact(tx, ALARM)
     finally:
         await reader.close()
     return report, alarm
+
+
+def _newest_head(chain: ChainFiles) -> tuple[Head | None, str | None]:
+    """Return the newest head, and what is wrong with it."""
+    try:
+        return chain.newest(), None
+    except HeadDamaged as error:
+        return None, str(error)
 
 
 async def _accept(path: Path) -> None:
@@ -71,7 +81,7 @@ async def _accept(path: Path) -> None:
     Raises:
         AlreadyRunning: the sidecar runs, and it alone may write.
     """
-    lock = ProcessLock.take(LedgerFiles(path).lock, guards=str(path))
+    lock = LedgerLock.take(path)
     try:
         database = await open_ledger(path)
         try:
@@ -79,8 +89,9 @@ async def _accept(path: Path) -> None:
                 await facts.drop_fact(tx, ALARM)
         finally:
             await database.close()
-        kept = ChainFiles(path).kept_head_path
-        kept.unlink(missing_ok=True)
+        chain = ChainFiles(path)
+        chain.kept_head_path.unlink(missing_ok=True)
+        chain.forget_heads()
     finally:
         lock.release()
 

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote
@@ -16,9 +16,10 @@ from meterline_sidecar.errors import (
     DiskFailed,
     DiskFull,
     ForeignDatabase,
+    LedgerGone,
     MeterlineError,
 )
-from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.files import LedgerFiles, Place
 from meterline_sidecar.store.port import Row, Tx, Value
 from meterline_sidecar.store.sqlite.migrate import check_identity, check_origin, migrate
 
@@ -167,6 +168,17 @@ class SqliteDatabase(SqliteReader):
         super().__init__(path, readers)
         self._writer = writer
         self._write_lock = asyncio.Lock()
+        files = LedgerFiles(path)
+        self._database_place = Place(files.database, "the database", error=LedgerGone)
+        self._wal_place = Place(files.wal, "the database's WAL", error=LedgerGone)
+        index = Place(files.shm, "the index of the database's WAL", error=LedgerGone)
+        self._places = (self._database_place, self._wal_place, index)
+        self.check_places()
+
+    def check_places(self) -> None:
+        """See that others find it where we have it open; see ``Ledger.check_places``."""
+        for place in self._places:
+            place.check()
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -207,6 +219,7 @@ class SqliteDatabase(SqliteReader):
                     # nothing where no transaction is open (any more).
                     await self._writer.rollback()
                     raise
+                self.check_places()
 
     async def checkpoint(self) -> bool:
         """Move the WAL into the file; return whether all of it was moved."""
@@ -215,14 +228,24 @@ class SqliteDatabase(SqliteReader):
                 sql = "PRAGMA wal_checkpoint(PASSIVE)"
                 async with self._writer.execute(sql) as cursor:
                     row = await cursor.fetchone()
+            self.check_places()
         assert row is not None
         _busy, pages, moved = row
         return bool(pages == moved)
 
     async def close(self) -> None:
-        """Close every connection; the writer is the last and checkpoints."""
+        """Close every connection; the writer is the last and checkpoints.
+
+        It does not where the database is not at its path any more, and then the WAL
+        stays: SQLite would apply it to whatever stands there by now.
+        """
         await super().close()
+        is_orphan = self._database_place.is_lost() and not self._wal_place.is_lost()
         await self._writer.close()
+        if is_orphan:
+            wal = LedgerFiles(self.path).wal
+            with suppress(FileNotFoundError):
+                wal.replace(wal.with_name(wal.name + ".orphan"))
 
 
 async def _configure_writer(writer: aiosqlite.Connection) -> None:

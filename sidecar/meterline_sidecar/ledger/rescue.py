@@ -1,0 +1,51 @@
+"""Saves what an open ledger holds whose files were taken away from under it."""
+
+import contextlib
+from pathlib import Path
+
+from meterline_sidecar.errors import LedgerGone, MeterlineError
+from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file
+from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.verify import raise_alarm
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.port import Ledger
+
+
+async def rescue(ledger: Ledger, database: Path, chain: ChainFiles, *, why: str) -> str:
+    """Copy an open ledger beside where it was; return in words what became of it.
+
+    As long as this process has it open, all of it can still be read. Whoever is asked
+    to bill from it again, here or in the copy, waits for a person. It is copied once,
+    until a person has taken the copy away.
+    """
+    target = rescued(database)
+    if target.exists():
+        return f"{target} is an earlier one and was left as it is: nothing was saved"
+    part = target.with_name(target.name + ".part")
+    try:
+        with contextlib.suppress(LedgerGone):  # The alarm is written all the same.
+            await raise_alarm(ledger, f"{why}; batches may be missing")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        await ledger.copy_to(part)
+        async with ledger.reading() as tx:
+            marks = await event_store.marks(tx)
+        copied = ChainFiles(target)
+        if marks.mac is not None:
+            key = chain.key(has_batches=True)
+            replace_file(copied.key_path, key, durably=True)
+            copied.write_head(Head(marks.batch_id, marks.mac), durably=True)
+        put_in_place(part, target, durably=True)
+    except (OSError, MeterlineError) as error:
+        part.unlink(missing_ok=True)
+        return f"What it held could not be saved: {error}"
+    return (
+        f"All that it held was saved as {target}; `meterline restore {target}` puts it"
+        " back"
+    )
+
+
+def rescued(database: Path) -> Path:
+    """Return where the copy of a ledger is whose files were taken away."""
+    path = LedgerFiles(database).database
+    return path.with_name(path.name + ".rescued")
