@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "doctor": "Look for anything that could be wrong, and say what to do about it.",
     "verify": "Prove that the ledger has not been changed.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
+    "restore": "Put a backup in the place of the ledger, and say what is missing since.",
     "meters": "Count what a meter measured again.",
     "what-if": "Show what every customer would pay under other prices.",
     "token": "Create, list and revoke tokens for the HTTP API.",
@@ -109,6 +110,11 @@ def main() -> None:
             " the sidecar runs as",
             err=True,
         )
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        text = error.strerror or str(error)
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"meterline: {where}{text}; check the disk and its room", err=True)
         sys.exit(EXIT_FAILED)
     except MeterlineError as error:
         click.echo(f"meterline: {error}", err=True)

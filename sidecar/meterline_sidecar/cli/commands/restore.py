@@ -1,0 +1,69 @@
+"""``meterline restore``: a backup in the place of the ledger."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.files import LedgerLock
+from meterline_sidecar.ledger.restore import Openers, Restored, restore
+from meterline_sidecar.store.open import open_ledger, open_reader
+
+
+@click.command()
+@click.argument("backup", type=click.Path(path_type=Path, dir_okay=False))
+@CONFIG
+@JSON
+def command(backup: Path, config_path: Path | None, is_json: bool) -> None:
+    """Put a backup in the place of the ledger, and say what is missing since.
+
+    The sidecar must be stopped. BACKUP is verified first; the ledger that was there is
+    put aside. Nothing is billed until you have accepted what is missing, with `meterline
+    verify --accept`.
+    """
+    config = read_config(config_path)
+    restored = _restore(config, backup, quiet=is_json)
+    if is_json:
+        show_json(restored)
+    else:
+        _tell(restored)
+
+
+def _restore(config: Config, backup: Path, *, quiet: bool) -> Restored:
+    database = config.sidecar.database
+    lock = LedgerLock.take(database)
+    try:
+        return asyncio.run(
+            restore(
+                backup.absolute(),
+                database,
+                openers=Openers(open_reader, open_ledger),
+                progress=Steps(quiet=quiet).show,
+            )
+        )
+    finally:
+        lock.release()
+
+
+def _tell(restored: Restored) -> None:
+    missing = restored.missing
+    click.echo(
+        f"restored: {quantity(restored.batches)} batches and"
+        f" {quantity(restored.events)} events, verified"
+    )
+    if restored.put_aside is not None:
+        click.echo(f"the ledger that was there is in {restored.put_aside}")
+    click.secho(f"! {missing}", fg="yellow")
+    for gap in missing.workers:
+        click.echo(
+            f"  {quantity(gap.events)} events of {gap.app}, process {gap.pid} on"
+            f" {gap.host} (producer {gap.producer})"
+        )
+    click.echo(
+        "Nothing is billed until you have accepted that: `meterline verify --accept`."
+        " Workers that still have events send them again when the sidecar runs."
+    )
