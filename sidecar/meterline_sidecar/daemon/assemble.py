@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from meterline_sidecar.access.portal_key import portal_key
@@ -66,9 +67,9 @@ async def open_parts(
     config: Config, *, clock: Clock, tokens: TokenFile, on_fatal: OnFatal
 ) -> AsyncGenerator[Parts]:
     """Open every part in order, and close them the other way round."""
-    database = await open_ledger(config.sidecar.database)
-    chain = ChainFiles(config.sidecar.database)
-    try:
+    path = config.sidecar.database
+    chain = ChainFiles(path)
+    async with _opened_ledger(path, chain) as database:
         alarm = await alarm_at_start(database, chain)
         if alarm is not None:
             log.error("nothing is billed: %s; run `meterline verify`", alarm)
@@ -118,8 +119,16 @@ async def open_parts(
         )
         async with _at_work(parts, files, checkpoint):
             yield parts
+
+
+@contextlib.asynccontextmanager
+async def _opened_ledger(path: Path, chain: ChainFiles) -> AsyncGenerator[Ledger]:
+    """Open the ledger, and save what it holds if its files are taken away."""
+    database = await open_ledger(path)
+    try:
+        yield database
     except LedgerGone as error:
-        saved = await rescue(database, config.sidecar.database, chain, why=str(error))
+        saved = await rescue(database, path, chain, why=str(error))
         raise LedgerGone(f"{error}\n{saved}") from error
     finally:
         await database.close()
