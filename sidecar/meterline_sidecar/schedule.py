@@ -75,6 +75,8 @@ class Schedule:
     def stop(self) -> None:
         """Start no further run."""
         if self._scheduler.running:
+            # It takes a run that is cut off before its first step for an error.
+            logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
             self._scheduler.shutdown(wait=False)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     async def _run(self, name: str, job: Job) -> None:
