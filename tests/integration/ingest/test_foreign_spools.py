@@ -32,7 +32,6 @@ def left_by_a_worker(spool_dir: Path) -> Path:
         host="localhost",
         pid=1,
         bytes_max=1 << 22,
-        when_closed=lambda _: pytest.fail("it is not closed"),
     )
     for _ in range(N_EVENTS):
         spool.writer.append(msgspec.msgpack.encode(event()))
