@@ -48,6 +48,8 @@ class LedgerFiles:
         """The key that signs customers' links, unless the configuration moves it."""
         self.receipt = _beside(database, ".backup")
         """When the last backup was made."""
+        self.verified = _beside(database, ".verified")
+        """How far an interrupted verification came."""
 
     @property
     def kept(self) -> tuple[Path, ...]:

@@ -15,7 +15,8 @@ import msgspec
 
 from meterline.events import Flag
 from meterline_sidecar.ledger.chain import ChainFiles
-from meterline_sidecar.ledger.verify import Report, verify
+from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.sqlite.driver import SqliteReader
 

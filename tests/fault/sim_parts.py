@@ -24,7 +24,7 @@ from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.usage.aggregate import Aggregator
-from tests.agreed import terms_of
+from tests.agreed import keep, terms_of
 from tests.clock import FakeClock
 from tests.fault.oracle import METER
 from tests.fault.sim_database import Killed, SimDatabase
@@ -211,7 +211,10 @@ class Life:
         )
         await committer.start()
         ingest = Ingest(database, committer, clock=clock, chain=self.chain)
-        self.aggregator = Aggregator(database, terms_of(METER), clock=clock)
+        terms = terms_of(METER)
+        key = self.chain.key(has_batches=marks.batch_id > 0)
+        await keep(database, terms, key=key)
+        self.aggregator = Aggregator(database, terms, clock=clock)
         await self.aggregator.start()
         self.drain = Drain(self._spool_dir, ingest)
         self.ingest = ingest

@@ -25,7 +25,7 @@ from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.aggregate import Aggregator
-from tests.agreed import terms_of
+from tests.agreed import keep, terms_of
 from tests.clock import FakeClock
 from tests.fault.load import Ledger
 from tests.fault.oracle import METER
@@ -67,7 +67,9 @@ async def _run(database: SqliteDatabase, ledger: Ledger) -> None:
     )
     await committer.start()
     ingest = Ingest(database, committer, clock=clock, chain=chain)
-    aggregator = Aggregator(database, terms_of(METER), clock=clock)
+    terms = terms_of(METER)
+    await keep(database, terms, key=chain.key(has_batches=has_batches))
+    aggregator = Aggregator(database, terms, clock=clock)
     await aggregator.start()
     producer = await ingest.hello(hello(ledger.name))
     assert producer.row.last_seq >= ledger.done, "it has forgotten what it acked"

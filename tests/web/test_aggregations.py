@@ -9,7 +9,8 @@ import pytest
 
 from meterline.portal import portal_token
 from meterline_sidecar.ledger.chain import ChainFiles
-from meterline_sidecar.ledger.verify import Report, verify
+from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from tests.producer import NOON_MS, event
 from tests.web.conftest import OpenWeb, Web

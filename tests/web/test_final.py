@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meterline_sidecar.clock import parse_time_ms
-from meterline_sidecar.ledger.journal import journal_findings
+from meterline_sidecar.ledger.journal import verify_journal
 from meterline_sidecar.terms.files import wanted_of
 from tests.producer import event
 from tests.web.conftest import OpenWeb, Web, configure
@@ -321,11 +321,14 @@ async def test_what_is_final_cannot_be_changed_unseen(desk: Desk, sql: str) -> N
     await november_is_final(desk)
     database = desk.web.parts.database
     key = desk.web.parts.config.sidecar.database.with_suffix(".db.key").read_bytes()
+    found: list[str] = []
     async with database.reading() as tx:
-        assert await journal_findings(tx, key) == []
+        await verify_journal(tx, key, found.append, lambda what, done, total: None)
+    assert found == []
 
     async with database.transaction() as tx:
         await tx.execute(sql)
 
     async with database.reading() as tx:
-        assert await journal_findings(tx, key) != []
+        await verify_journal(tx, key, found.append, lambda what, done, total: None)
+    assert found != []

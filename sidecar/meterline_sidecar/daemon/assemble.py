@@ -34,6 +34,7 @@ from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.rescue import rescue
+from meterline_sidecar.ledger.seals import SealingDatabase
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.store.edge import events as event_store
@@ -85,8 +86,9 @@ async def open_parts(
         socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
         receiver = Receiver(ingest, socket, uids=uids, on_fatal=on_fatal)
         checkpoint = partial(_checkpoint, database, chain)
+        sealing = await _open_seals(database, chain)
         stripe = open_stripe(
-            config, database, terms=terms, clock=clock, environ=os.environ
+            config, sealing, terms=terms, clock=clock, environ=os.environ
         )
         files = LoadedFiles(config, keeper, database)
         bills = _open_billing(
@@ -273,6 +275,15 @@ async def open_journal(database: Ledger, chain: ChainFiles) -> Journal:
     async with database.transaction() as tx:
         await journal.adopt(tx)
     return journal
+
+
+async def _open_seals(database: Ledger, chain: ChainFiles) -> SealingDatabase:
+    """Return the ledger for those who write what Stripe is told, under seals."""
+    async with database.reading() as tx:
+        marks = await event_store.marks(tx)
+    sealing = SealingDatabase(database, chain.key(has_batches=marks.batch_id > 0))
+    await sealing.adopt()
+    return sealing
 
 
 async def _open_ingest(

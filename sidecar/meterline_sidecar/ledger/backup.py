@@ -9,7 +9,8 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file
 from meterline_sidecar.ledger.chain import ChainFiles, Head
-from meterline_sidecar.ledger.verify import Progress, Report, verify
+from meterline_sidecar.ledger.report import Progress, Report
+from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.port import LedgerReader
 

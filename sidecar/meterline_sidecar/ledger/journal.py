@@ -7,10 +7,12 @@ that was changed, deleted or slipped in is named.
 """
 
 import hmac
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from meterline_sidecar.ledger.report import Progress
 from meterline_sidecar.store import journal as store
 from meterline_sidecar.store.port import Row, Tx
 
@@ -57,24 +59,27 @@ class Journal:
         return n_rows
 
 
-async def journal_findings(tx: Tx, key: bytes) -> list[str]:
-    """Return what is wrong with the rows that the journal covers, in words."""
-    found: list[str] = []
+async def verify_journal(
+    tx: Tx, key: bytes, find: Callable[[str], None], progress: Progress
+) -> None:
+    """Tell what is wrong with the rows that the journal covers, in words."""
+    newest = await store.newest_link(tx)
+    n_links = 0 if newest is None else newest.id
     previous, last_id = GENESIS, 0
     while links := await store.links_after(tx, last_id, limit=LINKS_PER_READ):
         for link in links:
+            if link.id != last_id + 1:
+                find(f"links {last_id + 1} to {link.id - 1} of the journal are missing")
             row = await store.covered_row(tx, link.entry, link.row_id)
             if row is None:
-                found.append(f"{_named(link)} was deleted")
+                find(f"{_named(link)} was deleted")
             elif link_mac(key, previous, link.entry, row) != link.mac:
-                found.append(f"{_named(link, row)} was changed, or a link before it")
+                find(f"{_named(link, row)} was changed, or a link before it")
             previous, last_id = link.mac, link.id
+        progress("journal", last_id, n_links)
     for entry in store.ENTRIES:
-        found += [
-            f"row {row_id} of {entry} was not written by Meterline"
-            for row_id in await store.unlinked(tx, entry, limit=LINKS_PER_READ)
-        ]
-    return found
+        for row_id in await store.unlinked(tx, entry, limit=LINKS_PER_READ):
+            find(f"row {row_id} of {entry} was not written by Meterline")
 
 
 def _named(link: store.Link, row: Row | None = None) -> str:

@@ -10,7 +10,8 @@ import msgspec
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file, sync
 from meterline_sidecar.ledger.chain import ChainFiles, HeadDamaged
-from meterline_sidecar.ledger.verify import Progress, Report, raise_alarm, verify
+from meterline_sidecar.ledger.report import Progress, Report
+from meterline_sidecar.ledger.verify import raise_alarm, verify
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.events import ProducerRow

@@ -158,7 +158,8 @@ async def start(tx: Tx, install: str) -> None:
 async def bind(tx: Tx, *, is_live: bool) -> None:
     """Note in which mode of Stripe this outbox is reported."""
     await tx.execute(
-        "UPDATE outbox_cursor SET is_live = ? WHERE id = 1", (int(is_live),)
+        "UPDATE outbox_cursor SET seal = NULL, is_live = ? WHERE id = 1",
+        (int(is_live),),
     )
 
 
@@ -191,7 +192,9 @@ async def issued(
 
 async def add(tx: Tx, row: NewRow) -> int:
     """Add ``row`` to an outbox that was started, and return its id."""
-    added = await tx.execute("UPDATE outbox_cursor SET added = added + 1 WHERE id = 1")
+    added = await tx.execute(
+        "UPDATE outbox_cursor SET seal = NULL, added = added + 1 WHERE id = 1"
+    )
     assert added == 1, "the outbox is started before its first row"
     new = await tx.fetch_one(
         f"INSERT INTO outbox ({NEW.listed}) VALUES ({NEW.marks}) RETURNING id",  # noqa: S608 - names and marks
@@ -217,7 +220,7 @@ async def mark_replaced(
 ) -> None:
     """Let a row point to the one that says the same again."""
     await tx.execute(
-        "UPDATE outbox SET replaced_by = ?, settled_ms = ?, reason = ?,"
+        "UPDATE outbox SET seal = NULL, replaced_by = ?, settled_ms = ?, reason = ?,"
         " state = CASE state WHEN 'rejected' THEN state ELSE 'dead' END WHERE id = ?",
         (new_id, now_ms, reason, row_id),
     )
@@ -236,7 +239,7 @@ async def replace_hour(
 ) -> int:
     """Let the earlier parts of an hour point to the one that says all of it again."""
     return await tx.execute(
-        "UPDATE outbox SET replaced_by = ?, settled_ms = ?, reason = ?, state = 'dead'"
+        "UPDATE outbox SET seal = NULL, replaced_by = ?, settled_ms = ?, reason = ?, state = 'dead'"
         " WHERE customer = ? AND event_name = ? AND hour_ms = ? AND part < ?"
         " AND replaced_by IS NULL",
         (new_id, now_ms, reason, customer, event_name, hour_ms, before_part),
@@ -280,7 +283,7 @@ async def map_customer(
     Those of hours before ``suspect_ms`` are unresolved, for ``reason``.
     """
     return await tx.execute(
-        "UPDATE outbox SET stripe_customer = ?,"
+        "UPDATE outbox SET seal = NULL, stripe_customer = ?,"
         " state = CASE WHEN hour_ms < ? THEN 'unresolved' ELSE 'pending' END,"
         " reason = CASE WHEN hour_ms < ? THEN ? ELSE NULL END"
         " WHERE customer = ? AND stripe_customer IS NULL AND state = 'parked'",

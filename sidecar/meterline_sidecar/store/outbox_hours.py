@@ -16,7 +16,8 @@ async def note_hours(
         hours,
     )
     await tx.execute(
-        "UPDATE outbox_cursor SET event_id = ? WHERE id = 1", (up_to_event_id,)
+        "UPDATE outbox_cursor SET seal = NULL, event_id = ? WHERE id = 1",
+        (up_to_event_id,),
     )
 
 

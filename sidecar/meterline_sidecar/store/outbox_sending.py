@@ -53,7 +53,9 @@ async def due(tx: Tx, *, wall_ms: int, per_series: int, limit: int) -> list[Outb
 
 async def wake(tx: Tx) -> None:
     """Let every row go now that waits for its next attempt."""
-    await tx.execute("UPDATE outbox SET next_ms = 0 WHERE state = 'pending'")
+    await tx.execute(
+        "UPDATE outbox SET seal = NULL, next_ms = 0 WHERE state = 'pending'"
+    )
 
 
 async def count_due(tx: Tx, *, wall_ms: int) -> int:
@@ -92,12 +94,13 @@ async def mark_sending(
     """
     marked = await _unchanged(tx, list(rows))
     await tx.execute_many(
-        "UPDATE outbox SET state = 'sending', attempts = attempts + 1,"
+        "UPDATE outbox SET seal = NULL, state = 'sending', attempts = attempts + 1,"
         " sent_ms = ?, doubt_ms = coalesce(doubt_ms, ?), batch_key = ? WHERE id = ?",
         [(now_ms, now_ms, batch_key, row_id) for row_id in sorted(marked)],
     )
     await tx.execute(
-        "UPDATE outbox_cursor SET sends = sends + ? WHERE id = 1", (len(marked),)
+        "UPDATE outbox_cursor SET seal = NULL, sends = sends + ? WHERE id = 1",
+        (len(marked),),
     )
     return marked
 
@@ -127,7 +130,7 @@ async def settle(tx: Tx, settlements: Iterable[Settlement]) -> None:
     """Note what became of rows that were being sent, and when one last arrived."""
     noted = list(settlements)
     await tx.execute_many(
-        "UPDATE outbox SET state = ?, reason = ?, request_id = ?,"
+        "UPDATE outbox SET seal = NULL, state = ?, reason = ?, request_id = ?,"
         " key_no = key_no + ?, next_ms = ?, settled_ms = ?,"
         " doubt_ms = CASE WHEN ? = 1 THEN NULL ELSE doubt_ms END"
         " WHERE id = ? AND state = 'sending'",
@@ -162,14 +165,14 @@ async def recover(tx: Tx) -> int:
     Their doubt stays: what was sent may have arrived.
     """
     return await tx.execute(
-        "UPDATE outbox SET state = 'pending', next_ms = 0 WHERE state = 'sending'"
+        "UPDATE outbox SET seal = NULL, state = 'pending', next_ms = 0 WHERE state = 'sending'"
     )
 
 
 async def park(tx: Tx, event_name: str, reason: str) -> int:
     """Hold every row of an event name that no meter has; return how many."""
     return await tx.execute(
-        "UPDATE outbox SET state = 'parked', reason = ?"
+        "UPDATE outbox SET seal = NULL, state = 'parked', reason = ?"
         " WHERE state = 'pending' AND event_name = ?",
         (reason, event_name),
     )
@@ -178,7 +181,7 @@ async def park(tx: Tx, event_name: str, reason: str) -> int:
 async def unpark(tx: Tx, event_name: str) -> int:
     """Let the mapped rows of an event name go again; return how many."""
     return await tx.execute(
-        "UPDATE outbox SET state = 'pending', reason = NULL, next_ms = 0"
+        "UPDATE outbox SET seal = NULL, state = 'pending', reason = NULL, next_ms = 0"
         " WHERE state = 'parked' AND event_name = ? AND stripe_customer IS NOT NULL",
         (event_name,),
     )
@@ -196,7 +199,7 @@ async def parked_heads(tx: Tx) -> list[tuple[str, int]]:
 async def probe(tx: Tx, row_id: int) -> None:
     """Let one parked row go, to see whether its meter exists by now."""
     await tx.execute(
-        "UPDATE outbox SET state = 'pending', next_ms = 0"
+        "UPDATE outbox SET seal = NULL, state = 'pending', next_ms = 0"
         " WHERE id = ? AND state = 'parked'",
         (row_id,),
     )
@@ -213,14 +216,14 @@ async def sweep(
     what was sent of them before is in doubt for good.
     """
     doubted = await tx.execute(
-        "UPDATE outbox SET state = 'unresolved', reason = coalesce(reason,"
+        "UPDATE outbox SET seal = NULL, state = 'unresolved', reason = coalesce(reason,"
         " 'sent, and the outcome was not learned in time')"
         " WHERE state IN ('pending', 'parked') AND doubt_ms IS NOT NULL"
         " AND ((mode = 'delta' AND doubt_ms <= ?) OR hour_ms < ?)",
         (doubted_ms, expired_ms),
     )
     expired = await tx.execute(
-        "UPDATE outbox SET state = 'expired', reason = ?"
+        "UPDATE outbox SET seal = NULL, state = 'expired', reason = ?"
         " WHERE state IN ('pending', 'parked') AND hour_ms < ?",
         (expired_reason, expired_ms),
     )
@@ -240,11 +243,11 @@ async def suspect(
             their answers.
     """
     await tx.execute(
-        "UPDATE outbox_cursor SET suspect_ms = ? WHERE id = 1 AND suspect_ms < ?",
+        "UPDATE outbox_cursor SET seal = NULL, suspect_ms = ? WHERE id = 1 AND suspect_ms < ?",
         (before_ms, before_ms),
     )
     return await tx.execute(
-        "UPDATE outbox SET state = 'unresolved', reason = ?"
+        "UPDATE outbox SET seal = NULL, state = 'unresolved', reason = ?"
         " WHERE hour_ms < ? AND stripe_customer IS NOT NULL"
         " AND (state IN ('pending', 'parked') OR (state = 'sending' AND ? = 1))",
         (reason, before_ms, int(holds_sent)),
@@ -254,7 +257,7 @@ async def suspect(
 async def free(tx: Tx, row_id: int) -> None:
     """Let a row that is certainly not counted go again, under a new key."""
     await tx.execute(
-        "UPDATE outbox SET state = 'pending', next_ms = 0, settled_ms = NULL,"
+        "UPDATE outbox SET seal = NULL, state = 'pending', next_ms = 0, settled_ms = NULL,"
         " key_no = key_no + CASE WHEN state = 'pending' THEN 0 ELSE 1 END"
         " WHERE id = ? AND state <> 'sending'",
         (row_id,),
@@ -264,7 +267,7 @@ async def free(tx: Tx, row_id: int) -> None:
 async def give_up(tx: Tx, row_id: int, *, reason: str, now_ms: int) -> None:
     """Take a row out for good."""
     await tx.execute(
-        "UPDATE outbox SET state = 'dead', reason = ?, settled_ms = ?"
+        "UPDATE outbox SET seal = NULL, state = 'dead', reason = ?, settled_ms = ?"
         " WHERE id = ? AND state NOT IN ('sending', 'confirmed')",
         (reason, now_ms, row_id),
     )

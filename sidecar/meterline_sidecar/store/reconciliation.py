@@ -85,7 +85,7 @@ async def told_after(
 async def confirm(tx: Tx, row_ids: Iterable[int], *, reason: str, now_ms: int) -> None:
     """Note that unresolved rows are counted after all, and how that is known."""
     await tx.execute_many(
-        "UPDATE outbox SET state = 'confirmed', settled_ms = ?, reason = ?"
+        "UPDATE outbox SET seal = NULL, state = 'confirmed', settled_ms = ?, reason = ?"
         " WHERE id = ? AND state = 'unresolved'",
         [(now_ms, reason, row_id) for row_id in row_ids],
     )
@@ -98,7 +98,7 @@ async def save(tx: Tx, found: Comparison) -> None:
         " ON CONFLICT (start_ms, event_name, stripe_customer) DO UPDATE SET"
         " end_ms = excluded.end_ms, ours = excluded.ours, theirs = excluded.theirs,"
         " unresolved = excluded.unresolved, verdict = excluded.verdict,"
-        " checked_ms = excluded.checked_ms",
+        " checked_ms = excluded.checked_ms, seal = NULL",
         ALL.of(found),
     )
 

@@ -45,7 +45,7 @@ async def finish(
 ) -> None:
     """Note what was done about an event."""
     await tx.execute(
-        "UPDATE stripe_events SET state = 'done', errors = ?, found = ?, reason = ?"
+        "UPDATE stripe_events SET seal = NULL, state = 'done', errors = ?, found = ?, reason = ?"
         " WHERE id = ?",
         (errors, found, reason, event_id),
     )
@@ -83,7 +83,7 @@ async def rows_of_key(tx: Tx, key: str, identifier: str) -> list[OutboxRow]:
 async def reject(tx: Tx, row_id: int, *, state: str, reason: str, now_ms: int) -> bool:
     """Take back that a row is counted; return whether that was news."""
     changed = await tx.execute(
-        "UPDATE outbox SET state = ?, reason = ?, settled_ms = ? WHERE id = ?"
+        "UPDATE outbox SET seal = NULL, state = ?, reason = ?, settled_ms = ? WHERE id = ?"
         " AND replaced_by IS NULL AND state IN ('pending', 'sending', 'confirmed')",
         (state, reason, now_ms, row_id),
     )

@@ -22,7 +22,7 @@ from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.held import Wanted
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted
-from tests.agreed import terms_of
+from tests.agreed import claim, keep, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, PRODUCER, Connection, batch, event
 
@@ -75,6 +75,8 @@ class Setting:
         return [(row.event_id, row.state) for row in rows]
 
     async def findings(self) -> list[str]:
+        terms = claim(terms_of(*METERS), "acme", "acct_*")
+        await keep(self.sidecar.database, terms, key=self.key)
         report = await verify(
             self.sidecar.database,
             key=self.key,

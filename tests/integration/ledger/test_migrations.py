@@ -12,6 +12,7 @@ from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.seals import SealingDatabase
 from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.meters import Meter, StatusRange, Where
 from meterline_sidecar.store import (
@@ -22,36 +23,36 @@ from meterline_sidecar.store import (
     outbox_hours,
     reconciliation,
     stripe_events,
-    terms,
     usage,
 )
 from meterline_sidecar.store.edge import event_log, held
-from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID, migrations
 from meterline_sidecar.store.stripe_events import StripeEvent
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.record import OWNERS_ROW
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.definition import Step, decode
-from tests.agreed import terms_of
+from tests.agreed import claim, keep, terms_of
 from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_verify import METERS, fill
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.store.rows import new_row
-from tests.store.test_terms import a_term
 from tests.store.test_told import ALERT, COMPARISON
 
 FINAL_DOCUMENT: Final = (
-    '{"counted_up_to_event":1,"invoice":{"currency":"usd","period":{"name":"2026-11"}},'
+    '{"counted_up_to_event":5,"agreement":{"generation":1},"invoice":{"currency":"usd","period":{"name":"2026-11"}},'
     '"adjustments":[{"period":"2026-10","billed":"1","now":"3","amount":"2"}]}'
 )
-ADJUSTMENT: Final = NewAdjustment("acme", "2026-10", 1, "usd", "1", "3", "2", 1)
+ADJUSTMENT: Final = NewAdjustment("acme", "2026-10", 1, "usd", "1", "3", "2", 5)
 """What the final invoice says of itself."""
 USE: Final = NewUse("acme", "credit", "prepaid", "usd", "2026-10", 1, "1")
 NEWEST: Final = len(migrations())
 BEFORE_HELD: Final = 6
+WITH_TERMS: Final = 7
 WAITING: Final = held.Wanted(state="waiting")
 DUE: Final = "SELECT event_id, due_ms FROM held_events WHERE state = 'waiting'"
 SINCE: Final = {"outbox": 2, "invoices": 4, "alerts": 5}
@@ -61,30 +62,48 @@ RENAMED: Final = {("outbox", "generation"): "key_no"}
 SPAN: Final = {"start": NOON_MS - DAY_MS, "end": NOON_MS + DAY_MS}
 
 
+def agreed() -> Terms:
+    """Return what all of these ledgers agreed to, or do as they are opened."""
+    terms = claim(terms_of(*METERS), "acme", "acct_*")
+    return claim(terms, "beta", "acct_2", from_ms=1)
+
+
 async def fill_all(sidecar: Sidecar) -> Path:
     """Put rows into every table of the newest schema, and return its file."""
-    await fill(sidecar)
-    final = NewFinal("acme", 1, NOON_MS, NOON_MS + 1, FINAL_DOCUMENT, "2026-11")
+    source = await fill_all_but_held(sidecar)
+    async with Connection(sidecar.socket) as app:
+        await app.hello("d" * 32)
+        await app.ship(batch(event(time_ms=NOON_MS - 400 * DAY_MS), event()))
+    await Aggregator(sidecar.database, agreed(), clock=sidecar.clock).run()
     async with sidecar.database.transaction() as tx:
+        (waiting,) = await held.read_held(tx, WAITING, after=0, limit=9)
+        decision = held.Decision(waiting.event_id, 0, 1, "me", "too late")
+        row_id = await held.add_decision(tx, decision)
+        await Journal(key_of(source)).link(tx, "held_decisions", row_id)
+    return source
+
+
+async def fill_all_but_held(sidecar: Sidecar) -> Path:
+    await fill(sidecar)
+    key = key_of(sidecar.database.path)
+    await keep(sidecar.database, agreed(), key=key)
+    end_ms = NOON_MS + DAY_MS  # what is counted from now on is late
+    final = NewFinal("acme", 1, end_ms, NOON_MS + 1, FINAL_DOCUMENT, "2026-11")
+    journal = Journal(key)
+    async with SealingDatabase(sidecar.database, key).transaction() as tx:
         await outbox.start(tx, "install")
         await outbox_hours.note_hours(tx, [("acme", NOON_MS)], up_to_event_id=4)
         for number in range(3):
             await outbox.add(tx, new_row(number))
         await tx.execute("UPDATE outbox SET state = 'confirmed' WHERE part < 2")
         await stripe_events.store(tx, StripeEvent("evt_1", "t", "{}"), now_ms=NOON_MS)
-        await invoices.add_final(tx, final)
+        await journal.link(tx, "invoices", await invoices.add_final(tx, final))
         await alerts.raise_once(tx, ALERT)
         await facts.put_fact(tx, "customer_map", "of before")
         await reconciliation.save(tx, COMPARISON)
-        await terms.add_term(tx, a_term())
-        ((subject_id, _),) = await terms.subject_named(tx, "acct_2")
-        await terms.set_owner(tx, subject_id, [(0, None), (1, "acme")])
-        await invoices.add_adjustment(tx, ADJUSTMENT)
-        await invoices.add_use(tx, USE)
-        await counting.note_late(tx, [(1, 0, 1)])
-        await held.add_held(tx, [held.NewHeld(1, 1, 1, 0, 1, None)])
-        await held.add_decision(tx, held.Decision(1, 0, 1, "me", "too late"))
-        await Journal(key_of(sidecar.database.path)).adopt(tx)
+        adjusted = await invoices.add_adjustment(tx, ADJUSTMENT)
+        await journal.link(tx, "adjustments", adjusted)
+        await journal.link(tx, "term_uses", await invoices.add_use(tx, USE))
     return sidecar.database.path
 
 
@@ -112,6 +131,8 @@ def copy_in_schema(source: Path, target: Path, *, version: int) -> None:
             f" SELECT {', '.join(today)} FROM source.{table}"
         )
         assert copied.rowcount > 0, f"no row to migrate in {table}"
+    if version < WITH_TERMS:
+        connection.execute("DELETE FROM facts WHERE name = ?", (OWNERS_ROW,))
     connection.close()
     ours, theirs = LedgerFiles(target), LedgerFiles(source)
     shutil.copy(theirs.key, ours.key)
@@ -124,7 +145,10 @@ async def open_and_count(path: Path) -> dict[str, object]:
     try:
         async with ledger.transaction() as tx:
             await Journal(key_of(path)).adopt(tx)  # as the sidecar does
-        aggregator = Aggregator(ledger, terms_of(*METERS), clock=FakeClock())
+        terms = agreed()
+        await keep(ledger, terms, key=key_of(path))
+        await SealingDatabase(ledger, key_of(path)).adopt()
+        aggregator = Aggregator(ledger, terms, clock=FakeClock())
         await aggregator.start()
         await aggregator.run()
         async with ledger.reading() as tx:
@@ -150,7 +174,8 @@ async def read(tx: Tx) -> dict[str, object]:
         ),
         "version": await tx.fetch_one("PRAGMA user_version"),
         "cursor": newest.cursor,
-        "events": await event_log.counts(tx),
+        # What is held has states of its own, and a test of its own.
+        "events": (await event_log.counts(tx))._replace(held=0),
         "usage": await usage.read_usage(tx, newest.id, customer="acme", **SPAN),
         "nobody's": await usage.read_unassigned(tx, newest.id, limit=99, **SPAN),
         "unique": await usage.count_unique(tx, newest.id, customer="acme", **SPAN),
@@ -213,7 +238,7 @@ async def test_what_an_earlier_ledger_lacks_is_there_and_empty(
 async def test_what_an_earlier_ledger_holds_can_be_let_go(
     sidecar: Sidecar, tmp_path: Path
 ) -> None:
-    source = await fill_all(sidecar)
+    source = await fill_all_but_held(sidecar)
     ahead, late = NOON_MS + DAY_MS, NOON_MS - 400 * DAY_MS
     async with Connection(sidecar.socket) as app:
         await app.hello("e" * 32)

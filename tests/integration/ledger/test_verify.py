@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from meterline_sidecar.ledger.chain import ChainFiles, Head
-from meterline_sidecar.ledger.verify import Report, alarm_at_start, check_head, verify
+from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.ledger.verify import alarm_at_start, check_head, verify
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
 from meterline_sidecar.usage.aggregate import Aggregator
-from tests.agreed import terms_of
+from tests.agreed import claim, keep, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import Connection, batch, event
 
@@ -17,7 +18,10 @@ METERS = (Meter("calls", "count"), Meter("users", "unique", value="subject"))
 
 async def fill(sidecar: Sidecar) -> None:
     """Commit four batches of two producers, and count them."""
-    aggregator = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
+    terms = claim(terms_of(*METERS), "acme", "acct_*")
+    key = ChainFiles(sidecar.database.path).key(has_batches=False)
+    await keep(sidecar.database, terms, key=key)
+    aggregator = Aggregator(sidecar.database, terms, clock=sidecar.clock)
     await aggregator.start()
     async with Connection(sidecar.socket) as app, Connection(sidecar.socket) as other:
         await app.hello()
@@ -78,10 +82,10 @@ async def test_a_ledger_that_nobody_touched_is_sound(sidecar: Sidecar) -> None:
         ("DELETE FROM batches WHERE id = 2", "batches 2 to 2 are missing"),
         ("INSERT INTO events SELECT 99, 1, 9, 1, 0, 1, 1, 1, 1, 1, 1, 0, NULL", "many"),
         ("UPDATE producers SET last_seq = 1 WHERE id = 1", "do not agree"),
-        ("UPDATE usage SET totals = '{\"calls\":1}'", "usage: {'calls': 1}"),
+        ("UPDATE usage SET totals = '{\"calls\":1}'", "usage: ({'calls': 1}"),
         ("UPDATE usage_days SET totals = '{\"calls\":1}'", "usage_days: "),
         ("DELETE FROM usage WHERE subject_id = 1", "is missing"),
-        ("DELETE FROM unique_values", "distinct values"),
+        ("DELETE FROM unique_values", "unique_values: "),
     ],
 )
 async def test_what_was_changed_behind_our_back_is_found(

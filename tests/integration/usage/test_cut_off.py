@@ -13,7 +13,7 @@ from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.verify import check_head
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.aggregate import Aggregator
-from tests.agreed import terms_of
+from tests.agreed import keep, terms_of
 from tests.clock import FakeClock
 from tests.fault import steps
 from tests.fault.oracle import METER, read_ledger, verify_ledger
@@ -38,7 +38,9 @@ class Parts:
         )
         await committer.start()
         self.ingest = Ingest(database, committer, clock=self.clock, chain=self.chain)
-        self.aggregator = Aggregator(database, terms_of(METER), clock=self.clock)
+        terms = terms_of(METER)
+        await keep(database, terms, key=self.chain.key(has_batches=False))
+        self.aggregator = Aggregator(database, terms, clock=self.clock)
         await self.aggregator.start()
 
     async def send(self, app: str, producer: str) -> None:

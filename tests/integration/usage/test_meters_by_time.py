@@ -8,7 +8,8 @@ import pytest
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.ledger.chain import ChainFiles
-from meterline_sidecar.ledger.verify import Report, verify
+from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.meters import Meter, StatusRange, Where
 from meterline_sidecar.store import invoices, terms
 from meterline_sidecar.store import usage as store
@@ -18,7 +19,7 @@ from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.recount import count_again
-from tests.agreed import agree_to, terms_of
+from tests.agreed import agree_to, claim, keep, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event
 
@@ -68,9 +69,11 @@ class Shop:
 
     async def verified(self) -> Report:
         chain = ChainFiles(self.sidecar.database.path)
+        key = chain.key(has_batches=True)
+        await keep(self.sidecar.database, self.terms, key=key)
         return await verify(
             self.sidecar.database,
-            key=chain.key(has_batches=True),
+            key=key,
             head=chain.head(),
             progress=lambda what, done, total: None,
         )
@@ -78,7 +81,7 @@ class Shop:
 
 @pytest.fixture
 async def shop(sidecar: Sidecar) -> Shop:
-    shop = Shop(sidecar, terms_of(CALLS))
+    shop = Shop(sidecar, claim(terms_of(CALLS), "acme", "acct_*"))
     await shop.aggregator.start()
     return shop
 
@@ -232,6 +235,7 @@ async def test_who_paid_is_told_apart_within_a_window(shop: Shop) -> None:
     async with shop.sidecar.database.transaction() as tx:
         ((subject_id, _),) = await terms.subject_named(tx, "acct_1")
         await terms.set_owner(tx, subject_id, [(0, "acme"), (cut_ms, "beta")])
+    claim(shop.terms, "beta", "acct_1", from_ms=cut_ms)
     await shop.ship(cut_ms - 1, cut_ms, cut_ms + 1, subject="acct_1")  # one is late
     await shop.ship(NOON_MS, subject="acct_1")
     await shop.count()

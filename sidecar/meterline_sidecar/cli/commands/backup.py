@@ -11,7 +11,7 @@ from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ledger.backup import backup
-from meterline_sidecar.ledger.verify import Report
+from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.store.open import open_reader
 
 

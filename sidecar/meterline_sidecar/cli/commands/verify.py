@@ -13,7 +13,9 @@ from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerLock
 from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
-from meterline_sidecar.ledger.verify import ALARM, Report, verify
+from meterline_sidecar.ledger.progress_mark import ProgressMark
+from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.ledger.verify import ALARM, verify
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.open import open_ledger, open_reader
 
@@ -27,14 +29,24 @@ from meterline_sidecar.store.open import open_ledger, open_reader
     help="Accept the ledger as it is: end the alarm and bill again. The sidecar must "
     "be stopped.",
 )
-def command(config_path: Path | None, is_json: bool, accept: bool) -> None:
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the chain where an interrupted verification was. What was "
+    "verified by then is not looked at again; usage is added up from the beginning.",
+)
+def command(
+    config_path: Path | None, is_json: bool, accept: bool, resume: bool
+) -> None:
     """Prove that the ledger has not been changed.
 
-    Recomputes the chain over all events, the watermarks and all usage. Works beside a running sidecar. Exits with 3 when something is not as it was
-    written, and names the first batch that differs.
+    Recomputes the chain over all events, and compares all usage, invoices, terms, who
+    pays for whom and what Stripe was told with what they must be. Works beside a
+    running sidecar. Exits with 3 when something is not as it was written, and names
+    the first batch that differs.
     """
     config = read_config(config_path)
-    report, alarm = asyncio.run(_verify(config, quiet=is_json))
+    report, alarm = asyncio.run(_verify(config, quiet=is_json, resumes=resume))
     if accept and alarm is not None:
         asyncio.run(_accept(config.sidecar.database))
     if is_json:
@@ -45,18 +57,23 @@ def command(config_path: Path | None, is_json: bool, accept: bool) -> None:
         sys.exit(EXIT_FOUND)
 
 
-async def _verify(config: Config, *, quiet: bool) -> tuple[Report, str | None]:
+async def _verify(
+    config: Config, *, quiet: bool, resumes: bool
+) -> tuple[Report, str | None]:
     path = config.sidecar.database
     chain = ChainFiles(path)
     head, damaged = _newest_head(chain)  # before the snapshot, which must hold it
     steps = Steps(quiet=quiet)
+    key = chain.key(has_batches=True)
+    mark = ProgressMark(path, key, resumes=resumes)
     reader = await open_reader(path)
     try:
         report = await verify(
             reader,
-            key=chain.key(has_batches=True),
+            key=key,
             head=head,
             progress=steps.show,
+            mark=mark,
         )
         if damaged is not None:
             report.add(damaged)
@@ -64,6 +81,8 @@ async def _verify(config: Config, *, quiet: bool) -> tuple[Report, str | None]:
             alarm = await facts.get_fact(tx, ALARM)
     finally:
         await reader.close()
+    if mark.problem is not None:
+        click.echo(mark.problem, err=True)
     return report, alarm
 
 
@@ -97,6 +116,11 @@ async def _accept(path: Path) -> None:
 
 
 def _tell(report: Report, alarm: str | None, *, accepted: bool) -> None:
+    if report.resumed_at_batch is not None:
+        click.echo(
+            f"the chain up to batch {quantity(report.resumed_at_batch)} was verified"
+            " by an earlier run"
+        )
     for finding in report.findings:
         click.secho(f"! {finding}", fg="red")
     if alarm is not None:

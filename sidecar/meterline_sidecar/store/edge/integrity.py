@@ -1,12 +1,21 @@
 """SQL for whoever checks that the ledger is what was written to it."""
 
-from typing import Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.rollups import Rollup, RollupKey
+from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Rollup
+
+Names = Literal["subjects", "endpoints"]
+Key = tuple[int | str, ...]
+Item = tuple[Key, Any]
+"""The key of a row, and what it must hold beside it."""
+
+LOWEST: Final = -(1 << 63)
+"""A number behind which every row lies."""
+WRONG_MAX: Final = 50  # of one kind; then the rest is surely wrong as well
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
@@ -17,64 +26,239 @@ async def batch_mac(tx: Tx, batch_id: int) -> bytes | None:
     return None if row is None else row[0]
 
 
-async def stray_events(tx: Tx) -> int:
-    """Return how many more events there are than were committed in batches."""
-    row = await tx.fetch_one(
-        "SELECT (SELECT count(*) FROM events)"
-        " - (SELECT coalesce(sum(events), 0) FROM batches)"
-    )
-    assert row is not None
-    return int(row[0])
+async def stray_rows(tx: Tx) -> list[tuple[str, int]]:
+    """Return ``(table, how many more rows than were committed in batches)``."""
+    found: list[tuple[str, int]] = []
+    for table in ("events", "losses"):
+        row = await tx.fetch_one(
+            f"SELECT (SELECT count(*) FROM {table})"  # noqa: S608 - our own names
+            f" - (SELECT coalesce(sum({table}), 0) FROM batches)"
+        )
+        assert row is not None
+        if row[0]:
+            found.append((table, row[0]))
+    return found
 
 
-async def wrong_watermarks(tx: Tx) -> list[tuple[str, int, int]]:
-    """Return ``(producer, its watermark, what its batches say)`` where they differ."""
+async def wrong_producers(
+    tx: Tx, *, held_flag: int, bad_flag: int
+) -> list[tuple[str, str]]:
+    """Return ``(producer, which of its counts)`` where these are not what came."""
     rows = await tx.fetch_all(
-        "SELECT p.producer, p.last_seq, coalesce(max(b.last_seq), 0)"
-        " FROM producers p LEFT JOIN batches b ON b.producer_id = p.id"
-        " GROUP BY p.id HAVING p.last_seq <> coalesce(max(b.last_seq), 0)"
-        " OR p.ingested <> coalesce(sum(b.events), 0)"
+        "WITH b AS (SELECT producer_id, max(last_seq) AS last_seq,"
+        " sum(events) AS events FROM batches GROUP BY producer_id),"
+        " e AS (SELECT producer_id, sum(subject_id = 0) AS nobody,"
+        " sum(flags & ? <> 0) AS held, sum(flags & ? <> 0) AS bad"
+        " FROM events GROUP BY producer_id),"
+        " l AS (SELECT producer_id, sum(CASE WHEN payload IS NULL"
+        " THEN last_seq - first_seq + 1 ELSE 0 END) AS lost,"
+        " sum(CASE WHEN payload IS NULL THEN 0"
+        " ELSE last_seq - first_seq + 1 END) AS refused"
+        " FROM losses GROUP BY producer_id),"
+        " p AS (SELECT p.producer, p.last_seq <> coalesce(b.last_seq, 0) AS n1,"
+        " p.ingested <> coalesce(b.events, 0) AS n2,"
+        " p.unattributed <> coalesce(e.nobody, 0) AS n3,"
+        " p.held <> coalesce(e.held, 0) AS n4,"
+        " p.bad_quantities <> coalesce(e.bad, 0) AS n5,"
+        " p.lost <> coalesce(l.lost, 0) AS n6, p.refused <> coalesce(l.refused, 0) AS n7,"
+        " p.recorded_seq < p.last_seq AS n8,"
+        " b.producer_id IS NULL AND p.last_seq > 0 AS n9"
+        " FROM producers p LEFT JOIN b ON b.producer_id = p.id"
+        " LEFT JOIN e ON e.producer_id = p.id LEFT JOIN l ON l.producer_id = p.id)"
+        " SELECT * FROM p WHERE n1 + n2 + n3 + n4 + n5 + n6 + n7 + n8 + n9 > 0 LIMIT ?",
+        (held_flag, bad_flag, WRONG_MAX),
     )
-    return [(row[0], row[1], row[2]) for row in rows]
+    names = (
+        "last_seq",
+        "ingested",
+        "unattributed",
+        "held",
+        "bad_quantities",
+        "lost",
+        "refused",
+        "recorded_seq",
+        "last_seq",
+    )
+    return [
+        (
+            producer,
+            ", ".join(n for n, is_wrong in zip(names, wrong, strict=True) if is_wrong),
+        )
+        for producer, *wrong in rows
+    ]
 
 
-async def wrong_owners(tx: Tx) -> list[str]:
-    """Return subjects whose payer does not agree with the history of their payers."""
+async def wrong_held(tx: Tx, *, held_flag: int) -> list[int]:
+    """Return held events that are not noted as they came, or as was decided."""
     rows = await tx.fetch_all(
-        "SELECT s.name FROM subjects s WHERE s.is_split <>"
-        " EXISTS (SELECT 1 FROM owners o WHERE o.subject_id = s.id)"
-        " OR s.is_split = 1 AND s.customer IS NOT (SELECT o.customer FROM owners o"
-        " WHERE o.subject_id = s.id ORDER BY o.from_ms DESC LIMIT 1)"
+        "SELECT e.id FROM events e LEFT JOIN held_events h ON h.event_id = e.id"
+        " WHERE e.flags & ? <> 0 AND (h.event_id IS NULL"
+        " OR h.producer_id <> e.producer_id OR h.subject_id <> e.subject_id"
+        " OR h.time_ms <> e.time_ms)"
+        " UNION SELECT h.event_id FROM held_events h"
+        " LEFT JOIN events e ON e.id = h.event_id"
+        " LEFT JOIN events c ON c.id = h.counted_as"
+        " LEFT JOIN held_decisions d ON d.id ="
+        " (SELECT max(id) FROM held_decisions WHERE event_id = h.event_id)"
+        " WHERE e.id IS NULL OR e.flags & ? = 0 OR h.state <> CASE"
+        " WHEN h.counted_as IS NOT NULL THEN 'counted' WHEN d.id IS NULL THEN 'waiting'"
+        " WHEN d.is_accepted = 1 THEN 'accepted' ELSE 'rejected' END"
+        " OR h.counted_as IS NOT NULL AND (c.id IS NULL OR c.time_ms <> e.time_ms"
+        " OR c.subject_id <> e.subject_id OR c.endpoint_id <> e.endpoint_id)"
+        " ORDER BY 1 LIMIT ?",
+        (held_flag, held_flag, WRONG_MAX),
     )
     return [row[0] for row in rows]
 
 
-async def totals_after(
-    tx: Tx, rollup: Rollup, generation: int, key: RollupKey, *, limit: int
-) -> list[tuple[RollupKey, str, Totals]]:
-    """Return totals behind a key, in order of the key: ``(key, labels, totals)``."""
-    columns = ", ".join(f"u.{name}" for name in rollup.columns)
-    marks = ", ".join("?" * len(rollup.columns))
+async def held_of(tx: Tx, *, first_id: int, beyond_id: int) -> list[tuple[int, int]]:
+    """Return ``(event id, learned_ms)`` of what is noted as held in a span of ids."""
     rows = await tx.fetch_all(
-        f"SELECT {columns}, g.labels, u.totals"  # noqa: S608 - our own names and marks
-        f" FROM {rollup.table} u JOIN groups g ON g.id = u.group_id"
-        f" WHERE u.generation = ? AND ({columns}) > ({marks})"
-        f" ORDER BY {columns} LIMIT ?",
-        (generation, *key, limit),
+        "SELECT event_id, learned_ms FROM held_events"
+        " WHERE event_id >= ? AND event_id < ? ORDER BY event_id",
+        (first_id, beyond_id),
     )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def hours(tx: Tx) -> dict[int, tuple[int, int]]:
+    """Return the span of ids that is noted for each hour."""
+    rows = await tx.fetch_all(
+        "SELECT hour_ms, first_event_id, last_event_id FROM event_hours"
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def groups(tx: Tx) -> dict[str, int]:
+    """Return the ids of all groups, by their labels."""
+    rows = await tx.fetch_all("SELECT labels, id FROM groups")
+    return {row[0]: row[1] for row in rows}
+
+
+async def ids_after(tx: Tx, table: Names, row_id: int, *, limit: int) -> list[int]:
+    """Return ids of names behind one, in order."""
+    rows = await tx.fetch_all(
+        f"SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - our own names
+        (row_id, limit),
+    )
+    return [row[0] for row in rows]
+
+
+async def owners_after(
+    tx: Tx, subject_id: int, *, limit: int
+) -> list[tuple[int, str, str | None, int]]:
+    """Return ``(id, name, customer, is_split)`` of subjects behind an id, in order."""
+    rows = await tx.fetch_all(
+        "SELECT id, name, customer, is_split FROM subjects WHERE id > ?"
+        " ORDER BY id LIMIT ?",
+        (subject_id, limit),
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+async def parts_of(tx: Tx, subject_id: int) -> list[tuple[int, int, str | None]]:
+    """Return ``(from_ms, end_ms, customer)`` of a subject that changed hands."""
+    rows = await tx.fetch_all(
+        "SELECT from_ms, end_ms, customer FROM owners WHERE subject_id = ?"
+        " ORDER BY from_ms",
+        (subject_id,),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def stray_parts(tx: Tx) -> list[int]:
+    """Return subjects that have parts and did not change hands, or are not there."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT o.subject_id FROM owners o LEFT JOIN subjects s"
+        " ON s.id = o.subject_id WHERE s.id IS NULL OR s.is_split = 0 LIMIT ?",
+        (WRONG_MAX,),
+    )
+    return [row[0] for row in rows]
+
+
+async def final_steps(tx: Tx, generation: int) -> list[tuple[int, int]]:
+    """Return from behind which event on what is final reaches further, and up to when.
+
+    ``(event id, end_ms)`` of final invoices that were made from a generation, as far as
+    the end is later than all before it: so there are few.
+    """
+    rows = await tx.fetch_all(
+        "SELECT CAST(document ->> '$.counted_up_to_event' AS INTEGER) AS counted,"
+        " max(period_end_ms) FROM invoices WHERE json_valid(document)"
+        " AND document ->> '$.agreement.generation' = ? GROUP BY 1 ORDER BY 1",
+        (generation,),
+    )
+    found: list[tuple[int, int]] = []
+    for counted, end_ms in rows:
+        if not found or end_ms > found[-1][1]:
+            found.append((counted or 0, end_ms))
+    return found
+
+
+async def strays(tx: Tx) -> list[tuple[str, int]]:
+    """Return ``(table, generation)`` of usage whose generation there is not."""
+    known = {row[0] for row in await tx.fetch_all("SELECT id FROM generations")}
+    found: list[tuple[str, int]] = []
+    for table in (WINDOWS.table, DAYS.table, ALL.table, "unique_values"):
+        last = LOWEST
+        while row := await tx.fetch_one(
+            f"SELECT generation FROM {table} WHERE generation > ?"  # noqa: S608 - our own names
+            " ORDER BY generation LIMIT 1",
+            (last,),
+        ):
+            last = row[0]
+            if last not in known:
+                found.append((table, last))
+    return found
+
+
+async def totals_after(
+    tx: Tx, rollup: Rollup, generation: int, key: Key | None, *, limit: int
+) -> list[Item]:
+    """Return totals behind a key, in order of the key; of windows with the last event.
+
+    Args:
+        key: ``None``: from the first one on.
+    """
+    columns = ", ".join(rollup.columns)
+    marks = ", ".join("?" * len(rollup.columns))
+    last = ", last_event_id" if rollup is WINDOWS else ""
+    rows = await tx.fetch_all(
+        f"SELECT {columns}, totals{last} FROM {rollup.table}"  # noqa: S608 - our own names and marks
+        f" WHERE generation = ? AND ({columns}) > ({marks}) ORDER BY {columns} LIMIT ?",
+        (generation, *(key or (LOWEST,) * len(rollup.columns)), limit),
+    )
+    width = len(rollup.columns)
     return [
-        (tuple(key), labels, _totals.decode(totals)) for *key, labels, totals in rows
+        (
+            row[:width],
+            (_totals.decode(row[width]), row[-1])
+            if last
+            else _totals.decode(row[width]),
+        )
+        for row in rows
     ]
 
 
-async def unique_counts(
-    tx: Tx, generation: int
-) -> dict[tuple[int, int, str, str], int]:
-    """Return distinct values by ``(subject, window, labels, meter)``."""
+async def values_after(
+    tx: Tx, generation: int, key: Key | None, *, limit: int
+) -> list[Item]:
+    """Return distinct values behind a key, in its order."""
     rows = await tx.fetch_all(
-        "SELECT v.subject_id, v.window_ms, g.labels, v.meter, count(*)"
-        " FROM unique_values v JOIN groups g ON g.id = v.group_id"
-        " WHERE v.generation = ? GROUP BY 1, 2, 3, 4",
-        (generation,),
+        "SELECT subject_id, window_ms, group_id, meter, value FROM unique_values"
+        " WHERE generation = ? AND (subject_id, window_ms, group_id, meter, value)"
+        " > (?, ?, ?, ?, ?)"
+        " ORDER BY subject_id, window_ms, group_id, meter, value LIMIT ?",
+        (generation, *(key or (LOWEST, LOWEST, LOWEST, "", "")), limit),
     )
-    return {(row[0], row[1], row[2], row[3]): row[4] for row in rows}
+    return [(row, None) for row in rows]
+
+
+async def late_after(tx: Tx, key: Key | None, *, limit: int) -> list[Item]:
+    """Return days of what is final in which usage changed, behind a key, in its order."""
+    rows = await tx.fetch_all(
+        "SELECT subject_id, day_ms, last_event_id FROM late_usage"
+        " WHERE (subject_id, day_ms) > (?, ?) ORDER BY subject_id, day_ms LIMIT ?",
+        (*(key or (LOWEST, LOWEST)), limit),
+    )
+    return [(row[:2], row[2]) for row in rows]

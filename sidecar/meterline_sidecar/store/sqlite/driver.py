@@ -59,6 +59,19 @@ class SqliteTx:
         return list(rows)  # type: ignore[arg-type]  # no row factory: they are tuples
 
 
+class _ReadingTx(SqliteTx):
+    """A snapshot whose errors are ours at once: who verifies goes on behind them."""
+
+    def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
+        super().__init__(connection)
+        self._path = path
+
+    async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Return every row."""
+        with translated(self._path):
+            return await super().fetch_all(sql, parameters)
+
+
 class SqliteReader:
     """A ledger that is only read, here or beside the process that writes it."""
 
@@ -114,7 +127,7 @@ class SqliteReader:
             with translated(self.path):
                 try:
                     await reader.execute("BEGIN")
-                    yield SqliteTx(reader)
+                    yield _ReadingTx(reader, self.path)
                 finally:
                     await reader.rollback()
         finally:

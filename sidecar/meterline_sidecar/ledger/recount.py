@@ -1,0 +1,366 @@
+"""Adds usage up again from the events, and compares it with what is stored.
+
+Sums go to sorted runs in a file and are compared in order of their keys, so that memory
+does not grow with the ledger: neither with its events nor with what they come to.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from meterline.events import Flag
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.ledger.report import Progress, Report
+from meterline_sidecar.ledger.runs import Item, Key, Runs
+from meterline_sidecar.meters import Aggregation, Totals, merge
+from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import integrity as store
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, WINDOWS, Rollup
+from meterline_sidecar.store.terms import NEVER_MS
+from meterline_sidecar.store.usage import Generation
+from meterline_sidecar.usage.definition import Definition, decode
+from meterline_sidecar.usage.fold import Folder
+
+EVENTS_PER_STEP: Final = 10_000
+PLACES_MAX: Final = 20_000  # sums that are kept in memory before they become a run
+ROWS_PER_READ: Final = 2_000
+
+HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
+
+OF_WINDOWS: Final = 0
+OF_ALL: Final = 1
+OF_VALUES: Final = 2
+OF_LATE: Final = 3
+"""What a key's first field says: of which table it is."""
+
+VALUES: Final = ("subject_id", "window_ms", "group_id", "meter", "value")
+LATE: Final = ("subject_id", "day_ms")
+
+
+async def verify_usage(tx: Tx, report: Report, progress: Progress) -> None:
+    """Add all events up again, by the same meters, and compare with what is stored.
+
+    Also notes names that no event has: they were not written by Meterline.
+    """
+    for table, stray in await store.strays(tx):
+        report.add(f"{table} holds rows of generation {stray}, which there is not")
+    generation = await usage_store.newest_generation(tx)
+    if generation is None:
+        return  # Nothing was counted yet.
+    definition = decode(generation.definition)
+    with Runs(_joined(definition.aggregations)) as runs:
+        sums = Sums(runs, definition.aggregations, await store.groups(tx))
+        await _add_events(tx, generation, definition, sums, report, progress)
+        sums.spill()
+        for labels in sums.missing_groups:
+            report.add(f"groups: {labels} is missing")
+        await _compare(tx, generation.id, runs, definition.aggregations, report)
+
+
+class Sums:
+    """Sums of events, as items of sorted runs.
+
+    Args:
+        groups: the ids of groups, by their labels.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        aggregations: Mapping[str, Aggregation],
+        groups: Mapping[str, int],
+    ) -> None:
+        self._runs = runs
+        self._aggregations = aggregations
+        self._groups = dict(groups)
+        self._windows: dict[Key, tuple[Totals, int]] = {}
+        self._values: set[Key] = set()
+        self._late: dict[Key, int] = {}
+        self.missing_groups: list[str] = []
+        """Labels that events have and no group."""
+
+    def add(
+        self, folder: Folder, events: Iterable[counting.EventFacts], *, late_before: int
+    ) -> None:
+        """Add events.
+
+        Args:
+            late_before: up to when somebody's period was final when they were counted.
+        """
+        for place, delta in folder.fold(events).items():
+            subject_id, window_ms, labels = place
+            where = (subject_id, window_ms, self._group(labels))
+            key: Key = (OF_WINDOWS, *where)
+            known = self._windows.get(key)
+            if known is None:
+                self._windows[key] = (delta.totals, delta.last_event_id)
+            else:
+                merge(known[0], more=delta.totals, aggregations=self._aggregations)
+                self._windows[key] = (known[0], delta.last_event_id)
+            for meter, values in delta.unique.items():
+                self._values |= {(OF_VALUES, *where, meter, value) for value in values}
+            if window_ms < late_before:
+                day: Key = (OF_LATE, subject_id, window_ms // DAY_MS * DAY_MS)
+                self._late[day] = max(self._late.get(day, 0), delta.last_event_id)
+        if len(self._windows) + len(self._values) + len(self._late) > PLACES_MAX:
+            self.spill()
+
+    def spill(self) -> None:
+        """Write what is in memory as a run."""
+        whole: dict[Key, Totals] = {}
+        for (_, _, window_ms, group_id), (totals, _) in self._windows.items():
+            assert isinstance(window_ms, int)
+            for step_ms in STEPS_MS:
+                key = (OF_ALL, step_ms, window_ms // step_ms * step_ms, group_id)
+                merge(
+                    whole.setdefault(key, {}),
+                    more=totals,
+                    aggregations=self._aggregations,
+                )
+        items: list[Item] = [*self._windows.items(), *whole.items()]
+        items += [(key, None) for key in self._values]
+        items += self._late.items()
+        self._runs.add(items)
+        self._windows, self._values, self._late = {}, set(), {}
+
+    def _group(self, labels: str) -> int:
+        found = self._groups.get(labels)
+        if found is None:
+            self.missing_groups.append(labels)
+            found = self._groups[labels] = -len(self.missing_groups)
+        return found
+
+
+def _joined(
+    aggregations: Mapping[str, Aggregation],
+) -> Callable[[Any, Any], Any]:
+    """Return what puts two values of one key together, whichever table it is of."""
+
+    def join(one: Any, other: Any) -> Any:
+        kind: type[object] = type(one)
+        if kind is dict:
+            merge(one, more=other, aggregations=aggregations)
+            return one
+        if kind is list or kind is tuple:  # of a window: with its last event
+            merge(one[0], more=other[0], aggregations=aggregations)
+            return [one[0], max(one[1], other[1])]
+        return None if one is None else max(one, other)
+
+    return join
+
+
+async def _add_events(
+    tx: Tx,
+    generation: Generation,
+    definition: Definition,
+    sums: Sums,
+    report: Report,
+    progress: Progress,
+) -> None:
+    cuts = await counting.cuts_between(tx, 0, NEVER_MS)
+    endpoints = await counting.endpoints(tx)
+    folder = Folder(definition, endpoints, cuts)
+    finals = await store.final_steps(tx, generation.id)
+    last = (await event_store.marks(tx)).event_id
+    subjects, routes = Seen(), Seen()
+    cursor = 0
+    while cursor < last:
+        # What was final is told apart by the event behind which it was: see _note_late.
+        stops = [generation.cursor, *(after for after, _ in finals)]
+        stop = min([last, *(at for at in stops if at > cursor)])
+        events, reached = await counting.events_after(
+            tx, cursor, skip_flags=0, limit=min(EVENTS_PER_STEP, stop - cursor)
+        )
+        if reached == cursor:  # the last events are gone
+            break
+        subjects.note({event.subject_id for event in events})
+        routes.note({event.endpoint_id for event in events})
+        if reached <= generation.cursor:
+            ends = [end for after, end in finals if after <= cursor]
+            counted = [event for event in events if not event.flags & HELD]
+            sums.add(folder, counted, late_before=max(ends, default=0))
+        cursor = reached
+        progress("usage", cursor, last)
+    await _compare_names(tx, subjects, routes, report)
+
+
+class Seen:
+    """Which ids were seen, a bit to each."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def note(self, ids: Iterable[int]) -> None:
+        """Note ids, from 0 on."""
+        for i in ids:
+            if i >= len(self._bits) * 8:
+                self._bits.extend(bytes(i // 8 + 1 - len(self._bits) + 1_024))
+            self._bits[i // 8] |= 1 << i % 8
+
+    def __contains__(self, i: int) -> bool:
+        """Say whether an id was seen."""
+        return i < len(self._bits) * 8 and bool(self._bits[i // 8] >> i % 8 & 1)
+
+
+async def _compare_names(tx: Tx, subjects: Seen, routes: Seen, report: Report) -> None:
+    named: tuple[tuple[store.Names, Seen], ...] = (
+        ("subjects", subjects),
+        ("endpoints", routes),
+    )
+    for table, seen in named:
+        last_id = -(1 << 63)
+        while ids := await store.ids_after(tx, table, last_id, limit=ROWS_PER_READ):
+            for row_id in ids:
+                if row_id < 1 or row_id not in seen:
+                    report.add(f"{table}: no event is of row {row_id}")
+            last_id = ids[-1]
+
+
+async def _compare(
+    tx: Tx,
+    generation: int,
+    runs: Runs,
+    aggregations: Mapping[str, Aggregation],
+    report: Report,
+) -> None:
+    """Walk what the events come to beside what is stored, both in order of the key."""
+
+    def totals(rollup: Rollup) -> Beside:
+        async def read(key: Key | None) -> list[Item]:
+            return await store.totals_after(
+                tx, rollup, generation, key, limit=ROWS_PER_READ
+            )
+
+        return Beside(rollup.table, rollup.columns, read, report)
+
+    async def read_values(key: Key | None) -> list[Item]:
+        return await store.values_after(tx, generation, key, limit=ROWS_PER_READ)
+
+    async def read_late(key: Key | None) -> list[Item]:
+        return await store.late_after(tx, key, limit=ROWS_PER_READ)
+
+    windows, days, all_of = totals(WINDOWS), totals(DAYS), totals(ALL)
+    values = Beside("unique_values", VALUES, read_values, report)
+    late = Beside("late_usage", LATE, read_late, report, may_be_more=True)
+    by_day = ByDay(days, aggregations)
+    others: dict[int | str, Beside] = {OF_ALL: all_of, OF_VALUES: values, OF_LATE: late}
+    for (table, *rest), value in runs.sorted():
+        key = tuple(rest)
+        if table == OF_WINDOWS:
+            await windows.expect(key, tuple(value))
+            await by_day.add(key, value[0])
+        else:
+            await others[table].expect(key, value)
+    await by_day.end()
+    for compared in (windows, days, all_of, values, late):
+        await compared.end()
+    report.usage_rows += windows.rows + days.rows
+
+
+class Beside:
+    """Compares a stored table with what it must hold, both in order of the key.
+
+    Args:
+        read: returns some rows behind a key; ``None``: the first ones.
+        may_be_more: rows that nothing stands for, and values above, change nothing.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        columns: Sequence[str],
+        read: Callable[[Key | None], Awaitable[list[Item]]],
+        report: Report,
+        *,
+        may_be_more: bool = False,
+    ) -> None:
+        self._table = table
+        self._columns = columns
+        self._read = read
+        self._report = report
+        self._may_be_more = may_be_more
+        self._rows: list[Item] = []
+        self._last: Key | None = None
+        self._is_done = False
+        self.rows = 0
+        """How many rows were compared."""
+
+    async def expect(self, key: Key, value: Any) -> None:
+        """Compare the row of the next key."""
+        while (row := await self._next()) is not None and row[0] < key:
+            self._pass(row)
+        if row is None or row[0] != key:
+            self._report.add(f"{self._table}: {self._where(key)} is missing")
+            return
+        self._rows.pop()
+        self.rows += 1
+        if self._may_be_more:
+            if row[1] < value:
+                self._differs(row, value)
+        elif row[1] != value:
+            self._differs(row, value)
+
+    async def end(self) -> None:
+        """Look at what is left."""
+        while (row := await self._next()) is not None:
+            self._pass(row)
+
+    async def _next(self) -> Item | None:
+        if not self._rows and not self._is_done:
+            self._rows = await self._read(self._last)
+            self._is_done = not self._rows
+            if self._rows:
+                self._last = self._rows[-1][0]
+                self._rows.reverse()
+        return self._rows[-1] if self._rows else None
+
+    def _pass(self, row: Item) -> None:
+        self._rows.pop()
+        self.rows += 1
+        if not self._may_be_more:
+            self._differs(row, "nothing")
+
+    def _differs(self, row: Item, value: object) -> None:
+        stored = "a row" if row[1] is None else row[1]
+        self._report.add(
+            f"{self._table}: {stored} is stored for {self._where(row[0])},"
+            f" the events come to {value}"
+        )
+
+    def _where(self, key: Key) -> str:
+        """Return a key in words."""
+        named = zip(self._columns, key, strict=True)
+        return ", ".join(f"{name} {value}" for name, value in named)
+
+
+class ByDay:
+    """Adds windows, which come in order, up to days, which go on in order."""
+
+    def __init__(self, days: Beside, aggregations: Mapping[str, Aggregation]) -> None:
+        self._days = days
+        self._aggregations = aggregations
+        self._day: tuple[int | str, int] | None = None
+        self._groups: dict[int | str, Totals] = {}
+
+    async def add(self, key: Key, totals: Totals) -> None:
+        """Add a window."""
+        subject_id, window_ms, group_id = key
+        assert isinstance(window_ms, int)
+        day = (subject_id, window_ms // DAY_MS * DAY_MS)
+        if day != self._day:
+            await self.end()
+            self._day = day
+        merge(
+            self._groups.setdefault(group_id, {}),
+            more=totals,
+            aggregations=self._aggregations,
+        )
+
+    async def end(self) -> None:
+        """Let the day go that was added up."""
+        if self._day is not None:
+            for group_id in sorted(self._groups, key=int):
+                await self._days.expect((*self._day, group_id), self._groups[group_id])
+        self._day, self._groups = None, {}

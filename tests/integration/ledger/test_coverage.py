@@ -1,0 +1,181 @@
+"""Every table of the schema: what is done to a row of it is found, or named as free."""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from meterline_sidecar.cli.coverage_table import with_table
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.coverage import COVERAGE
+from meterline_sidecar.store.sqlite.migrate import migrations
+from tests.integration.conftest import Sidecar
+from tests.integration.ledger.test_migrations import fill_all
+from tests.integration.ledger.test_verify import verified
+
+PAGE: Final = Path(__file__).parents[3] / "docs" / "backup.md"
+COVERED: Final = [
+    name for name, cover in COVERAGE.items() if cover.how != "not covered"
+]
+REFUSED: Final = {"outbox_cursor": {"id", "insert"}}
+"""What the schema itself does not let happen."""
+CHOICES: Final = re.compile(r"'(\w+)'")
+
+
+def tables(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table'"
+        " AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    )
+    return [row[0] for row in rows]
+
+
+def columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def unique_columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Return the columns of the primary key, and of every other unique index."""
+    found = [
+        str(row[1])
+        for row in connection.execute(f"PRAGMA table_info({table})")
+        if row[5]
+    ]
+    for index in connection.execute(f"PRAGMA index_list({table})").fetchall():
+        if index[2]:
+            named = connection.execute(f"PRAGMA index_info({index[1]})")
+            found += [str(row[2]) for row in named]
+    return list(dict.fromkeys(found))
+
+
+def others(value: Any, schema: str) -> list[Any]:
+    """Return values to put in place of one, the first that the schema takes is put."""
+    match value:
+        case None:
+            return [1, "x", b"x"]
+        case int():
+            return [value + 1, value - 1, value + 1_000]
+        case str():
+            choices = [text for text in CHOICES.findall(schema) if text != value]
+            return [value + "x", *choices]
+        case _:
+            return [bytes([value[0] ^ 1]) + value[1:]]
+
+
+def changes(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+    """Do everything to the first and the last row of a table, and name each.
+
+    Whoever takes the next one takes back what was done.
+    """
+    (schema,) = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE name = ?", (table,)
+    ).fetchone()
+    names = columns(connection, table)
+    rows = connection.execute(f"SELECT * FROM {table}").fetchall()
+    for row in dict.fromkeys((rows[0], rows[-1])):
+        where = " AND ".join(f"{name} IS ?" for name in names)
+        for name, value in zip(names, row, strict=True):
+            if put_one_of(
+                connection,
+                f"UPDATE {table} SET {name} = ? WHERE {where}",
+                [[other, *row] for other in others(value, schema)],
+            ):
+                yield name
+        connection.execute(f"DELETE FROM {table} WHERE {where}", row)
+        yield "delete"
+        yield from inserted(connection, table, names, row)
+
+
+def inserted(
+    connection: sqlite3.Connection, table: str, names: Sequence[str], row: Sequence[Any]
+) -> Iterator[str]:
+    """Add a copy under another key: one of its columns, or all, are others."""
+    unique = unique_columns(connection, table)
+    insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})"
+    for changed in [[name] for name in unique] + [unique]:
+        copy = [
+            others(value, "")[0] if name in changed else value
+            for name, value in zip(names, row, strict=True)
+        ]
+        if put_one_of(connection, insert, [copy]):
+            yield "insert"
+
+
+def put_one_of(
+    connection: sqlite3.Connection, sql: str, given: Sequence[Sequence[Any]]
+) -> bool:
+    for values in given:
+        try:
+            connection.execute(sql, values)
+        except (sqlite3.IntegrityError, OverflowError):
+            continue
+        return True
+    return False
+
+
+def test_every_table_of_the_schema_is_named_as_covered_or_not(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "empty.db")
+    from_schema(connection)
+
+    assert sorted(COVERAGE) == tables(connection)
+    for table, cover in COVERAGE.items():
+        known = {*columns(connection, table), "insert", "delete"}
+        assert set(cover.free) <= known, table
+        assert cover.how != "not covered" or not cover.free, table
+    connection.close()
+
+
+def from_schema(connection: sqlite3.Connection) -> None:
+    for step in migrations():
+        for statement in step.statements:
+            connection.execute(statement)
+
+
+def test_the_page_says_what_is_covered() -> None:
+    page = PAGE.read_text()
+
+    assert with_table(page) == page, "run: make docs"
+
+
+@pytest.mark.parametrize("table", COVERED)
+async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
+    sidecar: Sidecar, tmp_path: Path, table: str
+) -> None:
+    source = await fill_all(sidecar)
+    assert (await verified(source)).findings == []
+    whole, copy = tmp_path / "whole.db", tmp_path / "copy.db"
+    await sidecar.database.copy_to(whole)
+    for name in ("key_path", "head_path"):
+        beside = getattr(ChainFiles(source), name)
+        getattr(ChainFiles(copy), name).write_bytes(beside.read_bytes())
+    free = COVERAGE[table].free
+
+    done: list[str] = []
+    unseen: list[str] = []
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    sqlite3.connect(whole).backup(connection)
+    connection.execute("BEGIN")
+    for what in changes(connection, table):
+        done.append(what)
+        if what not in free:
+            copy.write_bytes(connection.serialize())
+            if (await verified(copy)).is_sound:
+                unseen.append(what)
+        connection.execute("ROLLBACK")
+        connection.execute("BEGIN")
+    connection.close()
+
+    refused = REFUSED.get(table, set())
+    assert {*done} == {*columns_of(whole, table), "delete", "insert"} - refused
+    assert unseen == []
+
+
+def columns_of(path: Path, table: str) -> list[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return columns(connection, table)
+    finally:
+        connection.close()
