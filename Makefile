@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check fmt compat soak simulate docs screenshots bench lock clean
+.PHONY: help demo test coverage check fmt compat soak simulate docs screenshots bench lock sbom clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,10 @@ docs: .venv/dev.stamp ## Write the pages that are generated from the code
 
 lock: .venv/dev.stamp ## Renew requirements/*.txt from pyproject.toml
 	@$(BIN)/python requirements/lock.py
+
+sbom: ## Write the bill of materials of what runs, CycloneDX, from requirements/run.txt
+	@$(PYTHON) requirements/sbom.py dist/meterline.cdx.json
+	@echo "dist/meterline.cdx.json"
 
 clean: ## Remove the virtual environment and the caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .compat

@@ -5,7 +5,7 @@ does not grow with the ledger: neither with its events nor with what they come t
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS
@@ -139,7 +139,7 @@ def _joined(
     """Return what puts two values of one key together, whichever table it is of."""
 
     def join(one: Any, other: Any) -> Any:
-        kind: type[object] = type(one)
+        kind = type(cast("object", one))
         if kind is dict:
             merge(one, more=other, aggregations=aggregations)
             return one
