@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tests import guarantees
 
 # Timing is never asserted: a busy machine is no failure. A build must come out the
 # same twice, so there the examples are fixed; everywhere else they are new each time.
@@ -13,3 +16,48 @@ settings.register_profile(
     "thorough", deadline=None, print_blob=True, max_examples=10_000
 )
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+class PromisesShown:
+    """Fails a whole run in which a test that a guarantee names was left out."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        chosen = ("keyword", "markexpr", "lf", "ignore", "deselect", "maxfail")
+        self._is_whole = (
+            config.args_source is pytest.Config.ArgsSource.TESTPATHS
+            and not any(config.getoption(name, None) for name in chosen)
+        )
+        self._passed: set[str] = set()
+        self._skipped: set[str] = set()
+        self._missing: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what ran and what did not."""
+        if report.skipped:
+            self._skipped.add(report.nodeid)
+        elif report.when == "call":
+            self._passed.add(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Compare that with the page."""
+        if not self._is_whole or session.exitstatus != pytest.ExitCode.OK:
+            return
+        page = guarantees.PAGE.read_text(encoding="utf-8")
+        self._missing = guarantees.not_shown(
+            page, passed=self._passed, skipped=self._skipped
+        )
+        if self._missing:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> None:
+        """Say which."""
+        for text in self._missing:
+            terminalreporter.write_line(f"ERROR {text}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # one that is told of all workers' tests
+        config.pluginmanager.register(PromisesShown(config))

@@ -24,6 +24,13 @@ SIMULATOR: Final = "tests/fault/test_simulator.py::test_the_known_seeds_hold"
 RECEIVER: Final = "tests/integration/ingest/test_receiver.py"
 SCAN: Final = "tests/unit/middleware/test_scan.py"
 CUT_OFF: Final = "tests/integration/usage/test_cut_off.py"
+COVERAGE: Final = (
+    "tests/integration/ledger/test_coverage.py"
+    "::test_whatever_is_done_to_a_row_of_a_covered_table_is_found"
+)
+RECOUNT: Final = "tests/integration/ledger/test_recount.py"
+VERIFY: Final = "tests/integration/ledger/test_verify.py"
+LEDGER: Final = "sidecar/meterline_sidecar/ledger"
 SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
 READING: Final = """\
@@ -132,6 +139,54 @@ MUTANTS: Final = {
         "                    continue  # it was written while we looked\n",
         "                    pass\n",
         SCAN,
+    ),
+    "nobody looks at who pays": Mutant(
+        f"{LEDGER}/verify.py",
+        '        await look("subjects", verify_owners(tx, terms, report, progress))\n',
+        "",
+        f"{COVERAGE}[owners]",
+    ),
+    "nobody looks at seals": Mutant(
+        f"{LEDGER}/seals.py",
+        "                if row.seal != seal_of(key, of.table, row.covered):\n",
+        "                if row.seal is None:\n",
+        f"{COVERAGE}[outbox]",
+    ),
+    "a seal that is not made anew": Mutant(
+        "sidecar/meterline_sidecar/store/outbox_sending.py",
+        "\"UPDATE outbox SET seal = NULL, state = 'sending', attempts = attempts + 1,\"",
+        "\"UPDATE outbox SET state = 'sending', attempts = attempts + 1,\"",
+        "tests/store/test_seals.py",
+    ),
+    "the journal is not compared": Mutant(
+        f"{LEDGER}/journal.py",
+        "            elif link_mac(key, previous, link.entry, row) != link.mac:\n",
+        "            elif not link.mac:\n",
+        f"{COVERAGE}[invoices]",
+    ),
+    "totals of all subjects are not compared": Mutant(
+        f"{LEDGER}/recount.py",
+        "        elif row[1] != value:\n",
+        "        elif row[1] != value and self._table != 'usage_totals':\n",
+        f"{COVERAGE}[usage_totals]",
+    ),
+    "held events are not compared": Mutant(
+        f"{LEDGER}/verify.py",
+        '    await look("held events", verify_held(tx, report))\n',
+        "",
+        f"{COVERAGE}[held_events]",
+    ),
+    "usage is added up in memory": Mutant(
+        f"{LEDGER}/recount.py",
+        " > PLACES_MAX:\n",
+        " > 1 << 40:\n",
+        RECOUNT,
+    ),
+    "an old copy is as good": Mutant(
+        f"{LEDGER}/verify.py",
+        "    if mac == head.mac:\n",
+        "    if mac == head.mac or mac is None:\n",
+        VERIFY,
     ),
 }
 

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests import guarantees
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
@@ -13,7 +15,7 @@ def test_every_promise_names_a_test_and_every_named_test_exists() -> None:
     rows = [
         line
         for line in promises.splitlines()
-        if line.startswith("| ") and not line.startswith("| promise")
+        if line.startswith("| ") and not line.startswith(("| promise", "| test |"))
     ]
 
     without = [row for row in rows if not NAMED.search(row)]
@@ -26,3 +28,31 @@ def test_every_promise_names_a_test_and_every_named_test_exists() -> None:
 
     assert len(rows) > 25
     assert (without, missing) == ([], [])
+
+
+SOME_PAGE = """
+| A promise. | `tests/a.py::test_one` |
+| Another. | `tests/a.py::test_two` |
+
+| test | needs |
+|---|---|
+| `tests/a.py::test_two` | root |
+"""
+
+
+def test_a_test_that_was_skipped_or_did_not_run_shows_nothing() -> None:
+    def not_shown(passed: list[str], skipped: list[str]) -> int:
+        return len(guarantees.not_shown(SOME_PAGE, passed=passed, skipped=skipped))
+
+    assert not_shown(["tests/a.py::test_one[x]"], ["tests/a.py::test_two"]) == 0
+    assert not_shown([], ["tests/a.py::test_one"]) == 1
+    assert not_shown(["tests/a.py::test_one[x]"], ["tests/a.py::test_one[y]"]) == 1
+    assert not_shown(["tests/a.py::test_two"], []) == 1
+
+
+def test_the_page_says_what_tests_need_only_of_tests_that_it_names() -> None:
+    needs = guarantees.may_be_skipped(TEXT)
+
+    rows = [line for line in TEXT.splitlines() if not line.startswith("| `tests/")]
+    assert needs
+    assert needs <= guarantees.named("\n".join(rows))

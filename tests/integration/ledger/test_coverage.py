@@ -14,7 +14,7 @@ from meterline_sidecar.ledger.coverage import COVERAGE
 from meterline_sidecar.store.sqlite.migrate import migrations
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_migrations import fill_all
-from tests.integration.ledger.test_verify import verified
+from tests.integration.ledger.test_verify import is_found, verified
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "backup.md"
 COVERED: Final = [
@@ -22,6 +22,7 @@ COVERED: Final = [
 ]
 REFUSED: Final = {"outbox_cursor": {"id", "insert"}}
 """What the schema itself does not let happen."""
+POSITIONS: Final = 250
 CHOICES: Final = re.compile(r"'(\w+)'")
 
 
@@ -148,9 +149,7 @@ async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
     assert (await verified(source)).findings == []
     whole, copy = tmp_path / "whole.db", tmp_path / "copy.db"
     await sidecar.database.copy_to(whole)
-    for name in ("key_path", "head_path"):
-        beside = getattr(ChainFiles(source), name)
-        getattr(ChainFiles(copy), name).write_bytes(beside.read_bytes())
+    copy_beside(source, copy)
     free = COVERAGE[table].free
 
     done: list[str] = []
@@ -173,9 +172,58 @@ async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
     assert unseen == []
 
 
+def copy_beside(source: Path, target: Path) -> None:
+    """Copy the key and the head."""
+    theirs, ours = ChainFiles(source), ChainFiles(target)
+    ours.key_path.write_bytes(theirs.key_path.read_bytes())
+    ours.head_path.write_bytes(theirs.head_path.read_bytes())
+
+
 def columns_of(path: Path, table: str) -> list[str]:
     connection = sqlite3.connect(path)
     try:
         return columns(connection, table)
     finally:
         connection.close()
+
+
+async def test_every_flipped_bit_is_found_or_changes_nothing(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    """A bit in the unused part of a page means nothing; any other one is found.
+
+    But for what is not covered: there it may be anything.
+    """
+    source = await fill_all(sidecar)
+    whole, flipped = tmp_path / "whole.db", tmp_path / "flipped.db"
+    await sidecar.database.copy_to(whole)
+    copy_beside(source, flipped)
+    pristine = whole.read_bytes()
+    contents = dump(whole)
+    silent = [
+        position
+        for position in range(100, len(pristine), len(pristine) // POSITIONS)
+        if not await is_found(flipped, pristine, position) and dump(flipped) != contents
+    ]
+
+    assert silent == []
+
+
+def dump(path: Path) -> list[Any]:
+    """Return every row of every covered table, without what is free of them."""
+    connection = sqlite3.connect(path)
+    try:
+        return [
+            row
+            for table in COVERED
+            for row in connection.execute(
+                f"SELECT {', '.join(covered_columns(connection, table))} FROM {table}"
+            )
+        ]
+    finally:
+        connection.close()
+
+
+def covered_columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    free = COVERAGE[table].free
+    return [name for name in columns(connection, table) if name not in free]

@@ -149,28 +149,6 @@ async def test_a_ledger_of_the_same_length_is_not_taken_for_the_same(
     assert finding == "batch 4 is not the one that was committed"
 
 
-async def test_every_flipped_bit_is_found_or_changes_nothing(
-    sidecar: Sidecar, tmp_path: Path
-) -> None:
-    """A bit in the unused part of a page means nothing; any other one is found."""
-    await fill(sidecar)
-    whole = tmp_path / "whole.db"
-    await sidecar.database.copy_to(whole)
-    chain = ChainFiles(sidecar.database.path)
-    flipped = tmp_path / "flipped.db"
-    ChainFiles(flipped).key_path.write_bytes(chain.key_path.read_bytes())
-    ChainFiles(flipped).head_path.write_bytes(chain.head_path.read_bytes())
-    pristine = whole.read_bytes()
-    contents = dump(whole)
-    silent = [
-        position
-        for position in range(100, len(pristine), len(pristine) // 150)
-        if not await is_found(flipped, pristine, position) and dump(flipped) != contents
-    ]
-
-    assert silent == []
-
-
 async def is_found(path: Path, pristine: bytes, position: int) -> bool:
     damaged = bytearray(pristine)
     damaged[position] ^= 1 << (position % 8)
@@ -179,29 +157,6 @@ async def is_found(path: Path, pristine: bytes, position: int) -> bool:
         return not (await verified(path)).is_sound
     except Exception:  # noqa: BLE001 - any refusal to read it is a finding
         return True
-
-
-def dump(path: Path) -> list[object]:
-    """Return every row of the tables that are billed from."""
-    tables = (
-        "events",
-        "losses",
-        "batches",
-        "subjects",
-        "endpoints",
-        "usage",
-        "groups",
-        "usage_days",
-    )
-    connection = sqlite3.connect(path)
-    try:
-        return [
-            row
-            for table in tables
-            for row in connection.execute(f"SELECT * FROM {table}")
-        ]
-    finally:
-        connection.close()
 
 
 async def test_a_lost_key_is_never_replaced_by_a_new_one(sidecar: Sidecar) -> None:
