@@ -40,6 +40,12 @@ SOME_PAGE = """
 """
 
 
+def test_what_can_still_be_lost_is_shown_as_it_is_reported() -> None:
+    lost = TEXT[TEXT.index("## What can still be lost") :]
+
+    assert len(NAMED.findall(lost)) >= 5
+
+
 def test_a_test_that_was_skipped_or_did_not_run_shows_nothing() -> None:
     def not_shown(passed: list[str], skipped: list[str]) -> int:
         return len(guarantees.not_shown(SOME_PAGE, passed=passed, skipped=skipped))
