@@ -60,6 +60,8 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "recomputed",
         "its definition from `terms`; its cursor by the usage that it stands for",
         {
+            "definition": "a time or row number in it by which no event is counted"
+            " otherwise; another meter, and whatever changes a sum, is found",
             "last_success_ms": _SHOWN,
             "is_complete": "which count is read; that one is recomputed",
         },

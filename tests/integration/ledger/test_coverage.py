@@ -22,6 +22,7 @@ COVERED: Final = [
 ]
 REFUSED: Final = {"outbox_cursor": {"id", "insert"}}
 """What the schema itself does not let happen."""
+DIGIT: Final = re.compile(r"[0-8](?![0-9])")
 POSITIONS: Final = 250
 CHOICES: Final = re.compile(r"'(\w+)'")
 
@@ -61,9 +62,17 @@ def others(value: Any, schema: str) -> list[Any]:
             return [value + 1, value - 1, value + 1_000]
         case str():
             choices = [text for text in CHOICES.findall(schema) if text != value]
-            return [value + "x", *choices]
+            # Another number in it first: what cannot be read at all is found anyway.
+            digit = DIGIT.search(value)
+            number = [] if digit is None else [with_other(value, digit)]
+            return [*number, value + "x", *choices]
         case _:
             return [bytes([value[0] ^ 1]) + value[1:]]
+
+
+def with_other(text: str, digit: re.Match[str]) -> str:
+    other = (int(digit[0]) + 1) % 10 or 1
+    return f"{text[: digit.start()]}{other}{text[digit.end() :]}"
 
 
 def changes(connection: sqlite3.Connection, table: str) -> Iterator[str]:
