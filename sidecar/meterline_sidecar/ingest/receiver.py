@@ -218,6 +218,8 @@ class Receiver:
             while True:
                 await self._ingest.room()
                 message = await _read_message(reader)
+                # Once more: all the others may have read a frame meanwhile.
+                await self._ingest.room()
                 await accepted.put(self._ingest.accept(producer, message))
                 if isinstance(message, Bye):
                     await accepted.put(None)
