@@ -1,5 +1,6 @@
 """What the texts of ``meterline.toml`` must be where their type does not say it."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -78,8 +79,19 @@ def _http(value: object) -> str:
     if text.startswith("unix:") and len(text) > len("unix:"):
         return text
     host, _, port = text.rpartition(":")
-    if not (host and port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
+    is_number = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX))
+    if not (host and is_number) or int(port) > PORT_MAX:
         raise Unfit
+    return text
+
+
+def _proxy(value: object) -> str:
+    text = TEXT.check(value)
+    if text != "unix":
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise Unfit from None
     return text
 
 
@@ -126,3 +138,4 @@ SIGN_UPS: Final = Kind(
 PATH: Final = Kind(TEXT.expected, _path, Path(), TEXT.schema)
 VALUE: Final = Kind("the name of a value", _value, "units", _STRING)
 HTTP: Final = Kind("HOST:PORT, or unix:PATH", _http, "", _STRING)
+PROXY: Final = Kind("an address, a network or `unix`", _proxy, "", _STRING)

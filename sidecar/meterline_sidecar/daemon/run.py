@@ -20,6 +20,7 @@ from meterline_sidecar.errors import ConfigError, DatabaseCorrupt, MeterlineErro
 from meterline_sidecar.files import LedgerFiles, LedgerLock
 from meterline_sidecar.ledger.quarantine import quarantine
 from meterline_sidecar.web.app import make_app
+from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.parts import Parts
 
 UMASK: Final = 0o027  # nothing that we make is for everybody
@@ -87,7 +88,10 @@ async def _serve(
 ) -> None:
     """Serve both sockets until ``stop``; read the files again after each ``hang_up``."""
     listener = bind(parts.config.sidecar.http)
-    server = HttpServer(make_app(parts), stop_timeout_s=STOP_TIMEOUT_S)
+    clients = Clients(parts.config.sidecar.trusted_proxies)
+    server = HttpServer(
+        make_app(parts, clients), clients=clients, stop_timeout_s=STOP_TIMEOUT_S
+    )
 
     async def ingesting() -> None:
         try:

@@ -5,6 +5,7 @@ from starlette.types import ASGIApp
 
 from meterline_sidecar.web import live, metrics, openapi, static
 from meterline_sidecar.web.api import all as api
+from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
 from meterline_sidecar.web.parts import Parts
@@ -14,7 +15,7 @@ from meterline_sidecar.web.view.render import refused_page
 BURST_S = 2  # a page with all that belongs to it comes at once
 
 
-def make_app(parts: Parts) -> ASGIApp:
+def make_app(parts: Parts, clients: Clients) -> ASGIApp:
     """Return the ASGI app that answers for these parts."""
     sidecar = parts.config.sidecar
     app = Starlette(
@@ -38,6 +39,7 @@ def make_app(parts: Parts) -> ASGIApp:
         tokens=parts.tokens,
         needs_token=parts.config.needs_token,
         names=sidecar.http_names,
+        clients=clients,
         frame_origins=parts.config.portal.frame_origins,
         limits=Limits(
             sidecar.http_requests_per_s, sidecar.http_requests_per_s * BURST_S
