@@ -96,7 +96,9 @@ class HttpConnection(H11Protocol):
             self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self.cut_off)
 
     def _make_room(self) -> None:
-        everybody = [one for one in self.connections if isinstance(one, HttpConnection)]
+        everybody: list[HttpConnection] = [
+            one for one in self.connections if isinstance(one, HttpConnection)
+        ]
         same = [one for one in everybody if one.address == self.address]
         assert isinstance(self.config, HttpConfig)
         is_proxy = self.config.clients.trusts(self.address)
