@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.small_file import read_small_file
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -17,6 +18,7 @@ OFFSET: Final = re.compile(r"([+-]\d{1,12}(?:\.\d{1,3})?)([smhd]?)", re.ASCII)
 UNITS_MS: Final = {"": 1_000, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 OFFSET_MS_MAX: Final = 36_525 * DAY_MS
 SPANS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (1_000, "s"))
+FILE_BYTES_MAX: Final = 1 << 10
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -81,7 +83,8 @@ class FileClock:
 
     def _read(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8").strip()
+            raw = read_small_file(self._path, bytes_max=FILE_BYTES_MAX)
+            return raw.decode().strip()
         except OSError as error:
             raise ConfigError(f"{self._path}: {error.strerror}") from error
         except UnicodeDecodeError as error:

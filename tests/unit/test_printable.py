@@ -75,6 +75,7 @@ def _fail(text: str) -> None:
 
 def test_a_line_of_the_log_is_one_line_whoever_wrote_it() -> None:
     formatter = PrintableFormatter("%(levelname)s %(message)s")
+    record = logging.makeLogRecord({})
     try:
         _fail("bad\n2026-01-01 ERROR made up\x1b[2J")
     except ValueError:

@@ -55,7 +55,10 @@ def _sign_ups(value: object) -> str:
 
 
 def _path(value: object) -> Path:
-    return Path(TEXT.check(value))
+    text = TEXT.check(value)
+    if "\0" in text:
+        raise Unfit("no path has a NUL in it")
+    return Path(text)
 
 
 def _value(value: object) -> str:
@@ -76,6 +79,8 @@ def _value(value: object) -> str:
 
 def _http(value: object) -> str:
     text = TEXT.check(value)
+    if "\0" in text:
+        raise Unfit("no address has a NUL in it")
     if text.startswith("unix:") and len(text) > len("unix:"):
         return text
     host, _, port = text.rpartition(":")
