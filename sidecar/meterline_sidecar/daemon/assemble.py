@@ -83,7 +83,13 @@ async def open_parts(
         keeper.on_change(aggregator.follow)
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
         socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
-        receiver = Receiver(ingest, socket, uids=uids, on_fatal=on_fatal)
+        receiver = Receiver(
+            ingest,
+            socket,
+            uids=uids,
+            on_fatal=on_fatal,
+            spool_dir=config.sidecar.spool_dir,
+        )
         checkpoint = partial(_checkpoint, database, chain)
         stripe = open_stripe(
             config, database, terms=terms, clock=clock, environ=os.environ
