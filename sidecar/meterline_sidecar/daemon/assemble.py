@@ -21,7 +21,7 @@ from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
 from meterline_sidecar.billing.running_totals import Standings
-from meterline_sidecar.clock import Clock
+from meterline_sidecar.clock import Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import billed_meters, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles
@@ -76,8 +76,10 @@ async def open_parts(
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock)
         terms = keeper.terms
-        ingest = await _open_ingest(database, chain, terms, clock)
-        held = Held(database, ingest, journal, clock=clock)
+        # One that somebody sets on purpose is not watched.
+        watch = JumpWatch(clock) if isinstance(clock, SystemClock) else None
+        ingest = await _open_ingest(database, chain, terms, clock, watch)
+        held = Held(database, ingest, journal, clock=clock, watch=watch)
         aggregator = Aggregator(database, terms, clock=clock, release=held.release)
         await aggregator.start()
         keeper.on_change(aggregator.follow)
@@ -101,6 +103,7 @@ async def open_parts(
         parts = Parts(
             files=files,
             clock=clock,
+            watch=watch,
             started_ms=clock.now_ms(),
             alarm=alarm,
             database=database,
@@ -282,7 +285,11 @@ async def open_journal(database: Ledger, chain: ChainFiles) -> Journal:
 
 
 async def _open_ingest(
-    database: Ledger, chain: ChainFiles, terms: Terms, clock: Clock
+    database: Ledger,
+    chain: ChainFiles,
+    terms: Terms,
+    clock: Clock,
+    watch: JumpWatch | None,
 ) -> Ingest:
     """Return what stores events, with the chain continued where it ended."""
     async with database.reading() as tx:
@@ -294,7 +301,7 @@ async def _open_ingest(
         history_of=terms.claims.history,
     )
     await committer.start()
-    return Ingest(database, committer, clock=clock, chain=chain)
+    return Ingest(database, committer, clock=clock, chain=chain, watch=watch)
 
 
 async def _check_places(parts: Parts) -> None:

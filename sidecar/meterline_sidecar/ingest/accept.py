@@ -10,7 +10,7 @@ import logging
 from typing import Final
 
 from meterline.wire import Batch, Bye, Hello, Lost, WireError
-from meterline_sidecar.clock import Clock
+from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
 from meterline_sidecar.ingest.commit import Committer, Piece, Producer
 from meterline_sidecar.ingest.decode import read_records
@@ -28,7 +28,11 @@ log = logging.getLogger(__name__)
 
 
 class Ingest:
-    """Accepts messages of producers and commits them in groups."""
+    """Accepts messages of producers and commits them in groups.
+
+    Args:
+        watch: says whether events can be judged by the clock.
+    """
 
     def __init__(
         self,
@@ -37,7 +41,9 @@ class Ingest:
         *,
         clock: Clock,
         chain: ChainFiles,
+        watch: JumpWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._database = database
         self._committer = committer
         self._clock = clock
@@ -160,6 +166,7 @@ class Ingest:
             first_seq=batch.first_seq,
             skip=skip,
             now_ms=self._clock.now_ms(),
+            is_clock_right=self._watch is None or self._watch.is_right(),
         )
         last_seq = max(batch.first_seq + n_records - 1, state.next_seq - 1)
         return Piece(

@@ -39,7 +39,12 @@ class Intake(NamedTuple):
 
 
 def read_records(
-    records: bytes, *, first_seq: int, skip: int, now_ms: int
+    records: bytes,
+    *,
+    first_seq: int,
+    skip: int,
+    now_ms: int,
+    is_clock_right: bool = True,
 ) -> tuple[Intake, int]:
     """Return the events of a batch and how many records it held.
 
@@ -51,12 +56,15 @@ def read_records(
         first_seq: the number of the first record.
         skip: how many records to pass over because they are on disk already.
         now_ms: to tell events whose time cannot be right.
+        is_clock_right: whether it can be told; else all are held until it is.
 
     Raises:
         WireError: the records cannot be told apart; nothing of them is taken.
     """
     events: list[EventRow] = []
     losses: list[LossRow] = []
+    # None has a possible time while ours is not known.
+    judged_ms = now_ms if is_clock_right else -2 * BEHIND_MS_MAX
     seq = first_seq - 1
     for crc, hint, payload in split_records(records):
         seq += 1
@@ -71,7 +79,7 @@ def read_records(
             reason = f"refused: {error}"[:REASON_CHARS_MAX]
             losses.append(LossRow(seq, seq, reason, bytes(payload)))
         else:
-            events.append(_row(seq, event, now_ms))
+            events.append(_row(seq, event, judged_ms))
     unattributed = sum(event.subject is None for event in events)
     flagged = [event.flags for event in events if event.flags]  # few, if any
     held = sum(flags & HELD != 0 for flags in flagged)

@@ -146,6 +146,14 @@ def _clock(parts: Parts, last_event_ms: int | None) -> Iterator[Found]:
     if parts.clock.rehearsal is not None:
         yield found("clock_rehearsal", f"the time is not real: {parts.clock.rehearsal}")
         return
+    jump_ms = 0 if parts.watch is None else parts.watch.jump_ms()
+    if jump_ms:
+        way = "ahead" if jump_ms > 0 else "back"
+        yield found(
+            "clock_jumped",
+            f"this machine's clock jumped {way} by {lasting(abs(jump_ms))}: what"
+            " arrives is held until it is back, or has kept to that for 10 minutes",
+        )
     ahead_ms = (last_event_ms or 0) - parts.clock.now_ms()
     if ahead_ms > FUTURE_MS_MAX:
         text = f"the newest event is {lasting(ahead_ms)} in the future"

@@ -243,6 +243,17 @@ async def newest_event_ms(tx: Tx) -> int | None:
     return None if row is None else row[0]
 
 
+async def learned_before_ms(tx: Tx, event_id: int) -> int | None:
+    """Return since when there are events behind one; ``None``: there are none."""
+    row = await tx.fetch_one(
+        "SELECT learned_ms FROM batches WHERE first_event_id <= ? AND events > 0"
+        " AND EXISTS (SELECT 1 FROM events WHERE id > ?)"
+        " ORDER BY first_event_id DESC LIMIT 1",
+        (event_id + 1, event_id),
+    )
+    return None if row is None else row[0]
+
+
 async def last_event_id(tx: Tx) -> int:
     """Return the id of the event that was learned last; 0 before the first."""
     row = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM events")
