@@ -27,6 +27,7 @@ from meterline_sidecar.access.tokens import Scope, Token, TokenFile
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.clients import Clients, OpenRequests, Rates, is_address
+from meterline_sidecar.web.neighbours import Neighbours
 from meterline_sidecar.web.problems import problem
 
 BODY_BYTES_MAX: Final = 64 << 10
@@ -65,6 +66,8 @@ class Caller(NamedTuple):
     """``None`` where there is no such token."""
     is_checked: bool = True
     """Whether the tokens could be read."""
+    needs_token: bool = True
+    """Whether nothing is told without one."""
 
     @property
     def name(self) -> str:
@@ -86,6 +89,8 @@ class Guard:
         names: host names that requests may carry besides ``localhost`` and addresses;
             a rebinding attack needs a name of its own.
         needs_token: whether a request without a token is refused.
+        neighbours: where it is not, those processes of this machine that are let in;
+            ``None`` for all that can connect.
         clients: tells them apart.
         frame_origins: origins that may embed the customer's page.
         refused_page: makes the page on which a person reads why, from the status and
@@ -98,6 +103,7 @@ class Guard:
         *,
         tokens: TokenFile,
         needs_token: bool,
+        neighbours: Neighbours | None,
         names: Iterable[str],
         clients: Clients,
         frame_origins: Iterable[str],
@@ -107,6 +113,7 @@ class Guard:
         self._app = app
         self._tokens = tokens
         self._needs_token = needs_token
+        self._neighbours = neighbours
         self._names = LOCAL_NAMES | {name.lower() for name in names}
         self._clients = clients
         self._frame_ancestors = " ".join(frame_origins) or "'none'"
@@ -124,7 +131,7 @@ class Guard:
         headers = Headers(scope=scope)
         if self._clients.is_https(scope, headers):
             scope["scheme"] = "https"  # or a cookie would be sent in the clear
-        caller = self._caller(scope, headers)
+        caller = await self._caller(scope, headers)
         is_probe = _is_probe(scope)  # answered whatever else goes on
         refusal = self._refusal(scope, headers, caller, is_probe=is_probe)
         is_open = refusal is None and not is_probe and self._open.enter(caller.name)
@@ -141,14 +148,19 @@ class Guard:
             if is_open:
                 self._open.leave(caller.name)
 
-    def _caller(self, scope: AsgiScope, headers: Headers) -> Caller:
-        address, given = self._clients.address_of(scope, headers), _token_text(headers)
-        if given is None:
-            return Caller(address, None, None)
+    async def _caller(self, scope: AsgiScope, headers: Headers) -> Caller:
+        given, token, is_checked = _token_text(headers), None, True
         try:
-            return Caller(address, given, self._tokens.find(given))
+            token = None if given is None else self._tokens.find(given)
         except ConfigError:
-            return Caller(address, given, None, is_checked=False)
+            is_checked = False
+        needs_token = self._needs_token
+        if token is None and not needs_token and self._neighbours is not None:
+            # In a thread: the kernel lists every connection of this machine.
+            is_own = await asyncio.to_thread(self._neighbours.is_own, scope)
+            needs_token = not is_own
+        address = self._clients.address_of(scope, headers)
+        return Caller(address, given, token, is_checked, needs_token)
 
     def _refusal(
         self, scope: AsgiScope, headers: Headers, caller: Caller, *, is_probe: bool
@@ -186,14 +198,14 @@ class Guard:
         if needed is None:
             return None
         if caller.given is None:
-            return self._anonymous(scope, headers) if self._needs_token else None
+            return self._anonymous(scope, headers) if caller.needs_token else None
         if not caller.is_checked:
             # Fail closed, and say nothing of our files to a stranger.
             return problem(503, "tokens cannot be checked; see the sidecar's log")
         token = caller.token
         if token is None:
             is_cookie = "authorization" not in headers
-            if not self._needs_token and is_cookie:
+            if not caller.needs_token and is_cookie:
                 return None  # an old cookie, where no token is needed
             if self._failures.wait_s(caller.address, now_s):
                 return _too_many(5, "too many wrong tokens from this address")
