@@ -90,6 +90,14 @@ class Ingest:
         return self._pending_rows
 
     @property
+    def waiting_s(self) -> float:
+        """How long the oldest of what was accepted has been waiting for its commit."""
+        oldest = next(iter(self._committing or self._pending), None)
+        if oldest is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - oldest.accepted_s
+
+    @property
     def has_room(self) -> bool:
         """Whether another batch may be accepted now."""
         return self._room.is_set()
@@ -133,6 +141,7 @@ class Ingest:
 
     def _queue(self, piece: Piece) -> "asyncio.Future[int]":
         piece.producer.next_seq = piece.last_seq + 1
+        piece.accepted_s = asyncio.get_running_loop().time()
         self._pending.append(piece)
         self._weigh(piece)
         self._wake.set()

@@ -53,6 +53,8 @@ class Piece:
     duplicates: int = 0
     n_bytes: int = 0
     """As it came over the wire."""
+    accepted_s: float = 0.0
+    """When it began to wait, by the event loop's time."""
     is_bye: bool = False
     when_stored: WhenStored | None = None
     """What else must be true as soon as the events are there."""

@@ -21,6 +21,8 @@ SILENT_GAP_MS: Final = MINUTE_MS
 """What a worker recorded and has not sent may be on its way for that long."""
 FUTURE_MS_MAX: Final = MINUTE_MS
 BEHIND_MS_MAX: Final = MINUTE_MS
+WAITING_S_MAX: Final = 10.0
+"""From the acceptance of a batch to its commit, which takes milliseconds."""
 
 
 def running_problems(
@@ -84,6 +86,12 @@ def _storing(parts: Parts) -> Iterator[Found]:
     if parts.ingest.trouble is not None:
         text = f"events cannot be stored: {parts.ingest.trouble}"
         yield found("events_not_stored", text)
+    elif parts.ingest.waiting_s > WAITING_S_MAX:
+        yield found(
+            "events_not_stored",
+            f"what arrived {parts.ingest.waiting_s:.0f} s ago is not stored yet: the"
+            " disk is slow, or something keeps the database busy",
+        )
     if parts.alarm is not None:
         yield found("ledger_not_trusted", f"nothing is billed: {parts.alarm}")
     if parts.ingest.head_trouble is not None:
