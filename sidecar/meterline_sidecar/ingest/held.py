@@ -104,7 +104,7 @@ class Held:
     async def _judge_again(self) -> bool:
         """Judge what is held once more where our own clock may have been mended.
 
-        That is at the start, when it was set back, and when a jump turned out right.
+        That is at the start, when it was set, and when a jump turned out right.
         What was ahead of a clock that was behind is let go by its time. Returns
         whether the clock can be judged by now.
         """
@@ -113,7 +113,7 @@ class Held:
             self._judged_ms = None
             return False
         self._judged_ms = now_ms
-        if before_ms is not None and now_ms >= before_ms - AHEAD_MS_MAX:
+        if before_ms is not None and abs(now_ms - before_ms) <= AHEAD_MS_MAX:
             return True
         async with self._database.transaction() as tx:
             await store.judge_again(

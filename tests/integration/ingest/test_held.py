@@ -150,6 +150,19 @@ async def test_what_a_wrong_clock_of_ours_held_is_judged_again_when_it_is_mended
     assert await at.calls() == 3
 
 
+async def test_it_is_judged_again_after_whichever_jump_puts_it_right(
+    at: Setting,
+) -> None:
+    at.pass_time(365 * DAY_MS)
+    await at.ship(event())
+    assert await at.calls() == 0
+    at.pass_time(-20_000 * DAY_MS)
+    assert await at.calls() == 0
+    at.pass_time((20_000 - 365) * DAY_MS)
+
+    assert await at.calls() == 1
+
+
 async def test_nothing_is_judged_by_a_clock_that_has_just_jumped(at: Setting) -> None:
     clock, steady = at.sidecar.clock, FakeClock()
     watch = JumpWatch(clock, steady=steady.now_ms)
