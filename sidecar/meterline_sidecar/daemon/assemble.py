@@ -84,14 +84,6 @@ async def open_parts(
         await aggregator.start()
         keeper.on_change(aggregator.follow)
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
-        socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
-        receiver = Receiver(
-            ingest,
-            socket,
-            uids=uids,
-            on_fatal=on_fatal,
-            spool_dir=config.sidecar.spool_dir,
-        )
         checkpoint = partial(_checkpoint, database, chain)
         stripe = open_stripe(
             config, database, terms=terms, clock=clock, environ=os.environ
@@ -109,7 +101,7 @@ async def open_parts(
             database=database,
             ingest=ingest,
             held=held,
-            receiver=receiver,
+            receiver=_receiver(config, ingest, on_fatal),
             aggregator=aggregator,
             billing=bills.billing,
             terms=keeper,
@@ -282,6 +274,16 @@ async def open_journal(database: Ledger, chain: ChainFiles) -> Journal:
     async with database.transaction() as tx:
         await journal.adopt(tx)
     return journal
+
+
+def _receiver(config: Config, ingest: Ingest, on_fatal: OnFatal) -> Receiver:
+    return Receiver(
+        ingest,
+        config.sidecar.socket,
+        uids=config.sidecar.allowed_uids,
+        on_fatal=on_fatal,
+        spool_dir=config.sidecar.spool_dir,
+    )
 
 
 async def _open_ingest(
