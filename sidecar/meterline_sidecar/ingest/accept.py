@@ -57,6 +57,7 @@ class Ingest:
         self._room.set()
         self.is_running = False
         """Whether somebody commits what is accepted."""
+        self._is_over = False
         self.trouble: str | None = None
         """Why nothing can be committed at the moment, in words."""
         self.head_trouble: str | None = None
@@ -120,6 +121,7 @@ class Ingest:
             SequenceGap: numbers are missing before it; nothing of it is taken.
             WireError: its records cannot be told apart, or somebody else has said
                 hello for this producer since; nothing of it is taken.
+            MeterlineError: nothing is committed any more.
         """
         if self._producers.get(producer.row.producer) is not producer:
             raise WireError(
@@ -140,6 +142,8 @@ class Ingest:
         return self._queue(piece)
 
     def _queue(self, piece: Piece) -> "asyncio.Future[int]":
+        if self._is_over:
+            raise MeterlineError("the sidecar is stopping")
         piece.producer.next_seq = piece.last_seq + 1
         piece.accepted_s = asyncio.get_running_loop().time()
         self._pending.append(piece)
@@ -292,6 +296,7 @@ class Ingest:
             self._reject(group, error)
             return
         except BaseException as error:
+            self._is_over = True  # nobody would ever commit what came now
             self._reject(group, MeterlineError(f"the sidecar is stopping: {error}"))
             raise
         self.trouble = None

@@ -149,6 +149,9 @@ class Drain:
                 on_their_way.append(ingest.accept(producer, message))
                 if len(on_their_way) >= BATCHES_IN_FLIGHT_MAX:
                     await on_their_way.popleft()
+            # Its goodbye would be accepted, too, after a refusal that took all back.
+            while on_their_way:
+                await on_their_way.popleft()
             last_seq = producer.next_seq - 1
             await ingest.accept(producer, Bye(last_seq))
         finally:
