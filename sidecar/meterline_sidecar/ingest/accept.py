@@ -273,7 +273,7 @@ class Ingest:
             DiskFailed, DatabaseCorrupt: nothing more can be promised; the process
                 must end, and the apps keep their events.
         """
-        self.is_running = True
+        self.is_running, self._is_over = True, False
         try:
             while True:
                 await self._wake.wait()

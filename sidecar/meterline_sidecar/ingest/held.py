@@ -15,7 +15,7 @@ from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Piece, Producer
-from meterline_sidecar.ingest.decode import AHEAD_MS_MAX, BEHIND_MS_MAX
+from meterline_sidecar.ingest.decode import AHEAD_MS_MAX, possible_ms
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import held as store
@@ -115,12 +115,10 @@ class Held:
         self._judged_ms = now_ms
         if before_ms is not None and abs(now_ms - before_ms) <= AHEAD_MS_MAX:
             return True
+        earliest_ms, latest_ms = possible_ms(now_ms)
         async with self._database.transaction() as tx:
             await store.judge_again(
-                tx,
-                now_ms=now_ms,
-                earliest_ms=now_ms - BEHIND_MS_MAX,
-                latest_ms=now_ms + AHEAD_MS_MAX,
+                tx, now_ms=now_ms, earliest_ms=earliest_ms, latest_ms=latest_ms
             )
         return True
 

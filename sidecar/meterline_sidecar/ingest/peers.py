@@ -8,33 +8,16 @@ which would then count as sent twice.
 import asyncio
 import fcntl
 import os
-import socket
-import struct
 from collections import OrderedDict
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from meterline.spool.producer_file import FILE_NAME
 from meterline.wire import WireError
+from meterline_sidecar.ingest.credentials import Credentials
 
-CREDENTIALS: Final = struct.Struct("iII")  # pid, uid, gid: Linux's struct ucred
 LOCKS: Final = Path("/proc/locks")
 REMEMBERED_MAX: Final = 10_000
-
-
-class Peer(NamedTuple):
-    """The process at the other end, as the kernel knows it."""
-
-    pid: int
-    """0 where it lives in a container that we do not see into."""
-    uid: int
-
-
-def peer_of(connection: socket.socket) -> Peer:
-    """Return who connected."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    pid, uid, _gid = CREDENTIALS.unpack(raw)
-    return Peer(pid, uid)
 
 
 class Owners:
@@ -46,9 +29,9 @@ class Owners:
 
     def __init__(self, spool_dir: Path | None) -> None:
         self._spool_dir = spool_dir
-        self._known: OrderedDict[str, Peer] = OrderedDict()
+        self._known: OrderedDict[str, Credentials] = OrderedDict()
 
-    async def check(self, producer: str, peer: Peer) -> None:
+    async def check(self, producer: str, peer: Credentials) -> None:
         """Remember who speaks for a producer from now on.
 
         Raises:
@@ -105,7 +88,11 @@ def _locked_by(status: os.stat_result) -> int | None:
     """Return the process that locked a file, as far as the kernel tells us."""
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     place = f"{device}:{status.st_ino}"
-    for line in LOCKS.read_text(encoding="ascii").splitlines():
+    try:
+        locks = LOCKS.read_text(encoding="ascii")
+    except OSError:
+        return None  # not Linux
+    for line in locks.splitlines():
         # ``1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF``
         fields = line.split()
         if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == place:
@@ -113,9 +100,9 @@ def _locked_by(status: os.stat_result) -> int | None:
     return None
 
 
-def _lives(peer: Peer) -> bool:
+def _lives(peer: Credentials) -> bool:
     if not peer.pid:
-        return True
+        return True  # in a container that we do not see into
     try:
         os.kill(peer.pid, 0)
     except ProcessLookupError:

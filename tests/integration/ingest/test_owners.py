@@ -12,7 +12,8 @@ import pytest
 
 from meterline.spool.producer_file import ProducerFile
 from meterline.wire import VERSION, Hello, Refusal, WireError
-from meterline_sidecar.ingest.peers import Owners, Peer
+from meterline_sidecar.ingest.credentials import Credentials
+from meterline_sidecar.ingest.peers import Owners
 from meterline_sidecar.ingest.receiver import Receiver
 from tests.integration.conftest import Sidecar
 from tests.producer import PRODUCER, Connection, batch, event
@@ -49,14 +50,14 @@ async def test_only_who_has_the_lock_of_a_spool_speaks_for_it(tmp_path: Path) ->
     path = new_spool(tmp_path)
     owners = Owners(tmp_path)
     with locked_by_another(path) as pid:
-        await owners.check(PRODUCER, Peer(pid, 0))
+        await owners.check(PRODUCER, Credentials(pid, 0))
 
         with pytest.raises(WireError, match="has the lock of its spool"):
-            await owners.check(PRODUCER, Peer(pid + 1, 0))
-        await owners.check(PRODUCER, Peer(pid, 0))
+            await owners.check(PRODUCER, Credentials(pid + 1, 0))
+        await owners.check(PRODUCER, Credentials(pid, 0))
     # Its worker is dead: what it left is drained by who takes the lock.
     with pytest.raises(WireError):
-        await owners.check(PRODUCER, Peer(pid, 0))
+        await owners.check(PRODUCER, Credentials(pid, 0))
 
 
 async def test_where_no_lock_can_be_seen_the_first_one_stays_until_it_ends(
@@ -67,12 +68,12 @@ async def test_where_no_lock_can_be_seen_the_first_one_stays_until_it_ends(
     dead.wait()
     alive = os.getpid()
 
-    await owners.check(PRODUCER, Peer(dead.pid, 7))
+    await owners.check(PRODUCER, Credentials(dead.pid, 7))
     with pytest.raises(WireError):
-        await owners.check(PRODUCER, Peer(alive, 8))
-    await owners.check(PRODUCER, Peer(alive, 7))
+        await owners.check(PRODUCER, Credentials(alive, 8))
+    await owners.check(PRODUCER, Credentials(alive, 7))
     with pytest.raises(WireError):
-        await owners.check(PRODUCER, Peer(alive + 1, 7))
+        await owners.check(PRODUCER, Credentials(alive + 1, 7))
 
 
 async def test_a_hello_with_a_workers_id_takes_nothing_over(
