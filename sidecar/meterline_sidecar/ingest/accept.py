@@ -280,6 +280,11 @@ class Ingest:
                 self._wake.clear()
                 while self._pending:
                     await self._commit_group()
+        except asyncio.CancelledError:
+            raise  # what was accepted is drained
+        except BaseException:
+            self._is_over = True  # nobody would ever commit what came now
+            raise
         finally:
             self.is_running = False
 
@@ -296,7 +301,6 @@ class Ingest:
             self._reject(group, error)
             return
         except BaseException as error:
-            self._is_over = True  # nobody would ever commit what came now
             self._reject(group, MeterlineError(f"the sidecar is stopping: {error}"))
             raise
         self.trouble = None
