@@ -116,7 +116,7 @@ async def open_parts(
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
             stripe=stripe,
-            drain=Drain(config.sidecar.spool_dir, ingest, uids=uids),
+            drain=_drain(config, ingest),
         )
         async with _at_work(parts, files, checkpoint):
             yield parts
@@ -284,6 +284,11 @@ def _receiver(config: Config, ingest: Ingest, on_fatal: OnFatal) -> Receiver:
         on_fatal=on_fatal,
         spool_dir=config.sidecar.spool_dir,
     )
+
+
+def _drain(config: Config, ingest: Ingest) -> Drain:
+    sidecar = config.sidecar
+    return Drain(sidecar.spool_dir, ingest, uids=sidecar.allowed_uids)
 
 
 async def _open_ingest(
