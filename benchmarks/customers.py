@@ -30,6 +30,7 @@ from meterline_sidecar.daemon.assemble import open_parts
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.terms.owners import WantedCustomer
 from meterline_sidecar.web.app import make_app
+from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.parts import Parts
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR
 
@@ -53,7 +54,7 @@ async def fill(parts: Parts, n_customers: int) -> None:
 
 async def adding(parts: Parts) -> list[float]:
     """Return how long it took to add each of some customers, in ms."""
-    transport = httpx.ASGITransport(app=make_app(parts))
+    transport = httpx.ASGITransport(app=make_app(parts, Clients()))
     found: list[float] = []
     async with httpx.AsyncClient(
         transport=transport, base_url="http://localhost"

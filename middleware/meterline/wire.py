@@ -34,6 +34,9 @@ from msgspec import Meta, Struct
 VERSION: Final = 1
 FRAME_BYTES_MAX: Final = 1 << 20  # a batch of 500 plain events is about 35 kB
 RECORD_BYTES_MAX: Final = 16 << 10  # one event with every field at its limit
+RECORDS_MAX: Final = 20_480
+"""In one batch. The app's batches have at most 256 KiB, which is room for 20,164 records
+of one byte; a frame that is full of them would be 80,000 refusals."""
 BATCHES_IN_FLIGHT_MAX: Final = 8  # sent and not yet acked, per connection
 SEQ_MAX: Final = 2**53
 
@@ -54,8 +57,8 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     """One worker process's life: 128 random bits."""
     app: ShortText
     host: ShortText
-    pid: Annotated[int, Meta(ge=0)]
-    started_ms: Annotated[int, Meta(ge=0)]
+    pid: Seq
+    started_ms: Seq
     recorded_seq: Seq = 0
     """The highest sequence number recorded so far."""
     spool: ShortText = "file"
@@ -163,7 +166,7 @@ def decode_from_app(body: bytes) -> FromApp:
     """
     try:
         return _from_app.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(
             "malformed", f"not a frame of this protocol: {error}"
         ) from error
@@ -177,7 +180,7 @@ def decode_from_sidecar(body: bytes) -> FromSidecar:
     """
     try:
         return _from_sidecar.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(
             "malformed", f"not a frame of this protocol: {error}"
         ) from error
@@ -198,12 +201,16 @@ def split_records(records: bytes) -> Iterator[tuple[int, int, memoryview]]:
     """Yield ``(crc, seq, payload)`` for every record of a batch; CRCs are not checked.
 
     Raises:
-        WireError: ``malformed`` when the bytes do not end where a record ends.
+        WireError: ``malformed`` when the bytes do not end where a record ends, or
+            when there are more than ``RECORDS_MAX``.
     """
     view = memoryview(records)
     end = len(records)
-    start = 0
+    start = n_records = 0
     while start < end:
+        n_records += 1
+        if n_records > RECORDS_MAX:
+            raise WireError("malformed", f"more than {RECORDS_MAX} records in a batch")
         if end - start < RECORD_HEADER.size:
             raise WireError("malformed", f"{end - start} bytes after the last record")
         length, crc, seq = RECORD_HEADER.unpack_from(view, start)

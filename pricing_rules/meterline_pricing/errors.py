@@ -1,6 +1,7 @@
 """What can be wrong with a price list, and how it is told: all of it at once."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -8,6 +9,8 @@ from msgspec.structs import replace
 
 CHOICES_MAX: Final = 30  # more than that are no answer, but a page of names
 CHOICES_SHOWN: Final = 5
+NAME_CHARS_MAX: Final = 100  # names that people write have fewer
+KNOWN_MAX: Final = 2_000  # compared with one name: 30 ms
 
 
 class Problem(Struct, frozen=True):
@@ -59,10 +62,15 @@ def _joined(outer: str, inner: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the one of ``known`` that a person who wrote ``name`` probably meant.
 
-    ``None`` when more than a third of the characters differ.
+    ``None`` when more than a third of the characters differ, and for a name that nobody
+    wrote by hand. Of many that are known, the first are looked at.
     """
     best: tuple[int, int, str] | None = None
-    for candidate in known:
+    if len(name) > NAME_CHARS_MAX:
+        return None
+    for candidate in islice(known, KNOWN_MAX):
+        if abs(len(name) - len(candidate)) > max(1, len(name) // 3):
+            continue  # each of these is a typo
         distance = _typos(name.lower(), candidate.lower())
         rank = (distance, abs(len(name) - len(candidate)), candidate)
         if distance <= max(1, len(name) // 3) and (best is None or rank < best):
@@ -95,10 +103,14 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     when none is near. Of more than ``CHOICES_MAX``, only the least unlike are named.
     """
     known = sorted(known)
+    if len(name) > NAME_CHARS_MAX:
+        return f"unknown {what} `{name[:NAME_CHARS_MAX]}...` of {len(name)} characters"
     if near := nearest(name, known):
         return f"unknown {what} `{name}`; did you mean `{near}`?"
     if len(known) > CHOICES_MAX:
-        likest = sorted(known, key=lambda other: _typos(name.lower(), other.lower()))
+        likest = sorted(
+            known[:KNOWN_MAX], key=lambda other: _typos(name.lower(), other.lower())
+        )
         choices = ", ".join(likest[:CHOICES_SHOWN])
         return f"unknown {what} `{name}`; the nearest of {len(known)} are: {choices}"
     choices = ", ".join(known) if known else "none"

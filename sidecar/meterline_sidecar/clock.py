@@ -3,11 +3,13 @@
 import contextlib
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.small_file import read_small_file
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -17,6 +19,9 @@ OFFSET: Final = re.compile(r"([+-]\d{1,12}(?:\.\d{1,3})?)([smhd]?)", re.ASCII)
 UNITS_MS: Final = {"": 1_000, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 OFFSET_MS_MAX: Final = 36_525 * DAY_MS
 SPANS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (1_000, "s"))
+FILE_BYTES_MAX: Final = 1 << 10
+JUMP_MS_MIN: Final = MINUTE_MS  # more is no adjustment
+BELIEVED_AFTER_MS: Final = 10 * MINUTE_MS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,6 +46,54 @@ class SystemClock:
     def now_ms(self) -> int:
         """Return the current time in UTC milliseconds."""
         return time.time_ns() // 1_000_000
+
+
+def steady_ms() -> int:
+    """Return milliseconds of a clock that nobody sets, and that no sleep stops."""
+    number = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(number) // 1_000_000
+
+
+class JumpWatch:
+    """Notices when a clock is set, by one that nobody sets.
+
+    Which of the two is right, nobody can say at once: a machine that was suspended wakes
+    with a clock that is behind, another is started before its time service has answered.
+    So a jump is believed once the clock has kept to it for a while.
+
+    Args:
+        clock: the one that may jump.
+        steady: the other one.
+    """
+
+    def __init__(
+        self, clock: "Clock", *, steady: Callable[[], int] = steady_ms
+    ) -> None:
+        self._clock = clock
+        self._steady = steady
+        self._kept_ms = self._tried_ms = self._lead_ms()
+        self._tried_since_ms = steady()
+
+    def is_right(self) -> bool:
+        """Say whether the clock goes on as it did."""
+        return self.jump_ms() == 0
+
+    def jump_ms(self) -> int:
+        """Return by how much the clock has jumped; 0 once that is believed."""
+        lead_ms = self._lead_ms()
+        if abs(lead_ms - self._kept_ms) <= JUMP_MS_MIN:
+            self._kept_ms = self._tried_ms = lead_ms  # as time services adjust it
+            return 0
+        now_ms = self._steady()
+        if abs(lead_ms - self._tried_ms) > JUMP_MS_MIN:
+            self._tried_ms, self._tried_since_ms = lead_ms, now_ms
+        elif now_ms - self._tried_since_ms > BELIEVED_AFTER_MS:
+            self._kept_ms = self._tried_ms = lead_ms
+            return 0
+        return lead_ms - self._kept_ms
+
+    def _lead_ms(self) -> int:
+        return self._clock.now_ms() - self._steady()
 
 
 class FileClock:
@@ -81,7 +134,8 @@ class FileClock:
 
     def _read(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8").strip()
+            raw = read_small_file(self._path, bytes_max=FILE_BYTES_MAX)
+            return raw.decode().strip()
         except OSError as error:
             raise ConfigError(f"{self._path}: {error.strerror}") from error
         except UnicodeDecodeError as error:

@@ -311,7 +311,10 @@ class World:
             await self._clean_up()
             if not self.apps and not self.drainers:
                 await self.life.drain.run()
-                break
+                # A hello that a dead app had on its way may take over from the drain,
+                # which comes again.
+                if not spool_directories(self._spool_dir):
+                    break
         assert not spool_directories(self._spool_dir), "a spool was never drained"
         await self._stop_sidecar()
         await turns(10)  # what was cut off notices it

@@ -166,7 +166,11 @@ async def test_what_is_issued_adds_up_changes_and_takes_the_last_total(
     async def said(event_name: str, hour_ms: int) -> Issued | None:
         async with database.reading() as tx:
             return await outbox.issued(
-                tx, customer="acme", event_name=event_name, hour_ms=hour_ms
+                tx,
+                customer="acme",
+                event_name=event_name,
+                hour_ms=hour_ms,
+                value_max=100,
             )
 
     old, _, _, new, *_ = await add_rows(

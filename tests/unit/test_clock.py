@@ -5,8 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from meterline_sidecar.clock import FileClock, ago, lasting
+from meterline_sidecar.clock import (
+    BELIEVED_AFTER_MS,
+    DAY_MS,
+    JUMP_MS_MIN,
+    FileClock,
+    JumpWatch,
+    ago,
+    lasting,
+    steady_ms,
+)
 from meterline_sidecar.errors import ConfigError
+from tests.clock import FakeClock
 
 NOON_MS = 1_793_966_400_000  # 2026-11-06T12:00:00Z
 HOUR_MS = 3_600_000
@@ -95,3 +105,33 @@ def test_people_are_told_how_long_ago_in_the_largest_unit(
 def test_what_never_was_is_never() -> None:
     assert ago(None, NOON_MS) == "never"
     assert lasting(0) == "0 s"
+
+
+def test_a_jump_is_one_until_the_clock_is_back_or_has_kept_to_it() -> None:
+    clock, steady = FakeClock(), FakeClock(time_ms=0)
+    watch = JumpWatch(clock, steady=steady.now_ms)
+
+    def passes(ms: int) -> int:
+        clock.time_ms += ms
+        steady.time_ms += ms
+        return watch.jump_ms()
+
+    assert passes(DAY_MS) == 0
+    clock.time_ms += JUMP_MS_MIN  # adjusted
+    assert passes(1) == 0
+    clock.time_ms += DAY_MS
+    assert passes(BELIEVED_AFTER_MS) == DAY_MS
+    assert not watch.is_right()
+    clock.time_ms -= DAY_MS
+    assert passes(1) == 0
+    clock.time_ms -= DAY_MS
+    assert passes(1) == -DAY_MS
+    clock.time_ms -= DAY_MS  # not kept to: it begins anew
+    assert passes(BELIEVED_AFTER_MS - 1) == -2 * DAY_MS
+    assert passes(BELIEVED_AFTER_MS) == -2 * DAY_MS
+    assert passes(1) == 0
+    assert watch.is_right()
+
+
+def test_the_steady_clock_goes_on() -> None:
+    assert 0 <= steady_ms() <= steady_ms()

@@ -17,6 +17,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble import open_parts
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.web.app import make_app
+from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.parts import Parts
 from tests.clock import FakeClock
 from tests.producer import Connection, batch, event
@@ -78,7 +79,7 @@ async def web_at(
         config, clock=clock, tokens=tokens, on_fatal=fatal.append
     ) as parts:
         ingesting = asyncio.create_task(parts.ingest.run())
-        app = make_app(parts)
+        app = make_app(parts, Clients(config.sidecar.trusted_proxies))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
             parts.receiver,

@@ -14,7 +14,7 @@ from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.alerts.delivery import PAUSES_MS, AlertDelivery, signature
 from meterline_sidecar.alerts.rules import Alerts
 from meterline_sidecar.billing.running_totals import Standings
-from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.store import alerts as store
 from tests.plans import starter
@@ -149,6 +149,34 @@ async def test_no_silence_where_there_is_usage_or_never_was_any(
         await alerts.look_at_days()
 
         assert await raised(web) == []
+
+
+async def test_what_has_not_arrived_or_is_not_counted_is_no_silence(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERLINE + SILENCE) as web:
+        alerts = watch(web)
+        hours = range(7, 9 * 24)
+        await web.ship(*[event(time_ms=NOON_MS - h * HOUR_MS) for h in hours])
+        await alerts.look_at_days()
+        assert await raised(web) == []  # right after the start
+
+        async with web.parts.database.transaction() as tx:
+            await tx.execute("UPDATE producers SET recorded_seq = recorded_seq + 1")
+        web.clock.time_ms += 2 * MINUTE_MS
+        await alerts.look_at_days()
+        assert await raised(web) == []  # of a worker that is silent
+
+        async with web.parts.database.transaction() as tx:
+            await tx.execute("UPDATE producers SET recorded_seq = last_seq")
+            await tx.execute("UPDATE generations SET cursor = cursor - 1")
+        await alerts.look_at_days()
+        assert await raised(web) == []  # it waits to be counted
+
+        async with web.parts.database.transaction() as tx:
+            await tx.execute("UPDATE generations SET cursor = cursor + 1")
+        await alerts.look_at_days()
+        assert len(await raised(web)) == 1
 
 
 async def test_a_jump_against_the_usual_is_noticed(open_web: OpenWeb) -> None:

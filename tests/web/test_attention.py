@@ -1,11 +1,14 @@
 """What nobody has billed, priced, closed or assigned is told, until somebody has."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from meterline.wire import Ack
 from meterline_sidecar.billing import attention
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS
+from meterline_sidecar.web import health
 from tests.plans import HEAD
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE, PRICING
@@ -285,3 +288,19 @@ async def test_pages_lead_from_a_problem_to_where_it_can_be_looked_at(
     assert '<a href="/customers">2026-11 ended 6 d ago' in page
     assert "<code>meterline invoice acme --period 2026-11 --finalize</code>" in page
     assert "1 thing to look at" in page
+
+
+async def test_a_batch_that_waits_for_its_commit_is_a_problem(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "WAITING_S_MAX", 0.05)
+    async with open_web() as web, Connection(web.parts.receiver.path) as app:
+        await app.hello()
+        async with web.parts.database.transaction():
+            await app.send(batch(event()))
+            await asyncio.sleep(0.2)
+            (problem,) = await found(web, "events_not_stored")
+        assert await app.receive() == Ack(1)
+
+        assert "is not stored yet" in problem["text"]
+        assert await found(web, "events_not_stored") == []

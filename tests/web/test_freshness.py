@@ -27,7 +27,7 @@ from meterline_sidecar.web.api.status import read_status
 from meterline_sidecar.web.api.usage import UsageQuery, list_unassigned, list_usage
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import Span
-from tests.producer import NOON_MS, event
+from tests.producer import NOON_MS, Connection, batch, event
 from tests.web.conftest import OpenWeb, Web
 
 # Every event is one call of acme, so that usage is the number of the last one.
@@ -245,3 +245,32 @@ async def test_a_page_says_how_far_usage_was_counted_before_it_read(
     assert all(re.search("Counted <time [^>]*>5 s ago</time>", text) for text in told)
     assert lost.status_code == 404
     assert "Counted" not in lost.text
+
+
+async def test_fresh_as_of_is_the_time_up_to_which_all_is_counted(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=FILE, pricing=PRICING) as web:
+
+        async def as_of_ms() -> int | None:
+            async with snapshot(web.parts.database) as (_tx, at):
+                return at.as_of_ms
+
+        async with Connection(web.parts.receiver.path) as app:
+            await app.hello()
+            await app.ship(batch(event()))
+            assert await as_of_ms() is None  # of one event, none is counted
+            await web.parts.aggregator.run()
+            assert await as_of_ms() == NOON_MS
+
+            web.clock.time_ms = NOON_MS + 1_000
+            await app.ship(batch(event(), first_seq=2))
+            web.clock.time_ms = NOON_MS + 2_000
+            await app.ship(batch(event(), first_seq=3))
+            async with web.parts.database.transaction() as tx:
+                # As after a step that ended before these.
+                await tx.execute("UPDATE generations SET last_success_ms = ?", (2**50,))
+            assert await as_of_ms() == NOON_MS + 1_000
+
+            await web.parts.aggregator.run()
+            assert await as_of_ms() == NOON_MS + 2_000

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
 
 from meterline_sidecar.daemon.run import run
 from meterline_sidecar.errors import ConfigError
-from meterline_sidecar.web.guard import BODY_BYTES_MAX, HEADER_BYTES_MAX, Rates
+from meterline_sidecar.web.clients import Clients, OpenRequests, Rates
+from meterline_sidecar.web.guard import BODY_BYTES_MAX, HEADER_BYTES_MAX
 from tests.clock import FakeClock
 from tests.sidecar_process import SIDECAR
 from tests.web.conftest import OpenWeb, Web, configure
@@ -105,11 +107,77 @@ async def test_guessing_tokens_is_slowed_down(open_web: OpenWeb) -> None:
             for i in range(12)
         ]
         good = web.tokens.create("late", "read", now_ms=0).text
-        locked_out = await web.http.get("/v1/usage", headers=bearer(good))
+        let_in = await web.http.get("/v1/usage", headers=bearer(good))
 
     assert codes[:10] == [401] * 10
     assert codes[10:] == [429] * 2
-    assert locked_out.status_code == 429
+    # Behind a proxy all have one address: others' mistakes are not this token's.
+    assert let_in.status_code == 200
+
+
+async def test_nobody_invents_the_address_that_wrong_tokens_are_counted_by(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(sidecar=LOCKED) as web:
+        codes = [
+            (
+                await web.http.get(
+                    "/v1/usage",
+                    headers=bearer("mtl_x") | {"X-Forwarded-For": f"10.0.0.{i}"},
+                )
+            ).status_code
+            for i in range(20)
+        ]
+
+    assert codes == [401] * 10 + [429] * 10
+
+
+async def test_a_proxy_that_is_named_says_whose_wrong_tokens_they_are(
+    open_web: OpenWeb,
+) -> None:
+    behind = LOCKED + 'trusted_proxies = ["127.0.0.0/8"]\n'
+    async with open_web(sidecar=behind) as web:
+
+        async def code(forwarded: str) -> int:
+            headers = bearer("mtl_x") | {"X-Forwarded-For": forwarded}
+            return (await web.http.get("/v1/usage", headers=headers)).status_code
+
+        codes = [await code(f"10.9.9.{i}, 10.0.0.1, 127.0.0.2") for i in range(11)]
+        other = await code("10.0.0.1, 10.0.0.2")
+
+    assert codes == [401] * 10 + [429]
+    assert other == 401
+
+
+async def test_requests_of_a_token_do_not_slow_down_another(open_web: OpenWeb) -> None:
+    slow = LOCKED + "http_requests_per_s = 1\n"
+    async with open_web(sidecar=slow) as web:
+        first = web.tokens.create("first", "read", now_ms=0).text
+        second = web.tokens.create("second", "read", now_ms=0).text
+
+        async def code(token: str) -> int:
+            return (await web.http.get("/v1/usage", headers=bearer(token))).status_code
+
+        codes = [await code(first) for _ in range(3)]
+
+        assert codes == [200, 200, 429]
+        assert await code(second) == 200
+
+
+async def test_a_login_over_a_proxys_https_is_sent_over_https_only(
+    open_web: OpenWeb,
+) -> None:
+    behind = LOCKED + 'trusted_proxies = ["127.0.0.1"]\n'
+    for proxies, is_secure in ((LOCKED, False), (behind, True)):
+        async with open_web(sidecar=proxies) as web:
+            token = web.tokens.create("me", "read", now_ms=0).text
+            answer = await web.http.post(
+                "/login",
+                headers={"X-Forwarded-Proto": "https"},
+                content=f"token={token}",
+            )
+
+        assert ("Secure" in answer.headers["set-cookie"]) is is_secure
 
 
 async def test_a_damaged_token_file_lets_nobody_in(open_web: OpenWeb) -> None:
@@ -238,11 +306,47 @@ async def test_too_many_requests_are_told_when_to_come_again(
 ) -> None:
     slow = SIDECAR + "http_requests_per_s = 1\n"
     async with open_web(sidecar=slow) as web:
-        codes = [(await web.http.get("/livez")).status_code for _ in range(3)]
-        refused = await web.http.get("/livez")
+        codes = [(await web.http.get("/status")).status_code for _ in range(3)]
+        refused = await web.http.get("/status")
+        probed = {(await web.http.get("/livez")).status_code for _ in range(9)}
 
+    assert probed == {200}
     assert codes == [200, 200, 429]
     assert refused.headers["retry-after"] == "1"
+
+
+def test_open_requests_are_bounded_for_one_client_and_for_all() -> None:
+    requests = OpenRequests(all_max=3, client_max=2)
+
+    entered = [requests.enter(client) for client in "aaabb"]
+    requests.leave("a")
+
+    assert entered == [True, True, False, True, False]
+    assert requests.enter("b")
+    assert not requests.enter("c")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("10.1.1.1", "1.2.3.4", "1.2.3.4"),
+        ("10.1.1.1", "6.6.6.6, 1.2.3.4, 10.2.2.2", "1.2.3.4"),
+        ("10.1.1.1", "6.6.6.6, nobody, 10.2.2.2", "10.2.2.2"),
+        ("10.1.1.1", "", "10.1.1.1"),
+        ("10.1.1.1", ", ".join(["10.3.3.3"] * 1_000), "10.3.3.3"),
+        ("9.9.9.9", "1.2.3.4", "9.9.9.9"),
+        (None, "1.2.3.4", "1.2.3.4"),
+    ],
+)
+def test_the_address_is_the_last_that_no_trusted_proxy_has(
+    peer: str | None, forwarded: str, address: str
+) -> None:
+    clients = Clients(["10.0.0.0/8", "unix"])
+    scope = {"type": "http", "client": peer and (peer, 1)}
+
+    found = clients.address_of(scope, Headers({"X-Forwarded-For": forwarded}))
+
+    assert found == address
 
 
 def test_a_bucket_fills_again_with_time() -> None:

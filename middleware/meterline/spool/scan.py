@@ -7,6 +7,7 @@ because several threads may have written their records in another order than the
 took their numbers.
 """
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -22,9 +23,17 @@ from meterline.wire import RECORD_BYTES_MAX, RECORD_HEADER
 BATCH_BYTES_MAX: Final = 256 << 10
 VERIFY_BYTES_MAX: Final = 16 << 10  # between two looks at other duties: about 0.5 ms
 WITNESSES_MAX: Final = 8  # records asked for the place after damage
+RESYNCS_MAX: Final = 256
+RESYNC_BYTES_MAX: Final = 16 << 20
+"""How often, and through how many bytes of supposed records, a segment is searched for
+its next whole one. Damage is rarely in two places and seldom looks like a length; what
+was made to look like one everywhere would cost hours. What is not found is counted as
+lost, by the next segment or the worker's own count."""
 DAMAGED: Final = "spool damaged"
 FORGOTTEN: Final = "acked, then forgotten by the sidecar"
 
+_MAY_BEGIN: Final = re.compile(rb"(?=(?!\0\0).[\0-\x40]\0[\0\x80])", re.DOTALL)
+"""Where a record may begin: the length of one, or of a marker, is no larger."""
 _HEADER_BYTES: Final = RECORD_HEADER.size
 _LOW: Final = 0xFFFFFFFF
 _decode_marker: Final = msgspec.msgpack.Decoder(Marker).decode
@@ -83,6 +92,8 @@ class Scanner:
         # How far the hints of the last good records are ahead of their numbers.
         self._leads: deque[int] = deque([0], maxlen=WITNESSES_MAX)
         self._is_torn = False  # whether the last segment ended in damage
+        self._resyncs_left = RESYNCS_MAX
+        self._resync_bytes_left = RESYNC_BYTES_MAX
 
     def enter(self, segment: Segment, *, is_first: bool = False) -> Loss | None:
         """Go on at the start of ``segment``; return what is missing before it.
@@ -91,6 +102,8 @@ class Scanner:
             is_first: nothing was read before, so nothing can be missing.
         """
         self.position = DATA_START
+        self._resyncs_left = RESYNCS_MAX
+        self._resync_bytes_left = RESYNC_BYTES_MAX
         first_seq = segment.first_seq
         if not first_seq and (self._verifies or self._is_torn):
             first_seq = self._number_here(segment, DATA_START) or 0
@@ -182,18 +195,35 @@ class Scanner:
     def _resync(self, segment: Segment) -> Loss | None:
         """Go to the next whole record; return what is missing before it.
 
-        ``None`` if no other follows. What stands here then is a record that was
-        half written when the process was killed: it was never recorded. Or it was,
-        and then the next segment or the producer's counter says so.
+        ``None`` if no other follows, or is not found within the limits. What stands
+        here then is a record that was half written when the process was killed: it
+        was never recorded. Or it was, and then the next segment or the producer's
+        counter says so.
         """
-        written = len(segment.map[self.position :].rstrip(b"\0"))
-        for position in range(self.position + 1, self.position + written):
+        position = self._next_whole(segment)
+        if position is None:
+            self._is_torn = True
+            return None
+        self.position = position
+        number = self._number_here(segment, position)
+        # The damage hides at least the one record that it lies in.
+        return self._skip_to(max(number or 0, self.next_seq + 1))
+
+    def _next_whole(self, segment: Segment) -> int | None:
+        """Return where the next whole record begins behind the one that is not."""
+        if not self._resyncs_left:
+            return None
+        self._resyncs_left -= 1
+        start = self.position + 1
+        rest = segment.map[start:].rstrip(b"\0")
+        for found in _MAY_BEGIN.finditer(rest):
+            position = start + found.start()
             if _record_at(segment, position) is not None:
-                self.position = position
-                number = self._number_here(segment, position)
-                # The damage hides at least the one record that it lies in.
-                return self._skip_to(max(number or 0, self.next_seq + 1))
-        self._is_torn = True
+                return position
+            length = int.from_bytes(rest[found.start() : found.start() + 4], "little")
+            self._resync_bytes_left -= length & ~MARKER_BIT
+            if self._resync_bytes_left < 0:
+                return None
         return None
 
     def _number_here(self, segment: Segment, position: int) -> int | None:

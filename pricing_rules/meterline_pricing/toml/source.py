@@ -35,6 +35,13 @@ T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
 
 _LINE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
+UNKNOWN_KEYS_MAX: Final = 20  # told one by one, of one table
+TOO_DEEP: Final = "too deeply nested"
+_TOO_DEEP: Final = re.compile(
+    r"""(?<![\w.-])(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+    r"""(?:[ \t]*+\.[ \t]*+(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')){32}"""
+)
+"""A key of so many parts is nobody's."""
 _DECIMAL: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
@@ -66,6 +73,11 @@ class Source:
         self._lines: dict[KeyPath, int] = {}
         data: dict[str, Any] = {}
         try:
+            if deep := _TOO_DEEP.search(text):
+                line = text.count("\n", 0, deep.start()) + 1
+                self.problems.append(Problem(TOO_DEEP, line=line, file=file))
+                self.is_toml = False
+                text = ""  # the time that it takes to read grows with its square
             data = tomllib.loads(text, parse_float=TomlFloat)
             self._lines = line_index(text)
         except (ValueError, RecursionError) as error:
@@ -206,9 +218,11 @@ class Table:
         ``others`` may be there too, though they were not asked for.
         """
         known = self._asked.union(others)
-        for key in self.data:
-            if key not in known:
-                self.report(key, unknown("key", key, known))
+        odd = [key for key in self.data if key not in known]
+        for key in odd[:UNKNOWN_KEYS_MAX]:
+            self.report(key, unknown("key", key, known))
+        if len(odd) > UNKNOWN_KEYS_MAX:
+            self.report(None, f"{len(odd) - UNKNOWN_KEYS_MAX} more unknown keys")
 
     def _array(self, key: str, expected: str) -> list[object]:
         self._asked.add(key)
@@ -367,7 +381,7 @@ def _syntax_problem(error: Exception, text: str, file: str) -> Problem:
     """Return what ``tomllib`` said, with its line as a number."""
     message = str(error)
     if isinstance(error, RecursionError):
-        return Problem("too deeply nested", file=file)
+        return Problem(TOO_DEEP, file=file)
     match = _LINE.search(message)
     line = int(match[1]) if match else text.count("\n") + 1
     shown = message[: match.start()] if match else message

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.small_file import read_small_file
 
 SECRET_BYTES_MAX: Final = 4_096
 HIDDEN: Final = "[secret]"
@@ -74,7 +75,8 @@ class SecretSource:
         if self._file is None:
             return self._given
         try:
-            text = self._file.read_text(encoding="ascii")[:SECRET_BYTES_MAX].strip()
+            raw = read_small_file(self._file, bytes_max=SECRET_BYTES_MAX)
+            text = raw.decode("ascii").strip()
         except OSError as error:
             raise ConfigError(f"{self._file}: {error.strerror}") from error
         except UnicodeDecodeError:

@@ -18,6 +18,7 @@ import msgspec
 
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.files import lock_of, replace_file
+from meterline_sidecar.small_file import read_small_file
 
 Scope = Literal["status", "read", "write"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -25,6 +26,7 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 PREFIX: Final = "mtl_"  # lets secret scanners, and people, see what they have found
 TOKENS_MAX: Final = 1_000
 NAME_CHARS_MAX: Final = 100
+FILE_BYTES_MAX: Final = 1 << 20  # a thousand tokens with the longest names
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +71,7 @@ class TokenFile:
             ConfigError: the file cannot be read, or is damaged.
         """
         try:
-            written = self.path.read_bytes()
+            written = read_small_file(self.path, bytes_max=FILE_BYTES_MAX)
         except FileNotFoundError:
             return []
         except OSError as error:

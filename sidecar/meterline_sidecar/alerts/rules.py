@@ -20,15 +20,23 @@ from meterline_pricing.tools import (
 )
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.running_totals import Standing, Standings
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
+from meterline_sidecar.clock import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    Clock,
+    format_time_ms,
+)
 from meterline_sidecar.config.alerts import AlertRule
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import alerts as store
+from meterline_sidecar.store.edge import event_log, gaps
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.usage.counted import WINDOW_MS, snapshot
 
 USUAL_DAYS: Final = 7
 DAYS_EVERY_S: Final = 300
+ARRIVAL_MS_MAX: Final = MINUTE_MS  # from an event to its place in the usage
 REMEMBERED_MAX: Final = 50_000  # alerts that are known without asking the ledger
 
 
@@ -87,6 +95,7 @@ class Alerts:
         self.use(rules)
         self._clock = clock
         self._state: store.State = "pending" if is_told else "shown"
+        self._has_looked = False
         self._raised: dict[tuple[str, str, int], set[int]] = {}
 
     def watch(self, standings: Standings) -> None:
@@ -133,10 +142,29 @@ class Alerts:
     async def look_at_days(self) -> None:
         """Raise jumps and silences of every customer that a rule is about."""
         now_ms = self._clock.now_ms()
+        is_all_here = await self._is_all_here(now_ms)
         for rule in self._days:
+            if rule.kind == "silence" and not is_all_here:
+                continue  # until the next look
             for customer in self._customers.all:
                 if _is_about(rule, customer):
                     await self._look_at_days(rule, customer, now_ms)
+
+    async def _is_all_here(self, now_ms: int) -> bool:
+        """Say whether what was used until a moment ago has arrived and is counted.
+
+        At the first look, right after the start, workers are still sending what they
+        recorded while no sidecar ran.
+        """
+        is_first, self._has_looked = not self._has_looked, True
+        async with snapshot(self._database) as (tx, at):
+            waiting_ms = await event_log.learned_before_ms(tx, at.up_to_event)
+            silent = await gaps.silent_gaps(tx, seen_before_ms=now_ms - ARRIVAL_MS_MAX)
+        is_counted = waiting_ms is None or now_ms - waiting_ms < ARRIVAL_MS_MAX
+        is_missing = silent.latest is not None and silent.latest.seen_ms > (
+            now_ms - DAY_MS
+        )
+        return is_counted and not is_missing and not is_first
 
     async def _raise_limit(
         self,

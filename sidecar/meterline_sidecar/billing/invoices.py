@@ -14,7 +14,12 @@ from meterline_sidecar.billing.balances import Balances, add_uses, uses_of
 from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
 from meterline_sidecar.billing.first_day import first_ms, is_billable
 from meterline_sidecar.billing.late import Difference, differences
-from meterline_sidecar.billing.lifecycle import check_closable, check_gaps, check_held
+from meterline_sidecar.billing.lifecycle import (
+    check_closable,
+    check_gaps,
+    check_held,
+    gaps_of,
+)
 from meterline_sidecar.billing.statement import (
     Adjustment,
     Final,
@@ -156,8 +161,9 @@ class Invoices:
         if final is not None:
             return final.statement
         check_closable(period, now_ms=self._clock.now_ms(), alarm=self._alarm)
+        missing = await gaps_of(self._database, period, clock=self._clock)
         await self._aggregator.run()
-        # Drawn where it is kept: no other invoice, gap or event comes in between.
+        # Drawn where it is kept: no other invoice or event comes in between.
         async with self._database.transaction() as tx:
             finals = await finals_of(tx, customer.id)
             if (final := finals.get(period.name)) is not None:
@@ -172,7 +178,7 @@ class Invoices:
                     " `starts` to bill earlier periods"
                 )
             await check_held(tx, customer.id, period)
-            gaps = await check_gaps(tx, period, accept_gap=accept_gap)
+            gaps = check_gaps(period, missing, accept_gap=accept_gap)
             return await self._close(tx, at, customer, period, finals, gaps)
 
     async def _close(

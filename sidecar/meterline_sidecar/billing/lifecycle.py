@@ -1,11 +1,20 @@
 """When a period may be closed: after its end, over a trusted ledger without gaps."""
 
+import asyncio
+from typing import Final
+
 from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
-from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.clock import Clock, format_time_ms
 from meterline_sidecar.store.edge import gaps as store
+from meterline_sidecar.store.edge.gaps import Gap
 from meterline_sidecar.store.edge.held import held_of_period
-from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.port import Database, Tx
+
+LOOKS_MAX: Final = 10
+LOOK_EVERY_S: Final = 0.2  # a worker ships more often
+ALIVE_MS: Final = 10_000
+"""What a worker recorded is on its way as long as it was heard of this lately."""
 
 
 def check_closable(period: Period, *, now_ms: int, alarm: str | None) -> None:
@@ -26,7 +35,37 @@ def check_closable(period: Period, *, now_ms: int, alarm: str | None) -> None:
         )
 
 
-async def check_gaps(tx: Tx, period: Period, *, accept_gap: bool) -> tuple[str, ...]:
+async def gaps_of(database: Database, period: Period, *, clock: Clock) -> list[Gap]:
+    """Return what is missing of a period that is over.
+
+    What live workers record from now on is of a later time, by the order of its
+    numbers. So this waits a moment until what they have recorded by now is here.
+    """
+    gaps = await _look(database, period)
+    recorded = {gap.producer: gap.last_seq for gap in gaps}
+    for _ in range(LOOKS_MAX):
+        if not any(clock.now_ms() - gap.seen_ms < ALIVE_MS for gap in gaps):
+            break
+        await asyncio.sleep(LOOK_EVERY_S)
+        before = gaps
+        gaps = [
+            gap._replace(last_seq=recorded[gap.producer])
+            for gap in await _look(database, period)
+            if gap.first_seq <= recorded.get(gap.producer, 0)
+        ]
+        if [gap.first_seq for gap in gaps] == [gap.first_seq for gap in before]:
+            break  # nothing of it comes
+    return gaps
+
+
+async def _look(database: Database, period: Period) -> list[Gap]:
+    async with database.reading() as tx:
+        return await store.open_gaps(tx, start_ms=period.start, end_ms=period.end)
+
+
+def check_gaps(
+    period: Period, missing: list[Gap], *, accept_gap: bool
+) -> tuple[str, ...]:
     """Return the gaps that are accepted, in words; they are noted on the invoice.
 
     Raises:
@@ -35,7 +74,7 @@ async def check_gaps(tx: Tx, period: Period, *, accept_gap: bool) -> tuple[str, 
     gaps = tuple(
         f"producer {gap.producer} ({gap.app}, process {gap.pid} on {gap.host})"
         f" recorded {gap.first_seq} to {gap.last_seq}, which have not arrived"
-        for gap in await store.open_gaps(tx, before_ms=period.end)
+        for gap in missing
     )
     if gaps and not accept_gap:
         raise NotBillable(

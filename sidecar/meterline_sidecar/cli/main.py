@@ -8,7 +8,7 @@ is named here and its module imported only when it runs: ``what-if`` is the obje
 import importlib
 import os
 import sys
-from typing import Final
+from typing import Final, TextIO, cast
 
 import click
 
@@ -21,6 +21,7 @@ from meterline_sidecar.cli.exits import (
     NoSidecar,
 )
 from meterline_sidecar.errors import ConfigError, MeterlineError
+from meterline_sidecar.printable import PrintableStream
 
 COMMANDS: Final = {
     "init": "Write a first meterline.toml and pricing.toml.",
@@ -99,6 +100,9 @@ def cli(context: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and turn our errors into a line and an exit code."""
+    # All of it passes here: our words, those of apps and their clients, and logs.
+    sys.stdout = cast("TextIO", PrintableStream(sys.stdout))
+    sys.stderr = cast("TextIO", PrintableStream(sys.stderr))
     try:
         cli(prog_name="meterline")
     except ConfigError as error:

@@ -11,6 +11,7 @@ import msgspec
 
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.cli.table import is_terminal
+from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.problem import Found, Severity
 
 BAR_CHARS: Final = 40
@@ -57,8 +58,9 @@ def tell_problems(problems: Iterable[Found]) -> None:
     """Print what is wrong, and what to do about each."""
     for problem in problems:
         mark, color = MARKS[problem.severity]
-        click.secho(f"{mark} {problem.text} [{problem.code}]", fg=color)
-        click.echo(f"  -> {problem.action}")
+        text = printable(f"{mark} {problem.text} [{problem.code}]")
+        click.secho(text, fg=color)
+        click.echo(f"  -> {printable(problem.action)}")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from typing import Final
 
 import click
 
+from meterline_sidecar.printable import printable
+
 GAP: Final = "  "
 
 
@@ -26,7 +28,7 @@ class Table:
     def add(self, *cells: str) -> None:
         """Add a row."""
         assert len(cells) == len(self.columns)
-        self.rows.append(list(cells))
+        self.rows.append([printable(cell) for cell in cells])
 
     def lines(self) -> Iterable[str]:
         """Yield the table as plain text."""

@@ -1,5 +1,6 @@
 """What the texts of ``meterline.toml`` must be where their type does not say it."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -54,7 +55,10 @@ def _sign_ups(value: object) -> str:
 
 
 def _path(value: object) -> Path:
-    return Path(TEXT.check(value))
+    text = TEXT.check(value)
+    if "\0" in text:
+        raise Unfit("no path has a NUL in it")
+    return Path(text)
 
 
 def _value(value: object) -> str:
@@ -75,11 +79,24 @@ def _value(value: object) -> str:
 
 def _http(value: object) -> str:
     text = TEXT.check(value)
+    if "\0" in text:
+        raise Unfit("no address has a NUL in it")
     if text.startswith("unix:") and len(text) > len("unix:"):
         return text
     host, _, port = text.rpartition(":")
-    if not (host and port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
+    is_number = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX))
+    if not (host and is_number) or int(port) > PORT_MAX:
         raise Unfit
+    return text
+
+
+def _proxy(value: object) -> str:
+    text = TEXT.check(value)
+    if text != "unix":
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise Unfit from None
     return text
 
 
@@ -126,3 +143,4 @@ SIGN_UPS: Final = Kind(
 PATH: Final = Kind(TEXT.expected, _path, Path(), TEXT.schema)
 VALUE: Final = Kind("the name of a value", _value, "units", _STRING)
 HTTP: Final = Kind("HOST:PORT, or unix:PATH", _http, "", _STRING)
+PROXY: Final = Kind("an address, a network or `unix`", _proxy, "", _STRING)

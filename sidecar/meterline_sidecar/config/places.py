@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 from meterline_pricing import Problem
 from meterline_pricing.toml.source import Unfit
 from meterline_sidecar.config.keys import variables_of
-from meterline_sidecar.config.shape import SidecarConfig
+from meterline_sidecar.config.sidecar import SidecarConfig
 
 PRICING_NAME: Final = "pricing.toml"
 SOCKET_PATH_BYTES_MAX: Final = 107

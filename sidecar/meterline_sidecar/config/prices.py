@@ -20,6 +20,9 @@ from meterline_sidecar.config.across import Known, Names, names_in, tables_of
 from meterline_sidecar.config.shape import MeterConfig
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.meters import Meter
+from meterline_sidecar.small_file import read_small_file
+
+FILE_BYTES_MAX: Final = 32 << 20  # 100,000 customers with ten lines each
 
 
 class PriceList(NamedTuple):
@@ -141,7 +144,7 @@ def text_of(path: Path) -> str:
         ConfigError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_small_file(path, bytes_max=FILE_BYTES_MAX).decode()
     except FileNotFoundError as error:
         raise ConfigError(
             f"{shown(path)}: no such file; `meterline init` writes a first one"

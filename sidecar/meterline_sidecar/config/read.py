@@ -27,7 +27,8 @@ from meterline_sidecar.config.prices import (
     shown,
     text_of,
 )
-from meterline_sidecar.config.shape import Config, SidecarConfig
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.config.sidecar import SidecarConfig
 from meterline_sidecar.config.tables import ROOT
 from meterline_sidecar.errors import ConfigError
 

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import Meta
 
-from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_pricing import Calendar, Catalogue
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
     CUSTOMER,
-    HTTP,
     NAME,
     ORIGIN,
     SIGN_UPS,
@@ -25,115 +23,15 @@ from meterline_sidecar.config.kinds import (
     URL,
     BillThrough,
 )
+from meterline_sidecar.config.sidecar import EveryS, PerS, SidecarConfig
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.meters import Meter, Mode
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 STRIPE_KEY_VARIABLE: Final = "METERLINE_STRIPE_API_KEY"
 
-UID_MAX: Final = 2**32 - 2
-
-EveryS = Annotated[int, Meta(ge=1, le=3600)]
-PerS = Annotated[int, Meta(ge=1, le=1_000_000)]
 SendMode = Literal["dry_run", "send"]
 Url = Annotated[str, Meta(extra={"kind": URL})]
-
-
-def _default_database() -> Path:
-    return state_dir() / "meterline.db"
-
-
-class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the daemon listens and keeps things. Paths are relative to the file."""
-
-    socket: Annotated[
-        Path,
-        Meta(
-            description="The Unix socket that the apps send to.",
-            extra={
-                "default": '`"STATE/meterline.sock"`',
-                "variable": "METERLINE_SOCKET",
-            },
-        ),
-    ] = field(default_factory=default_socket)
-    database: Annotated[
-        Path,
-        Meta(
-            description="The SQLite file that holds the ledger.",
-            extra={
-                "default": '`"STATE/meterline.db"`',
-                "variable": "METERLINE_DATABASE",
-            },
-        ),
-    ] = field(default_factory=_default_database)
-    spool_dir: Annotated[
-        Path,
-        Meta(
-            description="Where the apps keep events until they are acked; the sidecar "
-            "drains what dead workers leave there.",
-            extra={
-                "default": '`"STATE/spool"`',
-                "variable": "METERLINE_SPOOL_DIR",
-            },
-        ),
-    ] = field(default_factory=default_spool_dir)
-    http: Annotated[
-        str,
-        Meta(
-            description="Where the HTTP API listens: HOST:PORT or unix:PATH. Any "
-            "address but the loopback needs a token.",
-            extra={"kind": HTTP, "variable": "METERLINE_HTTP"},
-        ),
-    ] = "127.0.0.1:8270"
-    http_names: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Host names to accept besides localhost and IP addresses, such "
-            "as the name of a proxy in front."
-        ),
-    ] = ()
-    http_requests_per_s: Annotated[
-        PerS,
-        Meta(
-            description="How many requests per second one client may send, on average."
-        ),
-    ] = 200
-    metrics_customers: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1_000,
-            description="How many customers `/metrics` includes, those with the "
-            "highest drafts; each adds a few time series.",
-        ),
-    ] = 0
-    require_token: Annotated[
-        bool,
-        Meta(
-            description="Require a token on the loopback too; set this behind a proxy."
-        ),
-    ] = False
-    pricing: Annotated[
-        Path | None,
-        Meta(
-            description="The file that holds the plans.",
-            extra={
-                "default": "`pricing.toml` next to this file, if it exists",
-                "variable": "METERLINE_PRICING",
-            },
-        ),
-    ] = None
-    allowed_uids: Annotated[
-        tuple[Annotated[int, Meta(ge=0, le=UID_MAX)], ...],
-        Meta(
-            description="Users whose apps may send events, besides root and the "
-            "sidecar's own user. They must share the group of the spool directory: see "
-            "docs/deploy.md."
-        ),
-    ] = ()
-    aggregate_every_s: Annotated[
-        EveryS, Meta(description="How often new events are added up, in seconds.")
-    ] = 2
 
 
 class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):

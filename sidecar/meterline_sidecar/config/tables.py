@@ -15,10 +15,10 @@ from meterline_sidecar.config.shape import (
     CustomerRule,
     MeterConfig,
     PortalConfig,
-    SidecarConfig,
     StripeConfig,
     calendar_of,
 )
+from meterline_sidecar.config.sidecar import SidecarConfig
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     EVENT_VALUES,

@@ -21,7 +21,7 @@ from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
 from meterline_sidecar.billing.running_totals import Standings
-from meterline_sidecar.clock import Clock
+from meterline_sidecar.clock import Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import billed_meters, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles
@@ -77,14 +77,14 @@ async def open_parts(
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock)
         terms = keeper.terms
-        ingest = await _open_ingest(database, chain, terms, clock)
-        held = Held(database, ingest, journal, clock=clock)
+        # One that somebody sets on purpose is not watched.
+        watch = JumpWatch(clock) if isinstance(clock, SystemClock) else None
+        ingest = await _open_ingest(database, chain, terms, clock, watch)
+        held = Held(database, ingest, journal, clock=clock, watch=watch)
         aggregator = Aggregator(database, terms, clock=clock, release=held.release)
         await aggregator.start()
         keeper.on_change(aggregator.follow)
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
-        socket, uids = config.sidecar.socket, config.sidecar.allowed_uids
-        receiver = Receiver(ingest, socket, uids=uids, on_fatal=on_fatal)
         checkpoint = partial(_checkpoint, database, chain)
         sealing = await _open_seals(database, chain)
         stripe = open_stripe(
@@ -97,12 +97,13 @@ async def open_parts(
         parts = Parts(
             files=files,
             clock=clock,
+            watch=watch,
             started_ms=clock.now_ms(),
             alarm=alarm,
             database=database,
             ingest=ingest,
             held=held,
-            receiver=receiver,
+            receiver=_receiver(config, ingest, on_fatal),
             aggregator=aggregator,
             billing=bills.billing,
             terms=keeper,
@@ -117,7 +118,7 @@ async def open_parts(
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
             stripe=stripe,
-            drain=Drain(config.sidecar.spool_dir, ingest, uids=uids),
+            drain=_drain(config, ingest),
         )
         async with _at_work(parts, files, checkpoint):
             yield parts
@@ -286,8 +287,27 @@ async def _open_seals(database: Ledger, chain: ChainFiles) -> SealingDatabase:
     return sealing
 
 
+def _receiver(config: Config, ingest: Ingest, on_fatal: OnFatal) -> Receiver:
+    return Receiver(
+        ingest,
+        config.sidecar.socket,
+        uids=config.sidecar.allowed_uids,
+        on_fatal=on_fatal,
+        spool_dir=config.sidecar.spool_dir,
+    )
+
+
+def _drain(config: Config, ingest: Ingest) -> Drain:
+    sidecar = config.sidecar
+    return Drain(sidecar.spool_dir, ingest, uids=sidecar.allowed_uids)
+
+
 async def _open_ingest(
-    database: Ledger, chain: ChainFiles, terms: Terms, clock: Clock
+    database: Ledger,
+    chain: ChainFiles,
+    terms: Terms,
+    clock: Clock,
+    watch: JumpWatch | None,
 ) -> Ingest:
     """Return what stores events, with the chain continued where it ended."""
     async with database.reading() as tx:
@@ -299,7 +319,7 @@ async def _open_ingest(
         history_of=terms.claims.history,
     )
     await committer.start()
-    return Ingest(database, committer, clock=clock, chain=chain)
+    return Ingest(database, committer, clock=clock, chain=chain, watch=watch)
 
 
 async def _check_places(parts: Parts) -> None:

@@ -10,33 +10,40 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from meterline_sidecar.daemon.connection import HttpConfig, HttpConnection
 from meterline_sidecar.errors import AlreadyRunning
 from meterline_sidecar.files import remove_socket
+from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.guard import HEADER_BYTES_MAX
 
 HTTP_BACKLOG: Final = 128
-HTTP_REQUESTS_MAX: Final = 256  # open at once; beyond that the answer is 503
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without signal handlers: the daemon has its own."""
+    """uvicorn without signal handlers: the daemon has its own.
 
-    def __init__(self, app: ASGIApp, *, stop_timeout_s: int) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                log_level=logging.WARNING,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                http="h11",  # httptools, where somebody has it, takes headers of any size
-                server_header=False,
-                h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-                limit_concurrency=HTTP_REQUESTS_MAX,
-                timeout_graceful_shutdown=stop_timeout_s,
-            )
+    Args:
+        clients: tells proxies, which have many connections, from others.
+    """
+
+    def __init__(self, app: ASGIApp, *, clients: Clients, stop_timeout_s: int) -> None:
+        config = HttpConfig(
+            app,
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            lifespan="off",
+            interface="asgi3",
+            ws="none",
+            # On h11: httptools, where somebody has it, takes headers of any size.
+            http=HttpConnection,
+            server_header=False,
+            proxy_headers=False,  # it believes whoever is on this machine
+            h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+            timeout_graceful_shutdown=stop_timeout_s,
         )
+        config.clients = clients
+        super().__init__(config)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -20,6 +20,8 @@ from meterline_sidecar.errors import ConfigError, DatabaseCorrupt, MeterlineErro
 from meterline_sidecar.files import LedgerFiles, LedgerLock
 from meterline_sidecar.ledger.quarantine import quarantine
 from meterline_sidecar.web.app import make_app
+from meterline_sidecar.web.clients import Clients
+from meterline_sidecar.web.neighbours import Neighbours
 from meterline_sidecar.web.parts import Parts
 
 UMASK: Final = 0o027  # nothing that we make is for everybody
@@ -87,7 +89,9 @@ async def _serve(
 ) -> None:
     """Serve both sockets until ``stop``; read the files again after each ``hang_up``."""
     listener = bind(parts.config.sidecar.http)
-    server = HttpServer(make_app(parts), stop_timeout_s=STOP_TIMEOUT_S)
+    clients = Clients(parts.config.sidecar.trusted_proxies)
+    app = make_app(parts, clients, _neighbours(parts.config))
+    server = HttpServer(app, clients=clients, stop_timeout_s=STOP_TIMEOUT_S)
 
     async def ingesting() -> None:
         try:
@@ -130,6 +134,21 @@ async def _reload_on(hang_up: asyncio.Event, parts: Parts) -> None:
         log.info("the files were loaded: %d changes", len(found.changes))
         for key in found.needs_restart:
             log.warning("%s holds from the next start on", key)
+
+
+def _neighbours(config: Config) -> Neighbours | None:
+    """Return who is let in without a token, if not everybody who can connect is."""
+    if config.needs_token or config.sidecar.http.startswith("unix:"):
+        return None  # nobody is; or the socket's file says who can connect
+    neighbours = Neighbours()
+    if neighbours.can_tell:
+        return neighbours
+    log.warning(
+        "this system does not say whose process connects to %s: every local user reads"
+        " the ledger there; set sidecar.require_token, or sidecar.http to unix:PATH",
+        config.sidecar.http,
+    )
+    return None
 
 
 def _check_tokens(config: Config, tokens: TokenFile) -> None:

@@ -10,7 +10,7 @@ import logging
 from typing import Final
 
 from meterline.wire import Batch, Bye, Hello, Lost, WireError
-from meterline_sidecar.clock import Clock
+from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
 from meterline_sidecar.ingest.commit import Committer, Piece, Producer
 from meterline_sidecar.ingest.decode import read_records
@@ -19,14 +19,20 @@ from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge.events import LossRow, ProducerRow
 from meterline_sidecar.store.port import Database
 
-GROUP_EVENTS_MAX: Final = 50_000  # one transaction; about half a second of writing
-PENDING_EVENTS_MAX: Final = 200_000  # decoded and not yet committed, about 100 MB
+GROUP_ROWS_MAX: Final = 50_000  # one transaction; about half a second of writing
+GROUP_BYTES_MAX: Final = 16 << 20  # likewise, where the events are large
+PENDING_ROWS_MAX: Final = 200_000  # decoded and not yet committed, about 100 MB
+PENDING_BYTES_MAX: Final = 64 << 20  # likewise, as they came; decoded twice as much
 
 log = logging.getLogger(__name__)
 
 
 class Ingest:
-    """Accepts messages of producers and commits them in groups."""
+    """Accepts messages of producers and commits them in groups.
+
+    Args:
+        watch: says whether events can be judged by the clock.
+    """
 
     def __init__(
         self,
@@ -35,7 +41,9 @@ class Ingest:
         *,
         clock: Clock,
         chain: ChainFiles,
+        watch: JumpWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._database = database
         self._committer = committer
         self._clock = clock
@@ -43,12 +51,13 @@ class Ingest:
         self._producers: dict[str, Producer] = {}
         self._pending: list[Piece] = []
         self._committing: list[Piece] = []
-        self._pending_events = 0
+        self._pending_rows = self._pending_bytes = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self.is_running = False
         """Whether somebody commits what is accepted."""
+        self._is_over = False
         self.trouble: str | None = None
         """Why nothing can be committed at the moment, in words."""
         self.head_trouble: str | None = None
@@ -77,9 +86,17 @@ class Ingest:
         return producer
 
     @property
-    def pending_events(self) -> int:
-        """How many events are in memory, accepted and not committed."""
-        return self._pending_events
+    def pending_rows(self) -> int:
+        """How many events and losses are in memory, accepted and not committed."""
+        return self._pending_rows
+
+    @property
+    def waiting_s(self) -> float:
+        """How long the oldest of what was accepted has been waiting for its commit."""
+        oldest = next(iter(self._committing or self._pending), None)
+        if oldest is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - oldest.accepted_s
 
     @property
     def has_room(self) -> bool:
@@ -87,8 +104,13 @@ class Ingest:
         return self._room.is_set()
 
     async def room(self) -> None:
-        """Wait until another batch may be accepted: the brake on a fast sender."""
-        await self._room.wait()
+        """Wait until another batch may be accepted: the brake on a fast sender.
+
+        It holds until the caller awaits anything else: of many that wait, each finds
+        only what those before it have left.
+        """
+        while not self._room.is_set():
+            await self._room.wait()
 
     def accept(
         self, producer: Producer, message: Batch | Lost | Bye
@@ -99,6 +121,7 @@ class Ingest:
             SequenceGap: numbers are missing before it; nothing of it is taken.
             WireError: its records cannot be told apart, or somebody else has said
                 hello for this producer since; nothing of it is taken.
+            MeterlineError: nothing is committed any more.
         """
         if self._producers.get(producer.row.producer) is not producer:
             raise WireError(
@@ -119,13 +142,28 @@ class Ingest:
         return self._queue(piece)
 
     def _queue(self, piece: Piece) -> "asyncio.Future[int]":
+        if self._is_over:
+            raise MeterlineError("the sidecar is stopping")
         piece.producer.next_seq = piece.last_seq + 1
+        piece.accepted_s = asyncio.get_running_loop().time()
         self._pending.append(piece)
-        self._pending_events += len(piece.events)
-        if self._pending_events >= PENDING_EVENTS_MAX:
-            self._room.clear()
+        self._weigh(piece)
         self._wake.set()
         return piece.done
+
+    def _weigh(self, *pieces: Piece, is_taken: bool = False) -> None:
+        """Add pieces to what waits, or take them off it, and open or close the door."""
+        sign = -1 if is_taken else 1
+        for piece in pieces:
+            self._pending_rows += sign * piece.n_rows
+            self._pending_bytes += sign * piece.n_bytes
+        if (
+            self._pending_rows < PENDING_ROWS_MAX
+            and self._pending_bytes < PENDING_BYTES_MAX
+        ):
+            self._room.set()
+        else:
+            self._room.clear()
 
     def forget(self, producer: Producer) -> None:
         """Drop a producer that has gone from memory, unless it said hello again."""
@@ -141,6 +179,7 @@ class Ingest:
             first_seq=batch.first_seq,
             skip=skip,
             now_ms=self._clock.now_ms(),
+            is_clock_right=self._watch is None or self._watch.is_right(),
         )
         last_seq = max(batch.first_seq + n_records - 1, state.next_seq - 1)
         return Piece(
@@ -153,6 +192,7 @@ class Ingest:
             held=intake.held,
             bad_quantities=intake.bad_quantities,
             duplicates=min(skip, n_records),
+            n_bytes=len(batch.records),
         )
 
     def _read_lost(self, state: Producer, lost: Lost) -> Piece:
@@ -233,13 +273,18 @@ class Ingest:
             DiskFailed, DatabaseCorrupt: nothing more can be promised; the process
                 must end, and the apps keep their events.
         """
-        self.is_running = True
+        self.is_running, self._is_over = True, False
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._pending:
                     await self._commit_group()
+        except asyncio.CancelledError:
+            raise  # what was accepted is drained
+        except BaseException:
+            self._is_over = True  # nobody would ever commit what came now
+            raise
         finally:
             self.is_running = False
 
@@ -276,16 +321,15 @@ class Ingest:
             self.head_trouble = None
 
     def _take_group(self) -> list[Piece]:
-        taken = n_events = 0
+        taken = n_rows = n_bytes = 0
         for piece in self._pending:
-            n_events += len(piece.events)
+            n_rows += piece.n_rows
+            n_bytes += piece.n_bytes
             taken += 1
-            if n_events >= GROUP_EVENTS_MAX:
+            if n_rows >= GROUP_ROWS_MAX or n_bytes >= GROUP_BYTES_MAX:
                 break
         group, self._pending = self._pending[:taken], self._pending[taken:]
-        self._pending_events -= n_events
-        if self._pending_events < PENDING_EVENTS_MAX:
-            self._room.set()
+        self._weigh(*group, is_taken=True)
         return group
 
     def _reject(self, group: list[Piece], error: Exception) -> None:
@@ -293,9 +337,8 @@ class Ingest:
         self.trouble = str(error)
         log.error("cannot commit, the apps keep their events: %s", error)
         rejected = [*group, *self._pending]
+        self._weigh(*self._pending, is_taken=True)
         self._pending, self._committing = [], []
-        self._pending_events = 0
-        self._room.set()
         for piece in rejected:
             piece.producer.next_seq = piece.producer.row.last_seq + 1
             if not piece.done.done():

@@ -51,12 +51,21 @@ class Piece:
     held: int = 0
     bad_quantities: int = 0
     duplicates: int = 0
+    n_bytes: int = 0
+    """As it came over the wire."""
+    accepted_s: float = 0.0
+    """When it began to wait, by the event loop's time."""
     is_bye: bool = False
     when_stored: WhenStored | None = None
     """What else must be true as soon as the events are there."""
     done: "asyncio.Future[int]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+    @property
+    def n_rows(self) -> int:
+        """How much it is to store."""
+        return len(self.events) + len(self.losses)
 
 
 class Committer:

@@ -5,12 +5,12 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
 from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
-from meterline.spool.scan import Run
+from meterline.spool.scan import Part, Run
 from meterline.wire import (
     BATCHES_IN_FLIGHT_MAX,
     SEQ_MAX,
@@ -141,21 +141,32 @@ class Drain:
         first_seq = producer.next_seq
         on_their_way: deque[asyncio.Future[int]] = deque()
         try:
-            for part in spool.parts(after_seq=producer.row.last_seq):
+            parts = spool.parts(after_seq=producer.row.last_seq)
+            # In a thread: a part is checked as it is read, and what somebody damaged
+            # or made up must not keep the living waiting.
+            while message := await asyncio.to_thread(_next_message, parts):
                 await ingest.room()
-                if part.last_seq > SEQ_MAX:
-                    raise WireError("malformed", f"no event has number {part.last_seq}")
-                message = (
-                    Batch(part.first_seq, part.last_seq, part.read())
-                    if isinstance(part, Run)
-                    else Lost(part.first_seq, part.last_seq, part.reason)
-                )
                 on_their_way.append(ingest.accept(producer, message))
                 if len(on_their_way) >= BATCHES_IN_FLIGHT_MAX:
                     await on_their_way.popleft()
+            # Its goodbye would be accepted, too, after a refusal that took all back.
+            while on_their_way:
+                await on_their_way.popleft()
             last_seq = producer.next_seq - 1
             await ingest.accept(producer, Bye(last_seq))
         finally:
             await asyncio.gather(*on_their_way, return_exceptions=True)
             ingest.forget(producer)
         return last_seq - first_seq + 1
+
+
+def _next_message(parts: Iterator[Part]) -> Batch | Lost | None:
+    """Return what a worker would have sent of its next part; ``None`` at the end."""
+    part = next(parts, None)
+    if part is None:
+        return None
+    if part.last_seq > SEQ_MAX:
+        raise WireError("malformed", f"no event has number {part.last_seq}")
+    if isinstance(part, Run):
+        return Batch(part.first_seq, part.last_seq, part.read())
+    return Lost(part.first_seq, part.last_seq, part.reason)

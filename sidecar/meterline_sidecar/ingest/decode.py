@@ -14,6 +14,7 @@ EARLIEST_MS: Final = 1_767_225_600_000
 """2026-01-01: nothing was recorded before there was a Meterline. A clock that was never
 set says 1970, or when its system was built. Later than that, late is late."""
 BEHIND_MS_MAX: Final = 35 * DAY_MS  # possible all the same, for clocks of rehearsals
+NEVER: Final = (1, 0)
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
 BAD_QUANTITY: Final = int(Flag.BAD_QUANTITY)
 APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
@@ -39,7 +40,12 @@ class Intake(NamedTuple):
 
 
 def read_records(
-    records: bytes, *, first_seq: int, skip: int, now_ms: int
+    records: bytes,
+    *,
+    first_seq: int,
+    skip: int,
+    now_ms: int,
+    is_clock_right: bool = True,
 ) -> tuple[Intake, int]:
     """Return the events of a batch and how many records it held.
 
@@ -51,12 +57,15 @@ def read_records(
         first_seq: the number of the first record.
         skip: how many records to pass over because they are on disk already.
         now_ms: to tell events whose time cannot be right.
+        is_clock_right: whether it can be told; else all are held until it is.
 
     Raises:
         WireError: the records cannot be told apart; nothing of them is taken.
     """
     events: list[EventRow] = []
     losses: list[LossRow] = []
+    # None has a possible time while ours is not known.
+    possible = possible_ms(now_ms) if is_clock_right else NEVER
     seq = first_seq - 1
     for crc, hint, payload in split_records(records):
         seq += 1
@@ -71,7 +80,7 @@ def read_records(
             reason = f"refused: {error}"[:REASON_CHARS_MAX]
             losses.append(LossRow(seq, seq, reason, bytes(payload)))
         else:
-            events.append(_row(seq, event, now_ms))
+            events.append(_row(seq, event, possible))
     unattributed = sum(event.subject is None for event in events)
     flagged = [event.flags for event in events if event.flags]  # few, if any
     held = sum(flags & HELD != 0 for flags in flagged)
@@ -87,10 +96,14 @@ def due_ms(time_ms: int, learned_ms: int) -> int | None:
     return time_ms - AHEAD_MS_MAX if time_ms > learned_ms else None
 
 
-def _row(seq: int, event: UsageEvent, now_ms: int) -> EventRow:
+def possible_ms(now_ms: int) -> tuple[int, int]:
+    """Return the earliest and the latest time that an event can have by now."""
+    return min(EARLIEST_MS, now_ms - BEHIND_MS_MAX), now_ms + AHEAD_MS_MAX
+
+
+def _row(seq: int, event: UsageEvent, possible: tuple[int, int]) -> EventRow:
     flags = event.flags & APPS_FLAGS
-    earliest_ms = min(EARLIEST_MS, now_ms - BEHIND_MS_MAX)
-    if not earliest_ms <= event.time_ms <= now_ms + AHEAD_MS_MAX:
+    if not possible[0] <= event.time_ms <= possible[1]:
         flags |= HELD
     # A server strips the body of these whatever the app sent.
     is_bodiless = event.method == "HEAD" or event.status in BODILESS_STATUSES

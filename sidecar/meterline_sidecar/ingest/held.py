@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from meterline.events import Flag
-from meterline_sidecar.clock import Clock
+from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Piece, Producer
+from meterline_sidecar.ingest.decode import AHEAD_MS_MAX, possible_ms
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import held as store
@@ -52,17 +53,27 @@ class Held:
     Args:
         ingest: stores what is let go.
         journal: links decisions.
+        watch: says whether our clock can be judged by.
     """
 
     def __init__(
-        self, database: Database, ingest: Ingest, journal: Journal, *, clock: Clock
+        self,
+        database: Database,
+        ingest: Ingest,
+        journal: Journal,
+        *,
+        clock: Clock,
+        watch: JumpWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._database = database
         self._ingest = ingest
         self._journal = journal
         self._clock = clock
         self._changing = asyncio.Lock()
         self._storing: asyncio.Future[int] | None = None
+        self._judged_ms: int | None = None
+        """By our clock: when it was last looked at what is held."""
 
     async def release(self) -> int:
         """Store what is to be counted now; return how many events that were.
@@ -74,6 +85,8 @@ class Held:
         """
         n_events = 0
         async with self._changing:
+            if not await self._judge_again():
+                return 0  # nobody knows what is due
             while self._ingest.is_running:
                 if self._storing is not None:
                     # Whoever waited for it was cancelled, and it goes its way.
@@ -87,6 +100,27 @@ class Held:
                 await self._store(due)
                 n_events += len(due)
         return n_events
+
+    async def _judge_again(self) -> bool:
+        """Judge what is held once more where our own clock may have been mended.
+
+        That is at the start, when it was set, and when a jump turned out right.
+        What was ahead of a clock that was behind is let go by its time. Returns
+        whether the clock can be judged by now.
+        """
+        before_ms, now_ms = self._judged_ms, self._clock.now_ms()
+        if self._watch is not None and not self._watch.is_right():
+            self._judged_ms = None
+            return False
+        self._judged_ms = now_ms
+        if before_ms is not None and abs(now_ms - before_ms) <= AHEAD_MS_MAX:
+            return True
+        earliest_ms, latest_ms = possible_ms(now_ms)
+        async with self._database.transaction() as tx:
+            await store.judge_again(
+                tx, now_ms=now_ms, earliest_ms=earliest_ms, latest_ms=latest_ms
+            )
+        return True
 
     async def decide(
         self, wanted: Wanted, *, is_accepted: bool, author: str, reason: str

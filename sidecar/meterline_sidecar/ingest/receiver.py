@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -23,7 +22,8 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.files import Place, ProcessLock, lock_of, remove_socket
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Producer
-from meterline_sidecar.ingest.credentials import of_peer
+from meterline_sidecar.ingest.credentials import Credentials, of_peer
+from meterline_sidecar.ingest.peers import Owners
 
 CONNECTIONS_MAX: Final = 1_024
 HELLO_TIMEOUT_S: Final = 10.0
@@ -45,6 +45,7 @@ class Receiver:
 
     Args:
         uids: whose processes may connect; root and this process's user always may.
+        spool_dir: where workers keep their spools, whose locks say who is who.
         on_fatal: called with an error after which the process must end.
     """
 
@@ -55,11 +56,13 @@ class Receiver:
         *,
         uids: Collection[int],
         on_fatal: Callable[[BaseException], None],
+        spool_dir: Path | None = None,
     ) -> None:
         self._ingest = ingest
         self._on_fatal = on_fatal
         self.path = path
         self._uids = frozenset({0, os.geteuid(), *uids})
+        self._owners = Owners(spool_dir)
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._by_producer: dict[str, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
@@ -156,7 +159,7 @@ class Receiver:
         writer: asyncio.StreamWriter,
         task: "asyncio.Task[None]",
     ) -> None:
-        self._check_peer(writer)
+        peer = self._check_peer(writer)
         async with asyncio.timeout(HELLO_TIMEOUT_S):
             hello = await _read_frame(reader)
         if not isinstance(hello, Hello):
@@ -167,6 +170,7 @@ class Receiver:
                 f"wire version {hello.version} is not spoken here, only "
                 f"{wire.VERSION}; install the same Meterline on both sides",
             )
+        await self._owners.check(hello.producer, peer)
         await self._take_over(hello.producer, task)
         try:
             producer = await self._ingest.hello(hello)
@@ -218,6 +222,8 @@ class Receiver:
             while True:
                 await self._ingest.room()
                 message = await _read_message(reader)
+                # Once more: all the others may have read a frame meanwhile.
+                await self._ingest.room()
                 await accepted.put(self._ingest.accept(producer, message))
                 if isinstance(message, Bye):
                     await accepted.put(None)
@@ -225,17 +231,17 @@ class Receiver:
         except Exception as error:  # noqa: BLE001 - raised again by _ack, in its turn
             await accepted.put(error)
 
-    def _check_peer(self, writer: asyncio.StreamWriter) -> None:
+    def _check_peer(self, writer: asyncio.StreamWriter) -> Credentials:
         if len(self._connections) > CONNECTIONS_MAX:
             raise RetryLater(f"{CONNECTIONS_MAX} connections are open", after_s=5)
-        connection: socket.socket = writer.get_extra_info("socket")
-        pid, uid = of_peer(connection)
-        if uid not in self._uids:
+        peer = of_peer(writer.get_extra_info("socket"))
+        if peer.uid not in self._uids:
             raise WireError(
                 "uid",
-                f"user {uid} (process {pid}) may not send events here; "
+                f"user {peer.uid} (process {peer.pid}) may not send events here; "
                 "add it to sidecar.allowed_uids",
             )
+        return peer
 
     async def _refuse(self, writer: asyncio.StreamWriter, refusal: Refusal) -> None:
         self.refusals[refusal.code] += 1

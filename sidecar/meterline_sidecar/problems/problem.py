@@ -21,6 +21,7 @@ Code = Literal[
     "ledger_not_trusted",
     "chain_head_not_written",
     "clock_rehearsal",
+    "clock_jumped",
     "clock_behind_events",
     "clocks_apart",
     "disk_low",

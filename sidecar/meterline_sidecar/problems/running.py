@@ -90,6 +90,13 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         " made final now carries that time for ever",
         action="rehearse on a ledger of its own; start without `--clock` to bill",
     ),
+    "clock_jumped": Problem(
+        severity="warning",
+        title="This machine's clock jumped",
+        means="which time is right is not known yet, so that what arrives is held; it is"
+        " counted once the clock is back, or has kept to its time for 10 minutes",
+        action="check the time service of this host",
+    ),
     "clock_behind_events": Problem(
         severity="warning",
         title="The newest event is in the future",

@@ -98,6 +98,8 @@ class Issued(Struct, frozen=True):
     next_part: int
     is_sent: bool = True
     """Whether any part of it was ever on its way, or may have been."""
+    is_too_large: bool = False
+    """Whether the last part stands for more than can be told, as a dead row."""
 
 
 class Cursor(Struct, frozen=True):
@@ -164,12 +166,13 @@ async def bind(tx: Tx, *, is_live: bool) -> None:
 
 
 async def issued(
-    tx: Tx, *, customer: str, event_name: str, hour_ms: int
+    tx: Tx, *, customer: str, event_name: str, hour_ms: int, value_max: int
 ) -> Issued | None:
     """Return what is issued for an hour, ``None`` if nothing is.
 
     Dead, expired and rejected parts count as issued: they are shown, and a person
-    may send them again. Parts that were replaced do not.
+    may send them again. Parts that were replaced do not, and neither do those above
+    ``value_max``, which can never be told.
     """
     rows = await tx.fetch_all(
         "SELECT mode, stripe_customer, value, part, replaced_by, attempts, state"
@@ -178,8 +181,8 @@ async def issued(
     )
     if not rows:
         return None
-    mode, stripe_customer, last, part, *_ = rows[-1]
-    total = sum(row[2] for row in rows if row[4] is None)
+    mode, stripe_customer, last, part, replaced_by, *_ = rows[-1]
+    total = sum(row[2] for row in rows if row[4] is None and abs(row[2]) <= value_max)
     value = total if mode == "delta" else last
     return Issued(
         mode,
@@ -187,6 +190,7 @@ async def issued(
         value,
         part + 1,
         is_sent=any(row[5] or row[6] == "unresolved" for row in rows),
+        is_too_large=replaced_by is None and abs(last) > value_max,
     )
 
 

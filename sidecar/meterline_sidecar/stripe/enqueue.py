@@ -25,13 +25,16 @@ from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.stripe.meter_events import (
     AGE_MS_MAX,
+    PARTS_MAX,
     VALUE_MAX,
     identifier,
+    is_tellable,
     split,
 )
 
 EVENTS_PER_STEP: Final = 200_000
 HOURS_PER_STEP: Final = 100
+NEW_ROWS_PER_STEP: Final = 500  # in one transaction, while ingest waits for it
 SUBJECTS_PER_STEP: Final = 1_000
 ROWS_PER_STEP: Final = 50_000
 ENQUEUED_FOR: Final = "issued_for"
@@ -103,14 +106,23 @@ class Enqueuer:
         await self._note_all_if_changed()
         n_rows = 0
         while hours := await self._next_hours():
-            async with self._database.transaction() as tx:
-                generation = await usage.newest_generation(tx)
-                assert generation is not None, "changes were noted from it"
-                for customer, hour_ms in hours:
-                    n_rows += await self._compare(
-                        tx, generation.id, customer=customer, hour_ms=hour_ms
-                    )
-                await outbox_hours.forget_hours(tx, hours)
+            n_rows += await self._enqueue(hours)
+        return n_rows
+
+    async def _enqueue(self, hours: list[tuple[str, int]]) -> int:
+        """Compare the first of these hours; the others stay on the list."""
+        n_rows = n_hours = 0
+        async with self._database.transaction() as tx:
+            generation = await usage.newest_generation(tx)
+            assert generation is not None, "changes were noted from it"
+            for customer, hour_ms in hours:
+                n_rows += await self._compare(
+                    tx, generation.id, customer=customer, hour_ms=hour_ms
+                )
+                n_hours += 1
+                if n_rows >= NEW_ROWS_PER_STEP:
+                    break
+            await outbox_hours.forget_hours(tx, hours[:n_hours])
         return n_rows
 
     async def _map_waiting(self) -> None:
@@ -227,7 +239,11 @@ class Enqueuer:
         for meter in self._meters:
             total = quantity(totals.get(meter.name, 0))
             known = await outbox.issued(
-                tx, customer=customer, event_name=meter.event_name, hour_ms=hour_ms
+                tx,
+                customer=customer,
+                event_name=meter.event_name,
+                hour_ms=hour_ms,
+                value_max=VALUE_MAX,
             )
             if known is not None and known.mode != meter.mode and not known.is_sent:
                 n_rows += await self._say_anew(
@@ -243,7 +259,10 @@ class Enqueuer:
                 # A latest value of zero says something; no calls say nothing.
                 is_news = total != 0 or (meter.name in totals and _says_zero(meter))
             else:
-                is_news = total != known.value
+                # Once said, an hour that is too large is not said again.
+                is_news = total != known.value and not (
+                    known.is_too_large and not _is_tellable(total, known)
+                )
             if is_news:
                 n_rows += await self._add(
                     tx,
@@ -300,8 +319,10 @@ class Enqueuer:
         # What an hour was first told as, it is corrected as: in the same mode and
         # to the same Stripe customer, whatever the configuration says by now.
         stripe_customer = known.stripe_customer or self._customers[customer]
-        is_set = known.mode == "set"
-        values = [total] if is_set else list(split(total - known.value))
+        rest = _rest(total, known)
+        # As one row that is held back, where it is too much for Stripe.
+        is_one = known.mode == "set" or not _is_tellable(total, known)
+        values = [rest] if is_one else list(split(rest))
         cursor = await outbox.cursor(tx)
         assert cursor is not None, "started above"
         for part, value in enumerate(values, start=known.next_part):
@@ -331,13 +352,24 @@ def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
     """Return ``row``, held back when it cannot be sent as it is."""
     if abs(row.value) > VALUE_MAX:
         reason = f"{row.value} has more digits than the 15 that Stripe takes"
-        return replace(row, state="dead", reason=reason, value=min(row.value, INT_MAX))
+        kept = max(-INT_MAX, min(row.value, INT_MAX))
+        return replace(row, state="dead", reason=reason, value=kept)
     if row.stripe_customer is None:
         reason = f"customer {row.customer} has no stripe_customer yet"
         return replace(row, state="parked", reason=reason)
     if row.hour_ms < suspect_ms:
         return replace(row, state="unresolved", reason=TOLD_BY_A_COPY)
     return row
+
+
+def _rest(total: int, known: Issued) -> int:
+    """Return what is still to be told of an hour."""
+    return total if known.mode == "set" else total - known.value
+
+
+def _is_tellable(total: int, known: Issued) -> bool:
+    parts_max = 1 if known.mode == "set" else PARTS_MAX
+    return is_tellable(_rest(total, known), parts_max=parts_max)
 
 
 def _says_zero(meter: BilledMeter) -> bool:

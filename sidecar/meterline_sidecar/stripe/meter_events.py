@@ -16,6 +16,9 @@ DIGITS_MAX: Final = 15
 Source: docs.stripe.com/changelog/dahlia/2026-04-22, read 2026-05-05.
 """
 VALUE_MAX: Final = 10**DIGITS_MAX - 1
+PARTS_MAX: Final = 20
+"""Into so many events a change of an hour is split. What one number of a client says
+is no reason to make more: beyond that a person has to look."""
 
 RESEND_MS_MAX: Final = 23 * HOUR_MS
 """Stripe forgets an identifier after 24 hours at the earliest; one is our margin."""
@@ -142,8 +145,16 @@ def meter_event(row: OutboxRow) -> MeterEvent:
     )
 
 
+def is_tellable(value: int, *, parts_max: int) -> bool:
+    """Say whether Stripe can be told a value in so many events."""
+    return abs(value) <= VALUE_MAX * parts_max
+
+
 def split(value: int) -> Iterator[int]:
-    """Yield numbers that Stripe takes, and that together are ``value``."""
+    """Yield numbers that Stripe takes, and that together are ``value``.
+
+    As many as it needs: ask ``is_tellable`` first.
+    """
     while abs(value) > VALUE_MAX:
         part = VALUE_MAX if value > 0 else -VALUE_MAX
         yield part

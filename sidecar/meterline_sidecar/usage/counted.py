@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Readable, Tx
 
 WINDOW_MS: Final = rollups.WINDOW_MS
@@ -24,7 +25,7 @@ class Counted(NamedTuple):
     up_to_event: int
     """Usage is a function of the events up to this one."""
     as_of_ms: int | None
-    """When counting last succeeded; ``None`` before the first time."""
+    """All that was learned by then is counted; ``None`` while nothing is."""
     recounting_percent: int | None
     """How much is counted again, beside what is read; ``None``: nothing is.
 
@@ -36,11 +37,15 @@ async def counted(tx: Tx) -> Counted:
     """Return how far usage is counted in this snapshot."""
     newest = await store.newest_generation(tx)
     assert newest is not None, "Aggregator.start() comes first"
+    as_of_ms = newest.last_success_ms
+    waiting_ms = await event_log.learned_before_ms(tx, newest.cursor)
+    if waiting_ms is not None and as_of_ms is not None:
+        as_of_ms = min(as_of_ms, waiting_ms) if newest.cursor else None
     beside = await store.generation_beside(tx, newest.id)
     percent = None
     if beside is not None:
         percent = min(99, beside.cursor * 100 // max(newest.cursor, 1))
-    return Counted(newest.id, newest.cursor, newest.last_success_ms, percent)
+    return Counted(newest.id, newest.cursor, as_of_ms, percent)
 
 
 @asynccontextmanager

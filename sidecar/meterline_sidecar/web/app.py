@@ -5,8 +5,10 @@ from starlette.types import ASGIApp
 
 from meterline_sidecar.web import live, metrics, openapi, static
 from meterline_sidecar.web.api import all as api
+from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
+from meterline_sidecar.web.neighbours import Neighbours
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.portal import page as portal
 from meterline_sidecar.web.view.render import refused_page
@@ -14,8 +16,15 @@ from meterline_sidecar.web.view.render import refused_page
 BURST_S = 2  # a page with all that belongs to it comes at once
 
 
-def make_app(parts: Parts) -> ASGIApp:
-    """Return the ASGI app that answers for these parts."""
+def make_app(
+    parts: Parts, clients: Clients, neighbours: Neighbours | None = None
+) -> ASGIApp:
+    """Return the ASGI app that answers for these parts.
+
+    Args:
+        clients: tells those apart who ask.
+        neighbours: who needs no token where everybody on this machine can connect.
+    """
     sidecar = parts.config.sidecar
     app = Starlette(
         routes=[
@@ -37,7 +46,9 @@ def make_app(parts: Parts) -> ASGIApp:
         app,
         tokens=parts.tokens,
         needs_token=parts.config.needs_token,
+        neighbours=neighbours,
         names=sidecar.http_names,
+        clients=clients,
         frame_origins=parts.config.portal.frame_origins,
         limits=Limits(
             sidecar.http_requests_per_s, sidecar.http_requests_per_s * BURST_S

@@ -2,14 +2,14 @@
 
 Every answer passes here, too, the one that reports a bug of ours included.
 
-What is checked, in this order: the host (against DNS rebinding), the size, the rate,
-the origin of a change (against a foreign page's form), and the token. What nobody
-thought of is refused: a path that is not named here needs ``read``, a change ``write``.
+What is checked, in this order: the host (against DNS rebinding), the size, the token,
+the rate, the origin of a change (against a foreign page's form), and the right. Whoever
+has a token is known by it, and is not slowed down by what others do from the same
+address. What nobody thought of is refused: a path that is not named here needs
+``read``, a change ``write``.
 """
 
 import asyncio
-import ipaddress
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, NamedTuple
@@ -26,17 +26,21 @@ from starlette.types import Scope as AsgiScope
 from meterline_sidecar.access.tokens import Scope, Token, TokenFile
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.web.answers.problem import Problem
+from meterline_sidecar.web.clients import Clients, OpenRequests, Rates, is_address
+from meterline_sidecar.web.neighbours import Neighbours
 from meterline_sidecar.web.problems import problem
 
 BODY_BYTES_MAX: Final = 64 << 10
 HEADER_BYTES_MAX: Final = 16 << 10
 DIGITS_MAX: Final = 18  # of a length: Python refuses to read thousands of them
 TOO_LONG: Final = f"a body has at most {BODY_BYTES_MAX} bytes"
-CLIENTS_MAX: Final = 10_000  # whose rate is remembered; the longest idle one goes first
+OPEN_MAX: Final = 256  # requests that are being answered
+CLIENT_OPEN_MAX: Final = 64  # of one client; a page may hold one open
 FAILURES_PER_S: Final = 0.2  # wrong tokens of one client, after a burst of ten
 FAILURES_BURST: Final = 10
 COOKIE: Final = "meterline_token"
 LOCAL_NAMES: Final = frozenset(("localhost", "meterline"))  # `meterline` for unix:
+PROBES: Final = frozenset(("/livez", "/readyz"))
 SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -50,6 +54,25 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+class Caller(NamedTuple):
+    """Who sent a request, as far as it says."""
+
+    address: str
+    given: str | None
+    """The text of the token that came with it."""
+    token: Token | None
+    """``None`` where there is no such token."""
+    is_checked: bool = True
+    """Whether the tokens could be read."""
+    needs_token: bool = True
+    """Whether nothing is told without one."""
+
+    @property
+    def name(self) -> str:
+        """By whom its rate is counted."""
+        return self.address if self.token is None else f"token {self.token.id}"
 
 
 class Limits(NamedTuple):
@@ -66,6 +89,9 @@ class Guard:
         names: host names that requests may carry besides ``localhost`` and addresses;
             a rebinding attack needs a name of its own.
         needs_token: whether a request without a token is refused.
+        neighbours: where it is not, those processes of this machine that are let in;
+            ``None`` for all that can connect.
+        clients: tells them apart.
         frame_origins: origins that may embed the customer's page.
         refused_page: makes the page on which a person reads why, from the status and
             the words of the problem; programs get the problem itself.
@@ -77,7 +103,9 @@ class Guard:
         *,
         tokens: TokenFile,
         needs_token: bool,
+        neighbours: Neighbours | None,
         names: Iterable[str],
+        clients: Clients,
         frame_origins: Iterable[str],
         limits: Limits,
         refused_page: Callable[[int, str], str],
@@ -85,10 +113,13 @@ class Guard:
         self._app = app
         self._tokens = tokens
         self._needs_token = needs_token
+        self._neighbours = neighbours
         self._names = LOCAL_NAMES | {name.lower() for name in names}
+        self._clients = clients
         self._frame_ancestors = " ".join(frame_origins) or "'none'"
         self._requests = Rates(limits.requests_per_s, limits.burst)
         self._failures = Rates(FAILURES_PER_S, FAILURES_BURST)
+        self._open = OpenRequests(all_max=OPEN_MAX, client_max=CLIENT_OPEN_MAX)
         self._refused_page = refused_page
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -98,15 +129,42 @@ class Guard:
         path: str = scope["path"]
         send = self._with_headers(send, path)
         headers = Headers(scope=scope)
-        refusal = self._refusal(scope, headers)
-        if refusal is not None:
+        if self._clients.is_https(scope, headers):
+            scope["scheme"] = "https"  # or a cookie would be sent in the clear
+        caller = await self._caller(scope, headers)
+        is_probe = _is_probe(scope)  # answered whatever else goes on
+        refusal = self._refusal(scope, headers, caller, is_probe=is_probe)
+        is_open = refusal is None and not is_probe and self._open.enter(caller.name)
+        if refusal is None and not is_open and not is_probe:
+            refusal = _busy()
+        try:
+            if refusal is None:
+                await self._app(scope, _limited(receive), send)
+                return
             if takes_pages(headers):
                 refusal = self._for_people(refusal)
             await refusal(scope, receive, send)
-            return
-        await self._app(scope, _limited(receive), send)
+        finally:
+            if is_open:
+                self._open.leave(caller.name)
 
-    def _refusal(self, scope: AsgiScope, headers: Headers) -> Response | None:
+    async def _caller(self, scope: AsgiScope, headers: Headers) -> Caller:
+        given, token, is_checked = _token_text(headers), None, True
+        try:
+            token = None if given is None else self._tokens.find(given)
+        except ConfigError:
+            is_checked = False
+        needs_token = self._needs_token
+        if token is None and not needs_token and self._neighbours is not None:
+            # In a thread: the kernel lists every connection of this machine.
+            is_own = await asyncio.to_thread(self._neighbours.is_own, scope)
+            needs_token = not is_own
+        address = self._clients.address_of(scope, headers)
+        return Caller(address, given, token, is_checked, needs_token)
+
+    def _refusal(
+        self, scope: AsgiScope, headers: Headers, caller: Caller, *, is_probe: bool
+    ) -> Response | None:
         """Return why this request is not answered, or ``None``."""
         if not self._knows_host(headers.getlist("host")):
             return problem(
@@ -122,37 +180,35 @@ class Guard:
         is_number = length.isascii() and length.isdigit()
         if not is_number or len(length) > DIGITS_MAX or int(length) > BODY_BYTES_MAX:
             return problem(413, TOO_LONG)
-        client = scope["client"][0] if scope.get("client") else "unix"
+        if is_probe:
+            return None
         now_s = asyncio.get_running_loop().time()
-        wait_s = self._requests.wait_s(client, now_s)
+        wait_s = self._requests.wait_s(caller.name, now_s)
         if wait_s:
             return _too_many(wait_s, "too many requests from this address; slow down")
         is_change = scope["method"] not in SAFE_METHODS
         if is_change and _is_foreign(headers):
             return problem(403, "changes are accepted only from this site's own pages")
-        return self._without_right(scope, headers, client, now_s)
+        return self._without_right(scope, headers, caller, now_s)
 
     def _without_right(
-        self, scope: AsgiScope, headers: Headers, client: str, now_s: float
+        self, scope: AsgiScope, headers: Headers, caller: Caller, now_s: float
     ) -> Response | None:
         needed = needed_scope(scope["method"], scope["path"], scope["query_string"])
         if needed is None:
             return None
-        text = _token_text(headers)
-        if text is None:
-            return self._anonymous(scope, headers) if self._needs_token else None
-        if self._failures.is_spent(client, now_s):
-            return _too_many(5, "too many wrong tokens from this address")
-        try:
-            token = self._tokens.find(text)
-        except ConfigError:
+        if caller.given is None:
+            return self._anonymous(scope, headers) if caller.needs_token else None
+        if not caller.is_checked:
             # Fail closed, and say nothing of our files to a stranger.
             return problem(503, "tokens cannot be checked; see the sidecar's log")
+        token = caller.token
         if token is None:
             is_cookie = "authorization" not in headers
-            if not self._needs_token and is_cookie:
+            if not caller.needs_token and is_cookie:
                 return None  # an old cookie, where no token is needed
-            self._failures.wait_s(client, now_s)
+            if self._failures.wait_s(caller.address, now_s):
+                return _too_many(5, "too many wrong tokens from this address")
             if is_cookie and _opens_page(scope, headers):
                 # Or the browser would send it again until the address is locked out.
                 return forget_token(_to_login(scope))
@@ -188,7 +244,7 @@ class Guard:
             name = urlsplit(f"//{hosts[0]}").hostname or ""
         except ValueError:
             return False
-        return name in self._names or _is_address(name)
+        return name in self._names or is_address(name)
 
     def _with_headers(self, send: Send, path: str) -> Send:
         is_portal = path == "/portal" or path.startswith("/portal/")
@@ -210,31 +266,8 @@ class Guard:
         return guarded
 
 
-class Rates:
-    """How much each client has left: a bucket that fills at a steady pace."""
-
-    def __init__(self, per_s: float, burst: int) -> None:
-        self._per_s = per_s
-        self._burst = burst
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def wait_s(self, client: str, now_s: float) -> float:
-        """Take one and return 0, or how long until there is one."""
-        left = self._left(client, now_s)
-        taken = min(1.0, left) if left >= 1 else 0.0
-        self._buckets[client] = (left - taken, now_s)
-        self._buckets.move_to_end(client)
-        if len(self._buckets) > CLIENTS_MAX:
-            self._buckets.popitem(last=False)
-        return 0.0 if taken else (1 - left) / self._per_s
-
-    def is_spent(self, client: str, now_s: float) -> bool:
-        """Say whether nothing is left, and take nothing."""
-        return self._left(client, now_s) < 1
-
-    def _left(self, client: str, now_s: float) -> float:
-        left, at_s = self._buckets.get(client, (float(self._burst), now_s))
-        return min(self._burst, left + (now_s - at_s) * self._per_s)
+def _is_probe(scope: AsgiScope) -> bool:
+    return scope["path"] in PROBES and not scope["query_string"]
 
 
 def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
@@ -259,14 +292,6 @@ def may_write(request: Request) -> bool:
     """Say whether whoever sent this may change things: what the pages offer them."""
     token: Token | None = request.scope.get("state", {}).get("token")
     return token is None or token.allows("write")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def takes_pages(headers: Headers) -> bool:
@@ -329,6 +354,12 @@ def _forbidden(token: Token, needed: Scope) -> Response:
 def _too_many(wait_s: float, detail: str) -> Response:
     response = problem(429, detail)
     response.headers["Retry-After"] = str(max(1, round(wait_s)))
+    return response
+
+
+def _busy() -> Response:
+    response = problem(503, "too many requests are being answered; try again soon")
+    response.headers["Retry-After"] = "1"
     return response
 
 

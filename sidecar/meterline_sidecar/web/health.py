@@ -21,6 +21,8 @@ SILENT_GAP_MS: Final = MINUTE_MS
 """What a worker recorded and has not sent may be on its way for that long."""
 FUTURE_MS_MAX: Final = MINUTE_MS
 BEHIND_MS_MAX: Final = MINUTE_MS
+WAITING_S_MAX: Final = 10.0
+"""From the acceptance of a batch to its commit, which takes milliseconds."""
 
 
 def running_problems(
@@ -84,6 +86,12 @@ def _storing(parts: Parts) -> Iterator[Found]:
     if parts.ingest.trouble is not None:
         text = f"events cannot be stored: {parts.ingest.trouble}"
         yield found("events_not_stored", text)
+    elif parts.ingest.waiting_s > WAITING_S_MAX:
+        yield found(
+            "events_not_stored",
+            f"what arrived {parts.ingest.waiting_s:.0f} s ago is not stored yet: the"
+            " disk is slow, or something keeps the database busy",
+        )
     if parts.alarm is not None:
         yield found("ledger_not_trusted", f"nothing is billed: {parts.alarm}")
     if parts.ingest.head_trouble is not None:
@@ -146,6 +154,14 @@ def _clock(parts: Parts, last_event_ms: int | None) -> Iterator[Found]:
     if parts.clock.rehearsal is not None:
         yield found("clock_rehearsal", f"the time is not real: {parts.clock.rehearsal}")
         return
+    jump_ms = 0 if parts.watch is None else parts.watch.jump_ms()
+    if jump_ms:
+        way = "ahead" if jump_ms > 0 else "back"
+        yield found(
+            "clock_jumped",
+            f"this machine's clock jumped {way} by {lasting(abs(jump_ms))}: what"
+            " arrives is held until it is back, or has kept to that for 10 minutes",
+        )
     ahead_ms = (last_event_ms or 0) - parts.clock.now_ms()
     if ahead_ms > FUTURE_MS_MAX:
         text = f"the newest event is {lasting(ahead_ms)} in the future"

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from meterline_sidecar.billing.running_totals import Standing
+from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.catalogue import CATALOGUE
 from meterline_sidecar.web.answers.status import Status
 from meterline_sidecar.web.api.status import read_status
@@ -166,7 +167,8 @@ class StatusCollector:
         )
         for producer in state.producers.shown:
             if producer.is_open:
-                labels = [producer.app, producer.host, str(producer.pid)]
+                who = map(printable, (producer.app, producer.host))
+                labels = [*who, str(producer.pid)]
                 seen.add_metric(labels, producer.seen_ms / 1000)
         yield seen
         yield from self._jobs()

@@ -10,7 +10,7 @@ from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
-from meterline_sidecar.clock import Clock
+from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -54,6 +54,8 @@ class Parts:
 
     files: Files
     clock: Clock
+    watch: JumpWatch | None
+    """Notices when the clock is set; ``None`` for one that is set on purpose."""
     started_ms: int
     alarm: str | None
     """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""

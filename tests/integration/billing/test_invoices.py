@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from meterline.events import UsageEvent
 from tests.plans import starter_each
@@ -105,16 +108,45 @@ def test_a_period_with_an_open_gap_is_not_final_unless_it_is_accepted(
         assert "recorded 2 to 10" in accepted["accepted_gaps"][0]
 
 
-def test_a_worker_that_has_sent_later_events_leaves_no_gap_behind(
-    tmp_path: Path,
+@pytest.mark.parametrize("time_ms", [NOON_MS, DECEMBER_MS + 1])
+def test_a_gap_is_open_whatever_time_the_last_event_says(
+    tmp_path: Path, time_ms: int
 ) -> None:
+    """The app's clock may have been ahead: what is missing behind it may be older."""
     with SidecarProcess(tmp_path, pricing=PRICING, clock=IN_DECEMBER) as sidecar:
-        ship(
-            sidecar,
-            event(time_ms=NOON_MS),
-            event(time_ms=DECEMBER_MS + 1),
-            recorded_seq=10,
-        )
+        ship(sidecar, event(), event(time_ms=time_ms), recorded_seq=10)
         sidecar.until_counted(2)
 
-        assert invoice(sidecar, "2026-11", "--finalize")["status"] == "final"
+        assert "recorded 3 to 10" in invoice(sidecar, "2026-11", "--finalize")
+
+
+def test_what_a_worker_records_once_a_period_is_over_is_no_gap_in_it(
+    tmp_path: Path,
+) -> None:
+    """It was silent since November: what is missing cannot be of December."""
+    with SidecarProcess(tmp_path, pricing=PRICING, clock=IN_NOVEMBER) as sidecar:
+        ship(sidecar, event(), recorded_seq=10)
+        sidecar.until_counted(1)
+        sidecar.set_clock("2027-01-02T00:00:00Z")
+
+        assert "recorded 2 to 10" in invoice(sidecar, "2026-11", "--finalize")
+        assert invoice(sidecar, "2026-12", "--finalize")["status"] == "final"
+
+
+def test_a_busy_worker_does_not_keep_a_period_open(tmp_path: Path) -> None:
+    """It always has recorded more than has arrived, and all of that is later."""
+    with SidecarProcess(tmp_path, pricing=PRICING, clock=IN_DECEMBER) as sidecar:
+        closing = ThreadPoolExecutor(1).submit(
+            lambda: invoice(sidecar, "2026-11", "--finalize")
+        )
+        seq = 0
+        while not closing.done():
+            seq += 1
+            ship(
+                sidecar,
+                event(time_ms=DECEMBER_MS),
+                first_seq=seq,
+                recorded_seq=seq + 3,
+            )
+
+        assert closing.result()["status"] == "final"

@@ -8,8 +8,9 @@ from meterline.events import Flag
 from meterline_pricing import Calendar
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.lifecycle import check_held
-from meterline_sidecar.clock import DAY_MS, MINUTE_MS
+from meterline_sidecar.clock import BELIEVED_AFTER_MS, DAY_MS, MINUTE_MS, JumpWatch
 from meterline_sidecar.errors import DiskFull
+from meterline_sidecar.ingest.decode import read_records
 from meterline_sidecar.ingest.held import AlreadyCounted, Held, NoSuchHeldEvent
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
@@ -23,6 +24,7 @@ from meterline_sidecar.store.edge.held import Wanted
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted
 from tests.agreed import claim, keep, terms_of
+from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, PRODUCER, Connection, batch, event
 
@@ -134,6 +136,48 @@ async def test_a_late_event_waits_for_a_person(at: Setting) -> None:
 
     assert await at.calls() == 1
     assert await at.findings() == []
+
+
+async def test_what_a_wrong_clock_of_ours_held_is_judged_again_when_it_is_mended(
+    at: Setting,
+) -> None:
+    await at.ship(LATE)
+    assert await at.calls() == 0
+    at.pass_time(-20_000 * DAY_MS)  # of a clock that was never set
+    assert await at.calls() == 0
+    at.pass_time(LATE.time_ms - at.sidecar.clock.time_ms)
+
+    assert await at.calls() == 1
+    assert await at.calls() == 1
+
+
+async def test_nothing_is_judged_by_a_clock_that_has_just_jumped(at: Setting) -> None:
+    clock, steady = at.sidecar.clock, FakeClock()
+    watch = JumpWatch(clock, steady=steady.now_ms)
+    held = Held(
+        *(at.sidecar.database, at.sidecar.ingest, Journal(at.key)),
+        clock=clock,
+        watch=watch,
+    )
+    await at.ship(LATE)
+    at.pass_time(LATE.time_ms - NOON_MS)  # now it is possible
+
+    assert await held.release() == 0
+    for moved in (clock, steady):
+        moved.time_ms += BELIEVED_AFTER_MS + 1
+    assert await held.release() == 1
+
+
+def test_all_is_held_while_our_clock_is_not_known() -> None:
+    for is_right, n_held in ((True, 0), (False, 1)):
+        intake, _ = read_records(
+            batch(event()).records,
+            first_seq=1,
+            skip=0,
+            now_ms=NOON_MS,
+            is_clock_right=is_right,
+        )
+        assert intake.held == n_held
 
 
 async def test_what_was_let_go_has_the_facts_of_what_was_held(at: Setting) -> None:

@@ -1,8 +1,9 @@
 import struct
 
+import msgspec
 import pytest
 
-from meterline.wire import FRAME_BYTES_MAX, Ack, Batch, Bye, Lost, Refusal
+from meterline.wire import FRAME_BYTES_MAX, RECORDS_MAX, Ack, Batch, Bye, Lost, Refusal
 from tests.integration.conftest import Sidecar
 from tests.producer import PRODUCER, Connection, batch, event, records
 
@@ -164,6 +165,46 @@ async def test_records_that_cannot_be_told_apart_change_nothing(
     assert isinstance(refusal, Refusal)
     assert refusal.code == "malformed"
     assert await counts(sidecar) == (0, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        ["hello", 1, "a" * 32, "app", "host", 2**64 - 1, 1, 0, "file"],
+        ["hello", 1, "a" * 32, "app", "host", 1, 2**63, 0, "file"],
+        ["hello", 1, "a" * 32, "app", "host", 1, 1, 2**53 + 1, "file"],
+        b"\x99\xa5hello\x01\xd9\x20" + b"\xff" * 32 + b"\xa1a\xa1h\x01\x01\x00\xa4file",
+    ],
+    ids=["pid", "start", "count", "no UTF-8"],
+)
+async def test_a_hello_that_nobody_could_mean_is_refused(
+    sidecar: Sidecar, hello: object
+) -> None:
+    body = hello if isinstance(hello, bytes) else msgspec.msgpack.encode(hello)
+    async with Connection(sidecar.socket) as app:
+        await app.send_bytes(struct.pack(">I", len(body)) + body)
+
+        refusal = await app.receive()
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "malformed"
+
+
+async def test_a_frame_of_more_records_than_an_app_sends_is_refused(
+    sidecar: Sidecar,
+) -> None:
+    """Each of them is a loss with its reason: 80,000 from one frame."""
+    tiny = [b"\x01"] * (RECORDS_MAX + 1)
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        assert await app.ship(batch(*tiny[1:])) == RECORDS_MAX
+        await app.send(batch(*tiny, first_seq=RECORDS_MAX + 1))
+
+        refusal = await app.receive()
+
+    assert isinstance(refusal, Refusal)
+    assert f"more than {RECORDS_MAX} records" in refusal.message
+    assert (await counts(sidecar))[1:4] == (RECORDS_MAX, 0, RECORDS_MAX)
 
 
 async def test_another_wire_version_is_refused(sidecar: Sidecar) -> None:

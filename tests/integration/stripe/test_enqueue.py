@@ -1,6 +1,7 @@
 """Closed hours of usage become outbox rows, and only what is missing there."""
 
 from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +14,16 @@ from meterline_sidecar.store import outbox, outbox_hours, terms
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import usage
 from meterline_sidecar.store.edge.usage import Key
-from meterline_sidecar.store.outbox import OutboxRow
+from meterline_sidecar.store.outbox import NewRow, OutboxRow
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
-from meterline_sidecar.stripe.enqueue import SETTLE_MS, BilledMeter, Enqueuer
-from meterline_sidecar.stripe.meter_events import VALUE_MAX
+from meterline_sidecar.stripe.enqueue import (
+    NEW_ROWS_PER_STEP,
+    SETTLE_MS,
+    BilledMeter,
+    Enqueuer,
+)
+from meterline_sidecar.stripe.meter_events import PARTS_MAX, VALUE_MAX
 from tests.clock import FakeClock
 from tests.producer import NOON_MS
 
@@ -198,6 +205,55 @@ async def test_more_than_fifteen_digits_are_split_or_refused(books: Books) -> No
     assert all(row.value <= VALUE_MAX for row in calls)
     assert traffic.state == "dead"
     assert "15" in (traffic.reason or "")
+
+
+@pytest.mark.parametrize("meter", [CALLS, TRAFFIC], ids=lambda meter: meter.mode)
+async def test_an_hour_of_absurd_usage_is_one_row_and_is_said_once(
+    books: Books, meter: BilledMeter
+) -> None:
+    """What one client's number says must never be how many rows are written."""
+    books.meters = [meter]
+    await books.use({meter.name: 1_000 * (2**63 - 1)})
+    books.close_hour()
+
+    (first,) = await books.enqueue()
+    await books.use({meter.name: 1_001 * (2**63 - 1)})
+    again = await books.enqueue()
+    await books.use({meter.name: 700})
+    *_, corrected = await books.enqueue()
+
+    assert (first.state, first.value) == ("dead", 2**63 - 1)
+    assert "9223372036854775807000 has more digits" in (first.reason or "")
+    assert again == [first]
+    assert (corrected.state, corrected.value) == ("pending", 700)
+
+
+async def test_hours_of_many_rows_are_written_in_pieces(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest writes to the same database, and waits for every transaction."""
+    n_hours = 2 * NEW_ROWS_PER_STEP // PARTS_MAX
+    for i in range(n_hours):
+        at_ms = NOON_MS - i * HOUR_MS
+        await books.use({"calls": PARTS_MAX * VALUE_MAX}, time_ms=at_ms)
+    books.close_hour()
+    added = [0]
+    transaction, add = SqliteDatabase.transaction, outbox.add
+
+    def counting(database: SqliteDatabase) -> AbstractAsyncContextManager[Tx]:
+        added.append(0)
+        return transaction(database)
+
+    async def counted(tx: Tx, row: NewRow) -> int:
+        added[-1] += 1
+        return await add(tx, row)
+
+    monkeypatch.setattr(SqliteDatabase, "transaction", counting)
+    monkeypatch.setattr(outbox, "add", counted)
+    await books.enqueue()
+
+    assert sum(added) == n_hours * PARTS_MAX
+    assert max(added) == NEW_ROWS_PER_STEP
 
 
 async def test_nothing_is_issued_while_usage_is_counted_anew(books: Books) -> None:

@@ -1,16 +1,27 @@
 """Reading a spool back, whole and damaged."""
 
+import contextlib
 import mmap
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline.spool.scan import DAMAGED, Loss, Part, Run, Scanner
+from meterline.spool import scan
+from meterline.spool.scan import (
+    DAMAGED,
+    RESYNC_BYTES_MAX,
+    RESYNCS_MAX,
+    Loss,
+    Part,
+    Run,
+    Scanner,
+)
 from meterline.spool.segment import (
     DATA_START,
     SEGMENT_BYTES_MIN,
@@ -18,7 +29,12 @@ from meterline.spool.segment import (
     Segment,
     encode_marker,
 )
-from meterline.wire import encode_record, record_crc, split_records
+from meterline.wire import (
+    RECORD_BYTES_MAX,
+    encode_record,
+    record_crc,
+    split_records,
+)
 
 PRODUCER = "ab" * 16
 
@@ -239,3 +255,49 @@ def test_a_damaged_header_does_not_renumber_anything(tmp_path: Path) -> None:
         assert sorted(payloads(parts)) == [1000, 1001, 1002, 1003, 1004]
         segment.map[position] ^= 0x10
     segment.close()
+
+
+def test_damage_that_looks_like_lengths_everywhere_is_given_up() -> None:
+    """Each of its positions asks for a CRC over 16 kB: hours, for a whole spool."""
+    damaged, after = new_segment(1), new_segment(2)
+    fill(damaged, 1, 3)
+    start = damaged.map.tell()
+    like_lengths = b"\x00\x3f\x00\x00" * (damaged.size // 4)
+    damaged.map[start:] = like_lengths[: damaged.size - start - 1] + b"\x01"
+    fill(after, 100, 3)
+    scanner = Scanner(next_seq=1, verifies=True)
+    scanner.enter(damaged, is_first=True)
+
+    with counting_crcs() as checked:
+        parts = list(scanner.scan(damaged))
+    loss = scanner.enter(after)
+
+    assert [(part.first_seq, part.last_seq) for part in parts] == [(1, 3)]
+    assert loss == Loss(4, 99, DAMAGED)
+    assert sum(checked) <= RESYNC_BYTES_MAX + 8 * RECORD_BYTES_MAX
+
+
+def test_damage_in_more_places_than_anybody_has_is_given_up(segment: Segment) -> None:
+    starts = fill(segment, 1, 3 * RESYNCS_MAX)
+    for start in starts[1::2]:
+        segment.map[start + 12] ^= 1
+
+    parts = read(segment)
+
+    found = payloads(parts)
+    assert len(found) == RESYNCS_MAX + 1
+    assert lost(parts) == RESYNCS_MAX
+
+
+@contextlib.contextmanager
+def counting_crcs() -> Generator[list[int]]:
+    """Note over how many bytes each CRC is made."""
+    checked: list[int] = []
+
+    def counting(payload: bytes, start: int = 0) -> int:
+        checked.append(len(payload))
+        return crc32(payload, start)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "crc32", counting)
+        yield checked

@@ -11,6 +11,7 @@ from meterline_sidecar.cli.options import CONFIG
 from meterline_sidecar.clock import Clock, FileClock, SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.daemon.run import run
+from meterline_sidecar.printable import PrintableFormatter
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,11 @@ def command(config_path: Path | None, clock_path: Path | None) -> None:
     reload` does.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it runs, and can reload
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(
+        PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
+    logging.basicConfig(level=logging.INFO, handlers=[to_stderr])
     # It would log the address of each webhook, which may itself be a secret.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     clock: Clock = SystemClock() if clock_path is None else FileClock(clock_path)

@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.sums import summed, whole
 
 SCAN_EVENTS_MAX: Final = 100_000  # looked at for one page; about 10 ms
 
@@ -220,8 +221,8 @@ async def counts(tx: Tx) -> Counts:
     recorded it again, and here it is not counted again.
     """
     row = await tx.fetch_one(
-        "SELECT coalesce(sum(recorded_seq), 0), coalesce(sum(ingested), 0),"
-        " coalesce(sum(refused), 0), coalesce(sum(lost), 0),"
+        f"SELECT {summed('recorded_seq')}, {summed('lost')},"  # noqa: S608 - our own words
+        " coalesce(sum(ingested), 0), coalesce(sum(refused), 0),"
         " coalesce(sum(duplicates), 0), coalesce(sum(unattributed), 0),"
         " (SELECT count(*) FROM held_events WHERE state = 'waiting'),"
         " coalesce(sum(bad_quantities), 0), coalesce(sum(1 - is_closed), 0),"
@@ -231,12 +232,25 @@ async def counts(tx: Tx) -> Counts:
         " WHERE name = 'held_producer'), '')"
     )
     assert row is not None
-    return Counts(*row)
+    recorded, lost = whole(*row[:2]), whole(*row[2:4])
+    ingested, refused, *others = row[4:]
+    return Counts(recorded, ingested, refused, lost, *others)
 
 
 async def newest_event_ms(tx: Tx) -> int | None:
     """Return the time of the event that was learned last."""
     row = await tx.fetch_one("SELECT time_ms FROM events ORDER BY id DESC LIMIT 1")
+    return None if row is None else row[0]
+
+
+async def learned_before_ms(tx: Tx, event_id: int) -> int | None:
+    """Return since when there are events behind one; ``None``: there are none."""
+    row = await tx.fetch_one(
+        "SELECT learned_ms FROM batches WHERE first_event_id <= ? AND events > 0"
+        " AND EXISTS (SELECT 1 FROM events WHERE id > ?)"
+        " ORDER BY first_event_id DESC LIMIT 1",
+        (event_id + 1, event_id),
+    )
     return None if row is None else row[0]
 
 

@@ -208,12 +208,15 @@ async def intern_endpoints(
         endpoints,
     )
     found: dict[tuple[str, str], int] = {}
-    for endpoint in endpoints:
-        row = await tx.fetch_one(
-            "SELECT id FROM endpoints WHERE method = ? AND route = ?", endpoint
+    for start in range(0, len(endpoints), NAMES_PER_QUERY):
+        part = endpoints[start : start + NAMES_PER_QUERY]
+        pairs = ", ".join(["(?, ?)"] * len(part))
+        rows = await tx.fetch_all(
+            "SELECT method, route, id FROM endpoints"  # noqa: S608 - only marks
+            f" WHERE (method, route) IN (VALUES {pairs})",
+            [name for endpoint in part for name in endpoint],
         )
-        assert row is not None
-        found[endpoint] = row[0]
+        found.update({(method, route): row_id for method, route, row_id in rows})
     return found
 
 

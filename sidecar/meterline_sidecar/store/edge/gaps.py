@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.store.edge.events import SELECT_PRODUCER, ProducerRow
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.sums import summed, whole
 
 
 class Gap(NamedTuple):
@@ -15,22 +16,25 @@ class Gap(NamedTuple):
     pid: int
     first_seq: int
     last_seq: int
+    seen_ms: int
+    """When the producer was last heard of."""
 
 
-async def open_gaps(tx: Tx, *, before_ms: int) -> list[Gap]:
-    """Return what may still arrive of the time before ``before_ms``.
+async def open_gaps(tx: Tx, *, start_ms: int, end_ms: int) -> list[Gap]:
+    """Return what producers recorded that may be of a span and has not arrived.
 
-    A producer sends in order: once an event of a later time has arrived, what is
-    still missing of it is later as well.
+    By the order of numbers, and by our own clock; what the missing events' neighbours
+    say of their time proves nothing, as an app's clock may have been wrong. What was
+    recorded by the time that a producer was last heard of cannot be later, and one
+    that neither started nor was heard of before the end has nothing from before.
     """
     rows = await tx.fetch_all(
-        "SELECT p.producer, p.app, p.host, p.pid, p.last_seq + 1, p.recorded_seq"
-        " FROM producers p WHERE p.recorded_seq > p.last_seq AND p.started_ms < ?"
-        " AND coalesce((SELECT e.time_ms FROM events e WHERE e.id ="
-        " (SELECT max(b.first_event_id + b.events - 1) FROM batches b"
-        " WHERE b.producer_id = p.id AND b.events > 0)), 0) < ?"
-        " ORDER BY p.id",
-        (before_ms, before_ms),
+        "SELECT p.producer, p.app, p.host, p.pid, p.last_seq + 1, p.recorded_seq,"
+        " p.seen_ms FROM producers p WHERE p.recorded_seq > p.last_seq"
+        " AND p.seen_ms >= ? AND (p.started_ms < ? OR coalesce((SELECT b.learned_ms"
+        " FROM batches b WHERE b.producer_id = p.id ORDER BY b.id LIMIT 1),"
+        " p.seen_ms) < ?) ORDER BY p.id",
+        (start_ms, end_ms, end_ms),
     )
     return [Gap(*row) for row in rows]
 
@@ -47,7 +51,7 @@ class SilentGaps(NamedTuple):
 async def silent_gaps(tx: Tx, *, seen_before_ms: int) -> SilentGaps:
     """Return the gaps of producers that have not been heard of since a time."""
     row = await tx.fetch_one(
-        "SELECT count(*), coalesce(sum(recorded_seq - last_seq), 0) FROM producers"
+        f"SELECT count(*), {summed('recorded_seq - last_seq')} FROM producers"  # noqa: S608 - our own words
         " WHERE recorded_seq > last_seq AND seen_ms < ?",
         (seen_before_ms,),
     )
@@ -60,4 +64,4 @@ async def silent_gaps(tx: Tx, *, seen_before_ms: int) -> SilentGaps:
         (seen_before_ms,),
     )
     assert latest is not None
-    return SilentGaps(row[0], row[1], ProducerRow(*latest))
+    return SilentGaps(row[0], whole(*row[1:]), ProducerRow(*latest))

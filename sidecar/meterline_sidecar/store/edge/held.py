@@ -176,6 +176,18 @@ async def due_events(tx: Tx, *, now_ms: int, limit: int) -> list[tuple[int, Even
     return [(row[0], EventRow(*row[1:])) for row in rows]
 
 
+async def judge_again(tx: Tx, *, now_ms: int, earliest_ms: int, latest_ms: int) -> int:
+    """Let go of what waits for a person and has a possible time after all.
+
+    Time only goes on: none of these was judged by a clock that was right.
+    """
+    return await tx.execute(
+        "UPDATE held_events SET due_ms = ? WHERE state = 'waiting' AND due_ms IS NULL"
+        " AND time_ms BETWEEN ? AND ?",
+        (now_ms, earliest_ms, latest_ms),
+    )
+
+
 async def note_counted(tx: Tx, pairs: Sequence[tuple[int, int]]) -> None:
     """Note which events stand for held ones: ``(counted as, held event)``.
 

@@ -12,6 +12,7 @@ import meterline
 from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
+from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.catalogue import found, in_order
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.schedule import JobState
@@ -223,7 +224,7 @@ async def readyz(request: Request) -> Response:
     """
     parts: Parts = request.app.state.parts
     trouble = parts.ingest.trouble
-    text = "ok\n" if trouble is None else f"not ready: {trouble}\n"
+    text = "ok\n" if trouble is None else f"not ready: {printable(trouble)}\n"
     if "verbose" in request.query_params:
         text = "".join(_checks(await read_status(parts))) + text
     return PlainTextResponse(text, 200 if trouble is None else 503)
@@ -233,7 +234,7 @@ def _checks(state: Status) -> Iterable[str]:
     """Yield a line for each part: ``[+]`` fares well, ``[-]`` does not."""
 
     def line(is_well: bool, text: str) -> str:
-        return f"[{'+' if is_well else '-'}] {text}\n"
+        return f"[{'+' if is_well else '-'}] {printable(text)}\n"
 
     behind = state.aggregation.behind_events
     free = state.database.disk_free_bytes

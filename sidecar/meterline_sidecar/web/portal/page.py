@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from meterline.portal import TOKEN_CHARS_MAX, InvalidToken, portal_customer
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
@@ -125,7 +126,7 @@ async def _csv(
         daily = await read_daily(parts, tx, at, customer, period)
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(["date", *daily])
+    table.writerow(["date", *map(csv_cell, daily)])
     shown = [days_of(series) for series in daily.values()]
     for same_day in zip(*shown, strict=True):
         table.writerow([same_day[0].date, *(day.quantity for day in same_day)])
