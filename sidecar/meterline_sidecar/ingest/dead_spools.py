@@ -114,6 +114,11 @@ class Drain:
                 spool.close()
         except (RetryLater, DiskFailed, DatabaseCorrupt):
             raise  # That is about the ledger.
+        except WireError as error:
+            if error.code != "duplicate_producer":
+                self._fail(folder, str(error))
+            # Or else the worker had a hello on its way: the next run takes it in.
+            return False
         except Exception as error:  # noqa: BLE001 - no damage may stop the others
             self._fail(folder, str(error) or type(error).__name__)
             return False

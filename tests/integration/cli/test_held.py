@@ -8,7 +8,7 @@ import pytest
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import SidecarProcess
 
-LATE = event(time_ms=NOON_MS - 36 * 86_400_000)
+LATE = event(time_ms=NOON_MS - 400 * 86_400_000)  # before 2026
 
 
 async def _send(socket: Path) -> None:
