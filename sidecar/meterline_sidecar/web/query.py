@@ -12,6 +12,7 @@ from meterline_sidecar.billing.statement import finals_of
 from meterline_sidecar.clock import parse_time_ms, time_text
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import STATUSES_EXAMPLE, status_ranges
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import WINDOW_MS, Counted
 from meterline_sidecar.web.parts import Parts
@@ -98,16 +99,16 @@ def billing_period(parts: Parts, customer: Customer | None, name: str | None) ->
 
 
 async def invoice_period(
-    parts: Parts, customer: Customer, name: str | None = None
+    tx: Tx, parts: Parts, customer: Customer, name: str | None = None
 ) -> Period:
     """Return the period of an invoice: as it was, where it is final, whatever holds now.
 
+    It is read in the snapshot in which the invoice is, so that both are of one moment.
     Without a name it is the current one.
     """
     if name is None:
         name = billing_period(parts, customer, None).name
-    async with parts.database.reading() as tx:
-        final = (await finals_of(tx, customer.id)).get(name)
+    final = (await finals_of(tx, customer.id)).get(name)
     return billing_period(parts, customer, name) if final is None else final.period
 
 

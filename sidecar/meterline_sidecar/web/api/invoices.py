@@ -44,8 +44,8 @@ class FinalizeQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
     """Return the invoice of a customer for a billing period, draft or final."""
     customer = find_customer(parts, query.customer)
-    period = await invoice_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, customer, query.period)
         statement = await parts.invoices.statement(tx, at, customer, period)
     return _shown_invoice(customer, period, statement, at)
 
@@ -53,7 +53,8 @@ async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
 async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
     """Make the invoice of a period that has ended final; a second time changes nothing."""
     customer = find_customer(parts, query.customer)
-    period = await invoice_period(parts, customer, query.period)
+    async with parts.database.reading() as tx:
+        period = await invoice_period(tx, parts, customer, query.period)
     statement = await parts.invoices.finalize(
         customer, period, accept_gap=query.accept_gap
     )

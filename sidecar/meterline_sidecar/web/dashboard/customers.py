@@ -98,13 +98,13 @@ async def customer(request: Request) -> Response:
         keeps_empty=False,
     )
     shown = find_customer(parts, query.customer)
-    period = await invoice_period(parts, shown, query.period)
     now_ms = parts.clock.now_ms()
     statement: Statement | None = None
     why_not = ""
     meter = find_meter(parts.meters, query.meter)
     figure = None
     async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, shown, query.period)
         try:
             statement = await parts.invoices.statement(tx, at, shown, period)
         except NotBillable as error:

@@ -89,8 +89,8 @@ async def _page(
     request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
     meter = find_meter(parts.meters, query.meter)
-    period = await invoice_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, customer, query.period)
         daily = await read_daily(parts, tx, at, customer, period)
         data = await read_portal(parts, tx, at, customer, period, daily)
     figure = None if meter is None else figure_of(meter, daily[meter.name])
@@ -111,8 +111,8 @@ async def _page(
 async def _json(
     _request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    period = await invoice_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, customer, query.period)
         daily = await read_daily(parts, tx, at, customer, period)
         data = await read_portal(parts, tx, at, customer, period, daily)
     return answer(data)
@@ -121,8 +121,8 @@ async def _json(
 async def _csv(
     _request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    period = await invoice_period(parts, customer, query.period)
     async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, customer, query.period)
         daily = await read_daily(parts, tx, at, customer, period)
     out = io.StringIO()
     table = csv.writer(out)
