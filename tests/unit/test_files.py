@@ -27,7 +27,7 @@ def names_in(folder: Path) -> list[str]:
 def test_every_file_of_a_ledger_has_a_name_of_its_own_beside_the_database() -> None:
     files = LedgerFiles(Path("/var/lib/meterline/meterline.db"))
 
-    everything = [*files.kept, files.lock]
+    everything = [*files.kept, files.lock, files.verified]
 
     assert len(set(everything)) == len(everything)
     assert {path.parent for path in everything} == {files.database.parent}

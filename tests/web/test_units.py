@@ -24,7 +24,7 @@ async def test_every_unit_is_counted_held_or_nobodys_and_what_was_left_out_is_se
             tokens(10, kind=Kind.USE, flags=int(Flag.OF_REQUEST)),
             tokens(100, subject=None),
             tokens(1_000, subject=None, kind=Kind.USE, flags=int(Flag.STRAY)),
-            tokens(10_000, time_ms=NOON_MS - 40 * DAY_MS),
+            tokens(10_000, time_ms=NOON_MS - 400 * DAY_MS),
             tokens(100_000, flags=int(Flag.BAD_QUANTITY)),
         )
 
