@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from meterline.portal import portal_token
 from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.ledger.journal import verify_journal
 from meterline_sidecar.terms.files import wanted_of
@@ -125,6 +126,21 @@ async def test_late_usage_is_rated_as_its_period_was(desk: Desk) -> None:
     december = await desk.invoice("2026-12")
     (late,) = december["adjustments"]
     assert (late["period"], late["amount"]) == ("2026-11", "0.10")
+
+
+async def test_what_is_projected_has_the_adjustments_in_it(desk: Desk) -> None:
+    await november_is_final(desk)
+    await desk.load(CALLS + customer(plan="pro"))
+    await desk.use("2026-11-11T00:00:00Z", 10)
+    desk.clock("2026-12-11T00:00:00Z")
+    now_s = desk.web.clock.time_ms // 1000
+    token = portal_token("acme", key=desk.web.parts.portal_key, now_s=now_s)
+
+    theirs = await desk.web.get("/portal/usage.json", token=token)
+    page = (await desk.web.http.get("/customers/acme")).text
+
+    assert (theirs["total"], theirs["projected_total"]) == ("50.10", "50.10")
+    assert page.count("$50.10") == 3  # so far, projected, and on the invoice
 
 
 async def test_a_new_zone_makes_no_period_twice(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from meterline_pricing import Invoice, Period, PricingError
+from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.balances import Balances, add_uses, uses_of
 from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
 from meterline_sidecar.billing.first_day import first_ms, is_billable
@@ -84,19 +84,33 @@ class Invoices:
         return await self._draft(tx, at, customer, period, finals)
 
     async def projected(
-        self, tx: Tx, at: Counted, customer: Customer, period: Period
-    ) -> Invoice | None:
-        """Return what a running period comes to if it goes on as it began.
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        *,
+        statement: Statement | None,
+    ) -> Decimal | None:
+        """Return what will be due for a running period if it goes on as it began.
 
         ``None`` too early, when the period is over, and where there is no plan.
+
+        Args:
+            statement: of the period as it is now; its adjustments will be due as well.
         """
+        if statement is None:
+            return None
         if self._clock.now_ms() not in period:
             return None
         try:
             drawn = await self._billing.draft(tx, at, customer, period)
         except NotBillable:
             return None
-        return self._billing.projected(drawn, now_ms=self._clock.now_ms())
+        invoice = self._billing.projected(drawn, now_ms=self._clock.now_ms())
+        if invoice is None:
+            return None
+        return invoice.total + (statement.due - statement.invoice.total)
 
     async def pending(
         self, tx: Tx, at: Counted, customer: Customer

@@ -50,7 +50,8 @@ class Compared:
         if self.is_first:
             return ["nothing is agreed yet: what the files say holds from the start"]
         if not self.changes:
-            return ["the ledger has it so already: loading these changes nothing"]
+            same = "the ledger has it so already: loading these changes nothing"
+            return [] if self.refused else [same]
         before = [f"changes nothing before {self.since}"] if self.since else []
         return [*self.changes, *before]
 

@@ -120,7 +120,9 @@ async def customer(request: Request) -> Response:
                 customer=shown.id,
             )
             figure = figure_of(meter, series, when="by day in UTC")
-        projected = await parts.invoices.projected(tx, at, shown, period)
+        projected = await parts.invoices.projected(
+            tx, at, shown, period, statement=statement
+        )
         earlier = await parts.invoices.before(
             tx, at, shown, at_ms=now_ms, limit=EARLIER
         )

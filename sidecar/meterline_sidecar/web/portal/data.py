@@ -94,7 +94,7 @@ class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
     is_final: bool
     """Whether the invoice is made: it changes no more."""
     projected_total: Decimal | None
-    """If it goes on as it began; ``None`` too early, or when the period is over."""
+    """If it goes on as it began, adjustments included; ``None`` too early, or when the period is over."""
     lines: tuple[PortalLine, ...]
     adjustments: tuple[ShownAdjustment, ...]
     """What earlier final invoices came to since."""
@@ -118,7 +118,9 @@ async def read_portal(
         statement = await parts.invoices.statement(tx, at, customer, period)
         plan = parts.billing.plan_of(customer, period)
     usage = await usage_behind(parts, tx, at, customer, period, statement)
-    projected = await parts.invoices.projected(tx, at, customer, period)
+    projected = await parts.invoices.projected(
+        tx, at, customer, period, statement=statement
+    )
     earlier = await parts.invoices.before(tx, at, customer, at_ms=now_ms, limit=EARLIER)
     return PortalUsage(
         customer=customer.id,
@@ -132,7 +134,7 @@ async def read_portal(
         currency=None if statement is None else statement.invoice.currency,
         total=None if statement is None else statement.due,
         is_final=statement is not None and statement.finalized_ms is not None,
-        projected_total=None if projected is None else projected.total,
+        projected_total=projected,
         lines=()
         if statement is None or plan is None
         else tuple(_line(line, plan, usage) for line in statement.invoice.lines),
