@@ -56,8 +56,7 @@ docs: .venv/dev.stamp ## Write the pages that are generated from the code
 	@$(BIN)/meterline config reference > docs/configuration.md
 	@$(BIN)/meterline config reference --pricing > docs/price-list.md
 	@$(BIN)/python -m meterline_sidecar.cli.manual > docs/commands.md
-	@$(BIN)/python -m meterline_sidecar.cli.states_table docs/stripe.md
-	@$(BIN)/python -m meterline_sidecar.cli.coverage_table docs/backup.md
+	@$(BIN)/python -m meterline_sidecar.cli.doc_tables docs/stripe.md docs/backup.md
 	@$(BIN)/python -m meterline_sidecar.cli.problems_page > docs/problems.md
 
 lock: .venv/dev.stamp ## Renew requirements/*.txt from pyproject.toml

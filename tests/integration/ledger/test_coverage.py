@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from meterline_sidecar.cli.coverage_table import with_table
+from meterline_sidecar.cli.doc_tables import with_tables
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
 from meterline_sidecar.store.sqlite.migrate import migrations
@@ -147,7 +147,7 @@ def from_schema(connection: sqlite3.Connection) -> None:
 def test_the_page_says_what_is_covered() -> None:
     page = PAGE.read_text()
 
-    assert with_table(page) == page, "run: make docs"
+    assert with_tables(page) == page, "run: make docs"
 
 
 @pytest.mark.parametrize("table", COVERED)

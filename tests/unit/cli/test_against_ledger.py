@@ -4,7 +4,6 @@ from meterline_sidecar.cli.against_ledger import Compared
 from meterline_sidecar.terms.diff import Diff
 from meterline_sidecar.web.answers.money import MoneyChange
 
-
 NO_MONEY = MoneyChange(periods=(), n_periods=0, open=(), adjustments=(), summary=())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from meterline_sidecar.cli.commands.outbox import HINTS
-from meterline_sidecar.cli.states_table import with_table
+from meterline_sidecar.cli.doc_tables import with_tables
 from meterline_sidecar.store.outbox import STATES, State
 from meterline_sidecar.stripe.states import (
     FAILED,
@@ -65,9 +65,9 @@ def test_status_names_states_that_need_a_person_and_no_others() -> None:
 def test_the_table_of_the_documentation_is_made_of_the_states() -> None:
     page = PAGE.read_text()
 
-    assert with_table(page) == page, "run: make docs"
+    assert with_tables(page) == page, "run: make docs"
 
 
 def test_a_page_without_the_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="begin states"):
-        with_table("# Reporting to Stripe")
+        with_tables("# Reporting to Stripe")
