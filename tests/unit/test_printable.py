@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.printable import (
     PrintableFormatter,
     PrintableStream,
@@ -67,6 +68,20 @@ def test_a_terminal_shows_our_styles_and_nobody_elses() -> None:
     assert printable(theirs) in shown
     assert "\x1b" not in pipe.getvalue()
     assert PrintableStream(terminal).isatty()
+
+
+def test_what_is_printed_as_json_passes_by_the_same_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", PrintableStream(terminal))
+    theirs = {"subject": "acme_\u202e\x9b2J\u2028x"}
+
+    show_json(theirs)
+
+    shown = terminal.getvalue()
+    assert shown.removesuffix("\n").replace("\n", "").isprintable()
+    assert json.loads(shown) == theirs  # and a program gets what it was
 
 
 def _fail(text: str) -> None:

@@ -26,7 +26,8 @@ MARKS: Final[dict[Severity, tuple[str, str]]] = {
 
 def show_json(content: object) -> None:
     """Print anything as JSON, indented; a Decimal is a text, so that none is lost."""
-    click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
+    # A text, not bytes: those would pass by what keeps terminals safe (`printable`).
+    click.echo(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
 
 
 def json_line(content: object) -> str:
