@@ -50,7 +50,9 @@ def test_meters_with_the_same_options_share_one_thread_and_one_spool(
     for meter in meters:
         meter.record("n", 1)
 
-    assert (n_threads(), n_descriptors()) == before
+    # One of the two counts may have a socket in it: the thread tries to connect.
+    assert n_threads() == before[0]
+    assert abs(n_descriptors() - before[1]) <= 1
     assert len(spools(where)) == 1
 
 
