@@ -75,6 +75,16 @@ class FakeSidecar:
         with self.changed:
             return sum(len(ledger.lost) for ledger in self.ledgers.values())
 
+    @property
+    def losses(self) -> list[str]:
+        """Why each event that was reported lost is so, and its number."""
+        with self.changed:
+            return [
+                f"{seq} of {producer}: {reason}"
+                for producer, ledger in self.ledgers.items()
+                for seq, reason in ledger.lost.items()
+            ]
+
     def wait_for(
         self, is_reached: Callable[["FakeSidecar"], bool], timeout_s: float = 10.0
     ) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from meterline import Meter
 
-_LAYOUT: Final = struct.Struct("<QQ")
+_LAYOUT: Final = struct.Struct("=QQ")
 
 
 class Ledger:
@@ -32,6 +32,7 @@ class Ledger:
         if os.fstat(descriptor).st_size < _LAYOUT.size:
             os.ftruncate(descriptor, _LAYOUT.size)
         self._map = mmap.mmap(descriptor, _LAYOUT.size)
+        self._counts = memoryview(self._map).cast("Q")  # one store, never half of it
         os.close(descriptor)
         self.name = path.name
 
@@ -47,11 +48,11 @@ class Ledger:
 
     def begin(self, number: int) -> None:
         """Note that event ``number`` is about to be recorded."""
-        struct.pack_into("<Q", self._map, 0, number)
+        self._counts[0] = number
 
     def finish(self, number: int) -> None:
         """Note that event ``number`` is recorded."""
-        struct.pack_into("<Q", self._map, 8, number)
+        self._counts[1] = number
 
 
 def record_events(meter: Meter, ledger: Ledger, *, events: int, per_s: float) -> None:

@@ -64,7 +64,7 @@ def test_workers_killed_at_any_moment_lose_nothing_that_was_recorded(
     found = numbers(sidecar)
     for worker in workers:
         worker.assert_recorded(found)
-    assert sidecar.lost == 0
+    assert sidecar.losses == []
     sidecar.assert_complete()
     assert len(found) == len(set(found))
 
@@ -87,7 +87,7 @@ def test_worker_and_sidecar_killed_together_lose_and_double_nothing(
 
     for worker in workers:
         worker.assert_recorded(numbers(sidecar))
-    assert sidecar.lost == 0
+    assert sidecar.losses == []
     sidecar.assert_complete()
 
 
@@ -106,7 +106,7 @@ def test_eight_workers_on_one_socket_are_told_apart(
     found = numbers(sidecar)
     for worker in workers:
         worker.assert_recorded(found)
-    assert sidecar.lost == 0
+    assert sidecar.losses == []
     assert len(sidecar.ledgers) == 8
     assert all(ledger.is_closed for ledger in sidecar.ledgers.values())
     assert spool_directories(tmp_path / "spool") == []

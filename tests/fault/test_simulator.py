@@ -5,6 +5,9 @@ import random
 from tests.fault.host import rounds
 from tests.fault.simulator import simulate
 
+FULL_DISK_IN_A_DRAIN = 298210649
+"""A batch of a dead worker's is refused while the next one is read."""
+
 
 def test_no_schedule_of_faults_breaks_the_law(chance: random.Random) -> None:
     first = chance.randrange(2**31)
@@ -14,7 +17,7 @@ def test_no_schedule_of_faults_breaks_the_law(chance: random.Random) -> None:
 
 def test_the_known_seeds_hold() -> None:
     """Fixed, so that the mutants are found in every run and not in most."""
-    for seed in range(16):
+    for seed in (*range(16), FULL_DISK_IN_A_DRAIN):
         simulate(seed)
 
 

@@ -12,7 +12,8 @@ _MASK: Final = 2**64 - 1
 
 def write(memory: mmap.mmap, at: int, number: int) -> None:
     """Put ``number``, from 0 to 2**64 - 1, at byte ``at``."""
-    _LAYOUT.pack_into(memory, at, number, number ^ _MASK)
+    # One copy of 16 bytes: packed into the map, a kill could leave zeros or a half.
+    memory[at : at + BYTES] = _LAYOUT.pack(number, number ^ _MASK)
 
 
 def read(memory: mmap.mmap, at: int) -> int | None:

@@ -29,6 +29,7 @@ RESYNC_BYTES_MAX: Final = 16 << 20
 its next whole one. Damage is rarely in two places and seldom looks like a length; what
 was made to look like one everywhere would cost hours. What is not found is counted as
 lost, by the next segment or the worker's own count."""
+NOT_SEALED: Final = (0, 0)
 DAMAGED: Final = "spool damaged"
 FORGOTTEN: Final = "acked, then forgotten by the sidecar"
 
@@ -92,8 +93,11 @@ class Scanner:
         # How far the hints of the last good records are ahead of their numbers.
         self._leads: deque[int] = deque([0], maxlen=WITNESSES_MAX)
         self._is_torn = False  # whether the last segment ended in damage
-        self._resyncs_left = RESYNCS_MAX
-        self._resync_bytes_left = RESYNC_BYTES_MAX
+        self._sealed = NOT_SEALED  # what the last segment says of itself
+        # The segment before which nothing is missing, whatever its hints say: a killed
+        # thread may have had a number and no time to record. In between there may be
+        # one that was made ready and never used.
+        self._expected = 0
 
     def enter(self, segment: Segment, *, is_first: bool = False) -> Loss | None:
         """Go on at the start of ``segment``; return what is missing before it.
@@ -101,11 +105,16 @@ class Scanner:
         Args:
             is_first: nothing was read before, so nothing can be missing.
         """
+        end, following = self._sealed
+        if self.position == end:
+            self._expected = following
+        is_expected = segment.ordinal == self._expected
+        self._sealed = segment.sealed or NOT_SEALED
         self.position = DATA_START
         self._resyncs_left = RESYNCS_MAX
         self._resync_bytes_left = RESYNC_BYTES_MAX
         first_seq = segment.first_seq
-        if not first_seq and (self._verifies or self._is_torn):
+        if not (first_seq or is_expected) and (self._verifies or self._is_torn):
             first_seq = self._number_here(segment, DATA_START) or 0
         self._is_torn = False
         if is_first:

@@ -38,7 +38,9 @@ PAGE_BYTES: Final = mmap.PAGESIZE
 _MAGIC: Final = b"MLsegmnt"
 _HEADER: Final = Layout("<8sII16s")  # magic, version, ordinal, producer id
 _FIRST_SEQ_AT: Final = _HEADER.size
+_SEAL_AT: Final = _FIRST_SEQ_AT + counter.BYTES
 DATA_START: Final = 64
+_LOW: Final = 0xFFFFFFFF
 _FILE_NAME: Final = re.compile(r"[0-9]{8,18}" + re.escape(SUFFIX))
 
 
@@ -68,7 +70,7 @@ class Segment:
     the record does not fit. That call is why recording needs no lock.
     """
 
-    __slots__ = ("is_sealed", "map", "ordinal", "path", "size", "write")
+    __slots__ = ("_end", "is_sealed", "map", "ordinal", "path", "size", "write")
 
     def __init__(self, memory: mmap.mmap, *, ordinal: int, path: Path | None) -> None:
         self.map = memory
@@ -138,10 +140,30 @@ class Segment:
     def first_seq(self, seq: int) -> None:
         counter.write(self.map, _FIRST_SEQ_AT, seq)
 
-    def seal(self) -> None:
+    @property
+    def sealed(self) -> tuple[int, int] | None:
+        """Where its last record ends, and the ordinal of the segment behind it.
+
+        0 for the ordinal if none is known; ``None`` as long as it is not sealed.
+        """
+        number = counter.read(self.map, _SEAL_AT)
+        return None if number is None else (number & _LOW, number >> 32)
+
+    def seal(self, *, next_ordinal: int = 0) -> None:
         """Refuse every later ``write``: none fits behind the last byte."""
-        self.map.seek(self.size)
+        if not self.is_sealed:
+            self._end = self.map.tell()
+            self.map.seek(self.size)
+            # Another thread may have recorded between these two lines.
+            while length := self._length_at(self._end):
+                self._end += RECORD_HEADER.size + length
+        counter.write(self.map, _SEAL_AT, next_ordinal << 32 | self._end)
         self.is_sealed = True
+
+    def _length_at(self, position: int) -> int:
+        if position + RECORD_HEADER.size > self.size:
+            return 0
+        return int(RECORD_HEADER.unpack_from(self.map, position)[0]) & ~MARKER_BIT
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from ``start`` to ``end``, parked or not."""

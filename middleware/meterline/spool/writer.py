@@ -131,7 +131,7 @@ class Writer:
                 troubles.add(f"there is no room for new events: {words(error)}")
                 return False
             self._ordinal += 1
-        self._active.seal()
+        self._active.seal(next_ordinal=segment.ordinal)
         self.segments.append(segment)
         self._active = segment
         self._write = segment.write

@@ -19,7 +19,12 @@ from meterline.wire import (
     Lost,
     WireError,
 )
-from meterline_sidecar.errors import DatabaseCorrupt, DiskFailed, RetryLater
+from meterline_sidecar.errors import (
+    DatabaseCorrupt,
+    DiskFailed,
+    RetryLater,
+    SequenceGap,
+)
 from meterline_sidecar.files import Place
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.problems.problem import such_as
@@ -159,6 +164,12 @@ class Drain:
                 await on_their_way.popleft()
             last_seq = producer.next_seq - 1
             await ingest.accept(producer, Bye(last_seq))
+        except SequenceGap:
+            # The ledger could not store what went before: then that is the reason, and
+            # what follows is out of order for no fault of the spool.
+            while on_their_way:
+                await on_their_way.popleft()
+            raise
         finally:
             await asyncio.gather(*on_their_way, return_exceptions=True)
             ingest.forget(producer)

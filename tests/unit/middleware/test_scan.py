@@ -169,10 +169,13 @@ def test_a_half_written_record_at_the_end_was_not_recorded(segment: Segment) -> 
         assert lost(parts) == 0
 
 
+@pytest.mark.parametrize("is_sealed", [True, False])
 def test_a_segment_that_ends_in_damage_is_counted_by_the_next(
-    segment: Segment,
+    segment: Segment, is_sealed: bool
 ) -> None:
     starts = fill(segment, 1, 5)
+    if is_sealed:
+        segment.seal(next_ordinal=2)
     segment.map[starts[3] : starts[4] + 40] = bytes(starts[4] + 40 - starts[3])
     following = new_segment(2)
     fill(following, 6, 3)
@@ -196,6 +199,35 @@ def test_records_that_threads_wrote_in_another_order_keep_their_places(
 
     assert sorted(payloads(parts)) == [1, 2, 3, 5, 6, 7, 8, 9, 10]
     assert lost(parts) == 1
+
+
+def test_threads_that_were_killed_before_they_recorded_have_lost_nothing(
+    segment: Segment,
+) -> None:
+    fill(segment, 1, 5)
+    segment.seal(next_ordinal=4)
+    unused = new_segment(2)
+    following = new_segment(4)
+    fill(following, 8, 3)  # two threads have 6 and 7, and wait for their turn
+
+    parts = read(segment, unused, following)
+
+    assert sorted(payloads(parts)) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert lost(parts) == 0
+
+
+def test_a_segment_that_was_never_in_a_file_is_counted_by_the_next(
+    segment: Segment,
+) -> None:
+    fill(segment, 1, 5)
+    segment.seal(next_ordinal=2)
+    following = new_segment(3)
+    fill(following, 8, 3)
+
+    parts = read(segment, following)
+
+    assert parts[1] == Loss(6, 7, DAMAGED)
+    assert sorted(payloads(parts)) == [1, 2, 3, 4, 5, 8, 9, 10]
 
 
 class Watched(Segment):
