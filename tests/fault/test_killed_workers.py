@@ -1,6 +1,5 @@
 """``kill -9`` of real worker processes: what was recorded is counted, once."""
 
-import os
 import random
 import signal
 from collections.abc import Iterator
@@ -15,14 +14,6 @@ from tests.sidecar_process import until
 from tests.worker import Worker
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
-
-SEED = int(os.environ.get("METERLINE_TEST_SEED", "0")) or random.randrange(2**31)
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    print(f"METERLINE_TEST_SEED={SEED}")  # noqa: T201 - repeats a failure
-    return random.Random(SEED)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import meterline.spool.writer
 from meterline.spool.dead import DeadSpool, spool_directories
 from meterline.spool.living import Spool
-from meterline.spool.scan import Loss, Part, Run
+from meterline.spool.scan import DAMAGED, Loss, Part, Run
 from meterline.spool.segment import DATA_START, SEGMENT_BYTES_MIN
 from meterline.wire import RECORD_HEADER, split_records
 
@@ -75,6 +75,18 @@ def test_what_went_into_new_segments_is_found_whole(
     parts = left_by(spool, tmp_path)
 
     assert (events_in(parts), losses_in(parts)) == (n_events, [])
+
+
+def test_a_record_damaged_just_before_a_new_segment_is_one_loss(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, segments=4)
+    append(spool, EVENTS_PER_SEGMENT + 3)
+    first = spool.writer.segments[0]
+    first.map[first.size - 1] ^= 0xFF  # the last byte of its last record
+
+    parts = left_by(spool, tmp_path)
+
+    assert events_in(parts) == EVENTS_PER_SEGMENT + 2
+    assert losses_in(parts) == [(1, DAMAGED)]
 
 
 @pytest.mark.parametrize("n_dropped", [1, 2, 50])
