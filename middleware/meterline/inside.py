@@ -18,7 +18,7 @@ DJANGO_REQUEST: Final = "meterline.django"
 
 _ERROR_HANDLER: Final = "ServerErrorMiddleware.__call__"
 _frame_of_caller: Final[Callable[[int], FrameType]] = sys._getframe  # pyright: ignore[reportPrivateUsage]
-_OURS: Final = "meterline.asgi"
+_OURS: Final = frozenset({"meterline.asgi", "meterline.exchange", __name__})
 
 
 def innermost_scope(mark: tuple[str, int], error: BaseException | None) -> Scope | None:
@@ -47,7 +47,7 @@ def _callers() -> Iterator[FrameType]:
     for _ in range(FRAMES_MAX):
         if frame is None:
             return
-        if frame.f_globals.get("__name__") in (_OURS, __name__):
+        if frame.f_globals.get("__name__") in _OURS:
             if not is_ours:  # the middleware's own call, or that of one inside
                 yield frame
                 return

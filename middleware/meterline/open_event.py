@@ -2,7 +2,7 @@
 
 import gc
 import threading
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from time import perf_counter_ns, time_ns
 from typing import Final, TypeAlias
 
@@ -113,16 +113,17 @@ class OpenEvent:
             if is_over:
                 return False
             generators.watch()
-            self.wait(for_answer=False)
+            self.wait()
         return True
 
-    def wait(self, *, for_answer: bool) -> None:
+    def wait(self, *, for_answer: bool = False) -> None:
         """Let the shipping thread write what waits too long: units, or the event."""
         if self.meter.shipper is None:
             self.meter.open()
         shipper = self.meter.shipper
         if shipper is not None:  # else nothing is recorded now, and that is counted
-            shipper.waiting.add(self, for_answer=for_answer)
+            room = shipper.waiting
+            (room.answers if for_answer else room.units)[self] = copy_context()
 
     def wait_no_more(self) -> None:
         """Take the event from what the shipping thread looks after."""
@@ -144,8 +145,7 @@ class OpenEvent:
                 # Once more: the shipping thread may have written them.
                 quantities = self.quantities
                 self.wait_no_more()
-                return None if quantities is None else quantities.copy()
-        return None
+        return quantities
 
     def describe(self) -> None:
         """Find out subject, route and method as far as they are known by now."""

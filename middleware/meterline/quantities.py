@@ -18,6 +18,10 @@ from meterline.events import (
 
 _BEYOND: Final = 2**64  # nothing that far from zero can be recorded
 _NAME: Final = re.compile(r"[\w.:-]+")
+GOOD_NAMES_MAX: Final = 1000
+_good_names: Final[set[str]] = set()
+"""Names that were checked before. An app has few; whoever makes them up fills it, and
+then each is checked anew."""
 
 
 def exact_text(value: object) -> str | None:
@@ -102,15 +106,23 @@ def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> 
 
     Several of one name add up. Raises nothing.
     """
-    text, exact, problem = checked_quantity(name, quantity)
-    if problem:
-        return problem
-    total = quantities.get(text, 0) + exact
-    if total > QUANTITY_MAX:
-        return f"the sum of a quantity is over {QUANTITY_MAX}"
-    if len(quantities) >= QUANTITIES_MAX and text not in quantities:
-        return f"more than {QUANTITIES_MAX} quantities in one request"
-    quantities[text] = total
+    if type(name) is str and name in _good_names and type(quantity) is int:
+        text, exact = name, quantity  # what is nearly always so, without a call
+        if exact < 0 or exact > QUANTITY_MAX:
+            return checked_quantity(name, quantity)[2]
+    else:
+        text, exact, problem = checked_quantity(name, quantity)
+        if problem:
+            return problem
+        if len(_good_names) < GOOD_NAMES_MAX:
+            _good_names.add(text)
+    if quantities:
+        exact += quantities.get(text, 0)
+        if exact > QUANTITY_MAX:
+            return f"the sum of a quantity is over {QUANTITY_MAX}"
+        if len(quantities) >= QUANTITIES_MAX and text not in quantities:
+            return f"more than {QUANTITIES_MAX} quantities in one request"
+    quantities[text] = exact
     return ""
 
 

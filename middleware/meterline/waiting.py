@@ -6,7 +6,7 @@ events have something in memory, so that a worker that is killed leaves their nu
 """
 
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import Context
 from time import perf_counter_ns
 from typing import Final, Protocol
 
@@ -40,25 +40,23 @@ class Room:
     """What waits for one shipping thread.
 
     The dictionaries are changed by requests, under the lock of ``recording``, and read
-    by the thread: each use of them here is one step of the interpreter.
+    by the thread: each use of them here is one step of the interpreter. Whoever waits
+    comes with its context: whoever resolves subjects may ask their variables.
     """
 
     def __init__(self) -> None:
-        # With their contexts: whoever resolves subjects may ask their variables.
-        self._units: dict[Waiting, tuple[int, Context]] = {}
-        self._answers: dict[Waiting, tuple[int, Context]] = {}
+        self.units: dict[Waiting, Context] = {}
+        """Events that have units: of most, only until their answer goes out."""
+        self.answers: dict[Waiting, Context] = {}
+        """Events that an error handler may still answer."""
+        self._since_ns: dict[Waiting, int] = {}  # when the thread saw each first
         self._noted: set[Waiting] = set()
         self._note: Callable[[int], None] = _ignore
 
-    def add(self, event: Waiting, *, for_answer: bool) -> None:
-        """Note that ``event`` has units, or waits for its answer only."""
-        room = self._answers if for_answer else self._units
-        room[event] = perf_counter_ns(), copy_context()
-
     def remove(self, event: Waiting) -> None:
         """Note that all units of ``event`` are written, or about to be."""
-        self._units.pop(event, None)
-        if event in self._noted:
+        self.units.pop(event, None)
+        if self._noted and event in self._noted:
             self._noted.discard(event)
             self._note(len(self._noted))
 
@@ -74,23 +72,27 @@ class Room:
                 leaves it.
         """
         self._note = note
-        if self._answers:
+        if self.units or self.answers or self._since_ns:
+            now_ns, before = perf_counter_ns(), self._since_ns
+            waiting = [*self.units, *self.answers]
+            self._since_ns = {event: before.get(event, now_ns) for event in waiting}
+        if self.answers:
             self._finish_unanswered(after_ns=ANSWER_NS)
-        if self._units or self._noted:
+        if self.units or self._noted:
             self._write_parts()
 
     def _finish_unanswered(self, *, after_ns: int) -> None:
         now_ns = perf_counter_ns()
-        for event, (since_ns, context) in list(self._answers.items()):
-            if now_ns - since_ns >= after_ns:
-                self._answers.pop(event, None)
+        for event, context in list(self.answers.items()):
+            if now_ns - self._since_ns.get(event, now_ns) >= after_ns:
+                self.answers.pop(event, None)
                 context.run(event.end, None)
 
     def _write_parts(self) -> None:
         now_ns = perf_counter_ns()
         noted: set[Waiting] = set()
-        for event, (since_ns, context) in list(self._units.items()):
-            waited_ns = now_ns - since_ns
+        for event, context in list(self.units.items()):
+            waited_ns = now_ns - self._since_ns.get(event, now_ns)
             if waited_ns < NOTED_NS:
                 continue
             is_due = waited_ns >= PART_NS
@@ -98,7 +100,7 @@ class Room:
                 noted.add(event)
         if noted != self._noted:
             # Whatever ended since is not in memory any more.
-            self._noted = {event for event in noted if event in self._units}
+            self._noted = {event for event in noted if event in self.units}
             self._note(len(self._noted))
 
     def _is_written(self, event: Waiting, waited_ns: int, context: Context) -> bool:
@@ -106,7 +108,7 @@ class Room:
         try:
             return context.run(event.write_part, must=must)
         except Exception:  # noqa: BLE001 - edge: the thread ships for all of them
-            self._units.pop(event, None)
+            self.units.pop(event, None)
             event.fail()
             return True
 

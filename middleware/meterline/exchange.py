@@ -1,0 +1,282 @@
+"""One request and its response: what becomes one usage event.
+
+Everything here runs in the app's request. It takes no lock that it could wait for,
+awaits nothing of its own, and raises nothing. What costs time was measured; where
+the code is not the plainest, a comment says what that saves.
+"""
+
+import os
+from collections.abc import Awaitable
+from time import perf_counter_ns
+from typing import Final, Protocol
+
+from meterline import inside
+from meterline.asgi_types import Message, Receive, Scope, Send
+from meterline.events import STATUS_MAX, Flag, Kind
+from meterline.meter import Meter, encode
+from meterline.open_event import OpenEvent
+from meterline.quantities import exact_method
+from meterline.routes import RouteMap
+from meterline.subjects import Resolver
+
+SCOPE_KEY: Final = "meterline"
+"""Marks a request that is being metered, with when it began."""
+
+# As plain numbers: looking up an enum's member takes longer than encoding one.
+_REQUEST: Final = int(Kind.REQUEST)
+_WEBSOCKET: Final = int(Kind.WEBSOCKET)
+
+# To plain values, whatever the classes of the server's are (``HTTPStatus.OK``).
+_STATUSES: Final = {status: status for status in range(STATUS_MAX + 1)}
+_METHODS: Final = {
+    name: name for name in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+}
+_DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
+_METHOD_NOT_ALLOWED: Final = 405
+_SERVER_ERROR: Final = 500
+_SWITCHING_PROTOCOLS: Final = 101
+_FORBIDDEN: Final = 403
+_SLOW_US: Final = 1000  # what took less was sent before its client could be seen to go
+
+
+class Metering(Protocol):
+    """The middleware that meters a request, as seen from the request."""
+
+    meter: Meter
+    routes: RouteMap
+    templates: dict[int, str]
+    resolver: Resolver
+
+    def resolve_subject(self, exchange: "Exchange") -> str | None:
+        """Return who used it; ``None``, with a flag, where the answer is no subject."""
+        ...
+
+    def resolve_route(self, scope: Scope) -> str | None:
+        """Return the template of the route that was taken, if one was."""
+        ...
+
+    def note_failure(self) -> None:
+        """Count an event that our own error has cost, and say so once."""
+        ...
+
+
+class Exchange(OpenEvent):
+    """One request and its response, as far as they have come.
+
+    Its ``send`` and ``receive`` are what the app gets. The attributes are set by
+    ``MeterMiddleware``: an ``__init__`` would cost more than all of them.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "inner",
+        "inner_receive",
+        "inner_send",
+        "middleware",
+        "scope",
+        "time_ms",
+    )
+
+    middleware: Metering
+    scope: Scope
+    inner: Metering | None  # further inside, with a resolver of its own
+    inner_receive: Receive
+    inner_send: Send
+    time_ms: int
+    bytes_in: int
+    bytes_out: int
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take note of what the app sends, and pass it on.
+
+        Not ``async``: returning the server's own awaitable saves a coroutine.
+        """
+        try:
+            kind = message["type"]
+            if kind == "http.response.body":
+                if body := message.get("body"):
+                    self.bytes_out += len(body)
+                # Recorded before it goes out, not when the app call has ended:
+                # background tasks are not the request's time.
+                if not (message.get("more_body") or self.is_over):
+                    self.write(_REQUEST)
+            elif kind == "http.response.start":
+                self.status = _STATUSES.get(message["status"], 0)
+            elif not self.is_over:
+                self.note_unusual(message)
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+        return self.inner_send(message)
+
+    async def receive(self) -> Message:
+        """Take note of what the app receives."""
+        message = await self.inner_receive()
+        try:
+            if message["type"] == "http.request":
+                if body := message.get("body"):
+                    self.bytes_in += len(body)
+            elif message["type"] == "http.disconnect" and not self.is_over:
+                self.flags |= Flag.INCOMPLETE
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+        return message
+
+    def note_unusual(self, message: Message) -> None:
+        """Count a body that the server takes from a file."""
+        match message["type"]:
+            case "http.response.pathsend":
+                self.bytes_out += os.stat(message["path"]).st_size  # noqa: PTH116
+                self.finish()
+            case "http.response.zerocopysend":
+                self.bytes_out += message.get("count") or 0
+                if not message.get("more_body"):
+                    self.finish()
+            case _:
+                pass
+
+    def end(self, error: BaseException | None) -> None:
+        """Record a response that has no last body message."""
+        if self.is_over:
+            return
+        try:
+            if self.flags & Flag.ERROR:  # and no answer has come since
+                self.status = self.status or _SERVER_ERROR
+            elif error is None or type(error).__name__ in _DISCONNECTS:
+                self.flags |= Flag.INCOMPLETE
+            elif not isinstance(error, Exception):
+                # asyncio's CancelledError, trio's Cancelled, SystemExit
+                self.flags |= Flag.CANCELLED
+            else:
+                self.flags |= Flag.ERROR
+                self.look_inside(error)
+                if not self.status and self.awaits_answer():
+                    return
+                self.status = self.status or _SERVER_ERROR  # as servers answer
+            self.finish()
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+
+    def awaits_answer(self) -> bool:
+        """Let the answer of an error handler outside of us come through here."""
+        if send := inside.redirect_error_answer(self.send):
+            self.inner_send = send
+            self.wait(for_answer=True)
+        return send is not None
+
+    def finish(self) -> None:
+        """Record the event, once."""
+        if not self.is_over:
+            self.write(_REQUEST)
+
+    def write(self, kind: int) -> None:
+        """Ask for subject and route, and append the event."""
+        duration_us = (perf_counter_ns() - self.start_ns) // 1000
+        middleware = self.middleware
+        scope = self.scope
+        if kind == _REQUEST:
+            named = scope["method"]
+            method = _METHODS[named] if named in _METHODS else exact_method(named)
+            if duration_us > _SLOW_US and inside.has_left(self.inner_receive):
+                self.flags |= Flag.INCOMPLETE
+        else:
+            method = "GET"
+        self.method = method
+        if "router" not in scope:  # where Starlette's puts itself
+            self.look_inside(None)
+            scope = self.scope
+        subject = self.subject
+        if subject is None:
+            subject = self.subject = middleware.resolve_subject(self)
+        status = self.status
+        # Where the method is not allowed, no route was taken.
+        if status == _METHOD_NOT_ALLOWED:
+            route = self.route
+        else:
+            # What nearly every request asks for, without a call.
+            route = middleware.templates.get(id(scope.get("route")))
+            route = self.route = route or middleware.resolve_route(scope)
+        # These two lines stand together: see close().
+        self.is_over = True
+        quantities = self.quantities
+        if quantities is not None:
+            quantities = self.close()
+        # A plain tuple: building a UsageEvent would cost more than encoding it.
+        middleware.meter.append(
+            encode(
+                (
+                    self.time_ms,
+                    kind,
+                    subject,
+                    method,
+                    route,
+                    status,
+                    duration_us,
+                    self.bytes_in,
+                    self.bytes_out,
+                    self.flags,
+                    quantities,
+                )
+            )
+        )
+
+    def look_inside(self, error: BaseException | None) -> None:
+        """Go on with the scope that the app had further inside, if it is another."""
+        if self.middleware.routes.is_starlette:
+            mark = SCOPE_KEY, self.start_ns
+            self.scope = inside.innermost_scope(mark, error) or self.scope
+
+    def describe(self) -> None:
+        """Find out subject, route and method as far as they are known by now."""
+        self.method = exact_method(self.scope.get("method", "GET"))  # websockets: none
+        self.subject = self.subject or self.middleware.resolve_subject(self)
+        self.route = self.route or self.middleware.resolve_route(self.scope)
+
+
+class WebSocket(Exchange):
+    """One websocket connection: one event, when it closes."""
+
+    __slots__ = ()
+
+    part = int(Flag.OF_WEBSOCKET)
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take note of what the app sends, and pass it on."""
+        try:
+            match message["type"]:
+                case "websocket.send":
+                    self.bytes_out += inside.payload_bytes(message)
+                case "websocket.accept":
+                    self.status = _SWITCHING_PROTOCOLS
+                case "websocket.http.response.start":
+                    self.status = _STATUSES.get(message["status"], 0)
+                case "websocket.http.response.body":
+                    self.bytes_out += len(message.get("body") or b"")
+                    if not message.get("more_body"):
+                        self.finish()
+                case "websocket.close":
+                    # Before it was accepted, closing is refusing.
+                    self.status = self.status or _FORBIDDEN
+                    self.finish()
+                case _:
+                    pass
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+        return self.inner_send(message)
+
+    async def receive(self) -> Message:
+        """Take note of what the app receives."""
+        message = await self.inner_receive()
+        try:
+            if message["type"] == "websocket.receive":
+                self.bytes_in += inside.payload_bytes(message)
+            elif message["type"] == "websocket.disconnect":
+                self.finish()
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self.middleware.note_failure()
+        return message
+
+    def finish(self) -> None:
+        """Record the event, once."""
+        if not self.is_over:
+            self.write(_WEBSOCKET)
