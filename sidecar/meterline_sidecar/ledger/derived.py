@@ -23,7 +23,7 @@ from meterline_sidecar.store.rollups import WINDOW_MS
 from meterline_sidecar.store.terms import NEVER_MS, terms_after
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange, MeterChange
-from meterline_sidecar.terms.claims import MARK, Step
+from meterline_sidecar.terms.claims import MARK, Step, turn
 from meterline_sidecar.terms.record import OWNERS_ROW
 from meterline_sidecar.usage.definition import OF_BEFORE, decode
 
@@ -154,17 +154,18 @@ def _times(terms: Terms) -> dict[str, set[int]]:
     """Return from when on anybody claimed or gave up a subject or pattern, by text."""
     found: dict[str, set[int]] = defaultdict(set)
     for name in terms.names("customer"):
-        before: set[str] = set()
+        held: dict[str, int] = {}
         for entry in terms.entries("customer", name):
             assert isinstance(entry.change, CustomerChange)
             if isinstance(entry.change.subjects, UnsetType):
                 continue
-            after = set(entry.change.subjects)
-            for text in before ^ after:
-                found[text].add(entry.from_ms)
+            changed = turn(held, entry.change.subjects, from_ms=entry.from_ms)
+            for text in (*changed.taken, *changed.given_up):
+                # Who gives up what was still to come does so when it is learned.
+                found[text] |= {entry.from_ms, entry.learned_ms}
                 if isinstance(entry.change.unclaimed_from_ms, int):
                     found[text].add(entry.change.unclaimed_from_ms)
-            before = after
+            held = changed.held
     return found
 
 

@@ -103,7 +103,12 @@ class Terms:
             self.learned_until_ms = max(self.learned_until_ms, row.learned_ms)
             self._learned.append((row.id, row.kind, row.name))
             if isinstance(entry.change, CustomerChange):
-                self.claims.change(row.name, entry.from_ms, entry.change)
+                self.claims.change(
+                    row.name,
+                    entry.from_ms,
+                    entry.change,
+                    learned_ms=entry.learned_ms,
+                )
                 if entry.change.stripe_customer:
                     self._by_stripe[entry.change.stripe_customer] = row.name
 
@@ -120,6 +125,44 @@ class Terms:
         copy._learned = list(self._learned)
         copy.add(rows)
         return copy
+
+    def corrected(self, customer_id: str, *, known_row: int) -> "Terms":
+        """Return what holds for one customer in a period that was made final.
+
+        That is what was known by a row, and what was meant to reach into final periods
+        since. A plan that is taken by that has the versions that came since, too; what
+        was known of it reads as it did.
+        """
+        kept = Terms()
+        kept.row_id = self.row_id
+        kept._entries["customer"][customer_id] = tuple(
+            entry
+            for entry in self.entries("customer", customer_id)
+            if entry.row_id <= known_row or entry.reaches_final
+        )
+        until: dict[str, int] = {}
+        for entry in kept.entries("customer", customer_id):
+            assert isinstance(entry.change, CustomerChange)
+            if isinstance(entry.change.plan, str):
+                until[entry.change.plan] = entry.row_id
+        for name, row_id in until.items():
+            kept._entries["plan"][name] = tuple(
+                self._plan_known(name, known_row, new_until_row=row_id)
+            )
+        return kept
+
+    def _plan_known(
+        self, name: str, known_row: int, *, new_until_row: int
+    ) -> Iterator[Entry]:
+        """Yield the rows about a plan up to one, and versions that are new after it."""
+        versions: set[int] = set()
+        for entry in self.entries("plan", name):
+            assert isinstance(entry.change, PlanChange)
+            if entry.row_id <= known_row:
+                versions.add(entry.change.version)
+                yield entry
+            elif entry.row_id < new_until_row and entry.change.version not in versions:
+                yield entry
 
     @property
     def is_empty(self) -> bool:

@@ -6,7 +6,8 @@ is found by a look-up for each length that patterns have, however many there are
 """
 
 from bisect import insort
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
@@ -18,48 +19,130 @@ Step = tuple[int, str | None]
 """From when on, and who."""
 
 
+class Turn(NamedTuple):
+    """What one row changes about the subjects and patterns of a customer."""
+
+    taken: list[str]
+    """New ones, and those that are theirs from an earlier time on than was said."""
+    given_up: list[str]
+    held: dict[str, int]
+    """What they claim by now, and from when on it is theirs."""
+
+
+def turn(held: Mapping[str, int], texts: Iterable[str], *, from_ms: int) -> Turn:
+    """Return what it changes that a customer claims these texts from a time on.
+
+    Args:
+        held: what they claimed by the row before; see ``Turn``.
+    """
+    wanted = dict.fromkeys(texts)
+    return Turn(
+        taken=[text for text in wanted if held.get(text, from_ms + 1) > from_ms],
+        given_up=[text for text in held if text not in wanted],
+        held={text: min(held.get(text, from_ms), from_ms) for text in wanted},
+    )
+
+
+class _Unclaimed(NamedTuple):
+    """A time for which somebody also pays, as far as nobody else does."""
+
+    start: int
+    end: int
+    customer: str
+    learned_ms: int
+
+
 class Claims:
     """Every claim that was ever made, by the subject or the pattern as written."""
 
     def __init__(self) -> None:
         self._by_text: dict[str, list[Step]] = {}
-        self._theirs: dict[str, dict[str, int]] = {}
+        self._held: dict[str, dict[str, int]] = {}
         """By customer: what they claim now, and from when on it was theirs."""
-        self._unclaimed_from_ms: dict[tuple[str, str], int] = {}
+        self._unclaimed: dict[str, list[_Unclaimed]] = {}
         self._lengths: list[int] = []
         """Of the patterns, the shortest first."""
 
-    def change(self, customer: str, from_ms: int, change: CustomerChange) -> None:
+    def change(
+        self, customer: str, from_ms: int, change: CustomerChange, *, learned_ms: int
+    ) -> None:
         """Take in what a customer claims from a time on."""
         if change.subjects is UNSET:
             return
-        before = self._theirs.get(customer, {})
-        wanted = dict.fromkeys(change.subjects, from_ms)
-        for text in before.keys() - wanted.keys():
-            self._set(text, from_ms, customer, None)
-        for text in wanted.keys() - before.keys():
-            self._set(text, from_ms, customer, customer)
-            if change.unclaimed_from_ms is not UNSET:
-                self._unclaimed_from_ms[text, customer] = change.unclaimed_from_ms
-        self._theirs[customer] = {text: before.get(text, from_ms) for text in wanted}
+        held = self._held.get(customer, {})
+        changed = turn(held, change.subjects, from_ms=from_ms)
+        for text in changed.given_up:
+            self._give_up(text, from_ms, customer, learned_ms=learned_ms)
+        since_ms = change.unclaimed_from_ms
+        for text in changed.taken:
+            self._take(text, from_ms, customer)
+            if since_ms is not UNSET and since_ms < from_ms:
+                self._unclaimed.setdefault(text, []).append(
+                    _Unclaimed(since_ms, from_ms, customer, learned_ms)
+                )
+        self._held[customer] = changed.held
 
-    def _set(self, text: str, from_ms: int, customer: str, owner: str | None) -> None:
+    def _take(self, text: str, from_ms: int, customer: str) -> None:
         steps = self._by_text.get(text)
         if steps is None:
             steps = self._by_text[text] = []
             if text.endswith(MARK) and len(text) - 1 not in self._lengths:
                 insort(self._lengths, len(text) - 1)
-        if owner is None and steps and steps[-1][1] != customer:
-            return  # Somebody else has taken it already.
         while steps and steps[-1][0] >= from_ms:
             steps.pop()
-        steps.append((from_ms, owner))
+        steps.append((from_ms, customer))
+        # It ends what was said before about times from then on, by whomever.
+        self._keep_unclaimed(
+            text,
+            (
+                one._replace(end=min(one.end, from_ms))
+                for one in self._unclaimed.get(text, ())
+            ),
+        )
+
+    def _give_up(
+        self, text: str, from_ms: int, customer: str, *, learned_ms: int
+    ) -> None:
+        """End what a customer claims; what others have of that time stays theirs."""
+        steps = self._by_text[text]
+        theirs_ended = (
+            # Given up at once, it never was theirs.
+            one._replace(
+                end=min(one.end, from_ms) if one.learned_ms < learned_ms else 0
+            )
+            if one.customer == customer
+            else one
+            for one in self._unclaimed.get(text, ())
+        )
+        self._keep_unclaimed(text, theirs_ended)
+        if steps[-1][1] != customer:
+            return  # Somebody else has taken it already.
+        cut_ms = from_ms
+        if _owner_at(steps, from_ms) != customer:
+            own_ms = next(ms for ms, who in steps if ms > from_ms and who == customer)
+            # Until it was theirs it was another's; one that was still to come is not
+            # waited for.
+            cut_ms = max(from_ms, min(own_ms, learned_ms))
+        steps[:] = [
+            *(step for step in steps if step[0] < cut_ms),
+            (cut_ms, None),
+            *(
+                (ms, None if who == customer else who)
+                for ms, who in steps
+                if ms > cut_ms
+            ),
+        ]
+
+    def _keep_unclaimed(self, text: str, unclaimed: Iterable[_Unclaimed]) -> None:
+        if left := [one for one in unclaimed if one.start < one.end]:
+            self._unclaimed[text] = left
+        else:
+            self._unclaimed.pop(text, None)
 
     def history(self, subject: str) -> list[Step]:
         """Return who pays for a subject from when on; the first entry is from 0.
 
-        What nobody paid for before the first claim goes to who made it, from the time
-        on that the claim says.
+        What nobody pays for goes to whoever said first that they pay for it, too.
         """
         texts, claims = self._of(subject)
         if not claims:
@@ -67,16 +150,12 @@ class Claims:
         from_ms, owner = claims[0][0]
         is_alone = len(claims) == len(claims[0]) == 1
         if is_alone and owner is not None:  # as most of many subjects are
-            alone: list[Step] = [(from_ms, owner)]
+            found: list[Step] = [(from_ms, owner)]
             if from_ms > 0:
-                alone.insert(0, (0, None))
-            return self._with_unclaimed(texts, alone)
-        cuts = sorted({0, *(from_ms for steps in claims for from_ms, _ in steps)})
-        found: list[Step] = []
-        for at_ms in cuts:
-            owner = self._owner(claims, at_ms)
-            if not found or found[-1][1] != owner:
-                found.append((at_ms, owner))
+                found.insert(0, (0, None))
+        else:
+            cuts = sorted({0, *(from_ms for steps in claims for from_ms, _ in steps)})
+            found = _joined((at_ms, self._owner(claims, at_ms)) for at_ms in cuts)
         return self._with_unclaimed(texts, found)
 
     def customer_of(self, subject: str, at_ms: int) -> str | None:
@@ -102,7 +181,7 @@ class Claims:
 
     def of_customer(self, customer: str) -> tuple[str, ...]:
         """Return what a customer claims, as written, by the last row about it."""
-        return tuple(self._theirs.get(customer, ()))
+        return tuple(self._held.get(customer, ()))
 
     def claimants(self, text: str) -> list[Step]:
         """Return who claims exactly this text, from when on."""
@@ -127,26 +206,36 @@ class Claims:
 
     @staticmethod
     def _owner(claims: list[list[Step]], at_ms: int) -> str | None:
-        for steps in claims:
-            for from_ms, owner in reversed(steps):
-                if from_ms <= at_ms:
-                    if owner is not None:
-                        return owner
-                    break
-        return None
+        owners = (_owner_at(steps, at_ms) for steps in claims)
+        return next((owner for owner in owners if owner is not None), None)
 
     def _with_unclaimed(self, texts: list[str], found: list[Step]) -> list[Step]:
-        if len(found) < 2 or found[0][1] is not None:
+        unclaimed = [one for text in texts for one in self._unclaimed.get(text, ())]
+        if not unclaimed:
             return found
-        first_ms, owner = found[1]
-        assert owner is not None, "neighbours differ"
-        unclaimed = self._unclaimed_from_ms
-        since = [
-            at_ms
-            for text in texts
-            if (at_ms := unclaimed.get((text, owner))) is not None
-        ]
-        since_ms = min([first_ms, *since])
-        if since_ms == 0:
-            return [(0, owner), *found[2:]]
-        return [(0, None), (since_ms, owner), *found[2:]]
+        # Of those who said so at once, the most exact text wins: it comes first.
+        unclaimed.sort(key=lambda one: one.learned_ms)
+        cuts = {at_ms for at_ms, _ in found}
+        cuts.update(edge for one in unclaimed for edge in (one.start, one.end))
+        return _joined(
+            (at_ms, _owner_at(found, at_ms) or _waiting_at(unclaimed, at_ms))
+            for at_ms in sorted(cuts)
+        )
+
+
+def _owner_at(steps: Sequence[Step], at_ms: int) -> str | None:
+    return next((owner for from_ms, owner in reversed(steps) if from_ms <= at_ms), None)
+
+
+def _waiting_at(unclaimed: Iterable[_Unclaimed], at_ms: int) -> str | None:
+    return next(
+        (one.customer for one in unclaimed if one.start <= at_ms < one.end), None
+    )
+
+
+def _joined(steps: Iterable[Step]) -> list[Step]:
+    found: list[Step] = []
+    for at_ms, owner in steps:
+        if not found or found[-1][1] != owner:
+            found.append((at_ms, owner))
+    return found

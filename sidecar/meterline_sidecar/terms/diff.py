@@ -158,7 +158,7 @@ class Differ:
             self._field(wanted, known, name, value, by_time, offered or {})
         for from_ms, changes in sorted(by_time.items()):
             if "subjects" in changes:
-                changes["unclaimed_from_ms"] = self._unclaimed_from(wanted.id, from_ms)
+                changes["unclaimed_from_ms"] = self._unclaimed_from(known, from_ms)
             self._plan(wanted.id, CustomerChange(**changes), from_ms)
 
     # --- customers
@@ -166,15 +166,21 @@ class Differ:
     def _new_customer(self, wanted: WantedCustomer) -> None:
         fields = dict(wanted.fields)
         subjects = tuple(fields.pop("subjects", ()))
-        self._plan(wanted.id, CustomerChange(**fields), ALWAYS)
         calendar = CustomerCalendar([(0, fields.get("time_zone", "UTC"))])
         day = wanted.from_day
         from_ms = ALWAYS if day is None else calendar.start_of(day)
+        refusal = self._why_not(wanted, from_ms, "subjects", subjects, {})
+        if refusal is not None:
+            self._found.refused.append(refusal)
+            return
+        if self._reason and day is not None:
+            self._also_corrected(wanted.id, subjects, from_ms)
         # What somebody else paid for until now stays theirs; what nobody paid for
         # becomes this customer's from the beginning.
         claimed_ms = (
             self._now_ms if day is None and not self._terms.is_empty else from_ms
         )
+        self._plan(wanted.id, CustomerChange(**fields), ALWAYS)
         change = CustomerChange(subjects=subjects, unclaimed_from_ms=from_ms)
         self._plan(wanted.id, change, claimed_ms)
         if not self._terms.is_empty:
@@ -268,11 +274,15 @@ class Differ:
                     Planned(payer, CustomerChange(), from_ms, self._reason, True)
                 )
 
-    def _unclaimed_from(self, customer_id: str, from_ms: int) -> int:
+    def _unclaimed_from(self, customer: AgreedCustomer, from_ms: int) -> int:
         """Return from when on a customer pays for what nobody paid for."""
         if from_ms > self._now_ms:
             return from_ms
-        return self._finals.get(customer_id, ALWAYS)
+        since_ms = self._finals.get(customer.id, ALWAYS)
+        if customer.is_removed:  # they come back today: they were not there before
+            calendar = CustomerCalendar.of(self._terms, customer.id)
+            since_ms = max(since_ms, calendar.start_of(calendar.day(self._now_ms)))
+        return since_ms
 
     def _missing(self, name: str) -> None:
         """Take out a customer whom the files do not name any more."""

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from meterline_sidecar.store.terms import Source
 from meterline_sidecar.terms.book import Terms
-from meterline_sidecar.terms.claims import MARK
 
 LOOKS: Final[Mapping[Source, str]] = {
     "file": "the files look after",
@@ -38,7 +37,7 @@ def not_ours(customer_id: str, owner: Source) -> str:
 def payers_since(terms: Terms, texts: Iterable[str], from_ms: int) -> Iterator[str]:
     """Yield who pays, at a time or later, for what is claimed with these texts."""
     for text in texts:
-        history = terms.claims.history(text.removesuffix(MARK))
+        history = terms.claims.history(text)
         ends = [at_ms for at_ms, _ in history[1:]]
         for (_, payer), end in itertools.zip_longest(history, ends):
             if payer is not None and (end is None or from_ms < end):

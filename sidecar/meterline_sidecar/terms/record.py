@@ -11,12 +11,12 @@ from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NewTerm, Source, TermRow
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import Change, CustomerChange, encode, kind_of
-from meterline_sidecar.terms.claims import MARK, Step
+from meterline_sidecar.terms.claims import MARK, Step, turn
 
 SUBJECTS_PER_STEP: Final = 5_000
 TEXTS_PER_STEP: Final = 500
 """Subjects that are written out, brought up in one transaction."""
-OWNERS_ROW: Final = "owners_row"
+OWNERS_ROW: Final = "owners_settled_row"
 """Up to which row of terms the subjects are brought; a fact of the ledger."""
 
 
@@ -131,15 +131,15 @@ def _texts_after(terms: Terms, row_id: int) -> set[str]:
     found: set[str] = set()
     learned = {name for kind, name in terms.learned_after(row_id) if kind == "customer"}
     for name in learned:
-        before: set[str] = set()
+        held: dict[str, int] = {}
         for entry in terms.entries("customer", name):
             assert isinstance(entry.change, CustomerChange)
             if entry.change.subjects is UNSET:
                 continue
-            after = set(entry.change.subjects)
+            changed = turn(held, entry.change.subjects, from_ms=entry.from_ms)
             if entry.row_id > row_id:
-                found |= before ^ after
-            before = after
+                found.update(changed.taken, changed.given_up)
+            held = changed.held
     return found
 
 

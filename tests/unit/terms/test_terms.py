@@ -361,3 +361,132 @@ def test_a_claim_that_is_given_up_at_once_leaves_nobody() -> None:
 
     assert history.terms.claims.history("b") == [(0, None)]
     assert history.terms.claims.history("a") == [(0, "acme")]
+
+
+def november(day: int) -> int:
+    return ms(f"2026-11-{day:02}T00:00:00Z")
+
+
+def acme_since_20_november() -> History:
+    """Return a history in which acme takes over what nobody paid for."""
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(), customer("beta"))
+    history.load("2026-11-20T00:00:00Z", customer(subjects=("x",)), customer("beta"))
+    assert history.terms.claims.history("x") == [(0, "acme")]
+    return history
+
+
+@pytest.mark.parametrize("payer", ["beta", "new"])
+def test_a_claim_from_a_day_leaves_what_was_before_to_who_paid_for_it(
+    payer: str,
+) -> None:
+    history = acme_since_20_november()
+    claim = customer(payer, subjects=("x",), from_day=date(2026, 11, 10))
+
+    history.load("2026-11-25T00:00:00Z", customer(subjects=()), claim)
+
+    steps = [(0, "acme"), (november(10), payer)]
+    assert history.terms.claims.history("x") == steps
+
+
+def test_a_subject_that_is_claimed_from_a_day_leaves_the_rest_of_a_pattern() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(), customer("beta"))
+    acme = customer(subjects=("x*",))
+    history.load("2026-11-20T00:00:00Z", acme, customer("beta"))
+    claim = customer("beta", subjects=("x1",), from_day=date(2026, 11, 10))
+
+    history.load("2026-11-25T00:00:00Z", acme, claim)
+
+    claims = history.terms.claims
+    assert claims.history("x1") == [(0, "acme"), (november(10), "beta")]
+    assert claims.history("x2") == [(0, "acme")]
+
+
+def test_what_is_given_up_from_a_day_is_nobodys_only_from_then_on() -> None:
+    history = acme_since_20_november()
+    given_up = customer(subjects=(), from_day=date(2026, 11, 10))
+
+    history.load("2026-11-25T00:00:00Z", given_up, customer("beta"))
+
+    steps = [(0, "acme"), (november(10), None)]
+    assert history.terms.claims.history("x") == steps
+
+
+def test_what_is_given_up_from_a_day_takes_nothing_from_who_had_it_then() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(subjects=("x",)), customer("beta"))
+    history.load("2026-11-20T00:00:00Z", customer(), customer("beta", subjects=("x",)))
+    given_up = customer("beta", subjects=(), from_day=date(2026, 11, 5))
+
+    history.load("2026-11-25T00:00:00Z", customer(), given_up)
+
+    steps = [(0, "acme"), (november(20), None)]
+    assert history.terms.claims.history("x") == steps
+
+
+def test_a_claim_that_was_to_come_can_hold_at_once() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(subjects=("x",)), customer("beta"))
+    dated = customer("beta", subjects=("x",), from_day=date(2026, 12, 1))
+    history.load("2026-11-10T00:00:00Z", customer(subjects=()), dated)
+    assert history.terms.claims.history("x")[1][0] == ms("2026-12-01T00:00:00Z")
+
+    plain = customer("beta", subjects=("x",))
+    history.load("2026-11-20T00:00:00Z", customer(subjects=()), plain)
+
+    steps = [(0, "acme"), (november(20), "beta")]
+    assert history.terms.claims.history("x") == steps
+
+
+def test_a_claim_that_was_to_come_can_be_taken_back() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(subjects=("x",)), customer("beta"))
+    dated = customer("beta", subjects=("x",), from_day=date(2026, 12, 1))
+    history.load("2026-11-10T00:00:00Z", customer(subjects=()), dated)
+
+    history.load(
+        "2026-11-20T00:00:00Z", customer(subjects=()), customer("beta", subjects=())
+    )
+
+    steps = [(0, "acme"), (november(20), None)]
+    assert history.terms.claims.history("x") == steps
+
+
+def test_what_nobody_paid_for_between_two_goes_to_the_second() -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", customer(subjects=("x",)), customer("beta"))
+    history.load("2026-11-10T00:00:00Z", customer(subjects=()), customer("beta"))
+
+    beta = customer("beta", subjects=("x",))
+    history.load("2026-11-20T00:00:00Z", customer(subjects=()), beta)
+
+    steps = [(0, "acme"), (november(10), "beta")]
+    assert history.terms.claims.history("x") == steps
+
+
+def test_a_new_customer_from_a_day_reaches_into_nothing_final_of_others() -> None:
+    history = acme_since_20_november()
+    history.finals["acme"] = ms("2026-12-01T00:00:00Z")
+    new = customer("new", subjects=("x",), from_day=date(2026, 11, 10))
+    files = (customer(subjects=()), customer("beta"), new)
+
+    refused = history.diff("2026-12-05T00:00:00Z", *files)
+    on_purpose = history.diff("2026-12-05T00:00:00Z", *files, reason="it was theirs")
+
+    assert "it can hold from 2026-12-01 on" in refused.refused[0]
+    assert on_purpose.refused == ()
+    corrected = [one.name for one in on_purpose.planned if one.reaches_final]
+    assert corrected == ["acme"]
+
+
+def test_a_pattern_from_a_day_asks_who_paid_by_patterns() -> None:
+    history = History()
+    one = customer("one", subjects=("x",))
+    history.load("2026-11-01T00:00:00Z", customer(subjects=("x*",)), one)
+    history.finals["acme"] = ms("2026-12-01T00:00:00Z")
+    new = customer("new", subjects=("x*",), from_day=date(2026, 11, 10))
+
+    refused = history.diff("2026-12-05T00:00:00Z", customer(subjects=()), one, new)
+
+    assert "it can hold from 2026-12-01 on" in refused.refused[0]
