@@ -7,7 +7,15 @@ import pytest
 
 from meterline_sidecar.terms.keeper import TermsRefused
 from tests.web.conftest import OpenWeb
-from tests.web.test_final import BASIC, CALLS, JAPAN, Desk, customer, november_is_final
+from tests.web.test_final import (
+    BASIC,
+    CALLS,
+    JAPAN,
+    PRO,
+    Desk,
+    customer,
+    november_is_final,
+)
 
 BOLT = customer("bolt", subjects="bolt_*")
 
@@ -35,10 +43,11 @@ async def test_a_subject_cannot_move_from_a_day_that_is_final_for_who_paid(
     assert (await desk.invoice("2026-12"))["adjustments"] == []
 
 
+@pytest.mark.parametrize("since", ["", "from = 2026-11-01"])
 async def test_a_subject_that_moves_into_what_is_final_on_purpose_is_paid_once(
-    desk: Desk,
+    desk: Desk, since: str
 ) -> None:
-    await desk.load(CALLS + customer(more="from = 2026-11-01") + BOLT)
+    await desk.load(CALLS + customer(more=since) + BOLT)
     await desk.use("2026-11-04T00:00:00Z", 7)
     await desk.use("2026-11-10T00:00:00Z", 100)
     desk.clock("2026-12-01T01:00:00Z")
@@ -106,3 +115,59 @@ async def test_a_meter_that_is_renamed_counts_each_call_once(desk: Desk) -> None
 
     november = await desk.invoice("2026-11")
     assert (november["due"], november["invoice"]["unpriced"]) == ("0.15", [])
+
+
+ZONE = 'time_zone = "Pacific/Auckland"'
+DEAR = BASIC.replace("0.01", "0.09")
+SECOND = DEAR.replace(
+    'currency = "usd"', 'currency = "usd"\nversion = 2\neffective = 2026-10-15'
+)
+
+
+@pytest.mark.parametrize("since", [DEAR, BASIC + SECOND])
+async def test_a_correction_on_purpose_brings_nothing_else_into_what_is_final(
+    desk: Desk, since: str
+) -> None:
+    files = CALLS + customer(more=ZONE)
+    await desk.load(files + BOLT, BASIC)
+    await desk.use("2026-11-04T12:00:00Z", 7)
+    await desk.use("2026-11-30T05:00:00Z", 100)
+    desk.clock("2026-11-30T12:00:00Z")
+    assert (await desk.close("2026-11"))["due"] == "1.07"
+    # This holds from the beginning of the day, or from an earlier one.
+    await desk.load(files + BOLT, since)
+    moved = customer("bolt", subjects="acme_1", more="from = 2026-11-30")
+
+    await desk.load(files + moved, since, reason="they were bolt's from the 30th")
+
+    (adjustment,) = (await desk.invoice("2026-12"))["adjustments"]
+    assert adjustment["amount"] == "-1.00"
+
+
+async def test_a_correction_can_bring_a_new_plan_into_what_is_final(desk: Desk) -> None:
+    await november_is_final(desk)
+    plans = BASIC + DEAR.replace('"basic"', '"dear"')
+    dear = customer(plan="dear", more="from = 2026-11-05")
+
+    await desk.load(CALLS + dear, plans, reason="it was promised")
+
+    assert (await desk.invoice("2026-12"))["due"] == "8.00"
+
+
+async def test_a_correction_can_bring_a_new_version_into_what_is_final(
+    desk: Desk,
+) -> None:
+    await desk.load(CALLS + customer(), BASIC + PRO)
+    await desk.use("2026-11-10T00:00:00Z", 100)
+    desk.clock("2026-12-01T01:00:00Z")
+    await desk.close("2026-11")
+    second = PRO.replace(
+        'currency = "usd"', 'currency = "usd"\nversion = 2\neffective = 2026-11-01'
+    ).replace("50", "20")
+    pro = customer(plan="pro", more="from = 2026-11-01")
+
+    await desk.load(CALLS + pro, BASIC + PRO + second, reason="promised")
+
+    # A fee of 20, and 5.00 for calls that were 1.00.
+    december = await desk.invoice("2026-12")
+    assert december["adjustments"][0]["amount"] == "24.00"

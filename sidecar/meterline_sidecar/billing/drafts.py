@@ -91,20 +91,26 @@ class Billing:
         )
         return usage if self._counting is None else self._counting.applied_to(usage)
 
-    def agreement(self, at: Counted, customer: str, period: Period) -> Agreement:
+    def agreement(
+        self, at: Counted, customer: str, period: Period, *, terms: Terms | None = None
+    ) -> Agreement:
         """Return what holds for a customer in a period, as it is known now.
+
+        Args:
+            terms: those that hold there, where not all do.
 
         Raises:
             PricingError: no version of the customer's plan holds then.
         """
-        calendar = CustomerCalendar.of(self._terms, customer)
+        terms = terms or self._terms
+        calendar = CustomerCalendar.of(terms, customer)
         return Agreement(
-            terms_row=self._terms.row_id,
+            terms_row=terms.row_id,
             generation=at.generation,
             time_zone=calendar.zone(period.start),
             parts=tuple(
                 AgreedPart(start=part.start, end=part.end, plan=part.plan)
-                for part in agreed(self._terms, customer, period)
+                for part in agreed(terms, customer, period)
             ),
         )
 

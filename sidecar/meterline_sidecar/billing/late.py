@@ -116,7 +116,8 @@ async def drawn_again(
 ) -> Drawn:
     """Return what a final period comes to now, under what its invoice was made from.
 
-    Where somebody corrected that on purpose, under what holds now.
+    Where somebody corrected that on purpose, with what they corrected, and nothing else
+    that was agreed since.
 
     Args:
         period: as ``as_of_now`` has it.
@@ -124,8 +125,10 @@ async def drawn_again(
     Raises:
         NotBillable, PricingError: it cannot be rated any more.
     """
-    corrected = is_corrected(terms, customer.id, final)
-    under = None if corrected else final.statement.agreement
+    under = final.statement.agreement
+    if under is not None and is_corrected(terms, customer.id, final):
+        known = terms.corrected(customer.id, known_row=under.terms_row)
+        under = billing.agreement(at, customer.id, final.period, terms=known)
     if under is not None and period != final.period:
         rest = Period(final.period.end, period.end)
         more = billing.agreement(at, customer.id, rest).parts
