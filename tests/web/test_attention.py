@@ -76,7 +76,8 @@ async def test_who_was_taken_out_with_unbilled_usage_is_named_with_the_month(
 
         assert problem["severity"] == "warning"
         assert problem["text"] == (
-            "1 customer was taken out with usage that is not billed: beta (2026-11)"
+            "1 customer was taken out with usage or fees that are not billed: beta"
+            " (2026-11)"
         )
         assert "--finalize" in problem["action"]
         assert await codes(web) == ["removed_not_billed"]
@@ -90,6 +91,25 @@ async def test_who_was_taken_out_without_any_usage_is_not_told_of(
 
     async with open_web(meterline=METERLINE) as web:
         assert await codes(web) == []
+
+
+async def test_who_was_taken_out_with_only_a_fee_due_is_named(
+    open_web: OpenWeb,
+) -> None:
+    fee = HEAD + '[[plan.price]]\nname = "seat"\nmodel = "flat"\namount = "30"\n'
+    async with open_web(meterline=METERLINE + BETA, pricing=fee) as web:
+        await web.ship(event())
+
+    async with open_web(meterline=METERLINE, pricing=fee) as web:
+        (problem,) = await found(web, "removed_not_billed")
+        assert problem["text"].endswith("not billed: beta (2026-11)")
+
+        web.clock.time_ms = DECEMBER_MS
+        answer = await web.http.post(
+            "/v1/customers/beta/invoice/finalize", params={"period": "2026-11"}
+        )
+        assert answer.json()["due"] == "6.00"  # of 30, for six of 30 days
+        assert await found(web, "removed_not_billed") == []
 
 
 async def test_who_came_back_is_a_customer_again(open_web: OpenWeb) -> None:
@@ -254,6 +274,28 @@ async def test_what_a_silent_worker_has_not_sent_is_told_of_after_a_minute(
         assert problem["text"].startswith(
             "112 events recorded by 1 silent worker have not arrived: tests, process 1"
         )
+
+
+async def test_what_somebody_accepted_as_missing_is_not_told_of_until_it_is_more(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        async with Connection(web.parts.config.sidecar.socket) as app:
+            await app.hello(recorded_seq=113)
+            await app.ship(batch(event()))
+        web.clock.time_ms = DECEMBER_MS
+        answer = await web.http.post(
+            "/v1/customers/acme/invoice/finalize",
+            params={"period": "2026-11", "accept_gap": "true"},
+        )
+        assert len(answer.json()["accepted_gaps"]) == 1
+        assert await found(web, "events_missing") == []
+
+        async with Connection(web.parts.config.sidecar.socket) as app:
+            await app.hello(recorded_seq=114)
+        web.clock.time_ms += 2 * MINUTE_MS
+        (problem,) = await found(web, "events_missing")
+        assert problem["text"].startswith("113 events recorded by 1 silent worker")
 
 
 async def test_an_event_of_the_future_says_that_a_clock_is_wrong(

@@ -5,6 +5,7 @@ for itself: at most a twentieth of the time goes into it, however many there are
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
@@ -18,13 +19,13 @@ from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.store import attention as store
 from meterline_sidecar.store import invoices as invoice_store
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import CustomerChange
 from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.terms.oddities import oddities
-from meterline_sidecar.usage.counted import snapshot
+from meterline_sidecar.usage.counted import Counted, snapshot
 
 GRACE_MS: Final = 5 * DAY_MS
 """Nobody is told to close a period that has just ended."""
@@ -184,20 +185,24 @@ class Attention:
         return None if customer.plan is None or is_stripes else period
 
     async def _not_billed(self, left: list[_Left]) -> list[Found]:
-        """Return who was taken out with usage that no final invoice has."""
+        """Return who was taken out with usage or fees that no final invoice has."""
         named: list[str] = []
         async with snapshot(self._database) as (tx, at):
-            for customer, since_ms, removed_ms in left[:REMOVED_MAX]:
+            for one in left[:REMOVED_MAX]:
                 used_ms = await store.first_use_between(
                     tx,
                     at.generation,
-                    customer=customer,
-                    start=since_ms,
-                    end=removed_ms,
+                    customer=one.customer,
+                    start=one.since_ms,
+                    end=one.removed_ms,
                 )
                 if used_ms is not None:
-                    calendar = CustomerCalendar.of(self._terms, customer)
-                    named.append(f"{customer} ({calendar.name_at(used_ms)})")
+                    calendar = CustomerCalendar.of(self._terms, one.customer)
+                    month = calendar.name_at(used_ms)
+                else:
+                    month = await self._first_owed(tx, at, one)
+                if month is not None:
+                    named.append(f"{one.customer} ({month})")
         if not named:
             return []
         shown = such_as(named[:NAMES_SHOWN], n_all=len(named))
@@ -205,10 +210,26 @@ class Attention:
         return [
             found(
                 "removed_not_billed",
-                f"{n_of(len(named), 'customer')} {were} taken out with usage that is not"
-                f" billed: {shown}",
+                f"{n_of(len(named), 'customer')} {were} taken out with usage or fees that"
+                f" are not billed: {shown}",
             )
         ]
+
+    async def _first_owed(self, tx: Tx, at: Counted, left: _Left) -> str | None:
+        """Return the first month that comes to something without any usage, if one does."""
+        customer = self._customers.get(left.customer)
+        assert customer is not None, "customers are never forgotten"
+        calendar = CustomerCalendar.of(self._terms, left.customer)
+        period = self._next_period(left.customer, left.since_ms or None)
+        for _ in range(MONTHS_SHOWN):
+            if period is None:
+                return None
+            with contextlib.suppress(NotBillable):
+                drawn = await self._invoices.statement(tx, at, customer, period)
+                if drawn.due or drawn.also_due:
+                    return period.name
+            period = calendar.next_from(period.end)
+        return None
 
     async def _learned_late(self, gone: list[str]) -> list[Found]:
         """Return who left, and owes something else since their last invoice."""

@@ -19,6 +19,7 @@ from meterline_sidecar.billing.lifecycle import (
     check_gaps,
     check_held,
     gaps_of,
+    note_accepted,
 )
 from meterline_sidecar.billing.statement import (
     Adjustment,
@@ -193,6 +194,7 @@ class Invoices:
                 )
             await check_held(tx, customer.id, period)
             gaps = check_gaps(period, missing, accept_gap=accept_gap)
+            await note_accepted(tx, missing)
             return await self._close(tx, at, customer, period, finals, gaps)
 
     async def _close(

@@ -1,6 +1,7 @@
 """When a period may be closed: after its end, over a trusted ledger without gaps."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from meterline_pricing import Period
@@ -82,6 +83,12 @@ def check_gaps(
             " or give them up with --accept-gap"
         )
     return gaps
+
+
+async def note_accepted(tx: Tx, missing: Iterable[Gap]) -> None:
+    """Note that somebody gave up what is missing, in the transaction that bills so."""
+    for gap in missing:
+        await store.accept_gap(tx, producer=gap.producer, last_seq=gap.last_seq)
 
 
 async def check_held(tx: Tx, customer: str, period: Period) -> None:

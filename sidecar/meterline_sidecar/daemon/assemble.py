@@ -17,6 +17,7 @@ from meterline_sidecar.alerts.delivery import AlertDelivery
 from meterline_sidecar.alerts.rules import DAYS_EVERY_S as ALERT_DAYS_EVERY_S
 from meterline_sidecar.alerts.rules import Alerts
 from meterline_sidecar.billing.attention import Attention
+from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
@@ -40,9 +41,11 @@ from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.journal import newest_link
 from meterline_sidecar.store.open import open_ledger
-from meterline_sidecar.store.port import Database, Ledger
+from meterline_sidecar.store.port import Database, Ledger, Readable
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.change import MeterChange
 from meterline_sidecar.terms.customers import CustomerIndex
+from meterline_sidecar.terms.diff import Diff
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
 from meterline_sidecar.terms.sign_ups import EVERY_S as SIGN_UPS_EVERY_S
@@ -217,13 +220,29 @@ async def _open_terms(
     """
     keeper = TermsKeeper(database, journal, clock=clock)
     await keeper.start()
+    wanted = wanted_of(config)
+    money: tuple[str, ...] = ()
     try:
-        diff = await keeper.load(wanted_of(config), author=AUTHOR)
+        diff = await keeper.preview(wanted)
+        if diff.planned or diff.refused:
+            money = await _money(database, keeper.terms, diff)
+            diff = await keeper.load(wanted, author=AUTHOR)
     except TermsRefused as error:
         raise ConfigError(str(error)) from error
-    for text in diff.told:
+    for text in (*diff.told, *money):
         log.info("agreed: %s", text)
     return keeper
+
+
+async def _money(database: Readable, terms: Terms, diff: Diff) -> tuple[str, ...]:
+    """Return in words what a difference does to money, as far as it is soon said."""
+    if not terms.is_empty and any(
+        isinstance(planned.change, MeterChange) and planned.from_ms < diff.at_ms
+        for planned in diff.planned
+    ):
+        # All events would be read while apps wait for the socket.
+        return ("what meters that are counted again do to money is not compared",)
+    return tuple((await of_terms(database, terms, diff)).lines())
 
 
 def _plan_jobs(parts: Parts, checkpoint: Job) -> None:

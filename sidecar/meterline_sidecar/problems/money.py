@@ -88,8 +88,8 @@ MONEY: Final[Mapping[Code, Problem]] = {
     ),
     "removed_not_billed": Problem(
         severity="warning",
-        title="A customer was taken out with usage that is not billed",
-        means="their usage of the open period is kept, and nobody has invoiced it",
+        title="A customer was taken out with usage or fees that are not billed",
+        means="what they owe for the open period is kept, and nobody has invoiced it",
         action="make the last invoice final: `meterline invoice CUSTOMER --period MONTH"
         " --finalize`",
     ),

@@ -45,6 +45,19 @@ def test_a_hang_up_over_mistakes_is_logged_and_ends_nothing(tmp_path: Path) -> N
         until(lambda: customers(sidecar) == ["acme", "beta"])
 
 
+def test_a_start_says_what_its_files_do_to_money(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
+        ship(sidecar, event(time_ms=parse_time_ms("2026-11-06T11:00:00Z")))
+        sidecar.until_counted(1)
+        sidecar.stop()
+        assert "open periods" not in sidecar.log.read_text()
+        (tmp_path / "pricing.toml").write_text(starter_each("0.09"))
+
+        sidecar.start()
+
+        assert "open periods come to" in sidecar.log.read_text()
+
+
 def test_reload_says_what_changed_and_check_says_so_before(tmp_path: Path) -> None:
     with SidecarProcess(tmp_path, clock="2026-11-06T12:00:00Z") as sidecar:
         rewrite(sidecar, METERLINE.replace("Acme Corp", "Acme Ltd") + BETA)

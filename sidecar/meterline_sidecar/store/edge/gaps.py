@@ -1,10 +1,19 @@
 """SQL for what producers recorded and has not arrived."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterline_sidecar.store.edge.events import SELECT_PRODUCER, ProducerRow
+from meterline_sidecar.store.facts import put_fact
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sums import summed, whole
+
+ACCEPTED: Final = "accepted gap "
+"""With a producer behind it: a fact, up to which number it is given up."""
+_SILENT: Final = (
+    "WHERE recorded_seq > last_seq AND seen_ms < ? AND NOT EXISTS (SELECT 1 FROM facts"
+    " WHERE facts.name = ? || producers.producer"
+    " AND CAST(facts.value AS INTEGER) >= producers.recorded_seq)"
+)
 
 
 class Gap(NamedTuple):
@@ -39,6 +48,11 @@ async def open_gaps(tx: Tx, *, start_ms: int, end_ms: int) -> list[Gap]:
     return [Gap(*row) for row in rows]
 
 
+async def accept_gap(tx: Tx, *, producer: str, last_seq: int) -> None:
+    """Note that what a producer recorded up to a number, and is missing, is given up."""
+    await put_fact(tx, f"{ACCEPTED}{producer}", str(last_seq))
+
+
 class SilentGaps(NamedTuple):
     """What silent producers recorded and has not arrived."""
 
@@ -49,19 +63,20 @@ class SilentGaps(NamedTuple):
 
 
 async def silent_gaps(tx: Tx, *, seen_before_ms: int) -> SilentGaps:
-    """Return the gaps of producers that have not been heard of since a time."""
+    """Return the gaps of producers that have not been heard of since a time.
+
+    Those that somebody accepted are left out, unless more of them is missing since.
+    """
     row = await tx.fetch_one(
-        f"SELECT count(*), {summed('recorded_seq - last_seq')} FROM producers"  # noqa: S608 - our own words
-        " WHERE recorded_seq > last_seq AND seen_ms < ?",
-        (seen_before_ms,),
+        f"SELECT count(*), {summed('recorded_seq - last_seq')} FROM producers {_SILENT}",  # noqa: S608 - our own words
+        (seen_before_ms, ACCEPTED),
     )
     assert row is not None
     if row[0] == 0:
         return SilentGaps(0, 0, None)
     latest = await tx.fetch_one(
-        f"{SELECT_PRODUCER} WHERE recorded_seq > last_seq AND seen_ms < ?"
-        " ORDER BY seen_ms DESC LIMIT 1",
-        (seen_before_ms,),
+        f"{SELECT_PRODUCER} {_SILENT} ORDER BY seen_ms DESC LIMIT 1",
+        (seen_before_ms, ACCEPTED),
     )
     assert latest is not None
     return SilentGaps(row[0], whole(*row[1:]), ProducerRow(*latest))
