@@ -245,9 +245,11 @@ def _dated(
 def _span_of(stretches: Sequence[Stretch], i: int, name: str) -> Period:
     """Return the span over which a rate card of a stretch was the same."""
     cards = [{card.name: card for card in s.plan.prices} for s in stretches]
-    first = i
+    first, (since, _) = i, _epoch(stretches, i)
     while (
-        first > 0 and name in cards[i] and cards[first - 1].get(name) == cards[i][name]
+        first > since
+        and name in cards[i]
+        and cards[first - 1].get(name) == cards[i][name]
     ):
         first -= 1
     return Period(stretches[first].period.start, stretches[i].period.end)

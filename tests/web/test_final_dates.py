@@ -171,3 +171,14 @@ async def test_a_correction_can_bring_a_new_version_into_what_is_final(
     # A fee of 20, and 5.00 for calls that were 1.00.
     december = await desk.invoice("2026-12")
     assert december["adjustments"][0]["amount"] == "24.00"
+
+
+async def test_a_zone_from_a_day_within_a_month_takes_no_day_off_it(desk: Desk) -> None:
+    await desk.load(CALLS + customer(plan="pro"))
+    zone = 'time_zone = "Europe/Berlin"\nfrom = 2026-11-20'
+
+    await desk.load(CALLS + customer(plan="basic", more=zone))
+
+    november = (await desk.invoice("2026-11"))["invoice"]
+    assert november["period"]["end"] == 1_796_083_200_000  # 2026-12-01T00:00:00Z
+    assert november["total"] == "31.67"  # 50 for 19 of 30 days

@@ -138,3 +138,15 @@ async def test_what_is_learned_of_who_left_is_told(desk: Desk) -> None:
     problems = await desk.web.parts.attention.problems()
     (told,) = [p.text for p in problems if p.code == "removed_not_billed"]
     assert "acme (5.00 usd of 2026-11)" in told
+
+
+async def test_what_is_learned_of_who_has_ended_is_told(desk: Desk) -> None:
+    await november_is_final(desk)
+    await desk.load(CALLS + customer(more="ends = 2026-11-30"))
+    desk.clock("2027-01-10T00:00:00Z")
+
+    await desk.use("2026-11-11T00:00:00Z", 500)
+
+    problems = await desk.web.parts.attention.problems()
+    (told,) = [p.text for p in problems if p.code == "removed_not_billed"]
+    assert "acme (5.00 usd of 2026-11)" in told

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from meterline_pricing import Period, PricingError
@@ -156,9 +157,18 @@ class Attention:
                         await asyncio.sleep(0)
                     self._periods[name] = (key, self._next_period(name, final_ms))
                 period = self._periods[name][1]
+                if period is None and self._has_ended(name, final_ms):
+                    gone.append(name)
                 if period is not None and period.end + GRACE_MS <= now_ms:
                     unclosed[period].append(name)
         return unclosed, left, gone
+
+    def _has_ended(self, name: str, final_ms: int | None) -> bool:
+        """Say whether all that will ever be billed of a customer is final."""
+        calendar = CustomerCalendar.of(self._terms, name)
+        if final_ms is None or calendar.ends is None:
+            return False
+        return final_ms >= calendar.start_of(calendar.ends + timedelta(days=1))
 
     def _next_period(self, name: str, final_ms: int | None) -> Period | None:
         """Return the first period behind the final ones that is to be closed here."""
@@ -196,6 +206,7 @@ class Attention:
                     start=one.since_ms,
                     end=one.removed_ms,
                 )
+                month: str | None
                 if used_ms is not None:
                     calendar = CustomerCalendar.of(self._terms, one.customer)
                     month = calendar.name_at(used_ms)
@@ -253,9 +264,10 @@ class Attention:
         return [
             found(
                 "removed_not_billed",
-                f"what was learned after the last invoice of who was taken out: {shown}",
-                action="bill it, or give it back, by hand; or put the customer back into"
-                " the file: it is an adjustment on their next invoice",
+                "what was learned after the last invoice of who was taken out or has"
+                f" ended: {shown}",
+                action="bill it, or give it back, by hand; or have the customer back in"
+                " the file, without `ends`: it is an adjustment on their next invoice",
             )
         ]
 

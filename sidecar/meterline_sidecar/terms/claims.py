@@ -72,6 +72,8 @@ class Claims:
         held = self._held.get(customer, {})
         changed = turn(held, change.subjects, from_ms=from_ms)
         for text in changed.given_up:
+            if change.is_removed is not True:
+                self._forget_unclaimed(text, customer, learned_ms=learned_ms)
             self._give_up(text, from_ms, customer, learned_ms=learned_ms)
         since_ms = change.unclaimed_from_ms
         for text in changed.taken:
@@ -106,12 +108,7 @@ class Claims:
         """End what a customer claims; what others have of that time stays theirs."""
         steps = self._by_text[text]
         theirs_ended = (
-            # Given up at once, it never was theirs.
-            one._replace(
-                end=min(one.end, from_ms) if one.learned_ms < learned_ms else 0
-            )
-            if one.customer == customer
-            else one
+            one._replace(end=min(one.end, from_ms)) if one.customer == customer else one
             for one in self._unclaimed.get(text, ())
         )
         self._keep_unclaimed(text, theirs_ended)
@@ -132,6 +129,18 @@ class Claims:
                 if ms > cut_ms
             ),
         ]
+
+    def _forget_unclaimed(self, text: str, customer: str, *, learned_ms: int) -> None:
+        """Forget what was said at once before it is given up: it never was theirs.
+
+        Not of who is taken out: they keep what they used until then.
+        """
+        said_before = (
+            one
+            for one in self._unclaimed.get(text, ())
+            if one.customer != customer or one.learned_ms < learned_ms
+        )
+        self._keep_unclaimed(text, said_before)
 
     def _keep_unclaimed(self, text: str, unclaimed: Iterable[_Unclaimed]) -> None:
         if left := [one for one in unclaimed if one.start < one.end]:

@@ -35,7 +35,12 @@ def from_when(
     if name not in DATED:
         return now_ms
     if wanted.from_day is not None:
-        return calendar.start_of(wanted.from_day)
+        from_ms = calendar.start_of(wanted.from_day)
+        if name == "time_zone" and from_ms >= final_ms:
+            # A period has one zone, or its days would not add up to it.
+            month = calendar.whole(calendar.name_at(from_ms))
+            return from_ms if from_ms == month.start else month.end
+        return from_ms
     is_early = calendar.starts is not None and now_ms < calendar.start_of(
         calendar.starts
     )

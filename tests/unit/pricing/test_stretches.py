@@ -252,3 +252,16 @@ def test_usage_by_group_goes_on_over_a_change() -> None:
 
     assert drawn.total == Decimal("25.09")
     assert [group.quantity for group in drawn.unpriced_groups] == [4]
+
+
+def test_a_fee_says_the_days_that_it_is_for_where_only_a_coupon_came() -> None:
+    drawn = bill(
+        (plan(FEE_50), 15, 0),
+        (plan(FEE_50, coupons=(Coupon(percent="10"),)), 30, 0),
+    )
+
+    fees = [line.description for line in drawn.lines if line.kind == "fee"]
+    assert fees == [
+        "fee (1970-01-01 to 1970-01-15)",
+        "fee (1970-01-16 to 1970-01-30)",
+    ]

@@ -13,6 +13,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from tests.web.final_model.owners import Owners
+
 ZERO: Final = Decimal(0)
 CENT: Final = Decimal("0.01")
 FIRST_DAY: Final = date(2026, 1, 1)
@@ -28,11 +30,19 @@ class Grant(NamedTuple):
 
 
 class Coupon(NamedTuple):
-    """An amount off, for so many periods."""
+    """An amount or a percentage off, for so many periods."""
 
     name: str
-    amount: Decimal
+    amount: Decimal | None
+    percent: Decimal | None
     periods: int
+
+    def off(self, left: Decimal, taken: Decimal, unit: Decimal) -> Decimal:
+        """Return what it takes of what is left, where it took something before."""
+        if self.percent is not None:
+            return (left * self.percent / 100).quantize(unit, ROUND_HALF_UP)
+        assert self.amount is not None
+        return min(self.amount - taken, left)
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,7 @@ class Reference:
 
     rows: list[Row] = field(default_factory=list[Row])
     calls: list[Call] = field(default_factory=list[Call])
+    owners: Owners = field(default_factory=Owners)
     closed: dict[tuple[str, str], Closed] = field(
         default_factory=dict[tuple[str, str], Closed]
     )
@@ -236,13 +247,7 @@ class Reference:
         )
 
     def owner(self, subject: str, at_ms: int) -> str | None:
-        """Return who pays for a subject; who claims it first pays for it before, too."""
-        rows = self.changes(subject, "owner")
-        if rows and at_ms < rows[0].from_ms and rows[0].value is not None:
-            who, since_ms = rows[0].value
-            return str(who) if at_ms >= since_ms else None
-        found = self.at(subject, "owner", at_ms)
-        return None if found is None else str(found[0])
+        return self.owners.of((subject, f"{subject.split('_')[0]}_*"), at_ms)
 
     def total(
         self, who: str, name: str, parts: list[Part], zone: str
@@ -272,7 +277,7 @@ class Reference:
             coupon = text.coupon
             if coupon is not None:
                 before = coupon_taken.get(coupon.name, ZERO)
-                taken = min(coupon.amount - before, left)
+                taken = coupon.off(left, before, unit)
                 coupon_taken[coupon.name] = before + taken
                 left -= taken
             for grant in sorted(text.grants, key=lambda g: g.expires or NEVER):

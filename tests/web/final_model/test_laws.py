@@ -35,6 +35,7 @@ STEPS: Final = st.lists(
         step("use", 4, 30),
         step("odd use", 4, 30),
         step("late", 4, 33),
+        step("very late", 4, 150),
         step("wait", 25 * 24),
         step("wait", 25 * 24),
         step("plan", 1, 2),
@@ -44,10 +45,14 @@ STEPS: Final = st.lists(
         step("zone", 1, 3),
         step("name", 1, 9),
         step("move", 2, 2),
+        step("dated plan", 2, 40),
+        step("dated own", 9, 40),
+        step("dated move", 2, 40),
         step("leave or return", 1),
         step("end", 1, 20),
         step("grant", 9, 50),
         step("coupon", 4, 3),
+        step("percent coupon", 9, 3),
         step("filter", 2),
         step("second meter", 2),
         step("restart"),
@@ -94,6 +99,10 @@ async def take(world: World, what: str, a: int, b: int) -> None:
             await world.use(SUBJECTS[a], b + 1, status=status)
         case "late":
             await world.use(SUBJECTS[a], 3, status=200, ago_ms=b * DAY_MS + 1)
+        case "very late":
+            await world.use(SUBJECTS[a], 3, status=200, ago_ms=(34 + b) * DAY_MS)
+        case "dated plan" | "dated own" | "dated move":
+            await take_dated(world, what, a, b)
         case "wait":
             world.wait(a)
         case "restart":
@@ -105,7 +114,7 @@ async def take(world: World, what: str, a: int, b: int) -> None:
         case _:
             match what:
                 case "plan":
-                    said.plan = PLANS[b]
+                    said.plan, said.from_day = PLANS[b], None
                 case "price":
                     plan = PLANS[a]
                     unit = Decimal(b + 1) / 100
@@ -115,9 +124,10 @@ async def take(world: World, what: str, a: int, b: int) -> None:
                     world.plans["pro"] = replace(world.plans["pro"], fee=fee)
                 case "own":
                     if said.is_here:
+                        said.from_day = None
                         said.own = Decimal(b) / 1000 if b else None
                 case "zone":
-                    said.zone = ZONES[b]
+                    said.zone, said.from_day = ZONES[b], None
                 case "name":
                     said.name = f"{who} {b}"
                 case "move":
@@ -128,6 +138,8 @@ async def take(world: World, what: str, a: int, b: int) -> None:
                     world.end(who, b)
                 case "grant":
                     world.grant(a + 1, b)
+                case "percent coupon":
+                    world.percent_coupon(10 * a + 5, b + 1)
                 case "coupon":
                     world.coupon(a + 1, b + 1)
                 case "filter":
@@ -135,3 +147,19 @@ async def take(world: World, what: str, a: int, b: int) -> None:
                 case _:
                     world.second_meter(FILTERS[a])
             await world.load()
+
+
+async def take_dated(world: World, what: str, a: int, b: int) -> None:
+    """Have a change hold from a day on: one that is past, or one to come."""
+    who = WHO[b % 2]
+    said = world.customers[who]
+    if not said.is_here:
+        return
+    match what:
+        case "dated plan":
+            said.plan = PLANS[a]
+        case "dated own":
+            said.own = Decimal(a) / 1000 if a else None
+        case _:
+            world.move(SUBJECTS[2 + a], b % 2)
+    await world.load_dated(who, b - 25)

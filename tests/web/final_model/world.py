@@ -1,5 +1,6 @@
 """A sidecar and the reference, to which the same things happen."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import date, timedelta
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from meterline_sidecar.clock import format_time_ms, parse_time_ms
 from meterline_sidecar.terms.files import wanted_of
+from meterline_sidecar.terms.keeper import TermsRefused
 from tests.clock import FakeClock
 from tests.producer import event
 from tests.web.conftest import Web, configure, web_at
@@ -41,6 +43,7 @@ class Files:
     zone: str = "UTC"
     name: str = "Acme"
     ends: date | None = None
+    from_day: date | None = None
     is_here: bool = True
     subjects: list[str] = field(default_factory=list[str])
 
@@ -120,9 +123,24 @@ class World:
         await self.web.parts.terms.load(wanted_of(config), author="test")
         self.note()
 
+    async def load_dated(self, who: str, days: int) -> None:
+        """Have a customer's changes hold from a day on, unless that must not be."""
+        said = self.customers[who]
+        said.from_day = self.known.day(who, self.now_ms) + timedelta(days=days)
+        try:
+            await self.load()
+        except TermsRefused as refused:
+            from_ms = self.known.start_of(who, said.from_day)
+            finals = [closed.end for closed in self.known.closed.values()]
+            is_final = from_ms < max(finals, default=0)
+            if not is_final and "another currency" not in str(refused):
+                raise
+            self.customers = deepcopy(self.loaded)
+
     def note(self, *, first: bool = False) -> None:
         """Note what the files say, from the time on from which it holds."""
         known, now_ms = self.known, self.now_ms
+        self.loaded = deepcopy(self.customers)
         utc_day_ms = now_ms // DAY_MS * DAY_MS
         for name, text in self.plans.items():
             known.say(name, "text", 0 if first else utc_day_ms, text)
@@ -130,9 +148,14 @@ class World:
         if self.odd_filter is not None:
             known.say("odd", "meter", now_ms, self.odd_filter)
         for who, said in self.customers.items():
+            if not said.is_here:
+                self._note_subjects(who, said, first=first)
+        in_order = sorted(self.customers.items(), key=lambda one: not one[1].from_day)
+        for who, said in in_order:
+            if said.is_here:
+                self._note_subjects(who, said, first=first)
+        for who, said in self.customers.items():
             self._note_customer(who, said, first=first)
-        for subject in SUBJECTS:
-            self._note_owner(subject, first=first)
 
     def _note_customer(self, who: str, said: Files, *, first: bool) -> None:
         known, now_ms = self.known, self.now_ms
@@ -148,37 +171,47 @@ class World:
         month = known.month(who, now_ms)
         day_ms = known.start_of(who, known.day(who, now_ms))
         from_ms = max(day_ms, self.final_ms(who))
+        if said.from_day is not None:
+            from_ms = known.start_of(who, said.from_day)
+            known.say(who, "plan", from_ms, said.plan)
+            _, start, end = known.month(who, from_ms)
+            known.say(who, "zone", from_ms if from_ms == start else end, said.zone)
         known.say(who, "own", from_ms, said.own)
+        if said.from_day is None:
+            self._note_plan(who, said, from_ms, month)
+            known.say(who, "zone", month[2], said.zone)
+        known.say(who, "name", now_ms, said.name)
+        known.say(who, "ends", now_ms, said.ends)
+        known.say(who, "here", now_ms, True)
+
+    def _note_plan(
+        self, who: str, said: Files, from_ms: int, month: tuple[str, int, int]
+    ) -> None:
+        known = self.known
         before_ms = min(from_ms, known.last_ms(who))
         parts = known.parts(who, month[1], before_ms) if month[1] < before_ms else []
         others = {part.plan.currency for part in parts if part.plan}
         is_other = bool(others - {self.plans[said.plan].currency})
         known.say(who, "plan", month[2] if is_other else from_ms, said.plan)
-        known.say(who, "zone", month[2], said.zone)
-        known.say(who, "name", now_ms, said.name)
-        known.say(who, "ends", now_ms, said.ends)
-        known.say(who, "here", now_ms, True)
 
-    def _note_owner(self, subject: str, *, first: bool) -> None:
-        """Who writes it out pays for it; else whoever has the pattern."""
-        owner = next(
-            (
-                w
-                for w, s in self.customers.items()
-                if s.is_here and subject in s.subjects
-            ),
-            None,
-        )
-        pattern = subject.split("_")[0]
-        if owner is None and pattern in WHO and self.customers[pattern].is_here:
-            owner = pattern
-        rows = self.known.changes(subject, "owner")
-        before = rows[-1].value if rows else None
-        if (before and before[0]) == owner:
+    def _note_subjects(self, who: str, said: Files, *, first: bool) -> None:
+        """Note a customer's subjects: all that they have, from when on."""
+        known, now_ms = self.known, self.now_ms
+        texts = (f"{who}_*", *said.subjects) if said.is_here else ()
+        from_ms = 0 if first else now_ms
+        if said.from_day is not None:
+            from_ms = known.start_of(who, said.from_day)
+        n_said = len(known.rows)
+        known.say(who, "subjects", from_ms, texts)
+        if len(known.rows) == n_said:
             return
-        since_ms = 0 if owner is None else self.final_ms(owner)
-        value = None if owner is None else (owner, since_ms)
-        self.known.say(subject, "owner", 0 if first else self.now_ms, value)
+        since_ms = from_ms if from_ms > now_ms else self.final_ms(who)
+        if not known.at(who, "here", now_ms) and not first:
+            day_ms = known.start_of(who, known.day(who, now_ms))
+            since_ms = max(since_ms, day_ms)
+        known.owners.say(
+            who, texts, from_ms=from_ms, since_ms=since_ms, learned_ms=now_ms
+        )
 
     def final_ms(self, who: str) -> int:
         return max(
@@ -209,7 +242,14 @@ class World:
             self.plans[name] = changed(text, grants=(*text.grants, grant))
 
     def coupon(self, dollars: int, periods: int) -> None:
-        coupon = Coupon(f"coupon {dollars} {periods}", Decimal(dollars), periods)
+        name = f"coupon {dollars} {periods}"
+        self._give(Coupon(name, Decimal(dollars), None, periods))
+
+    def percent_coupon(self, percent: int, periods: int) -> None:
+        name = f"coupon {percent} % {periods}"
+        self._give(Coupon(name, None, Decimal(percent), periods))
+
+    def _give(self, coupon: Coupon) -> None:
         for name in ("basic", "pro"):
             self.plans[name] = changed(self.plans[name], coupon=coupon)
 
@@ -229,7 +269,7 @@ class World:
     def leave_or_return(self, who: str) -> None:
         said = self.customers[who]
         said.is_here = not said.is_here
-        said.ends, said.own = None, None
+        said.ends, said.own, said.from_day = None, None, None
         said.subjects.clear()
 
     def end(self, who: str, days: int) -> None:
@@ -309,6 +349,8 @@ def _customer(name: str, said: Files) -> str:
         return ""
     subjects = ", ".join(f'"{text}"' for text in [f"{name}_*", *said.subjects])
     ends = f"ends = {said.ends}\n" if said.ends else ""
+    if said.from_day:
+        ends += f"from = {said.from_day}\n"
     return (
         f'[[customer]]\nid = "{name}"\nname = "{said.name}"\nsubjects = [{subjects}]\n'
         f'plan = "{said.plan}"\ntime_zone = "{said.zone}"\nstarts = 2026-01-01\n{ends}'
@@ -319,6 +361,12 @@ def _calls(unit: Decimal) -> str:
     return (
         f'name = "calls"\nmeter = "calls"\nmodel = "per_unit"\nunit_amount = "{unit}"\n'
     )
+
+
+def _off(coupon: Coupon) -> str:
+    if coupon.percent is not None:
+        return f'percent = "{coupon.percent}"\n'
+    return f'amount = "{coupon.amount}"\n'
 
 
 def _plan(name: str, text: PlanText) -> str:
@@ -335,7 +383,7 @@ def _plan(name: str, text: PlanText) -> str:
         )
     if text.coupon is not None:
         found += (
-            f'[[plan.coupon]]\nname = "{text.coupon.name}"\namount = "{text.coupon.amount}"\n'
+            f'[[plan.coupon]]\nname = "{text.coupon.name}"\n{_off(text.coupon)}'
             f"periods = {text.coupon.periods}\n"
         )
     for grant in text.grants:
