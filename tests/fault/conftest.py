@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault.fuzz import Fuzz
 from tests.fault.host import IS_SOAK, Host
 
 SOAK_TIMEOUT_S = 7200
@@ -30,3 +31,10 @@ def chance() -> random.Random:
 def host(tmp_path: Path) -> Iterator[Host]:
     with Host(tmp_path) as host:
         yield host
+
+
+@pytest.fixture
+def fuzz() -> Iterator[Fuzz]:
+    fuzz = Fuzz()
+    yield fuzz
+    print(f"SEED={fuzz.seed} after {fuzz.n_cases} cases")  # noqa: T201 - as above
