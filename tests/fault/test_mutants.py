@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from tests.fault.foreign_mutants import FOREIGN
 from tests.fault.host import ROOT
 
 PACKAGES: Final = (
@@ -188,6 +189,7 @@ MUTANTS: Final = {
         "    if mac == head.mac or mac is None:\n",
         VERIFY,
     ),
+    **{name: Mutant(*mutant) for name, mutant in FOREIGN.items()},
 }
 
 

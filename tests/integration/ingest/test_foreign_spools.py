@@ -170,12 +170,18 @@ def grown(content: bytearray) -> None:
     content += bytes(FILE_BYTES)
 
 
+def beyond(content: bytearray) -> None:
+    number = 2**60  # more than anybody can record
+    whole = number.to_bytes(8, "little") + (number ^ 2**64 - 1).to_bytes(8, "little")
+    content[64:HELLO_AT] = whole * ((HELLO_AT - 64) // len(whole))
+
+
 def gone(content: bytearray) -> None:
     content.clear()
 
 
 @pytest.mark.parametrize(
-    "damage", [zeroed, all_zeros, all_ones, cut, emptied, grown, gone]
+    "damage", [zeroed, all_zeros, all_ones, cut, emptied, grown, beyond, gone]
 )
 async def test_whatever_is_damaged_in_the_producers_file_its_events_are_taken_in(
     sidecar: Sidecar, tmp_path: Path, damage: Callable[[bytearray], None]
