@@ -40,8 +40,9 @@ fmt: .venv/dev.stamp ## Format, and fix what the linter can fix
 compat: .venv/dev.stamp ## Test on old and new versions of Starlette and FastAPI
 	@$(BIN)/python -m tests.compat
 
-soak: .venv/dev.stamp ## Break everything for about an hour, at far more moments
-	@SOAK=1 $(BIN)/python -m pytest tests/fault
+soak: .venv/dev.stamp ## Break everything for about two hours, at far more moments
+	@SOAK=1 $(BIN)/python -m pytest tests/fault --ignore-glob '*/test_fuzz*'
+	@SOAK=1 $(BIN)/python -m pytest --numprocesses 4 tests/fault/test_fuzz.py tests/fault/test_fuzz_files.py
 
 simulate: .venv/dev.stamp ## Run SEEDS=1000 random schedules of faults, or SEED=n again
 	@$(BIN)/python -m tests.fault.simulator --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED))

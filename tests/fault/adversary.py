@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,7 @@ def poison(spool_dir: str, *victims: str) -> dict[str, str | None]:
     folders = (Path(spool_dir) / f"{i:032x}" for i in range(1000))
     for victim in map(Path, victims):
         found[f"read {victim.name}"] = outcome(victim.read_bytes)
-        found[f"write {victim.name}"] = outcome(lambda v=victim: v.open("r+b").close())
+        found[f"write {victim.name}"] = outcome(partial(victim.open, "r+b"))
         found[f"remove {victim.name}"] = outcome(victim.unlink)
         for name in (FILE_NAME, file_name(1)):
             with contextlib.suppress(OSError):  # the kernel may forbid it
@@ -120,7 +121,11 @@ def connected(port: int) -> socket.socket:
     return peer
 
 
-WHAT: Final = {"poison": poison, "steal": steal, "browse": browse}
+WHAT: Final[dict[str, Callable[..., dict[str, str | None]]]] = {
+    "poison": poison,
+    "steal": steal,
+    "browse": browse,
+}
 
 
 def main() -> None:

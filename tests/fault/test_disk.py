@@ -66,6 +66,27 @@ def test_a_full_disk_stops_the_acks_and_recovers_by_itself(
         host.settle()
 
 
+def test_a_disk_that_is_full_at_the_start_is_a_clear_refusal(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    elsewhere = SIDECAR.replace('"meterline.db"', '"disk/meterline.db"')
+    with Host(tmp_path, sidecar=elsewhere) as host:
+        host.sidecar.database = small_disk / "meterline.db"
+        ballast = small_disk / "ballast"
+        fill(ballast)
+
+        host.sidecar.launch()
+
+        assert host.sidecar.wait() != 0
+        said = host.sidecar.log.read_text()
+        assert "Traceback" not in said
+        assert "No space left on device" in said or "disk is full" in said
+        ballast.unlink()
+        host.sidecar.start()
+        host.worker(events=10).wait()
+        host.settle()
+
+
 @needs_strace
 @pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
 def test_an_io_error_ends_the_process_and_a_clean_reopen_has_everything(
