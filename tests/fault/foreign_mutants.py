@@ -30,13 +30,6 @@ FOREIGN: Final = {
             "tests/integration/ingest/test_receiver.py"
             "::test_bytes_that_are_no_frame_are_refused_with_a_reason",
         ),
-        "as many rows as a value asks for": (
-            "sidecar/meterline_sidecar/stripe/enqueue.py",
-            '    parts_max = 1 if known.mode == "set" else PARTS_MAX\n',
-            "    parts_max = 1 << 20\n",
-            "tests/integration/stripe/test_enqueue.py"
-            "::test_an_hour_of_absurd_usage_is_one_row_and_is_said_once",
-        ),
         "a number above all that an event can have is a count": (
             f"{SPOOL}/producer_file.py",
             "        return number if number <= SEQ_MAX else 0",
@@ -144,7 +137,7 @@ FOREIGN: Final = {
             "        else:\n"
             "            if self._deadline is not None:\n"
             "                self._deadline.cancel()\n",
-            f"{CONNECTIONS}::test_a_request_that_never_ends_is_cut_off",
+            f"{CONNECTIONS}::test_a_request_that_never_ends_is_cut_off[half]",
         ),
         "one address takes all connections": (
             HTTP,

@@ -70,6 +70,9 @@ class Mutant(NamedTuple):
     test: str
 
 
+RUN_TIMEOUT_S: Final = 250  # of several tests, on a machine that does much else
+pytestmark = pytest.mark.timeout(RUN_TIMEOUT_S + 50)
+
 PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 WHERE: Final = "import meterline, meterline_sidecar as s; print(meterline, s)"
 
@@ -201,7 +204,7 @@ def run_against(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[s
         env={**os.environ, "PYTHONPATH": os.pathsep.join(roots)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=RUN_TIMEOUT_S,
         check=False,
     )
 

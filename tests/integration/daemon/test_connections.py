@@ -95,7 +95,9 @@ def hasty() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("begun", [b"", HALF, BODY, GET + HALF])
+@pytest.mark.parametrize(
+    "begun", [b"", HALF, BODY, GET + HALF], ids=["nothing", "half", "body", "second"]
+)
 async def test_a_request_that_never_ends_is_cut_off(begun: bytes) -> None:
     async with serving() as server:
         client = await server.connect(begun)
