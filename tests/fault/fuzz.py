@@ -12,6 +12,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,7 @@ import msgspec
 from tests.fault.host import IS_SOAK
 
 FUZZ_S: Final = float(os.environ.get("METERLINE_FUZZ_S") or (3600 if IS_SOAK else 8))
+ROUND_CASES: Final = 2_000
 MEMORY_BYTES_MAX: Final = 64 << 20  # above what it was; one claimed length is 4 GiB
 
 NUMBERS: Final = (0, 1, 2, 127, 128, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**53)
@@ -45,6 +47,13 @@ class Fuzz:
         self.seed = int(os.environ.get("SEED") or random.randrange(2**32))
         self._is_repeated = bool(os.environ.get("SEED"))
         self.n_cases = 0
+        self._is_over = False
+
+    def rounds(self) -> Iterator[Iterator[random.Random]]:
+        """Yield the cases in parts, for whoever needs a new ledger now and then."""
+        cases = iter(self)
+        while not self._is_over:
+            yield islice(cases, ROUND_CASES)
 
     def __iter__(self) -> Iterator[random.Random]:
         """Begin."""
@@ -53,6 +62,7 @@ class Fuzz:
             self.n_cases += 1
             yield random.Random(self.seed)
             if self._is_repeated or time.monotonic() >= end_s:
+                self._is_over = True
                 return
             self.seed = random.Random(self.seed).randrange(2**32)
 

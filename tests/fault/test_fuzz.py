@@ -155,37 +155,41 @@ def assert_only_wire_errors(chance: random.Random) -> None:
 def test_whatever_comes_over_the_wire_is_taken_or_refused(
     tmp_path: Path, fuzz: Fuzz
 ) -> None:
+    for i, cases in enumerate(fuzz.rounds()):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        promised = asyncio.run(converse_with(folder, cases))
+
+        database = folder / "meterline.db"
+        assert numbers_of(database, GOOD) == list(range(1, len(promised) + 1))
+        for producer, n_good in promised.items():
+            found = numbers_of(database, producer)
+            assert found[:n_good] == list(range(1, n_good + 1)), producer
+        assert verify_ledger(database).is_sound
+        shutil.rmtree(folder)
+
+
+async def converse_with(folder: Path, cases: Iterator[random.Random]) -> dict[str, int]:
+    """Send what is wrong, and what is right; return what must be there of the former."""
     promised: dict[str, int] = {}
-
-    async def converse() -> None:
-        life = life_in(tmp_path)
-        await life.start()
-        with nothing_unexpected():
-            async with Connection(life.socket) as good:
-                await good.hello(GOOD)
-                memory = Memory()
-                for number, chance in enumerate(fuzz, 1):
-                    producer = f"{number:032x}"
-                    frames, n_good = conversation(chance, producer)
-                    promised[producer] = n_good
-                    for answer in await answers(life.socket, frames, chance):
-                        assert (
-                            not isinstance(answer, Refusal) or answer.code in REFUSALS
-                        )
-                    assert_only_wire_errors(chance)
-                    right = batch(event(quantities={"n": number}), first_seq=number)
-                    assert await good.ship(right) == number
-                memory.check()
-        await life.stop()
-
-    asyncio.run(converse())
-
-    database = tmp_path / "meterline.db"
-    assert numbers_of(database, GOOD) == list(range(1, fuzz.n_cases + 1))
-    for producer, n_good in list(promised.items())[-500:]:
-        found = numbers_of(database, producer)
-        assert found[:n_good] == list(range(1, n_good + 1)), producer
-    assert verify_ledger(database).is_sound
+    life = life_in(folder)
+    await life.start()
+    with nothing_unexpected():
+        async with Connection(life.socket) as good:
+            await good.hello(GOOD)
+            memory = Memory()
+            for number, chance in enumerate(cases, 1):
+                producer = f"{number:032x}"
+                frames, n_good = conversation(chance, producer)
+                promised[producer] = n_good
+                for answer in await answers(life.socket, frames, chance):
+                    assert not isinstance(answer, Refusal) or answer.code in REFUSALS
+                assert_only_wire_errors(chance)
+                right = batch(event(quantities={"n": number}), first_seq=number)
+                assert await good.ship(right) == number
+            memory.check()
+    await life.stop()
+    return promised
 
 
 # --- spool files
@@ -248,30 +252,36 @@ def numbers_in(segment: bytes) -> dict[int, tuple[int, int]]:
 def test_whatever_lies_in_a_spool_the_rest_of_it_and_all_others_are_counted(
     tmp_path: Path, fuzz: Fuzz, left: Path
 ) -> None:
-    database = tmp_path / "meterline.db"
+    for i, cases in enumerate(fuzz.rounds()):
+        folder = tmp_path / str(i)
+        folder.mkdir()
 
-    async def drain() -> None:
-        life = life_in(tmp_path)
-        await life.start()
-        memory = Memory()
-        for i, chance in enumerate(fuzz):
-            bad = tmp_path / "spool" / f"{2 * i:032x}"
-            good = tmp_path / "spool" / f"{2 * i + 1:032x}"
-            for folder in (bad, good):
-                shutil.copytree(left, folder)
-            untouched = damaged(chance, bad)
+        asyncio.run(drain_in(folder, cases, left))
 
-            await life.drain.run()
+        assert verify_ledger(folder / "meterline.db").is_sound
+        shutil.rmtree(folder)
 
-            assert not good.exists()
-            assert numbers_of(database, good.name) == list(range(1, N_EVENTS + 1))
-            assert not bad.exists(), life.drain.trouble
-            found = numbers_of(database, bad.name)
-            assert found == sorted(set(found))
-            assert untouched <= set(found) <= set(range(1, N_EVENTS + 1))
-        memory.check()
-        await life.stop()
 
-    asyncio.run(drain())
+async def drain_in(folder: Path, cases: Iterator[random.Random], left: Path) -> None:
+    """Have one ledger take in spools, each damaged one beside a whole one."""
+    database = folder / "meterline.db"
+    life = life_in(folder)
+    await life.start()
+    memory = Memory()
+    for i, chance in enumerate(cases):
+        bad = folder / "spool" / f"{2 * i:032x}"
+        good = folder / "spool" / f"{2 * i + 1:032x}"
+        for spool in (bad, good):
+            shutil.copytree(left, spool)
+        untouched = damaged(chance, bad)
 
-    assert verify_ledger(database).is_sound
+        await life.drain.run()
+
+        assert not good.exists()
+        assert numbers_of(database, good.name) == list(range(1, N_EVENTS + 1))
+        assert not bad.exists(), life.drain.trouble
+        found = numbers_of(database, bad.name)
+        assert found == sorted(set(found))
+        assert untouched <= set(found) <= set(range(1, N_EVENTS + 1))
+    memory.check()
+    await life.stop()
