@@ -59,6 +59,8 @@ RECONCILE_EVERY_S: Final = 10  # to see whether it is due
 METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
+COUNT_AT_STOP_S: Final = 2.0
+"""Who stops us waits 10 s or so; what is not counted by then is at the next start."""
 
 OnFatal = Callable[[BaseException], None]
 """Called once with an error after which the process must end."""
@@ -144,7 +146,7 @@ async def _opened_ledger(path: Path, chain: ChainFiles) -> AsyncGenerator[Ledger
 async def _at_work(
     parts: Parts, files: LoadedFiles, checkpoint: Job
 ) -> AsyncGenerator[None]:
-    """Plan the jobs of all parts; at the end store and count what has arrived."""
+    """Plan the jobs of all parts; at the end store what has arrived, and count it."""
     # Before anybody reads, so that the file alone is whole: see `alarm_at_start`.
     await checkpoint()
     _plan_jobs(parts, checkpoint)
@@ -158,7 +160,10 @@ async def _at_work(
     try:
         yield
         await parts.ingest.drain()
-        await parts.aggregator.run(beside=False)
+        # A step that is cut off is there as a whole or not at all.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COUNT_AT_STOP_S):
+                await parts.aggregator.run(beside=False)
         await checkpoint()
     finally:
         await parts.stripe.close()
