@@ -144,7 +144,12 @@ async def test_what_can_not_be_is_refused_and_changes_nothing(
         assert web.parts.terms.terms.row_id == row_id
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"\xff"])
+NESTED = b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'"x"', b"\xff", b'{"id":"\xff"}', NESTED]
+)
 async def test_a_body_that_is_none_is_refused(
     open_web: OpenWeb, content: bytes
 ) -> None:

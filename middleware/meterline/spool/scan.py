@@ -282,7 +282,7 @@ def _record_at(segment: Segment, position: int) -> _Found | None:
         return _Found(position, end, hint, None)
     try:
         marker = _decode_marker(payload)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
     if not 0 <= marker.reason < len(DROP_REASONS) or marker.n_events < 1:
         return None

@@ -78,7 +78,7 @@ class TokenFile:
             raise ConfigError(f"{self.path}: {error.strerror}") from error
         try:
             return msgspec.json.decode(written, type=list[Token])
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(
                 f"{self.path}: {error}; restore it, or delete it and create new tokens"
             ) from error

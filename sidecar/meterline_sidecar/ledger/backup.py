@@ -30,7 +30,7 @@ def last_backup(database: Path) -> Receipt | None:
         return msgspec.json.decode(
             LedgerFiles(database).receipt.read_bytes(), type=Receipt
         )
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

@@ -153,7 +153,7 @@ def _read_head(path: Path) -> Head | None:
         return msgspec.json.decode(path.read_bytes(), type=Head)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise HeadDamaged(
             f"{path} is damaged ({error}), as a power loss may leave it: nobody can"
             " tell whether the ledger has lost its last batches"

@@ -65,7 +65,7 @@ class ProgressMark:
             if not hmac.compare_digest(kept.mac, self._mac(bytes(kept.verified))):
                 return None
             return msgspec.json.decode(kept.verified, type=Verified)
-        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
 
     def is_due(self) -> bool:

@@ -146,10 +146,11 @@ class Webhooks:
         clocks = {self._wall.now_ms() // 1000, self._clock.now_ms() // 1000}
         check_signature(body, signature, secret.reveal(), now_s=clocks)
         try:
-            head = msgspec.json.decode(body, type=EventHead)
-        except msgspec.DecodeError as error:
+            text = body.decode()
+            head = msgspec.json.decode(text, type=EventHead)
+        except (ValueError, RecursionError) as error:
             raise BadWebhook(f"no event: {error}") from error
-        event = StripeEvent(head.id, head.type, body.decode())
+        event = StripeEvent(head.id, head.type, text)
         async with self._database.transaction() as tx:
             return await stripe_events.store(tx, event, now_ms=self._wall.now_ms())
 

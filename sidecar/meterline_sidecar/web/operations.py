@@ -87,7 +87,7 @@ async def _read_body(request: Request, kind: type[S]) -> S:
         return msgspec.json.decode(await request.body(), type=kind)
     except msgspec.ValidationError as error:
         raise BadRequest(str(error).replace("`$.", "`")) from error
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is no JSON: {error}") from error
 
 

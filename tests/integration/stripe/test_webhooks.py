@@ -235,7 +235,22 @@ async def test_an_event_that_can_not_be_fetched_holds_up_no_other(shop: Shop) ->
     assert len(shop.server.read_faults) >= 8, "asked again and again"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"id": 1}', b"\xff", b'{"id": "x"}'])
+NESTED = b'{"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"id": 1}',
+        b"\xff",
+        b'{"id": "x"}',
+        b'{"id": "\xff", "type": "x"}',
+        b'{"id": "x", "type": "x", "more": "\xff"}',
+        NESTED,
+    ],
+)
 async def test_what_is_no_event_is_refused(shop: Shop, body: bytes) -> None:
     with pytest.raises(BadWebhook, match="no event"):
         await webhooks(shop).receive(body, signed(shop, body))

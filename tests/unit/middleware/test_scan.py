@@ -24,6 +24,7 @@ from meterline.spool.scan import (
 )
 from meterline.spool.segment import (
     DATA_START,
+    MARKER_BIT,
     SEGMENT_BYTES_MIN,
     Marker,
     Segment,
@@ -31,6 +32,7 @@ from meterline.spool.segment import (
 )
 from meterline.wire import (
     RECORD_BYTES_MAX,
+    RECORD_HEADER,
     encode_record,
     record_crc,
     split_records,
@@ -120,6 +122,22 @@ def test_a_marker_takes_the_numbers_of_dropped_events(
 
     assert parts[1] == Loss(3, 12, "spool full")
     assert sorted(payloads(parts)) == [1, 2, 13]
+
+
+@pytest.mark.parametrize("payload", [b"\x91" * 5_000, b"\xa1\xff", b"\xc1"])
+def test_a_marker_that_nobody_can_read_is_damage(
+    segment: Segment, payload: bytes
+) -> None:
+    fill(segment, 1, 2)
+    length, crc, low = RECORD_HEADER.unpack_from(record := encode_record(3, payload))
+    segment.write(RECORD_HEADER.pack(length | MARKER_BIT, crc, low))
+    segment.write(record[RECORD_HEADER.size :])
+    fill(segment, 4, 1)
+
+    parts = read(segment)
+
+    assert Loss(3, 3, DAMAGED) in parts
+    assert sorted(payloads(parts)) == [1, 2, 4]
 
 
 @given(st.integers(0, 2**31))
