@@ -87,6 +87,7 @@ class Meter:
         self.options: Options = resolve(**options)
         self.complaints = Complaints()
         self.failed = 0
+        self._owed = 0  # of these, what no spool was there to be told of
         self._ended = Counts(recorded=0, dropped=0, acked=0)
         self._retry_at_s = 0.0
         self._forget()
@@ -199,8 +200,14 @@ class Meter:
             self.open()
             if (shipper := self.shipper) is not None:
                 shipper.spool.writer.drop(NOT_RECORDABLE)
-        except Exception:  # noqa: BLE001, S110 - counted above; nobody is left to tell
-            pass
+            else:
+                self._owed += 1
+        except Exception:  # noqa: BLE001 - the next round of the shipping thread tells it
+            # Without a call: at the end of the stack there is none to be had.
+            if self.shipper is None:
+                self._owed += 1
+            else:
+                self.shipper.spool.writer.owed += 1
 
     # --- opening and closing
 
@@ -220,6 +227,8 @@ class Meter:
                     self.shipper = shipper
                 if shipper.is_running:
                     self.append = shipper.spool.writer.append
+                shipper.spool.writer.owed += self._owed
+                self._owed = 0
         except Exception as error:  # noqa: BLE001 - edge: the app must not see our errors
             self._retry_at_s = time.monotonic() + RETRY_S
             troubles.add(f"nothing can be recorded: {error}")
@@ -229,6 +238,7 @@ class Meter:
         shipper = self.shipper
         if shipper is None:
             self.failed += 1
+            self._owed += 1
         else:
             shipper.spool.writer.append(payload)
 
@@ -287,6 +297,7 @@ class Meter:
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
         self._ended = Counts(recorded=0, dropped=0, acked=0)
+        self._owed = 0
         self._forget()
 
     @property

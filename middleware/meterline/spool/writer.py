@@ -14,7 +14,12 @@ from zlib import crc32
 import msgspec
 
 from meterline.complaints import troubles, words
-from meterline.spool.producer_file import DROP_REASONS, SPOOL_FULL, ProducerFile
+from meterline.spool.producer_file import (
+    DROP_REASONS,
+    NOT_RECORDABLE,
+    SPOOL_FULL,
+    ProducerFile,
+)
 from meterline.spool.room import Room
 from meterline.spool.segment import (
     FIRST_BYTES,
@@ -29,6 +34,7 @@ from meterline.wire import RECORD_HEADER, Hello, encode_record
 
 BYTES_MIN: Final = 2 * SEGMENT_BYTES_MIN
 REASON_CHARS_MAX: Final = 200
+OWED_PER_ROUND_MAX: Final = 10_000  # a tenth of a second
 
 _LOW: Final = 0xFFFFFFFF
 
@@ -61,6 +67,8 @@ class Writer:
             SEGMENT_BYTES_MIN, min(SEGMENT_BYTES, self._bytes_max // 4)
         )
         self._room = room
+        self.owed = 0
+        """Events that an error has cost, and that could not even be counted then."""
         self._lock = threading.RLock()
         self.is_closed = False
         self._when_closed: Callable[[bytes], None] = self.append
@@ -96,6 +104,15 @@ class Writer:
             if not self.is_closed:
                 self._drop(reason, self._next_seq())
                 self._mark_drops()
+
+    def _count_owed(self) -> None:
+        """Count what could not be counted where it failed, for lack of a stack or so."""
+        for _ in range(OWED_PER_ROUND_MAX):
+            if not self.owed or self.file.unmarked():  # no room for its numbers now
+                return
+            self.owed -= 1
+            self._drop(NOT_RECORDABLE, self._next_seq())
+            self._mark_drops()
 
     def _append_elsewhere(
         self, payload: bytes, seq: int, failed: Callable[[bytes], int]
@@ -199,6 +216,7 @@ class Writer:
         self._prepare_spare()
         with self._lock:
             if not self.is_closed:
+                self._count_owed()
                 self._mark_drops()
                 if self.file.unmarked() and self._spare is not None:
                     self._roll()
@@ -258,6 +276,7 @@ class Writer:
         with self._lock:
             if self.is_closed:
                 return
+            self._count_owed()
             self._mark_drops()
             self._when_closed = when_closed
             self.is_closed = True

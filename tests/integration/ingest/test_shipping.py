@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
+import meterline.meter
 import meterline.shipper
+import meterline.spool.living
 from meterline import Meter, wire
 from meterline.meter import shippers
 from meterline.spool.dead import DeadSpool, spool_directories
@@ -620,3 +622,46 @@ def test_a_kill_right_after_a_new_segment_was_begun_invents_no_loss(
         assert {part.reason for part in lost} <= {"spool full"}
         assert parts[-1].last_seq == n_events
         spool.delete()
+
+
+def test_what_fails_at_the_end_of_the_stack_is_reported_lost(
+    make: MakeMeter, sidecar: FakeSidecar
+) -> None:
+    sidecar.start()
+    meter = make()
+    recorded: list[int] = []
+
+    def record_deeper() -> None:
+        meter.record("n", len(recorded))
+        recorded.append(1)
+        record_deeper()
+
+    with pytest.raises(RecursionError):
+        record_deeper()
+
+    assert meter.stats.failed > 0, "it must reach the end of the stack"
+    sidecar.wait_for_events(len(recorded))
+    assert len(sidecar.events) == len(recorded) - meter.stats.failed
+    sidecar.assert_complete()
+
+
+def test_what_failed_while_nothing_could_be_opened_is_reported_lost(
+    make: MakeMeter, sidecar: FakeSidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(meterline.meter, "RETRY_S", 0)
+    sidecar.start()
+    meter = make()
+    with monkeypatch.context() as full:
+        full.setattr(meterline.spool.living, "Reader", no_memory)
+        fill(meter, 30)
+    assert meter.stats.failed == 30
+
+    fill(meter, 5)
+
+    sidecar.wait_for_events(35)
+    assert numbers(sidecar) == list(range(5))
+    assert sidecar.lost == 30
+    sidecar.assert_complete()
