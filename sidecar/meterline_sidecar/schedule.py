@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.errors import DatabaseCorrupt, DiskFailed
+from meterline_sidecar.errors import DatabaseCorrupt, DiskFailed, MeterlineError
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +89,24 @@ class Schedule:
             log.debug("job %s was cut off", name)
         except (DiskFailed, DatabaseCorrupt) as error:
             self._on_fatal(error)
-        except Exception as error:
-            state.failures += 1
-            state.error = f"{type(error).__name__}: {error}"
-            log.exception("job %s failed", name)
+        except Exception as error:  # noqa: BLE001 - one bad job stops no other
+            _note_failure(name, state, error)
         else:
+            if state.failures:
+                log.info("job %s works again; failed runs: %d", name, state.failures)
             state.last_success_ms = self._clock.now_ms()
             state.failures, state.error = 0, None
+
+
+def _note_failure(name: str, state: JobState, error: Exception) -> None:
+    """Count a failed run; log it unless the run before failed in the same way."""
+    text = f"{type(error).__name__}: {error}"
+    is_new = text != state.error
+    state.failures += 1
+    state.error = text
+    if not is_new:
+        return  # a disk can be full for hours, and most jobs run every few seconds
+    if isinstance(error, MeterlineError):
+        log.error("job %s failed: %s", name, error)  # its text says what to do
+    else:
+        log.error("job %s failed", name, exc_info=error)

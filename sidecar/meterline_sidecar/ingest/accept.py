@@ -78,9 +78,10 @@ class Ingest:
         try:
             row = await self._introduce(hello)
         except RetryLater as error:
-            self.trouble = str(error)
+            self._note_trouble(error)
             raise
-        self.trouble = None
+        if row.recorded_seq == row.last_seq:
+            self._note_commit()  # else its events come at once, and tell more
         producer = Producer(row, next_seq=row.last_seq + 1)
         self._producers[hello.producer] = producer
         return producer
@@ -298,12 +299,16 @@ class Ingest:
         try:
             head = await self._committer.write(group)
         except RetryLater as error:
+            self._note_trouble(error)
             self._reject(group, error)
             return
         except BaseException as error:
+            # A stop is no trouble: what has no ack is sent again to whoever is next.
+            if not isinstance(error, asyncio.CancelledError):
+                self._note_trouble(error)
             self._reject(group, MeterlineError(f"the sidecar is stopping: {error}"))
             raise
-        self.trouble = None
+        self._note_commit()
         self._committing = []
         for piece in group:
             if not piece.done.done():
@@ -334,8 +339,6 @@ class Ingest:
 
     def _reject(self, group: list[Piece], error: Exception) -> None:
         """Give everything back: what waits behind the group does not follow either."""
-        self.trouble = str(error)
-        log.error("cannot commit, the apps keep their events: %s", error)
         rejected = [*group, *self._pending]
         self._weigh(*self._pending, is_taken=True)
         self._pending, self._committing = [], []
@@ -344,3 +347,14 @@ class Ingest:
             if not piece.done.done():
                 piece.done.set_exception(error)
                 piece.done.exception()  # nobody may wait for it any more
+
+    def _note_trouble(self, error: BaseException) -> None:
+        """Note why nothing can be stored; say so when that begins, not at each try."""
+        if self.trouble is None:
+            log.error("cannot commit, the apps keep their events: %s", error)
+        self.trouble = str(error)
+
+    def _note_commit(self) -> None:
+        if self.trouble is not None:
+            log.info("events are stored again")
+        self.trouble = None

@@ -117,3 +117,29 @@ async def test_many_senders_together_get_no_more_room_than_one(
         acks = [await app.receive() for app in apps]
         committing.cancel()
     assert acks == [Ack(300)] * 20
+
+
+async def test_a_stop_in_the_middle_of_a_commit_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_writing = asyncio.Event()
+
+    async def write(*_arguments: object, **_more: object) -> None:
+        is_writing.set()
+        await asyncio.Event().wait()
+
+    async with (
+        receiving(tmp_path) as (ingest, receiver),
+        Connection(receiver.path) as app,
+    ):
+        await app.hello()
+        monkeypatch.setattr("meterline_sidecar.store.edge.events.add_batch", write)
+        await app.send(batch(event()))
+        committing = asyncio.create_task(ingest.run())
+        await is_writing.wait()
+
+        committing.cancel()
+        await asyncio.wait([committing])
+
+        assert ingest.trouble is None
+        assert caplog.records == []

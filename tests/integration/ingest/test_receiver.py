@@ -1,9 +1,11 @@
+import logging
 import struct
 
 import msgspec
 import pytest
 
 from meterline.wire import FRAME_BYTES_MAX, RECORDS_MAX, Ack, Batch, Bye, Lost, Refusal
+from meterline_sidecar.errors import DiskFull
 from tests.integration.conftest import Sidecar
 from tests.producer import PRODUCER, Connection, batch, event, records
 
@@ -248,3 +250,33 @@ async def test_a_second_connection_of_a_producer_takes_over(sidecar: Sidecar) ->
         assert await fresh.hello(PRODUCER) == 1
         assert await fresh.ship(batch(event(), first_seq=2)) == 2
         assert sidecar.receiver.connections == 1
+
+
+async def test_a_full_disk_is_told_when_it_begins_and_when_it_ends(
+    sidecar: Sidecar,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="meterline_sidecar.ingest.accept")
+
+    async def refuse(*_arguments: object, **_more: object) -> None:
+        raise DiskFull("no room")
+
+    with monkeypatch.context() as full:
+        full.setattr("meterline_sidecar.store.edge.events.add_batch", refuse)
+        for _ in range(3):
+            async with Connection(sidecar.socket) as app:
+                await app.hello(recorded_seq=1)
+                await app.send(batch(event()))
+                assert isinstance(await app.receive(), Refusal)
+            # A row of a producer may fit where their events do not.
+            assert sidecar.ingest.trouble == "no room"
+    async with Connection(sidecar.socket) as app:
+        await app.hello(recorded_seq=1)
+        assert await app.ship(batch(event())) == 1
+        assert sidecar.ingest.trouble is None
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot commit, the apps keep their events: no room",
+        "events are stored again",
+    ]
