@@ -40,7 +40,8 @@ fmt: .venv/dev.stamp ## Format, and fix what the linter can fix
 compat: .venv/dev.stamp ## Test on old and new versions of Starlette and FastAPI
 	@$(BIN)/python -m tests.compat
 
-soak: .venv/dev.stamp ## Break everything for about two hours, at far more moments
+soak: .venv/dev.stamp ## All at once for METERLINE_SOAK_S=7200, then each fault for two hours
+	@$(BIN)/python -m tests.soak
 	@SOAK=1 $(BIN)/python -m pytest tests/fault --ignore-glob '*/test_fuzz*'
 	@SOAK=1 $(BIN)/python -m pytest --numprocesses 4 tests/fault/test_fuzz.py tests/fault/test_fuzz_files.py
 
