@@ -35,24 +35,24 @@ def default(scope: Scope) -> str | None:
     ``scope["state"]["subject"]`` and ``scope["auth"]`` that names somebody.
     No header is ever looked at.
     """
-    if "user" in scope and (subject := _identity(scope["user"])):
+    if "user" in scope and (subject := identity(scope["user"])):
         return subject
     state = scope.get("state")
     if state:
         for name in ("user", "subject"):
-            if name in state and (subject := _identity(state[name])):
+            if name in state and (subject := identity(state[name])):
                 return subject
-    if DJANGO_REQUEST in scope and (subject := _of_django(scope[DJANGO_REQUEST]())):
+    if DJANGO_REQUEST in scope and (subject := of_django(scope[DJANGO_REQUEST]())):
         return subject
     auth = scope.get("auth")
-    return _identity(auth) if auth is not None else None
+    return identity(auth) if auth is not None else None
 
 
 def from_user() -> Resolver:
     """Return a resolver for ``scope["user"]``, as authentication middleware sets it."""
 
     def resolve(scope: Scope) -> str | None:
-        return _identity(scope.get("user"))
+        return identity(scope.get("user"))
 
     return resolve
 
@@ -62,7 +62,7 @@ def from_state(name: str) -> Resolver:
 
     def resolve(scope: Scope) -> str | None:
         state: Any = scope.get("state")
-        return _identity(state.get(name)) if state else None
+        return identity(state.get(name)) if state else None
 
     return resolve
 
@@ -127,7 +127,7 @@ def from_trusted_header(header: str) -> Resolver:
     return resolve
 
 
-def _identity(user: object) -> str | None:
+def identity(user: object) -> str | None:
     """Return the name of ``user``: a text, a number, an object or a mapping."""
     if (text := _text_of(user)) is not None:
         return text or None
@@ -176,18 +176,25 @@ def _key_of_row(state: Any, name: str) -> object:
     raise LookupError(f"the user's {name} was expired by a commit")
 
 
-def _of_django(request: Any) -> str | None:
+def of_django(request: Any) -> str | None:
     """Return the user of a Django request, if the app has asked who it is.
 
     Where it has not, nobody was let in by it, and asking would ask the database.
     """
     user: Any = getattr(request, "__dict__", _NOTHING).get("user")
     # Django's lazy user wraps one when somebody has looked; until then, nobody.
-    return _identity(getattr(user, "__dict__", _NOTHING).get("_wrapped", user))
+    return identity(getattr(user, "__dict__", _NOTHING).get("_wrapped", user))
 
 
 def _only_value(scope: Scope, wanted: bytes) -> bytes | None:
-    """Return the value of a header that is there exactly once."""
+    """Return the value of a header that is there exactly once.
+
+    A WSGI server joins those that are there more often by commas.
+    """
+    if "wsgi.version" in scope:
+        name = "HTTP_" + wanted.decode("latin-1").upper().replace("-", "_")
+        value = str(scope.get(name, "")).encode("latin-1", "replace").strip()
+        return None if b"," in value else value
     values = [value for name, value in scope["headers"] if name.lower() == wanted]
     return values[0].strip() if len(values) == 1 else None
 

@@ -1,0 +1,370 @@
+"""The same for WSGI apps: Flask, Django under gunicorn, and whatever else speaks it.
+
+    from meterline.wsgi import MeterMiddleware
+
+    app.wsgi_app = MeterMiddleware(app.wsgi_app)  # Flask
+    application = MeterMiddleware(get_wsgi_application())  # Django
+
+An app is called, says status and headers, and gives back what its server goes through
+piece by piece, perhaps in another thread. All of that runs in one context, so that
+``meterline.record`` finds its request wherever the app runs.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
+from time import perf_counter_ns, time_ns
+from typing import Any, Final, Unpack
+
+from meterline import inside, wsgi_apps
+from meterline.events import STATUS_MAX, Flag, Kind
+from meterline.exchange import SCOPE_KEY, Exchange
+from meterline.meter import Meter, Stats, encode
+from meterline.open_event import OpenEvent, current_event, traffic
+from meterline.options import MeterOptions
+from meterline.quantities import checked_subject, exact_method
+from meterline.stray import set_home
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Callable[[bytes], object]]
+WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+Resolver = Callable[[Environ], str | None]
+
+_REQUEST: Final = int(Kind.REQUEST)
+_SERVER_ERROR: Final = 500
+
+log = logging.getLogger(__name__)
+
+
+class Call(OpenEvent):
+    """One call of a WSGI app, until its server has closed what came of it."""
+
+    __slots__ = (
+        "_has_begun",
+        "_middleware",
+        "_start_response",
+        "_time_ms",
+        "bytes_in",
+        "bytes_out",
+        "content_length",
+        "context",
+        "environ",
+        "inner",
+    )
+
+    def __init__(
+        self,
+        middleware: "MeterMiddleware",
+        environ: Environ,
+        start_response: StartResponse,
+    ) -> None:
+        self.start_ns = perf_counter_ns()
+        self._time_ms = time_ns() // 1_000_000
+        self._middleware = middleware
+        self.environ = environ
+        self.inner: MeterMiddleware | None = None  # further inside
+        self._start_response = start_response
+        self.meter = middleware.meter
+        self.subject = self.route = self.quantities = self.handle = None
+        self.method = exact_method(environ.get("REQUEST_METHOD", "GET"))
+        self.status = self.flags = self.bytes_in = self.bytes_out = 0
+        self.is_over = self.is_left = self._has_begun = False
+        self.content_length: str | None = None
+        self.context = copy_context()
+        self.context.run(current_event.set, self)
+        traffic.started += 1
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        """Pass on what the app says of its response, and take note of it."""
+        given = (status, headers) if exc_info is None else (status, headers, exc_info)
+        # First: where something was sent already, the server raises.
+        write = self._start_response(*given)
+        try:
+            self.status = _status_of(status)
+            self.content_length = dict(headers).get("Content-Length")
+            self._look()
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self._middleware.note_failure()
+
+        def counted_write(data: bytes) -> object:
+            self.bytes_out += len(data)
+            return write(data)
+
+        return counted_write
+
+    def _look(self) -> None:
+        """Find out subject and route: later, the frameworks have forgotten them."""
+        self._has_begun = True
+        self.subject = self.subject or self._middleware.resolve_subject(self)
+        self.route = self._middleware.resolve_route(self.environ)
+
+    def finish(self) -> None:
+        """Record the event, once."""
+        if self.is_over:
+            return
+        try:
+            self._write()
+        except Exception:  # noqa: BLE001 - edge: the app must not see our errors
+            self._middleware.note_failure()
+
+    def end(self, error: BaseException | None) -> None:
+        """Record a response that did not come to its end."""
+        if self.is_over:
+            return
+        if error is None or isinstance(error, GeneratorExit):
+            self.flags |= Flag.INCOMPLETE
+        elif isinstance(error, Exception):
+            self.flags |= Flag.ERROR
+            if not self.bytes_out:  # nothing is sent before the first piece
+                self.status = _SERVER_ERROR  # as servers answer then
+        else:  # SystemExit of a worker that is told to go, a greenlet that is killed
+            self.flags |= Flag.CANCELLED
+        self.finish()
+
+    def leave(self) -> None:
+        """Note that the server has done with it."""
+        if self.is_left:
+            return
+        self.is_left = True
+        traffic.ended = ended = traffic.ended + 1
+        self.alone_at = ended if ended == traffic.started else -1
+        if self.handle is not None:
+            self.handle.settle(self)
+
+    def _write(self) -> None:
+        duration_us = (perf_counter_ns() - self.start_ns) // 1000
+        if not self._has_begun:
+            self._look()
+        self.meter.append(
+            encode(
+                (
+                    self._time_ms,
+                    _REQUEST,
+                    self.subject,
+                    self.method,
+                    self.route,
+                    self.status,
+                    duration_us,
+                    self.bytes_in,
+                    self.bytes_out,
+                    self.flags,
+                    self.close(),
+                )
+            )
+        )
+
+
+class Body:
+    """What a server goes through, piece by piece, and closes."""
+
+    def __init__(self, call: Call, pieces: Iterable[bytes]) -> None:
+        self._call = call
+        self._pieces = pieces
+        self._iterator: Iterator[bytes] | None = None
+        self._left = -1  # pieces, where their number is known
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        call = self._call
+        try:
+            piece = call.context.run(self._next)
+        except StopIteration:
+            call.context.run(call.finish)
+            raise
+        except BaseException as error:
+            call.context.run(call.end, error)
+            raise
+        call.bytes_out += len(piece)
+        self._left -= 1
+        if not self._left:  # recorded before it goes out
+            call.context.run(call.finish)
+        return piece
+
+    def _next(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = iter(self._pieces)
+        return next(self._iterator)
+
+    def close(self) -> None:
+        """Close what the app gave back; if its end was not reached, the client left."""
+        call = self._call
+        try:
+            if (close := getattr(self._pieces, "close", None)) is not None:
+                call.context.run(close)
+        except BaseException as error:
+            call.context.run(call.end, error)
+            raise
+        finally:
+            call.context.run(call.end, None)
+            call.leave()
+
+
+class SizedBody(Body):
+    """The same with a length: of a single piece, servers make a Content-Length."""
+
+    def __init__(self, call: Call, pieces: Any) -> None:
+        super().__init__(call, pieces)
+        self._left = self._n_pieces = len(pieces)
+
+    def __len__(self) -> int:
+        return self._n_pieces
+
+
+class Input:
+    """What the client sends, counted as the app reads it."""
+
+    def __init__(self, inner: Any, call: Call) -> None:
+        self._inner = inner
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def _counted(self, data: bytes) -> bytes:
+        self._call.bytes_in += len(data)
+        return data
+
+    def read(self, *size: Any) -> bytes:
+        """Return the next bytes."""
+        return self._counted(self._inner.read(*size))
+
+    def readline(self, *size: Any) -> bytes:
+        """Return the next line."""
+        return self._counted(self._inner.readline(*size))
+
+    def readlines(self, *hint: Any) -> list[bytes]:
+        """Return the lines that are left."""
+        return [self._counted(line) for line in self._inner.readlines(*hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (self._counted(line) for line in self._inner)
+
+
+class MeterMiddleware:
+    """Meters a WSGI app: one usage event for every request.
+
+    It never blocks and never raises into the app. The event is recorded when the last
+    piece of the response has been handed to the server, or when that closes it before.
+    Where two are nested, the outer one meters, and also where an ASGI app that is
+    metered has this one inside.
+
+    Args:
+        app: the WSGI app inside.
+        subject: says who used it: ``environ -> str | None``, called as the response
+            begins, while the app's own request is there to be asked. Without one, the
+            user that Django or Flask-Login has found, or ``REMOTE_USER``.
+        options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
+
+    Raises:
+        ValueError: an option that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApp,
+        *,
+        subject: Resolver | None = None,
+        **options: Unpack[MeterOptions],
+    ) -> None:
+        self.app = app
+        self.meter = Meter(**options)
+        self.resolver = subject or wsgi_apps.user
+        inside.note_django_requests(app)
+        set_home(self.meter)
+
+    @property
+    def stats(self) -> Stats:
+        """What was recorded, dropped and shipped by this process."""
+        return self.meter.stats
+
+    def __call__(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Serve one request, and meter it."""
+        outer = current_event.get()
+        is_asgi = isinstance(outer, Exchange) and not outer.is_left
+        if SCOPE_KEY in environ or is_asgi:
+            if isinstance(outer, Call) and outer.start_ns == environ[SCOPE_KEY]:
+                outer.inner, outer.environ = self, environ
+            return self.app(environ, start_response)
+        call = Call(self, environ, start_response)
+        environ[SCOPE_KEY] = call.start_ns
+        if _has_body(environ):
+            environ["wsgi.input"] = Input(environ["wsgi.input"], call)
+        try:
+            pieces = call.context.run(self.app, environ, call.start_response)
+        except BaseException as error:
+            call.context.run(call.end, error)
+            call.leave()
+            raise
+        if _is_file(environ, pieces):
+            # The server sends it as a file, which it would not if it were wrapped.
+            call.bytes_out += _file_bytes(pieces, call.content_length)
+            call.context.run(call.finish)
+            call.leave()
+            return pieces
+        made = SizedBody if isinstance(pieces, list | tuple) else Body
+        return made(call, pieces)
+
+    def resolve_subject(self, call: Call) -> str | None:
+        """Return who used it; ``None``, with a flag, where the answer is no subject."""
+        try:
+            subject = self.resolver(call.environ)
+            if subject is None and call.inner is not None:
+                subject = call.inner.resolver(call.environ)
+        except Exception:  # edge: the resolver is the app's code
+            problem = "the subject resolver raised"
+            log.debug(problem, exc_info=True)
+        else:
+            text, problem = ("", "") if subject is None else checked_subject(subject)
+            if not problem:
+                return text or None
+        call.flags |= Flag.BAD_SUBJECT
+        self.meter.complaints.add(problem)
+        return None
+
+    def resolve_route(self, environ: Environ) -> str | None:
+        """Return the template of the route that was taken, if one was."""
+        try:
+            return wsgi_apps.route(environ)
+        except Exception:  # edge: frameworks change their insides
+            self.meter.complaints.add("could not find a request's route")
+            log.debug("could not find a request's route", exc_info=True)
+            return None
+
+    def note_failure(self) -> None:
+        """Count an event that our own error has cost, and say so once."""
+        self.meter.fail("could not meter a request")
+
+
+def _status_of(status: str) -> int:
+    number = status[:3]
+    is_one = number.isascii() and number.isdecimal()
+    return int(number) if is_one and int(number) <= STATUS_MAX else 0
+
+
+def _has_body(environ: Environ) -> bool:
+    is_sized = environ.get("CONTENT_LENGTH") not in (None, "", "0")
+    return is_sized or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _is_file(environ: Environ, pieces: object) -> bool:
+    wrapper: Any = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(pieces, wrapper)
+
+
+def _file_bytes(pieces: Any, content_length: str | None) -> int:
+    """Return how much of a file the server is going to send."""
+    if content_length is not None and content_length.isdecimal():
+        return int(content_length)
+    try:
+        descriptor = pieces.filelike.fileno()
+        position: int = os.lseek(descriptor, 0, os.SEEK_CUR)
+        return max(0, os.fstat(descriptor).st_size - position)
+    except (AttributeError, OSError, ValueError):
+        return 0
