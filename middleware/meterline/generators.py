@@ -55,12 +55,10 @@ class Generators:
 
     def watch(self) -> None:
         """Watch the generators of the running loop from now on."""
-        hooks = sys.get_asyncgen_hooks()
-        if hooks.finalizer is not None and not isinstance(hooks.firstiter, _Begin):
+        begin, end = sys.get_asyncgen_hooks()
+        if type(begin) is not _Begin and end is not None:
             # Those of the loop are called as before, and come back with its end.
-            sys.set_asyncgen_hooks(
-                _Begin(self, hooks.firstiter), partial(self._end, hooks.finalizer)
-            )
+            sys.set_asyncgen_hooks(_Begin(self, begin), partial(self._end, end))
 
     def begin(self, generator: Any) -> None:
         """Remember whose ``generator`` is."""
