@@ -121,6 +121,22 @@ async def test_what_was_adjusted_and_used_up_adds_up(database: Database) -> None
         assert await invoices.uses_of(tx, "nobody") == []
 
 
+async def test_a_period_that_was_left_out_makes_final_ones_cover_less(
+    database: Database,
+) -> None:
+    final = NewFinal("acme", DAY_MS, 2 * DAY_MS, 1, "{}", "1970-01")
+    async with database.transaction() as tx:
+        assert await invoices.final_ranges(tx) == {}
+        await invoices.add_final(tx, final)
+        later = final._replace(period_start_ms=4 * DAY_MS, period_end_ms=5 * DAY_MS)
+        await invoices.add_final(tx, later._replace(period="1970-02"))
+
+    async with database.reading() as tx:
+        assert await invoices.final_ranges(tx) == {
+            "acme": (DAY_MS, 5 * DAY_MS, 2, 2 * DAY_MS)
+        }
+
+
 async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) -> None:
     final = NewFinal("acme", 0, 5 * DAY_MS, 1, "{}", "1970-01")
     async with database.transaction() as tx:
@@ -128,6 +144,8 @@ async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) 
         await invoices.add_final(tx, final)
         assert await invoices.newest_final_end(tx) == 5 * DAY_MS
         assert await invoices.final_ends(tx) == {"acme": 5 * DAY_MS}
+        assert await invoices.final_names(tx, "acme") == {"1970-01"}
+        assert await invoices.final_names(tx, "beta") == set()
         spans = await invoices.final_spans(tx, since_ms=5 * DAY_MS - 1)
         assert [(name, end) for name, _, end in spans] == [("acme", 5 * DAY_MS)]
         assert await invoices.final_spans(tx, since_ms=5 * DAY_MS) == []

@@ -157,6 +157,29 @@ async def test_a_month_is_told_of_no_more_once_it_is_closed(open_web: OpenWeb) -
         assert problem["text"].startswith("2026-12 ended")
 
 
+async def close(web: Web, period: str) -> Any:
+    path = "/v1/customers/acme/invoice/finalize"
+    answer = await web.http.post(path, params={"period": period})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_a_month_that_was_passed_over_is_told_of_until_it_is_closed(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        await web.ship(event())
+        web.clock.time_ms = DECEMBER_MS + 64 * DAY_MS
+        for period in ("2026-12", "2027-01"):
+            await close(web, period)
+
+        (problem,) = await found(web, "period_not_closed")
+
+        assert problem["text"].startswith("2026-11 ended")
+        await close(web, "2026-11")
+        assert await found(web, "period_not_closed") == []
+
+
 async def test_of_very_many_customers_each_look_works_out_some_more(
     open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
 ) -> None:

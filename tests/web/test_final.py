@@ -1,6 +1,8 @@
 """What is final stays so, whatever happens to the files; each case was a fault once."""
 
+import itertools
 from collections.abc import AsyncGenerator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,85 @@ async def test_a_fee_that_is_raised_in_place_leaves_what_is_final(desk: Desk) ->
 
     december = await desk.invoice("2026-12")
     assert (december["due"], december["adjustments"]) == ("80.00", [])
+
+
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["2026-11", "2026-12", "2027-01"]))
+)
+async def test_in_every_order_all_is_billed_once_and_what_was_left_out_is_named(
+    desk: Desk, order: tuple[str, ...]
+) -> None:
+    desk.clock("2026-10-15T00:00:00Z")
+    berlin = 'time_zone = "Europe/Berlin"\nstarts = 2026-10-12'
+    await desk.load(CALLS + customer(more=berlin), PREPAID)
+    await desk.use("2026-10-12T00:00:00Z", 70)
+    desk.clock("2026-11-01T01:00:00Z")
+    assert (await desk.close("2026-10"))["due"] == "0.00"
+    await desk.use("2026-10-13T00:00:00Z", 50)
+    for month in ("2026-11", "2026-12", "2027-01"):
+        await desk.use(f"{month}-05T00:00:00Z", 10)
+    desk.clock("2027-02-01T01:00:00Z")
+
+    closed = [await desk.close(period) for period in order]
+
+    # 150 were used, and 100 of them were paid for before.
+    assert sum(Decimal(one["due"]) for one in closed) == 50
+    assert [len(one["adjustments"]) for one in closed] == [1, 0, 0]
+    assert [one["open_before"] for one in closed] == [
+        sorted(period for period in order[i:] if period < name)
+        for i, name in enumerate(order)
+    ]
+    assert (await desk.invoice("2027-02"))["due"] == "0.00"
+
+
+async def test_a_first_month_that_was_left_out_is_named_by_what_comes_later(
+    desk: Desk,
+) -> None:
+    desk.clock("2026-09-20T00:00:00Z")
+    await desk.load(CALLS + customer(more='time_zone = "Asia/Tokyo"'))
+    await desk.use("2026-09-15T00:00:00Z", 5)
+    desk.clock("2026-11-01T01:00:00Z")
+
+    draft = await desk.invoice("2026-10")
+    october = await desk.close("2026-10")
+
+    assert (draft["status"], draft["open_before"]) == ("draft", ["2026-09"])
+    assert (october["status"], october["open_before"]) == ("final", ["2026-09"])
+    september = await desk.close("2026-09")
+    assert (september["due"], september["open_before"]) == ("0.05", [])
+    assert (await desk.invoice("2026-10"))["open_before"] == ["2026-09"]  # as it was
+    assert (await desk.invoice("2026-11"))["open_before"] == []
+
+
+@pytest.mark.parametrize("passed_over", ["2026-11", "2026-12"])
+async def test_who_was_taken_out_is_named_with_the_month_that_was_passed_over(
+    desk: Desk, passed_over: str
+) -> None:
+    await desk.load(CALLS + customer() + customer("beta", subjects="beta_*"))
+    months = ["2026-11", "2026-12", "2027-01"]
+    for month in months:
+        desk.clock(f"{month}-20T00:00:00Z")
+        await desk.use(f"{month}-15T00:00:00Z", 5)
+    desk.clock("2027-02-01T01:00:00Z")
+    for month in months:
+        if month != passed_over:
+            await desk.close(month)
+
+    await desk.load(CALLS + customer("beta", subjects="beta_*"))
+
+    problems = (await desk.web.get("/status"))["problems"]
+    told = [one["text"] for one in problems if one["code"] == "removed_not_billed"]
+    assert [f"acme ({passed_over})" in text for text in told] == [True]
+
+
+async def test_an_invoice_says_when_its_period_begins_and_ends(desk: Desk) -> None:
+    await desk.load(CALLS + customer(more='time_zone = "Europe/Berlin"'))
+
+    invoice = await desk.invoice("2026-11")
+
+    assert invoice["invoice"]["period"] == invoice["period"]
+    assert invoice["period"]["start_time"] == "2026-10-31T23:00:00.000Z"
+    assert invoice["period"]["end_time"] == "2026-11-30T23:00:00.000Z"
 
 
 @pytest.mark.parametrize("order", [("2026-12", "2026-11"), ("2026-11", "2026-12")])

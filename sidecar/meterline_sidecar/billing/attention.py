@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.in_order import Skipped
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standing, Standings
 from meterline_sidecar.clock import DAY_MS, Clock, lasting
@@ -51,6 +52,8 @@ class _Left(NamedTuple):
     customer: str
     since_ms: int
     removed_ms: int
+    skipped: tuple[Period, ...] = ()
+    """Periods before that which were left out."""
 
 
 class Attention:
@@ -83,6 +86,7 @@ class Attention:
         self._again_s = 0.0
         self._odd: tuple[Found, ...] = ()
         self._odd_row = -1
+        self._skipped = Skipped(terms)
         self._periods: dict[str, tuple[tuple[int | None, int], Period | None]] = {}
         """What is to be closed next, by customer, and from what that follows."""
 
@@ -108,14 +112,17 @@ class Attention:
     async def _look(self) -> list[Found]:
         now_ms = self._clock.now_ms()
         async with self._database.reading() as tx:
-            finals = await invoice_store.final_ends(tx)
+            finals = await invoice_store.final_ranges(tx)
+            skipped = await self._skipped.find(tx, finals)
         if self._odd_row != self._terms.row_id:
             self._odd_row = self._terms.row_id
             # In a thread: with many customers it takes longer than an ack may wait.
             self._odd = await asyncio.to_thread(
                 lambda: tuple(oddities(self._terms, now_ms=now_ms))
             )
-        unclosed, left, gone = await self._walk(finals, now_ms=now_ms)
+        unclosed, left, gone = await self._walk(
+            {name: one.end_ms for name, one in finals.items()}, skipped, now_ms=now_ms
+        )
         return [
             *self._odd,
             *_unclosed(unclosed, now_ms=now_ms),
@@ -130,7 +137,11 @@ class Attention:
         return any(True for _ in self._terms.names("plan"))
 
     async def _walk(
-        self, finals: dict[str, int], *, now_ms: int
+        self,
+        finals: dict[str, int],
+        skipped: dict[str, list[Period]],
+        *,
+        now_ms: int,
     ) -> tuple[dict[Period, list[str]], list[_Left], list[str]]:
         """Return periods that should be closed, and who left: before that, or after."""
         unclosed: dict[Period, list[str]] = defaultdict(list)
@@ -143,10 +154,14 @@ class Attention:
             final_ms = finals.get(name)
             removed_ms = _removed_ms(self._terms, name)
             if removed_ms is not None:
-                if final_ms is None or final_ms < removed_ms:
-                    left.append(_Left(name, final_ms or 0, removed_ms))
-                else:
+                passed = tuple(skipped.get(name, ()))
+                if final_ms is None or final_ms < removed_ms or passed:
+                    left.append(_Left(name, final_ms or 0, removed_ms, passed))
+                if final_ms is not None and final_ms >= removed_ms:
                     gone.append(name)
+            elif name in skipped and not self._is_stripes(name, now_ms):
+                for one in skipped[name]:
+                    unclosed[one].append(name)
             elif final_ms is None or final_ms + MONTH_MS_MIN + GRACE_MS <= now_ms:
                 key = (final_ms, len(self._terms.entries("customer", name)))
                 if self._periods.get(name, (None,))[0] != key:
@@ -170,6 +185,12 @@ class Attention:
             return False
         return final_ms >= calendar.start_of(calendar.ends + timedelta(days=1))
 
+    def _is_stripes(self, name: str, at_ms: int) -> bool:
+        """Say whether Stripe makes a customer's invoices."""
+        customer = self._terms.customer(name, at_ms)
+        assert customer is not None, "asked for one that there is"
+        return self._stripe_bills and customer.stripe_customer is not None
+
     def _next_period(self, name: str, final_ms: int | None) -> Period | None:
         """Return the first period behind the final ones that is to be closed here."""
         calendar = CustomerCalendar.of(self._terms, name)
@@ -191,7 +212,7 @@ class Attention:
             return None  # all of it is closed: they have left
         customer = self._terms.customer(name, period.end - 1)
         assert customer is not None, "asked for one that there is"
-        is_stripes = self._stripe_bills and customer.stripe_customer is not None
+        is_stripes = self._is_stripes(name, period.end - 1)
         return None if customer.plan is None or is_stripes else period
 
     async def _not_billed(self, left: list[_Left]) -> list[Found]:
@@ -206,8 +227,10 @@ class Attention:
                     start=one.since_ms,
                     end=one.removed_ms,
                 )
-                month: str | None
-                if used_ms is not None:
+                month = await self._first_due(tx, at, one.customer, one.skipped)
+                if month is not None:
+                    pass
+                elif used_ms is not None:
                     calendar = CustomerCalendar.of(self._terms, one.customer)
                     month = calendar.name_at(used_ms)
                 else:
@@ -228,18 +251,27 @@ class Attention:
 
     async def _first_owed(self, tx: Tx, at: Counted, left: _Left) -> str | None:
         """Return the first month that comes to something without any usage, if one does."""
-        customer = self._customers.get(left.customer)
-        assert customer is not None, "customers are never forgotten"
         calendar = CustomerCalendar.of(self._terms, left.customer)
         period = self._next_period(left.customer, left.since_ms or None)
         for _ in range(MONTHS_SHOWN):
             if period is None:
                 return None
+            if await self._first_due(tx, at, left.customer, (period,)) is not None:
+                return period.name
+            period = calendar.next_from(period.end)
+        return None
+
+    async def _first_due(
+        self, tx: Tx, at: Counted, name: str, periods: Iterable[Period]
+    ) -> str | None:
+        """Return the first of these that comes to something, if one does."""
+        customer = self._customers.get(name)
+        assert customer is not None, "customers are never forgotten"
+        for period in periods:
             with contextlib.suppress(NotBillable):
                 drawn = await self._invoices.statement(tx, at, customer, period)
                 if drawn.due or drawn.also_due:
                     return period.name
-            period = calendar.next_from(period.end)
         return None
 
     async def _learned_late(self, gone: list[str]) -> list[Found]:

@@ -13,6 +13,7 @@ from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.balances import Balances, add_uses, uses_of
 from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
 from meterline_sidecar.billing.first_day import first_ms, is_billable
+from meterline_sidecar.billing.in_order import open_periods
 from meterline_sidecar.billing.late import Difference, differences
 from meterline_sidecar.billing.lifecycle import (
     check_closable,
@@ -32,6 +33,7 @@ from meterline_sidecar.billing.statement import (
 )
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store.invoices import final_names
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -160,6 +162,19 @@ class Invoices:
                 found.append((period, statement))
         return found
 
+    async def open_before(
+        self, tx: Tx, at: Counted, customer: Customer, period: Period
+    ) -> tuple[str, ...]:
+        """Return the periods before one that could be final and are not, in order."""
+        earlier = open_periods(
+            self._terms,
+            customer.id,
+            await final_names(tx, customer.id),
+            since_ms=await first_ms(tx, at, self._terms, customer.id),
+            before_ms=period.start,
+        )
+        return tuple(period.name for period in earlier)
+
     async def finalize(
         self, customer: Customer, period: Period, *, accept_gap: bool
     ) -> Statement:
@@ -215,6 +230,7 @@ class Invoices:
             self._stated(at, customer, drawn, found),
             finalized_ms=self._clock.now_ms(),
             accepted_gaps=gaps,
+            open_before=await self.open_before(tx, at, customer, period),
         )
         row_id = await add_final(tx, final, period, journal=self._journal)
         uses = uses_of(

@@ -71,6 +71,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """Adjustments of periods that were in other currencies."""
     accepted_gaps: tuple[str, ...] = ()
     """What was missing, and was accepted as missing, when it was finalised."""
+    open_before: tuple[str, ...] = ()
+    """Earlier periods that were not final when this one became so."""
     agreement: Agreement | None = None
     """``None`` in what is older than this field."""
 

@@ -85,6 +85,33 @@ async def final_ends(tx: Tx) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+class FinalRange(NamedTuple):
+    """Where a customer's final periods lie."""
+
+    start_ms: int
+    end_ms: int
+    n_periods: int
+    covered_ms: int
+    """Less than from start to end where one between them is not final."""
+
+
+async def final_ranges(tx: Tx) -> dict[str, FinalRange]:
+    """Return where each customer's final periods lie."""
+    rows = await tx.fetch_all(
+        "SELECT customer, min(period_start_ms), max(period_end_ms), count(*),"
+        " sum(period_end_ms - period_start_ms) FROM invoices GROUP BY customer"
+    )
+    return {row[0]: FinalRange(row[1], row[2], row[3], int(row[4])) for row in rows}
+
+
+async def final_names(tx: Tx, customer: str) -> frozenset[str]:
+    """Return the names of a customer's final periods."""
+    rows = await tx.fetch_all(
+        "SELECT period FROM invoices WHERE customer = ?", (customer,)
+    )
+    return frozenset(row[0] for row in rows)
+
+
 async def final_spans(tx: Tx, *, since_ms: int) -> list[tuple[str, int, int]]:
     """Return ``(customer, start, end)`` of final periods that end after a time."""
     rows = await tx.fetch_all(

@@ -70,8 +70,8 @@ def command(
 def tell_invoice(answer: ShownInvoice) -> None:
     """Print a customer's invoice for people."""
     drawn = answer.invoice
-    name = "" if drawn.period is None else f" for {drawn.period.name}"
-    click.echo(f"{answer.customer_name}: {answer.status} invoice{name}")
+    name = drawn.period.name
+    click.echo(f"{answer.customer_name}: {answer.status} invoice for {name}")
     tell_lines(drawn)
     _tell_adjustments(answer, drawn.currency)
     tell_freshness(answer.fresh_as_of, answer.recounting_percent)
@@ -80,6 +80,8 @@ def tell_invoice(answer: ShownInvoice) -> None:
 def _tell_adjustments(answer: ShownInvoice, currency: str) -> None:
     for gap in answer.accepted_gaps:
         click.echo(f"\naccepted as missing: {gap}")
+    if answer.open_before:
+        click.echo(f"\n{open_words(answer)}")
     if not answer.adjustments:
         return
     click.echo()
@@ -89,6 +91,17 @@ def _tell_adjustments(answer: ShownInvoice, currency: str) -> None:
         table.add(item.period, *(money(amount, currency) for amount in amounts))
     show(table)
     click.echo(f"\ndue: {money(answer.due, currency)}")
+
+
+def open_words(answer: ShownInvoice) -> str:
+    """Return which earlier periods are not final, and what that means."""
+    names = ", ".join(answer.open_before)
+    if answer.status == "final":
+        return f"made final before {names}: what final periods came to since is here"
+    return (
+        f"not final yet, and earlier: {names}; whichever becomes final first has what"
+        " final periods came to since"
+    )
 
 
 def _explained(line: Line, currency: str) -> Iterator[str]:

@@ -22,6 +22,12 @@ class ShownAdjustment(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
 
 
+class DatedInvoice(Invoice, frozen=True, kw_only=True):
+    """What a customer owes for a period, with its edges as text, too."""
+
+    period: ShownPeriod
+
+
 class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
     """A customer's invoice: final, or what they would pay if the period ended now."""
 
@@ -32,15 +38,17 @@ class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
     customer: str
     customer_name: str
     period: ShownPeriod
-    """``invoice.period`` has the same in milliseconds only."""
     status: Literal["draft", "final"]
     finalized: str | None
     counted_up_to_event: int
     usage: tuple[ShownMeter, ...]
-    invoice: Invoice
+    invoice: DatedInvoice
     adjustments: tuple[ShownAdjustment, ...]
     due: Decimal
     """The total with the adjustments in the invoice's currency."""
     also_due: tuple[ShownOwed, ...]
     """Adjustments of periods in other currencies, which are never added up."""
     accepted_gaps: tuple[str, ...]
+    open_before: tuple[str, ...]
+    """Earlier periods that are not final, the earliest first; of a final invoice, those
+    that were not when it became so. Whichever becomes final first has the adjustments."""

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from meterline_pricing import Period
+
 
 class ShownGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Usage under one combination of a meter's dimensions."""
@@ -28,12 +30,9 @@ class ShownSubject(msgspec.Struct, frozen=True, kw_only=True):
     meters: tuple[ShownMeter, ...]
 
 
-class ShownPeriod(msgspec.Struct, frozen=True, kw_only=True):
+class ShownPeriod(Period, frozen=True, kw_only=True):
     """A span of time, in milliseconds and as text."""
 
-    start: int
-    end: int
-    name: str
     start_time: str
     end_time: str
 

@@ -5,12 +5,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from meterline_pricing import Period
+from meterline_pricing import Invoice, Period
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.usage.counted import Counted, counted_now, snapshot
-from meterline_sidecar.web.answers.invoices import ShownAdjustment, ShownInvoice
+from meterline_sidecar.web.answers.invoices import (
+    DatedInvoice,
+    ShownAdjustment,
+    ShownInvoice,
+)
 from meterline_sidecar.web.api.usage import shown_meters, shown_period
 from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.operations import Operation
@@ -47,6 +51,9 @@ async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, customer, query.period)
         statement = await parts.invoices.statement(tx, at, customer, period)
+        if statement.finalized_ms is None:
+            earlier = await parts.invoices.open_before(tx, at, customer, period)
+            statement = msgspec.structs.replace(statement, open_before=earlier)
     return _shown_invoice(customer, period, statement, at)
 
 
@@ -77,12 +84,19 @@ def _shown_invoice(
         finalized=None if at_ms is None else format_time_ms(at_ms),
         counted_up_to_event=statement.counted_up_to_event,
         usage=shown_meters(statement.usage),
-        invoice=statement.invoice,
+        invoice=_dated(statement.invoice, period),
         adjustments=shown_adjustments(statement),
         due=statement.due,
         also_due=shown_owed(statement.also_due),
         accepted_gaps=statement.accepted_gaps,
+        open_before=statement.open_before,
     )
+
+
+def _dated(drawn: Invoice, period: Period) -> DatedInvoice:
+    """Return an invoice as it is shown."""
+    fields = {name: getattr(drawn, name) for name in Invoice.__struct_fields__}
+    return DatedInvoice(**{**fields, "period": shown_period(drawn.period or period)})
 
 
 def shown_adjustments(statement: Statement) -> tuple[ShownAdjustment, ...]:
