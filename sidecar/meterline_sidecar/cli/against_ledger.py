@@ -3,10 +3,8 @@
 import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import NamedTuple
 
-from msgspec.structs import replace
-
-from meterline_pricing import Catalogue
 from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.shape import Config
@@ -17,7 +15,7 @@ from meterline_sidecar.store.port import Readable
 from meterline_sidecar.terms.book import ALWAYS, Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.diff import Diff, Differ
-from meterline_sidecar.terms.files import wanted_of
+from meterline_sidecar.terms.files import as_agreed, wanted_of
 from meterline_sidecar.web.answers.money import MoneyChange
 from meterline_sidecar.web.money import shown_money
 
@@ -68,27 +66,27 @@ async def agreed_with(config: Config) -> frozenset[str]:
         return frozenset((await _terms(reader)).names("customer"))
 
 
-async def with_prices_of_the_api(config: Config) -> Config:
-    """Return a configuration with the prices of customers whom the API looks after.
+class Agreed(NamedTuple):
+    """What holds of a configuration."""
+
+    config: Config
+    waiting: tuple[str, ...]
+    """What the files say otherwise, in words: not loaded yet, or refused."""
+
+
+async def agreed_of(config: Config) -> Agreed:
+    """Return what holds of a configuration; all of it, where there is no ledger yet.
 
     Raises:
         CannotCompare: the ledger is there and cannot be read.
     """
     if not config.sidecar.database.exists():
-        return config
+        return Agreed(config, ())
     async with _open(config.sidecar.database) as reader:
         terms = await _terms(reader)
-    now_ms = max(SystemClock().now_ms(), terms.learned_until_ms)
-    agreed = (terms.customer(name, now_ms) for name in terms.names("customer"))
-    own = [
-        override
-        for customer in agreed
-        if customer is not None and customer.source == "api"
-        for override in customer.overrides
-        if override.plan in config.catalogue.names
-    ]
-    overrides = (*config.catalogue.overrides, *own)
-    return replace(config, catalogue=Catalogue(config.catalogue.plans, overrides))
+        diff = await _diff(reader, terms, config)
+    waiting = () if terms.is_empty else (*diff.told, *diff.refused)
+    return Agreed(as_agreed(config, terms, diff.at_ms), waiting)
 
 
 @contextlib.asynccontextmanager
@@ -110,6 +108,14 @@ async def _terms(reader: Readable) -> Terms:
     return terms
 
 
+async def _diff(reader: Readable, terms: Terms, config: Config) -> Diff:
+    async with reader.reading() as tx:
+        finals = await invoices.final_ends(tx)
+    # In a rehearsal the time of the ledger is ahead of this host's.
+    now_ms = max(SystemClock().now_ms(), terms.learned_until_ms)
+    return Differ(terms, now_ms=now_ms, finals=finals).files(wanted_of(config))
+
+
 async def compare(config: Config) -> Compared | None:
     """Return what loading the files would change; ``None``: there is no ledger yet.
 
@@ -120,11 +126,7 @@ async def compare(config: Config) -> Compared | None:
         return None
     async with _open(config.sidecar.database) as reader:
         terms = await _terms(reader)
-        async with reader.reading() as tx:
-            finals = await invoices.final_ends(tx)
-        # In a rehearsal the time of the ledger is ahead of this host's.
-        now_ms = max(SystemClock().now_ms(), terms.learned_until_ms)
-        diff = Differ(terms, now_ms=now_ms, finals=finals).files(wanted_of(config))
+        diff = await _diff(reader, terms, config)
         money = shown_money(await of_terms(reader, terms, diff))
     times = [planned.from_ms for planned in diff.planned if planned.from_ms > ALWAYS]
     calendar = CustomerCalendar([(0, "UTC")])

@@ -9,7 +9,7 @@ from typing import cast
 
 import click
 
-from meterline_sidecar.cli.against_ledger import with_prices_of_the_api
+from meterline_sidecar.cli.against_ledger import agreed_of
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
@@ -33,6 +33,9 @@ def command() -> None:
 @JSON
 def plan(config_path: Path | None, is_json: bool) -> None:
     """Show what is missing at Stripe; change nothing.
+
+    Plans, prices and meters are those that the ledger has agreed to; before there is
+    a ledger, those of the files.
 
     Exits with 3 if there is a problem that `apply` cannot solve.
     """
@@ -60,7 +63,10 @@ def apply(config_path: Path | None, is_json: bool, yes: bool) -> None:
 
 
 async def _run(config: Config, *, applies: bool) -> Provision:
-    config = await with_prices_of_the_api(config)
+    config, waiting = await agreed_of(config)
+    if not applies:
+        for text in waiting:
+            click.echo(f"not agreed, so not at Stripe either: {text}", err=True)
     api = open_api(config, environ=os.environ.copy())
     try:
         provisioner = Provisioner(api, config, clock=SystemClock())
