@@ -179,3 +179,20 @@ async def test_who_pays_is_known_for_every_subject_and_time(
 
     assert all(payers.at(s, at_ms) == owner(s, at_ms) for s, at_ms in windows())
     assert payers.at(0, DAY) is None
+
+
+async def test_payers_can_be_asked_what_it_would_be_if_subjects_moved(
+    database: Database,
+) -> None:
+    await fill(database)
+    async with database.reading() as tx:
+        payers = await owned.read_payers(tx)
+
+    would = payers.followed_by({STAYED: [(0, "acme"), (CUT, "gamma")]})
+
+    assert [would.at(STAYED, at_ms) for at_ms in (CUT - 1, CUT)] == ["acme", "gamma"]
+    assert would.at(MOVED, CUT) == "beta"
+    assert payers.at(STAYED, CUT) == "acme"
+    assert payers.subjects_of({"acme"}) == {MOVED, STAYED}
+    assert would.subjects_of({"gamma"}) == {STAYED}
+    assert payers.subjects_of({"gamma"}) == set()

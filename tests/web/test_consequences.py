@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from meterline_sidecar.billing import moved
+from meterline_sidecar.usage import recount as recounting
 from tests.web.conftest import OpenWeb, configure
 from tests.web.test_final import BASIC, CALLS, PRO, Desk, customer, november_is_final
 
@@ -28,7 +30,7 @@ async def reload(
     return (await desk.web.http.post("/v1/reload", params=query)).json()
 
 
-def amounts(found: Any) -> list[tuple[str, ...]]:
+def amounts(found: Any) -> list[tuple[str | None, ...]]:
     return [
         (
             one["customer"],
@@ -226,21 +228,108 @@ async def test_a_meter_from_a_past_day_in_the_files_says_what_it_does_to_money(
     assert (await desk.invoice("2026-11"))["due"] == "0.10"
 
 
-async def test_a_subject_that_moves_in_the_past_is_named_as_not_in_the_amounts(
+MOVED = (
+    CALLS
+    + customer(subjects="x_*", more="from = 2026-11-05")
+    + customer("beta", "pro", subjects="acme_*", more="from = 2026-11-05")
+)
+
+
+async def two_customers(desk: Desk) -> None:
+    """Have one of them use something on both sides of the fifth."""
+    await desk.load(CALLS + customer() + customer("beta", "pro", subjects="beta_*"))
+    await desk.use("2026-11-03T00:00:00Z", 30)
+    await desk.use("2026-11-10T00:00:00Z", 100)
+    desk.clock("2026-11-15T13:00:00Z")
+
+
+async def test_what_a_subject_used_that_moves_is_in_the_amounts_of_both_payers(
     desk: Desk, tmp_path: Path
 ) -> None:
-    await desk.load(CALLS + customer() + customer("beta", subjects="beta_*"))
-    await desk.use("2026-11-10T00:00:00Z", 100)
+    await two_customers(desk)
+
+    found = await reload(desk, tmp_path, MOVED)
+
+    assert sorted(amounts(found)) == [
+        ("acme", "2026-11", "open", "1.30", "0.30"),
+        ("beta", "2026-11", "open", "50.00", "55.00"),
+    ]
+    assert found["money"]["summary"] == ["open periods come to $4.00 more"]
+    assert (await desk.invoice("2026-11"))["due"] == "0.30"
+    assert (await desk.invoice("2026-11", "beta"))["due"] == "55.00"
+
+
+async def test_what_moves_into_a_final_period_says_what_is_billed_later(
+    desk: Desk, tmp_path: Path
+) -> None:
+    await two_customers(desk)
+    desk.clock("2026-12-01T01:00:00Z")
+    assert (await desk.close("2026-11"))["due"] == "1.30"
+
+    found = await reload(desk, tmp_path, MOVED, into_final="it was beta all along")
+
+    assert sorted(amounts(found)) == [
+        ("acme", "2026-11", "final", "1.30", "0.30"),
+        ("beta", "2026-11", "open", "50.00", "55.00"),
+    ]
+    (late,) = (await desk.invoice("2026-12"))["adjustments"]
+    assert late["amount"] == "-1.00"
+
+
+async def test_what_a_new_customer_takes_of_the_past_is_in_the_amounts(
+    desk: Desk, tmp_path: Path
+) -> None:
+    await desk.load(CALLS + customer())
+    await desk.use("2026-11-10T00:00:00Z", 100, subject="new_1")
+    await desk.use("2026-11-10T00:00:00Z", 7)
 
     found = await reload(
-        desk,
-        tmp_path,
-        CALLS
-        + customer(subjects="x_*", more="from = 2026-11-01")
-        + customer("beta", subjects="acme_*", more="from = 2026-11-01"),
+        desk, tmp_path, CALLS + customer() + customer("new", subjects="new_*")
     )
 
-    assert [text.split(":")[0] for text in found["money"]["summary"]] == [
-        "acme",
-        "beta",
+    assert amounts(found) == [("new", "2026-11", "open", None, "1.00")]
+    assert (await desk.invoice("2026-11", "new"))["due"] == "1.00"
+
+
+async def test_a_claim_that_is_dated_back_is_in_the_amounts(
+    desk: Desk, tmp_path: Path
+) -> None:
+    before = customer("beta", subjects="beta_*")
+    await desk.load(CALLS + customer() + before)
+    await desk.use("2026-11-10T00:00:00Z", 100)
+    kept = customer(subjects="x_*", more="from = 2026-11-12")
+    taken = customer("beta", subjects="acme_*", more="from = 2026-11-12")
+    desk.clock("2026-11-15T13:00:00Z")
+    assert amounts(await reload(desk, tmp_path, CALLS + kept + taken)) == []
+
+    dated_back = taken.replace("11-12", "11-05")
+    found = await reload(desk, tmp_path, CALLS + kept + dated_back)
+
+    assert sorted(amounts(found)) == [
+        ("acme", "2026-11", "open", "1.00", "0.00"),
+        ("beta", "2026-11", "open", "0.00", "1.00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        (moved, "SUBJECTS_MAX"),
+        (recounting, "EVENTS_READ_MAX"),
+        (recounting, "EVENTS_COUNTED_MAX"),
+    ],
+)
+async def test_more_than_can_be_looked_at_is_told_with_its_number(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: tuple[Any, str]
+) -> None:
+    monkeypatch.setattr(*limit, 1)
+    await two_customers(desk)
+    await desk.use("2026-11-11T00:00:00Z", 1, subject="acme_2")
+
+    found = await reload(desk, tmp_path, MOVED)
+
+    assert amounts(found) == []
+    assert found["money"]["summary"] == [
+        "2 subjects may change hands for a time that is past: what they used is not in"
+        " these amounts"
     ]

@@ -100,7 +100,12 @@ async def compared(
     for customer, from_ms in list(since.items())[:customers_max]:
         async with snapshot(database) as (tx, at):
             drawing = await _Drawing.of(
-                tx, at, customer, since_ms=from_ms, now_ms=now_ms, terms=before.terms
+                tx,
+                at,
+                customer,
+                since_ms=from_ms,
+                now_ms=now_ms,
+                terms=before.terms if _knows(before, customer) else after.terms,
             )
             again = None if is_recounted else drawing.corrected(after.terms)
             one = await drawing.amounts(before, again)
@@ -193,8 +198,10 @@ class _Drawing(NamedTuple):
         Args:
             again: the final periods that are drawn again; ``None``: all of them.
         """
-        balances = await Balances.of(self.tx, self.customer.id)
         found: dict[str, Owed] = {}
+        if not _knows(side, self.customer.id):
+            return found
+        balances = await Balances.of(self.tx, self.customer.id)
         for final, period in self._as_of_now(side.terms):
             if again is None or period.name in again:
                 with contextlib.suppress(NotBillable, PricingError):
@@ -238,6 +245,11 @@ class _Drawing(NamedTuple):
             )
         )
         return drawn
+
+
+def _knows(side: Side, customer: str) -> bool:
+    """Say whether there is such a customer: one may be new by the change."""
+    return bool(side.terms.entries("customer", customer))
 
 
 def _sums(changed: Iterable[ChangedPeriod]) -> tuple[Owed, ...]:

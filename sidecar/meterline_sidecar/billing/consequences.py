@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
 
 from meterline_pricing import PricingError
 from meterline_sidecar.billing.compared import Consequences, Side, compared
 from meterline_sidecar.billing.drafts import Billing
+from meterline_sidecar.billing.moved import moving
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store.port import Readable
 from meterline_sidecar.store.usage import newest_generation
@@ -28,8 +29,8 @@ from meterline_sidecar.terms.change import (
     given,
 )
 from meterline_sidecar.terms.diff import Diff
-from meterline_sidecar.terms.record import supposed, were_seen
-from meterline_sidecar.usage.recount import Edges, Recount, count_again
+from meterline_sidecar.terms.record import supposed
+from meterline_sidecar.usage.recount import Edges, Recount, TooManyEvents, count_again
 
 CUSTOMERS_MAX: Final = 500
 """Whose periods are drawn for a change of terms: about three seconds of work."""
@@ -40,11 +41,16 @@ PRICED_BY: Final = frozenset({"plan", "overrides", "time_zone", "starts", "ends"
 """What about a customer says what usage comes to."""
 
 
-async def of_terms(database: Readable, terms: Terms, diff: Diff) -> Consequences:
+async def of_terms(
+    database: Readable, terms: Terms, diff: Diff, *, reads_events: bool = True
+) -> Consequences:
     """Return what agreeing to a difference would do to money.
 
-    Where a meter is to be counted otherwise from a day that is past, events are counted
-    for it: see ``count_again``.
+    Where a meter is to be counted otherwise from a day that is past, or subjects to be
+    another's, events are counted for it: see ``count_again``.
+
+    Args:
+        reads_events: whether there is time for that, as far as subjects move.
     """
     if not diff.planned or diff.refused or terms.is_empty:
         return Consequences()
@@ -59,15 +65,23 @@ async def of_terms(database: Readable, terms: Terms, diff: Diff) -> Consequences
         and planned.change.meter is not None
         and planned.from_ms < diff.at_ms
     }
+    found = await moving(database, terms, diff)
+    moves = found.moves if reads_events or meters else None
+    not_compared = found.not_looked_at
     recount: Recount | None = None
-    if meters:
-        recount = await count_again(
-            database, meters, edges=await _edges(database, [terms, after])
-        )
+    if found.moves is not None and moves is None:
+        not_compared = len(found.moves.histories)
+    if meters or moves is not None:
+        edges = await _edges(database, [terms, after])
+        try:
+            recount = await count_again(database, meters, edges=edges, moves=moves)
+        except TooManyEvents:
+            assert moves is not None, "meters alone have all events read"
+            not_compared = len(moves.histories)
     since = await _repriced(terms, diff)
     if recount is not None:
         since |= dict.fromkeys(recount.customers, recount.since_ms)
-    found = await compared(
+    money = await compared(
         database,
         *_sides(terms, after, recount),
         since,
@@ -75,12 +89,13 @@ async def of_terms(database: Readable, terms: Terms, diff: Diff) -> Consequences
         customers_max=CUSTOMERS_MAX,
         is_recounted=recount is not None,
     )
-    moved = [
-        f"{name}: usage of subjects that become or cease to be theirs is not in these"
-        " amounts"
-        for name in await _moving(database, terms, diff)
-    ]
-    return msgspec.structs.replace(found, not_compared=(*found.not_compared, *moved))
+    if not not_compared:
+        return money
+    text = (
+        f"{n_of(not_compared, 'subject')} may change hands for a time that is past: what"
+        " they used is not in these amounts"
+    )
+    return msgspec.structs.replace(money, not_compared=(*money.not_compared, text))
 
 
 async def of_recount(
@@ -160,20 +175,3 @@ async def _repriced(terms: Terms, diff: Diff) -> dict[str, int]:
 
 def _note(since: dict[str, int], name: str, from_ms: int) -> None:
     since[name] = min(from_ms, since.get(name, from_ms))
-
-
-async def _moving(database: Readable, terms: Terms, diff: Diff) -> list[str]:
-    """Return the customers whose payers of the past change by a difference."""
-    found: dict[str, None] = {}
-    async with database.reading() as tx:
-        for planned in diff.planned:
-            change = planned.change
-            if not isinstance(change, CustomerChange) or change.subjects is UNSET:
-                continue
-            since = [planned.from_ms, change.unclaimed_from_ms]
-            if all(at_ms is UNSET or at_ms >= diff.at_ms for at_ms in since):
-                continue
-            known = terms.claims.of_customer(planned.name)
-            if await were_seen(tx, set(change.subjects).symmetric_difference(known)):
-                found[planned.name] = None
-    return list(found)

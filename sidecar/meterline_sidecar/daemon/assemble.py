@@ -247,7 +247,8 @@ async def _money(database: Readable, terms: Terms, diff: Diff) -> tuple[str, ...
     ):
         # All events would be read while apps wait for the socket.
         return ("what meters that are counted again do to money is not compared",)
-    return tuple((await of_terms(database, terms, diff)).lines())
+    found = await of_terms(database, terms, diff, reads_events=False)
+    return tuple(found.lines())
 
 
 def _plan_jobs(parts: Parts, checkpoint: Job) -> None:

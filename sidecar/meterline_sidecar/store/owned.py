@@ -5,12 +5,15 @@ hands belongs to each payer for a time, and its usage of that time with it.
 """
 
 from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.port import Tx, Value
 
+Step = tuple[int, str | None]
+"""From when on, and who pays."""
 NOBODY: Final = "IS NULL"
 """A test of a payer: there is none."""
 PAID: Final = "IS NOT NULL"
@@ -58,7 +61,7 @@ class Payers:
 
     def __init__(self) -> None:
         self._whole: dict[int, str | None] = {}
-        self._parts: dict[int, list[tuple[int, str | None]]] = defaultdict(list)
+        self._parts: dict[int, list[Step]] = defaultdict(list)
 
     def add(self, subject_id: int, customer: str | None) -> None:
         """Note who pays for all that a subject used."""
@@ -67,6 +70,28 @@ class Payers:
     def add_part(self, subject_id: int, from_ms: int, customer: str | None) -> None:
         """Note who pays from a time on; in order of time."""
         self._parts[subject_id].append((from_ms, customer))
+
+    def followed_by(self, histories: Mapping[int, Sequence[Step]]) -> "Payers":
+        """Return who would pay if these subjects had other payers, in order of time."""
+        copy = Payers()
+        copy._whole = dict(self._whole)
+        copy._parts.update(self._parts)
+        for subject_id, history in histories.items():
+            copy._whole.pop(subject_id, None)
+            copy._parts[subject_id] = list(history)
+        return copy
+
+    def subjects_of(self, customers: Container[str]) -> set[int]:
+        """Return the subjects that one of these customers pays for at any time."""
+        found = {
+            subject_id for subject_id, who in self._whole.items() if who in customers
+        }
+        found.update(
+            subject_id
+            for subject_id, parts in self._parts.items()
+            if any(who in customers for _, who in parts)
+        )
+        return found
 
     def at(self, subject_id: int, time_ms: int) -> str | None:
         """Return who pays for what a subject used at a time."""

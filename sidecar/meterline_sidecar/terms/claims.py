@@ -63,6 +63,15 @@ class Claims:
         self._lengths: list[int] = []
         """Of the patterns, the shortest first."""
 
+    def copy(self) -> "Claims":
+        """Return claims that change apart from these."""
+        new = Claims()
+        new._by_text = {text: list(steps) for text, steps in self._by_text.items()}
+        new._held = dict(self._held)
+        new._unclaimed = {text: list(of) for text, of in self._unclaimed.items()}
+        new._lengths = list(self._lengths)
+        return new
+
     def change(
         self, customer: str, from_ms: int, change: CustomerChange, *, learned_ms: int
     ) -> None:
@@ -191,6 +200,13 @@ class Claims:
     def of_customer(self, customer: str) -> tuple[str, ...]:
         """Return what a customer claims, as written, by the last row about it."""
         return tuple(self._held.get(customer, ()))
+
+    def changed_by(
+        self, customer: str, texts: Iterable[str], *, from_ms: int
+    ) -> list[str]:
+        """Return the texts that become a customer's, or cease to be, by a new list."""
+        changed = turn(self._held.get(customer, {}), texts, from_ms=from_ms)
+        return [*changed.taken, *changed.given_up]
 
     def claimants(self, text: str) -> list[Step]:
         """Return who claims exactly this text, from when on."""

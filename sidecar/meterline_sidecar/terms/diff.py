@@ -208,7 +208,9 @@ class Differ:
         )
         steps = self._terms.field(wanted.id, name)
         default = getattr(AgreedCustomer(id="", source="file"), name)
-        before = value_at(steps, from_ms, steps[0][1] if steps else default)
+        # A name or a plan has no time before its first row; a claim begins with it.
+        first = steps[0][1] if steps and name != "subjects" else default
+        before = value_at(steps, from_ms, first)
         later = [v for at_ms, v in steps if at_ms > from_ms]
         if before == value and all(v == value for v in later):
             return

@@ -1,6 +1,6 @@
 """Writes changes of terms, with the subjects that change hands by them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import UNSET
@@ -111,19 +111,23 @@ async def settle_owners(database: Database, terms: Terms, *, since_ms: int) -> i
     return n_changed
 
 
-async def were_seen(tx: Tx, texts: Iterable[str]) -> bool:
-    """Say whether a subject was seen that subjects or patterns, as written, mean."""
+async def subjects_meant(
+    tx: Tx, texts: Iterable[str]
+) -> AsyncGenerator[list[tuple[int, str]]]:
+    """Yield the subjects that were seen and that texts, as written, mean, in pieces.
+
+    One that several texts mean comes with each of them.
+    """
     for text in texts:
-        if text.endswith(MARK):
-            prefix = text.removesuffix(MARK)
-            found = await store.subjects_between(
-                tx, prefix, _beyond(prefix), after="", limit=1
-            )
-        else:
-            found = await store.subject_named(tx, text)
-        if found:
-            return True
-    return False
+        if not text.endswith(MARK):
+            yield await store.subject_named(tx, text)
+            continue
+        prefix, after = text.removesuffix(MARK), ""
+        while found := await store.subjects_between(
+            tx, prefix, _beyond(prefix), after=after, limit=SUBJECTS_PER_STEP
+        ):
+            yield found
+            after = found[-1][1]
 
 
 def _texts_after(terms: Terms, row_id: int) -> set[str]:

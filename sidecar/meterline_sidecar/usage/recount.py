@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -26,6 +26,10 @@ from meterline_sidecar.usage.definition import Definition, Step, decode
 from meterline_sidecar.usage.fold import Folder
 
 STEP_EVENTS: Final = 20_000
+EVENTS_READ_MAX: Final = 2_000_000
+"""For subjects that move: a few seconds of reading."""
+EVENTS_COUNTED_MAX: Final = 200_000
+"""Of these, for the customers that it is about: a few seconds of counting."""
 DAYS_KNOWN: Final = 4_096
 
 Edges = Callable[[str, int, int], Iterable[int]]
@@ -171,18 +175,40 @@ class Recount(NamedTuple):
         return [customer for customer in found if customer is not None]
 
 
-async def count_again(
-    database: Readable, changes: Mapping[str, tuple[int, Meter]], *, edges: Edges
-) -> Recount:
-    """Return what it comes to if meters counted otherwise from a time on.
+class Moves(NamedTuple):
+    """Subjects that would change hands, and from when on."""
 
-    All events since that time are read, and those of the periods it may lie in, and
+    since_ms: int
+    histories: Mapping[int, Sequence[tuple[int, str | None]]]
+    """By the subject's ID: who would pay from when on."""
+    customers: frozenset[str]
+    """Who pays for them at any time, as things are or as they would be."""
+
+
+class TooManyEvents(Exception):
+    """More events would be read than somebody waits for."""
+
+
+async def count_again(
+    database: Readable,
+    changes: Mapping[str, tuple[int, Meter]],
+    *,
+    edges: Edges,
+    moves: Moves | None = None,
+) -> Recount:
+    """Return what it comes to if meters counted otherwise, or others paid.
+
+    All events since then are read, and those of the periods it may lie in, and
     nothing is written: as slow as counting.
 
     Args:
         changes: by name, from when on a meter measures what.
+
+    Raises:
+        TooManyEvents: for moves alone, so many are not read.
     """
-    since_ms = _begin(min(from_ms for from_ms, _ in changes.values()))
+    times = [from_ms for from_ms, _ in changes.values()]
+    since_ms = _begin(min(times if moves is None else [*times, moves.since_ms]))
     async with database.reading() as tx:
         served = await newest_generation(tx)
         assert served is not None, "Aggregator.start() comes first"
@@ -192,30 +218,42 @@ async def count_again(
         endpoints = await store.endpoints(tx)
         cuts = await store.cuts_between(tx, 0, NEVER_MS)
     known = decode(served.definition).meters
+    names = changes if moves is None else known.keys() | changes.keys()
+    moved = payers if moves is None else payers.followed_by(moves.histories)
+    steps = {name: (Step(at_ms, 0, it),) for name, (at_ms, it) in changes.items()}
     before, after = (
         Counts(
             Definition(
-                meters={name: (*known.get(name, ()), *steps[name]) for name in changes}
+                meters={
+                    name: (*known.get(name, ()), *more.get(name, ())) for name in names
+                }
             ),
-            payers,
+            who,
             edges,
             since_ms=since_ms,
         )
-        for steps in (
-            dict.fromkeys(changes, ()),
-            {
-                name: (Step(at_ms, 0, meter),)
-                for name, (at_ms, meter) in changes.items()
-            },
-        )
+        for more, who in ((dict[str, tuple[Step]](), payers), (steps, moved))
     )
+    only: Set[int] | None = None
+    if moves is not None and not changes:
+        if last_id - cursor > EVENTS_READ_MAX:
+            raise TooManyEvents
+        only = payers.subjects_of(moves.customers) | moves.histories.keys()
+    left = EVENTS_COUNTED_MAX
     while cursor < last_id:
         async with database.reading() as tx:
             events, reached = await _events(tx, cursor, last_id)
         if reached == cursor:
             break
         cursor = reached
-        events = [event for event in events if event.time_ms >= since_ms]
+        events = [
+            event
+            for event in events
+            if event.time_ms >= since_ms and (only is None or event.subject_id in only)
+        ]
+        left -= len(events)
+        if only is not None and left < 0:
+            raise TooManyEvents
         for counts in (before, after):
             # In a thread: folding is Python, and others must be answered meanwhile.
             await asyncio.to_thread(counts.add, events, endpoints, cuts)
