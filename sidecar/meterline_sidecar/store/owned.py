@@ -84,12 +84,14 @@ class Payers:
     def subjects_of(self, customers: Container[str]) -> set[int]:
         """Return the subjects that one of these customers pays for at any time."""
         found = {
-            subject_id for subject_id, who in self._whole.items() if who in customers
+            subject_id
+            for subject_id, who in self._whole.items()
+            if who is not None and who in customers
         }
         found.update(
             subject_id
             for subject_id, parts in self._parts.items()
-            if any(who in customers for _, who in parts)
+            if any(who is not None and who in customers for _, who in parts)
         )
         return found
 

@@ -1,6 +1,6 @@
 """Invoices: what a customer owes for a period, and making it final."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -95,8 +95,9 @@ def _shown_invoice(
 
 def _dated(drawn: Invoice, period: Period) -> DatedInvoice:
     """Return an invoice as it is shown."""
-    fields = {name: getattr(drawn, name) for name in Invoice.__struct_fields__}
-    return DatedInvoice(**{**fields, "period": shown_period(drawn.period or period)})
+    fields: dict[str, Any] = msgspec.structs.asdict(drawn)
+    fields["period"] = shown_period(drawn.period or period)
+    return DatedInvoice(**fields)
 
 
 def shown_adjustments(statement: Statement) -> tuple[ShownAdjustment, ...]:
