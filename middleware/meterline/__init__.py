@@ -6,10 +6,11 @@ app.add_middleware(MeterMiddleware)
 """
 
 from meterline.asgi import MeterMiddleware
+from meterline.exclude import NOISE
 from meterline.meter import Meter, Stats
 from meterline.open_event import Handle
 from meterline.portal import portal_token, read_portal_key
-from meterline.recording import current, record, set_subject
+from meterline.recording import current, record, set_subject, skip
 from meterline.subjects import (
     api_key_subject,
     from_api_key,
@@ -21,6 +22,7 @@ from meterline.subjects import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "NOISE",
     "Handle",
     "Meter",
     "MeterMiddleware",
@@ -36,4 +38,5 @@ __all__ = [
     "read_portal_key",
     "record",
     "set_subject",
+    "skip",
 ]

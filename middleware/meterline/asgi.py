@@ -1,7 +1,9 @@
 """The middleware: one usage event for every request and every websocket."""
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterable
 from time import perf_counter_ns, time_ns
 from typing import Any, Unpack
 
@@ -9,6 +11,8 @@ from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from meterline.events import Flag
 from meterline.exchange import SCOPE_KEY, Exchange, WebSocket
+from meterline.exclude import exclusion
+from meterline.left_out import LeftOut
 from meterline.meter import Meter, Stats
 from meterline.open_event import current_event, traffic
 from meterline.options import MeterOptions
@@ -32,6 +36,9 @@ class MeterMiddleware:
         app: the ASGI app inside.
         subject: says who used it: ``scope -> str | None``, called when the response
             is over. Without one, the user that the app has put in the scope.
+        exclude: which requests and websockets make no event: paths, templates of
+            routes, methods and statuses, as in ``[*meterline.NOISE, "/internal/*"]``.
+            Without it, what ``METERLINE_EXCLUDE`` says.
         options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
 
     Raises:
@@ -43,10 +50,13 @@ class MeterMiddleware:
         app: ASGIApp,
         *,
         subject: subjects.Resolver | None = None,
+        exclude: Iterable[str | int] | None = None,
         **options: Unpack[MeterOptions],
     ) -> None:
         self.app = app
+        self.exclusion = exclusion(exclude)
         self.meter = Meter(**options)
+        self.left_out = LeftOut(self.meter)
         self.routes = RouteMap(app)
         self.templates = self.routes.templates
         self.resolver = subject or subjects.default
@@ -75,6 +85,9 @@ class MeterMiddleware:
             if isinstance(outer, Exchange) and outer.start_ns == scope[SCOPE_KEY]:
                 outer.inner, outer.scope = self, scope
             await self.app(scope, receive, send)
+            return
+        if self.exclusion is not None and self._is_excluded(scope):
+            await self._leave_out(scope, receive, send)
             return
         # Also tells this request's scopes from others'; the exchange would be a cycle.
         scope[SCOPE_KEY] = exchange.start_ns = perf_counter_ns()
@@ -108,6 +121,30 @@ class MeterMiddleware:
                 current_event.reset(token)
             except ValueError:  # closed by the collector, in somebody else's context
                 pass
+
+    def _is_excluded(self, scope: Scope) -> bool:
+        """Tell whether a request is left out by its path or method."""
+        assert self.exclusion is not None
+        path: str = scope["path"]
+        if root := scope.get("root_path"):
+            # As the app inside sees it. Not every server has the root in the path.
+            inner = path.removeprefix(root)
+            path = inner if inner[:1] == "/" else path
+        return self.exclusion.covers(path, scope.get("method", "GET"))
+
+    async def _leave_out(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that makes no event, also not by a middleware inside."""
+        self.meter.excluded += 1
+        scope[SCOPE_KEY] = 0
+        # What it records must not be added to the request before it, or around it.
+        token = current_event.set(self.left_out)
+        traffic.started += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            traffic.ended += 1
+            with contextlib.suppress(ValueError):  # as in ``__call__``
+                current_event.reset(token)
 
     def _lifespan(self, send: Send) -> Send:
         """Open with the app, and close before its server is told that it has ended."""

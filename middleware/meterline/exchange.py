@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from meterline import inside
 from meterline.asgi_types import Message, Receive, Scope, Send
 from meterline.events import STATUS_MAX, Flag, Kind
+from meterline.exclude import Exclusion
 from meterline.meter import Meter, encode
 from meterline.open_event import OpenEvent
 from meterline.quantities import exact_method
@@ -46,6 +47,7 @@ class Metering(Protocol):
     routes: RouteMap
     templates: dict[int, str]
     resolver: Resolver
+    exclusion: Exclusion | None
 
     def resolve_subject(self, exchange: "Exchange") -> str | None:
         """Return who used it; ``None``, with a flag, where the answer is no subject."""
@@ -196,6 +198,9 @@ class Exchange(OpenEvent):
             # What nearly every request asks for, without a call.
             route = middleware.templates.get(id(scope.get("route")))
             route = self.route = route or middleware.resolve_route(scope)
+        if middleware.exclusion is not None and self.is_excluded():
+            self.leave_out()
+            return
         # These two lines stand together: see close().
         self.is_over = True
         quantities = self.quantities
@@ -231,6 +236,11 @@ class Exchange(OpenEvent):
         self.method = exact_method(self.scope.get("method", "GET"))  # websockets: none
         self.subject = self.subject or self.middleware.resolve_subject(self)
         self.route = self.route or self.middleware.resolve_route(self.scope)
+
+    def is_excluded(self) -> bool:
+        """Tell whether it is left out by its route or status."""
+        left_out = self.middleware.exclusion
+        return left_out is not None and left_out.covers_answer(self.route, self.status)
 
 
 class WebSocket(Exchange):

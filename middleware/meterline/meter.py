@@ -52,6 +52,8 @@ class Stats(Struct, frozen=True, kw_only=True):
     """Events that are on the sidecar's disk, or reported as lost there."""
     failed: int
     """Events that could not be recorded because of an error of ours: also dropped."""
+    excluded: int
+    """Requests that were left out on purpose: by ``exclude``, or ``meterline.skip``."""
     complaints: dict[str, int]
     """Quantities and subjects that were left out, by reason."""
     troubles: dict[str, int]
@@ -87,6 +89,7 @@ class Meter:
         self.options: Options = resolve(**options)
         self.complaints = Complaints()
         self.failed = 0
+        self.excluded = 0
         self._owed = 0  # of these, what no spool was there to be told of
         self._ended = Counts(recorded=0, dropped=0, acked=0)
         self._retry_at_s = 0.0
@@ -297,7 +300,7 @@ class Meter:
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
         self._ended = Counts(recorded=0, dropped=0, acked=0)
-        self._owed = 0
+        self._owed = self.excluded = 0
         self._forget()
 
     @property
@@ -310,6 +313,7 @@ class Meter:
         return Stats(
             **counts._asdict(),
             failed=self.failed,
+            excluded=self.excluded,
             complaints=dict(self.complaints.counts),
             troubles=dict(troubles.counts),
             spool=shipper.spool.kind if shipper else "",

@@ -22,6 +22,10 @@ from meterline.system import after_fork
 
 TOO_LATE: Final = "set_subject came after the response was over"
 
+SKIPPED_TOO_LATE: Final = "skip came after the response was over"
+IN_EXCLUDED: Final = "what is recorded in a request that is left out goes with it"
+LEFT_OUT: Final = 1 << 31  # in the flags of an event that is never written
+
 _USE: Final = int(Kind.USE)
 
 
@@ -88,6 +92,9 @@ class OpenEvent:
 
     def record_apart(self, name: str, quantity: int) -> None:
         """Record an event of its own, which filters like this one."""
+        if self.flags & LEFT_OUT:
+            self.meter.complaints.add(IN_EXCLUDED)
+            return
         self.meter.use(
             name,
             quantity,
@@ -150,6 +157,27 @@ class OpenEvent:
     def describe(self) -> None:
         """Find out subject, route and method as far as they are known by now."""
 
+    def is_excluded(self) -> bool:
+        """Tell whether it is left out by what is known of it by now."""
+        return False
+
+    def skip(self) -> None:
+        """Make no event of this request; after the response is over, say so."""
+        if self.flags & LEFT_OUT:
+            return
+        with lock:  # the shipping thread may be writing it
+            if self.is_over:
+                self.meter.complaints.add(SKIPPED_TOO_LATE)
+            else:
+                self.leave_out()
+
+    def leave_out(self) -> None:
+        """Let it and its quantities go, and count it."""
+        self.flags |= LEFT_OUT
+        self.close()
+        self.quantities = self.method = None
+        self.meter.excluded += 1
+
     def end(self, error: BaseException | None) -> None:
         """Write the event as it stands, once."""
 
@@ -169,6 +197,9 @@ class OpenEvent:
         with lock:
             quantities = self.quantities
             if self.is_over or quantities is None:
+                return True
+            if self.is_excluded():
+                self.leave_out()
                 return True
             self.meter.append(
                 encode(
@@ -195,6 +226,8 @@ class OpenEvent:
 
     def set_subject(self, subject: str) -> None:
         """Name who pays; after the response is over, only for what comes later."""
+        if self.flags & LEFT_OUT:
+            return
         subject, problem = checked_subject(subject)
         if problem:
             self.flags |= Flag.BAD_SUBJECT
@@ -226,7 +259,7 @@ class Past(OpenEvent):
         self.status = event.status
         self.start_ns = event.start_ns
         self.part = event.part
-        self.flags = 0
+        self.flags = event.flags & LEFT_OUT
         self.quantities = None
         self.is_over = True
 
@@ -268,6 +301,13 @@ class Handle:
             complain(OUTSIDE, meter=None)
         else:
             self._event.set_subject(subject)
+
+    def skip(self) -> None:
+        """Make no event of the request, as ``meterline.skip``."""
+        if self._event is None:
+            complain(OUTSIDE, meter=None)
+        else:
+            self._event.skip()
 
     def settle(self, event: OpenEvent) -> None:
         """Keep only what later uses need: the request itself is large."""

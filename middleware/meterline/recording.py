@@ -66,6 +66,22 @@ def set_subject(subject: str) -> None:
         event.set_subject(subject)
 
 
+def skip() -> None:
+    """Make no event of the request being served: nobody pays for it.
+
+    What was recorded in it goes with it, and what is recorded later. It is counted in
+    ``stats.excluded``. After the response is over it changes nothing, and is a
+    complaint.
+    """
+    event = current_event.get()
+    if event is None:
+        complain(OUTSIDE, meter=None)
+    elif problem := doubt(event):
+        complain(problem, meter=event.meter)
+    else:
+        event.skip()
+
+
 def current() -> Handle:
     """Return a handle on the usage event of the request being served.
 

@@ -177,6 +177,23 @@ def test_pipelined_requests_are_events_of_their_own(
     assert [event.quantities is None for event in events] == [False] * 5 + [True]
 
 
+def test_what_is_left_out_by_the_environment_costs_others_nothing(
+    tmp_path: Path, sidecar: FakeSidecar
+) -> None:
+    read = b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n%s\r\nhi"
+    hello = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    with running(UVICORN, tmp_path, METERLINE_EXCLUDE="/hello,NOISE 413") as server:
+        # In one connection: what /hello records must not be the request's before it.
+        answers = server.ask(read % b"" + hello + read % b"Connection: close\r\n")
+        server.ask(b"OPTIONS /read HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        server.ask((read % b"Connection: close\r\n").replace(b"read", b"leave"))
+        server.end()
+
+    assert answers.count(b"200 OK") == 3
+    assert [(e.route, e.quantities) for e in sidecar.events] == [("/read", None)] * 2
+
+
 # --- how servers end
 
 

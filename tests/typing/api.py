@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 import meterline
 from meterline import (
+    NOISE,
     Handle,
     Meter,
     MeterMiddleware,
@@ -27,6 +28,7 @@ from meterline import (
     read_portal_key,
     record,
     set_subject,
+    skip,
 )
 from meterline_pricing import (
     Amounts,
@@ -141,8 +143,10 @@ def meter_an_app(app: Starlette) -> None:
     app.add_middleware(MeterMiddleware, subject=from_trusted_header("x-account"))
     app.add_middleware(MeterMiddleware, subject=from_api_key(key="0123456789abcdef"))
     app.add_middleware(MeterMiddleware, subject=lambda scope: scope["path"])
+    app.add_middleware(MeterMiddleware, exclude=[*NOISE, "/internal/*", 404])
     metered = MeterMiddleware(app, socket=Path("meterline.sock"), disabled=False)
     assert_type(metered.stats, Stats)
+    assert_type(metered.stats.excluded, int)
     assert_type(meterline.__version__, str)
 
 
@@ -152,6 +156,8 @@ def handle() -> None:
     assert_type(event, Handle)
     event.record("tokens", 512)
     event.set_subject("acct_42")
+    event.skip()
+    skip()
     set_subject(api_key_subject("sk_1", key=b"0123456789abcdef"))
 
 

@@ -3,58 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
+from meterline.methods import METHODS
 from meterline_pricing.errors import unknown
 from meterline_pricing.toml.source import TEXT, Kind, Unfit
 from meterline_sidecar.meters import UNMATCHED, Meter, StatusRange, status_ranges
 
-METHODS: Final = frozenset(
-    [
-        "ACL",
-        "BASELINE-CONTROL",
-        "BIND",
-        "CHECKIN",
-        "CHECKOUT",
-        "CONNECT",
-        "COPY",
-        "DELETE",
-        "GET",
-        "HEAD",
-        "LABEL",
-        "LINK",
-        "LOCK",
-        "MERGE",
-        "MKACTIVITY",
-        "MKCALENDAR",
-        "MKCOL",
-        "MKREDIRECTREF",
-        "MKWORKSPACE",
-        "MOVE",
-        "OPTIONS",
-        "ORDERPATCH",
-        "PATCH",
-        "POST",
-        "PROPFIND",
-        "PROPPATCH",
-        "PURGE",
-        "PUT",
-        "QUERY",
-        "REBIND",
-        "REPORT",
-        "SEARCH",
-        "TRACE",
-        "UNBIND",
-        "UNCHECKOUT",
-        "UNLINK",
-        "UNLOCK",
-        "UPDATE",
-        "UPDATEREDIRECTREF",
-        "VERSION-CONTROL",
-    ]
-)
-"""Those that are registered, and PURGE, which caches take.
-
-Source: iana.org/assignments/http-methods, read 2026-08-21.
-"""
 STATUS_MIN: Final = 100
 STATUS_MAX: Final = 599
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
