@@ -1,6 +1,5 @@
 """What a meter measures: which events it takes, what of them, and how it adds up."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from operator import attrgetter
@@ -10,10 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from meterline.events import UNITS, Flag, Kind
+from meterline_sidecar.where import KindName, Where
 
 Aggregation = Literal["count", "sum", "max", "min", "unique", "latest"]
 Dimension = Literal["route", "method", "status"]
-KindName = Literal["request", "websocket", "use"]
 Mode = Literal["set", "delta"]
 """How Stripe hears of an hour: as its total, or as what has changed since."""
 Formula = Literal["sum", "last"]
@@ -23,9 +22,6 @@ EVENT_VALUES: Final = ("bytes_in", "bytes_out", "duration_us", UNITS)
 TEXT_VALUES: Final = ("subject", "route", "method")
 _NO_UNITS: Final = int(Flag.BAD_UNITS | Flag.UNITS_APART | Flag.PART)
 QUANTITY_PREFIX: Final = "quantities."
-ANYTHING: Final = "*"
-UNMATCHED: Final = "unmatched"
-"""How a missing route or method is written in labels and filters."""
 
 Total = int | list[int]
 """What has been added up: a number, or for ``latest`` [value, time_ms, event id]."""
@@ -153,80 +149,6 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
 """One row for each aggregation: all that differs between them stands here."""
 
 
-def _fits(route: str, pattern: str) -> bool:
-    """Say whether a route is one of ``pattern``, in which only ``*`` is a mark.
-
-    Routes are full of brackets and question marks that mean themselves.
-    """
-    parts = map(re.escape, pattern.split(ANYTHING))
-    return re.fullmatch(".*".join(parts), route, re.DOTALL) is not None
-
-
-class StatusRange(msgspec.Struct, frozen=True):
-    """HTTP statuses from ``first`` to ``last``, both inclusive as in ``200-499``."""
-
-    first: int
-    last: int
-
-
-STATUSES_EXAMPLE: Final = "404, 5xx, 400-499 or 200,304"
-
-
-def status_ranges(text: str) -> tuple[StatusRange, ...]:
-    """Return the statuses that a text such as ``200-299,404,5xx`` names.
-
-    Raises:
-        ValueError: it names none, or not only statuses.
-    """
-    return tuple(_status_range(part.strip()) for part in text.split(","))
-
-
-def _status_range(text: str) -> StatusRange:
-    if len(text) == 3 and text.isascii() and text[0].isdigit() and text[1:] == "xx":
-        return StatusRange(int(text[0]) * 100, int(text[0]) * 100 + 99)
-    first, dash, last = text.partition("-")
-    last = last if dash else first
-    if not (_is_status(first) and _is_status(last) and first <= last):
-        raise ValueError(f"{text!r} is no status")
-    return StatusRange(int(first), int(last))
-
-
-def _is_status(text: str) -> bool:
-    return len(text) == 3 and text.isascii() and text.isdigit()
-
-
-class Where(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which events this meter counts; all by default."""
-
-    route: Annotated[
-        tuple[str, ...],
-        Meta(
-            description='Route templates, or patterns over them: `["/v1/*"]`. `*` stands'
-            " for any text, all else for itself. A request that no route took is"
-            " `unmatched`."
-        ),
-    ] = ()
-    method: Annotated[
-        tuple[str, ...],
-        Meta(description='HTTP methods: `["GET", "HEAD"]`; `get` is read as `GET`.'),
-    ] = ()
-    status: Annotated[
-        tuple[StatusRange, ...],
-        Meta(
-            description="HTTP statuses from 100 to 599, with inclusive ranges:"
-            ' `"200-499"`, `"200,304"`, `"2xx"`.',
-            extra_json_schema={"type": "string"},
-        ),
-    ] = ()
-    kind: Annotated[
-        tuple[KindName, ...],
-        Meta(
-            description="`request`, `websocket`, or `use` (recorded outside a "
-            "request). By default a `count` meter takes the first two."
-        ),
-    ] = ()
-
-
 class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
     """A named quantity with its aggregation."""
 
@@ -267,16 +189,8 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def takes(self, *, kind: int, method: str, route: str, status: int) -> bool:
         """Say whether an event of this sort is measured."""
-        where = self.where
-        return (
-            (not where.kind or Kind(kind).name.lower() in where.kind)
-            and (not where.method or method in where.method)
-            and (not where.route or any(_fits(route, p) for p in where.route))
-            and (
-                not where.status
-                or any(r.first <= status <= r.last for r in where.status)
-            )
-        )
+        name = Kind(kind).name.lower()
+        return self.where.takes(kind=name, method=method, route=route, status=status)
 
     def labels(self, *, method: str, route: str, status: int) -> str:
         """Return the group that an event falls into, as a JSON object."""

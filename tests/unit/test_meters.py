@@ -9,9 +9,7 @@ from meterline_sidecar.meters import (
     AGGREGATIONS,
     Aggregation,
     Meter,
-    StatusRange,
     Totals,
-    Where,
     merge,
     why_not_billable,
 )
@@ -19,6 +17,7 @@ from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import first_definition
 from meterline_sidecar.usage.fold import Folder, Place
+from meterline_sidecar.where import StatusRange, Where
 from tests.agreed import terms_of
 from tests.producer import NOON_MS
 
@@ -247,6 +246,16 @@ def test_max_and_unique() -> None:
         (Where(method=("POST",)), {2}),
         (Where(status=(StatusRange(200, 299),)), {1, 3}),
         (Where(status=(StatusRange(200, 200), StatusRange(500, 599))), {1, 2, 3}),
+        (Where(route=("!/v1/*",)), {3}),
+        (Where(route=("*", "!unmatched")), {1, 2}),
+        (Where(method=("!POST",)), {1, 3}),
+        (Where(status=(StatusRange(500, 599, is_left_out=True),)), {1, 3}),
+        (
+            Where(
+                status=(StatusRange(200, 599), StatusRange(500, 500, is_left_out=True))
+            ),
+            {1, 3},
+        ),
     ],
 )
 def test_where_takes_events_by_route_method_and_status(
@@ -304,3 +313,13 @@ def test_only_a_star_is_a_mark_in_a_route(pattern: str, route: str, fits: bool) 
     meter = Meter("calls", "count", where=Where(route=(pattern,)))
 
     assert meter.takes(kind=0, method="GET", route=route, status=200) == fits
+
+
+def test_what_is_left_out_of_statuses_leaves_uses_without_one() -> None:
+    where = Where(status=(StatusRange(400, 599, is_left_out=True),))
+
+    assert [s for s in (0, 200, 399, 400, 599) if where.takes_status(s)] == [
+        0,
+        200,
+        399,
+    ]

@@ -6,7 +6,16 @@ from typing import Final
 from meterline.methods import METHODS
 from meterline_pricing.errors import unknown
 from meterline_pricing.toml.source import TEXT, Kind, Unfit
-from meterline_sidecar.meters import UNMATCHED, Meter, StatusRange, status_ranges
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.where import (
+    NOT,
+    UNMATCHED,
+    StatusRange,
+    Where,
+    fits,
+    split,
+    status_ranges,
+)
 
 STATUS_MIN: Final = 100
 STATUS_MAX: Final = 599
@@ -17,20 +26,25 @@ WEBSOCKETS: Final = "GET"
 
 
 def _method(value: object) -> str:
-    text = TEXT.check(value)
+    whole = TEXT.check(value)
+    text = whole.removeprefix(NOT)
+    mark = whole.removesuffix(text)
     # Servers hand on methods in capitals, and a filter means the method.
     method = text.upper()
     if text == UNMATCHED or method in METHODS:
-        return text if text == UNMATCHED else method
+        return mark + (text if text == UNMATCHED else method)
     raise Unfit(unknown("method", text, (*METHODS, UNMATCHED)))
 
 
 def _statuses(value: object) -> tuple[StatusRange, ...]:
     ranges: list[StatusRange] = []
     for part in TEXT.check(value).split(","):
-        text = part.strip()
+        whole = part.strip()
+        text = whole.removeprefix(NOT).lstrip()
+        is_left_out = whole != text
         if text in STATUS_CLASSES:
-            ranges += status_ranges(text)
+            found = status_ranges(text)[0]
+            ranges.append(StatusRange(found.first, found.last, is_left_out))
             continue
         first, dash, last = text.partition("-")
         last = last if dash else first
@@ -38,7 +52,7 @@ def _statuses(value: object) -> tuple[StatusRange, ...]:
             raise Unfit
         if first > last:
             raise Unfit(f"nothing is in {first}-{last}; write {last}-{first}")
-        ranges.append(StatusRange(int(first), int(last)))
+        ranges.append(StatusRange(int(first), int(last), is_left_out))
     return tuple(ranges)
 
 
@@ -59,8 +73,11 @@ STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
 def never_matching(meter: Meter) -> Iterator[str]:
     """Yield why a meter's filters can match nothing, in words."""
     kinds, where = meter.where.kind, meter.where
+    routes, _ = split(where.route)
+    methods, other_methods = split(where.method)
+    yield from _left_out(where)
     if "use" not in kinds:
-        for pattern in where.route:
+        for pattern in routes:
             if not pattern.startswith(("/", "*")) and pattern != UNMATCHED:
                 yield (
                     f"the route `{pattern}` can match no request: a route begins with"
@@ -68,5 +85,26 @@ def never_matching(meter: Meter) -> Iterator[str]:
                     ' Meter.record, say so with kind = ["use"]; where no route was'
                     f" found, it is `{UNMATCHED}`"
                 )
-    if kinds == ("websocket",) and where.method and WEBSOCKETS not in where.method:
-        yield f"no websocket is opened by {', '.join(where.method)}: only by GET"
+    if kinds == ("websocket",) and methods and WEBSOCKETS not in methods:
+        yield f"no websocket is opened by {', '.join(methods)}: only by GET"
+    if kinds == ("websocket",) and WEBSOCKETS in other_methods:
+        yield "every websocket is opened by GET, which is left out"
+
+
+def _left_out(where: Where) -> Iterator[str]:
+    """Yield what is left out so that nothing remains, or that there is not."""
+    routes, other_routes = split(where.route)
+    methods, other_methods = split(where.method)
+    if "use" not in where.kind:
+        for pattern in other_routes:
+            if not pattern.startswith(("/", "*")) and pattern != UNMATCHED:
+                yield (
+                    f"`!{pattern}` leaves out no request: a route begins with `/`, as"
+                    f" in `!/{pattern}`; where no route was found, it is `{UNMATCHED}`"
+                )
+    if all(any(fits(one, other) for other in other_routes) for one in routes or ["*"]):
+        yield f"its routes leave out all that they name: {', '.join(where.route)}"
+    if methods and set(methods) <= set(other_methods):
+        yield f"its methods leave out all that they name: {', '.join(where.method)}"
+    if not any(map(where.takes_status, (0, *range(STATUS_MIN, STATUS_MAX + 1)))):
+        yield "its statuses leave out all that they name"

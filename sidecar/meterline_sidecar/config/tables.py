@@ -27,10 +27,10 @@ from meterline_sidecar.meters import (
     Aggregation,
     Dimension,
     Meter,
-    Where,
     usual_mode,
     why_not_billable,
 )
+from meterline_sidecar.where import Where
 
 WHERE: Final = Plain(
     "where",

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from meterline_sidecar.config.filters import never_matching
-from meterline_sidecar.meters import UNMATCHED, Meter
+from meterline_sidecar.meters import Meter
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, such_as
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.claims import MARK
+from meterline_sidecar.where import UNMATCHED
 
 NAMES_SHOWN: Final = 5
 

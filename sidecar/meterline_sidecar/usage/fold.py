@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from meterline_sidecar.meters import (
     AGGREGATIONS,
-    UNMATCHED,
     Adding,
     Reader,
     Totals,
@@ -24,6 +23,7 @@ from meterline_sidecar.store.edge.usage import Cut, EventFacts
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition
 from meterline_sidecar.usage.parts import PART, can_measure, kind_in_filters
+from meterline_sidecar.where import UNMATCHED
 
 Sort = tuple[int, int, int, int, tuple[int, int] | None]
 """What decides which meters take an event: kind, endpoint, status, and era."""

@@ -11,12 +11,12 @@ from meterline_pricing.tools import nearest
 from meterline_sidecar.billing.statement import finals_of
 from meterline_sidecar.clock import parse_time_ms, time_text
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.meters import STATUSES_EXAMPLE, status_ranges
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import WINDOW_MS, Counted
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, NoSuchThing
+from meterline_sidecar.where import STATUSES_EXAMPLE, status_ranges
 
 PAGE: Final = 100
 PAGE_MAX: Final = 1_000

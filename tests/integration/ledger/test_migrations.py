@@ -14,7 +14,7 @@ from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.seals import SealingDatabase
 from meterline_sidecar.ledger.verify import verify
-from meterline_sidecar.meters import Meter, StatusRange, Where
+from meterline_sidecar.meters import Meter
 from meterline_sidecar.store import (
     alerts,
     facts,
@@ -35,6 +35,7 @@ from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.record import OWNERS_ROW
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.definition import Step, decode
+from meterline_sidecar.where import StatusRange, Where
 from tests.agreed import claim, keep, terms_of
 from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar

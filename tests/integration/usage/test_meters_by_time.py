@@ -10,7 +10,7 @@ from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.ledger.verify import verify
-from meterline_sidecar.meters import Meter, StatusRange, Where
+from meterline_sidecar.meters import Meter
 from meterline_sidecar.store import invoices, terms
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import event_log
@@ -19,6 +19,7 @@ from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.recount import count_again
+from meterline_sidecar.where import StatusRange, Where
 from tests.agreed import agree_to, claim, keep, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event

@@ -11,6 +11,7 @@ from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.reference import schema, sections
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.where import StatusRange
 
 METER = '[[meter]]\nname = "api_calls"\naggregation = "count"\n'
 PLAN = '[[plan]]\nname = "starter"\ncurrency = "usd"\n'
@@ -142,6 +143,29 @@ MISTAKES = {
     ),
     f'{METER}where = {{ method = ["GTE"] }}': (
         ":4: meter[0].where.method[0]: unknown method `GTE`; did you mean `GET`?"
+    ),
+    f'{METER}where = {{ method = ["!GTE"] }}': (
+        ":4: meter[0].where.method[0]: unknown method `GTE`; did you mean `GET`?"
+    ),
+    f'{METER}where = {{ method = ["GET", "!get"] }}': (
+        ":4: meter[0].where: its methods leave out all that they name: GET, !GET"
+    ),
+    f'{METER}where = {{ method = ["!GET"], kind = ["websocket"] }}': (
+        ":4: meter[0].where: every websocket is opened by GET, which is left out"
+    ),
+    f'{METER}where = {{ status = "!6xx" }}': (
+        ":4: meter[0].where.status: expected statuses from 100 to 599, such as"
+        ' "200-499" or "200,304", not the text "!6xx"'
+    ),
+    f'{METER}where = {{ status = "200,!2xx" }}': (
+        ":4: meter[0].where: its statuses leave out all that they name"
+    ),
+    f'{METER}where = {{ route = ["!health"] }}': (
+        ":4: meter[0].where: `!health` leaves out no request: a route begins with `/`,"
+        " as in `!/health`; where no route was found, it is `unmatched`"
+    ),
+    f'{METER}where = {{ route = ["/v1/items", "!/v1/*"] }}': (
+        ":4: meter[0].where: its routes leave out all that they name: /v1/items, !/v1/*"
     ),
     f'{METER}where = {{ kind = ["requests"] }}': (
         ":4: meter[0].where.kind[0]: unknown kind `requests`; did you mean `request`?"
@@ -554,6 +578,9 @@ def test_a_method_in_lower_case_is_the_method(tmp_path: Path) -> None:
         'kind = ["request", "use"], route = ["nightly"]',
         'kind = ["websocket"], method = ["GET"]',
         'status = "100-599"',
+        'route = ["/v1/*", "!/v1/health"], status = "!5xx"',
+        'route = ["!unmatched"], method = ["!OPTIONS", "!unmatched"]',
+        'kind = ["use"], route = ["!nightly"], status = "!100-599"',
     ],
 )
 def test_a_filter_that_can_match_is_taken(tmp_path: Path, where: str) -> None:
@@ -606,3 +633,20 @@ def test_a_pattern_that_two_rules_have_is_told(tmp_path: Path) -> None:
     assert problems(tmp_path, rule + rule, pricing=PLAN) == [
         "meterline.toml:5: customer_rule[1].match: a second rule is for `acct_*`"
     ]
+
+
+def test_a_filter_says_what_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "meterline.toml"
+    file.write_text(
+        f'{METER}where = {{ method = ["!options"], status = "200-499, !404,! 410-419,!3xx" }}\n'
+    )
+
+    (meter,) = read_config(file, environment={}).meters
+
+    assert meter.meter.where.method == ("!OPTIONS",)
+    assert meter.meter.where.status == (
+        StatusRange(200, 499),
+        StatusRange(404, 404, is_left_out=True),
+        StatusRange(410, 419, is_left_out=True),
+        StatusRange(300, 399, is_left_out=True),
+    )

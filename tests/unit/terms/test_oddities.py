@@ -2,8 +2,9 @@
 
 import pytest
 
-from meterline_sidecar.meters import Meter, StatusRange, Where
+from meterline_sidecar.meters import Meter
 from meterline_sidecar.terms.oddities import oddities, why_nothing_matches
+from meterline_sidecar.where import StatusRange, Where
 from tests.unit.terms.agreements import History, customer, meter, ms
 
 NOW = "2026-11-15T12:00:00Z"

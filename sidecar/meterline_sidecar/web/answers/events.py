@@ -4,7 +4,7 @@ from typing import Final, get_args
 
 import msgspec
 
-from meterline_sidecar.meters import KindName
+from meterline_sidecar.where import KindName
 
 KINDS: Final[tuple[KindName, ...]] = get_args(KindName)
 """In the order of ``meterline.events.Kind``: an event's number is its place here."""

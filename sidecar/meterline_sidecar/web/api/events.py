@@ -7,7 +7,6 @@ from msgspec import Meta
 
 from meterline.events import Flag
 from meterline_sidecar.clock import format_time_ms
-from meterline_sidecar.meters import KindName
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import (
     KINDS,
@@ -29,6 +28,7 @@ from meterline_sidecar.web.query import (
     span_of,
     statuses_of,
 )
+from meterline_sidecar.where import KindName
 
 
 class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):

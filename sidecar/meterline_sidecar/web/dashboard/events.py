@@ -7,7 +7,6 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_sidecar.meters import KindName
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import KINDS
 from meterline_sidecar.web.api.events import EventQuery, get_event, shown_event
@@ -26,6 +25,7 @@ from meterline_sidecar.web.query import (
     statuses_of,
 )
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.where import KindName
 
 PAGE = 50
 

@@ -1,0 +1,129 @@
+"""Which events a meter takes: by route, method, status and kind."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+KindName = Literal["request", "websocket", "use"]
+
+ANYTHING: Final = "*"
+NOT: Final = "!"
+"""Before what is left out."""
+UNMATCHED: Final = "unmatched"
+"""How a missing route or method is written in labels and filters."""
+
+
+def fits(route: str, pattern: str) -> bool:
+    """Say whether a route is one of ``pattern``, in which only ``*`` is a mark.
+
+    Routes are full of brackets and question marks that mean themselves.
+    """
+    parts = map(re.escape, pattern.split(ANYTHING))
+    return re.fullmatch(".*".join(parts), route, re.DOTALL) is not None
+
+
+class StatusRange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """HTTP statuses from ``first`` to ``last``, both inclusive as in ``200-499``."""
+
+    first: int
+    last: int
+    is_left_out: bool = False
+    """Whether these are not counted: ``!500-599``."""
+
+
+STATUSES_EXAMPLE: Final = "404, 5xx, 400-499 or 200,304"
+
+
+def status_ranges(text: str) -> tuple[StatusRange, ...]:
+    """Return the statuses that a text such as ``200-299,404,5xx`` names.
+
+    Raises:
+        ValueError: it names none, or not only statuses.
+    """
+    return tuple(_status_range(part.strip()) for part in text.split(","))
+
+
+def _status_range(text: str) -> StatusRange:
+    if len(text) == 3 and text.isascii() and text[0].isdigit() and text[1:] == "xx":
+        return StatusRange(int(text[0]) * 100, int(text[0]) * 100 + 99)
+    first, dash, last = text.partition("-")
+    last = last if dash else first
+    if not (_is_status(first) and _is_status(last) and first <= last):
+        raise ValueError(f"{text!r} is no status")
+    return StatusRange(int(first), int(last))
+
+
+def _is_status(text: str) -> bool:
+    return len(text) == 3 and text.isascii() and text.isdigit()
+
+
+class Where(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which events this meter counts; all by default."""
+
+    route: Annotated[
+        tuple[str, ...],
+        Meta(
+            description='Route templates, or patterns over them: `["/v1/*"]`. `*` stands'
+            " for any text, all else for itself. A request that no route took is"
+            ' `unmatched`. `!` leaves out what it stands before: `["!/health"]`.'
+        ),
+    ] = ()
+    method: Annotated[
+        tuple[str, ...],
+        Meta(
+            description='HTTP methods: `["GET", "HEAD"]`; `get` is read as `GET`. All'
+            ' but one: `["!OPTIONS"]`.'
+        ),
+    ] = ()
+    status: Annotated[
+        tuple[StatusRange, ...],
+        Meta(
+            description="HTTP statuses from 100 to 599, with inclusive ranges:"
+            ' `"200-499"`, `"200,304"`, `"2xx"`; all but some: `"!500-599"`,'
+            ' `"200-499,!404"`.',
+            extra_json_schema={"type": "string"},
+        ),
+    ] = ()
+    kind: Annotated[
+        tuple[KindName, ...],
+        Meta(
+            description="`request`, `websocket`, or `use` (recorded outside a "
+            "request). By default a `count` meter takes the first two."
+        ),
+    ] = ()
+
+    def takes(self, *, kind: str, method: str, route: str, status: int) -> bool:
+        """Say whether an event of this sort is one of them."""
+        return (
+            (not self.kind or kind in self.kind)
+            and _chosen(self.method, method.__eq__)
+            and self.takes_route(route)
+            and self.takes_status(status)
+        )
+
+    def takes_route(self, route: str) -> bool:
+        """Say whether an event of this route is one of them, as far as that goes."""
+        return _chosen(self.route, lambda pattern: fits(route, pattern))
+
+    def takes_status(self, status: int) -> bool:
+        """Say whether an event of this status is one of them, as far as that goes."""
+        named = [r.is_left_out for r in self.status if r.first <= status <= r.last]
+        return not any(named) and (
+            bool(named) or all(r.is_left_out for r in self.status)
+        )
+
+
+def split(texts: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return what a filter names, and what it leaves out."""
+    left_out = [text.removeprefix(NOT) for text in texts if text.startswith(NOT)]
+    return [text for text in texts if not text.startswith(NOT)], left_out
+
+
+def _chosen(texts: tuple[str, ...], is_it: Callable[[str], object]) -> bool:
+    """Say whether something is named, or nothing is, and it is not left out."""
+    named, left_out = split(texts)
+    is_named = not named or any(is_it(text) is True for text in named)
+    return is_named and not any(is_it(text) is True for text in left_out)
