@@ -65,6 +65,7 @@ def watch(web: Web, *, is_told: bool = True) -> Alerts:
         web.parts.billing,
         web.parts.customers,
         config.alert_rules,
+        names=config.names,
         clock=web.clock,
         is_told=is_told,
     )

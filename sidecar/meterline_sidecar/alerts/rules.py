@@ -28,6 +28,7 @@ from meterline_sidecar.clock import (
     format_time_ms,
 )
 from meterline_sidecar.config.alerts import AlertRule
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import alerts as store
 from meterline_sidecar.store.edge import event_log, gaps
@@ -76,6 +77,7 @@ class Alerts:
     """The rules, applied.
 
     Args:
+        names: what people call meters.
         is_told: whether a webhook is to be told; else alerts are only shown.
     """
 
@@ -86,13 +88,14 @@ class Alerts:
         customers: Customers,
         rules: Sequence[AlertRule],
         *,
+        names: Names,
         clock: Clock,
         is_told: bool,
     ) -> None:
         self._database = database
         self._billing = billing
         self._customers = customers
-        self.use(rules)
+        self.use(rules, names)
         self._clock = clock
         self._state: store.State = "pending" if is_told else "shown"
         self._has_looked = False
@@ -102,8 +105,9 @@ class Alerts:
         """Look at the limits whenever a standing is made anew."""
         standings.listen(self.look_at)
 
-    def use(self, rules: Sequence[AlertRule]) -> None:
-        """Apply these rules from now on."""
+    def use(self, rules: Sequence[AlertRule], names: Names) -> None:
+        """Apply these rules from now on, and tell of them in these words."""
+        self._names = names
         self._limits = [rule for rule in rules if rule.kind == "limit"]
         self._days = [rule for rule in rules if rule.kind != "limit"]
 
@@ -177,7 +181,7 @@ class Alerts:
     ) -> None:
         currency = standing.currency if rule.meter is None else None
         of, reached = _shown(amount, currency), _shown(value, currency)
-        unit = "" if rule.meter is None else f" {rule.meter}"
+        unit = "" if rule.meter is None else f" {self._of(rule)}"
         await self._raise(
             rule,
             customer,
@@ -210,7 +214,7 @@ class Alerts:
         if usual and used >= usual * rule.factor:
             await self._raise(
                 *(rule, customer, today_ms, 0, Decimal(used), Decimal(usual), None),
-                f"{customer.name} used {used:,} {rule.meter} today, usual are"
+                f"{customer.name} used {used:,} {self._of(rule)} today, usual are"
                 f" {usual:,} in a day",
             )
 
@@ -229,9 +233,13 @@ class Alerts:
         await self._raise(
             *(rule, customer, now_ms // DAY_MS * DAY_MS, 0, Decimal(0)),
             *(Decimal(total // USUAL_DAYS), None),
-            f"{customer.name} has used no {rule.meter} for {rule.after_hours} hours,"
+            f"{customer.name} has used no {self._of(rule)} for {rule.after_hours} hours,"
             f" and did on each of the {USUAL_DAYS} days before",
         )
+
+    def _of(self, rule: AlertRule) -> str:
+        """Return what a rule is about, as people read it."""
+        return "" if rule.meter is None else self._names.of(rule.meter)
 
     async def _days_before(
         self, rule: AlertRule, customer: Customer, end: int

@@ -35,9 +35,9 @@ def json_line(content: object) -> str:
     return msgspec.json.encode(content).decode()
 
 
-def quantity(number: int | Decimal) -> str:
-    """Return a quantity with its thousands separated."""
-    return number_text(Decimal(number))
+def quantity(number: int | Decimal, unit: str = "") -> str:
+    """Return a quantity with its thousands separated, and its unit."""
+    return f"{number_text(Decimal(number))} {unit}".rstrip()
 
 
 def money(amount: Decimal, currency: str) -> str:

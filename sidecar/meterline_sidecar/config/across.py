@@ -51,10 +51,15 @@ def check_meters(source: Source, meters: Sequence[MeterConfig]) -> None:
     """Note meters that share a name, here or at Stripe."""
     names: set[str] = set()
     told: set[str] = set()
+    titles: set[str] = set()
     for path, config in zip(_paths(source, "meter"), meters, strict=True):
         name, at_stripe = config.meter.name, config.stripe_event_name
         if name in names:
             source.report((*path, "name"), f"a second meter is called `{name}`")
+        title = config.title or name
+        if title in titles and name not in names:
+            key = "title" if config.title else "name"
+            source.report((*path, key), f"a second meter is shown as `{title}`")
         if config.bill_through == "meter" and at_stripe in told:
             source.report(
                 (*path, "stripe_event_name"),
@@ -62,6 +67,7 @@ def check_meters(source: Source, meters: Sequence[MeterConfig]) -> None:
                 " one",
             )
         names |= {name} - {""}
+        titles |= {title} - {""}
         told |= {at_stripe} if config.bill_through == "meter" else set()
 
 

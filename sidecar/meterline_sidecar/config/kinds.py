@@ -117,6 +117,14 @@ NAME: Final = _matching(
     "a name of letters, digits, `_`, `.` and `-`",
     "[A-Za-z_][A-Za-z0-9_.-]{0,99}",  # Stripe: at most 100
 )
+TITLE: Final = _matching(
+    "a title of 1 to 100 characters in one line",
+    r"\S([^\x00-\x1f\x7f]{0,98}\S)?",
+)
+UNIT: Final = _matching(
+    "a unit of 1 to 30 characters, such as bytes",
+    r"\S([^\x00-\x1f\x7f]{0,28}\S)?",
+)
 URL: Final = _matching(
     "a URL such as https://ops.example.com/hook", r"https?://[^\s/@]+(/\S*)?"
 )

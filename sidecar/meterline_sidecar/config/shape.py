@@ -20,9 +20,12 @@ from meterline_sidecar.config.kinds import (
     ORIGIN,
     SIGN_UPS,
     SUBJECT,
+    TITLE,
+    UNIT,
     URL,
     BillThrough,
 )
+from meterline_sidecar.config.names import Name, Names
 from meterline_sidecar.config.sidecar import EveryS, PerS, SidecarConfig
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.meters import Meter, Mode
@@ -64,6 +67,32 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"default": "`delta`; `set` for a `latest` meter"},
         ),
     ]
+    title: Annotated[
+        str | None,
+        Meta(
+            description="What people call it, on pages, documents and in tables:"
+            ' `"API calls"`. Programs, prices and files use its name. A change of it'
+            " changes nothing that is counted, and holds for all that was, too.",
+            extra={"default": "the name", "kind": TITLE},
+        ),
+    ] = None
+    unit: Annotated[
+        str | None,
+        Meta(
+            description='What its quantities are in, for people: `"tokens"`. `"bytes"`'
+            " are shown as KiB, MiB and so on where there is little room.",
+            extra={"kind": UNIT},
+        ),
+    ] = None
+    is_hidden: Annotated[
+        bool,
+        Meta(
+            description="Show it neither to customers nor on overviews. It is counted"
+            " and priced as any other, and the API and the page Usage have it; a line"
+            " of an invoice is never hidden.",
+            extra={"key": "hidden"},
+        ),
+    ] = False
     from_day: Annotated[
         date | None,
         Meta(
@@ -278,6 +307,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Whether Stripe is told of usage, and so makes invoices of it."""
         return self.stripe.mode == "send" and any(
             meter.bill_through == "meter" for meter in self.meters
+        )
+
+    @property
+    def names(self) -> Names:
+        """What people call the meters."""
+        return Names(
+            {
+                one.meter.name: Name(
+                    title=one.title or one.meter.name,
+                    unit=one.unit or "",
+                    is_hidden=one.is_hidden,
+                )
+                for one in self.meters
+            }
         )
 
     @property

@@ -274,11 +274,12 @@ def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
         parts.billing,
         parts.customers,
         config.alert_rules,
+        names=config.names,
         clock=parts.clock,
         is_told=url is not None,
     )
     alerts.watch(parts.standings)
-    files.on_config(lambda found: alerts.use(found.alert_rules))
+    files.on_config(lambda found: alerts.use(found.alert_rules, found.names))
     every(ALERT_DAYS_EVERY_S, "alerts", alerts.look_at_days)
     if url is not None:
         secret = SecretSource(

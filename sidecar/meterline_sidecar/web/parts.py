@@ -93,3 +93,8 @@ class Parts:
     def meters(self) -> list[Meter]:
         """The meters of the configuration, in its order."""
         return [config.meter for config in self.config.meters]
+
+    @property
+    def shown_meters(self) -> list[Meter]:
+        """Those that are not hidden."""
+        return [one.meter for one in self.config.meters if not one.is_hidden]

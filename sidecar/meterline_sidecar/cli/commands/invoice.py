@@ -1,8 +1,9 @@
 """``meterline invoice``: a customer's invoice, draft or final."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import wrap
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import money, quantity, show_json, tell_freshness
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.invoices import ShownInvoice
+from meterline_sidecar.web.answers.usage import ShownMeter
 
 EXPLANATION_CHARS: Final = 64
 EXPLANATION_LINES_MAX: Final = 4  # a price of a thousand tiers has listed them above
@@ -72,7 +74,7 @@ def tell_invoice(answer: ShownInvoice) -> None:
     drawn = answer.invoice
     name = drawn.period.name
     click.echo(f"{answer.customer_name}: {answer.status} invoice for {name}")
-    tell_lines(drawn)
+    tell_lines(drawn, {one.meter: one for one in answer.usage})
     _tell_adjustments(answer, drawn.currency)
     tell_freshness(answer.fresh_as_of, answer.recounting_percent)
 
@@ -128,16 +130,28 @@ def _tier(charge: Charge) -> str:
     return "" if charge.tier is None else f"tier {charge.tier}: "
 
 
-def tell_lines(drawn: Invoice) -> None:
-    """Print the lines of an invoice, each with the charges that make it up."""
+def tell_lines(
+    drawn: Invoice, meters: Mapping[str | None, ShownMeter] = MappingProxyType({})
+) -> None:
+    """Print the lines of an invoice, each with the charges that make it up.
+
+    Args:
+        meters: how they are shown, by their names; of others, the names are.
+    """
     click.echo(f"plan {drawn.plan}, version {drawn.version}\n")
     table = Table("line", ">quantity", ">amount")
     for line in drawn.lines:
-        used = "" if line.quantity is None else quantity(line.quantity)
-        table.add(line.description, used, money(line.amount, drawn.currency))
+        meter = meters.get(line.meter)
+        unit = "" if meter is None else meter.unit
+        used = "" if line.quantity is None else quantity(line.quantity, unit)
+        is_named = line.description != line.meter
+        name = line.description if meter is None or is_named else meter.title
+        table.add(name, used, money(line.amount, drawn.currency))
         for text in _explained(line, drawn.currency):
             table.add(f"  {text}", "", "")
     table.add("total", "", money(drawn.total, drawn.currency))
     show(table)
     if drawn.unpriced:
-        click.echo(f"\nthe plan does not charge for: {', '.join(drawn.unpriced)}")
+        found = [(name, meters.get(name)) for name in drawn.unpriced]
+        names = [name if meter is None else meter.title for name, meter in found]
+        click.echo(f"\nthe plan does not charge for: {', '.join(names)}")

@@ -73,8 +73,8 @@ def tell_usage(answer: AllUsage) -> None:
             table.add(
                 used.customer,
                 span,
-                meter.meter,
-                quantity(meter.quantity),
+                meter.title,
+                quantity(meter.quantity, meter.unit),
                 meter.aggregation,
             )
             for group in meter.groups:
@@ -93,5 +93,5 @@ def _tell_unassigned(subjects: list[ShownSubject]) -> None:
     for subject in subjects:
         for meter in subject.meters:
             name = subject.subject or "(no subject)"
-            table.add(name, meter.meter, quantity(meter.quantity))
+            table.add(name, meter.title, quantity(meter.quantity, meter.unit))
     show(table)

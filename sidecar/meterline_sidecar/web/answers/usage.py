@@ -16,6 +16,10 @@ class ShownMeter(msgspec.Struct, frozen=True, kw_only=True):
     """What was used of one meter."""
 
     meter: str
+    title: str
+    """What people call it."""
+    unit: str
+    """What its quantities are in; empty where nobody says."""
     aggregation: str
     quantity: int
     groups: tuple[ShownGroup, ...]

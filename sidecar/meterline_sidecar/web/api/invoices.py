@@ -8,6 +8,7 @@ from msgspec import Meta
 from meterline_pricing import Invoice, Period
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.usage.counted import Counted, counted_now, snapshot
 from meterline_sidecar.web.answers.invoices import (
@@ -54,7 +55,7 @@ async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
         if statement.finalized_ms is None:
             earlier = await parts.invoices.open_before(tx, at, customer, period)
             statement = msgspec.structs.replace(statement, open_before=earlier)
-    return _shown_invoice(customer, period, statement, at)
+    return _shown_invoice(customer, period, statement, at, names=parts.config.names)
 
 
 async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
@@ -67,11 +68,16 @@ async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
     )
     parts.standings.note(customer.id)
     at = await counted_now(parts.database)
-    return _shown_invoice(customer, period, statement, at)
+    return _shown_invoice(customer, period, statement, at, names=parts.config.names)
 
 
 def _shown_invoice(
-    customer: Customer, period: Period, statement: Statement, at: Counted
+    customer: Customer,
+    period: Period,
+    statement: Statement,
+    at: Counted,
+    *,
+    names: Names,
 ) -> ShownInvoice:
     at_ms = statement.finalized_ms
     return ShownInvoice(
@@ -83,7 +89,7 @@ def _shown_invoice(
         status="draft" if at_ms is None else "final",
         finalized=None if at_ms is None else format_time_ms(at_ms),
         counted_up_to_event=statement.counted_up_to_event,
-        usage=shown_meters(statement.usage),
+        usage=shown_meters(statement.usage, names=names),
         invoice=_dated(statement.invoice, period),
         adjustments=shown_adjustments(statement),
         due=statement.due,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from meterline_pricing import Period
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.customer_usage import (
@@ -66,7 +67,10 @@ async def list_usage(parts: Parts, query: UsageQuery) -> UsagePage:
     return UsagePage(
         fresh_as_of=fresh_as_of(at),
         recounting_percent=at.recounting_percent,
-        usage=[shown_usage(customer, found[customer.id]) for customer in customers],
+        usage=[
+            shown_usage(customer, found[customer.id], names=parts.config.names)
+            for customer in customers
+        ],
         next_after=next_after,
     )
 
@@ -80,19 +84,24 @@ async def list_unassigned(parts: Parts, query: Span) -> Unassigned:
         fresh_as_of=fresh_as_of(at),
         recounting_percent=at.recounting_percent,
         unassigned=[
-            ShownSubject(subject=found.subject, meters=shown_meters(found.meters))
+            ShownSubject(
+                subject=found.subject,
+                meters=shown_meters(found.meters, names=parts.config.names),
+            )
             for found in unassigned
         ],
     )
 
 
-def shown_usage(customer: Customer, usage: CustomerUsage) -> ShownUsage:
+def shown_usage(
+    customer: Customer, usage: CustomerUsage, *, names: Names
+) -> ShownUsage:
     """Return a customer's usage as it is shown."""
     return ShownUsage(
         customer=customer.id,
         customer_name=customer.name,
         period=shown_period(usage.period),
-        meters=shown_meters(usage.meters),
+        meters=shown_meters(usage.meters, names=names),
         counted_up_to_event=usage.counted_up_to_event,
     )
 
@@ -108,11 +117,15 @@ def shown_period(period: Period) -> ShownPeriod:
     )
 
 
-def shown_meters(meters: Iterable[MeterUsage]) -> tuple[ShownMeter, ...]:
+def shown_meters(
+    meters: Iterable[MeterUsage], *, names: Names
+) -> tuple[ShownMeter, ...]:
     """Return the usage of meters as it is shown."""
     return tuple(
         ShownMeter(
             meter=meter.meter,
+            title=names.title(meter.meter),
+            unit=names.unit(meter.meter),
             aggregation=meter.aggregation,
             quantity=meter.quantity,
             groups=tuple(

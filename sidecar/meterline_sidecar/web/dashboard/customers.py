@@ -69,7 +69,7 @@ async def customers(request: Request) -> Response:
             "n_found": len(found),
             "has_more": start + PAGE < len(found),
             "n_missing": parts.standings.n_missing,
-            "meters": [config.meter.name for config in parts.config.meters],
+            "meters": [meter.name for meter in parts.shown_meters],
         },
     )
 
@@ -101,7 +101,7 @@ async def customer(request: Request) -> Response:
     now_ms = parts.clock.now_ms()
     statement: Statement | None = None
     why_not = ""
-    meter = find_meter(parts.meters, query.meter)
+    meter = find_meter(parts.shown_meters, query.meter)
     figure = None
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, shown, query.period)
@@ -119,7 +119,9 @@ async def customer(request: Request) -> Response:
                 step_ms=DAY_MS,
                 customer=shown.id,
             )
-            figure = figure_of(meter, series, when="by day in UTC")
+            figure = figure_of(
+                meter, series, names=parts.config.names, when="by day in UTC"
+            )
         projected = await parts.invoices.projected(
             tx, at, shown, period, statement=statement
         )
@@ -138,7 +140,7 @@ async def customer(request: Request) -> Response:
             "statement": statement,
             "why_not": why_not,
             "projected": projected,
-            "meters": parts.meters,
+            "meters": parts.shown_meters,
             "meter": meter,
             "figure": figure,
             "earlier": earlier,

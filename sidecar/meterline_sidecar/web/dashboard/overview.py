@@ -39,7 +39,9 @@ async def overview(request: Request) -> Response:
         span, step_ms = span_before(state.now_ms, query.range)
         async with snapshot(parts.database) as (tx, at):
             series = await read_series(tx, at, meter, span, step_ms=step_ms)
-        figure = figure_of(meter, series, when=f"in {query.range}")
+        figure = figure_of(
+            meter, series, names=parts.config.names, when=f"in {query.range}"
+        )
     ranked = parts.standings.ranked(CUSTOMERS_SHOWN)
     return render(
         request,

@@ -89,7 +89,12 @@ async def _found(parts: Parts, query: UsagePageQuery) -> dict[str, Any]:
                 group_by=query.group_by,
             )
             of_whom = f" by {query.customer}" if query.customer else ""
-            figure = figure_of(meter, series, when=f"in {query.range}{of_whom}")
+            figure = figure_of(
+                meter,
+                series,
+                names=parts.config.names,
+                when=f"in {query.range}{of_whom}",
+            )
         unassigned = await _unassigned(parts, tx, at)
     return {
         "meter": meter,
@@ -104,11 +109,15 @@ async def _unassigned(
 ) -> list[tuple[str | None, str]]:
     """Return who used something this month that nobody pays for, in words."""
     span, _ = span_before(parts.clock.now_ms(), "30d")
+    names = parts.config.names
     found = await unassigned_usage(tx, at, parts.meters, period=span)
     return [
         (
             subject.subject,
-            ", ".join(f"{meter.quantity:,} {meter.meter}" for meter in subject.meters),
+            ", ".join(
+                f"{meter.quantity:,} {names.of(meter.meter)}"
+                for meter in subject.meters
+            ),
         )
         for subject in found[:20]
     ]

@@ -20,6 +20,7 @@ from meterline_pricing.tools import next_unit
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS, format_time_ms
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.store import usage as store
@@ -39,6 +40,7 @@ class PortalLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of what it costs so far."""
 
     description: str
+    meter: str | None
     quantity: Decimal | None
     amount: Decimal
     charges: tuple[Charge, ...]
@@ -61,6 +63,10 @@ class PortalMeter(msgspec.Struct, frozen=True, kw_only=True):
     """One meter's usage, in all and by day."""
 
     meter: str
+    title: str
+    """What people call it."""
+    unit: str
+    """What the quantities are in; empty where nobody says."""
     shown_as: str
     """What the quantity is: the total, or the highest, lowest or last value."""
     quantity: int
@@ -139,7 +145,10 @@ async def read_portal(
         if statement is None or plan is None
         else tuple(_line(line, plan, usage) for line in statement.invoice.lines),
         adjustments=() if statement is None else shown_adjustments(statement),
-        meters=tuple(_meter(name, series, usage) for name, series in daily.items()),
+        meters=tuple(
+            _meter(meter.name, daily[meter.name], usage, parts.config.names)
+            for meter in parts.shown_meters
+        ),
         earlier=tuple(
             PortalPeriod(
                 period=past.name,
@@ -152,10 +161,14 @@ async def read_portal(
     )
 
 
-def _meter(name: str, series: Series, usage: CustomerUsage) -> PortalMeter:
+def _meter(
+    name: str, series: Series, usage: CustomerUsage, names: Names
+) -> PortalMeter:
     used = next(m for m in usage.meters if m.meter == name)
     return PortalMeter(
         meter=name,
+        title=names.title(name),
+        unit=names.unit(name),
         shown_as=AGGREGATIONS[used.aggregation].shown_as,
         quantity=used.quantity,
         days=days_of(series),
@@ -174,6 +187,7 @@ def _line(line: Line, plan: Plan, usage: CustomerUsage) -> PortalLine:
     card = next((c for c in plan.prices if c.name == line.name), None)
     return PortalLine(
         description=line.description,
+        meter=line.meter,
         quantity=line.quantity,
         amount=line.amount,
         charges=line.charges,

@@ -88,16 +88,18 @@ def _refused(request: Request, detail: str) -> Response:
 async def _page(
     request: Request, parts: Parts, customer: Customer, query: PortalQuery
 ) -> Response:
-    meter = find_meter(parts.meters, query.meter)
+    names = parts.config.names
+    meter = find_meter(parts.shown_meters, query.meter)
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, customer, query.period)
         daily = await read_daily(parts, tx, at, customer, period)
         data = await read_portal(parts, tx, at, customer, period, daily)
-    figure = None if meter is None else figure_of(meter, daily[meter.name])
+    figure = None if meter is None else figure_of(meter, daily[meter.name], names=names)
     context: dict[str, Any] = {
         "data": data,
         "token": query.token or "",
-        "meters": parts.meters,
+        "names": names,
+        "meters": parts.shown_meters,
         "meter": meter,
         "figure": figure,
         "is_current": parts.clock.now_ms() in period,
@@ -126,8 +128,10 @@ async def _csv(
         daily = await read_daily(parts, tx, at, customer, period)
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(["date", *map(csv_cell, daily)])
-    shown = [days_of(series) for series in daily.values()]
+    meters = [meter.name for meter in parts.shown_meters]
+    titles = map(parts.config.names.title, meters)
+    table.writerow(["date", *map(csv_cell, titles)])
+    shown = [days_of(daily[name]) for name in meters]
     for same_day in zip(*shown, strict=True):
         table.writerow([same_day[0].date, *(day.quantity for day in same_day)])
     name = f"usage-{customer.id}-{period.name}.csv"

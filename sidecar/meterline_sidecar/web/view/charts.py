@@ -6,8 +6,10 @@ from typing import Final
 
 import msgspec
 from markupsafe import Markup, escape
+from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.usage.series import Series
 from meterline_sidecar.web.view.render import compact, moment, number
@@ -51,14 +53,16 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """What the meter came to over the whole time, and what that number is."""
 
 
-def figure_of(meter: Meter, series: Series, *, when: str = "") -> Figure:
+def figure_of(meter: Meter, series: Series, *, names: Names, when: str = "") -> Figure:
     """Return the chart of a meter.
 
     Args:
+        names: what people call meters.
         when: what the caption says of the time: ``in 30d``.
     """
     row = AGGREGATIONS[meter.aggregation]
-    words = (f"{number(series.total)} {meter.name}", when)
+    words = (f"{number(series.total)} {names.of(meter.name)}", when)
+    series = _titled(series, names.title(meter.name))
     what = "" if row.grows_with_time else f" ({row.shown_as})"
     return Figure(
         series=series,
@@ -66,6 +70,15 @@ def figure_of(meter: Meter, series: Series, *, when: str = "") -> Figure:
         plot=plot_of(series),
         caption=" ".join(filter(None, words)) + what,
     )
+
+
+def _titled(series: Series, title: str) -> Series:
+    """Return a series as people read it."""
+    lines = [
+        replace(line, label=title) if line.label == series.meter else line
+        for line in series.lines
+    ]
+    return replace(series, meter=title, lines=lines)
 
 
 def plot_of(series: Series) -> Plot:

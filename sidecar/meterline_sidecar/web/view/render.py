@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 import meterline
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import ago, format_time_ms, lasting
+from meterline_sidecar.config.names import BYTES as UNIT_BYTES
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
@@ -60,14 +61,28 @@ def money(amount: Decimal | None, currency: str | None) -> str:
     return money_text(amount, currency_of(currency))
 
 
-def brief(value: int) -> str | Markup:
+def brief(value: int, unit: str = "") -> str | Markup:
     """Return a quantity for where there is little room: the whole one in its title."""
+    if unit == UNIT_BYTES:
+        return in_unit(value, unit)
     if abs(value) < BRIEF_FROM:
         return number(value)
     scale, unit = (10**9, "G") if abs(value) >= 10**9 else (10**6, "M")
     short = f"{value / scale:.4g}{unit}"
     return Markup('<data value="{}" title="{}">{}</data>').format(
         value, number(value), short
+    )
+
+
+def in_unit(value: Decimal | int | None, unit: str) -> str | Markup:
+    """Return a quantity with its unit; of many bytes, the exact number in the title."""
+    if value is None or not unit:
+        return number(value)
+    exact = f"{number(value)} {unit}"
+    if unit != UNIT_BYTES or abs(int(value)) < 1024:
+        return exact
+    return Markup('<data value="{}" title="{}">{}</data>').format(
+        value, exact, size(int(value))
     )
 
 
@@ -136,6 +151,7 @@ def _environment() -> jinja2.Environment:
         "number": number,
         "compact": compact,
         "brief": brief,
+        "in_unit": in_unit,
         "shown_as": shown_as,
         "prose": prose,
         "sentence": sentence,
@@ -204,6 +220,7 @@ def render(
         rehearsal=parts.clock.rehearsal,
         counted=at,
         trouble=parts.ingest.trouble,
+        names=parts.config.names,
         has_login=parts.config.needs_token,
         **context,
     )

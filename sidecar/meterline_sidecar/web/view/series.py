@@ -18,12 +18,14 @@ EARLIER: Final = 6  # billing periods
 
 
 def charted_of_all(parts: Parts) -> list[Meter]:
-    """Return the meters with a chart of everybody together.
+    """Return the meters with a chart of everybody together, without hidden ones.
 
     How many different values all customers used is not kept: counting them would read
     every value that there is.
     """
-    return [m for m in parts.meters if not AGGREGATIONS[m.aggregation].is_distinct]
+    return [
+        m for m in parts.shown_meters if not AGGREGATIONS[m.aggregation].is_distinct
+    ]
 
 
 def find_meter(meters: Sequence[Meter], name: str | None) -> Meter | None:
