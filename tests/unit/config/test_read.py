@@ -148,9 +148,9 @@ MISTAKES = {
         ":4: meter[0].title: expected a title of 1 to 100 characters in one line, not"
         ' the text " "'
     ),
-    f'{METER}unit = "bytes\\n"': (
+    f'{METER}unit = "{"x" * 31}"': (
         ":4: meter[0].unit: expected a unit of 1 to 30 characters, such as bytes, not"
-        ' the text "bytes\\n"'
+        f' the text "{"x" * 31}"'
     ),
     f"{METER}hiden = true": (
         ":4: meter[0].hiden: unknown key `hiden`; did you mean `hidden`?"
@@ -158,8 +158,8 @@ MISTAKES = {
     f'{METER}title = "b"\n[[meter]]\nname = "b"\naggregation = "count"': (
         ":6: meter[1].name: a second meter is shown as `b`"
     ),
-    f'{METER}[[meter]]\nname = "b"\naggregation = "count"\ntitle = "a"': (
-        ":7: meter[1].title: a second meter is shown as `a`"
+    f'{METER}[[meter]]\nname = "b"\naggregation = "count"\ntitle = "api_calls"': (
+        ":7: meter[1].title: a second meter is shown as `api_calls`"
     ),
     f'{METER}where = {{ method = ["!GTE"] }}': (
         ":4: meter[0].where.method[0]: unknown method `GTE`; did you mean `GET`?"
