@@ -20,6 +20,8 @@ from typing import Any, Final, Unpack
 from meterline import inside, wsgi_apps
 from meterline.events import STATUS_MAX, Flag, Kind
 from meterline.exchange import SCOPE_KEY, Exchange
+from meterline.exclude import exclusion
+from meterline.left_out import LeftOut
 from meterline.meter import Meter, Stats, encode
 from meterline.open_event import OpenEvent, current_event, traffic
 from meterline.options import MeterOptions
@@ -101,6 +103,11 @@ class Call(OpenEvent):
         self.subject = self.subject or self._middleware.resolve_subject(self)
         self.route = self._middleware.resolve_route(self.environ)
 
+    def is_excluded(self) -> bool:
+        """Tell whether it is left out by its route or status."""
+        left_out = self._middleware.exclusion
+        return left_out is not None and left_out.covers_answer(self.route, self.status)
+
     def finish(self) -> None:
         """Record the event, once."""
         if self.is_over:
@@ -138,6 +145,9 @@ class Call(OpenEvent):
         duration_us = (perf_counter_ns() - self.start_ns) // 1000
         if not self._has_begun:
             self._look()
+        if self.is_excluded():
+            self.leave_out()
+            return
         self.meter.append(
             encode(
                 (
@@ -258,6 +268,7 @@ class MeterMiddleware:
         subject: says who used it: ``environ -> str | None``, called as the response
             begins, while the app's own request is there to be asked. Without one, the
             user that Django or Flask-Login has found, or ``REMOTE_USER``.
+        exclude: which requests make no event, as in ``meterline.MeterMiddleware``.
         options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
 
     Raises:
@@ -269,9 +280,11 @@ class MeterMiddleware:
         app: WSGIApp,
         *,
         subject: Resolver | None = None,
+        exclude: Iterable[str | int] | None = None,
         **options: Unpack[MeterOptions],
     ) -> None:
         self.app = app
+        self.exclusion = exclusion(exclude)
         self.meter = Meter(**options)
         self.resolver = subject or wsgi_apps.user
         inside.note_django_requests(app)
@@ -287,13 +300,17 @@ class MeterMiddleware:
     ) -> Iterable[bytes]:
         """Serve one request, and meter it."""
         outer = current_event.get()
-        is_asgi = isinstance(outer, Exchange) and not outer.is_left
+        is_asgi = isinstance(outer, Exchange | LeftOut) and not outer.is_left
         if SCOPE_KEY in environ or is_asgi:
             if isinstance(outer, Call) and outer.start_ns == environ[SCOPE_KEY]:
                 outer.inner, outer.environ = self, environ
             return self.app(environ, start_response)
         call = Call(self, environ, start_response)
         environ[SCOPE_KEY] = call.start_ns
+        if self.exclusion is not None and self.exclusion.covers(
+            _path(environ), call.method or ""
+        ):
+            call.leave_out()
         if _has_body(environ):
             environ["wsgi.input"] = Input(environ["wsgi.input"], call)
         try:
@@ -340,6 +357,12 @@ class MeterMiddleware:
     def note_failure(self) -> None:
         """Count an event that our own error has cost, and say so once."""
         self.meter.fail("could not meter a request")
+
+
+def _path(environ: Environ) -> str:
+    """Return the path as the app sees it; WSGI has its bytes as characters."""
+    path: str = environ.get("PATH_INFO") or "/"
+    return path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _status_of(status: str) -> int:

@@ -288,3 +288,27 @@ def test_a_single_piece_keeps_its_length(metered: Metered) -> None:
 
     assert len(given) == 1
     given.close()
+
+
+def test_requests_are_left_out_as_those_of_asgi_apps(
+    sidecar: FakeSidecar, metered: Metered
+) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response(
+            "404 Not Found" if environ["PATH_INFO"] == "/gone" else "200 OK",
+            [("Content-Type", "text/plain")],
+        )
+        if environ["PATH_INFO"] == "/skips":
+            meterline.skip()
+        yield b"a"
+        meterline.record("n", 1)
+
+    metering = metered(app, exclude=["/healthz", "/caf\xe9/*", "OPTIONS", 404])
+    paths = ("/healthz", "/caf\xc3\xa9/x", "/gone", "/skips", "/paid")
+    bodies = [call(metering, path).body for path in paths]
+    call(metering, "/paid", REQUEST_METHOD="OPTIONS")
+
+    assert bodies == [b"a"] * 5
+    assert metering.meter.flush()
+    assert [(e.status, e.quantities) for e in sidecar.events] == [(200, {"n": 1})]
+    assert metering.stats.excluded == 5
