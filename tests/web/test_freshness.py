@@ -120,6 +120,7 @@ def moving_parts(web: Web, *, time_ms: int = NOON_MS) -> Parts:
         parts.billing,
         parts.aggregator,
         terms=parts.terms.terms,
+        spools=parts.drain,
         journal=Journal(bytes(32)),
         clock=parts.clock,
         alarm=None,

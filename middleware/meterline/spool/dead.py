@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -50,6 +50,35 @@ def spool_directories(spool_dir: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     return [spool_dir / name for name in names if _NAME.fullmatch(name)]
+
+
+class Owner(NamedTuple):
+    """Whose spool a directory is; its worker may be alive."""
+
+    uid: int
+    started_ms: int
+    """By the worker's clock, as its events are; 0 if that cannot be read."""
+
+
+def owner_of(directory: Path) -> Owner | None:
+    """Return whose spool a directory is; ``None`` if there is nothing in it.
+
+    Raises:
+        OSError: that is not to be seen.
+    """
+    try:
+        folder = Folder.open(directory)
+    except FileNotFoundError:
+        return None
+    try:
+        if not folder.names():
+            return None
+        hello = ProducerFile.look(folder).hello()
+    except FileNotFoundError:
+        hello = None
+    finally:
+        folder.close()
+    return Owner(folder.owner, 0 if hello is None else hello.started_ms)
 
 
 def remove_unfinished(spool_dir: Path) -> None:

@@ -115,22 +115,29 @@ class ProducerFile:
             lock_fd = folder.open_itself()
         try:
             system.lock(lock_fd)
-            status = os.fstat(lock_fd)
-            if status.st_nlink == 0:  # deleted while we waited at the door
+            if os.fstat(lock_fd).st_nlink == 0:  # deleted while we waited at the door
                 os.close(lock_fd)
                 return None
-            # Read, not mapped: whoever cuts a mapped file ends the process that reads.
-            memory = mmap.mmap(-1, FILE_BYTES)
-            if stat.S_ISREG(status.st_mode):
-                content = os.pread(lock_fd, FILE_BYTES, 0)
-                memory[: len(content)] = content
-            return cls(memory, path=None, lock_fd=lock_fd)
+            return cls(_read(lock_fd), path=None, lock_fd=lock_fd)
         except BlockingIOError:
             os.close(lock_fd)
             return None
         except BaseException:
             os.close(lock_fd)
             raise
+
+    @classmethod
+    def look(cls, folder: Folder) -> "ProducerFile":
+        """Return what stands in the file of a producer that may be alive, unlocked.
+
+        Raises:
+            OSError: it cannot be read, or is not there.
+        """
+        descriptor = folder.open_file(FILE_NAME)
+        try:
+            return cls(_read(descriptor), path=None, lock_fd=-1)
+        finally:
+            os.close(descriptor)
 
     def hello(self) -> Hello | None:
         """Return who the producer is; ``None`` if the file is damaged."""
@@ -221,6 +228,18 @@ class ProducerFile:
     def _read(self, at: int) -> int:
         number = counter.read(self._map, at) or 0
         return number if number <= SEQ_MAX else 0  # no event has a higher number
+
+
+def _read(descriptor: int) -> mmap.mmap:
+    """Return a copy of an open file; a directory in its place counts nothing.
+
+    Read, not mapped: whoever cuts a mapped file ends the process that reads.
+    """
+    memory = mmap.mmap(-1, FILE_BYTES)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        content = os.pread(descriptor, FILE_BYTES, 0)
+        memory[: len(content)] = content
+    return memory
 
 
 def _map(path: Path) -> mmap.mmap:

@@ -16,11 +16,13 @@ from meterline_sidecar.billing.first_day import first_ms, is_billable
 from meterline_sidecar.billing.in_order import open_periods
 from meterline_sidecar.billing.late import Difference, differences
 from meterline_sidecar.billing.lifecycle import (
+    Spools,
     check_closable,
     check_gaps,
     check_held,
     gaps_of,
     note_accepted,
+    waiting_of,
 )
 from meterline_sidecar.billing.statement import (
     Adjustment,
@@ -46,6 +48,7 @@ class Invoices:
 
     Args:
         aggregator: counts what is there before a period is closed.
+        spools: know what is not here yet.
         journal: links what becomes final.
         alarm: why the ledger is not trusted, if it is not.
     """
@@ -57,6 +60,7 @@ class Invoices:
         aggregator: Aggregator,
         *,
         terms: Terms,
+        spools: Spools,
         journal: Journal,
         clock: Clock,
         alarm: str | None,
@@ -65,6 +69,7 @@ class Invoices:
         self._billing = billing
         self._aggregator = aggregator
         self._terms = terms
+        self._spools = spools
         self._journal = journal
         self._clock = clock
         self._alarm = alarm
@@ -191,6 +196,7 @@ class Invoices:
         if final is not None:
             return final.statement
         check_closable(period, now_ms=self._clock.now_ms(), alarm=self._alarm)
+        waiting = await waiting_of(self._spools, period)
         missing = await gaps_of(self._database, period, clock=self._clock)
         await self._aggregator.run()
         # Drawn where it is kept: no other invoice or event comes in between.
@@ -208,7 +214,7 @@ class Invoices:
                     " `starts` to bill earlier periods"
                 )
             await check_held(tx, customer.id, period)
-            gaps = check_gaps(period, missing, accept_gap=accept_gap)
+            gaps = check_gaps(period, missing, waiting, accept_gap=accept_gap)
             await note_accepted(tx, missing)
             return await self._close(tx, at, customer, period, finals, gaps)
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.clock import Clock, format_time_ms
+from meterline_sidecar.problems.problem import such_as
 from meterline_sidecar.store.edge import gaps as store
 from meterline_sidecar.store.edge.gaps import Gap
 from meterline_sidecar.store.edge.held import held_of_period
@@ -14,8 +15,17 @@ from meterline_sidecar.store.port import Database, Tx
 
 LOOKS_MAX: Final = 10
 LOOK_EVERY_S: Final = 0.2  # a worker ships more often
+NAMED_MAX: Final = 10
 ALIVE_MS: Final = 10_000
 """What a worker recorded is on its way as long as it was heard of this lately."""
+
+
+class Spools(Protocol):
+    """Knows what waits on the disks of workers, and nobody sends."""
+
+    async def waiting(self, *, before_ms: int) -> tuple[str, ...]:
+        """Return in words which spools of workers that started before then do."""
+        ...
 
 
 def check_closable(period: Period, *, now_ms: int, alarm: str | None) -> None:
@@ -34,6 +44,19 @@ def check_closable(period: Period, *, now_ms: int, alarm: str | None) -> None:
             f"period {period.name} ends on {format_time_ms(period.end)}: only then"
             " can its invoice be final"
         )
+
+
+async def waiting_of(spools: Spools, period: Period) -> tuple[str, ...]:
+    """Return which spools may hold something of a period that is over.
+
+    After a start, workers come back and the spools of dead ones are taken in: this
+    waits a moment for that.
+    """
+    for _ in range(LOOKS_MAX):
+        if not await spools.waiting(before_ms=period.end):
+            return ()
+        await asyncio.sleep(LOOK_EVERY_S)
+    return await spools.waiting(before_ms=period.end)
 
 
 async def gaps_of(database: Database, period: Period, *, clock: Clock) -> list[Gap]:
@@ -65,22 +88,29 @@ async def _look(database: Database, period: Period) -> list[Gap]:
 
 
 def check_gaps(
-    period: Period, missing: list[Gap], *, accept_gap: bool
+    period: Period,
+    missing: list[Gap],
+    waiting: tuple[str, ...],
+    *,
+    accept_gap: bool,
 ) -> tuple[str, ...]:
     """Return the gaps that are accepted, in words; they are noted on the invoice.
 
     Raises:
         NotBillable: there are gaps, and they are not accepted.
     """
+    spools = tuple(f"what waits in {text} has not been taken in" for text in waiting)
     gaps = tuple(
         f"producer {gap.producer} ({gap.app}, process {gap.pid} on {gap.host})"
         f" recorded {gap.first_seq} to {gap.last_seq}, which have not arrived"
         for gap in missing
     )
+    gaps += spools
     if gaps and not accept_gap:
         raise NotBillable(
-            f"period {period.name} has open gaps: {'; '.join(gaps)}. Wait for them,"
-            " or give them up with --accept-gap"
+            f"period {period.name} has open gaps: {such_as(list(gaps[:NAMED_MAX]), n_all=len(gaps))}. Wait for them, which"
+            " takes seconds while the worker lives or its spool is there, or give them"
+            " up with --accept-gap"
         )
     return gaps
 

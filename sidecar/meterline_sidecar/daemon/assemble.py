@@ -96,8 +96,9 @@ async def open_parts(
             config, sealing, terms=terms, clock=clock, environ=os.environ
         )
         files = LoadedFiles(config, keeper, database)
+        drain = _drain(config, ingest)
         bills = _open_billing(
-            config, database, aggregator, terms, journal, clock=clock, alarm=alarm
+            config, database, aggregator, terms, drain, journal, clock, alarm=alarm
         )
         parts = Parts(
             files=files,
@@ -123,7 +124,7 @@ async def open_parts(
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
             stripe=stripe,
-            drain=_drain(config, ingest),
+            drain=drain,
         )
         async with _at_work(parts, files, checkpoint):
             yield parts
@@ -184,9 +185,10 @@ def _open_billing(
     database: Database,
     aggregator: Aggregator,
     terms: Terms,
+    drain: Drain,
     journal: Journal,
-    *,
     clock: Clock,
+    *,
     alarm: str | None,
 ) -> _Bills:
     billing = Billing(terms)
@@ -196,6 +198,7 @@ def _open_billing(
         billing,
         aggregator,
         terms=terms,
+        spools=drain,
         journal=journal,
         clock=clock,
         alarm=alarm,

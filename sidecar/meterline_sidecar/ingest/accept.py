@@ -86,6 +86,10 @@ class Ingest:
         self._producers[hello.producer] = producer
         return producer
 
+    def is_here(self, producer: str) -> bool:
+        """Say whether somebody speaks for a producer now."""
+        return producer in self._producers
+
     @property
     def pending_rows(self) -> int:
         """How many events and losses are in memory, accepted and not committed."""

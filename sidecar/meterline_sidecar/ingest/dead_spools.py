@@ -9,7 +9,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from meterline.spool.dead import DeadSpool, remove_unfinished, spool_directories
+from meterline.spool.dead import (
+    DeadSpool,
+    owner_of,
+    remove_unfinished,
+    spool_directories,
+)
 from meterline.spool.scan import Part, Run
 from meterline.wire import (
     BATCHES_IN_FLIGHT_MAX,
@@ -57,6 +62,7 @@ class Drain:
         self._after = ""  # the last one that was looked at
         self._failed: dict[Path, tuple[str, float]] = {}  # why, and until when
         self._unreadable: str | None = None
+        self._taking: Path | None = None
 
     @property
     def trouble(self) -> str | None:
@@ -65,6 +71,40 @@ class Drain:
             return self._unreadable
         reasons = [why for why, _ in self._failed.values()]
         return such_as(reasons[:NAMED_MAX], n_all=len(reasons)) or None
+
+    async def waiting(self, *, before_ms: int) -> tuple[str, ...]:
+        """Return in words which spools hold what nobody is sending, or may hold it.
+
+        Those of dead workers until all of it is stored, and those of living ones that
+        are not connected. What a worker records is not older than itself.
+
+        Args:
+            before_ms: workers that started then, or later, are left out.
+        """
+        return await asyncio.to_thread(self._waiting, before_ms)
+
+    def _waiting(self, before_ms: int) -> tuple[str, ...]:
+        try:
+            folders = spool_directories(self._spool_dir)
+        except OSError as error:
+            return (f"{self._spool_dir}: {error.strerror}",)
+        return tuple(
+            self._failed[folder][0] if folder in self._failed else str(folder)
+            for folder in folders
+            if folder == self._taking or not self._ingest.is_here(folder.name)
+            if self._may_hold(folder, before_ms)
+        )
+
+    def _may_hold(self, folder: Path, before_ms: int) -> bool:
+        try:
+            owner = owner_of(folder)
+        except OSError:
+            return True
+        return (
+            owner is not None
+            and owner.uid in self._uids
+            and owner.started_ms < before_ms
+        )
 
     async def run(self) -> int:
         """Drain every dead spool that is there now; return how many.
@@ -111,11 +151,13 @@ class Drain:
             spool = DeadSpool.take(folder)
             if spool is None:
                 return False
+            self._taking = folder
             try:
                 self._check_owner(spool)
                 n_events = await self._take_in(spool)
                 spool.delete()
             finally:
+                self._taking = None
                 spool.close()
         except (RetryLater, DiskFailed, DatabaseCorrupt):
             raise  # That is about the ledger.

@@ -4,19 +4,29 @@ import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from struct import Struct as Layout
+from typing import Any, Final
+from zlib import crc32
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from meterline.events import UsageEvent
+from meterline.spool.living import Spool
+from meterline.spool.producer_file import FILE_NAME
+from meterline.spool.segment import file_name
+from meterline.wire import Hello
 from tests.plans import starter_each
 from tests.producer import NOON_MS, PRODUCER, Connection, batch, event
-from tests.sidecar_process import SidecarProcess
+from tests.sidecar_process import SidecarProcess, until
 
 IN_NOVEMBER = "2026-11-06T12:01:00Z"
 IN_DECEMBER = "2026-12-01T00:10:00Z"
 DECEMBER_MS = 1_796_083_200_000
 PRICING = starter_each("0.50")
+HELLO_AT: Final = 256
+HELLO: Final = Layout("<II")  # length, crc; then the hello
 
 
 def ship(
@@ -106,6 +116,87 @@ def test_a_period_with_an_open_gap_is_not_final_unless_it_is_accepted(
         accepted = invoice(sidecar, "2026-11", "--finalize", "--accept-gap")
         assert accepted["status"] == "final"
         assert "recorded 2 to 10" in accepted["accepted_gaps"][0]
+
+
+def waiting_spool(
+    spool_dir: Path, *, n_events: int = 1, started_ms: int = NOON_MS
+) -> Spool:
+    """Let a worker of November record and not be heard of; it lives until abandoned."""
+    spool = Spool.open(
+        spool_dir, app="tests", host="localhost", pid=1, bytes_max=1 << 22
+    )
+    directory = spool.writer.directory
+    assert directory is not None
+    write_hello(directory, started_ms=started_ms)
+    for _ in range(n_events):
+        spool.writer.append(msgspec.msgpack.encode(event()))
+    return spool
+
+
+def write_hello(directory: Path, *, started_ms: int) -> None:
+    """Have a worker be of another time than now."""
+    path = directory / FILE_NAME
+    content = bytearray(path.read_bytes())
+    length, _ = HELLO.unpack_from(content, HELLO_AT)
+    start = HELLO_AT + HELLO.size
+    old = msgspec.msgpack.decode(content[start : start + length], type=Hello)
+    body = msgspec.msgpack.encode(replace(old, started_ms=started_ms))
+    HELLO.pack_into(content, HELLO_AT, len(body), crc32(body))
+    content[start : start + len(body)] = body
+    with path.open("r+b") as file:  # it is mapped
+        file.write(content)
+
+
+def test_a_period_is_not_final_over_what_waits_in_spools_of_dead_workers(
+    tmp_path: Path,
+) -> None:
+    """The sidecar was away at the end of the month; each call costs 0.50."""
+    n_spools, n_events = 3, 2_000
+    for _ in range(n_spools):
+        waiting_spool(tmp_path / "spool", n_events=n_events).abandon()
+
+    with SidecarProcess(tmp_path, pricing=PRICING, clock=IN_DECEMBER) as sidecar:
+        final: Any = ""
+        while isinstance(final, str):
+            final = invoice(sidecar, "2026-11", "--finalize")
+            assert isinstance(final, dict) or "--accept-gap" in final
+
+    assert final["due"] == f"{n_spools * n_events / 2:.2f}"
+    assert final["accepted_gaps"] == []
+
+
+def test_a_period_is_not_final_over_a_spool_that_cannot_be_taken_in(
+    tmp_path: Path,
+) -> None:
+    spool = waiting_spool(tmp_path / "spool")
+    spool.abandon()
+    directory = spool.writer.directory
+    assert directory is not None
+    (directory / file_name(9)).mkdir()
+
+    with SidecarProcess(tmp_path, pricing=PRICING, clock=IN_DECEMBER) as sidecar:
+        until(lambda: "spools_not_read" in str(sidecar.get("/status")["problems"]))
+        refused = invoice(sidecar, "2026-11", "--finalize")
+        assert str(directory / file_name(9)) in refused
+
+        accepted = invoice(sidecar, "2026-11", "--finalize", "--accept-gap")
+        assert str(directory) in accepted["accepted_gaps"][0]
+
+
+def test_a_period_is_not_final_before_a_worker_that_lives_has_come_back(
+    tmp_path: Path,
+) -> None:
+    spool = waiting_spool(tmp_path / "spool")
+    directory = spool.writer.directory
+    assert directory is not None
+
+    with SidecarProcess(tmp_path, pricing=PRICING, clock=IN_DECEMBER) as sidecar:
+        assert str(directory) in invoice(sidecar, "2026-11", "--finalize")
+        # What began once the period was over has nothing of it.
+        write_hello(directory, started_ms=DECEMBER_MS)
+        assert invoice(sidecar, "2026-11", "--finalize")["status"] == "final"
+
+    spool.abandon()
 
 
 @pytest.mark.parametrize("time_ms", [NOON_MS, DECEMBER_MS + 1])
