@@ -270,6 +270,32 @@ async def test_a_worker_that_one_request_started_does_not_charge_it_for_others(
     assert served.metering.stats.complaints[stray.LATE] == 2
 
 
+async def test_a_worker_of_a_request_that_is_still_served_charges_it(
+    served: Served,
+) -> None:
+    """No context shows for whom it works: only a handle does."""
+    context = Worker(lambda _handle, n: meterline.record("n", n))
+    handles = Worker(lambda handle, n: handle.record("n", n))
+    started, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def ask(request: Request) -> Response:
+        for worker, n in ((context, 1), (handles, 10)):
+            await worker.ask(meterline.current(), n)
+        if request.headers[WHO] == "acme":
+            started.set()
+            await goes_on.wait()
+        return Response()
+
+    served.app(ask)
+    first = asyncio.create_task(served.ask("ask", "acme"))
+    await started.wait()
+    await served.ask("ask", "globex")
+    goes_on.set()
+    await first
+
+    assert served.units() == {"acme": 12, "globex": 10}
+
+
 async def test_a_worker_that_is_given_handles_charges_each_its_own(
     served: Served,
 ) -> None:
