@@ -50,6 +50,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
             "delete": "of a worker that sent nothing; any other is missed",
         },
     ),
+    "producer_sums": Cover("recomputed", "from `producers`"),
     "event_hours": Cover("recomputed", "from events and batches"),
     "held_events": Cover(
         "recomputed",

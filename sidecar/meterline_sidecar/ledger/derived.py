@@ -40,6 +40,8 @@ async def verify_sums(tx: Tx, report: Report) -> None:
     )
     for producer, counts in wrong:
         report.add(f"producer {producer}: {counts} do not agree with its batches")
+    if await store.has_wrong_sums(tx):
+        report.add("the sums over all producers do not agree with their rows")
 
 
 async def verify_held(tx: Tx, report: Report) -> None:

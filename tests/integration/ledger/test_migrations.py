@@ -127,6 +127,8 @@ def copy_in_schema(source: Path, target: Path, *, version: int) -> None:
             str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")
         ]
         today = [RENAMED.get((table, column), column) for column in columns]
+        # What triggers and migrations put there gives way to what is copied.
+        connection.execute(f"DELETE FROM {table}")
         copied = connection.execute(
             f"INSERT INTO {table} ({', '.join(columns)})"
             f" SELECT {', '.join(today)} FROM source.{table}"

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.sums import summed, whole
+from meterline_sidecar.store.sums import whole
 
 SCAN_EVENTS_MAX: Final = 100_000  # looked at for one page; about 10 ms
 
@@ -221,15 +221,16 @@ async def counts(tx: Tx) -> Counts:
     recorded it again, and here it is not counted again.
     """
     row = await tx.fetch_one(
-        f"SELECT {summed('recorded_seq')}, {summed('lost')},"  # noqa: S608 - our own words
-        " coalesce(sum(ingested), 0), coalesce(sum(refused), 0),"
-        " coalesce(sum(duplicates), 0), coalesce(sum(unattributed), 0),"
+        "SELECT recorded_high - coalesce(h.recorded_seq, 0) / 4294967296,"
+        " recorded_low - coalesce(h.recorded_seq, 0) % 4294967296,"
+        " lost_high, lost_low, s.ingested - coalesce(h.ingested, 0), s.refused,"
+        " s.duplicates, s.unattributed - coalesce(h.unattributed, 0),"
         " (SELECT count(*) FROM held_events WHERE state = 'waiting'),"
-        " coalesce(sum(bad_quantities), 0), coalesce(sum(1 - is_closed), 0),"
-        " coalesce(sum(is_closed), 0),"
-        " coalesce(sum(is_closed = 0 AND spool <> 'file'), 0) FROM producers"
-        " WHERE producer <> coalesce((SELECT value FROM facts"
-        " WHERE name = 'held_producer'), '')"
+        " s.bad_quantities - coalesce(h.bad_quantities, 0),"
+        " s.open - coalesce(1 - h.is_closed, 0), s.closed - coalesce(h.is_closed, 0),"
+        " s.in_memory - coalesce(h.is_closed = 0 AND h.spool <> 'file', 0)"
+        " FROM producer_sums s LEFT JOIN producers h ON h.producer ="
+        " (SELECT value FROM facts WHERE name = 'held_producer')"
     )
     assert row is not None
     recorded, lost = whole(*row[:2]), whole(*row[2:4])

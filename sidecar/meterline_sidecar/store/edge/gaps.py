@@ -42,7 +42,7 @@ async def open_gaps(tx: Tx, *, start_ms: int, end_ms: int) -> list[Gap]:
         " p.seen_ms FROM producers p WHERE p.recorded_seq > p.last_seq"
         " AND p.seen_ms >= ? AND (p.started_ms < ? OR coalesce((SELECT b.learned_ms"
         " FROM batches b WHERE b.producer_id = p.id ORDER BY b.id LIMIT 1),"
-        " p.seen_ms) < ?) ORDER BY p.id",
+        " p.seen_ms) < ?) ORDER BY +p.id",
         (start_ms, end_ms, end_ms),
     )
     return [Gap(*row) for row in rows]

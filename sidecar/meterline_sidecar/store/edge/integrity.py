@@ -7,6 +7,7 @@ import msgspec
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Rollup
+from meterline_sidecar.store.sums import summed
 
 Names = Literal["subjects", "endpoints"]
 Key = tuple[int | str, ...]
@@ -16,6 +17,21 @@ Item = tuple[Key, Any]
 LOWEST: Final = -(1 << 63)
 """A number behind which every row lies."""
 WRONG_MAX: Final = 50  # of one kind; then the rest is surely wrong as well
+
+SUMS_KEPT: Final = (
+    "SELECT recorded_high, recorded_low, lost_high, lost_low, ingested, refused,"
+    " duplicates, unattributed, bad_quantities, open, closed, in_memory"
+    " FROM producer_sums"
+)
+SUMS: Final = (
+    f"SELECT {summed('recorded_seq')}, {summed('lost')},"  # noqa: S608 - our own words
+    " coalesce(sum(ingested), 0), coalesce(sum(refused), 0),"
+    " coalesce(sum(duplicates), 0), coalesce(sum(unattributed), 0),"
+    " coalesce(sum(bad_quantities), 0), coalesce(sum(1 - is_closed), 0),"
+    " coalesce(sum(is_closed), 0),"
+    " coalesce(sum(is_closed = 0 AND spool <> 'file'), 0) FROM producers"
+)
+"""What is kept over all producers, made again from their rows."""
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
@@ -86,6 +102,16 @@ async def wrong_producers(
         )
         for producer, *wrong in rows
     ]
+
+
+async def has_wrong_sums(tx: Tx) -> bool:
+    """Say whether the sums over all producers are not those of their rows."""
+    row = await tx.fetch_one(
+        f"SELECT abs(count(*) - 1) + (SELECT count(*) FROM ({SUMS_KEPT}"  # noqa: S608 - our own words
+        f" EXCEPT {SUMS})) FROM producer_sums"
+    )
+    assert row is not None
+    return bool(row[0])
 
 
 async def wrong_held(tx: Tx, *, held_flag: int) -> list[int]:
