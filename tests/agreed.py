@@ -5,7 +5,7 @@ from typing import Final
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.port import Database
-from meterline_sidecar.store.terms import Kind, NewTerm, TermRow, add_term
+from meterline_sidecar.store.terms import Kind, NewTerm, TermRow, add_terms
 from meterline_sidecar.terms.book import Entry, Terms
 from meterline_sidecar.terms.change import CustomerChange, MeterChange, encode
 from meterline_sidecar.terms.record import settle_owners
@@ -77,18 +77,16 @@ async def keep(database: Database, terms: Terms, *, key: bytes) -> None:
             if entry.row_id > known.row_id
         ]
         for entry, kind, name in sorted(entries, key=lambda found: found[0].row_id):
-            row = await add_term(
-                tx,
-                NewTerm(
-                    kind=kind,
-                    name=name,
-                    change=encode(entry.change),
-                    from_ms=entry.from_ms,
-                    learned_ms=entry.learned_ms,
-                    source=entry.source,
-                    author="test",
-                ),
+            new = NewTerm(
+                kind=kind,
+                name=name,
+                change=encode(entry.change),
+                from_ms=entry.from_ms,
+                learned_ms=entry.learned_ms,
+                source=entry.source,
+                author="test",
             )
+            (row,) = await add_terms(tx, [new])
             assert row.id == entry.row_id
             await Journal(key).link(tx, "terms", row.id)
     await settle_owners(database, terms, since_ms=0)

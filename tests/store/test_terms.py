@@ -31,15 +31,18 @@ async def test_terms_come_back_in_the_order_they_were_learned(
     database: Database,
 ) -> None:
     async with database.transaction() as tx:
-        first = await terms.add_term(tx, a_term(from_ms=9))
-        second = await terms.add_term(tx, a_term("beta"))
+        (first,) = await terms.add_terms(tx, [a_term(from_ms=9)])
+        assert await terms.add_terms(tx, []) == []
+        more = await terms.add_terms(tx, [a_term("beta"), a_term("gamma")])
+    second, third = more
 
     async with database.reading() as tx:
-        assert await terms.terms_after(tx, 0, limit=10) == [first, second]
-        assert await terms.terms_after(tx, first.id, limit=10) == [second]
+        assert await terms.terms_after(tx, 0, limit=10) == [first, *more]
+        assert await terms.terms_after(tx, first.id, limit=10) == more
         assert await terms.terms_after(tx, 0, limit=1) == [first]
     assert (first.name, first.from_ms, first.learned_ms) == ("acme", 9, 7)
-    assert first.id < second.id
+    assert [row.name for row in more] == ["beta", "gamma"]
+    assert first.id < second.id < third.id
 
 
 async def test_subjects_are_found_by_name_and_by_what_they_begin_with(
@@ -51,6 +54,8 @@ async def test_subjects_are_found_by_name_and_by_what_they_begin_with(
     async with database.reading() as tx:
         assert [name for _, name in await terms.subject_named(tx, "a_1")] == ["a_1"]
         assert await terms.subject_named(tx, "nobody") == []
+        named = await terms.subjects_named(tx, ["b", "nobody", "a_1"])
+        assert [name for _, name in named] == ["a_1", "b"]
         some = await terms.subjects_between(tx, "a_", "a`", after="", limit=10)
         assert [name for _, name in some] == ["a_1", "a_2"]
         rest = await terms.subjects_between(tx, "a_", "a`", after="a_1", limit=10)
@@ -78,12 +83,11 @@ async def test_a_subject_has_its_payers_in_order_of_time(database: Database) -> 
 
 async def test_links_stand_in_order_and_find_their_rows(database: Database) -> None:
     async with database.transaction() as tx:
-        row = await terms.add_term(tx, a_term())
-        other = await terms.add_term(tx, a_term("beta"))
+        row, other = await terms.add_terms(tx, [a_term(), a_term("beta")])
         assert await journal.newest_link(tx) is None
         assert await journal.unlinked(tx, "terms", limit=9) == [row.id, other.id]
 
-        await journal.add_link(tx, "terms", row.id, b"m" * 32)
+        await journal.add_links(tx, [("terms", row.id, b"m" * 32)])
 
         newest = await journal.newest_link(tx)
         assert newest is not None
@@ -93,6 +97,9 @@ async def test_links_stand_in_order_and_find_their_rows(database: Database) -> N
         assert await journal.unlinked(tx, "terms", limit=9) == [other.id]
         covered = await journal.covered_row(tx, "terms", row.id)
         assert covered is not None
+        found = await journal.covered_rows(tx, "terms", [row.id, other.id, 99])
+        assert sorted(one[0] for one in found) == [row.id, other.id]
+        assert covered in found
         assert tuple(covered) == tuple(row)
         assert await journal.covered_row(tx, "terms", 99) is None
 

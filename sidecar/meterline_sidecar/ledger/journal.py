@@ -7,7 +7,7 @@ that was changed, deleted or slipped in is named.
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -36,12 +36,18 @@ class Journal:
 
     async def link(self, tx: Tx, entry: str, row_id: int) -> None:
         """Link a row that was written in this transaction."""
-        row = await store.covered_row(tx, entry, row_id)
-        assert row is not None, "it was written just now"
+        await self.link_all(tx, entry, [row_id])
+
+    async def link_all(self, tx: Tx, entry: str, row_ids: Sequence[int]) -> None:
+        """Link up to some thousand rows that were written in this transaction."""
+        rows = {row[0]: row for row in await store.covered_rows(tx, entry, row_ids)}
         newest = await store.newest_link(tx)
-        previous = GENESIS if newest is None else newest.mac
-        mac = link_mac(self._key, previous, entry, row)
-        await store.add_link(tx, entry, row_id, mac)
+        mac = GENESIS if newest is None else newest.mac
+        links: list[tuple[str, int, bytes]] = []
+        for row_id in row_ids:
+            mac = link_mac(self._key, mac, entry, rows[row_id])
+            links.append((entry, row_id, mac))
+        await store.add_links(tx, links)
 
     async def adopt(self, tx: Tx) -> int:
         """Link what was written before there was a journal; return how many rows.
@@ -53,8 +59,7 @@ class Journal:
         n_rows = 0
         for entry in store.ENTRIES:
             while ids := await store.unlinked(tx, entry, limit=LINKS_PER_READ):
-                for row_id in ids:
-                    await self.link(tx, entry, row_id)
+                await self.link_all(tx, entry, ids)
                 n_rows += len(ids)
         return n_rows
 

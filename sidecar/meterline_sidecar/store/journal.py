@@ -1,7 +1,9 @@
 """SQL for the journal: a link for each row that money stands in."""
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.port import Row, Tx
 
 
@@ -35,11 +37,10 @@ async def newest_link(tx: Tx) -> Link | None:
     return None if row is None else Link(*row)
 
 
-async def add_link(tx: Tx, entry: str, row_id: int, mac: bytes) -> None:
-    """Add a link behind the last one."""
-    await tx.execute(
-        "INSERT INTO journal (entry, row_id, mac) VALUES (?, ?, ?)",
-        (entry, row_id, mac),
+async def add_links(tx: Tx, links: Iterable[tuple[str, int, bytes]]) -> None:
+    """Add links behind the last one: of which table, of which row, and the mac."""
+    await tx.execute_many(
+        "INSERT INTO journal (entry, row_id, mac) VALUES (?, ?, ?)", links
     )
 
 
@@ -59,6 +60,16 @@ async def covered_row(tx: Tx, entry: str, row_id: int) -> Row | None:
     return await tx.fetch_one(
         f"SELECT {columns} FROM {entry} WHERE {key} = ?",  # noqa: S608 - our own names
         (row_id,),
+    )
+
+
+async def covered_rows(tx: Tx, entry: str, row_ids: Sequence[int]) -> list[Row]:
+    """Return what the journal covers of up to some thousand rows."""
+    columns = ENTRIES[entry]
+    key = columns.partition(",")[0]
+    return await tx.fetch_all(
+        f"SELECT {columns} FROM {entry} WHERE {key} IN ({marks(len(row_ids))})",  # noqa: S608 - our own names
+        row_ids,
     )
 
 

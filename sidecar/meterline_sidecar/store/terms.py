@@ -1,8 +1,9 @@
 """SQL for terms: what was agreed and from when, row by row as it was learned."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
+from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import WINDOW_MS
 
@@ -43,15 +44,16 @@ class TermRow(NamedTuple):
     reaches_final: int
 
 
-async def add_term(tx: Tx, row: NewTerm) -> TermRow:
-    """Add a row and return it with its id."""
-    found = await tx.fetch_one(
+async def add_terms(tx: Tx, rows: Sequence[NewTerm]) -> list[TermRow]:
+    """Add rows in order and return them with their ids."""
+    newest = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM terms")
+    assert newest is not None
+    await tx.execute_many(
         "INSERT INTO terms (kind, name, change, from_ms, learned_ms, source, author,"
-        " reason, reaches_final) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        row,
+        " reason, reaches_final) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
     )
-    assert found is not None
-    return TermRow(found[0], *row)
+    return await terms_after(tx, newest[0], limit=len(rows))
 
 
 async def terms_after(tx: Tx, row_id: int, *, limit: int) -> list[TermRow]:
@@ -67,6 +69,16 @@ async def terms_after(tx: Tx, row_id: int, *, limit: int) -> list[TermRow]:
 async def subject_named(tx: Tx, name: str) -> list[tuple[int, str]]:
     """Return ``(id, name)`` of the subject that is called so, if it was seen."""
     rows = await tx.fetch_all("SELECT id, name FROM subjects WHERE name = ?", (name,))
+    return [(row[0], row[1]) for row in rows]
+
+
+async def subjects_named(tx: Tx, names: Sequence[str]) -> list[tuple[int, str]]:
+    """Return ``(id, name)`` of those of up to some hundred subjects that were seen."""
+    rows = await tx.fetch_all(
+        f"SELECT id, name FROM subjects WHERE name IN ({marks(len(names))})"  # noqa: S608 - only marks
+        " ORDER BY name",
+        names,
+    )
     return [(row[0], row[1]) for row in rows]
 
 

@@ -14,6 +14,7 @@ from meterline_sidecar.terms.change import Change, CustomerChange, encode, kind_
 from meterline_sidecar.terms.claims import MARK, Step, turn
 
 SUBJECTS_PER_STEP: Final = 5_000
+ROWS_PER_STEP: Final = 500
 TEXTS_PER_STEP: Final = 500
 """Subjects that are written out, brought up in one transaction."""
 OWNERS_ROW: Final = "owners_settled_row"
@@ -34,8 +35,8 @@ class Planned(NamedTuple):
 class Journal(Protocol):
     """Links rows, so that one that is changed later is found."""
 
-    async def link(self, tx: Tx, entry: str, row_id: int) -> None:
-        """Link a row that was written in this transaction."""
+    async def link_all(self, tx: Tx, entry: str, row_ids: Sequence[int]) -> None:
+        """Link rows that were written in this transaction, in order."""
         ...
 
 
@@ -53,11 +54,12 @@ async def record(
     The caller takes them into ``Terms`` once the transaction has committed, and then
     brings the subjects up to them with ``settle_owners``.
     """
+    new = list(_rows(planned, now_ms=now_ms, source=source, author=author))
     rows: list[TermRow] = []
-    for row in _rows(planned, now_ms=now_ms, source=source, author=author):
-        written = await store.add_term(tx, row)
-        await journal.link(tx, "terms", written.id)
-        rows.append(written)
+    for i in range(0, len(new), ROWS_PER_STEP):
+        written = await store.add_terms(tx, new[i : i + ROWS_PER_STEP])
+        await journal.link_all(tx, "terms", [row.id for row in written])
+        rows += written
     return rows
 
 
@@ -100,8 +102,7 @@ async def settle_owners(database: Database, terms: Terms, *, since_ms: int) -> i
     names = [text for text in texts if not text.endswith(MARK)]
     for i in range(0, len(names), TEXTS_PER_STEP):
         async with database.transaction() as tx:
-            found = [await store.subject_named(tx, name) for name in _step(names, i)]
-            subjects = [subject for one in found for subject in one]
+            subjects = await store.subjects_named(tx, _step(names, i))
             n_changed += await _own(tx, terms, subjects, since_ms=since_ms)
     for text in texts:
         if text.endswith(MARK):
