@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -239,25 +239,48 @@ async def count_again(
         if last_id - cursor > EVENTS_READ_MAX:
             raise TooManyEvents
         only = payers.subjects_of(moves.customers) | moves.histories.keys()
+    async for events in _read(
+        database, cursor, last_id, since_ms=since_ms, subjects=only
+    ):
+        for counts in (before, after):
+            # In a thread: folding is Python, and others must be answered meanwhile.
+            await asyncio.to_thread(counts.add, events, endpoints, cuts)
+    return Recount(since_ms, before, after, tuple(_differences(before, after)))
+
+
+async def _read(
+    database: Readable,
+    cursor: int,
+    last_id: int,
+    *,
+    since_ms: int,
+    subjects: Set[int] | None,
+) -> AsyncIterator[list[EventFacts]]:
+    """Yield the events behind a cursor that count since a time, a step at once.
+
+    Args:
+        subjects: whose; ``None`` for all.
+
+    Raises:
+        TooManyEvents: of some subjects alone, so many are not counted.
+    """
     left = EVENTS_COUNTED_MAX
     while cursor < last_id:
         async with database.reading() as tx:
             events, reached = await _events(tx, cursor, last_id)
         if reached == cursor:
-            break
+            return
         cursor = reached
-        events = [
+        found = [
             event
             for event in events
-            if event.time_ms >= since_ms and (only is None or event.subject_id in only)
+            if event.time_ms >= since_ms
+            and (subjects is None or event.subject_id in subjects)
         ]
-        left -= len(events)
-        if only is not None and left < 0:
+        left -= len(found)
+        if subjects is not None and left < 0:
             raise TooManyEvents
-        for counts in (before, after):
-            # In a thread: folding is Python, and others must be answered meanwhile.
-            await asyncio.to_thread(counts.add, events, endpoints, cuts)
-    return Recount(since_ms, before, after, tuple(_differences(before, after)))
+        yield found
 
 
 async def _events(tx: Tx, cursor: int, last_id: int) -> tuple[list[EventFacts], int]:
