@@ -16,10 +16,10 @@ CONNECTIONS: Final = "tests/integration/daemon/test_connections.py"
 
 FOREIGN: Final = {
     "sizes": {
-        "damage is searched without a bound": (
+        "damage is searched beyond its bound": (
             f"{SPOOL}/scan.py",
             "            self._resync_bytes_left -= length & ~MARKER_BIT\n",
-            "",
+            "            self._resync_bytes_left -= (length & ~MARKER_BIT) // 4\n",
             "tests/unit/middleware/test_scan.py"
             "::test_damage_that_looks_like_lengths_everywhere_is_given_up",
         ),
@@ -27,8 +27,8 @@ FOREIGN: Final = {
             "middleware/meterline/wire.py",
             "    if length > FRAME_BYTES_MAX:\n",
             "    if length > 1 << 40:\n",
-            "tests/integration/ingest/test_receiver.py"
-            "::test_bytes_that_are_no_frame_are_refused_with_a_reason",
+            "tests/unit/middleware/test_wire.py"
+            "::test_a_frame_is_refused_by_its_length_before_any_of_it_is_read",
         ),
         "a number above all that an event can have is a count": (
             f"{SPOOL}/producer_file.py",
@@ -38,7 +38,7 @@ FOREIGN: Final = {
             "::test_whatever_is_damaged_in_the_producers_file_its_events_are_taken_in[beyond]",
         ),
         "what was announced is billed": (
-            "middleware/meterline/asgi.py",
+            "middleware/meterline/exchange.py",
             "        message = await self.inner_receive()\n"
             "        try:\n"
             '            if message["type"] == "http.request":\n',

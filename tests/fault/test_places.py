@@ -92,8 +92,9 @@ def test_a_spool_directory_that_is_gone_ends_it_and_it_starts_again(
     host.settle()
 
 
-@pytest.mark.parametrize("content", [b"", b'{"batch_id":1,"ma', b"\0" * 60, b"[]"])
-@pytest.mark.parametrize("suffix", [".head", ".newest"])
+@pytest.mark.parametrize(
+    ("suffix", "content"), [(".head", b"\0" * 60), (".newest", b'{"batch_id":1,"ma')]
+)
 def test_a_head_that_is_not_whole_is_an_alarm_and_no_refusal(
     host: Host, suffix: str, content: bytes
 ) -> None:

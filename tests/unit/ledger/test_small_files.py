@@ -9,7 +9,15 @@ from meterline_sidecar.ledger.backup import last_backup
 from meterline_sidecar.ledger.chain import ChainFiles, HeadDamaged
 
 NESTED = b'{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
-DAMAGED = [b"", b"[]", b"\xff", b'{"file":"\xff"}', NESTED]
+DAMAGED = [
+    b"",
+    b"\0" * 60,
+    b"[]",
+    b'{"batch_id":1,"ma',
+    b"\xff",
+    b'{"file":"\xff"}',
+    NESTED,
+]
 
 
 @pytest.mark.parametrize("content", DAMAGED)
