@@ -125,11 +125,27 @@ def read_numbers(database: Path) -> list[int]:
         connection.close()
 
 
-def assert_nothing_acked_is_lost(folder: Path, *, acked: int, is_torn: bool) -> None:
+def has_whole_head(database: Path) -> bool:
+    """Tell whether the head is whole, or none is there yet.
+
+    It is written without a sync after each commit. If another file's sync takes its
+    new name along, a power cut leaves an empty one: an alarm, and no loss.
+    """
+    head = LedgerFiles(database).head
+    if not head.exists():
+        return True
+    try:
+        msgspec.json.decode(head.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
+def assert_nothing_acked_is_lost(folder: Path, *, acked: int) -> None:
     database = folder / "meterline.db"
+    is_whole = has_whole_head(database)
     alarm = asyncio.run(open_ledger(database))
-    # A head that was not whole is what a disk may make of one that was not synced.
-    assert alarm is None or (is_torn and "is damaged" in alarm), alarm
+    assert alarm is None if is_whole else "is damaged" in str(alarm), alarm
     numbers = read_numbers(database)
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= acked, f"{acked} were acked, {len(numbers)} are left"
@@ -151,7 +167,7 @@ def test_a_power_cut_at_any_moment_takes_nothing_that_was_acked(
         put(disk.survivors(chance if is_torn else None), folder)
         folder.mkdir(exist_ok=True)
 
-        assert_nothing_acked_is_lost(folder, acked=acked, is_torn=is_torn)
+        assert_nothing_acked_is_lost(folder, acked=acked)
 
 
 @needs_strace
@@ -169,6 +185,9 @@ def test_after_a_power_cut_the_sidecar_starts_and_goes_on(
         folder = tmp_path / str(n_calls)
         put(disk.survivors(), folder)
         folder.mkdir(exist_ok=True)
+        allowed = {"usage_unassigned"}
+        if not has_whole_head(folder / "meterline.db"):
+            allowed.add("ledger_not_trusted")
 
         with Host(folder) as host:
             host.sidecar.start()
@@ -176,9 +195,10 @@ def test_after_a_power_cut_the_sidecar_starts_and_goes_on(
             host.sidecar.until_counted(N_EVENTS)
             assert known >= acked
             problems = host.sidecar.get("/status")["problems"]
-            assert {one["code"] for one in problems} <= {"usage_unassigned"}
+            assert {one["code"] for one in problems} <= allowed
             host.sidecar.stop()
-            assert_law(host.sidecar.database, [Sent()])
+            if len(allowed) == 1:  # else a person must look first
+                assert_law(host.sidecar.database, [Sent()])
 
 
 @needs_strace
