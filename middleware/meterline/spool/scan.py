@@ -98,6 +98,8 @@ class Scanner:
         # thread may have had a number and no time to record. In between there may be
         # one that was made ready and never used.
         self._expected = 0
+        self._resyncs_left = RESYNCS_MAX
+        self._resync_bytes_left = RESYNC_BYTES_MAX
 
     def enter(self, segment: Segment, *, is_first: bool = False) -> Loss | None:
         """Go on at the start of ``segment``; return what is missing before it.

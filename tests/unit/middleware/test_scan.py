@@ -291,6 +291,19 @@ def test_records_written_at_any_moment_of_a_look_are_never_taken_for_damage() ->
     assert look > 5
 
 
+def test_a_living_spool_that_somebody_damaged_loses_that_record(
+    segment: Segment,
+) -> None:
+    starts = fill(segment, 1, 5)
+    segment.map[starts[2] : starts[2] + 4] = b"\xff" * 4
+    scanner = Scanner(next_seq=1, verifies=False)  # as at a worker's start
+
+    parts = list(scanner.scan(segment))
+
+    assert sorted(payloads(parts)) == [1, 2, 4, 5]
+    assert lost(parts) == 1
+
+
 def test_a_damaged_header_does_not_renumber_anything(tmp_path: Path) -> None:
     segment = Segment.create(
         tmp_path, ordinal=7, producer=PRODUCER, size=SEGMENT_BYTES_MIN
