@@ -9,21 +9,17 @@ from typing import Any, Unpack
 
 from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
-from meterline.events import Flag
 from meterline.exchange import SCOPE_KEY, Exchange, WebSocket
-from meterline.exclude import exclusion
 from meterline.left_out import LeftOut
-from meterline.meter import Meter, Stats
+from meterline.metering import Metering
 from meterline.open_event import current_event, traffic
 from meterline.options import MeterOptions
-from meterline.quantities import checked_subject
 from meterline.routes import RouteMap
-from meterline.stray import set_home
 
 log = logging.getLogger(__name__)
 
 
-class MeterMiddleware:
+class MeterMiddleware(Metering):
     """Meters an ASGI app: one usage event for every request and every websocket.
 
         app.add_middleware(MeterMiddleware)                       # Starlette, FastAPI
@@ -53,20 +49,15 @@ class MeterMiddleware:
         exclude: Iterable[str | int] | None = None,
         **options: Unpack[MeterOptions],
     ) -> None:
+        super().__init__(
+            subject=subject or subjects.default, exclude=exclude, options=options
+        )
         self.app = app
-        self.exclusion = exclusion(exclude)
-        self.meter = Meter(**options)
         self.left_out = LeftOut(self.meter)
         self.routes = RouteMap(app)
         self.templates = self.routes.templates
-        self.resolver = subject or subjects.default
+        self.is_starlette = self.routes.is_starlette
         inside.note_django_requests(app)
-        set_home(self.meter)
-
-    @property
-    def stats(self) -> Stats:
-        """What was recorded, dropped and shipped by this process."""
-        return self.meter.stats
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan, and meter it."""
@@ -169,32 +160,6 @@ class MeterMiddleware:
         # Or trio: there is nothing left to hold up.
         self.meter.close()
 
-    def resolve_subject(self, exchange: Exchange) -> str | None:
-        """Return who used it; ``None``, with a flag, where the answer is no subject."""
-        try:
-            subject = self.resolver(exchange.scope)
-            if subject is None and exchange.inner is not None:
-                subject = exchange.inner.resolver(exchange.scope)
-        except Exception:  # edge: the resolver is the app's code
-            problem = "the subject resolver raised"
-            log.debug(problem, exc_info=True)
-        else:
-            text, problem = ("", "") if subject is None else checked_subject(subject)
-            if not problem:
-                return text or None
-        exchange.flags |= Flag.BAD_SUBJECT
-        self.meter.complaints.add(problem)
-        return None
-
-    def resolve_route(self, scope: Scope) -> str | None:
+    def template_of(self, scope: Scope) -> str | None:
         """Return the template of the route that was taken, if one was."""
-        try:
-            return self.routes.template(scope)
-        except Exception:  # edge: frameworks change their insides
-            self.meter.complaints.add("could not find a request's route")
-            log.debug("could not find a request's route", exc_info=True)
-            return None
-
-    def note_failure(self) -> None:
-        """Count an event that our own error has cost, and say so once."""
-        self.meter.fail("could not meter a request")
+        return self.routes.template(scope)

@@ -8,17 +8,14 @@ the code is not the plainest, a comment says what that saves.
 import os
 from collections.abc import Awaitable
 from time import perf_counter_ns
-from typing import Final, Protocol
+from typing import Final
 
 from meterline import inside
-from meterline.asgi_types import Message, Receive, Scope, Send
+from meterline.asgi_types import Message, Receive, Send
 from meterline.events import STATUS_MAX, Flag, Kind
-from meterline.exclude import Exclusion
-from meterline.meter import Meter, encode
-from meterline.open_event import OpenEvent
+from meterline.meter import encode
+from meterline.metering import Request
 from meterline.quantities import exact_method
-from meterline.routes import RouteMap
-from meterline.subjects import Resolver
 
 SCOPE_KEY: Final = "meterline"
 """Marks a request that is being metered, with when it began."""
@@ -40,54 +37,17 @@ _FORBIDDEN: Final = 403
 _SLOW_US: Final = 1000  # what took less was sent before its client could be seen to go
 
 
-class Metering(Protocol):
-    """The middleware that meters a request, as seen from the request."""
-
-    meter: Meter
-    routes: RouteMap
-    templates: dict[int, str]
-    resolver: Resolver
-    exclusion: Exclusion | None
-
-    def resolve_subject(self, exchange: "Exchange") -> str | None:
-        """Return who used it; ``None``, with a flag, where the answer is no subject."""
-        ...
-
-    def resolve_route(self, scope: Scope) -> str | None:
-        """Return the template of the route that was taken, if one was."""
-        ...
-
-    def note_failure(self) -> None:
-        """Count an event that our own error has cost, and say so once."""
-        ...
-
-
-class Exchange(OpenEvent):
+class Exchange(Request):
     """One request and its response, as far as they have come.
 
     Its ``send`` and ``receive`` are what the app gets. The attributes are set by
     ``MeterMiddleware``: an ``__init__`` would cost more than all of them.
     """
 
-    __slots__ = (
-        "bytes_in",
-        "bytes_out",
-        "inner",
-        "inner_receive",
-        "inner_send",
-        "middleware",
-        "scope",
-        "time_ms",
-    )
+    __slots__ = ("inner_receive", "inner_send")
 
-    middleware: Metering
-    scope: Scope
-    inner: Metering | None  # further inside, with a resolver of its own
     inner_receive: Receive
     inner_send: Send
-    time_ms: int
-    bytes_in: int
-    bytes_out: int
 
     def send(self, message: Message) -> Awaitable[None]:
         """Take note of what the app sends, and pass it on.
@@ -227,7 +187,7 @@ class Exchange(OpenEvent):
 
     def look_inside(self, error: BaseException | None) -> None:
         """Go on with the scope that the app had further inside, if it is another."""
-        if self.middleware.routes.is_starlette:
+        if self.middleware.is_starlette:
             mark = SCOPE_KEY, self.start_ns
             self.scope = inside.innermost_scope(mark, error) or self.scope
 
@@ -236,11 +196,6 @@ class Exchange(OpenEvent):
         self.method = exact_method(self.scope.get("method", "GET"))  # websockets: none
         self.subject = self.subject or self.middleware.resolve_subject(self)
         self.route = self.route or self.middleware.resolve_route(self.scope)
-
-    def is_excluded(self) -> bool:
-        """Tell whether it is left out by its route or status."""
-        left_out = self.middleware.exclusion
-        return left_out is not None and left_out.covers_answer(self.route, self.status)
 
 
 class WebSocket(Exchange):

@@ -10,23 +10,22 @@ piece by piece, perhaps in another thread. All of that runs in one context, so t
 ``meterline.record`` finds its request wherever the app runs.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from time import perf_counter_ns, time_ns
-from typing import Any, Final, Unpack
+from typing import Any, Final, Unpack, cast
 
-from meterline import inside, wsgi_apps
+from meterline import inside, subjects, wsgi_apps
+from meterline.asgi_types import Scope
 from meterline.events import STATUS_MAX, Flag, Kind
 from meterline.exchange import SCOPE_KEY, Exchange
-from meterline.exclude import exclusion
 from meterline.left_out import LeftOut
-from meterline.meter import Meter, Stats, encode
-from meterline.open_event import OpenEvent, current_event, traffic
+from meterline.meter import encode
+from meterline.metering import Metering, Request
+from meterline.open_event import current_event, traffic
 from meterline.options import MeterOptions
-from meterline.quantities import checked_subject, exact_method
-from meterline.stray import set_home
+from meterline.quantities import exact_method
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -36,36 +35,28 @@ Resolver = Callable[[Environ], str | None]
 _REQUEST: Final = int(Kind.REQUEST)
 _SERVER_ERROR: Final = 500
 
-log = logging.getLogger(__name__)
 
-
-class Call(OpenEvent):
+class Call(Request):
     """One call of a WSGI app, until its server has closed what came of it."""
 
     __slots__ = (
         "_has_begun",
-        "_middleware",
         "_start_response",
-        "_time_ms",
-        "bytes_in",
-        "bytes_out",
         "content_length",
         "context",
-        "environ",
-        "inner",
     )
 
     def __init__(
         self,
-        middleware: "MeterMiddleware",
+        middleware: Metering,
         environ: Environ,
         start_response: StartResponse,
     ) -> None:
         self.start_ns = perf_counter_ns()
-        self._time_ms = time_ns() // 1_000_000
-        self._middleware = middleware
-        self.environ = environ
-        self.inner: MeterMiddleware | None = None  # further inside
+        self.time_ms = time_ns() // 1_000_000
+        self.middleware = middleware
+        self.scope = environ
+        self.inner = None
         self._start_response = start_response
         self.meter = middleware.meter
         self.subject = self.route = self.quantities = self.handle = None
@@ -89,7 +80,7 @@ class Call(OpenEvent):
             self.content_length = dict(headers).get("Content-Length")
             self._look()
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
-            self._middleware.note_failure()
+            self.middleware.note_failure()
 
         def counted_write(data: bytes) -> object:
             self.bytes_out += len(data)
@@ -100,13 +91,8 @@ class Call(OpenEvent):
     def _look(self) -> None:
         """Find out subject and route: later, the frameworks have forgotten them."""
         self._has_begun = True
-        self.subject = self.subject or self._middleware.resolve_subject(self)
-        self.route = self._middleware.resolve_route(self.environ)
-
-    def is_excluded(self) -> bool:
-        """Tell whether it is left out by its route or status."""
-        left_out = self._middleware.exclusion
-        return left_out is not None and left_out.covers_answer(self.route, self.status)
+        self.subject = self.subject or self.middleware.resolve_subject(self)
+        self.route = self.middleware.resolve_route(self.scope)
 
     def finish(self) -> None:
         """Record the event, once."""
@@ -115,7 +101,7 @@ class Call(OpenEvent):
         try:
             self._write()
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
-            self._middleware.note_failure()
+            self.middleware.note_failure()
 
     def end(self, error: BaseException | None) -> None:
         """Record a response that did not come to its end."""
@@ -151,7 +137,7 @@ class Call(OpenEvent):
         self.meter.append(
             encode(
                 (
-                    self._time_ms,
+                    self.time_ms,
                     _REQUEST,
                     self.subject,
                     self.method,
@@ -255,7 +241,7 @@ class Input:
         return (self._counted(line) for line in self._inner)
 
 
-class MeterMiddleware:
+class MeterMiddleware(Metering):
     """Meters a WSGI app: one usage event for every request.
 
     It never blocks and never raises into the app. The event is recorded when the last
@@ -283,17 +269,14 @@ class MeterMiddleware:
         exclude: Iterable[str | int] | None = None,
         **options: Unpack[MeterOptions],
     ) -> None:
+        super().__init__(
+            # What it is given is an environ each time.
+            subject=cast("subjects.Resolver", subject or wsgi_apps.user),
+            exclude=exclude,
+            options=options,
+        )
         self.app = app
-        self.exclusion = exclusion(exclude)
-        self.meter = Meter(**options)
-        self.resolver = subject or wsgi_apps.user
         inside.note_django_requests(app)
-        set_home(self.meter)
-
-    @property
-    def stats(self) -> Stats:
-        """What was recorded, dropped and shipped by this process."""
-        return self.meter.stats
 
     def __call__(
         self, environ: Environ, start_response: StartResponse
@@ -303,7 +286,7 @@ class MeterMiddleware:
         is_asgi = isinstance(outer, Exchange | LeftOut) and not outer.is_left
         if SCOPE_KEY in environ or is_asgi:
             if isinstance(outer, Call) and outer.start_ns == environ[SCOPE_KEY]:
-                outer.inner, outer.environ = self, environ
+                outer.inner, outer.scope = self, environ
             return self.app(environ, start_response)
         call = Call(self, environ, start_response)
         environ[SCOPE_KEY] = call.start_ns
@@ -328,35 +311,9 @@ class MeterMiddleware:
         made = SizedBody if isinstance(pieces, list | tuple) else Body
         return made(call, pieces)
 
-    def resolve_subject(self, call: Call) -> str | None:
-        """Return who used it; ``None``, with a flag, where the answer is no subject."""
-        try:
-            subject = self.resolver(call.environ)
-            if subject is None and call.inner is not None:
-                subject = call.inner.resolver(call.environ)
-        except Exception:  # edge: the resolver is the app's code
-            problem = "the subject resolver raised"
-            log.debug(problem, exc_info=True)
-        else:
-            text, problem = ("", "") if subject is None else checked_subject(subject)
-            if not problem:
-                return text or None
-        call.flags |= Flag.BAD_SUBJECT
-        self.meter.complaints.add(problem)
-        return None
-
-    def resolve_route(self, environ: Environ) -> str | None:
+    def template_of(self, scope: Scope) -> str | None:
         """Return the template of the route that was taken, if one was."""
-        try:
-            return wsgi_apps.route(environ)
-        except Exception:  # edge: frameworks change their insides
-            self.meter.complaints.add("could not find a request's route")
-            log.debug("could not find a request's route", exc_info=True)
-            return None
-
-    def note_failure(self) -> None:
-        """Count an event that our own error has cost, and say so once."""
-        self.meter.fail("could not meter a request")
+        return wsgi_apps.route(scope)
 
 
 def _path(environ: Environ) -> str:

@@ -7,19 +7,20 @@ import sys
 from typing import Any
 
 from meterline import subjects
+from meterline.asgi_types import Scope
 from meterline.events import ROUTE_CHARS_MAX
 from meterline.inside import DJANGO_REQUEST
 from meterline.quantities import exact_text, is_unicode
 
 
-def route(environ: dict[str, Any]) -> str | None:
+def route(environ: Scope) -> str | None:
     """Return the template of the route that was taken, ``None`` where none is known."""
     template = exact_text(_template(environ)) or ""
     template = template[:ROUTE_CHARS_MAX]
     return template if template and is_unicode(template) else None
 
 
-def _template(environ: dict[str, Any]) -> object:
+def _template(environ: Scope) -> object:
     if (request := environ.get("werkzeug.request")) is not None:  # Flask
         return getattr(getattr(request, "url_rule", None), "rule", None)
     if DJANGO_REQUEST in environ:
@@ -28,7 +29,7 @@ def _template(environ: dict[str, Any]) -> object:
     return getattr(environ.get("bottle.route"), "rule", None)
 
 
-def user(environ: dict[str, Any]) -> str | None:
+def user(environ: Scope) -> str | None:
     """Return the user that the app or its server has found out.
 
     The first of Django's ``request.user``, Flask-Login's user and ``REMOTE_USER``

@@ -1,0 +1,103 @@
+"""What the middlewares for ASGI and for WSGI have in common."""
+
+import logging
+from collections.abc import Iterable
+
+from meterline.asgi_types import Scope
+from meterline.events import Flag
+from meterline.exclude import exclusion
+from meterline.meter import Meter, Stats
+from meterline.open_event import OpenEvent
+from meterline.options import MeterOptions
+from meterline.quantities import checked_subject
+from meterline.stray import set_home
+from meterline.subjects import Resolver
+
+log = logging.getLogger(__name__)
+
+
+class Request(OpenEvent):
+    """A request that is being served: an ASGI exchange, or a call of a WSGI app."""
+
+    __slots__ = ("bytes_in", "bytes_out", "inner", "middleware", "scope", "time_ms")
+
+    middleware: "Metering"
+    scope: Scope
+    """What the server has said of it, and the app since: in WSGI, the environ."""
+    inner: "Metering | None"
+    """A middleware further inside, with a resolver of its own."""
+    time_ms: int
+    bytes_in: int
+    bytes_out: int
+
+    def is_excluded(self) -> bool:
+        """Tell whether it is left out by its route or status."""
+        left_out = self.middleware.exclusion
+        return left_out is not None and left_out.covers_answer(self.route, self.status)
+
+
+class Metering:
+    """Says of each request whose it is, and which route it took.
+
+    Args:
+        subject: says who used it.
+        exclude: what makes no event; see ``exclude.exclusion``.
+        options: those of ``Meter``.
+
+    Raises:
+        ValueError: an option that cannot be meant.
+    """
+
+    def __init__(
+        self,
+        *,
+        subject: Resolver,
+        exclude: Iterable[str | int] | None,
+        options: MeterOptions,
+    ) -> None:
+        self.exclusion = exclusion(exclude)
+        self.meter = Meter(**options)
+        self.resolver = subject
+        self.templates: dict[int, str] = {}
+        """Of routes, by their ids: what is known without a call."""
+        self.is_starlette = False
+        set_home(self.meter)
+
+    @property
+    def stats(self) -> Stats:
+        """What was recorded, dropped and shipped by this process."""
+        return self.meter.stats
+
+    def resolve_subject(self, request: Request) -> str | None:
+        """Return who used it; ``None``, with a flag, where the answer is no subject."""
+        try:
+            subject = self.resolver(request.scope)
+            if subject is None and request.inner is not None:
+                subject = request.inner.resolver(request.scope)
+        except Exception:  # edge: the resolver is the app's code
+            problem = "the subject resolver raised"
+            log.debug(problem, exc_info=True)
+        else:
+            text, problem = ("", "") if subject is None else checked_subject(subject)
+            if not problem:
+                return text or None
+        request.flags |= Flag.BAD_SUBJECT
+        self.meter.complaints.add(problem)
+        return None
+
+    def template_of(self, scope: Scope) -> str | None:
+        """Return the template of the route that was taken, if one was."""
+        raise NotImplementedError
+
+    def resolve_route(self, scope: Scope) -> str | None:
+        """Return that template; ``None`` where the framework's insides are others."""
+        try:
+            return self.template_of(scope)
+        except Exception:  # edge: frameworks change their insides
+            self.meter.complaints.add("could not find a request's route")
+            log.debug("could not find a request's route", exc_info=True)
+            return None
+
+    def note_failure(self) -> None:
+        """Count an event that our own error has cost, and say so once."""
+        self.meter.fail("could not meter a request")
