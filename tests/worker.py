@@ -50,7 +50,7 @@ class Worker:
     def kill(self) -> None:
         """Kill it, at once."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def assert_recorded(self, found: list[int]) -> None:
         """All that returned is there once; at most one more a thread is there."""

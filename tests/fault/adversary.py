@@ -76,7 +76,7 @@ def steal(path: str, producer: str) -> dict[str, str | None]:
     """Say hello as somebody else's worker; return what the sidecar answered."""
     hello = Hello(VERSION, producer, "thief", "h", 1, 1)
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(20)
+        peer.settimeout(60)
         peer.connect(path)
         peer.sendall(wire.encode_frame(hello))
         answer = wire.decode_from_sidecar(peer.recv(65_536)[wire.FRAME_HEADER.size :])

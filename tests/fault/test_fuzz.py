@@ -122,7 +122,7 @@ async def answers(
                 await loop.sock_sendall(peer, rest[:size])
                 rest = rest[size:]
             peer.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             with contextlib.suppress(ConnectionError):
                 while data := await loop.sock_recv(peer, 65_536):
                     received += data

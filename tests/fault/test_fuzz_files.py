@@ -174,7 +174,7 @@ def answer_to(path: Path, raw: bytes) -> bytes:
     """Return what comes back before the end; nothing for what is no request."""
     received = b""
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(20)
+        peer.settimeout(60)
         peer.connect(str(path))
         with contextlib.suppress(ConnectionError):
             peer.sendall(raw)

@@ -134,7 +134,7 @@ os.chdir(sys.argv[1])
 os.setgid({nobody})
 os.setuid({nobody})
 sender = socket.socket(socket.AF_UNIX)
-sender.settimeout(20)
+sender.settimeout(60)
 sender.connect("meterline.sock")
 received = b""
 while data := sender.recv(1 << 16):

@@ -79,7 +79,7 @@ class Reader:
         """End what was started in the background."""
         for process in reversed(self._in_background):
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
 
     def _start(self, line: str, *, stdout: int | None) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

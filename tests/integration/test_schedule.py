@@ -32,7 +32,7 @@ async def run(job: Callable[[int], None], *, times: int) -> Schedule:
     schedule = Schedule(clock=FakeClock(), on_fatal=on_fatal)
     schedule.every(EVERY_S, "count", numbered)
     schedule.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await is_over.wait()
     schedule.stop()
     return schedule

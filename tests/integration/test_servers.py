@@ -40,7 +40,7 @@ class Server:
     def ask(self, request: bytes) -> bytes:
         """Send bytes; return all that comes until the server closes."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(20)
+            connection.settimeout(60)
             connection.connect(str(self.path))
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -137,7 +137,7 @@ def test_expect_100_continue_counts_a_body_only_if_it_came(
         "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
     )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(20)
+        connection.settimeout(60)
         connection.connect(str(uvicorn.path))
         connection.sendall(head.encode())
         answer = connection.recv(65536)
@@ -334,7 +334,7 @@ os.kill(os.getpid(), 9)
         env={**os.environ, **where},
         stdin=subprocess.PIPE,
     )
-    parent.wait(20)
+    parent.wait(60)
     sidecar.start()
     with running(UVICORN, tmp_path) as server:
         server.get()

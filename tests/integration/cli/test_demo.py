@@ -70,7 +70,7 @@ def test_the_demo_ends_with_all_its_processes(
 
         demo.send_signal(number)
 
-        assert demo.wait(20) == 1
+        assert demo.wait(60) == 1
         assert list(stage.iterdir()) == []
         assert processes_in(stage) == []
     finally:
@@ -99,7 +99,7 @@ def test_a_demo_that_is_kept_says_where_to_look_and_serves_visitors(
         until(lambda: served_at(address) > 144_000)
     finally:
         demo.terminate()
-        demo.wait(20)
+        demo.wait(60)
 
 
 def served_at(address: str) -> int:

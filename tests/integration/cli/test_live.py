@@ -116,7 +116,7 @@ def on_terminal(sidecar: SidecarProcess, **environment: str) -> str:
     except OSError:  # how Linux says that nobody has the other side open
         pass
     os.close(ours)
-    assert command.wait(10) == 0
+    assert command.wait(60) == 0
     return printed.decode()
 
 

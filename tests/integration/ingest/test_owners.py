@@ -95,6 +95,6 @@ async def test_a_hello_with_a_workers_id_takes_nothing_over(
 
     assert isinstance(refusal, Refusal)
     assert refusal.code == "duplicate_producer"
-    async with Connection(sidecar.socket) as app, asyncio.timeout(5):
+    async with Connection(sidecar.socket) as app, asyncio.timeout(60):
         assert await app.hello() == 0
         assert await app.ship(batch(event())) == 1

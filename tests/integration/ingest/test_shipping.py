@@ -496,7 +496,7 @@ def test_an_error_in_the_shipping_thread_is_said_once_and_delays_only(
     assert shipper is not None
     with monkeypatch.context() as patch:
         patch.setattr(shipper.spool, "maintain", fail)
-        assert again.wait(5)
+        assert again.wait(60)
     fill(meter, 10, start=10)
 
     sidecar.wait_for_events(20)
