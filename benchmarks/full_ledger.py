@@ -167,6 +167,7 @@ def _events(
             bytes_out=i % 4096,
             flags=0,
             quantities=None,
+            properties=None,
         )
 
 

@@ -3,16 +3,24 @@
 import asyncio
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from meterline import wire
-from meterline.events import Kind, UsageEvent
+from meterline.events import Kind, Part, UsageEvent
 from meterline.wire import Ack, Batch, FromApp, FromSidecar, Hello, Welcome
 
 PRODUCER = "0" * 31 + "1"
 NOON_MS = 1_793_966_400_000  # 2026-11-06T12:00:00Z
+
+
+WITH_PROPERTIES: Final[dict[str, Any]] = {
+    "quantities": {"tokens": 600},
+    "properties": {"tenant": "eu-1"},
+    "parts": [Part("tokens", 512, {"region": "eu", "model": "large"})],
+}
+"""What an event has of which 512 tokens have properties of their own."""
 
 
 def event(**changes: Any) -> UsageEvent:

@@ -10,6 +10,10 @@ ROUTE_CHARS_MAX: Final = 512
 METHOD_CHARS_MAX: Final = 32
 QUANTITY_NAME_CHARS_MAX: Final = 64
 QUANTITIES_MAX: Final = 32
+PROPERTY_NAME_CHARS_MAX: Final = 64
+PROPERTY_CHARS_MAX: Final = 128  # of a value
+PROPERTIES_MAX: Final = 16  # of the whole event, and of each part
+PARTS_MAX: Final = 32
 QUANTITY_MAX: Final = 2**63 - 1  # what SQLite and PostgreSQL keep as an integer
 STATUS_MAX: Final = 999
 UNITS: Final = "units"
@@ -20,11 +24,45 @@ Text = Annotated[str, Meta(min_length=1, max_length=SUBJECT_CHARS_MAX)]
 RouteText = Annotated[str, Meta(min_length=1, max_length=ROUTE_CHARS_MAX)]
 MethodText = Annotated[str, Meta(min_length=1, max_length=METHOD_CHARS_MAX)]
 QuantityName = Annotated[
-    str, Meta(min_length=1, max_length=QUANTITY_NAME_CHARS_MAX, pattern=r"^[\w.:-]+$")
+    str, Meta(min_length=1, max_length=QUANTITY_NAME_CHARS_MAX, pattern=r"^[\w.:-]+\Z")
 ]
 Quantity = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
+PropertyName = Annotated[
+    str, Meta(max_length=PROPERTY_NAME_CHARS_MAX, pattern=r"^[a-z_][a-z0-9_]*\Z")
+]
+PropertyText = Annotated[str, Meta(min_length=1, max_length=PROPERTY_CHARS_MAX)]
+Properties = Annotated[
+    dict[PropertyName, PropertyText], Meta(max_length=PROPERTIES_MAX)
+]
 TimeMs = Annotated[int, Meta(ge=0, le=TIME_MS_MAX)]
 Status = Annotated[int, Meta(ge=0, le=STATUS_MAX)]
+
+RESERVED_NAMES: Final = frozenset(
+    {
+        "at",
+        "bytes_in",
+        "bytes_out",
+        "customer",
+        "duration",
+        "duration_us",
+        "flags",
+        "id",
+        "kind",
+        "meter",
+        "method",
+        "parts",
+        "producer",
+        "properties",
+        "quantities",
+        "route",
+        "seq",
+        "status",
+        "subject",
+        "time",
+        "time_ms",
+    }
+)
+"""No properties: what an event has already, and what ``record`` takes besides them."""
 
 
 class Kind(IntEnum):
@@ -66,10 +104,21 @@ class Flag(IntFlag):
     PART = OF_REQUEST | OF_WEBSOCKET
     UNITS_APART = 512
     """Its ``units`` stand in uses that were written while it was open."""
+    BAD_PROPERTY = 1024
+    """A property was left out: its name or value cannot be taken, or there are too many.
+    What it was said of still counts, without it."""
     HELD = 1 << 16
     """Set by the sidecar: the time cannot be right: ahead, or before 2026."""
     RELEASED = 1 << 17
     """Set by the sidecar: the event that is counted in place of one that was held."""
+
+
+class Part(Struct, frozen=True, array_like=True, gc=False):
+    """What was recorded of one quantity with the same properties."""
+
+    quantity: QuantityName
+    amount: Quantity
+    properties: Properties
 
 
 class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
@@ -77,7 +126,8 @@ class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
 
     Encoded as a MessagePack array in this order. The middleware writes the same
     array as a plain list, because building this object would cost more than all
-    the rest of its work (see ``asgi.py``).
+    the rest of its work (see ``asgi.py``), and without the last two where nothing has
+    properties.
     """
 
     time_ms: TimeMs
@@ -100,3 +150,8 @@ class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
         Annotated[dict[QuantityName, Quantity], Meta(max_length=QUANTITIES_MAX)] | None
     ) = None
     """What ``meterline.record`` added: name to total."""
+    properties: Properties | None = None
+    """Of the whole event: ``meterline.set_property``."""
+    parts: Annotated[list[Part], Meta(max_length=PARTS_MAX)] | None = None
+    """What of ``quantities`` was recorded with properties of its own; these go over the
+    event's. The rest of a total has the event's alone."""

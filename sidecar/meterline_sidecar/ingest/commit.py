@@ -207,10 +207,11 @@ class Committer:
         # fmt: off
         return [
             (event_id, producer_id, seq, time_ms, kind, subjects[subject],
-             endpoints[method, route], status, took_us, n_in, n_out, flags, quantities)
+             endpoints[method, route], status, took_us, n_in, n_out, flags, quantities,
+             properties)
             for event_id, (
                 seq, time_ms, kind, subject, method, route, status, took_us,
-                n_in, n_out, flags, quantities,
+                n_in, n_out, flags, quantities, properties,
             ) in enumerate(events, batch.first_event_id)
         ]
         # fmt: on

@@ -1,10 +1,12 @@
 """Reads a batch from the wire into rows: what is stored of an event is decided here."""
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
-from meterline.events import Flag, UsageEvent
+from meterline.events import Flag, Part, UsageEvent
 from meterline.wire import record_crc, split_records
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS
 from meterline_sidecar.store.edge.events import EventRow, LossRow
@@ -20,9 +22,11 @@ BAD_QUANTITY: Final = int(Flag.BAD_QUANTITY)
 APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
 BODILESS_STATUSES: Final = frozenset({204, 304})
 REASON_CHARS_MAX: Final = 256
+_NOT_AN_EVENT: Final = (msgspec.DecodeError, ValueError, RecursionError)
 
 _decode = msgspec.msgpack.Decoder(UsageEvent).decode
 _to_json = msgspec.json.Encoder().encode
+_to_sorted_json = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Intake(NamedTuple):
@@ -75,12 +79,10 @@ def read_records(
             losses.append(LossRow(seq, seq, "damaged: wrong CRC", bytes(payload)))
             continue
         try:
-            event = _decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            events.append(_row(seq, _decode(payload), possible))
+        except _NOT_AN_EVENT as error:
             reason = f"refused: {error}"[:REASON_CHARS_MAX]
             losses.append(LossRow(seq, seq, reason, bytes(payload)))
-        else:
-            events.append(_row(seq, event, possible))
     unattributed = sum(event.subject is None for event in events)
     flagged = [event.flags for event in events if event.flags]  # few, if any
     held = sum(flags & HELD != 0 for flags in flagged)
@@ -121,4 +123,29 @@ def _row(seq: int, event: UsageEvent, possible: tuple[int, int]) -> EventRow:
         0 if is_bodiless else event.bytes_out,
         flags,
         _to_json(quantities).decode() if quantities else None,
+        _properties(event) if event.properties or event.parts else None,
     )
+
+
+def _properties(event: UsageEvent) -> str:
+    """Return the properties of an event as they are stored.
+
+    ``{"all": {"tenant": "eu-1"}, "parts": [["tokens", 512, {"model": "large"}]]}``:
+    either is left out where it is empty, and names are in alphabetical order.
+
+    Raises:
+        ValueError: its parts are more than the whole.
+    """
+    found: dict[str, Mapping[str, str] | list[Part]] = {}
+    if event.properties:
+        found["all"] = event.properties
+    if event.parts:
+        sums: Counter[str] = Counter()
+        for part in event.parts:
+            sums[part.quantity] += part.amount
+        totals = event.quantities or {}
+        for name, amount in sums.items():
+            if amount > totals.get(name, -1):
+                raise ValueError(f"parts of {name} are more than its total")
+        found["parts"] = event.parts
+    return _to_sorted_json(found).decode()

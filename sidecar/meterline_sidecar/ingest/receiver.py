@@ -164,11 +164,12 @@ class Receiver:
             hello = await _read_frame(reader)
         if not isinstance(hello, Hello):
             raise WireError("unexpected", "the first frame must be a hello")
-        if hello.version != wire.VERSION:
+        if hello.version not in wire.VERSIONS_READ:
+            spoken = " and ".join(map(str, sorted(wire.VERSIONS_READ)))
             raise WireError(
                 "version",
-                f"wire version {hello.version} is not spoken here, only "
-                f"{wire.VERSION}; install the same Meterline on both sides",
+                f"wire version {hello.version} is not spoken here, only {spoken};"
+                " install the same Meterline on both sides",
             )
         await self._owners.check(hello.producer, peer)
         await self._take_over(hello.producer, task)

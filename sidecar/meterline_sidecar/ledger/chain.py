@@ -36,7 +36,9 @@ def batch_mac(
 ) -> bytes:
     """Return the mac of a batch, 32 bytes, over everything that was stored of it."""
     facts = (producer, *batch.facts())
-    rows = sha256(_encode((events, losses))).digest()
+    # One without properties is hashed as it was before there were any.
+    hashed = [event if event.properties is not None else event[:-1] for event in events]
+    rows = sha256(_encode((hashed, losses))).digest()
     return hmac.digest(key, previous + _encode(facts) + rows, "sha256")
 
 

@@ -26,7 +26,14 @@ from meterline_sidecar.usage.counted import counted
 from tests.agreed import claim, keep, terms_of
 from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
-from tests.producer import NOON_MS, PRODUCER, Connection, batch, event
+from tests.producer import (
+    NOON_MS,
+    PRODUCER,
+    WITH_PROPERTIES,
+    Connection,
+    batch,
+    event,
+)
 
 METERS = [Meter("calls", "count"), Meter("users", "unique", value="subject")]
 NOVEMBER = Calendar().named("2026-11")
@@ -181,7 +188,7 @@ def test_all_is_held_while_our_clock_is_not_known() -> None:
 
 
 async def test_what_was_let_go_has_the_facts_of_what_was_held(at: Setting) -> None:
-    await at.ship(LATE)
+    await at.ship(event(time_ms=LATE.time_ms, **WITH_PROPERTIES))
     await at.decide(is_accepted=True, customer="acme")
 
     async with at.sidecar.database.reading() as tx:
@@ -194,6 +201,7 @@ async def test_what_was_let_go_has_the_facts_of_what_was_held(at: Setting) -> No
     assert instead is not None
     same: dict[str, Any] = {"id": 0, "producer": "", "seq": 0, "flags": 0}
     assert came.event._replace(**same) == instead.event._replace(**same)
+    assert came.event.properties
     assert (came.event.flags, instead.event.flags) == (Flag.HELD, Flag.RELEASED)
     assert (row.author, row.reason) == ("ann", "looked at it")
     assert (counts.recorded, counts.ingested, counts.held) == (1, 1, 0)

@@ -4,10 +4,33 @@ import struct
 import msgspec
 import pytest
 
-from meterline.wire import FRAME_BYTES_MAX, RECORDS_MAX, Ack, Batch, Bye, Lost, Refusal
+from meterline.events import (
+    PARTS_MAX,
+    PROPERTIES_MAX,
+    PROPERTY_CHARS_MAX,
+    PROPERTY_NAME_CHARS_MAX,
+)
+from meterline.wire import (
+    FRAME_BYTES_MAX,
+    RECORDS_MAX,
+    VERSIONS_READ,
+    Ack,
+    Batch,
+    Bye,
+    Lost,
+    Refusal,
+)
 from meterline_sidecar.errors import DiskFull
 from tests.integration.conftest import Sidecar
-from tests.producer import PRODUCER, Connection, batch, event, records
+from tests.producer import (
+    NOON_MS,
+    PRODUCER,
+    WITH_PROPERTIES,
+    Connection,
+    batch,
+    event,
+    records,
+)
 
 
 async def counts(sidecar: Sidecar) -> tuple[int, ...]:
@@ -84,7 +107,23 @@ async def test_lost_numbers_are_counted_and_the_sequence_goes_on(
 def bad_payloads() -> dict[str, object]:
     plain: list[object] = [1, 0, "s", "GET", "/x", 200, 1, 2, 3, 0]
     surrogate = b"\x9a\x01\x00\xa3\xed\xa0\x80\xa3GET\xa2/x\xcc\xc8\x01\x02\x03\x00"
+    whole = [*plain, {"tokens": 5}]
+    many = {f"p{i}": "x" for i in range(PROPERTIES_MAX + 1)}
     return {
+        "a property that is no text": [*whole, {"model": 5}],
+        "an empty property": [*whole, {"model": ""}],
+        "a long property": [*whole, {"model": "x" * (PROPERTY_CHARS_MAX + 1)}],
+        "a name that is none": [*whole, {"Model": "x"}],
+        "a name with a line's end": [*whole, {"model\n": "x"}],
+        "a name without a letter": [*whole, {"": "x"}],
+        "a long name": [*whole, {"m" * (PROPERTY_NAME_CHARS_MAX + 1): "x"}],
+        "too many properties": [*whole, many],
+        "too many parts": [*whole, None, [["tokens", 0, {}]] * (PARTS_MAX + 1)],
+        "a part that is none": [*whole, None, [["tokens", -1, {"model": "x"}]]],
+        "a part of nothing": [*plain, None, None, [["tokens", 5, {"model": "x"}]]],
+        "a part of something else": [*whole, None, [["words", 0, {"model": "x"}]]],
+        "a part above its total": [*whole, None, [["tokens", 6, {"model": "x"}]]],
+        "parts above their total": [*whole, None, [["tokens", 3, {"model": "x"}]] * 2],
         "NaN": [*plain, {"tokens": float("nan")}],
         "negative": [*plain, {"tokens": -1}],
         "over 2^63-1": [*plain, {"tokens": 2**63}],
@@ -207,6 +246,50 @@ async def test_a_frame_of_more_records_than_an_app_sends_is_refused(
     assert isinstance(refusal, Refusal)
     assert f"more than {RECORDS_MAX} records" in refusal.message
     assert (await counts(sidecar))[1:4] == (RECORDS_MAX, 0, RECORDS_MAX)
+
+
+@pytest.mark.parametrize("version", sorted(VERSIONS_READ))
+async def test_what_an_older_app_speaks_is_understood(
+    sidecar: Sidecar, version: int
+) -> None:
+    async with Connection(sidecar.socket) as app:
+        assert await app.hello(version=version) == 0
+
+        assert await app.ship(batch(event())) == 1
+
+
+async def test_properties_are_stored_in_one_form(sidecar: Sidecar) -> None:
+    fields = [NOON_MS, 0, None, "GET", None, 200, 1, 2, 3, 0, {"tokens": 600, "n": 1}]
+    backwards = {"tenant": "eu-1", "city": "K\u00f6ln"}
+    parts: list[object] = [
+        ["tokens", 512, {"region": "eu", "model": "large"}],
+        ["n", 1, {"a": "b"}],
+    ]
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+
+        await app.ship(
+            batch(
+                fields,
+                [*fields, None, None],
+                [*fields, {}, list[object]()],
+                [*fields, backwards],
+                [*fields, None, parts],
+                event(**WITH_PROPERTIES),
+            )
+        )
+
+    async with sidecar.database.reading() as tx:
+        found = await tx.fetch_all("SELECT properties FROM events ORDER BY id")
+    assert [row[0] for row in found] == [
+        None,
+        None,
+        None,
+        '{"all":{"city":"K\u00f6ln","tenant":"eu-1"}}',
+        '{"parts":[["tokens",512,{"model":"large","region":"eu"}],["n",1,{"a":"b"}]]}',
+        '{"all":{"tenant":"eu-1"},'
+        '"parts":[["tokens",512,{"model":"large","region":"eu"}]]}',
+    ]
 
 
 async def test_another_wire_version_is_refused(sidecar: Sidecar) -> None:

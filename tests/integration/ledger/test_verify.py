@@ -11,7 +11,7 @@ from meterline_sidecar.store.sqlite.driver import SqliteDatabase, SqliteReader
 from meterline_sidecar.usage.aggregate import Aggregator
 from tests.agreed import claim, keep, terms_of
 from tests.integration.conftest import Sidecar
-from tests.producer import Connection, batch, event
+from tests.producer import WITH_PROPERTIES, Connection, batch, event
 
 METERS = (Meter("calls", "count"), Meter("users", "unique", value="subject"))
 
@@ -73,6 +73,8 @@ async def test_a_ledger_that_nobody_touched_is_sound(sidecar: Sidecar) -> None:
         ("UPDATE events SET bytes_out = 0 WHERE id = 4", "batch 3 "),
         ("UPDATE events SET subject_id = 0 WHERE id = 1", "batch 1 "),
         ("UPDATE events SET quantities = '{\"tokens\":6}' WHERE id = 4", "batch 3 "),
+        ("UPDATE events SET properties = '{}' WHERE id = 4", "batch 3 "),
+        ("UPDATE events SET properties = '' WHERE id = 1", "batch 1 "),
         ("UPDATE subjects SET name = 'acct_9' WHERE name = 'acct_2'", "batch 2 "),
         ("UPDATE endpoints SET route = '/free'", "batch 1 "),
         ("UPDATE losses SET payload = x'00'", "batch 2 "),
@@ -80,7 +82,10 @@ async def test_a_ledger_that_nobody_touched_is_sound(sidecar: Sidecar) -> None:
         ("UPDATE batches SET mac = zeroblob(32) WHERE id = 2", "batch 2 "),
         ("DELETE FROM events WHERE id = 5", "batch 4 "),
         ("DELETE FROM batches WHERE id = 2", "batches 2 to 2 are missing"),
-        ("INSERT INTO events SELECT 99, 1, 9, 1, 0, 1, 1, 1, 1, 1, 1, 0, NULL", "many"),
+        (
+            "INSERT INTO events SELECT 99, 1, 9, 1, 0, 1, 1, 1, 1, 1, 1, 0, NULL, NULL",
+            "many",
+        ),
         ("UPDATE producers SET last_seq = 1 WHERE id = 1", "do not agree"),
         ("UPDATE usage SET totals = '{\"calls\":1}'", "usage: ({'calls': 1}"),
         ("UPDATE usage_days SET totals = '{\"calls\":1}'", "usage_days: "),
@@ -105,6 +110,19 @@ async def test_what_was_changed_behind_our_back_is_found(
 
     report = await verified(sidecar.database.path)
     assert any(finding in text for text in report.findings), report.findings
+
+
+@pytest.mark.parametrize("changed", ["NULL", "replace(properties, '512', '5')"])
+async def test_properties_are_covered(sidecar: Sidecar, changed: str) -> None:
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        await app.ship(batch(event(subject=None, **WITH_PROPERTIES)))
+    assert (await verified(sidecar.database.path)).findings == []
+
+    tamper(sidecar.database.path, f"UPDATE events SET properties = {changed}")
+
+    report = await verified(sidecar.database.path)
+    assert any("batch 1 " in text for text in report.findings), report.findings
 
 
 async def test_the_first_batch_that_differs_is_named_first(sidecar: Sidecar) -> None:

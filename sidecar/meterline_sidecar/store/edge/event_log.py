@@ -27,6 +27,7 @@ class AuditEvent(NamedTuple):
     bytes_out: int
     flags: int
     quantities: str | None
+    properties: str | None
 
 
 class EventPage(NamedTuple):

@@ -23,6 +23,7 @@ class EventRow(NamedTuple):
     bytes_out: int
     flags: int
     quantities: str | None
+    properties: str | None = None
 
 
 class StoredEvent(NamedTuple):
@@ -41,6 +42,7 @@ class StoredEvent(NamedTuple):
     bytes_out: int
     flags: int
     quantities: str | None
+    properties: str | None
 
 
 class LossRow(NamedTuple):

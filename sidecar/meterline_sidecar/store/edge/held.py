@@ -166,7 +166,8 @@ async def due_events(tx: Tx, *, now_ms: int, limit: int) -> list[tuple[int, Even
     """Return events that are to be counted now, by the id under which they came."""
     rows = await tx.fetch_all(
         "SELECT h.event_id, e.seq, e.time_ms, e.kind, s.name, n.method, n.route,"
-        " e.status, e.duration_us, e.bytes_in, e.bytes_out, e.flags, e.quantities"
+        " e.status, e.duration_us, e.bytes_in, e.bytes_out, e.flags, e.quantities,"
+        " e.properties"
         " FROM held_events h JOIN events e ON e.id = h.event_id"
         " JOIN endpoints n ON n.id = e.endpoint_id"
         " LEFT JOIN subjects s ON s.id = e.subject_id"

@@ -36,6 +36,8 @@ class EventFacts(NamedTuple):
     bytes_out: int
     flags: int
     quantities: str | None
+    properties: str | None = None
+    """As in ``ingest.decode``: JSON, or ``None`` without any."""
 
 
 class Cut(NamedTuple):
