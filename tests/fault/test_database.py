@@ -84,7 +84,7 @@ def test_an_old_backup_put_back_is_an_alarm_and_what_is_gone_is_counted(
     shutil.copyfile(backup, host.sidecar.database)
     host.sidecar.start()
 
-    assert "batch(es) are missing" in alarm_of(host)
+    assert "batches are missing" in alarm_of(host)
     found = host.settle(may_lose=(FORGOTTEN, DROP_REASONS[SPOOL_FULL]))
     assert 0 < found.lost["worker1"] < worker.ledger.done
 
@@ -103,7 +103,7 @@ def test_a_deleted_wal_is_an_alarm_until_a_person_has_looked(host: Host) -> None
     alarm = alarm_of(host)
     host.sidecar.stop()
 
-    assert "batch(es) are missing" in alarm
+    assert "batches are missing" in alarm
     assert host.sidecar.meterline("verify").returncode == 3
     assert host.sidecar.meterline("verify", "--accept").returncode == 0
     host.sidecar.start()
@@ -140,7 +140,7 @@ def test_a_deleted_wal_that_left_pages_which_do_not_fit_is_found_at_start(
 
     said = refused(host)
 
-    assert "batch(es) are missing" in said
+    assert "batches are missing" in said
     assert "Nothing is billed from a damaged ledger" in said
     assert len(list(host.folder.glob("meterline.db.corrupt-*"))) == 1
 

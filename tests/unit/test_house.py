@@ -26,7 +26,14 @@ SOURCES = sorted(
     for root in ("middleware", "pricing_rules", "sidecar")
     for path in (ROOT / root).rglob("*.py")
 )
+PAGES = sorted(
+    path
+    for where in ("docs/**/*.md", "README.md", "sidecar/**/templates/*.html")
+    for path in ROOT.glob(where)
+)
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
+EITHER = re.compile(r"\w\((?:s|es|ies)\)")
+"""How somebody writes who does not know whether it is one or more."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -92,6 +99,23 @@ def test_sql_lives_in_the_store() -> None:
     ]
 
     assert elsewhere == []
+
+
+def test_a_count_is_of_one_thing_or_of_several() -> None:
+    found = [
+        (path.name, text)
+        for path, tree in TREES.items()
+        for text in texts(tree)
+        if EITHER.search(text)
+    ]
+    found += [
+        (path.name, line)
+        for path in PAGES
+        for line in path.read_text().splitlines()
+        if EITHER.search(line)
+    ]
+
+    assert found == [], "`n_of` counts things as people write it"
 
 
 def test_every_public_name_is_used_where_types_are_checked() -> None:

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.clock import Clock, format_time_ms
-from meterline_sidecar.problems.problem import such_as
+from meterline_sidecar.problems.problem import n_of, such_as
 from meterline_sidecar.store.edge import gaps as store
 from meterline_sidecar.store.edge.gaps import Gap
 from meterline_sidecar.store.edge.held import held_of_period
@@ -128,7 +128,7 @@ async def check_held(tx: Tx, customer: str, period: Period) -> None:
         NotBillable: there is, and nobody has decided about it.
     """
     held = [
-        f"{of.events} event(s) of producer {of.producer} ({of.app}, process {of.pid}"
+        f"{n_of(of.events, 'event')} of producer {of.producer} ({of.app}, process {of.pid}"
         f" on {of.host}) that say {_span(of.first_ms, of.last_ms)}"
         for of in await held_of_period(tx, customer, start=period.start, end=period.end)
     ]

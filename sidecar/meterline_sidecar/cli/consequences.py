@@ -6,6 +6,7 @@ import click
 
 from meterline_sidecar.cli.output import money
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.answers.money import MoneyChange, ShownOwed
 
 PERIODS_SHOWN: Final = 40
@@ -22,7 +23,7 @@ def tell_consequences(found: MoneyChange) -> None:
         show(table)
         n_more = found.n_periods - len(found.periods[:PERIODS_SHOWN])
         if n_more > 0:
-            click.echo(f"and {n_more} more periods")
+            click.echo(f"and {n_of(n_more, 'more period')}")
     for line in found.summary:
         click.echo(line)
 

@@ -19,6 +19,7 @@ from meterline_sidecar.daemon.listen import HttpServer, address_of, bind
 from meterline_sidecar.errors import ConfigError, DatabaseCorrupt, MeterlineError
 from meterline_sidecar.files import LedgerFiles, LedgerLock
 from meterline_sidecar.ledger.quarantine import quarantine
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.neighbours import Neighbours
@@ -131,7 +132,8 @@ async def _reload_on(hang_up: asyncio.Event, parts: Parts) -> None:
             # What is wrong stands in its text: where it arose tells a person nothing.
             log.error("the files were not loaded, and nothing changed: %s", error)  # noqa: TRY400
             continue
-        log.info("the files were loaded: %d changes", len(found.changes))
+        changes = n_of(len(found.changes), "change")
+        log.info("the files were loaded: %s", changes)
         for key in found.needs_restart:
             log.warning("%s holds from the next start on", key)
 

@@ -32,7 +32,7 @@ from meterline_sidecar.errors import (
 )
 from meterline_sidecar.files import Place
 from meterline_sidecar.ingest.accept import Ingest
-from meterline_sidecar.problems.problem import such_as
+from meterline_sidecar.problems.problem import n_of, such_as
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,8 @@ class Drain:
             self._fail(folder, str(error) or type(error).__name__)
             return False
         self._failed.pop(folder, None)
-        log.info("took in %d event(s) that a dead worker left in %s", n_events, folder)
+        taken = n_of(n_events, "event")
+        log.info("took in %s that a dead worker left in %s", taken, folder)
         return True
 
     def _check_owner(self, spool: DeadSpool) -> None:

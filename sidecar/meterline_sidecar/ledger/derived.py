@@ -12,6 +12,7 @@ from msgspec import UnsetType
 
 from meterline.events import Flag
 from meterline_sidecar.ledger.report import Progress, Report
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import events as event_store
@@ -34,7 +35,7 @@ async def verify_sums(tx: Tx, report: Report) -> None:
     """Compare counts with the rows that they are of."""
     for table, stray in await store.stray_rows(tx):
         much = "too many" if stray > 0 else "too few"
-        report.add(f"{abs(stray)} row(s) {much} in {table}")
+        report.add(f"{n_of(abs(stray), 'row')} {much} in {table}")
     wrong = await store.wrong_producers(
         tx, held_flag=Flag.HELD, bad_flag=Flag.BAD_QUANTITY
     )

@@ -12,6 +12,7 @@ from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file, syn
 from meterline_sidecar.ledger.chain import ChainFiles, HeadDamaged
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.verify import raise_alarm, verify
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.events import ProducerRow
@@ -49,9 +50,9 @@ class Missing(msgspec.Struct, kw_only=True):
     def __str__(self) -> str:
         """Return it in words, for the alarm."""
         if self.unknown is not None:
-            at_least = f"{self.batches} batch(es), and " if self.batches else ""
+            at_least = f"{n_of(self.batches, 'batch')}, and " if self.batches else ""
             return f"missing are {at_least}what nobody can tell: {self.unknown}"
-        words = [f"{self.batches or 0} batch(es)", f"{self.events} event(s)"]
+        words = [n_of(self.batches or 0, "batch"), n_of(self.events or 0, "event")]
         if self.finals:
             words.append(f"the final invoices {', '.join(self.finals)}")
         return f"missing are {', '.join(words)}"

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from meterline_sidecar.ledger.report import Progress
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import seals as store
 from meterline_sidecar.store.port import Database, Row, Tx
 
@@ -80,6 +81,6 @@ async def verify_seals(
             progress(of.table, n_rows, n_rows)
     n_rows, last_id, added = await store.outbox_numbers(tx)
     if n_rows != last_id or (n_rows and added is None):
-        find(f"the outbox has {n_rows} row(s), but the last one is row {last_id}")
+        find(f"the outbox has {n_of(n_rows, 'row')}, but the last one is row {last_id}")
     if added is not None and added != n_rows:
-        find(f"the outbox has {n_rows} row(s), but {added} were added to it")
+        find(f"the outbox has {n_of(n_rows, 'row')}; added to it were: {added}")

@@ -31,6 +31,7 @@ from meterline_sidecar.ledger.recount import verify_usage
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.runs import NoScratchRoom
 from meterline_sidecar.ledger.seals import verify_seals
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
@@ -68,10 +69,12 @@ async def check_head(tx: Tx, head: Head | None) -> str | None:
     if mac == head.mac:
         return None
     if mac is None and newest < head.batch_id:
+        n_missing = head.batch_id - newest
         return (
             f"the ledger ends with batch {newest}, but batch {head.batch_id} was"
-            f" committed: {head.batch_id - newest} batch(es) are missing (a deleted"
-            " WAL, or an old copy put back)"
+            f" committed: {n_of(n_missing, 'batch')}"
+            f" {'is' if n_missing == 1 else 'are'} missing (a deleted WAL, or an old"
+            " copy put back)"
         )
     return f"batch {head.batch_id} is not the one that was committed"
 

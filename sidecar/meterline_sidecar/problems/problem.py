@@ -8,6 +8,7 @@ Severity = Literal["info", "warning", "error"]
 """``info`` is worth knowing, a ``warning`` needs a person, and with an ``error``
 something stands still or is wrong until a person acts."""
 SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
+HISSES: Final = ("ch", "s", "sh", "x")  # words that end so take `es`
 
 Code = Literal[
     "events_not_stored",
@@ -94,8 +95,10 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 def n_of(count: int, what: str) -> str:
-    """Return a count of something as people write it: ``1 event``, ``11,768 rows``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    """Return a count of something as people write it: ``1 event``, ``2,000 batches``."""
+    if count == 1:
+        return f"1 {what}"
+    return f"{count:,} {what}{'es' if what.endswith(HISSES) else 's'}"
 
 
 def such_as(names: list[str], *, n_all: int) -> str:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from meterline_sidecar.clock import HOUR_MS, MINUTE_MS
 from meterline_sidecar.files import LedgerFiles, replace_file
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts, outbox
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import Cursor
@@ -192,7 +193,8 @@ async def _suspect(
         holds_sent=holds_sent,
     )
     await facts.put_fact(tx, SUSPICION, f"{told_ms} {reason}")
-    log.error("this ledger may be a copy (%s): %d row(s) unresolved", reason, n_rows)
+    held = n_of(n_rows, "row")
+    log.error("this ledger may be a copy (%s): %s unresolved", reason, held)
 
 
 def _closed(now_ms: int) -> int:

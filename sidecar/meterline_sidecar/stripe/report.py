@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol, assert_never
 
 from meterline_sidecar.clock import Clock
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import OutboxRow
@@ -171,9 +172,9 @@ class Reporter:
             self._streams = await self._is_worth_streaming(tx)
         self._copy_guard.enrol()
         if doubted:
-            log.error("%d row(s) in doubt for 23 h: run reconcile", doubted)
+            log.error("%s in doubt for 23 h: run reconcile", n_of(doubted, "row"))
         if expired:
-            log.error("%d row(s) got too old for Stripe, unsent", expired)
+            log.error("%s got too old for Stripe, unsent", n_of(expired, "row"))
         return True
 
     async def _check_account(self, tx: Tx) -> bool:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import MeterlineError, StripeRefused
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import stripe_events
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_events import StripeEvent
@@ -233,7 +234,8 @@ class Webhooks:
             reason.error_count, sum(t.error_count for t in reason.error_types)
         )
         codes = ", ".join(kind.code for kind in reason.error_types)
-        log.error("Stripe dropped %d meter event(s): %s", n_errors, codes)
+        dropped = n_of(n_errors, "meter event")
+        log.error("Stripe dropped %s: %s", dropped, codes)
         await stripe_events.finish(
             tx, event.id, errors=n_errors, found=found, reason=codes
         )

@@ -88,7 +88,7 @@ class SignUps:
         for i in range(0, len(wanted), CUSTOMERS_PER_STEP):
             step = wanted[i : i + CUSTOMERS_PER_STEP]
             await self._keeper.sign_up(step, author=AUTHOR)
-            log.info("%d new customers signed up", len(step))
+            log.info("%s signed up", n_of(len(step), "new customer"))
 
 
 def _plan(subject: str, rules: Mapping[str, str], lengths: list[int]) -> str | None:

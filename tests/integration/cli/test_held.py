@@ -39,13 +39,13 @@ def test_held_events_are_decided_about_one_by_one_or_together(
 
     why = ("--reason", "they came late")
     dry = run(sidecar, "accept", "--all", "--dry-run", *why)
-    assert dry.startswith("would decide about 3 event(s) of 1 subject(s)")
+    assert dry.startswith("would decide about 3 events of 1 subject")
     assert run(sidecar, "list").count("waiting") == 3
 
     accepted = json.loads(run(sidecar, "accept", "3", "--json", *why))
     rejected = run(sidecar, "reject", "--customer", "acme", "--author", "ann", *why)
     assert accepted["events"] == 1
-    assert rejected.startswith("2 event(s)")
+    assert rejected.startswith("2 events")
 
     listed = run(sidecar, "list", "--state", "rejected")
     assert listed.count("they came late") == 2

@@ -324,7 +324,7 @@ async def test_a_period_is_not_final_over_what_could_be_of_it(at: Setting) -> No
         await at.check()
 
     text = str(refused.value)
-    assert "2 event(s)" in text
+    assert "2 events" in text
     assert PRODUCER in text
     assert "meterline held accept --customer acme" in text
     await at.decide(is_accepted=False, customer="acme")

@@ -101,7 +101,7 @@ def test_an_old_copy_put_back_raises_an_alarm_that_a_person_ends(
 
     with SidecarProcess(tmp_path) as sidecar:
         (problem,) = sidecar.get("/status")["problems"]
-        assert "1 batch(es) are missing" in problem["text"]
+        assert "1 batch is missing" in problem["text"]
         said(sidecar, "verify", code=3)
         running = sidecar.meterline(
             "verify", "--accept", "--config", str(sidecar.config)

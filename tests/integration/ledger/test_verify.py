@@ -161,7 +161,7 @@ async def test_an_old_copy_put_back_is_found_at_start_and_bills_nothing(
         await database.close()
 
     assert alarm is not None
-    assert "1 batch(es) are missing" in alarm
+    assert "1 batch is missing" in alarm
     # The alarm stays, though the head is written anew from now on.
     assert chain.head() is None
     assert later == alarm

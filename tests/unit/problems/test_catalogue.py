@@ -80,6 +80,14 @@ def test_counts_are_written_as_people_write_them(count: int, text: str) -> None:
     assert n_of(count, "row") == text
 
 
+@pytest.mark.parametrize(
+    ("word", "many"), [("batch", "batches"), ("loss", "losses"), ("day", "days")]
+)
+def test_several_of_a_word_are_written_as_english_has_it(word: str, many: str) -> None:
+    assert n_of(1, word) == f"1 {word}"
+    assert n_of(2_000, word) == f"2,000 {many}"
+
+
 def test_of_many_names_the_first_are_told() -> None:
     assert such_as(["acme", "beta"], n_all=2) == "acme, beta"
     assert such_as(["acme", "beta"], n_all=9) == "acme, beta and others"

@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 
 from meterline_sidecar.cli.options import CONFIG, JSON
-from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.cli.output import Steps, show_json
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ledger.backup import backup
 from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_reader
 
 
@@ -33,8 +34,8 @@ def command(file: Path, config_path: Path | None, is_json: bool) -> None:
         )
     else:
         click.echo(
-            f"{file}: {quantity(report.batches)} batches and"
-            f" {quantity(report.events)} events, verified"
+            f"{file}: {n_of(report.batches, 'batch')} and"
+            f" {n_of(report.events, 'event')}, verified"
         )
 
 

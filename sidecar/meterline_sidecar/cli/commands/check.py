@@ -25,6 +25,7 @@ from meterline_sidecar.config.prices import shown
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.problems.problem import n_of
 
 
 @click.command()
@@ -107,8 +108,8 @@ def _tell(
         click.echo("no meterline.toml here: defaults apply, and nothing is metered")
     else:
         click.echo(
-            f"{shown(config.file)}: {_count(len(config.meters), 'meter')},"
-            f" {_count(len(config.customers), 'customer')}"
+            f"{shown(config.file)}: {n_of(len(config.meters), 'meter')},"
+            f" {n_of(len(config.customers), 'customer')}"
         )
     prices = config.sidecar.pricing
     if prices is None:
@@ -117,8 +118,8 @@ def _tell(
         plans = config.catalogue.plans
         n_tests = sum(len(plan.tests) for plan in plans)
         click.echo(
-            f"{shown(prices)}: {_count(len(plans), 'plan version')},"
-            f" {n_tests - len(failures)} of {_count(n_tests, 'example')} as written"
+            f"{shown(prices)}: {n_of(len(plans), 'plan version')},"
+            f" {n_tests - len(failures)} of {n_of(n_tests, 'example')} as written"
         )
         for failure in failures:
             click.echo(f"{shown(prices)}:{failure.line}: {failure}", err=True)
@@ -133,7 +134,3 @@ def _tell(
         click.secho(text, fg="red", err=True)
     if not failures and not odd and not refused:
         click.echo("all is well")
-
-
-def _count(n_things: int, name: str) -> str:
-    return f"{n_things} {name}" if n_things == 1 else f"{n_things} {name}s"

@@ -10,8 +10,9 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options
-from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.edge.held import STATES
 from meterline_sidecar.web.answers.held import HeldDecision, HeldPage
 
@@ -173,11 +174,11 @@ def _tell(answer: HeldDecision, done: str, *, is_json: bool) -> None:
     if is_json:
         show_json(answer)
         return
-    n_events = f"{quantity(answer.events)} event(s)"
+    n_events = n_of(answer.events, "event")
     if not answer.events:
         click.echo("no event that is held is meant; `meterline held list` has them")
         return
-    whose = f"of {answer.subjects} subject(s), {answer.first} to {answer.last}"
+    whose = f"of {n_of(answer.subjects, 'subject')}, {answer.first} to {answer.last}"
     if answer.is_dry_run:
         click.echo(f"would decide about {n_events} {whose}; without --dry-run it does")
     else:

@@ -11,6 +11,7 @@ from meterline_sidecar.cli.options import daemon_options, span_options
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.stripe.comparison import ByHand
 from meterline_sidecar.web.answers.outbox import Reconciliation
 
@@ -75,7 +76,8 @@ def tell_lines(answer: Reconciliation) -> None:
         )
     n_waiting = sum(line.waiting for line in answer.lines)
     if n_waiting:
-        words += f"; {n_waiting} row(s) wait: see `meterline outbox`"
+        wait = "waits" if n_waiting == 1 else "wait"
+        words += f"; {n_of(n_waiting, 'row')} {wait}: see `meterline outbox`"
     click.echo(f"\n{answer.start[:16]} to {answer.end[:16]}: {words}")
     if answer.by_hand:
         _tell_by_hand(answer.by_hand)

@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 
 from meterline_sidecar.cli.options import CONFIG, JSON
-from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.cli.output import Steps, show_json
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerLock
 from meterline_sidecar.ledger.restore import Openers, Restored, restore
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_ledger, open_reader
 
 
@@ -52,15 +53,15 @@ def _restore(config: Config, backup: Path, *, quiet: bool) -> Restored:
 def _tell(restored: Restored) -> None:
     missing = restored.missing
     click.echo(
-        f"restored: {quantity(restored.batches)} batches and"
-        f" {quantity(restored.events)} events, verified"
+        f"restored: {n_of(restored.batches, 'batch')} and"
+        f" {n_of(restored.events, 'event')}, verified"
     )
     if restored.put_aside is not None:
         click.echo(f"the ledger that was there is in {restored.put_aside}")
     click.secho(f"! {missing}", fg="yellow")
     for gap in missing.workers:
         click.echo(
-            f"  {quantity(gap.events)} events of {gap.app}, process {gap.pid} on"
+            f"  {n_of(gap.events, 'event')} of {gap.app}, process {gap.pid} on"
             f" {gap.host} (producer {gap.producer})"
         )
     click.echo(

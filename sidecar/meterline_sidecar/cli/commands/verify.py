@@ -16,6 +16,7 @@ from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
 from meterline_sidecar.ledger.progress_mark import ProgressMark
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.ledger.verify import ALARM, verify
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.open import open_ledger, open_reader
 
@@ -127,8 +128,8 @@ def _tell(report: Report, alarm: str | None, *, accepted: bool) -> None:
         state = "ended" if accepted else "standing; nothing is billed"
         click.secho(f"! alarm ({state}): {alarm}", fg="yellow")
     click.echo(
-        f"{quantity(report.batches)} batches, {quantity(report.events)} events,"
-        f" {quantity(report.losses)} losses, {quantity(report.usage_rows)} usage rows:"
+        f"{n_of(report.batches, 'batch')}, {n_of(report.events, 'event')},"
+        f" {n_of(report.losses, 'loss')}, {n_of(report.usage_rows, 'usage row')}:"
         f" {'as they were written' if report.is_sound else 'NOT as they were written'}"
     )
     if not report.is_sound:

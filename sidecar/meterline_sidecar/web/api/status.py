@@ -14,7 +14,7 @@ from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.catalogue import found, in_order
-from meterline_sidecar.problems.problem import Found
+from meterline_sidecar.problems.problem import Found, n_of
 from meterline_sidecar.schedule import JobState
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
@@ -238,12 +238,13 @@ def _checks(state: Status) -> Iterable[str]:
 
     behind = state.aggregation.behind_events
     free = state.database.disk_free_bytes
+    lost = n_of(state.events.lost, "event")
     yield line(state.ready, "ledger: events can be stored")
     yield line(state.aggregation.last_success_ms is not None, f"usage: {behind} behind")
     yield line(free > DISK_FREE_LOW, f"disk: {free // 2**20} MiB free")
     yield line(
         state.events.lost == 0,
-        f"apps: {state.producers.connected} connected, {state.events.lost} events lost",
+        f"apps: {state.producers.connected} connected, {lost} lost",
     )
     for job in state.schedule:
         yield line(job.failures == 0, f"job {job.job}: {job.error or 'ok'}")

@@ -7,6 +7,7 @@ import msgspec
 from markupsafe import Markup
 
 from meterline_sidecar.clock import MINUTE_MS
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.stripe.states import ON_THE_WAY, PROBLEMS
 from meterline_sidecar.web.answers.status import Status
 from meterline_sidecar.web.view.render import age, compact, number, size
@@ -53,7 +54,7 @@ def _apps(state: Status) -> Stage:
     last = Markup("last event {}").format(age(state.last_event_ms, state.now_ms))
     detail: str | Markup = last
     if state.events.lost:
-        health, detail = "warn", f"{number(state.events.lost)} events lost"
+        health, detail = "warn", f"{n_of(state.events.lost, 'event')} lost"
     elif not producers.open + producers.closed:
         health, detail = "idle", "no app has connected yet"
     elif not producers.connected:
@@ -73,7 +74,7 @@ def _socket(state: Status) -> Stage:
     refused = sum(state.refusals.values())
     detail = "nothing waiting" if not waiting else "recorded, not stored yet"
     if refused:
-        detail = f"{number(refused)} connections refused"
+        detail = f"{n_of(refused, 'connection')} refused"
     return Stage(
         name="Socket",
         title="events on their way",
