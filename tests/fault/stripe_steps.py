@@ -25,8 +25,9 @@ from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.billed import BilledMeter
 from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
-from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
+from meterline_sidecar.stripe.enqueue import Enqueuer
 from meterline_sidecar.stripe.meter_events import MeterEvent, Outcome
 from meterline_sidecar.stripe.pacing import Backoff, Breaker, Rate
 from meterline_sidecar.stripe.report import Reporter

@@ -9,6 +9,7 @@ import pytest
 from meterline_pricing import Calendar
 from meterline_sidecar.cli.against_ledger import agreed_of
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.stripe.billed import billed_meter
 from meterline_sidecar.stripe.provision.plan import meter_step, wanted_prices
 from meterline_sidecar.terms.files import as_agreed, wanted_of
 from meterline_sidecar.terms.keeper import TermsRefused
@@ -92,7 +93,7 @@ async def test_a_meter_is_made_as_it_counts_and_not_as_it_was_refused(
     held = as_agreed(edited, web.parts.terms.terms, web.clock.now_ms())
 
     size = next(one for one in held.meters if one.meter.name == "size")
-    step, _ = meter_step(size, [])
+    step, _ = meter_step(billed_meter(size), [])
     assert step is not None
     assert step.details["default_aggregation"] == {"formula": "sum"}
 

@@ -24,7 +24,7 @@ from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_
 from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.daemon.assemble_stripe import billed_meters, open_stripe
+from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles
 from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.ingest.accept import Ingest
@@ -154,7 +154,7 @@ async def _at_work(
     _plan_alerts(parts, files)
 
     def use(found: Config) -> None:
-        parts.stripe.use(found, billed_meters(found))
+        parts.stripe.use(found)
         parts.attention.use(stripe_bills=found.stripe_bills)
 
     files.on_config(use)

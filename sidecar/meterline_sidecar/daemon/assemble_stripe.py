@@ -12,9 +12,10 @@ from meterline_sidecar.clock import Clock, SystemClock
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.billed import BilledMeters
 from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
-from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
+from meterline_sidecar.stripe.enqueue import Enqueuer
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
@@ -68,12 +69,19 @@ def open_stripe(
         environ=environ,
     )
     customers = StripeIds(terms, clock=clock)
+    meters = BilledMeters(database, terms, config)
     guard = CopyGuard(SentMark(config.sidecar.database))
     return StripeService(
         database=database,
         api=api,
-        enqueuer=_enqueuer(
-            config, database, clock=clock, customers=customers, starts=FirstDays(terms)
+        meters=meters,
+        enqueuer=Enqueuer(
+            database,
+            meters=meters.named,
+            customers=customers,
+            starts_ms=FirstDays(terms),
+            clock=clock,
+            settle_ms=stripe.settle_s * 1_000,
         ),
         reporter=_reporter(config, database, api, clock=clock, guard=guard),
         copy_guard=guard,
@@ -84,47 +92,11 @@ def open_stripe(
         by_hand=RowsByHand(database, customers=customers, clock=clock),
         provisioner=Provisioner(api, config, clock=clock),
         unbilled=Unbilled(
-            database,
-            api,
-            meters=billed_meters(config),
-            amounts=_amounts(terms),
-            clock=clock,
+            database, api, meters=meters.named, amounts=_amounts(terms), clock=clock
         ),
         clock=clock,
         reconcile_every_ms=stripe.reconcile_every_s * 1_000,
     )
-
-
-def _enqueuer(
-    config: Config,
-    database: Database,
-    *,
-    clock: Clock,
-    customers: StripeIds,
-    starts: FirstDays,
-) -> Enqueuer:
-    return Enqueuer(
-        database,
-        meters=billed_meters(config),
-        customers=customers,
-        starts_ms=starts,
-        clock=clock,
-        settle_ms=config.stripe.settle_s * 1_000,
-    )
-
-
-def billed_meters(config: Config) -> list[BilledMeter]:
-    """Return the meters whose usage Stripe prices."""
-    return [
-        BilledMeter(
-            name=meter.meter.name,
-            aggregation=meter.meter.aggregation,
-            event_name=meter.stripe_event_name,
-            mode=meter.stripe_mode,
-        )
-        for meter in config.meters
-        if meter.bill_through == "meter"
-    ]
 
 
 def _amounts(terms: Terms) -> Amounts:

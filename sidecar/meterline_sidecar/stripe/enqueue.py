@@ -3,18 +3,16 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     Aggregation,
-    Mode,
     Totals,
     merge,
     quantity,
@@ -23,6 +21,7 @@ from meterline_sidecar.store import facts, outbox, outbox_hours, usage
 from meterline_sidecar.store import subjects as subject_store
 from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.stripe.billed import BilledMeter
 from meterline_sidecar.stripe.meter_events import (
     AGE_MS_MAX,
     PARTS_MAX,
@@ -44,15 +43,6 @@ TOLD_BY_A_COPY: Final = "this ledger is a copy: another may have told this alrea
 INT_MAX: Final = 2**63 - 1  # what the database keeps as an integer
 SETTLE_MS: Final = 60_000
 """An hour is enqueued this long after its end: most late events are in by then."""
-
-
-class BilledMeter(Struct, frozen=True):
-    """A meter whose usage Stripe prices."""
-
-    name: str
-    aggregation: Aggregation
-    event_name: str
-    mode: Mode
 
 
 class Enqueuer:
@@ -175,7 +165,13 @@ class Enqueuer:
         billed = sorted(
             # A mode by itself where it is not the usual one: written otherwise, it
             # would have every ledger compare all its hours once.
-            (meter.name, meter.event_name, *(["set"] if meter.mode == "set" else []))
+            # So are the meters before it.
+            (
+                meter.name,
+                meter.event_name,
+                *(["set"] if meter.mode == "set" else []),
+                *meter.former,
+            )
             for meter in self._meters
         )
         enqueued_for = hashlib.sha256(
@@ -228,13 +224,7 @@ class Enqueuer:
         rows = await usage.read_usage(
             tx, generation, customer=customer, start=start_ms, end=end_ms
         )
-        totals: Totals = {}
-        aggregations: dict[str, Aggregation] = {
-            meter.name: meter.aggregation for meter in self._meters
-        }
-        for row in rows:
-            billed = {m: t for m, t in row.totals.items() if m in aggregations}
-            merge(totals, more=billed, aggregations=aggregations)
+        totals = billed_totals((row.totals for row in rows), self._meters)
         n_rows = 0
         for meter in self._meters:
             total = quantity(totals.get(meter.name, 0))
@@ -346,6 +336,22 @@ class Enqueuer:
             )
             await outbox.add(tx, _hold(row, suspect_ms=cursor.suspect_ms))
         return len(values)
+
+
+def billed_totals(each: Iterable[Totals], meters: Iterable[BilledMeter]) -> Totals:
+    """Return what several totals come to together, by the meter that tells them."""
+    aggregations: dict[str, Aggregation] = {}
+    teller: dict[str, str] = {}
+    for meter in meters:
+        aggregations[meter.name] = meter.aggregation
+        teller |= dict.fromkeys((meter.name, *meter.former), meter.name)
+    found: Totals = {}
+    for totals in each:
+        for name, total in totals.items():
+            if name in teller:
+                more = {teller[name]: total}
+                merge(found, more=more, aggregations=aggregations)
+    return found
 
 
 def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,9 +12,10 @@ from meterline_sidecar.errors import MeterlineError, RetryLater, StripeRefused
 from meterline_sidecar.store import facts, outbox
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.api import StripeApi
+from meterline_sidecar.stripe.billed import BilledMeters
 from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, read_suspicion
-from meterline_sidecar.stripe.enqueue import BilledMeter, Enqueuer
+from meterline_sidecar.stripe.enqueue import Enqueuer
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
 from meterline_sidecar.stripe.report import Reporter
@@ -40,6 +40,7 @@ class StripeService:
 
     database: Database
     api: StripeApi
+    meters: BilledMeters
     enqueuer: Enqueuer
     reporter: Reporter | None
     """``None`` in a dry run: the outbox fills and nothing is sent."""
@@ -58,16 +59,17 @@ class StripeService:
     _knows_meters: bool = False
     _ask_at_s: float = 0.0
 
-    def use(self, config: Config, meters: Sequence[BilledMeter]) -> None:
-        """Bill these meters from now on, once they are known to fit at Stripe."""
-        self.provisioner.use(config)
-        self.enqueuer.use(meters)
-        self.unbilled.use(meters)
+    def use(self, config: Config) -> None:
+        """Bill what the files say from now on, once it is known to fit at Stripe."""
+        self.meters.use(config)
         self._knows_meters = False
         self._ask_at_s = 0.0
 
     async def report(self) -> None:
         """Enqueue what is closed and send what is due."""
+        meters = await self.meters.all()
+        self.enqueuer.use(meters)
+        self.unbilled.use(meters)
         await self.enqueuer.run()
         if self.reporter is not None:
             await self._know_meters()
@@ -89,13 +91,13 @@ class StripeService:
         await self.report()
 
     async def check_meters(self) -> None:
-        """Compare the meters at Stripe with what the configuration says of them.
+        """Compare the meters at Stripe with how they add up here.
 
         A meter without a time window would add the corrections of a ``set`` hour to
         it, where they should take its place: nothing is told to one that differs.
         """
         if self.reporter is not None:
-            problems = await self.provisioner.meter_problems()
+            problems = await self.provisioner.meter_problems(await self.meters.all())
             self.meter_problems = tuple(problems.values())
             self.reporter.hold(problems)
             self._knows_meters = True

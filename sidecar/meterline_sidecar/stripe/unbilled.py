@@ -12,13 +12,14 @@ from typing import Any, Final
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.errors import StripeRefused
-from meterline_sidecar.meters import Aggregation, Totals, merge, quantity
+from meterline_sidecar.meters import quantity
 from meterline_sidecar.store import reconciliation, usage
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.port import Database
+from meterline_sidecar.stripe.billed import BilledMeter
 from meterline_sidecar.stripe.calls import StripeCalls, read_all
 from meterline_sidecar.stripe.comparison import ByHand
-from meterline_sidecar.stripe.enqueue import BilledMeter
+from meterline_sidecar.stripe.enqueue import billed_totals
 from meterline_sidecar.stripe.expected import by_hour, hour_total
 
 GRACE_MS: Final = HOUR_MS
@@ -142,13 +143,7 @@ class Unbilled:
             rows = await usage.read_unassigned(
                 tx, generation.id, start=month.start, end=month.end, limit=ROWS_MAX
             )
-        aggregations: dict[str, Aggregation] = {
-            meter.name: meter.aggregation for meter in self._meters
-        }
-        totals: Totals = {}
-        for _, row in rows:
-            billed = {m: t for m, t in row.totals.items() if m in aggregations}
-            merge(totals, more=billed, aggregations=aggregations)
+        totals = billed_totals((row.totals for _, row in rows), self._meters)
         return [
             ByHand(
                 customer=None,

@@ -17,10 +17,10 @@ from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.outbox import NewRow, OutboxRow
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.stripe.billed import BilledMeter
 from meterline_sidecar.stripe.enqueue import (
     NEW_ROWS_PER_STEP,
     SETTLE_MS,
-    BilledMeter,
     Enqueuer,
 )
 from meterline_sidecar.stripe.meter_events import PARTS_MAX, VALUE_MAX

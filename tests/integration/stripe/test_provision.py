@@ -8,6 +8,7 @@ import pytest
 
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import RetryLater, StripeRefused
+from meterline_sidecar.stripe.billed import billed_meter
 from meterline_sidecar.stripe.pacing import Backoff
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.provision.plan import Provision
@@ -265,9 +266,14 @@ def test_the_command_shows_makes_and_refuses(tmp_path: Path) -> None:
 async def test_a_meter_without_window_under_set_mode_is_told_as_drift(
     shop: Shop, configured: Callable[..., Config]
 ) -> None:
-    fits = await provisioner(shop, configured()).meter_problems()
+    delta, window = configured(), configured(mode="set")
+    fits = await provisioner(shop, delta).meter_problems(
+        billed_meter(meter) for meter in delta.meters
+    )
 
-    problems = await provisioner(shop, configured(mode="set")).meter_problems()
+    problems = await provisioner(shop, window).meter_problems(
+        billed_meter(meter) for meter in window.meters
+    )
 
     assert fits == {}
     problem = problems["api_calls"]

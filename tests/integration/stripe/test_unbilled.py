@@ -11,8 +11,8 @@ from meterline_sidecar.store.edge import rollups as counting
 from meterline_sidecar.store.edge import usage
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.rollups import DAYS
+from meterline_sidecar.stripe.billed import BilledMeter
 from meterline_sidecar.stripe.comparison import ByHand
-from meterline_sidecar.stripe.enqueue import BilledMeter
 from meterline_sidecar.stripe.unbilled import (
     GRACE_MS,
     LATE,

@@ -8,12 +8,14 @@ of what they charge. A price cannot be changed: a new one takes over its lookup 
 import asyncio
 import hashlib
 import secrets
+from collections.abc import Iterable
 from typing import Any, Final
 
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import RetryLater, StripeRefused
+from meterline_sidecar.stripe.billed import BilledMeter, billed_meter
 from meterline_sidecar.stripe.calls import StripeCalls, read_all
 from meterline_sidecar.stripe.pacing import Backoff
 from meterline_sidecar.stripe.provision.plan import (
@@ -50,10 +52,6 @@ class Provisioner:
         self._backoff = backoff
         self._salt = ""
 
-    def use(self, config: Config) -> None:
-        """Want what this configuration wants from now on."""
-        self._config = config
-
     async def plan(self) -> Provision:
         """Return what is missing at Stripe, without changing anything.
 
@@ -67,7 +65,8 @@ class Provisioner:
         wanted, problems = wanted_prices(self._config, today=today)
         found = await self._meters()
         for meter in billed(self._config):
-            step, problem = meter_step(meter, found.get(meter.stripe_event_name, []))
+            existing = found.get(meter.stripe_event_name, [])
+            step, problem = meter_step(billed_meter(meter), existing)
             steps += [] if step is None else [step]
             problems += [] if problem is None else [problem]
             if step is None and problem is None:
@@ -79,16 +78,19 @@ class Provisioner:
             if product is None:
                 unchanged.append(f"product {price.product}")
             meter_id = active_id(found.get(price.event_name or "", []))
-            existing = prices.get(price.lookup_key)
-            step, problem = price_step(price, existing, meter_id)
+            same_key = prices.get(price.lookup_key)
+            step, problem = price_step(price, same_key, meter_id)
             steps += [] if step is None else [step]
             problems += [] if problem is None else [problem]
             if step is None and problem is None:
                 unchanged.append(f"price {price.lookup_key}")
         return Provision(tuple(steps), tuple(unchanged), tuple(problems))
 
-    async def meter_problems(self) -> dict[str, str]:
-        """Return what is wrong with the meters that exist, by event name: one read.
+    async def meter_problems(self, meters: Iterable[BilledMeter]) -> dict[str, str]:
+        """Return what is wrong with those that exist, by event name: one read.
+
+        Args:
+            meters: those that Stripe is told of.
 
         Raises:
             StripeRefused: the key may not read.
@@ -96,11 +98,10 @@ class Provisioner:
         """
         found = await self._meters()
         problems: dict[str, str] = {}
-        for meter in billed(self._config):
-            name = meter.stripe_event_name
-            _, problem = meter_step(meter, found.get(name, []))
+        for meter in meters:
+            _, problem = meter_step(meter, found.get(meter.event_name, []))
             if problem is not None:
-                problems[name] = problem
+                problems[meter.event_name] = problem
         return problems
 
     async def apply(self, provision: Provision) -> None:

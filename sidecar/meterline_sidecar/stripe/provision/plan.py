@@ -9,6 +9,7 @@ from msgspec import Struct
 from meterline_pricing import Plan, PricingError, RateCard
 from meterline_sidecar.config.shape import Config, MeterConfig
 from meterline_sidecar.meters import AGGREGATIONS
+from meterline_sidecar.stripe.billed import BilledMeter
 from meterline_sidecar.stripe.provision.agreements import (
     override_problems,
     plan_problems,
@@ -143,19 +144,19 @@ def active_id(meters: Iterable[dict[str, Any]]) -> str | None:
 
 
 def meter_step(
-    meter: MeterConfig, existing: list[dict[str, Any]]
+    meter: BilledMeter, existing: list[dict[str, Any]]
 ) -> tuple[ProvisionStep | None, str | None]:
     """Return what a meter needs, or what is wrong with the one that exists."""
-    hourly = AGGREGATIONS[meter.meter.aggregation].hourly
+    hourly = AGGREGATIONS[meter.aggregation].hourly
     assert hourly is not None, "`check` refuses to bill such a meter through Stripe"
     formula = hourly.formula
-    is_set = meter.stripe_mode == "set" and formula == "sum"
+    is_set = meter.mode == "set" and formula == "sum"
     window = "hour" if is_set else None
-    name = meter.stripe_event_name
+    name = meter.event_name
     if not existing:
         details: dict[str, Any] = {
             "event_name": name,
-            "display_name": meter.meter.name,
+            "display_name": meter.name,
             "default_aggregation": {"formula": formula},
             "customer_mapping": {"type": "by_id", "event_payload_key": CUSTOMER_KEY},
             "value_settings": {"event_payload_key": VALUE_KEY},
