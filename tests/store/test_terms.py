@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.store import invoices, journal, terms, usage
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.port import Database, Tx
@@ -174,7 +174,7 @@ async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) 
         assert await invoices.late_days(tx, "nobody") == []
 
 
-async def test_the_first_use_of_a_customer_is_a_day(database: Database) -> None:
+async def test_the_first_use_of_a_customer_is_a_window(database: Database) -> None:
     async with database.transaction() as tx:
         assert await usage.first_use(tx, 1, customer="acme") is None
         await add_subjects(tx, "a")
@@ -185,8 +185,14 @@ async def test_the_first_use_of_a_customer_is_a_day(database: Database) -> None:
             " VALUES (1, ?, ?, 1, '{}')",
             [(a, 3 * DAY_MS), (a, 2 * DAY_MS)],
         )
+        await tx.execute_many(
+            "INSERT INTO usage (generation, subject_id, window_ms, group_id, totals,"
+            " last_event_id) VALUES (1, ?, ?, 1, '{}', 1)",
+            [(a, 3 * DAY_MS), (a, 2 * DAY_MS + 7 * HOUR_MS)],
+        )
 
-        assert await usage.first_use(tx, 1, customer="acme") == 2 * DAY_MS
+        first_ms = 2 * DAY_MS + 7 * HOUR_MS
+        assert await usage.first_use(tx, 1, customer="acme") == first_ms
         assert await usage.first_use(tx, 2, customer="acme") is None
 
 

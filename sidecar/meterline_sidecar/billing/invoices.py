@@ -91,6 +91,28 @@ class Invoices:
             return final.statement
         return await self._draft(tx, at, customer, period, finals)
 
+    async def shown(
+        self, tx: Tx, at: Counted, customer: Customer, period: Period
+    ) -> Statement:
+        """Return the invoice of a period as a person is shown it.
+
+        A draft says which periods before it are not final yet.
+
+        Args:
+            at: of this snapshot; see ``counted``.
+
+        Raises:
+            NotBillable: there is no plan for this customer then, or they begin later.
+        """
+        finals = await finals_of(tx, customer.id)
+        if (final := finals.get(period.name)) is not None:
+            return final.statement
+        await self._check_begun(tx, at, customer, period)
+        return msgspec.structs.replace(
+            await self._draft(tx, at, customer, period, finals),
+            open_before=await self._open_before(tx, at, customer, period),
+        )
+
     async def projected(
         self,
         tx: Tx,
@@ -167,7 +189,19 @@ class Invoices:
                 found.append((period, statement))
         return found
 
-    async def open_before(
+    async def _check_begun(
+        self, tx: Tx, at: Counted, customer: Customer, period: Period
+    ) -> None:
+        first = await first_ms(tx, at, self._terms, customer.id)
+        calendar = CustomerCalendar.of(self._terms, customer.id)
+        if not is_billable(calendar, period.name, first):
+            raise NotBillable(
+                f"customer {customer.id}: there is nothing to bill in"
+                f" {period.name}, as they begin on {calendar.day(first)}; set"
+                " `starts` to bill earlier periods"
+            )
+
+    async def _open_before(
         self, tx: Tx, at: Counted, customer: Customer, period: Period
     ) -> tuple[str, ...]:
         """Return the periods before one that could be final and are not, in order."""
@@ -205,14 +239,7 @@ class Invoices:
             if (final := finals.get(period.name)) is not None:
                 return final.statement  # Another request was faster.
             at = await counted(tx)
-            first = await first_ms(tx, at, self._terms, customer.id)
-            calendar = CustomerCalendar.of(self._terms, customer.id)
-            if not is_billable(calendar, period.name, first):
-                raise NotBillable(
-                    f"customer {customer.id}: there is nothing to bill in"
-                    f" {period.name}, as they begin on {calendar.day(first)}; set"
-                    " `starts` to bill earlier periods"
-                )
+            await self._check_begun(tx, at, customer, period)
             await check_held(tx, customer.id, period)
             gaps = check_gaps(period, missing, waiting, accept_gap=accept_gap)
             await note_accepted(tx, missing)
@@ -236,7 +263,7 @@ class Invoices:
             self._stated(at, customer, drawn, found),
             finalized_ms=self._clock.now_ms(),
             accepted_gaps=gaps,
-            open_before=await self.open_before(tx, at, customer, period),
+            open_before=await self._open_before(tx, at, customer, period),
         )
         row_id = await add_final(tx, final, period, journal=self._journal)
         uses = uses_of(

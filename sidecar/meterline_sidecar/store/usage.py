@@ -287,16 +287,27 @@ async def changed_customers(
 
 
 async def first_use(tx: Tx, generation: int, *, customer: str) -> int | None:
-    """Return the first day on which a customer used anything, UTC ms."""
+    """Return the first window in which a customer used anything, UTC ms.
+
+    Not its day, which may have begun in another month of the customer's calendar.
+    """
+    day = await tx.fetch_one(
+        "SELECT min(u.day_ms) FROM usage_days u"  # noqa: S608 - our own words
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})",
+        (generation, customer),
+    )
+    start = None if day is None else day[0]
+    first_day = (0, 0) if start is None else (int(start), int(start) + DAY_MS)
     row = await tx.fetch_one(
-        "SELECT min(f.at_ms) FROM (SELECT u.day_ms AS at_ms FROM usage_days u"  # noqa: S608 - our own words
+        "SELECT min(f.at_ms) FROM (SELECT min(u.window_ms) AS at_ms FROM usage u"  # noqa: S608 - our own words
         f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
+        " AND u.window_ms >= ? AND u.window_ms < ?"
         " UNION ALL SELECT (SELECT min(u.window_ms) FROM usage u WHERE u.generation = ?"
         " AND u.subject_id = o.subject_id AND u.window_ms >= o.from_ms"
         " AND u.window_ms < o.end_ms) FROM owners o WHERE o.customer = ?) AS f",
-        (generation, customer, generation, customer),
+        (generation, customer, *first_day, generation, customer),
     )
-    return None if row is None or row[0] is None else int(row[0]) // DAY_MS * DAY_MS
+    return None if row is None else row[0]
 
 
 _BETWEEN: Final = "u.generation = ? AND u.last_event_id > ? AND u.last_event_id <= ?"

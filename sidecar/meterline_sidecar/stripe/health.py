@@ -114,8 +114,8 @@ def _ledger_problems(
 
 def _by_hand(lines: Sequence[ByHand]) -> Found:
     shown = [
-        f"{line.quantity:,} {line.event_name} "
-        + (f"of {line.customer}" if line.customer else "that no customer pays for")
+        f"{line.quantity:,} {line.event_name} of {format_time_ms(line.month)[:7]} "
+        + (f"for {line.customer}" if line.customer else "that no customer pays for")
         for line in lines[:BY_HAND_SHOWN]
     ]
     if len(lines) > BY_HAND_SHOWN:

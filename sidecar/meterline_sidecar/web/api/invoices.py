@@ -51,10 +51,7 @@ async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
     customer = find_customer(parts, query.customer)
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, customer, query.period)
-        statement = await parts.invoices.statement(tx, at, customer, period)
-        if statement.finalized_ms is None:
-            earlier = await parts.invoices.open_before(tx, at, customer, period)
-            statement = msgspec.structs.replace(statement, open_before=earlier)
+        statement = await parts.invoices.shown(tx, at, customer, period)
     return _shown_invoice(customer, period, statement, at, names=parts.config.names)
 
 

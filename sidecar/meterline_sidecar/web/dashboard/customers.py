@@ -106,7 +106,7 @@ async def customer(request: Request) -> Response:
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, shown, query.period)
         try:
-            statement = await parts.invoices.statement(tx, at, shown, period)
+            statement = await parts.invoices.shown(tx, at, shown, period)
         except NotBillable as error:
             why_not = str(error)
         usage = await usage_behind(parts, tx, at, shown, period, statement)

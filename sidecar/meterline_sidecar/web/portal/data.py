@@ -30,7 +30,9 @@ from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import CustomerUsage
 from meterline_sidecar.usage.series import Row, Series, series_of, unique_series
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
+from meterline_sidecar.web.answers.money import ShownOwed
 from meterline_sidecar.web.api.invoices import shown_adjustments
+from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import fresh_as_of
 from meterline_sidecar.web.view.series import EARLIER, usage_behind
@@ -104,6 +106,8 @@ class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[PortalLine, ...]
     adjustments: tuple[ShownAdjustment, ...]
     """What earlier final invoices came to since."""
+    also_due: tuple[ShownOwed, ...]
+    """Adjustments of periods that were in other currencies."""
     meters: tuple[PortalMeter, ...]
     earlier: tuple[PortalPeriod, ...]
 
@@ -121,7 +125,7 @@ async def read_portal(
     statement: Statement | None = None
     plan: Plan | None = None
     with contextlib.suppress(NotBillable):
-        statement = await parts.invoices.statement(tx, at, customer, period)
+        statement = await parts.invoices.shown(tx, at, customer, period)
         plan = parts.billing.plan_of(customer, period)
     usage = await usage_behind(parts, tx, at, customer, period, statement)
     projected = await parts.invoices.projected(
@@ -145,6 +149,7 @@ async def read_portal(
         if statement is None or plan is None
         else tuple(_line(line, plan, usage) for line in statement.invoice.lines),
         adjustments=() if statement is None else shown_adjustments(statement),
+        also_due=() if statement is None else shown_owed(statement.also_due),
         meters=tuple(
             _meter(meter.name, daily[meter.name], usage, parts.config.names)
             for meter in parts.shown_meters
