@@ -1,6 +1,7 @@
 """The HTTP server: which address it listens on, and what it takes at once."""
 
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Generator
@@ -11,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from meterline_sidecar.daemon.connection import HttpConfig, HttpConnection
+from meterline_sidecar.daemon.ports import free_port, holder_of
 from meterline_sidecar.errors import AlreadyRunning
 from meterline_sidecar.files import remove_socket
 from meterline_sidecar.web.clients import Clients
@@ -51,35 +53,69 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def bind(address: str) -> socket.socket:
+def bind(address: str, *, file: Path | None = None) -> socket.socket:
     """Return a socket that listens on ``HOST:PORT`` or ``unix:PATH``.
+
+    Args:
+        file: that of the configuration, which says where, for the error.
 
     Raises:
         AlreadyRunning: somebody listens there already, or a file is there.
     """
     path = address.removeprefix("unix:")
     try:
-        if path != address:
-            remove_socket(Path(path), key="sidecar.http")
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(path)
-            Path(path).chmod(0o660)
-        else:
-            host, _, port = address.rpartition(":")
-            family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-            # Named, or asyncio would not see that it is TCP and leave Nagle's
-            # algorithm on: 40 ms for every answer in two parts.
-            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host.strip("[]"), int(port)))
+        listener = _bound_file(path) if path != address else _bound_port(address)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE and path == address:
+            raise AlreadyRunning(_taken(address, file)) from error
         raise AlreadyRunning(
-            f"cannot listen on {address}: {error.strerror}; stop what listens there,"
-            " or set sidecar.http to another address"
+            f"cannot listen on {address}: {error.strerror}; set sidecar.http to another"
+            " address"
         ) from error
     listener.listen(HTTP_BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def _bound_file(path: str) -> socket.socket:
+    remove_socket(Path(path), key="sidecar.http")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _closed_on_error(listener):
+        listener.bind(path)
+        Path(path).chmod(0o660)
+    return listener
+
+
+def _bound_port(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    # Named, or asyncio would not see that it is TCP and leave Nagle's
+    # algorithm on: 40 ms for every answer in two parts.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    with _closed_on_error(listener):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), int(port)))
+    return listener
+
+
+@contextlib.contextmanager
+def _closed_on_error(listener: socket.socket) -> Generator[None]:
+    try:
+        yield
+    except OSError:
+        listener.close()
+        raise
+
+
+def _taken(address: str, file: Path | None) -> str:
+    """Return who has an address, and what to write to have another."""
+    host, _, port = address.rpartition(":")
+    free = free_port(host.strip("[]"), int(port) + 1)
+    where = "meterline.toml" if file is None else file
+    return (
+        f"cannot listen on {address}: {holder_of(int(port))} does; stop that process,"
+        f' or write `http = "{host}:{free}"` under [sidecar] in {where}'
+    )
 
 
 def address_of(listener: socket.socket) -> str:

@@ -89,7 +89,7 @@ async def _serve(
     parts: Parts, stop: asyncio.Event, hang_up: asyncio.Event, on_fatal: OnFatal
 ) -> None:
     """Serve both sockets until ``stop``; read the files again after each ``hang_up``."""
-    listener = bind(parts.config.sidecar.http)
+    listener = bind(parts.config.sidecar.http, file=parts.config.file)
     clients = Clients(parts.config.sidecar.trusted_proxies)
     app = make_app(parts, clients, _neighbours(parts.config))
     server = HttpServer(app, clients=clients, stop_timeout_s=STOP_TIMEOUT_S)

@@ -1,7 +1,9 @@
 """The commands that need no sidecar: a configuration from nothing, checked, quoted."""
 
+import contextlib
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,20 @@ def test_init_leaves_alone_where_this_host_keeps_everything(tmp_path: Path) -> N
     assert told.returncode == 0
     assert "export" not in told.stdout
     assert '\n# database = "state/meterline.db"\n' in source
+
+
+def test_init_writes_down_a_port_that_nobody_has(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # somebody else has it then
+            other.bind(("127.0.0.1", 8270))
+            other.listen()
+        told = meterline("init", cwd=tmp_path).stdout
+        http = read_config(tmp_path / "meterline.toml", environment={}).sidecar.http
+
+        host, _, port = http.rpartition(":")
+        assert host == "127.0.0.1"
+        assert 8270 < int(port) < 8370
+        assert f"port 8270 is taken here, so the HTTP API gets {http}" in told
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:

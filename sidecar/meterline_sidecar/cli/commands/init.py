@@ -10,10 +10,12 @@ from typing import Final
 import click
 
 from meterline.settings import STATE_VARIABLE, SYSTEM_DIR
+from meterline_sidecar.daemon.ports import PORT, free_port
 from meterline_sidecar.errors import MeterlineError
 
 NAMES: Final = ("meterline.toml", "pricing.toml")
 STATE: Final = "state"
+HOST: Final = "127.0.0.1"
 PLACES: Final = re.compile(r"^(?=(?:socket|database|spool_dir) = )", re.MULTILINE)
 """What the template says about where things are."""
 
@@ -27,7 +29,7 @@ def command(directory: Path) -> None:
 
     Into DIRECTORY, or here. Asks nothing and overwrites nothing. The ledger gets a
     place of its own beside them, unless this host has one for all: METERLINE_STATE_DIR
-    or /var/lib/meterline.
+    or /var/lib/meterline. The HTTP API gets port 8270, or the next that is free here.
     """
     paths = {name: directory / name for name in NAMES}
     if found := [str(path) for path in paths.values() if path.exists()]:
@@ -37,11 +39,13 @@ def command(directory: Path) -> None:
         )
     templates = files("meterline_sidecar.cli") / "templates"
     has_state = bool(os.environ.get(STATE_VARIABLE)) or SYSTEM_DIR.is_dir()
+    http = f"{HOST}:{free_port(HOST, PORT)}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, path in paths.items():
             with path.open("x", encoding="utf-8") as file:
                 text = (templates / name).read_text(encoding="utf-8")
+                text = text.replace(f"{HOST}:{PORT}", http)
                 file.write(PLACES.sub("# ", text) if has_state else text)
     except OSError as error:
         raise MeterlineError(
@@ -49,6 +53,8 @@ def command(directory: Path) -> None:
             " written to"
         ) from error
     click.echo(f"wrote {' and '.join(map(str, paths.values()))}; next:")
+    if http != f"{HOST}:{PORT}":
+        click.echo(f"  (port {PORT} is taken here, so the HTTP API gets {http})")
     flag = "" if directory == Path() else f" --config {paths[NAMES[0]]}"
     for name in ("check", "run"):
         click.echo(f"  meterline {name}{flag}")
