@@ -1,9 +1,8 @@
 """``meterline invoice``: a customer's invoice, draft or final."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -15,8 +14,8 @@ from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import money, quantity, show_json, tell_freshness
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.config.names import Name, Names
 from meterline_sidecar.web.answers.invoices import ShownInvoice
-from meterline_sidecar.web.answers.usage import ShownMeter
 
 EXPLANATION_CHARS: Final = 64
 EXPLANATION_LINES_MAX: Final = 4  # a price of a thousand tiers has listed them above
@@ -74,7 +73,8 @@ def tell_invoice(answer: ShownInvoice) -> None:
     drawn = answer.invoice
     name = drawn.period.name
     click.echo(f"{answer.customer_name}: {answer.status} invoice for {name}")
-    tell_lines(drawn, {one.meter: one for one in answer.usage})
+    shown = {one.meter: Name(title=one.title, unit=one.unit) for one in answer.usage}
+    tell_lines(drawn, Names(shown))
     _tell_adjustments(answer, drawn.currency)
     tell_freshness(answer.fresh_as_of, answer.recounting_percent)
 
@@ -90,9 +90,10 @@ def _tell_adjustments(answer: ShownInvoice, currency: str) -> None:
     table = Table("adjustment of", ">billed", ">comes to now", ">amount")
     for item in answer.adjustments:
         amounts = (item.billed, item.now, item.amount)
-        table.add(item.period, *(money(amount, currency) for amount in amounts))
+        table.add(item.period, *(money(amount, item.currency) for amount in amounts))
     show(table)
-    click.echo(f"\ndue: {money(answer.due, currency)}")
+    others = (money(owed.amount, owed.currency) for owed in answer.also_due)
+    click.echo(f"\ndue: {', and '.join([money(answer.due, currency), *others])}")
 
 
 def open_words(answer: ShownInvoice) -> str:
@@ -101,8 +102,9 @@ def open_words(answer: ShownInvoice) -> str:
     if answer.status == "final":
         return f"made final before {names}: what final periods came to since is here"
     return (
-        f"not final yet, and earlier: {names}; whichever becomes final first has what"
-        " final periods came to since"
+        f"not final yet, and earlier: {names}; usually the earliest comes first:"
+        f" `meterline invoice {answer.customer} --period {answer.open_before[0]}"
+        " --finalize`. Whichever becomes final first has what final periods came to since"
     )
 
 
@@ -130,28 +132,19 @@ def _tier(charge: Charge) -> str:
     return "" if charge.tier is None else f"tier {charge.tier}: "
 
 
-def tell_lines(
-    drawn: Invoice, meters: Mapping[str | None, ShownMeter] = MappingProxyType({})
-) -> None:
-    """Print the lines of an invoice, each with the charges that make it up.
-
-    Args:
-        meters: how they are shown, by their names; of others, the names are.
-    """
+def tell_lines(drawn: Invoice, names: Names) -> None:
+    """Print the lines of an invoice, each with the charges that make it up."""
     click.echo(f"plan {drawn.plan}, version {drawn.version}\n")
     table = Table("line", ">quantity", ">amount")
     for line in drawn.lines:
-        meter = meters.get(line.meter)
-        unit = "" if meter is None else meter.unit
+        unit = names.unit(line.meter)
         used = "" if line.quantity is None else quantity(line.quantity, unit)
-        is_named = line.description != line.meter
-        name = line.description if meter is None or is_named else meter.title
+        name = names.line(line.description, line.meter)
         table.add(name, used, money(line.amount, drawn.currency))
         for text in _explained(line, drawn.currency):
             table.add(f"  {text}", "", "")
     table.add("total", "", money(drawn.total, drawn.currency))
     show(table)
     if drawn.unpriced:
-        found = [(name, meters.get(name)) for name in drawn.unpriced]
-        names = [name if meter is None else meter.title for name, meter in found]
-        click.echo(f"\nthe plan does not charge for: {', '.join(names)}")
+        titles = ", ".join(names.title(meter) for meter in drawn.unpriced)
+        click.echo(f"\nthe plan does not charge for: {titles}")

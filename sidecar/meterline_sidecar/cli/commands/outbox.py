@@ -6,9 +6,11 @@ import click
 import msgspec
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.names import names_of
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.store.outbox import STATES
 from meterline_sidecar.stripe.states import ROW_STATES
 from meterline_sidecar.web.answers.outbox import OutboxPage, ShownRow
@@ -58,10 +60,10 @@ def list_rows(
         answer = client.get(
             "/v1/outbox", OutboxPage, state=state, limit=limit, after=after
         )
-    if is_json:
-        show_json(answer)
-        return
-    tell_rows(answer)
+        if is_json:
+            show_json(answer)
+            return
+        tell_rows(answer, names_of(client))
 
 
 @command.command("show")
@@ -72,7 +74,7 @@ def show_row(
 ) -> None:
     """Show everything about one row."""
     with Client.find(url, config_path) as client:
-        tell_row(client.get(f"/v1/outbox/{row}", ShownRow), is_json=is_json)
+        tell_row(client, client.get(f"/v1/outbox/{row}", ShownRow), is_json=is_json)
 
 
 @command.command()
@@ -91,7 +93,7 @@ def retry(
         answer = client.post(
             f"/v1/outbox/{row}/retry", ShownRow, certain="true" if certain else None
         )
-    tell_row(answer, is_json=is_json)
+        tell_row(client, answer, is_json=is_json)
 
 
 @command.command()
@@ -104,25 +106,23 @@ def drop(
     """Give up on a row: its usage is never reported to Stripe."""
     with Client.find(url, config_path) as client:
         answer = client.post(f"/v1/outbox/{row}/drop", ShownRow, reason=reason)
-    tell_row(answer, is_json=is_json)
+        tell_row(client, answer, is_json=is_json)
 
 
-def tell_rows(answer: OutboxPage) -> None:
+def tell_rows(answer: OutboxPage, names: Names) -> None:
     """Print rows for people."""
     if answer.mode == "dry_run":
         click.echo('a dry run: nothing is sent until stripe.mode = "send"\n')
-    table = Table(
-        ">row", "state", "customer", "event name", "hour (UTC)", ">value", "why"
-    )
+    table = Table(">row", "state", "customer", "meter", "hour (UTC)", ">value", "why")
     for row in answer.rows:
         mode = "" if row.mode == "delta" and row.value >= 0 else f" {row.mode}"
         table.add(
             str(row.id),
             row.state,
             row.stripe_customer or row.customer,
-            row.event_name,
+            names.title(row.meter),
             row.hour[:16].replace("T", " "),
-            quantity(row.value) + mode,
+            quantity(row.value, names.unit(row.meter)) + mode,
             row.reason or "",
         )
     show(table)
@@ -132,13 +132,18 @@ def tell_rows(answer: OutboxPage) -> None:
         click.echo(f"\nmore: --after {answer.next_after}")
 
 
-def tell_row(row: ShownRow, *, is_json: bool) -> None:
+def tell_row(client: Client, row: ShownRow, *, is_json: bool) -> None:
     """Print one row."""
     if is_json:
         show_json(row)
         return
+    names = names_of(client)
+    in_words = {
+        "meter": names.title(row.meter),
+        "value": quantity(row.value, names.unit(row.meter)),
+    }
     table = Table("what", "value")
-    for name, value in msgspec.structs.asdict(row).items():
+    for name, value in (msgspec.structs.asdict(row) | in_words).items():
         if value is not None:
             table.add(name.replace("_", " "), str(value))
     if row.state in HINTS:

@@ -25,9 +25,10 @@ from meterline_pricing.tools import curve, draw_svg, draw_text, findings, quanti
 from meterline_sidecar.cli.commands.invoice import tell_lines
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.prices import read_prices
 from meterline_sidecar.config.read import read_config
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import ConfigError, MeterlineError
 
 QUANTITY: Final = re.compile(r"([^=\[]+)(?:\[([^\]]*)\])?=(.+)")
 EXPECTED: Final = (
@@ -90,7 +91,8 @@ def command(
             _check_shape(meter, used, version.price_of(meter).price)
         if curve_meter is not None:
             up_to = None if not usage else quantity_of(usage.get(curve_meter, 0))
-            _draw(version, curve_meter, up_to, svg_path, is_json=is_json)
+            name = _names(config_path).title(curve_meter)
+            _draw(version, curve_meter, up_to, svg_path, name=name, is_json=is_json)
             return
         drawn = invoice(version, usage)
     except PricingError as error:
@@ -98,17 +100,34 @@ def command(
     if is_json:
         show_json(drawn)
         return
-    tell_lines(drawn)
+    tell_lines(drawn, _names(config_path))
+
+
+def _names(config_path: Path | None) -> Names:
+    """Return what the meters are called, as far as the configuration can be read.
+
+    A price list can be looked at without one.
+    """
+    try:
+        return read_config(config_path).names
+    except ConfigError:
+        return Names({})
 
 
 def _draw(
-    plan: Plan, meter: str, up_to: Decimal | None, path: Path | None, *, is_json: bool
+    plan: Plan,
+    meter: str,
+    up_to: Decimal | None,
+    path: Path | None,
+    *,
+    name: str,
+    is_json: bool,
 ) -> None:
     """Draw what a meter costs, up to a quantity, and say what is odd about it."""
     price = plan.price_of(meter)
     points = curve(price, up_to=up_to)
     found = findings(price, currency=plan.currency)
-    title = f"{meter}, plan {plan.name}, version {plan.version}"
+    title = f"{name}, plan {plan.name}, version {plan.version}"
     if path is not None:
         svg = draw_svg(points, currency=plan.currency, title=title, findings=found)
         try:

@@ -7,10 +7,12 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.names import names_of
 from meterline_sidecar.cli.options import daemon_options, span_options
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.stripe.comparison import ByHand
 from meterline_sidecar.web.answers.outbox import Reconciliation
@@ -35,25 +37,28 @@ def command(
         answer = client.post(
             "/v1/reconcile", Reconciliation, period=period, start=start, end=end
         )
-    if is_json:
-        show_json(answer)
-    else:
-        tell_lines(answer)
+        if is_json:
+            show_json(answer)
+        else:
+            tell_lines(answer, names_of(client, at_stripe=True))
     if not answer.is_equal or answer.by_hand:
         sys.exit(EXIT_FOUND)
 
 
-def tell_lines(answer: Reconciliation) -> None:
-    """Print a comparison for people."""
-    table = Table(
-        "customer", "event name", ">here", ">at Stripe", "", ">waiting", ">failed"
-    )
+def tell_lines(answer: Reconciliation, names: Names) -> None:
+    """Print a comparison for people.
+
+    Args:
+        names: of the meters, by what Stripe calls them.
+    """
+    table = Table("customer", "meter", ">here", ">at Stripe", "", ">waiting", ">failed")
     for line in answer.lines:
+        unit = names.unit(line.event_name)
         table.add(
             line.stripe_customer or line.customer,
-            line.event_name,
-            quantity(line.ours),
-            "-" if line.verdict == "refused" else quantity(line.theirs),
+            names.title(line.event_name),
+            quantity(line.ours, unit),
+            "-" if line.verdict == "refused" else quantity(line.theirs, unit),
             line.verdict,
             quantity(line.waiting),
             quantity(line.failed),
@@ -64,8 +69,8 @@ def tell_lines(answer: Reconciliation) -> None:
             table.add(
                 "",
                 f"  {hour.hour[:16].replace('T', ' ')}",
-                quantity(hour.ours),
-                quantity(hour.theirs),
+                quantity(hour.ours, unit),
+                quantity(hour.theirs, unit),
                 *("", "", ""),
             )
     show(table)
@@ -80,19 +85,19 @@ def tell_lines(answer: Reconciliation) -> None:
         words += f"; {n_of(n_waiting, 'row')} {wait}: see `meterline outbox`"
     click.echo(f"\n{answer.start[:16]} to {answer.end[:16]}: {words}")
     if answer.by_hand:
-        _tell_by_hand(answer.by_hand)
+        _tell_by_hand(answer.by_hand, names)
 
 
-def _tell_by_hand(lines: list[ByHand]) -> None:
+def _tell_by_hand(lines: list[ByHand], names: Names) -> None:
     click.echo("\nStripe will not bill this by itself: bill it by hand\n")
-    table = Table("customer", "event name", "month", ">quantity", ">amount", "why")
+    table = Table("customer", "meter", "month", ">quantity", ">amount", "why")
     for line in lines:
         amount = "" if line.amount is None else f"{line.amount} {line.currency}"
         table.add(
             line.customer or "-",
-            line.event_name,
+            names.title(line.event_name),
             format_time_ms(line.month)[:7],
-            quantity(line.quantity),
+            quantity(line.quantity, names.unit(line.event_name)),
             amount,
             line.reason,
         )

@@ -6,6 +6,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.commands.outbox import HINTS, tell_rows
+from meterline_sidecar.cli.names import names_of
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import quantity, show_json, tell_problems
 from meterline_sidecar.cli.table import Table, show
@@ -45,7 +46,7 @@ def _tell_dry_run(client: Client, *, is_json: bool) -> None:
     if is_json:
         show_json(answer)
         return
-    tell_rows(answer)
+    tell_rows(answer, names_of(client))
     counts = client.get("/status", Status).outbox
     hanging = [f"{n} {state}" for state, n in counts.items() if n and state in HINTS]
     if hanging:

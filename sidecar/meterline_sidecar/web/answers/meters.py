@@ -5,6 +5,25 @@ import msgspec
 from meterline_sidecar.web.answers.money import MoneyChange
 
 
+class DefinedMeter(msgspec.Struct, frozen=True, kw_only=True):
+    """A meter, and how people are shown it."""
+
+    meter: str
+    title: str
+    """What people call it."""
+    unit: str
+    """What its quantities are in; empty where nobody says."""
+    aggregation: str
+    event_name: str | None
+    """That of the meter at Stripe; ``None`` where nothing is told there."""
+
+
+class Meters(msgspec.Struct, frozen=True, kw_only=True):
+    """All meters."""
+
+    meters: tuple[DefinedMeter, ...]
+
+
 class RecountedUsage(msgspec.Struct, frozen=True):
     """What a customer's usage of a month is, and what it would be."""
 

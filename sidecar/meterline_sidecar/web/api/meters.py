@@ -12,6 +12,8 @@ from meterline_sidecar.terms.keeper import TermsRefused
 from meterline_sidecar.usage.counted import counted_now
 from meterline_sidecar.usage.recount import count_again
 from meterline_sidecar.web.answers.meters import (
+    DefinedMeter,
+    Meters,
     RecountBegun,
     RecountedUsage,
     RecountPreview,
@@ -20,6 +22,7 @@ from meterline_sidecar.web.money import shown_money
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict, NoSuchThing
+from meterline_sidecar.web.query import Nothing
 
 REASON_CHARS_MAX: Final = 500
 
@@ -52,6 +55,25 @@ class RecountQuery(msgspec.Struct, frozen=True, kw_only=True):
             max_length=REASON_CHARS_MAX,
         ),
     ] = ""
+
+
+async def list_meters(parts: Parts, query: Nothing) -> Meters:
+    """Return all meters, with what people call them and what Stripe does."""
+    names = parts.config.names
+    return Meters(
+        meters=tuple(
+            DefinedMeter(
+                meter=one.meter.name,
+                title=names.title(one.meter.name),
+                unit=names.unit(one.meter.name),
+                aggregation=one.meter.aggregation,
+                event_name=one.stripe_event_name
+                if one.bill_through == "meter"
+                else None,
+            )
+            for one in parts.config.meters
+        )
+    )
 
 
 async def preview_recount(parts: Parts, query: PreviewQuery) -> RecountPreview:
@@ -111,6 +133,7 @@ def _from_ms(since: str | None) -> int:
 
 
 OPERATIONS = (
+    Operation("/v1/meters", list_meters),
     Operation("/v1/meters/{meter}/recount", preview_recount),
     Operation("/v1/meters/{meter}/recount", recount_meter, method="POST"),
 )

@@ -1,0 +1,16 @@
+"""What people call the meters of the sidecar that a command asks."""
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.config.names import Name, Names
+from meterline_sidecar.web.answers.meters import Meters
+
+
+def names_of(client: Client, *, at_stripe: bool = False) -> Names:
+    """Return how meters are shown, by their names, or by those that Stripe knows."""
+    found = client.get("/v1/meters", Meters).meters
+    named: dict[str, Name] = {}
+    for one in found:
+        key = one.event_name if at_stripe else one.meter
+        if key is not None:
+            named[key] = Name(title=one.title, unit=one.unit)
+    return Names(named)
