@@ -76,7 +76,7 @@ async def test_a_plan_that_is_refused_is_told_of_and_not_made(
     with pytest.raises(TermsRefused):
         await web.parts.terms.load(wanted_of(edited), author="test")
 
-    held = await agreed_of(edited)
+    held = await agreed_of(edited, clock=web.clock)
 
     assert held.config.catalogue.plan("basic").currency == "usd"
     assert any("cannot become eur" in text for text in held.waiting)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meterline_sidecar.billing.consequences import of_terms
-from meterline_sidecar.clock import SystemClock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import invoices
@@ -74,7 +74,7 @@ class Agreed(NamedTuple):
     """What the files say otherwise, in words: not loaded yet, or refused."""
 
 
-async def agreed_of(config: Config) -> Agreed:
+async def agreed_of(config: Config, *, clock: Clock) -> Agreed:
     """Return what holds of a configuration; all of it, where there is no ledger yet.
 
     Raises:
@@ -84,7 +84,7 @@ async def agreed_of(config: Config) -> Agreed:
         return Agreed(config, ())
     async with _open(config.sidecar.database) as reader:
         terms = await _terms(reader)
-        diff = await _diff(reader, terms, config)
+        diff = await _diff(reader, terms, config, clock)
     waiting = () if terms.is_empty else (*diff.told, *diff.refused)
     return Agreed(as_agreed(config, terms, diff.at_ms), waiting)
 
@@ -108,15 +108,15 @@ async def _terms(reader: Readable) -> Terms:
     return terms
 
 
-async def _diff(reader: Readable, terms: Terms, config: Config) -> Diff:
+async def _diff(reader: Readable, terms: Terms, config: Config, clock: Clock) -> Diff:
     async with reader.reading() as tx:
         finals = await invoices.final_ends(tx)
-    # In a rehearsal the time of the ledger is ahead of this host's.
-    now_ms = max(SystemClock().now_ms(), terms.learned_until_ms)
+    # After a rehearsal the time of the ledger is ahead of this host's.
+    now_ms = max(clock.now_ms(), terms.learned_until_ms)
     return Differ(terms, now_ms=now_ms, finals=finals).files(wanted_of(config))
 
 
-async def compare(config: Config) -> Compared | None:
+async def compare(config: Config, *, clock: Clock) -> Compared | None:
     """Return what loading the files would change; ``None``: there is no ledger yet.
 
     Raises:
@@ -126,7 +126,7 @@ async def compare(config: Config) -> Compared | None:
         return None
     async with _open(config.sidecar.database) as reader:
         terms = await _terms(reader)
-        diff = await _diff(reader, terms, config)
+        diff = await _diff(reader, terms, config, clock)
         money = shown_money(await of_terms(reader, terms, diff))
     times = [planned.from_ms for planned in diff.planned if planned.from_ms > ALWAYS]
     calendar = CustomerCalendar([(0, "UTC")])

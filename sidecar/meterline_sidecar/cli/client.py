@@ -11,6 +11,7 @@ import msgspec
 
 from meterline_sidecar.cli.exits import NoSidecar, OtherVersion, Refused
 from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
 from meterline_sidecar.web.answers.problem import Problem
 
 TIMEOUT_S: Final = 30.0
@@ -59,10 +60,13 @@ class Client:
         Raises:
             ConfigError: the configuration is wrong.
         """
-        if url is None:
-            http = read_config(config_path).sidecar.http
-            url = http if http.startswith("unix:") else f"http://{http}"
-        return cls(url)
+        return cls.of(read_config(config_path)) if url is None else cls(url)
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return a client for the sidecar that a configuration is of."""
+        http = config.sidecar.http
+        return cls(http if http.startswith("unix:") else f"http://{http}")
 
     def __enter__(self) -> Self:
         """Return this client."""

@@ -225,3 +225,52 @@ def test_a_url_that_is_none_is_exit_69(url: str) -> None:
 
 def _lines(text: str) -> list[str]:
     return text.splitlines()
+
+
+def test_check_goes_by_the_clock_of_the_sidecar_that_rehearses(
+    sidecar: SidecarProcess,
+) -> None:
+    config = sidecar.config.read_text()
+    sidecar.config.write_text(
+        config.replace('"acct_1", "acme_*"', '"acct_1", "acme_*", "more"')
+    )
+    try:
+        done = sidecar.meterline("check")
+        shown = answer(sidecar, "check")
+    finally:
+        sidecar.config.write_text(config)
+
+    assert "as of 2026-11-06 12:00 UTC, which is not real" in done.stderr
+    assert "the sidecar's rehearsal clock" in done.stderr
+    assert any("2026-11-06" in line for line in shown["changes"])
+    assert "rehearsal clock" in shown["clock"]
+
+
+def test_check_goes_by_the_clock_that_it_is_given(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "clock").write_text("2026-12-24T18:00:00Z")
+
+    done = sidecar.meterline("check", "--clock", str(tmp_path / "clock"))
+
+    assert "as of 2026-12-24 18:00 UTC" in done.stderr
+
+
+def test_check_beside_no_rehearsal_says_nothing_of_a_clock(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path) as running:
+        done = running.meterline("check")
+        shown = answer(running, "check")
+
+    assert "as of" not in done.stdout + done.stderr
+    assert shown["clock"] is None
+
+
+def test_a_link_for_a_customer_is_valid_by_the_clock_of_the_sidecar(
+    sidecar: SidecarProcess,
+) -> None:
+    token = run(sidecar, "token", "portal", "--customer", "acme").strip()
+
+    with sidecar.client() as client:
+        page = client.get("/portal", params={"token": token})
+
+    assert page.status_code == 200

@@ -20,6 +20,8 @@ from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import EXIT_CONFIG, EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.cli.rehearsed import CLOCK, clock_for, tell_clock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.advice import advice
 from meterline_sidecar.config.prices import shown
 from meterline_sidecar.config.read import read_config
@@ -30,8 +32,9 @@ from meterline_sidecar.problems.problem import n_of
 
 @click.command()
 @CONFIG
+@CLOCK
 @JSON
-def command(config_path: Path | None, is_json: bool) -> None:
+def command(config_path: Path | None, clock_path: Path | None, is_json: bool) -> None:
     """Report every problem in meterline.toml and pricing.toml.
 
     Runs the examples of the plans ([[plan.test]]) too, points out what is odd, and
@@ -46,18 +49,20 @@ def command(config_path: Path | None, is_json: bool) -> None:
             raise
         _show(problems=error.problems)
         sys.exit(EXIT_CONFIG)
+    clock = clock_for(config, clock_path)
     failures = run_tests(config.catalogue.plans)
     odd = list(advice(config, environment=os.environ))
     compared: Compared | None = None
     try:
-        compared = asyncio.run(compare(config))
+        compared = asyncio.run(compare(config, clock=clock))
         odd += asyncio.run(_alerts_of_nobody(config))
     except CannotCompare as error:
         odd.append(str(error))
     if is_json:
-        _show(failures=failures, advice=odd, compared=compared)
+        _show(failures=failures, advice=odd, compared=compared, clock=clock)
     else:
         _tell(config, failures, odd, compared)
+        tell_clock(clock)
     if compared is not None and compared.refused:
         sys.exit(EXIT_CONFIG)
     if failures:
@@ -83,6 +88,7 @@ def _show(
     failures: tuple[TestFailure, ...] = (),
     advice: Sequence[str] = (),
     compared: Compared | None = None,
+    clock: Clock | None = None,
 ) -> None:
     refused = () if compared is None else compared.refused
     show_json(
@@ -94,6 +100,7 @@ def _show(
             "changes": () if compared is None else compared.changes,
             "refused": refused,
             "money": None if compared is None else compared.money,
+            "clock": None if clock is None else clock.rehearsal,
         }
     )
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
     "--clock",
     "clock_path",
     type=click.Path(path_type=Path, dir_okay=False),
+    envvar="METERLINE_CLOCK",
+    metavar="FILE",
     help="Rehearse with the time in this file: a time (2026-11-30T23:59:00Z) or an "
     "offset (+86400 seconds, +25h, -40d). The file is read repeatedly.",
 )

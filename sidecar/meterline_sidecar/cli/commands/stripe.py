@@ -13,7 +13,8 @@ from meterline_sidecar.cli.against_ledger import agreed_of
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
-from meterline_sidecar.clock import SystemClock
+from meterline_sidecar.cli.rehearsed import CLOCK, clock_for, tell_clock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import open_api
@@ -30,8 +31,9 @@ def command() -> None:
 
 @command.command()
 @CONFIG
+@CLOCK
 @JSON
-def plan(config_path: Path | None, is_json: bool) -> None:
+def plan(config_path: Path | None, clock_path: Path | None, is_json: bool) -> None:
     """Show what is missing at Stripe; change nothing.
 
     Plans, prices and meters are those that the ledger has agreed to; before there is
@@ -39,37 +41,45 @@ def plan(config_path: Path | None, is_json: bool) -> None:
 
     Exits with 3 if there is a problem that `apply` cannot solve.
     """
-    _tell(asyncio.run(_run(read_config(config_path), applies=False)), is_json=is_json)
+    config = read_config(config_path)
+    clock = clock_for(config, clock_path)
+    found = asyncio.run(_run(config, clock, applies=False))
+    _tell(found, is_json=is_json)
 
 
 @command.command()
 @CONFIG
+@CLOCK
 @JSON
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def apply(config_path: Path | None, is_json: bool, yes: bool) -> None:
+def apply(
+    config_path: Path | None, clock_path: Path | None, is_json: bool, yes: bool
+) -> None:
     """Show what is missing at Stripe, then create it."""
     config = read_config(config_path)
-    found = asyncio.run(_run(config, applies=False))
+    clock = clock_for(config, clock_path)
+    found = asyncio.run(_run(config, clock, applies=False))
     if not is_json:
         _tell(found, is_json=False)
     if found.steps and not found.problems:
         if sys.stdin.isatty() and not yes:
             click.confirm("Make these changes?", abort=True)
-        asyncio.run(_run(config, applies=True))
+        asyncio.run(_run(config, clock, applies=True))
     if is_json:
         _tell(found, is_json=True)
     elif found.steps:
         click.echo("done")
 
 
-async def _run(config: Config, *, applies: bool) -> Provision:
-    config, waiting = await agreed_of(config)
+async def _run(config: Config, clock: Clock, *, applies: bool) -> Provision:
+    config, waiting = await agreed_of(config, clock=clock)
     if not applies:
+        tell_clock(clock)
         for text in waiting:
             click.echo(f"not agreed, so not at Stripe either: {text}", err=True)
     api = open_api(config, environ=os.environ.copy())
     try:
-        provisioner = Provisioner(api, config, clock=SystemClock())
+        provisioner = Provisioner(api, config, clock=clock)
         found = await provisioner.plan()
         if applies:
             await provisioner.apply(found)

@@ -13,6 +13,7 @@ from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile
 from meterline_sidecar.cli.against_ledger import agreed_with
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.cli.rehearsed import CLOCK, clock_for
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import SystemClock, format_time_ms
 from meterline_sidecar.config.read import read_config
@@ -88,7 +89,14 @@ def revoke(config_path: Path | None, token_id: str) -> None:
 )
 @click.option("--url", is_flag=True, help="Print the full link.")
 @CONFIG
-def portal(config_path: Path | None, customer: str, ttl: str, url: bool) -> None:
+@CLOCK
+def portal(
+    config_path: Path | None,
+    clock_path: Path | None,
+    customer: str,
+    ttl: str,
+    url: bool,
+) -> None:
     """Print a token for a customer's page; it opens that page only."""
     config = read_config(config_path)
     known = {one.id for one in config.customers}
@@ -103,7 +111,7 @@ def portal(config_path: Path | None, customer: str, ttl: str, url: bool) -> None
             customer,
             key=portal_key(config.portal_key_file),
             ttl_s=_seconds(ttl),
-            now_s=SystemClock().now_ms() // 1000,
+            now_s=clock_for(config, clock_path).now_ms() // 1000,
         )
     except ValueError as error:
         raise MeterlineError(str(error)) from error
