@@ -1,18 +1,76 @@
 """Meters are shown by their titles wherever people look, and by their names to programs."""
 
+from decimal import Decimal
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from meterline.portal import portal_token
 from meterline_sidecar.cli.commands.invoice import tell_invoice
+from meterline_sidecar.cli.commands.outbox import tell_rows
+from meterline_sidecar.cli.commands.quote import command as quote
+from meterline_sidecar.cli.commands.reconcile import tell_lines as tell_compared
 from meterline_sidecar.cli.commands.usage import AllUsage, tell_usage
+from meterline_sidecar.cli.names import named
+from meterline_sidecar.stripe.comparison import ByHand, ReconciledSeries
 from meterline_sidecar.web.answers.invoices import ShownInvoice
+from meterline_sidecar.web.answers.meters import Meters
+from meterline_sidecar.web.answers.outbox import OutboxPage, Reconciliation, ShownRow
 from meterline_sidecar.web.answers.usage import Unassigned, UsagePage
 from tests.plans import starter_each
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE, SIDECAR
 from tests.web.conftest import OpenWeb, Web, configure
 
+AT_STRIPE = 'bill_through = "meter"\nstripe_event_name = "bytes_at_stripe"'
+ROW = ShownRow(
+    id=1,
+    state="pending",
+    customer="acme",
+    stripe_customer=None,
+    meter="traffic",
+    event_name="bytes_at_stripe",
+    mode="delta",
+    hour="2026-11-01T00:00:00Z",
+    part=0,
+    value=1_500_000,
+    identifier="one",
+    idempotency_key="one",
+    attempts=0,
+    last_sent=None,
+    in_doubt_since=None,
+    request_id=None,
+    reason=None,
+    replaced_by=None,
+)
+COMPARED = Reconciliation(
+    start="2026-11-01T00:00:00Z",
+    end="2026-12-01T00:00:00Z",
+    is_equal=True,
+    lines=[
+        ReconciledSeries(
+            customer="acme",
+            stripe_customer=None,
+            event_name="bytes_at_stripe",
+            ours=1_500_000,
+            theirs=Decimal(1_500_000),
+            waiting=0,
+            unresolved=0,
+            failed=0,
+            verdict="equal",
+        )
+    ],
+    by_hand=[
+        ByHand(
+            customer="acme",
+            event_name="bytes_at_stripe",
+            month=0,
+            quantity=1_500_000,
+            reason="too late",
+        )
+    ],
+)
 NAMED = METERLINE.replace(
     'aggregation = "count"\n', 'aggregation = "count"\ntitle = "API <calls>"\n'
 ).replace(
@@ -215,3 +273,33 @@ async def test_a_new_title_is_no_change_of_what_is_counted(open_web: OpenWeb) ->
         assert [change for change in loaded.changes if "meter" in change] == []
         assert (await web.get("/status"))["aggregation"]["recounting_percent"] is None
         assert "1 x of Calls by day" in words(page.text)
+
+
+async def test_what_stripe_is_told_is_printed_with_titles_and_units(
+    open_web: OpenWeb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    billed = NAMED.replace('title = "Traffic"', 'title = "Traffic"\n' + AT_STRIPE)
+    async with open_web(meterline=billed, pricing=PRICING) as web:
+        meters = msgspec.convert(await web.get("/v1/meters"), Meters)
+    told = {one.meter: (one.title, one.event_name) for one in meters.meters}
+    assert told["traffic"] == ("Traffic", "bytes_at_stripe")
+    assert told["tokens"] == ("Words", None)
+
+    tell_rows(OutboxPage(mode="send", rows=[ROW], next_after=None), named(meters))
+    tell_compared(COMPARED, named(meters, at_stripe=True))
+    printed = capsys.readouterr().out
+
+    assert printed.count("Traffic") == 3
+    assert printed.count("1,500,000 bytes") == 4
+    assert "bytes_at_stripe" not in printed
+
+
+def test_a_quote_is_printed_with_titles_and_units(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configure(tmp_path, meterline=NAMED, pricing=PRICING)
+    arguments = ["starter", "tokens=512", "--config", str(config.file)]
+
+    quote.main(arguments, standalone_mode=False)
+
+    assert "512 tokens" in capsys.readouterr().out

@@ -7,10 +7,14 @@ from meterline_sidecar.web.answers.meters import Meters
 
 def names_of(client: Client, *, at_stripe: bool = False) -> Names:
     """Return how meters are shown, by their names, or by those that Stripe knows."""
-    found = client.get("/v1/meters", Meters).meters
-    named: dict[str, Name] = {}
-    for one in found:
+    return named(client.get("/v1/meters", Meters), at_stripe=at_stripe)
+
+
+def named(found: Meters, *, at_stripe: bool = False) -> Names:
+    """Return how these meters are shown, likewise."""
+    names: dict[str, Name] = {}
+    for one in found.meters:
         key = one.event_name if at_stripe else one.meter
         if key is not None:
-            named[key] = Name(title=one.title, unit=one.unit)
-    return Names(named)
+            names[key] = Name(title=one.title, unit=one.unit)
+    return Names(names)
