@@ -13,6 +13,7 @@ from meterline_sidecar.cli.commands.outbox import tell_rows
 from meterline_sidecar.cli.commands.status import tell_status
 from meterline_sidecar.cli.commands.usage import read_usage, tell_usage
 from meterline_sidecar.cli.exits import NoSidecar
+from meterline_sidecar.cli.names import names_of
 from meterline_sidecar.cli.output import Progress, quantity
 from meterline_sidecar.cli.table import show
 from meterline_sidecar.demo.stage import Failed, Stage, stage
@@ -100,7 +101,7 @@ def _tell_stripe(demo: Stage, client: Client) -> None:
         " hour is over"
     )
     _heading("meterline outbox")
-    tell_rows(client.get("/v1/outbox", OutboxPage))
+    tell_rows(client.get("/v1/outbox", OutboxPage), names_of(client))
 
 
 def _keep(demo: Stage) -> None:
