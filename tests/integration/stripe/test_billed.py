@@ -9,6 +9,7 @@ from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.config.shape import Config, MeterConfig
 from meterline_sidecar.config.sidecar import SidecarConfig
 from meterline_sidecar.meters import Aggregation, Meter, Mode
+from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.billed import BilledMeter, BilledMeters
 from meterline_sidecar.terms.book import Terms
@@ -51,6 +52,7 @@ async def books(tmp_path: Path) -> AsyncGenerator[Books]:
 
 async def told(books: Books, *each: Config, terms: Terms | None = None) -> list[int]:
     """Enqueue what is used under one version of the files after the other."""
+    rows: list[OutboxRow] = []
     for config in each:
         # Made anew each time, as by a restart: all that is known is in the ledger.
         meters = BilledMeters(books.database, terms or Terms(), config)

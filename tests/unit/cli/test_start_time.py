@@ -13,7 +13,7 @@ HEAVY = {
 
 @pytest.mark.parametrize(
     ("command", "allowed"),
-    [("--help", set[str]()), ("check", {"aiosqlite"}), ("status", {"httpx"})],
+    [("--help", set[str]()), ("check", {"aiosqlite", "httpx"}), ("status", {"httpx"})],
 )
 def test_a_command_loads_what_it_needs(command: str, allowed: set[str]) -> None:
     code = (
