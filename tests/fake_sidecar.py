@@ -41,12 +41,18 @@ class FakeSidecar:
     Args:
         before_ack: called for every message that was taken, before its ack goes out;
             if it returns false, the connection is cut instead.
+        expects_damage: count a record with a wrong CRC as lost, as the real one does.
     """
 
     def __init__(
-        self, path: Path, *, before_ack: Callable[[], bool] = lambda: True
+        self,
+        path: Path,
+        *,
+        before_ack: Callable[[], bool] = lambda: True,
+        expects_damage: bool = False,
     ) -> None:
         self.path = path
+        self.expects_damage = expects_damage
         self.before_ack = before_ack
         self.ledgers: dict[str, Ledger] = {}
         self.refusal: Refusal | None = None
@@ -203,12 +209,15 @@ class FakeSidecar:
         match message:
             case Batch():
                 _check_follows(message.first_seq, expected)
-                records = wire.split_records(message.records)
+                records = _split(message.records)
                 for seq, (crc, hint, payload) in enumerate(records, message.first_seq):
                     if seq < expected:
                         continue
-                    assert crc == wire.record_crc(hint, payload)
-                    ledger.events[seq] = _decode(payload)
+                    if crc == wire.record_crc(hint, payload):
+                        ledger.events[seq] = _decode(payload)
+                    else:
+                        assert self.expects_damage
+                        ledger.lost[seq] = "damaged: wrong CRC"
                     ledger.last_seq = seq
             case Lost():
                 _check_follows(message.first_seq, expected)
@@ -227,6 +236,13 @@ class _Refused(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+
+
+def _split(records: bytes) -> list[tuple[int, int, memoryview]]:
+    try:
+        return list(wire.split_records(records))
+    except wire.WireError as error:
+        raise _Refused(Refusal(error.code, str(error))) from error
 
 
 def _check_follows(first_seq: int, expected: int) -> None:

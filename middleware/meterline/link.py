@@ -4,6 +4,7 @@ It never waits: ``pump`` does what can be done at once, so that a sidecar that i
 stopped, slow or gone costs its caller nothing. See ``wire.py`` for the protocol.
 """
 
+import contextlib
 import logging
 import time
 from enum import Enum
@@ -111,6 +112,10 @@ class Link:
                 moved |= self._write()
             self._check_time(moved)
         except (OSError, WireError) as error:
+            if isinstance(error, OSError):
+                # It may have said why before it hung up.
+                with contextlib.suppress(OSError, WireError):
+                    self._read()
             self._fail(str(error))
             return False
         return moved

@@ -30,6 +30,8 @@ BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 5.0
 REFUSED_BACKOFF_S: Final = 60.0  # somebody must change something first
 HOPELESS: Final = frozenset({"version", "uid", "malformed", "frame_too_long"})
+DAMAGE: Final = frozenset({"malformed", "gap"})
+"""What the sidecar says to records that are not what they were when we counted them."""
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +247,12 @@ class Shipper:
     def _disconnect(self, link: Link) -> None:
         self._hang_up()
         code = link.refusal.code if link.refusal else ""
-        if code in HOPELESS:
+        if code in DAMAGE and self.spool.reader.doubt():
+            troubles.add(
+                "the spool does not hold what was recorded: what can be read of it is"
+                " sent, the rest is reported as lost"
+            )
+        elif code in HOPELESS:
             self._backoff_s = REFUSED_BACKOFF_S
         self._go_away(link.problem)
 

@@ -133,14 +133,26 @@ def _peak_bytes() -> int:
 
 
 def numbers_of(database: Path, producer: str) -> list[int]:
-    """Return the numbers that the events of a producer carry, in order."""
+    """Return the numbers that the events of a producer carry, in order; 0 for none."""
+    return all_numbers(database, producer).get(producer, [])
+
+
+def all_numbers(database: Path, *producers: str) -> dict[str, list[int]]:
+    """Return likewise the numbers of these producers; of all, if none is named."""
+    which = f"WHERE p.producer IN ({','.join('?' * len(producers))})"
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
         rows = connection.execute(
-            "SELECT e.quantities FROM events e JOIN producers p ON p.id = e.producer_id"
-            " WHERE p.producer = ? ORDER BY e.seq",
-            (producer,),
+            "SELECT p.producer, e.quantities FROM producers p"
+            f" JOIN events e ON p.id = e.producer_id {which if producers else ''}"
+            " ORDER BY p.id, e.seq",
+            producers,
         )
-        return [msgspec.json.decode(row[0])["n"] for row in rows if row[0]]
+        found: dict[str, list[int]] = {}
+        for producer, quantities in rows:
+            if quantities:
+                number = msgspec.json.decode(quantities).get("n", 0)
+                found.setdefault(producer, []).append(number)
+        return found
     finally:
         connection.close()

@@ -60,12 +60,14 @@ class ProducerFile:
     owner; nothing here is meant for two writers.
     """
 
-    __slots__ = ("_lock_fd", "_map", "path")
+    __slots__ = ("_known", "_lock_fd", "_map", "path")
 
     def __init__(self, memory: mmap.mmap, *, path: Path | None, lock_fd: int) -> None:
         self._map = memory
         self._lock_fd = lock_fd
         self.path = path
+        # What we wrote ourselves is right whatever becomes of the file.
+        self._known: dict[int, int] = {}
 
     @classmethod
     def create(cls, directory: Path | None, hello: Hello) -> "ProducerFile":
@@ -161,7 +163,7 @@ class ProducerFile:
 
     @recorded.setter
     def recorded(self, seq: int) -> None:
-        counter.write(self._map, _RECORDED_AT, seq)
+        self._write(_RECORDED_AT, seq)
 
     def dropped(self, reason: int) -> int:
         """Return how many events were ever dropped for ``reason``."""
@@ -169,7 +171,7 @@ class ProducerFile:
 
     def set_dropped(self, reason: int, n_events: int) -> None:
         """Set how many events were ever dropped for ``reason``."""
-        counter.write(self._map, _DROPPED_AT + counter.BYTES * reason, n_events)
+        self._write(_DROPPED_AT + counter.BYTES * reason, n_events)
 
     def marked(self, reason: int) -> int:
         """Return how many of the dropped events have a marker in the spool."""
@@ -177,7 +179,7 @@ class ProducerFile:
 
     def set_marked(self, reason: int, n_events: int) -> None:
         """Set how many of the dropped events have a marker in the spool."""
-        counter.write(self._map, _MARKED_AT + counter.BYTES * reason, n_events)
+        self._write(_MARKED_AT + counter.BYTES * reason, n_events)
 
     def unmarked(self) -> int:
         """Return how many dropped events have no marker in the spool yet."""
@@ -192,7 +194,7 @@ class ProducerFile:
     def set_waiting(self, n_events: int) -> None:
         """Set how many events are open and have units in memory, for any thread."""
         with suppress(ValueError):  # closed meanwhile: the next one takes what comes
-            counter.write(self._map, _WAITING_AT, n_events)
+            self._write(_WAITING_AT, n_events)
 
     def move(self, directory: Path) -> None:
         """Note that the file is in ``directory`` now."""
@@ -225,8 +227,12 @@ class ProducerFile:
             remove_file(self.path)
         self.close()
 
+    def _write(self, at: int, number: int) -> None:
+        counter.write(self._map, at, number)
+        self._known[at] = number
+
     def _read(self, at: int) -> int:
-        number = counter.read(self._map, at) or 0
+        number = self._known.get(at) or counter.read(self._map, at) or 0
         return number if number <= SEQ_MAX else 0  # no event has a higher number
 
 

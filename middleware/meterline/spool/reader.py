@@ -5,7 +5,7 @@ import msgspec
 from meterline.spool.backlog import Backlog
 from meterline.spool.producer_file import DROP_REASONS, Counts
 from meterline.spool.scan import Part, Scanner
-from meterline.spool.segment import Segment
+from meterline.spool.segment import DATA_START, Segment
 from meterline.spool.writer import Writer
 from meterline.wire import Hello
 
@@ -22,6 +22,9 @@ class Reader:
         self._scanner = Scanner(next_seq=1, verifies=False)
         self._scanned = writer.segments[0]
         self._is_complete = False  # all is numbered, and nothing more will come
+        self._numbered_seq = 0
+        self._is_doubted = False  # the files may not hold what was numbered
+        self._doubted_seq = -1
         self._backlog = Backlog()
         self.counts = Counts(recorded=0, dropped=0, acked=0)
         """Replaced as a whole, so that every thread may read it."""
@@ -38,19 +41,30 @@ class Reader:
             following = self._segment_after(self._scanned)
             if not was_sealed or following is None:
                 break
+            if self._scanner.is_torn and following.written == DATA_START:
+                break  # its first record will tell how many are missing
             scanned, self._scanned = self._scanned, following
             if (loss := self._scanner.enter(following)) is not None:
                 self._backlog.add(loss)
             following.first_seq = self._scanner.next_seq
             scanned.park()
         if not self._is_complete:
-            recorded = self._scanner.next_seq - 1
+            self._give_up(is_closed=is_closed)
+            self._numbered_seq = recorded = self._scanner.next_seq - 1
             if recorded != self._file.recorded:  # else an idle worker wakes its disk
                 self._file.recorded = recorded
             if is_closed:
                 self._is_complete = True
                 self._report_drops()
         self._count()
+
+    def _give_up(self, *, is_closed: bool) -> None:
+        """Report what was numbered or recorded once, and is not in the files any more."""
+        last_seq = self._numbered_seq
+        if is_closed and self._scanner.is_torn:
+            last_seq = max(last_seq, self._writer.last_seq - self._file.unmarked())
+        if (loss := self._scanner.give_up(self._scanned, last_seq)) is not None:
+            self._backlog.add(loss)
 
     def _report_drops(self) -> None:
         """Give the last drops their numbers, behind the last record of all.
@@ -95,17 +109,35 @@ class Reader:
 
     def resume(self, last_seq: int) -> None:
         """Send again what follows ``last_seq``, which is where the sidecar stands."""
-        if last_seq < self._backlog.acked_seq:
-            # It has lost what it once had: everything that is still here goes again.
+        if last_seq < self._backlog.acked_seq or self._is_doubted:
+            # It has lost what it once had, and everything that is still here goes
+            # again; or what is here must be looked at again.
             for segment in self._writer.segments:
                 segment.unpark()
             oldest = self._writer.segments[0]
             self._backlog.clear(last_seq)
-            self._scanner = Scanner(next_seq=oldest.first_seq, verifies=False)
+            self._scanner = Scanner(
+                next_seq=oldest.first_seq, verifies=self._is_doubted
+            )
+            self._is_doubted = False
             self._scanned = oldest
             self._is_complete = False
         self.scan()
         self._backlog.resume(last_seq, recorded_seq=self._file.recorded)
+
+    def doubt(self) -> bool:
+        """Check every record that is not acked before it is sent again.
+
+        For a sidecar that could make nothing of what it got: somebody has damaged the
+        files since their records were numbered.
+
+        Returns:
+            whether that promises to help: not if nothing was acked since the last time.
+        """
+        has_moved = self._doubted_seq != self._backlog.acked_seq
+        self._doubted_seq = self._backlog.acked_seq
+        self._is_doubted = True
+        return has_moved
 
     def next_part(self) -> Part | None:
         """Return what to send next; ``None`` if there is nothing now."""

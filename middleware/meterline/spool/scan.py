@@ -92,7 +92,10 @@ class Scanner:
         """Where the next record begins, in the segment that was scanned last."""
         # How far the hints of the last good records are ahead of their numbers.
         self._leads: deque[int] = deque([0], maxlen=WITNESSES_MAX)
-        self._is_torn = False  # whether the last segment ended in damage
+        self.is_torn = False
+        """Whether it stands before damage, so that the next whole record tells how
+        many are missing."""
+        self._searched = 0  # how much was written when no other record was found
         self._sealed = NOT_SEALED  # what the last segment says of itself
         # The segment before which nothing is missing, whatever its hints say: a killed
         # thread may have had a number and no time to record. In between there may be
@@ -115,10 +118,11 @@ class Scanner:
         self.position = DATA_START
         self._resyncs_left = RESYNCS_MAX
         self._resync_bytes_left = RESYNC_BYTES_MAX
+        self._searched = 0
         first_seq = segment.first_seq
-        if not (first_seq or is_expected) and (self._verifies or self._is_torn):
+        if not (first_seq or is_expected) and (self._verifies or self.is_torn):
             first_seq = self._number_here(segment, DATA_START) or 0
-        self._is_torn = False
+        self.is_torn = False
         if is_first:
             self.next_seq = first_seq or self.next_seq
             return None
@@ -127,6 +131,8 @@ class Scanner:
     def scan(self, segment: Segment) -> Iterator[Part]:
         """Yield what follows in ``segment``, in order, up to its present end."""
         while True:
+            if self.is_torn and (loss := self._find_place(segment)) is not None:
+                yield loss
             if self._verifies:
                 run = self._verified_run(segment)
             else:
@@ -160,7 +166,11 @@ class Scanner:
                 break
             n_records += 1
             position += _HEADER_BYTES + length
-        return self._take_run(segment, position, n_records) if n_records else None
+        if not n_records:
+            return None
+        if not _is_an_end(segment, position):
+            return self._verified_run(segment)
+        return self._take_run(segment, position, n_records)
 
     def _verified_run(self, segment: Segment) -> Run | None:
         """Return the next records that are whole."""
@@ -196,8 +206,11 @@ class Scanner:
     def _is_over(self, segment: Segment) -> bool:
         """Tell whether only untouched space follows.
 
-        In our own memory a length of 0 is enough to know that.
+        In our own memory a length of 0 is enough to know that, unless we have
+        written more: then somebody has damaged the file.
         """
+        if self.position < segment.written:
+            return False
         if not self._verifies:
             header = segment.map[self.position : self.position + _HEADER_BYTES]
             return not any(header[:4])
@@ -211,9 +224,13 @@ class Scanner:
         was never recorded. Or it was, and then the next segment or the producer's
         counter says so.
         """
+        written = segment.written
+        if written and written == self._searched:
+            return None  # nothing new since
         position = self._next_whole(segment)
+        self.is_torn = position is None
         if position is None:
-            self._is_torn = True
+            self._searched = written
             return None
         self.position = position
         number = self._number_here(segment, position)
@@ -259,11 +276,38 @@ class Scanner:
         missing = seq - self.next_seq
         return self.lose(missing, DAMAGED) if missing > 0 else None
 
+    def _find_place(self, segment: Segment) -> Loss | None:
+        number = self._number_here(segment, self.position)
+        if number is None:
+            return None
+        self.is_torn = False
+        return self._skip_to(number)
+
+    def give_up(self, segment: Segment, last_seq: int) -> Loss | None:
+        """Return all up to ``last_seq`` that was not found, and go on behind it.
+
+        For a living spool, whose end was reached: it knows what it had recorded.
+        """
+        if last_seq < self.next_seq:
+            return None
+        self.position = max(self.position, segment.written)
+        self.is_torn = True
+        return self.lose(last_seq - self.next_seq + 1, DAMAGED)
+
     def lose(self, n_events: int, reason: str) -> Loss:
         """Give the next ``n_events`` numbers to events that cannot be sent."""
         first_seq = self.next_seq
         self.next_seq += n_events
         return Loss(first_seq, self.next_seq - 1, reason)
+
+
+def _is_an_end(segment: Segment, position: int) -> bool:
+    """Tell whether a walk by lengths alone has come to where a record really ends."""
+    written = segment.written
+    if position == written or _record_at(segment, position) is not None:
+        return True
+    is_fresh = not any(segment.map[position : position + 4])
+    return is_fresh and not written and position <= segment.size
 
 
 def _record_at(segment: Segment, position: int) -> _Found | None:

@@ -70,7 +70,10 @@ class Segment:
     the record does not fit. That call is why recording needs no lock.
     """
 
-    __slots__ = ("_end", "is_sealed", "map", "ordinal", "path", "size", "write")
+    __slots__ = (
+        *("_end", "_first_seq", "is_sealed", "map"),
+        *("ordinal", "path", "size", "write"),
+    )
 
     def __init__(self, memory: mmap.mmap, *, ordinal: int, path: Path | None) -> None:
         self.map = memory
@@ -78,6 +81,7 @@ class Segment:
         self.ordinal = ordinal
         self.path = path
         self.is_sealed = False
+        self._first_seq = self._end = 0
         self.write = memory.write
 
     @classmethod
@@ -132,13 +136,27 @@ class Segment:
         """The number of its first record; 0 as long as that is not known.
 
         The writer does not know it: with several threads, only their order in the
-        segment decides. The one reader counts, and notes it here.
+        segment decides. The one reader counts, and notes it here; whoever finds the
+        file later has it from there.
         """
-        return counter.read(self.map, _FIRST_SEQ_AT) or 0
+        return self._first_seq or counter.read(self.map, _FIRST_SEQ_AT) or 0
 
     @first_seq.setter
     def first_seq(self, seq: int) -> None:
+        self._first_seq = seq
         counter.write(self.map, _FIRST_SEQ_AT, seq)
+
+    @property
+    def written(self) -> int:
+        """Where the last record ends, by what its writer knows, not by what is there.
+
+        0 where that is not known: in a segment of another process, and for the moment
+        in which this one is being sealed or has no byte left.
+        """
+        if self.is_sealed:
+            return self._end
+        position = self.map.tell()
+        return position if position < self.size else 0
 
     @property
     def sealed(self) -> tuple[int, int] | None:
@@ -163,7 +181,8 @@ class Segment:
     def _length_at(self, position: int) -> int:
         if position + RECORD_HEADER.size > self.size:
             return 0
-        return int(RECORD_HEADER.unpack_from(self.map, position)[0]) & ~MARKER_BIT
+        length = int(RECORD_HEADER.unpack_from(self.map, position)[0]) & ~MARKER_BIT
+        return length if position + RECORD_HEADER.size + length <= self.size else 0
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from ``start`` to ``end``, parked or not."""
@@ -184,10 +203,16 @@ class Segment:
             self.map.close()
 
     def unpark(self) -> None:
-        """Map it again, to look at its records once more."""
+        """Map it again, to look at its records once more.
+
+        What somebody has cut off or removed meanwhile is zeros.
+
+        Raises:
+            OSError: it cannot be opened now, but may be later.
+        """
         if self.map.closed:
             assert self.path is not None
-            self.map = _open_map(self.path)
+            self.map = _open_map(self.path, self.size)
 
     def sync(self) -> None:
         """Wait until what was written is on the disk. Does nothing in memory.
@@ -278,9 +303,17 @@ def _create_map(path: Path, size: int) -> mmap.mmap:
         os.close(fd)
 
 
-def _open_map(path: Path) -> mmap.mmap:
-    fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC)
+def _open_map(path: Path, size: int) -> mmap.mmap:
     try:
-        return mmap.mmap(fd, 0)
+        fd = os.open(path, os.O_RDWR | system.CLOSE_ON_EXEC)
+    except FileNotFoundError:
+        return mmap.mmap(-1, size)
+    try:
+        if os.fstat(fd).st_size >= size:
+            return mmap.mmap(fd, size)
+        memory = mmap.mmap(-1, size)
+        content = os.pread(fd, size, 0)
+        memory[: len(content)] = content
+        return memory
     finally:
         os.close(fd)

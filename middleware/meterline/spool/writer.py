@@ -71,6 +71,8 @@ class Writer:
         """Events that an error has cost, and that could not even be counted then."""
         self._lock = threading.RLock()
         self.is_closed = False
+        self.last_seq = 0
+        """The last number that was taken, once it is closed."""
         self._when_closed: Callable[[bytes], None] = self.append
         self.directory = directory
         self.file = ProducerFile.create(directory, hello)
@@ -281,6 +283,7 @@ class Writer:
             self._when_closed = when_closed
             self.is_closed = True
             self._active.seal()
+            self.last_seq = self._next_seq() - 1
 
     def all_segments(self) -> list[Segment]:
         """Return every segment there is, with the one that is not used yet."""

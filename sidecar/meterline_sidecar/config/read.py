@@ -91,7 +91,7 @@ def _read_prices(
 ) -> PriceList:
     """Return the price list; tell who named it where it is not there."""
     path = sidecar.pricing
-    if path is None or path.exists():
+    if path is None or not _is_missing(path):
         return read_price_list(path, problems)
     message = f"no such file: {shown(path)}"
     if environment.get(PRICING_VARIABLE):
@@ -99,3 +99,14 @@ def _read_prices(
     else:
         source.report(("sidecar", "pricing"), message)
     return UNREADABLE
+
+
+def _is_missing(path: Path) -> bool:
+    """Tell whether nothing is there; whoever reads it says what else is the matter."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # a name that is too long, or has a zero byte in it
+        return False
+    return False

@@ -667,3 +667,11 @@ def test_a_filter_says_what_is_left_out(tmp_path: Path) -> None:
         StatusRange(410, 419, is_left_out=True),
         StatusRange(300, 399, is_left_out=True),
     )
+
+
+def test_a_price_list_that_cannot_be_looked_at_is_told_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    (told,) = problems(tmp_path, f'[sidecar]\npricing = "{"a" * 5_000}"\n')
+
+    assert "file name too long" in told
