@@ -37,6 +37,13 @@ FOREIGN: Final = {
             f"{SPOOLS}"
             "::test_whatever_is_damaged_in_the_producers_file_its_events_are_taken_in[beyond]",
         ),
+        "a value decides how many rows there are": (
+            "sidecar/meterline_sidecar/stripe/enqueue.py",
+            '        is_one = known.mode == "set" or not _is_tellable(total, known)\n',
+            '        is_one = known.mode == "set"\n',
+            "tests/integration/stripe/test_enqueue.py"
+            "::test_a_value_of_more_parts_than_an_hour_may_have_is_one_row",
+        ),
         "what was announced is billed": (
             "middleware/meterline/exchange.py",
             "        message = await self.inner_receive()\n"
@@ -114,6 +121,21 @@ FOREIGN: Final = {
             "        pass\n",
             "tests/unit/test_files.py"
             "::test_a_durable_file_is_on_disk_before_its_name_and_its_name_before_the_return",
+        ),
+        "what is not counted yet is fresh": (
+            "sidecar/meterline_sidecar/usage/counted.py",
+            "    if waiting_ms is not None and as_of_ms is not None:\n",
+            "    if waiting_ms is not None and as_of_ms is None:\n",
+            "tests/web/test_freshness.py"
+            "::test_fresh_as_of_is_the_time_up_to_which_all_is_counted",
+        ),
+        "a gap is as old as what came before it": (
+            "sidecar/meterline_sidecar/store/edge/gaps.py",
+            '        " AND p.seen_ms >= ? AND (p.started_ms < ? OR',
+            '        " AND (SELECT max(e.time_ms) FROM events e WHERE e.producer_id = p.id)"\n'
+            '        " BETWEEN ? AND ? AND (0 OR',
+            "tests/integration/ingest/test_gaps.py"
+            "::test_a_gap_is_of_a_period_whatever_its_neighbours_say",
         ),
         "a restore bills on": (
             "sidecar/meterline_sidecar/ledger/restore.py",

@@ -48,6 +48,8 @@ async def test_events_are_found_by_what_they_were(web: Web) -> None:
     assert await ids(status=500) == [3]
     assert await ids(subject="acct_1", method="GET", limit=2, after=2) == [3, 4]
     assert await ids(kind="use") == []
+    assert await ids(after=5) == []
+    assert await ids(after=2**63 - 1) == []
 
 
 async def test_one_event_is_shown_with_the_link_of_the_chain_over_it(web: Web) -> None:

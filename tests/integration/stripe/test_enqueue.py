@@ -228,6 +228,18 @@ async def test_an_hour_of_absurd_usage_is_one_row_and_is_said_once(
     assert (corrected.state, corrected.value) == ("pending", 700)
 
 
+async def test_a_value_of_more_parts_than_an_hour_may_have_is_one_row(
+    books: Books,
+) -> None:
+    books.meters = [CALLS]
+    await books.use({"calls": PARTS_MAX * VALUE_MAX + 1})
+    books.close_hour()
+
+    (row,) = await books.enqueue()
+
+    assert (row.state, row.value) == ("dead", PARTS_MAX * VALUE_MAX + 1)
+
+
 async def test_hours_of_many_rows_are_written_in_pieces(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:

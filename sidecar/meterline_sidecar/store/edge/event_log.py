@@ -125,7 +125,7 @@ async def read_events(
         limit: events on a page.
     """
     span = await _ids_between(tx, start, end)
-    if span is None:
+    if span is None or after >= span[1]:
         return EventPage([], None)
     first = max(after + 1, span[0])
     last = min(first + SCAN_EVENTS_MAX - 1, span[1])
