@@ -2,7 +2,7 @@
 
     python -m tests.fault.adversary UID GID WHAT ARGUMENT ...
 
-Gives up being root for good, does ``WHAT``, and prints as JSON what came of it: for each
+Gives up being root for good, where it is, does ``WHAT``, and prints as JSON what came of it: for each
 try ``null`` where it went through, else the error's name.
 """
 
@@ -40,12 +40,15 @@ def poison(spool_dir: str, *victims: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     folders = (Path(spool_dir) / f"{i:032x}" for i in range(1000))
     for victim in map(Path, victims):
-        found[f"read {victim.name}"] = outcome(victim.read_bytes)
-        found[f"write {victim.name}"] = outcome(partial(victim.open, "r+b"))
-        found[f"remove {victim.name}"] = outcome(victim.unlink)
+        is_theirs = owns(victim)  # then they need no trick
+        if not is_theirs:
+            found[f"read {victim.name}"] = outcome(victim.read_bytes)
+            found[f"write {victim.name}"] = outcome(partial(victim.open, "r+b"))
+            found[f"remove {victim.name}"] = outcome(victim.unlink)
         for name in (FILE_NAME, file_name(1)):
-            with contextlib.suppress(OSError):  # the kernel may forbid it
-                made(next(folders)).joinpath(name).hardlink_to(victim)
+            if not is_theirs:
+                with contextlib.suppress(OSError):  # the kernel may forbid it
+                    made(next(folders)).joinpath(name).hardlink_to(victim)
             made(next(folders)).joinpath(name).symlink_to(victim)
         next(folders).symlink_to(victim.parent)
         next(folders).symlink_to(victim)
@@ -63,6 +66,14 @@ def poison(spool_dir: str, *victims: str) -> dict[str, str | None]:
         Path(spool_dir, os.fsdecode(odd)).mkdir()
     Path(spool_dir, f"{0:032x}.new").symlink_to("/")
     return found
+
+
+def owns(path: Path) -> bool:
+    """Tell whether a file is the user's own, as far as they can see it at all."""
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except PermissionError:
+        return False
 
 
 def made(folder: Path) -> Path:
@@ -131,9 +142,10 @@ WHAT: Final[dict[str, Callable[..., dict[str, str | None]]]] = {
 def main() -> None:
     """Become another user, and do it."""
     uid, gid, what, *arguments = sys.argv[1:]
-    os.setgroups([])
-    os.setgid(int(gid))
-    os.setuid(int(uid))
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(int(gid))
+        os.setuid(int(uid))
     os.umask(0o007)
     print(json.dumps(WHAT[what](*arguments)), flush=True)  # noqa: T201 - its answer
 
