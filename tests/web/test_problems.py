@@ -86,3 +86,31 @@ async def test_operations_let_errors_rise_to_the_table(
     response = await web.http.request(method, path)
 
     assert (response.status_code, detail in response.json()["detail"]) == (status, True)
+
+
+@pytest.mark.parametrize("path", ["/v1/customers", "/login"])
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_bug(
+    web: Web, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    messages: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {
+        **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1"},
+        **{"method": "POST", "scheme": "http", "path": path, "raw_path": path.encode()},
+        **{"query_string": b"", "headers": [(b"host", b"localhost")]},
+        **{"client": None, "server": ("localhost", 80), "root_path": ""},
+    }
+    await web.app(scope, receive, send)
+
+    assert sent[0]["status"] == 400
+    assert "ERROR" not in {record.levelname for record in caplog.records}

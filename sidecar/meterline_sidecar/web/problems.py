@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from meterline_pricing import PricingError
@@ -111,6 +111,11 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
     return response
 
 
+async def on_gone(_request: Request, _error: Exception) -> Response:
+    """Answer who hung up before the request was whole, though nobody may read it."""
+    return problem(400, "the request ended before its body was whole")
+
+
 async def on_bug(request: Request, error: Exception) -> Response:
     """Answer 500 without a word about our insides; the log has them."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -122,6 +127,7 @@ HANDLERS: Final[dict[type[Exception], Handler]] = {
     **dict.fromkeys(REFUSALS, on_refused),
     **dict.fromkeys((DatabaseCorrupt, DiskFailed), on_fatal),
     HTTPException: on_http_exception,
+    ClientDisconnect: on_gone,
     Exception: on_bug,
 }
 """What Starlette calls for each error, the nearest class first."""
