@@ -10,7 +10,7 @@ from meterline.exclude import NOISE
 from meterline.meter import Meter, Stats
 from meterline.open_event import Handle
 from meterline.portal import portal_token, read_portal_key
-from meterline.recording import current, record, set_subject, skip
+from meterline.recording import current, record, set_property, set_subject, skip
 from meterline.subjects import (
     api_key_subject,
     from_api_key,
@@ -37,6 +37,7 @@ __all__ = [
     "portal_token",
     "read_portal_key",
     "record",
+    "set_property",
     "set_subject",
     "skip",
 ]

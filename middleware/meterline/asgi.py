@@ -12,9 +12,10 @@ from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from meterline.exchange import SCOPE_KEY, Exchange, WebSocket
 from meterline.left_out import LeftOut
 from meterline.metering import Metering
-from meterline.open_event import current_event, traffic
+from meterline.open_event import current_event
 from meterline.options import MeterOptions
 from meterline.routes import RouteMap
+from meterline.traffic import traffic
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class MeterMiddleware(Metering):
         exchange.inner_send = send
         exchange.status = exchange.bytes_in = exchange.bytes_out = exchange.flags = 0
         exchange.subject = exchange.route = exchange.quantities = None
-        exchange.handle = exchange.inner = None
+        exchange.properties = exchange.handle = exchange.inner = None
         exchange.is_over = exchange.is_left = False
         # Always set: a server may start a request in the context of the one before.
         token = current_event.set(exchange)

@@ -167,22 +167,21 @@ class Exchange(Request):
         if quantities is not None:
             quantities = self.close()
         # A plain tuple: building a UsageEvent would cost more than encoding it.
+        fields = (
+            self.time_ms,
+            kind,
+            subject,
+            method,
+            route,
+            status,
+            duration_us,
+            self.bytes_in,
+            self.bytes_out,
+            self.flags,
+            quantities,
+        )
         middleware.meter.append(
-            encode(
-                (
-                    self.time_ms,
-                    kind,
-                    subject,
-                    method,
-                    route,
-                    status,
-                    duration_us,
-                    self.bytes_in,
-                    self.bytes_out,
-                    self.flags,
-                    quantities,
-                )
-            )
+            encode(fields) if self.properties is None else self.encoded(fields)
         )
 
     def look_inside(self, error: BaseException | None) -> None:

@@ -4,8 +4,8 @@ import atexit
 import logging
 import operator
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Final, Self, Unpack
 from weakref import WeakSet
 
@@ -16,6 +16,7 @@ from meterline import system
 from meterline.complaints import Complaints, troubles
 from meterline.events import Flag, Kind
 from meterline.options import MeterOptions, Options, resolve
+from meterline.properties import Properties
 from meterline.quantities import (
     bad_quantity,
     checked_quantity,
@@ -28,6 +29,7 @@ from meterline.spool.producer_file import NOT_RECORDABLE, Counts
 
 CLOSE_TIMEOUT_S: Final = 2.0
 EXIT_TIMEOUT_S: Final = 1.0  # for all meters together
+NO_PROPERTIES: Final[Mapping[str, object]] = MappingProxyType({})
 RETRY_S: Final = 1.0  # where not even memory was to be had
 
 log = logging.getLogger(__name__)
@@ -110,9 +112,11 @@ class Meter:
         self,
         name: str,
         quantity: int,
+        /,
         *,
         subject: str | None = None,
         route: str | None = None,
+        **properties: str | int,
     ) -> None:
         """Record one use.
 
@@ -122,8 +126,9 @@ class Meter:
                 is 250.
             subject: who used it; without one it is recorded as unattributed.
             route: an optional template, as a request's.
+            properties: as in ``meterline.record``.
         """
-        self.use(name, quantity, subject=subject, route=route)
+        self.use(name, quantity, subject=subject, route=route, properties=properties)
 
     def use(
         self,
@@ -135,35 +140,42 @@ class Meter:
         method: str | None = None,
         status: int = 0,
         flags: int = 0,
+        whole: dict[str, str] | None = None,
+        properties: Mapping[str, object] = NO_PROPERTIES,
     ) -> None:
         """Record one use, as one of a request where it is one. Raises nothing.
 
         Args:
             method: as the middleware has made it exact; likewise ``status``.
             flags: of ``events.Flag``.
+            whole: the exact properties of the request that it is one of.
+            properties: its own, as the app says them; they go over those.
         """
         try:
             quantities, own_subject, own_route, bad = self._checked(
                 name, quantity, subject=subject, route=route
             )
+            if properties:
+                exact = Properties(whole)
+                if problem := exact.put(properties):
+                    self.complaints.add(problem)
+                    bad |= Flag.BAD_PROPERTY
+                whole = exact.whole
             # In the order of UsageEvent; what only a request has is None or 0.
-            self.append(
-                encode(
-                    (
-                        time.time_ns() // 1_000_000,
-                        Kind.USE,
-                        own_subject,
-                        method,
-                        own_route,
-                        status,
-                        0,
-                        0,
-                        0,
-                        flags | bad,
-                        quantities,
-                    )
-                )
+            fields = (
+                time.time_ns() // 1_000_000,
+                Kind.USE,
+                own_subject,
+                method,
+                own_route,
+                status,
+                0,
+                0,
+                0,
+                flags | bad,
+                quantities,
             )
+            self.append(encode((*fields, whole) if whole else fields))
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
             self.fail("could not record a use")
 

@@ -1,7 +1,6 @@
 """The usage event of one request: filled from wherever, written once, and told apart."""
 
-import gc
-import threading
+from collections.abc import Mapping
 from contextvars import ContextVar, copy_context
 from time import perf_counter_ns, time_ns
 from typing import Final, TypeAlias
@@ -9,7 +8,13 @@ from typing import Final, TypeAlias
 from meterline.events import UNITS, Flag, Kind
 from meterline.generators import Generators, is_closing
 from meterline.meter import Meter, encode
-from meterline.quantities import add_quantity, bad_quantity, checked_subject
+from meterline.properties import Properties
+from meterline.quantities import (
+    add_quantity,
+    bad_quantity,
+    checked_quantity,
+    checked_subject,
+)
 from meterline.stray import (
     FINALIZED,
     FORKED,
@@ -18,29 +23,15 @@ from meterline.stray import (
     complain,
     record_stray,
 )
-from meterline.system import after_fork
+from meterline.traffic import traffic
 
 TOO_LATE: Final = "set_subject came after the response was over"
-
+PROPERTY_TOO_LATE: Final = "set_property came after the response was over"
 SKIPPED_TOO_LATE: Final = "skip came after the response was over"
 IN_EXCLUDED: Final = "what is recorded in a request that is left out goes with it"
 LEFT_OUT: Final = 1 << 31  # in the flags of an event that is never written
 
 _USE: Final = int(Kind.USE)
-
-
-class Traffic:
-    """How many requests this process has begun and ended, and since when it lives."""
-
-    __slots__ = ("born_ns", "collecting", "ended", "started")
-
-    def __init__(self) -> None:
-        self.started = 0
-        self.ended = 0
-        self.born_ns = perf_counter_ns()
-        """Requests that began before are a parent's."""
-        self.collecting = 0
-        """The thread in which the garbage collector runs at this moment."""
 
 
 class OpenEvent:
@@ -58,6 +49,7 @@ class OpenEvent:
         "is_over",
         "meter",
         "method",
+        "properties",
         "quantities",
         "route",
         "start_ns",
@@ -72,6 +64,8 @@ class OpenEvent:
     status: int
     flags: int
     quantities: dict[str, int] | None
+    properties: Properties | None
+    """Of most events there are none, and then they cost next to nothing."""
     start_ns: int
     is_over: bool
     """The event is written. What is recorded now becomes an event of its own."""
@@ -84,13 +78,39 @@ class OpenEvent:
     part: int = int(Flag.OF_REQUEST)
     """The flag of a use that belongs to this event."""
 
-    def record(self, name: str, quantity: int) -> None:
-        """Add ``quantity``; after the response is over, as an event of its own."""
-        with lock:  # threads may record for one request at once
-            if self.is_over or not self._add(name, quantity):
-                self.record_apart(name, quantity)
+    def add(self, name: str, quantity: int, given: Mapping[str, object]) -> None:
+        """Add ``quantity``; after the response is over, as an event of its own.
 
-    def record_apart(self, name: str, quantity: int) -> None:
+        Args:
+            given: properties of this quantity alone, as the app says them.
+        """
+        with traffic.lock:  # threads may record for one request at once
+            if self.is_over:
+                self.record_apart(name, quantity, given)
+                return
+            if given:  # the part and the total must be of one number
+                text, exact, problem = checked_quantity(name, quantity)
+                name, quantity = (name, quantity) if problem else (text, exact)
+            quantities = {} if self.quantities is None else self.quantities
+            if problem := add_quantity(quantities, name, quantity):
+                self.flags |= bad_quantity(name)
+                self.meter.complaints.add(problem)
+                return
+            if self.quantities is None:
+                # See close(): if it ran before these two, it has not seen them.
+                self.quantities = quantities
+                if self.is_over:
+                    self.record_apart(name, quantity, given)
+                    return
+                generators.watch()
+                self.wait()
+            if given:
+                properties = self.properties = self.properties or Properties()
+                self._note(properties.add(name, quantity, given))
+
+    def record_apart(
+        self, name: str, quantity: int, given: Mapping[str, object]
+    ) -> None:
         """Record an event of its own, which filters like this one."""
         if self.flags & LEFT_OUT:
             self.meter.complaints.add(IN_EXCLUDED)
@@ -103,25 +123,33 @@ class OpenEvent:
             method=self.method,
             status=self.status,
             flags=self.part,
+            whole=None if self.properties is None else self.properties.whole,
+            properties=given,
         )
 
-    def _add(self, name: str, quantity: int) -> bool:
-        """Add to the event; return false if it was closed meanwhile."""
-        quantities = {} if self.quantities is None else self.quantities
-        if problem := add_quantity(quantities, name, quantity):
-            self.flags |= bad_quantity(name)
+    def set_property(self, name: str, value: str | int) -> None:
+        """Say one more thing of the event; after it, only of what comes later."""
+        if self.flags & LEFT_OUT:
+            return
+        with traffic.lock:
+            properties = self.properties or Properties()
+            self._note(properties.put({name: value}))
+            # In this order: see close().
+            self.properties = properties
+            if self.is_over:
+                self.meter.complaints.add(PROPERTY_TOO_LATE)
+
+    def _note(self, problem: str) -> None:
+        """Take note that a property was left out, if there is a reason."""
+        if problem:
+            self.flags |= Flag.BAD_PROPERTY
             self.meter.complaints.add(problem)
-            return True
-        is_first = self.quantities is None
-        # See close(): if it ran before these two, it has not seen them.
-        self.quantities = quantities
-        is_over = self.is_over
-        if is_first:
-            if is_over:
-                return False
-            generators.watch()
-            self.wait()
-        return True
+
+    def encoded(self, fields: tuple[object, ...]) -> bytes:
+        """Return the event's bytes: ``fields``, in the order of ``UsageEvent``."""
+        if self.properties is None:
+            return encode(fields)
+        return encode((*fields, *self.properties.take()))
 
     def wait(self, *, for_answer: bool = False) -> None:
         """Let the shipping thread write what waits too long: units, or the event."""
@@ -148,7 +176,7 @@ class OpenEvent:
         self.is_over = True
         quantities = self.quantities
         if quantities is not None:
-            with lock:  # whoever found it open has added by now
+            with traffic.lock:  # whoever found it open has added by now
                 # Once more: the shipping thread may have written them.
                 quantities = self.quantities
                 self.wait_no_more()
@@ -165,7 +193,7 @@ class OpenEvent:
         """Make no event of this request; after the response is over, say so."""
         if self.flags & LEFT_OUT:
             return
-        with lock:  # the shipping thread may be writing it
+        with traffic.lock:  # the shipping thread may be writing it
             if self.is_over:
                 self.meter.complaints.add(SKIPPED_TOO_LATE)
             else:
@@ -194,7 +222,7 @@ class OpenEvent:
         self.describe()
         if not self.status or not (self.subject or must):
             return False
-        with lock:
+        with traffic.lock:
             quantities = self.quantities
             if self.is_over or quantities is None:
                 return True
@@ -202,7 +230,7 @@ class OpenEvent:
                 self.leave_out()
                 return True
             self.meter.append(
-                encode(
+                self.encoded(
                     (
                         time_ns() // 1_000_000,
                         _USE,
@@ -260,6 +288,7 @@ class Past(OpenEvent):
         self.start_ns = event.start_ns
         self.part = event.part
         self.flags = event.flags & LEFT_OUT
+        self.properties = event.properties
         self.quantities = None
         self.is_over = True
 
@@ -284,16 +313,20 @@ class Handle:
         self.meter = None if event is None else event.meter
         self.start_ns = perf_counter_ns() if event is None else event.start_ns
 
-    def record(self, name: str, quantity: int) -> None:
+    def record(self, name: str, quantity: int, /, **properties: str | int) -> None:
         """Add ``quantity`` of ``name`` to the request's event, as ``meterline.record``."""
+        self.add(name, quantity, properties)
+
+    def add(self, name: str, quantity: int, given: Mapping[str, object]) -> None:
+        """Do the same with the properties in one argument."""
         event = self._event
         if event is None:
-            record_stray(name, quantity, problem=OUTSIDE, meter=None)
+            record_stray(name, quantity, given, problem=OUTSIDE, meter=None)
         elif event.start_ns <= traffic.born_ns:  # the parent writes its events itself
             event.describe()
-            event.record_apart(name, quantity)
+            event.record_apart(name, quantity, given)
         else:
-            event.record(name, quantity)
+            event.add(name, quantity, given)
 
     def set_subject(self, subject: str) -> None:
         """Name who used what the request costs, as ``meterline.set_subject``."""
@@ -301,6 +334,13 @@ class Handle:
             complain(OUTSIDE, meter=None)
         else:
             self._event.set_subject(subject)
+
+    def set_property(self, name: str, value: str | int) -> None:
+        """Say one more thing of the request's event, as ``meterline.set_property``."""
+        if self._event is None:
+            complain(OUTSIDE, meter=None)
+        else:
+            self._event.set_property(name, value)
 
     def skip(self) -> None:
         """Make no event of the request, as ``meterline.skip``."""
@@ -322,8 +362,6 @@ class Handle:
 Current: TypeAlias = OpenEvent | Handle | None
 
 current_event: ContextVar[Current] = ContextVar("meterline_event", default=None)
-lock = threading.RLock()
-traffic: Final = Traffic()
 
 
 def handle_of(event: OpenEvent | Handle) -> Handle:
@@ -342,7 +380,7 @@ def doubt(event: OpenEvent | Handle) -> str:
     """Return why what is said now may not be about ``event``; empty if it is."""
     if event.start_ns <= traffic.born_ns:
         return FORKED
-    if is_collecting() or (isinstance(event, OpenEvent) and is_closing()):
+    if traffic.is_collecting() or (isinstance(event, OpenEvent) and is_closing()):
         return FINALIZED
     return "" if event.is_certain() else LATE
 
@@ -357,26 +395,6 @@ def _adopt(owner: Handle) -> None:
     current_event.set(owner)
 
 
-def is_collecting() -> bool:
-    """Tell whether this is a finalizer that the garbage collector runs."""
-    return traffic.collecting == threading.get_ident()
-
-
-generators: Final = Generators(owner=_owner, adopt=_adopt, is_collecting=is_collecting)
-
-
-def _after_fork() -> None:
-    """Make the lock anew: a thread that is not in the child may have held it."""
-    global lock
-    lock = threading.RLock()
-    traffic.born_ns = perf_counter_ns()
-    traffic.collecting = traffic.started = traffic.ended = 0
-
-
-def _note_collection(phase: str, _info: dict[str, int]) -> None:
-    """Finalizers that the collector runs see the context of whoever triggered it."""
-    traffic.collecting = threading.get_ident() if phase == "start" else 0
-
-
-gc.callbacks.append(_note_collection)
-after_fork(_after_fork)
+generators: Final = Generators(
+    owner=_owner, adopt=_adopt, is_collecting=traffic.is_collecting
+)

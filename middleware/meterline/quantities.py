@@ -93,7 +93,7 @@ def checked_quantity(name: object, quantity: object) -> tuple[str, int, str]:
     except Exception:  # noqa: BLE001 - edge: a class of the app's, which does as it likes
         exact = None
     if exact is None:
-        kind = _class_name(quantity)
+        kind = class_name(quantity)
         problem = f"a quantity must be a whole number, and one of type {kind} is not"
         return text, 0, problem
     if not 0 <= exact <= QUANTITY_MAX:
@@ -158,7 +158,7 @@ def checked_route(route: object) -> tuple[str, str]:
 def _checked_text(value: object, what: str, chars_max: int) -> tuple[str, str]:
     text = value if type(value) is str else exact_text(value)
     if text is None:
-        return "", f"{what} must be text, not {_class_name(value)}"
+        return "", f"{what} must be text, not {class_name(value)}"
     if not 0 < len(text) <= chars_max:
         return "", f"{what} must have 1 to {chars_max} characters"
     if not is_unicode(text):
@@ -176,7 +176,7 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def _class_name(value: object) -> str:
-    # As type itself has it, whatever a metaclass says.
+def class_name(value: object) -> str:
+    """Return the name of its class as type itself has it, whatever a metaclass says."""
     name: str = type.__dict__["__name__"].__get__(type(value))
     return name

@@ -15,12 +15,12 @@ from meterline.open_event import (
     doubt,
     generators,
     handle_of,
-    traffic,
 )
 from meterline.stray import OUTSIDE, complain, record_stray
+from meterline.traffic import traffic
 
 
-def record(name: str, quantity: int) -> None:
+def record(name: str, quantity: int, /, **properties: str | int) -> None:
     """Add ``quantity`` of ``name`` to the usage event of the request being served.
 
     Works wherever the handler's context reaches: in async and sync handlers, in
@@ -32,6 +32,9 @@ def record(name: str, quantity: int) -> None:
     Args:
         name: letters, digits and ``_ . : -``, at most 64.
         quantity: a whole number from 0 to 2**63 - 1, of whatever type: 250.0 is 250.
+        properties: what this quantity is told apart by, as in ``model="large"``: at
+            most 16 names of small letters, digits and ``_``, and texts of at most 128
+            characters, numbers or truth values. They go over those of ``set_property``.
     """
     event = current_event.get()
     if (
@@ -41,13 +44,13 @@ def record(name: str, quantity: int) -> None:
         and event.start_ns > traffic.born_ns
         and sys.exception() is None
     ):  # what is nearly always so, without a call
-        event.record(name, quantity)
+        event.add(name, quantity, properties)
     elif event is None:
-        record_stray(name, quantity, problem=OUTSIDE, meter=None)
+        record_stray(name, quantity, properties, problem=OUTSIDE, meter=None)
     elif problem := doubt(event):
-        record_stray(name, quantity, problem=problem, meter=event.meter)
+        record_stray(name, quantity, properties, problem=problem, meter=event.meter)
     else:
-        event.record(name, quantity)
+        event.add(name, quantity, properties)
 
 
 def set_subject(subject: str) -> None:
@@ -64,6 +67,27 @@ def set_subject(subject: str) -> None:
     else:
         generators.watch()
         event.set_subject(subject)
+
+
+def set_property(name: str, value: str | int) -> None:
+    """Say one more thing of the usage event of the request being served.
+
+    It holds for the whole event and all that is recorded in it, before and after; the
+    last call for a name decides. Never raises, as ``record``.
+
+    Args:
+        name: a small letter or ``_``, then these and digits; at most 64. It is no name
+            of what an event has already, such as ``route``.
+        value: text of 1 to 128 characters, a whole number or a truth value.
+    """
+    event = current_event.get()
+    if event is None:
+        complain(OUTSIDE, meter=None)
+    elif problem := doubt(event):
+        complain(problem, meter=event.meter)
+    else:
+        generators.watch()
+        event.set_property(name, value)
 
 
 def skip() -> None:

@@ -1,5 +1,6 @@
 """What was recorded where it cannot be told whose it is: nobody's, flagged and counted."""
 
+from collections.abc import Mapping
 from typing import Final
 from weakref import ref
 
@@ -32,15 +33,21 @@ def complain(problem: str, *, meter: Meter | None) -> None:
 
 
 def record_stray(
-    name: str, quantity: int, *, problem: str, meter: Meter | None
+    name: str,
+    quantity: int,
+    properties: Mapping[str, object],
+    *,
+    problem: str,
+    meter: Meter | None,
 ) -> None:
     """Record a use of nobody.
 
     Args:
+        properties: of the use, as the app says them.
         meter: that of the request in whose context it came, if there was one.
     """
     complain(problem, meter=meter)
     if meter is None and _homes:
         meter = _homes[0]()
     if meter is not None:
-        meter.use(name, quantity, flags=int(Flag.STRAY))
+        meter.use(name, quantity, flags=int(Flag.STRAY), properties=properties)

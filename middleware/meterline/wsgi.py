@@ -21,11 +21,11 @@ from meterline.asgi_types import Scope
 from meterline.events import STATUS_MAX, Flag, Kind
 from meterline.exchange import SCOPE_KEY, Exchange
 from meterline.left_out import LeftOut
-from meterline.meter import encode
 from meterline.metering import Metering, Request
-from meterline.open_event import current_event, traffic
+from meterline.open_event import current_event
 from meterline.options import MeterOptions
 from meterline.quantities import exact_method
+from meterline.traffic import traffic
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -59,7 +59,8 @@ class Call(Request):
         self.inner = None
         self._start_response = start_response
         self.meter = middleware.meter
-        self.subject = self.route = self.quantities = self.handle = None
+        self.subject = self.route = self.quantities = self.properties = None
+        self.handle = None
         self.method = exact_method(environ.get("REQUEST_METHOD", "GET"))
         self.status = self.flags = self.bytes_in = self.bytes_out = 0
         self.is_over = self.is_left = self._has_begun = False
@@ -134,8 +135,9 @@ class Call(Request):
         if self.is_excluded():
             self.leave_out()
             return
+        quantities = self.close()
         self.meter.append(
-            encode(
+            self.encoded(
                 (
                     self.time_ms,
                     _REQUEST,
@@ -147,7 +149,7 @@ class Call(Request):
                     self.bytes_in,
                     self.bytes_out,
                     self.flags,
-                    self.close(),
+                    quantities,
                 )
             )
         )

@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from meterline import wire
+from meterline.events import Part, UsageEvent
 from meterline.spool.living import Spool
 from meterline.spool.segment import DATA_START, SUFFIX
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Refusal, Welcome, WireError
@@ -37,7 +38,7 @@ from tests.fault.fuzz import (
 )
 from tests.fault.oracle import verify_ledger
 from tests.fault.sim_parts import Life
-from tests.producer import NOON_MS, Connection, batch, event, records
+from tests.producer import NOON_MS, WITH_PROPERTIES, Connection, batch, event, records
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(FUZZ_S + 120)]
 
@@ -85,7 +86,7 @@ def conversation(chance: random.Random, producer: str) -> tuple[list[bytes], int
     seq = 0
     for _ in range(chance.randrange(1, 12)):
         n_events = chance.randrange(4)
-        events = [event(quantities={"n": seq + 1 + i}) for i in range(n_events)]
+        events = [numbered(chance, seq + 1 + i) for i in range(n_events)]
         frames.append(
             ["batch", seq + 1, seq + n_events, records(*events, first_seq=seq + 1)]
         )
@@ -102,13 +103,19 @@ def conversation(chance: random.Random, producer: str) -> tuple[list[bytes], int
     elif kind == 2 and isinstance(frames[i][-1], bytes):
         frames[i][-1] = bent(chance, frames[i][-1])
     elif kind == 3 and isinstance(frames[i][-1], bytes):
-        fields: list[Any] = list(msgspec.to_builtins(event()))
+        fields: list[Any] = list(msgspec.to_builtins(event(**WITH_PROPERTIES)))
         fields[chance.randrange(len(fields))] = chance.choice(ODD)
         frames[i][-1] += wire.encode_record(frames[i][1], _encode(fields))
     raw = [framed(frame) for frame in frames]
     if kind == 4:
         raw[i] = bent(chance, raw[i])
     return raw, n_good
+
+
+def numbered(chance: random.Random, number: int) -> UsageEvent:
+    parts = [Part("n", number // 2, {"model": "x"}), Part("n", 0, {"model": "y"})]
+    fields: dict[str, Any] = {"properties": {"tenant": "eu-1"}, "parts": parts}
+    return event(quantities={"n": number}, **(fields if chance.randrange(2) else {}))
 
 
 def framed(message: object) -> bytes:

@@ -27,6 +27,7 @@ from meterline import (
     portal_token,
     read_portal_key,
     record,
+    set_property,
     set_subject,
     skip,
 )
@@ -152,9 +153,13 @@ def meter_an_app(app: Starlette) -> None:
 
 def handle() -> None:
     record("tokens", 512)
+    record("tokens", 512, model="large", cached=True, size=7)
+    set_property("tenant", "eu-1")
     event = current()
     assert_type(event, Handle)
     event.record("tokens", 512)
+    event.record("tokens", 512, model="large", cached=True, size=7)
+    event.set_property("tenant", "eu-1")
     event.set_subject("acct_42")
     event.skip()
     skip()
@@ -163,7 +168,7 @@ def handle() -> None:
 
 def meter_a_job() -> None:
     with Meter(app_name="nightly") as meter:
-        meter.record("exports", 3, subject="acct_42")
+        meter.record("exports", 3, subject="acct_42", format="csv")
         assert_type(meter.flush(timeout_s=1.0), bool)
 
 

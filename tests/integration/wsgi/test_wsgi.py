@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 
 import meterline
 from meterline.asgi_types import Receive, Scope, Send
-from meterline.events import Flag, Kind
+from meterline.events import Flag, Kind, Part
 from meterline.open_event import current_event
 from tests.asgi_driver import call as call_asgi
 from tests.fake_sidecar import FakeSidecar
@@ -312,3 +312,20 @@ def test_requests_are_left_out_as_those_of_asgi_apps(
     assert metering.meter.flush()
     assert [(e.status, e.quantities) for e in sidecar.events] == [(200, {"n": 1})]
     assert metering.stats.excluded == 5
+
+
+def test_properties_are_those_of_asgi_apps(
+    metered: Metered, sidecar: FakeSidecar
+) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        meterline.set_property("tenant", "eu-1")
+        meterline.record("n", 5, model="large")
+        yield b"x"
+        meterline.current().record("n", 6)
+
+    call(metered(app))
+
+    (event,) = sidecar.wait_for_events(1)
+    assert (event.quantities, event.properties) == ({"n": 11}, {"tenant": "eu-1"})
+    assert event.parts == [Part("n", 5, {"model": "large"})]
