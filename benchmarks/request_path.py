@@ -34,6 +34,7 @@ import meterline
 from benchmarks.harness import heading
 from meterline import MeterMiddleware
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
+from meterline.wire import RECORD_HEADER
 from tests.asgi_driver import http_scope
 from tests.sidecar_process import SidecarProcess
 
@@ -55,6 +56,12 @@ async def _plain(request: Request) -> PlainTextResponse:
 async def _recording(request: Request) -> PlainTextResponse:
     meterline.set_subject("acct_42")
     meterline.record("tokens", 512)
+    return PlainTextResponse("hello")
+
+
+async def _with_properties(request: Request) -> PlainTextResponse:
+    meterline.set_subject("acct_42")
+    meterline.record("tokens", 512, model="large", region="eu", tier="pro")
     return PlainTextResponse("hello")
 
 
@@ -106,6 +113,7 @@ def _round_us(app: ASGIApp) -> tuple[float, float]:
 def added(rounds: int, meter: Callable[[ASGIApp], ASGIApp]) -> dict[str, Any]:
     """Return microseconds a request for every variant, and what it adds to its base."""
     plain, recording = starlette(_plain), starlette(_recording)
+    telling = starlette(_with_properties)
     variants: dict[str, tuple[ASGIApp, str | None]] = {
         "raw app": (raw, None),
         "raw app, empty middleware": (PassThrough(raw), "raw app"),
@@ -113,6 +121,7 @@ def added(rounds: int, meter: Callable[[ASGIApp], ASGIApp]) -> dict[str, Any]:
         "Starlette": (plain, None),
         "Starlette, metered": (meter(plain), "Starlette"),
         "Starlette, metered, two calls of record": (meter(recording), "Starlette"),
+        "the same with three properties": (meter(telling), "Starlette"),
     }
     own: dict[str, list[float]] = {name: [] for name in variants}
     others: dict[str, list[float]] = {name: [] for name in variants}
@@ -161,6 +170,18 @@ def latency(rounds: int, apps: dict[str, ASGIApp]) -> dict[str, Any]:
     return {name: _percentiles(values) for name, values in taken.items()}
 
 
+def event_bytes() -> dict[str, int]:
+    """Return how long the events of the recording apps are in a spool, on the wire."""
+    found: dict[str, int] = {}
+    for name, endpoint in (("none", _recording), ("three", _with_properties)):
+        middleware = MeterMiddleware(starlette(endpoint), disabled=True)
+        seen: list[bytes] = []
+        middleware.meter.append = seen.append
+        _call(middleware, _scopes()[0])
+        found[name] = RECORD_HEADER.size + len(seen[0])
+    return found
+
+
 def _percentiles(ns: list[int]) -> dict[str, float]:
     ordered = sorted(ns)
     return {
@@ -206,8 +227,10 @@ def main() -> None:
             f"sidecar {name}": meter(folder, plain) for name, folder in folders.items()
         }
         other = latency(options.rounds, apps)
+    sizes = event_bytes()
     if options.json:
-        sys.stdout.write(json.dumps({"added_us": one, "latency_us": other}) + "\n")
+        results = {"added_us": one, "event_bytes": sizes, "latency_us": other}
+        sys.stdout.write(json.dumps(results) + "\n")
         return
     heading(__doc__)
     sys.stdout.write(f"{'CPU us a request, median of rounds':<42}")
@@ -220,6 +243,9 @@ def main() -> None:
             line += f"  {extra['min']:5.2f} to {extra['max']:5.2f}"
             line += f"{result['shipping']['median']:>12.2f}"
         sys.stdout.write(line + "\n")
+    sys.stdout.write("\nbytes of such an event in the spool and on the wire\n")
+    for name, n_bytes in sizes.items():
+        sys.stdout.write(f"{f'with {name} of the properties':<42}{n_bytes:>8}\n")
     sys.stdout.write(f"\n{'us, single requests to Starlette':<42}")
     sys.stdout.write(f"{'p50':>8}{'p99':>8}{'p99.9':>9}\n")
     for name, result in other.items():

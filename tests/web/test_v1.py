@@ -1,4 +1,5 @@
-from tests.producer import NOON_MS, event
+from meterline.events import Flag, Kind
+from tests.producer import NOON_MS, WITH_PROPERTIES, event
 from tests.web.conftest import OpenWeb, Web
 
 
@@ -50,6 +51,50 @@ async def test_events_are_found_by_what_they_were(web: Web) -> None:
     assert await ids(kind="use") == []
     assert await ids(after=5) == []
     assert await ids(after=2**63 - 1) == []
+
+
+async def test_events_are_found_by_a_property_of_all_or_of_a_part(web: Web) -> None:
+    await web.ship(
+        event(**WITH_PROPERTIES),
+        event(properties={"tenant": "eu-1", "model": "small"}),
+        event(kind=Kind.USE, quantities={"n": 1}, properties={"tenant": "a=b"}),
+        event(flags=int(Flag.BAD_PROPERTY)),
+    )
+
+    async def ids(**query: object) -> list[int]:
+        return [e["id"] for e in (await web.get("/v1/events", **query))["events"]]
+
+    assert await ids(where="tenant=eu-1") == [6, 7]
+    assert await ids(where="model=large") == [6]
+    assert await ids(where="model=small", customer="acme") == [7]
+    assert await ids(where="tenant=a=b", kind="use") == [8]
+    assert await ids(where="tenant=eu") == await ids(where="nobody=x") == []
+    for wrong in ("tenant", "=x", "tenant=", "a.b=x", "a'=x", '"=x'):
+        response = await web.http.get("/v1/events", params={"where": wrong})
+        assert response.status_code == 400
+        assert "write it as NAME=VALUE" in response.json()["detail"]
+    assert (await web.get("/status"))["events"]["bad_quantities"] == 1
+
+
+async def test_properties_of_an_event_are_shown_wherever_it_is(web: Web) -> None:
+    await web.ship(event(**WITH_PROPERTIES))
+
+    shown = (await web.get("/v1/events/6"))["event"]
+    plain = (await web.get("/v1/events/1"))["event"]
+    listed = (await web.http.get("/events?where=model%3Dlarge")).text
+    whole = (await web.http.get("/events/6")).text
+    refused = await web.http.get("/events?where=model", headers={"Accept": "text/html"})
+
+    assert shown["quantities"] == {"tokens": 600}
+    assert shown["properties"] == {"tenant": "eu-1"}
+    own = {"region": "eu", "model": "large"}
+    assert shown["parts"] == [{"quantity": "tokens", "amount": 512, "properties": own}]
+    assert (plain["properties"], plain["parts"]) == ({}, [])
+    for page in (listed, whole):
+        assert "tenant=eu-1" in page
+        assert "model=large region=eu" in page
+    assert refused.status_code == 400
+    assert "NAME=VALUE" in refused.text
 
 
 async def test_one_event_is_shown_with_the_link_of_the_chain_over_it(web: Web) -> None:

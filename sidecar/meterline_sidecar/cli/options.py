@@ -45,6 +45,7 @@ def span_options(command: F) -> F:
 def event_filters(command: F) -> F:
     """Add what raw events can be filtered by to a command."""
     for name, help_text in (
+        ("--where", "Only with this property, such as model=large."),
         ("--kind", "Only this kind: request, websocket or use."),
         ("--status", "Only these HTTP statuses, such as 404, 5xx or 400-499."),
         ("--method", "Only this HTTP method."),

@@ -18,7 +18,7 @@ set says 1970, or when its system was built. Later than that, late is late."""
 BEHIND_MS_MAX: Final = 35 * DAY_MS  # possible all the same, for clocks of rehearsals
 NEVER: Final = (1, 0)
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
-BAD_QUANTITY: Final = int(Flag.BAD_QUANTITY)
+LEFT_OUT: Final = int(Flag.BAD_QUANTITY | Flag.BAD_PROPERTY)
 APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
 BODILESS_STATUSES: Final = frozenset({204, 304})
 REASON_CHARS_MAX: Final = 256
@@ -40,7 +40,7 @@ class Intake(NamedTuple):
     held: int
     """Events whose time cannot be right."""
     bad_quantities: int
-    """Events that the app left a quantity out of, because it could not be taken."""
+    """Events that the app left a quantity or property out of, which could not be taken."""
 
 
 def read_records(
@@ -86,7 +86,7 @@ def read_records(
     unattributed = sum(event.subject is None for event in events)
     flagged = [event.flags for event in events if event.flags]  # few, if any
     held = sum(flags & HELD != 0 for flags in flagged)
-    bad = sum(flags & BAD_QUANTITY != 0 for flags in flagged)
+    bad = sum(flags & LEFT_OUT != 0 for flags in flagged)
     return Intake(events, losses, unattributed, held, bad), seq - first_seq + 1
 
 

@@ -37,7 +37,7 @@ async def verify_sums(tx: Tx, report: Report) -> None:
         much = "too many" if stray > 0 else "too few"
         report.add(f"{n_of(abs(stray), 'row')} {much} in {table}")
     wrong = await store.wrong_producers(
-        tx, held_flag=Flag.HELD, bad_flag=Flag.BAD_QUANTITY
+        tx, held_flag=Flag.HELD, bad_flag=Flag.BAD_QUANTITY | Flag.BAD_PROPERTY
     )
     for producer, counts in wrong:
         report.add(f"producer {producer}: {counts} do not agree with its batches")

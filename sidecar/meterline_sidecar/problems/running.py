@@ -63,11 +63,13 @@ RUNNING: Final[Mapping[Code, Problem]] = {
     ),
     "quantity_not_taken": Problem(
         severity="warning",
-        title="Quantities could not be taken",
-        means="an app recorded a quantity that is no whole number from 0 to 2^63 - 1; the"
-        " event is stored without it, so this use is not billed",
+        title="Quantities or properties could not be taken",
+        means="an app recorded a quantity that is no whole number from 0 to 2^63 - 1, and"
+        " this use is not billed; or a property that is no text, or too many, and this"
+        " use is billed without it",
         action="the app's log says which, and `meterline events --json` flags them as"
-        " `bad_quantity`; record whole numbers, such as cents or tokens",
+        " `bad_quantity` or `bad_property`; record whole numbers, such as cents or"
+        " tokens, and properties within the bounds of the page on the middleware",
     ),
     "ledger_not_trusted": Problem(
         severity="error",

@@ -117,8 +117,8 @@ def _left_out(counts: Counts) -> Iterator[Found]:
     if counts.bad_quantities:
         yield found(
             "quantity_not_taken",
-            f"{n_of(counts.bad_quantities, 'event')} had a quantity that could not be"
-            " taken: it was no whole number, or out of bounds",
+            f"{n_of(counts.bad_quantities, 'event')} had a quantity or a property"
+            " that could not be taken",
         )
     if counts.memory:
         workers = n_of(counts.memory, "worker")

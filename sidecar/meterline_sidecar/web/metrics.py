@@ -105,7 +105,8 @@ class StatusCollector:
         )
         yield CounterMetricFamily(
             "meterline_events_bad_quantity",
-            "Stored events that a quantity was left out of: this use is not billed.",
+            "Stored events that a quantity or property was left out of: this use is not"
+            " billed, or without it.",
             value=counts.bad_quantities,
         )
         yield GaugeMetricFamily(

@@ -1,5 +1,6 @@
 """What a request may ask: its parameters as structs, which also describe them."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -20,6 +21,7 @@ from meterline_sidecar.where import STATUSES_EXAMPLE, status_ranges
 
 PAGE: Final = 100
 PAGE_MAX: Final = 1_000
+PROPERTY_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
 ID_MAX: Final = 2**63 - 1  # what a column of ids can hold
 YEARS: Final = (1970, 9998)  # what calendars and SQLite's integers take with ease
 
@@ -54,7 +56,30 @@ Statuses = Annotated[
         examples=["5xx"],
     ),
 ]
+Where = Annotated[
+    str,
+    Meta(
+        max_length=256,
+        description="A property and its value, such as model=large: of the whole event,"
+        " or of what was recorded in it.",
+        examples=["model=large"],
+    ),
+]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="Entries on a page.")]
+
+
+def where_of(text: str | None) -> tuple[str, str] | None:
+    """Return the property that is asked for, and its value.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    if text is None:
+        return None
+    name, equals, value = text.partition("=")
+    if not equals or not value or not PROPERTY_NAME.fullmatch(name):
+        raise BadRequest(f"where={text[:50]!r} is no property; write it as NAME=VALUE")
+    return name, value
 
 
 class Nothing(msgspec.Struct, frozen=True):

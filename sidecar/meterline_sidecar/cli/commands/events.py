@@ -76,7 +76,15 @@ def any_time(status: Status) -> dict[str, str]:
 def events_table(events: list[ShownEvent]) -> Table:
     """Return raw events as people read them."""
     table = Table(
-        ">id", "time", "subject", "customer", "request", ">status", ">us", "quantities"
+        ">id",
+        "time",
+        "subject",
+        "customer",
+        "request",
+        ">status",
+        ">us",
+        "quantities",
+        "properties",
     )
     for event in events:
         table.add(*_cells(event))
@@ -91,6 +99,10 @@ def event_line(event: ShownEvent) -> str:
 def _cells(event: ShownEvent) -> list[str]:
     request = " ".join(filter(None, (event.method, event.route)))
     used = (f"{name}={quantity(n)}" for name, n in event.quantities.items())
+    told = [f"{name}={text}" for name, text in event.properties.items()]
+    for part in event.parts:
+        own = ", ".join(f"{name}={text}" for name, text in part.properties.items())
+        told.append(f"{part.quantity} {quantity(part.amount)} ({own})")
     return [
         str(event.id),
         event.time,
@@ -100,4 +112,5 @@ def _cells(event: ShownEvent) -> list[str]:
         str(event.status or ""),
         quantity(event.duration_us),
         ", ".join(used),
+        ", ".join(told),
     ]

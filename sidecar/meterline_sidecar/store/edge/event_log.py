@@ -49,7 +49,7 @@ class Counts(NamedTuple):
     held: int
     """Events that wait for their time, or for a person to decide."""
     bad_quantities: int
-    """Events that a quantity was left out of, because it could not be taken."""
+    """Events that a quantity or property was left out of: it could not be taken."""
     open: int
     closed: int
     memory: int
@@ -66,6 +66,8 @@ class Filter(NamedTuple):
     statuses: tuple[tuple[int, int], ...] | None = None
     """Ranges, first and last included; an event has to be in one of them."""
     kind: int | None = None
+    where: tuple[str, str] | None = None
+    """A property and its value, of the whole event or of a part of it."""
 
 
 class WholeEvent(NamedTuple):
@@ -107,8 +109,11 @@ TESTS: Final = {
     "route": "e.endpoint_id IN (SELECT id FROM endpoints WHERE route = ?)",
     "method": "e.endpoint_id IN (SELECT id FROM endpoints WHERE method = ?)",
     "kind": "e.kind = ?",
+    "where": "(e.properties IS NOT NULL AND (json_extract(e.properties, '$.all.' || ?) = ?"
+    " OR EXISTS (SELECT 1 FROM json_each(e.properties, '$.parts') p"
+    " WHERE json_extract(p.value, '$[2].' || ?) = ?)))",
 }
-"""What each field of a ``Filter`` with one value asks of an event."""
+"""What each field of a ``Filter`` but the statuses asks of an event."""
 IN_RANGE: Final = "e.status BETWEEN ? AND ?"
 
 
@@ -206,12 +211,12 @@ def _where(wanted: Filter) -> str:
 
 def _given(wanted: Filter) -> tuple[str | int, ...]:
     """Return the parameters of the condition, in its order."""
-    values = [
-        value
-        for name, test in TESTS.items()
-        if (value := getattr(wanted, name)) is not None
-        for _ in range(test.count("?"))
-    ]
+    values: list[str | int] = []
+    for name, test in TESTS.items():
+        value: str | int | tuple[str, str] | None = getattr(wanted, name)
+        if value is not None:
+            given = value if isinstance(value, tuple) else (value,)
+            values += given * (test.count("?") // len(given))
     return (*values, *(edge for edges in wanted.statuses or () for edge in edges))
 
 

@@ -98,7 +98,7 @@ class ProducerRow(NamedTuple):
     unattributed: int
     held: int
     bad_quantities: int
-    """Events that a quantity was left out of, because it could not be taken."""
+    """Events that a quantity or property was left out of: it could not be taken."""
     seen_ms: int
     is_closed: int
 

@@ -10,6 +10,14 @@ KINDS: Final[tuple[KindName, ...]] = get_args(KindName)
 """In the order of ``meterline.events.Kind``: an event's number is its place here."""
 
 
+class ShownPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a quantity was recorded with properties of its own."""
+
+    quantity: str
+    amount: int
+    properties: dict[str, str]
+
+
 class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One usage event."""
 
@@ -28,6 +36,11 @@ class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     bytes_out: int
     flags: list[str]
     quantities: dict[str, int]
+    """Totals by name, with what was recorded with properties of its own."""
+    properties: dict[str, str]
+    """Of the whole event."""
+    parts: list[ShownPart]
+    """Their properties go over the event's."""
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ class EventCounts(msgspec.Struct, frozen=True):
     held: int
     """They wait for their time, or for a person to decide."""
     bad_quantities: int
-    """A quantity was left out of them: it was no whole number, or out of bounds."""
+    """A quantity was left out of them, which was no whole number or out of bounds, or a
+    property."""
 
 
 class ProducerStatus(msgspec.Struct, frozen=True, kw_only=True):

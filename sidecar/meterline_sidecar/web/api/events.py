@@ -1,6 +1,6 @@
 """Raw events: pages of them, and one with all that is known of it."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,7 @@ from meterline_sidecar.web.answers.events import (
     KINDS,
     EventPage,
     ShownEvent,
+    ShownPart,
     WholeEvent,
 )
 from meterline_sidecar.web.operations import Operation
@@ -24,9 +25,11 @@ from meterline_sidecar.web.query import (
     Limit,
     Span,
     Statuses,
+    Where,
     find_customer,
     span_of,
     statuses_of,
+    where_of,
 )
 from meterline_sidecar.where import KindName
 
@@ -42,10 +45,22 @@ class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
     method: Annotated[str, Meta(max_length=32)] | None = None
     status: Statuses | None = None
     kind: KindName | None = None
+    where: Where | None = None
     after: Annotated[
         int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
     ] = 0
     limit: Limit = PAGE
+
+
+class Properties(msgspec.Struct, frozen=True, rename={"whole": "all"}):
+    """The properties of an event as they are stored; see ``ingest.decode``."""
+
+    whole: dict[str, str] = {}
+    parts: list[tuple[str, int, dict[str, str]]] = []
+
+
+_decode: Final = msgspec.json.Decoder(Properties).decode
+NO_PROPERTIES: Final = Properties()
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +85,7 @@ async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
                 method=query.method,
                 statuses=statuses_of(query.status),
                 kind=None if query.kind is None else KINDS.index(query.kind),
+                where=where_of(query.where),
             ),
             start=span.start,
             end=span.end,
@@ -102,6 +118,7 @@ async def get_event(parts: Parts, query: EventQuery) -> WholeEvent:
 
 def shown_event(event: audit.AuditEvent) -> ShownEvent:
     """Return a raw event as it is shown."""
+    told = _decode(event.properties) if event.properties else NO_PROPERTIES
     return ShownEvent(
         id=event.id,
         event=f"{event.producer}-{event.seq}",
@@ -119,6 +136,11 @@ def shown_event(event: audit.AuditEvent) -> ShownEvent:
             flag.name.lower() for flag in Flag(event.flags) if flag.name is not None
         ],
         quantities=msgspec.json.decode(event.quantities) if event.quantities else {},
+        properties=told.whole,
+        parts=[
+            ShownPart(quantity=name, amount=amount, properties=own)
+            for name, amount, own in told.parts
+        ],
     )
 
 

@@ -20,9 +20,11 @@ from meterline_sidecar.web.query import (
     Span,
     Statuses,
     Time,
+    Where,
     find_customer,
     span_of,
     statuses_of,
+    where_of,
 )
 from meterline_sidecar.web.view.render import render
 from meterline_sidecar.where import KindName
@@ -39,6 +41,7 @@ class EventsPageQuery(msgspec.Struct, frozen=True, kw_only=True):
     method: Annotated[str, Meta(max_length=32)] | None = None
     status: Statuses | None = None
     kind: KindName | None = None
+    where: Where | None = None
     period: MonthName | None = None
     start: Time | None = None
     end: Time | None = None
@@ -75,6 +78,7 @@ async def _found(parts: Parts, query: EventsPageQuery) -> dict[str, Any]:
         method=query.method,
         statuses=statuses_of(query.status),
         kind=None if query.kind is None else KINDS.index(query.kind),
+        where=where_of(query.where),
     )
     async with parts.database.reading() as tx:
         page = await audit.newest_events(
