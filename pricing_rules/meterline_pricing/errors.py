@@ -59,21 +59,27 @@ def _joined(outer: str, inner: str) -> str:
     return f"{outer}{inner}" if inner.startswith("[") else f"{outer}.{inner}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(
+    name: str, known: Iterable[str], *, typos_max: int | None = None
+) -> str | None:
     """Return the one of ``known`` that a person who wrote ``name`` probably meant.
 
     ``None`` when more than a third of the characters differ, and for a name that nobody
     wrote by hand. Of many that are known, the first are looked at.
+
+    Args:
+        typos_max: how many characters may differ, in place of a third.
     """
     best: tuple[int, int, str] | None = None
     if len(name) > NAME_CHARS_MAX:
         return None
+    allowed = max(1, len(name) // 3) if typos_max is None else typos_max
     for candidate in islice(known, KNOWN_MAX):
-        if abs(len(name) - len(candidate)) > max(1, len(name) // 3):
+        if abs(len(name) - len(candidate)) > allowed:
             continue  # each of these is a typo
         distance = _typos(name.lower(), candidate.lower())
         rank = (distance, abs(len(name) - len(candidate)), candidate)
-        if distance <= max(1, len(name) // 3) and (best is None or rank < best):
+        if distance <= allowed and (best is None or rank < best):
             best = rank
     return best[2] if best else None
 

@@ -3,16 +3,20 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal, Protocol
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Protocol, get_args
 
 import msgspec
 from msgspec import Meta
 
 from meterline.events import UNITS, Flag, Kind
+from meterline_sidecar.properties import Named
 from meterline_sidecar.where import KindName, Where
 
 Aggregation = Literal["count", "sum", "max", "min", "unique", "latest"]
 Dimension = Literal["route", "method", "status"]
+DIMENSIONS: Final[tuple[Dimension, ...]] = get_args(Dimension)
+"""What every event has; any other name in ``group_by`` is that of a property."""
 Mode = Literal["set", "delta"]
 """How Stripe hears of an hour: as its total, or as what has changed since."""
 Formula = Literal["sum", "last"]
@@ -22,6 +26,9 @@ EVENT_VALUES: Final = ("bytes_in", "bytes_out", "duration_us", UNITS)
 TEXT_VALUES: Final = ("subject", "route", "method")
 _NO_UNITS: Final = int(Flag.BAD_UNITS | Flag.UNITS_APART | Flag.PART)
 QUANTITY_PREFIX: Final = "quantities."
+NO_NAMES: Final[Named] = MappingProxyType({})
+
+_encoder: Final = msgspec.json.Encoder()
 
 Total = int | list[int]
 """What has been added up: a number, or for ``latest`` [value, time_ms, event id]."""
@@ -181,9 +188,11 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         Where, Meta(description="Which events to count; see `[meter.where]`.")
     ] = Where()
     group_by: Annotated[
-        tuple[Dimension, ...],
+        tuple[str, ...],
         Meta(
-            description='Add up separately by these, for prices by dimension: `["route"]`.'
+            description="Add up separately by these, for prices by dimension: `route`,"
+            " `method`, `status`, and any property that your code records:"
+            ' `["model", "region"]`. What does not have it is `(none)`.'
         ),
     ] = ()
 
@@ -192,12 +201,38 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         name = Kind(kind).name.lower()
         return self.where.takes(kind=name, method=method, route=route, status=status)
 
-    def labels(self, *, method: str, route: str, status: int) -> str:
-        """Return the group that an event falls into, as a JSON object."""
-        values = {"route": route, "method": method, "status": str(status)}
-        return msgspec.json.encode(
-            {name: values[name] for name in self.group_by}
-        ).decode()
+    @property
+    def told_apart(self) -> tuple[str, ...]:
+        """The properties that it adds up by."""
+        return tuple(name for name in self.group_by if name not in DIMENSIONS)
+
+    @property
+    def names_properties(self) -> bool:
+        """Whether properties say what it takes, or what that is added up under."""
+        return bool(self.told_apart or self.where.properties)
+
+    @property
+    def quantity(self) -> str | None:
+        """The quantity whose parts it adds up; ``None`` where it takes whole events."""
+        if self.aggregation == "count" or self.value is None:
+            return None
+        if self.value == UNITS:
+            return UNITS
+        name = self.value.removeprefix(QUANTITY_PREFIX)
+        return None if name == self.value else name
+
+    def labels(
+        self, *, method: str, route: str, status: int, properties: Named = NO_NAMES
+    ) -> str:
+        """Return the group that an event falls into, as a JSON object.
+
+        Args:
+            properties: the label of each property that is told apart, by its name.
+        """
+        values = {"route": route, "method": method, "status": str(status), **properties}
+        # Without properties as it always was, so that it is the same group as before.
+        names = sorted(self.group_by) if properties else self.group_by
+        return _encoder.encode({name: values[name] for name in names}).decode()
 
 
 def aggregations_of(meters: Iterable[Meter]) -> dict[str, Aggregation]:

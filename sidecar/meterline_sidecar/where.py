@@ -1,11 +1,13 @@
-"""Which events a meter takes: by route, method, status and kind."""
+"""Which events a meter takes: by route, method, status, kind and properties."""
 
-import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
+from meterline_sidecar.properties import Named, label_of
 
 KindName = Literal["request", "websocket", "use"]
 
@@ -14,15 +16,27 @@ NOT: Final = "!"
 """Before what is left out."""
 UNMATCHED: Final = "unmatched"
 """How a missing route or method is written in labels and filters."""
+CHOICES_KEPT: Final = 4_096  # of a value of at most 128 characters each
 
 
-def fits(route: str, pattern: str) -> bool:
-    """Say whether a route is one of ``pattern``, in which only ``*`` is a mark.
+def fits(text: str, pattern: str) -> bool:
+    """Say whether a text is one of ``pattern``, in which only ``*`` is a mark.
 
-    Routes are full of brackets and question marks that mean themselves.
+    In time that grows with the text alone: what is compared may be a client's.
     """
-    parts = map(re.escape, pattern.split(ANYTHING))
-    return re.fullmatch(".*".join(parts), route, re.DOTALL) is not None
+    first, *others = pattern.split(ANYTHING)
+    if not others:
+        return text == first
+    if not text.startswith(first):
+        return False
+    *inner, last = others
+    at = len(first)
+    for part in inner:
+        found = text.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return len(text) - at >= len(last) and text.endswith(last)
 
 
 class StatusRange(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,6 +108,14 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
             "request). By default a `count` meter takes the first two."
         ),
     ] = ()
+    properties: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(
+            description="A property that your code records, by its name: `model ="
+            ' ["gpt-*", "!gpt-test"]`, as for routes. What does not have it is'
+            " `(none)`. Of a quantity, each part counts by its own properties."
+        ),
+    ] = {}
 
     def takes(self, *, kind: str, method: str, route: str, status: int) -> bool:
         """Say whether an event of this sort is one of them."""
@@ -115,11 +137,23 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
             bool(named) or all(r.is_left_out for r in self.status)
         )
 
+    def takes_properties(self, properties: Named) -> bool:
+        """Say whether what has these properties is one of them, as far as that goes."""
+        return all(
+            _fits_choice(label_of(properties.get(name)), patterns)
+            for name, patterns in self.properties.items()
+        )
+
 
 def split(texts: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Return what a filter names, and what it leaves out."""
     left_out = [text.removeprefix(NOT) for text in texts if text.startswith(NOT)]
     return [text for text in texts if not text.startswith(NOT)], left_out
+
+
+@lru_cache(maxsize=CHOICES_KEPT)
+def _fits_choice(label: str, patterns: tuple[str, ...]) -> bool:
+    return _chosen(patterns, lambda pattern: fits(label, pattern))
 
 
 def _chosen(texts: tuple[str, ...], is_it: Callable[[str], object]) -> bool:

@@ -40,9 +40,10 @@ READING: Final = """\
                 )
                 endpoints = await store.endpoints(tx) if events else {}
                 cuts = await _cuts(tx, events)
-            definition = decode(before.definition)
+                definition = decode(before.definition)
+                values = await read_values(tx, definition)
             # In a thread: folding is Python, and ingest must be answered meanwhile.
-            folder = Folder(definition, endpoints, cuts)
+            folder = Folder(definition, endpoints, cuts, values=values)
             deltas = await asyncio.to_thread(folder.fold, events)
             async with self._database.transaction() as tx:
 """
@@ -57,6 +58,7 @@ STORING: Final = """\
                 if deltas:
                     await self._store(tx, generation, definition, deltas)
                 await self._advance(tx, before, cursor)
+                await value_store.add_values(tx, values.learned)
 """
 """What a step of the aggregation does between reading its cursor and telling it."""
 

@@ -71,6 +71,23 @@ class Many(Struct, frozen=True):
         return {"type": "array", "items": dict(self.kind.schema)}
 
 
+class OneOrMany(Struct, frozen=True):
+    """Values of some kind: one by itself, or an array of them."""
+
+    kind: Kind[Any]
+
+    def read(self, table: Table, key: str, *, is_required: bool) -> Any:
+        """Return the values."""
+        if isinstance(table.data.get(key), str):
+            return (table.need(key, self.kind),)
+        return table.items(key, self.kind)
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of a value, or an array of them."""
+        one = dict(self.kind.schema)
+        return {"anyOf": [one, {"type": "array", "items": one}]}
+
+
 class Named(Struct, frozen=True):
     """A table with free keys and values of some kind."""
 
@@ -162,6 +179,16 @@ def all_is_well(made: Any) -> Iterable[Problem]:
     return ()
 
 
+class Others(Struct, frozen=True):
+    """Keys of a table that are none of its fixed ones."""
+
+    key: Key
+    """How each is read and told: its own name is what people read in place of theirs,
+    its field gets all of them by their names."""
+    names: Kind[str]
+    """What they may be called."""
+
+
 class Plain(Struct, frozen=True):
     """A table with fixed keys."""
 
@@ -178,6 +205,8 @@ class Plain(Struct, frozen=True):
     """Tells the defaults, and what the table is; ``make`` does where it is a struct."""
     refused: Mapping[str, str] = NOTHING
     """Keys that people try and that must not be there, and why."""
+    others: Others | None = None
+    """Keys that there may be besides."""
 
     def read(self, table: Table) -> Any:
         """Return what is made of the table."""
@@ -185,6 +214,8 @@ class Plain(Struct, frozen=True):
         for key, why in self.refused.items():
             if key in table and table.asks(key):
                 table.report(key, why)
+        if self.others is not None:
+            values |= _read_others(table, self.others, self.keys)
         if self.line_field:
             values[self.line_field] = table.source.line(table.path)
         table.close()
@@ -195,7 +226,10 @@ class Plain(Struct, frozen=True):
 
     def schema(self) -> Schema:
         """Return the JSON Schema of the table."""
-        return object_schema(self.keys)
+        schema = object_schema(self.keys)
+        if self.others is not None:
+            schema["additionalProperties"] = self.others.key.value.schema()
+        return schema
 
     def inner(self) -> Sequence[Shape]:
         """Return the shapes of the keys."""
@@ -203,7 +237,7 @@ class Plain(Struct, frozen=True):
 
     def own_keys(self) -> tuple[Key, ...]:
         """Return all keys."""
-        return self.keys
+        return self.keys if self.others is None else (*self.keys, self.others.key)
 
     def told_by(self) -> type[Struct] | None:
         """Return ``struct``, or what is made where that is one."""
@@ -292,6 +326,23 @@ def read_keys(table: Table, keys: Sequence[Key]) -> dict[str, Any]:
         for key in keys
         if key.is_required or table.asks(key.name)
     }
+
+
+def _read_others(
+    table: Table, others: Others, keys: Sequence[Key]
+) -> dict[str, dict[str, Any]]:
+    """Return the values of all keys that are not fixed; note what is wrong with a name."""
+    fixed = {key.name for key in keys}
+    found: dict[str, Any] = {}
+    for name in table.data:
+        if name not in fixed and table.asks(name):
+            try:
+                others.names.check(name)
+            except ValueError as error:
+                table.report(name, str(error))
+                continue
+            found[name] = others.key.value.read(table, name, is_required=False)
+    return {others.key.field: found} if found else {}
 
 
 def built(table: Table, shape: "Plain | Tagged", values: Mapping[str, Any]) -> Any:

@@ -1,13 +1,20 @@
 """What a filter of a meter may say: nothing that no event can ever match."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from meterline.events import (
+    PROPERTY_CHARS_MAX,
+    PROPERTY_NAME_CHARS_MAX,
+    RESERVED_NAMES,
+)
 from meterline.methods import METHODS
-from meterline_pricing.errors import unknown
+from meterline_pricing.errors import nearest, unknown
 from meterline_pricing.toml.source import TEXT, Kind, Unfit
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import DIMENSIONS, Meter
+from meterline_sidecar.properties import NONE, OTHER, is_name
 from meterline_sidecar.where import (
+    ANYTHING,
     NOT,
     UNMATCHED,
     StatusRange,
@@ -21,6 +28,8 @@ STATUS_MIN: Final = 100
 STATUS_MAX: Final = 599
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
+ANY: Final = "PROPERTY"
+"""How the documentation writes the name of any property."""
 WEBSOCKETS: Final = "GET"
 """The method of every websocket."""
 
@@ -61,6 +70,52 @@ def _is_status(text: str) -> bool:
     return is_number and STATUS_MIN <= int(text) <= STATUS_MAX
 
 
+def _named(what: str, known: Sequence[str], *, takes_known: bool) -> Kind[str]:
+    """Return the kind of a property's name, beside names that are known.
+
+    One that is a typing error away from these is taken for one: no property of an app
+    is likely to be called ``routes``, and a filter by it would take nothing.
+    """
+
+    def check(value: object) -> str:
+        text = TEXT.check(value)
+        if takes_known and text in known:
+            return text
+        if nearest(text, known, typos_max=1) is not None:
+            raise Unfit(unknown(what, text, known))
+        if text in RESERVED_NAMES:
+            raise Unfit(f"`{text}` is no property: events have something of that name")
+        if not is_name(text):
+            raise Unfit(
+                f"a property is called by at most {PROPERTY_NAME_CHARS_MAX} of a-z, 0-9"
+                f" and _, not by a digit first; {unknown(what, text, (*known, ANY))}"
+            )
+        return text
+
+    expected = f"one of {', '.join(known)}, or the name of a property"
+    return Kind(expected, check, "", {"type": "string"})
+
+
+def _pattern(value: object) -> str:
+    whole = TEXT.check(value)
+    text = whole.removeprefix(NOT)
+    if not text:
+        raise Unfit(f"`{NOT}` leaves out what it stands before, and nothing is there")
+    if text == OTHER:
+        raise Unfit(
+            "values are compared as they were recorded, before those beyond the limit"
+            f" are added up as `{OTHER}`"
+        )
+    if len(text.replace(ANYTHING, "")) > PROPERTY_CHARS_MAX:
+        raise Unfit(f"no value is longer than {PROPERTY_CHARS_MAX} characters")
+    return whole
+
+
+DIMENSION: Final = _named("dimension", DIMENSIONS, takes_known=True)
+PROPERTY: Final = _named("key", (*DIMENSIONS, "kind"), takes_known=False)
+PATTERN: Final = Kind(
+    f"a value, a pattern such as gpt-*, or `{NONE}`", _pattern, "", {"type": "string"}
+)
 METHOD: Final = Kind("an HTTP method, or `unmatched`", _method, "", {"type": "string"})
 STATUSES: Final[Kind[tuple[StatusRange, ...]]] = Kind(
     f'statuses from {STATUS_MIN} to {STATUS_MAX}, such as "200-499" or "200,304"',
@@ -106,5 +161,11 @@ def _left_out(where: Where) -> Iterator[str]:
         yield f"its routes leave out all that they name: {', '.join(where.route)}"
     if methods and set(methods) <= set(other_methods):
         yield f"its methods leave out all that they name: {', '.join(where.method)}"
+    for name, patterns in where.properties.items():
+        named, others = split(patterns)
+        if all(
+            any(fits(one, other) for other in others) for one in named or [ANYTHING]
+        ):
+            yield f"its `{name}` leaves out all that it names: {', '.join(patterns)}"
     if not any(map(where.takes_status, (0, *range(STATUS_MIN, STATUS_MAX + 1)))):
         yield "its statuses leave out all that they name"

@@ -29,6 +29,7 @@ from meterline_sidecar.config.names import Name, Names
 from meterline_sidecar.config.sidecar import EveryS, PerS, SidecarConfig
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.meters import Meter, Mode
+from meterline_sidecar.properties import OTHER, VALUES_MAX
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 STRIPE_KEY_VARIABLE: Final = "METERLINE_STRIPE_API_KEY"
@@ -101,6 +102,22 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"key": "from"},
         ),
     ] = None
+
+
+class PropertiesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Properties that meters add up by (`group_by`)."""
+
+    values_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="How many values of one property are told apart, of all"
+            " customers together. The first that are recorded are; what has any other is"
+            f" added up as `{OTHER}`, and `/status` says so. A higher limit holds for"
+            " events that come from then on.",
+        ),
+    ] = VALUES_MAX
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,6 +300,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     file: Path | None
     sidecar: SidecarConfig
     meters: tuple[MeterConfig, ...] = ()
+    properties: PropertiesConfig = PropertiesConfig()
     customers: tuple[Customer, ...] = ()
     customer_rules: tuple[CustomerRule, ...] = ()
     stripe: StripeConfig = StripeConfig()

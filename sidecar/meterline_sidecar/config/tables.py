@@ -3,11 +3,30 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, get_args
 
+from msgspec.structs import replace
+
 from meterline_pricing import PricingError, Problem
-from meterline_pricing.toml.shape import Key, Many, Nested, NestedMany, One, Plain
-from meterline_pricing.toml.source import one_of
+from meterline_pricing.toml.shape import (
+    Key,
+    Many,
+    Nested,
+    NestedMany,
+    One,
+    OneOrMany,
+    Others,
+    Plain,
+)
+from meterline_pricing.toml.source import TEXT, one_of
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
-from meterline_sidecar.config.filters import METHOD, STATUSES, never_matching
+from meterline_sidecar.config.filters import (
+    ANY,
+    DIMENSION,
+    METHOD,
+    PATTERN,
+    PROPERTY,
+    STATUSES,
+    never_matching,
+)
 from meterline_sidecar.config.keys import keys_of
 from meterline_sidecar.config.kinds import NAME, VALUE
 from meterline_sidecar.config.shape import (
@@ -15,6 +34,7 @@ from meterline_sidecar.config.shape import (
     CustomerRule,
     MeterConfig,
     PortalConfig,
+    PropertiesConfig,
     StripeConfig,
     calendar_of,
 )
@@ -25,25 +45,33 @@ from meterline_sidecar.meters import (
     QUANTITY_PREFIX,
     TEXT_VALUES,
     Aggregation,
-    Dimension,
     Meter,
     usual_mode,
     why_not_billable,
 )
-from meterline_sidecar.where import Where
+from meterline_sidecar.where import KindName, Where
 
+*_FILTERS, _OF_PROPERTY = keys_of(
+    Where,
+    route=OneOrMany(TEXT),
+    method=OneOrMany(METHOD),
+    status=One(STATUSES),
+    kind=OneOrMany(one_of("kind", get_args(KindName))),
+    properties=OneOrMany(PATTERN),
+)
 WHERE: Final = Plain(
     "where",
-    keys_of(Where, method=Many(METHOD), status=One(STATUSES)),
+    tuple(_FILTERS),
     dict,  # whether `kind` is written matters to the meter
     struct=Where,
+    others=Others(replace(_OF_PROPERTY, name=ANY), PROPERTY),
 )
 MEASURED: Final = keys_of(
     Meter,
     name=One(NAME),
     value=One(VALUE),
     where=Nested(lambda: WHERE),
-    group_by=Many(one_of("dimension", get_args(Dimension))),
+    group_by=Many(DIMENSION),
 )
 TOLD: Final = keys_of(MeterConfig)
 
@@ -142,6 +170,7 @@ STRIPE: Final = Plain(
         " the sidecar can read and name that in `api_key_file`"
     },
 )
+PROPERTIES: Final = Plain("properties", keys_of(PropertiesConfig), PropertiesConfig)
 PORTAL: Final = Plain("portal", keys_of(PortalConfig), PortalConfig)
 ALERTS: Final = Plain("alerts", keys_of(AlertsConfig), AlertsConfig)
 ALERT: Final = Plain(
@@ -152,6 +181,7 @@ ROOT: Final = Plain(
     (
         Key("sidecar", Nested(lambda: SIDECAR)),
         Key("meter", NestedMany(lambda: METER), field="meters"),
+        Key("properties", Nested(lambda: PROPERTIES)),
         Key("customer", NestedMany(lambda: CUSTOMER), field="customers"),
         Key("customer_rule", NestedMany(lambda: RULE), field="customer_rules"),
         Key("stripe", Nested(lambda: STRIPE)),

@@ -86,8 +86,7 @@ async def open_parts(
         watch = JumpWatch(clock) if isinstance(clock, SystemClock) else None
         ingest = await _open_ingest(database, chain, terms, clock, watch)
         held = Held(database, ingest, journal, clock=clock, watch=watch)
-        aggregator = Aggregator(database, terms, clock=clock, release=held.release)
-        await aggregator.start()
+        aggregator = await _open_aggregator(config, database, terms, held, clock)
         keeper.on_change(aggregator.follow)
         schedule = Schedule(clock=clock, on_fatal=on_fatal)
         checkpoint = partial(_checkpoint, database, chain)
@@ -216,6 +215,21 @@ def _open_billing(
         stripe_bills=config.stripe_bills,
     )
     return _Bills(billing, invoices, standings, customers, attention)
+
+
+async def _open_aggregator(
+    config: Config, database: Database, terms: Terms, held: Held, clock: Clock
+) -> Aggregator:
+    """Return what counts, ready to go on where it was."""
+    aggregator = Aggregator(
+        database,
+        terms,
+        clock=clock,
+        release=held.release,
+        values_max=config.properties.values_max,
+    )
+    await aggregator.start()
+    return aggregator
 
 
 async def _open_terms(

@@ -16,7 +16,7 @@ from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
 from meterline_sidecar.web.answers.reload import Reloaded
 from meterline_sidecar.web.money import shown_money
 
-ONLY_AT_START: Final = ("sidecar", "stripe", "portal", "alerts")
+ONLY_AT_START: Final = ("sidecar", "properties", "stripe", "portal", "alerts")
 """The tables that hold from the next start on."""
 AUTHOR: Final = "files"
 

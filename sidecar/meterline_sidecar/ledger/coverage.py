@@ -76,6 +76,14 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "usage_days": Cover("recomputed", "from events"),
     "usage_totals": Cover("recomputed", "from events"),
     "unique_values": Cover("recomputed", "from events"),
+    "property_values": Cover(
+        "recomputed",
+        "from events: what is told apart, by the usage under it",
+        {
+            "after_event_id": "found where it changes usage, which is recomputed by it",
+            "insert": "a value that no counted event has is in no sum",
+        },
+    ),
     "owners": Cover("recomputed", "from `terms`"),
     "window_cuts": Cover(
         "recomputed",

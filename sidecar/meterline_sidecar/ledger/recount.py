@@ -16,12 +16,14 @@ from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge import values as value_store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, WINDOWS, Rollup
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.usage.definition import Definition, decode
 from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.values import Values
 
 EVENTS_PER_STEP: Final = 10_000
 PLACES_MAX: Final = 20_000  # sums that are kept in memory before they become a run
@@ -161,7 +163,9 @@ async def _add_events(
 ) -> None:
     cuts = await counting.cuts_between(tx, 0, NEVER_MS)
     endpoints = await counting.endpoints(tx)
-    folder = Folder(definition, endpoints, cuts)
+    # Nothing is learned here: what is not told apart by the ledger was not counted so.
+    values = Values(await value_store.read_values(tx), values_max=0)
+    folder = Folder(definition, endpoints, cuts, values=values)
     finals = await store.final_steps(tx, generation.id)
     last = (await event_store.marks(tx)).event_id
     subjects, routes = Seen(), Seen()
@@ -183,6 +187,8 @@ async def _add_events(
             sums.add(folder, counted, late_before=max(ends, default=0))
         cursor = reached
         progress("usage", cursor, last)
+    for name, _, _ in values.learned:
+        report.add(f"property_values: it is not noted that {name} has too many values")
     await _compare_names(tx, subjects, routes, report)
 
 

@@ -10,15 +10,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.meters import Aggregation, Totals, merge
+from meterline_sidecar.properties import VALUES_MAX
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge import usage as store
+from meterline_sidecar.store.edge import values as value_store
 from meterline_sidecar.store.edge.usage import Cut, EventFacts, Key
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
@@ -34,6 +38,7 @@ from meterline_sidecar.usage.definition import (
     first_definition,
 )
 from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.values import read_values
 
 STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 s
 DELETE_ROWS: Final = 20_000
@@ -48,6 +53,7 @@ class Aggregator:
 
     Args:
         release: is called before counting.
+        values_max: how many values of a property are told apart.
     """
 
     def __init__(
@@ -57,11 +63,13 @@ class Aggregator:
         *,
         clock: Clock,
         release: Release | None = None,
+        values_max: int = VALUES_MAX,
     ) -> None:
         self._database = database
         self._terms = terms
         self._clock = clock
         self._release = release
+        self._values_max = values_max
         self._running = asyncio.Lock()
         self._leftovers = True
 
@@ -78,17 +86,21 @@ class Aggregator:
         async with self._database.transaction() as tx:
             served = await usage_store.newest_generation(tx)
             if served is None:
-                await store.add_generation(tx, encode(first_definition(terms)))
+                first = self._limited(first_definition(terms))
+                await store.add_generation(tx, encode(first))
                 return
             beside = await usage_store.generation_beside(tx, served.id)
             newest = beside or served
-            known = decode(newest.definition)
+            before = decode(newest.definition)
+            known = self._limited(before)
             found = changes(known, terms, now_ms=self._clock.now_ms())
-            if not found and known.terms_row >= 0:
+            if not found and known.terms_row >= 0 and known == before:
                 return
             for generation in (served, beside):
                 if generation is not None:
-                    definition = decode(generation.definition).with_steps(
+                    definition = self._limited(
+                        decode(generation.definition)
+                    ).with_steps(
                         (change.after(served.cursor) for change in found), terms.row_id
                     )
                     await store.put_definition(tx, generation.id, encode(definition))
@@ -102,6 +114,9 @@ class Aggregator:
                 )
                 await store.add_generation(tx, encode(again))
                 self._leftovers = True
+
+    def _limited(self, definition: Definition) -> Definition:
+        return replace(definition, values_max=self._values_max)
 
     @staticmethod
     async def _reaches_back(
@@ -164,9 +179,10 @@ class Aggregator:
                 )
                 endpoints = await store.endpoints(tx) if events else {}
                 cuts = await _cuts(tx, events)
-            definition = decode(before.definition)
+                definition = decode(before.definition)
+                values = await read_values(tx, definition)
             # In a thread: folding is Python, and ingest must be answered meanwhile.
-            folder = Folder(definition, endpoints, cuts)
+            folder = Folder(definition, endpoints, cuts, values=values)
             deltas = await asyncio.to_thread(folder.fold, events)
             async with self._database.transaction() as tx:
                 if (
@@ -177,6 +193,7 @@ class Aggregator:
                 if deltas:
                     await self._store(tx, generation, definition, deltas)
                 await self._advance(tx, before, cursor)
+                await value_store.add_values(tx, values.learned)
             return cursor - before.cursor
 
     async def _advance(self, tx: Tx, before: Generation, cursor: int) -> None:

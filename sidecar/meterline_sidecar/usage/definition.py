@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from meterline_sidecar.meters import Aggregation, Meter
+from meterline_sidecar.properties import VALUES_MAX
 from meterline_sidecar.terms.book import Entry, Terms
 from meterline_sidecar.terms.change import MeterChange
 
@@ -32,6 +34,17 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     meters: dict[str, tuple[Step, ...]] = {}
     """By name, in the order in which changes were learned; the last that holds for an
     event's time and number is what it is counted by."""
+    values_max: int = VALUES_MAX
+    """How many values of a property are told apart; those that are, stay so."""
+
+    @property
+    def tells_values_apart(self) -> bool:
+        """Whether any meter adds up by a property."""
+        return any(
+            step.meter is not None and step.meter.told_apart
+            for steps in self.meters.values()
+            for step in steps
+        )
 
     @property
     def aggregations(self) -> dict[str, Aggregation]:
@@ -61,7 +74,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
         meters = dict(self.meters)
         for name, step in steps:
             meters[name] = (*meters.get(name, ()), step)
-        return Definition(terms_row=row_id, meters=meters)
+        return replace(self, terms_row=row_id, meters=meters)
 
 
 OF_BEFORE: Final = -1

@@ -20,9 +20,11 @@ from meterline_sidecar.meters import (
     reader,
 )
 from meterline_sidecar.store.edge.usage import Cut, EventFacts
+from meterline_sidecar.usage.by_property import PropertyRule
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition
 from meterline_sidecar.usage.parts import PART, can_measure, kind_in_filters
+from meterline_sidecar.usage.values import Values
 from meterline_sidecar.where import UNMATCHED
 
 Sort = tuple[int, int, int, int, tuple[int, int] | None]
@@ -55,12 +57,23 @@ class Rule(NamedTuple):
     labels: str
 
 
+class Rules(NamedTuple):
+    """What all meters do with an event of a certain sort."""
+
+    plain: list[Rule]
+    by_property: list[PropertyRule]
+    """Those that must read its properties; no others do."""
+
+
 class Folder:
-    """Folds events into deltas; pure.
+    """Folds events into deltas; pure, but for ``values``, which may learn some.
 
     Which meters take an event depends on its sort (kind, whether it is a part of a
     request, endpoint, status) and on the era of its time and number, between changes
     of meters, alone: there are few of both, and each is looked at once.
+
+    Args:
+        values: which values of properties are told apart; without, as many as may be.
     """
 
     def __init__(
@@ -68,14 +81,17 @@ class Folder:
         definition: Definition,
         endpoints: dict[int, tuple[str, str]],
         cuts: Iterable[Cut] = (),
+        *,
+        values: Values | None = None,
     ) -> None:
         self._definition = definition
         self._endpoints = endpoints
+        self._values = values or Values(values_max=definition.values_max)
         steps = [step for steps in definition.meters.values() for step in steps]
         self._from_ms = sorted({step.from_ms for step in steps})
         self._after = sorted({step.after_event_id for step in steps})
         self._has_eras = len(self._from_ms) + len(self._after) > 2
-        self._rules: dict[Sort, list[Rule]] = {}
+        self._rules: dict[Sort, Rules] = {}
         self._cuts: dict[int, list[Cut]] = defaultdict(list)
         for cut in sorted(cuts):
             self._cuts[cut.subject_id].append(cut)
@@ -91,12 +107,13 @@ class Folder:
             rules = self._rules.get(sort)
             if rules is None:
                 rules = self._rules[sort] = self._rules_for(event)
-            if not rules:
+            plain, by_property = rules
+            if not plain and not by_property:
                 continue
             window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
             if event.subject_id in self._cuts:
                 window_ms = self._cut(event, window_ms)
-            for meter, adding, read, labels in rules:
+            for meter, adding, read, labels in plain:
                 value = read(event)
                 if value is None:
                     continue
@@ -105,6 +122,13 @@ class Folder:
                 if delta is None:
                     delta = deltas[place] = Delta()
                 _add_value(delta, meter, adding, value, event)
+            for rule in by_property:
+                for labels, share in rule.shares(event):
+                    place = (event.subject_id, window_ms, labels)
+                    delta = deltas.get(place)
+                    if delta is None:
+                        delta = deltas[place] = Delta()
+                    _add_value(delta, rule.name, rule.adding, share, event)
         return {Place(*place): delta for place, delta in deltas.items()}
 
     def _era(self, event: EventFacts) -> tuple[int, int]:
@@ -114,11 +138,11 @@ class Folder:
             bisect_left(self._after, event.id),
         )
 
-    def _rules_for(self, event: EventFacts) -> list[Rule]:
+    def _rules_for(self, event: EventFacts) -> Rules:
         method, route = self._endpoints[event.endpoint_id]
         shown = {"method": method or UNMATCHED, "route": route or UNMATCHED}
         kind = kind_in_filters(event.kind, event.flags)
-        found: list[Rule] = []
+        found = Rules([], [])
         for name in self._definition.meters:
             meter = self._definition.meter_at(
                 name, time_ms=event.time_ms, event_id=event.id
@@ -129,10 +153,18 @@ class Folder:
                 continue
             if not can_measure(meter, event.flags):
                 continue
-            labels = meter.labels(**shown, status=event.status)
-            adding = AGGREGATIONS[meter.aggregation]
             read = reader(meter, method=method, route=route)
-            found.append(Rule(name, adding, read, labels))
+            if meter.names_properties:
+                by_property = PropertyRule(
+                    meter, read, **shown, status=event.status, values=self._values
+                )
+                found.by_property.append(by_property)
+                continue
+            labels = meter.labels(
+                method=shown["method"], route=shown["route"], status=event.status
+            )
+            adding = AGGREGATIONS[meter.aggregation]
+            found.plain.append(Rule(name, adding, read, labels))
         return found
 
     def _cut(self, event: EventFacts, window_ms: int) -> int:

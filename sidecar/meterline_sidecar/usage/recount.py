@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from meterline.events import Flag
 from meterline_pricing import Calendar
@@ -24,6 +24,7 @@ from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.usage.customer_usage import CustomerUsage, meter_usage
 from meterline_sidecar.usage.definition import Definition, Step, decode
 from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.values import Values, read_values
 
 STEP_EVENTS: Final = 20_000
 EVENTS_READ_MAX: Final = 2_000_000
@@ -53,9 +54,16 @@ class Counts:
     """Usage of some meters by customer, span between two edges, and group."""
 
     def __init__(
-        self, definition: Definition, payers: Payers, edges: Edges, *, since_ms: int
+        self,
+        definition: Definition,
+        payers: Payers,
+        edges: Edges,
+        *,
+        since_ms: int,
+        values: Values,
     ) -> None:
         self._definition = definition
+        self._told_apart = values
         self._payers = payers
         self._edges = edges
         self._since_ms = since_ms
@@ -73,7 +81,8 @@ class Counts:
         cuts: Iterable[Cut],
     ) -> None:
         """Add a step's events."""
-        folded = Folder(self._definition, endpoints, cuts).fold(events)
+        folder = Folder(self._definition, endpoints, cuts, values=self._told_apart)
+        folded = folder.fold(events)
         for place, delta in folded.items():
             customer = self._payers.at(place.subject_id, place.window_ms)
             span_ms = self._span(customer, place.window_ms)
@@ -156,7 +165,7 @@ class Counts:
             else used
             for used in usage.meters
         )
-        return msgspec.structs.replace(usage, meters=meters)
+        return replace(usage, meters=meters)
 
 
 class Recount(NamedTuple):
@@ -209,6 +218,7 @@ async def count_again(
     """
     times = [from_ms for from_ms, _ in changes.values()]
     since_ms = _begin(min(times if moves is None else [*times, moves.since_ms]))
+    steps = {name: (Step(at_ms, 0, it),) for name, (at_ms, it) in changes.items()}
     async with database.reading() as tx:
         served = await newest_generation(tx)
         assert served is not None, "Aggregator.start() comes first"
@@ -217,23 +227,14 @@ async def count_again(
         cursor = await store.first_since(tx, since_ms) - 1
         endpoints = await store.endpoints(tx)
         cuts = await store.cuts_between(tx, 0, NEVER_MS)
-    known = decode(served.definition).meters
-    names = changes if moves is None else known.keys() | changes.keys()
+        known = decode(served.definition)
+        names = changes if moves is None else known.meters.keys() | changes.keys()
+        as_is, as_it_would_be = (_of(known, names, more) for more in ({}, steps))
+        before_values = await read_values(tx, as_is)
+        after_values = await read_values(tx, as_it_would_be)
     moved = payers if moves is None else payers.followed_by(moves.histories)
-    steps = {name: (Step(at_ms, 0, it),) for name, (at_ms, it) in changes.items()}
-    before, after = (
-        Counts(
-            Definition(
-                meters={
-                    name: (*known.get(name, ()), *more.get(name, ())) for name in names
-                }
-            ),
-            who,
-            edges,
-            since_ms=since_ms,
-        )
-        for more, who in ((dict[str, tuple[Step]](), payers), (steps, moved))
-    )
+    before = Counts(as_is, payers, edges, since_ms=since_ms, values=before_values)
+    after = Counts(as_it_would_be, moved, edges, since_ms=since_ms, values=after_values)
     only: Set[int] | None = None
     if moves is not None and not changes:
         if last_id - cursor > EVENTS_READ_MAX:
@@ -246,6 +247,16 @@ async def count_again(
             # In a thread: folding is Python, and others must be answered meanwhile.
             await asyncio.to_thread(counts.add, events, endpoints, cuts)
     return Recount(since_ms, before, after, tuple(_differences(before, after)))
+
+
+def _of(
+    known: Definition, names: Iterable[str], more: Mapping[str, tuple[Step, ...]]
+) -> Definition:
+    """Return what these meters measure alone, and by what steps more."""
+    meters = {
+        name: (*known.meters.get(name, ()), *more.get(name, ())) for name in names
+    }
+    return replace(known, meters=meters)
 
 
 async def _read(

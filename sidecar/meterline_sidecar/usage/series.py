@@ -16,6 +16,7 @@ from meterline_sidecar.meters import (
     merge,
     quantity,
 )
+from meterline_sidecar.properties import NONE
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
@@ -186,7 +187,7 @@ def series_of(
 def _name(meter: Meter, labels: str, group_by: str | None) -> str:
     if group_by is None:
         return meter.name
-    return msgspec.json.decode(labels, type=dict[str, str]).get(group_by, "none")
+    return msgspec.json.decode(labels, type=dict[str, str]).get(group_by, NONE)
 
 
 def _lines(

@@ -11,10 +11,14 @@ import pytest
 from meterline_sidecar.cli.doc_tables import with_tables
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
+from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.sqlite.migrate import migrations
+from meterline_sidecar.usage.aggregate import Aggregator
+from tests.agreed import agree_to, keep
 from tests.integration.conftest import Sidecar
-from tests.integration.ledger.test_migrations import fill_all
+from tests.integration.ledger.test_migrations import agreed, fill_all, key_of
 from tests.integration.ledger.test_verify import is_found, verified
+from tests.producer import Connection, batch, event
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "backup.md"
 COVERED: Final = [
@@ -158,6 +162,7 @@ async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
     sidecar: Sidecar, tmp_path: Path, table: str
 ) -> None:
     source = await fill_all(sidecar)
+    await count_by_property(sidecar, source)
     assert (await verified(source)).findings == []
     whole, copy = tmp_path / "whole.db", tmp_path / "copy.db"
     await sidecar.database.copy_to(whole)
@@ -182,6 +187,20 @@ async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
     refused = REFUSED.get(table, set())
     assert {*done} == {*columns_of(whole, table), "delete", "insert"} - refused
     assert unseen == []
+
+
+async def count_by_property(sidecar: Sidecar, source: Path) -> None:
+    """Count events of two values of a property, of which one is told apart."""
+    by_model = Meter("by_model", "count", group_by=("model",))
+    terms = agree_to(agreed(), "by_model", by_model, from_ms=0)
+    await keep(sidecar.database, terms, key=key_of(source))
+    aggregator = Aggregator(sidecar.database, terms, clock=sidecar.clock, values_max=1)
+    await aggregator.start()
+    async with Connection(sidecar.socket) as app:
+        await app.hello("9" * 32)
+        models = ({"model": name} for name in ("large", "small"))
+        await app.ship(batch(*(event(properties=model) for model in models)))
+    await aggregator.run()
 
 
 def copy_beside(source: Path, target: Path) -> None:

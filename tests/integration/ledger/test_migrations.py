@@ -25,7 +25,7 @@ from meterline_sidecar.store import (
     stripe_events,
     usage,
 )
-from meterline_sidecar.store.edge import event_log, held
+from meterline_sidecar.store.edge import event_log, held, values
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Tx
@@ -101,6 +101,7 @@ async def fill_all_but_held(sidecar: Sidecar) -> Path:
         await journal.link(tx, "invoices", await invoices.add_final(tx, final))
         await alerts.raise_once(tx, ALERT)
         await facts.put_fact(tx, "customer_map", "of before")
+        await values.add_values(tx, [values.ValueRow("model", "large", 0)])
         await reconciliation.save(tx, COMPARISON)
         adjusted = await invoices.add_adjustment(tx, ADJUSTMENT)
         await journal.link(tx, "adjustments", adjusted)

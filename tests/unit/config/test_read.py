@@ -202,8 +202,43 @@ MISTAKES = {
     f'{METER}where = {{ routes = ["/"] }}': (
         ":4: meter[0].where.routes: unknown key `routes`; did you mean `route`?"
     ),
-    f'{METER}where = {{ route = "/v1" }}': (
-        ':4: meter[0].where.route: expected an array: a text, not the text "/v1"'
+    f"{METER}where = {{ route = 1 }}": (
+        ":4: meter[0].where.route: expected an array: a text, not the integer 1"
+    ),
+    f'{METER}where = {{ Model = "large" }}': (
+        ":4: meter[0].where.Model: a property is called by at most 64 of a-z, 0-9 and _,"
+        " not by a digit first; unknown key `Model`; known are: PROPERTY, kind, method,"
+        " route, status"
+    ),
+    f'{METER}where = {{ subject = "acct_*" }}': (
+        ":4: meter[0].where.subject: `subject` is no property: events have something of"
+        " that name"
+    ),
+    f'{METER}where = {{ model = ["large", 3] }}': (
+        ":4: meter[0].where.model[1]: expected a value, a pattern such as gpt-*, or"
+        " `(none)`, not the integer 3"
+    ),
+    f'{METER}where = {{ model = "!" }}': (
+        ":4: meter[0].where.model: `!` leaves out what it stands before, and nothing is"
+        " there"
+    ),
+    f'{METER}where = {{ model = "!(other)" }}': (
+        ":4: meter[0].where.model: values are compared as they were recorded, before"
+        " those beyond the limit are added up as `(other)`"
+    ),
+    f'{METER}where = {{ model = "{"x" * 129}" }}': (
+        ":4: meter[0].where.model: no value is longer than 128 characters"
+    ),
+    f'{METER}where = {{ model = ["gpt-4", "!gpt-*"] }}': (
+        ":4: meter[0].where: its `model` leaves out all that it names: gpt-4, !gpt-*"
+    ),
+    f'{METER}group_by = ["subject"]': (
+        ":4: meter[0].group_by[0]: `subject` is no property: events have something of"
+        " that name"
+    ),
+    "[properties]\nvalues_max = 0": (
+        ":2: properties.values_max: expected an integer from 1 to 10000, not the integer"
+        " 0"
     ),
     f'{METER}group_by = ["rout"]': (
         ":4: meter[0].group_by[0]: unknown dimension `rout`; did you mean `route`?"
@@ -400,10 +435,25 @@ def test_what_is_no_table_in_a_price_list_is_told_once(tmp_path: Path) -> None:
 
 
 def test_a_dimension_is_told_by_its_own_word(tmp_path: Path) -> None:
-    assert problems(tmp_path, f'{METER}group_by = ["x"]') == [
-        "meterline.toml:4: meter[0].group_by[0]: unknown dimension `x`; known are:"
-        " method, route, status"
+    assert problems(tmp_path, f'{METER}group_by = ["X"]') == [
+        "meterline.toml:4: meter[0].group_by[0]: a property is called by at most 64 of"
+        " a-z, 0-9 and _, not by a digit first; unknown dimension `X`; known are:"
+        " PROPERTY, method, route, status"
     ]
+
+
+def test_any_other_name_is_that_of_a_property(tmp_path: Path) -> None:
+    text = (
+        f'{METER}group_by = ["model", "route", "__proto__"]\n'
+        'where = { route = "/v1/*", method = "get", model = "gpt-*", tier = ["a", "!b"] }'
+    )
+
+    (config,) = read(tmp_path, text).meters
+
+    assert config.meter.told_apart == ("model", "__proto__")
+    assert config.meter.where.route == ("/v1/*",)
+    assert config.meter.where.method == ("GET",)
+    assert config.meter.where.properties == {"model": ("gpt-*",), "tier": ("a", "!b")}
 
 
 CUSTOMER = '[[customer]]\nid = "acme"\nplan = "starter"\n'
@@ -541,12 +591,13 @@ def test_the_schema_knows_the_tables_and_what_is_required() -> None:
 
     assert sorted(made["properties"]) == [
         *("alert", "alerts", "customer", "customer_rule", "meter", "portal"),
-        *("sidecar", "stripe"),
+        *("properties", "sidecar", "stripe"),
     ]
     assert made["properties"]["meter"]["items"] == {"$ref": "#/$defs/meter"}
     assert meter["required"] == ["name", "aggregation"]
     assert meter["properties"]["where"]["$ref"] == "#/$defs/where"
     assert made["$defs"]["where"]["type"] == "object"
+    assert made["$defs"]["where"]["additionalProperties"]["anyOf"]
 
 
 def test_the_schema_has_the_bounds_of_what_is_read() -> None:

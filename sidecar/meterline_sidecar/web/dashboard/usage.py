@@ -1,13 +1,15 @@
 """Usage over time: by meter, customer and dimension."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from meterline_sidecar.meters import AGGREGATIONS, Dimension, Meter
+from meterline.events import PROPERTY_NAME_CHARS_MAX
+from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.usage.customer_usage import unassigned_usage
@@ -27,7 +29,7 @@ class UsagePageQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     meter: str | None = None
     customer: CustomerId | None = None
-    group_by: Dimension | None = None
+    group_by: Annotated[str, Meta(max_length=PROPERTY_NAME_CHARS_MAX)] | None = None
     range: Range = "24h"
 
 
@@ -50,7 +52,7 @@ async def usage(request: Request) -> Response:
     return await filtered(request, "usage.html", context, read)
 
 
-def dimensions(meters: Iterable[Meter]) -> list[Dimension]:
+def dimensions(meters: Iterable[Meter]) -> list[str]:
     """Return what any of the meters can be shown by, in their order."""
     return list(dict.fromkeys(name for meter in meters for name in meter.group_by))
 
