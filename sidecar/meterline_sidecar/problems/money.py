@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from meterline_sidecar.problems.problem import Code, Problem
+from meterline_sidecar.properties import OTHER
 
 MONEY: Final[Mapping[Code, Problem]] = {
     "usage_behind": Problem(
@@ -60,6 +61,17 @@ MONEY: Final[Mapping[Code, Problem]] = {
         title="A meter's filter can match nothing",
         means="no event can have what `where` asks for, so the meter counts nothing",
         action="mend `where` of the meter; `meterline check` names what is allowed",
+    ),
+    "values_together": Problem(
+        severity="warning",
+        title="A property has more values than are told apart",
+        means="a meter adds up by a property (`group_by`), and more values of it were"
+        " recorded than `values_max` of `[properties]`: what has any of the further ones"
+        f" is added up as `{OTHER}`, and priced so. The events themselves keep their"
+        " values",
+        action="take the property out of `group_by` if its values have no end, such as"
+        " ids; else have the app record fewer, or raise `values_max`, which holds for"
+        " events that come after the next start",
     ),
     "value_not_priced": Problem(
         severity="warning",

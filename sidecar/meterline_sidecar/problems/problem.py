@@ -45,6 +45,7 @@ Code = Literal[
     "sign_up_unfit",
     "alert_of_nobody",
     "filter_never_matches",
+    "values_together",
     "value_not_priced",
     "meter_not_priced",
     "no_draft",

@@ -2,6 +2,8 @@
 
 import contextlib
 from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -22,12 +24,13 @@ from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.meters import AGGREGATIONS
+from meterline_sidecar.meters import AGGREGATIONS, Meter
+from meterline_sidecar.properties import NONE
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
-from meterline_sidecar.usage.customer_usage import CustomerUsage
+from meterline_sidecar.usage.customer_usage import CustomerUsage, MeterUsage
 from meterline_sidecar.usage.series import Row, Series, series_of, unique_series
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
 from meterline_sidecar.web.answers.money import ShownOwed
@@ -61,6 +64,13 @@ class DayUsage(msgspec.Struct, frozen=True):
     """``None`` on a day without a value, where that is no 0."""
 
 
+class PortalGroup(msgspec.Struct, frozen=True):
+    """Usage under one combination of the properties that a meter adds up by."""
+
+    labels: dict[str, str]
+    quantity: int
+
+
 class PortalMeter(msgspec.Struct, frozen=True, kw_only=True):
     """One meter's usage, in all and by day."""
 
@@ -72,6 +82,8 @@ class PortalMeter(msgspec.Struct, frozen=True, kw_only=True):
     shown_as: str
     """What the quantity is: the total, or the highest, lowest or last value."""
     quantity: int
+    groups: tuple[PortalGroup, ...]
+    """By properties, the largest first; empty for a meter that adds up by none."""
     days: tuple[DayUsage, ...]
 
 
@@ -151,7 +163,7 @@ async def read_portal(
         adjustments=() if statement is None else shown_adjustments(statement),
         also_due=() if statement is None else shown_owed(statement.also_due),
         meters=tuple(
-            _meter(meter.name, daily[meter.name], usage, parts.config.names)
+            _meter(meter, daily[meter.name], usage, parts.config.names)
             for meter in parts.shown_meters
         ),
         earlier=tuple(
@@ -167,17 +179,30 @@ async def read_portal(
 
 
 def _meter(
-    name: str, series: Series, usage: CustomerUsage, names: Names
+    meter: Meter, series: Series, usage: CustomerUsage, names: Names
 ) -> PortalMeter:
-    used = next(m for m in usage.meters if m.meter == name)
+    used = next(m for m in usage.meters if m.meter == meter.name)
     return PortalMeter(
-        meter=name,
-        title=names.title(name),
-        unit=names.unit(name),
+        meter=meter.name,
+        title=names.title(meter.name),
+        unit=names.unit(meter.name),
         shown_as=AGGREGATIONS[used.aggregation].shown_as,
         quantity=used.quantity,
+        groups=tuple(_groups(meter, used)),
         days=days_of(series),
     )
+
+
+def _groups(meter: Meter, used: MeterUsage) -> Iterable[PortalGroup]:
+    """Yield usage by the meter's properties alone: the rest is the app's affair."""
+    names = meter.told_apart
+    if not names:
+        return
+    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    for group in used.groups:
+        sums[tuple(group.labels.get(name, NONE) for name in names)] += group.quantity
+    for labels in sorted(sums, key=lambda labels: (-sums[labels], labels)):
+        yield PortalGroup(dict(zip(names, labels, strict=True)), sums[labels])
 
 
 def days_of(series: Series) -> tuple[DayUsage, ...]:

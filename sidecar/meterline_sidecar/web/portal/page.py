@@ -7,7 +7,7 @@ a customer.
 import csv
 import io
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +27,8 @@ from meterline_sidecar.web.query import MonthName, invoice_period
 from meterline_sidecar.web.view.charts import figure_of
 from meterline_sidecar.web.view.render import ENVIRONMENT
 from meterline_sidecar.web.view.series import find_meter
+
+GROUPS_SHOWN: Final = 20  # on the page; the CSV has all
 
 
 class PortalQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,8 @@ async def _page(
         daily = await read_daily(parts, tx, at, customer, period)
         data = await read_portal(parts, tx, at, customer, period, daily)
     figure = None if meter is None else figure_of(meter, daily[meter.name], names=names)
+    shown = [used for used in data.meters if meter and used.meter == meter.name]
+    groups = [group for used in shown for group in used.groups]
     context: dict[str, Any] = {
         "data": data,
         "token": query.token or "",
@@ -102,6 +106,8 @@ async def _page(
         "meters": parts.shown_meters,
         "meter": meter,
         "figure": figure,
+        "groups": groups[:GROUPS_SHOWN],
+        "groups_left_out": len(groups[GROUPS_SHOWN:]),
         "is_current": parts.clock.now_ms() in period,
         "now_ms": parts.clock.now_ms(),
         "rehearsal": parts.clock.rehearsal,
@@ -134,7 +140,29 @@ async def _csv(
     shown = [days_of(daily[name]) for name in meters]
     for same_day in zip(*shown, strict=True):
         table.writerow([same_day[0].date, *(day.quantity for day in same_day)])
-    name = f"usage-{customer.id}-{period.name}.csv"
+    return _file(out, f"usage-{customer.id}-{period.name}.csv")
+
+
+async def _groups_csv(
+    _request: Request, parts: Parts, customer: Customer, query: PortalQuery
+) -> Response:
+    async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, customer, query.period)
+        daily = await read_daily(parts, tx, at, customer, period)
+        data = await read_portal(parts, tx, at, customer, period, daily)
+    meters = parts.shown_meters
+    names = list(dict.fromkeys(name for meter in meters for name in meter.told_apart))
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(["meter", *names, "quantity"])
+    for meter in data.meters:
+        for group in meter.groups:
+            labels = (csv_cell(group.labels.get(name, "")) for name in names)
+            table.writerow([csv_cell(meter.title), *labels, group.quantity])
+    return _file(out, f"groups-{customer.id}-{period.name}.csv")
+
+
+def _file(out: io.StringIO, name: str) -> Response:
     return Response(
         out.getvalue(),
         media_type="text/csv",
@@ -146,4 +174,5 @@ ROUTES = [
     Route("/portal", _for_the_customer(_page)),
     Route("/portal/usage.json", _for_the_customer(_json)),
     Route("/portal/usage.csv", _for_the_customer(_csv)),
+    Route("/portal/groups.csv", _for_the_customer(_groups_csv)),
 ]
