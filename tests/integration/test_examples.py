@@ -13,7 +13,7 @@ from meterline import api_key_subject
 from meterline.portal import portal_customer
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.test_servers import Server, running
-from tests.sidecar_process import meterline
+from tests.sidecar_process import SidecarProcess, meterline
 
 ROOT = Path(__file__).parents[2]
 SUBJECT_KEY = "k" * 32
@@ -73,6 +73,36 @@ def test_a_stream_is_metered_by_key_and_its_customer_sees_their_page(
     assert event.quantities == {"tokens_in": 3, "tokens_out": 3}
     token = link.partition("token=")[2]
     assert portal_customer(token, key=PORTAL_KEY, now_s=int(time.time())) == "acme"
+
+
+def test_tokens_cost_by_the_model_that_made_them(tmp_path: Path) -> None:
+    said = (ROOT / "examples" / "tokens.toml").read_text().partition("[[meter]]")
+    prices = (ROOT / "examples" / "tokens_pricing.toml").read_text()
+    with SidecarProcess(
+        tmp_path, meterline="".join(said[1:]), pricing=prices
+    ) as sidecar:
+        where = {"METERLINE_SOCKET": str(sidecar.socket)}
+        with running(uvicorn("tokens"), tmp_path, **where) as server:
+            with client(server) as http:
+                http.headers["x-account"] = "acme_1"
+                for prompt in ("one two three four five", "six"):
+                    assert http.post("/complete", content=prompt).status_code == 200
+            sidecar.until_counted(2)
+        invoice = sidecar.get("/v1/customers/acme/invoice")
+        told = sidecar.meterline("usage", "--customer", "acme")
+
+    # 4 tokens of large and 6 of small.
+    assert invoice["due"] == "0.18"
+    (used,) = invoice["usage"]
+    assert {
+        group["labels"]["model"]: group["quantity"] for group in used["groups"]
+    } == {
+        "large": 4,
+        "small": 6,
+    }
+    shown = [line.split() for line in told.stdout.splitlines()]
+    assert ["large", "4"] in shown
+    assert ["small", "6"] in shown
 
 
 @pytest.mark.parametrize(
