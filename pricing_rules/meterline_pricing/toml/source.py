@@ -20,9 +20,10 @@ reading goes on to the next error. What was read counts only after ``check``.
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Final, Generic, TypeVar, cast, overload
 
 from msgspec import Struct
@@ -70,7 +71,7 @@ class Source:
         self.file = file
         self.problems: list[Problem] = []
         self.is_toml = True
-        self._lines: dict[KeyPath, int] = {}
+        self._text = ""
         data: dict[str, Any] = {}
         try:
             if deep := _TOO_DEEP.search(text):
@@ -79,7 +80,7 @@ class Source:
                 self.is_toml = False
                 text = ""  # the time that it takes to read grows with its square
             data = tomllib.loads(text, parse_float=TomlFloat)
-            self._lines = line_index(text)
+            self._text = text
         except (ValueError, RecursionError) as error:
             self.is_toml = False
             self.problems.append(_syntax_problem(error, text, file))
@@ -91,6 +92,14 @@ class Source:
         source = cls("", file=file)
         source.root = Table(source, (), {k: as_toml(v) for k, v in data.items()})
         return source
+
+    @cached_property
+    def _lines(self) -> dict[KeyPath, int]:
+        # Once somebody asks: it takes longer than to read the text itself.
+        try:
+            return line_index(self._text)
+        except RecursionError:  # just not too deep for tomllib
+            return {}
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of ``path``, or of the nearest table around it."""
@@ -191,12 +200,7 @@ class Table:
         out are those of a field that something is known to be wrong with already: what
         could not be read stands in as a blank, which makes no sense either.
         """
-        here = key_text(self.path)
-        known = {
-            _field(problem.key)
-            for problem in self.source.problems
-            if problem.key.startswith(here)
-        }
+        known = {_field(problem.key) for problem in self._noted()}
         for problem in error.problems:
             if _field(problem.key) not in known:
                 first, *rest = key_path(problem.key) or ("",)
@@ -209,8 +213,19 @@ class Table:
         here = key_text((*self.path, key))
         return not any(
             problem.key == here or problem.key.startswith((f"{here}.", f"{here}["))
-            for problem in self.source.problems
+            for problem in self._noted()
         )
+
+    def _noted(self) -> Iterator[Problem]:
+        """Yield what was noted of this table, or below it, the last first.
+
+        A table is read in one go: before that, all is of others.
+        """
+        here = key_text(self.path)
+        for problem in reversed(self.source.problems):
+            if not problem.key.startswith(here):
+                return
+            yield problem
 
     def close(self, others: Iterable[str] = ()) -> None:
         """Note every key that nobody asked for, with the nearest one that exists.

@@ -1,7 +1,7 @@
 """Checks the tables of ``meterline.toml`` against each other, by their names."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 from meterline_pricing.errors import nearest, unknown
 from meterline_pricing.toml.lines import KeyPath
@@ -9,20 +9,41 @@ from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.alerts import AlertRule
 from meterline_sidecar.config.shape import Customer, CustomerRule, MeterConfig
 
-Names = tuple[str, ...] | None
-"""What a file names, mistakes or not; ``None`` where that cannot be known, and so
-nothing can be said to be missing."""
+NEAREST_MAX: Final = 20  # a second, where very many are known
+
+
+class WrittenNames:
+    """What a file names, mistakes or not."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = dict.fromkeys(names)
+        self._n_told = 0
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether the file names it."""
+        return name in self._names
+
+    def unknown(self, what: str, name: str) -> str:
+        """Return the message for a name that the file does not have.
+
+        The first ones come with what is near: to look for that takes long.
+        """
+        self._n_told += 1
+        if self._n_told > NEAREST_MAX:
+            return f"unknown {what} `{name}`"
+        return unknown(what, name, self._names)
 
 
 class Known(NamedTuple):
-    """What may be named elsewhere."""
+    """What may be named elsewhere; ``None`` where that cannot be known, and so nothing
+    can be said to be missing."""
 
-    meters: Names
-    customers: Names
-    plans: Names
+    meters: WrittenNames | None
+    customers: WrittenNames | None
+    plans: WrittenNames | None
 
 
-def names_in(source: Source, key: str, name: str) -> Names:
+def names_in(source: Source, key: str, name: str) -> WrittenNames | None:
     """Return what the tables of the array ``key`` are called; ``name`` has it."""
     data = source.root.data
     tables = [table for _, table in tables_of(data, key)]
@@ -33,7 +54,7 @@ def names_in(source: Source, key: str, name: str) -> Names:
         return None
     if not all(isinstance(text, str) for text in names):
         return None  # any name may be that of the table without one
-    return tuple(map(str, names))
+    return WrittenNames(map(str, names))
 
 
 def tables_of(
@@ -113,9 +134,11 @@ def check_alerts(source: Source, rules: Sequence[AlertRule], known: Known) -> No
         names |= {rule.name} - {""}
 
 
-def _check_known(source: Source, path: KeyPath, name: str | None, known: Names) -> None:
+def _check_known(
+    source: Source, path: KeyPath, name: str | None, known: WrittenNames | None
+) -> None:
     if name and known is not None and name not in known:
-        source.report(path, unknown(str(path[-1]), name, known))
+        source.report(path, known.unknown(str(path[-1]), name))
 
 
 def _paths(source: Source, key: str) -> list[KeyPath]:

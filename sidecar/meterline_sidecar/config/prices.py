@@ -12,11 +12,15 @@ from meterline_pricing import (
     Problem,
     load,
 )
-from meterline_pricing.errors import unknown
 from meterline_pricing.models import PriceModel
 from meterline_pricing.toml.lines import KeyPath
 from meterline_pricing.toml.source import Source
-from meterline_sidecar.config.across import Known, Names, names_in, tables_of
+from meterline_sidecar.config.across import (
+    Known,
+    WrittenNames,
+    names_in,
+    tables_of,
+)
 from meterline_sidecar.config.shape import MeterConfig
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.meters import Meter
@@ -30,7 +34,7 @@ class PriceList(NamedTuple):
 
     catalogue: Catalogue
     """Empty where the file has mistakes."""
-    plans: Names
+    plans: WrittenNames | None
     source: Source | None
 
 
@@ -53,7 +57,7 @@ def read_prices(path: Path) -> Catalogue:
 def read_price_list(path: Path | None, problems: list[Problem]) -> PriceList:
     """Return the price list; note what is wrong with it in ``problems``."""
     if path is None:
-        return PriceList(Catalogue(), (), None)
+        return PriceList(Catalogue(), WrittenNames(()), None)
     try:
         text = text_of(path)
     except ConfigError as error:
@@ -84,12 +88,12 @@ def misfits(
     measured = {config.meter.name: config for config in meters}
     for path, meter in _mentions(source.root.data):
         if known.meters is not None and meter not in known.meters:
-            source.report(path, unknown("meter", meter, known.meters))
+            source.report(path, known.meters.unknown("meter", meter))
     for path, override in tables_of(source.root.data, "override"):
         customer = override.get("customer")
         named = known.customers
         if isinstance(customer, str) and named is not None and customer not in named:
-            source.report((*path, "customer"), unknown("customer", customer, named))
+            source.report((*path, "customer"), named.unknown("customer", customer))
     for key, i, holder in _holders(prices.catalogue):
         for j, card in enumerate(holder.prices):
             if card.meter in measured:
