@@ -8,7 +8,7 @@ from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.terms import Kind, NewTerm, TermRow, add_terms
 from meterline_sidecar.terms.book import Entry, Terms
 from meterline_sidecar.terms.change import CustomerChange, MeterChange, encode
-from meterline_sidecar.terms.record import settle_owners
+from meterline_sidecar.terms.settle import settle_owners
 
 KINDS: Final[tuple[Kind, ...]] = ("customer", "plan", "meter", "rule")
 

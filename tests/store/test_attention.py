@@ -34,7 +34,9 @@ async def test_a_subject_whose_payer_left_is_told_of_what_came_later(
     async with database.transaction() as tx:
         await add_subjects(tx, [(1, "quiet", "acme"), (2, "goes_on", "acme")])
         for subject_id in (1, 2):
-            await terms.set_owner(tx, subject_id, [(0, "acme"), (DAY + HOUR_MS, None)])
+            await terms.set_owners(
+                tx, {subject_id: [(0, "acme"), (DAY + HOUR_MS, None)]}
+            )
             await add_day(tx, subject_id, DAY, {"calls": 1})
         await add_day(tx, 2, DAY + DAY_MS, {"calls": 1})
 
@@ -49,7 +51,7 @@ async def test_the_first_use_of_a_span_is_that_of_whoever_paid_or_pays(
 ) -> None:
     async with database.transaction() as tx:
         await add_subjects(tx, [(1, "stays", "acme"), (2, "left", "acme")])
-        await terms.set_owner(tx, 2, [(0, "beta"), (DAY, None)])
+        await terms.set_owners(tx, {2: [(0, "beta"), (DAY, None)]})
         await add_window(tx, 1, DAY + HOUR_MS, {"calls": 1})
         await add_window(tx, 2, DAY - HOUR_MS, {"calls": 1})
 

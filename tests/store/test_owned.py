@@ -53,7 +53,7 @@ async def fill(database: Database) -> None:
         await add_group(tx, 1, "{}")
         await add_subjects(tx, [(1, "moved", None), (2, "s", None), (3, "lost", None)])
         for subject, history in OWNERS.items():
-            await terms.set_owner(tx, subject, history)
+            await terms.set_owners(tx, {subject: history})
         days: Counter[tuple[int, int]] = Counter()
         for n, (subject, at_ms) in enumerate(windows(), 1):
             n_calls = calls(subject, at_ms)
@@ -147,9 +147,9 @@ async def test_a_cut_within_a_window_holds_for_what_is_counted_from_then_on(
     await fill(database)
 
     async with database.transaction() as tx:
-        await terms.set_owner(tx, MOVED, [(0, "acme"), (CUT + 1, "beta")])
+        await terms.set_owners(tx, {MOVED: [(0, "acme"), (CUT + 1, "beta")]})
         await tx.execute("UPDATE generations SET cursor = 99")
-        await terms.set_owner(tx, MOVED, OWNERS[MOVED])
+        await terms.set_owners(tx, {MOVED: OWNERS[MOVED]})
         cuts = await tx.fetch_all("SELECT * FROM window_cuts ORDER BY cut_ms")
 
     assert cuts == [(CUT, MOVED, 77), (CUT + 1, MOVED, 77)]

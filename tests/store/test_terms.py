@@ -52,8 +52,8 @@ async def test_subjects_are_found_by_name_and_by_what_they_begin_with(
         await add_subjects(tx, "a", "a_1", "a_2", "b", "\U0010ffff")
 
     async with database.reading() as tx:
-        assert [name for _, name in await terms.subject_named(tx, "a_1")] == ["a_1"]
-        assert await terms.subject_named(tx, "nobody") == []
+        assert [name for _, name in await terms.subjects_named(tx, ["a_1"])] == ["a_1"]
+        assert await terms.subjects_named(tx, ["nobody"]) == []
         named = await terms.subjects_named(tx, ["b", "nobody", "a_1"])
         assert [name for _, name in named] == ["a_1", "b"]
         some = await terms.subjects_between(tx, "a_", "a`", after="", limit=10)
@@ -64,21 +64,18 @@ async def test_subjects_are_found_by_name_and_by_what_they_begin_with(
         assert [name for _, name in every] == ["\U0010ffff"]
 
 
-async def test_a_subject_has_its_payers_in_order_of_time(database: Database) -> None:
+async def test_subjects_have_their_payers_in_order_of_time(database: Database) -> None:
+    moved: list[terms.Step] = [(0, "acme"), (5, None), (9, "beta")]
     async with database.transaction() as tx:
-        await add_subjects(tx, "a")
-        ((subject_id, _),) = await terms.subject_named(tx, "a")
-        assert await terms.owner_of(tx, subject_id) == [(0, None)]
+        await add_subjects(tx, "a", "b")
+        (a, _), (b, _) = await terms.subjects_named(tx, ["a", "b"])
+        assert await terms.owners_of(tx, [a, b]) == {a: [(0, None)], b: [(0, None)]}
 
-        await terms.set_owner(tx, subject_id, [(0, "acme"), (5, None), (9, "beta")])
-        assert await terms.owner_of(tx, subject_id) == [
-            (0, "acme"),
-            (5, None),
-            (9, "beta"),
-        ]
+        await terms.set_owners(tx, {a: moved, b: [(0, "beta")]})
+        assert await terms.owners_of(tx, [a, b]) == {a: moved, b: [(0, "beta")]}
 
-        await terms.set_owner(tx, subject_id, [(0, "acme")])
-        assert await terms.owner_of(tx, subject_id) == [(0, "acme")]
+        await terms.set_owners(tx, {a: [(0, "acme")]})
+        assert await terms.owners_of(tx, [a]) == {a: [(0, "acme")]}
 
 
 async def test_links_stand_in_order_and_find_their_rows(database: Database) -> None:
@@ -159,10 +156,10 @@ async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) 
         assert await invoices.final_end(tx, "acme") == 5 * DAY_MS
         assert await invoices.final_end(tx, "beta") == 0
         await add_subjects(tx, "a", "b")
-        ((a, _),) = await terms.subject_named(tx, "a")
-        ((b, _),) = await terms.subject_named(tx, "b")
-        await terms.set_owner(tx, a, [(0, "acme")])
-        await terms.set_owner(tx, b, [(0, "acme"), (DAY_MS, "beta")])
+        ((a, _),) = await terms.subjects_named(tx, ["a"])
+        ((b, _),) = await terms.subjects_named(tx, ["b"])
+        await terms.set_owners(tx, {a: [(0, "acme")]})
+        await terms.set_owners(tx, {b: [(0, "acme"), (DAY_MS, "beta")]})
         await tx.execute_many(
             "INSERT INTO late_usage (subject_id, day_ms, last_event_id)"
             " VALUES (?, ?, ?)",
@@ -178,8 +175,8 @@ async def test_the_first_use_of_a_customer_is_a_window(database: Database) -> No
     async with database.transaction() as tx:
         assert await usage.first_use(tx, 1, customer="acme") is None
         await add_subjects(tx, "a")
-        ((a, _),) = await terms.subject_named(tx, "a")
-        await terms.set_owner(tx, a, [(0, "acme")])
+        ((a, _),) = await terms.subjects_named(tx, ["a"])
+        await terms.set_owners(tx, {a: [(0, "acme")]})
         await tx.execute_many(
             "INSERT INTO usage_days (generation, subject_id, day_ms, group_id, totals)"
             " VALUES (1, ?, ?, 1, '{}')",
@@ -199,10 +196,10 @@ async def test_the_first_use_of_a_customer_is_a_window(database: Database) -> No
 async def test_subjects_that_nobody_pays_for_are_found(database: Database) -> None:
     async with database.transaction() as tx:
         await add_subjects(tx, "a", "b", "c")
-        ((first, _),) = await terms.subject_named(tx, "a")
-        ((second, _),) = await terms.subject_named(tx, "b")
-        ((third, _),) = await terms.subject_named(tx, "c")
-        await terms.set_owner(tx, second, [(0, "acme")])
+        ((first, _),) = await terms.subjects_named(tx, ["a"])
+        ((second, _),) = await terms.subjects_named(tx, ["b"])
+        ((third, _),) = await terms.subjects_named(tx, ["c"])
+        await terms.set_owners(tx, {second: [(0, "acme")]})
 
     async with database.reading() as tx:
         found = await terms.subjects_of_nobody(tx, after_id=0, limit=9)

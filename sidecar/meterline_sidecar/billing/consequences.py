@@ -57,7 +57,8 @@ async def of_terms(
     async with database.reading() as tx:
         if await newest_generation(tx) is None:
             return Consequences()  # nothing was ever counted
-    after = supposed(terms, diff.planned, now_ms=diff.at_ms)
+    # In a thread: very many changes take longer than an ack may wait.
+    after = await asyncio.to_thread(supposed, terms, diff.planned, now_ms=diff.at_ms)
     meters = {
         planned.name: (planned.from_ms, planned.change.meter)
         for planned in diff.planned

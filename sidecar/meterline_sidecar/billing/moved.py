@@ -12,11 +12,15 @@ from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange
 from meterline_sidecar.terms.claims import Claims, Step
 from meterline_sidecar.terms.diff import Diff
-from meterline_sidecar.terms.record import Planned, subjects_meant
+from meterline_sidecar.terms.record import Planned
+from meterline_sidecar.terms.settle import Meant
 from meterline_sidecar.usage.recount import Moves
 
 SUBJECTS_MAX: Final = 20_000
 """Whose usage is compared: a second of looking up who pays."""
+
+
+SUBJECTS_PER_READ: Final = 500
 
 
 class Moving(NamedTuple):
@@ -43,7 +47,7 @@ async def moving(database: Readable, terms: Terms, diff: Diff) -> Moving:
     subjects: dict[int, str] = {}
     n_subjects = 0
     async with database.reading() as tx:
-        async for some in subjects_meant(tx, sorted(texts)):
+        async for some in Meant(texts).all(tx):
             n_subjects += len(some)
             if n_subjects <= SUBJECTS_MAX:
                 subjects.update(some)
@@ -86,8 +90,12 @@ async def _moves(tx: Tx, claims: Claims, subjects: dict[int, str]) -> Moves | No
     histories: dict[int, list[Step]] = {}
     customers: set[str] = set()
     since: list[int] = []
+    owners: dict[int, list[Step]] = {}
+    ids = list(subjects)
+    for i in range(0, len(ids), SUBJECTS_PER_READ):
+        owners |= await store.owners_of(tx, ids[i : i + SUBJECTS_PER_READ])
     for subject_id, name in subjects.items():
-        before, after = await store.owner_of(tx, subject_id), claims.history(name)
+        before, after = owners[subject_id], claims.history(name)
         at_ms = _first_difference(before, after)
         if at_ms is not None:
             histories[subject_id] = after

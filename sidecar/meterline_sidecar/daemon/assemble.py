@@ -25,7 +25,7 @@ from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import open_stripe
-from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles
+from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
@@ -242,17 +242,13 @@ async def _open_terms(
     """
     keeper = TermsKeeper(database, journal, clock=clock)
     await keeper.start()
-    wanted = wanted_of(config)
-    money: tuple[str, ...] = ()
+    diff = await keeper.preview(wanted_of(config))
+    money = await _money(database, keeper.terms, diff)
     try:
-        diff = await keeper.preview(wanted)
-        if diff.planned or diff.refused:
-            money = await _money(database, keeper.terms, diff)
-            diff = await keeper.load(wanted, author=AUTHOR)
+        await keeper.agree(diff, author=AUTHOR)
     except TermsRefused as error:
         raise ConfigError(str(error)) from error
-    for text in (*diff.told, *money):
-        log.info("agreed: %s", text)
+    log_agreed(diff.told, money)
     return keeper
 
 

@@ -54,10 +54,9 @@ async def load_stopped(config: Config, *, reason: str) -> Reloaded:
                 database, journal, clock=LedgerClock(terms), terms=terms
             )
             await keeper.start()
-            wanted = wanted_of(config)
-            expected = await keeper.preview(wanted, reason=reason)
-            money = await of_terms(database, terms, expected)
-            diff = await keeper.load(wanted, author=AUTHOR, reason=reason)
+            diff = await keeper.preview(wanted_of(config), reason=reason)
+            money = await of_terms(database, terms, diff)
+            await keeper.agree(diff, author=AUTHOR)
             await database.checkpoint()
         finally:
             await database.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from msgspec.structs import asdict, replace
@@ -19,6 +19,8 @@ from meterline_sidecar.web.money import shown_money
 ONLY_AT_START: Final = ("sidecar", "properties", "stripe", "portal", "alerts")
 """The tables that hold from the next start on."""
 AUTHOR: Final = "files"
+LINES_MAX: Final = 1_000
+"""Changes that are logged one by one: others wait while lines are written."""
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +106,20 @@ class LoadedFiles:
         self.config = replace(found, **{**kept, "sidecar": sidecar})
         for listener in self._listeners:
             listener(self.config)
-        for text in (*diff.told, *money.lines()):
-            log.info("agreed: %s", text)
+        log_agreed(diff.told, tuple(money.lines()))
         return Reloaded(
             changes=diff.told, needs_restart=needs_restart, money=shown_money(money)
         )
+
+
+def log_agreed(changes: Sequence[str], money: Sequence[str]) -> None:
+    """Log what was agreed to, line by line, and the number of further changes."""
+    for text in changes[:LINES_MAX]:
+        log.info("agreed: %s", text)
+    if len(changes) > LINES_MAX:
+        log.info("agreed: %d more changes", len(changes) - LINES_MAX)
+    for text in money:
+        log.info("agreed: %s", text)
 
 
 def _restarting(before: Config, after: Config) -> Iterator[str]:

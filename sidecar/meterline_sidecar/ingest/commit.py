@@ -18,7 +18,7 @@ from meterline_sidecar.store.edge.events import (
     ProducerRow,
 )
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.store.terms import set_owner
+from meterline_sidecar.store.terms import set_owners
 
 NOBODY: Final[dict[str | None, int]] = {None: 0}
 """The id of no subject: an event that nobody can be billed for."""
@@ -262,9 +262,9 @@ class Committer:
         added = await store.add_subjects(
             tx, [(name, history[-1][1]) for name, history in histories.items()]
         )
-        for name, history in histories.items():
-            if len(history) > 1:
-                await set_owner(tx, added[name], history)
+        split = {added[n]: of for n, of in histories.items() if len(of) > 1}
+        if split:
+            await set_owners(tx, split)
         return known | added
 
 

@@ -25,7 +25,7 @@ from meterline_sidecar.store.terms import NEVER_MS, terms_after
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange, MeterChange
 from meterline_sidecar.terms.claims import MARK, Step, turn
-from meterline_sidecar.terms.record import OWNERS_ROW
+from meterline_sidecar.terms.settle import OWNERS_ROW
 from meterline_sidecar.usage.definition import OF_BEFORE, decode
 
 ROWS_PER_READ: Final = 2_000

@@ -1,12 +1,15 @@
 """SQL for terms: what was agreed and from when, row by row as it was learned."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import WINDOW_MS
 
+Step = tuple[int, str | None]
+"""From when on, and who pays."""
 Kind = Literal["customer", "plan", "meter", "rule"]
 Source = Literal["file", "api"]
 
@@ -66,12 +69,6 @@ async def terms_after(tx: Tx, row_id: int, *, limit: int) -> list[TermRow]:
     return [TermRow(*row) for row in rows]
 
 
-async def subject_named(tx: Tx, name: str) -> list[tuple[int, str]]:
-    """Return ``(id, name)`` of the subject that is called so, if it was seen."""
-    rows = await tx.fetch_all("SELECT id, name FROM subjects WHERE name = ?", (name,))
-    return [(row[0], row[1]) for row in rows]
-
-
 async def subjects_named(tx: Tx, names: Sequence[str]) -> list[tuple[int, str]]:
     """Return ``(id, name)`` of those of up to some hundred subjects that were seen."""
     rows = await tx.fetch_all(
@@ -113,54 +110,67 @@ async def subjects_between(
     return [(row[0], row[1]) for row in rows]
 
 
-async def set_owner(
-    tx: Tx, subject_id: int, history: Iterable[tuple[int, str | None]]
-) -> None:
-    """Store who pays for a subject: ``(from_ms, customer)`` in order of time.
+async def set_owners(tx: Tx, histories: Mapping[int, Sequence[Step]]) -> None:
+    """Store who pays for some subjects, each from when on, in order of time.
 
     One entry that holds from the beginning stands beside the subject; a longer history
     in a table of its own. Where one begins within a window, what is counted from now on
     goes into a window of its own, so that each pays for theirs to the millisecond.
     """
-    entries = list(history)
-    is_split = len(entries) > 1
-    await tx.execute("DELETE FROM owners WHERE subject_id = ?", (subject_id,))
-    await tx.execute(
+    split = {subject_id: of for subject_id, of in histories.items() if len(of) > 1}
+    await tx.execute_many(
+        "DELETE FROM owners WHERE subject_id = ?",
+        [(subject_id,) for subject_id in histories],
+    )
+    await tx.execute_many(
         "UPDATE subjects SET customer = ?, is_split = ? WHERE id = ?",
-        (entries[-1][1], int(is_split), subject_id),
+        [
+            (history[-1][1], int(subject_id in split), subject_id)
+            for subject_id, history in histories.items()
+        ],
     )
-    if is_split:
-        ends = [*(from_ms for from_ms, _ in entries[1:]), NEVER_MS]
-        await tx.execute_many(
-            "INSERT INTO owners (subject_id, from_ms, end_ms, customer)"
-            " VALUES (?, ?, ?, ?)",
-            [
-                (subject_id, from_ms, end_ms, customer)
-                for (from_ms, customer), end_ms in zip(entries, ends, strict=True)
-            ],
-        )
-        # A cut stays when the history is corrected later: windows were counted by it.
-        await tx.execute_many(
-            "INSERT INTO window_cuts (cut_ms, subject_id, after_event_id)"
-            " VALUES (?, ?, (SELECT coalesce(max(cursor), 0) FROM generations))"
-            " ON CONFLICT (cut_ms, subject_id) DO NOTHING",
-            [
-                (from_ms, subject_id)
-                for from_ms, _ in entries
-                if from_ms % WINDOW_MS != 0
-            ],
-        )
+    if not split:
+        return
+    await tx.execute_many(
+        "INSERT INTO owners (subject_id, from_ms, end_ms, customer)"
+        " VALUES (?, ?, ?, ?)",
+        [
+            (subject_id, from_ms, end_ms, customer)
+            for subject_id, history in split.items()
+            for (from_ms, customer), end_ms in zip(
+                history, [*(at_ms for at_ms, _ in history[1:]), NEVER_MS], strict=True
+            )
+        ],
+    )
+    # A cut stays when the history is corrected later: windows were counted by it.
+    await tx.execute_many(
+        "INSERT INTO window_cuts (cut_ms, subject_id, after_event_id)"
+        " VALUES (?, ?, (SELECT coalesce(max(cursor), 0) FROM generations))"
+        " ON CONFLICT (cut_ms, subject_id) DO NOTHING",
+        [
+            (from_ms, subject_id)
+            for subject_id, history in split.items()
+            for from_ms, _ in history
+            if from_ms % WINDOW_MS != 0
+        ],
+    )
 
 
-async def owner_of(tx: Tx, subject_id: int) -> list[tuple[int, str | None]]:
-    """Return who pays for a subject from when on, in order of time."""
-    rows = await tx.fetch_all(
-        "SELECT from_ms, customer FROM owners WHERE subject_id = ? ORDER BY from_ms",
-        (subject_id,),
-    )
-    if rows:
-        return [(row[0], row[1]) for row in rows]
-    row = await tx.fetch_one(
-        "SELECT customer FROM subjects WHERE id = ?", (subject_id,)
-    )
-    return [(0, None if row is None else row[0])]
+async def owners_of(tx: Tx, subject_ids: Sequence[int]) -> dict[int, list[Step]]:
+    """Return who pays for each of up to some thousand subjects, in order of time."""
+    found: dict[int, list[Step]] = {
+        subject_id: [(0, None)] for subject_id in subject_ids
+    }
+    for subject_id, customer in await tx.fetch_all(
+        f"SELECT id, customer FROM subjects WHERE id IN ({marks(len(found))})",  # noqa: S608 - only marks
+        subject_ids,
+    ):
+        found[subject_id] = [(0, customer)]
+    split: dict[int, list[Step]] = defaultdict(list)
+    for subject_id, from_ms, customer in await tx.fetch_all(
+        "SELECT subject_id, from_ms, customer FROM owners"  # noqa: S608 - only marks
+        f" WHERE subject_id IN ({marks(len(found))}) ORDER BY subject_id, from_ms",
+        subject_ids,
+    ):
+        split[subject_id].append((from_ms, customer))
+    return found | split

@@ -66,9 +66,10 @@ class Claims:
     def copy(self) -> "Claims":
         """Return claims that change apart from these."""
         new = Claims()
-        new._by_text = {text: list(steps) for text, steps in self._by_text.items()}
+        # Lists are never changed, but replaced: both can have the same ones.
+        new._by_text = dict(self._by_text)
         new._held = dict(self._held)
-        new._unclaimed = {text: list(of) for text, of in self._unclaimed.items()}
+        new._unclaimed = dict(self._unclaimed)
         new._lengths = list(self._lengths)
         return new
 
@@ -88,20 +89,16 @@ class Claims:
         for text in changed.taken:
             self._take(text, from_ms, customer)
             if since_ms is not UNSET and since_ms < from_ms:
-                self._unclaimed.setdefault(text, []).append(
-                    _Unclaimed(since_ms, from_ms, customer, learned_ms)
-                )
+                waiting = _Unclaimed(since_ms, from_ms, customer, learned_ms)
+                self._unclaimed[text] = [*self._unclaimed.get(text, ()), waiting]
         self._held[customer] = changed.held
 
     def _take(self, text: str, from_ms: int, customer: str) -> None:
-        steps = self._by_text.get(text)
-        if steps is None:
-            steps = self._by_text[text] = []
-            if text.endswith(MARK) and len(text) - 1 not in self._lengths:
-                insort(self._lengths, len(text) - 1)
-        while steps and steps[-1][0] >= from_ms:
-            steps.pop()
-        steps.append((from_ms, customer))
+        is_new = text not in self._by_text
+        if is_new and text.endswith(MARK) and len(text) - 1 not in self._lengths:
+            insort(self._lengths, len(text) - 1)
+        before = [step for step in self._by_text.get(text, ()) if step[0] < from_ms]
+        self._by_text[text] = [*before, (from_ms, customer)]
         # It ends what was said before about times from then on, by whomever.
         self._keep_unclaimed(
             text,
@@ -129,7 +126,7 @@ class Claims:
             # Until it was theirs it was another's; one that was still to come is not
             # waited for.
             cut_ms = max(from_ms, min(own_ms, learned_ms))
-        steps[:] = [
+        self._by_text[text] = [
             *(step for step in steps if step[0] < cut_ms),
             (cut_ms, None),
             *(

@@ -17,6 +17,7 @@ from datetime import date
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from meterline_pricing import Plan
 from meterline_sidecar.clock import format_time_ms
@@ -45,6 +46,8 @@ from meterline_sidecar.terms.owners import (
 from meterline_sidecar.terms.record import Planned
 from meterline_sidecar.terms.words import shown
 
+DEFAULTS: Final = asdict(AgreedCustomer(id="", source="file"))
+"""What holds of a customer's fields that nobody said anything of."""
 RATED: Final = (*MONEY, "subjects")
 """What is billed otherwise when it changes in a final period, on purpose."""
 ON_PURPOSE: Final = (
@@ -166,9 +169,10 @@ class Differ:
     def _new_customer(self, wanted: WantedCustomer) -> None:
         fields = dict(wanted.fields)
         subjects = tuple(fields.pop("subjects", ()))
-        calendar = CustomerCalendar([(0, fields.get("time_zone", "UTC"))])
-        day = wanted.from_day
-        from_ms = ALWAYS if day is None else calendar.start_of(day)
+        day, from_ms = wanted.from_day, ALWAYS
+        if day is not None:
+            zone = fields.get("time_zone", "UTC")
+            from_ms = CustomerCalendar([(0, zone)]).start_of(day)
         refusal = self._why_not(wanted, from_ms, "subjects", subjects, {})
         if refusal is not None:
             self._found.refused.append(refusal)
@@ -197,6 +201,15 @@ class Differ:
         by_time: dict[int, dict[str, Any]],
         offered: Mapping[str, Plan],
     ) -> None:
+        steps = self._terms.field(wanted.id, name)
+        default = DEFAULTS[name]
+        # A name or a plan has no time before its first row; a claim begins with it.
+        first = steps[0][1] if steps and name != "subjects" else default
+        if all(v == value for _, v in steps) and (
+            first == value
+            or (steps and wanted.from_day is None and steps[0][0] <= self._now_ms)
+        ):
+            return  # whatever the time, and finding that is what takes long
         from_ms = from_when(
             self._terms,
             wanted,
@@ -206,10 +219,6 @@ class Differ:
             final_ms=self._finals.get(wanted.id, 0),
             offered=offered,
         )
-        steps = self._terms.field(wanted.id, name)
-        default = getattr(AgreedCustomer(id="", source="file"), name)
-        # A name or a plan has no time before its first row; a claim begins with it.
-        first = steps[0][1] if steps and name != "subjects" else default
         before = value_at(steps, from_ms, first)
         later = [v for at_ms, v in steps if at_ms > from_ms]
         if before == value and all(v == value for v in later):
@@ -237,7 +246,6 @@ class Differ:
         """Return why a change cannot hold from its time on; ``None``: it can."""
         if name not in DATED:
             return None
-        what = f"customer {wanted.id}: {name} from {self._when(wanted.id, from_ms)}"
         payers = {wanted.id}
         if name == "subjects" and wanted.from_day is not None:
             payers |= set(payers_since(self._terms, value, from_ms))
@@ -246,7 +254,7 @@ class Differ:
         if is_late and (name == "time_zone" or not self._reason):
             then = self._when(wanted.id, final_ms)
             text = (
-                f"{what} would reach into a period that is final; it can hold from"
+                f"{self._what(wanted, name, from_ms)} would reach into a period that is final; it can hold from"
                 f" {then} on"
             )
             return text if name == "time_zone" else text + ON_PURPOSE
@@ -261,10 +269,14 @@ class Differ:
             )
             if month is not None:
                 return (
-                    f"{what} would end {month.name} in another currency than it began"
+                    f"{self._what(wanted, name, from_ms)} would end {month.name} in another currency than it began"
                     f" in; it can hold from {self._when(wanted.id, month.end)} on"
                 )
         return None
+
+    def _what(self, wanted: WantedCustomer, name: str, from_ms: int) -> str:
+        when = self._when(wanted.id, from_ms)
+        return f"customer {wanted.id}: {name} from {when}"
 
     def _also_corrected(
         self, customer_id: str, texts: Sequence[str], from_ms: int

@@ -32,7 +32,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID, migrations
 from meterline_sidecar.store.stripe_events import StripeEvent
 from meterline_sidecar.terms.book import Terms
-from meterline_sidecar.terms.record import OWNERS_ROW
+from meterline_sidecar.terms.settle import OWNERS_ROW
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.definition import Step, decode
 from meterline_sidecar.where import StatusRange, Where

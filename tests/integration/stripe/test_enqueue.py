@@ -347,7 +347,7 @@ async def correct_owner(books: Books, subject_id: int, customer: str) -> None:
     """Give all that a subject ever used to another customer, as a correction does."""
     async with books.database.transaction() as tx:
         await outbox_hours.note_subjects(tx, [subject_id], since_ms=0)
-        await terms.set_owner(tx, subject_id, [(0, customer)])
+        await terms.set_owners(tx, {subject_id: [(0, customer)]})
         await outbox_hours.note_subjects(tx, [subject_id], since_ms=0)
 
 

@@ -234,8 +234,8 @@ async def test_who_paid_is_told_apart_within_a_window(shop: Shop) -> None:
     await shop.count()
 
     async with shop.sidecar.database.transaction() as tx:
-        ((subject_id, _),) = await terms.subject_named(tx, "acct_1")
-        await terms.set_owner(tx, subject_id, [(0, "acme"), (cut_ms, "beta")])
+        ((subject_id, _),) = await terms.subjects_named(tx, ["acct_1"])
+        await terms.set_owners(tx, {subject_id: [(0, "acme"), (cut_ms, "beta")]})
     claim(shop.terms, "beta", "acct_1", from_ms=cut_ms)
     await shop.ship(cut_ms - 1, cut_ms, cut_ms + 1, subject="acct_1")  # one is late
     await shop.ship(NOON_MS, subject="acct_1")
@@ -271,8 +271,8 @@ async def test_a_subject_that_is_new_has_its_whole_history(
 
     assert await shop.totals("beta") == {"calls": 2}
     async with shop.sidecar.database.reading() as tx:
-        ((subject_id, _),) = await terms.subject_named(tx, "new")
-        assert await terms.owner_of(tx, subject_id) == history
+        ((subject_id, _),) = await terms.subjects_named(tx, ["new"])
+        assert await terms.owners_of(tx, [subject_id]) == {subject_id: history}
 
 
 async def test_usage_that_changes_in_what_is_final_is_noted(shop: Shop) -> None:
