@@ -150,7 +150,7 @@ class Alerts:
         for rule in self._days:
             if rule.kind == "silence" and not is_all_here:
                 continue  # until the next look
-            for customer in self._customers.all:
+            async for customer in self._customers.each():
                 if _is_about(rule, customer):
                     await self._look_at_days(rule, customer, now_ms)
 

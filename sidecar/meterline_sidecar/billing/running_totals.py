@@ -98,9 +98,22 @@ class Standings:
         """Return a customer's standing; ``None`` before it was first made."""
         return self._by_customer.get(customer_id)
 
-    def ranked(self, limit: int | None = None) -> list[Standing]:
-        """Return the standings with the highest totals first; all of them or some."""
-        return [self._by_customer[customer] for _, customer in self._order[:limit]]
+    @property
+    def n_ranked(self) -> int:
+        """How many standings there are."""
+        return len(self._order)
+
+    def ranked(self, limit: int, *, start: int = 0) -> list[Standing]:
+        """Return some standings, those with the highest totals first."""
+        end = start + limit
+        return [self._by_customer[customer] for _, customer in self._order[start:end]]
+
+    def rank(self, customer_id: str) -> tuple[bool, Decimal, str]:
+        """Return what customers are sorted by to stand as ``ranked``, the others last."""
+        standing = self._by_customer.get(customer_id)
+        if standing is None:
+            return True, Decimal(0), customer_id
+        return False, *_rank(standing)
 
     def totals(self) -> dict[str, Decimal]:
         """Return what all drafts come to, by currency."""

@@ -100,13 +100,9 @@ class Claims:
         before = [step for step in self._by_text.get(text, ()) if step[0] < from_ms]
         self._by_text[text] = [*before, (from_ms, customer)]
         # It ends what was said before about times from then on, by whomever.
-        self._keep_unclaimed(
-            text,
-            (
-                one._replace(end=min(one.end, from_ms))
-                for one in self._unclaimed.get(text, ())
-            ),
-        )
+        if waiting := self._unclaimed.get(text):
+            ended = (one._replace(end=min(one.end, from_ms)) for one in waiting)
+            self._keep_unclaimed(text, ended)
 
     def _give_up(
         self, text: str, from_ms: int, customer: str, *, learned_ms: int

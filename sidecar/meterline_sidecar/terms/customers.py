@@ -1,13 +1,18 @@
 """The customers as they are agreed now, by id."""
 
+import asyncio
 from bisect import bisect_left, bisect_right, insort
-from typing import NamedTuple
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.terms.book import Terms
 
 FOREVER_MS = 2**63 - 1
+INSERTED_MAX: Final = 1_000
+"""New ids that are put in one by one; more are sorted at once, with all others."""
+CUSTOMERS_PER_STEP: Final = 500  # some milliseconds
 
 
 class _Known(NamedTuple):
@@ -37,12 +42,13 @@ class CustomerIndex:
     @property
     def ids(self) -> list[str]:
         """The ids of all customers, sorted."""
-        if not self._ids:
-            self._row_id = self._terms.row_id
-            self._ids = sorted(self._terms.names("customer"))
-        for kind, name in self._terms.learned_after(self._row_id):
-            if kind == "customer" and not self._has(name):
-                insort(self._ids, name)  # customers are never forgotten
+        names = self._terms.names("customer")
+        if len(names) > len(self._ids) + INSERTED_MAX:
+            self._ids = sorted(names)
+        elif len(names) > len(self._ids):  # customers are never forgotten
+            for kind, name in self._terms.learned_after(self._row_id):
+                if kind == "customer" and not self._has(name):
+                    insort(self._ids, name)
         self._row_id = self._terms.row_id
         return self._ids
 
@@ -50,10 +56,12 @@ class CustomerIndex:
         i = bisect_left(self._ids, customer_id)
         return i < len(self._ids) and self._ids[i] == customer_id
 
-    @property
-    def all(self) -> list[Customer]:
-        """Every customer, in order of their ids."""
-        return [self._at(name, self._clock.now_ms()) for name in self.ids]
+    async def each(self) -> AsyncIterator[Customer]:
+        """Yield every customer, in order of their ids; others go between some."""
+        for i, name in enumerate(list(self.ids), 1):
+            if i % CUSTOMERS_PER_STEP == 0:
+                await asyncio.sleep(0)
+            yield self._at(name, self._clock.now_ms())
 
     def get(self, customer_id: str) -> Customer | None:
         """Return the customer with this id."""

@@ -1,5 +1,6 @@
 """Who pays what: the list of customers, and one customer whole."""
 
+from itertools import islice
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -54,38 +55,53 @@ async def customers(request: Request) -> Response:
     """Answer the list of customers."""
     parts: Parts = request.app.state.parts
     query = read_query(request, CustomersPageQuery, keeps_empty=False)
-    found = _found(parts, query)
     start = (query.page - 1) * PAGE
+    if query.q:
+        found = await _matching(parts, query)
+        n_found, shown = len(found), found[start : start + PAGE]
+    else:
+        n_found, shown = len(parts.customers), _page(parts, query, start)
     return render(
         request,
         "customers.html",
         {
             "query": query,
-            "rows": [
-                (customer, parts.standings.get(customer.id))
-                for customer in found[start : start + PAGE]
-            ],
+            "rows": [(one, parts.standings.get(one.id)) for one in shown],
             "first": start + 1,
-            "n_found": len(found),
-            "has_more": start + PAGE < len(found),
+            "n_found": n_found,
+            "has_more": start + PAGE < n_found,
             "n_missing": parts.standings.n_missing,
             "meters": [meter.name for meter in parts.shown_meters],
         },
     )
 
 
-def _found(parts: Parts, query: CustomersPageQuery) -> list[Customer]:
+def _page(parts: Parts, query: CustomersPageQuery, start: int) -> list[Customer]:
+    """Return one page of all customers, without a look at the others."""
+    if query.sort == "name":
+        ids = parts.customers.ids[start : start + PAGE]
+    else:
+        ranked = parts.standings.ranked(PAGE, start=start)
+        ids = [standing.customer for standing in ranked]
+        if len(ids) < PAGE and parts.standings.n_missing:
+            missing = (i for i in parts.customers.ids if not parts.standings.get(i))
+            first = max(0, start - parts.standings.n_ranked)
+            ids += islice(missing, first, first + PAGE - len(ids))
+    found = (parts.customers.get(customer_id) for customer_id in ids)
+    return [customer for customer in found if customer is not None]
+
+
+async def _matching(parts: Parts, query: CustomersPageQuery) -> list[Customer]:
+    """Return the customers with a text in their id or name."""
     wanted = query.q.lower()
-    listed = parts.customers.all
+    found = [
+        customer
+        async for customer in parts.customers.each()
+        if wanted in customer.id.lower() or wanted in customer.name.lower()
+    ]
     if query.sort == "total":
-        standings = parts.standings.ranked()
-        ranked = [parts.customers.get(standing.customer) for standing in standings]
-        listed = [customer for customer in ranked if customer is not None]
-        if parts.standings.n_missing:
-            listed += [c for c in parts.customers.all if not parts.standings.get(c.id)]
-    if not wanted:
-        return listed
-    return [c for c in listed if wanted in c.id.lower() or wanted in c.name.lower()]
+        found.sort(key=lambda customer: parts.standings.rank(customer.id))
+    return found
 
 
 async def customer(request: Request) -> Response:

@@ -60,7 +60,7 @@ async def overview(request: Request) -> Response:
             "ranked": [(s, parts.customers.get(s.customer)) for s in ranked],
             "highest": max((s.total or 0 for s in ranked), default=0),
             "totals": parts.standings.totals(),
-            "n_customers": len(parts.customers.all),
+            "n_customers": len(parts.customers),
             "n_missing": parts.standings.n_missing,
             "workers": state.producers.shown[:WORKERS_SHOWN],
         },

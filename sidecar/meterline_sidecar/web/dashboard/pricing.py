@@ -38,7 +38,7 @@ async def pricing(request: Request) -> Response:
     """Answer the page of plans."""
     parts: Parts = request.app.state.parts
     catalogue = parts.config.catalogue
-    used = {customer.plan for customer in parts.customers.all}
+    used = {customer.plan async for customer in parts.customers.each()}
     plans = [plan for name in catalogue.names for plan in catalogue.versions(name)]
     return render(
         request,
