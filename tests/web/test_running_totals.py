@@ -1,14 +1,22 @@
+import re
+from collections import Counter
 from decimal import Decimal
 
+import pytest
+
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.terms.customers import CustomerIndex
 from tests.producer import event
 from tests.web.conftest import OpenWeb
 
 NAMES = ("ann", "bob", "cyd", "dan")
-CUSTOMERS = """
+HTML = {"Accept": "text/html"}
+METER = """
 [[meter]]
 name = "calls"
 aggregation = "count"
-""" + "".join(
+"""
+CUSTOMERS = METER + "".join(
     f'[[customer]]\nid = "{name}"\nsubjects = ["{name}"]\nplan = "{plan}"\n'
     for name, plan in zip(NAMES, ("dollar", "euro", "dollar", "dollar"), strict=True)
 )
@@ -40,3 +48,38 @@ async def test_ranks_and_totals_follow_every_change(open_web: OpenWeb) -> None:
     assert dollars == [2, 5, 6, 8]
     assert all(total["eur"] == 1 for total in totals)
     assert [s.customer for s in standings.ranked(2)] == ["cyd", "ann"]
+
+
+async def test_a_page_of_customers_looks_at_no_other(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customers = "".join(
+        f'[[customer]]\nid = "c{i:03}"\nname = "Number {i}"\nplan = "dollar"\n'
+        f'subjects = ["c{i:03}"]\n'
+        for i in range(130)
+    )
+    async with open_web(meterline=METER + customers, pricing=PRICING) as web:
+        await web.ship(event(subject="c077"))
+        standings, looked_at = web.parts.standings, Counter[str]()
+        known = CustomerIndex.get
+
+        def counted(index: CustomerIndex, customer_id: str) -> Customer | None:
+            looked_at[customer_id] += 1
+            return known(index, customer_id)
+
+        while standings.n_missing:
+            await standings.refresh()
+        monkeypatch.setattr(CustomerIndex, "get", counted)
+        pages = [
+            re.findall(
+                r'href="/customers/(c\d+)"',
+                (await web.http.get(f"/customers{query}", headers=HTML)).text,
+            )
+            for query in ("", "?page=3", "?sort=name&page=2", "?q=number+7")
+        ]
+
+    assert pages[0][:3] == ["c077", "c000", "c001"]
+    assert pages[1] == [f"c{i:03}" for i in range(100, 130)]
+    assert pages[2] == [f"c{i:03}" for i in range(50, 100)]
+    assert pages[3] == ["c077", "c007", *(f"c{i:03}" for i in range(70, 80) if i != 77)]
+    assert sum(looked_at.values()) == 50 + 30 + 50

@@ -67,9 +67,8 @@ class AlertBody(msgspec.Struct, frozen=True, kw_only=True):
 class Customers(Protocol):
     """Who there is."""
 
-    @property
-    def all(self) -> Sequence[Customer]:
-        """Every customer, as agreed now."""
+    def each(self) -> AsyncIterator[Customer]:
+        """Yield every customer, as agreed now."""
         ...
 
 

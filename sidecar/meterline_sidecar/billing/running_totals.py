@@ -22,7 +22,7 @@ from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
-from meterline_sidecar.terms.customers import CustomerIndex
+from meterline_sidecar.terms.customers import FOREVER_MS, CustomerIndex
 from meterline_sidecar.usage.counted import Counted, snapshot
 
 RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
@@ -83,7 +83,9 @@ class Standings:
         self._listeners: list[OnChange] = []
         self._by_customer: dict[str, Standing] = {}
         self._stale: dict[str, None] = dict.fromkeys(customers.ids)
-        self._generation = self._cursor = 0
+        self._generation = self._cursor = self._looked_ms = 0
+        self._first_end_ms = FOREVER_MS
+        """Before that no period ends of which there is a standing."""
         # Kept as standings change: pages ask for both, and there may be many.
         self._order: list[tuple[Decimal, str]] = []
         self._totals: dict[str, Decimal] = {}
@@ -155,15 +157,25 @@ class Standings:
             )
             self._stale |= dict.fromkeys(changed)
         self._generation, self._cursor = at.generation, at.up_to_event
-        now_ms = self._clock.now_ms()
-        self._stale |= {
-            standing.customer: None
-            for standing in self._by_customer.values()
-            if now_ms not in standing.period
-        }
+        self._note_ended(self._clock.now_ms())
         if self._terms.row_id > self._terms_row:
             self._stale |= dict.fromkeys(self._changed_terms())
             self._terms_row = self._terms.row_id
+
+    def _note_ended(self, now_ms: int) -> None:
+        """Note the standings of periods that are over, once the first of them is.
+
+        Or of those that are yet to come, where the clock was set back.
+        """
+        if not self._looked_ms <= now_ms < self._first_end_ms:
+            ends: list[int] = [FOREVER_MS]
+            for standing in self._by_customer.values():
+                if now_ms in standing.period:
+                    ends.append(standing.period.end)
+                else:
+                    self._stale[standing.customer] = None
+            self._first_end_ms = min(ends)
+        self._looked_ms = now_ms
 
     def _changed_terms(self) -> Iterable[str]:
         """Return the customers with whom something else was agreed since."""
@@ -221,6 +233,7 @@ class Standings:
             del self._order[bisect_left(self._order, _rank(before))]
             self._add(before, sign=-1)
         self._by_customer[standing.customer] = standing
+        self._first_end_ms = min(self._first_end_ms, standing.period.end)
         self._odd.pop(standing.customer, None)
         if standing.is_odd:
             self._odd[standing.customer] = standing

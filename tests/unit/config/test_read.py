@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from meterline_pricing.toml import source as source_module
+from meterline_pricing.toml.lines import KeyPath, line_index
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.reference import schema, sections
 from meterline_sidecar.config.shape import Config
@@ -726,3 +728,40 @@ def test_a_price_list_that_cannot_be_looked_at_is_told_with_the_reason(
     (told,) = problems(tmp_path, f'[sidecar]\npricing = "{"a" * 5_000}"\n')
 
     assert "file name too long" in told
+
+
+def test_lines_are_looked_up_only_where_something_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+
+    def counted(text: str) -> dict[KeyPath, int]:
+        looked_up.append(text)
+        return line_index(text)
+
+    monkeypatch.setattr(source_module, "line_index", counted)
+    customer = '[[customer]]\nid = "acme"\n'
+
+    read(tmp_path, METER + customer)
+    assert looked_up == []
+
+    (told,) = problems(tmp_path, METER + customer + "plain = 1\n")
+    assert told.startswith("meterline.toml:6: customer[0].plain")
+    assert len(looked_up) == 1
+
+
+def test_of_very_many_unknown_names_the_first_come_with_what_is_near(
+    tmp_path: Path,
+) -> None:
+    customers = "".join(f'[[customer]]\nid = "cust{i}"\n' for i in range(40))
+    overrides = "".join(
+        f'[[override]]\ncustomer = "kust{i}"\nplan = "starter"\n' for i in range(40)
+    )
+
+    told = problems(tmp_path, customers, pricing=PLAN + overrides)
+
+    unknown = [line.partition("customer: ")[2] for line in told if "kust" in line]
+    assert len(unknown) == 40
+    assert unknown[0] == "unknown customer `kust0`; did you mean `cust0`?"
+    assert sum("did you mean" in line for line in unknown) == 20
+    assert unknown[-1] == "unknown customer `kust39`"

@@ -1,5 +1,6 @@
 import itertools
 from datetime import date
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -7,9 +8,11 @@ from hypothesis import strategies as st
 
 from meterline_pricing import PricingError
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.terms import diff as diff_module
 from meterline_sidecar.terms.agreed import agreed
 from meterline_sidecar.terms.book import timeline, value_at
 from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.from_when import from_when
 from tests.unit.terms.agreements import History, customer, meter, ms, plan
 
 BASIC = plan("basic", "0.01")
@@ -49,6 +52,30 @@ def test_the_same_files_again_change_nothing() -> None:
 
     assert again.planned == ()
     assert again.told == ()
+
+
+def test_for_who_did_not_change_no_time_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history = History()
+    many = [
+        customer(f"c{i}", plan="basic", subjects=(f"c{i}_*",), time_zone="Asia/Tokyo")
+        for i in range(20)
+    ]
+    history.load("2026-11-25T12:00:00Z", *many, plans=BOTH)
+    looked_for: list[str] = []
+
+    def counted(*args: Any, **more: Any) -> int:
+        looked_for.append(args[1].id)
+        return from_when(*args, **more)
+
+    monkeypatch.setattr(diff_module, "from_when", counted)
+    many[3] = customer("c3", plan="pro", subjects=("c3_*",), time_zone="Asia/Tokyo")
+
+    found = history.diff("2026-12-25T12:00:00Z", *many, plans=BOTH)
+
+    assert [planned.name for planned in found.planned] == ["c3"]
+    assert looked_for == ["c3"]
 
 
 def test_a_plan_is_taken_from_the_beginning_of_the_day_on() -> None:
