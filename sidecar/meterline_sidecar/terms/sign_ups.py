@@ -10,6 +10,7 @@ from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.store import terms as store
 from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.terms import Kind
 from meterline_sidecar.terms.claims import MARK
 from meterline_sidecar.terms.keeper import TermsKeeper
 from meterline_sidecar.terms.owners import WantedCustomer
@@ -53,12 +54,15 @@ class SignUps:
             )
 
     async def run(self) -> None:
-        """Look at everybody who came since; all over again when terms changed."""
+        """Look at everybody who came since; all over again where a rule may be for more."""
         terms = self._keeper.terms
         rules = terms.rules(self._clock.now_ms())
-        if terms.row_id != self._terms_row:
-            self._terms_row, self._subject_id = terms.row_id, 0
+        learned = terms.learned_after(self._terms_row)
+        is_again = self._n_unfit and terms.row_id > self._terms_row
+        if is_again or any(self._may_free(kind, name) for kind, name in learned):
+            self._subject_id = 0
             self._n_unfit, self._unfit = 0, []
+        self._terms_row = terms.row_id
         while rules:
             async with self._database.reading() as tx:
                 subjects = await store.subjects_of_nobody(
@@ -67,9 +71,17 @@ class SignUps:
             if not subjects:
                 return
             await self._sign_up([name for _, name in subjects], rules)
-            # What was just agreed is no reason to begin again.
-            self._terms_row = terms.row_id
             self._subject_id = subjects[-1][0]
+
+    def _may_free(self, kind: Kind, name: str) -> bool:
+        """Say whether there may be more subjects of nobody that a rule is for.
+
+        Whoever is new takes subjects and gives none up; who signs up does so.
+        """
+        if kind != "customer":
+            return kind == "rule"
+        first = self._keeper.terms.entries(kind, name)[0]
+        return first.row_id <= self._terms_row
 
     async def _sign_up(self, names: list[str], rules: Mapping[str, str]) -> None:
         lengths = sorted({len(pattern) - 1 for pattern in rules}, reverse=True)

@@ -8,7 +8,7 @@ import pytest
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store import terms as store
 from meterline_sidecar.store.open import open_ledger
-from meterline_sidecar.store.port import Ledger
+from meterline_sidecar.store.port import Ledger, Tx
 from meterline_sidecar.terms.diff import Wanted
 from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
 from meterline_sidecar.terms.sign_ups import SignUps
@@ -195,6 +195,32 @@ async def test_of_several_rules_the_longest_wins(office: Office) -> None:
     found = [office.keeper.terms.customer(n, now_ms) for n in ("user_vip_1", "user_1")]
     assert [who.plan for who in found if who] == ["basic", "free"]
     assert (await office.payers())["x"] == "x"
+
+
+async def test_who_is_new_is_no_reason_to_look_at_everybody_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.files("acme", acct_="free")
+    await office.seen("else_1", "acct_1")
+    await office.sign_ups.run()
+    looked_after: list[int] = []
+
+    async def counted(tx: Tx, *, after_id: int, limit: int) -> list[tuple[int, str]]:
+        looked_after.append(after_id)
+        return await subjects_of_nobody(tx, after_id=after_id, limit=limit)
+
+    subjects_of_nobody = store.subjects_of_nobody
+    monkeypatch.setattr(store, "subjects_of_nobody", counted)
+
+    new = customer("new", subjects=("new_1",), plan="basic")
+    await office.keeper.change_customer(new, author="me")
+    await office.sign_ups.run()
+    given_up = customer("new", subjects=())
+    await office.keeper.change_customer(given_up, author="me")
+    await office.sign_ups.run()
+
+    assert looked_after[0] > 0
+    assert 0 in looked_after[1:]
 
 
 async def test_a_rule_that_comes_later_is_for_who_is_there_already(
