@@ -4,8 +4,12 @@ from decimal import Decimal
 
 import pytest
 
+from meterline_sidecar.billing import running_totals
+from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.customers import CustomerIndex
+from meterline_sidecar.usage.counted import Counted
 from tests.producer import event
 from tests.web.conftest import OpenWeb
 
@@ -83,3 +87,32 @@ async def test_a_page_of_customers_looks_at_no_other(
     assert pages[2] == [f"c{i:03}" for i in range(50, 100)]
     assert pages[3] == ["c077", "c007", *(f"c{i:03}" for i in range(70, 80) if i != 77)]
     assert sum(looked_at.values()) == 50 + 30 + 50
+
+
+async def test_who_used_something_does_not_wait_for_everybody_else(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customers = "".join(
+        f'[[customer]]\nid = "c{i:03}"\nplan = "dollar"\nsubjects = ["c{i:03}"]\n'
+        for i in range(40)
+    )
+    renewed: list[str] = []
+    renew = Standings._renew
+
+    async def counted(
+        standings: Standings, tx: Tx, at: Counted, customer: Customer
+    ) -> None:
+        renewed.append(customer.id)
+        await renew(standings, tx, at, customer)
+
+    monkeypatch.setattr(Standings, "_renew", counted)
+    async with open_web(meterline=METER + customers, pricing=PRICING) as web:
+        monkeypatch.setattr(running_totals, "RUN_S_MAX", 0)
+        await web.parts.standings.refresh()
+        monkeypatch.setattr(running_totals, "RUN_S_MAX", 1)
+        await web.ship(event(subject="c030"), event(subject="c035"))
+        while web.parts.standings.n_missing:
+            await web.parts.standings.refresh()
+
+    assert renewed[:5] == ["c030", "c000", "c035", "c001", "c002"]
+    assert len(renewed) == 40

@@ -95,8 +95,7 @@ class Source:
 
     @cached_property
     def _lines(self) -> dict[KeyPath, int]:
-        # Once somebody asks: it takes longer than to read the text itself.
-        try:
+        try:  # once somebody asks: it takes longer than to read the text itself
             return line_index(self._text)
         except RecursionError:  # just not too deep for tomllib
             return {}
@@ -217,10 +216,7 @@ class Table:
         )
 
     def _noted(self) -> Iterator[Problem]:
-        """Yield what was noted of this table, or below it, the last first.
-
-        A table is read in one go: before that, all is of others.
-        """
+        """Yield what was noted of this table, which is read in one go, the last first."""
         here = key_text(self.path)
         for problem in reversed(self.source.problems):
             if not problem.key.startswith(here):
