@@ -5,11 +5,9 @@ from decimal import Decimal
 import pytest
 
 from meterline_sidecar.billing import running_totals
-from meterline_sidecar.billing.running_totals import Standings
+from meterline_sidecar.billing.running_totals import Standing
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.customers import CustomerIndex
-from meterline_sidecar.usage.counted import Counted
 from tests.producer import event
 from tests.web.conftest import OpenWeb
 
@@ -97,16 +95,12 @@ async def test_who_used_something_does_not_wait_for_everybody_else(
         for i in range(40)
     )
     renewed: list[str] = []
-    renew = Standings._renew
 
-    async def counted(
-        standings: Standings, tx: Tx, at: Counted, customer: Customer
-    ) -> None:
+    async def renew(customer: Customer, standing: Standing) -> None:
         renewed.append(customer.id)
-        await renew(standings, tx, at, customer)
 
-    monkeypatch.setattr(Standings, "_renew", counted)
     async with open_web(meterline=METER + customers, pricing=PRICING) as web:
+        web.parts.standings.listen(renew)
         monkeypatch.setattr(running_totals, "RUN_S_MAX", 0)
         await web.parts.standings.refresh()
         monkeypatch.setattr(running_totals, "RUN_S_MAX", 1)

@@ -7,6 +7,7 @@ is found by a look-up for each length that patterns have, however many there are
 
 from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
+from operator import neg
 from typing import Final, NamedTuple
 
 from msgspec import UNSET
@@ -60,8 +61,10 @@ class Claims:
         self._held: dict[str, dict[str, int]] = {}
         """By customer: what they claim now, and from when on it was theirs."""
         self._unclaimed: dict[str, list[_Unclaimed]] = {}
+        self._prefixes: set[str] = set()
+        """Of the patterns, without the mark."""
         self._lengths: list[int] = []
-        """Of the patterns, the shortest first."""
+        """Of the prefixes, the longest first."""
 
     def copy(self) -> "Claims":
         """Return claims that change apart from these."""
@@ -70,6 +73,7 @@ class Claims:
         new._by_text = dict(self._by_text)
         new._held = dict(self._held)
         new._unclaimed = dict(self._unclaimed)
+        new._prefixes = set(self._prefixes)
         new._lengths = list(self._lengths)
         return new
 
@@ -94,9 +98,10 @@ class Claims:
         self._held[customer] = changed.held
 
     def _take(self, text: str, from_ms: int, customer: str) -> None:
-        is_new = text not in self._by_text
-        if is_new and text.endswith(MARK) and len(text) - 1 not in self._lengths:
-            insort(self._lengths, len(text) - 1)
+        if text.endswith(MARK) and text not in self._by_text:
+            self._prefixes.add(text[: -len(MARK)])
+            if len(text) - len(MARK) not in self._lengths:
+                insort(self._lengths, len(text) - len(MARK), key=neg)
         before = [step for step in self._by_text.get(text, ()) if step[0] < from_ms]
         self._by_text[text] = [*before, (from_ms, customer)]
         # It ends what was said before about times from then on, by whomever.
@@ -214,12 +219,12 @@ class Claims:
         if exact is not None:
             texts.append(subject)
             claims.append(exact)
-        for length in reversed(self._lengths):
-            text = subject[:length] + MARK
-            # A prefix that is longer than the subject is the subject itself here.
-            if text in known and length <= len(subject):
-                texts.append(text)
-                claims.append(known[text])
+        prefixes, longest = self._prefixes, len(subject)
+        for length in self._lengths:
+            # A prefix that is longer than the subject would be cut to it here.
+            if length <= longest and (prefix := subject[:length]) in prefixes:
+                texts.append(prefix + MARK)
+                claims.append(known[prefix + MARK])
         return texts, claims
 
     @staticmethod
