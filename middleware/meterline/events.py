@@ -111,6 +111,8 @@ class Flag(IntFlag):
     """Set by the sidecar: the time cannot be right: ahead, or before 2026."""
     RELEASED = 1 << 17
     """Set by the sidecar: the event that is counted in place of one that was held."""
+    EXTERNAL = 1 << 18
+    """Set by the sidecar: it came over HTTP, under a name that its sender gave it."""
 
 
 class Part(Struct, frozen=True, array_like=True, gc=False):

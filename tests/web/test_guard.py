@@ -9,7 +9,8 @@ from starlette.datastructures import Headers
 from meterline_sidecar.daemon.run import run
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.web.clients import Clients, OpenRequests, Rates
-from meterline_sidecar.web.guard import BODY_BYTES_MAX, HEADER_BYTES_MAX
+from meterline_sidecar.web.guard import HEADER_BYTES_MAX
+from meterline_sidecar.web.rights import BODY_BYTES_MAX
 from tests.clock import FakeClock
 from tests.sidecar_process import SIDECAR
 from tests.web.conftest import OpenWeb, Web, configure

@@ -20,13 +20,15 @@ from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.files import lock_of, replace_file
 from meterline_sidecar.small_file import read_small_file
 
-Scope = Literal["status", "read", "write"]
+Scope = Literal["status", "read", "write", "ingest"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""Each one includes those before it."""
+"""Each one includes those before it, but for ``ingest``, which includes nothing and is
+included in nothing: it is in the hands of programs that send events."""
 PREFIX: Final = "mtl_"  # lets secret scanners, and people, see what they have found
 TOKENS_MAX: Final = 1_000
 NAME_CHARS_MAX: Final = 100
-FILE_BYTES_MAX: Final = 1 << 20  # a thousand tokens with the longest names
+SOURCE_CHARS_MAX: Final = 256
+FILE_BYTES_MAX: Final = 4 << 20  # a thousand tokens with the longest names and sources
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,9 +40,13 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """SHA-256 of the token in hex. The token has 256 random bits: no salt needed."""
     created_ms: int
+    source: str | None = None
+    """The only source that it may send events of; ``None`` for any."""
 
     def allows(self, scope: Scope) -> bool:
         """Say whether this token may do what ``scope`` names."""
+        if "ingest" in (scope, self.scope):
+            return scope == self.scope
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
 
@@ -83,12 +89,22 @@ class TokenFile:
                 f"{self.path}: {error}; restore it, or delete it and create new tokens"
             ) from error
 
-    def create(self, name: str, scope: Scope, *, now_ms: int) -> NewToken:
+    def create(
+        self, name: str, scope: Scope, *, now_ms: int, source: str | None = None
+    ) -> NewToken:
         """Add a token and return it with its text.
 
+        Args:
+            source: with the scope ``ingest``: the only source that it may send of.
+
         Raises:
-            ConfigError: there are too many, or the name is too long.
+            ConfigError: there are too many, the name is too long, or it cannot have
+                a source.
         """
+        if source is not None and scope != "ingest":
+            raise ConfigError("only a token with the scope ingest has a source")
+        if source is not None and not 0 < len(source) <= SOURCE_CHARS_MAX:
+            raise ConfigError(f"a source has 1 to {SOURCE_CHARS_MAX} characters")
         if not 0 < len(name) <= NAME_CHARS_MAX:
             raise ConfigError(f"a token's name has 1 to {NAME_CHARS_MAX} characters")
         text = PREFIX + secrets.token_urlsafe(32)
@@ -98,6 +114,7 @@ class TokenFile:
             scope=scope,
             digest=_digest(text),
             created_ms=now_ms,
+            source=source,
         )
         with self._locked():
             tokens = self.all()

@@ -30,6 +30,7 @@ from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.chain import ChainFiles, Head
@@ -108,6 +109,7 @@ async def open_parts(
             database=database,
             ingest=ingest,
             held=held,
+            external=_external(database, ingest, chain, clock, watch),
             receiver=_receiver(config, ingest, on_fatal),
             aggregator=aggregator,
             billing=bills.billing,
@@ -359,6 +361,17 @@ async def _open_ingest(
     )
     await committer.start()
     return Ingest(database, committer, clock=clock, chain=chain, watch=watch)
+
+
+def _external(
+    database: Ledger,
+    ingest: Ingest,
+    chain: ChainFiles,
+    clock: Clock,
+    watch: JumpWatch | None,
+) -> External:
+    key = chain.key(has_batches=True)  # it is read already
+    return External(database, ingest, clock=clock, watch=watch, key=key)
 
 
 async def _check_places(parts: Parts) -> None:

@@ -79,7 +79,7 @@ def read_records(
             losses.append(LossRow(seq, seq, "damaged: wrong CRC", bytes(payload)))
             continue
         try:
-            events.append(_row(seq, _decode(payload), possible))
+            events.append(to_row(seq, _decode(payload), possible))
         except _NOT_AN_EVENT as error:
             reason = f"refused: {error}"[:REASON_CHARS_MAX]
             losses.append(LossRow(seq, seq, reason, bytes(payload)))
@@ -103,7 +103,15 @@ def possible_ms(now_ms: int) -> tuple[int, int]:
     return min(EARLIEST_MS, now_ms - BEHIND_MS_MAX), now_ms + AHEAD_MS_MAX
 
 
-def _row(seq: int, event: UsageEvent, possible: tuple[int, int]) -> EventRow:
+def to_row(seq: int, event: UsageEvent, possible: tuple[int, int]) -> EventRow:
+    """Return what is stored of an event.
+
+    Args:
+        possible: the earliest and the latest time that is right; any other is held.
+
+    Raises:
+        ValueError: its parts are more than the whole.
+    """
     flags = event.flags & APPS_FLAGS
     if not possible[0] <= event.time_ms <= possible[1]:
         flags |= HELD

@@ -6,7 +6,6 @@ events, in whatever order, now or in a recount, and it was learned when it was l
 """
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -16,8 +15,7 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Piece, Producer
 from meterline_sidecar.ingest.decode import AHEAD_MS_MAX, possible_ms
-from meterline_sidecar.store import facts
-from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.ingest.own_producer import own_row
 from meterline_sidecar.store.edge import held as store
 from meterline_sidecar.store.edge.events import EventRow, ProducerRow
 from meterline_sidecar.store.edge.held import Decision, Wanted
@@ -25,8 +23,6 @@ from meterline_sidecar.store.port import Database, Tx
 
 STEP_EVENTS: Final = 1_000  # in one transaction, while others wait for it
 OWN_APP: Final = "meterline"
-OWN_PID: Final = 0
-"""No process has it: what this producer stores was recorded by others."""
 OWN_PRODUCER: Final = "held_producer"
 """The fact that says under which id released events are stored."""
 
@@ -185,7 +181,8 @@ class Held:
         events = [
             event._replace(
                 seq=row.last_seq + 1 + i,
-                flags=event.flags & ~Flag.HELD | Flag.RELEASED,
+                # The name that its sender gave it stays with the one that came.
+                flags=event.flags & ~(Flag.HELD | Flag.EXTERNAL) | Flag.RELEASED,
             )
             for i, (_, event) in enumerate(due)
         ]
@@ -215,34 +212,6 @@ class Held:
         Read each time: how far it is, is known by the ledger alone.
         """
         async with self._database.transaction() as tx:
-            name = await facts.get_fact(tx, OWN_PRODUCER)
-            if name is None:
-                name = secrets.token_hex(16)
-                await facts.put_fact(tx, OWN_PRODUCER, name)
-                await event_store.add_producer(tx, _new_row(name, self._clock.now_ms()))
-            row = await event_store.find_producer(tx, name)
-        assert row is not None, "it is never deleted"
-        return row
-
-
-def _new_row(name: str, now_ms: int) -> ProducerRow:
-    return ProducerRow(
-        id=0,
-        producer=name,
-        app=OWN_APP,
-        host="",
-        pid=OWN_PID,
-        started_ms=now_ms,
-        spool="file",
-        recorded_seq=0,
-        last_seq=0,
-        ingested=0,
-        refused=0,
-        lost=0,
-        duplicates=0,
-        unattributed=0,
-        held=0,
-        bad_quantities=0,
-        seen_ms=now_ms,
-        is_closed=1,
-    )
+            return await own_row(
+                tx, OWN_PRODUCER, app=OWN_APP, now_ms=self._clock.now_ms()
+            )

@@ -57,6 +57,12 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "from events, batches and `held_decisions`",
         {"due_ms": "when it is counted by itself; what is counted is an event"},
     ),
+    "external_events": Cover("chain", "its mac, over the name and the event"),
+    "external_sources": Cover(
+        "chain",
+        "the name by the macs of its events",
+        {"conflicts": _SHOWN, "conflict_event_id": _SHOWN},
+    ),
     "generations": Cover(
         "recomputed",
         "its definition from `terms`; its cursor by the usage that it stands for",

@@ -25,6 +25,7 @@ from meterline_sidecar.ledger.derived import (
     verify_owners,
     verify_sums,
 )
+from meterline_sidecar.ledger.external import verify_names
 from meterline_sidecar.ledger.journal import verify_journal
 from meterline_sidecar.ledger.progress_mark import ProgressMark
 from meterline_sidecar.ledger.recount import verify_usage
@@ -176,5 +177,6 @@ async def _verify_rest(tx: Tx, key: bytes, report: Report, progress: Progress) -
     await look("the outbox", verify_seals(tx, key, report.add, progress))
     await look("counts", verify_sums(tx, report))
     await look("held events", verify_held(tx, report))
+    await look("external events", verify_names(tx, key, report, progress))
     await look("terms", look_at_terms())
     await look("usage", verify_usage(tx, report, progress))

@@ -19,6 +19,7 @@ Code = Literal[
     "events_in_memory",
     "spools_not_read",
     "quantity_not_taken",
+    "external_id_conflict",
     "ledger_not_trusted",
     "chain_head_not_written",
     "clock_rehearsal",

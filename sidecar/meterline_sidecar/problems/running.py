@@ -71,6 +71,14 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         " `bad_quantity` or `bad_property`; record whole numbers, such as cents or"
         " tokens, and properties within the bounds of the page on the middleware",
     ),
+    "external_id_conflict": Problem(
+        severity="warning",
+        title="Events came under an id that another event has",
+        means="a source sent something else under an id that it had used before; the"
+        " first event stays as it is, and the others are not stored and not billed",
+        action="let the source make an id for each event, and keep to it when it sends"
+        " the event again; then send what is missing under ids of its own",
+    ),
     "ledger_not_trusted": Problem(
         severity="error",
         title="The ledger lost its end, or was changed",

@@ -5,6 +5,7 @@ from starlette.types import ASGIApp
 
 from meterline_sidecar.web import live, metrics, openapi, static
 from meterline_sidecar.web.api import all as api
+from meterline_sidecar.web.api.external import DESCRIBED, Intake
 from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.guard import Guard, Limits
@@ -30,12 +31,13 @@ def make_app(
         routes=[
             *(operation.route for operation in api.OPERATIONS),
             *api.ROUTES,
+            Intake().route,
             *metrics.ROUTES,
             *static.ROUTES,
             *dashboard.ROUTES,
             live.route(),
             *portal.ROUTES,
-            openapi.route(api.OPERATIONS),
+            openapi.route(api.OPERATIONS, DESCRIBED),
         ],
         exception_handlers=dict(dashboard.PAGE_HANDLERS),
     )

@@ -29,11 +29,10 @@ from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.clients import Clients, OpenRequests, Rates, is_address
 from meterline_sidecar.web.neighbours import Neighbours
 from meterline_sidecar.web.problems import problem
+from meterline_sidecar.web.rights import SAFE_METHODS, body_bytes_max, needed_scope
 
-BODY_BYTES_MAX: Final = 64 << 10
 HEADER_BYTES_MAX: Final = 16 << 10
 DIGITS_MAX: Final = 18  # of a length: Python refuses to read thousands of them
-TOO_LONG: Final = f"a body has at most {BODY_BYTES_MAX} bytes"
 OPEN_MAX: Final = 256  # requests that are being answered
 CLIENT_OPEN_MAX: Final = 64  # of one client; a page may hold one open
 FAILURES_PER_S: Final = 0.2  # wrong tokens of one client, after a burst of ten
@@ -41,7 +40,6 @@ FAILURES_BURST: Final = 10
 COOKIE: Final = "meterline_token"
 LOCAL_NAMES: Final = frozenset(("localhost", "meterline"))  # `meterline` for unix:
 PROBES: Final = frozenset(("/livez", "/readyz"))
-SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; base-uri 'none'"
@@ -139,7 +137,8 @@ class Guard:
             refusal = _busy()
         try:
             if refusal is None:
-                await self._app(scope, _limited(receive), send)
+                bytes_max = body_bytes_max(scope["method"], path)
+                await self._app(scope, _limited(receive, bytes_max), send)
                 return
             if takes_pages(headers):
                 refusal = self._for_people(refusal)
@@ -178,8 +177,9 @@ class Guard:
             return problem(431, f"headers have at most {HEADER_BYTES_MAX} bytes")
         length = headers.get("content-length", "0")
         is_number = length.isascii() and length.isdigit()
-        if not is_number or len(length) > DIGITS_MAX or int(length) > BODY_BYTES_MAX:
-            return problem(413, TOO_LONG)
+        bytes_max = body_bytes_max(scope["method"], scope["path"])
+        if not is_number or len(length) > DIGITS_MAX or int(length) > bytes_max:
+            return problem(413, _too_long(bytes_max))
         if is_probe:
             return None
         now_s = asyncio.get_running_loop().time()
@@ -270,24 +270,6 @@ def _is_probe(scope: AsgiScope) -> bool:
     return scope["path"] in PROBES and not scope["query_string"]
 
 
-def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
-    """Return the right that a request needs; ``None`` where everybody may come.
-
-    The customer's page checks a token of its own (``portal.py``), and Stripe signs
-    what it sends (``webhooks.py``).
-    """
-    if path == "/portal" or path.startswith(("/portal/", "/static/")):
-        return None
-    # Whoever may only read may log out, too: it changes nothing but their browser.
-    if path in ("/livez", "/login", "/logout", "/favicon.ico", "/stripe/webhook"):
-        return None
-    if path == "/readyz":
-        return "status" if query else None
-    if method not in SAFE_METHODS:
-        return "write"
-    return "status" if path in ("/status", "/metrics") else "read"
-
-
 def may_write(request: Request) -> bool:
     """Say whether whoever sent this may change things: what the pages offer them."""
     token: Token | None = request.scope.get("state", {}).get("token")
@@ -363,12 +345,16 @@ def _busy() -> Response:
     return response
 
 
+def _too_long(bytes_max: int) -> str:
+    return f"a body has at most {bytes_max} bytes"
+
+
 def _mutable(message: Message) -> MutableMapping[str, Any]:
     message["headers"] = list(message.get("headers", ()))
     return message
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, bytes_max: int) -> Receive:
     """Refuse a body that is longer than it said: the rest is never read."""
     n_bytes = 0
 
@@ -376,8 +362,8 @@ def _limited(receive: Receive) -> Receive:
         nonlocal n_bytes
         message = await receive()
         n_bytes += len(message.get("body", b""))
-        if n_bytes > BODY_BYTES_MAX:
-            raise HTTPException(413, TOO_LONG)
+        if n_bytes > bytes_max:
+            raise HTTPException(413, _too_long(bytes_max))
         return message
 
     return limited

@@ -10,6 +10,7 @@ from meterline_sidecar.ledger.backup import Receipt
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of
 from meterline_sidecar.store.edge.event_log import Counts
+from meterline_sidecar.store.edge.external import Conflicts
 from meterline_sidecar.store.edge.gaps import SilentGaps
 from meterline_sidecar.web.answers.status import AggregationStatus
 from meterline_sidecar.web.parts import Parts
@@ -29,6 +30,7 @@ def running_problems(
     parts: Parts,
     counts: Counts,
     silent: SilentGaps,
+    conflicts: Conflicts,
     *,
     usage: AggregationStatus,
     last_event_ms: int | None,
@@ -39,6 +41,7 @@ def running_problems(
     now_ms, database = parts.clock.now_ms(), parts.config.sidecar.database
     yield from _storing(parts)
     yield from _left_out(counts)
+    yield from _conflicts(conflicts)
     yield from _silent(silent, now_ms=now_ms)
     yield from _clock(parts, last_event_ms)
     yield from disk_problems(disk_free_bytes, at=str(database.parent))
@@ -126,6 +129,16 @@ def _left_out(counts: Counts) -> Iterator[Found]:
             "events_in_memory",
             f"{workers} with events in memory only: their spool directory cannot be"
             " written",
+        )
+
+
+def _conflicts(conflicts: Conflicts) -> Iterator[Found]:
+    if conflicts.events:
+        yield found(
+            "external_id_conflict",
+            f"{n_of(conflicts.events, 'event')} came over HTTP under an id that another"
+            f" event has, the last one as {conflicts.external_id} of {conflicts.source},"
+            f" which is event {conflicts.event_id}",
         )
 
 

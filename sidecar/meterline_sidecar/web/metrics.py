@@ -114,6 +114,14 @@ class StatusCollector:
             "Stored events that are kept out of billing: their time cannot be right.",
             value=counts.held,
         )
+        external = CounterMetricFamily(
+            "meterline_external_events",
+            "Events that came over HTTP, by what became of them.",
+            labels=["verdict"],
+        )
+        for name in ("accepted", "duplicate", "conflict", "refused"):
+            external.add_metric([name], getattr(self._state.external, name))
+        yield external
         refusals = CounterMetricFamily(
             "meterline_refusals", "Connections refused, by reason.", labels=["code"]
         )

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 import meterline
 from meterline_sidecar.web.answers.problem import Problem
-from meterline_sidecar.web.operations import Operation, tagged
+from meterline_sidecar.web.operations import Body, Described, Operation, tagged
 
 REF: Final = "#/components/schemas/{name}"
 STATUSES: Final = {
@@ -20,6 +20,7 @@ STATUSES: Final = {
     "404": "Not found.",
     "409": "Not possible in the current state.",
     "413": "The body is too large.",
+    "415": "Not in a media type that is listed.",
     "421": "Unknown host name.",
     "431": "The headers are too large.",
     "429": "Too many requests; Retry-After says when to try again.",
@@ -27,17 +28,24 @@ STATUSES: Final = {
 }
 
 
-def document(operations: Iterable[Operation]) -> dict[str, Any]:
+def document(
+    operations: Iterable[Operation], described: Iterable[Described] = ()
+) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of these operations."""
-    listed = list(operations)
+    listed, others = list(operations), list(described)
     bodies = [operation.body for operation in listed if operation.body is not None]
-    types = [Problem, *(operation.answer for operation in listed), *bodies]
+    bodies += [body.kind for other in others for body in other.bodies.values()]
+    answers = [operation.answer for operation in listed]
+    answers += [other.answer for other in others]
+    types = dict.fromkeys([Problem, *answers, *bodies])
     _, components = msgspec.json.schema_components(types, ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
     for operation in listed:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _entry(
             operation
         )
+    for other in others:
+        paths.setdefault(other.path, {})[other.method] = _described(other)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -76,14 +84,49 @@ def _entry(operation: Operation) -> dict[str, Any]:
                 "description": "The answer.",
                 "content": {"application/json": {"schema": _ref(operation.answer)}},
             },
-            **{
-                status: {
-                    "description": text,
-                    "content": {"application/problem+json": {"schema": _ref(Problem)}},
-                }
-                for status, text in STATUSES.items()
+            **{status: _problem(status) for status in STATUSES if status != "415"},
+        },
+    }
+
+
+def _described(other: Described) -> dict[str, Any]:
+    answers = {
+        "schema": _ref(other.answer),
+        "example": other.example,
+    }
+    responses: dict[str, dict[str, Any]] = {
+        "200": {"description": "The answer.", "content": {}},
+        **{status: _problem(status) for status in STATUSES},
+    }
+    for status in other.answered_with:
+        responses[status]["content"]["application/json"] = answers
+    return {
+        "operationId": other.name,
+        "summary": other.summary,
+        "description": other.description,
+        "requestBody": {
+            "required": True,
+            "content": {
+                media_type: {"schema": _body(body), "example": body.example}
+                for media_type, body in other.bodies.items()
             },
         },
+        "responses": responses,
+    }
+
+
+def _body(body: Body) -> dict[str, Any]:
+    one = _ref(body.kind)
+    items = {"type": "array", "items": one, "maxItems": body.items_max}
+    if body.can_be_one and body.items_max:
+        return {"oneOf": [one, items]}
+    return one if body.can_be_one else items
+
+
+def _problem(status: str) -> dict[str, Any]:
+    return {
+        "description": STATUSES[status],
+        "content": {"application/problem+json": {"schema": _ref(Problem)}},
     }
 
 
@@ -122,9 +165,9 @@ def _ref(struct: type[msgspec.Struct]) -> dict[str, str]:
     return {"$ref": REF.format(name=struct.__name__)}
 
 
-def route(operations: Iterable[Operation]) -> Route:
+def route(operations: Iterable[Operation], described: Iterable[Described]) -> Route:
     """Return the route of the document."""
-    body = msgspec.json.encode(document(operations))
+    body = msgspec.json.encode(document(operations, described))
 
     async def openapi(request: Request) -> Response:
         return tagged(request, body, "application/json")

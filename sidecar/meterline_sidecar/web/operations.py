@@ -5,9 +5,18 @@ line of documentation make both the route and its entry in ``/openapi.json``.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 from starlette.requests import Request
@@ -74,6 +83,33 @@ class Operation:
             more["body"] = await _read_body(request, self.body)
         answer = await self._run(request.app.state.parts, query, **more)
         return tagged(request, msgspec.json.encode(answer), "application/json")
+
+
+class Body(NamedTuple):
+    """What the body of a request may be, in one media type."""
+
+    kind: type[msgspec.Struct]
+    example: Any
+    can_be_one: bool = False
+    """Whether it may be one of them, alone."""
+    items_max: int = 0
+    """How many of them a list may have; 0 where it can be no list."""
+
+
+class Described(NamedTuple):
+    """What something that is no ``Operation`` has to say in ``/openapi.json``."""
+
+    path: str
+    method: str
+    name: str
+    summary: str
+    description: str
+    bodies: Mapping[str, Body]
+    """By media type."""
+    answer: type[msgspec.Struct]
+    example: Any
+    answered_with: tuple[str, ...]
+    """The statuses with which the answer comes."""
 
 
 def _author(request: Request) -> str:

@@ -14,6 +14,7 @@ from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.meters import Meter
@@ -61,6 +62,8 @@ class Parts:
     """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""
     database: Ledger
     ingest: Ingest
+    external: External
+    """Takes what comes over HTTP."""
     held: Held
     receiver: Receiver
     aggregator: Aggregator

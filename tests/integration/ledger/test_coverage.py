@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from meterline_sidecar.cli.doc_tables import with_tables
+from meterline_sidecar.ingest.external import External, Name
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
 from meterline_sidecar.meters import Meter
@@ -32,6 +33,25 @@ REFUSED: Final = {
 DIGIT: Final = re.compile(r"[0-8](?![0-9])")
 POSITIONS: Final = 250
 CHOICES: Final = re.compile(r"'(\w+)'")
+
+
+async def fill_every_table(sidecar: Sidecar) -> Path:
+    """Put rows into every table, with events that came over HTTP."""
+    path = await fill_all(sidecar)
+    external = External(
+        sidecar.database,
+        sidecar.ingest,
+        clock=sidecar.clock,
+        watch=None,
+        key=key_of(path),
+    )
+    names = [Name("jobs", "1"), Name("jobs", "2"), Name("cron", "1")]
+    events = [external.prepare(name, event(), is_timed=True) for name in names]
+    await external.take(events, n_bytes=0)
+    other = external.prepare(names[0], event(status=500), is_timed=True)
+    await external.take([other], n_bytes=0)
+    await Aggregator(sidecar.database, agreed(), clock=sidecar.clock).run()
+    return path
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:
@@ -163,6 +183,7 @@ async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
 ) -> None:
     source = await fill_all(sidecar)
     await count_by_property(sidecar, source)
+    source = await fill_every_table(sidecar)
     assert (await verified(source)).findings == []
     whole, copy = tmp_path / "whole.db", tmp_path / "copy.db"
     await sidecar.database.copy_to(whole)
@@ -225,7 +246,7 @@ async def test_every_flipped_bit_is_found_or_changes_nothing(
 
     But for what is not covered: there it may be anything.
     """
-    source = await fill_all(sidecar)
+    source = await fill_every_table(sidecar)
     whole, flipped = tmp_path / "whole.db", tmp_path / "flipped.db"
     await sidecar.database.copy_to(whole)
     copy_beside(source, flipped)

@@ -57,6 +57,14 @@ def _counts(status: Status) -> Table:
         ("left out of", events.bad_quantities, "stored without a quantity or property"),
     ):
         table.add(f"events {name}", quantity(count), meaning)
+    for name, count, meaning in (
+        ("accepted", status.external.accepted, "stored, since the start"),
+        ("duplicate", status.external.duplicate, "sent again, stored once"),
+        ("conflict", status.external.conflict, "under an id that is taken; not stored"),
+        ("refused", status.external.refused, "not valid; not stored"),
+    ):
+        if count:
+            table.add(f"events over HTTP {name}", quantity(count), meaning)
     behind = status.aggregation.behind_events
     table.add("events not added up", quantity(behind), "stored, not in usage yet")
     for state, n_rows in status.outbox.items():

@@ -37,14 +37,22 @@ def command() -> None:
     type=click.Choice(SCOPES),
     default="status",
     show_default=True,
-    help="status: health only. read: also usage and prices. write: also changes.",
+    help="status: health only. read: also usage and prices. write: also changes."
+    " ingest: send events, and nothing else.",
+)
+@click.option(
+    "--source",
+    metavar="NAME",
+    help="With --scope ingest: the only source that it may send events of.",
 )
 @CONFIG
 @JSON
-def create(config_path: Path | None, is_json: bool, name: str, scope: str) -> None:
+def create(
+    config_path: Path | None, is_json: bool, name: str, scope: str, source: str | None
+) -> None:
     """Make a token called NAME, and show it once."""
     made = _tokens(config_path).create(
-        name, cast("Scope", scope), now_ms=SystemClock().now_ms()
+        name, cast("Scope", scope), now_ms=SystemClock().now_ms(), source=source
     )
     if is_json:
         show_json({"id": made.token.id, "token": made.text})
@@ -60,11 +68,17 @@ def list_tokens(config_path: Path | None, is_json: bool) -> None:
     """List tokens, the oldest first; the secrets themselves are not kept."""
     tokens = _tokens(config_path).all()
     if is_json:
-        show_json([{"id": t.id, "name": t.name, "scope": t.scope} for t in tokens])
+        show_json(
+            [
+                {"id": t.id, "name": t.name, "scope": t.scope, "source": t.source}
+                for t in tokens
+            ]
+        )
         return
     table = Table("id", "name", "scope", "made")
     for token in tokens:
-        table.add(token.id, token.name, token.scope, format_time_ms(token.created_ms))
+        scope = token.scope if token.source is None else f"{token.scope} {token.source}"
+        table.add(token.id, token.name, scope, format_time_ms(token.created_ms))
     show(table)
 
 

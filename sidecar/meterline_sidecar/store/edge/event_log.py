@@ -28,6 +28,9 @@ class AuditEvent(NamedTuple):
     flags: int
     quantities: str | None
     properties: str | None
+    source: str | None
+    """Who sent it over HTTP, and what they call it; ``None`` for all others."""
+    external_id: str | None
 
 
 class EventPage(NamedTuple):
@@ -68,6 +71,8 @@ class Filter(NamedTuple):
     kind: int | None = None
     where: tuple[str, str] | None = None
     """A property and its value, of the whole event or of a part of it."""
+    source: str | None = None
+    external_id: str | None = None
 
 
 class WholeEvent(NamedTuple):
@@ -91,6 +96,10 @@ SHOWN: Final = {
     " AND e.time_ms < o.end_ms) END",
     "method": "n.method",
     "route": "n.route",
+    "source": "(SELECT xs.name FROM external_events x JOIN external_sources xs"
+    " ON xs.id = x.source_id WHERE x.event_id = e.id)",
+    "external_id": "(SELECT x.external_id FROM external_events x"
+    " WHERE x.event_id = e.id)",
 }
 """Where each field of an ``AuditEvent`` is found, in its order."""
 SELECT: Final = (
@@ -112,6 +121,10 @@ TESTS: Final = {
     "where": "(e.properties IS NOT NULL AND (json_extract(e.properties, '$.all.' || ?) = ?"
     " OR EXISTS (SELECT 1 FROM json_each(e.properties, '$.parts') p"
     " WHERE json_extract(p.value, '$[2].' || ?) = ?)))",
+    "source": "EXISTS (SELECT 1 FROM external_events x JOIN external_sources xs"
+    " ON xs.id = x.source_id WHERE x.event_id = e.id AND xs.name = ?)",
+    "external_id": "e.id IN (SELECT x.event_id FROM external_events x"
+    " WHERE x.external_id = ? AND x.source_id IN (SELECT id FROM external_sources))",
 }
 """What each field of a ``Filter`` but the statuses asks of an event."""
 IN_RANGE: Final = "e.status BETWEEN ? AND ?"

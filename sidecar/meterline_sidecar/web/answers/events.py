@@ -41,6 +41,10 @@ class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Of the whole event."""
     parts: list[ShownPart]
     """Their properties go over the event's."""
+    source: str | None
+    """Who sent it over HTTP; ``null`` for all others."""
+    external_id: str | None
+    """What it is called there."""
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,17 @@ class EventCounts(msgspec.Struct, frozen=True):
     property."""
 
 
+class ExternalCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that came over HTTP, by what became of them, since the start."""
+
+    accepted: int
+    duplicate: int
+    conflict: int
+    refused: int
+    conflicts_ever: int
+    """How many came under an id that another event has; none of them is stored."""
+
+
 class ProducerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process's life."""
 
@@ -120,6 +131,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     now: str
     now_ms: int
     events: EventCounts
+    external: ExternalCounts
     refusals: dict[str, int]
     """Connections refused since start, by reason."""
     producers: ProducerCounts

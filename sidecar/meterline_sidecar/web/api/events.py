@@ -46,6 +46,14 @@ class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
     status: Statuses | None = None
     kind: KindName | None = None
     where: Where | None = None
+    source: (
+        Annotated[str, Meta(max_length=256, description="Who sent it over HTTP.")]
+        | None
+    ) = None
+    external_id: (
+        Annotated[str, Meta(max_length=256, description="What its source calls it.")]
+        | None
+    ) = None
     after: Annotated[
         int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
     ] = 0
@@ -86,6 +94,8 @@ async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
                 statuses=statuses_of(query.status),
                 kind=None if query.kind is None else KINDS.index(query.kind),
                 where=where_of(query.where),
+                source=query.source,
+                external_id=query.external_id,
             ),
             start=span.start,
             end=span.end,
@@ -141,6 +151,8 @@ def shown_event(event: audit.AuditEvent) -> ShownEvent:
             ShownPart(quantity=name, amount=amount, properties=own)
             for name, amount, own in told.parts
         ],
+        source=event.source,
+        external_id=event.external_id,
     )
 
 

@@ -19,13 +19,14 @@ from meterline_sidecar.schedule import JobState
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge import gaps
+from meterline_sidecar.store.edge import external, gaps
 from meterline_sidecar.stripe.health import StripeHealth, read_health
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.web.answers.status import (
     AggregationStatus,
     DatabaseStatus,
     EventCounts,
+    ExternalCounts,
     JobStatus,
     ProducerCounts,
     ProducerStatus,
@@ -54,6 +55,7 @@ class _Read(NamedTuple):
     last_event_ms: int | None
     last_confirmed_ms: int | None
     usage: AggregationStatus
+    conflicts: external.Conflicts
 
 
 async def _read(parts: Parts) -> _Read:
@@ -73,6 +75,7 @@ async def _read(parts: Parts) -> _Read:
                 at.as_of_ms,
                 at.recounting_percent,
             ),
+            conflicts=await external.conflicts(tx),
         )
 
 
@@ -98,6 +101,7 @@ async def read_status(parts: Parts) -> Status:
         parts,
         read.counts,
         read.silent,
+        read.conflicts,
         usage=read.usage,
         last_event_ms=read.last_event_ms,
         disk_free_bytes=disk_free_bytes,
@@ -122,6 +126,7 @@ async def read_status(parts: Parts) -> Status:
         now=format_time_ms(now_ms),
         now_ms=now_ms,
         events=_events(read.counts),
+        external=_external(parts, read.conflicts),
         refusals=dict(parts.receiver.refusals),
         producers=_producers(parts.receiver, read),
         aggregation=read.usage,
@@ -141,6 +146,17 @@ async def read_status(parts: Parts) -> Status:
         last_event_id=read.last_event_id,
         last_event=time_text(read.last_event_ms),
         last_event_ms=read.last_event_ms,
+    )
+
+
+def _external(parts: Parts, conflicts: external.Conflicts) -> ExternalCounts:
+    verdicts = parts.external.verdicts
+    return ExternalCounts(
+        accepted=verdicts["accepted"],
+        duplicate=verdicts["duplicate"],
+        conflict=verdicts["conflict"],
+        refused=verdicts["refused"],
+        conflicts_ever=conflicts.events,
     )
 
 

@@ -1,0 +1,358 @@
+"""Takes events that came over HTTP: each has a name of its sender's, and counts once.
+
+A name is a source and an id in it, unique for ever. Under a name that is stored, the same
+event is a duplicate, and any other a conflict, which changes nothing. Events take the way
+of all others: through the group commit and into the chain, as a producer of the ledger's
+own whose numbers nobody sends. Their names are stored in the same transaction.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+from meterline.events import TIME_MS_MAX, UsageEvent
+from meterline_sidecar.clock import Clock, JumpWatch
+from meterline_sidecar.errors import MeterlineError, RetryLater
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Piece, Producer
+from meterline_sidecar.ingest.decode import HELD, NEVER, possible_ms, to_row
+from meterline_sidecar.ingest.own_producer import own_row
+from meterline_sidecar.ledger.external import EXTERNAL, name_mac
+from meterline_sidecar.store.edge import external as store
+from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.store.edge.external import NewName
+from meterline_sidecar.store.port import Database, Tx
+
+SOURCES_MAX: Final = 10_000
+STORE_TIMEOUT_S: Final = 30.0  # a commit takes milliseconds; then something is wrong
+OWN_APP: Final = "external events"
+OWN_PRODUCER: Final = "external_producer"
+"""The fact that says under which id these events are stored."""
+EVER: Final = (0, TIME_MS_MAX)
+
+Verdict = Literal["accepted", "duplicate", "conflict", "refused"]
+
+
+class Name(NamedTuple):
+    """What its sender calls an event."""
+
+    source: str
+    external_id: str
+
+
+class NewEvent(NamedTuple):
+    """An event that came."""
+
+    name: Name
+    row: EventRow
+    """Without its number, and not judged yet."""
+    is_timed: bool
+    mac: bytes
+
+
+class Taken(NamedTuple):
+    """What became of an event."""
+
+    verdict: Verdict
+    event_id: int | None = None
+    """The event that has this name in the ledger."""
+    is_held: bool = False
+    """Whether it is accepted and not counted: its time cannot be right."""
+    reason: str | None = None
+    field: str | None = None
+    """Which field of the event the reason is about."""
+
+
+class _Known(NamedTuple):
+    """An event that is stored under a name."""
+
+    event_id: int
+    mac: bytes
+    is_held: bool = False
+
+
+_Outcome = asyncio.Future[_Known | RetryLater]
+
+
+class External:
+    """Stores events under the names that their senders gave them.
+
+    Args:
+        ingest: commits them.
+        watch: says whether events can be judged by the clock.
+        key: of the ledger's chain.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        ingest: Ingest,
+        *,
+        clock: Clock,
+        watch: JumpWatch | None,
+        key: bytes,
+    ) -> None:
+        self._database = database
+        self._ingest = ingest
+        self._clock = clock
+        self._watch = watch
+        self._key = key
+        self._starting = asyncio.Lock()
+        self._producer: Producer | None = None
+        self._sources: set[str] = set()
+        self._arriving: dict[Name, _Outcome] = {}
+        """Names that are looked up or on their way to the disk: nobody else stores them."""
+        self.verdicts: Counter[Verdict] = Counter()
+        """How many events got each since the start."""
+
+    def prepare(self, name: Name, event: UsageEvent, *, is_timed: bool) -> NewEvent:
+        """Return an event as it is stored; safe in any thread.
+
+        Args:
+            is_timed: whether the sender said when it happened.
+
+        Raises:
+            UnicodeEncodeError: a text holds half of a surrogate pair.
+        """
+        row = to_row(0, event, EVER)
+        mac = name_mac(
+            self._key,
+            source=name.source,
+            external_id=name.external_id,
+            is_timed=is_timed,
+            event=row,
+        )
+        return NewEvent(name, row, is_timed, mac)
+
+    async def take(self, events: Sequence[NewEvent], *, n_bytes: int) -> list[Taken]:
+        """Store what is new, and return for each event what became of it.
+
+        It returns once that is on disk, for ever.
+
+        Args:
+            n_bytes: how long they were as they came.
+
+        Raises:
+            RetryLater: not all is stored; whoever sends it again counts nothing twice.
+            DiskFailed, DatabaseCorrupt: the ledger cannot be read.
+        """
+        if not self._ingest.has_room:
+            raise RetryLater("too much waits to be stored; send it again", after_s=1)
+        producer = self._producer or await self._start()
+        refused = {i for i, event in enumerate(events) if not self._admits(event)}
+        mine: dict[Name, NewEvent] = {}
+        outcomes: dict[Name, _Outcome] = {}
+        for i, event in enumerate(events):
+            if i not in refused and event.name not in outcomes:
+                if event.name not in self._arriving:
+                    mine[event.name] = event
+                    self._arriving[event.name] = _new_outcome()
+                outcomes[event.name] = self._arriving[event.name]
+        stored = await self._store_new(producer, mine, n_bytes)
+        known = await _settled(outcomes)
+        taken = [
+            TOO_MANY_SOURCES
+            if i in refused
+            else _judged(
+                event, known[event.name], is_new=stored.get(event.name) is event
+            )
+            for i, event in enumerate(events)
+        ]
+        await self._note(taken)
+        return taken
+
+    def refuse(self, n_events: int) -> None:
+        """Count events that nobody can take as they are."""
+        self.verdicts["refused"] += n_events
+
+    async def _note(self, taken: Sequence[Taken]) -> None:
+        conflicts = [
+            one.event_id
+            for one in taken
+            if one.verdict == "conflict" and one.event_id is not None
+        ]
+        if conflicts:
+            async with self._database.transaction() as tx:
+                await store.note_conflicts(tx, conflicts)
+        self.verdicts.update(one.verdict for one in taken)
+
+    def _admits(self, event: NewEvent) -> bool:
+        """Say whether there is room for an event's source; note it."""
+        source = event.name.source
+        if source not in self._sources:
+            if len(self._sources) >= SOURCES_MAX:
+                return False
+            self._sources.add(source)
+        return True
+
+    async def _store_new(
+        self, producer: Producer, mine: dict[Name, NewEvent], n_bytes: int
+    ) -> dict[Name, NewEvent]:
+        """Begin to store those events whose names are free; return them."""
+        if not mine:
+            return {}
+        new: dict[Name, NewEvent] = {}
+        try:
+            known = await self._find(mine)
+            new = {name: event for name, event in mine.items() if name not in known}
+            if new:
+                self._store(producer, list(new.values()), n_bytes)
+        except BaseException:
+            later = RetryLater("this event is not stored yet; send it again", after_s=1)
+            self._resolve(dict.fromkeys(mine, later))
+            raise
+        self._resolve(known)
+        return new
+
+    async def _find(self, names: Iterable[Name]) -> dict[Name, _Known]:
+        """Return what is stored under these names."""
+        by_source: dict[str, list[str]] = {}
+        for source, external_id in names:
+            by_source.setdefault(source, []).append(external_id)
+        known: dict[Name, _Known] = {}
+        async with self._database.reading() as tx:
+            ids = await store.sources(tx, list(by_source))
+            for source, source_id in ids.items():
+                for found in await store.named(tx, source_id, by_source[source]):
+                    name = Name(source, found.external_id)
+                    known[name] = _Known(found.event_id, found.mac)
+        return known
+
+    def _store(self, producer: Producer, new: Sequence[NewEvent], n_bytes: int) -> None:
+        """Put events behind those that wait for the next commit.
+
+        Whoever waits for them may be cancelled; they are stored all the same, and their
+        names stay taken until they are.
+        """
+        rows = self._rows(producer, new)
+        first_ids: list[int] = []
+
+        async def add_names(tx: Tx, first_id: int) -> None:
+            first_ids.append(first_id)
+            await store.add_names(
+                tx,
+                [
+                    NewName(event_id, *event.name, int(event.is_timed), event.mac)
+                    for event_id, event in enumerate(new, first_id)
+                ],
+            )
+
+        def resolve(done: "asyncio.Future[int]") -> None:
+            error = done.exception()
+            later = None if error is None else _later(error)
+            self._resolve(
+                {
+                    event.name: later
+                    or _Known(first_ids[-1] + i, event.mac, rows[i].flags & HELD != 0)
+                    for i, event in enumerate(new)
+                }
+            )
+
+        last_seq = rows[-1].seq
+        piece = Piece(
+            producer,
+            last_seq,
+            last_seq,
+            events=rows,
+            unattributed=sum(row.subject is None for row in rows),
+            held=sum(row.flags & HELD != 0 for row in rows),
+            n_bytes=n_bytes,
+            is_bye=True,  # nobody is connected
+            when_stored=add_names,
+        )
+        try:
+            done = self._ingest.append(piece)
+        except MeterlineError as error:
+            raise _later(error) from error
+        done.add_done_callback(resolve)
+
+    def _rows(self, producer: Producer, new: Sequence[NewEvent]) -> list[EventRow]:
+        """Return events with their numbers, as they are judged by now."""
+        is_right = self._watch is None or self._watch.is_right()
+        earliest, latest = possible_ms(self._clock.now_ms()) if is_right else NEVER
+        return [
+            event.row._replace(
+                seq=seq,
+                flags=EXTERNAL
+                if earliest <= event.row.time_ms <= latest
+                else EXTERNAL | HELD,
+            )
+            for seq, event in enumerate(new, producer.next_seq)
+        ]
+
+    def _resolve(self, found: "Mapping[Name, _Known | RetryLater]") -> None:
+        """Tell whoever waits for a name, and let go of it."""
+        for name, outcome in found.items():
+            waiting = self._arriving.pop(name, None)
+            if waiting is not None:
+                waiting.set_result(outcome)
+
+    async def _start(self) -> Producer:
+        """Return the producer that these events are stored under.
+
+        It is read once: nothing but this changes it from then on.
+        """
+        async with self._starting:
+            if self._producer is None:
+                async with self._database.transaction() as tx:
+                    row = await own_row(
+                        tx, OWN_PRODUCER, app=OWN_APP, now_ms=self._clock.now_ms()
+                    )
+                    self._sources.update(await store.all_sources(tx))
+                self._producer = Producer(row, next_seq=row.last_seq + 1)
+            return self._producer
+
+
+TOO_MANY_SOURCES: Final = Taken(
+    "refused",
+    reason=f"there are {SOURCES_MAX:,} sources; use one of those that there are",
+    field="source",
+)
+
+
+def _judged(event: NewEvent, known: _Known, *, is_new: bool) -> Taken:
+    if is_new:
+        return Taken("accepted", known.event_id, is_held=known.is_held)
+    if known.mac == event.mac:
+        return Taken("duplicate", known.event_id)
+    return Taken(
+        "conflict",
+        known.event_id,
+        reason=f"event {known.event_id} has this id and says something else; that one"
+        " stays, and this one is not stored",
+        field="id",
+    )
+
+
+def _new_outcome() -> _Outcome:
+    return asyncio.get_running_loop().create_future()
+
+
+async def _settled(outcomes: dict[Name, _Outcome]) -> dict[Name, _Known]:
+    """Wait until it is known what is stored under each name.
+
+    Raises:
+        RetryLater: of one it is not known.
+    """
+    if outcomes:
+        # Not awaited themselves: who is cancelled here must not cancel them.
+        await asyncio.wait(outcomes.values(), timeout=STORE_TIMEOUT_S)
+    known: dict[Name, _Known] = {}
+    for name, outcome in outcomes.items():
+        if not outcome.done():
+            raise RetryLater(
+                f"not stored within {STORE_TIMEOUT_S:.0f} s; send it again", after_s=5
+            )
+        found = outcome.result()
+        if isinstance(found, RetryLater):
+            raise RetryLater(str(found), after_s=found.after_s)
+        known[name] = found
+    return known
+
+
+def _later(error: BaseException) -> RetryLater:
+    """Return why something is not stored; sent again, it may be."""
+    if isinstance(error, RetryLater):
+        return error
+    return RetryLater(f"{error}; send it again", after_s=5)

@@ -1,0 +1,171 @@
+"""SQL for events that came over HTTP: what their senders call them, unique for ever."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.edge.events import HASHED, EventRow
+from meterline_sidecar.store.port import Tx
+
+NAMES_PER_QUERY: Final = 500  # SQLite takes 32,766
+
+
+class Named(NamedTuple):
+    """An event that is stored, by the name that its sender gave it."""
+
+    external_id: str
+    event_id: int
+    mac: bytes
+
+
+class NewName(NamedTuple):
+    """The name of an event that is stored now."""
+
+    event_id: int
+    source: str
+    external_id: str
+    is_timed: int
+    """Whether its sender said when it happened; else its time is when it came."""
+    mac: bytes
+
+
+class Conflicts(NamedTuple):
+    """How often an event came under an id that another one has."""
+
+    events: int
+    source: str | None
+    """Of the last one; ``None`` where there was none."""
+    external_id: str | None
+    event_id: int | None
+    """The event that has the id."""
+
+
+class Stored(NamedTuple):
+    """A name as it is stored, with the event that it is of, as far as they are there."""
+
+    event_id: int
+    source: str | None
+    external_id: str
+    is_timed: int
+    mac: bytes
+    event: EventRow | None
+
+
+async def sources(tx: Tx, names: Sequence[str]) -> dict[str, int]:
+    """Return the ids of those sources that have sent before, by name."""
+    found: dict[str, int] = {}
+    for start in range(0, len(names), NAMES_PER_QUERY):
+        part = names[start : start + NAMES_PER_QUERY]
+        rows = await tx.fetch_all(
+            "SELECT name, id FROM external_sources"  # noqa: S608 - only marks
+            f" WHERE name IN ({marks(len(part))})",
+            part,
+        )
+        found.update(dict(rows))
+    return found
+
+
+async def all_sources(tx: Tx) -> list[str]:
+    """Return the name of every source that has sent; there are few."""
+    rows = await tx.fetch_all("SELECT name FROM external_sources")
+    return [row[0] for row in rows]
+
+
+async def named(tx: Tx, source_id: int, external_ids: Sequence[str]) -> list[Named]:
+    """Return those events of a source that are stored under one of these ids."""
+    found: list[Named] = []
+    for start in range(0, len(external_ids), NAMES_PER_QUERY):
+        part = external_ids[start : start + NAMES_PER_QUERY]
+        rows = await tx.fetch_all(
+            "SELECT external_id, event_id, mac FROM external_events"  # noqa: S608 - only marks
+            f" WHERE source_id = ? AND external_id IN ({marks(len(part))})",
+            (source_id, *part),
+        )
+        found += [Named(*row) for row in rows]
+    return found
+
+
+async def add_names(tx: Tx, names: Sequence[NewName]) -> None:
+    """Name events, in the transaction that stores them; new sources are added."""
+    texts = list(dict.fromkeys(name.source for name in names))
+    await tx.execute_many(
+        "INSERT INTO external_sources (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
+        [(text,) for text in texts],
+    )
+    ids = await sources(tx, texts)
+    await tx.execute_many(
+        "INSERT INTO external_events (event_id, source_id, external_id, is_timed, mac)"
+        " VALUES (?, ?, ?, ?, ?)",
+        [
+            (event_id, ids[source], external_id, is_timed, mac)
+            for event_id, source, external_id, is_timed, mac in names
+        ],
+    )
+
+
+async def note_conflicts(tx: Tx, event_ids: Iterable[int]) -> None:
+    """Count events that came under an id that one of these has, once for each."""
+    await tx.execute_many(
+        "UPDATE external_sources SET conflicts = conflicts + 1, conflict_event_id = ?"
+        " WHERE id = (SELECT source_id FROM external_events WHERE event_id = ?)",
+        [(event_id, event_id) for event_id in event_ids],
+    )
+
+
+async def conflicts(tx: Tx) -> Conflicts:
+    """Return how often an id came again with other content, and an example."""
+    row = await tx.fetch_one("SELECT sum(conflicts) FROM external_sources")
+    assert row is not None
+    example = await tx.fetch_one(
+        "SELECT s.name, x.external_id, x.event_id FROM external_sources s"
+        " JOIN external_events x ON x.event_id = s.conflict_event_id"
+        " ORDER BY s.conflict_event_id DESC LIMIT 1"
+    )
+    return Conflicts(row[0] or 0, *(example or (None, None, None)))
+
+
+async def names_after(tx: Tx, event_id: int, *, limit: int) -> list[Stored]:
+    """Return names of events behind one, in order, each with its event."""
+    hashed = ", ".join(HASHED.values())
+    rows = await tx.fetch_all(
+        "SELECT x.event_id, xs.name, x.external_id, x.is_timed, x.mac,"  # noqa: S608 - names
+        f" e.id IS NOT NULL, {hashed} FROM external_events x"
+        " LEFT JOIN external_sources xs ON xs.id = x.source_id"
+        " LEFT JOIN events e ON e.id = x.event_id"
+        " LEFT JOIN subjects s ON s.id = e.subject_id"
+        " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
+        " WHERE x.event_id > ? ORDER BY x.event_id LIMIT ?",
+        (event_id, limit),
+    )
+    return [
+        Stored(
+            event_id,
+            source,
+            external_id,
+            is_timed,
+            mac,
+            EventRow(*fields) if is_there else None,
+        )
+        for event_id, source, external_id, is_timed, mac, is_there, *fields in rows
+    ]
+
+
+async def nameless(tx: Tx, *, external_flag: int, limit: int) -> list[int]:
+    """Return events that came over HTTP, by their flags, and have no name."""
+    rows = await tx.fetch_all(
+        "SELECT e.id FROM events e LEFT JOIN external_events x ON x.event_id = e.id"
+        " WHERE e.flags & ? <> 0 AND x.event_id IS NULL ORDER BY e.id LIMIT ?",
+        (external_flag, limit),
+    )
+    return [row[0] for row in rows]
+
+
+async def unused_sources(tx: Tx, *, limit: int) -> list[str]:
+    """Return sources of which no event is stored."""
+    rows = await tx.fetch_all(
+        "SELECT s.name FROM external_sources s WHERE NOT EXISTS"
+        " (SELECT 1 FROM external_events x WHERE x.source_id = s.id)"
+        " ORDER BY s.id LIMIT ?",
+        (limit,),
+    )
+    return [row[0] for row in rows]

@@ -1,0 +1,66 @@
+"""JSON from anybody: what is strange in it is an error, and nothing in it costs much."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal, DecimalException
+from typing import Any, Final, NoReturn
+
+
+class NotReadable(ValueError):
+    """This is no JSON, or none that can be read; the text says why."""
+
+
+class Twice:
+    """Stands for what an object has twice: nobody can say which one was meant."""
+
+
+def read_json(body: bytes) -> Any:
+    """Return what a JSON text says.
+
+    Numbers that are whole are integers, however they are written; others are floats.
+
+    Raises:
+        NotReadable: it is no JSON, or not in UTF-8.
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise NotReadable(f"the body is not UTF-8: byte {error.start}") from error
+    if text.startswith("\ufeff"):
+        raise NotReadable("the body begins with a byte order mark; send it without")
+    try:
+        return _decoder.decode(text)
+    except RecursionError as error:
+        raise NotReadable("the body is nested too deeply") from error
+    except ValueError as error:
+        # Of a number with thousands of digits, what follows is advice for us.
+        why = str(error).partition(";")[0]
+        raise NotReadable(f"the body is no JSON: {why}") from error
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        times = Counter(name for name, _ in pairs)
+        found |= {name: Twice() for name, n_times in times.items() if n_times > 1}
+    return found
+
+
+def _number(text: str) -> float:
+    """Return a number that is written with a point or an exponent."""
+    number = float(text)
+    try:
+        is_exact = number.is_integer() and int(number) == Decimal(text)
+    except DecimalException:  # an exponent of twenty digits
+        return number
+    return int(number) if is_exact else number
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+_decoder: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_number, parse_constant=_constant
+)

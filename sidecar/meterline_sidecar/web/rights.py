@@ -1,0 +1,37 @@
+"""What a request needs: which scope, and how long its body may be."""
+
+from typing import Final
+
+from meterline_sidecar.access.tokens import Scope
+
+BODY_BYTES_MAX: Final = 64 << 10
+EVENTS_BYTES_MAX: Final = 1 << 20  # a thousand events of a thousand bytes
+EVENTS_PATH: Final = "/v1/events"
+SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
+    """Return the right that a request needs; ``None`` where everybody may come.
+
+    The customer's page checks a token of its own (``portal.py``), and Stripe signs
+    what it sends (``webhooks.py``).
+    """
+    if path == "/portal" or path.startswith(("/portal/", "/static/")):
+        return None
+    # Whoever may only read may log out, too: it changes nothing but their browser.
+    if path in ("/livez", "/login", "/logout", "/favicon.ico", "/stripe/webhook"):
+        return None
+    if path == "/readyz":
+        return "status" if query else None
+    if method not in SAFE_METHODS:
+        return "ingest" if _sends_events(method, path) else "write"
+    return "status" if path in ("/status", "/metrics") else "read"
+
+
+def body_bytes_max(method: str, path: str) -> int:
+    """Return how long the body of a request may be."""
+    return EVENTS_BYTES_MAX if _sends_events(method, path) else BODY_BYTES_MAX
+
+
+def _sends_events(method: str, path: str) -> bool:
+    return method == "POST" and path == EVENTS_PATH
