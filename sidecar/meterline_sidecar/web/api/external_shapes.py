@@ -12,6 +12,7 @@ from msgspec import Meta
 from meterline.events import (
     PROPERTIES_MAX,
     QUANTITIES_MAX,
+    QUANTITY_MAX,
     TIME_MS_MAX,
     MethodText,
     PropertyName,
@@ -51,7 +52,10 @@ Quantities = Annotated[
     Meta(max_length=QUANTITIES_MAX, examples=[{"tokens": 512}]),
 ]
 Properties = Annotated[
-    dict[_Property, PropertyText | bool | Annotated[int, Meta(ge=-(2**63), lt=2**63)]],
+    dict[
+        _Property,
+        PropertyText | bool | Annotated[int, Meta(ge=-QUANTITY_MAX, le=QUANTITY_MAX)],
+    ],
     Meta(max_length=PROPERTIES_MAX, examples=[{"model": "large"}]),
 ]
 
