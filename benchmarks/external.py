@@ -13,6 +13,7 @@ another 500 us, which is 5 us an event: 40 us or 25,000 events/s.
 import argparse
 import http.client
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -22,7 +23,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from benchmarks.harness import heading
 from benchmarks.ingest import through_the_socket
@@ -84,8 +85,18 @@ def _send(path: Path, bodies: list[bytes], waits: list[float]) -> None:
     connection.close()
 
 
-def over_http(n_events: int) -> tuple[float, list[float]]:
-    """Return events per second into a fresh sidecar, and the answers' waits in seconds."""
+class Run(NamedTuple):
+    """What one run came to."""
+
+    per_s: float
+    cpu_us: float
+    """Of the sidecar for an event, its start and its counting included."""
+    waits: list[float]
+    """For each answer, in seconds."""
+
+
+def over_http(n_events: int) -> Run:
+    """Send events into a fresh sidecar."""
     bodies = _bodies(n_events // BATCH_EVENTS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -116,12 +127,20 @@ def over_http(n_events: int) -> tuple[float, list[float]]:
             for sender in senders:
                 sender.join()
             took = time.perf_counter() - start
+            used = _cpu_s(daemon.pid)
         finally:
             daemon.terminate()
             daemon.wait()
     if len(waits) < len(bodies):
         raise SystemExit("a sender has failed")
-    return len(bodies) * BATCH_EVENTS / took, waits
+    n_events = len(bodies) * BATCH_EVENTS
+    return Run(n_events / took, used / n_events * 1e6, waits)
+
+
+def _cpu_s(pid: int) -> float:
+    """Return how long a process has worked, on all cores together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -133,18 +152,21 @@ def main() -> None:
     options = parser.parse_args()
     ours: list[float] = []
     sockets: list[float] = []
+    cpu: list[float] = []
     waits: list[float] = []
     for _ in range(options.rounds):
         sockets.append(through_the_socket(options.events)[0])
-        rate, found = over_http(options.events)
-        ours.append(rate)
-        waits += found
+        run = over_http(options.events)
+        ours.append(run.per_s)
+        cpu.append(run.cpu_us)
+        waits += run.waits
     cuts = statistics.quantiles(waits, n=100)
     result = {
         "events_per_s": statistics.median(ours),
         "events_per_s_range": [min(ours), max(ours)],
         "goal_per_s": GOAL_PER_S,
         "is_reached": statistics.median(ours) >= GOAL_PER_S,
+        "sidecar_cpu_us_per_event": statistics.median(cpu),
         "socket_events_per_s": statistics.median(sockets),
         "answer_ms_p50": cuts[49] * 1000,
         "answer_ms_p99": cuts[98] * 1000,

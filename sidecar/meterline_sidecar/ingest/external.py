@@ -100,7 +100,8 @@ class External:
         self._key = key
         self._starting = asyncio.Lock()
         self._producer: Producer | None = None
-        self._sources: set[str] = set()
+        self._sources: dict[str, int | None] = {}
+        """Their ids; ``None`` before the first event of one is stored."""
         self._arriving: dict[Name, _Outcome] = {}
         """Names that are looked up or on their way to the disk: nobody else stores them."""
         self.verdicts: Counter[Verdict] = Counter()
@@ -183,7 +184,7 @@ class External:
         if source not in self._sources:
             if len(self._sources) >= SOURCES_MAX:
                 return False
-            self._sources.add(source)
+            self._sources[source] = None
         return True
 
     async def _store_new(
@@ -207,17 +208,18 @@ class External:
 
     async def _find(self, names: Iterable[Name]) -> dict[Name, _Known]:
         """Return what is stored under these names."""
-        by_source: dict[str, list[str]] = {}
-        for source, external_id in names:
-            by_source.setdefault(source, []).append(external_id)
-        known: dict[Name, _Known] = {}
+        # Nothing is stored of a source without an id: whatever is on its way is waited
+        # for by its name.
+        by_id = {
+            (source_id, name.external_id): name
+            for name in names
+            if (source_id := self._sources[name.source]) is not None
+        }
+        if not by_id:
+            return {}
         async with self._database.reading() as tx:
-            ids = await store.sources(tx, list(by_source))
-            for source, source_id in ids.items():
-                for found in await store.named(tx, source_id, by_source[source]):
-                    name = Name(source, found.external_id)
-                    known[name] = _Known(found.event_id, found.mac)
-        return known
+            found = await store.named(tx, list(by_id))
+        return {by_id[key]: _Known(*known) for key, known in found.items()}
 
     def _store(self, producer: Producer, new: Sequence[NewEvent], n_bytes: int) -> None:
         """Put events behind those that wait for the next commit.
@@ -227,25 +229,46 @@ class External:
         """
         rows = self._rows(producer, new)
         first_ids: list[int] = []
+        added: dict[str, int] = {}
 
         async def add_names(tx: Tx, first_id: int) -> None:
             first_ids.append(first_id)
+            texts = {event.name.source for event in new}
+            ids = {
+                text: source_id
+                for text in texts
+                if (source_id := self._sources[text]) is not None
+            }
+            if len(ids) < len(texts):
+                added.update(await store.add_sources(tx, sorted(texts - ids.keys())))
+                ids |= added
             await store.add_names(
                 tx,
                 [
-                    NewName(event_id, *event.name, int(event.is_timed), event.mac)
+                    NewName(
+                        event_id,
+                        ids[event.name.source],
+                        event.name.external_id,
+                        int(event.is_timed),
+                        event.mac,
+                    )
                     for event_id, event in enumerate(new, first_id)
                 ],
             )
 
         def resolve(done: "asyncio.Future[int]") -> None:
             error = done.exception()
-            later = None if error is None else _later(error)
+            if error is not None:
+                later = _later(error)
+                self._resolve({event.name: later for event in new})
+                return
+            self._sources.update(added)
             self._resolve(
                 {
-                    event.name: later
-                    or _Known(first_ids[-1] + i, event.mac, rows[i].flags & HELD != 0)
-                    for i, event in enumerate(new)
+                    event.name: _Known(event_id, event.mac, row.flags & HELD != 0)
+                    for event_id, (event, row) in enumerate(
+                        zip(new, rows, strict=True), first_ids[-1]
+                    )
                 }
             )
 
@@ -299,7 +322,7 @@ class External:
                     row = await own_row(
                         tx, OWN_PRODUCER, app=OWN_APP, now_ms=self._clock.now_ms()
                     )
-                    self._sources.update(await store.all_sources(tx))
+                    self._sources.update(await store.sources(tx))
                 self._producer = Producer(row, next_seq=row.last_seq + 1)
             return self._producer
 

@@ -10,19 +10,11 @@ from meterline_sidecar.store.port import Tx
 NAMES_PER_QUERY: Final = 500  # SQLite takes 32,766
 
 
-class Named(NamedTuple):
-    """An event that is stored, by the name that its sender gave it."""
-
-    external_id: str
-    event_id: int
-    mac: bytes
-
-
 class NewName(NamedTuple):
     """The name of an event that is stored now."""
 
     event_id: int
-    source: str
+    source_id: int
     external_id: str
     is_timed: int
     """Whether its sender said when it happened; else its time is when it came."""
@@ -51,8 +43,18 @@ class Stored(NamedTuple):
     event: EventRow | None
 
 
-async def sources(tx: Tx, names: Sequence[str]) -> dict[str, int]:
-    """Return the ids of those sources that have sent before, by name."""
+async def sources(tx: Tx) -> dict[str, int]:
+    """Return the id of every source that has sent, by name; there are few."""
+    rows = await tx.fetch_all("SELECT name, id FROM external_sources")
+    return dict(rows)
+
+
+async def add_sources(tx: Tx, names: Sequence[str]) -> dict[str, int]:
+    """Add sources, and return their ids; one may be there already."""
+    await tx.execute_many(
+        "INSERT INTO external_sources (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
+        [(name,) for name in names],
+    )
     found: dict[str, int] = {}
     for start in range(0, len(names), NAMES_PER_QUERY):
         part = names[start : start + NAMES_PER_QUERY]
@@ -65,41 +67,29 @@ async def sources(tx: Tx, names: Sequence[str]) -> dict[str, int]:
     return found
 
 
-async def all_sources(tx: Tx) -> list[str]:
-    """Return the name of every source that has sent; there are few."""
-    rows = await tx.fetch_all("SELECT name FROM external_sources")
-    return [row[0] for row in rows]
-
-
-async def named(tx: Tx, source_id: int, external_ids: Sequence[str]) -> list[Named]:
-    """Return those events of a source that are stored under one of these ids."""
-    found: list[Named] = []
-    for start in range(0, len(external_ids), NAMES_PER_QUERY):
-        part = external_ids[start : start + NAMES_PER_QUERY]
+async def named(
+    tx: Tx, names: Sequence[tuple[int, str]]
+) -> dict[tuple[int, str], tuple[int, bytes]]:
+    """Return ``(event id, mac)`` of what is stored under ``(source id, external id)``."""
+    found: dict[tuple[int, str], tuple[int, bytes]] = {}
+    for start in range(0, len(names), NAMES_PER_QUERY):
+        part = names[start : start + NAMES_PER_QUERY]
+        pairs = ", ".join(["(?, ?)"] * len(part))
         rows = await tx.fetch_all(
-            "SELECT external_id, event_id, mac FROM external_events"  # noqa: S608 - only marks
-            f" WHERE source_id = ? AND external_id IN ({marks(len(part))})",
-            (source_id, *part),
+            "SELECT source_id, external_id, event_id, mac FROM external_events"  # noqa: S608 - only marks
+            f" WHERE (source_id, external_id) IN (VALUES {pairs})",
+            [value for name in part for value in name],
         )
-        found += [Named(*row) for row in rows]
+        found.update({(row[0], row[1]): (row[2], row[3]) for row in rows})
     return found
 
 
-async def add_names(tx: Tx, names: Sequence[NewName]) -> None:
-    """Name events, in the transaction that stores them; new sources are added."""
-    texts = list(dict.fromkeys(name.source for name in names))
-    await tx.execute_many(
-        "INSERT INTO external_sources (name) VALUES (?) ON CONFLICT (name) DO NOTHING",
-        [(text,) for text in texts],
-    )
-    ids = await sources(tx, texts)
+async def add_names(tx: Tx, names: Iterable[NewName]) -> None:
+    """Name events, in the transaction that stores them."""
     await tx.execute_many(
         "INSERT INTO external_events (event_id, source_id, external_id, is_timed, mac)"
         " VALUES (?, ?, ?, ?, ?)",
-        [
-            (event_id, ids[source], external_id, is_timed, mac)
-            for event_id, source, external_id, is_timed, mac in names
-        ],
+        names,
     )
 
 

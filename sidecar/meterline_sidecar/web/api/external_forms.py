@@ -299,11 +299,11 @@ def _which_member(raw: Any, path: str) -> str:
 
 def _broken_field(raw: Any) -> str | None:
     """Return the first field with a text, or a name, that is no Unicode."""
-    fields = _members(raw)
-    inner = {
-        f"data.{name}": value for name, value in _members(fields.get("data")).items()
-    }
-    for name, value in (fields | inner).items():
+    fields = dict(_members(raw))
+    for path in ("data", "properties", "data.properties"):
+        inner = _members(fields.get(path))
+        fields |= {f"{path}.{name}": value for name, value in inner.items()}
+    for name, value in fields.items():
         if not is_unicode(name) or (isinstance(value, str) and not is_unicode(value)):
             return name
     return None
