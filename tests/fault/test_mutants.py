@@ -31,6 +31,7 @@ COVERAGE: Final = (
 )
 RECOUNT: Final = "tests/integration/ledger/test_recount.py"
 VERIFY: Final = "tests/integration/ledger/test_verify.py"
+OVER_HTTP: Final = "tests/web/test_external_events.py"
 LEDGER: Final = "sidecar/meterline_sidecar/ledger"
 SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
@@ -145,6 +146,26 @@ MUTANTS: Final = {
         "                    continue  # it was written while we looked\n",
         "                    pass\n",
         SCAN,
+    ),
+    "an id over HTTP is free before its event is stored": Mutant(
+        "sidecar/meterline_sidecar/ingest/external.py",
+        "        done.add_done_callback(resolve)\n",
+        "        done.add_done_callback(resolve)\n"
+        "        for event in new:\n"
+        "            self._arriving.pop(event.name, None)\n",
+        f"{OVER_HTTP}::test_who_waits_no_longer_does_not_free_the_name",
+    ),
+    "any content under an id over HTTP is a duplicate": Mutant(
+        "sidecar/meterline_sidecar/ingest/external.py",
+        "    if known.mac == event.mac:\n",
+        "    if known.mac:\n",
+        f"{OVER_HTTP}::test_the_first_of_two_in_one_batch_stays",
+    ),
+    "nobody looks at names over HTTP": Mutant(
+        f"{LEDGER}/external.py",
+        "            if not _is_right(key, row):\n",
+        "            if row.source is None:\n",
+        f"{COVERAGE}[external_events]",
     ),
     "nobody looks at who pays": Mutant(
         f"{LEDGER}/verify.py",

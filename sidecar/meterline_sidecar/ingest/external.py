@@ -229,32 +229,11 @@ class External:
         """
         rows = self._rows(producer, new)
         first_ids: list[int] = []
-        added: dict[str, int] = {}
+        sources: dict[str, int] = {}
 
         async def add_names(tx: Tx, first_id: int) -> None:
             first_ids.append(first_id)
-            texts = {event.name.source for event in new}
-            ids = {
-                text: source_id
-                for text in texts
-                if (source_id := self._sources[text]) is not None
-            }
-            if len(ids) < len(texts):
-                added.update(await store.add_sources(tx, sorted(texts - ids.keys())))
-                ids |= added
-            await store.add_names(
-                tx,
-                [
-                    NewName(
-                        event_id,
-                        ids[event.name.source],
-                        event.name.external_id,
-                        int(event.is_timed),
-                        event.mac,
-                    )
-                    for event_id, event in enumerate(new, first_id)
-                ],
-            )
+            sources.update(await self._add_names(tx, new, first_id))
 
         def resolve(done: "asyncio.Future[int]") -> None:
             error = done.exception()
@@ -262,7 +241,7 @@ class External:
                 later = _later(error)
                 self._resolve({event.name: later for event in new})
                 return
-            self._sources.update(added)
+            self._sources.update(sources)
             self._resolve(
                 {
                     event.name: _Known(event_id, event.mac, row.flags & HELD != 0)
@@ -289,6 +268,31 @@ class External:
         except MeterlineError as error:
             raise _later(error) from error
         done.add_done_callback(resolve)
+
+    async def _add_names(
+        self, tx: Tx, new: Sequence[NewEvent], first_id: int
+    ) -> dict[str, int]:
+        """Name events that are stored now; return the ids of their sources."""
+        texts = {event.name.source for event in new}
+        ids = {
+            text: source_id
+            for text in texts
+            if (source_id := self._sources[text]) is not None
+        }
+        if len(ids) < len(texts):
+            ids |= await store.add_sources(tx, sorted(texts - ids.keys()))
+        names = [
+            NewName(
+                event_id,
+                ids[event.name.source],
+                event.name.external_id,
+                int(event.is_timed),
+                event.mac,
+            )
+            for event_id, event in enumerate(new, first_id)
+        ]
+        await store.add_names(tx, names)
+        return ids
 
     def _rows(self, producer: Producer, new: Sequence[NewEvent]) -> list[EventRow]:
         """Return events with their numbers, as they are judged by now."""
