@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Final
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -64,8 +64,6 @@ class Intake:
             response = problem(503, str(error))
             response.headers["Retry-After"] = str(max(1, round(error.after_s)))
             return response
-        except ClientDisconnect:
-            return problem(400, "the body did not come as a whole")
         finally:
             self._held_bytes -= sum(map(len, chunks))
 
