@@ -18,6 +18,8 @@ EVENT = ShownEvent(
     bytes_out=0,
     flags=[],
     quantities={"tokens": 600},
+    source=None,
+    external_id=None,
     properties={"tenant": "eu-1"},
     parts=[
         ShownPart(
