@@ -11,10 +11,10 @@ from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.clock import Clock, SystemClock
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
 from meterline_sidecar.store.port import Database
-from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.billed import BilledMeters
 from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
+from meterline_sidecar.stripe.door import StripeDoor
 from meterline_sidecar.stripe.enqueue import Enqueuer
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.provision.apply import Provisioner
@@ -33,7 +33,7 @@ RATE_SANDBOX: Final = 25
 SECRET_VARIABLE: Final = "METERLINE_STRIPE_WEBHOOK_SECRET"  # noqa: S105 - its name
 
 
-def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeApi:
+def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeDoor:
     """Return the way to Stripe; its key is taken out of ``environ``."""
     key = SecretSource(
         file=config.stripe.api_key_file,
@@ -41,7 +41,7 @@ def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeApi:
         credential="stripe_api_key",
         environ=environ,
     )
-    return StripeApi(
+    return StripeDoor(
         key.read,
         api_base=config.stripe.api_base,
         meter_events_base=config.stripe.meter_events_base,
@@ -123,7 +123,7 @@ def _amounts(terms: Terms) -> Amounts:
 def _reporter(
     config: Config,
     database: Database,
-    api: StripeApi,
+    api: StripeDoor,
     *,
     clock: Clock,
     guard: CopyGuard,

@@ -11,10 +11,10 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError, RetryLater, StripeRefused
 from meterline_sidecar.store import facts, outbox
 from meterline_sidecar.store.port import Database
-from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.billed import BilledMeters
 from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, read_suspicion
+from meterline_sidecar.stripe.door import StripeDoor
 from meterline_sidecar.stripe.enqueue import Enqueuer
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
@@ -39,7 +39,7 @@ class StripeService:
     """
 
     database: Database
-    api: StripeApi
+    api: StripeDoor
     meters: BilledMeters
     enqueuer: Enqueuer
     reporter: Reporter | None

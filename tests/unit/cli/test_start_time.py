@@ -28,3 +28,13 @@ def test_a_command_loads_what_it_needs(command: str, allowed: set[str]) -> None:
 
     loaded = set(done.stdout.splitlines()[-1].split())
     assert loaded & HEAVY <= allowed
+
+
+def test_a_sidecar_loads_nothing_of_stripes_before_it_tells_stripe_something() -> None:
+    code = "import sys, meterline_sidecar.daemon.run; print(*sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert not {"stripe", "aiohttp", "requests"} & set(done.stdout.split())
