@@ -39,6 +39,7 @@ Status = Annotated[int, Meta(ge=0, le=STATUS_MAX)]
 
 RESERVED_NAMES: Final = frozenset(
     {
+        "amounts",
         "at",
         "bytes_in",
         "bytes_out",
@@ -54,6 +55,7 @@ RESERVED_NAMES: Final = frozenset(
         "producer",
         "properties",
         "quantities",
+        "quantity",
         "route",
         "seq",
         "status",
@@ -62,7 +64,8 @@ RESERVED_NAMES: Final = frozenset(
         "time_ms",
     }
 )
-"""No properties: what an event has already, and what ``record`` takes besides them."""
+"""No properties: what an event has already, what ``record`` takes besides them, and
+what stands beside them in the files."""
 
 
 class Kind(IntEnum):

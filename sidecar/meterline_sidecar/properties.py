@@ -41,14 +41,21 @@ class Said(NamedTuple):
 NOTHING: Final = Said({}, {})
 
 
-class _Stored(msgspec.Struct, frozen=True):
-    """Properties as a row of the ledger has them."""
+class Stored(msgspec.Struct, frozen=True, rename={"whole": "all"}):
+    """Properties as a row of the ledger has them; ``ingest.decode`` writes it."""
 
-    all: dict[str, str] = {}
+    whole: dict[str, str] = {}
     parts: tuple[tuple[str, int, dict[str, str]], ...] = ()
+    """Name of a quantity, amount, and the properties of its own."""
 
 
-_decode: Final = msgspec.json.Decoder(_Stored).decode
+_decode: Final = msgspec.json.Decoder(Stored).decode
+_NOTHING_STORED: Final = Stored()
+
+
+def stored_in(text: str | None) -> Stored:
+    """Return what a row of the ledger has, where it has anything."""
+    return _decode(text) if text else _NOTHING_STORED
 
 
 @lru_cache(maxsize=CACHED_TEXTS)
@@ -57,8 +64,8 @@ def said_in(text: str) -> Said:
     stored = _decode(text)
     parts: dict[str, list[tuple[int, Named]]] = {}
     for quantity, amount, own in stored.parts:
-        parts.setdefault(quantity, []).append((amount, {**stored.all, **own}))
-    return Said(stored.all, {name: tuple(these) for name, these in parts.items()})
+        parts.setdefault(quantity, []).append((amount, {**stored.whole, **own}))
+    return Said(stored.whole, {name: tuple(these) for name, these in parts.items()})
 
 
 def split(total: int, quantity: str, said: Said) -> Iterator[tuple[int, Named]]:

@@ -1,12 +1,13 @@
 """Raw events: pages of them, and one with all that is known of it."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from meterline.events import Flag
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.properties import stored_in
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import (
     KINDS,
@@ -58,17 +59,6 @@ class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
     ] = 0
     limit: Limit = PAGE
-
-
-class Properties(msgspec.Struct, frozen=True, rename={"whole": "all"}):
-    """The properties of an event as they are stored; see ``ingest.decode``."""
-
-    whole: dict[str, str] = {}
-    parts: list[tuple[str, int, dict[str, str]]] = []
-
-
-_decode: Final = msgspec.json.Decoder(Properties).decode
-NO_PROPERTIES: Final = Properties()
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +118,7 @@ async def get_event(parts: Parts, query: EventQuery) -> WholeEvent:
 
 def shown_event(event: audit.AuditEvent) -> ShownEvent:
     """Return a raw event as it is shown."""
-    told = _decode(event.properties) if event.properties else NO_PROPERTIES
+    told = stored_in(event.properties)
     return ShownEvent(
         id=event.id,
         event=f"{event.producer}-{event.seq}",
