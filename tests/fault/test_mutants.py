@@ -149,10 +149,13 @@ MUTANTS: Final = {
     ),
     "an id over HTTP is free before its event is stored": Mutant(
         "sidecar/meterline_sidecar/ingest/external.py",
-        "        done.add_done_callback(resolve)\n",
-        "        done.add_done_callback(resolve)\n"
-        "        for event in new:\n"
-        "            self._arriving.pop(event.name, None)\n",
+        "        if not new:\n            tell(known)\n        return new\n",
+        "        if not new:\n"
+        "            tell(known)\n"
+        "        for name in new:\n"
+        "            self._arriving[name] = outcome.get_loop().create_future()\n"
+        "            self._arriving[name].set_result(known)\n"
+        "        return new\n",
         f"{OVER_HTTP}::test_who_waits_no_longer_does_not_free_the_name",
     ),
     "any content under an id over HTTP is a duplicate": Mutant(

@@ -8,7 +8,7 @@ own whose numbers nobody sends. Their names are stored in the same transaction.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from meterline.events import TIME_MS_MAX, UsageEvent
@@ -72,7 +72,8 @@ class _Known(NamedTuple):
     is_held: bool = False
 
 
-_Outcome = asyncio.Future[_Known | RetryLater]
+_Outcome = asyncio.Future[dict[Name, _Known] | RetryLater]
+"""What is stored under the names that one request is the first to bring."""
 
 
 class External:
@@ -142,15 +143,16 @@ class External:
             raise RetryLater("too much waits to be stored; send it again", after_s=1)
         producer = self._producer or await self._start()
         refused = {i for i, event in enumerate(events) if not self._admits(event)}
+        outcome: _Outcome = asyncio.get_running_loop().create_future()
         mine: dict[Name, NewEvent] = {}
         outcomes: dict[Name, _Outcome] = {}
         for i, event in enumerate(events):
             if i not in refused and event.name not in outcomes:
                 if event.name not in self._arriving:
                     mine[event.name] = event
-                    self._arriving[event.name] = _new_outcome()
+                    self._arriving[event.name] = outcome
                 outcomes[event.name] = self._arriving[event.name]
-        stored = await self._store_new(producer, mine, n_bytes)
+        stored = await self._store_new(producer, mine, outcome, n_bytes)
         known = await _settled(outcomes)
         taken = [
             TOO_MANY_SOURCES
@@ -188,22 +190,31 @@ class External:
         return True
 
     async def _store_new(
-        self, producer: Producer, mine: dict[Name, NewEvent], n_bytes: int
+        self,
+        producer: Producer,
+        mine: dict[Name, NewEvent],
+        outcome: _Outcome,
+        n_bytes: int,
     ) -> dict[Name, NewEvent]:
         """Begin to store those events whose names are free; return them."""
         if not mine:
             return {}
-        new: dict[Name, NewEvent] = {}
+
+        def tell(found: "dict[Name, _Known] | RetryLater") -> None:
+            for name in mine:
+                del self._arriving[name]
+            outcome.set_result(found)
+
         try:
             known = await self._find(mine)
             new = {name: event for name, event in mine.items() if name not in known}
             if new:
-                self._store(producer, list(new.values()), n_bytes)
+                self._store(producer, list(new.values()), known, tell, n_bytes)
         except BaseException:
-            later = RetryLater("this event is not stored yet; send it again", after_s=1)
-            self._resolve(dict.fromkeys(mine, later))
+            tell(RetryLater("this event is not stored yet; send it again", after_s=1))
             raise
-        self._resolve(known)
+        if not new:
+            tell(known)
         return new
 
     async def _find(self, names: Iterable[Name]) -> dict[Name, _Known]:
@@ -221,8 +232,15 @@ class External:
             found = await store.named(tx, list(by_id))
         return {by_id[key]: _Known(*known) for key, known in found.items()}
 
-    def _store(self, producer: Producer, new: Sequence[NewEvent], n_bytes: int) -> None:
-        """Put events behind those that wait for the next commit.
+    def _store(
+        self,
+        producer: Producer,
+        new: Sequence[NewEvent],
+        known: dict[Name, _Known],
+        tell: "Callable[[dict[Name, _Known] | RetryLater], None]",
+        n_bytes: int,
+    ) -> None:
+        """Put events behind those that wait for the next commit, and tell of it then.
 
         Whoever waits for them may be cancelled; they are stored all the same, and their
         names stay taken until they are.
@@ -235,19 +253,18 @@ class External:
             first_ids.append(first_id)
             sources.update(await self._add_names(tx, new, first_id))
 
-        def resolve(done: "asyncio.Future[int]") -> None:
+        def committed(done: "asyncio.Future[int]") -> None:
             error = done.exception()
             if error is not None:
-                later = _later(error)
-                self._resolve({event.name: later for event in new})
+                tell(_later(error))
                 return
             self._sources.update(sources)
-            self._resolve(
-                {
+            stored = enumerate(zip(new, rows, strict=True), first_ids[-1])
+            tell(
+                known
+                | {
                     event.name: _Known(event_id, event.mac, row.flags & HELD != 0)
-                    for event_id, (event, row) in enumerate(
-                        zip(new, rows, strict=True), first_ids[-1]
-                    )
+                    for event_id, (event, row) in stored
                 }
             )
 
@@ -267,7 +284,7 @@ class External:
             done = self._ingest.append(piece)
         except MeterlineError as error:
             raise _later(error) from error
-        done.add_done_callback(resolve)
+        done.add_done_callback(committed)
 
     async def _add_names(
         self, tx: Tx, new: Sequence[NewEvent], first_id: int
@@ -308,13 +325,6 @@ class External:
             for seq, event in enumerate(new, producer.next_seq)
         ]
 
-    def _resolve(self, found: "Mapping[Name, _Known | RetryLater]") -> None:
-        """Tell whoever waits for a name, and let go of it."""
-        for name, outcome in found.items():
-            waiting = self._arriving.pop(name, None)
-            if waiting is not None:
-                waiting.set_result(outcome)
-
     async def _start(self) -> Producer:
         """Return the producer that these events are stored under.
 
@@ -352,29 +362,27 @@ def _judged(event: NewEvent, known: _Known, *, is_new: bool) -> Taken:
     )
 
 
-def _new_outcome() -> _Outcome:
-    return asyncio.get_running_loop().create_future()
-
-
 async def _settled(outcomes: dict[Name, _Outcome]) -> dict[Name, _Known]:
     """Wait until it is known what is stored under each name.
 
     Raises:
         RetryLater: of one it is not known.
     """
-    if outcomes:
+    waited = set(outcomes.values())
+    if waited:
         # Not awaited themselves: who is cancelled here must not cancel them.
-        await asyncio.wait(outcomes.values(), timeout=STORE_TIMEOUT_S)
-    known: dict[Name, _Known] = {}
-    for name, outcome in outcomes.items():
+        await asyncio.wait(waited, timeout=STORE_TIMEOUT_S)
+    for outcome in waited:
         if not outcome.done():
             raise RetryLater(
                 f"not stored within {STORE_TIMEOUT_S:.0f} s; send it again", after_s=5
             )
+    known: dict[Name, _Known] = {}
+    for name, outcome in outcomes.items():
         found = outcome.result()
         if isinstance(found, RetryLater):
             raise RetryLater(str(found), after_s=found.after_s)
-        known[name] = found
+        known[name] = found[name]
     return known
 
 

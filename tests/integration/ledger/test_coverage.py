@@ -45,7 +45,7 @@ async def fill_every_table(sidecar: Sidecar) -> Path:
         watch=None,
         key=key_of(path),
     )
-    names = [Name("jobs", "1"), Name("jobs", "2"), Name("cron", "1")]
+    names = [Name("jobs", "1"), Name("jobs", "2"), Name("cron", "7")]
     events = [external.prepare(name, event(), is_timed=True) for name in names]
     await external.take(events, n_bytes=0)
     other = external.prepare(names[0], event(status=500), is_timed=True)
