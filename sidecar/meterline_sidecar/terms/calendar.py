@@ -7,11 +7,15 @@ periods or in none, and a period is known by its name, whatever moves.
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
+from typing import Final
 
 from meterline_pricing import Calendar, Period, PricingError
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange
 
+ZONES_MAX: Final = 600  # there are about as many
+DAYS_MAX: Final = 5_000
 Zones = Sequence[tuple[int, str]]
 """The zone from when on, in order of time."""
 
@@ -50,12 +54,12 @@ class CustomerCalendar:
 
     def day(self, at_ms: int) -> date:
         """Return the customer's day at a moment."""
-        return Calendar(time_zone=self.zone(at_ms)).day(at_ms)
+        return _in_zone(self.zone(at_ms)).day(at_ms)
 
     def start_of(self, day: date) -> int:
         """Return the first instant of a customer's day, UTC ms."""
         for i, (_, zone) in enumerate(self._zones):
-            at_ms = Calendar(time_zone=zone).start_of(day)
+            at_ms = _start_of(zone, day)
             # An edge at the very moment of a change still is in the former zone.
             if i + 1 == len(self._zones) or at_ms <= self._zones[i + 1][0]:
                 return at_ms
@@ -67,9 +71,7 @@ class CustomerCalendar:
         Raises:
             PricingError: the name is no month.
         """
-        nominal = Calendar().named(name)  # checks the name
-        first = Calendar().day(nominal.start)
-        beyond = Calendar().day(nominal.end)
+        first, beyond = _days_of(name)
         return Period(self.start_of(first), self.start_of(beyond), name)
 
     def named(self, name: str) -> Period:
@@ -188,6 +190,28 @@ def _absences(
             if left_ms < back_ms:
                 yield left_ms, back_ms
             left_ms = None
+
+
+# Very many customers have few zones, and ask for the same months.
+@lru_cache(maxsize=ZONES_MAX)
+def _in_zone(zone: str) -> Calendar:
+    return Calendar(time_zone=zone)
+
+
+@lru_cache(maxsize=DAYS_MAX)
+def _start_of(zone: str, day: date) -> int:
+    return _in_zone(zone).start_of(day)
+
+
+@lru_cache(maxsize=DAYS_MAX)
+def _days_of(name: str) -> tuple[date, date]:
+    """Return the first day of a month, and of the next.
+
+    Raises:
+        PricingError: the name is no month.
+    """
+    nominal = Calendar().named(name)
+    return Calendar().day(nominal.start), Calendar().day(nominal.end)
 
 
 def _month(name: str, months: int) -> str:

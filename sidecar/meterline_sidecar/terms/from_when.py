@@ -7,6 +7,7 @@ from meterline_pricing import NotFound, Period, Plan, PricingError
 from meterline_sidecar.terms.agreed import agreed
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.change import PlanChange
 from meterline_sidecar.terms.owners import WantedCustomer
 
 MONEY: Final = ("plan", "overrides")
@@ -68,17 +69,30 @@ def before_other_currency(
 ) -> Period | None:
     """Return the month that a plan cannot begin in: it began in another currency."""
     plan = offered.get(plan_name or "") or _newest(terms, plan_name, now_ms)
+    if plan is None or not _may_differ(terms, customer_id, plan.currency):
+        return None
     calendar = CustomerCalendar.of(terms, customer_id)
     month = calendar.whole(calendar.name_at(from_ms))
     try:
         end = min(from_ms, calendar.named(month.name).end)
-        if plan is None or end <= month.start:
+        if end <= month.start:
             return None
         before = agreed(terms, customer_id, Period(month.start, end))
     except (NotFound, PricingError):
         return None  # nothing is billed of it
     currencies = {part.plan.currency for part in before if part.plan is not None}
     return month if currencies - {plan.currency} else None
+
+
+def _may_differ(terms: Terms, customer_id: str, currency: str) -> bool:
+    """Say whether a customer was ever on a plan that was in another currency."""
+    return any(
+        isinstance(entry.change, PlanChange)
+        and entry.change.plan is not None
+        and entry.change.plan.currency != currency
+        for _, name in terms.field(customer_id, "plan")
+        for entry in terms.entries("plan", name or "")
+    )
 
 
 def _newest(terms: Terms, name: str | None, now_ms: int) -> Plan | None:
