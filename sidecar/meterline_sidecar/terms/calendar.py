@@ -41,7 +41,11 @@ class CustomerCalendar:
             steps[-1][1] if (steps := terms.field(customer_id, name)) else None
             for name in ("starts", "ends")
         )
-        calendar = cls(terms.field(customer_id, "time_zone"), starts=starts, ends=ends)
+        zones = terms.field(customer_id, "time_zone")
+        entries = terms.entries("customer", customer_id)
+        if zones and zones[0][0] > min(entry.from_ms for entry in entries):
+            zones.insert(0, (0, "UTC"))  # nobody had said one until then
+        calendar = cls(zones, starts=starts, ends=ends)
         calendar.absences = tuple(_absences(terms, customer_id, calendar))
         return calendar
 

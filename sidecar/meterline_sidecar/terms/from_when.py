@@ -37,10 +37,13 @@ def from_when(
         return now_ms
     if wanted.from_day is not None:
         from_ms = calendar.start_of(wanted.from_day)
-        if name == "time_zone" and from_ms >= final_ms:
+        if name == "time_zone":
             # A period has one zone, or its days would not add up to it.
             month = calendar.whole(calendar.name_at(from_ms))
-            return from_ms if from_ms == month.start else month.end
+            edge_ms = from_ms if from_ms == month.start else month.end
+            # Loaded again once that month is final it is no other zone than before.
+            if from_ms >= final_ms or calendar.zone(edge_ms) == value:
+                return edge_ms
         return from_ms
     is_early = calendar.starts is not None and now_ms < calendar.start_of(
         calendar.starts

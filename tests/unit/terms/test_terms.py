@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline_pricing import PricingError
+from meterline_pricing import Calendar, PricingError
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.terms import calendar as calendar_module
 from meterline_sidecar.terms import diff as diff_module
-from meterline_sidecar.terms.agreed import agreed
+from meterline_sidecar.terms import from_when as from_when_module
+from meterline_sidecar.terms.agreed import AgreedStretch, agreed
 from meterline_sidecar.terms.book import timeline, value_at
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.from_when import from_when
+from meterline_sidecar.terms.owners import WantedCustomer
 from tests.unit.terms.agreements import History, customer, meter, ms, plan
 
 BASIC = plan("basic", "0.01")
@@ -76,6 +79,34 @@ def test_for_who_did_not_change_no_time_is_looked_for(
 
     assert [planned.name for planned in found.planned] == ["c3"]
     assert looked_for == ["c3"]
+
+
+def test_calendars_are_made_once_for_a_zone_and_currencies_compared_where_there_are_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history = History()
+    ids = [f"c{i}" for i in range(20)]
+    before = [customer(i, plan="basic", time_zone="Asia/Tokyo") for i in ids]
+    after = [customer(i, plan="pro", time_zone="Asia/Tokyo") for i in ids]
+    history.load("2026-11-25T12:00:00Z", *before, plans=BOTH)
+    history.diff("2026-12-25T12:00:00Z", *after, plans=BOTH)
+    made: list[str] = []
+
+    def calendar(**fields: Any) -> Calendar:
+        made.append("calendar")
+        return Calendar(**fields)
+
+    def stretches(*args: Any) -> list[AgreedStretch]:
+        made.append("stretches")
+        return agreed(*args)
+
+    monkeypatch.setattr(calendar_module, "Calendar", calendar)
+    monkeypatch.setattr(from_when_module, "agreed", stretches)
+
+    found = history.diff("2026-12-25T13:00:00Z", *after, plans=BOTH)
+
+    assert len(found.planned) == 20
+    assert made == []
 
 
 def test_a_plan_is_taken_from_the_beginning_of_the_day_on() -> None:
@@ -517,3 +548,31 @@ def test_a_pattern_from_a_day_asks_who_paid_by_patterns() -> None:
     refused = history.diff("2026-12-05T00:00:00Z", customer(subjects=()), one, new)
 
     assert "it can hold from 2026-12-01 on" in refused.refused[0]
+
+
+def test_a_date_that_stays_in_the_file_does_no_harm_once_its_month_is_final() -> None:
+    history = History()
+    first = customer(plan="basic", time_zone="UTC")
+    history.load("2026-01-10T00:00:00Z", first, plans=BOTH)
+    fields = {"plan": "pro", "time_zone": "Asia/Tokyo"}
+    dated = WantedCustomer(id="acme", fields=fields, from_day=date(2026, 1, 22))
+    history.load("2026-01-25T00:00:00Z", dated, plans=BOTH)
+    history.finals["acme"] = ms("2026-02-01T00:00:00Z")
+
+    again = history.diff("2026-02-20T00:00:00Z", dated, plans=BOTH)
+
+    assert again.planned == ()
+    assert again.refused == ()
+
+
+def test_who_said_no_zone_was_in_utc_until_they_said_one() -> None:
+    history = History()
+    history.load("2026-01-10T00:00:00Z", customer(plan="basic"), plans=BOTH)
+    moved = customer(plan="basic", time_zone="Asia/Tokyo")
+    history.load("2026-01-25T00:00:00Z", moved, plans=BOTH)
+
+    calendar = CustomerCalendar.of(history.terms, "acme")
+
+    assert calendar.named("2026-01").start == ms("2026-01-01T00:00:00Z")
+    assert calendar.named("2026-01").end == ms("2026-02-01T00:00:00Z")
+    assert calendar.named("2026-02").end == ms("2026-02-28T15:00:00Z")
