@@ -21,6 +21,7 @@ from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -31,7 +32,7 @@ RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
 RUN_S_MAX_BUSY: Final = 0.02
 """The same while events come fast: a fiftieth, as 100,000 drafts take very many runs."""
 BUSY_EVENTS: Final = 1_000
-"""Counted since the run before."""
+"""Stored since the run before."""
 EVERY_S: Final = 1
 
 
@@ -91,7 +92,7 @@ class Standings:
         self._used: dict[str, None] = {}
         self._stale: dict[str, None] = dict.fromkeys(customers.ids)
         """The oldest first; of whom usage changed, and of all others."""
-        self._generation = self._cursor = self._looked_ms = 0
+        self._generation = self._cursor = self._event_id = self._looked_ms = 0
         self._first_end_ms = FOREVER_MS
         """Before that no period ends of which there is a standing."""
         # Kept as standings change: pages ask for both, and there may be many.
@@ -143,7 +144,9 @@ class Standings:
     async def refresh(self) -> None:
         """Make stale standings anew, as many as one run may, from one snapshot."""
         async with snapshot(self._database) as (tx, at):
-            is_busy = at.up_to_event - self._cursor >= BUSY_EVENTS
+            event_id = await event_log.last_event_id(tx)
+            is_busy = event_id - self._event_id >= BUSY_EVENTS
+            self._event_id = event_id
             await self._note_changes(tx, at)
             loop = asyncio.get_running_loop()
             end_s = loop.time() + (RUN_S_MAX_BUSY if is_busy else RUN_S_MAX)
