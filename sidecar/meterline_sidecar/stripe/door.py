@@ -1,6 +1,6 @@
 """The way to Stripe, whose SDK is loaded when it is first gone.
 
-The SDK and its HTTP client are two fifths of what a sidecar loads, and one that tells
+The SDK and its HTTP client are a quarter of a start and 15 MiB, and a sidecar that tells
 Stripe nothing never asks for them.
 """
 
