@@ -6,9 +6,11 @@ Measured on real sidecars, each figure beside its goal:
   reload that gives every customer another plan; what an ack waits meanwhile;
 - how long `POST`, `PUT` and `end` of customers take until they hold, of a list and of
   one customer;
-- what ingest loses to 100,000 patterns, where every event is of a subject that was
-  never seen: two sidecars take turns, with 100 customers who use all of it, and with
-  these beside all others;
+- what ingest loses to 100,000 patterns, where subjects were seen before, and where
+  every event is of one that never was: two sidecars take turns, with 100 customers who use all of it, and with
+  these beside all others; CPU time is that of taking in and of adding up, and of the
+  first look at everybody's draft after a start, which takes at most a fiftieth of a
+  core while events come and a tenth while none do, for about 25 minutes;
 - how fast subjects that sign up by a rule become customers.
 
 Expected from arithmetic: the files have 11 MB, of which `tomllib` reads 2 MB a second;
@@ -24,6 +26,7 @@ import contextlib
 import json
 import os
 import socket
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -41,7 +44,7 @@ from tests.producer import Connection, batch, event
 
 BATCH_EVENTS: Final = 500
 WINDOW: Final = 8  # batches sent and not yet acked
-ROUND_EVENTS: Final = 20_000
+ROUND_EVENTS: Final = 60_000
 FEW: Final = 100
 PATIENCE_S: Final = 600
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -84,8 +87,10 @@ GOALS: Final = {
     "first_start_s": "< 60",
     "restart_s": "some",
     "ack_ms_max_in_reload": "< 1,000",
-    "ingest_loss_percent": "<= 2",
-    "ingest_cpu_loss_percent": "<= 2",
+    "seen_loss_percent": "<= 2",
+    "seen_cpu_loss_percent": "<= 2",
+    "new_loss_percent": "<= 2",
+    "new_cpu_loss_percent": "<= 2",
     **{
         f"{what}_ms_{part}": "<= 50"
         for what in ("add", "change", "end")
@@ -197,6 +202,18 @@ class Sidecar:
             return time.perf_counter() - start, max(waits)
 
 
+async def settled(sidecar: Sidecar) -> None:
+    """Wait until everything is added up, so that no turn pays for the one before."""
+    behind = "SELECT (SELECT max(id) FROM events) - max(cursor) FROM generations"
+    uri = f"{(sidecar.folder / 'db').as_uri()}?mode=ro"  # it costs the sidecar nothing
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as ledger:
+        while True:
+            ((n_events,),) = ledger.execute(behind)
+            if n_events == 0:
+                return
+            await asyncio.sleep(0.2)
+
+
 async def asked(
     sidecar: Sidecar,
     name: str,
@@ -275,27 +292,36 @@ async def reloaded(sidecar: Sidecar) -> dict[str, float]:
     }
 
 
-async def ingest(many: Sidecar, few: Sidecar, rounds: int) -> dict[str, float]:
-    """Measure new subjects of the same customers, in turns, beside many and few."""
+async def ingest(
+    many: Sidecar, few: Sidecar, rounds: int, *, is_new: bool
+) -> dict[str, float]:
+    """Measure uses by subjects of the same customers, in turns, beside many and few.
+
+    Args:
+        is_new: whether each use is by a subject that was never seen.
+    """
     rates: dict[Sidecar, list[float]] = {many: [], few: []}
     cpu: dict[Sidecar, list[float]] = {many: [], few: []}
     for i in range(rounds + 1):
-        subjects = [f"c{n % few.n_customers}_{i}_{n}" for n in range(ROUND_EVENTS)]
+        of = f"{i}_" if is_new else ""
+        subjects = [f"c{n % few.n_customers}_{of}{n}" for n in range(ROUND_EVENTS)]
         for sidecar in (many, few) if i % 2 else (few, many):
             before = sidecar.cpu_s()
             took, _ = await sidecar.ship(subjects, producer="a" * 32)
+            await settled(sidecar)
             if i:  # the first one warms up
                 rates[sidecar].append(ROUND_EVENTS / took)
                 cpu[sidecar].append((sidecar.cpu_s() - before) / ROUND_EVENTS * 1e6)
     fast, slow = (statistics.median(rates[few]), statistics.median(rates[many]))
     cheap, dear = (statistics.median(cpu[few]), statistics.median(cpu[many]))
+    of = "new" if is_new else "seen"
     return {
-        "events_per_s_few_customers": fast,
-        "events_per_s_all_patterns": slow,
-        "ingest_loss_percent": (1 - slow / fast) * 100,
-        "cpu_us_few_customers": cheap,
-        "cpu_us_all_patterns": dear,
-        "ingest_cpu_loss_percent": (dear / cheap - 1) * 100,
+        f"{of}_per_s_few_customers": fast,
+        f"{of}_per_s_all_patterns": slow,
+        f"{of}_loss_percent": (1 - slow / fast) * 100,
+        f"{of}_cpu_us_few_customers": cheap,
+        f"{of}_cpu_us_all_patterns": dear,
+        f"{of}_cpu_loss_percent": (dear / cheap - 1) * 100,
     }
 
 
@@ -334,7 +360,8 @@ async def measure(
         assert await check.wait() == 0
         yield {"check_s": time.perf_counter() - start}
         async with few.running():
-            yield await ingest(many, few, rounds)
+            for is_new in (False, True):
+                yield await ingest(many, few, rounds, is_new=is_new)
         yield await by_api(many, additions)
         yield await signed_up(many, ROUND_EVENTS)
         yield await reloaded(many)
@@ -362,7 +389,7 @@ def main() -> None:
     """Read the options, and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--customers", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--additions", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     asyncio.run(run(parser.parse_args()))
