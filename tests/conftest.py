@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,11 @@ settings.register_profile(
     "thorough", deadline=None, print_blob=True, max_examples=10_000
 )
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# Tests start many hundreds of processes; where nothing that is compiled may be kept,
+# each would compile all of Meterline again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 class PromisesShown:

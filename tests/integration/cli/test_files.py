@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from meterline.settings import SYSTEM_DIR
 from meterline_sidecar.cli import main
 from meterline_sidecar.cli.commands.quote import command as quote
-from meterline_sidecar.cli.main import COMMANDS
+from meterline_sidecar.cli.main import COMMANDS, cli
 from meterline_sidecar.config.read import read_config
 from tests.sidecar_process import PRICING, meterline
 
@@ -382,10 +382,10 @@ def test_a_misspelt_command_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str) -> None:
-    helped = meterline(name, "--help")
+    helped = CliRunner().invoke(cli, [name, "--help"], prog_name="meterline")
 
-    assert helped.returncode == 0
-    assert "Usage: meterline " + name in helped.stdout
+    assert helped.exit_code == 0
+    assert "Usage: meterline " + name in helped.output
 
 
 def test_the_schema_is_json() -> None:
