@@ -24,7 +24,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import socket
 import sqlite3
 import statistics
@@ -38,16 +37,14 @@ from typing import Final
 import httpx
 import msgspec
 
-from benchmarks.harness import heading
+from benchmarks.harness import cpu_s, heading, ship
 from meterline.wire import encode_frame
-from tests.producer import Connection, batch, event
+from tests.producer import batch, event
 
 BATCH_EVENTS: Final = 500
-WINDOW: Final = 8  # batches sent and not yet acked
 ROUND_EVENTS: Final = 60_000
 FEW: Final = 100
 PATIENCE_S: Final = 600
-TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 CONFIG: Final = """
 [sidecar]
 socket = "s"
@@ -155,9 +152,7 @@ class Sidecar:
 
     def cpu_s(self) -> float:
         """Return the CPU time that it took so far."""
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / TICKS_PER_S
+        return cpu_s(self.process.pid)
 
     def memory_mib(self) -> float:
         """Return the most memory that it had."""
@@ -185,21 +180,9 @@ class Sidecar:
             for i in range(0, len(subjects), BATCH_EVENTS)
         ]
         self._seq[producer] = first + len(subjects) - 1
-        waits: list[float] = []
-        async with Connection(self.folder / "s") as app:
-            await app.hello(producer)
-            start = time.perf_counter()
-            sent: list[float] = []
-            for frame in frames:
-                sent.append(time.perf_counter())
-                await app.send_bytes(frame)
-                if len(sent) >= WINDOW:
-                    await app.receive()
-                    waits.append(time.perf_counter() - sent.pop(0))
-            for begun in sent:
-                await app.receive()
-                waits.append(time.perf_counter() - begun)
-            return time.perf_counter() - start, max(waits)
+        start = time.perf_counter()
+        waits = await ship(self.folder / "s", producer, frames)
+        return time.perf_counter() - start, max(waits)
 
 
 async def settled(sidecar: Sidecar) -> None:

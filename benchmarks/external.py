@@ -14,7 +14,6 @@ socket, and its verdict 5 us: 92 us, or 11,000 events/s with one core for all bu
 import argparse
 import http.client
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -26,7 +25,7 @@ import uuid
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.harness import heading
+from benchmarks.harness import cpu_s, tell
 from benchmarks.ingest import through_the_socket
 
 GOAL_PER_S: Final = 10_000
@@ -122,14 +121,14 @@ def over_http(n_events: int) -> Run:
                 )
                 for i in range(CONNECTIONS)
             ]
-            before = _cpu_s(daemon.pid)
+            before = cpu_s(daemon.pid)
             start = time.perf_counter()
             for sender in senders:
                 sender.start()
             for sender in senders:
                 sender.join()
             took = time.perf_counter() - start
-            used = _cpu_s(daemon.pid) - before
+            used = cpu_s(daemon.pid) - before
         finally:
             daemon.terminate()
             daemon.wait()
@@ -137,12 +136,6 @@ def over_http(n_events: int) -> Run:
         raise SystemExit("a sender has failed")
     n_events = len(bodies) * BATCH_EVENTS
     return Run(n_events / took, used / n_events * 1e6, waits)
-
-
-def _cpu_s(pid: int) -> float:
-    """Return how long a process has worked, on all cores together."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -173,13 +166,7 @@ def main() -> None:
         "answer_ms_p50": cuts[49] * 1000,
         "answer_ms_p99": cuts[98] * 1000,
     }
-    if options.json:
-        sys.stdout.write(json.dumps(result) + "\n")
-        return
-    heading(__doc__)
-    for name, value in result.items():
-        text = value if isinstance(value, list | bool) else f"{value:,.2f}"
-        sys.stdout.write(f"{name:28} {text}\n")
+    tell(__doc__, result, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,56 @@
-"""What every benchmark prints first: the machine, the versions, the commit."""
+"""What benchmarks share: what they print, how they ship events, and CPU time."""
 
+import json
 import os
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 import meterline
+from tests.producer import Connection
+
+WINDOW: Final = 8  # batches sent and not yet acked
+TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+async def ship(socket: Path, producer: str, frames: Sequence[bytes]) -> list[float]:
+    """Send batches as an app does; return what each waited for its ack, in s."""
+    waits: list[float] = []
+    async with Connection(socket) as app:
+        await app.hello(producer)
+        sent: list[float] = []
+        for frame in frames:
+            sent.append(time.perf_counter())
+            await app.send_bytes(frame)
+            if len(sent) >= WINDOW:
+                await app.receive()
+                waits.append(time.perf_counter() - sent.pop(0))
+        for start in sent:
+            await app.receive()
+            waits.append(time.perf_counter() - start)
+    return waits
+
+
+def cpu_s(pid: int) -> float:
+    """Return how long a process has worked, on all cores together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def tell(text: str | None, result: Mapping[str, object], *, as_json: bool) -> None:
+    """Print a result below its heading, or nothing but the result as JSON."""
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    heading(text)
+    for name, value in result.items():
+        is_number = isinstance(value, float | int) and not isinstance(value, bool)
+        shown = f"{value:,.2f}" if is_number else value
+        sys.stdout.write(f"{name:28} {shown}\n")
 
 
 def heading(text: str | None) -> None:

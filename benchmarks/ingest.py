@@ -10,7 +10,6 @@ another 3 us, and one fsync (5 ms) serves all batches of a group.
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import sqlite3
 import statistics
@@ -22,14 +21,13 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Final
 
-from benchmarks.harness import heading
+from benchmarks.harness import ship, tell
 from meterline.wire import encode_frame
 from meterline_sidecar.store.sqlite.migrate import migrations
-from tests.producer import Connection, batch, event
+from tests.producer import batch, event
 
 SENDERS: Final = 2
 BATCH_EVENTS: Final = 500
-WINDOW: Final = 8  # batches sent and not yet acked
 COMMIT_EVENTS: Final = 10_000
 
 
@@ -47,23 +45,6 @@ def _frames(n_batches: int) -> list[bytes]:
     return [encode_frame(batch(*events, first_seq=first)) for first in firsts]
 
 
-async def _send(socket: Path, producer: str, frames: list[bytes]) -> list[float]:
-    waits: list[float] = []
-    async with Connection(socket) as app:
-        await app.hello(producer)
-        sent: list[float] = []
-        for frame in frames:
-            sent.append(time.perf_counter())
-            await app.send_bytes(frame)
-            if len(sent) >= WINDOW:
-                await app.receive()
-                waits.append(time.perf_counter() - sent.pop(0))
-        for start in sent:
-            await app.receive()
-            waits.append(time.perf_counter() - start)
-    return waits
-
-
 def _sender(
     socket: Path,
     producer: str,
@@ -73,7 +54,7 @@ def _sender(
 ) -> None:
     frames = _frames(n_batches)  # before the clock runs: apps encode as they record
     ready.wait()
-    waits.put(asyncio.run(_send(socket, producer, frames)))
+    waits.put(asyncio.run(ship(socket, producer, frames)))
 
 
 def through_the_socket(n_events: int) -> tuple[float, list[float]]:
@@ -164,13 +145,7 @@ def main() -> None:
         "ack_ms_p50": cuts[49] * 1000,
         "ack_ms_p99": cuts[98] * 1000,
     }
-    if options.json:
-        sys.stdout.write(json.dumps(result) + "\n")
-        return
-    heading(__doc__)
-    for name, value in result.items():
-        text = value if isinstance(value, list) else f"{value:,.2f}"
-        sys.stdout.write(f"{name:28} {text}\n")
+    tell(__doc__, result, as_json=options.json)
 
 
 if __name__ == "__main__":
