@@ -3,6 +3,7 @@
 import pytest
 
 from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.meters import Mode
 from meterline_sidecar.store import outbox, outbox_hours
 from meterline_sidecar.store.outbox import STATES, Cursor, Issued
 from meterline_sidecar.store.port import Database
@@ -171,6 +172,7 @@ async def test_what_is_issued_adds_up_changes_and_takes_the_last_total(
                 event_name=event_name,
                 hour_ms=hour_ms,
                 value_max=100,
+                meters=("calls",),
             )
 
     old, _, _, new, *_ = await add_rows(
@@ -192,6 +194,36 @@ async def test_what_is_issued_adds_up_changes_and_takes_the_last_total(
     assert changes == Issued("delta", "cus_acme", 9, 5, is_sent=False)
     assert total == Issued("set", "cus_acme", 9, 2, is_sent=False)
     assert nothing is None
+
+
+@pytest.mark.parametrize(("mode", "rest"), [("delta", 3), ("set", 5)])
+async def test_what_other_meters_said_under_the_same_event_name_is_told_apart(
+    database: Database, mode: Mode, rest: int
+) -> None:
+    await add_rows(
+        database,
+        new_row(0, value=2, mode=mode),
+        new_row(1, value=rest, mode=mode, meter="requests"),
+    )
+
+    async def of_others(*meters: str) -> int:
+        async with database.reading() as tx:
+            known = await outbox.issued(
+                tx,
+                customer="acme",
+                event_name="api_calls",
+                hour_ms=HOUR,
+                value_max=100,
+                meters=meters,
+            )
+        assert known is not None
+        assert known.value == 5
+        return known.of_others
+
+    assert await of_others("calls") == 3
+    assert await of_others("requests") == 2
+    assert await of_others("calls", "requests") == 0
+    assert await of_others() == 5
 
 
 async def test_the_last_part_of_an_hour_is_known_from_any_of_them(

@@ -297,6 +297,22 @@ PREPAID = (
 )
 
 
+async def test_what_is_projected_has_only_what_is_left_of_a_credit(desk: Desk) -> None:
+    desk.clock("2026-10-15T00:00:00Z")
+    await desk.load(CALLS + customer(), PREPAID)
+    await desk.use("2026-10-10T00:00:00Z", 80)
+    desk.clock("2026-11-16T00:00:00Z")
+    await desk.close("2026-10")
+    await desk.use("2026-11-10T00:00:00Z", 80)
+    now_s = desk.web.clock.time_ms // 1000
+    token = portal_token("acme", key=desk.web.parts.portal_key, now_s=now_s)
+
+    theirs = await desk.web.get("/portal/usage.json", token=token)
+
+    # 80 in half of the month are 160 in all of it, and 20 are paid for.
+    assert (theirs["total"], theirs["projected_total"]) == ("60.00", "140.00")
+
+
 async def test_a_credit_is_used_up(desk: Desk) -> None:
     desk.clock("2026-10-15T00:00:00Z")
     await desk.load(CALLS + customer(), PREPAID)

@@ -52,6 +52,8 @@ class Drawn(NamedTuple):
     """Of the parts, in order; credits and coupons as they were agreed."""
     by_part: tuple[tuple[MeterUsage, ...], ...]
     """The usage of each part of the agreement."""
+    charged: tuple[Plan, ...]
+    """The plans with what was left of their credits and coupons."""
 
 
 class Counting(Protocol):
@@ -148,24 +150,19 @@ class Billing:
         plans = _plans(agreement)
         calendar = Calendar(time_zone=agreement.time_zone)
         days = Days(calendar.day(period.start), calendar.day(period.end - 1))
-        stretches = [
-            Stretch(
-                balances.applied_to(plan, period.name, days),
-                Period(part.start, part.end),
-                priced(meters),
-            )
-            for plan, part, meters in zip(plans, agreement.parts, by_part, strict=True)
-        ]
+        charged_by = tuple(
+            balances.applied_to(plan, period.name, days) for plan in plans
+        )
         try:
             drawn = invoice_of(
-                stretches,
+                _stretches(charged_by, agreement, by_part),
                 self._whole(customer.id, period),
                 name=period.name,
                 time_zone=agreement.time_zone,
             )
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
-        return Drawn(usage, drawn, agreement, plans, by_part)
+        return Drawn(usage, drawn, agreement, plans, by_part, charged_by)
 
     async def _by_part(
         self,
@@ -224,15 +221,9 @@ class Billing:
                 for meter in drawn.by_part[-1]
             ),
         ]
-        stretches = [
-            Stretch(plan, Period(part.start, part.end), priced(meters))
-            for plan, part, meters in zip(
-                drawn.plans, drawn.agreement.parts, grown, strict=True
-            )
-        ]
         try:
             return invoice_of(
-                stretches,
+                _stretches(drawn.charged, drawn.agreement, grown),
                 self._whole(drawn.usage.customer, period),
                 name=period.name,
                 time_zone=drawn.agreement.time_zone,
@@ -247,6 +238,17 @@ def _plans(agreement: Agreement) -> tuple[Plan, ...]:
     return tuple(
         part.plan or Plan(name="none", currency=currency) for part in agreement.parts
     )
+
+
+def _stretches(
+    plans: Iterable[Plan],
+    agreement: Agreement,
+    by_part: Iterable[tuple[MeterUsage, ...]],
+) -> list[Stretch]:
+    return [
+        Stretch(plan, Period(part.start, part.end), priced(meters))
+        for plan, part, meters in zip(plans, agreement.parts, by_part, strict=True)
+    ]
 
 
 def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:

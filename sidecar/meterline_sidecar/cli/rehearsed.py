@@ -46,7 +46,7 @@ def clock_for(config: Config, path: Path | None) -> Clock:
         ConfigError: the file is missing or holds no time.
     """
     if path is not None:
-        return FileClock(path)
+        return clock_in(path)
     database = config.sidecar.database
     if database.exists():
         # Who does not answer, or not to us, does not rehearse as far as we know.
@@ -59,6 +59,15 @@ def clock_for(config: Config, path: Path | None) -> Clock:
             if is_ours and status.clock is not None:
                 return HeardClock(status.now_ms, f"the sidecar's {status.clock}")
     return SystemClock()
+
+
+def clock_in(path: Path | None) -> Clock:
+    """Return the clock in a file, or the machine's without one.
+
+    Raises:
+        ConfigError: the file is missing or holds no time.
+    """
+    return SystemClock() if path is None else FileClock(path)
 
 
 def tell_clock(clock: Clock) -> None:

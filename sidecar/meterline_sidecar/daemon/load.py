@@ -1,7 +1,7 @@
 """Loads the files into a ledger that no sidecar has open, under the same lock."""
 
 from meterline_sidecar.billing.consequences import of_terms
-from meterline_sidecar.clock import SystemClock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble import open_journal
 from meterline_sidecar.daemon.reload import AUTHOR
@@ -16,24 +16,27 @@ from meterline_sidecar.web.answers.reload import Reloaded
 from meterline_sidecar.web.money import shown_money
 
 
-class LedgerClock(SystemClock):
-    """The time of this host, or that of the ledger where a rehearsal is ahead of it."""
+class LedgerClock:
+    """The time of a clock, or that of the ledger where a rehearsal is ahead of it."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, clock: Clock, terms: Terms) -> None:
+        self._clock = clock
         self._terms = terms
+        self.rehearsal: str | None = clock.rehearsal
 
     def now_ms(self) -> int:
         """Return the time in UTC milliseconds."""
-        return max(super().now_ms(), self._terms.learned_until_ms)
+        return max(self._clock.now_ms(), self._terms.learned_until_ms)
 
 
-async def load_stopped(config: Config, *, reason: str) -> Reloaded:
+async def load_stopped(config: Config, *, reason: str, clock: Clock) -> Reloaded:
     """Agree to what the files say, also where it reaches into final periods.
 
     The next start finds it agreed to, and counts and rates by it.
 
     Args:
         reason: why it may reach into them.
+        clock: when this is agreed, unless the ledger is ahead of it.
 
     Raises:
         AlreadyRunning: a sidecar has the ledger open.
@@ -51,7 +54,7 @@ async def load_stopped(config: Config, *, reason: str) -> Reloaded:
             journal = await open_journal(database, ChainFiles(path))
             terms = Terms()
             keeper = TermsKeeper(
-                database, journal, clock=LedgerClock(terms), terms=terms
+                database, journal, clock=LedgerClock(clock, terms), terms=terms
             )
             await keeper.start()
             diff = await keeper.preview(wanted_of(config), reason=reason)

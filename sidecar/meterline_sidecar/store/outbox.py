@@ -1,6 +1,6 @@
 """The outbox: what Stripe must still be told, and what it has been told."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -100,6 +100,8 @@ class Issued(Struct, frozen=True):
     """Whether any part of it was ever on its way, or may have been."""
     is_too_large: bool = False
     """Whether the last part stands for more than can be told, as a dead row."""
+    of_others: int = 0
+    """How much of the total other meters have said, under the same event name."""
 
 
 class Cursor(Struct, frozen=True):
@@ -166,23 +168,37 @@ async def bind(tx: Tx, *, is_live: bool) -> None:
 
 
 async def issued(
-    tx: Tx, *, customer: str, event_name: str, hour_ms: int, value_max: int
+    tx: Tx,
+    *,
+    customer: str,
+    event_name: str,
+    hour_ms: int,
+    value_max: int,
+    meters: Collection[str],
 ) -> Issued | None:
     """Return what is issued for an hour, ``None`` if nothing is.
 
     Dead, expired and rejected parts count as issued: they are shown, and a person
     may send them again. Parts that were replaced do not, and neither do those above
     ``value_max``, which can never be told.
+
+    Args:
+        meters: whose usage is told under this event name; all else is of others.
     """
     rows = await tx.fetch_all(
-        "SELECT mode, stripe_customer, value, part, replaced_by, attempts, state"
+        "SELECT mode, stripe_customer, value, part, replaced_by, attempts, state, meter"
         " FROM outbox WHERE customer = ? AND event_name = ? AND hour_ms = ? ORDER BY part",
         (customer, event_name, hour_ms),
     )
     if not rows:
         return None
     mode, stripe_customer, last, part, replaced_by, *_ = rows[-1]
-    total = sum(row[2] for row in rows if row[4] is None and abs(row[2]) <= value_max)
+    total = of_others = 0
+    for _, _, said, _, replaced, _, _, meter in rows:
+        if replaced is None and abs(said) <= value_max:
+            change = said if mode == "delta" else said - total
+            total += change
+            of_others += 0 if meter in meters else change
     value = total if mode == "delta" else last
     return Issued(
         mode,
@@ -191,6 +207,7 @@ async def issued(
         part + 1,
         is_sent=any(row[5] or row[6] == "unresolved" for row in rows),
         is_too_large=replaced_by is None and abs(last) > value_max,
+        of_others=of_others,
     )
 
 

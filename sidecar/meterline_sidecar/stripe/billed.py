@@ -97,12 +97,13 @@ def _by_event_name(meters: Iterable[BilledMeter]) -> Iterable[BilledMeter]:
     for meter in meters:
         before = found.get(meter.event_name)
         former: tuple[str, ...] = ()
-        if before is not None and _formula(before) == _formula(meter):
+        if before is not None and formula_of(before) == formula_of(meter):
             former = (*before.former, before.name)
         found[meter.event_name] = replace(meter, former=former)
     return found.values()
 
 
-def _formula(meter: BilledMeter) -> str | None:
+def formula_of(meter: BilledMeter) -> str | None:
+    """Return how Stripe adds up what a meter counts in an hour, if it can."""
     hourly = AGGREGATIONS[meter.aggregation].hourly
     return None if hourly is None else hourly.formula

@@ -21,7 +21,7 @@ from meterline_sidecar.store import facts, outbox, outbox_hours, usage
 from meterline_sidecar.store import subjects as subject_store
 from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.stripe.billed import BilledMeter
+from meterline_sidecar.stripe.billed import BilledMeter, formula_of
 from meterline_sidecar.stripe.meter_events import (
     AGE_MS_MAX,
     PARTS_MAX,
@@ -227,14 +227,15 @@ class Enqueuer:
         totals = billed_totals((row.totals for row in rows), self._meters)
         n_rows = 0
         for meter in self._meters:
-            total = quantity(totals.get(meter.name, 0))
             known = await outbox.issued(
                 tx,
                 customer=customer,
                 event_name=meter.event_name,
                 hour_ms=hour_ms,
                 value_max=VALUE_MAX,
+                meters=(meter.name, *meter.former),
             )
+            total = quantity(totals.get(meter.name, 0)) + _kept(meter, known)
             if known is not None and known.mode != meter.mode and not known.is_sent:
                 n_rows += await self._say_anew(
                     tx,
@@ -366,6 +367,13 @@ def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
     if row.hour_ms < suspect_ms:
         return replace(row, state="unresolved", reason=TOLD_BY_A_COPY)
     return row
+
+
+def _kept(meter: BilledMeter, known: Issued | None) -> int:
+    """Return what stays told of meters that are told no more, and are not taken back."""
+    if known is None or formula_of(meter) != "sum":
+        return 0  # levels do not add up
+    return known.of_others
 
 
 def _rest(total: int, known: Issued) -> int:

@@ -202,12 +202,11 @@ class Differ:
         offered: Mapping[str, Plan],
     ) -> None:
         steps = self._terms.field(wanted.id, name)
-        default = DEFAULTS[name]
-        # A name or a plan has no time before its first row; a claim begins with it.
-        first = steps[0][1] if steps and name != "subjects" else default
-        if all(v == value for _, v in steps) and (
-            first == value
-            or (steps and wanted.from_day is None and steps[0][0] <= self._now_ms)
+        # What nobody said anything of, in the customer's first row or later.
+        first = DEFAULTS[name]
+        since_ms = steps[0][0] if steps else ALWAYS
+        if all(v == value for _, v in steps or [(ALWAYS, first)]) and (
+            since_ms == ALWAYS or (wanted.from_day is None and since_ms <= self._now_ms)
         ):
             return  # whatever the time, and finding that is what takes long
         from_ms = from_when(

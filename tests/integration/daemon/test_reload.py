@@ -174,6 +174,24 @@ def test_files_that_a_start_refuses_are_loaded_on_purpose_without_a_sidecar(
         assert late["amount"] == "3.00"
 
 
+def test_what_is_loaded_without_a_sidecar_holds_from_when_the_clock_says(
+    tmp_path: Path,
+) -> None:
+    pricing = starter_each("0.50") + starter_each("2").replace("starter", "pro")
+    with SidecarProcess(
+        tmp_path, clock="2099-11-06T12:00:00Z", pricing=pricing
+    ) as sidecar:
+        sidecar.stop()
+        rewrite(sidecar, METERLINE.replace('plan = "starter"', 'plan = "pro"'))
+        sidecar.set_clock("2099-11-20T12:00:00Z")
+        clock = ("--clock", str(tmp_path / "clock"))
+
+        loaded = sidecar.meterline("reload", "--into-final", "as promised", *clock)
+
+        assert "from 2099-11-20 acme: plan starter -> pro" in loaded.stdout
+        assert "as of 2099-11-20 12:00 UTC, which is not real" in loaded.stderr
+
+
 def test_check_without_a_ledger_compares_nothing(tmp_path: Path) -> None:
     sidecar = SidecarProcess(tmp_path, pricing=PRICING)
 

@@ -115,6 +115,45 @@ async def test_a_meter_that_the_files_bill_no_more_is_told_no_more(
     assert await told(books, files()) == []
 
 
+@pytest.mark.parametrize("mode", ["delta", "set"])
+async def test_what_was_told_of_a_meter_that_is_told_no_more_is_not_taken_back(
+    books: Books, mode: Mode
+) -> None:
+    def turned(told_of: str) -> Config:
+        names = ("calls", "requests")
+        return files(*(meter(n, mode=mode, is_billed=n == told_of) for n in names))
+
+    def at_stripe(rows: list[int]) -> int:
+        return rows[-1] if mode == "set" else sum(rows)
+
+    await books.use({"calls": 5})
+    books.close_hour()
+    assert await told(books, turned("calls")) == [5]
+    await books.use({"calls": 6, "requests": 3})
+
+    taken_over = await told(books, turned("requests"))
+    await books.use({"calls": 9, "requests": 4})
+    later = await told(books, turned("requests"))
+    back = await told(books, turned("calls"))
+
+    assert [at_stripe(rows) for rows in (taken_over, later, back)] == [8, 9, 13]
+
+
+async def test_a_level_is_what_its_own_meter_says_whatever_another_one_said(
+    books: Books,
+) -> None:
+    def level(name: str) -> MeterConfig:
+        return meter(name, aggregation="latest", mode="set")
+
+    await books.use({"seats": 5})
+    books.close_hour()
+    await told(books, files(level("seats")))
+    await books.use({"seats": 5, "chairs": 3})
+    off = meter("seats", aggregation="latest", mode="set", is_billed=False)
+
+    assert await told(books, files(level("chairs"), off)) == [5, 3]
+
+
 async def test_a_meter_adds_up_as_it_was_agreed_and_not_as_a_file_says(
     books: Books,
 ) -> None:

@@ -146,6 +146,29 @@ def test_a_date_in_the_file_says_from_when_a_plan_holds() -> None:
     assert history.diff("2026-12-05T00:00:00Z", plain, plans=BOTH).planned == ()
 
 
+@pytest.mark.parametrize("day", [date(2026, 11, 5), None])
+def test_a_plan_that_came_after_the_customer_can_begin_earlier(
+    day: date | None,
+) -> None:
+    history = History()
+    history.load("2026-11-01T00:00:00Z", plans=BOTH)
+    history.load("2026-11-02T00:00:00Z", customer("new"), plans=BOTH)
+    december = customer("new", plan="basic", from_day=date(2026, 12, 1))
+    history.load("2026-11-03T00:00:00Z", december, plans=BOTH)
+
+    sooner = customer("new", plan="basic", from_day=day)
+    found = history.load("2026-11-05T12:00:00Z", sooner, plans=BOTH)
+    again = history.diff("2026-11-06T12:00:00Z", sooner, plans=BOTH)
+
+    assert found.told == ("from 2026-11-05 new: plan none -> basic",)
+    assert again.told == ()
+    november = CustomerCalendar.of(history.terms, "new").named("2026-11")
+    assert [(s.start, s.plan) for s in agreed(history.terms, "new", november)] == [
+        (november.start, None),
+        (ms("2026-11-05T00:00:00Z"), BASIC),
+    ]
+
+
 def test_a_change_that_was_to_come_can_be_taken_back() -> None:
     history = History()
     history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=BOTH)

@@ -10,6 +10,7 @@ from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import NoSidecar
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.cli.rehearsed import clock_in, tell_clock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.daemon.load import load_stopped
 from meterline_sidecar.web.answers.reload import Reloaded
@@ -22,6 +23,15 @@ from meterline_sidecar.web.answers.reload import Reloaded
     help="Let changes reach into periods that are final; the reason is kept.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@click.option(
+    "--clock",
+    "clock_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="METERLINE_CLOCK",
+    metavar="FILE",
+    help="Where no sidecar runs, go by the time in this file instead of this"
+    " machine's, as `meterline run --clock` does.",
+)
 @daemon_options
 def command(
     config_path: Path | None,
@@ -29,6 +39,7 @@ def command(
     is_json: bool,
     into_final: str | None,
     dry_run: bool,
+    clock_path: Path | None,
 ) -> None:
     """Have the sidecar read its files again.
 
@@ -48,7 +59,9 @@ def command(
         if into_final is None or url is not None or dry_run:
             raise
         config = read_config(config_path)
-        found = asyncio.run(load_stopped(config, reason=into_final))
+        clock = clock_in(clock_path)
+        found = asyncio.run(load_stopped(config, reason=into_final, clock=clock))
+        tell_clock(clock)
     if is_json:
         show_json(found)
         return
