@@ -63,7 +63,7 @@ class Desk:
 
     def __init__(self, web: Web, folder: Path) -> None:
         self.web = web
-        self._folder = folder
+        self.folder = folder
 
     def clock(self, text: str) -> None:
         self.web.clock.time_ms = parse_time_ms(text)
@@ -72,7 +72,7 @@ class Desk:
         self, meterline: str, pricing: str = BASIC + PRO, *, reason: str = ""
     ) -> None:
         """Have the files read again."""
-        config = configure(self._folder, meterline=meterline, pricing=pricing)
+        config = configure(self.folder, meterline=meterline, pricing=pricing)
         wanted = wanted_of(config)
         await self.web.parts.terms.load(wanted, author="test", reason=reason)
 

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.conftest import OpenWeb
+from meterline_sidecar.billing.consequences import of_terms
+from meterline_sidecar.terms.files import wanted_of
+from tests.web.conftest import OpenWeb, configure
 from tests.web.test_final import (
     BASIC,
     CALLS,
     JAPAN,
+    PRO,
     Desk,
     customer,
     november_is_final,
@@ -80,6 +83,53 @@ async def test_who_ends_later_than_was_said_pays_for_the_rest(desk: Desk) -> Non
 
     (rest,) = (await desk.invoice("2026-12"))["adjustments"]
     assert rest["amount"] == "0.03"
+
+
+async def test_who_began_earlier_than_was_said_pays_for_the_days_before(
+    desk: Desk,
+) -> None:
+    half = customer(plan="pro", more="starts = 2026-11-16")
+    await desk.load(CALLS + half)
+    await desk.use("2026-11-10T00:00:00Z", 7)
+    await desk.use("2026-11-18T00:00:00Z", 10)
+    desk.clock("2026-12-01T00:00:00Z")
+    final = await desk.close("2026-11")
+    assert final["due"] == "25.50"
+    december = await desk.invoice("2026-12")
+
+    earlier = CALLS + customer(plan="pro", more="starts = 2026-10-22")
+    wanted = wanted_of(configure(desk.folder, meterline=earlier, pricing=BASIC + PRO))
+    expected = await desk.web.parts.terms.preview(wanted)
+    money = await of_terms(
+        desk.web.parts.database, desk.web.parts.terms.terms, expected
+    )
+    await desk.load(earlier)
+
+    # 15 more days of November and 7 calls, and 10 of 31 days of October.
+    (rest,) = (await desk.invoice("2026-10"))["adjustments"]
+    assert (rest["period"], rest["amount"]) == ("2026-11", "25.35")
+    assert [str(owed.amount) for owed in money.adjustments] == ["25.35"]
+    assert [str(owed.amount) for owed in money.open] == ["16.13"]
+    await desk.load(CALLS + half)
+    await desk.load(CALLS + customer(plan="pro"))
+    again = await desk.invoice("2026-12")
+    assert {**again, "fresh_as_of": ""} == {**december, "fresh_as_of": ""}
+
+
+async def test_what_nobody_bills_of_who_ends_later_than_was_said_is_told(
+    desk: Desk,
+) -> None:
+    await desk.load(CALLS + customer(plan="pro", more=f"{STARTS}\nends = 2026-11-15"))
+    desk.clock("2026-11-16T00:00:00Z")
+    await desk.close("2026-11")
+
+    later = customer(plan="pro", more=f"{STARTS}\nends = 2026-11-24")
+    await desk.load(CALLS + later)
+    desk.clock("2027-01-10T00:00:00Z")
+
+    problems = await desk.web.parts.attention.problems()
+    (told,) = [p.text for p in problems if p.code == "removed_not_billed"]
+    assert "acme (15.00 usd of 2026-11)" in told
 
 
 @pytest.mark.parametrize("day", ["starts = 2027-01-01", "ends = 2026-10-31"])

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 from typing import Final, NamedTuple
 
 from meterline_pricing import Period, PricingError
@@ -196,11 +195,14 @@ class Attention:
         return unclosed, left, gone
 
     def _has_ended(self, name: str, final_ms: int | None) -> bool:
-        """Say whether all that will ever be billed of a customer is final."""
-        calendar = CustomerCalendar.of(self._terms, name)
-        if final_ms is None or calendar.ends is None:
+        """Say whether no period is to come that could be final.
+
+        Their last day may be later than the last invoice says: nothing has the rest.
+        """
+        if final_ms is None:
             return False
-        return final_ms >= calendar.start_of(calendar.ends + timedelta(days=1))
+        calendar = CustomerCalendar.of(self._terms, name)
+        return calendar.next_from(final_ms) is None
 
     def _is_stripes(self, name: str, at_ms: int) -> bool:
         """Say whether Stripe makes a customer's invoices."""

@@ -105,7 +105,7 @@ async def compared(
                 customer,
                 since_ms=from_ms,
                 now_ms=now_ms,
-                terms=before.terms if _knows(before, customer) else after.terms,
+                sides=[side for side in (before, after) if _knows(side, customer)],
             )
             again = None if is_recounted else drawing.corrected(after.terms)
             one = await drawing.amounts(before, again)
@@ -157,12 +157,17 @@ class _Drawing(NamedTuple):
         *,
         since_ms: int,
         now_ms: int,
-        terms: Terms,
+        sides: list[Side],
     ) -> "_Drawing":
-        """Return a drawing of all periods behind a time."""
+        """Return a drawing of all periods behind a time.
+
+        Args:
+            sides: those that know the customer.
+        """
         finals = await finals_of(tx, customer)
-        first = max(since_ms, await first_ms(tx, at, terms, customer))
-        calendar = CustomerCalendar.of(terms, customer)
+        firsts = [await first_ms(tx, at, side.terms, customer) for side in sides]
+        first = max(since_ms, min(firsts))
+        calendar = CustomerCalendar.of(sides[0].terms, customer)
         open_months = [
             month.name
             for month in calendar.months(min(first, now_ms), now_ms + 1)

@@ -7,6 +7,7 @@ things are and as they would be.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import date
 from typing import Final
 
 import msgspec
@@ -20,7 +21,7 @@ from meterline_sidecar.store import invoices
 from meterline_sidecar.store.port import Readable
 from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.terms.agreed import cuts_between
-from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.book import ALWAYS, Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import (
     CustomerChange,
@@ -39,6 +40,8 @@ RECOUNTED_MAX: Final = 20_000
 CUSTOMERS_PER_STEP: Final = 500  # a few milliseconds; then others go first
 PRICED_BY: Final = frozenset({"plan", "overrides", "time_zone", "starts", "ends"})
 """What about a customer says what usage comes to."""
+EDGES: Final = frozenset({"starts", "ends"})
+"""What of it is a day by itself, whenever it was said."""
 
 
 async def of_terms(
@@ -158,8 +161,12 @@ async def _repriced(terms: Terms, diff: Diff) -> dict[str, int]:
     for planned in diff.planned:
         match planned.change:
             case CustomerChange() if terms.entries("customer", planned.name):
-                if not PRICED_BY.isdisjoint(given(planned.change)):
+                fields = given(planned.change)
+                if not PRICED_BY.isdisjoint(fields):
                     _note(found, planned.name, planned.from_ms)
+                for field in EDGES & fields.keys():
+                    since_ms = _edge(terms, planned.name, field, fields[field])
+                    _note(found, planned.name, since_ms)
             case PlanChange():
                 _note(plans, planned.name, planned.from_ms)
             case _:
@@ -172,6 +179,16 @@ async def _repriced(terms: Terms, diff: Diff) -> dict[str, int]:
                 if plan in plans:
                     _note(found, name, plans[plan])
     return found
+
+
+def _edge(terms: Terms, name: str, field: str, day: object) -> int:
+    """Return from when on another first or last day of a customer may be felt."""
+    calendar = CustomerCalendar.of(terms, name)
+    known = getattr(calendar, field)
+    days = [one for one in (known, day) if isinstance(one, date)]
+    if field == "starts" and len(days) < 2:
+        return ALWAYS  # what was before was billed, or will be
+    return min((calendar.start_of(one) for one in days), default=ALWAYS)
 
 
 def _note(since: dict[str, int], name: str, from_ms: int) -> None:

@@ -4,7 +4,8 @@ A final period is rated again from what its invoice was made from: the plan, the
 and the days that held then. So only events that were learned later, and what somebody
 corrected on purpose, make a difference; it is billed once, on whichever invoice
 becomes final first. Who had left, and came back before their last month was over, has
-more of that month than its invoice: the rest is such a difference, too.
+more of that month than its invoice, and so has who begins earlier than was said: the
+rest is such a difference, too.
 """
 
 import itertools
@@ -99,8 +100,19 @@ def as_of_now(
     """
     calendar = CustomerCalendar.of(terms, customer)
     following = [final.period.start for final in finals.values()][1:]
+    before_ms = 0
     for final, next_ms in itertools.zip_longest(finals.values(), following):
-        yield final, _grown(calendar, final.period, next_ms=next_ms, now_ms=now_ms)
+        yield (
+            final,
+            _grown(
+                calendar,
+                final.period,
+                before_ms=before_ms,
+                next_ms=next_ms,
+                now_ms=now_ms,
+            ),
+        )
+        before_ms = final.period.end
 
 
 async def drawn_again(
@@ -129,30 +141,47 @@ async def drawn_again(
     if under is not None and is_corrected(terms, customer.id, final):
         known = terms.corrected(customer.id, known_row=under.terms_row)
         under = billing.agreement(at, customer.id, final.period, terms=known)
-    if under is not None and period != final.period:
-        rest = Period(final.period.end, period.end)
-        more = billing.agreement(at, customer.id, rest).parts
-        under = replace(under, parts=(*under.parts, *more))
+    if under is not None:
+        edges = (period.start, final.period.start), (final.period.end, period.end)
+        before, behind = (
+            billing.agreement(at, customer.id, Period(start, end)).parts
+            if start < end
+            else ()
+            for start, end in edges
+        )
+        under = replace(under, parts=(*before, *under.parts, *behind))
     return await billing.draft(tx, at, customer, period, under=under, balances=balances)
 
 
 def _grown(
-    calendar: CustomerCalendar, period: Period, *, next_ms: int | None, now_ms: int
+    calendar: CustomerCalendar,
+    period: Period,
+    *,
+    before_ms: int,
+    next_ms: int | None,
+    now_ms: int,
 ) -> Period:
-    """Return a final period with what is billed behind its end by now, once it is over.
+    """Return a final period with what is billed around it by now.
+
+    That is what is behind its end, once it is over, and from an earlier first day on
+    that somebody named: that none is named any more asks for nothing.
 
     Args:
+        before_ms: where the final period before it ends; it has what is before.
         next_ms: where the next final period begins; it has what is behind.
     """
     try:
-        end = calendar.named(period.name).end
+        named = calendar.named(period.name)
     except PricingError:
         return period
+    start, end = period.start, named.end
+    if calendar.starts is not None:
+        start = min(start, max(named.start, before_ms))
     if next_ms is not None:
         end = min(end, next_ms)
-    return (
-        Period(period.start, end, period.name) if period.end < end <= now_ms else period
-    )
+    if not period.end < end <= now_ms:
+        end = period.end
+    return Period(start, end, period.name)
 
 
 def is_corrected(terms: Terms, customer: str, final: Final) -> bool:

@@ -219,8 +219,8 @@ class Differ:
             offered=offered,
         )
         before = value_at(steps, from_ms, first)
-        later = [v for at_ms, v in steps if at_ms > from_ms]
-        if before == value and all(v == value for v in later):
+        later = [step for step in steps if step[0] > from_ms]
+        if before == value and all(v == value for _, v in later):
             return
         refusal = self._why_not(wanted, from_ms, name, value, offered)
         if refusal is not None:
@@ -229,10 +229,19 @@ class Differ:
         if name == "subjects" and self._reason:
             self._also_corrected(wanted.id, value, from_ms)
         by_time.setdefault(from_ms, {})[name] = value
-        self._found.told.append(
-            f"from {self._when(wanted.id, from_ms)} {wanted.id}: {name}"
-            f" {shown(before)} -> {shown(value)}"
+        change = (
+            f"stays {shown(value)}"
+            if before == value
+            else f"{shown(before)} -> {shown(value)}"
         )
+        # A row ends whatever was to come behind its time.
+        instead = "".join(
+            f", and {shown(v)} does not come on {self._when(wanted.id, at_ms)}"
+            for at_ms, v in later
+            if v != value
+        )
+        when = self._when(wanted.id, from_ms)
+        self._found.told.append(f"from {when} {wanted.id}: {name} {change}{instead}")
 
     def _why_not(
         self,

@@ -175,8 +175,11 @@ def test_a_change_that_was_to_come_can_be_taken_back() -> None:
     dated = customer(plan="pro", from_day=date(2026, 12, 1))
     history.load("2026-11-20T15:00:00Z", dated, plans=BOTH)
 
-    history.load("2026-11-21T00:00:00Z", customer(plan="basic"), plans=BOTH)
+    found = history.load("2026-11-21T00:00:00Z", customer(plan="basic"), plans=BOTH)
 
+    assert found.told == (
+        "from 2026-11-21 acme: plan stays basic, and pro does not come on 2026-12-01",
+    )
     known = history.terms.customer("acme", ms("2026-12-10T00:00:00Z"))
     assert known is not None
     assert known.plan == "basic"
