@@ -25,6 +25,7 @@ from meterline_pricing.terms import (
     Discount,
     Tax,
 )
+from meterline_pricing.toml.plan_checks import never_pays, of_one_name, second_tables
 from meterline_pricing.toml.price_shapes import (
     FLAG,
     NAMES,
@@ -178,6 +179,7 @@ CREDIT: Final = Plain(
     ),
     Credit,
     lambda table, values: Credit(amount=ZERO),
+    never_pays,
 )
 TAX: Final = Plain(
     "tax",
@@ -307,6 +309,7 @@ PLAN: Final = Plain(
     ),
     _plan,
     _bare_plan,
+    of_one_name,
     struct=Plan,
 )
 OVERRIDE: Final = Plain(
@@ -318,6 +321,7 @@ OVERRIDE: Final = Plain(
         Key("price", NestedMany(lambda: CARD), field="prices"),
     ),
     Override,
+    check=of_one_name,
 )
 
 
@@ -329,7 +333,9 @@ def _catalogue(
     Raises:
         PricingError: plans or overrides that do not fit each other.
     """
-    if problems := catalogue_problems(plan, override, names=("plan", "override")):
+    problems = catalogue_problems(plan, override, names=("plan", "override"))
+    problems += second_tables(override)
+    if problems:
         raise PricingError(problems)
     return Catalogue(plan, tuple(item for item in override if item))
 

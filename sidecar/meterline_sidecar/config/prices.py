@@ -148,7 +148,9 @@ def text_of(path: Path) -> str:
         ConfigError: it cannot be read.
     """
     try:
-        return read_small_file(path, bytes_max=FILE_BYTES_MAX).decode()
+        # Some editors begin each file with a byte order mark, which nobody sees.
+        content = read_small_file(path, bytes_max=FILE_BYTES_MAX)
+        return content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(
             f"{shown(path)}: no such file; `meterline init` writes a first one"

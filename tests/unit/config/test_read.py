@@ -552,6 +552,20 @@ def test_a_file_that_is_not_text_is_told_with_the_place(tmp_path: Path) -> None:
         read_config(tmp_path / "meterline.toml", environment={})
 
 
+def test_a_byte_order_mark_before_a_file_is_passed_over(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    (tmp_path / "meterline.toml").write_bytes(
+        mark + b'[sidecar]\npricing = "pricing.toml"\n'
+    )
+    (tmp_path / "pricing.toml").write_bytes(
+        mark + b'[[plan]]\nname = "basic"\ncurrency = "usd"\n'
+    )
+
+    config = read_config(tmp_path / "meterline.toml", environment={})
+
+    assert config.catalogue.names == ("basic",)
+
+
 def test_the_environment_stands_above_the_file_and_the_file_above_the_default(
     tmp_path: Path,
 ) -> None:

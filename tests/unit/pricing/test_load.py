@@ -489,6 +489,55 @@ def test_an_override_is_checked_with_everything_else() -> None:
     ]
 
 
+def test_a_customer_has_a_plan_otherwise_in_one_table() -> None:
+    one = '[[override]]\ncustomer = "CUSTOMER"\nplan = "starter"\nminimum_spend = 5\n'
+    acme, beta = one.replace("CUSTOMER", "acme"), one.replace("CUSTOMER", "beta")
+
+    load(STARTER + acme + beta)
+
+    assert messages(STARTER + acme + beta + acme) == [
+        "p.toml:25: override[2].plan: a second table is for acme on `starter`"
+    ]
+
+
+@pytest.mark.parametrize("holder", ["plan", "override"])
+@pytest.mark.parametrize(
+    ("first", "second", "is_told"),
+    [
+        ("", "", True),
+        ("", 'every = "period"', True),
+        ('every = "period"', "", True),
+        ('every = "period"', 'every = "period"', False),
+        ("", 'name = "second"', False),
+    ],
+)
+def test_credits_of_which_nobody_can_say_what_is_left_are_told(
+    holder: str, first: str, second: str, is_told: bool
+) -> None:
+    text = STARTER
+    if holder == "override":
+        text += '[[override]]\ncustomer = "acme"\nplan = "starter"\n'
+    for more in (first, second):
+        text += f"[[{holder}.credit]]\namount = 5\n{more}\n"
+
+    if not is_told:
+        load(text)
+        return
+    (told,) = messages(text)
+    assert f"{holder}[0].credit[1].name: two credits of one name `credit`" in told
+
+
+def test_a_credit_that_ends_before_it_begins_is_told() -> None:
+    days = "starts = 2026-12-01\nexpires = 2026-11-30\n"
+
+    (told,) = messages(f"{STARTER}[[plan.credit]]\namount = 5\n{days}")
+
+    assert told == (
+        "p.toml:18: plan[0].credit[0].expires: is before the first day on which it"
+        " pays, 2026-12-01"
+    )
+
+
 def test_what_a_customer_has_otherwise_is_read_from_json_as_from_the_file() -> None:
     price = {"meter": "calls", "model": "flat", "amount": "1"}
     credit = {"amount": 5, "name": "2026-12-31", "expires": "2026-12-31"}
