@@ -1,6 +1,6 @@
 """Parts of a period: proration, and a plan that changes in the middle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Literal
 
@@ -34,6 +34,10 @@ class Stretch(Struct, frozen=True):
     plan: Plan
     period: Period
     usage: dict[str, Usage]
+    since: Mapping[int, Mapping[str, Usage]] = {}
+    """By when an earlier stretch began, UTC ms: what was used from then to the end of
+    this one, of meters whose usage of two times is not that of each added up, such as
+    a highest value. Usage that is not here is added up. ``unbroken`` says from when."""
 
 
 def share_of(

@@ -59,8 +59,7 @@ def invoice_of(
     carried: _Carried = {}
     for i, stretch in enumerate(stretches):
         first, last = _epoch(stretches, i)
-        following = stretches[i + 1].plan if i < last else None
-        charge = _charge(stretch, following, carried)
+        charge = _charge(stretch, _following(stretches, i), carried)
         carried = charge.going_on
         shares = {
             card.name: _share(
@@ -88,8 +87,25 @@ def invoice_of(
     return _joined(parts, period)
 
 
-_Carried = dict[str, tuple[int, Usage]]
-"""By rate card: since when it has been the same, and what was used of its meter."""
+def unbroken(stretches: Sequence[Stretch]) -> list[frozenset[int]]:
+    """Return since when prices that are charged in each stretch have been the same.
+
+    Only where that is before the stretch: ``Stretch.since`` has what was used then.
+    """
+    found: list[frozenset[int]] = []
+    for i, stretch in enumerate(stretches):
+        following = _following(stretches, i)
+        starts = {
+            _span_of(stretches, i, card.name).start
+            for card in stretch.plan.prices
+            if not _goes_on(card, following)
+        }
+        found.append(frozenset(starts - {stretch.period.start}))
+    return found
+
+
+_Carried = dict[str, tuple[int, dict[str, Usage]]]
+"""By rate card: since when it has been the same, and what was used, by meter."""
 
 
 class _Charge(NamedTuple):
@@ -109,20 +125,48 @@ def _charge(stretch: Stretch, following: Plan | None, carried: _Carried) -> _Cha
     usage: dict[str, Usage] = {}
     starts: dict[str, int] = {}
     going_on: _Carried = {}
+    beside: dict[str, Usage] = {}
+    read: set[str] = set()
     for card in stretch.plan.prices:
-        start, used = carried.get(card.name, (stretch.period.start, ZERO))
-        if card.meter is not None:
-            used = together(used, stretch.usage.get(card.meter, ZERO))
-        if following is not None and card in following.prices:
+        start, before = carried.get(card.name, (stretch.period.start, {}))
+        used = {
+            meter: _used(stretch, meter, start, before.get(meter, ZERO))
+            for meter in (card.meter, card.price.also_reads)
+            if meter is not None
+        }
+        read |= used.keys()
+        if _goes_on(card, following):
             going_on[card.name] = (start, used)
             continue
         cards.append(card)
         starts[card.name] = start
-        if card.meter is not None and used:
-            usage[card.meter] = used
-    charged = {card.meter for card in stretch.plan.prices}
-    usage |= {meter: u for meter, u in stretch.usage.items() if meter not in charged}
-    return _Charge(tuple(cards), usage, starts, going_on)
+        for meter, of in used.items():
+            if of:
+                (usage if meter == card.meter else beside)[meter] = of
+    unread = {meter: u for meter, u in stretch.usage.items() if meter not in read}
+    return _Charge(tuple(cards), beside | unread | usage, starts, going_on)
+
+
+def _used(stretch: Stretch, meter: str, start: int, before: Usage) -> Usage:
+    """Return what was used from a time to the end of a stretch.
+
+    Args:
+        before: what was used until the stretch, of a meter that adds up.
+    """
+    known = stretch.since.get(start, {})
+    if meter in known:
+        return known[meter]
+    return together(before, stretch.usage.get(meter, ZERO))
+
+
+def _following(stretches: Sequence[Stretch], i: int) -> Plan | None:
+    """Return the plan behind a stretch, where prices that it has as well go on."""
+    _, last = _epoch(stretches, i)
+    return stretches[i + 1].plan if i < last else None
+
+
+def _goes_on(card: RateCard, following: Plan | None) -> bool:
+    return following is not None and card in following.prices
 
 
 def together(one: Usage, other: Usage) -> Usage:

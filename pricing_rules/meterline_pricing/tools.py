@@ -35,7 +35,7 @@ from meterline_pricing.proration import (
     share_of,
 )
 from meterline_pricing.quantities import Change, latest_incremental, time_weighted_sum
-from meterline_pricing.stretches import invoice_of
+from meterline_pricing.stretches import invoice_of, unbroken
 from meterline_pricing.unpriced import UnpricedGroup
 from meterline_pricing.usage import quantity_of
 
@@ -75,4 +75,5 @@ __all__ = [
     "share_of",
     "stripe_amount",
     "time_weighted_sum",
+    "unbroken",
 ]

@@ -124,6 +124,7 @@ from meterline_pricing.tools import (
     share_of,
     stripe_amount,
     time_weighted_sum,
+    unbroken,
 )
 
 CENT = Decimal("0.01")
@@ -256,6 +257,7 @@ def rate_and_bill(usage: Mapping[str, Usage]) -> None:
     assert_type(invoice_between(plan(), None, usage), Invoice)
     stretch = Stretch(plan(), november, dict(usage))
     assert_type(invoice_stretches([stretch], november), tuple[Invoice, ...])
+    assert_type(unbroken([stretch]), list[frozenset[int]])
     together = invoice_of([stretch], november, time_zone="UTC")
     assert_type(together, Invoice)
     assert_type(together.unpriced_groups, tuple[UnpricedGroup, ...])

@@ -3,6 +3,7 @@
 import json
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from tests.producer import NOON_MS, event
 from tests.web.conftest import OpenWeb, Web
+from tests.web.test_final import Desk
 
 VALUES = (7, 3, 12, 3)
 COMES_TO: dict[Aggregation, int] = {
@@ -198,3 +200,24 @@ async def test_different_values_of_everybody_together_are_asked_of_one_customer(
     assert "choose a customer" in answer.text
     assert '<option value="seats" selected>seats</option>' in answer.text
     assert overview.status_code == 200
+
+
+@pytest.mark.parametrize("group_by", ["", 'group_by = ["method"]'])
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+async def test_a_price_that_stays_over_a_change_of_its_plan_is_charged_once(
+    open_web: OpenWeb, tmp_path: Path, aggregation: Aggregation, group_by: str
+) -> None:
+    files = FILE.format(aggregation=aggregation, group_by=group_by)
+    with_fee = f'{PRICING}\n[[plan.price]]\nname = "fee"\nmodel = "flat"\namount = 30\n'
+    async with open_web(meterline=files, pricing=PRICING) as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-16T12:00:00Z")
+        await desk.load(files, with_fee)
+        desk.clock("2026-11-18T12:00:00Z")
+        for day, value in zip((14, 15, 16, 17), VALUES, strict=True):
+            at = f"2026-11-{day}T06:00:00Z"
+            await desk.use(at, 1, "acct_1", quantities={"seats": value})
+
+        november = await desk.invoice("2026-11")
+
+    assert november["due"] == f"{2 * COMES_TO[aggregation] + 15}.00"

@@ -17,12 +17,12 @@ from meterline_pricing import (
     Usage,
     invoice,
 )
-from meterline_pricing.tools import Stretch, invoice_of, share_of
+from meterline_pricing.tools import Stretch, invoice_of, share_of, unbroken
 from meterline_sidecar.billing.balances import Balances, Days
 from meterline_sidecar.billing.statement import AgreedPart, Agreement
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.meters import AGGREGATIONS, Meter
+from meterline_sidecar.meters import AGGREGATIONS, Aggregation, Meter
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.agreed import agreed, plan_of
 from meterline_sidecar.terms.book import Terms
@@ -42,6 +42,10 @@ class NotBillable(MeterlineError):
     """This customer cannot have an invoice for this period; the text says why."""
 
 
+Since = Mapping[int, tuple[MeterUsage, ...]]
+"""Usage by when it begins, UTC ms, to the end of a part."""
+
+
 class Drawn(NamedTuple):
     """A draft, and all that it was drawn from."""
 
@@ -54,6 +58,9 @@ class Drawn(NamedTuple):
     """The usage of each part of the agreement."""
     charged: tuple[Plan, ...]
     """The plans with what was left of their credits and coupons."""
+    since: tuple[Since, ...]
+    """Of each part, for prices that were the same before it, of meters that do not
+    add up."""
 
 
 class Counting(Protocol):
@@ -153,16 +160,17 @@ class Billing:
         charged_by = tuple(
             balances.applied_to(plan, period.name, days) for plan in plans
         )
+        since = await self._since(tx, at, customer, charged_by, agreement)
         try:
             drawn = invoice_of(
-                _stretches(charged_by, agreement, by_part),
+                _stretches(charged_by, agreement, by_part, since),
                 self._whole(customer.id, period),
                 name=period.name,
                 time_zone=agreement.time_zone,
             )
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
-        return Drawn(usage, drawn, agreement, plans, by_part, charged_by)
+        return Drawn(usage, drawn, agreement, plans, by_part, charged_by, since)
 
     async def _by_part(
         self,
@@ -182,6 +190,34 @@ class Billing:
                 for part in agreement.parts
             ]
         )
+
+    async def _since(
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        plans: Sequence[Plan],
+        agreement: Agreement,
+    ) -> tuple[Since, ...]:
+        """Return by part what prices that stay the same over several have to know.
+
+        A highest value of two parts is not that of each added up.
+        """
+        parts = agreement.parts
+        levels = {m.name for m in self.meters if not _adds_up(m.aggregation)}
+        if len(parts) == 1 or not levels:
+            return tuple({} for _ in parts)
+        nothing: Since = {}
+        n = len(parts)
+        bare = _stretches(plans, agreement, [()] * n, [nothing] * n)
+        found: list[Since] = []
+        for part, starts in zip(parts, unbroken(bare), strict=True):
+            of: dict[int, tuple[MeterUsage, ...]] = {}
+            for start in starts:
+                usage = await self.usage(tx, at, customer, Period(start, part.end))
+                of[start] = tuple(m for m in usage.meters if m.meter in levels)
+            found.append(of)
+        return tuple(found)
 
     def _whole(self, customer: str, period: Period) -> Period:
         """Return the month around a period, for shares of it."""
@@ -215,15 +251,13 @@ class Billing:
         grown = [
             *drawn.by_part[:-1],
             tuple(
-                _grown(meter, length, elapsed)
-                if AGGREGATIONS[meter.aggregation].grows_with_time
-                else meter
+                _grown(meter, length, elapsed) if _adds_up(meter.aggregation) else meter
                 for meter in drawn.by_part[-1]
             ),
         ]
         try:
             return invoice_of(
-                _stretches(drawn.charged, drawn.agreement, grown),
+                _stretches(drawn.charged, drawn.agreement, grown, drawn.since),
                 self._whole(drawn.usage.customer, period),
                 name=period.name,
                 time_zone=drawn.agreement.time_zone,
@@ -244,11 +278,24 @@ def _stretches(
     plans: Iterable[Plan],
     agreement: Agreement,
     by_part: Iterable[tuple[MeterUsage, ...]],
+    since: Iterable[Since],
 ) -> list[Stretch]:
     return [
-        Stretch(plan, Period(part.start, part.end), priced(meters))
-        for plan, part, meters in zip(plans, agreement.parts, by_part, strict=True)
+        Stretch(
+            plan,
+            Period(part.start, part.end),
+            priced(meters),
+            # A last value of nothing is one, too.
+            {start: priced(earlier, unused=True) for start, earlier in of.items()},
+        )
+        for plan, part, meters, of in zip(
+            plans, agreement.parts, by_part, since, strict=True
+        )
     ]
+
+
+def _adds_up(aggregation: Aggregation) -> bool:
+    return AGGREGATIONS[aggregation].grows_with_time
 
 
 def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:
@@ -276,8 +323,14 @@ def charged(
     return invoice(plan, usage, period, share=share)
 
 
-def priced(meters: Iterable[MeterUsage] | Sequence[MeterUsage]) -> dict[str, Usage]:
-    """Return usage in the shapes that pricing takes; unused meters are left out."""
+def priced(
+    meters: Iterable[MeterUsage] | Sequence[MeterUsage], *, unused: bool = False
+) -> dict[str, Usage]:
+    """Return usage in the shapes that pricing takes.
+
+    Args:
+        unused: whether meters of which nothing was used are in it, too.
+    """
     return {
         meter.meter: Groups(
             tuple(Group(g.labels, Decimal(g.quantity)) for g in meter.groups)
@@ -285,5 +338,5 @@ def priced(meters: Iterable[MeterUsage] | Sequence[MeterUsage]) -> dict[str, Usa
         if meter.groups
         else Decimal(meter.quantity)
         for meter in meters
-        if meter.quantity
+        if meter.quantity or unused
     }

@@ -29,8 +29,9 @@ from meterline_pricing.models import (
     PerUnit,
     Tax,
     Tier,
+    Volume,
 )
-from meterline_pricing.tools import Stretch, invoice_of
+from meterline_pricing.tools import Stretch, invoice_of, unbroken
 
 DAY_MS = 86_400_000
 NOVEMBER = Period(0, 30 * DAY_MS, "2026-11")  # 30 days from the epoch: as good as any
@@ -265,3 +266,80 @@ def test_a_fee_says_the_days_that_it_is_for_where_only_a_coupon_came() -> None:
         "fee (1970-01-01 to 1970-01-15)",
         "fee (1970-01-16 to 1970-01-30)",
     ]
+
+
+SEATS = RateCard(price=PerUnit(10), meter="seats")
+BY_SEATS = RateCard(
+    price=Volume((Tier(up_to=10, unit_amount=2), Tier(unit_amount=1)), tier_by="seats"),
+    meter="calls",
+)
+
+
+def level(
+    terms: Plan, first: int, last: int, seats: int, **since: dict[int, dict[str, Usage]]
+) -> Stretch:
+    """Return days with calls as many as days, and so many seats."""
+    calls = Decimal(last - first)
+    used: dict[str, Usage] = {"seats": Decimal(seats), "calls": calls}
+    return Stretch(terms, Period(first * DAY_MS, last * DAY_MS), used, **since)
+
+
+@pytest.mark.parametrize(("most", "due"), [(12, 120), (0, 0)])
+def test_what_does_not_add_up_is_taken_as_it_is_over_a_change_elsewhere(
+    most: int, due: int
+) -> None:
+    stretches = [
+        level(plan(SEATS), 0, 15, 12),
+        level(plan(SEATS, FEE_50), 15, 30, 5, since={0: {"seats": Decimal(most)}}),
+    ]
+
+    drawn = invoice_of(stretches, NOVEMBER)
+
+    assert unbroken(stretches) == [frozenset(), {0}]
+    (seats,) = [line for line in drawn.lines if line.meter == "seats"]
+    assert seats.amount == due
+    assert drawn.total == due + 25
+
+
+def test_a_price_that_changes_has_nothing_from_before_the_change() -> None:
+    dearer = RateCard(price=PerUnit(20), meter="seats")
+    stretches = [
+        level(plan(SEATS, FEE_50), 0, 10, 3),
+        level(plan(dearer, FEE_50), 10, 20, 3),
+        level(plan(dearer, FEE_50), 20, 30, 4, since={10 * DAY_MS: {"seats": 4}}),
+    ]
+
+    drawn = invoice_of(stretches, NOVEMBER)
+
+    assert unbroken(stretches) == [frozenset(), frozenset(), {0, 10 * DAY_MS}]
+    assert drawn.total == 30 + 80 + 50
+
+
+def test_nothing_goes_on_where_the_terms_of_a_whole_plan_change() -> None:
+    stretches = [
+        level(plan(SEATS), 0, 15, 3),
+        level(plan(SEATS, minimum_spend=Decimal(1)), 15, 30, 3),
+    ]
+
+    assert unbroken(stretches) == [frozenset(), frozenset()]
+
+
+def test_the_meter_that_finds_a_tier_is_taken_over_a_change_elsewhere() -> None:
+    parts = (0, 15, 12), (15, 30, 0)
+    one, other = (
+        level(plan(BY_SEATS, *fee), *days)
+        for fee, days in zip(((), (FEE_50,)), parts, strict=True)
+    )
+
+    drawn = invoice_of([one, other], NOVEMBER)
+
+    assert drawn.total == 30 + 25  # all 30 calls in the tier of 12 seats
+    assert drawn.unpriced == ()
+    charged = invoice_of(
+        [
+            level(plan(BY_SEATS, SEATS, *fee), *days)
+            for fee, days in zip(((), (FEE_50,)), parts, strict=True)
+        ],
+        NOVEMBER,
+    )
+    assert charged.total == 30 + 120 + 25
