@@ -197,6 +197,28 @@ async def test_in_every_order_all_is_billed_once_and_what_was_left_out_is_named(
     assert (await desk.invoice("2027-02"))["due"] == "0.00"
 
 
+@pytest.mark.parametrize("more", ["", "starts = 2026-10-01"])
+async def test_a_difference_is_on_one_draft_though_a_month_was_passed_over(
+    desk: Desk, more: str
+) -> None:
+    desk.clock("2026-10-15T00:00:00Z")
+    await desk.load(CALLS + customer(more=more))
+    desk.clock("2026-12-02T00:00:00Z")
+    await desk.use("2026-10-20T00:00:00Z", 1)
+    await desk.close("2026-11")
+    await desk.use("2026-11-20T00:00:00Z", 5)
+
+    async def shown() -> list[int]:
+        months = ("2026-10", "2026-12")
+        drafts = [await desk.invoice(month) for month in months]
+        return [len(draft["adjustments"]) for draft in drafts]
+
+    assert await shown() == [1, 0]
+    assert (await desk.close("2026-10"))["due"] == "0.06"
+    await desk.use("2026-11-21T00:00:00Z", 5)
+    assert await shown() == [1, 1]
+
+
 async def test_a_first_month_that_was_left_out_is_named_by_what_comes_later(
     desk: Desk,
 ) -> None:

@@ -301,14 +301,16 @@ class Invoices:
         if not finals:
             return False
         calendar = CustomerCalendar.of(self._terms, customer.id)
-        before = calendar.before(period.name)
-        if before in finals:
-            return True
-        first = await first_ms(tx, at, self._terms, customer.id)
-        try:
-            return calendar.named(before).end <= first
-        except PricingError:
-            return True  # nothing was billed before
+        name = calendar.before(period.name)
+        while name in finals:
+            name = calendar.before(name)
+        earliest = next(iter(finals.values())).period
+        known_ms = self._terms.learned_ms(customer.id)
+        if calendar.starts is not None:
+            known_ms = calendar.start_of(calendar.starts)
+        if name < earliest.name < period.name and earliest.start <= known_ms:
+            return True  # plain, without asking for what they used first
+        return not await self._open_before(tx, at, customer, period)
 
     async def _differences(
         self,
