@@ -7,8 +7,8 @@ app.add_middleware(MeterMiddleware)
 
 from meterline.asgi import MeterMiddleware
 from meterline.exclude import NOISE
+from meterline.handle import Handle
 from meterline.meter import Meter, Stats
-from meterline.open_event import Handle
 from meterline.portal import portal_token, read_portal_key
 from meterline.recording import current, record, set_property, set_subject, skip
 from meterline.subjects import (

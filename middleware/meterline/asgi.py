@@ -10,9 +10,9 @@ from typing import Any, Unpack
 from meterline import inside, subjects
 from meterline.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from meterline.exchange import SCOPE_KEY, Exchange, WebSocket
+from meterline.handle import current_event
 from meterline.left_out import LeftOut
 from meterline.metering import Metering
-from meterline.open_event import current_event
 from meterline.options import MeterOptions
 from meterline.routes import RouteMap
 from meterline.traffic import traffic

@@ -28,25 +28,28 @@ class Generators:
     """Remembers the owners of async generators, in every event loop that it is told of.
 
     Args:
-        owner: returns whose the running code is, ``None`` where that is not known.
-        adopt: makes the current context that of an owner.
         is_collecting: tells whether the garbage collector runs, in this thread.
     """
 
-    def __init__(
-        self,
-        *,
-        owner: Callable[[], Any],
-        adopt: Hook,
-        is_collecting: Callable[[], bool],
-    ) -> None:
-        self._owner = owner
-        self._adopt = adopt
+    _owner: Callable[[], Any]
+    _adopt: Hook
+
+    def __init__(self, *, is_collecting: Callable[[], bool]) -> None:
         self._is_collecting = is_collecting
         self._known: dict[int, Known] = {}
         # The weak reference to a generator dies just before its finalizer is called;
         # to one that came to its end, none will be.
         self._dying: dict[int, Known] = {}
+
+    def tell_owners(self, owner: Callable[[], Any], adopt: Hook) -> None:
+        """Say how owners are found, before anything is watched.
+
+        Args:
+            owner: returns whose the running code is, ``None`` where that is not known.
+            adopt: makes the current context that of an owner.
+        """
+        self._owner = owner
+        self._adopt = adopt
 
     @property
     def remembered(self) -> int:

@@ -9,13 +9,8 @@ with ``current()`` while the request is served, asks no context and is always ri
 
 import sys
 
-from meterline.open_event import (
-    Handle,
-    current_event,
-    doubt,
-    generators,
-    handle_of,
-)
+from meterline.handle import Handle, current_event, doubt, handle_of
+from meterline.open_event import generators
 from meterline.stray import OUTSIDE, complain, record_stray
 from meterline.traffic import traffic
 

@@ -20,9 +20,9 @@ from meterline import inside, subjects, wsgi_apps
 from meterline.asgi_types import Scope
 from meterline.events import STATUS_MAX, Flag, Kind
 from meterline.exchange import SCOPE_KEY, Exchange
+from meterline.handle import current_event
 from meterline.left_out import LeftOut
 from meterline.metering import Metering, Request
-from meterline.open_event import current_event
 from meterline.options import MeterOptions
 from meterline.quantities import exact_method
 from meterline.traffic import traffic

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 import meterline
 from meterline.asgi_types import Receive, Scope, Send
 from meterline.events import Flag, Kind, Part
-from meterline.open_event import current_event
+from meterline.handle import current_event
 from tests.asgi_driver import call as call_asgi
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.wsgi.conftest import Metered, call

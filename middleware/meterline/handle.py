@@ -1,0 +1,143 @@
+"""Handles on usage events: what code outside of their context reaches them by."""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from time import perf_counter_ns
+from typing import Final, TypeAlias
+
+from meterline.generators import is_closing
+from meterline.open_event import LEFT_OUT, OpenEvent, generators
+from meterline.stray import (
+    FINALIZED,
+    FORKED,
+    LATE,
+    OUTSIDE,
+    complain,
+    record_stray,
+)
+from meterline.traffic import traffic
+
+
+class Past(OpenEvent):
+    """What is left of an event when its request is gone: enough for later uses."""
+
+    __slots__ = ("part",)
+
+    def __init__(self, event: OpenEvent) -> None:
+        self.meter = event.meter
+        self.subject = event.subject
+        self.route = event.route
+        self.method = event.method
+        self.status = event.status
+        self.start_ns = event.start_ns
+        self.part = event.part
+        self.flags = event.flags & LEFT_OUT
+        self.properties = event.properties
+        self.quantities = None
+        self.is_over = True
+
+
+class Handle:
+    """The usage event of one request, whoever asks and from wherever.
+
+        event = meterline.current()  # in the handler
+        event.record("tokens", 512)  # in any thread, task, finalizer or inner app
+
+    What is recorded before the response is over adds to the request's event; what
+    comes later is a use with the request's subject, route and status. Nothing raises.
+    """
+
+    __slots__ = ("_event", "meter", "start_ns")
+
+    is_left: Final = False
+    """As an ``OpenEvent`` in the context of a generator's end; it is never too late."""
+
+    def __init__(self, event: OpenEvent | None) -> None:
+        self._event = event
+        self.meter = None if event is None else event.meter
+        self.start_ns = perf_counter_ns() if event is None else event.start_ns
+
+    def record(self, name: str, quantity: int, /, **properties: str | int) -> None:
+        """Add ``quantity`` of ``name`` to the request's event, as ``meterline.record``."""
+        self.add(name, quantity, properties)
+
+    def add(self, name: str, quantity: int, given: Mapping[str, object]) -> None:
+        """Do the same with the properties in one argument."""
+        event = self._event
+        if event is None:
+            record_stray(name, quantity, given, problem=OUTSIDE, meter=None)
+        elif event.start_ns <= traffic.born_ns:  # the parent writes its events itself
+            event.describe()
+            event.record_apart(name, quantity, given)
+        else:
+            event.add(name, quantity, given)
+
+    def set_subject(self, subject: str) -> None:
+        """Name who used what the request costs, as ``meterline.set_subject``."""
+        if self._event is None:
+            complain(OUTSIDE, meter=None)
+        else:
+            self._event.set_subject(subject)
+
+    def set_property(self, name: str, value: str | int) -> None:
+        """Say one more thing of the request's event, as ``meterline.set_property``."""
+        if self._event is None:
+            complain(OUTSIDE, meter=None)
+        else:
+            self._event.set_property(name, value)
+
+    def skip(self) -> None:
+        """Make no event of the request, as ``meterline.skip``."""
+        if self._event is None:
+            complain(OUTSIDE, meter=None)
+        else:
+            self._event.skip()
+
+    def settle(self, event: OpenEvent) -> None:
+        """Keep only what later uses need: the request itself is large."""
+        if event.is_over:
+            self._event = Past(event)
+
+    def is_certain(self) -> bool:
+        """Tell that there is no doubt."""
+        return True
+
+
+Current: TypeAlias = OpenEvent | Handle | None
+
+current_event: ContextVar[Current] = ContextVar("meterline_event", default=None)
+
+
+def handle_of(event: OpenEvent | Handle) -> Handle:
+    """Return the one handle on ``event``, which may be that already."""
+    if isinstance(event, Handle):
+        return event
+    known = event.handle
+    if isinstance(known, Handle):
+        return known
+    handle = event.handle = Handle(event)
+    if event.is_left:
+        handle.settle(event)
+    return handle
+
+
+def doubt(event: OpenEvent | Handle) -> str:
+    """Return why what is said now may not be about ``event``; empty if it is."""
+    if event.start_ns <= traffic.born_ns:
+        return FORKED
+    if traffic.is_collecting() or (isinstance(event, OpenEvent) and is_closing()):
+        return FINALIZED
+    return "" if event.is_certain() else LATE
+
+
+def _owner() -> Handle | None:
+    """Return whose an async generator is that begins here."""
+    event = current_event.get()
+    return None if event is None or doubt(event) else handle_of(event)
+
+
+def _adopt(owner: Handle) -> None:
+    current_event.set(owner)
+
+
+generators.tell_owners(_owner, _adopt)
