@@ -15,6 +15,7 @@ PROPERTY_CHARS_MAX: Final = 128  # of a value
 PROPERTIES_MAX: Final = 16  # of the whole event, and of each part
 PARTS_MAX: Final = 32
 QUANTITY_MAX: Final = 2**63 - 1  # what SQLite and PostgreSQL keep as an integer
+DECIMALS_MAX: Final = 18  # of a quantity that is not whole, and before its point
 STATUS_MAX: Final = 999
 UNITS: Final = "units"
 """The quantity that an event has 1 of unless the app recorded it."""
@@ -27,6 +28,17 @@ QuantityName = Annotated[
     str, Meta(min_length=1, max_length=QUANTITY_NAME_CHARS_MAX, pattern=r"^[\w.:-]+\Z")
 ]
 Quantity = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
+Fraction = Annotated[
+    str,
+    Meta(
+        max_length=2 * DECIMALS_MAX + 1,
+        pattern=rf"^(0|[1-9][0-9]{{0,{DECIMALS_MAX - 1}}})"
+        rf"\.[0-9]{{0,{DECIMALS_MAX - 1}}}[1-9]\Z",
+    ),
+]
+"""A number that is not whole, exactly as its decimal: ``1.25``. There is one text of each
+number: no exponent, no zeros at the end, and of whole numbers none."""
+Amount = Quantity | Fraction
 PropertyName = Annotated[
     str, Meta(max_length=PROPERTY_NAME_CHARS_MAX, pattern=r"^[a-z_][a-z0-9_]*\Z")
 ]
@@ -89,7 +101,9 @@ class Flag(IntFlag):
     CANCELLED = 4
     """The request's task was cancelled."""
     BAD_QUANTITY = 8
-    """A recorded quantity was no whole number from 0 to ``QUANTITY_MAX``: left out."""
+    """A recorded quantity was no number from 0 to ``QUANTITY_MAX``, or one of more digits
+    than ``DECIMALS_MAX`` behind the point, or before it, or a fraction as a float: left
+    out."""
     BAD_SUBJECT = 16
     """The subject was no text of 1 to 256 characters, or its resolver raised."""
     BAD_UNITS = 32
@@ -122,7 +136,7 @@ class Part(Struct, frozen=True, array_like=True, gc=False):
     """What was recorded of one quantity with the same properties."""
 
     quantity: QuantityName
-    amount: Quantity
+    amount: Amount
     properties: Properties
 
 
@@ -152,7 +166,7 @@ class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
     """Bytes of the response body that the app sent."""
     flags: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     quantities: (
-        Annotated[dict[QuantityName, Quantity], Meta(max_length=QUANTITIES_MAX)] | None
+        Annotated[dict[QuantityName, Amount], Meta(max_length=QUANTITIES_MAX)] | None
     ) = None
     """What ``meterline.record`` added: name to total."""
     properties: Properties | None = None

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from meterline.generators import is_closing
 from meterline.open_event import LEFT_OUT, OpenEvent, generators
+from meterline.quantities import Number
 from meterline.stray import (
     FINALIZED,
     FORKED,
@@ -57,11 +58,11 @@ class Handle:
         self.meter = None if event is None else event.meter
         self.start_ns = perf_counter_ns() if event is None else event.start_ns
 
-    def record(self, name: str, quantity: int, /, **properties: str | int) -> None:
+    def record(self, name: str, quantity: Number, /, **properties: str | int) -> None:
         """Add ``quantity`` of ``name`` to the request's event, as ``meterline.record``."""
         self.add(name, quantity, properties)
 
-    def add(self, name: str, quantity: int, given: Mapping[str, object]) -> None:
+    def add(self, name: str, quantity: Number, given: Mapping[str, object]) -> None:
         """Do the same with the properties in one argument."""
         event = self._event
         if event is None:

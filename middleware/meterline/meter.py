@@ -18,6 +18,7 @@ from meterline.events import Flag, Kind
 from meterline.options import MeterOptions, Options, resolve
 from meterline.properties import Properties
 from meterline.quantities import (
+    Number,
     bad_quantity,
     checked_quantity,
     checked_route,
@@ -111,7 +112,7 @@ class Meter:
     def record(
         self,
         name: str,
-        quantity: int,
+        quantity: Number,
         /,
         *,
         subject: str | None = None,
@@ -122,8 +123,7 @@ class Meter:
 
         Args:
             name: of the quantity: letters, digits and ``_ . : -``.
-            quantity: a whole number from 0 to 2**63 - 1, of whatever type: 250.0
-                is 250.
+            quantity: as in ``meterline.record``.
             subject: who used it; without one it is recorded as unattributed.
             route: an optional template, as a request's.
             properties: as in ``meterline.record``.
@@ -181,7 +181,7 @@ class Meter:
 
     def _checked(
         self, name: object, quantity: object, *, subject: object, route: object
-    ) -> tuple[dict[str, int] | None, str | None, str | None, int]:
+    ) -> tuple[dict[str, int | str] | None, str | None, str | None, int]:
         """Return what can be recorded of a use, and the flags for what cannot."""
         flags = 0
         quantities = own_subject = own_route = None

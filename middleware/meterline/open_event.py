@@ -10,6 +10,7 @@ from meterline.generators import Generators
 from meterline.meter import Meter, encode
 from meterline.properties import Properties
 from meterline.quantities import (
+    Number,
     add_quantity,
     bad_quantity,
     checked_quantity,
@@ -65,7 +66,7 @@ class OpenEvent:
     method: str | None
     status: int
     flags: int
-    quantities: dict[str, int] | None
+    quantities: dict[str, int | str] | None
     properties: Properties | None
     """Of most events there are none, and then they cost next to nothing."""
     start_ns: int
@@ -80,7 +81,7 @@ class OpenEvent:
     part: int = int(Flag.OF_REQUEST)
     """The flag of a use that belongs to this event."""
 
-    def add(self, name: str, quantity: int, given: Mapping[str, object]) -> None:
+    def add(self, name: str, quantity: Number, given: Mapping[str, object]) -> None:
         """Add ``quantity``; after the response is over, as an event of its own.
 
         Args:
@@ -90,9 +91,12 @@ class OpenEvent:
             if self.is_over:
                 self.record_apart(name, quantity, given)
                 return
+            amount: int | str = 0
             if given:  # the part and the total must be of one number
                 text, exact, problem = checked_quantity(name, quantity)
-                name, quantity = (name, quantity) if problem else (text, exact)
+                if not problem:
+                    name = text
+                    quantity = amount = exact
             quantities = {} if self.quantities is None else self.quantities
             if problem := add_quantity(quantities, name, quantity):
                 self.flags |= bad_quantity(name)
@@ -108,10 +112,10 @@ class OpenEvent:
                 self.wait()
             if given:
                 properties = self.properties = self.properties or Properties()
-                self._note(properties.add(name, quantity, given))
+                self._note(properties.add(name, amount, given))
 
     def record_apart(
-        self, name: str, quantity: int, given: Mapping[str, object]
+        self, name: str, quantity: Number, given: Mapping[str, object]
     ) -> None:
         """Record an event of its own, which filters like this one."""
         if self.flags & LEFT_OUT:
@@ -168,7 +172,7 @@ class OpenEvent:
         if shipper is not None:  # what waited for another one is forgotten with it
             shipper.waiting.remove(self)
 
-    def close(self) -> dict[str, int] | None:
+    def close(self) -> dict[str, int | str] | None:
         """Let nothing more be added; return the quantities there are.
 
         Another thread that records at this moment gets in, or finds it closed. The

@@ -8,14 +8,20 @@ from typing import Final
 import msgspec
 
 from meterline.events import (
+    DECIMALS_MAX,
     PARTS_MAX,
     PROPERTIES_MAX,
     PROPERTY_CHARS_MAX,
     PROPERTY_NAME_CHARS_MAX,
-    QUANTITY_MAX,
     RESERVED_NAMES,
 )
-from meterline.quantities import GOOD_NAMES_MAX, class_name, exact_text, is_unicode
+from meterline.quantities import (
+    GOOD_NAMES_MAX,
+    class_name,
+    exact_text,
+    is_unicode,
+    summed,
+)
 
 BYTES_MAX: Final = 4096
 """Of all properties of one event as they are encoded, so that it fits into a record."""
@@ -26,6 +32,7 @@ _good_names: Final[set[str]] = set()
 """Names that were checked before, as those of quantities."""
 _encode: Final = msgspec.msgpack.Encoder().encode
 
+LONGEST: Final = "0" * (2 * DECIMALS_MAX + 1)  # as long as an amount can be
 TOO_MANY: Final = f"more than {PROPERTIES_MAX} properties in one event"
 TOO_MANY_PARTS: Final = (
     f"more than {PARTS_MAX} quantities with different properties in one request"
@@ -59,7 +66,7 @@ class Properties:
         self.whole = merged
         return problem
 
-    def add(self, quantity: str, amount: int, given: Mapping[str, object]) -> str:
+    def add(self, quantity: str, amount: int | str, given: Mapping[str, object]) -> str:
         """Tell ``amount`` from the rest of a quantity; return why not, or nothing.
 
         Args:
@@ -77,11 +84,13 @@ class Properties:
             return problem
         for part in self.parts:
             if part[2] == own and part[0] == quantity:
-                part[1] += amount  # type: ignore[operator]  # it is the number
+                total = summed(part[1], amount)  # type: ignore[arg-type]  # the amount
+                assert total is not None, "that of the whole event is no smaller"
+                part[1] = total
                 return problem
         if len(self.parts) >= PARTS_MAX:
             return TOO_MANY_PARTS
-        n_bytes = self.n_bytes + len(_encode((quantity, QUANTITY_MAX, own)))
+        n_bytes = self.n_bytes + len(_encode((quantity, LONGEST, own)))
         if n_bytes + len(_encode(self.whole)) > BYTES_MAX:
             return TOO_LONG
         self.n_bytes = n_bytes

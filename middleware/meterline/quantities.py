@@ -1,11 +1,13 @@
 """What may be recorded: every value from outside is made exact here, or refused."""
 
+import numbers
 import operator
 import re
-from numbers import Number
+from decimal import Context, Decimal
 from typing import Any, Final
 
 from meterline.events import (
+    DECIMALS_MAX,
     METHOD_CHARS_MAX,
     QUANTITIES_MAX,
     QUANTITY_MAX,
@@ -16,8 +18,13 @@ from meterline.events import (
     Flag,
 )
 
+Number = int | str | Decimal
+"""How a quantity is given. A float that is whole is taken as well."""
+
 _BEYOND: Final = 2**64  # nothing that far from zero can be recorded
 _NAME: Final = re.compile(r"[\w.:-]+")
+_DECIMAL: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_EXACT: Final = Context(prec=2 * DECIMALS_MAX + 4)
 GOOD_NAMES_MAX: Final = 1000
 _good_names: Final[set[str]] = set()
 """Names that were checked before. An app has few; whoever makes them up fills it, and
@@ -50,12 +57,14 @@ def exact_method(method: object) -> str | None:
     return None if problem else text
 
 
-def whole_number(value: object) -> int | None:
-    """Return the whole number that ``value`` is, ``None`` where it is none.
+def exact_number(value: object) -> int | str | None:
+    """Return the number that ``value`` is, ``None`` where that cannot be known.
 
-    250, 250.0, ``Decimal("250")`` and numpy's numbers are all 250. What has a
-    fraction is not rounded, and a truth value or a text is no number: whoever
-    recorded it meant something that cannot be known here.
+    A whole number, of whatever type, is an ``int``: 250, 250.0, ``Decimal("250")``,
+    ``"250"`` and numpy's numbers are all 250. Any other is its text: ``Decimal("1.50")``
+    and ``"1.5"`` are ``1.5``. Nothing is rounded: a float that has a fraction is not
+    exactly what its author meant, so it is no number here, and neither is a truth
+    value, or what has more digits than ``DECIMALS_MAX`` on a side of its point.
     """
     if type(value) is int:
         return value
@@ -65,18 +74,56 @@ def whole_number(value: object) -> int | None:
         return operator.index(value)  # type: ignore[arg-type]  # it says so if it is none
     except TypeError:
         pass
-    # numpy, Decimal and Fraction are registered there; texts and arrays are not.
-    if not isinstance(value, Number):
+    if isinstance(value, str | Decimal):
+        return _decimal_number(value)
+    # numpy and Fraction are registered there; bytes and arrays are not.
+    if not isinstance(value, numbers.Number):
         return None
     number: Any = value
-    # Asked before it is made an int: that of Decimal("1e999999") fills the memory.
     if not -_BEYOND < number < _BEYOND:
         return None
     exact = int(number)
     return exact if exact == number else None
 
 
-def checked_quantity(name: object, quantity: object) -> tuple[str, int, str]:
+def _decimal_number(value: str | Decimal) -> int | str | None:
+    if isinstance(value, str):
+        text = exact_text(value) or ""
+        if not _DECIMAL.fullmatch(text):
+            return None
+        value = Decimal(text)
+    # Asked before it is made an int: that of Decimal("1e999999") fills the memory.
+    if not -_BEYOND < value < _BEYOND:
+        return None
+    exact = int(value)
+    if exact == value:
+        return exact
+    # What has more digits than can be told apart here is none of them.
+    rounded = _EXACT.create_decimal(value)
+    return _fraction(rounded) if rounded == value else None
+
+
+def _fraction(number: Decimal) -> str | None:
+    """Return the text of a number that is not whole, if it is not too long."""
+    text = f"{number:f}".rstrip("0")
+    whole, _, digits = text.partition(".")
+    return text if max(len(whole), len(digits)) <= DECIMALS_MAX else None
+
+
+def summed(one: int | str, other: int | str) -> int | str | None:
+    """Return the sum of two amounts as they are recorded, ``None`` if it is too large."""
+    if type(one) is int and type(other) is int:
+        total = one + other
+        return total if total <= QUANTITY_MAX else None
+    # Two of 18 digits on both sides: 37 are always enough.
+    number = _EXACT.add(Decimal(one), Decimal(other))
+    exact = int(number)
+    if exact == number:
+        return exact if exact <= QUANTITY_MAX else None
+    return _fraction(number)
+
+
+def checked_quantity(name: object, quantity: object) -> tuple[str, int | str, str]:
     """Return the name and the quantity as they are recorded, and why they cannot be.
 
     The last is empty where they can; where not, the quantity has no meaning, and the
@@ -89,23 +136,41 @@ def checked_quantity(name: object, quantity: object) -> tuple[str, int, str]:
         limit = QUANTITY_NAME_CHARS_MAX
         return text, 0, f"a quantity's name is over {limit} characters"
     try:
-        exact = whole_number(quantity)
+        exact = exact_number(quantity)
     except Exception:  # noqa: BLE001 - edge: a class of the app's, which does as it likes
         exact = None
     if exact is None:
-        kind = class_name(quantity)
-        problem = f"a quantity must be a whole number, and one of type {kind} is not"
-        return text, 0, problem
-    if not 0 <= exact <= QUANTITY_MAX:
+        return text, 0, _why_no_number(quantity)
+    is_in_bounds = exact[0] != "-" if isinstance(exact, str) else _is_in_bounds(exact)
+    if not is_in_bounds:
         return text, 0, f"a quantity must be from 0 to {QUANTITY_MAX}"
     return text, exact, ""
 
 
-def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> str:
+def _is_in_bounds(whole: int) -> bool:
+    return 0 <= whole <= QUANTITY_MAX
+
+
+def _why_no_number(quantity: object) -> str:
+    if issubclass(type(quantity), float):  # whatever its class says of itself
+        return (
+            "a quantity must be exact, and a float that is not whole is not: give it as"
+            ' text, such as f"{seconds:.3f}", or as a Decimal'
+        )
+    return (
+        f"a quantity must be an exact number of at most {DECIMALS_MAX} digits on either"
+        f" side of its point, and one of type {class_name(quantity)} is not"
+    )
+
+
+def add_quantity(
+    quantities: dict[str, int | str], name: object, quantity: object
+) -> str:
     """Add ``quantity`` to what ``quantities`` has; return why not, or nothing.
 
     Several of one name add up. Raises nothing.
     """
+    exact: int | str
     if type(name) is str and name in _good_names and type(quantity) is int:
         text, exact = name, quantity  # what is nearly always so, without a call
         if exact < 0 or exact > QUANTITY_MAX:
@@ -117,11 +182,14 @@ def add_quantity(quantities: dict[str, int], name: object, quantity: object) -> 
         if len(_good_names) < GOOD_NAMES_MAX:
             _good_names.add(text)
     if quantities:
-        exact += quantities.get(text, 0)
-        if exact > QUANTITY_MAX:
+        before = quantities.get(text)
+        if before is None:
+            if len(quantities) >= QUANTITIES_MAX:
+                return f"more than {QUANTITIES_MAX} quantities in one request"
+        elif (total := summed(before, exact)) is None:
             return f"the sum of a quantity is over {QUANTITY_MAX}"
-        if len(quantities) >= QUANTITIES_MAX and text not in quantities:
-            return f"more than {QUANTITIES_MAX} quantities in one request"
+        else:
+            exact = total
     quantities[text] = exact
     return ""
 

@@ -11,11 +11,12 @@ import sys
 
 from meterline.handle import Handle, current_event, doubt, handle_of
 from meterline.open_event import generators
+from meterline.quantities import Number
 from meterline.stray import OUTSIDE, complain, record_stray
 from meterline.traffic import traffic
 
 
-def record(name: str, quantity: int, /, **properties: str | int) -> None:
+def record(name: str, quantity: Number, /, **properties: str | int) -> None:
     """Add ``quantity`` of ``name`` to the usage event of the request being served.
 
     Works wherever the handler's context reaches: in async and sync handlers, in
@@ -26,7 +27,9 @@ def record(name: str, quantity: int, /, **properties: str | int) -> None:
 
     Args:
         name: letters, digits and ``_ . : -``, at most 64.
-        quantity: a whole number from 0 to 2**63 - 1, of whatever type: 250.0 is 250.
+        quantity: a whole number from 0 to 2**63 - 1, of whatever type: 250.0 is 250. Or
+            a fraction, as a ``Decimal`` or its text, with at most 18 digits on either
+            side of its point: ``"1.25"``. A float that is not whole is not taken.
         properties: what this quantity is told apart by, as in ``model="large"``: at
             most 16 names of small letters, digits and ``_``, and texts of at most 128
             characters, numbers or truth values. They go over those of ``set_property``.

@@ -7,6 +7,7 @@ from weakref import ref
 from meterline.complaints import Complaints
 from meterline.events import Flag
 from meterline.meter import Meter
+from meterline.quantities import Number
 
 OUTSIDE: Final = (
     "no request is being metered here, so what is recorded is nobody's; use"
@@ -34,7 +35,7 @@ def complain(problem: str, *, meter: Meter | None) -> None:
 
 def record_stray(
     name: str,
-    quantity: int,
+    quantity: Number,
     properties: Mapping[str, object],
     *,
     problem: str,

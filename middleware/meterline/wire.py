@@ -33,8 +33,9 @@ from msgspec import Meta, Struct
 
 VERSION: Final = 2
 VERSIONS_READ: Final = frozenset({1, VERSION})
-"""What a sidecar takes. Events of version 1 have no properties; a sidecar that knows no
-other would drop them unseen, so it refuses version 2, and the events wait."""
+"""What a sidecar takes. Events of version 1 have no properties, fractions or ids; a
+sidecar that knows no other would drop them unseen, so it refuses version 2, and the
+events wait."""
 FRAME_BYTES_MAX: Final = 1 << 20  # a batch of 500 plain events is about 35 kB
 RECORD_BYTES_MAX: Final = 16 << 10  # one event with every field at its limit
 RECORDS_MAX: Final = 20_480

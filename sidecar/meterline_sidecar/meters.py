@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from meterline.events import UNITS, Flag, Kind
+from meterline_sidecar.decimals import SCALE_MAX, Number, plus
 from meterline_sidecar.properties import Named
 from meterline_sidecar.where import KindName, Where
 
@@ -30,33 +31,33 @@ NO_NAMES: Final[Named] = MappingProxyType({})
 
 _encoder: Final = msgspec.json.Encoder()
 
-Total = int | list[int]
+Total = Number | list[Number]
 """What has been added up: a number, or for ``latest`` [value, time_ms, event id]."""
 Totals = dict[str, Total]
 """What has been added up in one place, by meter."""
 
 
-def quantity(total: Total) -> int:
+def quantity(total: Total) -> Number:
     """Return the billed number of a total."""
     return total[0] if isinstance(total, list) else total
 
 
-def _one(_value: int | str, _time_ms: int, _event_id: int) -> Total:
+def _one(_value: Number | str, _time_ms: int, _event_id: int) -> Total:
     return 1
 
 
-def _value(value: int | str, _time_ms: int, _event_id: int) -> Total:
-    assert isinstance(value, int), "`check` refuses a text here"
+def _value(value: Number | str, _time_ms: int, _event_id: int) -> Total:
+    assert not isinstance(value, str), "`check` refuses a text here"
     return value
 
 
-def _value_then(value: int | str, time_ms: int, event_id: int) -> Total:
-    assert isinstance(value, int), "`check` refuses a text here"
+def _value_then(value: Number | str, time_ms: int, event_id: int) -> Total:
+    assert not isinstance(value, str), "`check` refuses a text here"
     return [value, time_ms, event_id]
 
 
 def _sum(one: Total, other: Total) -> Total:
-    return quantity(one) + quantity(other)
+    return plus(quantity(one), quantity(other))
 
 
 def _larger(one: Total, other: Total) -> Total:
@@ -102,7 +103,7 @@ class Adding(msgspec.Struct, frozen=True, kw_only=True):
     """The kinds of events that it takes unless the meter names them; else all."""
     is_distinct: bool = False
     """It counts different values. They are kept one by one, and have no total."""
-    start: Callable[[int | str, int, int], Total] = _value
+    start: Callable[[Number | str, int, int], Total] = _value
     """Returns the total of one event, from its value, its time and its id."""
     add: Callable[[Total, Total], Total]
     """Returns the total of two disjoint sets of events from those of each."""
@@ -196,10 +197,29 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         ),
     ] = ()
 
+    scale: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=SCALE_MAX,
+            description="How many digits behind the point it counts, up to"
+            f" {SCALE_MAX}, for values such as `1.234`. What an event has more of is"
+            " rounded, half to even, and `/status` says so; without a scale, an event"
+            " whose value is not whole does not count, and `/status` says so.",
+        ),
+    ] = 0
+
     def takes(self, *, kind: int, method: str, route: str, status: int) -> bool:
         """Say whether an event of this sort is measured."""
         name = Kind(kind).name.lower()
         return self.where.takes(kind=name, method=method, route=route, status=status)
+
+    @property
+    def takes_fractions(self) -> bool:
+        """Whether its values can be anything but whole numbers or texts."""
+        return (
+            self.quantity is not None and not AGGREGATIONS[self.aggregation].takes_text
+        )
 
     @property
     def told_apart(self) -> tuple[str, ...]:
@@ -276,18 +296,18 @@ class Measured(Protocol):
         ...
 
 
-Reader = Callable[[Any], int | str | None]
+Reader = Callable[[Any], Number | str | None]
 """Takes a meter's value from an event; ``None`` where it has none."""
 
-_decode_quantities: Final = msgspec.json.Decoder(dict[str, int]).decode
+_decode_quantities: Final = msgspec.json.Decoder(dict[str, Number]).decode
 
 
 @lru_cache(maxsize=1)  # several meters read one event, one after the other
-def _quantities(text: str) -> dict[str, int]:
+def _quantities(text: str) -> dict[str, Number]:
     return _decode_quantities(text)
 
 
-def _units(event: Measured) -> int | None:
+def _units(event: Measured) -> Number | None:
     """Return what the app recorded as units; 1 for a call that says nothing of them."""
     recorded = _quantities(event.quantities).get(UNITS) if event.quantities else None
     if recorded is not None:
@@ -332,9 +352,15 @@ def usual_mode(aggregation: Aggregation) -> Mode:
     return "delta" if hourly is None else hourly.modes[0]
 
 
-def why_not_billable(aggregation: Aggregation, mode: Mode) -> str | None:
-    """Say why Stripe cannot be told hourly about such a meter, ``None`` if it can."""
+def why_not_billable(meter: Meter, mode: Mode) -> str | None:
+    """Say why Stripe cannot be told hourly about a meter, ``None`` if it can."""
+    aggregation = meter.aggregation
     hourly = AGGREGATIONS[aggregation].hourly
+    if meter.scale:
+        return (
+            "Stripe is told whole numbers, and a meter with a `scale` has others; count"
+            " its smallest unit, such as milliseconds, and let the price divide"
+        )
     if hourly is None:
         *others, last = (name for name, row in AGGREGATIONS.items() if row.hourly)
         return (

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from meterline.events import PROPERTY_NAME_CHARS_MAX, RESERVED_NAMES
+from meterline_sidecar.decimals import Number, minus, number_of
 
 NONE: Final = "(none)"
 """The label of what has no such property."""
@@ -33,7 +34,7 @@ class Said(NamedTuple):
 
     of_all: Named
     """Those of the whole event."""
-    parts: Mapping[str, tuple[tuple[int, Named], ...]]
+    parts: Mapping[str, tuple[tuple[Number, Named], ...]]
     """Of each quantity the amounts that have properties of their own, with all of
     theirs: the event's, and over these their own."""
 
@@ -45,7 +46,7 @@ class Stored(msgspec.Struct, frozen=True, rename={"whole": "all"}):
     """Properties as a row of the ledger has them; ``ingest.decode`` writes it."""
 
     whole: dict[str, str] = {}
-    parts: tuple[tuple[str, int, dict[str, str]], ...] = ()
+    parts: tuple[tuple[str, int | str, dict[str, str]], ...] = ()
     """Name of a quantity, amount, and the properties of its own."""
 
 
@@ -62,17 +63,18 @@ def stored_in(text: str | None) -> Stored:
 def said_in(text: str) -> Said:
     """Return the properties that a row of the ledger has."""
     stored = _decode(text)
-    parts: dict[str, list[tuple[int, Named]]] = {}
+    parts: dict[str, list[tuple[Number, Named]]] = {}
     for quantity, amount, own in stored.parts:
-        parts.setdefault(quantity, []).append((amount, {**stored.whole, **own}))
+        all_of_it = number_of(amount), {**stored.whole, **own}
+        parts.setdefault(quantity, []).append(all_of_it)
     return Said(stored.whole, {name: tuple(these) for name, these in parts.items()})
 
 
-def split(total: int, quantity: str, said: Said) -> Iterator[tuple[int, Named]]:
+def split(total: Number, quantity: str, said: Said) -> Iterator[tuple[Number, Named]]:
     """Yield what of a quantity that has parts has which properties: all of the total."""
     rest = total
     for amount, properties in said.parts[quantity]:
-        rest -= amount
+        rest = minus(rest, amount)
         yield amount, properties
     if rest:  # else all of it was recorded with properties
         yield rest, said.of_all

@@ -59,7 +59,7 @@ def read(directory: Path) -> dict[int, int]:
                 split_records(part.read()), part.first_seq
             ):
                 assert crc == record_crc(hint, payload)
-                found[seq] = (_decode(payload).quantities or {})["n"]
+                found[seq] = int((_decode(payload).quantities or {})["n"])
     spool.close()
     assert next_seq == N_EVENTS + 1, parts
     return found

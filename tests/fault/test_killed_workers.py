@@ -24,7 +24,7 @@ def sidecar(tmp_path: Path) -> Iterator[FakeSidecar]:
 
 
 def numbers(sidecar: FakeSidecar) -> list[int]:
-    return [(event.quantities or {})["n"] for event in sidecar.events]
+    return [int((event.quantities or {})["n"]) for event in sidecar.events]
 
 
 def drain(sidecar: FakeSidecar, tmp_path: Path) -> None:

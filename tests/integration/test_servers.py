@@ -100,7 +100,7 @@ def uvicorn(tmp_path: Path, sidecar: FakeSidecar) -> Iterator[Server]:
 
 
 def pids(events: list[UsageEvent]) -> Counter[int]:
-    return Counter((event.quantities or {})["pid"] for event in events)
+    return Counter(int((event.quantities or {})["pid"]) for event in events)
 
 
 # --- what only a server does

@@ -114,7 +114,7 @@ async def test_each_payer_has_exactly_what_was_used_in_their_time(
 
 
 def added(totals: Iterable[Totals]) -> int:
-    return sum(quantity(row["calls"]) for row in totals)
+    return sum(int(quantity(row["calls"])) for row in totals)
 
 
 async def test_changes_are_told_of_whoever_paid_then(database: Database) -> None:

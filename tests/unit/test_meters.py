@@ -128,13 +128,16 @@ def test_stripe_hears_by_the_hour_only_of_what_adds_up_to_a_month() -> None:
         (name, mode)
         for name in AGGREGATIONS
         for mode in ("set", "delta")
-        if why_not_billable(name, mode) is not None
+        if why_not_billable(Meter("m", name, value="units"), mode) is not None
     }
 
     assert refused == {
         (name, mode) for name in ("max", "min", "unique") for mode in ("set", "delta")
     } | {("latest", "delta")}
-    assert str(why_not_billable("min", "set")).endswith("use count, sum or latest")
+    least = Meter("m", "min", value="units")
+    assert str(why_not_billable(least, "set")).endswith("use count, sum or latest")
+    hours = Meter("m", "sum", value="quantities.hours", scale=3)
+    assert "whole numbers" in str(why_not_billable(hours, "set"))
 
 
 def test_units_are_one_unless_the_app_recorded_them() -> None:

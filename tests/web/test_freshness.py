@@ -12,6 +12,7 @@ import pytest
 from meterline_pricing import Period
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
@@ -205,7 +206,7 @@ async def test_the_status_is_of_one_moment(moving: Parts) -> None:
 async def test_running_totals_are_made_anew_when_a_step_came_in_between(
     moving: Parts,
 ) -> None:
-    seen: list[int] = []
+    seen: list[Number] = []
     for _ in range(3):
         await moving.standings.refresh()
         standing = moving.standings.get("acme")

@@ -30,6 +30,7 @@ from meterline_sidecar.clock import (
 from meterline_sidecar.config.alerts import AlertRule
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import Number, plus, share, total_of
 from meterline_sidecar.store import alerts as store
 from meterline_sidecar.store.edge import event_log, gaps
 from meterline_sidecar.store.port import Database
@@ -209,12 +210,12 @@ class Alerts:
         if not used:
             return  # As most of many customers: the days before need no look.
         before = [n async for n in self._days_before(rule, customer, today_ms)]
-        usual = sum(before) // USUAL_DAYS
+        usual = share(total_of(before), 1, USUAL_DAYS)
         if usual and used >= usual * rule.factor:
             await self._raise(
                 *(rule, customer, today_ms, 0, Decimal(used), Decimal(usual), None),
-                f"{customer.name} used {used:,} {self._of(rule)} today, usual are"
-                f" {usual:,} in a day",
+                f"{customer.name} used {number_text(Decimal(used))} {self._of(rule)} today,"
+                f" usual are {number_text(Decimal(usual))} in a day",
             )
 
     async def _look_for_silence(
@@ -223,15 +224,15 @@ class Alerts:
         start = (now_ms - rule.after_hours * HOUR_MS) // WINDOW_MS * WINDOW_MS
         if await self._used(rule, customer, start, now_ms + WINDOW_MS):
             return
-        total = 0
+        total: Number = 0
         first_ms = start // DAY_MS * DAY_MS
         async for used in self._days_before(rule, customer, first_ms):
             if not used:
                 return
-            total += used
+            total = plus(total, used)
         await self._raise(
             *(rule, customer, now_ms // DAY_MS * DAY_MS, 0, Decimal(0)),
-            *(Decimal(total // USUAL_DAYS), None),
+            *(Decimal(share(total, 1, USUAL_DAYS)), None),
             f"{customer.name} has used no {self._of(rule)} for {rule.after_hours} hours,"
             f" and did on each of the {USUAL_DAYS} days before",
         )
@@ -242,7 +243,7 @@ class Alerts:
 
     async def _days_before(
         self, rule: AlertRule, customer: Customer, end: int
-    ) -> AsyncIterator[int]:
+    ) -> AsyncIterator[Number]:
         """Yield the usage of each of the usual days before ``end``, the last first."""
         for i in range(1, USUAL_DAYS + 1):
             start = end - i * DAY_MS
@@ -250,7 +251,7 @@ class Alerts:
 
     async def _used(
         self, rule: AlertRule, customer: Customer, start: int, end: int
-    ) -> int:
+    ) -> Number:
         span = Period(start, end)
         async with snapshot(self._database) as (tx, at):
             usage = await self._billing.usage(tx, at, customer, span)

@@ -18,7 +18,6 @@ from meterline_sidecar.billing.running_totals import Standing, Standings
 from meterline_sidecar.clock import DAY_MS, Clock, lasting
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of, such_as
-from meterline_sidecar.properties import OTHER
 from meterline_sidecar.store import attention as store
 from meterline_sidecar.store import invoices as invoice_store
 from meterline_sidecar.store.port import Database, Tx
@@ -28,7 +27,7 @@ from meterline_sidecar.terms.change import CustomerChange
 from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.terms.oddities import oddities
 from meterline_sidecar.usage.counted import Counted, snapshot
-from meterline_sidecar.usage.values import together
+from meterline_sidecar.usage.odd import odd_usage
 
 GRACE_MS: Final = 5 * DAY_MS
 """Nobody is told to close a period that has just ended."""
@@ -126,7 +125,7 @@ class Attention:
         )
         return [
             *self._odd,
-            *await self._values_together(now_ms),
+            *await self._of_meters(now_ms),
             *_unclosed(unclosed, now_ms=now_ms),
             *await self._not_billed(left),
             *await self._learned_late(gone),
@@ -134,19 +133,10 @@ class Attention:
             *_not_priced(self._standings.odd(), has_plans=self._has_plans),
         ]
 
-    async def _values_together(self, now_ms: int) -> list[Found]:
+    async def _of_meters(self, now_ms: int) -> list[Found]:
         named = (self._terms.meter(name, now_ms) for name in self._terms.names("meter"))
-        meters = [meter for meter in named if meter is not None]
         async with self._database.reading() as tx:
-            values = await together(tx, meters)
-        return [
-            found(
-                "values_together",
-                f"property {name} has more values than the {n_values:,} that are told"
-                f" apart: the others are added up as {OTHER}",
-            )
-            for name, n_values in values.items()
-        ]
+            return await odd_usage(tx, [meter for meter in named if meter is not None])
 
     @property
     def _has_plans(self) -> bool:

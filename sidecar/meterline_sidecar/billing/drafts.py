@@ -21,6 +21,7 @@ from meterline_pricing.tools import Stretch, invoice_of, share_of, unbroken
 from meterline_sidecar.billing.balances import Balances, Days
 from meterline_sidecar.billing.statement import AgreedPart, Agreement
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import share
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation, Meter
 from meterline_sidecar.store.port import Tx
@@ -300,10 +301,10 @@ def _adds_up(aggregation: Aggregation) -> bool:
 
 def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:
     groups = tuple(
-        GroupUsage(group.labels, group.quantity * length // elapsed)
+        GroupUsage(group.labels, share(group.quantity, length, elapsed))
         for group in meter.groups
     )
-    total = meter.quantity * length // elapsed
+    total = share(meter.quantity, length, elapsed)
     return msgspec.structs.replace(meter, quantity=total, groups=groups)
 
 

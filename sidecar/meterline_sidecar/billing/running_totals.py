@@ -20,6 +20,7 @@ from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Database, Tx
@@ -41,7 +42,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     customer: str
     period: Period
-    quantities: dict[str, int]
+    quantities: dict[str, Number]
     """Usage of each meter."""
     total: Decimal | None
     """What the draft comes to, with what is due for earlier periods; ``None`` where

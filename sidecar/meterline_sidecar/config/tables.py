@@ -116,10 +116,15 @@ def _check_meter(config: MeterConfig) -> Iterator[Problem]:
             f" not `{meter.aggregation}`",
             "value",
         )
+    if meter.scale and not meter.takes_fractions:
+        yield Problem(
+            f"only a meter that adds up {QUANTITY_PREFIX}NAME or `units` takes fractions",
+            "scale",
+        )
     for never in never_matching(meter):
         yield Problem(never, "where")
     if config.bill_through == "meter":
-        reason = why_not_billable(meter.aggregation, config.stripe_mode)
+        reason = why_not_billable(meter, config.stripe_mode)
         if reason is not None:
             yield Problem(reason, "bill_through")
 

@@ -1,6 +1,5 @@
 """Reads a batch from the wire into rows: what is stored of an event is decided here."""
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -9,6 +8,7 @@ import msgspec
 from meterline.events import Flag, Part, UsageEvent
 from meterline.wire import record_crc, split_records
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS
+from meterline_sidecar.decimals import Number, number_of, plus
 from meterline_sidecar.store.edge.events import EventRow, LossRow
 
 AHEAD_MS_MAX: Final = 5 * MINUTE_MS  # as Stripe: later ones are refused there
@@ -148,12 +148,13 @@ def _properties(event: UsageEvent) -> str:
     if event.properties:
         found["all"] = event.properties
     if event.parts:
-        sums: Counter[str] = Counter()
+        sums: dict[str, Number] = {}
         for part in event.parts:
-            sums[part.quantity] += part.amount
+            before = sums.get(part.quantity, 0)
+            sums[part.quantity] = plus(before, number_of(part.amount))
         totals = event.quantities or {}
         for name, amount in sums.items():
-            if amount > totals.get(name, -1):
+            if amount > number_of(totals.get(name, -1)):
                 raise ValueError(f"parts of {name} are more than its total")
         found["parts"] = event.parts
     return _to_sorted_json(found).decode()

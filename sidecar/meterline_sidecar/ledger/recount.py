@@ -7,6 +7,8 @@ does not grow with the ledger: neither with its events nor with what they come t
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
+import msgspec
+
 from meterline.events import Flag
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.ledger.report import Progress, Report
@@ -135,6 +137,11 @@ class Sums:
         return found
 
 
+def _totals(read: Any) -> Totals:
+    """Return totals that come from a run, in which decimals are texts."""
+    return msgspec.convert(read, Totals)
+
+
 def _joined(
     aggregations: Mapping[str, Aggregation],
 ) -> Callable[[Any, Any], Any]:
@@ -143,11 +150,13 @@ def _joined(
     def join(one: Any, other: Any) -> Any:
         kind = type(cast("object", one))
         if kind is dict:
-            merge(one, more=other, aggregations=aggregations)
-            return one
+            totals = _totals(one)
+            merge(totals, more=_totals(other), aggregations=aggregations)
+            return totals
         if kind is list or kind is tuple:  # of a window: with its last event
-            merge(one[0], more=other[0], aggregations=aggregations)
-            return [one[0], max(one[1], other[1])]
+            totals = _totals(one[0])
+            merge(totals, more=_totals(other[0]), aggregations=aggregations)
+            return [totals, max(one[1], other[1])]
         return None if one is None else max(one, other)
 
     return join
@@ -255,10 +264,13 @@ async def _compare(
     for (table, *rest), value in runs.sorted():
         key = tuple(rest)
         if table == OF_WINDOWS:
-            await windows.expect(key, tuple(value))
-            await by_day.add(key, value[0])
+            of_window = _totals(value[0])
+            await windows.expect(key, (of_window, value[1]))
+            await by_day.add(key, of_window)
         else:
-            await others[table].expect(key, value)
+            await others[table].expect(
+                key, _totals(value) if table == OF_ALL else value
+            )
     await by_day.end()
     for compared in (windows, days, all_of, values, late):
         await compared.end()

@@ -73,6 +73,24 @@ MONEY: Final[Mapping[Code, Problem]] = {
         " ids; else have the app record fewer, or raise `values_max`, which holds for"
         " events that come after the next start",
     ),
+    "fraction_not_counted": Problem(
+        severity="warning",
+        title="A meter without a scale came across fractions",
+        means="values that are not whole were recorded, and the meter takes only whole"
+        " numbers: these uses are not billed. The events themselves keep their values",
+        action="give the meter a `scale`, the digits behind the point that it counts,"
+        " and count again what was left out with `meterline meters recount`; or have the"
+        " app record whole numbers",
+    ),
+    "fraction_rounded": Problem(
+        severity="info",
+        title="A meter rounded what was recorded",
+        means="values had more digits behind the point than the meter's `scale`; each was"
+        " rounded by itself, half to even, and is billed so. The events themselves keep"
+        " their values",
+        action="have the app record as many digits as are billed; or raise `scale`, and"
+        " count again what was rounded with `meterline meters recount`",
+    ),
     "value_not_priced": Problem(
         severity="warning",
         title="Somebody used what has no price",

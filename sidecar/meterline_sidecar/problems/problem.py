@@ -47,6 +47,8 @@ Code = Literal[
     "alert_of_nobody",
     "filter_never_matches",
     "values_together",
+    "fraction_not_counted",
+    "fraction_rounded",
     "value_not_priced",
     "meter_not_priced",
     "no_draft",

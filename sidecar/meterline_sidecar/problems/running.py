@@ -64,12 +64,12 @@ RUNNING: Final[Mapping[Code, Problem]] = {
     "quantity_not_taken": Problem(
         severity="warning",
         title="Quantities or properties could not be taken",
-        means="an app recorded a quantity that is no whole number from 0 to 2^63 - 1, and"
+        means="an app recorded a quantity that is no exact number from 0 to 2^63 - 1, and"
         " this use is not billed; or a property that is no text, or too many, and this"
         " use is billed without it",
         action="the app's log says which, and `meterline events --json` flags them as"
-        " `bad_quantity` or `bad_property`; record whole numbers, such as cents or"
-        " tokens, and properties within the bounds of the page on the middleware",
+        " `bad_quantity` or `bad_property`; record whole numbers, or decimals as text"
+        " or `Decimal`, and properties within the bounds of the page on the middleware",
     ),
     "external_id_conflict": Problem(
         severity="warning",

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.decimals import whole
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     Aggregation,
@@ -235,7 +236,7 @@ class Enqueuer:
                 value_max=VALUE_MAX,
                 meters=(meter.name, *meter.former),
             )
-            total = quantity(totals.get(meter.name, 0)) + _kept(meter, known)
+            total = whole(quantity(totals.get(meter.name, 0))) + _kept(meter, known)
             if known is not None and known.mode != meter.mode and not known.is_sent:
                 n_rows += await self._say_anew(
                     tx,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.decimals import whole
 from meterline_sidecar.errors import StripeRefused
 from meterline_sidecar.meters import quantity
 from meterline_sidecar.store import reconciliation, usage
@@ -153,7 +154,7 @@ class Unbilled:
                 reason=NOBODY,
             )
             for meter in self._meters
-            if (used := quantity(totals.get(meter.name, 0)))
+            if (used := whole(quantity(totals.get(meter.name, 0))))
         ]
 
     def _line(

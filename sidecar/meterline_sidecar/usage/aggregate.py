@@ -38,6 +38,7 @@ from meterline_sidecar.usage.definition import (
     first_definition,
 )
 from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.misfits import add_misfits, keep_misfits
 from meterline_sidecar.usage.values import read_values
 
 STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 s
@@ -193,6 +194,7 @@ class Aggregator:
                 if deltas:
                     await self._store(tx, generation, definition, deltas)
                 await self._advance(tx, before, cursor)
+                await add_misfits(tx, generation, folder.misfits)
                 await value_store.add_values(tx, values.learned)
             return cursor - before.cursor
 
@@ -260,6 +262,7 @@ class Aggregator:
             served = (await counted(tx)).generation
             beside = await usage_store.generation_beside(tx, served)
             kept = [served] if beside is None else [served, beside.id]
+            await keep_misfits(tx, kept)
             deleted = 0
             for generation in await store.left_over(tx, kept):
                 deleted = await store.drop(tx, generation, limit=DELETE_ROWS)

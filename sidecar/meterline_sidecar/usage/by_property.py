@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from meterline_sidecar.decimals import Number, plus
 from meterline_sidecar.meters import AGGREGATIONS, Meter, Reader
 from meterline_sidecar.properties import NOTHING, Named, said_in, split
 from meterline_sidecar.store.edge.usage import EventFacts
@@ -30,6 +31,7 @@ class PropertyRule:
     ) -> None:
         self.name = meter.name
         self.adding = AGGREGATIONS[meter.aggregation]
+        self.scale = meter.scale
         self._meter = meter
         self._read = read
         self._method, self._route, self._status = method, route, status
@@ -39,7 +41,7 @@ class PropertyRule:
         self._takes = meter.where.takes_properties if meter.where.properties else None
         self._labels: dict[tuple[str, ...], str] = {}
 
-    def shares(self, event: EventFacts) -> Iterable[tuple[str, int | str]]:
+    def shares(self, event: EventFacts) -> Iterable[tuple[str, Number | str]]:
         """Return what the meter takes of an event, each with the labels of its group.
 
         Parts that are in one group are one value: the largest of a day is not the
@@ -50,20 +52,20 @@ class PropertyRule:
             return ()
         said = said_in(event.properties) if event.properties else NOTHING
         if self._quantity is not None and self._quantity in said.parts:
-            assert isinstance(value, int), "a quantity is a number"
+            assert not isinstance(value, str), "a quantity is a number"
             return self._sums(split(value, self._quantity, said), event.id)
         if self._takes is not None and not self._takes(said.of_all):
             return ()
         return ((self._group(said.of_all, event.id), value),)
 
     def _sums(
-        self, shares: Iterable[tuple[int, Named]], event_id: int
-    ) -> Iterable[tuple[str, int]]:
-        found: dict[str, int] = {}
+        self, shares: Iterable[tuple[Number, Named]], event_id: int
+    ) -> Iterable[tuple[str, Number]]:
+        found: dict[str, Number] = {}
         for amount, properties in shares:
             if self._takes is None or self._takes(properties):
                 labels = self._group(properties, event_id)
-                found[labels] = found.get(labels, 0) + amount
+                found[labels] = plus(found.get(labels, 0), amount)
         return found.items()
 
     def _group(self, properties: Named, event_id: int) -> str:

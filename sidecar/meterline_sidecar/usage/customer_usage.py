@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from meterline_pricing import Period
+from meterline_sidecar.decimals import Number, total_of
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     Aggregation,
@@ -30,7 +31,7 @@ class GroupUsage(msgspec.Struct, frozen=True):
     """Usage under one combination of a meter's dimensions."""
 
     labels: dict[str, str]
-    quantity: int
+    quantity: Number
 
 
 class MeterUsage(msgspec.Struct, frozen=True):
@@ -38,7 +39,7 @@ class MeterUsage(msgspec.Struct, frozen=True):
 
     meter: str
     aggregation: Aggregation
-    quantity: int
+    quantity: Number
     groups: tuple[GroupUsage, ...] = ()
     """By dimension, for a meter with ``group_by``; else empty."""
 
@@ -158,7 +159,7 @@ def meter_usage(
     each group is a thing of its own, such as one seat count a region. Which groups
     there are is up to what the meter was when they were counted.
     """
-    total = sum(quantity(value) for value in groups.values())
+    total = total_of(quantity(value) for value in groups.values())
     shown = (
         tuple(
             GroupUsage(

@@ -10,8 +10,10 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import NamedTuple
 
+from meterline_sidecar.decimals import Number, at_scale
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     Adding,
@@ -23,6 +25,7 @@ from meterline_sidecar.store.edge.usage import Cut, EventFacts
 from meterline_sidecar.usage.by_property import PropertyRule
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition
+from meterline_sidecar.usage.misfits import Misfits
 from meterline_sidecar.usage.parts import PART, can_measure, kind_in_filters
 from meterline_sidecar.usage.values import Values
 from meterline_sidecar.where import UNMATCHED
@@ -55,6 +58,7 @@ class Rule(NamedTuple):
     adding: Adding
     read: Reader
     labels: str
+    scale: int
 
 
 class Rules(NamedTuple):
@@ -90,6 +94,8 @@ class Folder:
         steps = [step for steps in definition.meters.values() for step in steps]
         self._from_ms = sorted({step.from_ms for step in steps})
         self._after = sorted({step.after_event_id for step in steps})
+        self.misfits: dict[str, Misfits] = {}
+        """Of each meter, what it could not take as it was."""
         self._has_eras = len(self._from_ms) + len(self._after) > 2
         self._rules: dict[Sort, Rules] = {}
         self._cuts: dict[int, list[Cut]] = defaultdict(list)
@@ -113,8 +119,10 @@ class Folder:
             window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
             if event.subject_id in self._cuts:
                 window_ms = self._cut(event, window_ms)
-            for meter, adding, read, labels in plain:
+            for meter, adding, read, labels, scale in plain:
                 value = read(event)
+                if scale or type(value) is Decimal:
+                    value = self._fitted(meter, adding, value, scale)
                 if value is None:
                     continue
                 place = (event.subject_id, window_ms, labels)
@@ -124,12 +132,34 @@ class Folder:
                 _add_value(delta, meter, adding, value, event)
             for rule in by_property:
                 for labels, share in rule.shares(event):
+                    value = share
+                    if rule.scale or type(value) is Decimal:
+                        value = self._fitted(rule.name, rule.adding, value, rule.scale)
+                    if value is None:
+                        continue
                     place = (event.subject_id, window_ms, labels)
                     delta = deltas.get(place)
                     if delta is None:
                         delta = deltas[place] = Delta()
-                    _add_value(delta, rule.name, rule.adding, share, event)
+                    _add_value(delta, rule.name, rule.adding, value, event)
         return {Place(*place): delta for place, delta in deltas.items()}
+
+    def _fitted(
+        self, meter: str, adding: Adding, value: Number | str | None, scale: int
+    ) -> Number | str | None:
+        """Return a value as a meter adds it up; ``None`` where it cannot.
+
+        What it takes that is rounded, and what it cannot, is noted.
+        """
+        if value is None or isinstance(value, str) or adding.takes_text:
+            return value
+        if not scale:
+            self.misfits.setdefault(meter, Misfits()).left_out += 1
+            return None
+        fitted = at_scale(value, scale)
+        if fitted != value:
+            self.misfits.setdefault(meter, Misfits()).rounded += 1
+        return fitted
 
     def _era(self, event: EventFacts) -> tuple[int, int]:
         """Return between which changes of meters an event is, by time and number."""
@@ -164,7 +194,7 @@ class Folder:
                 method=shown["method"], route=shown["route"], status=event.status
             )
             adding = AGGREGATIONS[meter.aggregation]
-            found.plain.append(Rule(name, adding, read, labels))
+            found.plain.append(Rule(name, adding, read, labels, meter.scale))
         return found
 
     def _cut(self, event: EventFacts, window_ms: int) -> int:
@@ -178,7 +208,7 @@ class Folder:
 
 
 def _add_value(
-    delta: Delta, meter: str, adding: Adding, value: int | str, event: EventFacts
+    delta: Delta, meter: str, adding: Adding, value: Number | str, event: EventFacts
 ) -> None:
     delta.last_event_id = event.id
     if adding.is_distinct:

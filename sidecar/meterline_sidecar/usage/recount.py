@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from meterline.events import Flag
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.decimals import Number, total_of
 from meterline_sidecar.meters import Meter, Total, Totals, merge, quantity
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import usage as store
@@ -46,8 +47,8 @@ class Difference(NamedTuple):
     """``None``: nobody pays for it."""
     month: str
     """In UTC, such as ``2026-11``."""
-    before: int
-    after: int
+    before: Number
+    after: Number
 
 
 class Counts:
@@ -124,7 +125,7 @@ class Counts:
         sums = {labels: totals[meter] for labels, totals in found.items()}
         return sums | {labels: len(values) for labels, values in distinct.items()}
 
-    def months(self) -> dict[tuple[str, str | None, int], int]:
+    def months(self) -> dict[tuple[str, str | None, int], Number]:
         """Return usage by meter, customer, and month in UTC as it begins."""
         places = {
             (name, customer, _month_ms(at_ms))
@@ -138,7 +139,7 @@ class Counts:
             for at_ms, _, name in values
         }
         return {
-            (name, customer, month): sum(
+            (name, customer, month): total_of(
                 quantity(total)
                 for total in self.used(
                     customer, name, start=month, end=Calendar().at(month).end

@@ -8,6 +8,7 @@ import msgspec
 
 from meterline_pricing import Period
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from meterline_sidecar.decimals import Number, plus, total_of
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     Meter,
@@ -35,9 +36,9 @@ class Line(msgspec.Struct, frozen=True):
 
     label: str
     """The group's value; the meter's name where there are no groups."""
-    values: list[int | None]
+    values: list[Number | None]
     """``None`` where nothing was used and that is no 0: a ``max`` of no value."""
-    total: int
+    total: Number
     """What the line came to over the whole time: its highest value for a ``max``."""
 
 
@@ -49,7 +50,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     times_ms: list[int]
     """Where each span starts, without a hole."""
     lines: list[Line]
-    total: int
+    total: Number
     """What the meter came to over the whole time."""
 
 
@@ -163,24 +164,26 @@ def series_of(
             cell = cells[labels, at_ms // step_ms * step_ms]
             merge(cell, more={meter.name: total}, aggregations=aggregations)
     groups: dict[str, Totals] = defaultdict(dict)
-    by_line: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    by_line: dict[str, dict[int, Number]] = defaultdict(dict)
     names: dict[str, str] = {}
     for (labels, at_ms), cell in cells.items():
         merge(groups[labels], more=cell, aggregations=aggregations)
         name = names.get(labels)
         if name is None:
             name = names[labels] = _name(meter, labels, group_by)
-        by_line[name][at_ms] += quantity(cell[meter.name])
-    totals_by_line: dict[str, int] = defaultdict(int)
+        line = by_line[name]
+        line[at_ms] = plus(line.get(at_ms, 0), quantity(cell[meter.name]))
+    totals_by_line: dict[str, Number] = defaultdict(int)
     for labels, group in groups.items():
-        totals_by_line[names[labels]] += quantity(group[meter.name])
+        name = names[labels]
+        totals_by_line[name] = plus(totals_by_line[name], quantity(group[meter.name]))
     times_ms = list(range(span.start, span.end, step_ms))
     return Series(
         meter=meter.name,
         step_ms=step_ms,
         times_ms=times_ms,
         lines=_lines(by_line, totals_by_line, times_ms, meter),
-        total=sum(totals_by_line.values()),
+        total=total_of(totals_by_line.values()),
     )
 
 
@@ -191,8 +194,8 @@ def _name(meter: Meter, labels: str, group_by: str | None) -> str:
 
 
 def _lines(
-    by_line: dict[str, dict[int, int]],
-    totals: dict[str, int],
+    by_line: Mapping[str, Mapping[int, Number]],
+    totals: Mapping[str, Number],
     times_ms: list[int],
     meter: Meter,
 ) -> list[Line]:
@@ -205,10 +208,10 @@ def _lines(
         for name in shown
     ]
     if rest:
-        sums: dict[int, int] = defaultdict(int)
+        sums: dict[int, Number] = defaultdict(int)
         for name in rest:
             for at_ms, value in by_line[name].items():
-                sums[at_ms] += value
+                sums[at_ms] = plus(sums[at_ms], value)
         values = [sums.get(at, unused) for at in times_ms]
-        lines.append(Line(OTHERS, values, sum(totals[name] for name in rest)))
+        lines.append(Line(OTHERS, values, total_of(totals[name] for name in rest)))
     return lines or [Line(meter.name, [unused] * len(times_ms), 0)]

@@ -221,7 +221,7 @@ class CustomerCollector:
         )
         for standing in self._standings:
             for meter, quantity in standing.quantities.items():
-                usage.add_metric([standing.customer, meter], quantity)
+                usage.add_metric([standing.customer, meter], float(quantity))
             if standing.total is not None and standing.currency is not None:
                 labels = [standing.customer, standing.currency]
                 totals.add_metric(labels, float(standing.total))

@@ -274,7 +274,7 @@ async def test_every_quantity_of_threads_that_outlive_the_request_counts_once(
         thread.join()
     assert metering.meter.flush()
 
-    total = sum((event.quantities or {}).get("n", 0) for event in sidecar.events)
+    total = sum(int((event.quantities or {}).get("n", 0)) for event in sidecar.events)
     assert total == 20 * n_threads * n_each
     assert sum(event.kind == Kind.REQUEST for event in sidecar.events) == 20
 

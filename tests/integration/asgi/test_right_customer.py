@@ -41,7 +41,7 @@ def units(sidecar: FakeSidecar, name: str = "n") -> dict[str | None, int]:
     sums: dict[str | None, int] = {}
     for event in sidecar.events:
         if (amount := (event.quantities or {}).get(name)) is not None:
-            sums[event.subject] = sums.get(event.subject, 0) + amount
+            sums[event.subject] = sums.get(event.subject, 0) + int(amount)
     return sums
 
 

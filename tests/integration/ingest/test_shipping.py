@@ -62,7 +62,7 @@ def fill(meter: Meter, n_events: int, *, start: int = 0) -> None:
 
 
 def numbers(sidecar: FakeSidecar) -> list[int]:
-    return [(event.quantities or {})["n"] for event in sidecar.events]
+    return [int((event.quantities or {})["n"]) for event in sidecar.events]
 
 
 def kill(meter: Meter) -> None:

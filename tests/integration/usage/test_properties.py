@@ -9,6 +9,7 @@ import pytest
 
 from meterline.events import Part, UsageEvent
 from meterline_pricing import Period
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.properties import NONE, OTHER
@@ -43,7 +44,7 @@ METERS: Final = (
 )
 SPAN: Final = Period(NOON_MS - DAY_MS, NOON_MS + DAY_MS)
 
-Groups = dict[str, dict[str, int]]
+Groups = dict[str, dict[str, Number]]
 
 
 class Shop:
@@ -96,7 +97,7 @@ class Shop:
             for meter in found.meters
         }
 
-    async def by_model(self) -> dict[str, int]:
+    async def by_model(self) -> dict[str, Number]:
         """Return acme's tokens by model."""
         return {
             json.loads(labels).get("model", ""): group["n"]

@@ -4,11 +4,13 @@ from fractions import Fraction
 from numbers import Real
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.msgpack import decode, encode
 
-from meterline.events import QUANTITY_MAX, Flag
+from meterline.events import QUANTITY_MAX, Flag, UsageEvent
 from meterline.quantities import add_quantity, bad_quantity, checked_quantity
 
 
@@ -80,6 +82,8 @@ Real.register(Single)
         Decimal(250),
         Decimal("250.000"),
         Decimal("2.5E+2"),
+        "250",
+        "250.000",
         Fraction(500, 2),
         Size.LARGE,
         OfAnArray(),
@@ -103,7 +107,6 @@ def test_what_is_a_whole_number_is_that_number(quantity: object) -> None:
         float("nan"),
         float("inf"),
         1e300,
-        Decimal("0.1"),
         Decimal("NaN"),
         Decimal("sNaN"),
         Decimal("-Infinity"),
@@ -113,7 +116,15 @@ def test_what_is_a_whole_number_is_that_number(quantity: object) -> None:
         2**63,
         2.0**63,
         1j,
-        "250",
+        "-1.5",
+        "1e3",
+        " 1",
+        "1_000",
+        "٣",
+        "1.0000000000000000001",
+        "1234567890123456789.5",
+        Decimal("1E-19"),
+        Fraction(1, 4),
         b"250",
         [250],
         None,
@@ -122,7 +133,7 @@ def test_what_is_a_whole_number_is_that_number(quantity: object) -> None:
     ],
     ids=lambda quantity: f"{type(quantity).__name__} {quantity!r}",
 )
-def test_what_is_no_whole_number_in_bounds_is_refused(quantity: object) -> None:
+def test_what_is_no_exact_number_in_bounds_is_refused(quantity: object) -> None:
     assert checked_quantity("units", quantity)[2].startswith("a quantity must be ")
 
 
@@ -139,12 +150,74 @@ def test_the_limit_itself_is_taken() -> None:
 
 
 def test_whole_numbers_of_any_type_add_up() -> None:
-    quantities: dict[str, int] = {}
+    quantities: dict[str, int | str] = {}
 
-    for quantity in (1, 2.0, Decimal(3)):
+    for quantity in (1, 2.0, Decimal(3), "4"):
         assert add_quantity(quantities, "n", quantity) == ""
 
-    assert quantities == {"n": 6}
+    assert quantities == {"n": 10}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "recorded"),
+    [
+        ("1.50", "1.5"),
+        (Decimal("1.50"), "1.5"),
+        (Decimal("15E-1"), "1.5"),
+        ("00.5", "0.5"),
+        ("0.000000000000000001", "0.000000000000000001"),
+        (Decimal("1E-18"), "0.000000000000000001"),
+        ("9" * 18 + "." + "9" * 18, "9" * 18 + "." + "9" * 18),
+    ],
+)
+def test_a_number_that_is_not_whole_has_one_text(
+    quantity: object, recorded: str
+) -> None:
+    assert checked_quantity("n", quantity) == ("n", recorded, "")
+    assert_can_be_sent({"n": recorded})
+
+
+def assert_can_be_sent(quantities: dict[str, int | str]) -> None:
+    payload = encode((1, 0, None, None, None, 0, 0, 0, 0, 0, quantities))
+    assert decode(payload, type=UsageEvent).quantities == quantities
+
+
+@pytest.mark.parametrize(
+    "text", ["1.50", "01.5", "1", "1.", ".5", "-1.5", "1e5", "0.0", "0.5\n", "٣.٣"]
+)
+def test_no_other_text_of_a_number_is_taken_from_the_wire(text: str) -> None:
+    payload = encode((1, 0, None, None, None, 0, 0, 0, 0, 0, {"n": text}))
+
+    with pytest.raises(msgspec.ValidationError):
+        decode(payload, type=UsageEvent)
+
+
+def test_a_float_with_a_fraction_is_told_what_to_do() -> None:
+    assert "as text" in checked_quantity("n", 0.1 + 0.2)[2]
+    assert "as text" in checked_quantity("n", Half(0.5))[2]
+
+
+NUMBERS = st.one_of(
+    st.integers(0, QUANTITY_MAX),
+    st.decimals(0, 10**18 - 1, places=3),
+    st.decimals(0, 1, places=18),
+)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=8))
+def test_what_is_recorded_adds_up_to_the_last_digit(numbers: list[Any]) -> None:
+    quantities: dict[str, int | str] = {}
+    true = Fraction(0)
+
+    for number in numbers:
+        if add_quantity(quantities, "n", number):
+            assert true + Fraction(number) >= 10**18  # the only reason
+            break
+        true += Fraction(number)
+
+    if quantities:
+        assert Fraction(quantities["n"]) == true
+        assert_can_be_sent(quantities)
 
 
 def test_units_that_could_not_be_taken_are_flagged_by_themselves() -> None:

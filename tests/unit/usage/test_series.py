@@ -1,5 +1,5 @@
 from meterline_pricing import Period
-from meterline_sidecar.meters import Meter
+from meterline_sidecar.meters import Meter, Total
 from meterline_sidecar.usage.series import OTHERS, Row, series_of
 
 HOUR_MS = 3_600_000
@@ -8,7 +8,8 @@ DAY = Period(0, 3 * HOUR_MS, "")
 
 def row(hour: int, value: int | list[int], *, route: str | None = None) -> Row:
     labels = "{}" if route is None else f'{{"route":"{route}"}}'
-    return hour * HOUR_MS, labels, {"top": value, "another": 1_000}
+    total: Total = value if isinstance(value, int) else [*value]
+    return hour * HOUR_MS, labels, {"top": total, "another": 1_000}
 
 
 def test_a_sum_over_time_is_what_its_spans_add_up_to() -> None:

@@ -1,5 +1,6 @@
 """``meterline events``: the raw events behind the usage."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -98,13 +99,13 @@ def event_line(event: ShownEvent) -> str:
 
 def _cells(event: ShownEvent) -> list[str]:
     request = " ".join(filter(None, (event.method, event.route)))
-    used = [f"{name}={quantity(n)}" for name, n in event.quantities.items()]
+    used = [f"{name}={quantity(Decimal(n))}" for name, n in event.quantities.items()]
     if event.source is not None:
         used.append(f"({event.source} {event.external_id})")
     told = [f"{name}={text}" for name, text in event.properties.items()]
     for part in event.parts:
         own = ", ".join(f"{name}={text}" for name, text in part.properties.items())
-        told.append(f"{part.quantity} {quantity(part.amount)} ({own})")
+        told.append(f"{part.quantity} {quantity(Decimal(part.amount))} ({own})")
     return [
         str(event.id),
         event.time,

@@ -10,6 +10,7 @@ from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.decimals import minus
 from meterline_sidecar.web.answers.meters import RecountBegun, RecountPreview
 
 
@@ -86,7 +87,7 @@ def tell(found: RecountPreview, *, is_json: bool) -> None:
             one.month,
             quantity(one.before),
             quantity(one.after),
-            quantity(one.after - one.before),
+            quantity(minus(one.after, one.before)),
         )
     show(table)
     tell_consequences(found.money)

@@ -14,7 +14,7 @@ class ShownPart(msgspec.Struct, frozen=True, kw_only=True):
     """What of a quantity was recorded with properties of its own."""
 
     quantity: str
-    amount: int
+    amount: int | str
     properties: dict[str, str]
 
 
@@ -35,7 +35,7 @@ class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     bytes_in: int
     bytes_out: int
     flags: list[str]
-    quantities: dict[str, int]
+    quantities: dict[str, int | str]
     """Totals by name, with what was recorded with properties of its own."""
     properties: dict[str, str]
     """Of the whole event."""

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.web.answers.money import MoneyChange
 
 
@@ -30,8 +31,8 @@ class RecountedUsage(msgspec.Struct, frozen=True):
     customer: str | None
     """``None``: nobody pays for it."""
     month: str
-    before: int
-    after: int
+    before: Number
+    after: Number
 
 
 class RecountPreview(msgspec.Struct, frozen=True, kw_only=True):

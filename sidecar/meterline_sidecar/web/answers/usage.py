@@ -3,13 +3,14 @@
 import msgspec
 
 from meterline_pricing import Period
+from meterline_sidecar.decimals import Number
 
 
 class ShownGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Usage under one combination of a meter's dimensions."""
 
     labels: dict[str, str]
-    quantity: int
+    quantity: Number
 
 
 class ShownMeter(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +22,7 @@ class ShownMeter(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     """What its quantities are in; empty where nobody says."""
     aggregation: str
-    quantity: int
+    quantity: Number
     groups: tuple[ShownGroup, ...]
     """By dimension, for a meter with ``group_by``; else empty."""
 

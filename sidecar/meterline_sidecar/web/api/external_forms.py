@@ -15,7 +15,7 @@ import msgspec
 from starlette.datastructures import Headers
 
 from meterline.events import RESERVED_NAMES, UsageEvent
-from meterline.quantities import is_unicode
+from meterline.quantities import checked_quantity, is_unicode
 from meterline_pricing.errors import unknown
 from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.ingest.external import Name, NewEvent
@@ -189,11 +189,21 @@ def _read_event(raw: Any, sending: Sending) -> NewEvent:
         bytes_in=data.bytes_in,
         bytes_out=data.bytes_out,
         # In one order: what says the same is the same.
-        quantities=dict(sorted((data.quantities or {}).items())),
+        quantities=_amounts(data.quantities or {}),
         properties=_texts(data.properties or {}),
     )
     name = Name(source, event.id)
     return sending.prepare(name, used, is_timed=event.time is not None)
+
+
+def _amounts(quantities: Mapping[str, int | str]) -> dict[str, int | str]:
+    """Return quantities as they are stored: of each number, however it is written, one."""
+    found: dict[str, int | str] = {}
+    for name, quantity in sorted(quantities.items()):
+        _, found[name], why = checked_quantity(name, quantity)
+        if why:  # a line end behind the number
+            raise _BadFieldError(why, f"quantities.{name}")
+    return found
 
 
 def _texts(properties: Mapping[str, str | int]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from meterline.events import (
+    DECIMALS_MAX,
     PROPERTIES_MAX,
     QUANTITIES_MAX,
     QUANTITY_MAX,
@@ -47,8 +48,17 @@ _Quantity = Annotated[QuantityName, Meta(extra_json_schema={"pattern": r"^[\w.:-
 _Property = Annotated[
     PropertyName, Meta(extra_json_schema={"pattern": "^[a-z_][a-z0-9_]*$"})
 ]
+_Decimal = Annotated[
+    str,
+    Meta(
+        pattern=rf"^[0-9]{{1,{DECIMALS_MAX}}}(\.[0-9]{{1,{DECIMALS_MAX}}})?$",
+        max_length=2 * DECIMALS_MAX + 1,
+        description="A number that is not whole, as its decimal.",
+        examples=["1.25"],
+    ),
+]
 Quantities = Annotated[
-    dict[_Quantity, Quantity],
+    dict[_Quantity, Quantity | _Decimal],
     Meta(max_length=QUANTITIES_MAX, examples=[{"tokens": 512}]),
 ]
 Properties = Annotated[
@@ -64,7 +74,7 @@ class EventData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What was used."""
 
     quantities: Quantities | None = None
-    """Whole numbers, by name."""
+    """Whole numbers, or decimals as texts, by name."""
     properties: Properties | None = None
     """What to tell the event apart by; a number or truth is taken as its text."""
     kind: KindName = "use"

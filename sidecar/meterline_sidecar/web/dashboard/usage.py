@@ -21,6 +21,7 @@ from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import CustomerId, find_customer
 from meterline_sidecar.web.view.charts import figure_of
+from meterline_sidecar.web.view.render import number
 from meterline_sidecar.web.view.series import charted_of_all, find_meter
 
 
@@ -117,7 +118,7 @@ async def _unassigned(
         (
             subject.subject,
             ", ".join(
-                f"{meter.quantity:,} {names.of(meter.meter)}"
+                f"{number(meter.quantity)} {names.of(meter.meter)}"
                 for meter in subject.meters
             ),
         )

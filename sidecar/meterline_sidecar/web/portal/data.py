@@ -24,6 +24,7 @@ from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import Number, plus
 from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.properties import NONE
 from meterline_sidecar.store import usage as store
@@ -60,7 +61,7 @@ class DayUsage(msgspec.Struct, frozen=True):
     """Usage on one day of the customer's calendar."""
 
     date: str
-    quantity: int | None
+    quantity: Number | None
     """``None`` on a day without a value, where that is no 0."""
 
 
@@ -68,7 +69,7 @@ class PortalGroup(msgspec.Struct, frozen=True):
     """Usage under one combination of the properties that a meter adds up by."""
 
     labels: dict[str, str]
-    quantity: int
+    quantity: Number
 
 
 class PortalMeter(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +82,7 @@ class PortalMeter(msgspec.Struct, frozen=True, kw_only=True):
     """What the quantities are in; empty where nobody says."""
     shown_as: str
     """What the quantity is: the total, or the highest, lowest or last value."""
-    quantity: int
+    quantity: Number
     groups: tuple[PortalGroup, ...]
     """By properties, the largest first; empty for a meter that adds up by none."""
     days: tuple[DayUsage, ...]
@@ -198,9 +199,10 @@ def _groups(meter: Meter, used: MeterUsage) -> Iterable[PortalGroup]:
     names = meter.told_apart
     if not names:
         return
-    sums: dict[tuple[str, ...], int] = defaultdict(int)
+    sums: dict[tuple[str, ...], Number] = defaultdict(int)
     for group in used.groups:
-        sums[tuple(group.labels.get(name, NONE) for name in names)] += group.quantity
+        key = tuple(group.labels.get(name, NONE) for name in names)
+        sums[key] = plus(sums[key], group.quantity)
     for labels in sorted(sums, key=lambda labels: (-sums[labels], labels)):
         yield PortalGroup(dict(zip(names, labels, strict=True)), sums[labels])
 

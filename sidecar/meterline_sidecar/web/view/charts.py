@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.names import Names
+from meterline_sidecar.decimals import Number, total_of
 from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.usage.series import Series
 from meterline_sidecar.web.view.render import compact, moment, number
@@ -29,8 +31,9 @@ class PlotLine(msgspec.Struct, frozen=True):
     """A line as ``dashboard.js`` takes it."""
 
     label: str
-    values: list[int | None]
-    total: int
+    values: list[int | float | None]
+    """Here a fraction is a float: it is only drawn."""
+    total: int | float
 
 
 class Plot(msgspec.Struct, frozen=True):
@@ -85,13 +88,25 @@ def plot_of(series: Series) -> Plot:
     """Return a series as scripts take it."""
     return Plot(
         [at_ms // 1000 for at_ms in series.times_ms],
-        [PlotLine(line.label, line.values, line.total) for line in series.lines],
+        [
+            PlotLine(
+                line.label,
+                [None if value is None else _drawn(value) for value in line.values],
+                _drawn(line.total),
+            )
+            for line in series.lines
+        ],
         series.step_ms // 1000,
     )
 
 
-def nice_top(highest: int) -> int:
-    """Return the round number, at or above ``highest``, that an axis ends with."""
+def _drawn(value: Number) -> int | float:
+    return value if isinstance(value, int) else float(value)
+
+
+def nice_top(quantity: Number) -> int:
+    """Return the round number, at or above a quantity, that an axis ends with."""
+    highest = ceil(quantity)
     if highest <= TICKS:
         return TICKS
     magnitude = 10 ** (len(str(highest)) - 1)
@@ -104,23 +119,26 @@ def nice_top(highest: int) -> int:
 def bars(series: Series) -> Markup:
     """Return a series as stacked bars."""
     n_points = max(1, len(series.times_ms))
-    sums = [sum(line.values[i] or 0 for line in series.lines) for i in range(n_points)]
+    sums = [
+        total_of(line.values[i] or 0 for line in series.lines) for i in range(n_points)
+    ]
     top = nice_top(max(sums, default=0))
     wide = (WIDTH - LEFT) / n_points
     inner = HEIGHT - BOTTOM - TOP
     parts = [_axis([compact(top * i // TICKS) for i in range(TICKS + 1)])]
-    below = [0] * n_points
+    below = [0.0] * n_points
     for place, line in enumerate(series.lines):
         path: list[str] = []
         for i, value in enumerate(line.values):
             if value is not None and value > 0:
+                size = float(value)
                 x = LEFT + i * wide + wide * 0.1
-                high = value / top * inner
-                y = HEIGHT - BOTTOM - (below[i] + value) / top * inner
+                high = size / top * inner
+                y = HEIGHT - BOTTOM - (below[i] + size) / top * inner
                 path.append(
                     f"M{x:.1f} {y:.1f}h{wide * 0.8:.1f}v{high:.1f}h-{wide * 0.8:.1f}z"
                 )
-                below[i] += value
+                below[i] += size
         parts.append(f'<path class="bar c{place % COLOURS}" d="{"".join(path)}"/>')
     form = "%d %b" if series.step_ms >= DAY_MS else "%d %b %H:%M"
     every = max(1, n_points // LABELS)

@@ -17,6 +17,7 @@ import meterline
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import ago, format_time_ms, lasting
 from meterline_sidecar.config.names import BYTES as UNIT_BYTES
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
@@ -40,17 +41,17 @@ def number(value: Decimal | int | None) -> str:
     return "\N{EN DASH}" if value is None else number_text(Decimal(value))
 
 
-def compact(value: int) -> str:
+def compact(value: Number) -> str:
     """Return a quantity in at most five characters: ``12.3k``."""
-    size, unit = abs(value), ""
+    size, unit = Decimal(value).copy_abs(), ""
     for bound, name in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
         if size >= bound:
             unit = name
             break
     if not unit:
-        return f"{value:,}"
+        return number(value)
     scale = {"k": 10**3, "M": 10**6, "G": 10**9}[unit]
-    shown = f"{value / scale:.1f}" if abs(value) < 100 * scale else f"{value // scale}"
+    shown = f"{value / scale:.1f}" if size < 100 * scale else f"{value // scale}"
     return f"{shown.removesuffix('.0')}{unit}"
 
 
@@ -61,13 +62,14 @@ def money(amount: Decimal | None, currency: str | None) -> str:
     return money_text(amount, currency_of(currency))
 
 
-def brief(value: int, unit: str = "") -> str | Markup:
+def brief(value: Number, unit: str = "") -> str | Markup:
     """Return a quantity for where there is little room: the whole one in its title."""
     if unit == UNIT_BYTES:
         return in_unit(value, unit)
-    if abs(value) < BRIEF_FROM:
+    size = Decimal(value).copy_abs()
+    if size < BRIEF_FROM:
         return number(value)
-    scale, unit = (10**9, "G") if abs(value) >= 10**9 else (10**6, "M")
+    scale, unit = (10**9, "G") if size >= 10**9 else (10**6, "M")
     short = f"{value / scale:.4g}{unit}"
     return Markup('<data value="{}" title="{}">{}</data>').format(
         value, number(value), short

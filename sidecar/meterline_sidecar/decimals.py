@@ -1,0 +1,65 @@
+"""Numbers that need not be whole, exactly: the sums that usage comes to.
+
+A whole number is an ``int``. Of a meter with a ``scale`` every number is a ``Decimal`` with
+just so many digits behind its point: a whole number of its smallest unit, which says
+itself what that is. So numbers from before and after a change of ``scale`` add up.
+"""
+
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Final
+
+SCALE_MAX: Final = 6
+"""Digits behind the point of what is billed; ``str`` writes no exponent up to here."""
+
+_EXACT: Final = Context(prec=100)  # as pricing has it
+
+Number = int | Decimal
+
+
+def number_of(amount: int | str) -> Number:
+    """Return an amount as an event has it."""
+    return amount if isinstance(amount, int) else Decimal(amount)
+
+
+def plus(one: Number, other: Number) -> Number:
+    """Return a sum, exactly."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return _EXACT.add(Decimal(one), Decimal(other))
+
+
+def minus(one: Number, other: Number) -> Number:
+    """Return a difference, exactly."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one - other
+    return _EXACT.subtract(Decimal(one), Decimal(other))
+
+
+def total_of(numbers: Iterable[Number]) -> Number:
+    """Return the sum of some numbers, exactly; 0 of none."""
+    total: Number = 0
+    for number in numbers:
+        total = plus(total, number)
+    return total
+
+
+def at_scale(number: Number, scale: int) -> Decimal:
+    """Return a number with so many digits behind its point, rounded half to even."""
+    smallest = Decimal((0, (1,), -scale))
+    return Decimal(number).quantize(smallest, ROUND_HALF_EVEN, _EXACT)
+
+
+def whole(number: Number) -> int:
+    """Return a number as a whole one, rounded half to even."""
+    return int(at_scale(number, 0))
+
+
+def share(number: Number, part: int, whole: int) -> Number:
+    """Return ``part`` of ``whole`` of a number, rounded down to its smallest unit."""
+    if isinstance(number, int):
+        return number * part // whole
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int), "it is finite"
+    units = int(_EXACT.scaleb(number, -exponent))
+    return _EXACT.scaleb(Decimal(units * part // whole), exponent)
