@@ -91,7 +91,7 @@ class MeterMiddleware(Metering):
         exchange.inner_send = send
         exchange.status = exchange.bytes_in = exchange.bytes_out = exchange.flags = 0
         exchange.subject = exchange.route = exchange.quantities = None
-        exchange.properties = exchange.handle = exchange.inner = None
+        exchange.properties = exchange.handle = exchange.inner = exchange.named = None
         exchange.is_over = exchange.is_left = False
         # Always set: a server may start a request in the context of the one before.
         token = current_event.set(exchange)

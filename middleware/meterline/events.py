@@ -14,6 +14,7 @@ PROPERTY_NAME_CHARS_MAX: Final = 64
 PROPERTY_CHARS_MAX: Final = 128  # of a value
 PROPERTIES_MAX: Final = 16  # of the whole event, and of each part
 PARTS_MAX: Final = 32
+NAME_CHARS_MAX: Final = 256  # of a source, and of an id in it
 QUANTITY_MAX: Final = 2**63 - 1  # what SQLite and PostgreSQL keep as an integer
 DECIMALS_MAX: Final = 18  # of a quantity that is not whole, and before its point
 STATUS_MAX: Final = 999
@@ -46,6 +47,7 @@ PropertyText = Annotated[str, Meta(min_length=1, max_length=PROPERTY_CHARS_MAX)]
 Properties = Annotated[
     dict[PropertyName, PropertyText], Meta(max_length=PROPERTIES_MAX)
 ]
+NameText = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 TimeMs = Annotated[int, Meta(ge=0, le=TIME_MS_MAX)]
 Status = Annotated[int, Meta(ge=0, le=STATUS_MAX)]
 
@@ -70,6 +72,7 @@ RESERVED_NAMES: Final = frozenset(
         "quantity",
         "route",
         "seq",
+        "source",
         "status",
         "subject",
         "time",
@@ -124,12 +127,28 @@ class Flag(IntFlag):
     BAD_PROPERTY = 1024
     """A property was left out: its name or value cannot be taken, or there are too many.
     What it was said of still counts, without it."""
+    BAD_ID = 2048
+    """An id of the app's own could not be taken: it counts each time that it comes."""
     HELD = 1 << 16
     """Set by the sidecar: the time cannot be right: ahead, or before 2026."""
     RELEASED = 1 << 17
     """Set by the sidecar: the event that is counted in place of one that was held."""
     EXTERNAL = 1 << 18
     """Set by the sidecar: it came over HTTP, under a name that its sender gave it."""
+    NAMED = 1 << 19
+    """Set by the sidecar: its app gave it an id, under which it counts once."""
+    DUPLICATE = 1 << 20
+    """Set by the sidecar: an event with its id, which says the same, was there before.
+    That one counts, and this one does not."""
+    CONFLICT = 1 << 21
+    """Set by the sidecar: an event with its id, which says something else, was there
+    before. That one counts, and this one does not."""
+
+
+LEFT_OUT: Final = int(Flag.BAD_QUANTITY | Flag.BAD_PROPERTY | Flag.BAD_ID)
+"""Flags of events that something was left out of."""
+UNCOUNTED: Final = int(Flag.HELD | Flag.DUPLICATE | Flag.CONFLICT)
+"""Flags of events that no meter counts."""
 
 
 class Part(Struct, frozen=True, array_like=True, gc=False):
@@ -145,8 +164,8 @@ class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
 
     Encoded as a MessagePack array in this order. The middleware writes the same
     array as a plain list, because building this object would cost more than all
-    the rest of its work (see ``asgi.py``), and without the last two where nothing has
-    properties.
+    the rest of its work (see ``asgi.py``), and without the last ones where nothing
+    has properties, or an id.
     """
 
     time_ms: TimeMs
@@ -174,3 +193,7 @@ class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
     parts: Annotated[list[Part], Meta(max_length=PARTS_MAX)] | None = None
     """What of ``quantities`` was recorded with properties of its own; these go over the
     event's. The rest of a total has the event's alone."""
+    external_id: NameText | None = None
+    """An id of the app's own: with the same one from the same source, it counts once."""
+    source: NameText | None = None
+    """What the id is unique in; the app's name unless it is said."""

@@ -6,6 +6,7 @@ from time import perf_counter_ns
 from typing import Final, TypeAlias
 
 from meterline.generators import is_closing
+from meterline.meter import NAMELESS, Named
 from meterline.open_event import LEFT_OUT, OpenEvent, generators
 from meterline.quantities import Number
 from meterline.stray import (
@@ -34,7 +35,7 @@ class Past(OpenEvent):
         self.part = event.part
         self.flags = event.flags & LEFT_OUT
         self.properties = event.properties
-        self.quantities = None
+        self.quantities = self.named = None
         self.is_over = True
 
 
@@ -58,20 +59,41 @@ class Handle:
         self.meter = None if event is None else event.meter
         self.start_ns = perf_counter_ns() if event is None else event.start_ns
 
-    def record(self, name: str, quantity: Number, /, **properties: str | int) -> None:
+    def record(
+        self,
+        name: str,
+        quantity: Number,
+        /,
+        *,
+        id: str | int | None = None,  # noqa: A002 - what everybody calls it
+        source: str | None = None,
+        **properties: str | int,
+    ) -> None:
         """Add ``quantity`` of ``name`` to the request's event, as ``meterline.record``."""
-        self.add(name, quantity, properties)
+        named = NAMELESS if id is None and source is None else (id, source)
+        self.add(name, quantity, properties, named=named)
 
-    def add(self, name: str, quantity: Number, given: Mapping[str, object]) -> None:
-        """Do the same with the properties in one argument."""
+    def add(
+        self,
+        name: str,
+        quantity: Number,
+        given: Mapping[str, object],
+        *,
+        named: Named = NAMELESS,
+    ) -> None:
+        """Do the same with the properties in one argument, and the name in another."""
         event = self._event
         if event is None:
-            record_stray(name, quantity, given, problem=OUTSIDE, meter=None)
+            record_stray(
+                name, quantity, given, problem=OUTSIDE, meter=None, named=named
+            )
         elif event.start_ns <= traffic.born_ns:  # the parent writes its events itself
             event.describe()
-            event.record_apart(name, quantity, given)
-        else:
+            event.record_apart(name, quantity, given, named=named)
+        elif named is NAMELESS:
             event.add(name, quantity, given)
+        else:
+            event.add_named(name, quantity, given, named)
 
     def set_subject(self, subject: str) -> None:
         """Name who used what the request costs, as ``meterline.set_subject``."""

@@ -17,7 +17,7 @@ class LeftOut(OpenEvent):
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self.subject = self.route = self.method = self.handle = None
-        self.quantities = self.properties = None
+        self.quantities = self.properties = self.named = None
         self.status = 0
         self.flags = LEFT_OUT
         self.start_ns = sys.maxsize  # in a forked child, too

@@ -20,6 +20,7 @@ from meterline.properties import Properties
 from meterline.quantities import (
     Number,
     bad_quantity,
+    checked_name,
     checked_quantity,
     checked_route,
     checked_subject,
@@ -31,6 +32,9 @@ from meterline.spool.producer_file import NOT_RECORDABLE, Counts
 CLOSE_TIMEOUT_S: Final = 2.0
 EXIT_TIMEOUT_S: Final = 1.0  # for all meters together
 NO_PROPERTIES: Final[Mapping[str, object]] = MappingProxyType({})
+Named = tuple[object, object]
+"""An id of the app's own, and its source, as the app says them."""
+NAMELESS: Final[Named] = (None, None)
 RETRY_S: Final = 1.0  # where not even memory was to be had
 
 log = logging.getLogger(__name__)
@@ -117,6 +121,8 @@ class Meter:
         *,
         subject: str | None = None,
         route: str | None = None,
+        id: str | int | None = None,  # noqa: A002 - what everybody calls it
+        source: str | None = None,
         **properties: str | int,
     ) -> None:
         """Record one use.
@@ -126,9 +132,17 @@ class Meter:
             quantity: as in ``meterline.record``.
             subject: who used it; without one it is recorded as unattributed.
             route: an optional template, as a request's.
+            id: as in ``meterline.record``; likewise ``source``.
             properties: as in ``meterline.record``.
         """
-        self.use(name, quantity, subject=subject, route=route, properties=properties)
+        self.use(
+            name,
+            quantity,
+            subject=subject,
+            route=route,
+            named=(id, source),
+            properties=properties,
+        )
 
     def use(
         self,
@@ -141,6 +155,7 @@ class Meter:
         status: int = 0,
         flags: int = 0,
         whole: dict[str, str] | None = None,
+        named: Named = NAMELESS,
         properties: Mapping[str, object] = NO_PROPERTIES,
     ) -> None:
         """Record one use, as one of a request where it is one. Raises nothing.
@@ -149,6 +164,7 @@ class Meter:
             method: as the middleware has made it exact; likewise ``status``.
             flags: of ``events.Flag``.
             whole: the exact properties of the request that it is one of.
+            named: its id and the source of that, as the app says them.
             properties: its own, as the app says them; they go over those.
         """
         try:
@@ -161,6 +177,12 @@ class Meter:
                     self.complaints.add(problem)
                     bad |= Flag.BAD_PROPERTY
                 whole = exact.whole
+            external_id = source = None
+            if named is not NAMELESS and named != NAMELESS:
+                external_id, source, problem = checked_name(*named)
+                if problem:
+                    self.complaints.add(problem)
+                    bad |= Flag.BAD_ID
             # In the order of UsageEvent; what only a request has is None or 0.
             fields = (
                 time.time_ns() // 1_000_000,
@@ -175,7 +197,10 @@ class Meter:
                 flags | bad,
                 quantities,
             )
-            self.append(encode((*fields, whole) if whole else fields))
+            more: tuple[object, ...] = (whole,) if whole else ()
+            if external_id is not None:
+                more = (whole or None, None, external_id, source)
+            self.append(encode((*fields, *more)))
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
             self.fail("could not record a use")
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from meterline.events import UNITS, Flag, Kind
 from meterline.generators import Generators
-from meterline.meter import Meter, encode
+from meterline.meter import NAMELESS, Meter, Named, encode
 from meterline.properties import Properties
 from meterline.quantities import (
     Number,
@@ -23,6 +23,9 @@ PROPERTY_TOO_LATE: Final = "set_property came after the response was over"
 SKIPPED_TOO_LATE: Final = "skip came after the response was over"
 IN_EXCLUDED: Final = "what is recorded in a request that is left out goes with it"
 LEFT_OUT: Final = 1 << 31  # in the flags of an event that is never written
+
+NamedUse = tuple[str, Number, Mapping[str, object], Named]
+"""A quantity's name, its amount, properties, and its own id, as the app says them."""
 
 _USE: Final = int(Kind.USE)
 
@@ -52,6 +55,7 @@ class OpenEvent:
         "is_over",
         "meter",
         "method",
+        "named",
         "properties",
         "quantities",
         "route",
@@ -69,6 +73,8 @@ class OpenEvent:
     quantities: dict[str, int | str] | None
     properties: Properties | None
     """Of most events there are none, and then they cost next to nothing."""
+    named: list[NamedUse] | None
+    """Uses with ids of their own: they become events when status and subject are known."""
     start_ns: int
     is_over: bool
     """The event is written. What is recorded now becomes an event of its own."""
@@ -114,8 +120,39 @@ class OpenEvent:
                 properties = self.properties = self.properties or Properties()
                 self._note(properties.add(name, amount, given))
 
+    def add_named(
+        self, name: str, quantity: Number, given: Mapping[str, object], named: Named
+    ) -> None:
+        """Record a use with an id of its own, as an event of its own."""
+        with traffic.lock:
+            if not self.is_over:
+                if self.named is None:
+                    self.named = []
+                self.named.append((name, quantity, given, named))
+                if self.quantities is None:
+                    # That there are some is what everybody who ends it asks.
+                    self.quantities = {}
+                if not self.is_over:  # else as in add()
+                    generators.watch()
+                    self.wait()
+                    return
+                self.named.pop()
+            self.record_apart(name, quantity, given, named=named)
+
+    def _write_named(self) -> None:
+        """Record the uses with ids of their own, now that it is known whose they are."""
+        if self.named is not None:
+            uses, self.named = self.named, None
+            for name, quantity, given, named in uses:
+                self.record_apart(name, quantity, given, named=named)
+
     def record_apart(
-        self, name: str, quantity: Number, given: Mapping[str, object]
+        self,
+        name: str,
+        quantity: Number,
+        given: Mapping[str, object],
+        *,
+        named: Named = NAMELESS,
     ) -> None:
         """Record an event of its own, which filters like this one."""
         if self.flags & LEFT_OUT:
@@ -130,6 +167,7 @@ class OpenEvent:
             status=self.status,
             flags=self.part,
             whole=None if self.properties is None else self.properties.whole,
+            named=named,
             properties=given,
         )
 
@@ -185,8 +223,9 @@ class OpenEvent:
             with traffic.lock:  # whoever found it open has added by now
                 # Once more: the shipping thread may have written them.
                 quantities = self.quantities
+                self._write_named()
                 self.wait_no_more()
-        return quantities
+        return quantities or None
 
     def describe(self) -> None:
         """Find out subject, route and method as far as they are known by now."""
@@ -235,28 +274,33 @@ class OpenEvent:
             if self.is_excluded():
                 self.leave_out()
                 return True
-            self.meter.append(
-                self.encoded(
-                    (
-                        time_ns() // 1_000_000,
-                        _USE,
-                        self.subject,
-                        self.method,
-                        self.route,
-                        self.status,
-                        0,
-                        0,
-                        0,
-                        self.part,
-                        quantities,
-                    )
-                )
-            )
-            if UNITS in quantities:
-                self.flags |= Flag.UNITS_APART
+            self._write_named()
+            if quantities:
+                self._write_units(quantities)
             self.quantities = None
             self.wait_no_more()
         return True
+
+    def _write_units(self, quantities: dict[str, int | str]) -> None:
+        self.meter.append(
+            self.encoded(
+                (
+                    time_ns() // 1_000_000,
+                    _USE,
+                    self.subject,
+                    self.method,
+                    self.route,
+                    self.status,
+                    0,
+                    0,
+                    0,
+                    self.part,
+                    quantities,
+                )
+            )
+        )
+        if UNITS in quantities:
+            self.flags |= Flag.UNITS_APART
 
     def set_subject(self, subject: str) -> None:
         """Name who pays; after the response is over, only for what comes later."""

@@ -1,5 +1,6 @@
 """What may be recorded: every value from outside is made exact here, or refused."""
 
+import contextlib
 import numbers
 import operator
 import re
@@ -9,6 +10,7 @@ from typing import Any, Final
 from meterline.events import (
     DECIMALS_MAX,
     METHOD_CHARS_MAX,
+    NAME_CHARS_MAX,
     QUANTITIES_MAX,
     QUANTITY_MAX,
     QUANTITY_NAME_CHARS_MAX,
@@ -221,6 +223,30 @@ def checked_route(route: object) -> tuple[str, str]:
     Raises nothing, whatever is given.
     """
     return _checked_text(route, "a route", ROUTE_CHARS_MAX)
+
+
+def checked_name(given: object, source: object) -> tuple[str | None, str | None, str]:
+    """Return an id and its source as they are recorded, and why they cannot be.
+
+    Where one of them cannot, there is neither: a part of a name is another name.
+    """
+    if given is None:
+        return None, None, "a source says nothing without an id"
+    exact, problem = _checked_id(given)
+    if problem or source is None:
+        return None if problem else exact, None, problem
+    text, problem = _checked_text(source, "the source of an id", NAME_CHARS_MAX)
+    return (None, None, problem) if problem else (exact, text, "")
+
+
+def _checked_id(given: object) -> tuple[str, str]:
+    """Return an id as it is recorded, and why it cannot be; a number is its digits."""
+    # What is no number is a text, or is refused; its class does as it likes.
+    with contextlib.suppress(Exception):
+        if type(given) is not str and not isinstance(given, bool):
+            number = operator.index(given)  # type: ignore[arg-type]  # it says so if it is none
+            given = str(number) if abs(number) < _BEYOND else ""
+    return _checked_text(given, "an id", NAME_CHARS_MAX)
 
 
 def _checked_text(value: object, what: str, chars_max: int) -> tuple[str, str]:

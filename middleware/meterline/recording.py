@@ -8,15 +8,25 @@ with ``current()`` while the request is served, asks no context and is always ri
 """
 
 import sys
+from collections.abc import Mapping
 
 from meterline.handle import Handle, current_event, doubt, handle_of
-from meterline.open_event import generators
+from meterline.meter import Named
+from meterline.open_event import OpenEvent, generators
 from meterline.quantities import Number
 from meterline.stray import OUTSIDE, complain, record_stray
 from meterline.traffic import traffic
 
 
-def record(name: str, quantity: Number, /, **properties: str | int) -> None:
+def record(
+    name: str,
+    quantity: Number,
+    /,
+    *,
+    id: str | int | None = None,  # noqa: A002 - what everybody calls it
+    source: str | None = None,
+    **properties: str | int,
+) -> None:
     """Add ``quantity`` of ``name`` to the usage event of the request being served.
 
     Works wherever the handler's context reaches: in async and sync handlers, in
@@ -30,12 +40,18 @@ def record(name: str, quantity: Number, /, **properties: str | int) -> None:
         quantity: a whole number from 0 to 2**63 - 1, of whatever type: 250.0 is 250. Or
             a fraction, as a ``Decimal`` or its text, with at most 18 digits on either
             side of its point: ``"1.25"``. A float that is not whole is not taken.
+        id: an id of the app's own, such as that of a job: 1 to 256 characters, or a
+            whole number. With it the use is an event of its own, and counts once for
+            ever: also tried again, by another worker, in a year.
+        source: what the id is unique in; the app's name unless it is said.
         properties: what this quantity is told apart by, as in ``model="large"``: at
             most 16 names of small letters, digits and ``_``, and texts of at most 128
             characters, numbers or truth values. They go over those of ``set_property``.
     """
     event = current_event.get()
-    if (
+    if id is not None or source is not None:
+        _record_named(event, name, quantity, properties, (id, source))
+    elif (
         event is not None
         and not event.is_left
         and not traffic.collecting
@@ -49,6 +65,24 @@ def record(name: str, quantity: Number, /, **properties: str | int) -> None:
         record_stray(name, quantity, properties, problem=problem, meter=event.meter)
     else:
         event.add(name, quantity, properties)
+
+
+def _record_named(
+    event: OpenEvent | Handle | None,
+    name: str,
+    quantity: Number,
+    properties: Mapping[str, object],
+    named: Named,
+) -> None:
+    """Record a use with an id of its own, as one of ``event`` if it surely is."""
+    problem = OUTSIDE if event is None else doubt(event)
+    if event is None or problem:
+        meter = None if event is None else event.meter
+        record_stray(
+            name, quantity, properties, problem=problem, meter=meter, named=named
+        )
+    else:
+        handle_of(event).add(name, quantity, properties, named=named)
 
 
 def set_subject(subject: str) -> None:

@@ -6,7 +6,7 @@ from weakref import ref
 
 from meterline.complaints import Complaints
 from meterline.events import Flag
-from meterline.meter import Meter
+from meterline.meter import NAMELESS, Meter, Named
 from meterline.quantities import Number
 
 OUTSIDE: Final = (
@@ -40,15 +40,23 @@ def record_stray(
     *,
     problem: str,
     meter: Meter | None,
+    named: Named = NAMELESS,
 ) -> None:
     """Record a use of nobody.
 
     Args:
         properties: of the use, as the app says them.
+        named: its id and the source of that, as the app says them.
         meter: that of the request in whose context it came, if there was one.
     """
     complain(problem, meter=meter)
     if meter is None and _homes:
         meter = _homes[0]()
     if meter is not None:
-        meter.use(name, quantity, flags=int(Flag.STRAY), properties=properties)
+        meter.use(
+            name,
+            quantity,
+            flags=int(Flag.STRAY),
+            named=named,
+            properties=properties,
+        )

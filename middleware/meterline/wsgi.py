@@ -60,7 +60,7 @@ class Call(Request):
         self._start_response = start_response
         self.meter = middleware.meter
         self.subject = self.route = self.quantities = self.properties = None
-        self.handle = None
+        self.handle = self.named = None
         self.method = exact_method(environ.get("REQUEST_METHOD", "GET"))
         self.status = self.flags = self.bytes_in = self.bytes_out = 0
         self.is_over = self.is_left = self._has_begun = False

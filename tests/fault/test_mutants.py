@@ -32,12 +32,13 @@ COVERAGE: Final = (
 RECOUNT: Final = "tests/integration/ledger/test_recount.py"
 VERIFY: Final = "tests/integration/ledger/test_verify.py"
 OVER_HTTP: Final = "tests/web/test_external_events.py"
+IDS: Final = "tests/web/test_ids.py"
 LEDGER: Final = "sidecar/meterline_sidecar/ledger"
 SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
 READING: Final = """\
                 events, cursor = await store.events_after(
-                    tx, before.cursor, skip_flags=Flag.HELD, limit=STEP_EVENTS
+                    tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
                 )
                 endpoints = await store.endpoints(tx) if events else {}
                 cuts = await _cuts(tx, events)
@@ -59,6 +60,7 @@ STORING: Final = """\
                 if deltas:
                     await self._store(tx, generation, definition, deltas)
                 await self._advance(tx, before, cursor)
+                await add_misfits(tx, generation, folder.misfits)
                 await value_store.add_values(tx, values.learned)
 """
 """What a step of the aggregation does between reading its cursor and telling it."""
@@ -164,6 +166,30 @@ MUTANTS: Final = {
         "    if known.mac == event.mac:\n",
         "    if known.mac:\n",
         f"{OVER_HTTP}::test_the_first_of_two_in_one_batch_stays",
+    ),
+    "an app's id counts each time": Mutant(
+        "sidecar/meterline_sidecar/ingest/names.py",
+        "        if as_of != self.version or self._is_newer:\n",
+        "        if False:\n",
+        f"{IDS}::test_a_use_with_an_id_counts_once_whoever_tries_again_and_when",
+    ),
+    "a name that an app took meanwhile is free": Mutant(
+        "sidecar/meterline_sidecar/ingest/names.py",
+        "            self.version += self._is_newer\n",
+        "",
+        f"{IDS}::test_a_name_that_an_app_took_meanwhile_is_no_error",
+    ),
+    "any content under an app's id is a duplicate": Mutant(
+        "sidecar/meterline_sidecar/ingest/names.py",
+        "DUPLICATE if before.mac == one.mac else CONFLICT",
+        "DUPLICATE if before.mac else CONFLICT",
+        f"{IDS}::test_other_content_under_an_id_is_kept_told_and_not_counted",
+    ),
+    "a fraction is rounded up": Mutant(
+        "sidecar/meterline_sidecar/decimals.py",
+        "quantize(smallest, ROUND_HALF_EVEN, _EXACT)",
+        'quantize(smallest, "ROUND_UP", _EXACT)',
+        "tests/unit/test_decimals.py::test_a_scale_rounds_half_to_even",
     ),
     "nobody looks at names over HTTP": Mutant(
         f"{LEDGER}/external.py",

@@ -14,6 +14,7 @@ from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
 from meterline_sidecar.ingest.commit import Committer, Piece, Producer
 from meterline_sidecar.ingest.decode import read_records
+from meterline_sidecar.ingest.names import Names
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge.events import LossRow, ProducerRow
@@ -85,6 +86,11 @@ class Ingest:
         producer = Producer(row, next_seq=row.last_seq + 1)
         self._producers[hello.producer] = producer
         return producer
+
+    @property
+    def names(self) -> Names:
+        """The names of events, as they are stored."""
+        return self._committer.names
 
     def is_here(self, producer: str) -> bool:
         """Say whether somebody speaks for a producer now."""
@@ -196,6 +202,7 @@ class Ingest:
             unattributed=intake.unattributed,
             held=intake.held,
             bad_quantities=intake.bad_quantities,
+            named=self.names.recorded(intake.events, intake.ids, state.row.app),
             duplicates=min(skip, n_records),
             n_bytes=len(batch.records),
         )

@@ -8,6 +8,7 @@ from typing import Final
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.ingest.decode import HELD, due_ms
+from meterline_sidecar.ingest.names import NOT_LOOKED_UP, Known, Named, Names
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge import held
@@ -56,6 +57,12 @@ class Piece:
     accepted_s: float = 0.0
     """When it began to wait, by the event loop's time."""
     is_bye: bool = False
+    named: Sequence[Named] = ()
+    """The names of events that have one."""
+    named_as_of: int = NOT_LOOKED_UP
+    """The version of ``Names`` in which all of them were free."""
+    clashes: dict[int, Known] = field(default_factory=dict[int, Known])
+    """Of events that turned out not to count, by their places: the one that does."""
     when_stored: WhenStored | None = None
     """What else must be true as soon as the events are there."""
     done: "asyncio.Future[int]" = field(
@@ -91,11 +98,13 @@ class Committer:
         self._subjects: dict[str | None, int] = dict(NOBODY)
         self._endpoints: dict[tuple[str, str], int] = {}
         self._marks: store.Marks | None = None
+        self.names = Names(key=key)
 
     async def start(self) -> None:
         """Read where the ledger ends."""
         async with self._database.reading() as tx:
             self._marks = await store.marks(tx)
+            await self.names.start(tx)
 
     async def write(self, group: list[Piece]) -> Head | None:
         """Commit a group, advance its producers, and return the chain's head.
@@ -112,6 +121,7 @@ class Committer:
             self._subjects = dict(NOBODY)
             self._endpoints.clear()
             self._marks = None
+            self.names.end(is_committed=False)
             raise
 
     async def _write(self, group: list[Piece]) -> Head | None:
@@ -124,16 +134,35 @@ class Committer:
             marks = self._marks or await store.marks(tx)
             await self._intern(tx, group)
             for pieces in by_producer.values():
+                await self._judge(tx, pieces, first_id=marks.event_id + 1)
                 row = _advanced(pieces, learned_ms)
                 marks = await self._write_producer(tx, row, pieces, marks, learned_ms)
                 rows[row.producer] = row
         self._marks = marks
+        self.names.end(is_committed=True)
         for pieces in by_producer.values():
             state = pieces[0].producer
             state.row = rows[state.row.producer]
         if marks.mac is None:
             return None
         return Head(marks.batch_id, marks.mac)
+
+    async def _judge(self, tx: Tx, pieces: list[Piece], *, first_id: int) -> None:
+        """Find out which events of those that have names count; few have any."""
+        for piece in pieces:
+            if piece.named:
+                judged = await self.names.judge(
+                    tx,
+                    piece.events,
+                    piece.named,
+                    first_id=first_id,
+                    as_of=piece.named_as_of,
+                )
+                piece.events, piece.clashes = judged.events, judged.clashes
+                piece.held -= judged.n_held
+                piece.bad_quantities += judged.n_nameless
+                piece.duplicates += len(judged.clashes)
+            first_id += len(piece.events)
 
     async def _write_producer(
         self,

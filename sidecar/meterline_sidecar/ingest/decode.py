@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from meterline.events import Flag, Part, UsageEvent
+from meterline.events import LEFT_OUT, Flag, Part, UsageEvent
 from meterline.wire import record_crc, split_records
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS
 from meterline_sidecar.decimals import Number, number_of, plus
@@ -18,7 +18,6 @@ set says 1970, or when its system was built. Later than that, late is late."""
 BEHIND_MS_MAX: Final = 35 * DAY_MS  # possible all the same, for clocks of rehearsals
 NEVER: Final = (1, 0)
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
-LEFT_OUT: Final = int(Flag.BAD_QUANTITY | Flag.BAD_PROPERTY)
 APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
 BODILESS_STATUSES: Final = frozenset({204, 304})
 REASON_CHARS_MAX: Final = 256
@@ -40,7 +39,10 @@ class Intake(NamedTuple):
     held: int
     """Events whose time cannot be right."""
     bad_quantities: int
-    """Events that the app left a quantity or property out of, which could not be taken."""
+    """Events that the app left a quantity, property or id out of, which could not be
+    taken."""
+    ids: list[tuple[int, str | None, str]]
+    """The places of events that have an id of the app's own, its source, and the id."""
 
 
 def read_records(
@@ -68,6 +70,7 @@ def read_records(
     """
     events: list[EventRow] = []
     losses: list[LossRow] = []
+    ids: list[tuple[int, str | None, str]] = []
     # None has a possible time while ours is not known.
     possible = possible_ms(now_ms) if is_clock_right else NEVER
     seq = first_seq - 1
@@ -79,15 +82,18 @@ def read_records(
             losses.append(LossRow(seq, seq, "damaged: wrong CRC", bytes(payload)))
             continue
         try:
-            events.append(to_row(seq, _decode(payload), possible))
+            event = _decode(payload)
+            events.append(to_row(seq, event, possible))
+            if event.external_id is not None:
+                ids.append((len(events) - 1, event.source, event.external_id))
         except _NOT_AN_EVENT as error:
             reason = f"refused: {error}"[:REASON_CHARS_MAX]
             losses.append(LossRow(seq, seq, reason, bytes(payload)))
-    unattributed = sum(event.subject is None for event in events)
-    flagged = [event.flags for event in events if event.flags]  # few, if any
+    unattributed = sum(row.subject is None for row in events)
+    flagged = [row.flags for row in events if row.flags]  # few, if any
     held = sum(flags & HELD != 0 for flags in flagged)
     bad = sum(flags & LEFT_OUT != 0 for flags in flagged)
-    return Intake(events, losses, unattributed, held, bad), seq - first_seq + 1
+    return Intake(events, losses, unattributed, held, bad, ids), seq - first_seq + 1
 
 
 def due_ms(time_ms: int, learned_ms: int) -> int | None:

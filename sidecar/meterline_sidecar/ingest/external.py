@@ -8,7 +8,7 @@ own whose numbers nobody sends. Their names are stored in the same transaction.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from meterline.events import TIME_MS_MAX, UsageEvent
@@ -17,14 +17,13 @@ from meterline_sidecar.errors import MeterlineError, RetryLater
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Piece, Producer
 from meterline_sidecar.ingest.decode import HELD, NEVER, possible_ms, to_row
+from meterline_sidecar.ingest.names import SOURCES_MAX, Known, Name, Named
 from meterline_sidecar.ingest.own_producer import own_row
 from meterline_sidecar.ledger.external import EXTERNAL, name_mac
 from meterline_sidecar.store.edge import external as store
 from meterline_sidecar.store.edge.events import EventRow
-from meterline_sidecar.store.edge.external import NewName
 from meterline_sidecar.store.port import Database, Tx
 
-SOURCES_MAX: Final = 10_000
 STORE_TIMEOUT_S: Final = 30.0  # a commit takes milliseconds; then something is wrong
 OWN_APP: Final = "external events"
 OWN_PRODUCER: Final = "external_producer"
@@ -32,13 +31,6 @@ OWN_PRODUCER: Final = "external_producer"
 EVER: Final = (0, TIME_MS_MAX)
 
 Verdict = Literal["accepted", "duplicate", "conflict", "refused"]
-
-
-class Name(NamedTuple):
-    """What its sender calls an event."""
-
-    source: str
-    external_id: str
 
 
 class NewEvent(NamedTuple):
@@ -64,15 +56,7 @@ class Taken(NamedTuple):
     """Which field of the event the reason is about."""
 
 
-class _Known(NamedTuple):
-    """An event that is stored under a name."""
-
-    event_id: int
-    mac: bytes
-    is_held: bool = False
-
-
-_Outcome = asyncio.Future[dict[Name, _Known] | RetryLater]
+_Outcome = asyncio.Future[dict[Name, Known] | RetryLater]
 """What is stored under the names that one request is the first to bring."""
 
 
@@ -101,8 +85,7 @@ class External:
         self._key = key
         self._starting = asyncio.Lock()
         self._producer: Producer | None = None
-        self._sources: dict[str, int | None] = {}
-        """Their ids; ``None`` before the first event of one is stored."""
+        self._names = ingest.names
         self._arriving: dict[Name, _Outcome] = {}
         """Names that are looked up or on their way to the disk: nobody else stores them."""
         self.verdicts: Counter[Verdict] = Counter()
@@ -142,7 +125,11 @@ class External:
         if not self._ingest.has_room:
             raise RetryLater("too much waits to be stored; send it again", after_s=1)
         producer = self._producer or await self._start()
-        refused = {i for i, event in enumerate(events) if not self._admits(event)}
+        refused = {
+            i
+            for i, event in enumerate(events)
+            if not self._names.admits(event.name.source)
+        }
         outcome: _Outcome = asyncio.get_running_loop().create_future()
         mine: dict[Name, NewEvent] = {}
         outcomes: dict[Name, _Outcome] = {}
@@ -180,15 +167,6 @@ class External:
                 await store.note_conflicts(tx, conflicts)
         self.verdicts.update(one.verdict for one in taken)
 
-    def _admits(self, event: NewEvent) -> bool:
-        """Say whether there is room for an event's source; note it."""
-        source = event.name.source
-        if source not in self._sources:
-            if len(self._sources) >= SOURCES_MAX:
-                return False
-            self._sources[source] = None
-        return True
-
     async def _store_new(
         self,
         producer: Producer,
@@ -200,16 +178,27 @@ class External:
         if not mine:
             return {}
 
-        def tell(found: "dict[Name, _Known] | RetryLater") -> None:
+        def tell(found: "dict[Name, Known] | RetryLater") -> None:
             for name in mine:
                 del self._arriving[name]
             outcome.set_result(found)
 
         try:
-            known = await self._find(mine)
+            as_of = self._names.version
+            # Nothing is stored of a source without an id: whatever is on its way is
+            # waited for by its name.
+            async with self._database.reading() as tx:
+                known = await self._names.find(tx, mine)
             new = {name: event for name, event in mine.items() if name not in known}
             if new:
-                self._store(producer, list(new.values()), known, tell, n_bytes)
+                self._store(
+                    producer,
+                    list(new.values()),
+                    known,
+                    tell,
+                    n_bytes=n_bytes,
+                    as_of=as_of,
+                )
         except BaseException:
             tell(RetryLater("this event is not stored yet; send it again", after_s=1))
             raise
@@ -217,28 +206,15 @@ class External:
             tell(known)
         return new
 
-    async def _find(self, names: Iterable[Name]) -> dict[Name, _Known]:
-        """Return what is stored under these names."""
-        # Nothing is stored of a source without an id: whatever is on its way is waited
-        # for by its name.
-        by_id = {
-            (source_id, name.external_id): name
-            for name in names
-            if (source_id := self._sources[name.source]) is not None
-        }
-        if not by_id:
-            return {}
-        async with self._database.reading() as tx:
-            found = await store.named(tx, list(by_id))
-        return {by_id[key]: _Known(*known) for key, known in found.items()}
-
     def _store(
         self,
         producer: Producer,
         new: Sequence[NewEvent],
-        known: dict[Name, _Known],
-        tell: "Callable[[dict[Name, _Known] | RetryLater], None]",
+        known: dict[Name, Known],
+        tell: "Callable[[dict[Name, Known] | RetryLater], None]",
+        *,
         n_bytes: int,
+        as_of: int,
     ) -> None:
         """Put events behind those that wait for the next commit, and tell of it then.
 
@@ -247,24 +223,21 @@ class External:
         """
         rows = self._rows(producer, new)
         first_ids: list[int] = []
-        sources: dict[str, int] = {}
 
-        async def add_names(tx: Tx, first_id: int) -> None:
+        async def note(_tx: Tx, first_id: int) -> None:
             first_ids.append(first_id)
-            sources.update(await self._add_names(tx, new, first_id))
 
         def committed(done: "asyncio.Future[int]") -> None:
             error = done.exception()
             if error is not None:
                 tell(_later(error))
                 return
-            self._sources.update(sources)
-            stored = enumerate(zip(new, rows, strict=True), first_ids[-1])
             tell(
                 known
                 | {
-                    event.name: _Known(event_id, event.mac, row.flags & HELD != 0)
-                    for event_id, (event, row) in stored
+                    event.name: piece.clashes.get(i)
+                    or Known(first_ids[-1] + i, event.mac, row.flags & HELD != 0)
+                    for i, (event, row) in enumerate(zip(new, rows, strict=True))
                 }
             )
 
@@ -278,38 +251,18 @@ class External:
             held=sum(row.flags & HELD != 0 for row in rows),
             n_bytes=n_bytes,
             is_bye=True,  # nobody is connected
-            when_stored=add_names,
+            named=[
+                Named(i, event.name, event.is_timed, event.mac)
+                for i, event in enumerate(new)
+            ],
+            named_as_of=as_of,
+            when_stored=note,
         )
         try:
             done = self._ingest.append(piece)
         except MeterlineError as error:
             raise _later(error) from error
         done.add_done_callback(committed)
-
-    async def _add_names(
-        self, tx: Tx, new: Sequence[NewEvent], first_id: int
-    ) -> dict[str, int]:
-        """Name events that are stored now; return the ids of their sources."""
-        texts = {event.name.source for event in new}
-        ids = {
-            text: source_id
-            for text in texts
-            if (source_id := self._sources[text]) is not None
-        }
-        if len(ids) < len(texts):
-            ids |= await store.add_sources(tx, sorted(texts - ids.keys()))
-        names = [
-            NewName(
-                event_id,
-                ids[event.name.source],
-                event.name.external_id,
-                int(event.is_timed),
-                event.mac,
-            )
-            for event_id, event in enumerate(new, first_id)
-        ]
-        await store.add_names(tx, names)
-        return ids
 
     def _rows(self, producer: Producer, new: Sequence[NewEvent]) -> list[EventRow]:
         """Return events with their numbers, as they are judged by now."""
@@ -336,7 +289,6 @@ class External:
                     row = await own_row(
                         tx, OWN_PRODUCER, app=OWN_APP, now_ms=self._clock.now_ms()
                     )
-                    self._sources.update(await store.sources(tx))
                 self._producer = Producer(row, next_seq=row.last_seq + 1)
             return self._producer
 
@@ -348,8 +300,8 @@ TOO_MANY_SOURCES: Final = Taken(
 )
 
 
-def _judged(event: NewEvent, known: _Known, *, is_new: bool) -> Taken:
-    if is_new:
+def _judged(event: NewEvent, known: Known, *, is_new: bool) -> Taken:
+    if is_new and not known.is_older:
         return Taken("accepted", known.event_id, is_held=known.is_held)
     if known.mac == event.mac:
         return Taken("duplicate", known.event_id)
@@ -362,7 +314,7 @@ def _judged(event: NewEvent, known: _Known, *, is_new: bool) -> Taken:
     )
 
 
-async def _settled(outcomes: dict[Name, _Outcome]) -> dict[Name, _Known]:
+async def _settled(outcomes: dict[Name, _Outcome]) -> dict[Name, Known]:
     """Wait until it is known what is stored under each name.
 
     Raises:
@@ -377,7 +329,7 @@ async def _settled(outcomes: dict[Name, _Outcome]) -> dict[Name, _Known]:
             raise RetryLater(
                 f"not stored within {STORE_TIMEOUT_S:.0f} s; send it again", after_s=5
             )
-    known: dict[Name, _Known] = {}
+    known: dict[Name, Known] = {}
     for name, outcome in outcomes.items():
         found = outcome.result()
         if isinstance(found, RetryLater):

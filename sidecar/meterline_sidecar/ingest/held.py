@@ -182,7 +182,8 @@ class Held:
             event._replace(
                 seq=row.last_seq + 1 + i,
                 # The name that its sender gave it stays with the one that came.
-                flags=event.flags & ~(Flag.HELD | Flag.EXTERNAL) | Flag.RELEASED,
+                flags=event.flags & ~(Flag.HELD | Flag.EXTERNAL | Flag.NAMED)
+                | Flag.RELEASED,
             )
             for i, (_, event) in enumerate(due)
         ]

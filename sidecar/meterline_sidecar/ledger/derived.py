@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import UnsetType
 
-from meterline.events import Flag
+from meterline.events import LEFT_OUT, Flag
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
@@ -36,9 +36,7 @@ async def verify_sums(tx: Tx, report: Report) -> None:
     for table, stray in await store.stray_rows(tx):
         much = "too many" if stray > 0 else "too few"
         report.add(f"{n_of(abs(stray), 'row')} {much} in {table}")
-    wrong = await store.wrong_producers(
-        tx, held_flag=Flag.HELD, bad_flag=Flag.BAD_QUANTITY | Flag.BAD_PROPERTY
-    )
+    wrong = await store.wrong_producers(tx, held_flag=Flag.HELD, bad_flag=LEFT_OUT)
     for producer, counts in wrong:
         report.add(f"producer {producer}: {counts} do not agree with its batches")
     if await store.has_wrong_sums(tx):

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from meterline.events import Flag
+from meterline.events import Flag, Kind
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.store.edge import external as store
 from meterline_sidecar.store.edge.events import EventRow
@@ -21,6 +21,8 @@ MAC_BYTES: Final = 16
 ROWS_PER_READ: Final = 2_000
 WRONG_MAX: Final = 50  # of one kind; then the rest is surely wrong as well
 EXTERNAL: Final = int(Flag.EXTERNAL)  # arithmetic on enums costs ten times as much
+NAMED: Final = int(Flag.NAMED)
+USE: Final = int(Kind.USE)
 OURS: Final = -1
 """Stands in for a time that is not the sender's: sent again, it would be another."""
 
@@ -32,19 +34,28 @@ def name_mac(
 ) -> bytes:
     """Return the mac over an event's name and over what the event says.
 
-    Not over its number, nor over flags: these are given to it here.
+    Not over its number, nor over flags: these are given to it here. Of one that an app
+    recorded it is over whose it is, its quantities and its properties: whoever tries
+    again may do so in another request.
 
     Raises:
         UnicodeEncodeError: a text holds half of a surrogate pair.
     """
     said = event._replace(seq=0, flags=0, time_ms=event.time_ms if is_timed else OURS)
+    if event.flags & NAMED:
+        said = said._replace(kind=USE, method="", route="", status=0)
     content = _encode((source, external_id, said))
     return blake2b(content, key=key, digest_size=MAC_BYTES).digest()
 
 
 async def verify_names(tx: Tx, key: bytes, report: Report, progress: Progress) -> None:
-    """Check that every event that came over HTTP has its name, and no other has one."""
-    for event_id in await store.nameless(tx, external_flag=EXTERNAL, limit=WRONG_MAX):
+    """Check that every event that was given a name has it, and no other has one."""
+    for event_id in await store.nameless(
+        tx,
+        named_flags=EXTERNAL | NAMED,
+        but_flags=Flag.DUPLICATE | Flag.CONFLICT,
+        limit=WRONG_MAX,
+    ):
         report.add(f"external_events: event {event_id} has lost its name")
     for source in await store.unused_sources(tx, limit=WRONG_MAX):
         report.add(f"external_sources: nothing is of {source}")
@@ -70,5 +81,5 @@ def _is_right(key: bytes, row: store.Stored) -> bool:
         is_timed=bool(row.is_timed),
         event=row.event,
     )
-    is_external = row.event.flags & EXTERNAL != 0
-    return is_external and hmac.compare_digest(expected, row.mac)
+    has_name = row.event.flags & (EXTERNAL | NAMED) != 0
+    return has_name and hmac.compare_digest(expected, row.mac)

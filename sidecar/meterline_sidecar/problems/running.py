@@ -74,8 +74,10 @@ RUNNING: Final[Mapping[Code, Problem]] = {
     "external_id_conflict": Problem(
         severity="warning",
         title="Events came under an id that another event has",
-        means="a source sent something else under an id that it had used before; the"
-        " first event stays as it is, and the others are not stored and not billed",
+        means="a source sent or recorded something else under an id that it had used"
+        " before; the first event stays as it is, and the others are not billed. Of those"
+        " that came over HTTP nothing is stored, those of apps are stored with the flag"
+        " `conflict`",
         action="let the source make an id for each event, and keep to it when it sends"
         " the event again; then send what is missing under ids of its own",
     ),

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from meterline.events import Flag
+from meterline.events import UNCOUNTED
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.meters import Aggregation, Totals, merge
@@ -176,7 +176,7 @@ class Aggregator:
                 # there.
                 before = await store.get_generation(tx, generation)
                 events, cursor = await store.events_after(
-                    tx, before.cursor, skip_flags=Flag.HELD, limit=STEP_EVENTS
+                    tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
                 )
                 endpoints = await store.endpoints(tx) if events else {}
                 cuts = await _cuts(tx, events)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from meterline.events import Flag
+from meterline.events import UNCOUNTED
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.decimals import Number, total_of
@@ -297,7 +297,7 @@ async def _read(
 
 async def _events(tx: Tx, cursor: int, last_id: int) -> tuple[list[EventFacts], int]:
     return await store.events_after(
-        tx, cursor, skip_flags=Flag.HELD, limit=min(STEP_EVENTS, last_id - cursor)
+        tx, cursor, skip_flags=UNCOUNTED, limit=min(STEP_EVENTS, last_id - cursor)
     )
 
 

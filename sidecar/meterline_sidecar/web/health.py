@@ -136,8 +136,8 @@ def _conflicts(conflicts: Conflicts) -> Iterator[Found]:
     if conflicts.events:
         yield found(
             "external_id_conflict",
-            f"{n_of(conflicts.events, 'event')} came over HTTP under an id that another"
-            f" event has, the last one as {conflicts.external_id} of {conflicts.source},"
+            f"{n_of(conflicts.events, 'event')} came under an id that another event has,"
+            f" the last one as {conflicts.external_id} of {conflicts.source},"
             f" which is event {conflicts.event_id}",
         )
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 import pytest
 
 from meterline_sidecar.cli.doc_tables import with_tables
-from meterline_sidecar.ingest.external import External, Name
+from meterline_sidecar.ingest.external import External
+from meterline_sidecar.ingest.names import Name
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
 from meterline_sidecar.meters import Meter

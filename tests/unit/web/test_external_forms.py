@@ -6,7 +6,8 @@ import pytest
 
 from meterline.events import UsageEvent
 from meterline_sidecar.ingest.decode import to_row
-from meterline_sidecar.ingest.external import EVER, Name, NewEvent
+from meterline_sidecar.ingest.external import EVER, NewEvent
+from meterline_sidecar.ingest.names import Name
 from meterline_sidecar.ledger.external import name_mac
 from meterline_sidecar.web.api.external_forms import (
     Form,
@@ -59,7 +60,10 @@ def prepare(name: Name, event: UsageEvent, *, is_timed: bool) -> NewEvent:
         (plain(quantities={"a": 1, "tokens": -1}), "quantities.tokens"),
         (plain(quantities={"tokens": 2**63}), "quantities.tokens"),
         (plain(quantities={"tokens": True}), "quantities.tokens"),
-        (plain(quantities={"tokens": "5"}), "quantities.tokens"),
+        (plain(quantities={"tokens": "-5"}), "quantities.tokens"),
+        (plain(quantities={"tokens": "5e0"}), "quantities.tokens"),
+        (plain(quantities={"tokens": "5\n"}), "quantities.tokens"),
+        (plain(quantities={"tokens": "0." + "1" * 19}), "quantities.tokens"),
         (plain(quantities={"tokens": None}), "quantities.tokens"),
         (plain(quantities={"no spaces": 1}), "quantities"),
         (plain(quantities={f"q{i}": 1 for i in range(33)}), "quantities"),
@@ -148,3 +152,15 @@ def test_a_sender_of_one_source_need_not_name_it() -> None:
     assert named == nameless
     assert isinstance(other, Refused)
     assert other.field == "source"
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"), [("1.50", '"1.5"'), ("01.5", '"1.5"'), ("2.0", "2"), ("5", "5")]
+)
+def test_a_fraction_is_a_text_and_stored_as_the_one_that_it_has(
+    text: str, stored: str
+) -> None:
+    event = read(plain(quantities={"tokens": text}), PlainEvent)
+
+    assert isinstance(event, NewEvent)
+    assert event.row.quantities == f'{{"tokens":{stored}}}'

@@ -1,4 +1,4 @@
-"""SQL for events that came over HTTP: what their senders call them, unique for ever."""
+"""SQL for names of events: what senders over HTTP and apps call them, unique for ever."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -144,12 +144,15 @@ async def names_after(tx: Tx, event_id: int, *, limit: int) -> list[Stored]:
     ]
 
 
-async def nameless(tx: Tx, *, external_flag: int, limit: int) -> list[int]:
-    """Return events that came over HTTP, by their flags, and have no name."""
+async def nameless(
+    tx: Tx, *, named_flags: int, but_flags: int, limit: int
+) -> list[int]:
+    """Return events that were given a name, by their flags, and have none."""
     rows = await tx.fetch_all(
         "SELECT e.id FROM events e LEFT JOIN external_events x ON x.event_id = e.id"
-        " WHERE e.flags & ? <> 0 AND x.event_id IS NULL ORDER BY e.id LIMIT ?",
-        (external_flag, limit),
+        " WHERE e.flags & ? <> 0 AND e.flags & ? = 0 AND x.event_id IS NULL"
+        " ORDER BY e.id LIMIT ?",
+        (named_flags, but_flags, limit),
     )
     return [row[0] for row in rows]
 

@@ -14,14 +14,14 @@ from urllib.parse import unquote
 import msgspec
 from starlette.datastructures import Headers
 
-from meterline.events import RESERVED_NAMES, UsageEvent
+from meterline.events import NAME_CHARS_MAX, RESERVED_NAMES, UsageEvent
 from meterline.quantities import checked_quantity, is_unicode
 from meterline_pricing.errors import unknown
 from meterline_sidecar.clock import parse_time_ms
-from meterline_sidecar.ingest.external import Name, NewEvent
+from meterline_sidecar.ingest.external import NewEvent
+from meterline_sidecar.ingest.names import DEFAULT_SOURCE, Name
 from meterline_sidecar.web.answers.events import KINDS
 from meterline_sidecar.web.api.external_shapes import (
-    NAME_CHARS_MAX,
     CloudEvent,
     EventData,
     PlainEvent,
@@ -31,7 +31,6 @@ from meterline_sidecar.web.api.external_shapes import (
 from meterline_sidecar.web.api.strict_json import NotReadable, Twice, read_json
 
 REASON_CHARS_MAX: Final = 256
-DEFAULT_SOURCE: Final = "default"
 JSON_TYPE: Final = "application/json"
 CLOUD_TYPE: Final = "application/cloudevents+json"
 BATCH_TYPE: Final = "application/cloudevents-batch+json"

@@ -16,6 +16,7 @@ from meterline.events import (
     QUANTITY_MAX,
     TIME_MS_MAX,
     MethodText,
+    NameText,
     PropertyName,
     PropertyText,
     Quantity,
@@ -26,10 +27,8 @@ from meterline.events import (
 )
 from meterline_sidecar.where import KindName
 
-NAME_CHARS_MAX: Final = 256
 TIME_CHARS_MAX: Final = 64
 
-NameText = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 When = (
     Annotated[
         str,
