@@ -10,7 +10,14 @@ from meterline.exclude import NOISE
 from meterline.handle import Handle
 from meterline.meter import Meter, Stats
 from meterline.portal import portal_token, read_portal_key
-from meterline.recording import current, record, set_property, set_subject, skip
+from meterline.recording import (
+    current,
+    record,
+    set_property,
+    set_subject,
+    set_total,
+    skip,
+)
 from meterline.subjects import (
     api_key_subject,
     from_api_key,
@@ -39,5 +46,6 @@ __all__ = [
     "record",
     "set_property",
     "set_subject",
+    "set_total",
     "skip",
 ]

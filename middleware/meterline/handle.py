@@ -95,6 +95,19 @@ class Handle:
         else:
             event.add_named(name, quantity, given, named)
 
+    def set_total(
+        self, name: str, quantity: Number, /, **properties: str | int
+    ) -> None:
+        """Let ``quantity`` be all there is of ``name``, as ``meterline.set_total``."""
+        event = self._event
+        if event is None:
+            record_stray(name, quantity, properties, problem=OUTSIDE, meter=None)
+        elif event.start_ns <= traffic.born_ns:
+            event.describe()
+            event.record_apart(name, quantity, properties)
+        else:
+            event.set_total(name, quantity, properties)
+
     def set_subject(self, subject: str) -> None:
         """Name who used what the request costs, as ``meterline.set_subject``."""
         if self._event is None:

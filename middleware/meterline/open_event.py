@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from contextvars import copy_context
 from time import time_ns
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from meterline.events import UNITS, Flag, Kind
+from meterline.events import QUANTITIES_MAX, UNITS, Flag, Kind
 from meterline.generators import Generators
 from meterline.meter import NAMELESS, Meter, Named, encode
 from meterline.properties import Properties
 from meterline.quantities import (
+    TOO_LARGE,
+    TOO_MANY,
     Number,
     add_quantity,
     bad_quantity,
     checked_quantity,
     checked_subject,
+    with_share,
 )
 from meterline.traffic import traffic
 
@@ -108,17 +111,68 @@ class OpenEvent:
                 self.flags |= bad_quantity(name)
                 self.meter.complaints.add(problem)
                 return
-            if self.quantities is None:
-                # See close(): if it ran before these two, it has not seen them.
-                self.quantities = quantities
-                if self.is_over:
-                    self.record_apart(name, quantity, given)
-                    return
-                generators.watch()
-                self.wait()
+            if self.quantities is None and not self._begin(quantities):
+                self.record_apart(name, quantity, given)
+                return
             if given:
                 properties = self.properties = self.properties or Properties()
                 self._note(properties.add(name, amount, given))
+
+    def _begin(self, quantities: dict[str, int | str]) -> bool:
+        """Take the first quantities; say whether that was in time."""
+        # See close(): if it ran before these two, it has not seen them.
+        self.quantities = quantities
+        if self.is_over:
+            return False
+        generators.watch()
+        self.wait()
+        return True
+
+    def set_total(
+        self, name: str, quantity: Number, given: Mapping[str, object]
+    ) -> None:
+        """Let ``quantity`` be all that has these properties, in place of what was."""
+        with traffic.lock:
+            if self.is_over:
+                self.record_apart(name, quantity, given)
+                return
+            name, amount, problem = checked_quantity(name, quantity)
+            quantities = {} if self.quantities is None else self.quantities
+            if not problem:
+                problem = self._set_share(quantities, name, amount, given)
+            if problem:
+                self.flags |= bad_quantity(name)
+                self.meter.complaints.add(problem)
+            elif self.quantities is None and not self._begin(quantities):
+                self.record_apart(name, amount, given)
+
+    def _set_share(
+        self,
+        quantities: dict[str, int | str],
+        name: str,
+        amount: int | str,
+        given: Mapping[str, object],
+    ) -> str:
+        """Set what of a quantity has these properties; return why not, or nothing."""
+        if name not in quantities and len(quantities) >= QUANTITIES_MAX:
+            return TOO_MANY
+        before = quantities.get(name, 0)
+        part = None
+        if given:
+            properties = self.properties = self.properties or Properties()
+            part, problem = properties.part(name, given)
+            self._note(problem)
+        if part is not None:
+            share: Any = part[1]
+        else:
+            share = self.properties.rest(name, before) if self.properties else before
+        total = with_share(before, before=share, after=amount)
+        if total is None:
+            return TOO_LARGE  # never of the first: of it no part would have a total
+        quantities[name] = total
+        if part is not None:
+            part[1] = amount
+        return ""
 
     def add_named(
         self, name: str, quantity: Number, given: Mapping[str, object], named: Named

@@ -21,6 +21,7 @@ from meterline.quantities import (
     exact_text,
     is_unicode,
     summed,
+    with_share,
 )
 
 BYTES_MAX: Final = 4096
@@ -73,6 +74,20 @@ class Properties:
             quantity: its name, and its amount, as ``checked_quantity`` has them.
             given: as the app says it.
         """
+        part, problem = self.part(quantity, given)
+        if part is not None:
+            total = summed(part[1], amount)  # type: ignore[arg-type]  # the amount
+            assert total is not None, "that of the whole event is no smaller"
+            part[1] = total
+        return problem
+
+    def part(
+        self, quantity: str, given: Mapping[str, object]
+    ) -> tuple[Part | None, str]:
+        """Return the part of a quantity that has these properties, at first of 0.
+
+        ``None`` where it cannot be told apart; and why not, or not all, or nothing.
+        """
         own, problem = exact_properties(given)
         room = PROPERTIES_MAX - len(self.whole)
         if len(own) > room:
@@ -81,21 +96,27 @@ class Properties:
                 del own[name]
                 problem = TOO_MANY
         if not own:
-            return problem
+            return None, problem
         for part in self.parts:
             if part[2] == own and part[0] == quantity:
-                total = summed(part[1], amount)  # type: ignore[arg-type]  # the amount
-                assert total is not None, "that of the whole event is no smaller"
-                part[1] = total
-                return problem
+                return part, problem
         if len(self.parts) >= PARTS_MAX:
-            return TOO_MANY_PARTS
+            return None, TOO_MANY_PARTS
         n_bytes = self.n_bytes + len(_encode((quantity, LONGEST, own)))
         if n_bytes + len(_encode(self.whole)) > BYTES_MAX:
-            return TOO_LONG
+            return None, TOO_LONG
         self.n_bytes = n_bytes
-        self.parts.append([quantity, amount, own])
-        return problem
+        self.parts.append([quantity, 0, own])
+        return self.parts[-1], problem
+
+    def rest(self, quantity: str, total: int | str) -> int | str:
+        """Return how much of a quantity's total has no properties of its own."""
+        for name, amount, _ in self.parts:
+            if name == quantity:
+                left = with_share(total, before=amount, after=0)  # type: ignore[arg-type]  # the amount
+                assert left is not None, "it is no larger"
+                total = left
+        return total
 
     def take(self) -> tuple[dict[str, str] | None, list[Part] | None]:
         """Return both as an event has them, and keep only those of the whole."""

@@ -27,6 +27,8 @@ _BEYOND: Final = 2**64  # nothing that far from zero can be recorded
 _NAME: Final = re.compile(r"[\w.:-]+")
 _DECIMAL: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 _EXACT: Final = Context(prec=2 * DECIMALS_MAX + 4)
+TOO_MANY: Final = f"more than {QUANTITIES_MAX} quantities in one request"
+TOO_LARGE: Final = f"the sum of a quantity is over {QUANTITY_MAX}"
 GOOD_NAMES_MAX: Final = 1000
 _good_names: Final[set[str]] = set()
 """Names that were checked before. An app has few; whoever makes them up fills it, and
@@ -125,6 +127,17 @@ def summed(one: int | str, other: int | str) -> int | str | None:
     return _fraction(number)
 
 
+def with_share(
+    total: int | str, *, before: int | str, after: int | str
+) -> int | str | None:
+    """Return a total of which one share is another now, ``None`` if it is too large."""
+    if type(total) is int and type(before) is int:
+        return summed(total - before, after)
+    rest = _EXACT.subtract(Decimal(total), Decimal(before))
+    text = exact_number(rest)
+    return None if text is None else summed(text, after)
+
+
 def checked_quantity(name: object, quantity: object) -> tuple[str, int | str, str]:
     """Return the name and the quantity as they are recorded, and why they cannot be.
 
@@ -187,9 +200,9 @@ def add_quantity(
         before = quantities.get(text)
         if before is None:
             if len(quantities) >= QUANTITIES_MAX:
-                return f"more than {QUANTITIES_MAX} quantities in one request"
+                return TOO_MANY
         elif (total := summed(before, exact)) is None:
-            return f"the sum of a quantity is over {QUANTITY_MAX}"
+            return TOO_LARGE
         else:
             exact = total
     quantities[text] = exact

@@ -85,6 +85,26 @@ def _record_named(
         handle_of(event).add(name, quantity, properties, named=named)
 
 
+def set_total(name: str, quantity: Number, /, **properties: str | int) -> None:
+    """Let ``quantity`` be all there is of ``name`` in the request being served.
+
+    In place of adding: the last call decides, and takes the place of what was recorded
+    before; what is recorded later adds to it. It is about what has just these
+    properties: ``set_total("seats", 3, plan="free")`` leaves others as they are. For
+    meters that take the ``latest`` or the ``max``. Never raises, as ``record``.
+
+    Args:
+        name: as in ``record``; likewise ``quantity`` and ``properties``.
+    """
+    event = current_event.get()
+    problem = OUTSIDE if event is None else doubt(event)
+    if event is None or problem:
+        meter = None if event is None else event.meter
+        record_stray(name, quantity, properties, problem=problem, meter=meter)
+    else:
+        handle_of(event).set_total(name, quantity, **properties)
+
+
 def set_subject(subject: str) -> None:
     """Name who used what the request being served costs. The last call decides.
 

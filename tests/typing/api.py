@@ -29,6 +29,7 @@ from meterline import (
     record,
     set_property,
     set_subject,
+    set_total,
     skip,
 )
 from meterline_pricing import (
@@ -155,12 +156,17 @@ def meter_an_app(app: Starlette) -> None:
 def handle() -> None:
     record("tokens", 512)
     record("tokens", 512, model="large", cached=True, size=7)
+    record("gpu_seconds", "1.25", id="job-17", source="farm")
+    record("gpu_seconds", Decimal("1.25"), id=17)
+    set_total("seats", 12, plan="free")
     set_property("tenant", "eu-1")
     event = current()
     assert_type(event, Handle)
     event.record("tokens", 512)
     event.record("tokens", 512, model="large", cached=True, size=7)
     event.set_property("tenant", "eu-1")
+    event.record("gpu_seconds", "1.25", id="job-17", source="farm")
+    event.set_total("seats", Decimal("12.5"))
     event.set_subject("acct_42")
     event.skip()
     skip()
@@ -170,6 +176,7 @@ def handle() -> None:
 def meter_a_job() -> None:
     with Meter(app_name="nightly") as meter:
         meter.record("exports", 3, subject="acct_42", format="csv")
+        meter.record("exports", "0.5", subject="acct_42", id="job-17", source="farm")
         assert_type(meter.flush(timeout_s=1.0), bool)
 
 

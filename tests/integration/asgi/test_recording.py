@@ -110,7 +110,7 @@ async def test_record_and_set_subject_reach_the_request_from_everywhere(
         ("tokens", True),
         ("tokens", 1.5),
         ("tokens", float("nan")),
-        ("tokens", "12"),
+        ("tokens", "12e0"),
         ("tokens", None),
         ("tokens", -1),
         ("tokens", QUANTITY_MAX + 1),
