@@ -36,6 +36,9 @@ class MeterMiddleware(Metering):
         exclude: which requests and websockets make no event: paths, templates of
             routes, methods and statuses, as in ``[*meterline.NOISE, "/internal/*"]``.
             Without it, what ``METERLINE_EXCLUDE`` says.
+        idempotency_header: the header by which clients tell a request that they send
+            again, such as ``Idempotency-Key``: for a day, one of them counts. Without
+            it, what ``METERLINE_IDEMPOTENCY_HEADER`` says, or none.
         options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
 
     Raises:
@@ -48,11 +51,16 @@ class MeterMiddleware(Metering):
         *,
         subject: subjects.Resolver | None = None,
         exclude: Iterable[str | int] | None = None,
+        idempotency_header: str | None = None,
         **options: Unpack[MeterOptions],
     ) -> None:
         super().__init__(
-            subject=subject or subjects.default, exclude=exclude, options=options
+            subject=subject or subjects.default,
+            exclude=exclude,
+            idempotency_header=idempotency_header,
+            options=options,
         )
+        self._retry_header = (self.retry_header or "").encode()
         self.app = app
         self.left_out = LeftOut(self.meter)
         self.routes = RouteMap(app)
@@ -160,6 +168,14 @@ class MeterMiddleware(Metering):
             log.debug("no thread to be had for closing", exc_info=True)
         # Or trio: there is nothing left to hold up.
         self.meter.close()
+
+    def header_of(self, scope: Scope) -> str:
+        """Return what a request has in the header with its client's key."""
+        for name, value in scope["headers"]:
+            if name.lower() == self._retry_header:
+                text: str = value.decode("latin-1")
+                return text
+        return ""
 
     def template_of(self, scope: Scope) -> str | None:
         """Return the template of the route that was taken, if one was."""

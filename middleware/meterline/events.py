@@ -143,6 +143,9 @@ class Flag(IntFlag):
     CONFLICT = 1 << 21
     """Set by the sidecar: an event with its id, which says something else, was there
     before. That one counts, and this one does not."""
+    REPEATED = 1 << 22
+    """Set by the sidecar: a request that its client sent again under a key of its own.
+    It counts for those meters alone that say so."""
 
 
 LEFT_OUT: Final = int(Flag.BAD_QUANTITY | Flag.BAD_PROPERTY | Flag.BAD_ID)
@@ -194,6 +197,7 @@ class UsageEvent(Struct, frozen=True, array_like=True, gc=False):
     """What of ``quantities`` was recorded with properties of its own; these go over the
     event's. The rest of a total has the event's alone."""
     external_id: NameText | None = None
-    """An id of the app's own: with the same one from the same source, it counts once."""
+    """An id of the app's own: with the same one from the same source, it counts once.
+    Of a request, what its client called it: it counts once for a time."""
     source: NameText | None = None
     """What the id is unique in; the app's name unless it is said."""

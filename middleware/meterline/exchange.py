@@ -161,6 +161,9 @@ class Exchange(Request):
         if middleware.exclusion is not None and self.is_excluded():
             self.leave_out()
             return
+        key = None
+        if middleware.retry_header is not None and kind == _REQUEST:
+            key = middleware.key_of(self)
         # These two lines stand together: see close().
         self.is_over = True
         quantities = self.quantities
@@ -181,7 +184,9 @@ class Exchange(Request):
             quantities,
         )
         middleware.meter.append(
-            encode(fields) if self.properties is None else self.encoded(fields)
+            encode(fields)
+            if self.properties is None and key is None
+            else self.encoded(fields, key)
         )
 
     def look_inside(self, error: BaseException | None) -> None:

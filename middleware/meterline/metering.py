@@ -9,7 +9,8 @@ from meterline.exclude import exclusion
 from meterline.meter import Meter, Stats
 from meterline.open_event import OpenEvent
 from meterline.options import MeterOptions
-from meterline.quantities import checked_subject
+from meterline.quantities import checked_key, checked_subject
+from meterline.retries import retry_header
 from meterline.stray import set_home
 from meterline.subjects import Resolver
 
@@ -42,6 +43,7 @@ class Metering:
     Args:
         subject: says who used it.
         exclude: what makes no event; see ``exclude.exclusion``.
+        idempotency_header: see ``retries.retry_header``.
         options: those of ``Meter``.
 
     Raises:
@@ -53,9 +55,11 @@ class Metering:
         *,
         subject: Resolver,
         exclude: Iterable[str | int] | None,
+        idempotency_header: str | None,
         options: MeterOptions,
     ) -> None:
         self.exclusion = exclusion(exclude)
+        self.retry_header = retry_header(idempotency_header)
         self.meter = Meter(**options)
         self.resolver = subject
         self.templates: dict[int, str] = {}
@@ -84,6 +88,18 @@ class Metering:
         request.flags |= Flag.BAD_SUBJECT
         self.meter.complaints.add(problem)
         return None
+
+    def key_of(self, request: Request) -> str | None:
+        """Return what a client called its request, with a flag where it cannot be."""
+        key, problem = checked_key(self.header_of(request.scope))
+        if problem:
+            request.flags |= Flag.BAD_ID
+            self.meter.complaints.add(problem)
+        return key
+
+    def header_of(self, scope: Scope) -> str:
+        """Return what a request has in the header with its client's key."""
+        raise NotImplementedError
 
     def template_of(self, scope: Scope) -> str | None:
         """Return the template of the route that was taken, if one was."""

@@ -243,11 +243,17 @@ class OpenEvent:
             self.flags |= Flag.BAD_PROPERTY
             self.meter.complaints.add(problem)
 
-    def encoded(self, fields: tuple[object, ...]) -> bytes:
-        """Return the event's bytes: ``fields``, in the order of ``UsageEvent``."""
-        if self.properties is None:
-            return encode(fields)
-        return encode((*fields, *self.properties.take()))
+    def encoded(self, fields: tuple[object, ...], key: str | None = None) -> bytes:
+        """Return the event's bytes: ``fields``, in the order of ``UsageEvent``.
+
+        Args:
+            key: what its client called it.
+        """
+        if self.properties is not None:
+            fields = (*fields, *self.properties.take())
+        elif key is not None:
+            fields = (*fields, None, None)
+        return encode(fields if key is None else (*fields, key))
 
     def wait(self, *, for_answer: bool = False) -> None:
         """Let the shipping thread write what waits too long: units, or the event."""

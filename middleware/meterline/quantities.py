@@ -252,6 +252,14 @@ def checked_name(given: object, source: object) -> tuple[str | None, str | None,
     return (None, None, problem) if problem else (exact, text, "")
 
 
+def checked_key(given: str) -> tuple[str | None, str]:
+    """Return a client's key as it is recorded, and why it cannot be; nothing is none."""
+    if not given:
+        return None, ""
+    text, problem = _checked_text(given, "a client's key", NAME_CHARS_MAX)
+    return text or None, problem
+
+
 def _checked_id(given: object) -> tuple[str, str]:
     """Return an id as it is recorded, and why it cannot be; a number is its digits."""
     # What is no number is a text, or is refused; its class does as it likes.

@@ -135,6 +135,8 @@ class Call(Request):
         if self.is_excluded():
             self.leave_out()
             return
+        middleware = self.middleware
+        key = None if middleware.retry_header is None else middleware.key_of(self)
         quantities = self.close()
         self.meter.append(
             self.encoded(
@@ -150,7 +152,8 @@ class Call(Request):
                     self.bytes_out,
                     self.flags,
                     quantities,
-                )
+                ),
+                key,
             )
         )
 
@@ -257,6 +260,7 @@ class MeterMiddleware(Metering):
             begins, while the app's own request is there to be asked. Without one, the
             user that Django or Flask-Login has found, or ``REMOTE_USER``.
         exclude: which requests make no event, as in ``meterline.MeterMiddleware``.
+        idempotency_header: likewise.
         options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
 
     Raises:
@@ -269,16 +273,23 @@ class MeterMiddleware(Metering):
         *,
         subject: Resolver | None = None,
         exclude: Iterable[str | int] | None = None,
+        idempotency_header: str | None = None,
         **options: Unpack[MeterOptions],
     ) -> None:
         super().__init__(
             # What it is given is an environ each time.
             subject=cast("subjects.Resolver", subject or wsgi_apps.user),
             exclude=exclude,
+            idempotency_header=idempotency_header,
             options=options,
         )
         self.app = app
+        self._key_name = f"HTTP_{(self.retry_header or '').upper().replace('-', '_')}"
         inside.note_django_requests(app)
+
+    def header_of(self, scope: Scope) -> str:
+        """Return what a request has in the header with its client's key."""
+        return str(scope.get(self._key_name, ""))
 
     def __call__(
         self, environ: Environ, start_response: StartResponse

@@ -209,6 +209,15 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         ),
     ] = 0
 
+    counts_repeated: Annotated[
+        bool,
+        Meta(
+            description="Count requests also that a client sent again under the same"
+            " `Idempotency-Key`: see `idempotency_header` of the middleware.",
+            extra={"key": "repeated"},
+        ),
+    ] = False
+
     def takes(self, *, kind: int, method: str, route: str, status: int) -> bool:
         """Say whether an event of this sort is measured."""
         name = Kind(kind).name.lower()

@@ -33,6 +33,7 @@ RECOUNT: Final = "tests/integration/ledger/test_recount.py"
 VERIFY: Final = "tests/integration/ledger/test_verify.py"
 OVER_HTTP: Final = "tests/web/test_external_events.py"
 IDS: Final = "tests/web/test_ids.py"
+RETRIES: Final = "tests/web/test_retries.py"
 LEDGER: Final = "sidecar/meterline_sidecar/ledger"
 SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
@@ -184,6 +185,18 @@ MUTANTS: Final = {
         "DUPLICATE if before.mac == one.mac else CONFLICT",
         "DUPLICATE if before.mac else CONFLICT",
         f"{IDS}::test_other_content_under_an_id_is_kept_told_and_not_counted",
+    ),
+    "a request that failed takes its key": Mutant(
+        "sidecar/meterline_sidecar/ingest/request_keys.py",
+        "    return 200 <= request.status < 400\n",
+        "    return True\n",
+        f"{RETRIES}::test_a_request_that_failed_leaves_its_key_to_the_next",
+    ),
+    "a key holds for everybody": Mutant(
+        "sidecar/meterline_sidecar/ingest/request_keys.py",
+        "(app, event.subject, event.method, event.route, key)",
+        "(app, event.method, event.route, key)",
+        f"{RETRIES}::test_a_key_is_of_one_subject_method_and_route",
     ),
     "a fraction is rounded up": Mutant(
         "sidecar/meterline_sidecar/decimals.py",

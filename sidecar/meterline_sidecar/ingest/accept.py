@@ -15,6 +15,7 @@ from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
 from meterline_sidecar.ingest.commit import Committer, Piece, Producer
 from meterline_sidecar.ingest.decode import read_records
 from meterline_sidecar.ingest.names import Names
+from meterline_sidecar.ingest.request_keys import RequestKeys
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge.events import LossRow, ProducerRow
@@ -91,6 +92,11 @@ class Ingest:
     def names(self) -> Names:
         """The names of events, as they are stored."""
         return self._committer.names
+
+    @property
+    def keys(self) -> RequestKeys:
+        """The keys of requests, for as long as they are kept."""
+        return self._committer.keys
 
     def is_here(self, producer: str) -> bool:
         """Say whether somebody speaks for a producer now."""
@@ -203,6 +209,7 @@ class Ingest:
             held=intake.held,
             bad_quantities=intake.bad_quantities,
             named=self.names.recorded(intake.events, intake.ids, state.row.app),
+            keyed=self.keys.recorded(intake.events, intake.ids, state.row.app),
             duplicates=min(skip, n_records),
             n_bytes=len(batch.records),
         )

@@ -9,6 +9,7 @@ from typing import Final
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.ingest.decode import HELD, due_ms
 from meterline_sidecar.ingest.names import NOT_LOOKED_UP, Known, Named, Names
+from meterline_sidecar.ingest.request_keys import Keyed, RequestKeys
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge import held
@@ -61,6 +62,8 @@ class Piece:
     """The names of events that have one."""
     named_as_of: int = NOT_LOOKED_UP
     """The version of ``Names`` in which all of them were free."""
+    keyed: Sequence[Keyed] = ()
+    """The keys of requests whose clients gave them one."""
     clashes: dict[int, Known] = field(default_factory=dict[int, Known])
     """Of events that turned out not to count, by their places: the one that does."""
     when_stored: WhenStored | None = None
@@ -99,6 +102,7 @@ class Committer:
         self._endpoints: dict[tuple[str, str], int] = {}
         self._marks: store.Marks | None = None
         self.names = Names(key=key)
+        self.keys = RequestKeys(key=key)
 
     async def start(self) -> None:
         """Read where the ledger ends."""
@@ -122,6 +126,7 @@ class Committer:
             self._endpoints.clear()
             self._marks = None
             self.names.end(is_committed=False)
+            self.keys.roll_back()
             raise
 
     async def _write(self, group: list[Piece]) -> Head | None:
@@ -162,6 +167,14 @@ class Committer:
                 piece.held -= judged.n_held
                 piece.bad_quantities += judged.n_nameless
                 piece.duplicates += len(judged.clashes)
+            if piece.keyed:
+                piece.duplicates += await self.keys.judge(
+                    tx,
+                    piece.events,
+                    piece.keyed,
+                    first_id=first_id,
+                    now_ms=self._clock.now_ms(),
+                )
             first_id += len(piece.events)
 
     async def _write_producer(

@@ -42,7 +42,8 @@ class Intake(NamedTuple):
     """Events that the app left a quantity, property or id out of, which could not be
     taken."""
     ids: list[tuple[int, str | None, str]]
-    """The places of events that have an id of the app's own, its source, and the id."""
+    """The places of events that have an id of the app's own, its source, and the id; of
+    a request, what its client called it."""
 
 
 def read_records(

@@ -10,7 +10,7 @@ stored with a flag that no meter counts.
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from meterline.events import Flag
+from meterline.events import Flag, Kind
 from meterline_sidecar.ledger.external import name_mac
 from meterline_sidecar.store.edge import external as store
 from meterline_sidecar.store.edge.events import EventRow
@@ -26,6 +26,7 @@ NAMED: Final = int(Flag.NAMED)
 DUPLICATE: Final = int(Flag.DUPLICATE)
 CONFLICT: Final = int(Flag.CONFLICT)
 BAD_ID: Final = int(Flag.BAD_ID)
+USE: Final = int(Kind.USE)
 
 
 class Name(NamedTuple):
@@ -110,6 +111,8 @@ class Names:
         found: list[Named] = []
         for place, source, external_id in ids:
             event = events[place]
+            if event.kind != USE:
+                continue  # see RequestKeys
             events[place] = event = event._replace(flags=event.flags | NAMED)
             name = Name(source or app or DEFAULT_SOURCE, external_id)
             mac = name_mac(

@@ -125,6 +125,11 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "work to do: which hours are to be compared with the outbox; every hour is"
         " compared with Stripe's own totals as well",
     ),
+    "request_keys": Cover(
+        "not covered",
+        "what clients called their requests, for two days; which requests count is said by"
+        " the flags of their events",
+    ),
     "alerts": Cover("not covered", "who was told of what; nothing is billed by it"),
     "facts": Cover(
         "not covered",

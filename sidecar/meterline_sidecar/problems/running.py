@@ -81,6 +81,14 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         action="let the source make an id for each event, and keep to it when it sends"
         " the event again; then send what is missing under ids of its own",
     ),
+    "request_keys_forgotten": Problem(
+        severity="warning",
+        title="Keys of requests are forgotten early",
+        means="clients send more requests with a key of their own in a day than are kept:"
+        " one that they send again later than the oldest key that is known counts again",
+        action="see whether clients send a key with requests that they never repeat; or"
+        " take `idempotency_header` away from apps that need none",
+    ),
     "ledger_not_trusted": Problem(
         severity="error",
         title="The ledger lost its end, or was changed",

@@ -26,7 +26,7 @@ from meterline_sidecar.usage.by_property import PropertyRule
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition
 from meterline_sidecar.usage.misfits import Misfits
-from meterline_sidecar.usage.parts import PART, can_measure, kind_in_filters
+from meterline_sidecar.usage.parts import SORTED_BY, can_measure, kind_in_filters
 from meterline_sidecar.usage.values import Values
 from meterline_sidecar.where import UNMATCHED
 
@@ -108,7 +108,7 @@ class Folder:
         deltas: dict[tuple[int, int, str], Delta] = {}
         for event in events:
             era = self._era(event) if self._has_eras else None
-            part = event.flags & PART
+            part = event.flags & SORTED_BY
             sort = (event.kind, part, event.endpoint_id, event.status, era)
             rules = self._rules.get(sort)
             if rules is None:

@@ -10,6 +10,9 @@ from meterline.events import UNITS, Flag, Kind
 from meterline_sidecar.meters import EVENT_VALUES, Meter
 
 PART: Final = int(Flag.PART)  # arithmetic on enums costs ten times as much
+REPEATED: Final = int(Flag.REPEATED)
+SORTED_BY: Final = PART | REPEATED
+"""Flags that decide which meters take an event."""
 _OF_REQUEST: Final = int(Flag.OF_REQUEST)
 
 
@@ -22,6 +25,8 @@ def kind_in_filters(kind: int, flags: int) -> int:
 
 def can_measure(meter: Meter, flags: int) -> bool:
     """Say whether an event has anything of its own that ``meter`` measures."""
+    if flags & REPEATED and not meter.counts_repeated:
+        return False
     if not flags & PART:
         return True
     return meter.aggregation != "count" and (

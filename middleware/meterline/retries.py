@@ -1,0 +1,26 @@
+"""Requests that a client sends again: the header that tells them."""
+
+import os
+import re
+from typing import Final
+
+VARIABLE: Final = "METERLINE_IDEMPOTENCY_HEADER"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+
+
+def retry_header(given: str | None) -> str | None:
+    """Return the name of the header that has a client's key, in small letters.
+
+    Args:
+        given: by the app; else what ``METERLINE_IDEMPOTENCY_HEADER`` says. Without
+            either, or empty: none has.
+
+    Raises:
+        ValueError: no header can be called so.
+    """
+    name = os.environ.get(VARIABLE) if given is None else given
+    if not name:
+        return None
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"idempotency_header: no header can be called {name!r:.60}")
+    return name.lower()
