@@ -1,5 +1,6 @@
 """The key by which a client tells a request that it sends again."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ def test_a_wsgi_app_has_it_likewise(sidecar: FakeSidecar, tmp_path: Path) -> Non
         "PATH_INFO": "/",
         "HTTP_IDEMPOTENCY_KEY": "k-1",
     }
-    list(metering(environ, lambda *_: lambda _data: None))
+    with closing(metering(environ, lambda *_: lambda _data: None)) as body:  # type: ignore[type-var]  # as servers do
+        assert list(body) == [b"x"]
     metering.meter.close()
 
     (event,) = sidecar.wait_for_events(1)

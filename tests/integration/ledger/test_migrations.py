@@ -25,7 +25,7 @@ from meterline_sidecar.store import (
     stripe_events,
     usage,
 )
-from meterline_sidecar.store.edge import event_log, held, values
+from meterline_sidecar.store.edge import event_log, held, request_keys, values
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Tx
@@ -104,6 +104,7 @@ async def fill_all_but_held(sidecar: Sidecar) -> Path:
         await alerts.raise_once(tx, ALERT)
         await facts.put_fact(tx, "customer_map", "of before")
         await values.add_values(tx, [values.ValueRow("model", "large", 0)])
+        await request_keys.put_keys(tx, [request_keys.KeyRow(b"key", 1, NOON_MS)])
         await reconciliation.save(tx, COMPARISON)
         adjusted = await invoices.add_adjustment(tx, ADJUSTMENT)
         await journal.link(tx, "adjustments", adjusted)
