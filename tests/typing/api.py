@@ -3,7 +3,7 @@
 ``tests/unit/test_house.py`` sees to it that no name is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +32,7 @@ from meterline import (
     set_total,
     skip,
 )
+from meterline.llm import metered
 from meterline_pricing import (
     Amounts,
     Calendar,
@@ -178,6 +179,14 @@ def meter_a_job() -> None:
         meter.record("exports", 3, subject="acct_42", format="csv")
         meter.record("exports", "0.5", subject="acct_42", id="job-17", source="farm")
         assert_type(meter.flush(timeout_s=1.0), bool)
+
+
+def ask_a_model(answer: dict[str, object], stream: AsyncIterator[bytes]) -> None:
+    assert_type(metered(answer), dict[str, object])
+    assert_type(metered(stream, provider="groq", tenant="eu-1"), AsyncIterator[bytes])
+    metered(answer, to=current())
+    with Meter(app_name="nightly") as meter:
+        metered(answer, to=meter, subject="acct_42")
 
 
 # --- the price models

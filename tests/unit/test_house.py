@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import meterline
+import meterline.llm
 import meterline_pricing
 import meterline_pricing.models
 import meterline_pricing.tools
@@ -17,7 +18,7 @@ LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 PLAIN_NAMES_MAX = 30
 PRICING_FACES = (meterline_pricing, meterline_pricing.models, meterline_pricing.tools)
-FACES = (meterline, *PRICING_FACES)
+FACES = (meterline, meterline.llm, *PRICING_FACES)
 SQL = re.compile(
     r"\b(SELECT\s.+FROM|INSERT INTO|DELETE FROM|UPDATE \w+ SET)\b", re.DOTALL
 )
