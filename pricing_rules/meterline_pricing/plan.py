@@ -41,6 +41,8 @@ class RateCard(Checked, frozen=True, kw_only=True):
     """Unique in its plan; the meter's name unless the plan says otherwise."""
     description: str = ""
     """What the invoice line says; the name where it is empty."""
+    source: str = ""
+    """Where its numbers are from, as whoever wrote them down notes it."""
     convert: Conversion = Conversion()
     """Applied to the quantity before anything else."""
     free_units: Exact = default(ZERO)

@@ -1,6 +1,6 @@
 """Read ``pricing.toml``: every plan in it, or every problem with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from meterline_pricing.plan import Catalogue, Override
@@ -9,17 +9,28 @@ from meterline_pricing.toml.shape import json_schema_of
 from meterline_pricing.toml.source import Source
 
 
-def load(text: str, *, file: str = "pricing.toml") -> Catalogue:
+def as_it_is(source: Source) -> None:
+    """Leave a price list as it was written."""
+
+
+def load(
+    text: str,
+    *,
+    file: str = "pricing.toml",
+    prepare: Callable[[Source], None] = as_it_is,
+) -> Catalogue:
     """Return the plans that ``text`` describes.
 
     Args:
         text: the contents of a ``pricing.toml``.
         file: how errors call it.
+        prepare: makes prices of what only the caller can price, before they are read.
 
     Raises:
         PricingError: with every problem in the text, each with its line and key.
     """
     source = Source(text, file=file)
+    prepare(source)
     catalogue: Catalogue = ROOT.read(source.root)
     source.check()
     return catalogue

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from msgspec.structs import replace
 
-from meterline_pricing.errors import PricingError
+from meterline_pricing.errors import PricingError, Problem
 from meterline_pricing.money import ROUNDINGS, ZERO, currency_of
 from meterline_pricing.order import ORDERS, STEPS, Order, StepName
 from meterline_pricing.plan import (
@@ -25,6 +25,7 @@ from meterline_pricing.terms import (
     Discount,
     Tax,
 )
+from meterline_pricing.toml.llm_shapes import BY_CATALOGUE, ByCatalogue
 from meterline_pricing.toml.plan_checks import never_pays, of_one_name, second_tables
 from meterline_pricing.toml.price_shapes import (
     FLAG,
@@ -249,6 +250,7 @@ CARD: Final = priced(
     Key("meter", WORD, "Whose usage is charged."),
     Key("name", WORD, "Unique in the plan; the meter without it."),
     Key("description", WORD, "On the invoice."),
+    Key("source", WORD, "Where its numbers are from; kept with it, and not told to customers."),
     Key("convert", Nested(lambda: CONVERSION), "From counted to priced units."),
     Key("free_units", NUMBER, "From the first unit of a period on."),
     Key("discounts", NestedMany(lambda: CARD_DISCOUNT)),
@@ -270,8 +272,14 @@ TEST: Final = Plain(
 
 
 def _plan(
-    *, credits_lower_tax: bool | None = None, order: Order | None = None, **rest: Any
+    *,
+    credits_lower_tax: bool | None = None,
+    order: Order | None = None,
+    llm: ByCatalogue | None = None,
+    **rest: Any,
 ) -> Plan:
+    if llm is not None:
+        raise PricingError(Problem("there is no catalogue of prices here", "llm"))
     order = order or Order()
     if credits_lower_tax is not None:
         order = replace(order, credits_lower_tax=credits_lower_tax)
@@ -305,6 +313,7 @@ PLAN: Final = Plain(
         ),
         *TERMS,
         Key("price", NestedMany(lambda: CARD), field="prices"),
+        Key("llm", Nested(lambda: BY_CATALOGUE)),
         Key("test", NestedMany(lambda: TEST), field="tests"),
     ),
     _plan,

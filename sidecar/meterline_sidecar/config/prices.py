@@ -21,6 +21,7 @@ from meterline_sidecar.config.across import (
     names_in,
     tables_of,
 )
+from meterline_sidecar.config.llm_prices import fill_in
 from meterline_sidecar.config.shape import MeterConfig
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.meters import Meter
@@ -49,7 +50,7 @@ def read_prices(path: Path) -> Catalogue:
         ConfigError: with every problem in it, a line each.
     """
     try:
-        return load(text_of(path), file=shown(path))
+        return load(text_of(path), file=shown(path), prepare=fill_in)
     except PricingError as error:
         raise ConfigError(error.problems) from error
 
@@ -65,12 +66,14 @@ def read_price_list(path: Path | None, problems: list[Problem]) -> PriceList:
         return UNREADABLE
     catalogue = Catalogue()
     try:
-        catalogue = load(text, file=shown(path))
+        catalogue = load(text, file=shown(path), prepare=fill_in)
     except PricingError as error:
         problems += error.problems
     source = Source(text, file=shown(path))
     if not source.is_toml:
         return UNREADABLE
+    fill_in(source)
+    source.problems.clear()  # they were told already
     return PriceList(catalogue, names_in(source, "plan", "name"), source)
 
 
