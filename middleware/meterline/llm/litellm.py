@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from meterline import Meter
 from meterline.complaints import troubles
 from meterline.llm.calls import UNREADABLE, Call
 from meterline.llm.fields import field, text
-from meterline.meter import Meter
 
 _OF_USERS = (
     "user_api_key_end_user_id",

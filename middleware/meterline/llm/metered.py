@@ -3,11 +3,9 @@
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, Final, TypeVar, cast
 
+from meterline import Handle, Meter, current
 from meterline.llm.calls import Call, Recorder
 from meterline.llm.lines import Lines
-from meterline.meter import Meter
-from meterline.open_event import Handle
-from meterline.recording import current
 
 T = TypeVar("T")
 _TEXTS: Final = (bytes, bytearray, memoryview, str)

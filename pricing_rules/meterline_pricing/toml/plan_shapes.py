@@ -250,7 +250,11 @@ CARD: Final = priced(
     Key("meter", WORD, "Whose usage is charged."),
     Key("name", WORD, "Unique in the plan; the meter without it."),
     Key("description", WORD, "On the invoice."),
-    Key("source", WORD, "Where its numbers are from; kept with it, and not told to customers."),
+    Key(
+        "source",
+        WORD,
+        "Where its numbers are from; kept with it, and not told to customers.",
+    ),
     Key("convert", Nested(lambda: CONVERSION), "From counted to priced units."),
     Key("free_units", NUMBER, "From the first unit of a period on."),
     Key("discounts", NestedMany(lambda: CARD_DISCOUNT)),
