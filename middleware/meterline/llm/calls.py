@@ -12,7 +12,7 @@ UNKNOWN: Final = "llm_calls_unknown"
 UNREADABLE: Final = "could not read what a language model answered"
 
 _LAST_OF_RESPONSES: Final = frozenset(
-    {"response.completed", "response.incomplete", "response.failed"}
+    {"response.completed", "response.incomplete", "response.failed", "response.done"}
 )
 
 
@@ -66,14 +66,14 @@ class Call:
             if is_message and not text(thing, "stop_reason"):
                 self._is_complete = False
         except Exception:  # noqa: BLE001 - edge: whatever it is, the app gets it
-            troubles.add(UNREADABLE, exc_info=True)
+            troubles.add(UNREADABLE)
 
     def chunk(self, thing: object) -> None:
         """Record what one part of a stream tells."""
         try:
             self._chunk(thing)
         except Exception:  # noqa: BLE001 - edge: whatever it is, the app gets it
-            troubles.add(UNREADABLE, exc_info=True)
+            troubles.add(UNREADABLE)
 
     def end(self, *, is_exhausted: bool = True) -> None:
         """Record, once, that nothing more is coming.
@@ -91,7 +91,7 @@ class Call:
                 self._record(UNKNOWN, 1)
                 self._record(OUT, UnknownTokens())
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
-            troubles.add(UNREADABLE, exc_info=True)
+            troubles.add(UNREADABLE)
 
     def _chunk(self, thing: object) -> None:
         kind = text(thing, "type")
@@ -108,18 +108,21 @@ class Call:
             self._name(answer, "openai")
             self._count(field(answer, "usage"))
             self._is_complete &= kind in _LAST_OF_RESPONSES
-        elif (chunk := self._of_chat(thing, kind)) is not None:
-            self._name(chunk, "openai")
-            self._count(field(chunk, "usage"))
-            # Some tell it with each chunk; the last that OpenAI sends has nothing else.
-            self._is_complete &= not field(chunk, "choices")
+        else:
+            # The helpers of OpenAI's library wrap each.
+            self._chunk_of_chat(field(thing, "chunk") if kind == "chunk" else thing)
 
-    @staticmethod
-    def _of_chat(thing: object, kind: str) -> object:
-        """Return a chunk of Chat Completions, which a helper may have wrapped."""
-        if kind == "chunk":
-            return field(thing, "chunk")
-        return thing if text(thing, "object") == "chat.completion.chunk" else None
+    def _chunk_of_chat(self, chunk: object) -> None:
+        choices: Any = field(chunk, "choices")
+        usage = field(chunk, "usage")
+        if usage is None:
+            usage = field(field(chunk, "x_groq"), "usage")
+        if choices is None and usage is None:
+            return
+        self._name(chunk, "openai")
+        self._count(usage)
+        # Some tell it with each chunk. It is all once there are no more words.
+        self._is_complete &= all(text(one, "finish_reason") for one in choices or ())
 
     def _name(self, thing: object, provider: str) -> None:
         self._said["provider"] = provider

@@ -74,7 +74,7 @@ class LiteLLMCallback(_Base):  # type: ignore[misc]  # it depends on what is ins
             call.answer(response_obj)
             call.end()
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
-            troubles.add(UNREADABLE, exc_info=True)
+            troubles.add(UNREADABLE)
 
     async def async_log_success_event(
         self, kwargs: Said, response_obj: object, start_time: object, end_time: object

@@ -86,7 +86,7 @@ class MeteredStream:
         self._call = call
         self._lines: Lines | None = None
         # A helper asks for nothing before it is entered.
-        self._has_begun = _has(stream, *_GONE_THROUGH)
+        self._has_begun = _has(stream, *_GONE_THROUGH, "__iter__")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(object.__getattribute__(self, "_stream"), name)

@@ -86,8 +86,8 @@ def _of_openai(usage: object, *, came: str, went: str) -> Tokens:
     """
     n_in = number(usage, f"{came}_tokens") or 0
     n_out = number(usage, f"{went}_tokens") or 0
-    of_in = field(usage, f"{came}_tokens_details")
-    of_out = field(usage, f"{went}_tokens_details")
+    of_in = field(usage, f"{came}_tokens_details", f"{came}_token_details")
+    of_out = field(usage, f"{went}_tokens_details", f"{went}_token_details")
     read = number(of_in, "cached_tokens")
     if read is None:
         read = number(usage, "prompt_cache_hit_tokens", "cached_tokens") or 0

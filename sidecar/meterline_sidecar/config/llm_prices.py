@@ -48,30 +48,33 @@ class NotPriced(Exception):
 
 
 def fill_in(source: Source) -> None:
-    """Make prices of every ``[plan.llm]``, or note why that cannot be."""
-    for plan in source.root.tables("plan"):
-        if plan.asks("llm"):
-            said: ByCatalogue | None = BY_CATALOGUE.read(plan.table("llm"))
-            made = [] if said is None else list(_prices(plan, said))
-            _replace(plan, made)
+    """Make prices of every ``[plan.llm]``, or note why that cannot be.
+
+    What is no table stays, so that whoever reads it says so.
+    """
+    plans: object = source.root.data.get("plan")
+    for i, plan in enumerate(cast("list[object]", plans) if _is_list(plans) else ()):
+        if isinstance(plan, dict):
+            data = cast("dict[str, Any]", plan)
+            if isinstance(data.get("llm"), dict):
+                table = Table(source, ("plan", i, "llm"), data.pop("llm"))
+                said: ByCatalogue = BY_CATALOGUE.read(table)
+                made = list(_prices(table, said, data.get("currency")))
+                if _is_list(prices := data.get("price", [])):
+                    data["price"] = [*prices, *made]
 
 
-def _replace(plan: Table, made: list[dict[str, object]]) -> None:
-    """Put prices in the place of the table that they are made of."""
-    data = cast("dict[str, Any]", plan.data)
-    del data["llm"]
-    written = data.get("price", [])
-    if isinstance(written, list):  # else whoever reads it says so
-        data["price"] = [*cast("list[object]", written), *made]
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
 
 
-def _prices(plan: Table, said: ByCatalogue) -> Iterator[dict[str, object]]:
+def _prices(
+    table: Table, said: ByCatalogue, currency: object
+) -> Iterator[dict[str, object]]:
     """Yield a price for each meter, as it would be written by hand."""
-    table = plan.table("llm")
     for key in ("models", "meters"):
         if not table.data.get(key):
             table.report(key, "missing: expected at least one")
-    currency = plan.data.get("currency")
     if isinstance(currency, str) and currency.lower() != CURRENCY:
         table.report(None, f"the catalogue is in {CURRENCY}, and the plan is not")
     try:

@@ -176,6 +176,31 @@ def test_what_cannot_be_priced_is_told_with_its_line(
     assert problem.line >= 4
 
 
+ODD = [
+    ('[[plan]]\nname = "a"\ncurrency = "usd"\nllm = 5', 1),
+    ('[[plan]]\nname = "a"\ncurrency = "usd"\nllm = [{}]', 1),
+    ("plan = 5", 1),
+    ("plan = [5]", 1),
+    ("plan = { llm = {} }", 1),
+    ('[[plan]]\nname = "a"\ncurrency = "usd"\nprice = 5\n[plan.llm]\nx = 1', 4),
+    ('[[plan]]\nname = "a"\ncurrency = 5\n[plan.llm]\n', 3),
+]
+
+
+@pytest.mark.parametrize(("text", "n_problems"), ODD)
+def test_what_is_no_table_is_told_once(
+    tmp_path: Path, text: str, n_problems: int
+) -> None:
+    path = tmp_path / "pricing.toml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        read_prices(path)
+
+    said = [str(problem) for problem in caught.value.problems]
+    assert (len(said), len(set(said))) == (n_problems, n_problems), said
+
+
 def test_only_plans_in_the_catalogues_currency_are_priced_by_it(tmp_path: Path) -> None:
     path = written(
         tmp_path, f'[plan.llm]\nmodels = ["{MODELS[0]}"]\nmeters = ["tokens_in"]\n'

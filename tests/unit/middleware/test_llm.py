@@ -165,6 +165,17 @@ USAGES = [
         },
         [9, 0, 1, 0],
     ),
+    # Realtime, which writes it without an s.
+    (
+        {
+            "total_tokens": 253,
+            "input_tokens": 132,
+            "output_tokens": 121,
+            "input_token_details": {"text_tokens": 132, "cached_tokens": 64},
+            "output_token_details": {"text_tokens": 121},
+        },
+        [68, 64, 121, 0],
+    ),
     # The cache beside the input.
     (
         {"input_tokens": 3, "output_tokens": 5, "cache_read_input_tokens": 900},
@@ -291,6 +302,60 @@ def test_what_turns_out_to_be_of_another_kind_is_no_more_in_sum_and_is_told() ->
     }
 
 
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+COUNTED = {"tokens_in": 3, "tokens_out": 2}
+LAST = [
+    ({"choices": [], "usage": USAGE}, COUNTED),
+    # Others tell it with the last word, or with each of them.
+    ({"choices": [{"finish_reason": "stop"}], "usage": USAGE}, COUNTED),
+    ({"choices": [{"finish_reason": None}], "usage": USAGE}, COUNTED | UNKNOWN),
+    ({"choices": [{"finish_reason": "stop"}], "usage": None}, UNKNOWN),
+    (
+        {"choices": [{"finish_reason": "stop"}], "x_groq": {"usage": USAGE}},
+        COUNTED,
+    ),
+    ({"object": "text_completion", "choices": [], "usage": USAGE}, COUNTED),
+    ({"type": "transcript.text.done", "text": "x", "usage": USAGE}, COUNTED),
+    (
+        {
+            "type": "response.done",
+            "response": {"usage": {**USAGE, "input_tokens": 3, "output_tokens": 2}},
+        },
+        COUNTED,
+    ),
+    ({"type": "response.created", "response": {"usage": None}}, UNKNOWN),
+    ({"type": "ping"}, UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("chunk", "expected"), LAST)
+def test_an_app_that_stops_after_the_last_of_it_knows_it_all(
+    chunk: dict[str, Any], expected: dict[str, int]
+) -> None:
+    recorded = Recorded()
+    stream = metered(iter([chunk, {"type": "more"}]), recorded)
+    next(stream)
+    stream = None
+
+    assert recorded.counts == expected
+
+
+def test_an_http_response_that_is_no_stream_of_ours_is_not_silent() -> None:
+    class Response:
+        """As that of requests: it can be entered and gone through."""
+
+        def __enter__(self) -> Any: ...
+        def __exit__(self, *error: object) -> None: ...
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([(ANSWERS / "chat.json").read_bytes()])
+
+    dropped, read = Recorded(), Recorded()
+    metered(Response(), dropped)
+    list(metered(Response(), read))
+
+    assert (dropped.counts, read.counts) == (UNKNOWN, CHAT)
+
+
 def test_long_inputs_say_so() -> None:
     recorded = Recorded()
     for n_in in (32_000, 200_001):
@@ -376,7 +441,7 @@ def test_whatever_raises_inside_is_counted_and_not_the_apps() -> None:
 
     assert counted(Odd()) == UNKNOWN
     assert list(metered(iter([Odd()]), Recorded()))
-    assert troubles.counts[calls.UNREADABLE] == before + 1
+    assert troubles.counts[calls.UNREADABLE] == before + 2
 
 
 def test_the_callback_of_litellm_records_for_who_made_the_call() -> None:
