@@ -5,8 +5,11 @@ from typing import Any, Final, Protocol
 
 from meterline.complaints import troubles
 from meterline.llm.fields import field, text
+from meterline.llm.kept import as_dict, kept
 from meterline.llm.tokens import OUT, PIECES, context_of, tokens_of
 
+CALLS: Final = "llm_calls"
+"""The quantity that counts calls whose usage object is kept, by what that says."""
 UNKNOWN: Final = "llm_calls_unknown"
 """The quantity that counts calls of which not all tokens are known."""
 UNREADABLE: Final = "could not read what a language model answered"
@@ -41,10 +44,16 @@ class Call:
     Args:
         to: where it is recorded.
         given: what the app says of it; that goes over what the answer says.
+        keep_usage: record the provider's usage object, too.
     """
 
-    def __init__(self, to: Recorder, given: Mapping[str, object]) -> None:
+    def __init__(
+        self, to: Recorder, given: Mapping[str, object], *, keep_usage: bool = False
+    ) -> None:
         self._to = to
+        self._keeps_usage = keep_usage
+        self._usage: Mapping[str, object] = {}
+        """The last usage object, where it is kept."""
         self._given = given
         self._said: dict[str, str] = {}
         """The properties that the answer tells."""
@@ -58,13 +67,11 @@ class Call:
         self._is_over = False
 
     def answer(self, thing: object) -> None:
-        """Record a whole answer, or as much of one as there is."""
+        """Record a whole answer."""
         try:
             is_message = text(thing, "type") == "message"
             self._name(thing, "anthropic" if is_message else "openai")
             self._count(field(thing, "usage"))
-            if is_message and not text(thing, "stop_reason"):
-                self._is_complete = False
         except Exception:  # noqa: BLE001 - edge: whatever it is, the app gets it
             troubles.add(UNREADABLE)
 
@@ -90,6 +97,8 @@ class Call:
             if not (self._is_complete and self._is_right):
                 self._record(UNKNOWN, 1)
                 self._record(OUT, UnknownTokens())
+            if self._usage:
+                self._record(CALLS, 1, **kept(self._usage))
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
             troubles.add(UNREADABLE)
 
@@ -132,12 +141,22 @@ class Call:
     def _add_piece(self, usage: object) -> None:
         told = {name: field(usage, name) for name in PIECES}
         self._pieces |= {name: n for name, n in told.items() if n is not None}
-        self._count(self._pieces)
+        before = self._usage
+        self._keep(usage)
+        self._usage = {**before, **self._usage}
+        self._count_up(self._pieces)
+
+    def _keep(self, usage: object) -> None:
+        if self._keeps_usage:
+            self._usage = as_dict(usage)
 
     def _count(self, usage: object) -> None:
+        if usage is not None:
+            self._keep(usage)
+            self._count_up(usage)
+
+    def _count_up(self, usage: object) -> None:
         """Record by how much what a usage object tells has grown."""
-        if usage is None:
-            return
         tokens = tokens_of(usage)
         self._is_complete = self._is_right = tokens is not None and tokens.is_clear
         if tokens is None:
@@ -164,5 +183,5 @@ class Call:
             self._recorded[name] = self._recorded.get(name, 0) + n_tokens
             self._record(name, n_tokens)
 
-    def _record(self, name: str, quantity: object) -> None:
-        self._to.record(name, quantity, **{**self._said, **self._given})
+    def _record(self, name: str, quantity: object, **more: str) -> None:
+        self._to.record(name, quantity, **{**self._said, **more, **self._given})

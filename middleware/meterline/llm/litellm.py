@@ -50,14 +50,20 @@ class LiteLLMCallback(_Base):  # type: ignore[misc]  # it depends on what is ins
     Args:
         meter: where it is recorded.
         subject: says who used it, by what LiteLLM says of the call.
+        keep_usage: as in ``meterline.llm.metered``.
     """
 
     def __init__(
-        self, meter: Meter, *, subject: Callable[[Said], str | None] = user_of
+        self,
+        meter: Meter,
+        *,
+        subject: Callable[[Said], str | None] = user_of,
+        keep_usage: bool = False,
     ) -> None:
         _Base.__init__(self)
         self._meter = meter
         self._subject = subject
+        self._keeps_usage = keep_usage
 
     def log_success_event(
         self, kwargs: Said, response_obj: object, start_time: object, end_time: object
@@ -70,7 +76,7 @@ class LiteLLMCallback(_Base):  # type: ignore[misc]  # it depends on what is ins
             of_call = field(kwargs, "litellm_params")
             if provider := text(of_call, "custom_llm_provider"):
                 given["provider"] = provider
-            call = Call(self._meter, given)
+            call = Call(self._meter, given, keep_usage=self._keeps_usage)
             call.answer(response_obj)
             call.end()
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors

@@ -17,7 +17,12 @@ _INSIDE: Final = "_raw_stream"
 
 
 def metered(
-    answer: T, /, *, to: Handle | Meter | None = None, **properties: str | int
+    answer: T,
+    /,
+    *,
+    to: Handle | Meter | None = None,
+    keep_usage: bool = False,
+    **properties: str | int,
 ) -> T:
     """Return what a language model answered, and record the tokens that it cost.
 
@@ -34,18 +39,20 @@ def metered(
             it: an object, a dict, bytes, or what can be gone through.
         to: where it is recorded: a handle, or outside of requests a meter, which then
             takes ``subject="acct_42"`` besides. The request being served without it.
+        keep_usage: keep the provider's usage object as it came, for whoever audits: the
+            call counts in ``llm_calls`` then, and that has its JSON in properties.
         properties: more that its tokens are told apart by, or in place of ``model`` and
             ``provider`` as the answer has them.
     """
     # Taken now: who goes through a stream may do so in the context of another request.
     recorder: Recorder = current() if to is None else to
-    return cast("T", _metered(answer, recorder, properties))
+    call = Call(recorder, properties, keep_usage=keep_usage)
+    return cast("T", _metered(answer, call))
 
 
-def _metered(answer: Any, to: Recorder, properties: dict[str, str | int]) -> Any:
+def _metered(answer: Any, call: Call) -> Any:
     if _has(answer, "__await__"):
-        return _awaited(answer, to, properties)
-    call = Call(to, properties)
+        return _awaited(answer, call)
     if _is_text(answer):
         lines = Lines(call)
         lines.feed(_exact(answer))
@@ -71,10 +78,8 @@ def _exact(text: Any) -> bytes | str:
     return text if isinstance(text, str) else bytes(text)
 
 
-async def _awaited(
-    answer: Awaitable[Any], to: Recorder, properties: dict[str, str | int]
-) -> Any:
-    return _metered(await answer, to, properties)
+async def _awaited(answer: Awaitable[Any], call: Call) -> Any:
+    return _metered(await answer, call)
 
 
 class MeteredStream:

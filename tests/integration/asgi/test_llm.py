@@ -1,6 +1,7 @@
 """Answers of language models, by the real clients, in requests that are metered."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from meterline.events import Flag, Kind, UsageEvent
 from tests.asgi_driver import call
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
-from tests.llm_server import PRIVATE, Provider, provider
+from tests.llm_server import ANSWERS, PRIVATE, Provider, provider
 
 GPT = {"provider": "openai", "model": "gpt-5-mini-2025-08-07"}
 CLAUDE = {"provider": "anthropic", "model": "claude-sonnet-5"}
@@ -222,6 +223,31 @@ async def test_the_helpers_of_both_clients_count(
         name: RESPONSE.get(name, 0) + MESSAGE[name] + CHAT_WHOLE.get(name, 0)
         for name in MESSAGE
     }
+    assert event.flags == 0
+
+
+async def test_the_usage_object_of_both_clients_is_kept_as_it_came(
+    serve: Serve, gpt: openai.OpenAI, claude: anthropic.Anthropic
+) -> None:
+    async def work() -> None:
+        responses = gpt.responses.create(model="m", input="x", stream=True)
+        list(meterline.llm.metered(responses, keep_usage=True))
+        message = claude.messages.create(model="m", max_tokens=9, messages=ASK)
+        meterline.llm.metered(message, keep_usage=True)
+
+    event = await serve(work)
+
+    found = [part for part in event.parts or [] if part.quantity == "llm_calls"]
+    texts = [
+        "".join(
+            part.properties[f"usage_{i}"] for i in range(1, len(part.properties) - 1)
+        )
+        for part in found
+    ]
+    assert [json.loads(text) for text in texts] == [
+        json.loads((ANSWERS / f"{name}.json").read_text())["usage"]
+        for name in ("responses", "messages")
+    ]
     assert event.flags == 0
 
 

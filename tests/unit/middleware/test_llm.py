@@ -12,7 +12,7 @@ import pytest
 
 import meterline.llm
 from meterline.complaints import troubles
-from meterline.llm import calls, lines
+from meterline.llm import calls, kept, lines
 from meterline.llm.litellm import LiteLLMCallback
 from meterline.llm.metered import MeteredStream
 from meterline.llm.tokens import tokens_of
@@ -304,7 +304,7 @@ def test_what_turns_out_to_be_of_another_kind_is_no_more_in_sum_and_is_told() ->
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 COUNTED = {"tokens_in": 3, "tokens_out": 2}
-LAST = [
+LAST: list[tuple[dict[str, Any], dict[str, int]]] = [
     ({"choices": [], "usage": USAGE}, COUNTED),
     # Others tell it with the last word, or with each of them.
     ({"choices": [{"finish_reason": "stop"}], "usage": USAGE}, COUNTED),
@@ -371,8 +371,36 @@ def test_the_app_has_the_last_word_on_properties() -> None:
     assert recorded.said == [{"provider": "openai", "model": "house", "tenant": "eu"}]
 
 
+@pytest.mark.parametrize("form", ["chat", "messages"])
+def test_the_usage_object_is_kept_as_it_came_where_that_is_asked_for(form: str) -> None:
+    whole = json.loads((ANSWERS / f"{form}.json").read_bytes())
+    streamed, once = Recorded(), Recorded()
+
+    list(metered(iter(map(json.loads, _chunks(form))), streamed, keep_usage=True))
+    metered(whole, once, keep_usage=True)
+
+    for recorded in (streamed, once):
+        texts = [said for said in recorded.said if "usage_1" in said]
+        assert recorded.counts[calls.CALLS] == len(texts) == 1
+        parts = [texts[0][f"usage_{i}"] for i in range(1, len(texts[0]) - 1)]
+        assert json.loads("".join(parts)) == whole["usage"]
+        assert max(map(len, parts)) <= 128
+
+
+def test_a_usage_object_beyond_the_bound_is_counted_and_not_kept() -> None:
+    recorded = Recorded()
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "more": "x" * 1024}
+    before = troubles.counts[kept.NOT_KEPT]
+
+    metered({"usage": usage}, recorded, keep_usage=True)
+
+    assert recorded.counts == {"tokens_in": 3, "tokens_out": 2, calls.CALLS: 1}
+    assert [said for said in recorded.said if "usage_1" in said] == []
+    assert troubles.counts[kept.NOT_KEPT] == before + 1
+
+
 def test_a_stream_that_is_dropped_or_fails_is_told_once() -> None:
-    chunks = [json.loads(line[6:]) for line in _data("messages")]
+    chunks = [json.loads(text) for text in _chunks("messages")]
 
     def failing() -> Iterator[Any]:
         yield chunks[0]
@@ -497,6 +525,6 @@ def _call() -> calls.Call:
     return calls.Call(Recorded(), {})
 
 
-def _data(name: str) -> list[str]:
+def _chunks(name: str) -> list[str]:
     text = (ANSWERS / f"{name}.sse").read_text()
-    return [line for line in text.splitlines() if line.startswith("data: {")]
+    return [line[6:] for line in text.splitlines() if line.startswith("data: {")]
