@@ -75,6 +75,7 @@ class OfferDiffer:
                 self._found.told.append(
                     f"from {_day(max(from_ms, effective_ms))} plan {plan.name}:"
                     f" version {plan.version} {what}"
+                    f"{_other_sources(known.get(plan.version), plan)}"
                 )
         offered = {(plan.name, plan.version) for plan in plans}
         for name in list(self._terms.names("plan")):
@@ -182,6 +183,19 @@ class OfferDiffer:
 
     def _plan(self, name: str, change: Change, from_ms: int) -> None:
         self._found.planned.append(Planned(name, change, from_ms, self._reason))
+
+
+def _other_sources(before: Plan | None, now: Plan) -> str:
+    """Return which sources of prices are others, such as a newer catalogue."""
+    if before is None:
+        return ""
+    sources = {card.name: card.source for card in before.prices}
+    changes = {
+        f"{sources[card.name] or 'by hand'} -> {card.source or 'by hand'}"
+        for card in now.prices
+        if sources.get(card.name, card.source) != card.source
+    }
+    return f"; prices: {', '.join(sorted(changes))}" if changes else ""
 
 
 def _day(at_ms: int) -> str:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from meterline_pricing import Calendar, PricingError
+from meterline_pricing import Calendar, Plan, PricingError
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.terms import calendar as calendar_module
 from meterline_sidecar.terms import diff as diff_module
@@ -229,6 +230,30 @@ def test_an_edited_plan_reads_so_from_the_day_of_the_edit_on() -> None:
     assert found.told == ("from 2026-11-20 plan basic: version 1 reads otherwise",)
     november = CustomerCalendar.of(history.terms, "acme").named("2026-11")
     assert [s.plan for s in agreed(history.terms, "acme", november)] == [BASIC, dear]
+
+
+def test_prices_of_another_catalogue_are_told_and_hold_from_that_day_on() -> None:
+    def by(source: str, amount: str) -> Plan:
+        made = plan("basic", amount)
+        cards = tuple(replace(card, source=source) for card in made.prices)
+        return replace(made, prices=cards)
+
+    history = History()
+    old, new = by("genai-prices 0.2.3 + 20%", "0.01"), by("genai-prices 0.2.4", "0.02")
+    history.load("2026-11-01T00:00:00Z", customer(plan="basic"), plans=(old,))
+
+    found = history.load("2026-11-20T15:00:00Z", customer(plan="basic"), plans=(new,))
+    by_hand = history.diff(
+        "2026-11-21T15:00:00Z", customer(plan="basic"), plans=(plan("basic", "0.02"),)
+    )
+
+    said = "plan basic: version 1 reads otherwise; prices:"
+    assert found.told == (
+        f"from 2026-11-20 {said} genai-prices 0.2.3 + 20% -> genai-prices 0.2.4",
+    )
+    assert by_hand.told == (f"from 2026-11-21 {said} genai-prices 0.2.4 -> by hand",)
+    november = CustomerCalendar.of(history.terms, "acme").named("2026-11")
+    assert [s.plan for s in agreed(history.terms, "acme", november)] == [old, new]
 
 
 def test_a_version_that_is_deleted_is_kept_for_who_is_on_it() -> None:
