@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import cast
 
-from meterline.quantities import exact_text, whole_number
+from meterline.quantities import exact_text
 
 
 def field(thing: object, *names: str) -> object:
@@ -20,8 +20,12 @@ def field(thing: object, *names: str) -> object:
 
 def number(thing: object, *names: str) -> int | None:
     """Return the first of these fields that says something, if that is a number."""
-    value = whole_number(field(thing, *names))
-    return None if value is None or value < 0 else value
+    value = field(thing, *names)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # of those whose language has no others
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        return None
+    return int(value)
 
 
 def text(thing: object, *names: str) -> str:

@@ -165,6 +165,7 @@ USAGES = [
         },
         [9, 0, 1, 0],
     ),
+    ({"prompt_tokens": 5.0, "completion_tokens": 7.0}, [5, 0, 7, 0]),
     # Realtime, which writes it without an s.
     (
         {
@@ -253,6 +254,9 @@ def test_what_is_written_into_a_cache_and_sounds_are_kinds_of_their_own() -> Non
         {"usage": {"prompt_tokens": "many"}},
         {"usage": {"prompt_tokens": -1, "completion_tokens": 1}},
         {"usage": {"prompt_tokens": True}},
+        {"usage": {"prompt_tokens": 1.5}},
+        {"usage": {"prompt_tokens": float("nan")}},
+        {"usage": {"prompt_tokens": "5"}},
         b"not json",
         "",
         b"\xff",
