@@ -299,7 +299,7 @@ async def test_a_client_that_leaves_pays_what_is_known_and_the_rest_is_counted(
     total: dict[str, int] = {}
     for event in events:
         for name, n in (event.quantities or {}).items():
-            total[name] = total.get(name, 0) + n
+            total[name] = total.get(name, 0) + int(n)
     assert total == {
         **{name: n for name, n in MESSAGE.items() if n != 192},
         "tokens_out": 4,
