@@ -376,7 +376,7 @@ print(meter.stats.complaints)
 
 
 def test_a_handler_of_logs_that_raises_or_records_is_no_matter(tmp_path: Path) -> None:
-    assert "must be a whole number" in run(ANGRY_LOG, tmp_path)
+    assert "must be an exact number" in run(ANGRY_LOG, tmp_path)
 
 
 def test_a_user_without_a_home_has_events_in_memory(tmp_path: Path) -> None:
