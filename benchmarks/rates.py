@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -77,7 +77,7 @@ def _work(folder: str, rate: float, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _sidecar(folder: Path) -> Iterator[int]:
+def _sidecar(folder: Path) -> Generator[int]:
     customers = "".join(CUSTOMER.format(i=i) for i in range(CUSTOMERS))
     (folder / "m.toml").write_text(CONFIG.format(folder=folder) + customers)
     command = [sys.executable, "-m", "meterline_sidecar", "run"]

@@ -121,6 +121,11 @@ class Link:
         return moved
 
     @property
+    def is_full(self) -> bool:
+        """Whether nothing more can be sent before the sidecar has taken or acked some."""
+        return bool(self._to_send) or self._in_flight >= self._in_flight_max
+
+    @property
     def is_settled(self) -> bool:
         """Whether the sidecar does its work: it has acked, or listened for a while.
 

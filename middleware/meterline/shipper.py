@@ -25,7 +25,7 @@ from meterline.wire import Hello
 
 END_S: Final = 1.0  # for the last files, once what is left was shipped
 POLL_S: Final = 0.05
-BUSY_POLL_S: Final = 0.002  # while bytes move or somebody waits
+BUSY_POLL_S: Final = 0.002  # while there is more to send than fits, or somebody waits
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 5.0
 REFUSED_BACKOFF_S: Final = 60.0  # somebody must change something first
@@ -76,6 +76,7 @@ class Shipper:
         self._to_drain: list[Path] | None = None  # None: not looked for yet
         self._draining: tuple[DeadSpool, Link] | None = None
         self._wake = threading.Event()
+        self._n_flushing = 0
         self._stop_at_s: float | None = None
         self._has_tried_last = False
         self._progress = threading.Condition()
@@ -116,12 +117,16 @@ class Shipper:
             )
 
         with self._progress:
-            # A round that began after this call has seen all that was recorded.
-            rounds = self._rounds + 2
-            if not wait_for(lambda: self._rounds >= rounds):
-                return False
-            target = self.spool.reader.counts.recorded
-            return wait_for(lambda: self.spool.reader.counts.acked >= target)
+            self._n_flushing += 1
+            try:
+                # A round that began after this call has seen all that was recorded.
+                rounds = self._rounds + 2
+                if not wait_for(lambda: self._rounds >= rounds):
+                    return False
+                target = self.spool.reader.counts.recorded
+                return wait_for(lambda: self.spool.reader.counts.acked >= target)
+            finally:
+                self._n_flushing -= 1
 
     def begin_to_close(
         self, *, timeout_s: float, when_closed: Callable[[bytes], None]
@@ -171,12 +176,13 @@ class Shipper:
     def _main(self) -> None:
         while not self._is_finished():
             self._wake.clear()
-            moved = self._round_or_trouble()
+            is_busy = self._round_or_trouble()
             with self._progress:
                 self._rounds += 1
                 self._progress.notify_all()
+                is_busy |= self._n_flushing > 0
             if not self._wake.is_set():
-                self._wake.wait(BUSY_POLL_S if moved else POLL_S)
+                self._wake.wait(BUSY_POLL_S if is_busy else POLL_S)
         self._end()
 
     def _round_or_trouble(self) -> bool:
@@ -192,15 +198,20 @@ class Shipper:
             return False
 
     def _round(self) -> bool:
+        """Look after everything once; return whether the next round is urgent.
+
+        What was recorded meanwhile is not: the longer it waits, the fewer frames,
+        wake-ups of this thread and commits of the sidecar it makes.
+        """
         # Asked before the look at the spool: what is found after the end is all.
         is_last = self._stop_at_s is not None
         if not is_last:
             self.waiting.look_after(self.spool.writer.file.set_waiting)
         self.spool.maintain(sync_interval_s=self._options.sync_interval_s)
-        moved = self._ship(is_last=is_last)
+        is_busy = self._ship(is_last=is_last) or is_last
         if self.is_connected and not is_last:
-            moved |= self._drain()
-        return moved or is_last
+            is_busy |= self._drain()
+        return is_busy
 
     def _is_finished(self) -> bool:
         if self._stop_at_s is None:
@@ -226,7 +237,10 @@ class Shipper:
             troubles.add(f"{name} at the end of the shipping thread", exc_info=True)
 
     def _ship(self, *, is_last: bool) -> bool:
-        """Connect if it is time, and move what can be moved."""
+        """Connect if it is time, and move what can be moved.
+
+        Returns whether some moved, and more is left than could be.
+        """
         self._has_tried_last = is_last
         link = self._link
         if link is None:
@@ -242,7 +256,7 @@ class Shipper:
             self._disconnect(link)
         elif link.is_settled:
             self._come_back()
-        return moved
+        return moved and link.is_full
 
     def _disconnect(self, link: Link) -> None:
         self._hang_up()

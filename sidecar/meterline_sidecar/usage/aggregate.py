@@ -143,7 +143,11 @@ class Aggregator:
             while True:
                 n_step = await self._step()
                 n_events += n_step
-                if n_step == 0 and not (beside and await self._step_beside()):
+                if n_step >= STEP_EVENTS:
+                    continue
+                # All that was there is counted. What came meanwhile waits for the next
+                # run: a step costs the same for one event as for a thousand.
+                if not (beside and await self._step_beside()):
                     break
             await self._drop_leftovers()
         return n_events

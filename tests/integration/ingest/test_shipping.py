@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -665,3 +666,29 @@ def test_what_failed_while_nothing_could_be_opened_is_reported_lost(
     assert numbers(sidecar) == list(range(5))
     assert sidecar.lost == 30
     sidecar.assert_complete()
+
+
+def test_events_that_keep_coming_share_rounds_of_the_thread(
+    make: MakeMeter, sidecar: FakeSidecar
+) -> None:
+    acks = 0
+
+    def count() -> bool:
+        nonlocal acks
+        acks += 1
+        return True
+
+    sidecar.before_ack = count
+    sidecar.start()
+    meter = make()
+    end_s = time.monotonic() + 0.5
+    n_events = 0
+    while time.monotonic() < end_s:
+        meter.record("n", n_events)
+        n_events += 1
+        time.sleep(0.001)
+
+    assert meter.flush(timeout_s=30)
+    assert numbers(sidecar) == list(range(n_events))
+    # Once in 50 ms, hello and goodbye besides; each ack led to the next frame before.
+    assert acks <= 20, acks
