@@ -105,6 +105,41 @@ def test_tokens_cost_by_the_model_that_made_them(tmp_path: Path) -> None:
     assert ["small", "6"] in shown
 
 
+def test_a_fastapi_app_has_keys_plans_noise_and_work_after_the_answer(
+    tmp_path: Path,
+) -> None:
+    said = (ROOT / "examples" / "fastapi_app.toml").read_text().partition("[[meter]]")
+    prices = (ROOT / "examples" / "fastapi_app_pricing.toml").read_text()
+    with SidecarProcess(
+        tmp_path, meterline="".join(said[1:]), pricing=prices
+    ) as sidecar:
+        where = {"METERLINE_SOCKET": str(sidecar.socket)}
+        with running(uvicorn("fastapi_app"), tmp_path, **where) as server:
+            acme, bolt = ({"x-api-key": f"key-of-{n}"} for n in ("acme", "bolt"))
+            text = {"text": "one two three"}
+            with client(server) as http:
+                answers = [
+                    http.get("/healthz"),
+                    http.get("/openapi.json"),
+                    http.get("/words/one"),
+                    http.get("/words/one", headers=bolt),
+                    http.post("/reports", headers=bolt, json=text),
+                    http.get("/words/one", headers=acme),
+                    http.post("/reports", headers=acme, json=text),
+                ]
+            sidecar.until_counted(4)  # three requests, and the work after one
+        acmes, bolts = (
+            sidecar.get(f"/v1/customers/{name}/invoice") for name in ("acme", "bolt")
+        )
+        ingested = sidecar.get("/status")["events"]["ingested"]
+
+    assert [a.status_code for a in answers] == [200, 200, 401, 200, 403, 200, 202]
+    assert ingested == 4
+    # 2 calls and 3 words.
+    assert (acmes["due"], bolts["due"]) == ("0.32", "0.00")
+    assert [m["quantity"] for m in (*acmes["usage"], *bolts["usage"])] == [2, 3, 1, 0]
+
+
 @pytest.mark.parametrize(
     "unit",
     sorted((ROOT / "examples" / "systemd").iterdir()),
