@@ -1,6 +1,7 @@
 """Where things are: what the environment says above the file, and whole paths."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,8 +15,8 @@ from meterline_sidecar.config.keys import variables_of
 from meterline_sidecar.config.sidecar import SidecarConfig
 
 PRICING_NAME: Final = "pricing.toml"
-SOCKET_PATH_BYTES_MAX: Final = 107
-"""Source: unix(7): ``sun_path`` has 108 bytes, with the zero at the end."""
+SOCKET_PATH_BYTES_MAX: Final = 107 if sys.platform == "linux" else 103
+"""Source: unix(7): ``sun_path`` has 108 bytes, with the zero at the end; macOS has 104."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
 from flask import Flask, Response, g, send_file, stream_with_context
 
@@ -83,6 +84,33 @@ def test_flask_says_route_and_user(flask_app: Flask, sidecar: FakeSidecar) -> No
     assert [event.subject for event in events] == ["acme", "ada", None, "acme"]
     assert [event.status for event in events] == [200, 200, 404, 200]
     assert events[0].quantities == {"tokens": 5}
+
+
+def test_the_user_of_flask_login(metered: Metered, sidecar: FakeSidecar) -> None:
+    flask_login: Any = pytest.importorskip("flask_login")
+    logins: list[str] = []
+
+    class Account(flask_login.UserMixin):  # type: ignore[misc]
+        id = "ada"
+
+    def load(request: object) -> Account | None:
+        logins.append("asked")
+        return Account() if "key" in flask.request.args else None
+
+    def whose() -> str:
+        return str(flask_login.current_user.is_authenticated)
+
+    app = Flask(__name__)
+    flask_login.LoginManager(app).request_loader(load)
+    app.get("/whose")(whose)
+    app.get("/open")(lambda: "ok")
+    app.wsgi_app = metered(app.wsgi_app)  # type: ignore[method-assign]
+    for path, query in (("/whose", "key=1"), ("/whose", ""), ("/open", "key=1")):
+        call(app, path, QUERY_STRING=query)
+
+    subjects = [event.subject for event in sidecar.wait_for_events(3)]
+    assert subjects == ["ada", None, None]
+    assert len(logins) == 2  # a user whom nobody asked for is not looked up
 
 
 def test_flask_streams_files_and_fails(flask_app: Flask, sidecar: FakeSidecar) -> None:
