@@ -1,13 +1,22 @@
-"""Runs the tests of this folder against each version, in an environment of its own."""
+"""Tries versions of frameworks under servers, and writes docs/compatibility.md.
+
+Each version has an environment of its own. ``make compat`` tries all; ``make compat
+ONLY=starlette`` one framework, and writes nothing.
+"""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+from tests.compat.apps import WSGI
+from tests.compat.pair import ROUTES, SERVERS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ENVIRONMENTS: Final = ROOT / ".compat"
+PAGE: Final = ROOT / "docs" / "compatibility.md"
 COMMON: Final = (
     "msgspec",
     "pytest>=9",
@@ -18,7 +27,7 @@ COMMON: Final = (
     "httpx",
     "trio",
 )
-VERSIONS: Final = (
+TEMPLATES: Final = (
     ("starlette==0.40.0", "fastapi==0.115.2"),
     ("starlette==0.46.2", "fastapi==0.115.14"),
     ("starlette==0.50.0", "fastapi==0.124.0"),
@@ -27,36 +36,212 @@ VERSIONS: Final = (
     ("starlette==1.6.0", "fastapi"),
     ("starlette", "fastapi"),
 )
+"""Whose route templates are tried, in process."""
+
+SERVER_PACKAGES: Final = (*SERVERS, "uvicorn-worker")
+OLD_SERVERS: Final = {
+    "uvicorn": "0.30.0",
+    "hypercorn": "0.17.0",
+    "granian": "2.0.0",
+    "daphne": "4.1.0",
+    "gunicorn": "22.0.0",
+}
 
 
-def run(packages: tuple[str, ...]) -> int:
-    """Install ``packages`` into an environment of their own; return pytest's code."""
-    folder = ENVIRONMENTS / "-".join(packages).replace("==", "-")
+class Framework(NamedTuple):
+    """What is installed, and what its oldest version is."""
+
+    title: str
+    package: str
+    oldest: str
+
+
+FRAMEWORKS: Final = {
+    "starlette": Framework("Starlette", "starlette", "0.40.0"),
+    "fastapi": Framework("FastAPI", "fastapi", "0.115.2"),
+    "litestar": Framework("Litestar", "litestar", "2.13.0"),
+    "quart": Framework("Quart", "quart", "0.20.0"),
+    "django": Framework("Django, ASGI", "django", "5.1"),
+    "sanic": Framework("Sanic", "sanic", "24.6.0"),
+    "blacksheep": Framework("BlackSheep", "blacksheep", "2.0.8"),
+    "strawberry": Framework("Strawberry on Starlette", "strawberry-graphql", "0.240.0"),
+    "flask": Framework("Flask", "flask", "3.0.0"),
+    "django_wsgi": Framework("Django, WSGI", "django", "5.1"),
+}
+
+
+class Row(NamedTuple):
+    """One environment, and whether each server served the app right there."""
+
+    title: str
+    version: str
+    results: dict[str, str]
+
+
+def main() -> None:
+    """Try everything, and fail if anything is wrong."""
+    only = os.environ.get("ONLY", "")
+    failed: list[str] = []
+    if not only:
+        failed = [" ".join(t) for t in TEMPLATES if not _templates_are_right(t)]
+    frameworks, servers = _frameworks(only), [] if only else _servers()
+    failed += [
+        f"{row.title} {row.version} under {server}: {problem}"
+        for row in (*frameworks, *servers)
+        for server, problem in row.results.items()
+        if problem
+    ]
+    if not only:
+        PAGE.write_text(_page(frameworks, servers), encoding="utf-8")
+    if failed:
+        sys.exit("failed:\n" + "\n".join(failed))
+
+
+def _templates_are_right(packages: tuple[str, ...]) -> bool:
+    _say(" ".join(packages))
+    python = _environment("-".join(packages), *COMMON, *packages)
+    command = [str(python), "-m", "pytest", "-q", "-W", "default", "tests/compat"]
+    done = subprocess.run(command, cwd=ROOT, env=_variables(), check=False)
+    return done.returncode == 0
+
+
+def _frameworks(only: str) -> list[Row]:
+    rows: list[Row] = []
+    for name, framework in FRAMEWORKS.items():
+        if only not in ("", name):
+            continue
+        servers = ("gunicorn", "granian") if name in WSGI else tuple(SERVERS)
+        for wanted in (f"=={framework.oldest}", ""):
+            packages = (f"{framework.package}{wanted}", *_besides(name))
+            python = _environment(
+                f"{name}{wanted}", "msgspec", *packages, *SERVER_PACKAGES
+            )
+            version = _version(python, framework.package)
+            _say(f"{framework.title} {version}")
+            results = {server: _pair(python, name, server) for server in servers}
+            rows.append(Row(framework.title, version, results))
+    return rows
+
+
+def _servers() -> list[Row]:
+    rows: list[Row] = []
+    for server, oldest in OLD_SERVERS.items():
+        pins = [server, f"{server}=={oldest}"]
+        more = ["uvicorn-worker"] if server == "gunicorn" else []
+        for package in pins:
+            python = _environment(
+                f"server-{package}", "msgspec", "starlette", package, *more
+            )
+            version = _version(python, server)
+            _say(f"{server} {version}")
+            rows.append(
+                Row(server, version, {server: _pair(python, "starlette", server)})
+            )
+    return rows
+
+
+def _besides(name: str) -> tuple[str, ...]:
+    return ("starlette",) if name == "strawberry" else ()
+
+
+def _pair(python: Path, framework: str, server: str) -> str:
+    """Return what is wrong, empty if nothing is."""
+    command = [str(python), "-m", "tests.compat.pair", framework, server]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=_variables(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return "" if done.returncode == 0 else done.stderr or "it failed without a word"
+
+
+def _environment(name: str, *packages: str) -> Path:
+    """Return the Python of an environment that has the packages."""
+    folder = ENVIRONMENTS / name.replace("==", "-")
     uv = (sys.executable, "-m", "uv")
     subprocess.run([*uv, "venv", "--quiet", "--allow-existing", folder], check=True)
     python = folder / "bin" / "python"
     subprocess.run(
-        [*uv, "pip", "install", "--quiet", "--python", python, *COMMON, *packages],
-        check=True,
+        [*uv, "pip", "install", "--quiet", "--python", python, *packages], check=True
     )
-    return subprocess.run(
-        [python, "-m", "pytest", "-q", "-W", "default", "tests/compat"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'middleware'}:{ROOT}"},
-        check=False,
-    ).returncode
+    return python
 
 
-def main() -> None:
-    """Run all versions, and fail if any of them fails."""
-    failed: list[str] = []
-    for packages in VERSIONS:
-        sys.stdout.write(f"--- {' '.join(packages)}\n")
-        sys.stdout.flush()
-        if run(packages):
-            failed.append(" ".join(packages))
-    if failed:
-        sys.exit(f"failed on: {', '.join(failed)}")
+def _version(python: Path, package: str) -> str:
+    code = f"from importlib import metadata; print(metadata.version({package!r}))"
+    done = subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _variables() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{ROOT / 'middleware'}:{ROOT}"}
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"--- {text}\n")
+    sys.stdout.flush()
+
+
+def _cell(row: Row, server: str) -> str:
+    if server not in row.results:
+        return ""
+    return "wrong" if row.results[server] else "right"
+
+
+def _page(frameworks: list[Row], servers: list[Row]) -> str:
+    head = " | ".join(SERVERS)
+    lines = [
+        "| framework | version | " + head + " |",
+        "|---|---|" + "---|" * len(SERVERS),
+        *(
+            f"| {row.title} | {row.version} | "
+            + " | ".join(_cell(row, server) for server in SERVERS)
+            + " |"
+            for row in frameworks
+        ),
+    ]
+    others = [
+        "| server | version | Starlette |",
+        "|---|---|---|",
+        *(f"| {r.title} | {r.version} | {_cell(r, r.title)} |" for r in servers),
+    ]
+    return TEXT.format(
+        python=platform.python_version(),
+        frameworks="\n".join(lines),
+        servers="\n".join(others),
+        hidden=", ".join(FRAMEWORKS[n].title for n, r in ROUTES.items() if r is None),
+    )
+
+
+TEXT: Final = """\
+# Frameworks and servers that were tried
+
+Written by `make compat`; do not edit. Each line is an environment of its own, on Python {python}.
+A small app answers with a use (`set_subject` and `record`), a stream that records with each piece, and an error; the page
+says *right* where the answers are the app's, and the events have the customer, the quantities, the bytes, the statuses and
+the route. An empty field was not tried: those servers do not serve WSGI, or not by this command.
+
+## Frameworks, oldest and newest
+
+With the newest versions of the servers; gunicorn has the worker of `uvicorn-worker` for ASGI apps.
+
+{frameworks}
+
+Routes of {hidden} are not known: their requests are recorded without one. Strawberry is a GraphQL app that is
+mounted in Starlette: the use is a field of a query, and all queries are one route. The stream and the error are Starlette's.
+
+## Servers, newest and oldest
+
+{servers}
+
+Besides, the templates of routes are tried on seven pairs of versions of Starlette and FastAPI, from 0.40 and 0.115 on.
+"""
 
 
 if __name__ == "__main__":
