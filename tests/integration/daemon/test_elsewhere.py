@@ -22,6 +22,7 @@ def without(where, *names):
 without(os, "posix_fallocate", "posix_fadvise", "fdatasync", "memfd_create", "pidfd_open",
     "eventfd", "sched_getaffinity", "sched_setaffinity", "getxattr", "O_PATH",
     "O_TMPFILE", "O_NOATIME", "sendfile", "copy_file_range", "splice")
+os.process_cpu_count = os.cpu_count  # of Python 3.13, where there is no affinity
 peer_of = socket.SO_PEERCRED
 without(socket, "SO_PEERCRED", "MSG_NOSIGNAL", "SOCK_NONBLOCK", "SOCK_CLOEXEC",
     "SO_PASSCRED", "SO_DOMAIN", "SO_PROTOCOL")
