@@ -37,7 +37,7 @@ fmt: .venv/dev.stamp ## Format, and fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 
-compat: .venv/dev.stamp ## Test on old and new versions of Starlette and FastAPI
+compat: .venv/dev.stamp ## Try old and new frameworks and servers; write docs/compatibility.md
 	@$(BIN)/python -m tests.compat
 
 soak: .venv/dev.stamp ## All at once for METERLINE_SOAK_S=7200, then each fault for two hours

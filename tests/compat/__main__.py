@@ -141,7 +141,8 @@ def _servers() -> list[Row]:
 
 
 def _besides(name: str) -> tuple[str, ...]:
-    return ("starlette",) if name == "strawberry" else ()
+    # Litestar 2.13 takes sniffio for granted, which newer versions of anyio do without.
+    return {"strawberry": ("starlette",), "litestar": ("sniffio",)}.get(name, ())
 
 
 def _pair(python: Path, framework: str, server: str) -> str:
@@ -232,6 +233,9 @@ the route. An empty field was not tried: those servers do not serve WSGI, or not
 With the newest versions of the servers; gunicorn has the worker of `uvicorn-worker` for ASGI apps.
 
 {frameworks}
+
+What is *wrong* was so without the middleware, too, when this was last looked into: Sanic, and streams of BlackSheep 2.0, answer
+500 under daphne, and Strawberry 0.240 cannot be imported beside today's graphql-core.
 
 Routes of {hidden} are not known: their requests are recorded without one. Strawberry is a GraphQL app that is
 mounted in Starlette: the use is a field of a query, and all queries are one route. The stream and the error are Starlette's.
