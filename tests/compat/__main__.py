@@ -70,6 +70,16 @@ FRAMEWORKS: Final = {
 }
 
 
+BESIDES: Final = {
+    # It takes sniffio for granted, which newer versions of anyio do without.
+    "litestar": ("sniffio",),
+    "strawberry": ("starlette",),
+    # It takes any graphql-core, and needs one before 3.3.
+    "strawberry-graphql==0.240.0": ("starlette", "graphql-core<3.3"),
+}
+"""What else is installed beside a framework, or one version of it."""
+
+
 class Row(NamedTuple):
     """One environment, and whether each server served the app right there."""
 
@@ -112,7 +122,8 @@ def _frameworks(only: str) -> list[Row]:
             continue
         servers = ("gunicorn", "granian") if name in WSGI else tuple(SERVERS)
         for wanted in (f"=={framework.oldest}", ""):
-            packages = (f"{framework.package}{wanted}", *_besides(name))
+            package = f"{framework.package}{wanted}"
+            packages = (package, *BESIDES.get(package, BESIDES.get(name, ())))
             python = _environment(
                 f"{name}{wanted}", "msgspec", *packages, *SERVER_PACKAGES
             )
@@ -138,11 +149,6 @@ def _servers() -> list[Row]:
                 Row(server, version, {server: _pair(python, "starlette", server)})
             )
     return rows
-
-
-def _besides(name: str) -> tuple[str, ...]:
-    # Litestar 2.13 takes sniffio for granted, which newer versions of anyio do without.
-    return {"strawberry": ("starlette",), "litestar": ("sniffio",)}.get(name, ())
 
 
 def _pair(python: Path, framework: str, server: str) -> str:
@@ -235,7 +241,7 @@ With the newest versions of the servers; gunicorn has the worker of `uvicorn-wor
 {frameworks}
 
 What is *wrong* was so without the middleware, too, when this was last looked into: Sanic, and streams of BlackSheep 2.0, answer
-500 under daphne, and Strawberry 0.240 cannot be imported beside today's graphql-core.
+500 under daphne.
 
 Routes of {hidden} are not known: their requests are recorded without one. Strawberry is a GraphQL app that is
 mounted in Starlette: the use is a field of a query, and all queries are one route. The stream and the error are Starlette's.
