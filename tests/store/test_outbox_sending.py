@@ -3,7 +3,8 @@
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store import outbox_sending as sending
-from meterline_sidecar.store.outbox_sending import IDS_PER_QUERY, Settlement
+from meterline_sidecar.store.columns import MARKS_MAX
+from meterline_sidecar.store.outbox_sending import Settlement
 from meterline_sidecar.store.port import Database
 from tests.store.rows import HOUR, add_rows, end_in, new_row, row_of, send, states
 
@@ -107,7 +108,7 @@ async def test_only_rows_that_are_as_they_were_read_are_sent(
 async def test_more_rows_than_one_query_names_are_sent_together(
     database: Database,
 ) -> None:
-    ids = await add_rows(database, *(new_row(i) for i in range(IDS_PER_QUERY + 3)))
+    ids = await add_rows(database, *(new_row(i) for i in range(MARKS_MAX + 3)))
 
     assert await send(database, *ids) == set(ids)
 

@@ -1,8 +1,19 @@
 """A statement's columns and its parameters, made from one list of names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from meterline_sidecar.store.port import Value
+
+T = TypeVar("T")
+
+MARKS_MAX: Final = 500  # rows looked up by one statement; SQLite takes 32,766 marks
+
+
+def pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield values piece by piece, each short enough for one statement's marks."""
+    for start in range(0, len(values), MARKS_MAX):
+        yield values[start : start + MARKS_MAX]
 
 
 def marks(count: int) -> str:

@@ -5,12 +5,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.facts import get_fact, put_fact
 from meterline_sidecar.store.outbox import OutboxRow, State, read_rows
 from meterline_sidecar.store.port import Tx
 
-IDS_PER_QUERY: Final = 100
 FAILING_LOOKED_AT: Final = 5_000
 CONFIRMED_FACT: Final = "outbox_confirmed_ms"
 
@@ -108,10 +107,8 @@ async def mark_sending(
 async def _unchanged(tx: Tx, rows: Sequence[OutboxRow]) -> set[int]:
     """Return the ids of rows that are still as they were read."""
     key_numbers = {row.id: row.key_no for row in rows}
-    ids = list(key_numbers)
     found: set[int] = set()
-    for start in range(0, len(ids), IDS_PER_QUERY):
-        some = ids[start : start + IDS_PER_QUERY]
+    for some in pieces(list(key_numbers)):
         # By id alone: with the state in it, SQLite would walk the whole backlog.
         current = await tx.fetch_all(
             "SELECT id, state, key_no FROM outbox"  # noqa: S608 - only marks

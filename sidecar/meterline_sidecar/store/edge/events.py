@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.columns import Columns, pieces
 from meterline_sidecar.store.columns import marks as marks_of
 from meterline_sidecar.store.port import Tx, Value
 
@@ -112,8 +112,6 @@ class Marks(NamedTuple):
     mac: bytes | None
 
 
-NAMES_PER_QUERY: Final = 500  # SQLite takes 32,766
-
 STORED: Final = Columns(StoredEvent._fields)
 LOSS: Final = Columns(LossRow._fields)
 BATCH: Final = Columns(BatchRow._fields)
@@ -180,8 +178,7 @@ async def update_producer(tx: Tx, row: ProducerRow) -> None:
 async def subjects_of(tx: Tx, names: Sequence[str]) -> dict[str, int]:
     """Return the ids of those subjects that were seen before, by name."""
     found: dict[str, int] = {}
-    for start in range(0, len(names), NAMES_PER_QUERY):
-        part = names[start : start + NAMES_PER_QUERY]
+    for part in pieces(names):
         rows = await tx.fetch_all(
             f"SELECT name, id FROM subjects WHERE name IN ({marks_of(len(part))})",  # noqa: S608 - only marks
             part,
@@ -210,8 +207,7 @@ async def intern_endpoints(
         endpoints,
     )
     found: dict[tuple[str, str], int] = {}
-    for start in range(0, len(endpoints), NAMES_PER_QUERY):
-        part = endpoints[start : start + NAMES_PER_QUERY]
+    for part in pieces(endpoints):
         pairs = ", ".join(["(?, ?)"] * len(part))
         rows = await tx.fetch_all(
             "SELECT method, route, id FROM endpoints"  # noqa: S608 - only marks

@@ -1,13 +1,11 @@
 """SQL for names of events: what senders over HTTP and apps call them, unique for ever."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.edge.events import HASHED, EventRow
 from meterline_sidecar.store.port import Tx
-
-NAMES_PER_QUERY: Final = 500  # SQLite takes 32,766
 
 
 class NewName(NamedTuple):
@@ -56,8 +54,7 @@ async def add_sources(tx: Tx, names: Sequence[str]) -> dict[str, int]:
         [(name,) for name in names],
     )
     found: dict[str, int] = {}
-    for start in range(0, len(names), NAMES_PER_QUERY):
-        part = names[start : start + NAMES_PER_QUERY]
+    for part in pieces(names):
         rows = await tx.fetch_all(
             "SELECT name, id FROM external_sources"  # noqa: S608 - only marks
             f" WHERE name IN ({marks(len(part))})",
@@ -72,8 +69,7 @@ async def named(
 ) -> dict[tuple[int, str], tuple[int, bytes]]:
     """Return ``(event id, mac)`` of what is stored under ``(source id, external id)``."""
     found: dict[tuple[int, str], tuple[int, bytes]] = {}
-    for start in range(0, len(names), NAMES_PER_QUERY):
-        part = names[start : start + NAMES_PER_QUERY]
+    for part in pieces(names):
         pairs = ", ".join(["(?, ?)"] * len(part))
         rows = await tx.fetch_all(
             # An IN of pairs would read the whole table, and so would a plain JOIN where

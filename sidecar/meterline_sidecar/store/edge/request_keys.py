@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from meterline_sidecar.store.columns import Columns, marks
+from meterline_sidecar.store.columns import Columns, marks, pieces
 from meterline_sidecar.store.port import Tx
-
-KEYS_PER_QUERY: Final = 500  # SQLite takes 32,766
 
 
 class KeyRow(NamedTuple):
@@ -23,8 +21,7 @@ KEY: Final = Columns(KeyRow._fields)
 async def read_keys(tx: Tx, keys: Sequence[bytes]) -> dict[bytes, int]:
     """Return when the requests happened that have these keys."""
     found: dict[bytes, int] = {}
-    for start in range(0, len(keys), KEYS_PER_QUERY):
-        part = keys[start : start + KEYS_PER_QUERY]
+    for part in pieces(keys):
         rows = await tx.fetch_all(
             f"SELECT key, time_ms FROM request_keys WHERE key IN ({marks(len(part))})",  # noqa: S608 - only marks
             part,
