@@ -177,8 +177,9 @@ class Meter:
                     self.complaints.add(problem)
                     bad |= Flag.BAD_PROPERTY
                 whole = exact.whole
-            external_id = source = None
-            if named is not NAMELESS and named != NAMELESS:
+            external_id, source = named
+            # Not compared: what the app gave may have a comparison that raises.
+            if external_id is not None or source is not None:
                 external_id, source, problem = checked_name(*named)
                 if problem:
                     self.complaints.add(problem)

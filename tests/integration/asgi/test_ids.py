@@ -22,6 +22,18 @@ def server(sidecar: FakeSidecar, metered: Metered) -> Server:
     return Server(sidecar, metered)
 
 
+class Missing:
+    """Compares as the missing values of data frames do: no answer is true or false."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("it is neither")
+
+    __hash__ = object.__hash__
+
+
 def named(events: list[UsageEvent]) -> list[UsageEvent]:
     return [event for event in events if event.external_id is not None]
 
@@ -113,7 +125,9 @@ async def test_of_an_open_stream_it_waits_for_the_spool_no_longer_than_units_do(
     assert [event.external_id for event in seen] == ["early"]
 
 
-@pytest.mark.parametrize("bad", ["", "x" * 257, b"job", 1.5, True, "\ud800", 2**70])
+@pytest.mark.parametrize(
+    "bad", ["", "x" * 257, b"job", 1.5, True, "\ud800", 2**70, Missing()]
+)
 async def test_an_id_that_cannot_be_taken_is_flagged_and_the_use_counts(
     server: Server, bad: Any
 ) -> None:
