@@ -31,6 +31,24 @@ PERIOD: Final = click.option(
 )
 
 
+def clock_option(help_text: str) -> Callable[[F], F]:
+    """Return ``--clock``: a file with the time that a command goes by."""
+    return click.option(
+        "--clock",
+        "clock_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="METERLINE_CLOCK",
+        metavar="FILE",
+        help=help_text,
+    )
+
+
+CLOCK: Final = clock_option(
+    "Go by the time in this file instead of this machine's, as `meterline run --clock`"
+    " does; by default that of the sidecar, if one runs and rehearses."
+)
+
+
 def span_options(command: F) -> F:
     """Add ``--period``, or ``--start`` and ``--end``, to a command."""
     for name, edge in (("--end", "before"), ("--start", "from")):

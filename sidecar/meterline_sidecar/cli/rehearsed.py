@@ -6,7 +6,6 @@ links expire by that time. So a command beside it asks it what time it is.
 
 import contextlib
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -15,16 +14,6 @@ from meterline_sidecar.cli.exits import NoSidecar, OtherVersion, Refused
 from meterline_sidecar.clock import Clock, FileClock, SystemClock, format_time_ms
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.web.answers.status import Status
-
-CLOCK: Final = click.option(
-    "--clock",
-    "clock_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="METERLINE_CLOCK",
-    metavar="FILE",
-    help="Go by the time in this file instead of this machine's, as `meterline run"
-    " --clock` does; by default that of the sidecar, if one runs and rehearses.",
-)
 
 
 class HeardClock:

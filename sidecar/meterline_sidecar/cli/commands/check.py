@@ -18,9 +18,9 @@ from meterline_sidecar.cli.against_ledger import (
 )
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import EXIT_CONFIG, EXIT_FOUND
-from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
-from meterline_sidecar.cli.rehearsed import CLOCK, clock_for, tell_clock
+from meterline_sidecar.cli.rehearsed import clock_for, tell_clock
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.advice import advice
 from meterline_sidecar.config.prices import shown

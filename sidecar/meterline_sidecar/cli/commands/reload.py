@@ -8,7 +8,7 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import NoSidecar
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import clock_option, daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.rehearsed import clock_in, tell_clock
 from meterline_sidecar.config.read import read_config
@@ -23,13 +23,8 @@ from meterline_sidecar.web.answers.reload import Reloaded
     help="Let changes reach into periods that are final; the reason is kept.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
-@click.option(
-    "--clock",
-    "clock_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="METERLINE_CLOCK",
-    metavar="FILE",
-    help="Where no sidecar runs, go by the time in this file instead of this"
+@clock_option(
+    "Where no sidecar runs, go by the time in this file instead of this"
     " machine's, as `meterline run --clock` does.",
 )
 @daemon_options

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from meterline_sidecar.cli.options import CONFIG
+from meterline_sidecar.cli.options import CONFIG, clock_option
 from meterline_sidecar.clock import Clock, FileClock, SystemClock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.daemon.run import run
@@ -18,13 +18,8 @@ log = logging.getLogger(__name__)
 
 @click.command()
 @CONFIG
-@click.option(
-    "--clock",
-    "clock_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="METERLINE_CLOCK",
-    metavar="FILE",
-    help="Rehearse with the time in this file: a time (2026-11-30T23:59:00Z) or an "
+@clock_option(
+    "Rehearse with the time in this file: a time (2026-11-30T23:59:00Z) or an "
     "offset (+86400 seconds, +25h, -40d). The file is read repeatedly.",
 )
 def command(config_path: Path | None, clock_path: Path | None) -> None:

@@ -11,9 +11,9 @@ import click
 
 from meterline_sidecar.cli.against_ledger import agreed_of
 from meterline_sidecar.cli.exits import EXIT_FOUND
-from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
-from meterline_sidecar.cli.rehearsed import CLOCK, clock_for, tell_clock
+from meterline_sidecar.cli.rehearsed import clock_for, tell_clock
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config

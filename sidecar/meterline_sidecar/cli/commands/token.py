@@ -11,9 +11,9 @@ from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile
 from meterline_sidecar.cli.against_ledger import agreed_with
-from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
-from meterline_sidecar.cli.rehearsed import CLOCK, clock_for
+from meterline_sidecar.cli.rehearsed import clock_for
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import SystemClock, format_time_ms
 from meterline_sidecar.config.read import read_config
