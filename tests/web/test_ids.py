@@ -102,6 +102,17 @@ async def test_other_content_under_an_id_is_kept_told_and_not_counted(web: Web) 
     assert (await verified(web.parts.config.sidecar.database)).findings == []
 
 
+async def test_the_page_of_events_says_which_are_not_counted(web: Web) -> None:
+    await web.ship(job(), job(), job(quantities={"tokens": 6}))
+    await web.parts.aggregator.run()
+
+    page = (await web.http.get("/events", params={"period": "2026-11"})).text
+
+    assert page.count("not counted: duplicate") == 1
+    assert page.count("not counted: conflict") == 1
+    assert page.count("not counted") == 2
+
+
 async def test_an_id_is_unique_within_its_source_alone(web: Web) -> None:
     await web.ship(job(), job(source="nightly"), job(source=APP), job(source="nightly"))
 

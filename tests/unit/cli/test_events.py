@@ -1,5 +1,7 @@
 """Raw events as people read them."""
 
+from msgspec.structs import replace
+
 from meterline_sidecar.cli.commands.events import event_line
 from meterline_sidecar.web.answers.events import ShownEvent, ShownPart
 
@@ -33,3 +35,12 @@ def test_properties_stand_behind_the_quantities() -> None:
     line = event_line(EVENT)
 
     assert line.endswith("tokens=600  tenant=eu-1, tokens 512 (model=large, region=eu)")
+
+
+def test_a_line_says_that_an_event_is_not_counted() -> None:
+    again = replace(EVENT, flags=["named", "duplicate"])
+    repeated = replace(EVENT, flags=["repeated"])
+
+    assert "(not counted: duplicate)" in event_line(again)
+    assert "(repeated)" in event_line(repeated)
+    assert "not counted" not in event_line(EVENT) + event_line(repeated)

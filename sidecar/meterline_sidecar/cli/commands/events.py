@@ -100,6 +100,8 @@ def event_line(event: ShownEvent) -> str:
 def _cells(event: ShownEvent) -> list[str]:
     request = " ".join(filter(None, (event.method, event.route)))
     used = [f"{name}={quantity(Decimal(n))}" for name, n in event.quantities.items()]
+    if event.doubt:
+        used.append(f"({event.doubt})")
     if event.source is not None:
         used.append(f"({event.source} {event.external_id})")
     told = [f"{name}={text}" for name, text in event.properties.items()]

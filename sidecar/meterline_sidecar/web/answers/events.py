@@ -4,10 +4,13 @@ from typing import Final, get_args
 
 import msgspec
 
+from meterline.events import UNCOUNTED, Flag
 from meterline_sidecar.where import KindName
 
 KINDS: Final[tuple[KindName, ...]] = get_args(KindName)
 """In the order of ``meterline.events.Kind``: an event's number is its place here."""
+_UNCOUNTED: Final = {str(flag.name).lower() for flag in Flag if flag & UNCOUNTED}
+_REPEATED: Final = str(Flag.REPEATED.name).lower()
 
 
 class ShownPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +48,14 @@ class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Who sent it over HTTP; ``null`` for all others."""
     external_id: str | None
     """What it is called there."""
+
+    @property
+    def doubt(self) -> str:
+        """Why it does not count, or not for every meter; empty if it does."""
+        why = [flag for flag in self.flags if flag in _UNCOUNTED]
+        if why:
+            return f"not counted: {', '.join(why)}"
+        return _REPEATED if _REPEATED in self.flags else ""
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
