@@ -319,11 +319,14 @@ def test_a_power_cut_leaves_of_a_spool_whatever_was_forced_in_time(
     )
     recorded = forced = 0
     for i in range(rounds(12, soak=200)):
-        # A burst fills several segments between two looks of the shipping thread.
-        for _ in range(chance.choice([1, 10, 1_000, 12_000])):
+        # A burst fills several segments between two looks of the shipping thread: at
+        # least the second round is one that is forced.
+        is_burst = i == 1
+        n_events = 40_000 if is_burst else chance.choice([1, 10, 1_000, 12_000])
+        for _ in range(n_events):
             recorded += 1
             spool.writer.append(recorded.to_bytes(4) + bytes(chance.randrange(60)))
-        if is_forced := chance.random() < 0.7:
+        if is_forced := is_burst or chance.random() < 0.7:
             forced = recorded
         spool.maintain(sync_interval_s=0 if is_forced else None)
         left = tmp_path / f"left{i}"
