@@ -100,6 +100,29 @@ def complaints(chrome: Chrome) -> list[str]:
     ]
 
 
+def _waiting(chrome: Chrome) -> WebDriverWait[Chrome]:
+    return WebDriverWait(chrome, TIMEOUT_S)
+
+
+def _text(chrome: Chrome, css: str) -> str:
+    """Return the text of an element, in one step.
+
+    A page that freshens itself may replace what was found before it is read.
+    """
+    text: str = chrome.execute_script(
+        "return document.querySelector(arguments[0]).innerText.trim()", css
+    )
+    return text
+
+
+def _html(chrome: Chrome, css: str) -> str:
+    """Return the markup of an element, in one step as well."""
+    html: str = chrome.execute_script(
+        "return document.querySelector(arguments[0]).outerHTML", css
+    )
+    return html
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_has_no_violation_no_error_and_no_other_host(
     live: LiveSidecar, chrome: Chrome, path: str
@@ -139,17 +162,15 @@ def test_a_new_event_appears_without_a_reload(
 ) -> None:
     chrome.get(f"{live.url}/customers/acme")
     shown = '[data-meter="api_calls"]'
-    before = chrome.find_element(By.CSS_SELECTOR, shown).text
+    before = _text(chrome, shown)
     chrome.execute_script("window.notReloaded = true")
-    WebDriverWait(chrome, TIMEOUT_S).until(
+    _waiting(chrome).until(
         lambda driver: driver.execute_script("return performance.now() > 500")
     )
 
     live.ship(*month(50, days=1, seed=2), producer="0" * 31 + "2")
 
-    WebDriverWait(chrome, TIMEOUT_S).until(
-        lambda driver: driver.find_element(By.CSS_SELECTOR, shown).text != before
-    )
+    _waiting(chrome).until(lambda driver: _text(driver, shown) != before)
     assert chrome.execute_script("return window.notReloaded")
 
 
@@ -158,9 +179,7 @@ def test_an_invoice_line_leads_to_its_events(live: LiveSidecar, chrome: Chrome) 
     chrome.execute_script(
         "arguments[0].click()", chrome.find_element(By.CSS_SELECTOR, ".invoice td a")
     )
-    WebDriverWait(chrome, TIMEOUT_S).until(
-        lambda driver: "/events?" in driver.current_url
-    )
+    _waiting(chrome).until(lambda driver: "/events?" in driver.current_url)
 
     customers = {
         cell.text
@@ -186,7 +205,7 @@ def test_charts_are_drawn_by_uplot_and_read_without_it(
     live: LiveSidecar, chrome: Chrome
 ) -> None:
     chrome.get(f"{live.url}/usage?range=30d")
-    WebDriverWait(chrome, TIMEOUT_S).until(
+    _waiting(chrome).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
     )
     with live.client() as client:
@@ -203,13 +222,13 @@ def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
     link = made.stdout.strip()
 
     chrome.get(link)
-    assert chrome.find_element(By.TAG_NAME, "h1").text == "Globex"
+    assert _text(chrome, "h1") == "Globex"
     assert "Acme" not in chrome.page_source
     assert violations(chrome) == []
     assert complaints(chrome) == []
 
     chrome.get(f"{live.url}/portal?token={link.partition('token=')[2][:-3]}AAA")
-    assert chrome.find_element(By.TAG_NAME, "h1").text == "This page cannot be opened"
+    assert _text(chrome, "h1") == "This page cannot be opened"
     assert violations(chrome) == []
 
 
@@ -222,18 +241,18 @@ def test_a_page_whose_sidecar_has_ended_says_so_and_recovers(
         chrome.get(f"{sidecar.url}/")
         note = chrome.find_element(By.ID, "away")
         assert not note.is_displayed()
-        before = chrome.find_element(By.ID, "fresh").text
+        before = _text(chrome, "#fresh")
 
         sidecar.kill()
 
-        waiting = WebDriverWait(chrome, TIMEOUT_S)
+        waiting = _waiting(chrome)
         waiting.until(lambda _driver: note.is_displayed())
         assert re.fullmatch(
             r"No connection since \d\d:\d\d\. What is shown here may be old\.",
             note.text,
         )
         assert violations(chrome, "color-contrast") == []
-        waiting.until(lambda _: chrome.find_element(By.ID, "fresh").text != before)
+        waiting.until(lambda _: _text(chrome, "#fresh") != before)
         sidecar.start()
         waiting.until(lambda _driver: not note.is_displayed())
 
@@ -242,46 +261,40 @@ def test_a_chart_that_is_read_stays_until_the_pointer_leaves(
     live: LiveSidecar, chrome: Chrome
 ) -> None:
     chrome.get(f"{live.url}/usage?range=30d&meter=tokens")
-    waiting = WebDriverWait(chrome, TIMEOUT_S)
+    waiting = _waiting(chrome)
     plot = waiting.until(
         lambda driver: driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
     )
-    total = chrome.find_element(By.CSS_SELECTOR, ".key b").text
-    caption = chrome.find_element(By.TAG_NAME, "figcaption").text
+    total = _text(chrome, ".key b")
+    caption = _text(chrome, "figcaption")
     ActionChains(chrome).move_to_element(plot).perform()
     at = chrome.find_element(By.CSS_SELECTOR, "[data-at]")
     waiting.until(lambda _driver: at.text.endswith(" UTC"))
-    read = chrome.find_element(By.CSS_SELECTOR, ".key b").text
-    fresh = chrome.find_element(By.ID, "fresh").get_attribute("outerHTML")
+    read = _text(chrome, ".key b")
+    fresh = _html(chrome, "#fresh")
 
     live.ship(*month(60, days=1, seed=3), producer="0" * 31 + "3")
-    waiting.until(
-        lambda driver: (
-            driver.find_element(By.ID, "fresh").get_attribute("outerHTML") != fresh
-        )
-    )
+    waiting.until(lambda driver: _html(driver, "#fresh") != fresh)
 
     assert plot.is_displayed()  # The very same: it was not drawn anew.
     assert at.text.endswith(" UTC")
-    assert chrome.find_element(By.CSS_SELECTOR, ".key b").text == read != total
+    assert _text(chrome, ".key b") == read != total
     ActionChains(chrome).move_to_element(
         chrome.find_element(By.TAG_NAME, "h1")
     ).perform()
-    waiting.until(
-        lambda driver: driver.find_element(By.TAG_NAME, "figcaption").text != caption
-    )
+    waiting.until(lambda driver: _text(driver, "figcaption") != caption)
 
 
 def test_the_legend_of_a_highest_value_is_no_sum(
     live: LiveSidecar, chrome: Chrome
 ) -> None:
     chrome.get(f"{live.url}/customers/acme?meter=seats")
-    WebDriverWait(chrome, TIMEOUT_S).until(
+    _waiting(chrome).until(
         lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
     )
-    tile = chrome.find_element(By.CSS_SELECTOR, '[data-meter="seats"]').text
+    tile = _text(chrome, '[data-meter="seats"]')
 
-    assert chrome.find_element(By.CSS_SELECTOR, ".key b").text == tile
+    assert _text(chrome, ".key b") == tile
     assert f"{tile} seats by day in UTC (highest value)" in chrome.page_source
 
 
@@ -301,7 +314,7 @@ def test_long_numbers_are_short_and_never_broken(
         with seen_as(chrome, width=width):
             for url in (f"{live.url}/customers/globex", link.stdout.strip()):
                 chrome.get(url)
-                WebDriverWait(chrome, TIMEOUT_S).until(_is_counted)
+                _waiting(chrome).until(_is_counted)
                 lines = chrome.execute_script(
                     "return [...document.querySelectorAll('.kpi strong')].filter("
                     "e => e.scrollWidth > e.clientWidth || e.clientHeight > 60)"

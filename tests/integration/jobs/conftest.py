@@ -127,10 +127,18 @@ class Farm:
         except TimeoutError:
             pytest.fail(f"{account}: {(self.folder / 'log').read_text()[-4000:]}")
 
-    def check(self, queue: str, ends: tuple[str, ...]) -> None:
-        """All jobs are done, and count once, also those that were done twice."""
+    def until_done(self, queue: str, ends: tuple[str, ...]) -> None:
+        """Wait until each job was done, at its first or its second try.
+
+        Where a death ends the whole worker, it must hold no other job then: what it
+        had in hand comes back after a minute only.
+        """
         for end in ends:
             self.until_tried(f"{queue}_{end}", 1 if end == "works" else 2)
+
+    def check(self, queue: str, ends: tuple[str, ...]) -> None:
+        """All jobs are done, and count once, also those that were done twice."""
+        self.until_done(queue, ends)
         for end in ends:
             self._until_counted(f"{queue}_{end}")
         n_again = len(ends) - 1

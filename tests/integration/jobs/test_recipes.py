@@ -56,9 +56,15 @@ async def test_arq(farm: Farm) -> None:
     arq: Any = pytest.importorskip("arq")
     settings = arq.connections.RedisSettings.from_dsn(farm.redis())
     pool = await arq.create_pool(settings)
-    for end in ENDS:
+
+    async def enqueue(end: str) -> None:
         await pool.enqueue_job("report", f"arq_{end}", PAGES, _job_id=f"job_{end}")
+
+    for end in ENDS[:2]:
+        await enqueue(end)
     first = farm.start("arq", "arq_tasks.WorkerSettings")
+    await asyncio.to_thread(farm.until_done, "arq", ENDS[:2])
+    await enqueue("dies")
     await asyncio.to_thread(farm.until_tried, "arq_dies", 1)
     await asyncio.to_thread(first.wait, 30)
 
@@ -85,10 +91,12 @@ def test_dramatiq(farm: Farm) -> None:
 
     broker.declare_queue("default")
     messages = {end: message(end) for end in ENDS}
-    for each in messages.values():
-        broker.enqueue(each)
+    for end in ENDS[:2]:
+        broker.enqueue(messages[end])
     command = ("dramatiq", "dramatiq_tasks", "--processes", "1", "--threads", "2")
     first = farm.start(*command)
+    farm.until_done("dramatiq", ENDS[:2])
+    broker.enqueue(messages["dies"])
     farm.until_tried("dramatiq_dies", 1)
     farm.kill(first)
 
