@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from meterline_sidecar.store.port import Row, Tx, Value
-from meterline_sidecar.store.sqlite.driver import translated
+from meterline_sidecar.store.port import Database, Row, Tx, Value
+from meterline_sidecar.store.sqlite.errors import translated
 from meterline_sidecar.store.sqlite.migrate import migrate
 
 PAGES_MAX: Final = 2**30
@@ -53,7 +53,7 @@ class SimTx:
         return self._connection.execute(sql, parameters).fetchall()
 
 
-class SimDatabase:
+class SimDatabase(Database):
     """One ledger.
 
     Args:

@@ -22,7 +22,7 @@ from meterline_sidecar.clock import HOUR_MS, SystemClock
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.edge import usage
 from meterline_sidecar.store.edge.usage import Key
-from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.stripe.api import StripeApi
 from meterline_sidecar.stripe.billed import BilledMeter
@@ -52,7 +52,7 @@ class Steps:
         self._left -= 1
 
 
-class MortalDatabase:
+class MortalDatabase(Database):
     """A database with a step before, in the middle of, and after each transaction."""
 
     def __init__(self, database: SqliteDatabase, steps: Steps) -> None:

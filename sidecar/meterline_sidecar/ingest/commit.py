@@ -135,7 +135,8 @@ class Committer:
         for piece in group:
             by_producer.setdefault(piece.producer.row.id, []).append(piece)
         rows: dict[str, ProducerRow] = {}
-        async with self._database.transaction() as tx:
+
+        async def work(tx: Tx) -> store.Marks:
             marks = self._marks or await store.marks(tx)
             await self._intern(tx, group)
             for pieces in by_producer.values():
@@ -143,7 +144,9 @@ class Committer:
                 row = _advanced(pieces, learned_ms)
                 marks = await self._write_producer(tx, row, pieces, marks, learned_ms)
                 rows[row.producer] = row
-        self._marks = marks
+            return marks
+
+        self._marks = marks = await self._database.write(work)
         self.names.end(is_committed=True)
         for pieces in by_producer.values():
             state = pieces[0].producer

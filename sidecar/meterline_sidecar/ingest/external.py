@@ -9,6 +9,7 @@ own whose numbers nobody sends. Their names are stored in the same transaction.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from meterline.events import TIME_MS_MAX, UsageEvent
@@ -187,8 +188,7 @@ class External:
             as_of = self._names.version
             # Nothing is stored of a source without an id: whatever is on its way is
             # waited for by its name.
-            async with self._database.reading() as tx:
-                known = await self._names.find(tx, mine)
+            known = await self._database.read(partial(self._names.find, names=mine))
             new = {name: event for name, event in mine.items() if name not in known}
             if new:
                 self._store(

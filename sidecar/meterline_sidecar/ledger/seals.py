@@ -27,7 +27,7 @@ def seal_of(key: bytes, table: str, row: Row) -> bytes:
     return hmac.digest(key, b"seal" + _encode((table, row)), "sha256")
 
 
-class SealingDatabase:
+class SealingDatabase(Database):
     """A ledger whose transactions seal, at their end, what they changed."""
 
     def __init__(self, database: Database, key: bytes) -> None:

@@ -1,12 +1,13 @@
 """What users of the ledger need of a database. They know these ports and no driver."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 Value = int | str | bytes | float | None
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 class Tx(Protocol):
@@ -29,6 +30,14 @@ class Tx(Protocol):
         ...
 
 
+Work = Callable[[Tx], Coroutine[Any, Any, T]]
+"""All that is done in one transaction, where it must be cheap.
+
+It may run in another thread, as one call: so it awaits nothing but its transaction,
+and what it changes in memory is nobody else's meanwhile.
+"""
+
+
 class Readable(Protocol):
     """A ledger that can be read."""
 
@@ -38,6 +47,11 @@ class Readable(Protocol):
         Everything that is read in it is as it was at one moment.
         """
         ...
+
+    async def read(self, work: "Work[T]") -> T:
+        """Return what a function finds in a snapshot of its own; see ``Work``."""
+        async with self.reading() as tx:
+            return await work(tx)
 
 
 class Database(Readable, Protocol):
@@ -53,6 +67,17 @@ class Database(Readable, Protocol):
             LedgerGone: it was committed, to a file that nobody finds any more.
         """
         ...
+
+    async def write(self, work: "Work[T]") -> T:
+        """Return what a function did in a transaction of its own; see ``Work``.
+
+        Who is cancelled meanwhile does not know whether it was committed.
+
+        Raises:
+            DiskFull, DiskFailed, DatabaseCorrupt, LedgerGone: as ``transaction``.
+        """
+        async with self.transaction() as tx:
+            return await work(tx)
 
 
 class LedgerReader(Readable, Protocol):

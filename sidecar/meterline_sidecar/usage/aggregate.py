@@ -8,7 +8,8 @@ up with it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -39,7 +40,7 @@ from meterline_sidecar.usage.definition import (
 )
 from meterline_sidecar.usage.fold import Delta, Folder, Place
 from meterline_sidecar.usage.misfits import add_misfits, keep_misfits
-from meterline_sidecar.usage.values import read_values
+from meterline_sidecar.usage.values import Values, read_values
 
 STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 s
 DELETE_ROWS: Final = 20_000
@@ -47,6 +48,19 @@ DELETE_ROWS: Final = 20_000
 
 Release = Callable[[], Awaitable[int]]
 """Stores what was held and may be counted by now, as new events."""
+
+
+class _Step(NamedTuple):
+    """Events to be counted in one transaction, and what they are counted by."""
+
+    before: Generation
+    events: list[EventFacts]
+    cursor: int
+    """Of the generation, behind them."""
+    cuts: list[Cut]
+    definition: Definition
+    values: Values
+    folder: Folder
 
 
 class Aggregator:
@@ -175,32 +189,28 @@ class Aggregator:
     async def _count(self, generation: int) -> int:
         """Let a generation count a step; return how far its cursor moved."""
         while True:
-            async with self._database.reading() as tx:
-                # Never from memory: a step that was cancelled during COMMIT may be
-                # there.
-                before = await store.get_generation(tx, generation)
-                events, cursor = await store.events_after(
-                    tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
-                )
-                endpoints = await store.endpoints(tx) if events else {}
-                cuts = await _cuts(tx, events)
-                definition = decode(before.definition)
-                values = await read_values(tx, definition)
+            step = await self._database.read(partial(_read_step, generation=generation))
             # In a thread: folding is Python, and ingest must be answered meanwhile.
-            folder = Folder(definition, endpoints, cuts, values=values)
-            deltas = await asyncio.to_thread(folder.fold, events)
-            async with self._database.transaction() as tx:
-                if (
-                    await store.get_generation(tx, generation) != before
-                    or await _cuts(tx, events) != cuts
-                ):
-                    continue  # A meter or an owner changed meanwhile: once more.
-                if deltas:
-                    await self._store(tx, generation, definition, deltas)
-                await self._advance(tx, before, cursor)
-                await add_misfits(tx, generation, folder.misfits)
-                await value_store.add_values(tx, values.learned)
-            return cursor - before.cursor
+            deltas = await asyncio.to_thread(step.folder.fold, step.events)
+            if await self._database.write(
+                partial(self._keep, step=step, deltas=deltas)
+            ):
+                return step.cursor - step.before.cursor
+
+    async def _keep(self, tx: Tx, *, step: _Step, deltas: dict[Place, Delta]) -> bool:
+        """Store what a step came to, unless a meter or an owner changed meanwhile."""
+        before, generation = step.before, step.before.id
+        if (
+            await store.get_generation(tx, generation) != before
+            or await _cuts(tx, step.events) != step.cuts
+        ):
+            return False
+        if deltas:
+            await self._store(tx, generation, step.definition, deltas)
+        await self._advance(tx, before, step.cursor)
+        await add_misfits(tx, generation, step.folder.misfits)
+        await value_store.add_values(tx, step.values.learned)
+        return True
 
     async def _advance(self, tx: Tx, before: Generation, cursor: int) -> None:
         """Move the cursor; once all is counted, let the generation be read."""
@@ -273,6 +283,20 @@ class Aggregator:
                 if deleted:
                     break
         self._leftovers = deleted > 0
+
+
+async def _read_step(tx: Tx, *, generation: int) -> _Step:
+    # Never from memory: a step that was cancelled during COMMIT may be there.
+    before = await store.get_generation(tx, generation)
+    events, cursor = await store.events_after(
+        tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
+    )
+    endpoints = await store.endpoints(tx) if events else {}
+    cuts = await _cuts(tx, events)
+    definition = decode(before.definition)
+    values = await read_values(tx, definition)
+    folder = Folder(definition, endpoints, cuts, values=values)
+    return _Step(before, events, cursor, cuts, definition, values, folder)
 
 
 async def _cuts(tx: Tx, events: list[EventFacts]) -> list[Cut]:

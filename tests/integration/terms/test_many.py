@@ -10,7 +10,7 @@ import pytest
 
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.open import open_ledger
-from meterline_sidecar.store.port import Ledger, Row, Tx, Value
+from meterline_sidecar.store.port import Database, Ledger, Row, Tx, Value
 from meterline_sidecar.terms import keeper as keeper_module
 from meterline_sidecar.terms import settle
 from meterline_sidecar.terms.claims import MARK
@@ -48,7 +48,7 @@ class CountedTx:
         return await self._tx.fetch_all(sql, parameters)
 
 
-class CountedLedger:
+class CountedLedger(Database):
     """A ledger that counts what is asked of it, and can be cut off."""
 
     def __init__(self, ledger: Ledger) -> None:

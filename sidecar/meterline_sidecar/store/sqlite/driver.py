@@ -1,75 +1,32 @@
 """The SQLite driver: one writer, a few readers, WAL, and fsync at every commit."""
 
 import asyncio
-import shutil
-import sqlite3
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
 
 from meterline_sidecar.errors import (
-    DatabaseCorrupt,
     DiskFailed,
-    DiskFull,
     ForeignDatabase,
     LedgerGone,
-    MeterlineError,
 )
 from meterline_sidecar.files import LedgerFiles, Place
-from meterline_sidecar.store.port import Row, Tx, Value
+from meterline_sidecar.store.port import Tx, Work
+from meterline_sidecar.store.sqlite.errors import translated
 from meterline_sidecar.store.sqlite.migrate import check_identity, check_origin, migrate
+from meterline_sidecar.store.sqlite.transactions import ReadingTx, SqliteTx, transact
 
 READERS: Final = 4
 FINDINGS_MAX: Final = 20  # of a check of the file; one is enough to act on
 BUSY_MS: Final = 5_000
 WAL_PAGES_MAX: Final = 4_000  # 16 MB: then the next commit is followed by a checkpoint
 CACHE_KIB: Final = 65_536
-ROOM_BYTES_MIN: Final = 1 << 20  # under this, an I/O error is taken for a full disk
 
-
-class SqliteTx:
-    """A transaction on one connection."""
-
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        self._connection = connection
-
-    async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> int:
-        """Run one statement and return the number of rows that it changed."""
-        async with self._connection.execute(sql, parameters) as cursor:
-            return cursor.rowcount
-
-    async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
-        """Run one statement for each row."""
-        async with self._connection.executemany(sql, rows):
-            pass
-
-    async def fetch_one(self, sql: str, parameters: Sequence[Value] = ()) -> Row | None:
-        """Return the first row, or ``None``."""
-        # In one call to the connection's thread; a cursor of our own takes three.
-        rows = await self.fetch_all(sql, parameters)
-        return rows[0] if rows else None
-
-    async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
-        """Return every row."""
-        rows = await self._connection.execute_fetchall(sql, parameters)
-        return list(rows)  # type: ignore[arg-type]  # no row factory: they are tuples
-
-
-class _ReadingTx(SqliteTx):
-    """A snapshot whose errors are ours at once: who verifies goes on behind them."""
-
-    def __init__(self, connection: aiosqlite.Connection, path: Path) -> None:
-        super().__init__(connection)
-        self._path = path
-
-    async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
-        """Return every row."""
-        with translated(self._path):
-            return await super().fetch_all(sql, parameters)
+T = TypeVar("T")
 
 
 class SqliteReader:
@@ -127,9 +84,22 @@ class SqliteReader:
             with translated(self.path):
                 try:
                     await reader.execute("BEGIN")
-                    yield _ReadingTx(reader, self.path)
+                    yield ReadingTx(reader, self.path)
                 finally:
                     await reader.rollback()
+        finally:
+            self._idle_readers.put_nowait(reader)
+
+    async def read(self, work: Work[T]) -> T:
+        """Return what a function finds in a snapshot; see ``Readable.read``."""
+        reader = await self._idle_readers.get()
+        try:
+            with translated(self.path):
+                try:
+                    return await transact(reader, "BEGIN", work, "ROLLBACK")
+                except BaseException:
+                    await reader.rollback()  # behind what still runs in its thread
+                    raise
         finally:
             self._idle_readers.put_nowait(reader)
 
@@ -234,6 +204,21 @@ class SqliteDatabase(SqliteReader):
                     raise
                 self.check_places()
 
+    async def write(self, work: Work[T]) -> T:
+        """Return what a function did in a transaction; see ``Database.write``."""
+        async with self._write_lock:
+            with translated(self.path):
+                try:
+                    done = await transact(
+                        self._writer, "BEGIN IMMEDIATE", work, "COMMIT"
+                    )
+                except BaseException:
+                    # Who is cancelled waits for the end of what still runs in there.
+                    await self._writer.rollback()
+                    raise
+                self.check_places()
+        return done
+
     async def checkpoint(self) -> bool:
         """Move the WAL into the file; return whether all of it was moved."""
         async with self._write_lock:
@@ -280,47 +265,3 @@ async def _open_reader(path: Path) -> aiosqlite.Connection:
     await reader.execute("PRAGMA query_only = ON")
     await reader.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     return reader
-
-
-class translated:  # in lower case as it reads as a clause: `with translated(path):`
-    """Turns the driver's errors into ours, which say what to do."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Do nothing: only errors matter."""
-
-    def __exit__(
-        self, kind: object, error: BaseException | None, trace: object
-    ) -> None:
-        """Raise the error of ``errors.py`` that a driver's error stands for."""
-        if isinstance(error, sqlite3.Error):
-            raise _translate(self._path, error) from error
-
-
-def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
-    # Extended codes keep the primary one in their low byte.
-    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-    text = f"{path}: {error}"
-    if code == sqlite3.SQLITE_IOERR and not _has_room(path):
-        # Some of SQLite's files (the -shm) answer a full disk with an I/O error.
-        code = sqlite3.SQLITE_FULL
-    match code:
-        case sqlite3.SQLITE_FULL:
-            return DiskFull(f"{text}; free space on that disk; nothing is lost")
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
-            return DiskFailed(f"{text}; check the disk and the file's permissions")
-        case sqlite3.SQLITE_CORRUPT:
-            return DatabaseCorrupt(f"{text}; see `meterline doctor`")
-        case sqlite3.SQLITE_NOTADB:
-            return ForeignDatabase(f"{text}; choose another sidecar.database")
-        case _:
-            return MeterlineError(text)
-
-
-def _has_room(path: Path) -> bool:
-    try:
-        return shutil.disk_usage(path.parent).free >= ROOM_BYTES_MIN
-    except OSError:
-        return True

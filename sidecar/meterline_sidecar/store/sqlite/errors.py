@@ -1,0 +1,60 @@
+"""Turns SQLite's errors into those of ``meterline_sidecar.errors``."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from meterline_sidecar.errors import (
+    DatabaseCorrupt,
+    DiskFailed,
+    DiskFull,
+    ForeignDatabase,
+    MeterlineError,
+)
+
+ROOM_BYTES_MIN: Final = 1 << 20  # under this, an I/O error is taken for a full disk
+
+
+class translated:  # in lower case as it reads as a clause: `with translated(path):`
+    """Turns the driver's errors into ours, which say what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Do nothing: only errors matter."""
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: object
+    ) -> None:
+        """Raise the error of ``errors.py`` that a driver's error stands for."""
+        if isinstance(error, sqlite3.Error):
+            raise _translate(self._path, error) from error
+
+
+def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
+    # Extended codes keep the primary one in their low byte.
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+    text = f"{path}: {error}"
+    if code == sqlite3.SQLITE_IOERR and not _has_room(path):
+        # Some of SQLite's files (the -shm) answer a full disk with an I/O error.
+        code = sqlite3.SQLITE_FULL
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return DiskFull(f"{text}; free space on that disk; nothing is lost")
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
+            return DiskFailed(f"{text}; check the disk and the file's permissions")
+        case sqlite3.SQLITE_CORRUPT:
+            return DatabaseCorrupt(f"{text}; see `meterline doctor`")
+        case sqlite3.SQLITE_NOTADB:
+            return ForeignDatabase(f"{text}; choose another sidecar.database")
+        case _:
+            return MeterlineError(text)
+
+
+def _has_room(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free >= ROOM_BYTES_MIN
+    except OSError:
+        return True
