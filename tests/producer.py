@@ -110,8 +110,16 @@ class Connection:
         return welcome.last_seq
 
     async def ship(self, message: FromApp) -> int:
-        """Send a message and return the number that was acked."""
+        """Send a message and return the number that was acked.
+
+        A batch of nothing behind it says, as an app does, that somebody waits for it.
+        """
         await self.send(message)
+        if isinstance(message, Batch):
+            await self.send(Batch(message.first_seq, message.recorded_seq, b""))
         ack = await self.receive()
         assert isinstance(ack, Ack), ack
+        if isinstance(message, Batch):
+            again = await self.receive()
+            assert isinstance(again, Ack), again
         return ack.seq

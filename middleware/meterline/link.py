@@ -88,7 +88,9 @@ class Link:
         self._received = bytearray()
         self._in_flight = 0
         self._in_flight_max = 0
-        self._acked_seq = 0
+        self._sent_seq = 0
+        self._has_hurried = False
+        """Whether it was said that somebody waits for what was sent."""
         self._heard_s = self._began_s = time.monotonic()
         self._has_acked = False
         self.state = State.GREETING
@@ -97,17 +99,18 @@ class Link:
         self.refusal: Refusal | None = None
         """What the sidecar said when it closed the connection."""
 
-    def pump(self, *, is_last: bool = False) -> bool:
+    def pump(self, *, is_last: bool = False, is_awaited: bool = False) -> bool:
         """Read and send what is possible now; return whether anything moved.
 
         Args:
-            is_last: say ``Bye`` as soon as everything is acked.
+            is_last: say ``Bye`` behind everything.
+            is_awaited: say that somebody waits for the acks.
         """
         try:
             moved = self._read()
             moved |= self._write()
             while self.state is State.OPEN and not self._to_send:
-                if not self._prepare_frame(is_last=is_last):
+                if not self._prepare_frame(is_last=is_last, is_awaited=is_awaited):
                     break
                 moved |= self._write()
             self._check_time(moved)
@@ -140,7 +143,7 @@ class Link:
 
     # --- sending
 
-    def _prepare_frame(self, *, is_last: bool) -> bool:
+    def _prepare_frame(self, *, is_last: bool, is_awaited: bool) -> bool:
         """Put the next frame up for sending, if there is one and the window allows."""
         if self._in_flight >= self._in_flight_max:
             return False
@@ -149,9 +152,13 @@ class Link:
         message: FromApp
         if part is not None:
             message = _message(part, recorded_seq=source.recorded_seq)
-        elif is_last and not self._in_flight:
-            message = Bye(self._acked_seq)
+            self._sent_seq, self._has_hurried = part.last_seq, False
+        elif is_last:
+            message = Bye(self._sent_seq)
             self.state = State.LEAVING
+        elif is_awaited and self._in_flight and not self._has_hurried:
+            message = Batch(self._sent_seq + 1, source.recorded_seq, b"")
+            self._has_hurried = True
         else:
             return False
         self._in_flight += 1
@@ -202,7 +209,7 @@ class Link:
                 if self.state is not State.GREETING:
                     raise WireError("unexpected", "a second welcome")
                 self._in_flight_max = max(1, message.batches_in_flight_max)
-                self._acked_seq = message.last_seq
+                self._sent_seq = message.last_seq
                 self._source.resume(message.last_seq)
                 self.state = State.OPEN
             case Ack():
@@ -210,9 +217,8 @@ class Link:
                     raise WireError("unexpected", "an ack for nothing")
                 self._in_flight -= 1
                 self._has_acked = True
-                self._acked_seq = message.seq
                 self._source.ack(message.seq)
-                if self.state is State.LEAVING:
+                if self.state is State.LEAVING and not self._in_flight:
                     self.state = State.DONE
             case Refusal():
                 self.refusal = message

@@ -251,7 +251,7 @@ class Shipper:
             except (OSError, ValueError) as error:  # a path with a zero byte in it
                 self._go_away(f"{self._options.socket}: {words(error)}")
                 return False
-        moved = link.pump(is_last=is_last)
+        moved = link.pump(is_last=is_last, is_awaited=self._n_flushing > 0)
         if link.state is State.FAILED:
             self._disconnect(link)
         elif link.is_settled:

@@ -92,6 +92,23 @@ def replace_file(
     put_in_place(scratch, path, durably=durably)
 
 
+def overwrite(path: Path, content: bytes) -> None:
+    """Write a small file in one call, so that whoever is killed leaves it whole.
+
+    One that is longer is replaced: else its end would stay for a moment.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        is_longer = os.fstat(descriptor).st_size > len(content)
+        if not is_longer:
+            os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+    if is_longer:
+        replace_file(path, content, durably=False)
+
+
 def create_file(path: Path, content: bytes, *, mode: int) -> None:
     """Make a file as a whole, durably, unless it exists.
 

@@ -210,7 +210,7 @@ class Life:
             history_of=lambda subject: [(0, None)],
         )
         await committer.start()
-        ingest = Ingest(database, committer, clock=clock, chain=self.chain)
+        ingest = Ingest(database, committer, clock=clock, chain=self.chain, company_s=0)
         terms = terms_of(METER)
         key = self.chain.key(has_batches=marks.batch_id > 0)
         await keep(database, terms, key=key)

@@ -41,7 +41,7 @@ async def sidecar(tmp_path: Path) -> AsyncGenerator[Sidecar]:
         ],
     )
     await committer.start()
-    ingest = Ingest(database, committer, clock=clock, chain=chain)
+    ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=0)
     running = asyncio.create_task(ingest.run())
     socket = tmp_path / "meterline.sock"
     async with Receiver(

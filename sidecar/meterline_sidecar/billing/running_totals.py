@@ -31,8 +31,8 @@ from meterline_sidecar.usage.counted import Counted, snapshot
 
 RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
 RUN_S_MAX_BUSY: Final = 0.02
-"""The same while events come fast: a fiftieth, as 100,000 drafts take very many runs."""
-BUSY_EVENTS: Final = 1_000
+"""The same while events come: a fiftieth, as 100,000 drafts take very many runs."""
+BUSY_EVENTS: Final = 100
 """Stored since the run before."""
 EVERY_S: Final = 1
 

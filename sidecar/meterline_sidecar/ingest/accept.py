@@ -9,10 +9,18 @@ import asyncio
 import logging
 from typing import Final
 
-from meterline.wire import Batch, Bye, Hello, Lost, WireError
+from meterline.wire import (
+    BATCHES_IN_FLIGHT_MAX,
+    Batch,
+    Bye,
+    Hello,
+    Lost,
+    WireError,
+)
 from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
 from meterline_sidecar.ingest.commit import Committer, Piece, Producer
+from meterline_sidecar.ingest.company import COMPANY_S, Company
 from meterline_sidecar.ingest.decode import read_records
 from meterline_sidecar.ingest.names import Names
 from meterline_sidecar.ingest.request_keys import RequestKeys
@@ -34,6 +42,7 @@ class Ingest:
 
     Args:
         watch: says whether events can be judged by the clock.
+        company_s: how long what came may wait for more to share its commit.
     """
 
     def __init__(
@@ -44,7 +53,9 @@ class Ingest:
         clock: Clock,
         chain: ChainFiles,
         watch: JumpWatch | None = None,
+        company_s: float = COMPANY_S,
     ) -> None:
+        self._company = Company(company_s)
         self._watch = watch
         self._database = database
         self._committer = committer
@@ -163,8 +174,10 @@ class Ingest:
             raise MeterlineError("the sidecar is stopping")
         piece.producer.next_seq = piece.last_seq + 1
         piece.accepted_s = asyncio.get_running_loop().time()
+        piece.producer.n_waiting += 1
         self._pending.append(piece)
         self._weigh(piece)
+        self._company.came(n_rows=self._pending_rows, is_urgent=_is_urgent(piece))
         self._wake.set()
         return piece.done
 
@@ -298,6 +311,7 @@ class Ingest:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._pending:
+                    await self._company.wait()
                     await self._commit_group()
         except asyncio.CancelledError:
             raise  # what was accepted is drained
@@ -329,6 +343,7 @@ class Ingest:
         self._note_commit()
         self._committing = []
         for piece in group:
+            piece.producer.n_waiting -= 1
             if not piece.done.done():
                 piece.done.set_result(piece.last_seq)
         if head is not None:
@@ -362,6 +377,7 @@ class Ingest:
         self._pending, self._committing = [], []
         for piece in rejected:
             piece.producer.next_seq = piece.producer.row.last_seq + 1
+            piece.producer.n_waiting = 0
             if not piece.done.done():
                 piece.done.set_exception(error)
                 piece.done.exception()  # nobody may wait for it any more
@@ -376,3 +392,17 @@ class Ingest:
         if self.trouble is not None:
             log.info("events are stored again")
         self.trouble = None
+
+
+def _is_urgent(piece: Piece) -> bool:
+    """Say whether somebody waits for a commit.
+
+    Who has said goodbye does, who has a full window, and who sends a batch of nothing
+    only to say so.
+    """
+    return (
+        piece.is_bye
+        or piece.when_stored is not None
+        or not piece.n_rows
+        or piece.producer.n_waiting >= BATCHES_IN_FLIGHT_MAX
+    )

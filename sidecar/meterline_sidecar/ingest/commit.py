@@ -38,6 +38,8 @@ class Producer:
     row: ProducerRow
     next_seq: int
     """The number to come next, behind everything that was accepted."""
+    n_waiting: int = 0
+    """How many of its messages are accepted and not committed."""
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.files import LedgerFiles, replace_file
+from meterline_sidecar.files import LedgerFiles, overwrite, replace_file
 from meterline_sidecar.store.edge.events import BatchRow, EventRow, LossRow
 
 KEY_BYTES: Final = 32
@@ -124,9 +124,14 @@ class ChainFiles:
 
         After each commit it is written without fsync: that already survives the
         death of this process, and with it a WAL that was deleted is noticed. A power
-        loss may leave it empty, which is an alarm at the next start.
+        loss may leave it damaged, which is an alarm at the next start.
         """
-        replace_file(self.head_path, msgspec.json.encode(head), durably=durably)
+        written = msgspec.json.encode(head)
+        if durably:
+            replace_file(self.head_path, written, durably=True)
+        else:
+            # In place: a rename makes the system write the file at once.
+            overwrite(self.head_path, written)
 
     def write_newest(self, head: Head) -> None:
         """Note durably how far the ledger is, where no backup sets it back."""
@@ -152,7 +157,7 @@ class ChainFiles:
 
 def _read_head(path: Path) -> Head | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Head)
+        return msgspec.json.decode(_read_twice(path), type=Head)
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
@@ -160,3 +165,11 @@ def _read_head(path: Path) -> Head | None:
             f"{path} is damaged ({error}), as a power loss may leave it: nobody can"
             " tell whether the ledger has lost its last batches"
         ) from error
+
+
+def _read_twice(path: Path) -> bytes:
+    """Read a file that may be overwritten meanwhile, until twice the same was there."""
+    before = None
+    while (content := path.read_bytes()) != before:
+        before = content
+    return content
