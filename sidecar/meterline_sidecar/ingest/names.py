@@ -14,7 +14,6 @@ from meterline.events import Flag, Kind
 from meterline_sidecar.ledger.external import name_mac
 from meterline_sidecar.store.edge import external as store
 from meterline_sidecar.store.edge.events import EventRow
-from meterline_sidecar.store.edge.external import NewName
 from meterline_sidecar.store.port import Tx
 
 SOURCES_MAX: Final = 10_000
@@ -155,9 +154,11 @@ class Names:
             first_id: of the events, as they are about to be stored.
             as_of: the version in which all of these names were free.
         """
-        known: dict[Name, Known] = {}
-        if as_of != self.version or self._is_newer:
-            known = await self.find(tx, {one.name for one in named})
+        if as_of == self.version and not self._is_newer:
+            # Who has looked them up has each once, and room for their sources.
+            await self._add(tx, named, first_id)
+            return Judged(list(events), {}, 0, 0)
+        known = await self.find(tx, {one.name for one in named})
         judged = Judged(list(events), {}, 0, 0)
         new: list[Named] = []
         n_held = n_nameless = 0
@@ -195,18 +196,12 @@ class Names:
         if unknown:
             self._added |= await store.add_sources(tx, unknown)
         ids = {source: self._id_of(source) for source in sources}
+        # Unpacked: this is done for every event.
         await store.add_names(
             tx,
             [
-                NewName(
-                    first_id + one.place,
-                    source_id,
-                    one.name.external_id,
-                    int(one.is_timed),
-                    one.mac,
-                )
-                for one in new
-                if (source_id := ids[one.name.source]) is not None
+                (first_id + place, ids[source], external_id, int(is_timed), mac)
+                for place, (source, external_id), is_timed, mac in new
             ],
         )
 

@@ -5,18 +5,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.edge.events import HASHED, EventRow
-from meterline_sidecar.store.port import Tx
-
-
-class NewName(NamedTuple):
-    """The name of an event that is stored now."""
-
-    event_id: int
-    source_id: int
-    external_id: str
-    is_timed: int
-    """Whether its sender said when it happened; else its time is when it came."""
-    mac: bytes
+from meterline_sidecar.store.port import Tx, Value
 
 
 class Conflicts(NamedTuple):
@@ -84,8 +73,13 @@ async def named(
     return found
 
 
-async def add_names(tx: Tx, names: Iterable[NewName]) -> None:
-    """Name events, in the transaction that stores them."""
+async def add_names(tx: Tx, names: Iterable[Sequence[Value]]) -> None:
+    """Name events, in the transaction that stores them.
+
+    Args:
+        names: of each, the event's id, the source's, the id in it, 1 where the time
+            is part of what it says, and its mac.
+    """
     await tx.execute_many(
         "INSERT INTO external_events (event_id, source_id, external_id, is_timed, mac)"
         " VALUES (?, ?, ?, ?, ?)",
