@@ -38,31 +38,28 @@ LEDGER: Final = "sidecar/meterline_sidecar/ledger"
 SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
 READING: Final = """\
-                events, cursor = await store.events_after(
-                    tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
-                )
-                endpoints = await store.endpoints(tx) if events else {}
-                cuts = await _cuts(tx, events)
-                definition = decode(before.definition)
-                values = await read_values(tx, definition)
+            step = await self._database.read(partial(_read_step, generation=generation))
+"""
+FOLDING: Final = """\
             # In a thread: folding is Python, and ingest must be answered meanwhile.
-            folder = Folder(definition, endpoints, cuts, values=values)
-            deltas = await asyncio.to_thread(folder.fold, events)
-            async with self._database.transaction() as tx:
+            deltas = await asyncio.to_thread(step.folder.fold, step.events)
+            if await self._database.write(
+                partial(self._keep, step=step, deltas=deltas)
+            ):
 """
+KEEPING: Final = '''\
+                return step.cursor - step.before.cursor
+
+    async def _keep(self, tx: Tx, *, step: _Step, deltas: dict[Place, Delta]) -> bool:
+        """Store what a step came to, unless a meter or an owner changed meanwhile."""
+        before, generation = step.before, step.before.id
+'''
 CHECKING: Final = """\
-                if (
-                    await store.get_generation(tx, generation) != before
-                    or await _cuts(tx, events) != cuts
-                ):
-                    continue  # A meter or an owner changed meanwhile: once more.
-"""
-STORING: Final = """\
-                if deltas:
-                    await self._store(tx, generation, definition, deltas)
-                await self._advance(tx, before, cursor)
-                await add_misfits(tx, generation, folder.misfits)
-                await value_store.add_values(tx, values.learned)
+        if (
+            await store.get_generation(tx, generation) != before
+            or await _cuts(tx, step.events) != step.cuts
+        ):
+            return False
 """
 """What a step of the aggregation does between reading its cursor and telling it."""
 
@@ -118,25 +115,28 @@ MUTANTS: Final = {
     ),
     "head written before commit": Mutant(
         "sidecar/meterline_sidecar/ingest/commit.py",
-        "        self._marks = marks\n",
+        "            return marks\n\n        self._marks = marks =",
         "            from meterline_sidecar.ledger.chain import ChainFiles\n"
         "            if marks.mac is not None:\n"
         "                ChainFiles(self._database.path).write_head(\n"
         "                    Head(marks.batch_id, marks.mac), durably=False\n"
         "                )\n"
-        "        self._marks = marks\n",
+        "            return marks\n\n        self._marks = marks =",
         CUT_OFF,
     ),
     "usage cursor kept in memory": Mutant(
         "sidecar/meterline_sidecar/usage/aggregate.py",
-        "                before = await store.get_generation(tx, generation)\n"
-        f"{READING}{CHECKING}{STORING}"
-        "            return cursor - before.cursor\n",
-        "                before = vars(self).get('known')"
-        " or await store.get_generation(tx, generation)\n"
-        f"{READING}{STORING}"
-        "            vars(self)['known'] = before._replace(cursor=cursor)\n"
-        "            return cursor - before.cursor\n",
+        f"{READING}{FOLDING}{KEEPING}{CHECKING}",
+        f"{READING}"
+        "            known = vars(self).get('known', step.before)\n"
+        "            async with self._database.reading() as tx:\n"
+        "                events, cursor = await store.events_after(\n"
+        "                    tx, known.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS\n"
+        "                )\n"
+        "            step = step._replace(before=known, events=events, cursor=cursor)\n"
+        f"{FOLDING}"
+        "                vars(self)['known'] = known._replace(cursor=cursor)\n"
+        f"{KEEPING}",
         CUT_OFF,
     ),
     "a number taken by no record": Mutant(
@@ -170,8 +170,8 @@ MUTANTS: Final = {
     ),
     "an app's id counts each time": Mutant(
         "sidecar/meterline_sidecar/ingest/names.py",
-        "        if as_of != self.version or self._is_newer:\n",
-        "        if False:\n",
+        "        if as_of == self.version and not self._is_newer:\n",
+        "        if True:\n",
         f"{IDS}::test_a_use_with_an_id_counts_once_whoever_tries_again_and_when",
     ),
     "a name that an app took meanwhile is free": Mutant(
