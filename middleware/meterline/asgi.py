@@ -37,8 +37,9 @@ class MeterMiddleware(Metering):
             routes, methods and statuses, as in ``[*meterline.NOISE, "/internal/*"]``.
             Without it, what ``METERLINE_EXCLUDE`` says.
         idempotency_header: the header by which clients tell a request that they send
-            again, such as ``Idempotency-Key``: for a day, one of them counts. Without
-            it, what ``METERLINE_IDEMPOTENCY_HEADER`` says, or none.
+            again, such as ``Idempotency-Key``: for a day, or as long as the sidecar is
+            told, one of them counts. Without it, what ``METERLINE_IDEMPOTENCY_HEADER``
+            says, or none.
         options: those of ``Meter``: ``app_name``, ``disabled`` and so on.
 
     Raises:

@@ -5,11 +5,12 @@ from typing import Any, Final
 import pytest
 
 from meterline.events import Flag, Kind, UsageEvent
-from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.ingest import request_keys
 from meterline_sidecar.store.edge import request_keys as store
 from tests.integration.ledger.test_verify import verified
 from tests.producer import NOON_MS, event
+from tests.sidecar_process import SIDECAR
 from tests.web.conftest import OpenWeb, Web
 from tests.web.test_ids import flags, ship_as
 
@@ -93,6 +94,19 @@ async def test_after_a_day_a_key_may_be_used_again(web: Web) -> None:
     await web.ship(post(time_ms=NOON_MS + DAY_MS + 1))
 
     assert await flags(web) == [[], ["repeated"], [], ["repeated"]]
+
+
+async def test_a_key_stands_for_its_request_for_as_long_as_is_configured(
+    open_web: OpenWeb,
+) -> None:
+    sidecar = f"{SIDECAR}\nidempotency_key_hours = 72\n"
+    async with open_web(sidecar=sidecar, meterline=METERLINE, pricing="") as web:
+        await web.ship(post())
+        web.clock.time_ms = last_ms = NOON_MS + 72 * HOUR_MS
+        await web.ship(post("another", time_ms=last_ms))  # forgets what is old
+        await web.ship(post(time_ms=last_ms - 1), post(time_ms=last_ms))
+
+        assert await flags(web) == [[], [], ["repeated"], []]
 
 
 async def test_keys_are_forgotten_so_that_they_are_bounded(

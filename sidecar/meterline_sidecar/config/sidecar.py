@@ -10,6 +10,7 @@ from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_sidecar.config.kinds import HTTP, PROXY
 
 UID_MAX: Final = 2**32 - 2
+KEY_HOURS_MAX: Final = 7 * 24
 
 EveryS = Annotated[int, Meta(ge=1, le=3600)]
 PerS = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -119,3 +120,14 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     aggregate_every_s: Annotated[
         EveryS, Meta(description="How often new events are added up, in seconds.")
     ] = 2
+    idempotency_key_hours: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=KEY_HOURS_MAX,
+            description="How long one request of those that a client sends again under"
+            " its key counts, in hours: see `idempotency_header` of the middleware. A"
+            " key takes about 60 bytes for that time and a day more, and the newest"
+            " 5,000,000 are kept.",
+        ),
+    ] = 24

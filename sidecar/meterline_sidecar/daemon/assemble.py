@@ -22,7 +22,7 @@ from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
 from meterline_sidecar.billing.running_totals import Standings
-from meterline_sidecar.clock import Clock, JumpWatch, SystemClock
+from meterline_sidecar.clock import HOUR_MS, Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
@@ -85,7 +85,7 @@ async def open_parts(
         terms = keeper.terms
         # One that somebody sets on purpose is not watched.
         watch = JumpWatch(clock) if isinstance(clock, SystemClock) else None
-        ingest = await _open_ingest(database, chain, terms, clock, watch)
+        ingest = await _open_ingest(config, database, chain, terms, clock, watch)
         held = Held(database, ingest, journal, clock=clock, watch=watch)
         aggregator = await _open_aggregator(config, database, terms, held, clock)
         keeper.on_change(aggregator.follow)
@@ -344,6 +344,7 @@ def _drain(config: Config, ingest: Ingest) -> Drain:
 
 
 async def _open_ingest(
+    config: Config,
     database: Ledger,
     chain: ChainFiles,
     terms: Terms,
@@ -358,6 +359,7 @@ async def _open_ingest(
         clock=clock,
         key=chain.key(has_batches=marks.batch_id > 0),
         history_of=terms.claims.history,
+        keys_kept_ms=config.sidecar.idempotency_key_hours * HOUR_MS,
     )
     await committer.start()
     return Ingest(database, committer, clock=clock, chain=chain, watch=watch)

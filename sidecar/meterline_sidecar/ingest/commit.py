@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
 from meterline_sidecar.ingest.decode import HELD, due_ms
 from meterline_sidecar.ingest.names import NOT_LOOKED_UP, Known, Named, Names
 from meterline_sidecar.ingest.request_keys import Keyed, RequestKeys
@@ -86,6 +86,7 @@ class Committer:
     Args:
         key: of the chain.
         history_of: who pays for a subject from when on, kept with it.
+        keys_kept_ms: see ``RequestKeys``.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Committer:
         clock: Clock,
         key: bytes,
         history_of: Callable[[str], Sequence[tuple[int, str | None]]],
+        keys_kept_ms: int = DAY_MS,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -104,7 +106,7 @@ class Committer:
         self._endpoints: dict[tuple[str, str], int] = {}
         self._marks: store.Marks | None = None
         self.names = Names(key=key)
-        self.keys = RequestKeys(key=key)
+        self.keys = RequestKeys(key=key, kept_ms=keys_kept_ms)
 
     async def start(self) -> None:
         """Read where the ledger ends."""

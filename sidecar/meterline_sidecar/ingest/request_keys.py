@@ -1,4 +1,4 @@
-"""Requests that clients send again under a key of theirs: for a day, one counts.
+"""Requests that clients send again under a key of theirs: for a time, one counts.
 
 An ``Idempotency-Key`` is a client's word, so that it holds for one app, subject, method
 and route, and for a time. The first request that was answered without an error takes
@@ -19,11 +19,10 @@ from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.store.edge.request_keys import KeyRow
 from meterline_sidecar.store.port import Tx
 
-KEPT_MS: Final = DAY_MS
-"""How long after a request its key stands for it."""
-FORGOTTEN_MS: Final = 2 * KEPT_MS  # what arrives up to a day late is told apart as well
+LATE_MS: Final = DAY_MS  # what arrives up to a day late is told apart as well
 KEYS_MAX: Final = 5_000_000
-"""About 300 MB; 57 requests a second with keys, all day. Beyond them the oldest go."""
+"""About 300 MB: of a day's keys, 28 requests a second with keys, all day. Beyond them the
+oldest go."""
 FORGET_ROWS: Final = 2_000  # at one commit, while ingest waits for it
 DIGEST_BYTES: Final = 16
 
@@ -47,10 +46,12 @@ class RequestKeys:
 
     Args:
         key: of the ledger's chain: nobody finds out what clients said.
+        kept_ms: how long after a request its key stands for it.
     """
 
-    def __init__(self, *, key: bytes) -> None:
+    def __init__(self, *, key: bytes, kept_ms: int) -> None:
         self._key = key
+        self.kept_ms = kept_ms
         self._n_keys: int | None = None
         self.kept_since_ms: int | None = None
         """From when on keys are known, where there were too many to keep them all."""
@@ -101,7 +102,7 @@ class RequestKeys:
             if row.flags & HELD:
                 continue
             first_ms = known.get(key)
-            if first_ms is not None and abs(row.time_ms - first_ms) < KEPT_MS:
+            if first_ms is not None and abs(row.time_ms - first_ms) < self.kept_ms:
                 events[place] = row._replace(flags=row.flags | REPEATED)
                 n_repeated += 1
             elif _is_answered(row) and (first_ms is None or row.time_ms > first_ms):
@@ -118,7 +119,7 @@ class RequestKeys:
         else:
             self._n_keys += n_new
         self._n_keys -= await store.forget_keys(
-            tx, before_ms=now_ms - FORGOTTEN_MS, limit=FORGET_ROWS
+            tx, before_ms=now_ms - self.kept_ms - LATE_MS, limit=FORGET_ROWS
         )
         beyond = self._n_keys - KEYS_MAX
         if beyond > 0:

@@ -127,7 +127,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     ),
     "request_keys": Cover(
         "not covered",
-        "what clients called their requests, for two days; which requests count is said by"
+        "what clients called their requests, for some days; which requests count is said by"
         " the flags of their events",
     ),
     "alerts": Cover("not covered", "who was told of what; nothing is billed by it"),

@@ -84,10 +84,11 @@ RUNNING: Final[Mapping[Code, Problem]] = {
     "request_keys_forgotten": Problem(
         severity="warning",
         title="Keys of requests are forgotten early",
-        means="clients send more requests with a key of their own in a day than are kept:"
+        means="clients send more requests with a key of their own than are kept:"
         " one that they send again later than the oldest key that is known counts again",
-        action="see whether clients send a key with requests that they never repeat; or"
-        " take `idempotency_header` away from apps that need none",
+        action="see whether clients send a key with requests that they never repeat; lower"
+        " `idempotency_key_hours` of `[sidecar]`; or take `idempotency_header` away from"
+        " apps that need none",
     ),
     "ledger_not_trusted": Problem(
         severity="error",

@@ -6,7 +6,7 @@ from typing import Final
 
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS, lasting
 from meterline_sidecar.files import LedgerFiles
-from meterline_sidecar.ingest.request_keys import KEPT_MS
+from meterline_sidecar.ingest.request_keys import RequestKeys
 from meterline_sidecar.ledger.backup import Receipt
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of
@@ -43,7 +43,7 @@ def running_problems(
     yield from _storing(parts)
     yield from _left_out(counts)
     yield from _conflicts(conflicts)
-    yield from _forgotten(parts.ingest.keys.kept_since_ms, now_ms=now_ms)
+    yield from _forgotten(parts.ingest.keys, now_ms=now_ms)
     yield from _silent(silent, now_ms=now_ms)
     yield from _clock(parts, last_event_ms)
     yield from disk_problems(disk_free_bytes, at=str(database.parent))
@@ -144,8 +144,9 @@ def _conflicts(conflicts: Conflicts) -> Iterator[Found]:
         )
 
 
-def _forgotten(kept_since_ms: int | None, *, now_ms: int) -> Iterator[Found]:
-    if kept_since_ms is not None and now_ms - kept_since_ms < KEPT_MS:
+def _forgotten(keys: RequestKeys, *, now_ms: int) -> Iterator[Found]:
+    kept_since_ms = keys.kept_since_ms
+    if kept_since_ms is not None and now_ms - kept_since_ms < keys.kept_ms:
         yield found(
             "request_keys_forgotten",
             f"keys of requests are kept for {lasting(now_ms - kept_since_ms)} only",
