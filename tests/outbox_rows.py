@@ -106,6 +106,7 @@ class Shop:
         mode: Mode = "delta",
         hour_ms: int = EARLIER_MS,
         part: int = 0,
+        scale: int = 0,
     ) -> int:
         """Add one row and return its id."""
         row = NewRow(
@@ -117,6 +118,7 @@ class Shop:
             hour_ms=hour_ms,
             part=part,
             value=value,
+            scale=scale,
             identifier=identifier(
                 "install",
                 customer=customer,

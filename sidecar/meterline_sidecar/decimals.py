@@ -50,6 +50,21 @@ def at_scale(number: Number, scale: int) -> Decimal:
     return Decimal(number).quantize(smallest, ROUND_HALF_EVEN, _EXACT)
 
 
+def in_units(number: Number) -> tuple[int, int]:
+    """Return a number as how many smallest units it is, and the digits behind its point."""
+    if isinstance(number, int):
+        return number, 0
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int), "it is finite"
+    assert exponent <= 0, "it has no exponent"
+    return int(_EXACT.scaleb(number, -exponent)), -exponent
+
+
+def of_units(units: int, scale: int) -> Number:
+    """Return the number that is so many units of the last digit behind its point."""
+    return _EXACT.scaleb(Decimal(units), -scale) if scale else units
+
+
 def whole(number: Number) -> int:
     """Return a number as a whole one, rounded half to even."""
     return int(at_scale(number, 0))
@@ -59,7 +74,5 @@ def share(number: Number, part: int, whole: int) -> Number:
     """Return ``part`` of ``whole`` of a number, rounded down to its smallest unit."""
     if isinstance(number, int):
         return number * part // whole
-    exponent = number.as_tuple().exponent
-    assert isinstance(exponent, int), "it is finite"
-    units = int(_EXACT.scaleb(number, -exponent))
-    return _EXACT.scaleb(Decimal(units * part // whole), exponent)
+    units, scale = in_units(number)
+    return _EXACT.scaleb(Decimal(units * part // whole), -scale)

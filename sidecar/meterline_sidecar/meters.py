@@ -365,11 +365,6 @@ def why_not_billable(meter: Meter, mode: Mode) -> str | None:
     """Say why Stripe cannot be told hourly about a meter, ``None`` if it can."""
     aggregation = meter.aggregation
     hourly = AGGREGATIONS[aggregation].hourly
-    if meter.scale:
-        return (
-            "Stripe is told whole numbers, and a meter with a `scale` has others; count"
-            " its smallest unit, such as milliseconds, and let the price divide"
-        )
     if hourly is None:
         *others, last = (name for name, row in AGGREGATIONS.items() if row.hourly)
         return (

@@ -3,6 +3,7 @@
 import pytest
 
 from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.meters import Mode
 from meterline_sidecar.store import outbox, outbox_hours
 from meterline_sidecar.store.outbox import STATES, Cursor, Issued
@@ -206,7 +207,7 @@ async def test_what_other_meters_said_under_the_same_event_name_is_told_apart(
         new_row(1, value=rest, mode=mode, meter="requests"),
     )
 
-    async def of_others(*meters: str) -> int:
+    async def of_others(*meters: str) -> Number:
         async with database.reading() as tx:
             known = await outbox.issued(
                 tx,

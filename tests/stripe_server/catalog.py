@@ -1,7 +1,6 @@
 """Meters, products, prices and totals: what is read and provisioned."""
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -156,17 +155,19 @@ class Catalog:
             raise errors.missing_resource("customer", fields["customer"])
         hours = self.account.shown_hours(meter.event_name, fields["customer"])
         inside = {s: v for s, v in sorted(hours.items()) if start_s <= s < end_s}
-        groups: dict[tuple[int, int], Decimal] = {}
+        # As floats, which Stripe adds up: fractions lose a little each time.
+        groups: dict[tuple[int, int], float] = {}
         for hour_s, value in inside.items():
             first_s = start_s if grouping is None else hour_s - hour_s % step_s
             span = (first_s, end_s if grouping is None else first_s + step_s)
-            before = groups.get(span, Decimal(0))
-            groups[span] = value if meter.formula == "last" else before + value
+            before = groups.get(span, 0.0)
+            more = float(value)
+            groups[span] = more if meter.formula == "last" else before + more
         shown = [
             {
                 "id": f"mtrusg_{meter.id}_{first_s}_{last_s}",
                 "object": "billing.meter_event_summary",
-                "aggregated_value": float(value),
+                "aggregated_value": value,
                 "end_time": last_s,
                 "livemode": False,
                 "meter": meter.id,

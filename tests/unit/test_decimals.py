@@ -9,12 +9,13 @@ from meterline_sidecar.decimals import (
     SCALE_MAX,
     Number,
     at_scale,
+    in_units,
     minus,
     number_of,
+    of_units,
     plus,
     share,
     total_of,
-    whole,
 )
 
 NUMBERS: st.SearchStrategy[Number] = st.one_of(
@@ -62,7 +63,21 @@ def test_a_share_is_of_whole_smallest_units() -> None:
     assert str(share(Decimal("2.000"), 3, 2)) == "3.000"
 
 
-def test_amounts_of_events_are_read_and_told_whole() -> None:
+def test_amounts_of_events_are_read_exactly() -> None:
     assert number_of(3) == 3
     assert number_of("1.5") == Decimal("1.5")
-    assert [whole(n) for n in (3, Decimal("1.5"), Decimal("2.5"))] == [3, 2, 2]
+
+
+@given(NUMBERS)
+def test_a_number_is_so_many_of_its_smallest_units(number: Number) -> None:
+    with localcontext(prec=3):
+        again = of_units(*in_units(number))
+
+    assert (again, str(again)) == (number, str(number))
+
+
+def test_units_say_where_the_point_is() -> None:
+    assert in_units(7) == (7, 0)
+    assert in_units(Decimal("-1.230")) == (-1230, 3)
+    assert str(of_units(-1230, 3)) == "-1.230"
+    assert str(of_units(0, SCALE_MAX)) == "0.000000"

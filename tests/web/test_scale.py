@@ -9,6 +9,7 @@ import pytest
 
 from meterline.events import Part
 from meterline.portal import portal_token
+from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError
 from tests.producer import NOON_MS, event
@@ -145,10 +146,6 @@ async def test_what_a_meter_could_not_take_is_named_until_it_is_counted_again(
         ('aggregation = "sum"\nvalue = "bytes_out"', "only a meter that adds up"),
         ('aggregation = "count"', "only a meter that adds up"),
         ('aggregation = "unique"\nvalue = "quantities.x"', "only a meter"),
-        (
-            'aggregation = "sum"\nvalue = "quantities.x"\nbill_through = "meter"',
-            "Stripe is told whole numbers",
-        ),
     ],
 )
 def test_a_scale_where_it_says_nothing_is_refused(
@@ -160,3 +157,17 @@ def test_a_scale_where_it_says_nothing_is_refused(
 
     with pytest.raises(ConfigError, match=words):
         read_config(file, environment={})
+
+
+async def test_what_stripe_is_told_is_shown_with_its_digits(open_web: OpenWeb) -> None:
+    first = 'scale = 3\ngroup_by = ["card"]\n'
+    billed = METERLINE.replace(first, f'{first}bill_through = "meter"\n', 1)
+    async with open_web(meterline=billed, pricing=PRICING) as web:
+        await ship(web)
+        web.clock.time_ms += 2 * HOUR_MS
+        await web.http.post("/v1/report")
+
+        (row,) = (await web.get("/v1/outbox"))["rows"]
+        assert row["value"] == "6.234"
+        page = await web.http.get("/outbox", headers=HTML)
+        assert "6.234" in page.text

@@ -10,6 +10,7 @@ from meterline_pricing.tools import invoice_between
 from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.clock import Clock, SystemClock
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.billed import BilledMeters
 from meterline_sidecar.stripe.by_hand import RowsByHand
@@ -103,7 +104,7 @@ def _amounts(terms: Terms) -> Amounts:
     """Return what says what a quantity of one meter comes to by a customer's plan."""
 
     def amount(
-        customer: str, meter: str, month: Period, before: int, after: int
+        customer: str, meter: str, month: Period, before: Number, after: Number
     ) -> tuple[Decimal, str] | None:
         if not terms.entries("customer", customer):
             return None

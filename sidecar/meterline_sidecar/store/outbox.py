@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from meterline_sidecar.decimals import Number, minus, of_units, plus
 from meterline_sidecar.meters import Mode
 from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.port import Tx, Value
@@ -43,6 +44,7 @@ class OutboxRow(Struct, frozen=True):
     hour_ms: int
     part: int
     value: int
+    """A whole number of the smallest unit."""
     identifier: str
     created_ms: int
     state: State
@@ -60,6 +62,13 @@ class OutboxRow(Struct, frozen=True):
     reason: str | None
     replaced_by: int | None
     """The row that says the same again, after this one turned out not to count."""
+    scale: int = 0
+    """How many digits of the value stand behind its point."""
+
+    @property
+    def quantity(self) -> Number:
+        """What Stripe is told: the value, with its point."""
+        return of_units(self.value, self.scale)
 
     @property
     def series(self) -> tuple[str, str | None]:
@@ -80,6 +89,7 @@ class NewRow(Struct, frozen=True):
     value: int
     identifier: str
     created_ms: int
+    scale: int = 0
     state: State = "pending"
     reason: str | None = None
 
@@ -93,14 +103,14 @@ class Issued(Struct, frozen=True):
 
     mode: Mode
     stripe_customer: str | None
-    value: int
+    value: Number
     """The hour's total, as Stripe will know it when every part is delivered."""
     next_part: int
     is_sent: bool = True
     """Whether any part of it was ever on its way, or may have been."""
     is_too_large: bool = False
     """Whether the last part stands for more than can be told, as a dead row."""
-    of_others: int = 0
+    of_others: Number = 0
     """How much of the total other meters have said, under the same event name."""
 
 
@@ -180,32 +190,35 @@ async def issued(
 
     Dead, expired and rejected parts count as issued: they are shown, and a person
     may send them again. Parts that were replaced do not, and neither do those above
-    ``value_max``, which can never be told.
+    ``value_max`` smallest units, which can never be told.
 
     Args:
         meters: whose usage is told under this event name; all else is of others.
     """
     rows = await tx.fetch_all(
-        "SELECT mode, stripe_customer, value, part, replaced_by, attempts, state, meter"
+        "SELECT mode, stripe_customer, value, scale, part, replaced_by, attempts, state,"
+        " meter"
         " FROM outbox WHERE customer = ? AND event_name = ? AND hour_ms = ? ORDER BY part",
         (customer, event_name, hour_ms),
     )
     if not rows:
         return None
-    mode, stripe_customer, last, part, replaced_by, *_ = rows[-1]
-    total = of_others = 0
-    for _, _, said, _, replaced, _, _, meter in rows:
-        if replaced is None and abs(said) <= value_max:
-            change = said if mode == "delta" else said - total
-            total += change
-            of_others += 0 if meter in meters else change
-    value = total if mode == "delta" else last
+    mode, stripe_customer, last, scale, part, replaced_by, *_ = rows[-1]
+    total: Number = 0
+    of_others: Number = 0
+    for _, _, units, digits, _, replaced, _, _, meter in rows:
+        if replaced is None and abs(units) <= value_max:
+            said = of_units(units, digits)
+            change = said if mode == "delta" else minus(said, total)
+            total = plus(total, change)
+            of_others = plus(of_others, 0 if meter in meters else change)
+    value = total if mode == "delta" else of_units(last, scale)
     return Issued(
         mode,
         stripe_customer,
         value,
         part + 1,
-        is_sent=any(row[5] or row[6] == "unresolved" for row in rows),
+        is_sent=any(row[6] or row[7] == "unresolved" for row in rows),
         is_too_large=replaced_by is None and abs(last) > value_max,
         of_others=of_others,
     )

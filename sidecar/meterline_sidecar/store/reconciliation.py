@@ -18,13 +18,15 @@ class Comparison(Struct, frozen=True):
     event_name: str
     stripe_customer: str
     ours: int
-    """What Stripe should have."""
+    """What Stripe should have, as a whole number of the smallest unit."""
     theirs: str
     """What Stripe says, as decimal text."""
     unresolved: int
     """Rows of which nobody knows whether they are counted."""
     verdict: str
     checked_ms: int
+    scale: int = 0
+    """How many digits of ours stand behind its point."""
 
 
 ALL: Final = Columns(Comparison.__struct_fields__)
@@ -98,7 +100,7 @@ async def save(tx: Tx, found: Comparison) -> None:
         " ON CONFLICT (start_ms, event_name, stripe_customer) DO UPDATE SET"
         " end_ms = excluded.end_ms, ours = excluded.ours, theirs = excluded.theirs,"
         " unresolved = excluded.unresolved, verdict = excluded.verdict,"
-        " checked_ms = excluded.checked_ms, seal = NULL",
+        " checked_ms = excluded.checked_ms, scale = excluded.scale, seal = NULL",
         ALL.of(found),
     )
 

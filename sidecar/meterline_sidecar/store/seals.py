@@ -21,6 +21,8 @@ class Sealed(NamedTuple):
     """What tells its rows apart."""
     covered: Columns
     """What a seal stands for: all columns but the seal, the key among them."""
+    has_later: bool = False
+    """Whether the last column came later: where it is 0, seals of before hold."""
 
 
 class SealedRow(NamedTuple):
@@ -32,7 +34,7 @@ class SealedRow(NamedTuple):
 
 
 SEALED: Final = (
-    Sealed("outbox", Columns(["id"]), OUTBOX),
+    Sealed("outbox", Columns(["id"]), OUTBOX, has_later=True),
     Sealed(
         "outbox_cursor",
         Columns(["id"]),
@@ -44,6 +46,7 @@ SEALED: Final = (
         "reconciliations",
         Columns(["start_ms", "event_name", "stripe_customer"]),
         RECONCILIATION,
+        has_later=True,
     ),
     Sealed(
         "stripe_events",
@@ -114,4 +117,7 @@ async def outbox_numbers(tx: Tx) -> tuple[int, int, int | None]:
 
 def _read(of: Sealed, row: Row) -> SealedRow:
     n_keys = len(of.key.names)
-    return SealedRow(row[:n_keys], row[n_keys:-1], row[-1])
+    key, covered, seal = row[:n_keys], row[n_keys:-1], row[-1]
+    if of.has_later and covered[-1] == 0:
+        covered = covered[:-1]
+    return SealedRow(key, covered, seal)

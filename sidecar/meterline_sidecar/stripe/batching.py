@@ -81,8 +81,8 @@ class ReadyRows:
         self._out.difference_update(row.series for row in rows)
 
     def _is_streamed(self, row: OutboxRow) -> bool:
-        # The stream's documentation wants positive values: a correction goes alone.
-        return row.value > 0 and row.id not in self.alone
+        # The stream's documentation wants positive integers: all else goes alone.
+        return row.value > 0 and not row.scale and row.id not in self.alone
 
     def _take_row(self, *, only_streamed: bool) -> OutboxRow | None:
         for i, row in enumerate(self._rows):

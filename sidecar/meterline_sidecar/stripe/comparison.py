@@ -5,6 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from meterline_sidecar.decimals import Number
+
 Verdict = Literal["equal", "missing", "extra", "unresolved", "refused"]
 """``refused``: Stripe did not say, as it does not know the customer, for instance."""
 
@@ -14,7 +16,7 @@ class HourDifference(Struct, frozen=True, kw_only=True):
 
     hour: str
     """Its start, UTC."""
-    ours: int
+    ours: Number
     theirs: Decimal
 
 
@@ -25,7 +27,7 @@ class ReconciledSeries(Struct, frozen=True, kw_only=True):
     stripe_customer: str | None
     """``None`` while nobody said who this is at Stripe."""
     event_name: str
-    ours: int
+    ours: Number
     """What Stripe should have by now: all rows of closed hours, but those on their way."""
     theirs: Decimal
     waiting: int
@@ -50,7 +52,7 @@ class ByHand(Struct, frozen=True, kw_only=True):
     event_name: str
     month: int
     """The start of the month (UTC) in which it was used, in milliseconds."""
-    quantity: int
+    quantity: Number
     """Below zero where less was used than Stripe billed."""
     reason: str
     amount: Decimal | None = None

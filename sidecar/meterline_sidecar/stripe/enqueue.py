@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from meterline_sidecar.clock import HOUR_MS, Clock
-from meterline_sidecar.decimals import whole
+from meterline_sidecar.decimals import Number, in_units, minus, of_units, plus
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     Aggregation,
@@ -236,7 +236,7 @@ class Enqueuer:
                 value_max=VALUE_MAX,
                 meters=(meter.name, *meter.former),
             )
-            total = whole(quantity(totals.get(meter.name, 0))) + _kept(meter, known)
+            total = plus(quantity(totals.get(meter.name, 0)), _kept(meter, known))
             if known is not None and known.mode != meter.mode and not known.is_sent:
                 n_rows += await self._say_anew(
                     tx,
@@ -273,7 +273,7 @@ class Enqueuer:
         *,
         customer: str,
         hour_ms: int,
-        total: int,
+        total: Number,
         known: Issued,
     ) -> int:
         """Say an hour in the mode that its meter has by now: nobody was told of it."""
@@ -303,7 +303,7 @@ class Enqueuer:
         *,
         customer: str,
         hour_ms: int,
-        total: int,
+        total: Number,
         known: Issued | None,
     ) -> int:
         if known is None:
@@ -311,7 +311,7 @@ class Enqueuer:
         # What an hour was first told as, it is corrected as: in the same mode and
         # to the same Stripe customer, whatever the configuration says by now.
         stripe_customer = known.stripe_customer or self._customers[customer]
-        rest = _rest(total, known)
+        rest, scale = in_units(_rest(total, known))
         # As one row that is held back, where it is too much for Stripe.
         is_one = known.mode == "set" or not _is_tellable(total, known)
         values = [rest] if is_one else list(split(rest))
@@ -327,6 +327,7 @@ class Enqueuer:
                 hour_ms=hour_ms,
                 part=part,
                 value=value,
+                scale=scale,
                 identifier=identifier(
                     cursor.install,
                     customer=customer,
@@ -359,7 +360,8 @@ def billed_totals(each: Iterable[Totals], meters: Iterable[BilledMeter]) -> Tota
 def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
     """Return ``row``, held back when it cannot be sent as it is."""
     if abs(row.value) > VALUE_MAX:
-        reason = f"{row.value} has more digits than the 15 that Stripe takes"
+        told = of_units(row.value, row.scale)
+        reason = f"{told} has more digits than the 15 that Stripe takes"
         kept = max(-INT_MAX, min(row.value, INT_MAX))
         return replace(row, state="dead", reason=reason, value=kept)
     if row.stripe_customer is None:
@@ -370,21 +372,22 @@ def _hold(row: NewRow, *, suspect_ms: int) -> NewRow:
     return row
 
 
-def _kept(meter: BilledMeter, known: Issued | None) -> int:
+def _kept(meter: BilledMeter, known: Issued | None) -> Number:
     """Return what stays told of meters that are told no more, and are not taken back."""
     if known is None or formula_of(meter) != "sum":
         return 0  # levels do not add up
     return known.of_others
 
 
-def _rest(total: int, known: Issued) -> int:
+def _rest(total: Number, known: Issued) -> Number:
     """Return what is still to be told of an hour."""
-    return total if known.mode == "set" else total - known.value
+    return total if known.mode == "set" else minus(total, known.value)
 
 
-def _is_tellable(total: int, known: Issued) -> bool:
+def _is_tellable(total: Number, known: Issued) -> bool:
     parts_max = 1 if known.mode == "set" else PARTS_MAX
-    return is_tellable(_rest(total, known), parts_max=parts_max)
+    units, _ = in_units(_rest(total, known))
+    return is_tellable(units, parts_max=parts_max)
 
 
 def _says_zero(meter: BilledMeter) -> bool:

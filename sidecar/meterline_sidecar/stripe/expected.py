@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
+from meterline_sidecar.decimals import Number, in_units, minus, of_units, total_of
 from meterline_sidecar.store.outbox import OutboxRow
 from meterline_sidecar.stripe.comparison import Verdict
 from meterline_sidecar.stripe.states import ON_THE_WAY
@@ -14,14 +15,21 @@ TOLERANCE: Final = Decimal(2) ** -52
 """Above that they are equal when no float lies between the two."""
 
 
-def is_equal(theirs: Decimal, ours: int) -> bool:
-    """Say whether Stripe's total, a float, is this number."""
-    if abs(theirs) < EXACT_MAX and abs(ours) < EXACT_MAX:
-        return theirs == ours
-    return abs(theirs - ours) <= abs(ours) * TOLERANCE
+def is_equal(theirs: Decimal, ours: Number) -> bool:
+    """Say whether Stripe's total, a float, is this number.
+
+    Most fractions are no float, and adding up floats loses a little each time: of a
+    number with digits behind its point, theirs may be off by less than half of the
+    smallest unit. Then no other number with so many digits is nearer.
+    """
+    units, scale = in_units(ours)
+    apart = Decimal(minus(theirs, ours)).copy_abs()
+    if abs(units) >= EXACT_MAX or abs(theirs) >= EXACT_MAX:
+        return apart <= abs(Decimal(ours)) * TOLERANCE
+    return 2 * apart < Decimal(of_units(1, scale)) if scale else not apart
 
 
-def verdict_on(theirs: Decimal, ours: int) -> Verdict:
+def verdict_on(theirs: Decimal, ours: Number) -> Verdict:
     """Return what one total says about the other."""
     if is_equal(theirs, ours):
         return "equal"
@@ -36,7 +44,7 @@ def by_hour(rows: Sequence[OutboxRow]) -> dict[int, list[OutboxRow]]:
     return hours
 
 
-def hour_total(parts: Sequence[OutboxRow]) -> int:
+def hour_total(parts: Sequence[OutboxRow]) -> Number:
     """Return what an hour's parts amount to at Stripe, when all of them count.
 
     Rows that are on their way are left out: Stripe need not have them.
@@ -45,10 +53,12 @@ def hour_total(parts: Sequence[OutboxRow]) -> int:
     if not sent:
         return 0
     last = max(sent, key=lambda row: row.part)
-    return last.value if last.mode == "set" else sum(row.value for row in sent)
+    if last.mode == "set":
+        return last.quantity
+    return total_of(row.quantity for row in sent)
 
 
-def expected(rows: Sequence[OutboxRow], formula: str) -> int:
+def expected(rows: Sequence[OutboxRow], formula: str) -> Number:
     """Return what Stripe should say about these rows."""
     hours = by_hour(rows)
     told = [
@@ -58,4 +68,4 @@ def expected(rows: Sequence[OutboxRow], formula: str) -> int:
     ]
     if formula == "last":
         return hour_total(hours[told[-1]]) if told else 0
-    return sum(hour_total(hours[hour_ms]) for hour_ms in told)
+    return total_of(hour_total(hours[hour_ms]) for hour_ms in told)

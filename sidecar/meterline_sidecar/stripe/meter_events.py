@@ -8,6 +8,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.store.outbox import OutboxRow
 
 DIGITS_MAX: Final = 15
@@ -32,7 +33,7 @@ class MeterEvent(Struct, frozen=True):
 
     event_name: str
     stripe_customer: str
-    value: int
+    value: Number
     time_ms: int
     """The start of the hour; what Stripe bills by."""
     identifier: str
@@ -138,20 +139,20 @@ def meter_event(row: OutboxRow) -> MeterEvent:
     return MeterEvent(
         event_name=row.event_name,
         stripe_customer=row.stripe_customer,
-        value=row.value,
+        value=row.quantity,
         time_ms=row.hour_ms,
         identifier=row.identifier,
         key=key_of(row.identifier, row.key_no),
     )
 
 
-def is_tellable(value: int, *, parts_max: int) -> bool:
-    """Say whether Stripe can be told a value in so many events."""
-    return abs(value) <= VALUE_MAX * parts_max
+def is_tellable(units: int, *, parts_max: int) -> bool:
+    """Say whether Stripe can be told so many smallest units in so many events."""
+    return abs(units) <= VALUE_MAX * parts_max
 
 
 def split(value: int) -> Iterator[int]:
-    """Yield numbers that Stripe takes, and that together are ``value``.
+    """Yield numbers that Stripe takes, and that together are ``value`` smallest units.
 
     As many as it needs: ask ``is_tellable`` first.
     """

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock, format_time_ms
+from meterline_sidecar.decimals import Number, in_units, total_of
 from meterline_sidecar.errors import RetryLater, StripeRefused
 from meterline_sidecar.store import reconciliation
 from meterline_sidecar.store.outbox import OutboxRow
@@ -53,7 +54,7 @@ class _Found(Struct, frozen=True):
     """What a comparison of one series came to."""
 
     span: Span
-    ours: int
+    ours: Number
     theirs: Decimal
     verdict: Verdict
     rows: Sequence[OutboxRow]
@@ -229,6 +230,7 @@ class Reconciler:
         span = found.span
         if Calendar().at(span.start_ms).start != span.start_ms:
             return
+        ours, scale = in_units(found.ours)
         async with self._database.transaction() as tx:
             await reconciliation.save(
                 tx,
@@ -237,7 +239,8 @@ class Reconciler:
                     end_ms=span.end_ms,
                     event_name=span.event_name,
                     stripe_customer=span.stripe_customer,
-                    ours=found.ours,
+                    ours=ours,
+                    scale=scale,
                     theirs=format(found.theirs, "f"),
                     unresolved=found.n_unresolved,
                     verdict=found.verdict,
@@ -385,7 +388,7 @@ def _unmapped(rows: Sequence[OutboxRow]) -> list[ReconciledSeries]:
             customer=customer,
             stripe_customer=None,
             event_name=event_name,
-            ours=(ours := sum(hour_total(p) for p in by_hour(found).values())),
+            ours=(ours := total_of(map(hour_total, by_hour(found).values()))),
             theirs=ZERO,
             waiting=sum(row.state in WAITING for row in found),
             unresolved=0,

@@ -33,6 +33,7 @@ async def replace_row(
             hour_ms=row.hour_ms,
             part=part,
             value=row.value,
+            scale=row.scale,
             identifier=identifier(
                 known.install,
                 customer=row.customer,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import HOUR_MS, Clock
-from meterline_sidecar.decimals import whole
+from meterline_sidecar.decimals import Number, minus, total_of
 from meterline_sidecar.errors import StripeRefused
 from meterline_sidecar.meters import quantity
 from meterline_sidecar.store import reconciliation, usage
@@ -35,7 +35,7 @@ TOO_OLD: Final = "too old for Stripe when it could have been told"
 NO_SUBSCRIPTION: Final = "no subscription at Stripe has a price for this meter"
 NOBODY: Final = "no customer pays for it"
 
-Amounts = Callable[[str, str, Period, int, int], tuple[Decimal, str] | None]
+Amounts = Callable[[str, str, Period, Number, Number], tuple[Decimal, str] | None]
 """Customer, meter, month, quantity before and after, to what lies between them.
 
 ``None`` where nobody can say: the customer is gone, or is on no plan.
@@ -154,26 +154,32 @@ class Unbilled:
                 reason=NOBODY,
             )
             for meter in self._meters
-            if (used := whole(quantity(totals.get(meter.name, 0))))
+            if (used := quantity(totals.get(meter.name, 0)))
         ]
 
     def _line(
-        self, row: OutboxRow, reason: str, month: Period, *, before: int, after: int
+        self,
+        row: OutboxRow,
+        reason: str,
+        month: Period,
+        *,
+        before: Number,
+        after: Number,
     ) -> ByHand:
         amount = self._amounts(row.customer, row.meter, month, before, after)
         return ByHand(
             customer=row.customer,
             event_name=row.event_name,
             month=month.start,
-            quantity=after - before,
+            quantity=minus(after, before),
             reason=reason,
             amount=None if amount is None else amount[0],
             currency=None if amount is None else amount[1],
         )
 
 
-def _total(rows: Iterable[OutboxRow]) -> int:
-    return sum(hour_total(parts) for parts in by_hour(list(rows)).values())
+def _total(rows: Iterable[OutboxRow]) -> Number:
+    return total_of(hour_total(parts) for parts in by_hour(list(rows)).values())
 
 
 def _priced(

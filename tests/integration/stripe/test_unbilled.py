@@ -6,6 +6,7 @@ import pytest
 
 from meterline_pricing import Calendar, Period
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.edge import rollups as counting
 from meterline_sidecar.store.edge import usage
@@ -28,7 +29,7 @@ CALLS = BilledMeter("api_calls", "count", "api_calls", "delta")
 
 
 def cents(
-    customer: str, meter: str, month: Period, before: int, after: int
+    customer: str, meter: str, month: Period, before: Number, after: Number
 ) -> tuple[Decimal, str] | None:
     assert (meter, month.start) == ("api_calls", MONTH.start)
     if customer == "gone":

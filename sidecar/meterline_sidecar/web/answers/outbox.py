@@ -2,6 +2,7 @@
 
 import msgspec
 
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store.outbox import State
 from meterline_sidecar.stripe.comparison import ByHand, ReconciledSeries
@@ -19,7 +20,7 @@ class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     hour: str
     part: int
-    value: int
+    value: Number
     identifier: str
     idempotency_key: str
     """Under which it was sent last, or goes next."""

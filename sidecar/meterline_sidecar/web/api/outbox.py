@@ -141,7 +141,7 @@ def shown_row(row: OutboxRow) -> ShownRow:
         mode=row.mode,
         hour=format_time_ms(row.hour_ms),
         part=row.part,
-        value=row.value,
+        value=row.quantity,
         identifier=row.identifier,
         idempotency_key=key_of(row.identifier, row.key_no),
         attempts=row.attempts,
