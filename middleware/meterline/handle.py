@@ -80,8 +80,13 @@ class Handle:
         given: Mapping[str, object],
         *,
         named: Named = NAMELESS,
+        is_apart: bool = False,
     ) -> None:
-        """Do the same with the properties in one argument, and the name in another."""
+        """Do the same with the properties in one argument, and the name in another.
+
+        Args:
+            is_apart: make an event of its own of it, as of a use that has a name.
+        """
         event = self._event
         if event is None:
             record_stray(
@@ -90,7 +95,7 @@ class Handle:
         elif event.start_ns <= traffic.born_ns:  # the parent writes its events itself
             event.describe()
             event.record_apart(name, quantity, given, named=named)
-        elif named is NAMELESS:
+        elif named is NAMELESS and not is_apart:
             event.add(name, quantity, given)
         else:
             event.add_named(name, quantity, given, named)

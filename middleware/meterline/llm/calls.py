@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from meterline import Handle
 from meterline.complaints import troubles
 from meterline.llm.fields import field, text
 from meterline.llm.kept import as_dict, kept
@@ -98,7 +99,7 @@ class Call:
                 self._record(UNKNOWN, 1)
                 self._record(OUT, UnknownTokens())
             if self._usage:
-                self._record(CALLS, 1, **kept(self._usage))
+                self._record_apart(kept(self._usage))
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
             troubles.add(UNREADABLE)
 
@@ -183,5 +184,14 @@ class Call:
             self._recorded[name] = self._recorded.get(name, 0) + n_tokens
             self._record(name, n_tokens)
 
-    def _record(self, name: str, quantity: object, **more: str) -> None:
-        self._to.record(name, quantity, **{**self._said, **more, **self._given})
+    def _record(self, name: str, quantity: object) -> None:
+        self._to.record(name, quantity, **{**self._said, **self._given})
+
+    def _record_apart(self, usage: Mapping[str, object]) -> None:
+        """Record the call as an event of its own, where there is room for its usage."""
+        # That goes last: where properties are too many, it is its end that is left out.
+        told = {**self._said, **self._given, **usage}
+        if isinstance(self._to, Handle):
+            self._to.add(CALLS, 1, told, is_apart=True)
+        else:
+            self._to.record(CALLS, 1, **told)

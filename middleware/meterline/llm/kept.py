@@ -5,11 +5,10 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from meterline.complaints import troubles
 from meterline.events import PROPERTY_CHARS_MAX
 
-CHARS_MAX: Final = 8 * PROPERTY_CHARS_MAX
-NOT_KEPT: Final = f"a usage object over {CHARS_MAX} characters is not kept"
+TEXTS_MAX: Final = 12  # an event has room for 16 properties; model and so on are some
+CHARS_MAX: Final = TEXTS_MAX * PROPERTY_CHARS_MAX
 
 _to_json: Final = msgspec.json.Encoder().encode
 
@@ -24,12 +23,19 @@ def as_dict(usage: object) -> Mapping[str, object]:
     return cast("Mapping[str, object]", thing)
 
 
-def kept(usage: Mapping[str, object]) -> dict[str, str]:
+class UsageTooLong:
+    """Recorded in place of a usage object that there is no room for.
+
+    It is no property, and so it is left out, flagged and counted like any other that
+    cannot be taken; its name is what the complaint says.
+    """
+
+
+def kept(usage: Mapping[str, object]) -> dict[str, object]:
     """Return the JSON of a usage object as ``usage_1``, ``usage_2`` and so on."""
     text = _to_json(usage).decode()
     if len(text) > CHARS_MAX:
-        troubles.add(NOT_KEPT)
-        return {}
+        return {"usage_1": UsageTooLong()}
     starts = range(0, len(text), PROPERTY_CHARS_MAX)
     return {
         f"usage_{i}": text[start : start + PROPERTY_CHARS_MAX]

@@ -69,18 +69,28 @@ async def async_claude(server: Provider) -> AsyncIterator[anthropic.AsyncAnthrop
         yield client
 
 
-Serve = Callable[[Callable[[], Awaitable[object]]], Awaitable[UsageEvent]]
+Work = Callable[[], Awaitable[object]]
+Serve = Callable[[Work], Awaitable[UsageEvent]]
+ServeAll = Callable[[Work, int], Awaitable[list[UsageEvent]]]
 
 
 @pytest.fixture
-def serve(sidecar: FakeSidecar, metered: Metered) -> Serve:
-    async def served(work: Callable[[], Awaitable[object]]) -> UsageEvent:
+def serve_all(sidecar: FakeSidecar, metered: Metered) -> ServeAll:
+    async def served(work: Work, n_events: int) -> list[UsageEvent]:
         async def endpoint(request: Request) -> Response:
             await work()
             return Response()
 
         await call(metered(Starlette(routes=[Route("/it", endpoint)])), "/it")
-        (event,) = sidecar.wait_for_events(1)
+        return sidecar.wait_for_events(n_events)
+
+    return served
+
+
+@pytest.fixture
+def serve(serve_all: ServeAll) -> Serve:
+    async def served(work: Work) -> UsageEvent:
+        (event,) = await serve_all(work, 1)
         return event
 
     return served
@@ -226,8 +236,15 @@ async def test_the_helpers_of_both_clients_count(
     assert event.flags == 0
 
 
+def usage_of(event: UsageEvent) -> Any:
+    """Return the usage object that an event of its own keeps."""
+    said = event.properties or {}
+    n_texts = sum(name.startswith("usage_") for name in said)
+    return json.loads("".join(said[f"usage_{i}"] for i in range(1, n_texts + 1)))
+
+
 async def test_the_usage_object_of_both_clients_is_kept_as_it_came(
-    serve: Serve, gpt: openai.OpenAI, claude: anthropic.Anthropic
+    serve_all: ServeAll, gpt: openai.OpenAI, claude: anthropic.Anthropic
 ) -> None:
     async def work() -> None:
         responses = gpt.responses.create(model="m", input="x", stream=True)
@@ -235,20 +252,65 @@ async def test_the_usage_object_of_both_clients_is_kept_as_it_came(
         message = claude.messages.create(model="m", max_tokens=9, messages=ASK)
         meterline.llm.metered(message, keep_usage=True)
 
-    event = await serve(work)
+    *calls, request = await serve_all(work, 3)
 
-    found = [part for part in event.parts or [] if part.quantity == "llm_calls"]
-    texts = [
-        "".join(
-            part.properties[f"usage_{i}"] for i in range(1, len(part.properties) - 1)
-        )
-        for part in found
-    ]
-    assert [json.loads(text) for text in texts] == [
+    assert [usage_of(event) for event in calls] == [
         json.loads((ANSWERS / f"{name}.json").read_text())["usage"]
         for name in ("responses", "messages")
     ]
-    assert event.flags == 0
+    assert {(e.quantities or {}).get("llm_calls") for e in calls} == {1}
+    assert {(e.kind, e.route, e.status) for e in calls} == {(Kind.USE, "/it", 200)}
+    assert {e.flags for e in calls} == {Flag.OF_REQUEST}
+    assert request.flags == 0
+    assert "llm_calls" not in (request.quantities or {})
+
+
+async def test_the_usage_of_each_of_many_calls_is_kept_whole(
+    serve_all: ServeAll,
+) -> None:
+    """Each is an event of its own, with room of its own, beside the app's properties."""
+    usages = [
+        {"prompt_tokens": i, "completion_tokens": 2, "more": "é" * 1_400}
+        for i in range(1, 21)
+    ]
+
+    async def work() -> None:
+        meterline.set_property("tenant", "eu")
+        for usage in usages:
+            answer = {"model": "m", "usage": usage}
+            meterline.llm.metered(answer, keep_usage=True)
+
+    *calls, request = await serve_all(work, len(usages) + 1)
+
+    assert [usage_of(event) for event in calls] == usages
+    assert {e.flags for e in calls} == {Flag.OF_REQUEST}
+    assert {(e.properties or {})["tenant"] for e in calls} == {"eu"}
+    assert request.flags == 0
+
+
+async def test_a_usage_object_that_is_not_kept_whole_is_flagged(
+    serve_all: ServeAll,
+) -> None:
+    def usage(n_chars: int) -> dict[str, object]:
+        return {
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2, "x": "x" * n_chars}
+        }
+
+    async def work() -> None:
+        meterline.llm.metered(usage(1_500), keep_usage=True)
+        for i in range(6):
+            meterline.set_property(f"own_{i}", "eu")
+        meterline.llm.metered(usage(1_300), keep_usage=True, tenant="eu")
+
+    long, crowded, request = await serve_all(work, 3)
+
+    flagged = Flag.OF_REQUEST | Flag.BAD_PROPERTY
+    assert (long.flags, crowded.flags, request.flags) == (flagged, flagged, 0)
+    said = crowded.properties or {}
+    assert (said["tenant"], len(said)) == ("eu", 16)
+    assert "usage_1" in said
+    assert "usage_1" not in str(long.properties)
+    assert request.quantities == {"tokens_in": 6, "tokens_out": 4}
 
 
 async def test_a_stream_without_usage_is_a_call_of_which_nothing_is_known(

@@ -392,16 +392,15 @@ def test_the_usage_object_is_kept_as_it_came_where_that_is_asked_for(form: str) 
         assert max(map(len, parts)) <= 128
 
 
-def test_a_usage_object_beyond_the_bound_is_counted_and_not_kept() -> None:
+def test_a_usage_object_beyond_the_bound_is_counted_and_told_as_not_kept() -> None:
     recorded = Recorded()
-    usage = {"prompt_tokens": 3, "completion_tokens": 2, "more": "x" * 1024}
-    before = troubles.counts[kept.NOT_KEPT]
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "more": "x" * kept.CHARS_MAX}
 
     metered({"usage": usage}, recorded, keep_usage=True)
 
     assert recorded.counts == {"tokens_in": 3, "tokens_out": 2, calls.CALLS: 1}
-    assert [said for said in recorded.said if "usage_1" in said] == []
-    assert troubles.counts[kept.NOT_KEPT] == before + 1
+    (said,) = [said for said in recorded.said if "usage_1" in said]
+    assert isinstance(said["usage_1"], kept.UsageTooLong)
 
 
 def test_a_stream_that_is_dropped_or_fails_is_told_once() -> None:
