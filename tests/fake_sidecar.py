@@ -28,6 +28,7 @@ class Ledger:
     last_seq: int = 0
     events: dict[int, UsageEvent] = field(default_factory=dict[int, UsageEvent])
     lost: dict[int, str] = field(default_factory=dict[int, str])
+    excluded: int = 0
     is_closed: bool = False
 
     def assert_complete(self) -> None:
@@ -105,6 +106,12 @@ class FakeSidecar:
         """Return the events as soon as there are so many, lost ones included."""
         self.wait_for(lambda fake: len(fake.events) + fake.lost >= n_events)
         return self.events
+
+    @property
+    def excluded(self) -> int:
+        """How many requests the producers say that they left out on purpose."""
+        with self.changed:
+            return sum(ledger.excluded for ledger in self.ledgers.values())
 
     def assert_complete(self) -> None:
         """Nothing is missing and nothing is there twice."""
@@ -208,6 +215,7 @@ class FakeSidecar:
         expected = ledger.last_seq + 1
         match message:
             case Batch():
+                ledger.excluded = message.excluded
                 _check_follows(message.first_seq, expected)
                 records = _split(message.records)
                 for seq, (crc, hint, payload) in enumerate(records, message.first_seq):
@@ -225,6 +233,7 @@ class FakeSidecar:
                     ledger.lost[seq] = message.reason
                 ledger.last_seq = max(ledger.last_seq, message.last_seq)
             case Bye():
+                ledger.excluded = message.excluded
                 _check_follows(message.last_seq + 1, expected)
                 assert message.last_seq == ledger.last_seq
                 ledger.is_closed = True

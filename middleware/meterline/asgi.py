@@ -135,7 +135,7 @@ class MeterMiddleware(Metering):
 
     async def _leave_out(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request that makes no event, also not by a middleware inside."""
-        self.meter.excluded += 1
+        self.meter.leave_out()
         scope[SCOPE_KEY] = 0
         # What it records must not be added to the request before it, or around it.
         token = current_event.set(self.left_out)

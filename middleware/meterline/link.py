@@ -49,6 +49,11 @@ class Source(Protocol):
         """The highest number recorded so far."""
         ...
 
+    @property
+    def excluded(self) -> int:
+        """How many requests were left out on purpose, as far as that is known."""
+        ...
+
     def resume(self, last_seq: int) -> None:
         """Send again what follows ``last_seq``."""
         ...
@@ -151,10 +156,12 @@ class Link:
         part = source.next_part()
         message: FromApp
         if part is not None:
-            message = _message(part, recorded_seq=source.recorded_seq)
+            message = _message(
+                part, recorded_seq=source.recorded_seq, excluded=source.excluded
+            )
             self._sent_seq, self._has_hurried = part.last_seq, False
         elif is_last:
-            message = Bye(self._sent_seq)
+            message = Bye(self._sent_seq, source.excluded)
             self.state = State.LEAVING
         elif is_awaited and self._in_flight and not self._has_hurried:
             message = Batch(self._sent_seq + 1, source.recorded_seq, b"")
@@ -236,7 +243,7 @@ class Link:
         self.state = State.FAILED
 
 
-def _message(part: Part, *, recorded_seq: int) -> Batch | Lost:
+def _message(part: Part, *, recorded_seq: int, excluded: int) -> Batch | Lost:
     """Return what to send for ``part``.
 
     Raises:
@@ -249,6 +256,6 @@ def _message(part: Part, *, recorded_seq: int) -> Batch | Lost:
     except FileNotFoundError:
         records = b""
     if len(records) == part.end - part.start:
-        return Batch(part.first_seq, recorded_seq, records)
+        return Batch(part.first_seq, recorded_seq, records, excluded)
     # Somebody has removed or cut the file. What stands behind it must go on.
     return Lost(part.first_seq, part.last_seq, DAMAGED)

@@ -98,6 +98,7 @@ class Meter:
         self.failed = 0
         self.excluded = 0
         self._owed = 0  # of these, what no spool was there to be told of
+        self._excluded_owed = 0  # likewise
         self._ended = Counts(recorded=0, dropped=0, acked=0)
         self._retry_at_s = 0.0
         self._forget()
@@ -250,6 +251,15 @@ class Meter:
             else:
                 self.shipper.spool.writer.owed += 1
 
+    def leave_out(self) -> None:
+        """Count a request that is left out on purpose, here and for the sidecar."""
+        self.excluded += 1
+        shipper = self.shipper
+        if shipper is None:
+            self._excluded_owed += 1
+        else:
+            shipper.spool.reader.excluded += 1
+
     # --- opening and closing
 
     def open(self) -> None:
@@ -269,7 +279,8 @@ class Meter:
                 if shipper.is_running:
                     self.append = shipper.spool.writer.append
                 shipper.spool.writer.owed += self._owed
-                self._owed = 0
+                shipper.spool.reader.excluded += self._excluded_owed
+                self._owed = self._excluded_owed = 0
         except Exception as error:  # noqa: BLE001 - edge: the app must not see our errors
             self._retry_at_s = time.monotonic() + RETRY_S
             troubles.add(f"nothing can be recorded: {error}")
@@ -338,7 +349,7 @@ class Meter:
     def forget_parent(self) -> None:
         """In a forked child: leave everything to the parent and begin anew."""
         self._ended = Counts(recorded=0, dropped=0, acked=0)
-        self._owed = self.excluded = 0
+        self._owed = self.excluded = self._excluded_owed = 0
         self._forget()
 
     @property

@@ -309,7 +309,7 @@ class OpenEvent:
         self.flags |= LEFT_OUT
         self.close()
         self.quantities = self.method = None
-        self.meter.excluded += 1
+        self.meter.leave_out()
 
     def end(self, error: BaseException | None) -> None:
         """Write the event as it stands, once."""

@@ -44,6 +44,7 @@ class DeadSource:
         self._parts: Iterator[Part] = iter(())
         self.hello: Hello = spool.hello
         self.recorded_seq = spool.hello.recorded_seq
+        self.excluded = 0  # that stood in its memory alone
 
     def resume(self, last_seq: int) -> None:
         """Start again behind ``last_seq``."""

@@ -85,6 +85,9 @@ class Batch(Struct, frozen=True, array_like=True, tag="batch"):
     recorded_seq: Seq
     """The highest sequence number recorded so far, sent or not."""
     records: bytes
+    excluded: Seq = 0
+    """How many requests this process has left out on purpose; they have no number. What
+    does not know this reads over it."""
 
 
 class Lost(Struct, frozen=True, array_like=True, tag="lost"):
@@ -101,6 +104,8 @@ class Bye(Struct, frozen=True, array_like=True, tag="bye"):
     """This producer recorded ``last_seq`` events and never will record another."""
 
     last_seq: Seq
+    excluded: Seq = 0
+    """As of a batch."""
 
 
 class Ack(Struct, frozen=True, array_like=True, tag="ack"):

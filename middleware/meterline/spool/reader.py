@@ -28,6 +28,8 @@ class Reader:
         self._backlog = Backlog()
         self.counts = Counts(recorded=0, dropped=0, acked=0)
         """Replaced as a whole, so that every thread may read it."""
+        self.excluded = 0
+        """Requests that make no event on purpose; it stands in no file."""
 
     # --- numbering
 

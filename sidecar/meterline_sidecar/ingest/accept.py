@@ -22,6 +22,7 @@ from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
 from meterline_sidecar.ingest.commit import Committer, Piece, Producer
 from meterline_sidecar.ingest.company import COMPANY_S, Company
 from meterline_sidecar.ingest.decode import read_records
+from meterline_sidecar.ingest.left_out import LeftOut
 from meterline_sidecar.ingest.names import Names
 from meterline_sidecar.ingest.request_keys import RequestKeys
 from meterline_sidecar.ledger.chain import ChainFiles, Head
@@ -71,6 +72,7 @@ class Ingest:
         self.is_running = False
         """Whether somebody commits what is accepted."""
         self._is_over = False
+        self.left_out = LeftOut()
         self.trouble: str | None = None
         """Why nothing can be committed at the moment, in words."""
         self.head_trouble: str | None = None
@@ -163,6 +165,8 @@ class Ingest:
             case Bye():
                 self._check_follows(producer, message.last_seq + 1, exactly=True)
                 piece = Piece(producer, message.last_seq, message.last_seq, is_bye=True)
+        if not isinstance(message, Lost) and message.excluded:
+            self.left_out.note(producer.row.producer, message.excluded)
         return self._queue(piece)
 
     def append(self, piece: Piece) -> "asyncio.Future[int]":

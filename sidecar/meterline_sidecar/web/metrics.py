@@ -109,6 +109,11 @@ class StatusCollector:
             " billed, or without it.",
             value=counts.bad_quantities,
         )
+        yield CounterMetricFamily(
+            "meterline_requests_excluded",
+            "Requests that apps left out on purpose, by `exclude` or `skip`.",
+            value=counts.excluded,
+        )
         yield GaugeMetricFamily(
             "meterline_events_held",
             "Stored events that are kept out of billing: their time cannot be right.",

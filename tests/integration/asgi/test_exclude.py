@@ -85,6 +85,23 @@ async def test_paths_and_methods_make_no_event(
     assert metering.stats.recorded == 1
 
 
+async def test_the_sidecar_is_told_how_many_were_left_out(
+    sidecar: FakeSidecar, metered: Metered
+) -> None:
+    metering = metered(app(), exclude=["/healthz", "/v1/items/{id}"])
+    await call(metering, "/healthz")  # before there is a spool
+    await call(metering, "/v1/things")
+    assert left(metering, sidecar) == [("/v1/things", 200)]
+    assert sidecar.excluded == 1
+
+    await call(metering, "/healthz")
+    await call(metering, "/v1/items/7")
+    await call(metering, "/skips")
+    metering.meter.close()  # which tells what no event came after
+
+    assert sidecar.excluded == 4
+
+
 async def test_routes_and_statuses_make_no_event(
     sidecar: FakeSidecar, metered: Metered
 ) -> None:

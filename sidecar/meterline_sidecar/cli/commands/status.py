@@ -57,6 +57,9 @@ def _counts(status: Status) -> Table:
         ("left out of", events.bad_quantities, "stored without a quantity or property"),
     ):
         table.add(f"events {name}", quantity(count), meaning)
+    if events.excluded:
+        meaning = "left out on purpose by the apps, since the start"
+        table.add("requests excluded", quantity(events.excluded), meaning)
     for name, count, meaning in (
         ("accepted", status.external.accepted, "stored, since the start"),
         ("duplicate", status.external.duplicate, "sent again, stored once"),

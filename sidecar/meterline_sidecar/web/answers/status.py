@@ -21,6 +21,9 @@ class EventCounts(msgspec.Struct, frozen=True):
     bad_quantities: int
     """A quantity was left out of them, which was no whole number or out of bounds, or a
     property."""
+    excluded: int
+    """Requests that apps left out on purpose and so are none of these: as announced, since
+    the sidecar started."""
 
 
 class ExternalCounts(msgspec.Struct, frozen=True, kw_only=True):

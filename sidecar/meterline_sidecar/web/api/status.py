@@ -125,7 +125,7 @@ async def read_status(parts: Parts) -> Status:
         started_ms=parts.started_ms,
         now=format_time_ms(now_ms),
         now_ms=now_ms,
-        events=_events(read.counts),
+        events=_events(read.counts, excluded=parts.ingest.left_out.total),
         external=_external(parts, read.conflicts),
         refusals=dict(parts.receiver.refusals),
         producers=_producers(parts.receiver, read),
@@ -195,7 +195,7 @@ def _heard_since_ms(parts: Parts) -> int:
     return 0 if is_new else now_ms - SILENT_GAP_MS
 
 
-def _events(counts: audit.Counts) -> EventCounts:
+def _events(counts: audit.Counts, *, excluded: int) -> EventCounts:
     lost = counts.lost + counts.refused
     return EventCounts(
         recorded=counts.recorded,
@@ -207,6 +207,7 @@ def _events(counts: audit.Counts) -> EventCounts:
         unattributed=counts.unattributed,
         held=counts.held,
         bad_quantities=counts.bad_quantities,
+        excluded=excluded,
     )
 
 
