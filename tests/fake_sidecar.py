@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -17,6 +17,7 @@ from meterline import wire
 from meterline.events import UsageEvent
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Refusal, Welcome
 
+PATIENCE_S: Final = 60.0  # on a machine that does much else; nobody waits in vain
 _decode = msgspec.msgpack.Decoder(UsageEvent).decode
 
 
@@ -93,7 +94,7 @@ class FakeSidecar:
             ]
 
     def wait_for(
-        self, is_reached: Callable[["FakeSidecar"], bool], timeout_s: float = 10.0
+        self, is_reached: Callable[["FakeSidecar"], bool], timeout_s: float = PATIENCE_S
     ) -> None:
         """Wait for a state; fail the test when it does not come."""
         with self.changed:
@@ -143,10 +144,12 @@ class FakeSidecar:
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             self._listener = None
-            self._threads[0].join(10)  # whoever it let in just now is cut off too
+            self._threads[0].join(
+                PATIENCE_S
+            )  # whoever it let in just now is cut off too
         self.cut()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive()
         self._threads.clear()
 

@@ -26,7 +26,8 @@ import meterline, os, sys, time
 meter = meterline.Meter(socket="/nowhere/s", spool_dir=sys.argv[1])
 for i in range(int(sys.argv[2])):
     meter.record("n", i)
-meter.flush(timeout_s=0.3)   # so that the shipper has looked, and counted
+while meter.stats.recorded < int(sys.argv[2]):   # until the shipper has looked
+    time.sleep(0.01)
 os.kill(os.getpid(), 9)
 """
 
@@ -175,7 +176,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 for i in range(60_000, 60_100):
     meter.record("n", i)
 print(meter.stats.spool)
-meter.close(timeout_s=20)
+meter.close(timeout_s=50)
 """
 
 NO_DESCRIPTORS = """
@@ -197,7 +198,7 @@ for i in range(1, 60_000):
 print(meter.stats.spool)
 for fd in taken:
     os.close(fd)
-meter.close(timeout_s=20)
+meter.close(timeout_s=50)
 """
 
 

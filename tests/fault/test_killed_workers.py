@@ -9,7 +9,7 @@ import pytest
 
 from meterline import Meter
 from meterline.spool.dead import spool_directories
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.sidecar_process import until
 from tests.worker import Worker
 
@@ -32,7 +32,7 @@ def drain(sidecar: FakeSidecar, tmp_path: Path) -> None:
     meter = Meter(socket=sidecar.path, spool_dir=tmp_path / "spool")
     meter.open()
     until(lambda: len(spool_directories(tmp_path / "spool")) == 1, timeout_s=30)
-    meter.close()
+    meter.close(timeout_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])

@@ -24,17 +24,18 @@ N_EVENTS: Final = 6_000
 N_MORE: Final = 10
 
 LIVE: Final = """
-import meterline, sys
+import meterline, sys, time
 meter = meterline.Meter(socket=sys.argv[1], spool_dir=sys.argv[2])
 n_events, n_more = map(int, sys.argv[3:])
 for i in range(n_events):
     meter.record("n", i)
-meter.flush(timeout_s=0.3)  # so that the shipper has looked, and counted
+while meter.stats.recorded < n_events:  # until the shipper has looked, and counted
+    time.sleep(0.01)
 print("recorded", flush=True)
 sys.stdin.readline()
 for i in range(n_events, n_events + n_more):
     meter.record("n", i)
-meter.close(timeout_s=20)
+meter.close(timeout_s=50)
 """
 
 Parts = list[bytearray]

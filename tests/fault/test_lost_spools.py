@@ -25,11 +25,12 @@ N_RECORDED: Final = 10
 N_SHIPPED: Final = 3
 
 CUT: Final = """
-import meterline, os, pathlib, sys
+import meterline, os, pathlib, sys, time
 meter = meterline.Meter(socket="/nowhere/s", spool_dir=sys.argv[1])
 for i in range(int(sys.argv[2])):
     meter.record("n", i)
-meter.flush(timeout_s=0.3)   # so that the shipper has looked, and counted
+while meter.stats.recorded < int(sys.argv[2]):   # until the shipper has looked
+    time.sleep(0.01)
 for segment in pathlib.Path(sys.argv[1]).glob("*/*.seg"):
     os.truncate(segment, 0)
 meter.record("n", 1)

@@ -4,17 +4,15 @@ Every mutant is a patch to a copy of the packages; a few tests run against that 
 in a process of their own, and must fail.
 """
 
-import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
 from tests.fault.foreign_mutants import FOREIGN
-from tests.fault.host import ROOT
+from tests.fault.nursery import ROOT, Nursery, Ran
 
 PACKAGES: Final = (
     "middleware/meterline",
@@ -22,15 +20,24 @@ PACKAGES: Final = (
     "sidecar/meterline_sidecar",
 )
 SIMULATOR: Final = "tests/fault/test_simulator.py::test_the_known_seeds_hold"
-RECEIVER: Final = "tests/integration/ingest/test_receiver.py"
+GAP: Final = (
+    "tests/integration/ingest/test_receiver.py"
+    "::test_a_gap_is_refused_and_the_resume_number_is_given"
+)
 SCAN: Final = "tests/unit/middleware/test_scan.py"
 CUT_OFF: Final = "tests/integration/usage/test_cut_off.py"
 COVERAGE: Final = (
     "tests/integration/ledger/test_coverage.py"
     "::test_whatever_is_done_to_a_row_of_a_covered_table_is_found"
 )
-RECOUNT: Final = "tests/integration/ledger/test_recount.py"
-VERIFY: Final = "tests/integration/ledger/test_verify.py"
+MEMORY: Final = (
+    "tests/integration/ledger/test_recount.py"
+    "::test_memory_does_not_grow_with_the_ledger"
+)
+OLD_COPY: Final = (
+    "tests/integration/ledger/test_verify.py"
+    "::test_an_old_copy_put_back_is_found_at_start_and_bills_nothing"
+)
 OVER_HTTP: Final = "tests/web/test_external_events.py"
 IDS: Final = "tests/web/test_ids.py"
 RETRIES: Final = "tests/web/test_retries.py"
@@ -73,13 +80,6 @@ class Mutant(NamedTuple):
     test: str
 
 
-RUN_TIMEOUT_S: Final = 250  # of several tests, on a machine that does much else
-pytestmark = pytest.mark.timeout(RUN_TIMEOUT_S + 50)
-
-PLUGINS: Final = ("pytest_asyncio.plugin", "pytest_timeout", "no:cacheprovider")
-PYTEST: Final = ("-m", "pytest", "-q", *(f"-p{plugin}" for plugin in PLUGINS))
-WHERE: Final = "import meterline, meterline_sidecar as s; print(meterline, s)"
-
 MUTANTS: Final = {
     "ack before commit": Mutant(
         "sidecar/meterline_sidecar/ingest/accept.py",
@@ -111,7 +111,7 @@ MUTANTS: Final = {
         "sidecar/meterline_sidecar/ingest/accept.py",
         "        if known < 0 or (exactly and known):\n",
         "        known = max(known, 0)\n        if exactly and known:\n",
-        RECEIVER,
+        GAP,
     ),
     "head written before commit": Mutant(
         "sidecar/meterline_sidecar/ingest/commit.py",
@@ -250,38 +250,33 @@ MUTANTS: Final = {
         f"{LEDGER}/recount.py",
         " > PLACES_MAX:\n",
         " > 1 << 40:\n",
-        RECOUNT,
+        MEMORY,
     ),
     "an old copy is as good": Mutant(
         f"{LEDGER}/verify.py",
         "    if mac == head.mac:\n",
         "    if mac == head.mac or mac is None:\n",
-        VERIFY,
+        OLD_COPY,
     ),
 }
 
 
-def run_against(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run Python with the packages that lie in ``folder``."""
+def run_against(nursery: Nursery, folder: Path, *arguments: str) -> Ran:
+    """Run pytest with the packages that lie in ``folder``."""
     roots = [str(folder / Path(package).parent) for package in PACKAGES]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(roots),
-        # Those that no mutant needs take twice as long to load as most of its tests.
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        # A fault that is found by chance may not be found today.
-        "CI": "true",
-        "SEED": "1",
-    }
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=RUN_TIMEOUT_S,
-        check=False,
-    )
+    ran = nursery.run(roots, *arguments)
+    *_, loaded = ran.printed.splitlines()
+    assert {
+        path for path in loaded.split() if not path.startswith(str(folder))
+    } == set()
+    assert loaded.split(), ran.printed
+    return ran
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as nursery:
+        yield nursery
 
 
 @pytest.fixture
@@ -300,37 +295,36 @@ def put_in(mutant: Mutant, copy: Path) -> None:
     compile(file.read_text(), str(file), "exec")
 
 
-def test_the_copy_alone_fails_nothing(copy: Path) -> None:
-    ran = run_against(copy, *PYTEST, SCAN, SPOOL_NUMBERS)
+def test_the_copy_alone_fails_nothing(nursery: Nursery, copy: Path) -> None:
+    ran = run_against(nursery, copy, SCAN, SPOOL_NUMBERS)
 
-    assert ran.returncode == 0, ran.stdout
-    assert run_against(copy, "-c", WHERE).stdout.count(str(copy)) == 2
+    assert ran.code == 0, ran.printed
 
 
 @pytest.mark.parametrize("name", sorted(MUTANTS))
-def test_the_suite_finds_the_mutant(copy: Path, name: str) -> None:
+def test_the_suite_finds_the_mutant(nursery: Nursery, copy: Path, name: str) -> None:
     mutant = MUTANTS[name]
     put_in(mutant, copy)
 
-    ran = run_against(copy, *PYTEST, "-x", mutant.test)
+    ran = run_against(nursery, copy, "-x", mutant.test)
 
-    assert ran.returncode == 1, f"nobody noticed: {ran.stdout}{ran.stderr}"
+    assert ran.code == 1, f"nobody noticed: {ran.printed}"
 
 
 @pytest.mark.parametrize("group", sorted(FOREIGN))
 def test_the_suite_finds_the_mutants_of_what_others_can_do(
-    copy: Path, group: str
+    nursery: Nursery, copy: Path, group: str
 ) -> None:
     mutants = {name: Mutant(*mutant) for name, mutant in FOREIGN[group].items()}
     for mutant in mutants.values():
         put_in(mutant, copy)
 
-    ran = run_against(copy, *PYTEST, *(mutant.test for mutant in mutants.values()))
+    ran = run_against(nursery, copy, *(mutant.test for mutant in mutants.values()))
 
-    failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED ")]
+    failed = [line for line in ran.printed.splitlines() if line.startswith("FAILED ")]
     unseen = [
         name
         for name, mutant in mutants.items()
         if not any(line.startswith(f"FAILED {mutant.test}") for line in failed)
     ]
-    assert unseen == [], f"nobody noticed: {ran.stdout}{ran.stderr}"
+    assert unseen == [], f"nobody noticed: {ran.printed}"

@@ -1,6 +1,5 @@
 """What is left out makes no event, is counted, and changes nothing for others."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +19,7 @@ from meterline.events import Kind
 from meterline.open_event import IN_EXCLUDED, SKIPPED_TOO_LATE
 from meterline.stray import OUTSIDE, outside
 from tests.asgi_driver import call, http_scope
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.asgi.conftest import Metered
 
 WHO = "x-who"
@@ -65,7 +64,7 @@ def app() -> Starlette:
 
 def left(metering: MeterMiddleware, sidecar: FakeSidecar) -> list[tuple[Any, int]]:
     """Return the route and status of every event, once all have come."""
-    assert metering.meter.flush()
+    assert metering.meter.flush(timeout_s=PATIENCE_S)
     return [(event.route, event.status) for event in sidecar.events]
 
 
@@ -205,8 +204,8 @@ async def test_uses_of_a_request_that_is_left_out_are_nobody_elses(
     await call(outer, "/outer", headers=[(WHO, "outer")])
     await call(inner, "/uses")  # in the context of the request before it
 
-    assert outer.meter.flush()
-    assert inner.meter.flush()
+    assert outer.meter.flush(timeout_s=PATIENCE_S)
+    assert inner.meter.flush(timeout_s=PATIENCE_S)
     assert {e.subject: e.quantities for e in sidecar.events} == {
         "inner": {"n": 1},
         "outer": {"n": 110},
@@ -224,7 +223,7 @@ async def test_what_the_outer_of_two_leaves_out_the_inner_one_does_not_meter(
     await call(outer, "/in/healthz")
     await call(outer, "/in/v1/things")
 
-    assert outer.meter.flush()
+    assert outer.meter.flush(timeout_s=PATIENCE_S)
     assert len(sidecar.events) == 1
     assert outer.stats.excluded == 1
     assert inner.stats.excluded == 0
@@ -270,9 +269,10 @@ async def test_an_open_stream_of_a_route_that_is_left_out_writes_no_parts(
     async def stream(request: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
             meterline.record("n", 1)
-            for _ in range(20):
+            for _ in range(2):
                 yield b"x"
-                await asyncio.sleep(0.01)
+                # Meanwhile the shipping thread looks at what is open.
+                assert metering.meter.flush(timeout_s=PATIENCE_S)
 
         return StreamingResponse(chunks())
 
@@ -283,7 +283,7 @@ async def test_an_open_stream_of_a_route_that_is_left_out_writes_no_parts(
     await call(metering, "/out/1", headers=[(WHO, "a")])
     await call(metering, "/in/1", headers=[(WHO, "a")])
 
-    assert metering.meter.flush()
+    assert metering.meter.flush(timeout_s=PATIENCE_S)
     assert {event.route for event in sidecar.events} == {"/in/{id}"}
     assert [e.quantities for e in sidecar.events if e.kind == Kind.USE] == [{"n": 1}]
     assert metering.stats.excluded == 1

@@ -9,7 +9,7 @@ import meterline
 from meterline import MeterMiddleware
 from meterline.events import Kind
 from tests.asgi_driver import call
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.asgi.conftest import Metered
 
 
@@ -48,7 +48,7 @@ async def test_after_close_the_producer_has_said_goodbye_and_left_no_file(
     for _ in range(100):
         await call(metering, "/hello/you", method="POST")
 
-    metering.meter.close()
+    metering.meter.close(timeout_s=PATIENCE_S)
 
     (ledger,) = sidecar.ledgers.values()
     assert ledger.is_closed

@@ -17,7 +17,7 @@ import meterline.llm
 from meterline import Meter, MeterMiddleware
 from meterline.events import Flag, Kind, UsageEvent
 from tests.asgi_driver import call
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.asgi.conftest import Metered
 from tests.llm_server import ANSWERS, PRIVATE, Provider, provider
 
@@ -355,7 +355,7 @@ async def test_a_client_that_leaves_pays_what_is_known_and_the_rest_is_counted(
     app = metered(Starlette(routes=[Route("/it", endpoint)]))
     await leave_after(app, n_parts=2)
     server.go_on.set()
-    app.meter.flush()
+    app.meter.flush(timeout_s=PATIENCE_S)
 
     events = sidecar.events
     total: dict[str, int] = {}

@@ -17,7 +17,7 @@ import meterline
 from meterline import open_event, waiting
 from meterline.events import PARTS_MAX, Flag, Kind, Part, UsageEvent
 from tests.asgi_driver import call
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.asgi.conftest import Metered
 
 
@@ -126,7 +126,7 @@ async def test_a_handle_kept_for_later_knows_the_properties(server: Server) -> N
     kept[0].record("n", 5, model="large")
     kept[0].record("n", 6)
 
-    assert server.metering.meter.flush()
+    assert server.metering.meter.flush(timeout_s=PATIENCE_S)
     _, first, second = server.sidecar.events
     assert first.properties == {"tenant": "eu-1", "model": "large"}
     assert second.properties == {"tenant": "eu-1"}
@@ -219,7 +219,7 @@ async def test_outside_of_a_request_a_use_keeps_its_properties(
     meterline.record("n", 5, model="large")
     meterline.set_property("tenant", "eu-1")
 
-    metering.meter.flush()
+    metering.meter.flush(timeout_s=PATIENCE_S)
     (event,) = sidecar.wait_for_events(1)
     assert (event.properties, event.flags) == ({"model": "large"}, Flag.STRAY)
 
@@ -239,7 +239,7 @@ async def test_a_request_that_is_left_out_takes_no_properties(
     await call(metering, "/it")
     await call(metering, "/no")
 
-    metering.meter.flush()
+    metering.meter.flush(timeout_s=PATIENCE_S)
     assert sidecar.events == []
     assert metering.stats.excluded == 2
 
@@ -257,7 +257,7 @@ async def test_parts_of_an_open_stream_reach_the_spool_with_its_units(
         async def chunks() -> AsyncIterator[bytes]:
             meterline.record("n", 1, model="large")
             yield b"x"
-            await asyncio.sleep(0.3)
+            server.sidecar.wait_for_events(1)
             meterline.record("n", 10, model="large")
             meterline.record("n", 100)
 

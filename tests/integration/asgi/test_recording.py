@@ -16,7 +16,7 @@ from starlette.routing import Route
 import meterline
 from meterline.events import QUANTITIES_MAX, QUANTITY_MAX, Flag, Kind, UsageEvent
 from tests.asgi_driver import call
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.asgi.conftest import Metered
 
 One = Callable[..., Any]
@@ -272,7 +272,7 @@ async def test_every_quantity_of_threads_that_outlive_the_request_counts_once(
         await call(metering, "/it")
     for thread in threads:
         thread.join()
-    assert metering.meter.flush()
+    assert metering.meter.flush(timeout_s=PATIENCE_S)
 
     total = sum(int((event.quantities or {}).get("n", 0)) for event in sidecar.events)
     assert total == 20 * n_threads * n_each

@@ -14,7 +14,7 @@ from meterline import wsgi
 from meterline.events import Flag, UsageEvent
 from meterline.retries import retry_header
 from tests.asgi_driver import call
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.asgi.conftest import Metered
 
 
@@ -115,7 +115,7 @@ def test_a_wsgi_app_has_it_likewise(sidecar: FakeSidecar, tmp_path: Path) -> Non
     body: Any = metering(environ, lambda *_: lambda _data: None)
     assert list(body) == [b"x"]
     body.close()  # as servers do
-    metering.meter.close()
+    metering.meter.close(timeout_s=PATIENCE_S)
 
     (event,) = sidecar.wait_for_events(1)
     assert event.external_id == "k-1"

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -30,8 +29,9 @@ from meterline.spool.dead import DeadSpool, spool_directories
 from meterline.spool.producer_file import WAITING
 from meterline.spool.scan import Loss
 from tests.asgi_driver import call, http_scope
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.asgi.conftest import Metered
+from tests.sidecar_process import until
 
 WHO = "x-who"
 
@@ -68,8 +68,11 @@ class Served:
         await call(self.metering, f"/{path}", headers=[(WHO, who)], **more)
 
     def units(self) -> dict[str | None, int]:
-        assert self.metering.meter.flush()
+        assert self.metering.meter.flush(timeout_s=PATIENCE_S)
         return units(self.sidecar)
+
+    def until_units(self, expected: dict[str | None, int]) -> None:
+        until(lambda: self.units() == expected)
 
 
 @pytest.fixture
@@ -399,9 +402,7 @@ async def test_a_child_forked_in_a_request_records_uses_of_nobody(
     await served.ask("ask", "globex")
     (pool,) = pools
     (pid,) = pool._processes
-    deadline_s = time.monotonic() + 5
-    while served.units() != {None: 10} and time.monotonic() < deadline_s:
-        await asyncio.sleep(0.05)
+    served.until_units({None: 10})
     os.kill(pid, signal.SIGKILL)
     pool.shutdown()
 
@@ -417,7 +418,7 @@ async def test_a_handle_in_a_forked_child_is_a_use_of_its_request(
         pid = os.fork()
         if pid == 0:
             event.record("n", 5)
-            os._exit(0 if served.metering.meter.flush() else 1)
+            os._exit(0 if served.metering.meter.flush(timeout_s=PATIENCE_S) else 1)
         assert os.waitpid(pid, 0)[1] == 0
         event.record("n", 1)
         return Response()
@@ -490,16 +491,13 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_units_of_an_open_stream_reach_the_spool_while_it_is_open(
     served: Served,
 ) -> None:
-    seen: list[dict[str | None, int]] = []
-
     async def stream(request: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
-            for n in (1, 10):
+            for n, so_far in ((1, 1), (10, 11)):
                 meterline.record("n", n)
                 meterline.record("units", n)
                 yield b"x"
-                await asyncio.sleep(0.3)
-                seen.append(served.units())
+                served.until_units({"acme": so_far})
             meterline.record("n", 100)
 
         return StreamingResponse(chunks())
@@ -507,7 +505,6 @@ async def test_units_of_an_open_stream_reach_the_spool_while_it_is_open(
     served.app(stream)
     await served.ask("stream", "acme")
 
-    assert seen == [{"acme": 1}, {"acme": 11}]
     assert served.units() == {"acme": 111}
     assert units(served.sidecar, "units") == {"acme": 11}
     *parts, last = served.sidecar.events
@@ -544,7 +541,6 @@ async def test_units_of_an_open_websocket_reach_the_spool_while_it_is_open(
         await websocket.accept()
         meterline.set_subject("acme")
         meterline.record("n", 5)
-        await asyncio.sleep(0.3)
         assert sidecar.wait_for_events(1)[0].quantities == {"n": 5}
         await websocket.close()
 
@@ -584,6 +580,12 @@ def test_a_worker_killed_with_open_streams_leaves_their_number(tmp_path: Path) -
     dead.close()
 
 
+def _number_in_memory(metering: MeterMiddleware) -> int:
+    """Return how many open events have units in memory, as a kill would leave it."""
+    shipper = metering.meter.shipper
+    return 0 if shipper is None else shipper.spool.writer.file.waiting
+
+
 async def _streams_for_ever(tmp_path: Path, went: int) -> None:
     async def stream(request: Request) -> Response:
         async def chunks() -> AsyncIterator[bytes]:
@@ -597,7 +599,8 @@ async def _streams_for_ever(tmp_path: Path, went: int) -> None:
     app = Starlette(routes=[Route("/stream", stream)])
     metering = MeterMiddleware(app, socket=tmp_path / "s", spool_dir=tmp_path / "spool")
     tasks = [asyncio.create_task(call(metering, "/stream")) for _ in range(3)]
-    await asyncio.sleep(0.8)
+    while _number_in_memory(metering) < len(tasks):
+        await asyncio.sleep(0.01)
     os.write(went, b"x")
     await asyncio.gather(*tasks)
 
@@ -721,7 +724,7 @@ async def test_the_answer_of_an_error_handler_outside_is_what_is_recorded(
     with pytest.raises((LookupError, RuntimeError)):
         await app(http_scope("/it"), receive, send)
     stack: Any = app.middleware_stack
-    stack.app.meter.close()  # nobody can answer later than this
+    stack.app.meter.close(timeout_s=PATIENCE_S)  # nobody can answer later than this
 
     (event,) = sidecar.wait_for_events(1)
     body = sum(len(message.get("body", b"")) for message in sent)

@@ -19,7 +19,7 @@ from meterline.asgi_types import Message, Receive, Scope, Send
 from meterline.events import Flag
 from meterline.meter import shippers
 from tests.asgi_driver import call
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.asgi.conftest import Metered
 from tests.integration.asgi.test_rules import starlette
 
@@ -246,7 +246,8 @@ async def main():
         await metered(scope, receive, send)
     meter = Meter()
     meter.record("tokens", 1)
-    meter.flush(timeout_s=0.3)
+    while meter.stats.recorded < 11:  # until the shipping thread has looked
+        await asyncio.sleep(0.01)
     print(meter.stats.recorded, meter.stats.failed, meter.stats.spool)
     await metered({"type": "lifespan"}, receive, send)
 
@@ -254,7 +255,9 @@ loop.run_until_complete(main())
 """
 
 
-def run(code: str, tmp_path: Path, *arguments: str, timeout_s: float = 20) -> str:
+def run(
+    code: str, tmp_path: Path, *arguments: str, timeout_s: float = PATIENCE_S
+) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "METERLINE_STATE_DIR": str(tmp_path)},
@@ -397,7 +400,7 @@ print(meter.failed, meter.stats.spool)
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=PATIENCE_S,
     )
 
     assert done.stdout.startswith("0 memory: "), done.stderr
@@ -434,7 +437,7 @@ elif sys.argv[1] == "opened before":
 def test_what_is_recorded_at_the_very_end_keeps_no_process(
     tmp_path: Path, order: str
 ) -> None:
-    assert "Traceback" not in run(LATE, tmp_path, order, timeout_s=60)
+    assert "Traceback" not in run(LATE, tmp_path, order)
 
     left = b"".join(path.read_bytes() for path in tmp_path.rglob("*.seg"))
     assert b"late" in left
@@ -453,4 +456,4 @@ for meter in meters:
     meter.record("n", 1)
 """
 
-    run(code, tmp_path, str(tmp_path / "s"), timeout_s=60)
+    run(code, tmp_path, str(tmp_path / "s"))

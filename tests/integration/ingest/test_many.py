@@ -16,7 +16,7 @@ from meterline.spool import room
 from meterline.spool.living import Spool
 from meterline.spool.room import Room, taken_bytes
 from meterline.spool.segment import FIRST_BYTES, SEGMENT_BYTES_MIN
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_a_directory_that_may_not_be_listed_is_no_line_a_round(
         meter = Meter(**where)
         for i in range(5):
             meter.record("n", i)
-            assert meter.flush()
+            assert meter.flush(timeout_s=PATIENCE_S)
 
         assert len(sidecar.events) == 5
     assert len(looked) == 1

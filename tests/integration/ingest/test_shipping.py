@@ -23,7 +23,7 @@ from meterline.spool.producer_file import FILE_NAME
 from meterline.spool.scan import FORGOTTEN, Run
 from meterline.spool.segment import SEGMENT_BYTES_MIN, SUFFIX
 from meterline.wire import Refusal
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.sidecar_process import until
 
 SMALL = 4 * SEGMENT_BYTES_MIN
@@ -60,6 +60,11 @@ def sidecar(tmp_path: Path) -> Iterator[FakeSidecar]:
 def fill(meter: Meter, n_events: int, *, start: int = 0) -> None:
     for i in range(start, start + n_events):
         meter.record("n", i)
+
+
+def until_looked(meter: Meter, n_events: int) -> None:
+    """Wait until the shipping thread has counted what was recorded."""
+    until(lambda: meter.stats.recorded == n_events)
 
 
 def numbers(sidecar: FakeSidecar) -> list[int]:
@@ -100,7 +105,7 @@ def test_events_wait_for_a_sidecar_that_comes_later(
 
     assert numbers(sidecar) == list(range(100))
     assert caplog.text.count("the sidecar is away") == 1
-    assert meter.flush()
+    assert meter.flush(timeout_s=PATIENCE_S)
     assert caplog.text.count("the sidecar is back") == 1
 
 
@@ -134,7 +139,7 @@ def test_a_lost_ack_counts_nothing_twice(
         fill(meter, 10, start=10 * i)
         sidecar.wait_for_events(10 * i + 10)
 
-    assert meter.flush()
+    assert meter.flush(timeout_s=PATIENCE_S)
     assert numbers(sidecar) == list(range(300))
 
 
@@ -144,7 +149,7 @@ def test_a_sidecar_that_lost_its_memory_gets_what_is_left_and_the_rest_as_lost(
     sidecar.start()
     meter = make(spool_bytes_max=8 * SEGMENT_BYTES_MIN)
     fill(meter, 5000)
-    assert meter.flush()
+    assert meter.flush(timeout_s=PATIENCE_S)
     sidecar.stop()
     sidecar.ledgers.clear()
     fill(meter, 100, start=5000)
@@ -209,15 +214,15 @@ def test_a_full_spool_drops_counts_and_reports_exactly(
 ) -> None:
     meter = make(spool_bytes_max=SMALL)
     fill(meter, 10_000)
-    meter.flush(timeout_s=0.3)
+    until_looked(meter, 10_000)
     stats = meter.stats
     assert stats.recorded == 10_000
     assert 0 < stats.dropped < 10_000
 
     sidecar.start()
-    assert meter.flush(timeout_s=10)
+    assert meter.flush(timeout_s=PATIENCE_S)
     fill(meter, 10, start=10_000)
-    assert meter.flush()
+    assert meter.flush(timeout_s=PATIENCE_S)
 
     sidecar.assert_complete()
     assert sidecar.lost == stats.dropped
@@ -234,7 +239,7 @@ def test_a_full_spool_takes_no_more_disk_and_few_descriptors(
     meter = make(spool_bytes_max=64 * SEGMENT_BYTES_MIN)
     for i in range(20):
         fill(meter, 10_000, start=10_000 * i)
-        meter.flush(timeout_s=0.06)
+        until_looked(meter, 10_000 * (i + 1))
 
     size = sum(path.stat().st_size for path in tmp_path.rglob(f"*{SUFFIX}"))
     assert size <= 64 * SEGMENT_BYTES_MIN
@@ -249,7 +254,7 @@ def test_acked_segments_are_deleted(
     meter = make(spool_bytes_max=SMALL)
     for i in range(20):
         fill(meter, 1000, start=1000 * i)
-        assert meter.flush()
+        assert meter.flush(timeout_s=PATIENCE_S)
 
     assert meter.stats.dropped == 0
     assert numbers(sidecar) == list(range(20_000))
@@ -263,7 +268,7 @@ def test_drops_that_were_never_marked_are_reported_at_the_end(
     fill(meter, 10_000)
     sidecar.start()
 
-    meter.close(timeout_s=10)
+    meter.close(timeout_s=PATIENCE_S)
 
     sidecar.assert_complete()
     (ledger,) = sidecar.ledgers.values()
@@ -309,11 +314,11 @@ def test_a_directory_that_vanishes_costs_what_stood_there_and_stops_nothing(
     meter = make(spool_bytes_max=32 * SEGMENT_BYTES_MIN)
     for i in range(10):
         fill(meter, 2000, start=2000 * i)
-        meter.flush(timeout_s=0.06)
+        until_looked(meter, 2000 * (i + 1))
     shutil.rmtree(tmp_path / "spool")
     for i in range(10, 20):
         fill(meter, 2000, start=2000 * i)
-        meter.flush(timeout_s=0.06)
+        until_looked(meter, 2000 * (i + 1))
     assert meter.stats.spool.startswith("memory: ")
 
     sidecar.start()
@@ -340,7 +345,7 @@ def test_the_next_worker_drains_what_a_dead_one_left(
     fill(living, 100, start=300)
 
     sidecar.wait_for(lambda fake: sum(x.is_closed for x in fake.ledgers.values()) == 3)
-    assert living.flush()
+    assert living.flush(timeout_s=PATIENCE_S)
 
     assert sorted(numbers(sidecar)) == list(range(400))
     sidecar.assert_complete()
@@ -390,7 +395,7 @@ def test_a_dead_spool_tells_who_it_was_and_what_is_still_to_be_sent(
 ) -> None:
     meter = make(app_name="shop")
     fill(meter, 10)
-    meter.flush(timeout_s=0.1)
+    until_looked(meter, 10)
     kill(meter)
     (directory,) = spool_directories(tmp_path / "spool")
 
@@ -414,7 +419,7 @@ def test_events_that_stood_in_the_memory_of_a_dead_worker_are_reported_lost(
 ) -> None:
     meter = make()
     fill(meter, 50)
-    meter.flush(timeout_s=0.1)  # the shipper has counted them
+    until_looked(meter, 50)
     kill(meter)
     (segment, *_) = sorted(tmp_path.rglob(f"*{SUFFIX}"))
     data = bytearray(segment.read_bytes())
@@ -433,7 +438,7 @@ def test_drops_of_a_dead_worker_are_reported(
 ) -> None:
     meter = make(spool_bytes_max=SMALL)
     fill(meter, 10_000)
-    meter.flush(timeout_s=0.1)
+    until_looked(meter, 10_000)
     dropped = meter.stats.dropped
     kill(meter)
     sidecar.start()
@@ -492,7 +497,7 @@ def test_an_error_in_the_shipping_thread_is_said_once_and_delays_only(
     sidecar.start()
     meter = make()
     fill(meter, 10)
-    assert meter.flush()
+    assert meter.flush(timeout_s=PATIENCE_S)
     shipper = meter.shipper
     assert shipper is not None
     with monkeypatch.context() as patch:
@@ -541,7 +546,7 @@ def test_many_threads_record_at_once_and_nothing_is_lost_or_doubled(
         thread.start()
     for thread in threads:
         thread.join()
-    assert meter.flush(timeout_s=20)
+    assert meter.flush(timeout_s=PATIENCE_S)
 
     assert sorted(numbers(sidecar)) == list(range(40_000))
     sidecar.assert_complete()
@@ -559,8 +564,8 @@ def test_closing_while_threads_record_loses_nothing(
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        meter.close(timeout_s=10)
-    meter.close(timeout_s=10)
+        meter.close(timeout_s=PATIENCE_S)
+    meter.close(timeout_s=PATIENCE_S)
 
     assert sorted(numbers(sidecar)) == list(range(40_000))
     assert meter.stats.recorded == meter.stats.acked == 40_000
@@ -576,7 +581,7 @@ def test_an_event_that_can_not_be_encoded_is_counted_and_reported_lost(
     meter.record("n", 1)
     meter.fail()
     meter.record("n", 2)
-    meter.close()
+    meter.close(timeout_s=PATIENCE_S)
 
     (ledger,) = sidecar.ledgers.values()
     assert sorted(ledger.lost.values()) == ["could not be recorded"]
@@ -589,7 +594,7 @@ def test_a_hello_says_how_much_was_recorded(
 ) -> None:
     meter = make()
     fill(meter, 123)
-    meter.flush(timeout_s=0.2)
+    until_looked(meter, 123)
 
     sidecar.start()
     sidecar.wait_for_events(123)
@@ -605,7 +610,7 @@ def test_a_kill_right_after_a_new_segment_was_begun_invents_no_loss(
     for n_events in (3_000, 10_000):  # into a second segment; into drops and on
         meter = make(spool_bytes_max=SMALL)
         fill(meter, n_events)
-        until(lambda m=meter, n=n_events: m.stats.recorded == n)  # type: ignore[misc]
+        until_looked(meter, n_events)
         dropped = meter.stats.dropped
         kill(meter)
         (directory,) = spool_directories(tmp_path / "spool")
@@ -688,7 +693,7 @@ def test_events_that_keep_coming_share_rounds_of_the_thread(
         n_events += 1
         time.sleep(0.001)
 
-    assert meter.flush(timeout_s=30)
+    assert meter.flush(timeout_s=PATIENCE_S)
     assert numbers(sidecar) == list(range(n_events))
     # Once in 50 ms, hello and goodbye besides; each ack led to the next frame before.
     assert acks <= 20, acks

@@ -14,7 +14,7 @@ from meterline.asgi_types import Receive, Scope, Send
 from meterline.events import Flag, Kind, Part
 from meterline.handle import current_event
 from tests.asgi_driver import call as call_asgi
-from tests.fake_sidecar import FakeSidecar
+from tests.fake_sidecar import PATIENCE_S, FakeSidecar
 from tests.integration.wsgi.conftest import Metered, call
 
 
@@ -252,7 +252,7 @@ async def test_inside_an_asgi_app_that_is_metered_it_is_that_apps_request(
 
     (event,) = sidecar.wait_for_events(1)
     assert event.bytes_out == 12
-    app.meter.close()
+    app.meter.close(timeout_s=PATIENCE_S)
 
 
 def test_a_file_is_left_to_the_server(metered: Metered, sidecar: FakeSidecar) -> None:
@@ -309,7 +309,7 @@ def test_requests_are_left_out_as_those_of_asgi_apps(
     call(metering, "/paid", REQUEST_METHOD="OPTIONS")
 
     assert bodies == [b"a"] * 5
-    assert metering.meter.flush()
+    assert metering.meter.flush(timeout_s=PATIENCE_S)
     assert [(e.status, e.quantities) for e in sidecar.events] == [(200, {"n": 1})]
     assert metering.stats.excluded == 5
 
