@@ -16,7 +16,7 @@ demo: .venv/run.stamp ## Serve and bill the worked example, end to end
 	@$(BIN)/meterline demo
 
 test: .venv/dev.stamp ## Run the whole test suite
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses $(JOBS)
 	@$(MAKE) --no-print-directory coverage
 
 # Without the laws: what only a random example reaches is no covered branch.

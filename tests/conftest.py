@@ -5,8 +5,10 @@ import sys
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
 from tests import guarantees
+from tests.together import Together
 
 # Timing is never asserted: a busy machine is no failure. A build must come out the
 # same twice, so there the examples are fixed; everywhere else they are new each time.
@@ -62,6 +64,12 @@ class PromisesShown:
         """Say which."""
         for text in self._missing:
             terminalreporter.write_line(f"ERROR {text}", red=True)
+
+
+@pytest.hookimpl(optionalhook=True)  # some run without xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    """Keep together what shares something."""
+    return Together(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,15 +9,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import msgspec
 
 from meterline import wire
 from meterline.events import UsageEvent
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Refusal, Welcome
+from tests.patience import PATIENCE_S
 
-PATIENCE_S: Final = 60.0  # on a machine that does much else; nobody waits in vain
 _decode = msgspec.msgpack.Decoder(UsageEvent).decode
 
 

@@ -19,10 +19,10 @@ from typing import Any, Final, Self
 
 import httpx
 
+from tests.patience import PATIENCE_S
 from tests.plans import STARTER
 
-START_TIMEOUT_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 60.0
+COMMAND_TIMEOUT_S: Final = 200.0  # `meterline demo` is one of them
 POLL_S: Final = 0.02
 
 SIDECAR: Final = """\
@@ -50,9 +50,7 @@ plan = "starter"
 PRICING: Final = STARTER
 
 
-def until(
-    condition: Callable[[], object], *, timeout_s: float = START_TIMEOUT_S
-) -> None:
+def until(condition: Callable[[], object], *, timeout_s: float = PATIENCE_S) -> None:
     """Wait for another process: return as soon as the condition holds.
 
     Raises:
@@ -157,7 +155,7 @@ class SidecarProcess:
         """Wait until it ends by itself; return the exit code."""
         assert self._process is not None, "not started"
         process, self._process = self._process, None
-        return process.wait(STOP_TIMEOUT_S)
+        return process.wait(PATIENCE_S)
 
     def stop(self) -> int:
         """Send SIGTERM; return the exit code."""
@@ -177,7 +175,9 @@ class SidecarProcess:
     def client(self) -> httpx.Client:
         """Return an HTTP client of its API."""
         transport = httpx.HTTPTransport(uds=str(self.http))
-        return httpx.Client(transport=transport, base_url="http://meterline")
+        return httpx.Client(
+            transport=transport, base_url="http://meterline", timeout=PATIENCE_S
+        )
 
     def get(self, path: str, **params: str | int) -> Any:
         """Return what the API answers, as JSON; anything but 200 is an error."""
@@ -215,7 +215,7 @@ class SidecarProcess:
         assert self._process is not None, "not started"
         process, self._process = self._process, None
         process.send_signal(number)
-        return process.wait(STOP_TIMEOUT_S)
+        return process.wait(PATIENCE_S)
 
 
 MODULE: Final = (sys.executable, "-m", "meterline_sidecar")
@@ -225,7 +225,7 @@ def meterline(
     *arguments: str,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    timeout_s: float = 60,
+    timeout_s: float = COMMAND_TIMEOUT_S,
 ) -> subprocess.CompletedProcess[str]:
     """Run one ``meterline`` command to its end and return what it printed."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("METERLINE_")}

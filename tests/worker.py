@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from meterline import Meter
+from tests.patience import PATIENCE_S
 
 COUNTER: Final = struct.Struct("=Q")
 STEP: Final = 10**9  # numbers of a thread, and of a worker, that no other one takes
@@ -50,7 +51,7 @@ class Worker:
     def kill(self) -> None:
         """Kill it, at once."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(60)
+        self.process.wait(PATIENCE_S)
 
     def assert_recorded(self, found: list[int]) -> None:
         """All that returned is there once; at most one more a thread is there."""
@@ -94,7 +95,7 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    meter.close(timeout_s=10)
+    meter.close(timeout_s=PATIENCE_S)
     os._exit(0)
 
 

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from tests.fault.load import Ledger
 from tests.fault.oracle import Found, assert_law
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import SIDECAR, SidecarProcess, until
 
 ROOT: Final = Path(__file__).parents[2]
@@ -47,7 +48,7 @@ class Worker:
 
     def wait(self) -> None:
         """Wait until it has recorded all its events and is gone."""
-        self._process.wait(60)
+        self._process.wait(PATIENCE_S)
 
     def until_recorded(self, n_events: int) -> None:
         """Wait until it has recorded so many events."""
@@ -55,7 +56,7 @@ class Worker:
 
     def _end(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
-        self._process.wait(60)
+        self._process.wait(PATIENCE_S)
 
 
 class Host:

@@ -22,6 +22,7 @@ from meterline.spool.dead import spool_directories
 from tests.fault.adversary import HUGE_BYTES
 from tests.fault.host import ROOT, Host
 from tests.fault.test_socket import memory_bytes
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import SIDECAR, until
 from tests.web.live import LiveSidecar
 
@@ -57,7 +58,7 @@ def acting(what: str, *arguments: str | Path) -> Generator[dict[str, str | None]
             yield json.loads(process.stdout.readline())
         finally:
             process.stdin.close()
-            assert process.wait(60) == 0
+            assert process.wait(PATIENCE_S) == 0
 
 
 @pytest.fixture
@@ -134,11 +135,13 @@ def test_on_the_loopback_a_user_gets_what_their_token_may_and_stops_nobody(
             right = httpx.get(
                 f"{sidecar.url}/v1/customers",
                 headers={"Authorization": f"Bearer {tokens['read']}"},
-                timeout=20,
+                timeout=PATIENCE_S,
             )
 
             assert right.status_code == 200
-            assert httpx.get(f"{sidecar.url}/livez", timeout=20).status_code == 200
+            assert (
+                httpx.get(f"{sidecar.url}/livez", timeout=PATIENCE_S).status_code == 200
+            )
         assert open_to_all == {
             *("/livez", "/livez with a token", "/status with a token"),
             "/metrics with a token",

@@ -17,6 +17,7 @@ from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError
 from tests.fault.fuzz import FUZZ_S, GOOD, ODD, Fuzz, Memory, bent, numbers_of
 from tests.fault.oracle import verify_ledger
+from tests.patience import PATIENCE_S
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import SIDECAR, SidecarProcess
 from tests.unit.pricing.test_load import EVERYTHING
@@ -138,7 +139,7 @@ FAST: Final = SIDECAR + "http_requests_per_s = 1000000\n"
 SECRETS: Final = (b"Traceback", b"sqlite", b'File "', b"meterline.db-wal")
 AT_ONCE: Final = 16
 """Requests of one case: each on a connection of its own."""
-PATIENCE_S: Final = 0.05
+HALF_S: Final = 0.05
 PATHS: Final = (
     *("/", "/status", "/metrics", "/openapi.json", "/invoices", "/v1/events", "/x"),
     *("/customers/{}", "/v1/customers/{}", "/v1/customers/{}/invoice", "/portal/{}"),
@@ -196,7 +197,7 @@ def answer_to(path: Path, asked: Request) -> bytes:
     its end.
     """
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(60 if asked.is_whole else PATIENCE_S)
+        peer.settimeout(PATIENCE_S if asked.is_whole else HALF_S)
         peer.connect(str(path))
         received = bytearray()
         with contextlib.suppress(ConnectionError):
@@ -205,7 +206,7 @@ def answer_to(path: Path, asked: Request) -> bytes:
                 read_to_the_end(peer, received)
             except TimeoutError:
                 assert not asked.is_whole, asked.raw
-                peer.settimeout(60)
+                peer.settimeout(PATIENCE_S)
                 peer.shutdown(socket.SHUT_WR)
                 read_to_the_end(peer, received)
     assert received or not asked.is_whole, asked.raw

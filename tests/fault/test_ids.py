@@ -28,7 +28,7 @@ meter = meterline.Meter(app_name=f"worker-{sys.argv[1]}")
 for job in jobs:
     meter.record("tokens", "2.5", subject="acct_1", id=f"job-{job}", source="jobs")
     time.sleep(0.001)
-meter.close(timeout_s=30)
+meter.close(timeout_s=100)
 """
 
 
@@ -52,6 +52,7 @@ class Workers:
             thread = threading.Thread(target=self._work, args=(i,))
             thread.start()
             self._threads.append(thread)
+        until(lambda: len(self._running) == WORKERS)
 
     def _work(self, i: int) -> None:
         code = -1

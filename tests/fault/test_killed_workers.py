@@ -9,7 +9,8 @@ import pytest
 
 from meterline import Meter
 from meterline.spool.dead import spool_directories
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import until
 from tests.worker import Worker
 
@@ -31,7 +32,7 @@ def drain(sidecar: FakeSidecar, tmp_path: Path) -> None:
     """Let one more worker start, ship what the dead ones left, and end."""
     meter = Meter(socket=sidecar.path, spool_dir=tmp_path / "spool")
     meter.open()
-    until(lambda: len(spool_directories(tmp_path / "spool")) == 1, timeout_s=30)
+    until(lambda: len(spool_directories(tmp_path / "spool")) == 1)
     meter.close(timeout_s=PATIENCE_S)
 
 
@@ -92,7 +93,7 @@ def test_eight_workers_on_one_socket_are_told_apart(
     for worker in workers:
         worker.process.send_signal(signal.SIGTERM)
     for worker in workers:
-        assert worker.process.wait(30) == 0
+        assert worker.process.wait(PATIENCE_S) == 0
 
     found = numbers(sidecar)
     for worker in workers:

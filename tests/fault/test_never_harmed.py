@@ -22,6 +22,7 @@ from meterline.spool.dead import spool_directories
 from tests.asgi_driver import call, http_scope
 from tests.fake_sidecar import FakeSidecar
 from tests.fault.host import rounds
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import SidecarProcess, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -84,7 +85,7 @@ def test_a_stopped_sidecar_keeps_no_app_waiting_and_gets_it_all_later(
     ):
         apps = {name: wrap(folder) for name, folder in folders.items()}
         serve(apps["stopped"], 100)
-        apps["stopped"].meter.flush(timeout_s=10)
+        assert apps["stopped"].meter.flush(timeout_s=PATIENCE_S)
         os.kill(stopped.pid, signal.SIGSTOP)
         try:
             # What it takes is for `make bench` to tell; here: that it goes on.
@@ -93,7 +94,7 @@ def test_a_stopped_sidecar_keeps_no_app_waiting_and_gets_it_all_later(
         finally:
             os.kill(stopped.pid, signal.SIGCONT)
 
-        assert apps["stopped"].meter.flush(timeout_s=30)
+        assert apps["stopped"].meter.flush(timeout_s=PATIENCE_S)
         until(lambda: stopped.get("/status")["events"]["ingested"] == 15_100)
 
 
@@ -113,7 +114,7 @@ def test_restarts_of_the_sidecar_lose_and_double_nothing(
                 assert sidecar.stop() == 0
             serve(app, 100, prefix=f"/{i}/away/")
             sidecar.start()
-        assert app.meter.flush(timeout_s=30)
+        assert app.meter.flush(timeout_s=PATIENCE_S)
 
         events = sidecar.get("/status")["events"]
         assert events["ingested"] == events["recorded"] == 300 * n_restarts
@@ -166,7 +167,7 @@ def test_two_event_loops_in_two_threads_share_one_middleware(tmp_path: Path) -> 
             thread.start()
         for thread in threads:
             thread.join()
-        metering.meter.close(timeout_s=10)
+        metering.meter.close(timeout_s=PATIENCE_S)
 
         found = {
             (event.quantities or {})["n"]: event.subject for event in sidecar.events

@@ -18,6 +18,7 @@ from tests.clock import FakeClock
 from tests.fault.host import IS_SOAK, ROOT, Host
 from tests.fault.oracle import Truth, assert_law
 from tests.fault.sim_parts import App, Life, Wire, is_over, turns
+from tests.patience import PATIENCE_S
 from tests.producer import Connection, batch, event
 
 NOBODY: Final = 65_534
@@ -159,7 +160,7 @@ def test_another_users_process_gets_nothing_in(host: Host, is_open: bool) -> Non
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -8,7 +8,6 @@ Blocks ``bash`` are for the reader: they install things, or run these tests.
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.sidecar_process import until
+from tests.patience import PATIENCE_S
+from tests.ports import Port
+from tests.sidecar_process import COMMAND_TIMEOUT_S, until
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -46,40 +47,39 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free, socket.socket() as other:
-            free.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", 0))
-            self.http, self.app = (s.getsockname()[1] for s in (free, other))
+        self._http, self._app = Port(), Port()
         binaries = Path(sys.executable).parent
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("METERLINE_")},
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
             "METERLINE_STATE_DIR": str(folder / "state"),
-            "METERLINE_HTTP": f"127.0.0.1:{self.http}",
-            "UVICORN_PORT": str(self.app),
+            "METERLINE_HTTP": f"127.0.0.1:{self._http.number}",
+            "UVICORN_PORT": str(self._app.number),
         }
         self._in_background: list[subprocess.Popen[bytes]] = []
 
     def run(self, commands: str) -> str:
         """Run some lines and return what they print; ``&`` starts a process."""
-        lines = commands.replace("127.0.0.1:8000", f"127.0.0.1:{self.app}")
+        lines = commands.replace("127.0.0.1:8000", f"127.0.0.1:{self._app.number}")
         ends = [line for line in lines.splitlines() if line.endswith(" &")]
         if not ends:
             done = self._start(lines, stdout=subprocess.PIPE)
-            out, _ = done.communicate(timeout=60)
+            out, _ = done.communicate(timeout=COMMAND_TIMEOUT_S)
             assert done.returncode == 0, out.decode()
             return out.decode()
         for line in ends:
             command = self._start(line.removesuffix(" &"), stdout=None)
             self._in_background.append(command)
-        until(lambda: _listens(self.http) and _listens(self.app))
+        until(lambda: self._http.is_listening() and self._app.is_listening())
         return ""
 
     def end(self) -> None:
         """End what was started in the background."""
         for process in reversed(self._in_background):
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(60)
+            process.wait(PATIENCE_S)
+        self._http.close()
+        self._app.close()
 
     def _start(self, line: str, *, stdout: int | None) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -90,11 +90,6 @@ class Reader:
             stdout=stdout,
             start_new_session=True,
         )
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 def missing(expected: str, printed: str) -> list[str]:
@@ -131,7 +126,7 @@ def follow(page: str, reader: Reader) -> int:
             n_run += 1
         elif block.language == "text" and commands:
             # Usage is added up every two seconds: a reader would look again.
-            end_s = time.monotonic() + 15
+            end_s = time.monotonic() + PATIENCE_S
             while missing(block.text, printed) and time.monotonic() < end_s:
                 printed = reader.run(commands)
             assert missing(block.text, printed) == [], printed

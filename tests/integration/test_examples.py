@@ -13,6 +13,7 @@ from meterline import api_key_subject
 from meterline.portal import portal_customer
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.test_servers import Server, running
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import SidecarProcess, meterline
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,9 @@ def uvicorn(name: str) -> list[str]:
 
 def client(server: Server) -> httpx.Client:
     transport = httpx.HTTPTransport(uds=str(server.path))
-    return httpx.Client(transport=transport, base_url="http://example")
+    return httpx.Client(
+        transport=transport, base_url="http://example", timeout=PATIENCE_S
+    )
 
 
 def test_the_quickstart_meters_who_and_how_much(

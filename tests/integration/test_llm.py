@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.test_servers import Server, running
 from tests.llm_server import PRIVATE, Provider, provider
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import SidecarProcess, until
 
 pytestmark = pytest.mark.slow
@@ -39,7 +40,9 @@ def uvicorn(name: str) -> list[str]:
 def client(server: Server) -> httpx.Client:
     transport = httpx.HTTPTransport(uds=str(server.path))
     headers = {"x-account": "acme_1"}
-    return httpx.Client(transport=transport, base_url="http://x", headers=headers)
+    return httpx.Client(
+        transport=transport, base_url="http://x", headers=headers, timeout=PATIENCE_S
+    )
 
 
 def environment(model: Provider) -> dict[str, str]:

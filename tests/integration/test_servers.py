@@ -15,6 +15,7 @@ import pytest
 from meterline.events import Flag, UsageEvent
 from meterline.spool.dead import spool_directories
 from tests.fake_sidecar import FakeSidecar
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import until
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ class Server:
     def ask(self, request: bytes) -> bytes:
         """Send bytes; return all that comes until the server closes."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(60)
+            connection.settimeout(PATIENCE_S)
             connection.connect(str(self.path))
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -53,7 +54,7 @@ class Server:
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal and wait."""
         self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(PATIENCE_S)
 
     def is_listening(self) -> bool:
         assert self.process.poll() is None, "it ended at its start"
@@ -84,7 +85,7 @@ def running(command: list[str], folder: Path, **environment: str) -> Generator[S
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_expect_100_continue_counts_a_body_only_if_it_came(
         "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
     )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(60)
+        connection.settimeout(PATIENCE_S)
         connection.connect(str(uvicorn.path))
         connection.sendall(head.encode())
         answer = connection.recv(65536)
@@ -334,7 +335,7 @@ os.kill(os.getpid(), 9)
         env={**os.environ, **where},
         stdin=subprocess.PIPE,
     )
-    parent.wait(60)
+    parent.wait(PATIENCE_S)
     sidecar.start()
     with running(UVICORN, tmp_path) as server:
         server.get()

@@ -78,7 +78,6 @@ def test_the_packages_are_those_of_the_wheel(site: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("port 8270")
 def test_the_demo_and_a_first_configuration_work_from_the_wheel(
     site: Path, tmp_path: Path
 ) -> None:

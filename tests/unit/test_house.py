@@ -12,6 +12,7 @@ import meterline_pricing
 import meterline_pricing.models
 import meterline_pricing.tools
 import meterline_sidecar
+from tests.together import TOGETHER
 
 ROOT = Path(__file__).parents[2]
 LINES_MAX = 400
@@ -54,6 +55,18 @@ def texts(tree: ast.AST) -> Iterator[str]:
             continue
         if isinstance(node.value, str):
             yield node.value
+
+
+def test_what_starts_something_for_all_its_tests_is_on_one_worker() -> None:
+    own = re.compile(r'@pytest\.fixture\(scope="module"\)')
+    modules = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if own.search(path.read_text())
+    ]
+
+    assert [module for module in modules if module not in TOGETHER] == []
+    assert [module for module in TOGETHER if not (ROOT / module).is_file()] == []
 
 
 def test_the_three_packages_carry_one_version() -> None:

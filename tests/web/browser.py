@@ -1,14 +1,21 @@
 # pyright: basic
 # selenium types only a part of what it has.
-"""A headless Chromium, where there is one."""
+"""A headless Chromium, where there is one.
+
+A page that freshens itself may replace what was found on it before it is used. So
+what is read or pressed is found and used in one step, here.
+"""
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.patience import PATIENCE_S
 
 CHROMIUM: Final = shutil.which("chromium")
 DRIVER: Final = shutil.which("chromedriver")
@@ -32,7 +39,7 @@ def browser(profile: Path) -> Generator[Chrome]:
         "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
     )
     driver = Chrome(options, ChromeService(executable_path=DRIVER))
-    driver.set_page_load_timeout(30)
+    driver.set_page_load_timeout(PATIENCE_S)
     try:
         yield driver
     finally:
@@ -54,3 +61,44 @@ def seen_as(
     finally:
         chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
         chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def wait_until(chrome: Chrome, condition: Callable[[Chrome], object]) -> None:
+    """Wait until something holds of the page."""
+    WebDriverWait(chrome, PATIENCE_S).until(condition)
+
+
+def text(chrome: Chrome, css: str) -> str:
+    """Return the text of the first such element."""
+    return texts(chrome, css)[0]
+
+
+def texts(chrome: Chrome, css: str) -> list[str]:
+    """Return the text of every such element."""
+    found: list[str] = chrome.execute_script(
+        "return [...document.querySelectorAll(arguments[0])]"
+        ".map(element => element.innerText.trim())",
+        css,
+    )
+    return found
+
+
+def html(chrome: Chrome, css: str) -> str:
+    """Return the markup of an element."""
+    found: str = chrome.execute_script(
+        "return document.querySelector(arguments[0]).outerHTML", css
+    )
+    return found
+
+
+def press(chrome: Chrome, css: str) -> None:
+    """Press a button or a link, and wait for the page that it leads to."""
+    chrome.execute_script(
+        "window.isOld = true; document.querySelector(arguments[0]).click()", css
+    )
+    wait_until(
+        chrome,
+        lambda driver: driver.execute_script(
+            "return !window.isOld && document.readyState == 'complete'"
+        ),
+    )

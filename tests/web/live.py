@@ -11,6 +11,8 @@ import httpx
 
 from meterline.events import UsageEvent
 from meterline.wire import VERSION, Hello, encode_frame
+from tests.patience import PATIENCE_S
+from tests.ports import Port
 from tests.producer import PRODUCER, Connection, batch
 from tests.sidecar_process import SIDECAR, SidecarProcess
 
@@ -19,14 +21,19 @@ class LiveSidecar(SidecarProcess):
     """A ``meterline run`` whose HTTP side a browser can reach at ``url``."""
 
     def __init__(self, folder: Path, *, sidecar: str = "", **files: Any) -> None:
-        self._port = _free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
-        toml = SIDECAR.replace("unix:http.sock", f"127.0.0.1:{self._port}")
+        self._port = Port()
+        self.url = f"http://127.0.0.1:{self._port.number}"
+        toml = SIDECAR.replace("unix:http.sock", f"127.0.0.1:{self._port.number}")
         super().__init__(folder, sidecar=toml + sidecar, **files)
+
+    def __exit__(self, *error: object) -> None:
+        """End it, if it still runs, and give its port back."""
+        super().__exit__(*error)
+        self._port.close()
 
     def client(self) -> httpx.Client:
         """Return an HTTP client of its API."""
-        return httpx.Client(base_url=self.url)
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_S)
 
     def ship(self, *events: UsageEvent, producer: str = PRODUCER) -> None:
         """Send events as an app would, and return once they are stored."""
@@ -53,14 +60,7 @@ class LiveSidecar(SidecarProcess):
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"it ended at its start:\n{self.log.read_text()}")
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", self._port)) != 0:
-                return False
+        if not self._port.is_listening():
+            return False
         with self.client() as client:
             return client.get("/readyz").status_code == 200
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

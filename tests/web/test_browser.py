@@ -3,6 +3,7 @@
 # selenium types only a part of what it has.
 """The pages in a real browser: alive, readable, and reachable by everybody."""
 
+import contextlib
 import json
 import re
 import time
@@ -12,14 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.producer import event
-from tests.web.browser import CHROMIUM, DRIVER, MISSING, browser, seen_as
+from tests.web.browser import (
+    CHROMIUM,
+    DRIVER,
+    MISSING,
+    browser,
+    html,
+    press,
+    seen_as,
+    text,
+    texts,
+    wait_until,
+)
 from tests.web.live import LiveSidecar
 from tests.web.scene import month, scene
 
@@ -42,7 +54,6 @@ PAGES = (
     *("/", "/usage?group_by=route&range=30d", "/customers", "/customers/acme"),
     *("/events", "/events/1", "/outbox", "/pricing", "/alerts", "/nowhere"),
 )
-TIMEOUT_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +102,21 @@ def requested_hosts(chrome: Chrome) -> set[str]:
     return hosts
 
 
+def open_listening(chrome: Chrome, url: str) -> None:
+    """Open a page, and wait until it will be told of what changes from now on."""
+    chrome.get_log("performance")
+    chrome.get(url)
+    wait_until(chrome, _listens)
+
+
+def _listens(driver: Chrome) -> bool:
+    messages = [entry["message"] for entry in driver.get_log("performance")]
+    return any(
+        "Network.responseReceived" in message and "/live" in message
+        for message in messages
+    )
+
+
 def complaints(chrome: Chrome) -> list[str]:
     """Return errors of scripts and of the content security policy."""
     return [
@@ -98,29 +124,6 @@ def complaints(chrome: Chrome) -> list[str]:
         for entry in chrome.get_log("browser")
         if entry["level"] == "SEVERE" and " 404 " not in entry["message"]
     ]
-
-
-def _waiting(chrome: Chrome) -> WebDriverWait[Chrome]:
-    return WebDriverWait(chrome, TIMEOUT_S)
-
-
-def _text(chrome: Chrome, css: str) -> str:
-    """Return the text of an element, in one step.
-
-    A page that freshens itself may replace what was found before it is read.
-    """
-    text: str = chrome.execute_script(
-        "return document.querySelector(arguments[0]).innerText.trim()", css
-    )
-    return text
-
-
-def _html(chrome: Chrome, css: str) -> str:
-    """Return the markup of an element, in one step as well."""
-    html: str = chrome.execute_script(
-        "return document.querySelector(arguments[0]).outerHTML", css
-    )
-    return html
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -160,32 +163,24 @@ def test_no_page_is_wider_than_a_narrow_screen(
 def test_a_new_event_appears_without_a_reload(
     live: LiveSidecar, chrome: Chrome
 ) -> None:
-    chrome.get(f"{live.url}/customers/acme")
+    open_listening(chrome, f"{live.url}/customers/acme")
     shown = '[data-meter="api_calls"]'
-    before = _text(chrome, shown)
+    before = text(chrome, shown)
     chrome.execute_script("window.notReloaded = true")
-    _waiting(chrome).until(
-        lambda driver: driver.execute_script("return performance.now() > 500")
-    )
 
     live.ship(*month(50, days=1, seed=2), producer="0" * 31 + "2")
 
-    _waiting(chrome).until(lambda driver: _text(driver, shown) != before)
+    wait_until(chrome, lambda driver: text(driver, shown) != before)
     assert chrome.execute_script("return window.notReloaded")
 
 
 def test_an_invoice_line_leads_to_its_events(live: LiveSidecar, chrome: Chrome) -> None:
     chrome.get(f"{live.url}/customers/acme")
-    chrome.execute_script(
-        "arguments[0].click()", chrome.find_element(By.CSS_SELECTOR, ".invoice td a")
-    )
-    _waiting(chrome).until(lambda driver: "/events?" in driver.current_url)
 
-    customers = {
-        cell.text
-        for cell in chrome.find_elements(By.CSS_SELECTOR, "#rows td:nth-child(3)")
-    }
-    assert customers == {"acme"}
+    press(chrome, ".invoice td a")
+
+    assert "/events?" in chrome.current_url
+    assert set(texts(chrome, "#rows td:nth-child(3)")) == {"acme"}
 
 
 def test_the_keyboard_reaches_the_content_first(
@@ -205,8 +200,8 @@ def test_charts_are_drawn_by_uplot_and_read_without_it(
     live: LiveSidecar, chrome: Chrome
 ) -> None:
     chrome.get(f"{live.url}/usage?range=30d")
-    _waiting(chrome).until(
-        lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
+    wait_until(
+        chrome, lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
     )
     with live.client() as client:
         html = client.get("/usage?range=30d").text
@@ -222,13 +217,13 @@ def test_the_customers_page_opens_with_its_link_and_for_nobody_else(
     link = made.stdout.strip()
 
     chrome.get(link)
-    assert _text(chrome, "h1") == "Globex"
+    assert text(chrome, "h1") == "Globex"
     assert "Acme" not in chrome.page_source
     assert violations(chrome) == []
     assert complaints(chrome) == []
 
     chrome.get(f"{live.url}/portal?token={link.partition('token=')[2][:-3]}AAA")
-    assert _text(chrome, "h1") == "This page cannot be opened"
+    assert text(chrome, "h1") == "This page cannot be opened"
     assert violations(chrome) == []
 
 
@@ -241,60 +236,64 @@ def test_a_page_whose_sidecar_has_ended_says_so_and_recovers(
         chrome.get(f"{sidecar.url}/")
         note = chrome.find_element(By.ID, "away")
         assert not note.is_displayed()
-        before = _text(chrome, "#fresh")
+        before = text(chrome, "#fresh")
 
         sidecar.kill()
 
-        waiting = _waiting(chrome)
-        waiting.until(lambda _driver: note.is_displayed())
+        wait_until(chrome, lambda _driver: note.is_displayed())
         assert re.fullmatch(
             r"No connection since \d\d:\d\d\. What is shown here may be old\.",
             note.text,
         )
         assert violations(chrome, "color-contrast") == []
-        waiting.until(lambda _: _text(chrome, "#fresh") != before)
+        wait_until(chrome, lambda driver: text(driver, "#fresh") != before)
         sidecar.start()
-        waiting.until(lambda _driver: not note.is_displayed())
+        wait_until(chrome, lambda _driver: not note.is_displayed())
 
 
 def test_a_chart_that_is_read_stays_until_the_pointer_leaves(
     live: LiveSidecar, chrome: Chrome
 ) -> None:
-    chrome.get(f"{live.url}/usage?range=30d&meter=tokens")
-    waiting = _waiting(chrome)
-    plot = waiting.until(
-        lambda driver: driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
-    )
-    total = _text(chrome, ".key b")
-    caption = _text(chrome, "figcaption")
-    ActionChains(chrome).move_to_element(plot).perform()
+    open_listening(chrome, f"{live.url}/usage?range=30d&meter=tokens")
+    wait_until(chrome, lambda driver: texts(driver, ".plot .u-over"))
+    total = text(chrome, ".key b")
+    caption = text(chrome, "figcaption")
+    wait_until(chrome, _is_read)
+    plot = chrome.find_element(By.CSS_SELECTOR, ".plot .u-over")
     at = chrome.find_element(By.CSS_SELECTOR, "[data-at]")
-    waiting.until(lambda _driver: at.text.endswith(" UTC"))
-    read = _text(chrome, ".key b")
-    fresh = _html(chrome, "#fresh")
+    read = text(chrome, ".key b")
+    fresh = html(chrome, "#fresh")
 
     live.ship(*month(60, days=1, seed=3), producer="0" * 31 + "3")
-    waiting.until(lambda driver: _html(driver, "#fresh") != fresh)
+    wait_until(chrome, lambda driver: html(driver, "#fresh") != fresh)
 
     assert plot.is_displayed()  # The very same: it was not drawn anew.
     assert at.text.endswith(" UTC")
-    assert _text(chrome, ".key b") == read != total
+    assert text(chrome, ".key b") == read != total
     ActionChains(chrome).move_to_element(
         chrome.find_element(By.TAG_NAME, "h1")
     ).perform()
-    waiting.until(lambda driver: _text(driver, "figcaption") != caption)
+    wait_until(chrome, lambda driver: text(driver, "figcaption") != caption)
+
+
+def _is_read(driver: Chrome) -> bool:
+    """Put the pointer on the chart; tell whether it says now what is there."""
+    with contextlib.suppress(StaleElementReferenceException):  # drawn anew meanwhile
+        plot = driver.find_element(By.CSS_SELECTOR, ".plot .u-over")
+        ActionChains(driver).move_to_element(plot).perform()
+    return text(driver, "[data-at]").endswith(" UTC")
 
 
 def test_the_legend_of_a_highest_value_is_no_sum(
     live: LiveSidecar, chrome: Chrome
 ) -> None:
     chrome.get(f"{live.url}/customers/acme?meter=seats")
-    _waiting(chrome).until(
-        lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
+    wait_until(
+        chrome, lambda driver: driver.find_elements(By.CSS_SELECTOR, ".plot canvas")
     )
-    tile = _text(chrome, '[data-meter="seats"]')
+    tile = text(chrome, '[data-meter="seats"]')
 
-    assert _text(chrome, ".key b") == tile
+    assert text(chrome, ".key b") == tile
     assert f"{tile} seats by day in UTC (highest value)" in chrome.page_source
 
 
@@ -314,7 +313,7 @@ def test_long_numbers_are_short_and_never_broken(
         with seen_as(chrome, width=width):
             for url in (f"{live.url}/customers/globex", link.stdout.strip()):
                 chrome.get(url)
-                _waiting(chrome).until(_is_counted)
+                wait_until(chrome, _is_counted)
                 lines = chrome.execute_script(
                     "return [...document.querySelectorAll('.kpi strong')].filter("
                     "e => e.scrollWidth > e.clientWidth || e.clientHeight > 60)"

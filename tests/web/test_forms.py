@@ -17,12 +17,19 @@ from typing import NamedTuple
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.producer import event
 from tests.sidecar_process import meterline, until
-from tests.web.browser import CHROMIUM, DRIVER, MISSING, browser
+from tests.web.browser import (
+    CHROMIUM,
+    DRIVER,
+    MISSING,
+    browser,
+    press,
+    text,
+    texts,
+    wait_until,
+)
 from tests.web.live import LiveSidecar
 from tests.web.scene import METERLINE, PRICING
 
@@ -31,7 +38,6 @@ pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
 ]
 
-TIMEOUT_S = 20
 LOCKED = "require_token = true\nhttp_requests_per_s = 100000\n"
 HOUR_MS = 3_600_000
 
@@ -90,57 +96,53 @@ def chrome(scene: Scene, started: Chrome) -> Chrome:
     return started
 
 
-def send(chrome: Chrome, form: WebElement) -> None:
-    """Press a form's button, and wait for the page that it leads to."""
-    chrome.execute_script("window.isOld = true")
-    chrome.execute_script(
-        "arguments[0].click()", form.find_element(By.TAG_NAME, "button")
-    )
-    WebDriverWait(chrome, TIMEOUT_S).until(
-        lambda driver: driver.execute_script(
-            "return !window.isOld && document.readyState == 'complete'"
-        )
-    )
+def fill(chrome: Chrome, inside: str = "body", **fields: str) -> None:
+    """Type into the fields of a form."""
+    for name, typed in fields.items():
+        css = f"{inside} form [name={name}]"
+        chrome.find_element(By.CSS_SELECTOR, css).send_keys(typed)
 
 
-def fill(form: WebElement, **texts: str) -> WebElement:
-    for name, text in texts.items():
-        form.find_element(By.NAME, name).send_keys(text)
-    return form
+def send(chrome: Chrome, inside: str = "body", **fields: str) -> None:
+    """Fill a form in, press its button, and wait for the page that it leads to."""
+    fill(chrome, inside, **fields)
+    press(chrome, f"{inside} form button")
 
 
-def the_form(chrome: Chrome, inside: str = "body") -> WebElement:
-    return chrome.find_element(By.CSS_SELECTOR, f"{inside} form")
+def value(chrome: Chrome, name: str) -> str:
+    """Return what stands in a field of the page's form."""
+    field = chrome.find_element(By.CSS_SELECTOR, f"main form [name={name}]")
+    return str(field.get_property("value"))
 
 
-def heading(chrome: Chrome) -> str:
-    return chrome.find_element(By.TAG_NAME, "h1").text
+def clear(chrome: Chrome, name: str) -> None:
+    chrome.find_element(By.CSS_SELECTOR, f"main form [name={name}]").clear()
 
 
 def enter(scene: Scene, chrome: Chrome, path: str, token: str = "") -> None:
     """Open a page as a person does who has a token."""
     chrome.get(f"{scene.live.url}{path}")
-    send(chrome, fill(the_form(chrome), token=token or scene.token))
+    send(chrome, token=token or scene.token)
 
 
 def log_in(scene: Scene, chrome: Chrome) -> None:
     chrome.get(f"{scene.live.url}/customers")
     assert "/login?next=/customers" in chrome.current_url
 
-    send(chrome, fill(the_form(chrome), token="mtl_wrong"))
-    assert chrome.find_element(By.ID, "failed").text.startswith("This token is unknown")
-    send(chrome, fill(the_form(chrome), token=scene.token))
+    send(chrome, token="mtl_wrong")
+    assert text(chrome, "#failed").startswith("This token is unknown")
+    send(chrome, token=scene.token)
 
     assert chrome.current_url == f"{scene.live.url}/customers"
-    assert heading(chrome) == "Customers"
+    assert text(chrome, "h1") == "Customers"
 
 
 def log_out(scene: Scene, chrome: Chrome) -> None:
     for token in (scene.token, scene.reader):
         enter(scene, chrome, "/pricing", token)
-        assert heading(chrome) == "Pricing"
+        assert text(chrome, "h1") == "Pricing"
 
-        send(chrome, the_form(chrome, ".about"))
+        send(chrome, ".about")
 
         assert chrome.current_url == f"{scene.live.url}/login"
         chrome.get(f"{scene.live.url}/pricing")
@@ -156,7 +158,7 @@ def retry(scene: Scene, chrome: Chrome) -> None:
     scene.meterline("outbox", "drop", "1", "--reason", "a test")
     enter(scene, chrome, "/outbox?state=dead")
 
-    send(chrome, the_form(chrome, "#rows"))
+    send(chrome, "#rows")
 
     assert chrome.current_url == f"{scene.live.url}/outbox?state=dead"
     assert "There are no such rows" in chrome.page_source
@@ -166,11 +168,10 @@ def retry(scene: Scene, chrome: Chrome) -> None:
 def find_customers(scene: Scene, chrome: Chrome) -> None:
     enter(scene, chrome, "/customers")
 
-    send(chrome, fill(the_form(chrome, "main"), q="glob"))
+    send(chrome, "main", q="glob")
 
     assert "q=glob" in chrome.current_url
-    names = chrome.find_elements(By.CSS_SELECTOR, "#rows tbody th a")
-    assert [name.text for name in names] == ["Globex"]
+    assert texts(chrome, "#rows tbody th a") == ["Globex"]
 
 
 def find_events(scene: Scene, chrome: Chrome) -> None:
@@ -181,30 +182,25 @@ def find_events(scene: Scene, chrome: Chrome) -> None:
     )
     enter(scene, chrome, "/events")
 
-    send(chrome, fill(the_form(chrome, "main"), status="5xy", subject="acme_key_1"))
-    wrong = chrome.find_element(By.ID, "wrong").text
-    form = the_form(chrome, "main")
-    assert "5xx, 400-499" in wrong
-    assert form.find_element(By.NAME, "subject").get_property("value") == "acme_key_1"
-    field = form.find_element(By.NAME, "status")
-    assert field.get_property("value") == "5xy"
-    field.clear()
-    send(chrome, fill(form, status="5xx"))
+    send(chrome, "main", status="5xy", subject="acme_key_1")
+    assert "5xx, 400-499" in text(chrome, "#wrong")
+    assert value(chrome, "subject") == "acme_key_1"
+    assert value(chrome, "status") == "5xy"
+    clear(chrome, "status")
+    send(chrome, "main", status="5xx")
 
-    shown = chrome.find_elements(By.CSS_SELECTOR, "#rows .status")
-    assert [cell.text for cell in shown] == ["503"]
+    assert texts(chrome, "#rows .status") == ["503"]
 
 
 def show_usage(scene: Scene, chrome: Chrome) -> None:
     enter(scene, chrome, "/usage")
 
-    send(chrome, fill(the_form(chrome, "main"), customer="acmee", meter="seats"))
-    assert "did you mean acme" in chrome.find_element(By.ID, "wrong").text
-    form = the_form(chrome, "main")
-    form.find_element(By.NAME, "customer").clear()
-    send(chrome, fill(form, customer="acme"))
+    send(chrome, "main", customer="acmee", meter="seats")
+    assert "did you mean acme" in text(chrome, "#wrong")
+    clear(chrome, "customer")
+    send(chrome, "main", customer="acme")
 
-    caption = chrome.find_element(By.TAG_NAME, "figcaption").text
+    caption = text(chrome, "figcaption")
     assert caption.startswith("0 seats in 24h by acme (highest value)")
 
 
@@ -251,9 +247,9 @@ def test_a_form_of_another_site_changes_nothing_and_is_told_on_a_page(
     for other in (f"file://{evil}", f"data:text/html,{evil.read_text()}"):
         chrome.get(other)
 
-        send(chrome, the_form(chrome))
+        send(chrome)
 
-        assert heading(chrome) == "Forbidden"
+        assert text(chrome, "h1") == "Forbidden"
         assert "Changes are accepted only from this site" in chrome.page_source
 
 
@@ -268,13 +264,11 @@ def test_what_cannot_be_sent_again_is_told_on_a_page_that_leads_back(
         "form.innerHTML = '<button>Retry</button>';"
         "document.querySelector('main').prepend(form);"
     )
-    send(chrome, the_form(chrome, "main"))
+    send(chrome, "main")
 
     assert "No row 99999 in the outbox." in chrome.page_source
     chrome.find_element(By.LINK_TEXT, "Back").click()
-    WebDriverWait(chrome, TIMEOUT_S).until(
-        lambda driver: driver.current_url == f"{scene.live.url}/outbox"
-    )
+    wait_until(chrome, lambda driver: driver.current_url == f"{scene.live.url}/outbox")
 
 
 def test_a_token_that_was_revoked_leads_to_the_door_and_not_to_json(
@@ -283,7 +277,7 @@ def test_a_token_that_was_revoked_leads_to_the_door_and_not_to_json(
     made = scene.live.meterline("token", "create", "short", "--scope", "read", "--json")
     short = dict(re.findall(r'"(\w+)": ?"([^"]*)"', made.stdout))
     enter(scene, chrome, "/", short["token"])
-    assert heading(chrome) == "Overview"
+    assert text(chrome, "h1") == "Overview"
 
     scene.live.meterline("token", "revoke", short["id"])
     chrome.get(f"{scene.live.url}/customers")

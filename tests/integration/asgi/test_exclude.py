@@ -19,8 +19,9 @@ from meterline.events import Kind
 from meterline.open_event import IN_EXCLUDED, SKIPPED_TOO_LATE
 from meterline.stray import OUTSIDE, outside
 from tests.asgi_driver import call, http_scope
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
+from tests.patience import PATIENCE_S
 
 WHO = "x-who"
 handles: list[Handle] = []

@@ -9,8 +9,9 @@ import meterline
 from meterline import MeterMiddleware
 from meterline.events import Kind
 from tests.asgi_driver import call
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
+from tests.patience import PATIENCE_S
 
 
 async def greet(request: Request) -> PlainTextResponse:

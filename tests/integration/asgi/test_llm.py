@@ -17,9 +17,10 @@ import meterline.llm
 from meterline import Meter, MeterMiddleware
 from meterline.events import Flag, Kind, UsageEvent
 from tests.asgi_driver import call
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
 from tests.llm_server import ANSWERS, PRIVATE, Provider, provider
+from tests.patience import PATIENCE_S
 
 GPT = {"provider": "openai", "model": "gpt-5-mini-2025-08-07"}
 CLAUDE = {"provider": "anthropic", "model": "claude-sonnet-5"}

@@ -17,8 +17,9 @@ import meterline
 from meterline import open_event, waiting
 from meterline.events import PARTS_MAX, Flag, Kind, Part, UsageEvent
 from tests.asgi_driver import call
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
+from tests.patience import PATIENCE_S
 
 
 class Server:

@@ -16,8 +16,9 @@ from starlette.routing import Route
 import meterline
 from meterline.events import QUANTITIES_MAX, QUANTITY_MAX, Flag, Kind, UsageEvent
 from tests.asgi_driver import call
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
+from tests.patience import PATIENCE_S
 
 One = Callable[..., Any]
 

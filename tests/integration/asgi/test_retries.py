@@ -14,8 +14,9 @@ from meterline import wsgi
 from meterline.events import Flag, UsageEvent
 from meterline.retries import retry_header
 from tests.asgi_driver import call
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
+from tests.patience import PATIENCE_S
 
 
 def endpoint(request: Request) -> Response:

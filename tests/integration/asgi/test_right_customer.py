@@ -29,8 +29,9 @@ from meterline.spool.dead import DeadSpool, spool_directories
 from meterline.spool.producer_file import WAITING
 from meterline.spool.scan import Loss
 from tests.asgi_driver import call, http_scope
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import until
 
 WHO = "x-who"

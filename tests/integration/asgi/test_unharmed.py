@@ -19,9 +19,10 @@ from meterline.asgi_types import Message, Receive, Scope, Send
 from meterline.events import Flag
 from meterline.meter import shippers
 from tests.asgi_driver import call
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
 from tests.integration.asgi.test_rules import starlette
+from tests.patience import PATIENCE_S
 
 OK: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
 BODY: dict[str, Any] = {"type": "http.response.body", "body": b"x"}

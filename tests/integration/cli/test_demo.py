@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import MODULE, meterline, until
 
-# All of them want the same port, and make do with another one.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("port 8270")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_demo_ends_with_all_its_processes(
 
         demo.send_signal(number)
 
-        assert demo.wait(60) == 1
+        assert demo.wait(PATIENCE_S) == 1
         assert list(stage.iterdir()) == []
         assert processes_in(stage) == []
     finally:
@@ -92,15 +92,17 @@ def test_a_demo_that_is_kept_says_where_to_look_and_serves_visitors(
             stderr=subprocess.STDOUT,
         )
     try:
-        until(lambda: "still running" in log.read_text(), timeout_s=60)
+        until(lambda: "still running" in log.read_text())
         until(lambda: "commands" in log.read_text())
         (address,) = re.findall(r"dashboard +(\S+)$", log.read_text(), re.MULTILINE)
 
         until(lambda: served_at(address) > 144_000)
     finally:
         demo.terminate()
-        demo.wait(60)
+        demo.wait(PATIENCE_S)
 
 
 def served_at(address: str) -> int:
-    return int(httpx.get(f"{address}status").json()["events"]["ingested"])
+    return int(
+        httpx.get(f"{address}status", timeout=PATIENCE_S).json()["events"]["ingested"]
+    )

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from meterline_sidecar.daemon import connection
 from meterline_sidecar.daemon.listen import HttpServer, bind
 from meterline_sidecar.web.clients import Clients
+from tests.patience import PATIENCE_S
 
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "
@@ -47,7 +48,7 @@ class Server:
 
     async def get(self) -> bytes:
         client = await self.connect(GET)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             line = await client.reader.readline()
         client.writer.close()
         return line.strip()
@@ -66,7 +67,7 @@ class Client:
         """Tell whether the end has come, however it came; it may be on its way."""
         with contextlib.suppress(ConnectionError):
             try:
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(PATIENCE_S):
                     await self.reader.read(100)
             except TimeoutError:
                 return False
@@ -106,7 +107,7 @@ async def test_a_request_that_never_ends_is_cut_off(begun: bytes) -> None:
         client = await server.connect(begun)
 
         if begun.startswith(GET):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 await client.reader.readuntil(b"ok")
 
         assert await _is_cut_off_while_it_dribbles(client)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import SidecarProcess
 
@@ -28,7 +29,11 @@ def test_a_second_sidecar_names_the_process_that_holds_the_database(
 ) -> None:
     with SidecarProcess(tmp_path) as sidecar:
         second = subprocess.run(
-            sidecar.command, capture_output=True, text=True, check=False, timeout=30
+            sidecar.command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
         )
 
         assert second.returncode == 1
@@ -46,7 +51,7 @@ def test_a_second_sidecar_names_the_process_that_holds_the_socket(
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=PATIENCE_S,
         )
 
         assert second.returncode == 1
@@ -67,7 +72,7 @@ def test_a_place_that_can_not_be_written_to_is_told(
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
 
     assert done.returncode == 1

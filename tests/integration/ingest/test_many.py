@@ -16,7 +16,8 @@ from meterline.spool import room
 from meterline.spool.living import Spool
 from meterline.spool.room import Room, taken_bytes
 from meterline.spool.segment import FIRST_BYTES, SEGMENT_BYTES_MIN
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture

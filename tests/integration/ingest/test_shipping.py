@@ -23,7 +23,8 @@ from meterline.spool.producer_file import FILE_NAME
 from meterline.spool.scan import FORGOTTEN, Run
 from meterline.spool.segment import SEGMENT_BYTES_MIN, SUFFIX
 from meterline.wire import Refusal
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
+from tests.patience import PATIENCE_S
 from tests.sidecar_process import until
 
 SMALL = 4 * SEGMENT_BYTES_MIN

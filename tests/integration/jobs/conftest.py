@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,9 @@ from typing import Final
 import pytest
 
 from tests.integration.test_docs import ROOT, blocks_of
+from tests.patience import PATIENCE_S
 from tests.plans import STARTER
+from tests.ports import Port
 from tests.sidecar_process import SidecarProcess, until
 
 QUEUES: Final = ("celery", "threads", "rq", "arq", "dramatiq")
@@ -69,6 +70,7 @@ class Farm:
         }
         self._before = self._duplicates()
         self._running: list[subprocess.Popen[bytes]] = []
+        self._ports: list[Port] = []
         (folder / "work.py").write_text(WORK)
         for block in blocks_of("docs/jobs.md"):
             if block.file:
@@ -96,24 +98,25 @@ class Farm:
         """Start a Redis; return its address, which the recipes find as ``BROKER``."""
         if (program := shutil.which("redis-server")) is None:
             pytest.skip("needs redis-server, as Debian's package has it")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = int(free.getsockname()[1])
-        self._start(program, "--port", str(port), "--bind", "127.0.0.1", "--save", "")
-        until(lambda: _listens(port))
-        self.environment["BROKER"] = f"redis://127.0.0.1:{port}"
+        self._ports.append(port := Port())
+        where = ("--port", str(port.number), "--bind", "127.0.0.1")
+        self._start(program, *where, "--save", "")
+        until(port.is_listening)
+        self.environment["BROKER"] = f"redis://127.0.0.1:{port.number}"
         return self.environment["BROKER"]
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         """Kill a process with all that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
     def end(self) -> None:
         """Kill what still runs."""
         for process in reversed(self._running):
             self.kill(process)
+        for port in self._ports:
+            port.close()
 
     def until_tried(self, account: str, n_tries: int) -> None:
         """Wait until a job of an account was tried so many times."""
@@ -123,7 +126,7 @@ class Farm:
             return file.exists() and int(file.read_text() or 0) >= n_tries
 
         try:
-            until(is_tried, timeout_s=30)
+            until(is_tried)
         except TimeoutError:
             pytest.fail(f"{account}: {(self.folder / 'log').read_text()[-4000:]}")
 
@@ -142,11 +145,11 @@ class Farm:
         for end in ends:
             self._until_counted(f"{queue}_{end}")
         n_again = len(ends) - 1
-        until(lambda: self._duplicates() - self._before >= n_again, timeout_s=30)
+        until(lambda: self._duplicates() - self._before >= n_again)
         assert [self._counted(f"{queue}_{end}") for end in ends] == [PAGES] * len(ends)
 
     def _until_counted(self, account: str) -> None:
-        until(lambda: self._counted(account), timeout_s=30)
+        until(lambda: self._counted(account))
 
     def _counted(self, account: str) -> int:
         found = self.sidecar.get("/v1/usage", customer=account)["usage"]
@@ -155,11 +158,6 @@ class Farm:
 
     def _duplicates(self) -> int:
         return int(self.sidecar.get("/status")["events"]["duplicates"])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")

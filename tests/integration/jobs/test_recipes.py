@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.jobs.conftest import ENDS, PAGES, Farm
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("jobs")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("pool", "ends"), [("prefork", ENDS), ("threads", ENDS[:2])])

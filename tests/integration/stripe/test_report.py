@@ -17,6 +17,7 @@ from meterline_sidecar.stripe.meter_events import (
     meter_event,
 )
 from tests.outbox_rows import EARLIER_MS, KEY, Shop
+from tests.ports import Port
 from tests.stripe_server.faults import PASSING, Fault
 
 
@@ -291,14 +292,15 @@ async def test_a_long_backlog_of_one_customer_does_not_starve_another(
 async def test_no_network_is_no_doubt_even_after_a_month(shop: Shop) -> None:
     row_id = await shop.add(7)
     await shop.server.close()
+    port = Port(int(shop.base.rsplit(":", 1)[1]))
     for _ in range(3):
         await shop.reporter().run()
 
     row = await shop.row(row_id)
     assert (row.state, row.doubt_ms) == ("pending", None)
 
-    port = int(shop.base.rsplit(":", 1)[1])
-    await shop.server.start(port)
+    await shop.server.start(port.number)
+    port.close()
     shop.clock.time_ms += 30 * DAY_MS
     await shop.report()
 

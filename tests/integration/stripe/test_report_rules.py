@@ -23,6 +23,7 @@ from meterline_sidecar.stripe.reconcile import Reconciler
 from tests.integration.stripe.test_copy_guard import restore
 from tests.integration.stripe.test_enqueue import Books
 from tests.outbox_rows import EARLIER_MS, Shop
+from tests.ports import Port
 from tests.stripe_server.faults import Fault
 
 LIVE_KEY = "sk_live_meterline"
@@ -56,12 +57,14 @@ async def test_an_outage_of_40_days_expires_what_is_too_old_and_sends_the_rest(
 ) -> None:
     start_ms = EARLIER_MS
     await shop.server.close()
+    port = Port(int(shop.base.rsplit(":", 1)[1]))
     rows: dict[int, int] = {}
     for day in range(40):
         shop.clock.time_ms = start_ms + day * DAY_MS + 2 * HOUR_MS
         rows[day] = await shop.add(1, hour_ms=start_ms + day * DAY_MS)
         await shop.reporter().run()
-    await shop.server.start(int(shop.base.rsplit(":", 1)[1]))
+    await shop.server.start(port.number)
+    port.close()
 
     await shop.report()
 

@@ -14,8 +14,9 @@ from meterline.asgi_types import Receive, Scope, Send
 from meterline.events import Flag, Kind, Part
 from meterline.handle import current_event
 from tests.asgi_driver import call as call_asgi
-from tests.fake_sidecar import PATIENCE_S, FakeSidecar
+from tests.fake_sidecar import FakeSidecar
 from tests.integration.wsgi.conftest import Metered, call
+from tests.patience import PATIENCE_S
 
 
 def plain(environ: dict[str, Any], start_response: Any) -> list[bytes]:
