@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 CLOSE_ON_EXEC: Final[int] = getattr(os, "O_CLOEXEC", 0)
 DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
@@ -85,9 +85,10 @@ def force(fd: int) -> None:
     """
     to_the_platter: int | None = getattr(_fcntl, "F_FULLFSYNC", None)
     if _fcntl is not None and to_the_platter is not None:
-        _fcntl.fcntl(fd, to_the_platter)  # macOS: fsync stops at the drive's cache
+        # macOS: fsync stops at the drive's cache.
+        _beside(_fcntl.fcntl, fd, to_the_platter)
     else:
-        getattr(os, "fdatasync", os.fsync)(fd)
+        _beside(getattr(os, "fdatasync", os.fsync), fd)
 
 
 def force_directory(path: Path) -> None:
@@ -98,9 +99,23 @@ def force_directory(path: Path) -> None:
     """
     fd = os.open(path, os.O_RDONLY | CLOSE_ON_EXEC)
     try:
-        os.fsync(fd)
+        _beside(os.fsync, fd)
     finally:
         os.close(fd)
+
+
+def _beside(wait: Callable[..., object], *given: int) -> None:
+    """Wait for the disk, so that nothing else waits for it.
+
+    Where gevent has put greenlets in the place of threads, ours is one of them: it would
+    hold up every request of the process. One of gevent's own threads waits for it there.
+    """
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        gevent: Any = sys.modules["gevent"]
+        gevent.get_hub().threadpool.apply(wait, given)
+    else:
+        wait(*given)
 
 
 def force_map(memory: mmap.mmap) -> None:

@@ -1,7 +1,8 @@
 """Tries versions of frameworks under servers, and writes docs/compatibility.md.
 
 Each version has an environment of its own. ``make compat`` tries all; ``make compat
-ONLY=starlette`` one framework, and writes nothing.
+ONLY=starlette`` one framework, ``ONLY=wsgi`` the servers of WSGI apps; then it writes
+nothing.
 """
 
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.compat.apps import WSGI
-from tests.compat.pair import ROUTES, SERVERS
+from tests.compat.pair import ROUTES, SERVERS, WSGI_SERVERS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ENVIRONMENTS: Final = ROOT / ".compat"
@@ -46,6 +47,15 @@ OLD_SERVERS: Final = {
     "daphne": "4.1.0",
     "gunicorn": "22.0.0",
 }
+
+
+OF_WSGI_SERVERS: Final = {
+    "gunicorn-threads": ("gunicorn",),
+    "gunicorn-gevent": ("gunicorn", "gevent", "packaging"),
+    "uwsgi": ("uwsgi",),
+    "waitress": ("waitress",),
+}
+"""What is installed for each; of the first two the page has the version."""
 
 
 class Framework(NamedTuple):
@@ -95,14 +105,15 @@ def main() -> None:
     if not only:
         failed = [" ".join(t) for t in TEMPLATES if not _templates_are_right(t)]
     frameworks, servers = _frameworks(only), [] if only else _servers()
+    wsgi = _wsgi_servers() if only in ("", "wsgi") else []
     failed += [
         f"{row.title} {row.version} under {server}: {problem}"
-        for row in (*frameworks, *servers)
+        for row in (*frameworks, *servers, *wsgi)
         for server, problem in row.results.items()
         if problem
     ]
     if not only:
-        PAGE.write_text(_page(frameworks, servers), encoding="utf-8")
+        PAGE.write_text(_page(frameworks, servers, wsgi), encoding="utf-8")
     if failed:
         sys.exit("failed:\n" + "\n".join(failed))
 
@@ -148,6 +159,18 @@ def _servers() -> list[Row]:
             rows.append(
                 Row(server, version, {server: _pair(python, "starlette", server)})
             )
+    return rows
+
+
+def _wsgi_servers() -> list[Row]:
+    rows: list[Row] = []
+    for server in WSGI_SERVERS:
+        packages = OF_WSGI_SERVERS[server]
+        python = _environment(f"wsgi-{server}", "msgspec", "flask", "django", *packages)
+        named = [f"{name} {_version(python, name)}" for name in packages[:2]]
+        _say(", ".join(named))
+        results = {framework: _pair(python, framework, server) for framework in WSGI}
+        rows.append(Row(server.replace("-", ", "), ", ".join(named), results))
     return rows
 
 
@@ -201,7 +224,7 @@ def _cell(row: Row, server: str) -> str:
     return "wrong" if row.results[server] else "right"
 
 
-def _page(frameworks: list[Row], servers: list[Row]) -> str:
+def _page(frameworks: list[Row], servers: list[Row], wsgi: list[Row]) -> str:
     head = " | ".join(SERVERS)
     lines = [
         "| framework | version | " + head + " |",
@@ -218,10 +241,21 @@ def _page(frameworks: list[Row], servers: list[Row]) -> str:
         "|---|---|---|",
         *(f"| {r.title} | {r.version} | {_cell(r, r.title)} |" for r in servers),
     ]
+    of_wsgi = [
+        "| server | versions | " + " | ".join(FRAMEWORKS[n].title for n in WSGI) + " |",
+        "|---|---|" + "---|" * len(WSGI),
+        *(
+            f"| {r.title} | {r.version} | "
+            + " | ".join(_cell(r, name) for name in WSGI)
+            + " |"
+            for r in wsgi
+        ),
+    ]
     return TEXT.format(
         python=platform.python_version(),
         frameworks="\n".join(lines),
         servers="\n".join(others),
+        wsgi="\n".join(of_wsgi),
         hidden=", ".join(FRAMEWORKS[n].title for n, r in ROUTES.items() if r is None),
     )
 
@@ -249,6 +283,12 @@ mounted in Starlette: the use is a field of a query, and all queries are one rou
 ## Servers, newest and oldest
 
 {servers}
+
+## Servers of WSGI apps, newest
+
+{wsgi}
+
+What was tried by hand under these, and under mod_wsgi, is in [wsgi.md](wsgi.md#servers).
 
 Besides, the templates of routes are tried on seven pairs of versions of Starlette and FastAPI, from 0.40 and 0.115 on.
 """

@@ -28,6 +28,13 @@ SERVERS: Final = {
     "daphne": "daphne -b 127.0.0.1 -p {port} {app}",
     "gunicorn": "gunicorn --bind 127.0.0.1:{port} {worker} {app}",
 }
+WSGI_SERVERS: Final = {
+    "gunicorn-threads": "gunicorn -k gthread --threads 4 --bind 127.0.0.1:{port} {app}",
+    "gunicorn-gevent": "gunicorn -k gevent --bind 127.0.0.1:{port} {app}",
+    "uwsgi": "uwsgi --http-socket 127.0.0.1:{port} --master --die-on-term --need-app"
+    " --module {app}",
+    "waitress": "waitress-serve --listen=127.0.0.1:{port} {app}",
+}
 ASYNC_WORKER: Final = "-k uvicorn_worker.UvicornWorker"
 START_S: Final = 30.0
 ROUTES: Final = {
@@ -97,7 +104,9 @@ def main(framework: str, server: str) -> str:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     kind, worker = ("wsgi", "") if framework in WSGI else ("asgi", ASYNC_WORKER)
-    command = SERVERS[server].format(port=port, kind=kind, worker=worker, app=APP)
+    command = (SERVERS | WSGI_SERVERS)[server].format(
+        port=port, kind=kind, worker=worker, app=APP
+    )
     program, *arguments = command.split()
     with tempfile.TemporaryDirectory() as folder, FakeSidecar(Path(folder, "s")) as it:
         log = Path(folder, "log")
