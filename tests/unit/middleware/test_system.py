@@ -33,8 +33,8 @@ class Gevent:
 @pytest.fixture(params=[True, False])
 def gevent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Gevent:
     gevent = Gevent(is_patched=request.param)
-    monkeypatch.setitem(sys.modules, "gevent", gevent)  # type: ignore[arg-type] # stands for it
-    monkeypatch.setitem(sys.modules, "gevent.monkey", gevent)  # type: ignore[arg-type] # likewise
+    monkeypatch.setitem(sys.modules, "gevent", gevent)
+    monkeypatch.setitem(sys.modules, "gevent.monkey", gevent)
     return gevent
 
 
