@@ -27,7 +27,7 @@ from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.customers import FOREVER_MS, CustomerIndex
-from meterline_sidecar.usage.counted import Counted, snapshot
+from meterline_sidecar.usage.counted import Counted, counted, snapshot
 
 RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
 RUN_S_MAX_BUSY: Final = 0.02
@@ -144,6 +144,8 @@ class Standings:
 
     async def refresh(self) -> None:
         """Make stale standings anew, as many as one run may, from one snapshot."""
+        if not await self._is_due():
+            return
         async with snapshot(self._database) as (tx, at):
             event_id = await event_log.last_event_id(tx)
             is_busy = event_id - self._event_id >= BUSY_EVENTS
@@ -163,6 +165,14 @@ class Standings:
                 if customer is not None:
                     await self._renew(tx, at, customer)
 
+    async def _is_due(self) -> bool:
+        """Say whether there may be anything to do, as cheaply as that can be said."""
+        at = await self._database.read(counted)
+        self._note_ended(self._clock.now_ms())
+        is_counted = (at.generation, at.up_to_event) != (self._generation, self._cursor)
+        is_agreed = self._terms.row_id > self._terms_row
+        return is_counted or is_agreed or bool(self._used or self._stale)
+
     async def _note_changes(self, tx: Tx, at: Counted) -> None:
         if at.generation != self._generation:
             self._stale |= dict.fromkeys(self._customers.ids)
@@ -175,7 +185,6 @@ class Standings:
             )
             self._used |= dict.fromkeys(changed)
         self._generation, self._cursor = at.generation, at.up_to_event
-        self._note_ended(self._clock.now_ms())
         if self._terms.row_id > self._terms_row:
             self._stale |= dict.fromkeys(self._changed_terms())
             self._terms_row = self._terms.row_id

@@ -131,6 +131,8 @@ class Webhooks:
         """Why the last event could not be fetched."""
         self._failures = 0
         self._ask_at_ms = 0
+        self._is_any_waiting = True
+        """Whether there may be an event that was not acted on: nobody else stores any."""
 
     async def receive(self, body: bytes, signature: str) -> bool:
         """Store a webhook; return ``False`` if it was here before.
@@ -153,7 +155,9 @@ class Webhooks:
             raise BadWebhook(f"no event: {error}") from error
         event = StripeEvent(head.id, head.type, text)
         async with self._database.transaction() as tx:
-            return await stripe_events.store(tx, event, now_ms=self._wall.now_ms())
+            is_new = await stripe_events.store(tx, event, now_ms=self._wall.now_ms())
+        self._is_any_waiting = True
+        return is_new
 
     async def process(self) -> None:
         """Act on every stored event; one that Stripe cannot tell now waits alone.
@@ -161,8 +165,16 @@ class Webhooks:
         Raises:
             MeterlineError: why one waits, when the others are done.
         """
-        async with self._database.reading() as tx:
-            events = await stripe_events.waiting(tx, limit=EVENTS_PER_STEP)
+        if not self._is_any_waiting:
+            return
+        self._is_any_waiting = False
+        try:
+            async with self._database.reading() as tx:
+                events = await stripe_events.waiting(tx, limit=EVENTS_PER_STEP)
+        except BaseException:
+            self._is_any_waiting = True
+            raise
+        self._is_any_waiting |= bool(events)  # one may have come meanwhile
         trouble: MeterlineError | None = None
         for event in events:
             try:
