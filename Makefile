@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check fmt compat soak simulate docs screenshots bench lock sbom clean
+.PHONY: help demo test coverage check fmt compat soak simulate docs screenshots bench bench-peers lock sbom clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ screenshots: .venv/dev.stamp ## Take pictures of every page (needs chromium)
 bench: .venv/dev.stamp ## Measure the hot paths against their baselines
 	@$(BIN)/python -m benchmarks
 
+bench-peers: .venv/dev.stamp ## Measure others that measure requests; write docs/benchmarks.md
+	@$(BIN)/python -m benchmarks.peers --write
+
 docs: .venv/dev.stamp ## Write the pages that are generated from the code
 	@$(BIN)/meterline config reference > docs/configuration.md
 	@$(BIN)/meterline config reference --pricing > docs/price-list.md
@@ -69,7 +72,7 @@ sbom: ## Write the bill of materials of what runs, CycloneDX, from requirements/
 	@echo "dist/meterline.cdx.json"
 
 clean: ## Remove the virtual environment and the caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .compat
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .compat .peers
 
 .venv/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Meterline needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
