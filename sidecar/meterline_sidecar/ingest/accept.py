@@ -24,6 +24,7 @@ from meterline_sidecar.ingest.company import COMPANY_S, Company
 from meterline_sidecar.ingest.decode import read_records
 from meterline_sidecar.ingest.left_out import LeftOut
 from meterline_sidecar.ingest.names import Names
+from meterline_sidecar.ingest.producer_row import new_row
 from meterline_sidecar.ingest.request_keys import RequestKeys
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.store.edge import events as store
@@ -256,33 +257,11 @@ class Ingest:
             )
         return known
 
-    def _new_row(self, hello: Hello) -> ProducerRow:
-        return ProducerRow(
-            id=0,
-            producer=hello.producer,
-            app=hello.app,
-            host=hello.host,
-            pid=hello.pid,
-            started_ms=hello.started_ms,
-            spool=hello.spool,
-            recorded_seq=hello.recorded_seq,
-            last_seq=0,
-            ingested=0,
-            refused=0,
-            lost=0,
-            duplicates=0,
-            unattributed=0,
-            held=0,
-            bad_quantities=0,
-            seen_ms=self._clock.now_ms(),
-            is_closed=0,
-        )
-
     async def _introduce(self, hello: Hello) -> ProducerRow:
         async with self._database.transaction() as tx:
             row = await store.find_producer(tx, hello.producer)
             if row is None:
-                row = self._new_row(hello)
+                row = new_row(hello, seen_ms=self._clock.now_ms())
                 return row._replace(id=await store.add_producer(tx, row))
             row = row._replace(
                 recorded_seq=max(row.recorded_seq, hello.recorded_seq),

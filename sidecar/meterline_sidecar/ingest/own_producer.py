@@ -3,6 +3,8 @@
 import secrets
 from typing import Final
 
+from meterline.wire import VERSION, Hello
+from meterline_sidecar.ingest.producer_row import new_row
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.events import ProducerRow
@@ -23,30 +25,9 @@ async def own_row(tx: Tx, fact: str, *, app: str, now_ms: int) -> ProducerRow:
     if producer is None:
         producer = secrets.token_hex(16)
         await facts.put_fact(tx, fact, producer)
-        await event_store.add_producer(tx, _new_row(producer, app, now_ms))
-    row = await event_store.find_producer(tx, producer)
-    assert row is not None, "it is never deleted"
-    return row
-
-
-def _new_row(producer: str, app: str, now_ms: int) -> ProducerRow:
-    return ProducerRow(
-        id=0,
-        producer=producer,
-        app=app,
-        host="",
-        pid=OWN_PID,
-        started_ms=now_ms,
-        spool="file",
-        recorded_seq=0,
-        last_seq=0,
-        ingested=0,
-        refused=0,
-        lost=0,
-        duplicates=0,
-        unattributed=0,
-        held=0,
-        bad_quantities=0,
-        seen_ms=now_ms,
-        is_closed=1,
-    )
+        hello = Hello(VERSION, producer, app, "", OWN_PID, started_ms=now_ms)
+        row = new_row(hello, seen_ms=now_ms, is_closed=True)
+        await event_store.add_producer(tx, row)
+    found = await event_store.find_producer(tx, producer)
+    assert found is not None, "it is never deleted"
+    return found
