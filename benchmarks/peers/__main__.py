@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="docs/benchmarks.md")
     options = parser.parse_args()
     make_environment()
+    machine = _machine()  # with the load before there is ours
     figures = page.Figures(
         in_process_us=_in_turn(in_process_us, options.rounds, "in process"),
         served=_in_turn(
@@ -47,7 +48,7 @@ def main() -> None:
     if options.write:
         page.write(
             figures,
-            machine=_machine(),
+            machine=machine,
             command="make bench-peers",
             load=load_program(),
         )
@@ -79,7 +80,7 @@ def _machine() -> str:
     return (
         f"{time.strftime('%Y-%m-%d')}, {platform.machine()} with {os.cpu_count()} cores,"
         f" Linux {platform.release()}, Python {platform.python_version()}, Meterline"
-        f" {meterline.__version__}"
+        f" {meterline.__version__}; load average before it began: {os.getloadavg()[0]:.1f}"
     )
 
 

@@ -170,12 +170,13 @@ TEXT: Final = """
 
 {table}
 
-Medians, with the range of {rounds} rounds. *In process*: calls of the app without a server, each peer in a process of its own, the
+Medians and ranges; rounds: {rounds}. *In process*: calls of the app without a server, each peer in a process of its own, the
 time of all its threads, less the bare app's of the same round. *Throughput*: one uvicorn (uvloop, httptools) on the same
 cores as {load} with 16 connections, and as all else that is needed: Meterline's sidecar, or the server on the loopback that
 takes what the others send. *Known after `kill -9`*: 1,000 requests, then the worker is killed, started again as a supervisor
 would, and asked 20 seconds later: what is in the ledger, at the other end, in the table, or what a scrape shows. What a scrape had
-fetched before, which is usual every 15 seconds, would be known. *Undisturbed* is the same without the kill.
+fetched before, which is usual every 15 seconds, would be known. *Undisturbed* is the same without the kill. Who sends every few seconds, as
+OpenTelemetry, Moesif and Apitally do, loses what came since: more or less of it, by when the kill comes.
 
 {machine}. Repeat it with `{command}`.
 

@@ -6,10 +6,10 @@ from typing import Final
 
 from msgspec import Struct
 
-WIDTH: Final = 760
+WIDTH: Final = 860
 ROW: Final = 30
 TOP: Final = 46
-NAMES: Final = 190
+NAMES: Final = 260
 BARS: Final = 220
 GAP: Final = 60
 OURS: Final = "#0f766e"
