@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check fmt compat soak simulate docs screenshots bench bench-peers lock sbom clean
+.PHONY: help demo test coverage check fmt compat soak simulate docs screenshots bench bench-peers budgets lock sbom clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench: .venv/dev.stamp ## Measure the hot paths against their baselines
 
 bench-peers: .venv/dev.stamp ## Measure others that measure requests; write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.peers --write
+
+budgets: .venv/dev.stamp ## Write what a request and an event may cost (needs valgrind, strace)
+	@$(BIN)/python -m tests.guards
 
 docs: .venv/dev.stamp ## Write the pages that are generated from the code
 	@$(BIN)/meterline config reference > docs/configuration.md

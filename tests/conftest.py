@@ -1,7 +1,10 @@
 """What holds for every test."""
 
 import os
+import shutil
 import sys
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
@@ -24,6 +27,17 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 # each would compile all of Meterline again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# What is on a disk survives the power, which no test turns off: `power.py` plays that.
+# In memory, none of a hundred thousand fsyncs waits for a disk that others use, too.
+MEMORY: Final = Path("/dev/shm")
+MEMORY_BYTES_MIN: Final = 4 << 30  # in a container there are 64 MiB
+if (
+    MEMORY.is_dir()
+    and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN
+    and not os.environ.get("SOAK")
+):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 class PromisesShown:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,11 +63,20 @@ def acting(what: str, *arguments: str | Path) -> Generator[dict[str, str | None]
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Generator[Host]:
+def reachable() -> Generator[Path]:
+    """A folder that another user can go through.
+
+    Not pytest's: it takes the way to those from all others whenever a run begins.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.fixture
+def shared(reachable: Path) -> Generator[Host]:
     """A sidecar whose spool directory and socket the other user may use."""
-    for folder in (tmp_path, *tmp_path.parents[:3]) if IS_ROOT else ():
-        folder.chmod(folder.stat().st_mode | 0o011)  # they come as far as that
-    with Host(tmp_path, sidecar=SHARED) as host:
+    with Host(reachable, sidecar=SHARED) as host:
         host.sidecar.start()
         if IS_ROOT:
             os.chown(host.sidecar.spool_dir, 0, GID)

@@ -363,8 +363,9 @@ async def test_a_batch_that_waits_for_its_commit_is_a_problem(
         await app.hello()
         async with web.parts.database.transaction():
             await app.send(batch(event()))
-            await asyncio.sleep(0.2)
-            (problem,) = await found(web, "events_not_stored")
+            while not (problems := await found(web, "events_not_stored")):
+                await asyncio.sleep(0.01)
+            (problem,) = problems
         assert await app.receive() == Ack(1)
 
         assert "is not stored yet" in problem["text"]
