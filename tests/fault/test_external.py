@@ -13,6 +13,7 @@ from typing import Final
 import httpx
 import pytest
 
+from meterline_sidecar.demo.stage import calm_time_zone
 from tests.fault.host import ROOT, pause, rounds
 from tests.patience import PATIENCE_S
 from tests.web.external import plain
@@ -24,7 +25,7 @@ SENDERS: Final = 3
 """Beside one of everything: so that most events are sent by two or three."""
 NODE: Final = str(ROOT / "examples" / "send_events.mjs")
 SHELL: Final = str(ROOT / "examples" / "send_events.sh")
-TOKENS: Final = """
+TOKENS: Final = f"""
 [[meter]]
 name = "tokens"
 aggregation = "sum"
@@ -33,6 +34,7 @@ value = "quantities.tokens"
 [[customer]]
 id = "acme"
 subjects = ["acct_1"]
+time_zone = "{calm_time_zone()}"
 """
 FAST: Final = "http_requests_per_s = 100000\n"
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from meterline_sidecar.demo.stage import calm_time_zone
 from tests.integration.test_docs import ROOT, blocks_of
 from tests.patience import PATIENCE_S
 from tests.plans import STARTER
@@ -51,6 +52,7 @@ def publish(account, file):
 """
 CUSTOMERS: Final = "".join(
     f'[[customer]]\nid = "{queue}_{end}"\nsubjects = ["{queue}_{end}"]\n'
+    f'time_zone = "{calm_time_zone()}"\n'
     for queue in QUEUES
     for end in ENDS
 )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.jobs.conftest import ENDS, PAGES, Farm
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ async def test_arq(farm: Farm) -> None:
     await asyncio.to_thread(farm.until_done, "arq", ENDS[:2])
     await enqueue("dies")
     await asyncio.to_thread(farm.until_tried, "arq_dies", 1)
-    await asyncio.to_thread(first.wait, 30)
+    await asyncio.to_thread(first.wait, PATIENCE_S)
 
     # A job of a worker that died is taken up when this key expires, after minutes.
     await pool.delete("arq:in-progress:job_dies")
