@@ -18,7 +18,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.producer import event
-from tests.sidecar_process import until
 from tests.web.live import LiveSidecar
 
 CASES = int(os.environ.get("METERLINE_FUZZ_CASES", "120"))
@@ -33,12 +32,6 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSidecar]:
         sidecar.ship(event(), event(quantities={"tokens": 5}), event(subject=None))
         sidecar.until_counted(3)
         yield sidecar
-
-
-def test_an_answer_does_not_wait_for_the_ack_of_its_head(live: LiveSidecar) -> None:
-    with live.client() as client:
-        # Nagle's algorithm and a delayed ack take 40 ms, each time.
-        until(lambda: client.get("/v1/customers").elapsed.total_seconds() < 0.03)
 
 
 def test_every_case_is_answered_as_the_document_says(live: LiveSidecar) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
@@ -25,6 +26,7 @@ class Server:
     def __init__(self, port: int) -> None:
         self._port = port
         self._clients: list[Client] = []
+        self.http: HttpServer
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
@@ -79,6 +81,7 @@ async def serving(*, trusted: tuple[str, ...] = ()) -> AsyncGenerator[Server]:
     listener = bind("127.0.0.1:0")
     server = Server(listener.getsockname()[1])
     http = HttpServer(server.app, clients=Clients(trusted), stop_timeout_s=1)
+    server.http = http
     running = asyncio.create_task(http.serve([listener]))
     try:
         yield server
@@ -135,6 +138,18 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
                 read += len(chunk)
 
         assert read < 64 << 20
+
+
+async def test_an_answer_does_not_wait_for_the_ack_of_its_head() -> None:
+    async with serving() as server:
+        client = await server.connect(GET)
+        await client.reader.readuntil(b"ok")
+        (protocol,) = server.http.server_state.connections
+
+        peer = protocol.transport.get_extra_info("socket")
+
+        # Else Nagle's algorithm and a delayed ack take 40 ms, each time.
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_whoever_asks_gets_in_past_those_who_only_wait(
