@@ -54,6 +54,14 @@ class DatabaseCorrupt(MeterlineError):
     """The database file is not what was written to it."""
 
 
+class EventsArchived(MeterlineError):
+    """What is asked for needs events that left the ledger; the text says which."""
+
+
+class ArchiveFailed(MeterlineError):
+    """A file of the archive cannot be written or read, or is not what was written."""
+
+
 class ForeignDatabase(MeterlineError):
     """The file is no Meterline database, or one of a newer Meterline."""
 

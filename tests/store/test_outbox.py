@@ -73,6 +73,23 @@ async def test_no_row_is_added_before_the_outbox_is_started(
             await outbox.add(tx, new_row())
 
 
+async def test_hours_that_are_not_told_are_noted_or_on_their_way(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        await outbox.start(tx, "install")
+        for part in range(3):
+            await outbox.add(tx, new_row(part))
+        await tx.execute("UPDATE outbox SET state = 'confirmed' WHERE part < 2")
+        on_its_way = await outbox_hours.untold(tx)
+        await tx.execute("UPDATE outbox SET state = 'confirmed'")
+        await outbox_hours.note_hours(tx, [("b", HOUR)], up_to_event_id=5)
+        noted = await outbox_hours.untold(tx)
+
+    assert len(on_its_way) == 1
+    assert noted == {("b", HOUR)}
+
+
 async def test_hours_wait_until_they_close_and_are_forgotten(
     database: Database,
 ) -> None:

@@ -5,12 +5,15 @@ from starlette.requests import Request
 from meterline_pricing import NotFound, PricingError
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.errors import (
+    ArchiveFailed,
     ConfigError,
     DiskFull,
+    EventsArchived,
     RetryLater,
     StripeRefused,
 )
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
+from meterline_sidecar.ledger.archive import NoSuchFile
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.terms.keeper import TermsRefused
@@ -34,6 +37,9 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (NoSuchThing("x"), 404, "x"),
     (NoSuchRow("x"), 404, "x"),
     (NoSuchHeldEvent("x"), 404, "x"),
+    (NoSuchFile("x"), 404, "x"),
+    (ArchiveFailed("x"), 409, "x"),
+    (EventsArchived("x"), 409, "x"),
     (AlreadyCounted("x"), 409, "x"),
     (Conflict("x"), 409, "x"),
     (NotBillable("x"), 409, "x"),

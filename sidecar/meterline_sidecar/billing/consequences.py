@@ -16,6 +16,7 @@ from meterline_pricing import PricingError
 from meterline_sidecar.billing.compared import Consequences, Side, compared
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.moved import moving
+from meterline_sidecar.errors import EventsArchived
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store.port import Readable
@@ -82,6 +83,8 @@ async def of_terms(
         except TooManyEvents:
             assert moves is not None, "meters alone have all events read"
             not_compared = len(moves.histories)
+        except EventsArchived as error:
+            return Consequences(not_compared=(f"nothing is compared: {error}",))
     since = await _repriced(terms, diff)
     if recount is not None:
         since |= dict.fromkeys(recount.customers, recount.since_ms)

@@ -38,7 +38,7 @@ def open_periods(
     """
     found: list[Period] = []
     for period in _periods(terms, customer, since_ms=since_ms, before_ms=before_ms):
-        if period.name not in finals and _has_plan(terms, customer, period):
+        if period.name not in finals and has_plan(terms, customer, period):
             found.append(period)
             if len(found) == NAMED_MAX:
                 break
@@ -60,7 +60,8 @@ def _periods(
             yield period
 
 
-def _has_plan(terms: Terms, customer: str, period: Period) -> bool:
+def has_plan(terms: Terms, customer: str, period: Period) -> bool:
+    """Say whether a plan holds in any part of a period."""
     try:
         return any(part.plan is not None for part in agreed(terms, customer, period))
     except PricingError:

@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "verify": "Prove that the ledger has not been changed.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
     "restore": "Put a backup in the place of the ledger, and say what is missing since.",
+    "archive": "Move old events out of the ledger, and back.",
     "meters": "Count what a meter measured again.",
     "what-if": "Show what every customer would pay under other prices.",
     "token": "Create, list and revoke tokens for the HTTP API.",

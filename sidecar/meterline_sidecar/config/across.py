@@ -7,6 +7,7 @@ from meterline_pricing.errors import nearest, unknown
 from meterline_pricing.toml.lines import KeyPath
 from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.alerts import AlertRule
+from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.shape import Customer, CustomerRule, MeterConfig
 
 NEAREST_MAX: Final = 20  # a second, where very many are known
@@ -132,6 +133,15 @@ def check_alerts(source: Source, rules: Sequence[AlertRule], known: Known) -> No
         if rule.name in names:
             source.report((*path, "name"), f"a second alert is called `{rule.name}`")
         names |= {rule.name} - {""}
+
+
+def check_archive(
+    source: Source, retention: RetentionConfig, archive: ArchiveConfig
+) -> None:
+    """Note that events are to leave, and nobody says where to."""
+    if retention.events is not None and archive.url is None:
+        message = "events that leave the ledger need a place: set archive.url"
+        source.report(("retention", "events"), message)
 
 
 def _check_known(

@@ -11,9 +11,12 @@ from msgspec.structs import asdict, replace
 
 from meterline_pricing import Problem
 from meterline_pricing.toml.source import Unfit
+from meterline_sidecar.config.archive import ArchiveConfig
 from meterline_sidecar.config.keys import variables_of
 from meterline_sidecar.config.sidecar import SidecarConfig
 
+BUCKET: Final = "://"
+"""What every URL has in it, and no directory should."""
 PRICING_NAME: Final = "pricing.toml"
 SOCKET_PATH_BYTES_MAX: Final = 107 if sys.platform == "linux" else 103
 """Source: unix(7): ``sun_path`` has 108 bytes, with the zero at the end; macOS has 104."""
@@ -51,6 +54,13 @@ def placed(config: S, folder: Path) -> S:
             if isinstance(value, Path)
         },
     )
+
+
+def placed_archive(config: ArchiveConfig, folder: Path) -> ArchiveConfig:
+    """Return where the archive is; a directory is relative to ``folder``."""
+    if config.url is None or BUCKET in config.url:
+        return config
+    return replace(config, url=str(folder / config.url))
 
 
 def placed_sidecar(

@@ -13,12 +13,19 @@ from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.across import (
     Known,
     check_alerts,
+    check_archive,
     check_customers,
     check_meters,
     check_rules,
     names_in,
 )
-from meterline_sidecar.config.places import overridden, placed, placed_sidecar
+from meterline_sidecar.config.archive import ArchiveConfig
+from meterline_sidecar.config.places import (
+    overridden,
+    placed,
+    placed_archive,
+    placed_sidecar,
+)
 from meterline_sidecar.config.prices import (
     UNREADABLE,
     PriceList,
@@ -56,6 +63,7 @@ def read_config(
     values: dict[str, Any] = ROOT.read(source.root)
     sidecar = overridden(values.pop("sidecar", SidecarConfig()), environment, problems)
     sidecar = placed_sidecar(sidecar, folder, problems)
+    archive = placed_archive(values.pop("archive", ArchiveConfig()), folder)
     prices = _read_prices(source, sidecar, environment, problems)
     tables: dict[str, Any] = {
         name: value if isinstance(value, tuple) else placed(value, folder)
@@ -64,6 +72,7 @@ def read_config(
     config = Config(
         file=None if path is None else path.absolute(),
         sidecar=sidecar,
+        archive=archive,
         catalogue=prices.catalogue,
         **tables,
     )
@@ -76,6 +85,7 @@ def read_config(
     check_customers(source, config.customers, known)
     check_rules(source, config.customer_rules, known)
     check_alerts(source, config.alert_rules, known)
+    check_archive(source, config.retention, config.archive)
     problems += misfits(prices, config.meters, known)
     found = [*sorted(source.problems, key=lambda p: p.line or 0), *problems]
     if found:

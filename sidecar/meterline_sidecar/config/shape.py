@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from meterline_pricing import Calendar, Catalogue
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
+from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
     CUSTOMER,
@@ -305,6 +306,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     customer_rules: tuple[CustomerRule, ...] = ()
     stripe: StripeConfig = StripeConfig()
     portal: PortalConfig = PortalConfig()
+    retention: RetentionConfig = RetentionConfig()
+    archive: ArchiveConfig = ArchiveConfig()
     alerts: AlertsConfig = AlertsConfig()
     alert_rules: tuple[AlertRule, ...] = ()
     catalogue: Catalogue = Catalogue()

@@ -18,6 +18,7 @@ from meterline_pricing.toml.shape import (
 )
 from meterline_pricing.toml.source import TEXT, one_of
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
+from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.filters import (
     ANY,
     DIMENSION,
@@ -177,6 +178,8 @@ STRIPE: Final = Plain(
 )
 PROPERTIES: Final = Plain("properties", keys_of(PropertiesConfig), PropertiesConfig)
 PORTAL: Final = Plain("portal", keys_of(PortalConfig), PortalConfig)
+RETENTION: Final = Plain("retention", keys_of(RetentionConfig), RetentionConfig)
+ARCHIVE: Final = Plain("archive", keys_of(ArchiveConfig), ArchiveConfig)
 ALERTS: Final = Plain("alerts", keys_of(AlertsConfig), AlertsConfig)
 ALERT: Final = Plain(
     "alert", keys_of(AlertRule), _alert, check=_check_alert, struct=AlertRule
@@ -191,6 +194,8 @@ ROOT: Final = Plain(
         Key("customer_rule", NestedMany(lambda: RULE), field="customer_rules"),
         Key("stripe", Nested(lambda: STRIPE)),
         Key("portal", Nested(lambda: PORTAL)),
+        Key("retention", Nested(lambda: RETENTION)),
+        Key("archive", Nested(lambda: ARCHIVE)),
         Key("alerts", Nested(lambda: ALERTS)),
         Key("alert", NestedMany(lambda: ALERT), field="alert_rules"),
     ),

@@ -24,6 +24,7 @@ from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_
 from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import HOUR_MS, Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.assemble_archive import open_archive, open_archived
 from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
@@ -33,6 +34,7 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.rescue import rescue
@@ -60,6 +62,7 @@ RECONCILE_EVERY_S: Final = 10  # to see whether it is due
 METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
+ARCHIVE_EVERY_S: Final = 3_600
 COUNT_AT_STOP_S: Final = 2.0
 """Who stops us waits 10 s or so; what is not counted by then is at the next start."""
 
@@ -87,10 +90,10 @@ async def open_parts(
         watch = JumpWatch(clock) if isinstance(clock, SystemClock) else None
         ingest = await _open_ingest(config, database, chain, terms, clock, watch)
         held = Held(database, ingest, journal, clock=clock, watch=watch)
-        aggregator = await _open_aggregator(config, database, terms, held, clock)
+        key = chain.key(has_batches=True)  # it is read already
+        away = open_archived(config, key)
+        aggregator = await _counting(config, database, terms, held, away, clock)
         keeper.on_change(aggregator.follow)
-        schedule = Schedule(clock=clock, on_fatal=on_fatal)
-        checkpoint = partial(_checkpoint, database, chain)
         sealing = await _open_seals(database, chain)
         stripe = open_stripe(
             config, sealing, terms=terms, clock=clock, environ=os.environ
@@ -109,15 +112,16 @@ async def open_parts(
             database=database,
             ingest=ingest,
             held=held,
-            external=_external(database, ingest, chain, clock, watch),
+            external=External(database, ingest, clock=clock, watch=watch, key=key),
             receiver=_receiver(config, ingest, on_fatal),
             aggregator=aggregator,
+            archive=open_archive(files, database, away, journal, terms, clock, alarm),
             billing=bills.billing,
             terms=keeper,
             sign_ups=SignUps(database, keeper, clock=clock),
             invoices=bills.invoices,
             standings=bills.standings,
-            schedule=schedule,
+            schedule=Schedule(clock=clock, on_fatal=on_fatal),
             on_fatal=on_fatal,
             customers=bills.customers,
             attention=bills.attention,
@@ -127,7 +131,7 @@ async def open_parts(
             stripe=stripe,
             drain=drain,
         )
-        async with _at_work(parts, files, checkpoint):
+        async with _at_work(parts, files, partial(_checkpoint, database, chain)):
             yield parts
 
 
@@ -219,8 +223,13 @@ def _open_billing(
     return _Bills(billing, invoices, standings, customers, attention)
 
 
-async def _open_aggregator(
-    config: Config, database: Database, terms: Terms, held: Held, clock: Clock
+async def _counting(
+    config: Config,
+    database: Database,
+    terms: Terms,
+    held: Held,
+    archived: Archived,
+    clock: Clock,
 ) -> Aggregator:
     """Return what counts, ready to go on where it was."""
     aggregator = Aggregator(
@@ -228,6 +237,7 @@ async def _open_aggregator(
         terms,
         clock=clock,
         release=held.release,
+        read_events=archived.events_after,
         values_max=config.properties.values_max,
     )
     await aggregator.start()
@@ -279,6 +289,8 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
+    if parts.config.retention.events is not None:
+        every(ARCHIVE_EVERY_S, "archive", parts.archive.run)
 
 
 def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
@@ -363,17 +375,6 @@ async def _open_ingest(
     )
     await committer.start()
     return Ingest(database, committer, clock=clock, chain=chain, watch=watch)
-
-
-def _external(
-    database: Ledger,
-    ingest: Ingest,
-    chain: ChainFiles,
-    clock: Clock,
-    watch: JumpWatch | None,
-) -> External:
-    key = chain.key(has_batches=True)  # it is read already
-    return External(database, ingest, clock=clock, watch=watch, key=key)
 
 
 async def _check_places(parts: Parts) -> None:

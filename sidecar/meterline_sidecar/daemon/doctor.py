@@ -17,6 +17,7 @@ import msgspec
 from meterline.spool.dead import DeadSpool, spool_directories
 from meterline.spool.folder import Folder, NotOurs
 from meterline_sidecar.clock import MINUTE_MS, Clock, lasting
+from meterline_sidecar.config.places import BUCKET
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.backup import last_backup
@@ -64,6 +65,7 @@ def examine(config: Config, *, clock: Clock, status: Status | None) -> list[Chec
         _sqlite(sqlite3.sqlite_version_info),
         *_spools(config.sidecar.spool_dir, is_shared=bool(config.sidecar.allowed_uids)),
         *_backup(database, clock, status),
+        *_archive(config, status),
     ]
 
 
@@ -230,3 +232,15 @@ def _backup(database: Path, clock: Clock, status: Status | None) -> Iterator[Che
     else:
         age = lasting(clock.now_ms() - receipt.finished_ms)
         yield Check("backup", "ok", f"{receipt.file}, {age} old")
+
+
+def _archive(config: Config, status: Status | None) -> Iterator[Check]:
+    """Check that old events have a directory to leave for; buckets are not asked."""
+    url = config.archive.url
+    if url is None or BUCKET in url or _told(status, "archive_not_written"):
+        return
+    if os.access(url, os.W_OK | os.X_OK):
+        yield Check("archive", "ok", f"{url} can be written")
+        return
+    text = f"{url} is not there, or cannot be written by this user"
+    yield _problem("archive", found("archive_not_written", text))

@@ -16,7 +16,15 @@ from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
 from meterline_sidecar.web.answers.reload import Reloaded
 from meterline_sidecar.web.money import shown_money
 
-ONLY_AT_START: Final = ("sidecar", "properties", "stripe", "portal", "alerts")
+ONLY_AT_START: Final = (
+    "sidecar",
+    "properties",
+    "stripe",
+    "portal",
+    "retention",
+    "archive",
+    "alerts",
+)
 """The tables that hold from the next start on."""
 AUTHOR: Final = "files"
 LINES_MAX: Final = 1_000

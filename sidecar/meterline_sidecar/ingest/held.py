@@ -17,6 +17,7 @@ from meterline_sidecar.ingest.commit import Piece, Producer
 from meterline_sidecar.ingest.decode import AHEAD_MS_MAX, possible_ms
 from meterline_sidecar.ingest.own_producer import own_row
 from meterline_sidecar.store.edge import held as store
+from meterline_sidecar.store.edge.begin import check_here
 from meterline_sidecar.store.edge.events import EventRow, ProducerRow
 from meterline_sidecar.store.edge.held import Decision, Wanted
 from meterline_sidecar.store.port import Database, Tx
@@ -129,6 +130,7 @@ class Held:
         Raises:
             NoSuchHeldEvent: the event that is named is not held.
             AlreadyCounted: it is counted already.
+            EventsArchived: it left the ledger.
         """
         n_events = after = 0
         wanted = await self._checked(wanted)
@@ -158,12 +160,13 @@ class Held:
         """Return which events a decision is about.
 
         Raises:
-            NoSuchHeldEvent, AlreadyCounted: as ``decide``.
+            NoSuchHeldEvent, AlreadyCounted, EventsArchived: as ``decide``.
         """
         if wanted.event is None:
             return wanted._replace(state="waiting")
         async with self._database.reading() as tx:
             found = await store.read_held(tx, wanted, after=0, limit=1)
+            await check_here(tx, wanted.event - 1)
         if not found:
             raise NoSuchHeldEvent(
                 f"event {wanted.event} is not held; `meterline held list` has those"

@@ -6,6 +6,7 @@ from typing import Final
 from meterline.events import Flag
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.errors import DatabaseCorrupt
+from meterline_sidecar.ledger.away import Away, Hours
 from meterline_sidecar.ledger.chain import GENESIS, batch_mac
 from meterline_sidecar.ledger.progress_mark import ProgressMark, Verified
 from meterline_sidecar.ledger.report import Progress, Report
@@ -17,9 +18,6 @@ from meterline_sidecar.store.port import Tx
 BATCHES_PER_READ: Final = 200
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
 
-Hours = dict[int, tuple[int, int]]
-"""The span of event ids of each hour."""
-
 
 async def verify_batches(
     tx: Tx,
@@ -28,18 +26,30 @@ async def verify_batches(
     progress: Progress,
     *,
     mark: ProgressMark | None = None,
+    away: Away,
 ) -> None:
-    """Recompute every mac; after a wrong one go on from what is stored."""
+    """Recompute every mac; after a wrong one go on from what is stored.
+
+    Args:
+        away: what is known of the batches that left the ledger.
+    """
     newest = (await event_store.marks(tx)).batch_id
-    previous, last_id = GENESIS, 0
-    follows = (1, 1)  # the ids of the next batch's first event and first loss
-    hours: Hours = {}
+    previous, last_id = away.begin.mac or GENESIS, away.begin.batch_id
+    # The ids of the next batch's first event and first loss.
+    follows = (away.begin.event_id + 1, away.begin.loss_id + 1)
+    hours = dict(away.hours)
     done = None if mark is None else mark.read()
-    if done is not None and await store.batch_mac(tx, done.batch_id) == done.mac:
+    if (
+        done is not None
+        and done.begins_behind == last_id
+        and done.has_archive == away.is_read
+        and await store.batch_mac(tx, done.batch_id) == done.mac
+    ):
         previous, last_id, hours = done.mac, done.batch_id, dict(done.hours)
         report.resumed_at_batch = done.batch_id
         report.batches, report.events = done.batches, done.events
-        report.losses, report.findings = done.losses, list(done.findings)
+        report.losses = done.losses
+        report.findings = list(done.findings)
         follows = done.follows
     async for batch, producer, mac in _batches(tx, last_id, report):
         if batch.id != last_id + 1:
@@ -55,11 +65,10 @@ async def verify_batches(
         report.batches += 1
         progress("batches", batch.id, newest)
         if mark is not None and mark.is_due():
-            mark.write(_noted(batch.id, mac, follows, hours, report))
+            mark.write(_noted(batch.id, mac, follows, hours, report, away))
     if mark is not None:
         mark.clear()
-    if hours != await store.hours(tx):
-        _compare_hours(hours, await store.hours(tx), report)
+    _compare_hours(hours, await store.hours(tx), report, away)
 
 
 async def _verify_batch(
@@ -84,35 +93,58 @@ async def _verify_batch(
         report.add(f"{_named(batch, producer)} is not what was committed")
     report.events += len(events)
     report.losses += len(losses)
+    note_hours(hours, batch, events)
+    held = [
+        (event_id, batch.learned_ms, event.time_ms, event.subject, producer)
+        for event_id, event in enumerate(events, batch.first_event_id)
+        if event.flags & HELD
+    ]
+    if held:
+        beyond_id = batch.first_event_id + batch.events
+        what = f"batch {batch.id}"
+        await verify_held_of(
+            tx, batch.first_event_id, beyond_id, held, report, what=what
+        )
+
+
+def note_hours(hours: Hours, batch: BatchRow, events: list[EventRow]) -> None:
+    """Note in which hours the events of a batch happened."""
     last_id = batch.first_event_id + batch.events - 1
     for hour in {event.time_ms // HOUR_MS for event in events}:
         first, _ = hours.get(hour * HOUR_MS, (batch.first_event_id, 0))
         hours[hour * HOUR_MS] = (first, last_id)
-    if any(event.flags & HELD for event in events):
-        await _verify_held(tx, batch, events, report)
 
 
-async def _verify_held(
-    tx: Tx, batch: BatchRow, events: list[EventRow], report: Report
+async def verify_held_of(
+    tx: Tx,
+    first_id: int,
+    beyond_id: int,
+    held: list[tuple[int, int, int, str | None, str]],
+    report: Report,
+    *,
+    what: str,
 ) -> None:
-    """Check when it was learned of held events, which decides what they could be of."""
-    learned = await store.held_of(
-        tx,
-        first_id=batch.first_event_id,
-        beyond_id=batch.first_event_id + batch.events,
-    )
-    expected = [
-        (event_id, batch.learned_ms)
-        for event_id, event in enumerate(events, batch.first_event_id)
-        if event.flags & HELD
-    ]
-    if learned != expected:
-        report.add(f"held_events: what is noted of batch {batch.id} is not what came")
+    """Check what is noted of held events, and when it was learned of them.
+
+    Args:
+        held: ``(event id, learned_ms, time_ms, subject, producer)`` as they came.
+        what: they are of, in words.
+    """
+    if await store.held_of(tx, first_id=first_id, beyond_id=beyond_id) != held:
+        report.add(f"held_events: what is noted of {what} is not what came")
 
 
-def _compare_hours(true: Hours, stored: Hours, report: Report) -> None:
+def _compare_hours(true: Hours, stored: Hours, report: Report, away: Away) -> None:
+    begins = 0 if away.is_read else away.begin.event_id
     for hour_ms in sorted(true.keys() | stored.keys()):
-        if true.get(hour_ms) != stored.get(hour_ms):
+        noted, found = stored.get(hour_ms), true.get(hour_ms)
+        if begins and noted is not None and noted[0] <= begins:
+            # Its first events are away and were not read: only its end can be told.
+            noted, found = (
+                (0, max(noted[1], begins)),
+                (0, found[1] if found else begins),
+            )
+        if noted != found:
             report.add(
                 f"event_hours: {stored.get(hour_ms)} is stored for hour {hour_ms},"
                 f" its events are {true.get(hour_ms)}"
@@ -120,9 +152,16 @@ def _compare_hours(true: Hours, stored: Hours, report: Report) -> None:
 
 
 def _noted(
-    batch_id: int, mac: bytes, follows: tuple[int, int], hours: Hours, report: Report
+    batch_id: int,
+    mac: bytes,
+    follows: tuple[int, int],
+    hours: Hours,
+    report: Report,
+    away: Away,
 ) -> Verified:
     return Verified(
+        begins_behind=away.begin.batch_id,
+        has_archive=away.is_read,
         batch_id=batch_id,
         mac=mac,
         follows=follows,

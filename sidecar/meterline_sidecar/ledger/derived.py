@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import UnsetType
 
 from meterline.events import LEFT_OUT, Flag
+from meterline_sidecar.ledger.away import Away, OfProducer
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
@@ -29,23 +30,53 @@ from meterline_sidecar.terms.settle import OWNERS_ROW
 from meterline_sidecar.usage.definition import OF_BEFORE, decode
 
 ROWS_PER_READ: Final = 2_000
+ALL: Final = 1 << 62
+COUNTS: Final = store.Beyond._fields[4:]
 
 
-async def verify_sums(tx: Tx, report: Report) -> None:
+async def verify_sums(tx: Tx, report: Report, away: Away) -> None:
     """Compare counts with the rows that they are of."""
     for table, stray in await store.stray_rows(tx):
         much = "too many" if stray > 0 else "too few"
         report.add(f"{n_of(abs(stray), 'row')} {much} in {table}")
-    wrong = await store.wrong_producers(tx, held_flag=Flag.HELD, bad_flag=LEFT_OUT)
-    for producer, counts in wrong:
-        report.add(f"producer {producer}: {counts} do not agree with its batches")
+    # Whatever of them is away makes a producer differ: then all of these are looked at.
+    limit = store.WRONG_MAX if away.begin.batch_id == 0 else ALL
+    found = await store.producers_beyond(
+        tx, held_flag=Flag.HELD, bad_flag=LEFT_OUT, limit=limit
+    )
+    for beyond in found:
+        if wrong := _wrong_counts(beyond, away):
+            report.add(
+                f"producer {beyond.producer}: {', '.join(wrong)} do not agree with its"
+                " batches"
+            )
+    for producer in away.producers.keys() - {beyond.producer for beyond in found}:
+        report.add(f"producer {producer}: its counts do not agree with its batches")
     if await store.has_wrong_sums(tx):
         report.add("the sums over all producers do not agree with their rows")
 
 
-async def verify_held(tx: Tx, report: Report) -> None:
+def _wrong_counts(beyond: store.Beyond, away: Away) -> list[str]:
+    """Return which counts of a producer are not what is here and what is away."""
+    theirs = away.producers.get(beyond.producer, OfProducer())
+    last_seq = beyond.last_seq_here
+    if last_seq is None:
+        last_seq = theirs.last_seq if away.is_read else beyond.last_seq
+    wrong = [] if beyond.last_seq == last_seq else ["last_seq"]
+    if beyond.is_short:
+        wrong.append("recorded_seq")
+    return wrong + [
+        name
+        for name, more, gone in zip(COUNTS, beyond.counts, theirs.counts, strict=True)
+        if (more != gone if away.is_read else more < 0)
+    ]
+
+
+async def verify_held(tx: Tx, report: Report, away: Away) -> None:
     """Check that each held event is noted, and counted at most once, as was decided."""
-    for event_id in await store.wrong_held(tx, held_flag=Flag.HELD):
+    for event_id in await store.wrong_held(
+        tx, held_flag=Flag.HELD, begins_behind=away.begin.event_id
+    ):
         report.add(f"held event {event_id} is not noted as it came, or as was decided")
     for event_id in await held.wrong_releases(tx, released_flag=Flag.RELEASED):
         report.add(f"event {event_id} does not stand for one event that was held")

@@ -6,6 +6,7 @@ from its row and from the event, which the chain covers.
 """
 
 import hmac
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -22,6 +23,8 @@ ROWS_PER_READ: Final = 2_000
 WRONG_MAX: Final = 50  # of one kind; then the rest is surely wrong as well
 EXTERNAL: Final = int(Flag.EXTERNAL)  # arithmetic on enums costs ten times as much
 NAMED: Final = int(Flag.NAMED)
+UNNAMED: Final = int(Flag.DUPLICATE | Flag.CONFLICT)
+"""Came under a name that another event has."""
 USE: Final = int(Kind.USE)
 OURS: Final = -1
 """Stands in for a time that is not the sender's: sent again, it would be another."""
@@ -48,12 +51,19 @@ def name_mac(
     return blake2b(content, key=key, digest_size=MAC_BYTES).digest()
 
 
-async def verify_names(tx: Tx, key: bytes, report: Report, progress: Progress) -> None:
-    """Check that every event that was given a name has it, and no other has one."""
+async def verify_names(
+    tx: Tx, key: bytes, report: Report, progress: Progress, *, begins_behind: int
+) -> None:
+    """Check that every event that was given a name has it, and no other has one.
+
+    Args:
+        begins_behind: the last event that left the ledger; the names of those up to it
+            are compared with their files, or not at all.
+    """
     for event_id in await store.nameless(
         tx,
         named_flags=EXTERNAL | NAMED,
-        but_flags=Flag.DUPLICATE | Flag.CONFLICT,
+        but_flags=UNNAMED,
         limit=WRONG_MAX,
     ):
         report.add(f"external_events: event {event_id} has lost its name")
@@ -62,6 +72,8 @@ async def verify_names(tx: Tx, key: bytes, report: Report, progress: Progress) -
     last_id, n_names = -(1 << 63), 0
     while rows := await store.names_after(tx, last_id, limit=ROWS_PER_READ):
         for row in rows:
+            if 0 < row.event_id <= begins_behind:
+                continue
             if not _is_right(key, row):
                 report.add(
                     f"external_events: the name of event {row.event_id} is wrong"
@@ -69,6 +81,23 @@ async def verify_names(tx: Tx, key: bytes, report: Report, progress: Progress) -
         last_id = rows[-1].event_id
         n_names += len(rows)
         progress("external events", n_names, n_names)
+
+
+async def verify_names_of(
+    tx: Tx, key: bytes, events: Mapping[int, EventRow], report: Report
+) -> None:
+    """Check the names of events that left the ledger, whose ids have no hole."""
+    if not events:
+        return
+    rows = await store.names_between(tx, min(events), max(events))
+    for row in rows:
+        if not _is_right(key, row._replace(event=events[row.event_id])):
+            report.add(f"external_events: the name of event {row.event_id} is wrong")
+    named = {row.event_id for row in rows}
+    for event_id, event in events.items():
+        is_free = event.flags & UNNAMED or not event.flags & (EXTERNAL | NAMED)
+        if not is_free and event_id not in named:
+            report.add(f"external_events: event {event_id} has lost its name")
 
 
 def _is_right(key: bytes, row: store.Stored) -> bool:

@@ -22,6 +22,10 @@ _json = msgspec.json.Encoder().encode
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """How far a verification came, and what it had found by then."""
 
+    begins_behind: int
+    """The last batch that had left the ledger."""
+    has_archive: bool
+    """Whether what had left was read, too."""
     batch_id: int
     mac: bytes
     """Of that batch, as it is stored."""

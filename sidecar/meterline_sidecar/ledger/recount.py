@@ -4,13 +4,16 @@ Sums go to sorted runs in a file and are compared in order of their keys, so tha
 does not grow with the ledger: neither with its events nor with what they come to.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
 
 from meterline.events import UNCOUNTED
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.ledger.away import Away
+from meterline_sidecar.ledger.beside import Beside, ByDay
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.runs import Item, Key, Runs
 from meterline_sidecar.meters import Aggregation, Totals, merge
@@ -42,10 +45,13 @@ VALUES: Final = ("subject_id", "window_ms", "group_id", "meter", "value")
 LATE: Final = ("subject_id", "day_ms")
 
 
-async def verify_usage(tx: Tx, report: Report, progress: Progress) -> None:
+async def verify_usage(
+    tx: Tx, report: Report, progress: Progress, *, away: Away, archived: Archived | None
+) -> None:
     """Add all events up again, by the same meters, and compare with what is stored.
 
-    Also notes names that no event has: they were not written by Meterline.
+    Also notes names that no event has: they were not written by Meterline. Where events
+    left the ledger and are not read, what they can be part of is told by its end alone.
     """
     for table, stray in await store.strays(tx):
         report.add(f"{table} holds rows of generation {stray}, which there is not")
@@ -55,11 +61,14 @@ async def verify_usage(tx: Tx, report: Report, progress: Progress) -> None:
     definition = decode(generation.definition)
     with Runs(_joined(definition.aggregations)) as runs:
         sums = Sums(runs, definition.aggregations, await store.groups(tx))
-        await _add_events(tx, generation, definition, sums, report, progress)
+        events = counting.events_after if archived is None else archived.events_after
+        await _add_events(
+            tx, generation, definition, sums, report, progress, away=away, read=events
+        )
         sums.spill()
         for labels in sums.missing_groups:
             report.add(f"groups: {labels} is missing")
-        await _compare(tx, generation.id, runs, definition.aggregations, report)
+        await _compare(tx, generation.id, runs, definition.aggregations, report, away)
 
 
 class Sums:
@@ -168,6 +177,9 @@ async def _add_events(
     sums: Sums,
     report: Report,
     progress: Progress,
+    *,
+    away: Away,
+    read: counting.ReadEvents,
 ) -> None:
     cuts = await counting.cuts_between(tx, 0, NEVER_MS)
     endpoints = await counting.endpoints(tx)
@@ -177,12 +189,12 @@ async def _add_events(
     finals = await store.final_steps(tx, generation.id)
     last = (await event_store.marks(tx)).event_id
     subjects, routes = Seen(), Seen()
-    cursor = 0
+    cursor = 0 if away.is_read else away.begin.event_id
     while cursor < last:
         # What was final is told apart by the event behind which it was: see _note_late.
         stops = [generation.cursor, *(after for after, _ in finals)]
         stop = min([last, *(at for at in stops if at > cursor)])
-        events, reached = await counting.events_after(
+        events, reached = await read(
             tx, cursor, skip_flags=0, limit=min(EVENTS_PER_STEP, stop - cursor)
         )
         if reached == cursor:  # the last events are gone
@@ -197,7 +209,8 @@ async def _add_events(
         progress("usage", cursor, last)
     for name, _, _ in values.learned:
         report.add(f"property_values: it is not noted that {name} has too many values")
-    await _compare_names(tx, subjects, routes, report)
+    if away.is_read:
+        await _compare_names(tx, subjects, routes, report)
 
 
 class Seen:
@@ -238,8 +251,11 @@ async def _compare(
     runs: Runs,
     aggregations: Mapping[str, Aggregation],
     report: Report,
+    away: Away,
 ) -> None:
     """Walk what the events come to beside what is stored, both in order of the key."""
+
+    beyond_ms = 0 if away.is_read else away.beyond_ms
 
     def totals(rollup: Rollup) -> Beside:
         async def read(key: Key | None) -> list[Item]:
@@ -247,7 +263,7 @@ async def _compare(
                 tx, rollup, generation, key, limit=ROWS_PER_READ
             )
 
-        return Beside(rollup.table, rollup.columns, read, report)
+        return Beside(rollup.table, rollup.columns, read, report, beyond_ms=beyond_ms)
 
     async def read_values(key: Key | None) -> list[Item]:
         return await store.values_after(tx, generation, key, limit=ROWS_PER_READ)
@@ -256,7 +272,7 @@ async def _compare(
         return await store.late_after(tx, key, limit=ROWS_PER_READ)
 
     windows, days, all_of = totals(WINDOWS), totals(DAYS), totals(ALL)
-    values = Beside("unique_values", VALUES, read_values, report)
+    values = Beside("unique_values", VALUES, read_values, report, beyond_ms=beyond_ms)
     late = Beside("late_usage", LATE, read_late, report, may_be_more=True)
     by_day = ByDay(days, aggregations)
     others: dict[int | str, Beside] = {OF_ALL: all_of, OF_VALUES: values, OF_LATE: late}
@@ -274,110 +290,3 @@ async def _compare(
     for compared in (windows, days, all_of, values, late):
         await compared.end()
     report.usage_rows += windows.rows + days.rows
-
-
-class Beside:
-    """Compares a stored table with what it must hold, both in order of the key.
-
-    Args:
-        read: returns some rows behind a key; ``None``: the first ones.
-        may_be_more: rows that nothing stands for, and values above, change nothing.
-    """
-
-    def __init__(
-        self,
-        table: str,
-        columns: Sequence[str],
-        read: Callable[[Key | None], Awaitable[list[Item]]],
-        report: Report,
-        *,
-        may_be_more: bool = False,
-    ) -> None:
-        self._table = table
-        self._columns = columns
-        self._read = read
-        self._report = report
-        self._may_be_more = may_be_more
-        self._rows: list[Item] = []
-        self._last: Key | None = None
-        self._is_done = False
-        self.rows = 0
-        """How many rows were compared."""
-
-    async def expect(self, key: Key, value: Any) -> None:
-        """Compare the row of the next key."""
-        while (row := await self._next()) is not None and row[0] < key:
-            self._pass(row)
-        if row is None or row[0] != key:
-            self._report.add(f"{self._table}: {self._where(key)} is missing")
-            return
-        self._rows.pop()
-        self.rows += 1
-        if self._may_be_more:
-            if row[1] < value:
-                self._differs(row, value)
-        elif row[1] != value:
-            self._differs(row, value)
-
-    async def end(self) -> None:
-        """Look at what is left."""
-        while (row := await self._next()) is not None:
-            self._pass(row)
-
-    async def _next(self) -> Item | None:
-        if not self._rows and not self._is_done:
-            self._rows = await self._read(self._last)
-            self._is_done = not self._rows
-            if self._rows:
-                self._last = self._rows[-1][0]
-                self._rows.reverse()
-        return self._rows[-1] if self._rows else None
-
-    def _pass(self, row: Item) -> None:
-        self._rows.pop()
-        self.rows += 1
-        if not self._may_be_more:
-            self._differs(row, "nothing")
-
-    def _differs(self, row: Item, value: object) -> None:
-        stored = "a row" if row[1] is None else row[1]
-        self._report.add(
-            f"{self._table}: {stored} is stored for {self._where(row[0])},"
-            f" the events come to {value}"
-        )
-
-    def _where(self, key: Key) -> str:
-        """Return a key in words."""
-        named = zip(self._columns, key, strict=True)
-        return ", ".join(f"{name} {value}" for name, value in named)
-
-
-class ByDay:
-    """Adds windows, which come in order, up to days, which go on in order."""
-
-    def __init__(self, days: Beside, aggregations: Mapping[str, Aggregation]) -> None:
-        self._days = days
-        self._aggregations = aggregations
-        self._day: tuple[int | str, int] | None = None
-        self._groups: dict[int | str, Totals] = {}
-
-    async def add(self, key: Key, totals: Totals) -> None:
-        """Add a window."""
-        subject_id, window_ms, group_id = key
-        assert isinstance(window_ms, int)
-        day = (subject_id, window_ms // DAY_MS * DAY_MS)
-        if day != self._day:
-            await self.end()
-            self._day = day
-        merge(
-            self._groups.setdefault(group_id, {}),
-            more=totals,
-            aggregations=self._aggregations,
-        )
-
-    async def end(self) -> None:
-        """Let the day go that was added up."""
-        if self._day is not None:
-            for group_id in sorted(self._groups, key=int):
-                await self._days.expect((*self._day, group_id), self._groups[group_id])
-        self._day, self._groups = None, {}

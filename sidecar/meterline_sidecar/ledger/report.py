@@ -18,6 +18,10 @@ class Report(msgspec.Struct):
     events: int = 0
     losses: int = 0
     usage_rows: int = 0
+    archive_files: int = 0
+    """Files of the archive that were read."""
+    archive_events_unread: int = 0
+    """Events that left the ledger, and whose files were not read."""
     head_batch_id: int | None = None
     resumed_at_batch: int | None = None
     """The batch up to which the chain was verified by an earlier run."""

@@ -16,6 +16,9 @@ from meterline_sidecar.errors import (
     MeterlineError,
     RetryLater,
 )
+from meterline_sidecar.ledger.archive_check import look_at_archive
+from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.ledger.away import Away
 from meterline_sidecar.ledger.batches import verify_batches
 from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
 from meterline_sidecar.ledger.derived import (
@@ -36,6 +39,7 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
+from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.port import Database, LedgerReader, Tx
 
 ALARM: Final = "integrity_alarm"
@@ -69,6 +73,12 @@ async def check_head(tx: Tx, head: Head | None) -> str | None:
     newest = (await event_store.marks(tx)).batch_id
     if mac == head.mac:
         return None
+    left = await begin(tx)
+    if head.batch_id < left.batch_id or (head.batch_id, head.mac) == (
+        left.batch_id,
+        left.mac,
+    ):
+        return None  # It left for the archive, and the chain goes on from there.
     if mac is None and newest < head.batch_id:
         n_missing = head.batch_id - newest
         return (
@@ -137,6 +147,7 @@ async def verify(
     head: Head | None,
     progress: Progress,
     mark: ProgressMark | None = None,
+    archived: Archived | None = None,
 ) -> Report:
     """Compare every table with what it must hold; return what differs.
 
@@ -145,19 +156,31 @@ async def verify(
     Args:
         head: as it was *before* this was called, and the snapshot taken.
         mark: keeps how far the chain is verified, so that another run can go on.
+        archived: the files of what left the ledger; without them, what they hold is
+            not looked at, and the report says how much that is.
     """
     report = Report(head_batch_id=None if head is None else head.batch_id)
     for text in await _broken_pages(ledger):
         report.add(f"the database: {text}")
     async with ledger.reading() as tx:
-        await verify_batches(tx, key, report, progress, mark=mark)
+        away = await look_at_archive(tx, key, report, progress, archived)
+        await verify_batches(tx, key, report, progress, mark=mark, away=away)
         if finding := await check_head(tx, head):
             report.add(finding)
-        await _verify_rest(tx, key, report, progress)
+        read = archived if away.is_read else None
+        await _verify_rest(tx, key, report, progress, away=away, archived=read)
     return report
 
 
-async def _verify_rest(tx: Tx, key: bytes, report: Report, progress: Progress) -> None:
+async def _verify_rest(
+    tx: Tx,
+    key: bytes,
+    report: Report,
+    progress: Progress,
+    *,
+    away: Away,
+    archived: Archived | None,
+) -> None:
     """Verify what stands beside the chain; what cannot be read stops nothing else."""
 
     async def look(what: str, looking: Awaitable[None]) -> None:
@@ -175,8 +198,11 @@ async def _verify_rest(tx: Tx, key: bytes, report: Report, progress: Progress) -
 
     await look("the journal", verify_journal(tx, key, report.add, progress))
     await look("the outbox", verify_seals(tx, key, report.add, progress))
-    await look("counts", verify_sums(tx, report))
-    await look("held events", verify_held(tx, report))
-    await look("external events", verify_names(tx, key, report, progress))
+    await look("counts", verify_sums(tx, report, away))
+    await look("held events", verify_held(tx, report, away))
+    begins = away.begin.event_id
+    names = verify_names(tx, key, report, progress, begins_behind=begins)
+    await look("external events", names)
     await look("terms", look_at_terms())
-    await look("usage", verify_usage(tx, report, progress))
+    usage = verify_usage(tx, report, progress, away=away, archived=archived)
+    await look("usage", usage)

@@ -29,6 +29,8 @@ Code = Literal[
     "clocks_apart",
     "disk_low",
     "disk_full",
+    "archive_not_written",
+    "archive_waits",
     "backup_missing",
     "backup_old",
     "job_failing",

@@ -143,6 +143,22 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         means="less than 100 MiB is free on the ledger's disk",
         action="free some space: until then events wait at the apps",
     ),
+    "archive_not_written": Problem(
+        severity="warning",
+        title="Old events cannot leave for the archive",
+        means="a file of the archive cannot be written, or does not read back as it was"
+        " written; the events stay in the ledger, which grows meanwhile",
+        action="mend the place that `archive.url` names; it is tried again each hour, or"
+        " at once with `meterline archive run`",
+    ),
+    "archive_waits": Problem(
+        severity="warning",
+        title="Old events wait to leave for the archive",
+        means="events are older than `retention.events`, and one of them must stay, with"
+        " all that came behind it: its period is not final, or nobody has decided about"
+        " it",
+        action="do what is named, or see who can; then `meterline archive run`",
+    ),
     "backup_missing": Problem(
         severity="info",
         title="There is no backup yet",

@@ -25,6 +25,9 @@ ENTRIES = {
     " counted_up_to_event",
     "term_uses": "id, customer, kind, name, currency, period, invoice_id, amount",
     "held_decisions": "id, event_id, is_accepted, decided_ms, author, reason",
+    "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"
+    " first_event_id, events, first_loss_id, losses, previous_mac, mac, first_ms,"
+    " beyond_ms, moved_ms",
 }
 """The tables that the journal covers, with what of their rows it does; the id first."""
 

@@ -31,6 +31,16 @@ async def closed_hours(tx: Tx, *, closed_ms: int, limit: int) -> list[tuple[str,
     return [(customer, hour_ms) for customer, hour_ms in rows]
 
 
+async def untold(tx: Tx) -> frozenset[tuple[str, int]]:
+    """Return ``(customer, hour_ms)`` of which Stripe does not have all yet."""
+    rows = await tx.fetch_all(
+        "SELECT customer, hour_ms FROM outbox_hours UNION"
+        " SELECT customer, hour_ms FROM outbox"
+        " WHERE state IN ('pending', 'sending', 'parked', 'unresolved')"
+    )
+    return frozenset((customer, hour_ms) for customer, hour_ms in rows)
+
+
 async def note_subjects(tx: Tx, subject_ids: Iterable[int], *, since_ms: int) -> None:
     """Note every hour from ``since_ms`` on in which these subjects used something.
 

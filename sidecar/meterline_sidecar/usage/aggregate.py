@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from meterline.events import UNCOUNTED
 from meterline_sidecar.clock import DAY_MS, Clock
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import EventsArchived, MeterlineError
 from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.properties import VALUES_MAX
 from meterline_sidecar.store import invoices
@@ -24,7 +24,7 @@ from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge import values as value_store
-from meterline_sidecar.store.edge.usage import Cut, EventFacts, Key
+from meterline_sidecar.store.edge.usage import Cut, EventFacts, Key, ReadEvents
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
 from meterline_sidecar.store.usage import Generation
@@ -68,6 +68,7 @@ class Aggregator:
 
     Args:
         release: is called before counting.
+        read_events: reads what is to be counted; events may have left the ledger.
         values_max: how many values of a property are told apart.
     """
 
@@ -78,12 +79,14 @@ class Aggregator:
         *,
         clock: Clock,
         release: Release | None = None,
+        read_events: ReadEvents = store.events_after,
         values_max: int = VALUES_MAX,
     ) -> None:
         self._database = database
         self._terms = terms
         self._clock = clock
         self._release = release
+        self._read_events = read_events
         self._values_max = values_max
         self._running = asyncio.Lock()
         self._leftovers = True
@@ -189,13 +192,23 @@ class Aggregator:
     async def _count(self, generation: int) -> int:
         """Let a generation count a step; return how far its cursor moved."""
         while True:
-            step = await self._database.read(partial(_read_step, generation=generation))
+            step = await self._read(generation)
             # In a thread: folding is Python, and ingest must be answered meanwhile.
             deltas = await asyncio.to_thread(step.folder.fold, step.events)
             if await self._database.write(
                 partial(self._keep, step=step, deltas=deltas)
             ):
                 return step.cursor - step.before.cursor
+
+    async def _read(self, generation: int) -> _Step:
+        try:
+            return await self._database.read(partial(_read_step, generation=generation))
+        except EventsArchived:
+            # Who reads the archive waits for more than the transaction.
+            async with self._database.reading() as tx:
+                return await _read_step(
+                    tx, generation=generation, read_events=self._read_events
+                )
 
     async def _keep(self, tx: Tx, *, step: _Step, deltas: dict[Place, Delta]) -> bool:
         """Store what a step came to, unless a meter or an owner changed meanwhile."""
@@ -285,10 +298,12 @@ class Aggregator:
         self._leftovers = deleted > 0
 
 
-async def _read_step(tx: Tx, *, generation: int) -> _Step:
+async def _read_step(
+    tx: Tx, *, generation: int, read_events: ReadEvents = store.events_after
+) -> _Step:
     # Never from memory: a step that was cancelled during COMMIT may be there.
     before = await store.get_generation(tx, generation)
-    events, cursor = await store.events_after(
+    events, cursor = await read_events(
         tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
     )
     endpoints = await store.endpoints(tx) if events else {}

@@ -17,9 +17,9 @@ from meterline_sidecar.decimals import Number, total_of
 from meterline_sidecar.meters import Meter, Total, Totals, merge, quantity
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import usage as store
-from meterline_sidecar.store.edge.usage import Cut, EventFacts
+from meterline_sidecar.store.edge.usage import Cut, EventFacts, ReadEvents
 from meterline_sidecar.store.owned import Payers, read_payers
-from meterline_sidecar.store.port import Readable, Tx
+from meterline_sidecar.store.port import Readable
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.usage.customer_usage import CustomerUsage, meter_usage
@@ -205,6 +205,7 @@ async def count_again(
     *,
     edges: Edges,
     moves: Moves | None = None,
+    read_events: ReadEvents = store.events_after,
 ) -> Recount:
     """Return what it comes to if meters counted otherwise, or others paid.
 
@@ -213,9 +214,11 @@ async def count_again(
 
     Args:
         changes: by name, from when on a meter measures what.
+        read_events: reads them; they may have left the ledger.
 
     Raises:
         TooManyEvents: for moves alone, so many are not read.
+        EventsArchived, ArchiveFailed: as ``read_events``.
     """
     times = [from_ms for from_ms, _ in changes.values()]
     since_ms = _begin(min(times if moves is None else [*times, moves.since_ms]))
@@ -242,7 +245,7 @@ async def count_again(
             raise TooManyEvents
         only = payers.subjects_of(moves.customers) | moves.histories.keys()
     async for events in _read(
-        database, cursor, last_id, since_ms=since_ms, subjects=only
+        database, read_events, cursor, last_id, since_ms=since_ms, subjects=only
     ):
         for counts in (before, after):
             # In a thread: folding is Python, and others must be answered meanwhile.
@@ -262,6 +265,7 @@ def _of(
 
 async def _read(
     database: Readable,
+    read_events: ReadEvents,
     cursor: int,
     last_id: int,
     *,
@@ -279,7 +283,12 @@ async def _read(
     left = EVENTS_COUNTED_MAX
     while cursor < last_id:
         async with database.reading() as tx:
-            events, reached = await _events(tx, cursor, last_id)
+            events, reached = await read_events(
+                tx,
+                cursor,
+                skip_flags=UNCOUNTED,
+                limit=min(STEP_EVENTS, last_id - cursor),
+            )
         if reached == cursor:
             return
         cursor = reached
@@ -293,12 +302,6 @@ async def _read(
         if subjects is not None and left < 0:
             raise TooManyEvents
         yield found
-
-
-async def _events(tx: Tx, cursor: int, last_id: int) -> tuple[list[EventFacts], int]:
-    return await store.events_after(
-        tx, cursor, skip_flags=UNCOUNTED, limit=min(STEP_EVENTS, last_id - cursor)
-    )
 
 
 def _begin(from_ms: int) -> int:

@@ -7,6 +7,7 @@ from typing import Final
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS, lasting
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ingest.request_keys import RequestKeys
+from meterline_sidecar.ledger.archive import Archive
 from meterline_sidecar.ledger.backup import Receipt
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of
@@ -46,6 +47,7 @@ def running_problems(
     yield from _forgotten(parts.ingest.keys, now_ms=now_ms)
     yield from _silent(silent, now_ms=now_ms)
     yield from _clock(parts, last_event_ms)
+    yield from _archive(parts.archive)
     yield from disk_problems(disk_free_bytes, at=str(database.parent))
     if parts.clock.rehearsal is None:  # ages are real
         yield from backup_problems(database, backed_up, now_ms=now_ms)
@@ -105,6 +107,15 @@ def _storing(parts: Parts) -> Iterator[Found]:
     if parts.drain.trouble is not None:
         text = f"spools of dead workers cannot be read: {parts.drain.trouble}"
         yield found("spools_not_read", text)
+
+
+def _archive(archive: Archive) -> Iterator[Found]:
+    if archive.trouble is not None:
+        text = f"events cannot leave for the archive: {archive.trouble}"
+        yield found("archive_not_written", text)
+    if archive.waits is not None:
+        text = f"events that are old enough stay in the ledger: {archive.waits}"
+        yield found("archive_waits", text)
 
 
 def _left_out(counts: Counts) -> Iterator[Found]:

@@ -17,6 +17,7 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ledger.archive import Archive
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Ledger
@@ -67,6 +68,8 @@ class Parts:
     held: Held
     receiver: Receiver
     aggregator: Aggregator
+    archive: Archive
+    """Moves events that are old out of the ledger, and back."""
     billing: Billing
     invoices: Invoices
     standings: Standings

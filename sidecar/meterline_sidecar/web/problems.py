@@ -13,14 +13,17 @@ from starlette.responses import Response
 from meterline_pricing import PricingError
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.errors import (
+    ArchiveFailed,
     ConfigError,
     DatabaseCorrupt,
     DiskFailed,
     DiskFull,
+    EventsArchived,
     RetryLater,
     StripeRefused,
 )
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
+from meterline_sidecar.ledger.archive import NoSuchFile
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.terms.keeper import TermsRefused
@@ -77,7 +80,10 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     NoSuchThing: Refusal(404),
     NoSuchRow: Refusal(404),
     NoSuchHeldEvent: Refusal(404),
+    NoSuchFile: Refusal(404),
     AlreadyCounted: Refusal(409),
+    ArchiveFailed: Refusal(409),
+    EventsArchived: Refusal(409),
     Conflict: Refusal(409),
     NotBillable: Refusal(409),
     NotPossible: Refusal(409),

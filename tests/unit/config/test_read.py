@@ -9,6 +9,7 @@ import pytest
 
 from meterline_pricing.toml import source as source_module
 from meterline_pricing.toml.lines import KeyPath, line_index
+from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.reference import schema, sections
 from meterline_sidecar.config.shape import Config
@@ -606,8 +607,8 @@ def test_the_schema_knows_the_tables_and_what_is_required() -> None:
     meter = made["$defs"]["meter"]
 
     assert sorted(made["properties"]) == [
-        *("alert", "alerts", "customer", "customer_rule", "meter", "portal"),
-        *("properties", "sidecar", "stripe"),
+        *("alert", "alerts", "archive", "customer", "customer_rule", "meter"),
+        *("portal", "properties", "retention", "sidecar", "stripe"),
     ]
     assert made["properties"]["meter"]["items"] == {"$ref": "#/$defs/meter"}
     assert meter["required"] == ["name", "aggregation"]
@@ -779,3 +780,49 @@ def test_of_very_many_unknown_names_the_first_come_with_what_is_near(
     assert unknown[0] == "unknown customer `kust0`; did you mean `cust0`?"
     assert sum("did you mean" in line for line in unknown) == 20
     assert unknown[-1] == "unknown customer `kust39`"
+
+
+@pytest.mark.parametrize(
+    ("said", "before"),
+    [
+        ("13 months", "2025-10-30"),
+        ("1 month", "2026-10-30"),
+        ("9 months", "2026-02-28"),
+        ("1 year", "2025-11-30"),
+        ("31 days", "2026-10-30"),
+    ],
+)
+def test_a_retention_is_counted_back_from_the_day(
+    tmp_path: Path, said: str, before: str
+) -> None:
+    config = read(tmp_path, f'[retention]\nevents = "{said}"\n[archive]\nurl = "cold"')
+
+    retention = config.retention.events
+    assert retention is not None
+    assert str(retention) == said
+    at_noon = parse_time_ms("2026-11-30T12:00:00Z")
+    assert retention.before(at_noon) == parse_time_ms(f"{before}T00:00:00Z")
+    assert config.archive.url == str(tmp_path / "cold")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ('"30 days"', "events stay for at least 31 days"),
+        ('"101 years"', "is more than 100 years"),
+        ('"soon"', 'expected a time such as "13 months"'),
+        ('"13 months"', "events that leave the ledger need a place: set archive.url"),
+    ],
+)
+def test_a_retention_that_cannot_be_is_told(
+    tmp_path: Path, said: str, message: str
+) -> None:
+    (told,) = problems(tmp_path, f"[retention]\nevents = {said}")
+
+    assert message in told
+
+
+def test_a_bucket_is_no_path(tmp_path: Path) -> None:
+    config = read(tmp_path, '[archive]\nurl = "s3://cold/ledger"')
+
+    assert config.archive.url == "s3://cold/ledger"

@@ -37,6 +37,11 @@ def command(file: Path, config_path: Path | None, is_json: bool) -> None:
             f"{file}: {n_of(report.batches, 'batch')} and"
             f" {n_of(report.events, 'event')}, verified"
         )
+        if report.archive_events_unread:
+            unread = n_of(report.archive_events_unread, "event")
+            click.echo(
+                f"{unread} are in files of the archive, which are not in it: keep them"
+            )
 
 
 async def _backup(config: Config, file: Path, *, quiet: bool) -> Report:

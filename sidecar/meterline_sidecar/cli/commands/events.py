@@ -48,6 +48,7 @@ def command(
     """
     events: list[ShownEvent] = []
     at: int | None = after
+    archived: tuple[str, ...] = ()
     with Client.find(url, config_path) as client:
         # A page may be empty and name a next one all the same.
         while at is not None and len(events) < limit:
@@ -59,11 +60,16 @@ def command(
                 **filters,
             )
             events += page.events
-            at = page.next_after
+            at, archived = page.next_after, page.archived
     if is_json:
-        show_json(EventPage(events=events, next_after=at))
+        show_json(EventPage(events=events, next_after=at, archived=archived))
         return
     show(events_table(events))
+    if archived:
+        click.echo(
+            f"\nolder ones of this time left the ledger for {', '.join(archived)};"
+            " `meterline archive restore` brings them back"
+        )
     if at is not None:
         click.echo(f"\nthere are more: --after {at}, or a larger --limit")
 

@@ -11,6 +11,7 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.assemble_archive import open_archived
 from meterline_sidecar.files import LedgerLock
 from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
 from meterline_sidecar.ledger.progress_mark import ProgressMark
@@ -36,18 +37,32 @@ from meterline_sidecar.store.open import open_ledger, open_reader
     help="Go on with the chain where an interrupted verification was. What was "
     "verified by then is not looked at again; usage is added up from the beginning.",
 )
+@click.option(
+    "--without-archive",
+    is_flag=True,
+    help="Do not read the files that old events left for: only what is in the ledger"
+    " is compared.",
+)
 def command(
-    config_path: Path | None, is_json: bool, accept: bool, resume: bool
+    config_path: Path | None,
+    is_json: bool,
+    accept: bool,
+    resume: bool,
+    without_archive: bool,
 ) -> None:
     """Prove that the ledger has not been changed.
 
     Recomputes the chain over all events, and compares all usage, invoices, terms, who
     pays for whom and what Stripe was told with what they must be. Works beside a
     running sidecar. Exits with 3 when something is not as it was written, and names
-    the first batch that differs.
+    the first batch that differs. Reads the files that old events left for, too.
     """
     config = read_config(config_path)
-    report, alarm = asyncio.run(_verify(config, quiet=is_json, resumes=resume))
+    report, alarm = asyncio.run(
+        _verify(
+            config, quiet=is_json, resumes=resume, reads_archive=not without_archive
+        )
+    )
     if accept and alarm is not None:
         asyncio.run(_accept(config.sidecar.database))
     if is_json:
@@ -59,7 +74,7 @@ def command(
 
 
 async def _verify(
-    config: Config, *, quiet: bool, resumes: bool
+    config: Config, *, quiet: bool, resumes: bool, reads_archive: bool
 ) -> tuple[Report, str | None]:
     path = config.sidecar.database
     chain = ChainFiles(path)
@@ -75,6 +90,7 @@ async def _verify(
             head=head,
             progress=steps.show,
             mark=mark,
+            archived=open_archived(config, key) if reads_archive else None,
         )
         if damaged is not None:
             report.add(damaged)
@@ -132,5 +148,8 @@ def _tell(report: Report, alarm: str | None, *, accepted: bool) -> None:
         f" {n_of(report.losses, 'loss')}, {n_of(report.usage_rows, 'usage row')}:"
         f" {'as they were written' if report.is_sound else 'NOT as they were written'}"
     )
+    if report.archive_events_unread:
+        unread = n_of(report.archive_events_unread, "event")
+        click.echo(f"{unread} in files of the archive were not read")
     if not report.is_sound:
         click.echo("docs/backup.md says how to restore a backup")

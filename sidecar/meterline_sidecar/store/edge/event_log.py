@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sums import whole
 
@@ -203,14 +204,20 @@ async def read_event(tx: Tx, event_id: int) -> WholeEvent | None:
 
 
 async def _ids_between(tx: Tx, start: int, end: int) -> tuple[int, int] | None:
-    """Return the first and the last id that events of a span can have."""
+    """Return the first and the last id that events of a span can have here.
+
+    Those that left for the archive are not looked for: their hours stay noted.
+    """
     span = await tx.fetch_one(
         "SELECT min(first_event_id), max(last_event_id) FROM event_hours"
         " WHERE hour_ms >= ? AND hour_ms < ?",
         (start // HOUR_MS * HOUR_MS, end),
     )
     assert span is not None
-    return None if span[0] is None else (span[0], span[1])
+    if span[0] is None:
+        return None
+    first = max(span[0], (await begin(tx)).event_id + 1)
+    return None if first > span[1] else (first, span[1])
 
 
 def _where(wanted: Filter) -> str:
@@ -276,6 +283,6 @@ async def learned_before_ms(tx: Tx, event_id: int) -> int | None:
 
 async def last_event_id(tx: Tx) -> int:
     """Return the id of the event that was learned last; 0 before the first."""
-    row = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM events")
+    row = await tx.fetch_one("SELECT max(id) FROM events")
     assert row is not None
-    return int(row[0])
+    return int(row[0] or (await begin(tx)).event_id)

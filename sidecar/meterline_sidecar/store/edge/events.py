@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, pieces
 from meterline_sidecar.store.columns import marks as marks_of
+from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.port import Tx, Value
 
 
@@ -137,8 +138,11 @@ async def marks(tx: Tx) -> Marks:
     batch = await tx.fetch_one("SELECT id, mac FROM batches ORDER BY id DESC LIMIT 1")
     assert events is not None
     assert losses is not None
-    batch_id, mac = batch or (0, None)
-    return Marks(events[0], losses[0], batch_id, mac)
+    # A number is never given again, though its row may have left for the archive.
+    left = await begin(tx)
+    batch_id, mac = batch or (left.batch_id, left.mac)
+    event_id, loss_id = max(events[0], left.event_id), max(losses[0], left.loss_id)
+    return Marks(event_id, loss_id, batch_id, mac)
 
 
 async def find_producer(tx: Tx, producer: str) -> ProducerRow | None:

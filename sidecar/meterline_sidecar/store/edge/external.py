@@ -134,6 +134,17 @@ async def names_after(tx: Tx, event_id: int, *, limit: int) -> list[Stored]:
     ]
 
 
+async def names_between(tx: Tx, first: int, last: int) -> list[Stored]:
+    """Return names of events by their ids, both included; the events are elsewhere."""
+    rows = await tx.fetch_all(
+        "SELECT x.event_id, xs.name, x.external_id, x.is_timed, x.mac"
+        " FROM external_events x LEFT JOIN external_sources xs ON xs.id = x.source_id"
+        " WHERE x.event_id BETWEEN ? AND ? ORDER BY x.event_id",
+        (first, last),
+    )
+    return [Stored(row[0], row[1], row[2], row[3], row[4], None) for row in rows]
+
+
 async def nameless(
     tx: Tx, *, named_flags: int, but_flags: int, limit: int
 ) -> list[int]:

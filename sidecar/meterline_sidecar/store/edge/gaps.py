@@ -40,9 +40,11 @@ async def open_gaps(tx: Tx, *, start_ms: int, end_ms: int) -> list[Gap]:
     rows = await tx.fetch_all(
         "SELECT p.producer, p.app, p.host, p.pid, p.last_seq + 1, p.recorded_seq,"
         " p.seen_ms FROM producers p WHERE p.recorded_seq > p.last_seq"
-        " AND p.seen_ms >= ? AND (p.started_ms < ? OR coalesce((SELECT b.learned_ms"
+        # One whose first batch left for the archive is as old as can be.
+        " AND p.seen_ms >= ? AND (p.started_ms < ? OR coalesce((SELECT"
+        " CASE b.first_seq WHEN 1 THEN b.learned_ms ELSE 0 END"
         " FROM batches b WHERE b.producer_id = p.id ORDER BY b.id LIMIT 1),"
-        " p.seen_ms) < ?) ORDER BY +p.id",
+        " CASE p.last_seq WHEN 0 THEN p.seen_ms ELSE 0 END) < ?) ORDER BY +p.id",
         (start_ms, end_ms, end_ms),
     )
     return [Gap(*row) for row in rows]

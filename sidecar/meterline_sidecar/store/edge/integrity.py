@@ -1,6 +1,6 @@
 """SQL for whoever checks that the ledger is what was written to it."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -56,10 +56,32 @@ async def stray_rows(tx: Tx) -> list[tuple[str, int]]:
     return found
 
 
-async def wrong_producers(
-    tx: Tx, *, held_flag: int, bad_flag: int
-) -> list[tuple[str, str]]:
-    """Return ``(producer, which of its counts)`` where these are not what came."""
+class Beyond(NamedTuple):
+    """By how much the counts of a producer are above what the ledger holds of it."""
+
+    producer: str
+    last_seq: int
+    last_seq_here: int | None
+    """The last number of its batches here; ``None``: there are none."""
+    is_short: int
+    """Whether it recorded less than it sent."""
+    ingested: int
+    unattributed: int
+    held: int
+    bad_quantities: int
+    lost: int
+    refused: int
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """What is counted, in the order of the fields."""
+        return self[4:]
+
+
+async def producers_beyond(
+    tx: Tx, *, held_flag: int, bad_flag: int, limit: int
+) -> list[Beyond]:
+    """Return producers whose counts are not what the batches here come to."""
     rows = await tx.fetch_all(
         "WITH b AS (SELECT producer_id, max(last_seq) AS last_seq,"
         " sum(events) AS events FROM batches GROUP BY producer_id),"
@@ -71,37 +93,20 @@ async def wrong_producers(
         " sum(CASE WHEN payload IS NULL THEN 0"
         " ELSE last_seq - first_seq + 1 END) AS refused"
         " FROM losses GROUP BY producer_id),"
-        " p AS (SELECT p.producer, p.last_seq <> coalesce(b.last_seq, 0) AS n1,"
-        " p.ingested <> coalesce(b.events, 0) AS n2,"
-        " p.unattributed <> coalesce(e.nobody, 0) AS n3,"
-        " p.held <> coalesce(e.held, 0) AS n4,"
-        " p.bad_quantities <> coalesce(e.bad, 0) AS n5,"
-        " p.lost <> coalesce(l.lost, 0) AS n6, p.refused <> coalesce(l.refused, 0) AS n7,"
-        " p.recorded_seq < p.last_seq AS n8,"
-        " b.producer_id IS NULL AND p.last_seq > 0 AS n9"
+        " p AS (SELECT p.producer, p.last_seq, b.last_seq AS here,"
+        " p.recorded_seq < p.last_seq AS is_short,"
+        " p.ingested - coalesce(b.events, 0) AS n1,"
+        " p.unattributed - coalesce(e.nobody, 0) AS n2,"
+        " p.held - coalesce(e.held, 0) AS n3,"
+        " p.bad_quantities - coalesce(e.bad, 0) AS n4,"
+        " p.lost - coalesce(l.lost, 0) AS n5, p.refused - coalesce(l.refused, 0) AS n6"
         " FROM producers p LEFT JOIN b ON b.producer_id = p.id"
         " LEFT JOIN e ON e.producer_id = p.id LEFT JOIN l ON l.producer_id = p.id)"
-        " SELECT * FROM p WHERE n1 + n2 + n3 + n4 + n5 + n6 + n7 + n8 + n9 > 0 LIMIT ?",
-        (held_flag, bad_flag, WRONG_MAX),
+        " SELECT * FROM p WHERE is_short OR last_seq <> coalesce(here, 0)"
+        " OR n1 <> 0 OR n2 <> 0 OR n3 <> 0 OR n4 <> 0 OR n5 <> 0 OR n6 <> 0 LIMIT ?",
+        (held_flag, bad_flag, limit),
     )
-    names = (
-        "last_seq",
-        "ingested",
-        "unattributed",
-        "held",
-        "bad_quantities",
-        "lost",
-        "refused",
-        "recorded_seq",
-        "last_seq",
-    )
-    return [
-        (
-            producer,
-            ", ".join(n for n, is_wrong in zip(names, wrong, strict=True) if is_wrong),
-        )
-        for producer, *wrong in rows
-    ]
+    return [Beyond(*row) for row in rows]
 
 
 async def has_wrong_sums(tx: Tx) -> bool:
@@ -114,8 +119,13 @@ async def has_wrong_sums(tx: Tx) -> bool:
     return bool(row[0])
 
 
-async def wrong_held(tx: Tx, *, held_flag: int) -> list[int]:
-    """Return held events that are not noted as they came, or as was decided."""
+async def wrong_held(tx: Tx, *, held_flag: int, begins_behind: int) -> list[int]:
+    """Return held events that are not noted as they came, or as was decided.
+
+    Args:
+        begins_behind: the last event that left the ledger: of those up to it only the
+            decision is compared.
+    """
     rows = await tx.fetch_all(
         "SELECT e.id FROM events e LEFT JOIN held_events h ON h.event_id = e.id"
         " WHERE e.flags & ? <> 0 AND (h.event_id IS NULL"
@@ -126,25 +136,44 @@ async def wrong_held(tx: Tx, *, held_flag: int) -> list[int]:
         " LEFT JOIN events c ON c.id = h.counted_as"
         " LEFT JOIN held_decisions d ON d.id ="
         " (SELECT max(id) FROM held_decisions WHERE event_id = h.event_id)"
-        " WHERE e.id IS NULL OR e.flags & ? = 0 OR h.state <> CASE"
+        " WHERE (h.event_id > ? OR h.event_id < 1)"
+        " AND (e.id IS NULL OR e.flags & ? = 0) OR h.state <> CASE"
         " WHEN h.counted_as IS NOT NULL THEN 'counted' WHEN d.id IS NULL THEN 'waiting'"
         " WHEN d.is_accepted = 1 THEN 'accepted' ELSE 'rejected' END"
-        " OR h.counted_as IS NOT NULL AND (c.id IS NULL OR c.time_ms <> e.time_ms"
-        " OR c.subject_id <> e.subject_id OR c.endpoint_id <> e.endpoint_id)"
+        " OR h.counted_as IS NOT NULL AND (h.counted_as > ? AND c.id IS NULL"
+        " OR h.counted_as <= h.event_id OR c.time_ms <> h.time_ms"
+        " OR c.subject_id <> h.subject_id OR c.endpoint_id <> e.endpoint_id)"
         " ORDER BY 1 LIMIT ?",
-        (held_flag, held_flag, WRONG_MAX),
+        (held_flag, begins_behind, held_flag, begins_behind, WRONG_MAX),
     )
     return [row[0] for row in rows]
 
 
-async def held_of(tx: Tx, *, first_id: int, beyond_id: int) -> list[tuple[int, int]]:
-    """Return ``(event id, learned_ms)`` of what is noted as held in a span of ids."""
+async def held_of(
+    tx: Tx, *, first_id: int, beyond_id: int
+) -> list[tuple[int, int, int, str | None, str]]:
+    """Return what is noted of what is held in a span of ids.
+
+    ``(event id, learned_ms, time_ms, subject, producer)``, in order.
+    """
     rows = await tx.fetch_all(
-        "SELECT event_id, learned_ms FROM held_events"
-        " WHERE event_id >= ? AND event_id < ? ORDER BY event_id",
+        "SELECT h.event_id, h.learned_ms, h.time_ms, s.name, p.producer"
+        " FROM held_events h LEFT JOIN subjects s ON s.id = h.subject_id"
+        " LEFT JOIN producers p ON p.id = h.producer_id"
+        " WHERE h.event_id >= ? AND h.event_id < ? ORDER BY h.event_id",
         (first_id, beyond_id),
     )
-    return [(row[0], row[1]) for row in rows]
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+
+async def released_between(tx: Tx, *, first_id: int, beyond_id: int) -> list[int]:
+    """Return the events of a span of ids that stand for a held one, in order."""
+    rows = await tx.fetch_all(
+        "SELECT counted_as FROM held_events WHERE counted_as >= ? AND counted_as < ?"
+        " ORDER BY counted_as",
+        (first_id, beyond_id),
+    )
+    return [row[0] for row in rows]
 
 
 async def hours(tx: Tx) -> dict[int, tuple[int, int]]:

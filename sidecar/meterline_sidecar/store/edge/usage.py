@@ -1,7 +1,7 @@
 """SQL for counting: events in, and what they add up to, per subject and window."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -9,6 +9,7 @@ from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge import rollups
+from meterline_sidecar.store.edge.begin import check_here
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
 from meterline_sidecar.store.usage import GENERATION, Generation
@@ -49,6 +50,16 @@ class Cut(NamedTuple):
 
 
 COUNTED: Final = Columns(EventFacts._fields)
+
+
+class ReadEvents(Protocol):
+    """Returns events behind one: ``events_after``, or who also reads the archive."""
+
+    def __call__(
+        self, tx: Tx, cursor: int, *, skip_flags: int, limit: int
+    ) -> Awaitable[tuple[list[EventFacts], int]]:
+        """Return up to ``limit`` events behind ``cursor``, and the new cursor."""
+        ...
 
 
 async def add_generation(tx: Tx, definition: str) -> Generation:
@@ -142,7 +153,11 @@ async def events_after(
     """Return up to ``limit`` events behind ``cursor``, and the new cursor.
 
     Events with one of ``skip_flags`` are passed over.
+
+    Raises:
+        EventsArchived: some of them left the ledger.
     """
+    await check_here(tx, cursor)
     end = await tx.fetch_one(
         "SELECT max(id) FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?)",
         (cursor, limit),

@@ -63,6 +63,8 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
 
     events: list[ShownEvent]
     next_after: int | None
+    archived: tuple[str, ...] = ()
+    """Files of the archive that hold events of this time, the first 20."""
 
 
 class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from typing import Final
 
 from meterline_sidecar.web.api import (
     alerts,
+    archive,
     customers,
     events,
     held,
@@ -20,6 +21,7 @@ OPERATIONS: Final = (
     *usage.OPERATIONS,
     *events.OPERATIONS,
     *held.OPERATIONS,
+    *archive.OPERATIONS,
     *customers.OPERATIONS,
     *invoices.OPERATIONS,
     *meters.OPERATIONS,

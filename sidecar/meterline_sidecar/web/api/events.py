@@ -1,6 +1,6 @@
 """Raw events: pages of them, and one with all that is known of it."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -8,7 +8,9 @@ from msgspec import Meta
 from meterline.events import Flag
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.properties import stored_in
+from meterline_sidecar.store.edge import archive
 from meterline_sidecar.store.edge import event_log as audit
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.web.answers.events import (
     KINDS,
     EventPage,
@@ -33,6 +35,8 @@ from meterline_sidecar.web.query import (
     where_of,
 )
 from meterline_sidecar.where import KindName
+
+FILES_NAMED_MAX: Final = 20
 
 
 class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,16 +96,30 @@ async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
             after=query.after,
             limit=query.limit,
         )
+        archived = await archived_names(tx, start=span.start, end=span.end)
     return EventPage(
         events=[shown_event(event) for event in page.events],
         next_after=page.next_after,
+        archived=archived,
     )
+
+
+async def archived_names(tx: Tx, *, start: int, end: int) -> tuple[str, ...]:
+    """Return the first files of the archive that hold events of a span."""
+    files = await archive.files_of_span(tx, start, end, limit=FILES_NAMED_MAX)
+    return tuple(file.file for file in files)
 
 
 async def get_event(parts: Parts, query: EventQuery) -> WholeEvent:
     """Return one event with where it came from and when it was stored."""
     async with parts.database.reading() as tx:
         found = await audit.read_event(tx, query.event)
+        file = await archive.file_of_event(tx, query.event)
+    if file is not None:
+        raise NoSuchThing(
+            f"event {query.event} left the ledger for {file.file}; `meterline archive"
+            f" restore {file.file}` brings it back"
+        )
     if found is None:
         raise NoSuchThing(f"no event {query.event}; see /v1/events")
     return WholeEvent(

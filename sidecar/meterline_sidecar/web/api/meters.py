@@ -87,6 +87,7 @@ async def preview_recount(parts: Parts, query: PreviewQuery) -> RecountPreview:
         parts.database,
         {query.meter: (from_ms, meter)},
         edges=await edges_of(parts.database, terms),
+        read_events=parts.archive.archived.events_after,
     )
     diff = await parts.terms.preview_recount(query.meter, from_ms=from_ms)
     return RecountPreview(

@@ -9,7 +9,12 @@ from starlette.responses import Response
 
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import KINDS
-from meterline_sidecar.web.api.events import EventQuery, get_event, shown_event
+from meterline_sidecar.web.api.events import (
+    EventQuery,
+    archived_names,
+    get_event,
+    shown_event,
+)
 from meterline_sidecar.web.dashboard.filters import filtered, typed
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
@@ -89,7 +94,9 @@ async def _found(parts: Parts, query: EventsPageQuery) -> dict[str, Any]:
             before=query.before,
             limit=PAGE,
         )
+        archived = await archived_names(tx, start=span.start, end=span.end)
     return {
+        "archived": archived,
         "span": span,
         "events": [shown_event(event) for event in page.events],
         "older": page.next_after,

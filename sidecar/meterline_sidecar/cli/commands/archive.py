@@ -1,0 +1,152 @@
+"""``meterline archive``: events that left the ledger, and the files that hold them."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.options import CONFIG, JSON, daemon_options
+from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.assemble_archive import open_archived
+from meterline_sidecar.ledger.archive_check import look_at_archive
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.store.open import open_reader
+from meterline_sidecar.web.answers.archive import Archive, ArchiveFile, ArchiveStep
+
+
+@click.group()
+def command() -> None:
+    """Move old events out of the ledger, and back.
+
+    With [retention] in meterline.toml the sidecar moves events by itself that are old
+    enough, once the periods that they belong to are final. Totals and invoices stay.
+    """
+
+
+@command.command("list")
+@daemon_options
+def list_files(config_path: Path | None, url: str | None, is_json: bool) -> None:
+    """List the files that hold what left the ledger."""
+    with Client.find(url, config_path) as client:
+        pages = list(client.pages("/v1/archive", Archive))
+    files = [file for page in pages for file in page.page]
+    last = pages[-1]
+    if is_json:
+        show_json({"archive": last, "files": files})
+        return
+    table = Table("file", ">events", ">bytes", "from", "to", "moved")
+    for file in files:
+        table.add(
+            file.file,
+            quantity(file.events),
+            quantity(file.bytes),
+            file.start or "-",
+            file.end or "-",
+            file.moved,
+        )
+    if files:
+        show(table)
+    click.echo(
+        f"{n_of(last.files, 'file')} with {n_of(last.events, 'event')} at"
+        f" {last.place or '(archive.url is not set)'}; events stay in the ledger for"
+        f" {last.retention or 'ever'}"
+    )
+    for text in (last.waits, last.trouble):
+        if text is not None:
+            click.secho(f"! {text}", fg="yellow")
+
+
+@command.command()
+@daemon_options
+def run(config_path: Path | None, url: str | None, is_json: bool) -> None:
+    """Move what is old enough now, and not at the next full hour."""
+    moved: list[ArchiveFile] = []
+    with Client.find(url, config_path) as client:
+        while True:
+            step = client.post("/v1/archive/run", ArchiveStep)
+            if step.moved is not None:
+                moved.append(step.moved)
+                _tell(step.moved, "moved to", is_json=is_json)
+            if step.is_done:
+                break
+    if is_json:
+        show_json({"moved": moved, "waits": step.waits})
+        return
+    click.echo(f"{n_of(len(moved), 'file')} moved")
+    if step.waits is not None:
+        click.secho(f"! the rest stays: {step.waits}", fg="yellow")
+
+
+@command.command()
+@click.argument("file")
+@daemon_options
+def restore(
+    config_path: Path | None, url: str | None, is_json: bool, file: str
+) -> None:
+    """Bring FILE back into the ledger, and every file that is newer.
+
+    The ledger has no hole: what lies between comes back, too. It stays for 7 days, or
+    until `meterline archive run`, however old it is. The files stay where they are.
+    """
+    back: list[ArchiveFile] = []
+    with Client.find(url, config_path) as client:
+        is_done = False
+        while not is_done:
+            step = client.post("/v1/archive/restore", ArchiveStep, file=file)
+            assert step.moved is not None, "each step brings one back"
+            back.append(step.moved)
+            _tell(step.moved, "brought back from", is_json=is_json)
+            is_done = step.is_done
+    if is_json:
+        show_json({"restored": back})
+
+
+def _tell(file: ArchiveFile, what: str, *, is_json: bool) -> None:
+    if not is_json:
+        click.echo(f"{n_of(file.events, 'event')} {what} {file.file}")
+
+
+@command.command()
+@CONFIG
+@JSON
+def verify(config_path: Path | None, is_json: bool) -> None:
+    """Prove that no file has been changed, or is missing.
+
+    Reads every file, and compares it with what left the ledger for it. `meterline
+    verify` does so as well, and compares usage with it. Works beside a running sidecar.
+    Exits with 3 when something is not as it was written.
+    """
+    report = asyncio.run(_verify(read_config(config_path), quiet=is_json))
+    if is_json:
+        show_json({"report": report, "sound": report.is_sound})
+    else:
+        for finding in report.findings:
+            click.secho(f"! {finding}", fg="red")
+        click.echo(
+            f"{n_of(report.archive_files, 'file')} with {n_of(report.events, 'event')}:"
+            f" {'as they were written' if report.is_sound else 'NOT all as written'}"
+        )
+    if not report.is_sound:
+        sys.exit(EXIT_FOUND)
+
+
+async def _verify(config: Config, *, quiet: bool) -> Report:
+    report = Report()
+    key = ChainFiles(config.sidecar.database).key(has_batches=True)
+    reader = await open_reader(config.sidecar.database)
+    try:
+        async with reader.reading() as tx:
+            await look_at_archive(
+                tx, key, report, Steps(quiet=quiet).show, open_archived(config, key)
+            )
+    finally:
+        await reader.close()
+    return report

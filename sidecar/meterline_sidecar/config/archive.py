@@ -1,0 +1,106 @@
+"""``[retention]`` and ``[archive]``: how long events stay in the ledger, and where to."""
+
+import re
+from calendar import monthrange
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Final, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from meterline_pricing.toml.source import TEXT, Kind, Unfit
+
+DAYS_MIN: Final = 31  # a period is at most as long, and is not final on its last day
+COUNT_MAX: Final = 1_200
+FORM: Final = re.compile(r"([1-9]\d{0,3}) (day|month|year)s?")
+
+Unit = Literal["day", "month", "year"]
+UNITS: Final[Mapping[str, Unit]] = {unit: unit for unit in get_args(Unit)}
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long events stay."""
+
+    count: int
+    unit: Unit
+
+    def __str__(self) -> str:
+        """Return it as the file says it."""
+        return f"{self.count} {self.unit}{'' if self.count == 1 else 's'}"
+
+    def before(self, now_ms: int) -> int:
+        """Return before when events leave: a midnight in UTC."""
+        today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
+        if self.unit == "day":
+            day = today - timedelta(days=self.count)
+        else:
+            months = self.count * (12 if self.unit == "year" else 1)
+            year, month = divmod(today.year * 12 + today.month - 1 - months, 12)
+            last = monthrange(year, month + 1)[1]
+            day = date(year, month + 1, min(today.day, last))
+        return (
+            int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
+        )
+
+
+def _retention(value: object) -> Retention:
+    found = FORM.fullmatch(TEXT.check(value))
+    if found is None:
+        raise Unfit
+    count = int(found[1])
+    unit: Unit = UNITS[found[2]]
+    if count > COUNT_MAX or (unit == "year" and count > COUNT_MAX // 12):
+        raise Unfit("is more than 100 years; without the key, events stay for ever")
+    if unit == "day" and count < DAYS_MIN:
+        raise Unfit(f"events stay for at least {DAYS_MIN} days")
+    return Retention(count, unit)
+
+
+def _place(value: object) -> str:
+    text = TEXT.check(value)
+    if not text or "\0" in text:
+        raise Unfit
+    return text
+
+
+RETENTION: Final[Kind[Any]] = Kind(
+    'a time such as "13 months", "400 days" or "2 years"',
+    _retention,
+    None,
+    {"type": "string", "pattern": f"^{FORM.pattern}$"},
+)
+PLACE: Final = Kind(
+    "a directory, or a URL such as s3://bucket/path",
+    _place,
+    "",
+    {"type": "string", "minLength": 1},
+)
+
+
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How long events stay in the ledger. Totals and invoices stay for ever."""
+
+    events: Annotated[
+        Retention | None,
+        Meta(
+            description="Events that are older leave the ledger for the archive, once"
+            ' the periods that they belong to are final: `"13 months"`, `"400 days"`.'
+            " Needs `archive.url`.",
+            extra={"kind": RETENTION, "default": "for ever"},
+        ),
+    ] = None
+
+
+class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events go that leave the ledger; see docs/archive.md."""
+
+    url: Annotated[
+        str | None,
+        Meta(
+            description="A directory, which must be there; or, with the extra"
+            " `archive`, a bucket: `s3://bucket/path`, `gs://`, `az://`. The keys of a"
+            " bucket come from the environment, as its own tools read them.",
+            extra={"kind": PLACE},
+        ),
+    ] = None

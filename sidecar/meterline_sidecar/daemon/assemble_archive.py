@@ -1,0 +1,62 @@
+"""Puts the archive together: where its files lie, and what may leave for them."""
+
+from typing import Protocol
+
+from meterline_sidecar.billing.leaving import Leaving
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.ledger.archive import Archive, Journal
+from meterline_sidecar.ledger.archived import Archived, usual_form
+from meterline_sidecar.ledger.shelf import open_shelf
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.terms.book import Terms
+
+
+def open_archived(config: Config, key: bytes) -> Archived:
+    """Return what reads the files of the archive."""
+    url = config.archive.url
+    return Archived(None if url is None else open_shelf(url), key)
+
+
+class Files(Protocol):
+    """The files of the configuration."""
+
+    @property
+    def config(self) -> Config:
+        """What they say, as far as it holds."""
+        ...
+
+
+def open_archive(
+    files: Files,
+    database: Database,
+    archived: Archived,
+    journal: Journal,
+    terms: Terms,
+    clock: Clock,
+    alarm: str | None,
+) -> Archive:
+    """Return what moves events to the archive.
+
+    Args:
+        alarm: why the ledger is not trusted; then nothing leaves it.
+    """
+    retention = files.config.retention.events
+    leaving = Leaving(
+        terms, clock=clock, stripe_bills=lambda: files.config.stripe_bills
+    )
+
+    def before() -> int | None:
+        if retention is None or alarm is not None:
+            return None
+        return retention.before(clock.now_ms())
+
+    return Archive(
+        database,
+        archived,
+        journal,
+        form=usual_form(),
+        clock=clock,
+        before=before,
+        judging=leaving.judging,
+    )

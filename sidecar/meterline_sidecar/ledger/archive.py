@@ -1,0 +1,358 @@
+"""Moves the oldest batches out of the ledger into files, and back.
+
+What leaves is the beginning of the chain: batches whole and in order, so that numbers
+stay without a hole and the chain goes on from the last link that left. A file is
+written, read back and compared before anything is deleted; the row that names it and
+the deletion are one transaction. Whoever is killed before it leaves a file that the
+next run writes again under the same name, and behind it all is done.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from itertools import chain
+from typing import Final, NamedTuple, Protocol
+
+from meterline.events import UNCOUNTED
+from meterline_sidecar.clock import DAY_MS, Clock, format_time_ms
+from meterline_sidecar.errors import ArchiveFailed, MeterlineError
+from meterline_sidecar.ledger.archived import Archived, Form
+from meterline_sidecar.ledger.bundle import Bundle, Stored
+from meterline_sidecar.ledger.chain import GENESIS
+from meterline_sidecar.ledger.shelf import file_name
+from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import archive as store
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge.archive import NewMove
+from meterline_sidecar.store.edge.begin import Begin, begin
+from meterline_sidecar.store.edge.events import BatchRow
+from meterline_sidecar.store.port import Database, Tx
+
+ROWS_MAX: Final = 50_000  # of a file; deleting them takes about as long as an fsync
+BYTES_MAX: Final = 32 << 20  # of their texts, which are in memory at once
+BATCHES_MAX: Final = 5_000
+STAYS_MS: Final = 7 * DAY_MS
+"""What was brought back stays that long, whatever the retention is."""
+
+Judge = Callable[[str | None, int], str | None]
+"""Says why an event of a subject at a time must stay; ``None``: it may leave."""
+Judging = Callable[[Tx], Awaitable[Judge]]
+"""Returns a judge for one snapshot of the ledger."""
+
+
+class Journal(Protocol):
+    """Links rows, so that one that is changed later is found."""
+
+    async def link(self, tx: Tx, entry: str, row_id: int) -> None:
+        """Link a row that was written in this transaction."""
+        ...
+
+
+class NoSuchFile(MeterlineError):
+    """No file of this name holds anything that is away."""
+
+
+class Step(NamedTuple):
+    """What one step of moving did."""
+
+    moved: NewMove | None
+    """``None``: nothing is left to do for now."""
+    waits: str | None
+    """Why something that is old enough stays for now."""
+
+
+class Archive:
+    """Moves what is old enough and settled out of the ledger, a file to a step.
+
+    Args:
+        before: returns before when events leave, UTC ms; ``None`` where none do.
+        judging: which events are settled as far as money goes.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        archived: Archived,
+        journal: Journal,
+        *,
+        form: Form,
+        clock: Clock,
+        before: Callable[[], int | None],
+        judging: Judging,
+    ) -> None:
+        self._database = database
+        self.archived = archived
+        self._journal = journal
+        self._form = form
+        self._clock = clock
+        self._before = before
+        self._judging = judging
+        self._moving = asyncio.Lock()
+        self.waits: str | None = None
+        """Why something that is old enough stays, as the last step found."""
+        self.trouble: str | None = None
+        """Why the last file could not be written; ``None`` after a good one."""
+
+    async def run(self) -> int:
+        """Move what may leave, gently; return how many files that were.
+
+        What cannot be written stays where it is, and ``trouble`` says why.
+        """
+        n_files = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            begun_s = loop.time()
+            try:
+                step = await self.step(by_hand=False)
+            except ArchiveFailed:
+                return n_files  # it is noted, and the next run tries again
+            if step.moved is None:
+                return n_files
+            n_files += 1
+            # Half of the time is the others'.
+            await asyncio.sleep(loop.time() - begun_s)
+
+    async def step(self, *, by_hand: bool) -> Step:
+        """Move one file out, if there is anything to move.
+
+        Args:
+            by_hand: also what was brought back lately.
+
+        Raises:
+            ArchiveFailed: the file cannot be written, or read back; nothing was deleted.
+        """
+        async with self._moving:
+            try:
+                step = await self._step(by_hand=by_hand)
+            except ArchiveFailed as error:
+                self.trouble = str(error)
+                raise
+            self.trouble, self.waits = None, step.waits
+        return step
+
+    async def _step(self, *, by_hand: bool) -> Step:
+        before_ms, shelf = self._before(), self.archived.shelf
+        if before_ms is None or shelf is None:
+            return Step(None, None)
+        async with self._database.reading() as tx:
+            last = await store.last_move(tx)
+            if not by_hand and last is not None and not last.what.is_out:
+                stays_ms = last.what.moved_ms + STAYS_MS
+                if self._clock.now_ms() < stays_ms:
+                    text = (
+                        f"what was brought back stays until {format_time_ms(stays_ms)}"
+                    )
+                    return Step(None, text)
+            start = await begin(tx)
+            bundle, waits = await self._oldest(tx, start, before_ms)
+        if not bundle.batches:
+            return Step(None, waits)
+        # In threads: these are Python, and ingest must be answered meanwhile.
+        wrong = await asyncio.to_thread(bundle.wrong, self.archived.key)
+        if wrong is not None:
+            raise ArchiveFailed(f"{wrong}, and so stays: run `meterline verify`")
+        content = await asyncio.to_thread(self._form.encode, bundle)
+        move = self._move_of(bundle, content)
+        await shelf.put(move.file, content)
+        if await self.archived.bundle(move) != bundle:
+            raise ArchiveFailed(f"{move.file} does not read as it was written")
+        await self._take_out(start, move)
+        return Step(move, waits)
+
+    async def _oldest(
+        self, tx: Tx, start: Begin, before_ms: int
+    ) -> tuple[Bundle, str | None]:
+        """Return what may leave next, and why not more of what is old enough."""
+        found: list[Stored] = []
+        bundle = Bundle(start.mac or GENESIS, found)
+        newest = (await event_store.marks(tx)).batch_id
+        judge = await self._judging(tx)
+        rows = n_bytes = 0
+        batches = await event_store.batches_after(tx, start.batch_id, limit=BATCHES_MAX)
+        for batch, producer, mac in batches:
+            # The newest one stays: by it a ledger that lost its end is told.
+            if batch.learned_ms >= before_ms or batch.id == newest:
+                break
+            day = batch.learned_ms // DAY_MS
+            rows += batch.events + batch.losses
+            if found and (
+                rows > ROWS_MAX
+                or n_bytes > BYTES_MAX
+                or day != found[0].batch.learned_ms // DAY_MS
+            ):
+                break
+            stored = await _read(tx, batch, producer, mac)
+            waits = await self._why_stays(tx, batch, stored, before_ms, judge)
+            if waits is not None:
+                return bundle, waits
+            n_bytes += _n_bytes(stored)
+            found.append(stored)
+        return bundle, None
+
+    async def _why_stays(
+        self, tx: Tx, batch: BatchRow, stored: Stored, before_ms: int, judge: Judge
+    ) -> str | None:
+        """Return why a batch that is old enough stays; ``None``: it may leave."""
+        last_id = batch.first_event_id + batch.events - 1
+        waits = await _why_not_settled(tx, batch.first_event_id, last_id)
+        if waits is not None:
+            return waits
+        for event_id, event in enumerate(stored.events, batch.first_event_id):
+            if event.flags & UNCOUNTED:
+                continue
+            if event.time_ms >= before_ms:
+                at = format_time_ms(event.time_ms)
+                return f"event {event_id} came before its time, {at}"
+            waits = judge(event.subject, event.time_ms)
+            if waits is not None:
+                return waits
+        return None
+
+    def _move_of(self, bundle: Bundle, content: bytes) -> NewMove:
+        first, last = bundle.batches[0].batch, bundle.batches[-1].batch
+        first_ms, beyond_ms = bundle.span
+        move = NewMove(
+            is_out=1,
+            file="",
+            file_bytes=len(content),
+            digest=sha256(content).hexdigest(),
+            first_batch_id=first.id,
+            last_batch_id=last.id,
+            first_event_id=first.first_event_id,
+            events=bundle.n_events,
+            first_loss_id=first.first_loss_id,
+            losses=bundle.n_losses,
+            previous_mac=bundle.previous_mac,
+            mac=bundle.batches[-1].mac,
+            first_ms=first_ms,
+            beyond_ms=beyond_ms,
+            moved_ms=self._clock.now_ms(),
+        )
+        return move._replace(file=file_name(move, self._form.suffix))
+
+    async def _take_out(self, start: Begin, move: NewMove) -> None:
+        """Delete what the file holds, and note where it is: both or neither."""
+        expected = (
+            move.last_batch_id - move.first_batch_id + 1,
+            move.events,
+            move.losses,
+        )
+        async with self._database.transaction() as tx:
+            unsettled = await _why_not_settled(
+                tx, move.first_event_id, move.last_event_id
+            )
+            if await begin(tx) != start or unsettled is not None:
+                raise ArchiveFailed("the ledger changed meanwhile; try again")
+            deleted = await store.take_out(tx, move)
+            if deleted != expected:
+                raise ArchiveFailed(
+                    f"{deleted} batches, events and losses are where {expected} should"
+                    " be: run `meterline verify`"
+                )
+            await self._journal.link(
+                tx, "archive_moves", await store.add_move(tx, move)
+            )
+
+    async def bring_back(self, file: str) -> NewMove:
+        """Put the newest file back into the ledger, on the way to ``file``; return it.
+
+        The ledger has no hole: whoever wants an older one has all newer ones back, too.
+
+        Raises:
+            NoSuchFile: nothing that is away is in a file of that name.
+            ArchiveFailed: the file cannot be read, or is not what was written.
+        """
+        async with self._moving:
+            async with self._database.reading() as tx:
+                files = await store.files(tx)
+            if file not in {move.file for move in files}:
+                raise NoSuchFile(
+                    f"no file {file} holds what is away; `meterline archive list` names"
+                    " those that do"
+                )
+            newest = files[-1]
+            bundle = await self.archived.bundle(newest)
+            back = newest._replace(is_out=0, moved_ms=self._clock.now_ms())
+            async with self._database.transaction() as tx:
+                await _put_back(tx, bundle)
+                row_id = await store.add_move(tx, back)
+                await self._journal.link(tx, "archive_moves", row_id)
+        return back
+
+
+async def _read(tx: Tx, batch: BatchRow, producer: str, mac: bytes) -> Stored:
+    events = await event_store.events_of_batch(tx, batch) if batch.events else []
+    losses = await event_store.losses_of_batch(tx, batch) if batch.losses else []
+    # A number of this ledger means nothing elsewhere.
+    return Stored(batch._replace(producer_id=0), producer, mac, events, losses)
+
+
+def _n_bytes(stored: Stored) -> int:
+    texts = chain.from_iterable(
+        (event.subject, event.quantities, event.properties) for event in stored.events
+    )
+    payloads = (loss.payload or b"" for loss in stored.losses)
+    return sum(len(text or "") for text in texts) + sum(map(len, payloads))
+
+
+async def _why_not_settled(tx: Tx, first_id: int, last_id: int) -> str | None:
+    """Return why events cannot leave yet, whoever they are of."""
+    served = await usage_store.newest_generation(tx)
+    if served is None or served.cursor < last_id:
+        return "usage is not counted up to there"
+    beside = await usage_store.generation_beside(tx, served.id)
+    if beside is not None and beside.cursor < last_id:
+        return "what is counted again has not come so far"
+    held = await store.undecided(tx, first_id, last_id)
+    if held is not None:
+        return (
+            f"event {held} is held, and nobody has decided about it: `meterline held`"
+        )
+    return None
+
+
+async def _put_back(tx: Tx, bundle: Bundle) -> None:
+    """Store batches again as they were, by the numbers that names have here."""
+    events = [event for _, event in bundle.numbered()]
+    names = sorted({event.subject for event in events if event.subject is not None})
+    routes = sorted({(event.method, event.route) for event in events})
+    subjects: dict[str | None, int] = {None: 0}
+    subjects.update(await event_store.subjects_of(tx, names))
+    endpoints = await event_store.intern_endpoints(tx, routes)
+    producers: dict[str, int] = {}
+    for stored in bundle.batches:
+        if stored.producer not in producers:
+            row = await event_store.find_producer(tx, stored.producer)
+            if row is None:
+                raise ArchiveFailed(
+                    f"producer {stored.producer} is not in this ledger any more: run"
+                    " `meterline verify`"
+                )
+            producers[stored.producer] = row.id
+    for batch, producer, _, rows, _ in bundle.batches:
+        await event_store.add_events(
+            tx,
+            [
+                (
+                    event_id,
+                    producers[producer],
+                    *event[:3],
+                    subjects[event.subject],
+                    endpoints[event.method, event.route],
+                    *event[6:],
+                )
+                for event_id, event in enumerate(rows, batch.first_event_id)
+            ],
+        )
+    await store.put_back(
+        tx,
+        [
+            (stored.batch._replace(producer_id=producers[stored.producer]), stored.mac)
+            for stored in bundle.batches
+        ],
+        [
+            (loss_id, producers[stored.producer], loss)
+            for stored in bundle.batches
+            for loss_id, loss in enumerate(stored.losses, stored.batch.first_loss_id)
+        ],
+    )

@@ -1,0 +1,161 @@
+"""Reads what left the ledger: each file is checked before anything in it is believed."""
+
+import asyncio
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from meterline_sidecar.errors import ArchiveFailed
+from meterline_sidecar.ledger import bundle_lines, bundle_parquet
+from meterline_sidecar.ledger.bundle import Bundle
+from meterline_sidecar.ledger.shelf import Shelf
+from meterline_sidecar.store.edge import archive as store
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import parquet
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.archive import NewMove
+from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.port import Tx
+
+
+class Form(NamedTuple):
+    """A form in which bundles are written."""
+
+    suffix: str
+    encode: Callable[[Bundle], bytes]
+    decode: Callable[[bytes], Bundle]
+
+
+LINES: Final = Form(bundle_lines.SUFFIX, bundle_lines.encode, bundle_lines.decode)
+PARQUET: Final = Form(
+    bundle_parquet.SUFFIX, bundle_parquet.encode, bundle_parquet.decode
+)
+
+
+def usual_form() -> Form:
+    """Return Parquet where the extra ``archive`` is installed, else JSON Lines."""
+    return PARQUET if parquet.is_installed() else LINES
+
+
+def form_of(file: str) -> Form:
+    """Return the form of a file, by the end of its name.
+
+    Raises:
+        ArchiveFailed: it ends otherwise.
+    """
+    for form in (LINES, PARQUET):
+        if file.endswith(form.suffix):
+            return form
+    raise ArchiveFailed(f"{file} is of a form that this Meterline does not know")
+
+
+class Archived:
+    """The files of one ledger's archive.
+
+    Args:
+        shelf: where they lie; ``None`` where nobody says.
+        key: of the chain.
+    """
+
+    def __init__(self, shelf: Shelf | None, key: bytes) -> None:
+        self.shelf = shelf
+        self.key = key
+        self._facts: tuple[str, list[EventFacts]] | None = None
+        """The events of the file that was read last: they are asked for step by step."""
+
+    async def bundle(self, move: NewMove) -> Bundle:
+        """Return what a file holds, after it was compared with what left for it.
+
+        Raises:
+            ArchiveFailed: it cannot be read, or is not the file that was written; the
+                text names it.
+        """
+        if self.shelf is None:
+            raise ArchiveFailed(
+                f"{move.file} is needed, with events {move.first_event_id} to"
+                f" {move.last_event_id}: say where it lies with archive.url"
+            )
+        content = await self.shelf.get(move.file)
+        try:
+            # In a thread: it takes as long as counting the events does.
+            return await asyncio.to_thread(self._read, move, content)
+        except ArchiveFailed as error:
+            raise ArchiveFailed(
+                f"{move.file} at {self.shelf.place}: {error}"
+            ) from error
+
+    def _read(self, move: NewMove, content: bytes) -> Bundle:
+        if sha256(content).hexdigest() != move.digest:
+            raise ArchiveFailed("it is not the file that was written there")
+        bundle = form_of(move.file).decode(content)
+        wrong = bundle.wrong(self.key)
+        if wrong is None and not _fits(bundle, move):
+            wrong = "it holds other batches than those that left for it"
+        if wrong is not None:
+            raise ArchiveFailed(wrong)
+        return bundle
+
+    async def events_after(
+        self, tx: Tx, cursor: int, *, skip_flags: int, limit: int
+    ) -> tuple[list[EventFacts], int]:
+        """Return events behind one as the ledger does, wherever they are.
+
+        Raises:
+            ArchiveFailed: as ``bundle``.
+        """
+        if cursor >= (await begin(tx)).event_id:
+            return await counting.events_after(
+                tx, cursor, skip_flags=skip_flags, limit=limit
+            )
+        move = await store.file_of_event(tx, cursor + 1)
+        if move is None:
+            raise ArchiveFailed(f"no file is noted of event {cursor + 1}")
+        facts = await self._facts_of(tx, move)
+        skip = cursor + 1 - move.first_event_id
+        found = facts[skip : skip + limit]
+        return [one for one in found if not one.flags & skip_flags], found[-1].id
+
+    async def _facts_of(self, tx: Tx, move: NewMove) -> list[EventFacts]:
+        if self._facts is None or self._facts[0] != move.file:
+            numbered = list((await self.bundle(move)).numbered())
+            names = {
+                event.subject for _, event in numbered if event.subject is not None
+            }
+            subjects: dict[str | None, int] = {None: 0}
+            subjects.update(await event_store.subjects_of(tx, sorted(names)))
+            routes = {
+                (method, route): number
+                for number, (method, route) in (await counting.endpoints(tx)).items()
+            }
+            facts = [
+                EventFacts(
+                    event_id,
+                    event.time_ms,
+                    event.kind,
+                    subjects[event.subject],
+                    routes[event.method, event.route],
+                    event.status,
+                    event.duration_us,
+                    event.bytes_in,
+                    event.bytes_out,
+                    event.flags,
+                    event.quantities,
+                    event.properties,
+                )
+                for event_id, event in numbered
+            ]
+            self._facts = (move.file, facts)
+        return self._facts[1]
+
+
+def _fits(bundle: Bundle, move: NewMove) -> bool:
+    """Say whether a bundle is what left by a move: its ends, and so all between."""
+    first, last = bundle.batches[0], bundle.batches[-1]
+    return (
+        (bundle.previous_mac, last.mac) == (move.previous_mac, move.mac)
+        and (first.batch.id, last.batch.id) == (move.first_batch_id, move.last_batch_id)
+        and first.batch.first_event_id == move.first_event_id
+        and first.batch.first_loss_id == move.first_loss_id
+        and (bundle.n_events, bundle.n_losses) == (move.events, move.losses)
+    )

@@ -1,0 +1,155 @@
+"""Where the files of the archive lie: a directory, or a bucket of an object store.
+
+A file is put there as a whole, under a name that no other ledger can have: the link of
+its last batch, made with the chain's key, is part of it. So a run that was killed is
+repeated by the next one, which puts the same file in the same place.
+"""
+
+import asyncio
+from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from meterline_sidecar.config.places import BUCKET
+from meterline_sidecar.errors import ArchiveFailed
+from meterline_sidecar.files import replace_file
+from meterline_sidecar.store.edge.archive import NewMove
+
+PACKAGE: Final = "obstore"
+CLIENT: Final = {"timeout": "60s", "connect_timeout": "5s"}
+RETRY: Final = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
+"""Soon given up: what cannot be written stays, and the next run tries again."""
+
+
+class Shelf(Protocol):
+    """Keeps files by name."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words for people."""
+        ...
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Keep a file, durably and as a whole, in place of one of that name.
+
+        Raises:
+            ArchiveFailed: it cannot be written.
+        """
+        ...
+
+    async def get(self, name: str) -> bytes:
+        """Return a file.
+
+        Raises:
+            ArchiveFailed: it is not there, or cannot be read.
+        """
+        ...
+
+
+def file_name(move: NewMove, suffix: str) -> str:
+    """Return the name of a file, in the order of the chain as far as names go."""
+    return f"events-{move.first_event_id:012}-{move.mac.hex()[:16]}{suffix}"
+
+
+def open_shelf(url: str) -> Shelf:
+    """Return the shelf at a URL, or at the path of a directory.
+
+    One that cannot be reached is found out when it is asked for something.
+    """
+    return BucketShelf(url) if BUCKET in url else DirectoryShelf(Path(url))
+
+
+class DirectoryShelf:
+    """Files in a directory, which somebody has made: one that is missing may be a disk
+    that is not mounted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def place(self) -> str:
+        """Return the path."""
+        return str(self._folder)
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Write a file; it survives a power loss once this returns."""
+        try:
+            await asyncio.to_thread(
+                replace_file, self._folder / name, content, durably=True
+            )
+        except OSError as error:
+            raise ArchiveFailed(
+                f"{self._folder / name} cannot be written: {error.strerror}"
+            ) from error
+
+    async def get(self, name: str) -> bytes:
+        """Read a file."""
+        try:
+            return await asyncio.to_thread((self._folder / name).read_bytes)
+        except OSError as error:
+            raise ArchiveFailed(
+                f"{self._folder / name} cannot be read: {error.strerror}"
+            ) from error
+
+
+class BucketShelf:
+    """Files in a bucket: S3 and what speaks like it, Google Cloud Storage, Azure.
+
+    Keys and regions come from the environment, as every client of theirs reads them.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @property
+    def place(self) -> str:
+        """Return the URL, without what may be secret in it."""
+        parts = urlsplit(self._url)
+        return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Upload a file, which is there as a whole or not at all."""
+        await self._asked("written", name, content)
+
+    async def get(self, name: str) -> bytes:
+        """Download a file."""
+        found = await self._asked("read", name, None)
+        assert found is not None
+        return found
+
+    async def _asked(self, what: str, name: str, content: bytes | None) -> bytes | None:
+        if find_spec(PACKAGE) is None:
+            raise ArchiveFailed(
+                f"{self.place} is a bucket: install `meterline[sidecar,archive]`"
+            )
+        # In a thread: what obstore leaves behind of its own waiting may bring down an
+        # interpreter that ends.
+        try:
+            return await asyncio.to_thread(self._ask, name, content)
+        except _errors() as error:
+            raise ArchiveFailed(
+                f"{name} cannot be {what} at {self.place}: {_first_line(error)}"
+            ) from error
+
+    def _ask(self, name: str, content: bytes | None) -> bytes | None:
+        """Upload what is given, or download."""
+        obstore: Any = import_module(PACKAGE)
+        stores: Any = import_module(f"{PACKAGE}.store")
+        store = stores.from_url(self._url, client_options=CLIENT, retry_config=RETRY)
+        if content is None:
+            return bytes(obstore.get(store, name).bytes())
+        obstore.put(store, name, content)
+        return None
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    base: type[Exception] = import_module(f"{PACKAGE}.exceptions").BaseError
+    return (base, OSError, ValueError)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, without what is for its makers."""
+    return str(error).partition("\n")[0]

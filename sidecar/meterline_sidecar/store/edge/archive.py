@@ -1,0 +1,179 @@
+"""SQL for the archive: what leaves the ledger, what comes back, and the log of both."""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.edge.events import BatchRow, LossRow
+from meterline_sidecar.store.port import Row, Tx
+
+
+class NewMove(NamedTuple):
+    """Batches that leave for a file, or come back from it."""
+
+    is_out: int
+    file: str
+    file_bytes: int
+    digest: str
+    """SHA-256 of the file, in hex."""
+    first_batch_id: int
+    last_batch_id: int
+    first_event_id: int
+    events: int
+    first_loss_id: int
+    losses: int
+    previous_mac: bytes
+    """Of the batch before the first one."""
+    mac: bytes
+    """Of the last one."""
+    first_ms: int
+    beyond_ms: int
+    """The span of the events that meters counted; 0 and 0 without any."""
+    moved_ms: int
+
+    @property
+    def last_event_id(self) -> int:
+        """The id of the last event; one below the first without any."""
+        return self.first_event_id + self.events - 1
+
+
+class Move(NamedTuple):
+    """A move as it is stored: its id, and what it was."""
+
+    id: int
+    what: NewMove
+
+
+class Sums(NamedTuple):
+    """What files come to."""
+
+    files: int
+    events: int
+    file_bytes: int
+
+
+MOVE: Final = Columns(NewMove._fields)
+SELECT: Final = (
+    f"SELECT m.id, {', '.join(f'm.{name}' for name in MOVE.names)} FROM archive_moves m"  # noqa: S608 - names
+)
+IS_AWAY: Final = (
+    " m.is_out = 1 AND NOT EXISTS (SELECT 1 FROM archive_moves b WHERE b.is_out = 0"
+    " AND b.id > m.id AND b.first_batch_id <= m.first_batch_id)"
+)
+"""Whether what left by a move is still away: it did not come back since."""
+
+
+async def add_move(tx: Tx, move: NewMove) -> int:
+    """Note a move, in the transaction that does it; return the row's id."""
+    row = await tx.fetch_one(
+        f"INSERT INTO archive_moves ({MOVE.listed}) VALUES ({MOVE.marks})"  # noqa: S608 - names and marks
+        " RETURNING id",
+        move,
+    )
+    assert row is not None
+    return int(row[0])
+
+
+async def last_move(tx: Tx) -> Move | None:
+    """Return the move that was made last."""
+    row = await tx.fetch_one(f"{SELECT} ORDER BY m.id DESC LIMIT 1")
+    return None if row is None else _move(row)
+
+
+async def moves(tx: Tx) -> list[Move]:
+    """Return all moves, in the order in which they were made."""
+    return [_move(row) for row in await tx.fetch_all(f"{SELECT} ORDER BY m.id")]
+
+
+async def files(tx: Tx, *, after_batch: int = 0, limit: int = 1 << 62) -> list[NewMove]:
+    """Return the files that hold what is away, behind a batch, in the chain's order."""
+    rows = await tx.fetch_all(
+        f"{SELECT} WHERE m.first_batch_id > ? AND{IS_AWAY}"
+        " ORDER BY m.first_batch_id LIMIT ?",
+        (after_batch, limit),
+    )
+    return [_move(row).what for row in rows]
+
+
+async def file_of_event(tx: Tx, event_id: int) -> NewMove | None:
+    """Return the file that holds an event, if it is away."""
+    row = await tx.fetch_one(
+        f"{SELECT} WHERE m.first_event_id <= ? AND m.first_event_id + m.events > ?"
+        f" AND{IS_AWAY}",
+        (event_id, event_id),
+    )
+    return None if row is None else _move(row).what
+
+
+async def files_of_span(tx: Tx, start: int, end: int, *, limit: int) -> list[NewMove]:
+    """Return the first files with counted events of ``[start, end)``, as far as is known."""
+    rows = await tx.fetch_all(
+        f"{SELECT} WHERE m.first_ms < ? AND m.beyond_ms > ? AND{IS_AWAY}"
+        " ORDER BY m.first_batch_id LIMIT ?",
+        (end, start, limit),
+    )
+    return [_move(row).what for row in rows]
+
+
+async def sums(tx: Tx) -> Sums:
+    """Return what all that is away comes to."""
+    row = await tx.fetch_one(
+        "SELECT count(*), coalesce(sum(m.events), 0), coalesce(sum(m.file_bytes), 0)"  # noqa: S608 - our own words
+        f" FROM archive_moves m WHERE{IS_AWAY}"
+    )
+    assert row is not None
+    return Sums(*row)
+
+
+async def undecided(tx: Tx, first: int, last: int) -> int | None:
+    """Return the first held event of some ids that is not settled, if there is one."""
+    row = await tx.fetch_one(
+        "SELECT min(event_id) FROM held_events WHERE event_id BETWEEN ? AND ?"
+        " AND state NOT IN ('rejected', 'counted')",
+        (first, last),
+    )
+    return None if row is None else row[0]
+
+
+async def take_out(tx: Tx, move: NewMove) -> tuple[int, int, int]:
+    """Delete what left by a move; return how many batches, events and losses."""
+    return (
+        await _delete(tx, "batches", move.first_batch_id, move.last_batch_id),
+        await _delete(tx, "events", move.first_event_id, move.last_event_id),
+        await _delete(
+            tx, "losses", move.first_loss_id, move.first_loss_id + move.losses - 1
+        ),
+    )
+
+
+async def put_back(
+    tx: Tx,
+    batches: Iterable[tuple[BatchRow, bytes]],
+    losses: Iterable[tuple[int, int, LossRow]],
+) -> None:
+    """Put batches and losses back as they were; events are added as all others are.
+
+    Args:
+        losses: each with its id, and the id of its producer.
+    """
+    columns = Columns([*BatchRow._fields, "mac"])
+    await tx.execute_many(
+        f"INSERT INTO batches ({columns.listed}) VALUES ({columns.marks})",  # noqa: S608 - names and marks
+        [(*batch, mac) for batch, mac in batches],
+    )
+    of_loss = Columns(["id", "producer_id", *LossRow._fields])
+    await tx.execute_many(
+        f"INSERT INTO losses ({of_loss.listed}) VALUES ({of_loss.marks})",  # noqa: S608 - names and marks
+        [(loss_id, producer_id, *loss) for loss_id, producer_id, loss in losses],
+    )
+
+
+async def _delete(tx: Tx, table: str, first: int, last: int) -> int:
+    return await tx.execute(
+        f"DELETE FROM {table} WHERE id BETWEEN ? AND ?",  # noqa: S608 - our own names
+        (first, last),
+    )
+
+
+def _move(row: Row) -> Move:
+    return Move(row[0], NewMove(*row[1:]))

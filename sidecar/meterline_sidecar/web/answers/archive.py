@@ -1,0 +1,51 @@
+"""What the API answers about the archive."""
+
+import msgspec
+
+
+class ArchiveFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that holds events which left the ledger."""
+
+    file: str
+    bytes: int
+    digest: str
+    """SHA-256 of the file, in hex."""
+    first_batch: int
+    last_batch: int
+    first_event: int
+    last_event: int
+    events: int
+    losses: int
+    start: str | None
+    end: str | None
+    """The span of the events that count; ``null`` where none of them does."""
+    moved: str
+
+
+class Archive(msgspec.Struct, frozen=True, kw_only=True):
+    """What is away, a page of its files, and what holds up the rest."""
+
+    place: str | None
+    """Where files lie; ``null`` where the configuration says none."""
+    retention: str | None
+    """How long events stay in the ledger; ``null``: for ever."""
+    files: int
+    events: int
+    bytes: int
+    page: list[ArchiveFile]
+    """In the order of the chain."""
+    next_after: int | None
+    waits: str | None
+    """Why something that is old enough stays, as it was found last."""
+    trouble: str | None
+    """Why a file cannot be written."""
+
+
+class ArchiveStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step did: each moves one file."""
+
+    moved: ArchiveFile | None
+    """``null``: nothing was left to do."""
+    is_done: bool
+    """Whether another step would do nothing."""
+    waits: str | None

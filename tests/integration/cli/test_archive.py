@@ -1,0 +1,118 @@
+"""A sidecar that runs, and events that leave its ledger and come back."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from tests.producer import NOON_MS, Connection, batch, event
+from tests.sidecar_process import METERLINE, SidecarProcess
+
+ARCHIVE: Final = """
+[retention]
+events = "31 days"
+
+[archive]
+url = "archive"
+"""
+INVOICE: Final = "/v1/customers/acme/invoice"
+LATER_MS: Final = NOON_MS + 70 * 86_400_000
+LATER: Final = "2027-01-15T12:00:05Z"
+SPAN: Final = {"start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"}
+
+
+async def ship(socket: Path, *payloads: Any, producer: str) -> None:
+    async with Connection(socket) as app:
+        await app.hello(producer)
+        await app.ship(batch(*payloads))
+
+
+def fill(sidecar: SidecarProcess) -> None:
+    """Store 30 events of November, and one of January."""
+    many = [event(quantities={"tokens": i}) for i in range(30)]
+    asyncio.run(ship(sidecar.socket, *many, producer="a" * 32))
+    sidecar.set_clock(LATER)
+    newest = event(time_ms=LATER_MS)
+    asyncio.run(ship(sidecar.socket, newest, producer="b" * 32))
+    sidecar.until_counted(31)
+
+
+def run(sidecar: SidecarProcess, *arguments: str, exits: int = 0) -> str:
+    done = sidecar.meterline(*arguments)
+    assert done.returncode == exits, done.stderr + done.stdout
+    return done.stdout
+
+
+def step(sidecar: SidecarProcess, what: str, **params: str) -> Any:
+    with sidecar.client() as client:
+        response = client.post(f"/v1/archive/{what}", params=params)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def codes(sidecar: SidecarProcess) -> set[str]:
+    return {problem["code"] for problem in sidecar.get("/status")["problems"]}
+
+
+def test_old_events_leave_a_ledger_that_runs_and_come_back(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    with SidecarProcess(
+        tmp_path, meterline=METERLINE + ARCHIVE, clock="2026-11-06T12:00:05Z"
+    ) as sidecar:
+        fill(sidecar)
+
+        held_up = step(sidecar, "run")
+        assert held_up["is_done"]
+        assert "period 2026-11 of customer acme is not final" in held_up["waits"]
+        assert "archive_waits" in codes(sidecar)
+
+        with sidecar.client() as client:
+            done = client.post(f"{INVOICE}/finalize", params={"period": "2026-11"})
+            assert done.status_code == 200, done.text
+        invoice = sidecar.get(INVOICE, period="2026-11")
+        moved = run(sidecar, "archive", "run")
+        assert "30 events moved to events-000000000001-" in moved
+        assert "archive_waits" not in codes(sidecar)
+        (name,) = (path.name for path in (tmp_path / "archive").iterdir())
+        assert name in run(sidecar, "archive", "list")
+
+        assert sidecar.get("/v1/events", **SPAN) == {
+            "events": [],
+            "next_after": None,
+            "archived": [name],
+        }
+        with sidecar.client() as client:
+            assert f"left the ledger for {name}" in client.get("/v1/events/7").text
+        assert sidecar.get(INVOICE, period="2026-11") == invoice
+        assert sidecar.get("/v1/meters/api_calls/recount")["changes"] == []
+
+        sidecar.kill()
+        sidecar.start()
+        assert "brought back" in run(sidecar, "archive", "restore", name)
+        page = sidecar.get("/v1/events", **SPAN)
+        assert (len(page["events"]), page["archived"]) == (30, [])
+        assert step(sidecar, "run")["moved"]["file"] == name
+
+
+def test_verification_reads_the_archive_unless_it_is_told_not_to(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "archive").mkdir()
+    meterline = METERLINE.replace('plan = "starter"', "") + ARCHIVE
+    with SidecarProcess(
+        tmp_path, meterline=meterline, clock="2026-11-06T12:00:05Z"
+    ) as sidecar:
+        fill(sidecar)
+        step(sidecar, "run")
+        (file,) = (tmp_path / "archive").iterdir()
+
+        sound = json.loads(run(sidecar, "verify", "--json"))["report"]
+        assert (sound["events"], sound["archive_files"]) == (31, 1)
+        copy = run(sidecar, "backup", str(tmp_path / "backup.db"))
+        assert "30 events are in files of the archive" in copy
+
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+        found = run(sidecar, "archive", "verify", exits=3)
+        assert f"! the archive: {file.name}" in found
+        alone = run(sidecar, "verify", "--without-archive")
+        assert "30 events in files of the archive were not read" in alone

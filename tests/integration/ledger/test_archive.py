@@ -1,0 +1,305 @@
+"""What is old leaves the ledger for files, and nothing is lost by that."""
+
+import gzip
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.errors import ArchiveFailed
+from meterline_sidecar.ledger.archive import NoSuchFile
+from meterline_sidecar.ledger.archived import LINES, PARQUET, Form
+from meterline_sidecar.ledger.shelf import DirectoryShelf
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import held
+from meterline_sidecar.store.edge.begin import begin
+from tests.integration.conftest import Sidecar
+from tests.integration.ledger.archiving import (
+    LATER_MS,
+    archive_of,
+    away,
+    fill_for_long,
+    rows_of,
+    verified_with,
+)
+from tests.integration.ledger.test_coverage import copy_beside, done_and_unseen
+from tests.producer import Connection, batch, event
+
+LOG: Final = ("archive_moves", "journal")
+"""What says that something left and came back."""
+
+
+@pytest.mark.parametrize("form", [LINES, PARQUET], ids=["lines", "parquet"])
+async def test_what_left_and_came_back_is_as_it_was(
+    sidecar: Sidecar, tmp_path: Path, form: Form
+) -> None:
+    path, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    before = rows_of(path, *LOG)
+    archive = archive_of(sidecar, folder, form=form)
+
+    assert await archive.run() == 1
+    (file,) = await away(sidecar)
+    left = rows_of(path, *LOG)
+    with_archive = await verified_with(path, folder)
+    alone = await verified_with(path, None)
+    back = await archive.bring_back(file.file)
+
+    assert file.file.endswith(form.suffix)
+    assert (len(left["batches"]), len(left["events"]), left["losses"]) == (1, 2, [])
+    assert with_archive.findings == []
+    assert with_archive.events == len(before["events"])
+    assert with_archive.archive_files == 1
+    assert alone.findings == []
+    assert alone.archive_events_unread == file.events
+    assert back == file._replace(is_out=0)
+    assert rows_of(path, *LOG) == before
+    assert (await verified_with(path, None)).archive_events_unread == 0
+
+
+async def test_numbers_go_on_behind_what_left(sidecar: Sidecar, tmp_path: Path) -> None:
+    await fill_for_long(sidecar)
+    async with sidecar.database.reading() as tx:
+        before = await event_store.marks(tx)
+    await archive_of(sidecar, tmp_path / "archive").run()
+
+    async with sidecar.database.reading() as tx:
+        after = await event_store.marks(tx)
+    async with Connection(sidecar.socket) as app:
+        await app.hello("9" * 32)
+        await app.ship(batch(event(), b"no event", first_seq=3))
+
+    assert after == before
+    async with sidecar.database.reading() as tx:
+        now = await event_store.marks(tx)
+    assert now[:3] == (before.event_id + 1, before.loss_id + 1, before.batch_id + 1)
+    report = await verified_with(sidecar.database.path, tmp_path / "archive")
+    assert report.findings == []
+
+
+async def test_what_came_back_stays_for_a_while(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    await fill_for_long(sidecar)
+    archive = archive_of(sidecar, tmp_path / "archive")
+    await archive.run()
+    await archive.bring_back((await away(sidecar))[0].file)
+
+    at_once = await archive.run()
+    by_hand = await archive.step(by_hand=True)
+    assert by_hand.moved is not None
+    await archive.bring_back(by_hand.moved.file)
+    sidecar.clock.time_ms += 8 * DAY_MS
+    later = await archive.run()
+
+    assert (at_once, later) == (0, 1)
+
+
+async def test_a_file_that_nobody_knows_brings_nothing_back(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    await fill_for_long(sidecar)
+    archive = archive_of(sidecar, tmp_path / "archive")
+    await archive.run()
+
+    with pytest.raises(NoSuchFile, match="meterline archive list"):
+        await archive.bring_back("events-1.jsonl.gz")
+
+
+async def test_any_changed_byte_of_a_file_is_found_and_brings_nothing_back(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    path, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    archive = archive_of(sidecar, folder)
+    await archive.run()
+    (file,) = folder.iterdir()
+    whole, here = file.read_bytes(), rows_of(path)
+
+    for position in range(0, len(whole), len(whole) // 12):
+        changed = bytearray(whole)
+        changed[position] ^= 1
+        file.write_bytes(changed)
+
+        report = await verified_with(path, folder)
+        assert any(file.name in text for text in report.findings), position
+        with pytest.raises(ArchiveFailed, match="not the file that was written"):
+            await archive.bring_back(file.name)
+    assert rows_of(path) == here
+
+
+async def test_a_file_that_was_written_anew_with_other_content_is_found(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    path, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    await archive_of(sidecar, folder).run()
+    (file,) = folder.iterdir()
+    text = gzip.decompress(file.read_bytes())
+    file.write_bytes(gzip.compress(text.replace(b'"bytes_out":120', b'"bytes_out":1')))
+
+    report = await verified_with(path, folder)
+
+    assert any("not the file that was written" in text for text in report.findings)
+
+
+@pytest.mark.parametrize("gone", ["file", "directory"])
+async def test_a_file_that_is_gone_is_named(
+    sidecar: Sidecar, tmp_path: Path, gone: str
+) -> None:
+    path, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    await archive_of(sidecar, folder).run()
+    (file,) = folder.iterdir()
+    if gone == "file":
+        file.unlink()
+    else:
+        shutil.rmtree(folder)
+
+    report = await verified_with(path, folder)
+
+    assert [file.name in text for text in report.findings] == [True]
+    assert "cannot be read: No such file" in report.findings[0]
+
+
+class BadShelf(DirectoryShelf):
+    """A directory on which something goes wrong."""
+
+    def __init__(self, folder: Path, fault: str) -> None:
+        super().__init__(folder)
+        self.fault = fault
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Write less than was asked for, or nothing."""
+        if self.fault == "refuses":
+            raise ArchiveFailed("no room")
+        await super().put(name, content[:-9] if self.fault == "cuts" else content)
+
+    async def get(self, name: str) -> bytes:
+        """Read something else than was written, or nothing."""
+        content = await super().get(name)
+        if self.fault == "forgets":
+            raise ArchiveFailed("gone")
+        return bytes(len(content)) if self.fault == "zeroes" else content
+
+
+@pytest.mark.parametrize("fault", ["refuses", "cuts", "forgets", "zeroes"])
+async def test_what_cannot_be_written_and_read_back_stays(
+    sidecar: Sidecar, tmp_path: Path, fault: str
+) -> None:
+    path, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    shelf = BadShelf(folder, fault)
+    archive = archive_of(sidecar, folder, shelf=shelf)
+    before = rows_of(path)
+
+    assert await archive.run() == 0
+    assert archive.trouble is not None
+    assert rows_of(path) == before
+
+    shelf.fault = "none"
+    assert await archive.run() == 1
+    assert archive.trouble is None
+    assert (await verified_with(path, folder)).findings == []
+
+
+async def test_a_directory_that_is_not_there_is_not_made(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    await fill_for_long(sidecar)
+    folder = tmp_path / "archive"
+    archive = archive_of(sidecar, folder)
+    folder.rmdir()
+
+    await archive.run()
+
+    assert archive.trouble is not None
+    assert "cannot be written: No such file" in archive.trouble
+    assert not folder.exists()
+
+
+async def test_a_held_event_without_a_decision_holds_up_what_came_behind_it(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    path = await fill_for_long(sidecar)
+    async with sidecar.database.transaction() as tx:
+        (row,) = await held.read_held(tx, held.Wanted(), after=0, limit=9)
+        await tx.execute("UPDATE held_events SET state = 'waiting'")
+    archive = archive_of(sidecar, tmp_path / "archive")
+
+    await archive.run()
+
+    async with sidecar.database.reading() as tx:
+        assert 0 < (await begin(tx)).event_id < row.event_id
+    assert archive.waits == (
+        f"event {row.event_id} is held, and nobody has decided about it:"
+        " `meterline held`"
+    )
+    assert path.exists()
+
+
+async def test_what_is_not_counted_stays(sidecar: Sidecar, tmp_path: Path) -> None:
+    await fill_for_long(sidecar)
+    archive = archive_of(sidecar, tmp_path / "archive")
+    for sql in (
+        "UPDATE generations SET cursor = 3",
+        "INSERT INTO generations (definition, cursor, is_complete)"
+        " SELECT definition, 2, 0 FROM generations",
+    ):
+        async with sidecar.database.transaction() as tx:
+            await tx.execute(sql)
+    await archive.run()
+
+    async with sidecar.database.reading() as tx:
+        assert (await begin(tx)).event_id == 2
+    assert archive.waits == "what is counted again has not come so far"
+
+
+async def test_what_may_not_leave_stays_with_all_behind_it(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    await fill_for_long(sidecar)
+    archive = archive_of(
+        sidecar,
+        tmp_path / "archive",
+        judge=lambda subject, time_ms: "not final" if subject == "acct_2" else None,
+    )
+
+    await archive.run()
+
+    assert archive.waits == "not final"
+    async with sidecar.database.reading() as tx:
+        assert (await begin(tx)).batch_id == 1
+
+
+async def test_the_newest_batch_never_leaves(sidecar: Sidecar, tmp_path: Path) -> None:
+    await fill_for_long(sidecar)
+    archive = archive_of(
+        sidecar, tmp_path / "archive", before=lambda: LATER_MS + 400 * DAY_MS
+    )
+
+    await archive.run()
+
+    assert len(rows_of(sidecar.database.path)["batches"]) == 1
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["archive_moves", "event_hours", "held_events", "producers", "external_events"],
+)
+async def test_whatever_is_done_to_what_belongs_to_events_that_left_is_found(
+    sidecar: Sidecar, tmp_path: Path, table: str
+) -> None:
+    source, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    archive = archive_of(sidecar, folder)
+    await archive.run()
+    await archive.bring_back((await away(sidecar))[0].file)
+    await archive.step(by_hand=True)
+    whole = tmp_path / "whole.db"
+    await sidecar.database.copy_to(whole)
+    copy_beside(source, whole)
+    assert (await verified_with(whole, folder)).findings == []
+
+    _, unseen = await done_and_unseen(
+        whole, table, lambda path: verified_with(path, folder)
+    )
+
+    # The number of a producer whose batches have all left stands nowhere else.
+    assert set(unseen) <= ({"id"} if table == "producers" else set())
