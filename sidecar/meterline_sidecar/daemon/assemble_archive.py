@@ -8,7 +8,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ledger.archive import Archive, Journal
 from meterline_sidecar.ledger.archived import Archived, usual_form
 from meterline_sidecar.ledger.shelf import open_shelf
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.terms.book import Terms
 
 
@@ -29,7 +29,7 @@ class Files(Protocol):
 
 def open_archive(
     files: Files,
-    database: Database,
+    database: Ledger,
     archived: Archived,
     journal: Journal,
     terms: Terms,

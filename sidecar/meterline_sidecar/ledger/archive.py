@@ -26,7 +26,7 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.begin import Begin, begin
 from meterline_sidecar.store.edge.events import BatchRow
-from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.port import Ledger, Tx
 
 ROWS_MAX: Final = 50_000  # of a file; deleting them takes about as long as an fsync
 BYTES_MAX: Final = 32 << 20  # of their texts, which are in memory at once
@@ -71,7 +71,7 @@ class Archive:
 
     def __init__(
         self,
-        database: Database,
+        database: Ledger,
         archived: Archived,
         journal: Journal,
         *,
@@ -106,9 +106,10 @@ class Archive:
                 step = await self.step(by_hand=False)
             except ArchiveFailed:
                 return n_files  # it is noted, and the next run tries again
-            if step.moved is None:
+            if step.moved is not None:
+                n_files += 1
+            elif not await self._database.give_back():
                 return n_files
-            n_files += 1
             # Half of the time is the others'.
             await asyncio.sleep(loop.time() - begun_s)
 
@@ -157,6 +158,7 @@ class Archive:
         if await self.archived.bundle(move) != bundle:
             raise ArchiveFailed(f"{move.file} does not read as it was written")
         await self._take_out(start, move)
+        await self._database.give_back()
         return Step(move, waits)
 
     async def _oldest(

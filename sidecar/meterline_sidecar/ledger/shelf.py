@@ -19,7 +19,8 @@ from meterline_sidecar.files import replace_file
 from meterline_sidecar.store.edge.archive import NewMove
 
 PACKAGE: Final = "obstore"
-CLIENT: Final = {"timeout": "60s", "connect_timeout": "5s"}
+CLIENT: Final = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
+"""Without TLS only where somebody names such an endpoint: no store has one by itself."""
 RETRY: Final = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
 """Soon given up: what cannot be written stays, and the next run tries again."""
 

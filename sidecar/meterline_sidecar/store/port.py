@@ -119,6 +119,13 @@ class Ledger(LedgerReader, Database, Protocol):
         """
         ...
 
+    async def give_back(self) -> bool:
+        """Give some of the room that deleted rows left back to the disk.
+
+        In a step that others hardly wait for; returns whether there may be more.
+        """
+        ...
+
     def check_places(self) -> None:
         """See that others find the ledger where this process has it open.
 

@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import sqlite3
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,11 @@ from meterline_sidecar.ledger.shelf import DirectoryShelf
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.sqlite.driver import (
+    GIVEN_BACK_PAGES,
+    SPARE_PART,
+    SqliteDatabase,
+)
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.archiving import (
     LATER_MS,
@@ -25,8 +32,11 @@ from tests.integration.ledger.archiving import (
     verified_with,
 )
 from tests.integration.ledger.test_coverage import copy_beside, done_and_unseen
+from tests.integration.ledger.test_verify import tamper
 from tests.producer import Connection, batch, event
 
+PAGE: Final = 4096
+JUNK_PAGES: Final = 1_500
 LOG: Final = ("archive_moves", "journal")
 """What says that something left and came back."""
 
@@ -303,3 +313,61 @@ async def test_whatever_is_done_to_what_belongs_to_events_that_left_is_found(
 
     # The number of a producer whose batches have all left stands nowhere else.
     assert set(unseen) <= ({"id"} if table == "producers" else set())
+
+
+async def test_free_room_is_given_back_in_steps_but_for_a_spare_part(
+    sidecar: Sidecar,
+) -> None:
+    database = sidecar.database
+    await fill_with_junk(database)
+    await database.checkpoint()
+    full = database.path.stat().st_size
+    sizes = [full]
+
+    while await database.give_back():
+        await database.checkpoint()
+        sizes.append(database.path.stat().st_size)
+
+    steps = [before - after for before, after in pairwise(sizes)]
+    assert len(steps) > 2
+    # With it may go a page that says where others are.
+    assert max(steps) <= (GIVEN_BACK_PAGES + 1) * PAGE
+    async with database.reading() as tx:
+        free = await tx.fetch_one("PRAGMA freelist_count")
+        pages = await tx.fetch_one("PRAGMA page_count")
+    assert free is not None
+    assert pages is not None
+    assert free[0] <= pages[0] // SPARE_PART
+    assert await database.check() == []
+
+
+async def test_a_file_of_an_earlier_version_gives_nothing_back_until_it_is_written_anew(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "earlier.db"
+    tamper(path, "PRAGMA auto_vacuum = NONE", "CREATE TABLE t (x)", "DROP TABLE t")
+    database = await SqliteDatabase.open(path)
+    await fill_with_junk(database)
+    stays = await database.give_back()
+    await database.close()
+
+    connection = sqlite3.connect(path)
+    connection.executescript("PRAGMA auto_vacuum = INCREMENTAL; VACUUM")
+    connection.close()
+    database = await SqliteDatabase.open(path)
+    await fill_with_junk(database)
+    given = await database.give_back()
+    await database.close()
+
+    assert (stays, given) == (False, True)
+
+
+async def fill_with_junk(database: SqliteDatabase) -> None:
+    """Leave 12 MB of free room within the file."""
+    async with database.transaction() as tx:
+        await tx.execute("CREATE TABLE junk (x BLOB)")
+        await tx.execute_many(
+            "INSERT INTO junk VALUES (zeroblob(?))", [(PAGE,)] * JUNK_PAGES
+        )
+    async with database.transaction() as tx:
+        await tx.execute("DROP TABLE junk")

@@ -24,6 +24,8 @@ READERS: Final = 4
 FINDINGS_MAX: Final = 20  # of a check of the file; one is enough to act on
 BUSY_MS: Final = 5_000
 WAL_PAGES_MAX: Final = 4_000  # 16 MB: then the next commit is followed by a checkpoint
+GIVEN_BACK_PAGES: Final = 500  # 2 MB in one step; others wait for some milliseconds
+SPARE_PART: Final = 20  # one in so many pages stays free, for what comes next
 CACHE_KIB: Final = 65_536
 
 T = TypeVar("T")
@@ -231,6 +233,28 @@ class SqliteDatabase(SqliteReader):
         _busy, pages, moved = row
         return bool(pages == moved)
 
+    async def give_back(self) -> bool:
+        """Give some free room within the file back; see ``Ledger.give_back``.
+
+        Only a file that was made, or written anew, with incremental vacuum has it to
+        give: others keep it for what comes.
+        """
+        async with self._write_lock:
+            with translated(self.path):
+                free = await self._pragma("freelist_count")
+                if free <= await self._pragma("page_count") // SPARE_PART:
+                    return False
+                # A script, as the driver ends a plain statement after one page.
+                sql = f"PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"
+                async with self._writer.executescript(sql):
+                    pass
+                return await self._pragma("freelist_count") < free
+
+    async def _pragma(self, name: str) -> int:
+        row = await SqliteTx(self._writer).fetch_one(f"PRAGMA {name}")
+        assert row is not None
+        return int(row[0])
+
     async def close(self) -> None:
         """Close every connection; the writer is the last and checkpoints.
 
@@ -249,6 +273,7 @@ class SqliteDatabase(SqliteReader):
 async def _configure_writer(writer: aiosqlite.Connection) -> None:
     for pragma in (
         f"busy_timeout = {BUSY_MS}",
+        "auto_vacuum = INCREMENTAL",  # of a file that is new; before its first page
         "journal_mode = WAL",
         "synchronous = FULL",
         f"wal_autocheckpoint = {WAL_PAGES_MAX}",

@@ -1,0 +1,165 @@
+"""Where files of the archive lie: a directory, or a bucket that speaks as S3 does."""
+
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.errors import ArchiveFailed
+from meterline_sidecar.ledger import shelf as shelf_module
+from meterline_sidecar.ledger.shelf import BucketShelf, DirectoryShelf, open_shelf
+from tests.fault.test_disk import fill
+from tests.fault.test_disk import small_disk as small_disk  # a fixture
+from tests.integration.conftest import Sidecar
+from tests.integration.ledger.archiving import (
+    archive_of,
+    away,
+    fill_for_long,
+    rows_of,
+    verified_with,
+)
+
+
+class Bucket(ThreadingHTTPServer):
+    """Keeps what is put into it, and notes who asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Requests)
+        self.files: dict[str, bytes] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.status = 200
+
+
+class _Requests(BaseHTTPRequestHandler):
+    @property
+    def bucket(self) -> Bucket:
+        assert isinstance(self.server, Bucket)
+        return self.server
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.bucket.status == 200:
+            self.bucket.files[self.path] = content
+        self._answer(self.bucket.status, b"")
+
+    def do_GET(self) -> None:
+        content = self.bucket.files.get(self.path)
+        self._answer(404 if content is None else 200, content or b"")
+
+    def _answer(self, status: int, content: bytes) -> None:
+        self.bucket.asked.append((self.command, self.headers["Authorization"][:16]))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Fri, 06 Nov 2026 12:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        """Say nothing."""
+
+
+@contextmanager
+def serving() -> Generator[Bucket]:
+    with Bucket() as bucket:
+        thread = threading.Thread(target=bucket.serve_forever, args=(0.01,))
+        thread.start()
+        yield bucket
+        bucket.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    with serving() as bucket:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{bucket.server_port}")
+        monkeypatch.setenv("AWS_REGION", "eu-central-1")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        yield bucket
+
+
+async def test_a_bucket_keeps_what_left(
+    sidecar: Sidecar, tmp_path: Path, bucket: Bucket
+) -> None:
+    path = await fill_for_long(sidecar)
+    before = rows_of(path, "archive_moves", "journal")
+    shelf = open_shelf("s3://cold/ledger")
+    archive = archive_of(sidecar, tmp_path / "unused", shelf=shelf)
+
+    assert (await archive.run(), archive.trouble) == (1, None)
+    (file,) = await away(sidecar)
+    await archive.bring_back(file.file)
+
+    assert list(bucket.files) == [f"/cold/ledger/{file.file}"]
+    assert [method for method, _ in bucket.asked] == ["PUT", "GET", "GET"]
+    assert {signed for _, signed in bucket.asked} == {"AWS4-HMAC-SHA256"}
+    assert rows_of(path, "archive_moves", "journal") == before
+
+
+async def test_a_bucket_that_refuses_keeps_the_events_here(
+    sidecar: Sidecar, tmp_path: Path, bucket: Bucket
+) -> None:
+    path = await fill_for_long(sidecar)
+    before = rows_of(path)
+    bucket.status = 403
+    archive = archive_of(
+        sidecar, tmp_path / "unused", shelf=open_shelf("s3://cold/ledger")
+    )
+
+    await archive.run()
+
+    assert archive.trouble is not None
+    assert "cannot be written at s3://cold/ledger: " in archive.trouble
+    assert "403 Forbidden" in archive.trouble
+    assert "secret" not in archive.trouble
+    assert "\n" not in archive.trouble
+    assert rows_of(path) == before
+
+
+async def test_what_is_not_in_a_bucket_is_told(bucket: Bucket) -> None:
+    with pytest.raises(ArchiveFailed, match="gone cannot be read at s3://cold"):
+        await open_shelf("s3://cold").get("gone")
+
+
+async def test_a_url_that_is_none_is_told_when_something_is_kept() -> None:
+    with pytest.raises(ArchiveFailed, match="cannot be written at what://ever"):
+        await open_shelf("what://ever").put("name", b"")
+
+
+async def test_without_the_extra_a_bucket_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shelf_module, "PACKAGE", "no_such_package")
+
+    with pytest.raises(ArchiveFailed, match=r"meterline\[sidecar,archive\]"):
+        await open_shelf("s3://cold").get("name")
+
+
+def test_a_path_is_a_directory_and_a_url_a_bucket() -> None:
+    assert isinstance(open_shelf("/srv/cold"), DirectoryShelf)
+    assert isinstance(open_shelf("gs://cold"), BucketShelf)
+    assert open_shelf("s3://key:secret@cold/x").place == "s3://cold/x"
+
+
+async def test_a_full_disk_keeps_the_events_here_until_there_is_room(
+    sidecar: Sidecar, tmp_path: Path, small_disk: Path
+) -> None:
+    path = await fill_for_long(sidecar)
+    before = rows_of(path)
+    archive = archive_of(sidecar, small_disk)
+    ballast = small_disk / "ballast"
+    fill(ballast)
+
+    await archive.run()
+    assert archive.trouble is not None
+    assert "No space left on device" in archive.trouble
+    assert rows_of(path) == before
+
+    ballast.unlink()
+    assert await archive.run() == 1
+    assert archive.trouble is None
+    assert (await verified_with(path, small_disk)).findings == []
