@@ -83,6 +83,8 @@ def test_every_row_of_the_table_is_asked_and_answered() -> None:
             409,
             "customer acme: ",
         ),
+        ("POST", "/v1/archive/run", 409, "events stay for ever: set retention"),
+        ("POST", "/v1/archive/restore?file=x", 404, "no file x holds what is away"),
         ("POST", "/stripe/webhook", 400, "no webhook secret"),
     ],
 )

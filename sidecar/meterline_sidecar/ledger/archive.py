@@ -19,7 +19,7 @@ from meterline_sidecar.errors import ArchiveFailed, MeterlineError
 from meterline_sidecar.ledger.archived import Archived, Form
 from meterline_sidecar.ledger.bundle import Bundle, Stored
 from meterline_sidecar.ledger.chain import GENESIS
-from meterline_sidecar.ledger.shelf import file_name
+from meterline_sidecar.ledger.shelf import Shelf, file_name
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import archive as store
 from meterline_sidecar.store.edge import events as event_store
@@ -152,9 +152,11 @@ class Archive:
         wrong = await asyncio.to_thread(bundle.wrong, self.archived.key)
         if wrong is not None:
             raise ArchiveFailed(f"{wrong}, and so stays: run `meterline verify`")
-        content = await asyncio.to_thread(self._form.encode, bundle)
+        content = await self._kept(shelf, bundle)
+        if content is None:
+            content = await asyncio.to_thread(self._form.encode, bundle)
+            await shelf.put(self._name_of(bundle), content)
         move = self._move_of(bundle, content)
-        await shelf.put(move.file, content)
         if await self.archived.bundle(move) != bundle:
             raise ArchiveFailed(f"{move.file} does not read as it was written")
         await self._take_out(start, move)
@@ -210,12 +212,28 @@ class Archive:
                 return waits
         return None
 
+    async def _kept(self, shelf: Shelf, bundle: Bundle) -> bytes | None:
+        """Return the file that is there already, if it holds just this.
+
+        It stays as it is: an earlier ledger, or a backup of it, may know its digest.
+        """
+        try:
+            content = await shelf.get(self._name_of(bundle))
+            kept = await asyncio.to_thread(self._form.decode, content)
+        except ArchiveFailed:
+            return None  # Not there, or half of it: it is written.
+        return content if kept == bundle else None
+
+    def _name_of(self, bundle: Bundle) -> str:
+        first, last = bundle.batches[0], bundle.batches[-1]
+        return file_name(first.batch.first_event_id, last.mac, self._form.suffix)
+
     def _move_of(self, bundle: Bundle, content: bytes) -> NewMove:
         first, last = bundle.batches[0].batch, bundle.batches[-1].batch
         first_ms, beyond_ms = bundle.span
-        move = NewMove(
+        return NewMove(
             is_out=1,
-            file="",
+            file=self._name_of(bundle),
             file_bytes=len(content),
             digest=sha256(content).hexdigest(),
             first_batch_id=first.id,
@@ -230,7 +248,6 @@ class Archive:
             beyond_ms=beyond_ms,
             moved_ms=self._clock.now_ms(),
         )
-        return move._replace(file=file_name(move, self._form.suffix))
 
     async def _take_out(self, start: Begin, move: NewMove) -> None:
         """Delete what the file holds, and note where it is: both or neither."""

@@ -114,39 +114,40 @@ class Archived:
         facts = await self._facts_of(tx, move)
         skip = cursor + 1 - move.first_event_id
         found = facts[skip : skip + limit]
+        if found[-1].id == move.last_event_id:
+            self._facts = None  # The next ones are asked for.
         return [one for one in found if not one.flags & skip_flags], found[-1].id
 
     async def _facts_of(self, tx: Tx, move: NewMove) -> list[EventFacts]:
-        if self._facts is None or self._facts[0] != move.file:
-            numbered = list((await self.bundle(move)).numbered())
-            names = {
-                event.subject for _, event in numbered if event.subject is not None
-            }
-            subjects: dict[str | None, int] = {None: 0}
-            subjects.update(await event_store.subjects_of(tx, sorted(names)))
-            routes = {
-                (method, route): number
-                for number, (method, route) in (await counting.endpoints(tx)).items()
-            }
-            facts = [
-                EventFacts(
-                    event_id,
-                    event.time_ms,
-                    event.kind,
-                    subjects[event.subject],
-                    routes[event.method, event.route],
-                    event.status,
-                    event.duration_us,
-                    event.bytes_in,
-                    event.bytes_out,
-                    event.flags,
-                    event.quantities,
-                    event.properties,
-                )
-                for event_id, event in numbered
-            ]
-            self._facts = (move.file, facts)
-        return self._facts[1]
+        if self._facts is not None and self._facts[0] == move.file:
+            return self._facts[1]
+        numbered = list((await self.bundle(move)).numbered())
+        names = {event.subject for _, event in numbered if event.subject is not None}
+        subjects: dict[str | None, int] = {None: 0}
+        subjects.update(await event_store.subjects_of(tx, sorted(names)))
+        routes = {
+            (method, route): number
+            for number, (method, route) in (await counting.endpoints(tx)).items()
+        }
+        facts = [
+            EventFacts(
+                event_id,
+                event.time_ms,
+                event.kind,
+                subjects[event.subject],
+                routes[event.method, event.route],
+                event.status,
+                event.duration_us,
+                event.bytes_in,
+                event.bytes_out,
+                event.flags,
+                event.quantities,
+                event.properties,
+            )
+            for event_id, event in numbered
+        ]
+        self._facts = (move.file, facts)
+        return facts
 
 
 def _fits(bundle: Bundle, move: NewMove) -> bool:

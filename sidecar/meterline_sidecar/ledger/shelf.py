@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from meterline_sidecar.config.places import BUCKET
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.files import replace_file
-from meterline_sidecar.store.edge.archive import NewMove
 
 PACKAGE: Final = "obstore"
 CLIENT: Final = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
@@ -50,9 +49,13 @@ class Shelf(Protocol):
         ...
 
 
-def file_name(move: NewMove, suffix: str) -> str:
-    """Return the name of a file, in the order of the chain as far as names go."""
-    return f"events-{move.first_event_id:012}-{move.mac.hex()[:16]}{suffix}"
+def file_name(first_event_id: int, mac: bytes, suffix: str) -> str:
+    """Return the name of a file, in the order of the chain as far as names go.
+
+    Args:
+        mac: of its last batch.
+    """
+    return f"events-{first_event_id:012}-{mac.hex()[:16]}{suffix}"
 
 
 def open_shelf(url: str) -> Shelf:

@@ -210,6 +210,31 @@ async def test_what_cannot_be_written_and_read_back_stays(
     assert (await verified_with(path, folder)).findings == []
 
 
+async def test_a_file_that_is_there_is_not_written_again_but_half_of_it_is(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    path, folder = await fill_for_long(sidecar), tmp_path / "archive"
+    archive = archive_of(sidecar, folder)
+    await archive.run()
+    (file,) = folder.iterdir()
+    # As another version of what compresses would have written it.
+    other = gzip.compress(gzip.decompress(file.read_bytes()), 1, mtime=1)
+    await archive.bring_back(file.name)
+
+    file.write_bytes(other)
+    await archive.step(by_hand=True)
+    kept = file.read_bytes()
+    report = await verified_with(path, folder)
+    await archive.bring_back(file.name)
+    file.write_bytes(other[:-20])
+    await archive.step(by_hand=True)
+
+    assert kept == other
+    assert report.findings == []
+    assert file.read_bytes() != other[:-20]
+    assert (await verified_with(path, folder)).findings == []
+
+
 async def test_a_directory_that_is_not_there_is_not_made(
     sidecar: Sidecar, tmp_path: Path
 ) -> None:

@@ -15,7 +15,11 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.verify import check_head
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import event_log, gaps, held
-from meterline_sidecar.store.edge.archive import file_of_event, files_of_span
+from meterline_sidecar.store.edge.archive import (
+    file_of_event,
+    files_of_name,
+    files_of_span,
+)
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
@@ -160,6 +164,8 @@ async def test_events_of_a_time_name_the_files_that_have_more_of_them(
             for event_id in (1, file.last_event_id, file.last_event_id + 1)
         ]
         gone = await event_log.read_event(tx, 1)
+        named = await files_of_name(tx, "1", source=None)
+        of_others = await files_of_name(tx, "1", source="cron")
 
     # Only the one that came late is here.
     assert [one.id for one in page.events] == [file.last_event_id + 2]
@@ -167,6 +173,7 @@ async def test_events_of_a_time_name_the_files_that_have_more_of_them(
     assert (files, later) == ([file], [])
     assert holders == [file, file, None]
     assert gone is None
+    assert (named, of_others) == ([file], [])
 
 
 async def test_what_is_sent_again_counts_once_though_it_left(

@@ -95,7 +95,7 @@ async def test_a_bucket_keeps_what_left(
     await archive.bring_back(file.file)
 
     assert list(bucket.files) == [f"/cold/ledger/{file.file}"]
-    assert [method for method, _ in bucket.asked] == ["PUT", "GET", "GET"]
+    assert [method for method, _ in bucket.asked] == ["GET", "PUT", "GET", "GET"]
     assert {signed for _, signed in bucket.asked} == {"AWS4-HMAC-SHA256"}
     assert rows_of(path, "archive_moves", "journal") == before
 

@@ -105,6 +105,20 @@ async def file_of_event(tx: Tx, event_id: int) -> NewMove | None:
     return None if row is None else _move(row).what
 
 
+async def files_of_name(
+    tx: Tx, external_id: str, *, source: str | None
+) -> list[NewMove]:
+    """Return the files with events that their sender calls so, if they are away."""
+    rows = await tx.fetch_all(
+        "SELECT x.event_id FROM external_sources s JOIN external_events x"
+        " ON x.source_id = s.id AND x.external_id = ?"
+        " WHERE s.name = coalesce(?, s.name) ORDER BY x.event_id",
+        (external_id, source),
+    )
+    found = [await file_of_event(tx, row[0]) for row in rows]
+    return [file for file in found if file is not None]
+
+
 async def files_of_span(tx: Tx, start: int, end: int, *, limit: int) -> list[NewMove]:
     """Return the first files with counted events of ``[start, end)``, as far as is known."""
     rows = await tx.fetch_all(

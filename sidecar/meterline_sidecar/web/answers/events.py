@@ -64,7 +64,8 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     events: list[ShownEvent]
     next_after: int | None
     archived: tuple[str, ...] = ()
-    """Files of the archive that hold events of this time, the first 20."""
+    """Files of the archive that hold events of this time, the first 20; or the one of
+    this `external_id`."""
 
 
 class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):

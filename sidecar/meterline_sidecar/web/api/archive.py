@@ -1,6 +1,6 @@
 """The archive: which files there are, and moving events out and back, step by step."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -14,7 +14,7 @@ from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict
 from meterline_sidecar.web.query import ID_MAX, PAGE, Limit, Nothing
 
-NAME_CHARS_MAX = 100
+NAME_CHARS_MAX: Final = 100
 
 
 class ArchiveQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +60,8 @@ async def run_archive(parts: Parts, query: Nothing) -> ArchiveStep:
         raise Conflict(f"nothing leaves a ledger that is not trusted: {parts.alarm}")
     if parts.config.retention.events is None:
         raise Conflict("events stay for ever: set retention.events and archive.url")
+    if parts.watch is not None and not parts.watch.is_right():
+        raise Conflict("this machine's clock jumped: how old events are is not known")
     step = await parts.archive.step(by_hand=True)
     moved = None if step.moved is None else _shown(step.moved)
     return ArchiveStep(moved=moved, is_done=moved is None, waits=step.waits)

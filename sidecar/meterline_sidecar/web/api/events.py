@@ -97,6 +97,11 @@ async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
             limit=query.limit,
         )
         archived = await archived_names(tx, start=span.start, end=span.end)
+        if query.external_id is not None:
+            named = await archive.files_of_name(
+                tx, query.external_id, source=query.source
+            )
+            archived = tuple(file.file for file in named)
     return EventPage(
         events=[shown_event(event) for event in page.events],
         next_after=page.next_after,
