@@ -1,10 +1,18 @@
 """A sidecar that runs, and events that leave its ledger and come back."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any, Final
 
+import click
+from click.testing import CliRunner
+
+from meterline_sidecar.cli.commands.archive import command as archive
+from meterline_sidecar.cli.commands.backup import command as backup
+from meterline_sidecar.cli.commands.verify import command as verify
+from meterline_sidecar.cli.exits import EXIT_FOUND
+from tests.integration.conftest import Sidecar
+from tests.integration.ledger.archiving import archive_of, fill_for_long
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE, SidecarProcess
 
@@ -86,33 +94,35 @@ def test_old_events_leave_a_ledger_that_runs_and_come_back(tmp_path: Path) -> No
         assert sidecar.get(INVOICE, period="2026-11") == invoice
         assert sidecar.get("/v1/meters/api_calls/recount")["changes"] == []
 
-        sidecar.kill()
-        sidecar.start()
         assert "brought back" in run(sidecar, "archive", "restore", name)
         page = sidecar.get("/v1/events", **SPAN)
         assert (len(page["events"]), page["archived"]) == (30, [])
         assert step(sidecar, "run")["moved"]["file"] == name
 
 
-def test_verification_reads_the_archive_unless_it_is_told_not_to(
-    tmp_path: Path,
+async def test_who_reads_the_ledger_reads_the_archive_unless_told_not_to(
+    sidecar: Sidecar, tmp_path: Path
 ) -> None:
-    (tmp_path / "archive").mkdir()
-    meterline = METERLINE.replace('plan = "starter"', "") + ARCHIVE
-    with SidecarProcess(
-        tmp_path, meterline=meterline, clock="2026-11-06T12:00:05Z"
-    ) as sidecar:
-        fill(sidecar)
-        step(sidecar, "run")
-        (file,) = (tmp_path / "archive").iterdir()
+    await fill_for_long(sidecar)
+    await archive_of(sidecar, tmp_path / "archive").run()
+    (file,) = (tmp_path / "archive").iterdir()
+    config = tmp_path / "meterline.toml"
+    config.write_text(f'[sidecar]\ndatabase = "meterline.db"\n{ARCHIVE}')
 
-        sound = json.loads(run(sidecar, "verify", "--json"))["report"]
-        assert (sound["events"], sound["archive_files"]) == (31, 1)
-        copy = run(sidecar, "backup", str(tmp_path / "backup.db"))
-        assert "30 events are in files of the archive" in copy
+    async def said(command: click.Command, *arguments: str) -> tuple[int, str]:
+        given = [*arguments, "--config", str(config)]
+        done = await asyncio.to_thread(CliRunner().invoke, command, given)
+        return done.exit_code, done.output
 
-        file.write_bytes(file.read_bytes()[:-1] + b"x")
-        found = run(sidecar, "archive", "verify", exits=3)
-        assert f"! the archive: {file.name}" in found
-        alone = run(sidecar, "verify", "--without-archive")
-        assert "30 events in files of the archive were not read" in alone
+    sound = await said(archive, "verify")
+    alone = await said(verify, "--without-archive")
+    copy = await said(backup, str(tmp_path / "backup.db"))
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    broken = await said(archive, "verify")
+    whole = await said(verify)
+
+    assert (sound[0], "1 file with " in sound[1]) == (0, True)
+    assert (alone[0], "events in files of the archive were" in alone[1]) == (0, True)
+    assert (copy[0], "events are in files of the archive" in copy[1]) == (0, True)
+    for code, text in (broken, whole):
+        assert (code, f"! the archive: {file.name} at " in text) == (EXIT_FOUND, True)
