@@ -22,7 +22,7 @@ from tests.integration.ledger.archiving import (
 )
 from tests.integration.ledger.test_coverage import copy_beside
 
-DAYS: Final = 40
+DAYS: Final = 25
 LOG: Final = ("archive_moves", "journal")
 
 
@@ -49,7 +49,7 @@ async def test_a_kill_at_any_moment_leaves_every_event_in_the_ledger_or_in_a_fil
     folder.mkdir()
     before = rows_of(path, *LOG)
 
-    for _ in range(rounds(4, soak=400)):
+    for _ in range(rounds(3, soak=400)):
         kill_soon(path, folder, chance.uniform(0, 1.0))
         report = await verified_with(path, folder)
         assert report.findings == []

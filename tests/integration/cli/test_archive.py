@@ -11,6 +11,9 @@ from meterline_sidecar.cli.commands.archive import command as archive
 from meterline_sidecar.cli.commands.backup import command as backup
 from meterline_sidecar.cli.commands.verify import command as verify
 from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.daemon.doctor import Check, examine
+from tests.clock import FakeClock
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.archiving import archive_of, fill_for_long
 from tests.producer import NOON_MS, Connection, batch, event
@@ -126,3 +129,20 @@ async def test_who_reads_the_ledger_reads_the_archive_unless_told_not_to(
     assert (copy[0], "events are in files of the archive" in copy[1]) == (0, True)
     for code, text in (broken, whole):
         assert (code, f"! the archive: {file.name} at " in text) == (EXIT_FOUND, True)
+
+
+def test_doctor_looks_whether_old_events_can_leave(tmp_path: Path) -> None:
+    config = tmp_path / "meterline.toml"
+    config.write_text(ARCHIVE)
+
+    def looked() -> Check:
+        checks = examine(read_config(config), clock=FakeClock(), status=None)
+        (found,) = (check for check in checks if check.name == "archive")
+        return found
+
+    gone = looked()
+    (tmp_path / "archive").mkdir()
+
+    assert gone.code == "archive_not_written"
+    assert f"{tmp_path / 'archive'} is not there" in gone.detail
+    assert looked().verdict == "ok"
