@@ -80,11 +80,6 @@ async def last_move(tx: Tx) -> Move | None:
     return None if row is None else _move(row)
 
 
-async def moves(tx: Tx) -> list[Move]:
-    """Return all moves, in the order in which they were made."""
-    return [_move(row) for row in await tx.fetch_all(f"{SELECT} ORDER BY m.id")]
-
-
 async def files(tx: Tx, *, after_batch: int = 0, limit: int = 1 << 62) -> list[NewMove]:
     """Return the files that hold what is away, behind a batch, in the chain's order."""
     rows = await tx.fetch_all(
