@@ -2,49 +2,71 @@
 
 import asyncio
 
-from meterline_sidecar.ingest.company import COMPANY_ROWS, COMPANY_S, Company
+from meterline_sidecar.ingest.company import COMPANY_ROWS, Company
+from tests.patience import PATIENCE_S
+
+HOUR_S = 3_600.0  # whoever waits so long is not served by chance
 
 
-async def waited_s(company: Company) -> float:
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    await company.wait()
-    return loop.time() - start
+async def is_served(company: Company) -> None:
+    """Wait for the next commit, which does not take an hour."""
+    await asyncio.wait_for(company.wait(), PATIENCE_S)
+
+
+async def waiting_for(company: Company) -> "asyncio.Future[None]":
+    """Begin to wait, and see that it takes longer than a moment."""
+    waiting = asyncio.ensure_future(company.wait())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    return waiting
 
 
 async def test_the_first_after_a_while_waits_for_nobody() -> None:
-    company = Company()
+    company = Company(HOUR_S)
     company.came(n_rows=1, is_urgent=False)
 
-    assert await waited_s(company) < COMPANY_S / 2
+    await is_served(company)
 
 
 async def test_those_that_keep_coming_wait_for_each_other() -> None:
-    company = Company()
-    await company.wait()
+    company = Company(HOUR_S)
+    await is_served(company)
     company.came(n_rows=1, is_urgent=False)
 
-    assert await waited_s(company) > COMPANY_S / 2
+    waiting = await waiting_for(company)
+
+    waiting.cancel()
+
+
+async def test_nobody_waits_longer_than_was_said() -> None:
+    company = Company(0.05)
+    loop = asyncio.get_running_loop()
+    start_s = loop.time()
+    await is_served(company)
+
+    await is_served(company)
+
+    assert loop.time() - start_s >= 0.05
 
 
 async def test_many_are_company_enough() -> None:
-    company = Company()
-    await company.wait()
-    waiting = asyncio.ensure_future(company.wait())
-    await asyncio.sleep(0)
-    assert not waiting.done()
+    company = Company(HOUR_S)
+    await is_served(company)
+    waiting = await waiting_for(company)
 
     company.came(n_rows=COMPANY_ROWS, is_urgent=False)
 
-    await asyncio.wait_for(waiting, COMPANY_S / 2)
+    await asyncio.wait_for(waiting, PATIENCE_S)
 
 
 async def test_what_somebody_waits_for_is_committed_at_once() -> None:
-    company = Company()
-    await company.wait()
+    company = Company(HOUR_S)
+    await is_served(company)
 
     company.came(n_rows=1, is_urgent=True)
 
-    assert await waited_s(company) < COMPANY_S / 2
+    await is_served(company)
     company.came(n_rows=1, is_urgent=False)
-    assert await waited_s(company) > COMPANY_S / 2
+    waiting = await waiting_for(company)
+    waiting.cancel()
