@@ -164,7 +164,9 @@ class Link:
             message = Bye(self._sent_seq, source.excluded)
             self.state = State.LEAVING
         elif is_awaited and self._in_flight and not self._has_hurried:
-            message = Batch(self._sent_seq + 1, source.recorded_seq, b"")
+            message = Batch(
+                self._sent_seq + 1, source.recorded_seq, b"", source.excluded
+            )
             self._has_hurried = True
         else:
             return False

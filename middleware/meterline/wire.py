@@ -79,7 +79,7 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
 
 
 class Batch(Struct, frozen=True, array_like=True, tag="batch"):
-    """Consecutive events, starting with ``first_seq``. Empty: only a sign of life."""
+    """Consecutive events from ``first_seq`` on. Empty: somebody waits for the acks."""
 
     first_seq: Seq
     recorded_seq: Seq

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from meterline.events import Flag, Kind, UsageEvent
 from meterline_sidecar.ingest import names
+from meterline_sidecar.store.sqlite.driver import SqliteReader
 from tests.integration.ledger.test_verify import verified
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.web.conftest import OpenWeb, Web
@@ -136,19 +137,19 @@ async def test_apps_and_senders_over_http_share_the_names_of_a_source(web: Web) 
 async def test_a_name_that_an_app_took_meanwhile_is_no_error(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_up = names.Names.find
+    looked_up = SqliteReader.read
     is_first = True
 
-    async def find(self: names.Names, tx: Any, wanted: Any) -> Any:
+    async def read(self: SqliteReader, work: Any) -> Any:
         """Let an app store the name right behind the look of the sender over HTTP."""
         nonlocal is_first
-        found = await looked_up(self, tx, wanted)
+        found = await looked_up(self, work)
         if is_first:
             is_first = False
             await asyncio.create_task(ship_as(web, "d" * 32, job(source="jobs")))
         return found
 
-    monkeypatch.setattr(names.Names, "find", find)
+    monkeypatch.setattr(SqliteReader, "read", read)
     named = plain(1, id="job-1")
     del named["time"]
 
