@@ -93,19 +93,24 @@ def replace_file(
 
 
 def overwrite(path: Path, content: bytes) -> None:
-    """Write a small file in one call, so that whoever is killed leaves it whole.
+    """Write a small file in place and in one call: whoever is killed leaves it whole.
 
-    One that is longer is replaced: else its end would stay for a moment.
+    Where there is none, an empty one or a longer one, it is replaced: on a full disk a
+    new one would stay empty, and of a longer one the end would stay.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        is_longer = os.fstat(descriptor).st_size > len(content)
-        if not is_longer:
+        descriptor = os.open(path, flags)
+    except OSError:
+        replace_file(path, content, durably=False)
+        return
+    try:
+        fits = 0 < os.fstat(descriptor).st_size <= len(content)
+        if fits:
             os.write(descriptor, content)
     finally:
         os.close(descriptor)
-    if is_longer:
+    if not fits:
         replace_file(path, content, durably=False)
 
 

@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import socket
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meterline_sidecar import files as sidecar_files
 from meterline_sidecar.errors import AlreadyRunning, MeterlineError, PlaceGone
 from meterline_sidecar.files import (
     LedgerFiles,
@@ -13,6 +15,7 @@ from meterline_sidecar.files import (
     Place,
     create_file,
     lock_of,
+    overwrite,
     put_in_place,
     remove_socket,
     replace_file,
@@ -236,3 +239,51 @@ def test_only_a_socket_is_removed_to_make_room_for_one(tmp_path: Path) -> None:
     remove_socket(path, key="sidecar.socket")
 
     assert names_in(tmp_path) == ["file", "link"]
+
+
+@pytest.mark.parametrize("before", [None, b"", b"old", b"as long", b"much longer"])
+def test_what_is_written_over_is_whole(tmp_path: Path, before: bytes | None) -> None:
+    path = tmp_path / "head"
+    if before is not None:
+        path.write_bytes(before)
+
+    overwrite(path, b"content")
+
+    assert path.read_bytes() == b"content"
+    assert names_in(tmp_path) == ["head"]
+
+
+@pytest.mark.parametrize("size", [3, 7])
+def test_a_file_that_fits_is_written_in_place(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "head"
+    path.write_bytes(b"x" * size)
+    inode = path.stat().st_ino
+
+    overwrite(path, b"content")
+
+    assert path.stat().st_ino == inode
+
+
+def test_a_link_is_replaced_and_never_written_through(tmp_path: Path) -> None:
+    target, path = tmp_path / "target", tmp_path / "head"
+    target.write_bytes(b"theirs")
+    path.symlink_to(target)
+
+    overwrite(path, b"content")
+
+    assert (target.read_bytes(), path.read_bytes()) == (b"theirs", b"content")
+    assert not path.is_symlink()
+
+
+def test_an_empty_file_that_there_is_no_room_for_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes, *, durably: bool) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(sidecar_files, "replace_file", full)
+
+    with pytest.raises(OSError, match="no room"):
+        overwrite(tmp_path / "head", b"content")
+
+    assert names_in(tmp_path) == []

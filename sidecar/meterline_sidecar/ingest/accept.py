@@ -385,7 +385,6 @@ def _is_urgent(piece: Piece) -> bool:
     """
     return (
         piece.is_bye
-        or piece.when_stored is not None
         or not piece.n_rows
         or piece.producer.n_waiting >= BATCHES_IN_FLIGHT_MAX
     )
