@@ -8,6 +8,7 @@ chain is over their very bytes.
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from meterline_sidecar.store.edge.events import BatchRow, EventRow, LossRow
 
 SUFFIX: Final = ".jsonl.gz"
 FORM: Final = 1
+TEXT_BYTES_MAX: Final = 512 << 20  # as for what is read of a shelf
 GZIP_LEVEL: Final = 6
 NEWLINE: Final = b"\n"
 
@@ -97,9 +99,12 @@ def decode(content: bytes) -> Bundle:
         ArchiveFailed: it is no such file, or not all of it.
     """
     try:
-        text = gzip.decompress(content)
+        with gzip.open(BytesIO(content)) as file:
+            text = file.read(TEXT_BYTES_MAX + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ArchiveFailed(f"it is no gzip: {error}") from error
+    if len(text) > TEXT_BYTES_MAX:
+        raise ArchiveFailed("it is larger than any file of the archive")
     return batches_of(read_lines(text))
 
 

@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 from meterline_sidecar.config.places import BUCKET
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.files import replace_file
+from meterline_sidecar.small_file import read_small_file
 
+FILE_BYTES_MAX: Final = 256 << 20  # several times what the largest file can have
 PACKAGE: Final = "obstore"
 CLIENT: Final = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
 """Without TLS only where somebody names such an endpoint: no store has one by itself."""
@@ -92,7 +94,9 @@ class DirectoryShelf:
     async def get(self, name: str) -> bytes:
         """Read a file."""
         try:
-            return await asyncio.to_thread((self._folder / name).read_bytes)
+            return await asyncio.to_thread(
+                read_small_file, self._folder / name, bytes_max=FILE_BYTES_MAX
+            )
         except OSError as error:
             raise ArchiveFailed(
                 f"{self._folder / name} cannot be read: {error.strerror}"

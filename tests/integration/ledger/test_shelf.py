@@ -1,5 +1,8 @@
 """Where files of the archive lie: a directory, or a bucket that speaks as S3 does."""
 
+import asyncio
+import os
+import re
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -21,6 +24,7 @@ from tests.integration.ledger.archiving import (
     rows_of,
     verified_with,
 )
+from tests.patience import PATIENCE_S
 
 
 class Bucket(ThreadingHTTPServer):
@@ -163,3 +167,22 @@ async def test_a_full_disk_keeps_the_events_here_until_there_is_room(
     assert await archive.run() == 1
     assert archive.trouble is None
     assert (await verified_with(path, small_disk)).findings == []
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "directory", "huge"])
+async def test_what_is_no_file_of_ours_is_told_and_not_waited_for(
+    tmp_path: Path, what: str
+) -> None:
+    path = tmp_path / "name"
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    elif what == "directory":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+
+    with pytest.raises(ArchiveFailed, match=re.escape(f"{path} cannot be read: ")):
+        await asyncio.wait_for(DirectoryShelf(tmp_path).get("name"), PATIENCE_S)

@@ -1,6 +1,7 @@
 """What a file of the archive holds is read as it was written, whatever stands in it."""
 
 import gzip
+import tracemalloc
 from typing import Final
 
 import pytest
@@ -118,3 +119,18 @@ def test_without_the_extra_parquet_says_what_to_install(
 
     with pytest.raises(ArchiveFailed, match=r"meterline\[sidecar,archive\]"):
         PARQUET.decode(b"")
+
+
+def test_a_little_file_that_says_very_much_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bundle_lines, "TEXT_BYTES_MAX", 1 << 20)
+    bomb = gzip.compress(bytes(64 << 20))
+
+    tracemalloc.start()
+    with pytest.raises(ArchiveFailed, match="larger than any file"):
+        bundle_lines.decode(bomb)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 8 << 20
