@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from typing import Final, Literal, NamedTuple
 
 from meterline.events import TIME_MS_MAX, UsageEvent
@@ -126,29 +127,30 @@ class External:
         if not self._ingest.has_room:
             raise RetryLater("too much waits to be stored; send it again", after_s=1)
         producer = self._producer or await self._start()
-        refused = {
-            i
-            for i, event in enumerate(events)
-            if not self._names.admits(event.name.source)
+        # Once for each source: a request has few, and as many events as it likes.
+        full = {
+            source
+            for source in dict.fromkeys(event.name.source for event in events)
+            if not self._names.admits(source)
         }
-        outcome: _Outcome = asyncio.get_running_loop().create_future()
         mine: dict[Name, NewEvent] = {}
-        outcomes: dict[Name, _Outcome] = {}
-        for i, event in enumerate(events):
-            if i not in refused and event.name not in outcomes:
-                if event.name not in self._arriving:
-                    mine[event.name] = event
-                    self._arriving[event.name] = outcome
-                outcomes[event.name] = self._arriving[event.name]
+        for event in events:
+            if event.name.source not in full:
+                mine.setdefault(event.name, event)
+        others = {name: self._arriving[name] for name in mine.keys() & self._arriving}
+        for name in others:
+            del mine[name]
+        outcome: _Outcome = asyncio.get_running_loop().create_future()
+        self._arriving |= dict.fromkeys(mine, outcome)
         stored = await self._store_new(producer, mine, outcome, n_bytes)
-        known = await _settled(outcomes)
+        known = await _settled({outcome, *others.values()})
         taken = [
             TOO_MANY_SOURCES
-            if i in refused
+            if event.name.source in full
             else _judged(
                 event, known[event.name], is_new=stored.get(event.name) is event
             )
-            for i, event in enumerate(events)
+            for event in events
         ]
         await self._note(taken)
         return taken
@@ -176,14 +178,15 @@ class External:
         n_bytes: int,
     ) -> dict[Name, NewEvent]:
         """Begin to store those events whose names are free; return them."""
-        if not mine:
-            return {}
 
         def tell(found: "dict[Name, Known] | RetryLater") -> None:
             for name in mine:
                 del self._arriving[name]
             outcome.set_result(found)
 
+        if not mine:
+            tell({})
+            return {}
         try:
             as_of = self._names.version
             # Nothing is stored of a source without an id: whatever is on its way is
@@ -232,14 +235,12 @@ class External:
             if error is not None:
                 tell(_later(error))
                 return
-            tell(
-                known
-                | {
-                    event.name: piece.clashes.get(i)
-                    or Known(first_ids[-1] + i, event.mac, row.flags & HELD != 0)
-                    for i, (event, row) in enumerate(zip(new, rows, strict=True))
-                }
-            )
+            stored = {
+                event.name: Known(event_id, event.mac, row.flags & HELD != 0)
+                for event_id, event, row in zip(count(first_ids[-1]), new, rows)
+            }
+            clashes = {new[i].name: before for i, before in piece.clashes.items()}
+            tell(known | stored | clashes)
 
         last_seq = rows[-1].seq
         piece = Piece(
@@ -268,15 +269,20 @@ class External:
         """Return events with their numbers, as they are judged by now."""
         is_right = self._watch is None or self._watch.is_right()
         earliest, latest = possible_ms(self._clock.now_ms()) if is_right else NEVER
+        # Unpacked: this is done for every event.
+        # fmt: off
         return [
-            event.row._replace(
-                seq=seq,
-                flags=EXTERNAL
-                if earliest <= event.row.time_ms <= latest
-                else EXTERNAL | HELD,
+            EventRow(
+                seq, time_ms, kind, subject, method, route, status, took_us, n_in, n_out,
+                EXTERNAL if earliest <= time_ms <= latest else EXTERNAL | HELD,
+                quantities, properties,
             )
-            for seq, event in enumerate(new, producer.next_seq)
+            for seq, (_, (
+                _, time_ms, kind, subject, method, route, status, took_us, n_in, n_out,
+                _, quantities, properties,
+            ), _, _) in enumerate(new, producer.next_seq)
         ]
+        # fmt: on
 
     async def _start(self) -> Producer:
         """Return the producer that these events are stored under.
@@ -314,27 +320,24 @@ def _judged(event: NewEvent, known: Known, *, is_new: bool) -> Taken:
     )
 
 
-async def _settled(outcomes: dict[Name, _Outcome]) -> dict[Name, Known]:
-    """Wait until it is known what is stored under each name.
+async def _settled(waited: set[_Outcome]) -> dict[Name, Known]:
+    """Wait until it is known what is stored under the names of each; return it.
 
     Raises:
         RetryLater: of one it is not known.
     """
-    waited = set(outcomes.values())
-    if waited:
-        # Not awaited themselves: who is cancelled here must not cancel them.
-        await asyncio.wait(waited, timeout=STORE_TIMEOUT_S)
-    for outcome in waited:
-        if not outcome.done():
-            raise RetryLater(
-                f"not stored within {STORE_TIMEOUT_S:.0f} s; send it again", after_s=5
-            )
+    # Not awaited themselves: who is cancelled here must not cancel them.
+    _, late = await asyncio.wait(waited, timeout=STORE_TIMEOUT_S)
+    if late:
+        raise RetryLater(
+            f"not stored within {STORE_TIMEOUT_S:.0f} s; send it again", after_s=5
+        )
     known: dict[Name, Known] = {}
-    for name, outcome in outcomes.items():
+    for outcome in waited:
         found = outcome.result()
         if isinstance(found, RetryLater):
             raise RetryLater(str(found), after_s=found.after_s)
-        known[name] = found[name]
+        known |= found
     return known
 
 

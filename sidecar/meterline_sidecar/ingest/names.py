@@ -7,7 +7,7 @@ duplicate, and one that says something else a conflict; both keep their number a
 stored with a flag that no meter counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from meterline.events import Flag, Kind
@@ -124,17 +124,23 @@ class Names:
             found.append(Named(place, name, is_timed=False, mac=mac))
         return found
 
-    async def find(self, tx: Tx, names: Iterable[Name]) -> dict[Name, Known]:
+    async def find(self, tx: Tx, names: Collection[Name]) -> dict[Name, Known]:
         """Return what is stored under these names."""
-        by_id = {
-            (source_id, name.external_id): name
-            for name in names
-            if (source_id := self._id_of(name.source)) is not None
-        }
-        if not by_id:
+        sources = {name.source for name in names}
+        ids = {source: self._id_of(source) for source in sources}
+        of_known_sources = [
+            (source_id, external_id)
+            for source, external_id in names
+            if (source_id := ids[source]) is not None
+        ]
+        if not of_known_sources:
             return {}
-        found = await store.named(tx, list(by_id))
-        return {by_id[key]: Known(*known) for key, known in found.items()}
+        found = await store.named(tx, of_known_sources)
+        source_of = {source_id: source for source, source_id in ids.items()}
+        return {
+            Name(source_of[source_id], external_id): Known(*known)
+            for (source_id, external_id), known in found.items()
+        }
 
     def _id_of(self, source: str) -> int | None:
         return self._added.get(source) or self.ids.get(source)

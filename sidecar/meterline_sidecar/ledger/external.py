@@ -44,9 +44,23 @@ def name_mac(
     Raises:
         UnicodeEncodeError: a text holds half of a surrogate pair.
     """
-    said = event._replace(seq=0, flags=0, time_ms=event.time_ms if is_timed else OURS)
-    if event.flags & NAMED:
-        said = said._replace(kind=USE, method="", route="", status=0)
+    # Unpacked, and packed as a plain tuple: this is done for every event.
+    # fmt: off
+    (
+        _, time_ms, kind, subject, method, route, status, took_us, n_in, n_out, flags,
+        quantities, properties,
+    ) = event
+    # fmt: on
+    if not is_timed:
+        time_ms = OURS
+    if flags & NAMED:
+        kind, method, route, status = USE, "", "", 0
+    # fmt: off
+    said = (
+        0, time_ms, kind, subject, method, route, status, took_us, n_in, n_out, 0,
+        quantities, properties,
+    )
+    # fmt: on
     content = _encode((source, external_id, said))
     return blake2b(content, key=key, digest_size=MAC_BYTES).digest()
 

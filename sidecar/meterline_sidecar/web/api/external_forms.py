@@ -28,9 +28,10 @@ from meterline_sidecar.web.api.external_shapes import (
     Properties,
     Quantities,
 )
-from meterline_sidecar.web.api.strict_json import NotReadable, Twice, read_json
+from meterline_sidecar.web.api.strict_json import Twice
 
 REASON_CHARS_MAX: Final = 256
+NO_DATA: Final = EventData()
 JSON_TYPE: Final = "application/json"
 CLOUD_TYPE: Final = "application/cloudevents+json"
 BATCH_TYPE: Final = "application/cloudevents-batch+json"
@@ -109,33 +110,13 @@ def form_of(headers: Headers) -> Form:
             )
 
 
-def read_body(body: bytes, form: Form, *, events_max: int) -> tuple[list[Any], bool]:
-    """Return the events of a body as they stand there, and whether it is one alone.
-
-    Raises:
-        Unreadable: it is no JSON, or has no events in the form that it should.
-    """
-    if form.attributes is not None:
-        data = {"data": _parsed(body)} if body else {}
-        return [{**form.attributes, **data}], True
-    found = _parsed(body)
-    if form.is_batch and not isinstance(found, list):
-        raise Unreadable("a batch is a list of events")
-    if form.is_batch is False or not isinstance(found, list):
-        return [found], True
-    events = cast("list[object]", found)
-    if len(events) > events_max:
-        raise Unreadable(f"a batch has at most {events_max:,} events", status=413)
-    return events, False
-
-
 def read_event(raw: Any, sending: Sending) -> NewEvent | Refused:
     """Return an event as it is stored, or why it cannot be."""
     try:
         return _read_event(raw, sending)
     except msgspec.ValidationError as error:
         reason, field = _in_words(str(error), raw, sending.form.kind)
-    except _BadFieldError as error:
+    except BadField as error:
         reason, field = error.reason, error.field
     except UnicodeEncodeError:
         reason, field = "half of a surrogate pair is no Unicode", _broken_field(raw)
@@ -147,7 +128,7 @@ def read_event(raw: Any, sending: Sending) -> NewEvent | Refused:
     )
 
 
-class _BadFieldError(Exception):
+class BadField(Exception):
     """One field of an event cannot be taken."""
 
     def __init__(self, reason: str, field: str) -> None:
@@ -157,23 +138,31 @@ class _BadFieldError(Exception):
 
 
 def _read_event(raw: Any, sending: Sending) -> NewEvent:
-    event: PlainEvent | CloudEvent = msgspec.convert(raw, sending.form.kind)
+    event = msgspec.convert(raw, sending.form.kind)
+    if isinstance(event, CloudEvent) and "data_base64" in raw:
+        raise BadField("what is used stands in `data`, as JSON", "data_base64")
+    return new_event(event, sending)
+
+
+def new_event(event: PlainEvent | CloudEvent, sending: Sending) -> NewEvent:
+    """Return an event of the right shape as it is stored.
+
+    Raises:
+        BadField: it cannot be taken all the same.
+        UnicodeEncodeError: a text holds half of a surrogate pair.
+    """
     route: str | None
     if isinstance(event, CloudEvent):
-        if "data_base64" in raw:
-            raise _BadFieldError(
-                "what is used stands in `data`, as JSON", "data_base64"
-            )
         if event.datacontenttype is not None and not _is_json(event.datacontenttype):
-            raise _BadFieldError("data must be JSON", "datacontenttype")
-        data, source = event.data or EventData(), event.source
+            raise BadField("data must be JSON", "datacontenttype")
+        data, source = event.data or NO_DATA, event.source
         route = data.route or event.type
     else:
         data = event
         route = event.route
         source = event.source or sending.only_source or DEFAULT_SOURCE
     if source != (sending.only_source or source):
-        raise _BadFieldError(
+        raise BadField(
             f"this token sends events of {sending.only_source} and no other source",
             "source",
         )
@@ -187,38 +176,45 @@ def _read_event(raw: Any, sending: Sending) -> NewEvent:
         duration_us=data.duration_us,
         bytes_in=data.bytes_in,
         bytes_out=data.bytes_out,
-        # In one order: what says the same is the same.
-        quantities=_amounts(data.quantities or {}),
-        properties=_texts(data.properties or {}),
+        quantities=_amounts(data.quantities) if data.quantities else None,
+        properties=_texts(data.properties) if data.properties else None,
     )
     name = Name(source, event.id)
     return sending.prepare(name, used, is_timed=event.time is not None)
 
 
 def _amounts(quantities: Mapping[str, int | str]) -> dict[str, int | str]:
-    """Return quantities as they are stored: of each number, however it is written, one."""
-    found: dict[str, int | str] = {}
-    for name, quantity in sorted(quantities.items()):
-        _, found[name], why = checked_quantity(name, quantity)
-        if why:  # a line end behind the number
-            raise _BadFieldError(why, f"quantities.{name}")
-    return found
+    """Return quantities as they are stored: what says the same is the same.
+
+    They are in one order, and of each number, however it is written, there is one.
+    """
+    return {
+        name: quantity if type(quantity) is int else _amount(name, quantity)
+        for name, quantity in sorted(quantities.items())
+    }
+
+
+def _amount(name: str, quantity: int | str) -> int | str:
+    _, exact, why = checked_quantity(name, quantity)
+    if why:  # a line end behind the number
+        raise BadField(why, f"quantities.{name}")
+    return exact
 
 
 def _texts(properties: Mapping[str, str | int]) -> dict[str, str]:
     """Return properties as they are stored.
 
     Raises:
-        _BadFieldError: an event has something of that name already.
+        BadField: an event has something of that name already.
     """
-    reserved = sorted(properties.keys() & RESERVED_NAMES)
-    if reserved:
-        raise _BadFieldError(
+    if not RESERVED_NAMES.isdisjoint(properties):
+        reserved = min(properties.keys() & RESERVED_NAMES)
+        raise BadField(
             "an event has something of this name already; choose another",
-            f"properties.{reserved[0]}",
+            f"properties.{reserved}",
         )
     return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
+        name: value if isinstance(value, str) else str(value).lower()
         for name, value in properties.items()
     }
 
@@ -233,21 +229,14 @@ def _time_ms(when: str | int) -> int:
     except ValueError:  # the 31st of June
         time_ms = None
     if time_ms is None:
-        raise _BadFieldError(
+        raise BadField(
             "must be an RFC 3339 time with its zone, such as 2026-11-22T08:00:00Z, or"
             " milliseconds since 1970",
             "time",
         )
     if time_ms < 0:
-        raise _BadFieldError("is before 1970", "time")
+        raise BadField("is before 1970", "time")
     return time_ms
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return read_json(body)
-    except NotReadable as error:
-        raise Unreadable(str(error)) from error
 
 
 def _attributes(headers: Headers) -> dict[str, str]:

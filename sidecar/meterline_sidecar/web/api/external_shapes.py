@@ -1,7 +1,8 @@
 """The shapes of events that come over HTTP.
 
 What a CloudEvent carries stands in its ``data``, under the names that an event in plain
-JSON has beside its own.
+JSON has beside its own. Written anew, an event has those members that were read of it and
+none by default: see ``external_body``.
 """
 
 from typing import Annotated, Final, Literal
@@ -69,7 +70,13 @@ Properties = Annotated[
 ]
 
 
-class EventData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventData(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
     """What was used."""
 
     quantities: Quantities | None = None
@@ -97,7 +104,7 @@ class PlainEvent(EventData, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Who used it; without one, nobody is billed."""
 
 
-class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A CloudEvent 1.0. Attributes that are not listed are allowed, and not kept."""
 
     specversion: Literal["1.0"]
