@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 from meterline.events import TIME_MS_MAX, UsageEvent
 from meterline_sidecar.clock import Clock, JumpWatch
@@ -35,7 +37,7 @@ EVER: Final = (0, TIME_MS_MAX)
 Verdict = Literal["accepted", "duplicate", "conflict", "refused"]
 
 
-class NewEvent(NamedTuple):
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event that came."""
 
     name: Name
@@ -45,7 +47,7 @@ class NewEvent(NamedTuple):
     mac: bytes
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """What became of an event."""
 
     verdict: Verdict
@@ -137,7 +139,9 @@ class External:
         for event in events:
             if event.name.source not in full:
                 mine.setdefault(event.name, event)
-        others = {name: self._arriving[name] for name in mine.keys() & self._arriving}
+        others = {
+            name: self._arriving[name] for name in mine.keys() & self._arriving.keys()
+        }
         for name in others:
             del mine[name]
         outcome: _Outcome = asyncio.get_running_loop().create_future()
@@ -277,10 +281,10 @@ class External:
                 EXTERNAL if earliest <= time_ms <= latest else EXTERNAL | HELD,
                 quantities, properties,
             )
-            for seq, (_, (
+            for seq, (
                 _, time_ms, kind, subject, method, route, status, took_us, n_in, n_out,
                 _, quantities, properties,
-            ), _, _) in enumerate(new, producer.next_seq)
+            ) in enumerate((event.row for event in new), producer.next_seq)
         ]
         # fmt: on
 

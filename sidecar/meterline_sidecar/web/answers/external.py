@@ -7,7 +7,7 @@ import msgspec
 Verdict = Literal["accepted", "duplicate", "conflict", "refused"]
 
 
-class EventVerdict(msgspec.Struct, frozen=True, kw_only=True):
+class EventVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of one event."""
 
     verdict: Verdict
