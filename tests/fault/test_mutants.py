@@ -172,6 +172,13 @@ MUTANTS: Final = {
         "        return new\n",
         f"{OVER_HTTP}::test_who_waits_no_longer_does_not_free_the_name",
     ),
+    "what is given twice over HTTP is read once": Mutant(
+        "sidecar/meterline_sidecar/web/api/external_body.py",
+        '_encode(events).count(b":") != body.count(b":") or ',
+        "",
+        "tests/unit/web/test_external_body.py"
+        "::test_plain_events_read_at_once_are_those_read_one_by_one",
+    ),
     "any content under an id over HTTP is a duplicate": Mutant(
         "sidecar/meterline_sidecar/ingest/external.py",
         "    if known.mac == event.mac:\n",
