@@ -14,6 +14,7 @@ from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE, PRICING
 from tests.web.conftest import OpenWeb, Web
 
+BY_HAND = '[billing]\nclose = "by_hand"\n'
 BETA = """
 [[customer]]
 id = "beta"
@@ -40,6 +41,16 @@ name = "tokens"
 aggregation = "sum"
 value = "quantities.tokens"
 """
+
+
+@pytest.fixture
+def open_web(open_web: OpenWeb) -> OpenWeb:
+    """Open sidecars in which people close periods."""
+
+    def open_it(meterline: str = METERLINE, **files: Any) -> Any:
+        return open_web(meterline=meterline + BY_HAND, **files)
+
+    return open_it
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +155,7 @@ async def test_a_month_is_told_of_no_more_once_it_is_closed(open_web: OpenWeb) -
         web.clock.time_ms = DECEMBER_MS + 6 * DAY_MS
         (problem,) = await found(web, "period_not_closed")
         assert problem["action"] == (
-            "`meterline invoice acme --period 2026-11 --finalize`"
+            "`meterline close --customer acme --period 2026-11`"
         )
 
         path = "/v1/customers/acme/invoice/finalize"
@@ -350,7 +361,7 @@ async def test_pages_lead_from_a_problem_to_where_it_can_be_looked_at(
         await web.parts.standings.refresh()
         page = (await web.http.get("/")).text
 
-    assert '<a href="/customers">2026-11 ended 6 d ago' in page
+    assert '<a href="/close">2026-11 ended 6 d ago' in page
     assert "<code>meterline invoice acme --period 2026-11 --finalize</code>" in page
     assert "1 thing to look at" in page
 

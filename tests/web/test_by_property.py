@@ -139,7 +139,7 @@ async def test_what_is_beyond_the_limit_has_its_own_price_and_is_a_problem(
         await web.ship(tokens({"large": 1, "small": 1, "(other)": 2, "x": 0}))
         assert "values_together" not in str(await web.get("/status"))
         await web.ship(tokens({"new": 3, "large": 1}), tokens({"newer": 4}))
-        web.parts.attention.use(stripe_bills=False)  # look again, now
+        web.parts.attention.forget()  # look again, now
 
         problems = (await web.get("/status"))["problems"]
         found = {model: n for (model, _), n in (await groups(web)).items()}

@@ -204,9 +204,22 @@ def show_usage(scene: Scene, chrome: Chrome) -> None:
     assert caption.startswith("0 seats in 24h by acme (highest value)")
 
 
+def close_periods(scene: Scene, chrome: Chrome) -> None:
+    enter(scene, chrome, "/close", scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, "/close")
+
+    press(chrome, "main form button[name=dry_run]")
+
+    assert chrome.current_url == f"{scene.live.url}/close"
+    wait_until(chrome, lambda _: "would become final" in text(chrome, "#runs"))
+
+
 Submit = Callable[[Scene, Chrome], None]
 FORMS: dict[str, Submit] = {
     "base.html: post /logout": log_out,
+    "close.html: post /close": close_periods,
     "customers.html: get": find_customers,
     "events.html: get": find_events,
     "login.html: post /login?…": log_in,

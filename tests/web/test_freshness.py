@@ -161,7 +161,7 @@ async def test_a_final_invoice_counts_just_the_events_that_it_says(
         web.clock.time_ms = IN_DECEMBER_MS
         query = FinalizeQuery(customer="acme", period="2026-11")
 
-        final = await finalize_invoice(moving_parts(web), query)
+        final = await finalize_invoice(moving_parts(web), query, "finance")
 
     assert final.status == "final"
     assert final.invoice.total == Decimal(final.counted_up_to_event) > 2
@@ -174,7 +174,7 @@ async def test_adjustments_count_just_the_events_that_the_draft_says(
         await web.ship(event())
         web.clock.time_ms = IN_DECEMBER_MS
         query = FinalizeQuery(customer="acme", period="2026-11")
-        await finalize_invoice(web.parts, query)
+        await finalize_invoice(web.parts, query, "finance")
 
         draft = await get_invoice(moving_parts(web), InvoiceQuery(customer="acme"))
 

@@ -155,7 +155,9 @@ async def test_an_earlier_period_shows_what_was_billed_and_what_came_later(
         web.clock.time_ms = DECEMBER_MS
         acme = find_customer(web.parts, "acme")
         november = billing_period(web.parts, acme, "2026-11")
-        await web.parts.invoices.finalize(acme, november, accept_gap=True)
+        await web.parts.invoices.finalize(
+            acme, november, accept_gap=True, author="finance"
+        )
         await web.ship(event())  # late
         december = await page(web, "/customers/acme")
         final = await page(web, "/customers/acme?period=2026-11")

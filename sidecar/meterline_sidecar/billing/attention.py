@@ -10,10 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from meterline_pricing import Period, PricingError
+from meterline_pricing import Period
+from meterline_sidecar.billing.close_run import Held
+from meterline_sidecar.billing.closing import Closer
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.in_order import Skipped
 from meterline_sidecar.billing.invoices import Invoices
+from meterline_sidecar.billing.next_period import NextPeriods
 from meterline_sidecar.billing.running_totals import Standing, Standings
 from meterline_sidecar.clock import DAY_MS, Clock, lasting
 from meterline_sidecar.problems.catalogue import found
@@ -57,11 +60,7 @@ class _Left(NamedTuple):
 
 
 class Attention:
-    """Finds what nobody has billed, priced, closed or assigned.
-
-    Args:
-        stripe_bills: whether Stripe makes the invoices of customers that it knows.
-    """
+    """Finds what nobody has billed, priced, closed or assigned."""
 
     def __init__(
         self,
@@ -70,9 +69,10 @@ class Attention:
         standings: Standings,
         invoices: Invoices,
         customers: CustomerIndex,
+        next_periods: NextPeriods,
+        closer: Closer,
         *,
         clock: Clock,
-        stripe_bills: bool,
     ) -> None:
         self._database = database
         self._terms = terms
@@ -80,20 +80,17 @@ class Attention:
         self._invoices = invoices
         self._customers = customers
         self._clock = clock
-        self._stripe_bills = stripe_bills
+        self._next = next_periods
+        self._closer = closer
         self._looking = asyncio.Lock()
         self._found: tuple[Found, ...] | None = None
         self._again_s = 0.0
         self._odd: tuple[Found, ...] = ()
         self._odd_row = -1
         self._skipped = Skipped(terms)
-        self._periods: dict[str, tuple[tuple[int | None, int], Period | None]] = {}
-        """What is to be closed next, by customer, and from what that follows."""
 
-    def use(self, *, stripe_bills: bool) -> None:
-        """Take it from now on that Stripe makes invoices, or that it does not."""
-        self._stripe_bills = stripe_bills
-        self._periods.clear()
+    def forget(self) -> None:
+        """Look anew the next time: the configuration is another one."""
         self._found = None
 
     async def problems(self) -> tuple[Found, ...]:
@@ -126,6 +123,7 @@ class Attention:
         return [
             *self._odd,
             *await self._of_meters(now_ms),
+            *_held(self._closer.held.values()),
             *_unclosed(unclosed, now_ms=now_ms),
             *await self._not_billed(left),
             *await self._learned_late(gone),
@@ -161,28 +159,34 @@ class Attention:
             removed_ms = _removed_ms(self._terms, name)
             if removed_ms is not None:
                 passed = tuple(skipped.get(name, ()))
+                if not passed and self._closes(name, final_ms):
+                    continue
                 if final_ms is None or final_ms < removed_ms or passed:
                     left.append(_Left(name, final_ms or 0, removed_ms, passed))
                 if final_ms is not None and final_ms >= removed_ms:
                     gone.append(name)
-            elif name in skipped and not self._is_stripes(name, now_ms):
+            elif name in skipped and not self._next.is_stripes(name, now_ms):
                 for one in skipped[name]:
                     unclosed[one].append(name)
             elif final_ms is None or final_ms + MONTH_MS_MIN + GRACE_MS <= now_ms:
-                key = (final_ms, len(self._terms.entries("customer", name)))
-                if self._periods.get(name, (None,))[0] != key:
+                if not self._next.is_known(name, final_ms):
                     n_new += 1
                     if n_new > PERIODS_PER_LOOK:
                         continue
                     if n_new % PERIODS_PER_STEP == 0:
                         await asyncio.sleep(0)
-                    self._periods[name] = (key, self._next_period(name, final_ms))
-                period = self._periods[name][1]
+                period = self._next.of(name, final_ms)
+                if self._closes(name, final_ms):
+                    continue
                 if period is None and self._has_ended(name, final_ms):
                     gone.append(name)
                 if period is not None and period.end + GRACE_MS <= now_ms:
                     unclosed[period].append(name)
         return unclosed, left, gone
+
+    def _closes(self, name: str, final_ms: int | None) -> bool:
+        """Say whether their next period is closed without anybody who acts."""
+        return self._closer.closes(name) and self._next.of(name, final_ms) is not None
 
     def _has_ended(self, name: str, final_ms: int | None) -> bool:
         """Say whether no period is to come that could be final.
@@ -193,36 +197,6 @@ class Attention:
             return False
         calendar = CustomerCalendar.of(self._terms, name)
         return calendar.next_from(final_ms) is None
-
-    def _is_stripes(self, name: str, at_ms: int) -> bool:
-        """Say whether Stripe makes a customer's invoices."""
-        customer = self._terms.customer(name, at_ms)
-        assert customer is not None, "asked for one that there is"
-        return self._stripe_bills and customer.stripe_customer is not None
-
-    def _next_period(self, name: str, final_ms: int | None) -> Period | None:
-        """Return the first period behind the final ones that is to be closed here."""
-        calendar = CustomerCalendar.of(self._terms, name)
-        if final_ms is not None:
-            since_ms = final_ms
-        elif calendar.starts is not None:
-            since_ms = calendar.start_of(calendar.starts)
-        else:
-            since_ms = self._terms.learned_ms(name)
-        try:
-            period = (
-                calendar.at(since_ms)
-                if final_ms is None
-                else calendar.next_from(final_ms)
-            )
-        except PricingError:
-            return None  # they left before anything was billed
-        if period is None:
-            return None  # all of it is closed: they have left
-        customer = self._terms.customer(name, period.end - 1)
-        assert customer is not None, "asked for one that there is"
-        is_stripes = self._is_stripes(name, period.end - 1)
-        return None if customer.plan is None or is_stripes else period
 
     async def _not_billed(self, left: list[_Left]) -> list[Found]:
         """Return who was taken out with usage or fees that no final invoice has."""
@@ -261,7 +235,7 @@ class Attention:
     async def _first_owed(self, tx: Tx, at: Counted, left: _Left) -> str | None:
         """Return the first month that comes to something without any usage, if one does."""
         calendar = CustomerCalendar.of(self._terms, left.customer)
-        period = self._next_period(left.customer, left.since_ms or None)
+        period = self._next.of(left.customer, left.since_ms or None)
         for _ in range(MONTHS_SHOWN):
             if period is None:
                 return None
@@ -340,6 +314,13 @@ def _removed_ms(terms: Terms, name: str) -> int | None:
     return None
 
 
+def _held(held: Iterable[Held]) -> Iterator[Found]:
+    """Yield what should have become final by itself, and is held up."""
+    named = [f"{one.customer} ({one.period.name})" for one in held if not one.is_left]
+    if named:
+        yield found("period_held", f"not final yet: {_first(named)}")
+
+
 def _unclosed(unclosed: dict[Period, list[str]], *, now_ms: int) -> Iterator[Found]:
     """Yield the periods that should be closed, the earliest first."""
     months: dict[str, list[str]] = defaultdict(list)
@@ -355,7 +336,7 @@ def _unclosed(unclosed: dict[Period, list[str]], *, now_ms: int) -> Iterator[Fou
             "period_not_closed",
             f"{month} ended {lasting(now_ms - ended_ms[month])} ago without a final"
             f" invoice for {n_of(len(names), 'customer')}: {shown}",
-            action=f"`meterline invoice {who} --period {month} --finalize`",
+            action=f"`meterline close --customer {who} --period {month}`",
         )
 
 

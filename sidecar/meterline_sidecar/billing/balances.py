@@ -87,6 +87,8 @@ class Balances:
         Credits that expire soonest come first. What the period itself has used
         already counts as left: it is the one that used it.
         """
+        if not plan.credits and not plan.coupons:
+            return plan
         left = [
             credit
             if credit.every == "period"

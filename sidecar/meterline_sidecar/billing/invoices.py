@@ -20,12 +20,12 @@ from meterline_sidecar.billing.lifecycle import (
     check_closable,
     check_gaps,
     check_held,
-    gaps_of,
+    missing_of,
     note_accepted,
-    waiting_of,
 )
 from meterline_sidecar.billing.statement import (
     Adjustment,
+    Closing,
     Final,
     Journal,
     Owed,
@@ -215,12 +215,13 @@ class Invoices:
         return tuple(period.name for period in earlier)
 
     async def finalize(
-        self, customer: Customer, period: Period, *, accept_gap: bool
+        self, customer: Customer, period: Period, *, accept_gap: bool, author: str
     ) -> Statement:
         """Make the invoice of a period final, once; return it, also the second time.
 
         Args:
             accept_gap: bill although numbers are missing. Which, is noted on it.
+            author: who asks for it.
 
         Raises:
             NotBillable: it cannot be final now; the text says why, and what to do.
@@ -230,20 +231,45 @@ class Invoices:
         if final is not None:
             return final.statement
         check_closable(period, now_ms=self._clock.now_ms(), alarm=self._alarm)
-        waiting = await waiting_of(self._spools, period)
-        missing = await gaps_of(self._database, period, clock=self._clock)
+        missing = await missing_of(
+            self._database, self._spools, period, clock=self._clock
+        )
         await self._aggregator.run()
         # Drawn where it is kept: no other invoice or event comes in between.
         async with self._database.transaction() as tx:
-            finals = await finals_of(tx, customer.id)
-            if (final := finals.get(period.name)) is not None:
-                return final.statement  # Another request was faster.
             at = await counted(tx)
-            await self._check_begun(tx, at, customer, period)
-            await check_held(tx, customer.id, period)
-            gaps = check_gaps(period, missing, waiting, accept_gap=accept_gap)
-            await note_accepted(tx, missing)
-            return await self._close(tx, at, customer, period, finals, gaps)
+            gaps = check_gaps(period, missing, accept_gap=accept_gap)
+            closing = Closing(author, "by hand", gaps)
+            await note_accepted(tx, missing.gaps)
+            return await self.close(tx, at, customer, period, closing)
+
+    async def close(
+        self, tx: Tx, at: Counted, customer: Customer, period: Period, closing: Closing
+    ) -> Statement:
+        """Make a period final in this transaction, unless it is; return its invoice.
+
+        Args:
+            at: of this transaction; see ``counted``.
+
+        Raises:
+            NotBillable: it cannot be; nothing was written.
+        """
+        finals = await finals_of(tx, customer.id)
+        if (final := finals.get(period.name)) is not None:
+            return final.statement
+        await self.check(tx, at, customer, period)
+        return await self._close(tx, at, customer, period, finals, closing)
+
+    async def check(
+        self, tx: Tx, at: Counted, customer: Customer, period: Period
+    ) -> None:
+        """Check that a customer has begun, and that nothing of a period is held.
+
+        Raises:
+            NotBillable: the text says what speaks against making it final.
+        """
+        await self._check_begun(tx, at, customer, period)
+        await check_held(tx, customer.id, period)
 
     async def _close(
         self,
@@ -252,7 +278,7 @@ class Invoices:
         customer: Customer,
         period: Period,
         finals: dict[str, Final],
-        gaps: tuple[str, ...],
+        closing: Closing,
     ) -> Statement:
         """Draw an invoice and keep it, with all that it adjusts and uses up."""
         balances = await Balances.of(tx, customer.id)
@@ -262,10 +288,10 @@ class Invoices:
         final = msgspec.structs.replace(
             self._stated(at, customer, drawn, found),
             finalized_ms=self._clock.now_ms(),
-            accepted_gaps=gaps,
+            accepted_gaps=closing.gaps,
             open_before=await self._open_before(tx, at, customer, period),
         )
-        row_id = await add_final(tx, final, period, journal=self._journal)
+        row_id = await add_final(tx, final, period, closing, journal=self._journal)
         uses = uses_of(
             drawn.invoice, drawn.plans, customer=customer.id, balances=balances
         )

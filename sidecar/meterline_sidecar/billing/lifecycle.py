@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
@@ -46,7 +46,23 @@ def check_closable(period: Period, *, now_ms: int, alarm: str | None) -> None:
         )
 
 
-async def waiting_of(spools: Spools, period: Period) -> tuple[str, ...]:
+class Missing(NamedTuple):
+    """What of a period that is over has not arrived."""
+
+    gaps: list[Gap]
+    waiting: tuple[str, ...]
+    """In words, the spools that may hold something of it."""
+
+
+async def missing_of(
+    database: Database, spools: Spools, period: Period, *, clock: Clock
+) -> Missing:
+    """Return what is missing of a period that is over, after a moment's wait for it."""
+    waiting = await _waiting_of(spools, period)
+    return Missing(await _gaps_of(database, period, clock=clock), waiting)
+
+
+async def _waiting_of(spools: Spools, period: Period) -> tuple[str, ...]:
     """Return which spools may hold something of a period that is over.
 
     After a start, workers come back and the spools of dead ones are taken in: this
@@ -59,7 +75,7 @@ async def waiting_of(spools: Spools, period: Period) -> tuple[str, ...]:
     return await spools.waiting(before_ms=period.end)
 
 
-async def gaps_of(database: Database, period: Period, *, clock: Clock) -> list[Gap]:
+async def _gaps_of(database: Database, period: Period, *, clock: Clock) -> list[Gap]:
     """Return what is missing of a period that is over.
 
     What live workers record from now on is of a later time, by the order of its
@@ -88,22 +104,20 @@ async def _look(database: Database, period: Period) -> list[Gap]:
 
 
 def check_gaps(
-    period: Period,
-    missing: list[Gap],
-    waiting: tuple[str, ...],
-    *,
-    accept_gap: bool,
+    period: Period, missing: Missing, *, accept_gap: bool
 ) -> tuple[str, ...]:
     """Return the gaps that are accepted, in words; they are noted on the invoice.
 
     Raises:
         NotBillable: there are gaps, and they are not accepted.
     """
-    spools = tuple(f"what waits in {text} has not been taken in" for text in waiting)
+    spools = tuple(
+        f"what waits in {text} has not been taken in" for text in missing.waiting
+    )
     gaps = tuple(
         f"producer {gap.producer} ({gap.app}, process {gap.pid} on {gap.host})"
         f" recorded {gap.first_seq} to {gap.last_seq}, which have not arrived"
-        for gap in missing
+        for gap in missing.gaps
     )
     gaps += spools
     if gaps and not accept_gap:

@@ -2,11 +2,12 @@
 
 from decimal import Decimal
 from typing import Final as Final_
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from meterline_pricing import Invoice, Period, Plan
+from meterline_sidecar.store import invoice_states
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.customer_usage import MeterUsage
@@ -122,8 +123,17 @@ async def finals_of(tx: Tx, customer: str) -> dict[str, Final]:
     return found
 
 
+class Closing(NamedTuple):
+    """Who makes an invoice final, why, and over what."""
+
+    author: str
+    cause: str
+    gaps: tuple[str, ...] = ()
+    """What is missing, in words, and is accepted as missing."""
+
+
 async def add_final(
-    tx: Tx, final: Statement, period: Period, *, journal: Journal
+    tx: Tx, final: Statement, period: Period, closing: Closing, *, journal: Journal
 ) -> int:
     """Keep a final invoice for ever, with what it adjusts; return the row's id."""
     assert final.finalized_ms is not None
@@ -139,6 +149,13 @@ async def add_final(
         ),
     )
     await journal.link(tx, "invoices", row_id)
+    state_id = await invoice_states.add_state(
+        tx,
+        invoice_states.NewState(
+            row_id, "final", final.finalized_ms, closing.author, closing.cause
+        ),
+    )
+    await journal.link(tx, "invoice_states", state_id)
     for adjustment in final.adjustments:
         adjustment_id = await store.add_adjustment(
             tx,

@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "top": "Show which workers, customers and routes are busy.",
     "quote": "Show what quantities cost under a plan.",
     "invoice": "Show a customer's invoice, or make it final.",
+    "close": "Make the invoices of periods that are over final.",
     "outbox": "Show what Stripe is told; retry or drop what is stuck.",
     "report": "Report to Stripe now, or show what would be sent.",
     "stripe": "Show or create meters, products and prices at Stripe.",

@@ -8,6 +8,7 @@ from meterline_pricing.toml.lines import KeyPath
 from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.alerts import AlertRule
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
+from meterline_sidecar.config.billing import GraceRule
 from meterline_sidecar.config.shape import Customer, CustomerRule, MeterConfig
 
 NEAREST_MAX: Final = 20  # a second, where very many are known
@@ -133,6 +134,19 @@ def check_alerts(source: Source, rules: Sequence[AlertRule], known: Known) -> No
         if rule.name in names:
             source.report((*path, "name"), f"a second alert is called `{rule.name}`")
         names |= {rule.name} - {""}
+
+
+def check_grace_rules(source: Source, rules: Sequence[GraceRule], known: Known) -> None:
+    """Note plans that nobody wrote, and rules for whom there is one already."""
+    taken: set[tuple[str, str]] = set()
+    for path, rule in zip(_paths(source, "grace"), rules, strict=True):
+        _check_known(source, (*path, "plan"), rule.plan, known.plans)
+        for key, name in (("plan", rule.plan), ("customer", rule.customer)):
+            if name and (key, name) in taken:
+                message = f"a second grace is for {key} `{name}`"
+                source.report((*path, key), message)
+            elif name:
+                taken.add((key, name))
 
 
 def check_archive(

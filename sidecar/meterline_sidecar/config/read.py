@@ -15,6 +15,7 @@ from meterline_sidecar.config.across import (
     check_alerts,
     check_archive,
     check_customers,
+    check_grace_rules,
     check_meters,
     check_rules,
     names_in,
@@ -85,6 +86,7 @@ def read_config(
     check_customers(source, config.customers, known)
     check_rules(source, config.customer_rules, known)
     check_alerts(source, config.alert_rules, known)
+    check_grace_rules(source, config.grace_rules, known)
     check_archive(source, config.retention, config.archive)
     problems += misfits(prices, config.meters, known)
     found = [*sorted(source.problems, key=lambda p: p.line or 0), *problems]

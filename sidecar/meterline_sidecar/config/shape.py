@@ -14,6 +14,7 @@ from msgspec import Meta
 from meterline_pricing import Calendar, Catalogue
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
+from meterline_sidecar.config.billing import BillingConfig, Grace, GraceRule
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
     CUSTOMER,
@@ -304,6 +305,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     properties: PropertiesConfig = PropertiesConfig()
     customers: tuple[Customer, ...] = ()
     customer_rules: tuple[CustomerRule, ...] = ()
+    billing: BillingConfig = BillingConfig()
+    grace_rules: tuple[GraceRule, ...] = ()
     stripe: StripeConfig = StripeConfig()
     portal: PortalConfig = PortalConfig()
     retention: RetentionConfig = RetentionConfig()
@@ -311,6 +314,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     alerts: AlertsConfig = AlertsConfig()
     alert_rules: tuple[AlertRule, ...] = ()
     catalogue: Catalogue = Catalogue()
+
+    @property
+    def grace(self) -> Grace:
+        """How long periods that are over wait before they become final."""
+        return Grace(self.billing, self.grace_rules)
 
     @property
     def is_local(self) -> bool:

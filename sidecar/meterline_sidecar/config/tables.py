@@ -19,6 +19,7 @@ from meterline_pricing.toml.shape import (
 from meterline_pricing.toml.source import TEXT, one_of
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
+from meterline_sidecar.config.billing import BillingConfig, GraceRule, check_grace
 from meterline_sidecar.config.filters import (
     ANY,
     DIMENSION,
@@ -167,6 +168,8 @@ CUSTOMER: Final = Plain(
     "customer", keys_of(Customer), _customer, check=_check_customer, struct=Customer
 )
 RULE: Final = Plain("customer_rule", keys_of(CustomerRule), CustomerRule)
+BILLING: Final = Plain("billing", keys_of(BillingConfig), BillingConfig)
+GRACE: Final = Plain("grace", keys_of(GraceRule), GraceRule, check=check_grace)
 STRIPE: Final = Plain(
     "stripe",
     keys_of(StripeConfig),
@@ -192,6 +195,8 @@ ROOT: Final = Plain(
         Key("properties", Nested(lambda: PROPERTIES)),
         Key("customer", NestedMany(lambda: CUSTOMER), field="customers"),
         Key("customer_rule", NestedMany(lambda: RULE), field="customer_rules"),
+        Key("billing", Nested(lambda: BILLING)),
+        Key("grace", NestedMany(lambda: GRACE), field="grace_rules"),
         Key("stripe", Nested(lambda: STRIPE)),
         Key("portal", Nested(lambda: PORTAL)),
         Key("retention", Nested(lambda: RETENTION)),

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.secret import SecretSource
@@ -16,15 +16,12 @@ from meterline_sidecar.alerts.delivery import EVERY_S as DELIVER_EVERY_S
 from meterline_sidecar.alerts.delivery import AlertDelivery
 from meterline_sidecar.alerts.rules import DAYS_EVERY_S as ALERT_DAYS_EVERY_S
 from meterline_sidecar.alerts.rules import Alerts
-from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.consequences import of_terms
-from meterline_sidecar.billing.drafts import Billing
-from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
-from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import HOUR_MS, Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archive, open_archived
+from meterline_sidecar.daemon.assemble_billing import open_billing
 from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
@@ -47,7 +44,6 @@ from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Database, Ledger, Readable
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import MeterChange
-from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.terms.diff import Diff
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
@@ -63,6 +59,8 @@ METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
 ARCHIVE_EVERY_S: Final = 3_600
+CLOSE_EVERY_S: Final = 1
+"""To see whether anybody asks for it, or a period's grace is over."""
 COUNT_AT_STOP_S: Final = 2.0
 """Who stops us waits 10 s or so; what is not counted by then is at the next start."""
 
@@ -80,9 +78,7 @@ async def open_parts(
     path = config.sidecar.database
     chain = ChainFiles(path)
     async with _opened_ledger(path, chain) as database:
-        alarm = await alarm_at_start(database, chain)
-        if alarm is not None:
-            log.error("nothing is billed: %s; run `meterline verify`", alarm)
+        alarm = await _alarm(database, chain)
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock)
         terms = keeper.terms
@@ -100,8 +96,8 @@ async def open_parts(
         )
         files = LoadedFiles(config, keeper, database)
         drain = _drain(config, ingest)
-        bills = _open_billing(
-            config, database, aggregator, terms, drain, journal, clock, alarm=alarm
+        bills = open_billing(
+            config, database, aggregator, keeper, drain, journal, clock, alarm=alarm
         )
         parts = Parts(
             files=files,
@@ -125,14 +121,24 @@ async def open_parts(
             on_fatal=on_fatal,
             customers=bills.customers,
             attention=bills.attention,
+            closer=bills.closer,
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
             stripe=stripe,
             drain=drain,
         )
+        files.on_config(bills.use)
         async with _at_work(parts, files, partial(_checkpoint, database, chain)):
             yield parts
+
+
+async def _alarm(database: Ledger, chain: ChainFiles) -> str | None:
+    """Return why the ledger is not trusted, and say so, if it is not."""
+    alarm = await alarm_at_start(database, chain)
+    if alarm is not None:
+        log.error("nothing is billed: %s; run `meterline verify`", alarm)
+    return alarm
 
 
 @contextlib.asynccontextmanager
@@ -157,12 +163,7 @@ async def _at_work(
     await checkpoint()
     _plan_jobs(parts, checkpoint)
     _plan_alerts(parts, files)
-
-    def use(found: Config) -> None:
-        parts.stripe.use(found)
-        parts.attention.use(stripe_bills=found.stripe_bills)
-
-    files.on_config(use)
+    files.on_config(parts.stripe.use)
     try:
         yield
         await parts.ingest.drain()
@@ -173,54 +174,6 @@ async def _at_work(
         await checkpoint()
     finally:
         await parts.stripe.close()
-
-
-class _Bills(NamedTuple):
-    """The parts that turn usage into what is owed."""
-
-    billing: Billing
-    invoices: Invoices
-    standings: Standings
-    customers: CustomerIndex
-    attention: Attention
-
-
-def _open_billing(
-    config: Config,
-    database: Database,
-    aggregator: Aggregator,
-    terms: Terms,
-    drain: Drain,
-    journal: Journal,
-    clock: Clock,
-    *,
-    alarm: str | None,
-) -> _Bills:
-    billing = Billing(terms)
-    customers = CustomerIndex(terms, clock=clock)
-    invoices = Invoices(
-        database,
-        billing,
-        aggregator,
-        terms=terms,
-        spools=drain,
-        journal=journal,
-        clock=clock,
-        alarm=alarm,
-    )
-    standings = Standings(
-        database, invoices, billing, customers, terms=terms, clock=clock
-    )
-    attention = Attention(
-        database,
-        terms,
-        standings,
-        invoices,
-        customers,
-        clock=clock,
-        stripe_bills=config.stripe_bills,
-    )
-    return _Bills(billing, invoices, standings, customers, attention)
 
 
 async def _counting(
@@ -288,6 +241,7 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(PLACES_EVERY_S, "places", partial(_check_places, parts))
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
+    every(CLOSE_EVERY_S, "close", partial(_close, parts))
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
     if parts.config.retention.events is not None:
         every(ARCHIVE_EVERY_S, "archive", partial(_archive, parts))
@@ -375,6 +329,12 @@ async def _open_ingest(
     )
     await committer.start()
     return Ingest(database, committer, clock=clock, chain=chain, watch=watch)
+
+
+async def _close(parts: Parts) -> None:
+    """Close what is due, as far as this machine's clock says what is over."""
+    if parts.watch is None or parts.watch.is_right():
+        await parts.closer.run()
 
 
 async def _archive(parts: Parts) -> None:

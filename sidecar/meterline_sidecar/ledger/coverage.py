@@ -111,6 +111,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "terms": Cover("journal", "its link"),
     "invoices": Cover("journal", "its link"),
     "adjustments": Cover("journal", "its link"),
+    "invoice_states": Cover("journal", "its link"),
     "term_uses": Cover("journal", "its link"),
     "held_decisions": Cover("journal", "its link"),
     "archive_moves": Cover("journal", "its link, and the files that it names"),

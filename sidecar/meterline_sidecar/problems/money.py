@@ -123,12 +123,19 @@ MONEY: Final[Mapping[Code, Problem]] = {
         action="make the last invoice final: `meterline invoice CUSTOMER --period MONTH"
         " --finalize`",
     ),
+    "period_held": Problem(
+        severity="warning",
+        title="A period's grace is over, and something holds up its invoice",
+        means="it becomes final by itself as soon as nothing does any more; all others"
+        " go on",
+        action="look at each with `meterline close --list held`, which says what to do",
+    ),
     "period_not_closed": Problem(
         severity="warning",
         title="A billing period is over and has no final invoice",
         means="it ended more than five days ago, and late events may still change its"
         " draft; customers whose invoices Stripe makes are not counted",
-        action="make it final: `meterline invoice CUSTOMER --period MONTH --finalize`",
+        action="make it final: `meterline close --customer CUSTOMER`",
     ),
     "stripe_not_sending": Problem(
         severity="error",

@@ -57,6 +57,7 @@ Code = Literal[
     "no_draft",
     "no_plan",
     "removed_not_billed",
+    "period_held",
     "period_not_closed",
     "stripe_not_sending",
     "stripe_meter",

@@ -112,6 +112,16 @@ async def final_names(tx: Tx, customer: str) -> frozenset[str]:
     return frozenset(row[0] for row in rows)
 
 
+async def final_counts(tx: Tx, *, limit: int) -> dict[str, int]:
+    """Return how many invoices are final of each of the last periods, by its name."""
+    rows = await tx.fetch_all(
+        "SELECT period, count(*) FROM invoices GROUP BY period"
+        " ORDER BY period DESC LIMIT ?",
+        (limit,),
+    )
+    return dict(rows)
+
+
 async def final_spans(tx: Tx, *, since_ms: int) -> list[tuple[str, int, int]]:
     """Return ``(customer, start, end)`` of final periods that end after a time."""
     rows = await tx.fetch_all(

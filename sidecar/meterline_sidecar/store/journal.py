@@ -23,6 +23,7 @@ ENTRIES = {
     " period",
     "adjustments": "id, customer, period, invoice_id, currency, billed, now, amount,"
     " counted_up_to_event",
+    "invoice_states": "id, invoice_id, state, at_ms, author, cause",
     "term_uses": "id, customer, kind, name, currency, period, invoice_id, amount",
     "held_decisions": "id, event_id, is_accepted, decided_ms, author, reason",
     "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"

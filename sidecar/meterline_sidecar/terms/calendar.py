@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from meterline_pricing import Calendar, Period, PricingError
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange
 
+CALENDARS_MAX: Final = 256
 ZONES_MAX: Final = 600  # there are about as many
 DAYS_MAX: Final = 5_000
 Zones = Sequence[tuple[int, str]]
@@ -37,6 +39,16 @@ class CustomerCalendar:
     @classmethod
     def of(cls, terms: Terms, customer_id: str) -> "CustomerCalendar":
         """Return the calendar that was agreed with a customer."""
+        known = _KNOWN.setdefault(terms, {})
+        n_entries = len(terms.entries("customer", customer_id))
+        if known.get(customer_id, (-1,))[0] != n_entries:
+            if len(known) >= CALENDARS_MAX:
+                known.clear()
+            known[customer_id] = (n_entries, cls._worked_out(terms, customer_id))
+        return known[customer_id][1]
+
+    @classmethod
+    def _worked_out(cls, terms: Terms, customer_id: str) -> "CustomerCalendar":
         starts, ends = (
             steps[-1][1] if (steps := terms.field(customer_id, name)) else None
             for name in ("starts", "ends")
@@ -194,6 +206,13 @@ def _absences(
             if left_ms < back_ms:
                 yield left_ms, back_ms
             left_ms = None
+
+
+_KNOWN: Final[WeakKeyDictionary[Terms, dict[str, tuple[int, CustomerCalendar]]]] = (
+    WeakKeyDictionary()
+)
+"""One invoice asks for its customer's ten times: from how many rows it was made, and
+the calendar."""
 
 
 # Very many customers have few zones, and ask for the same months.

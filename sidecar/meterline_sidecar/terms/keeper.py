@@ -1,7 +1,8 @@
 """Keeps the terms of a running sidecar: loads files, takes changes, tells who listens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -164,6 +165,12 @@ class TermsKeeper:
                     differ.customer(one)
             diff = differ.result()
             await self._write(replace(diff, refused=()), "api", author)
+
+    @contextlib.asynccontextmanager
+    async def unchanged(self) -> AsyncGenerator[None]:
+        """Keep what is agreed as it is for a moment, for who reads it in a thread."""
+        async with self._writing:
+            yield
 
     async def adopt(self, customer_id: str, source: Source, *, author: str) -> None:
         """Let the files, or the API, look after a customer from now on."""

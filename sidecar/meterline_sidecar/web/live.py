@@ -63,6 +63,7 @@ async def _mark(parts: Parts) -> tuple[object, ...]:
     return (
         *(at.generation, at.up_to_event, parts.receiver.connections),
         *(parts.ingest.trouble, failures, parts.standings.n_missing),
+        *parts.closer.mark,
     )
 
 

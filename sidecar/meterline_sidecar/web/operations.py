@@ -77,7 +77,7 @@ class Operation:
     async def _respond(self, request: Request) -> Response:
         more: dict[str, Any] = {}
         if self._notes_author:
-            more["author"] = _author(request)
+            more["author"] = author_of(request)
         query = read_query(request, self.query, path_names=self.path_names)
         if self.body is not None:
             more["body"] = await _read_body(request, self.body)
@@ -112,7 +112,7 @@ class Described(NamedTuple):
     """The statuses with which the answer comes."""
 
 
-def _author(request: Request) -> str:
+def author_of(request: Request) -> str:
     """Return who asks: the name of their token."""
     token: Token | None = request.scope.get("state", {}).get("token")
     return LOCAL if token is None else token.name

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing.attention import Attention
+from meterline_sidecar.billing.closing import Closer
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
@@ -75,6 +76,8 @@ class Parts:
     standings: Standings
     attention: Attention
     """What a person should look at before money is missing."""
+    closer: Closer
+    """Makes periods final."""
     schedule: Schedule
     on_fatal: Callable[[BaseException], None]
     """Is told of an error after which the process must end."""

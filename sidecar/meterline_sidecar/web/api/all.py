@@ -5,6 +5,7 @@ from typing import Final
 from meterline_sidecar.web.api import (
     alerts,
     archive,
+    closing,
     customers,
     events,
     held,
@@ -24,6 +25,7 @@ OPERATIONS: Final = (
     *archive.OPERATIONS,
     *customers.OPERATIONS,
     *invoices.OPERATIONS,
+    *closing.OPERATIONS,
     *meters.OPERATIONS,
     *outbox.OPERATIONS,
     *alerts.OPERATIONS,

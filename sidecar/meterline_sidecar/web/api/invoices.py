@@ -55,13 +55,15 @@ async def get_invoice(parts: Parts, query: InvoiceQuery) -> ShownInvoice:
     return _shown_invoice(customer, period, statement, at, names=parts.config.names)
 
 
-async def finalize_invoice(parts: Parts, query: FinalizeQuery) -> ShownInvoice:
+async def finalize_invoice(
+    parts: Parts, query: FinalizeQuery, author: str
+) -> ShownInvoice:
     """Make the invoice of a period that has ended final; a second time changes nothing."""
     customer = find_customer(parts, query.customer)
     async with parts.database.reading() as tx:
         period = await invoice_period(tx, parts, customer, query.period)
     statement = await parts.invoices.finalize(
-        customer, period, accept_gap=query.accept_gap
+        customer, period, accept_gap=query.accept_gap, author=author
     )
     parts.standings.note(customer.id)
     at = await counted_now(parts.database)

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.dashboard import (
     alerts,
+    close,
     customers,
     events,
     login,
@@ -33,6 +34,8 @@ ROUTES: Final = [
     Route("/outbox", fresh(outbox.outbox)),
     Route("/outbox/{row}/retry", outbox.retry, methods=["POST"]),
     Route("/pricing", fresh(pricing.pricing)),
+    Route("/close", fresh(close.close)),
+    Route("/close", close.close_now, methods=["POST"]),
     Route("/alerts", fresh(alerts.alerts)),
     Route("/login", login.form),
     Route("/login", login.login, methods=["POST"]),

@@ -27,6 +27,7 @@ PAGES: Final = (
     ("/", "Overview", "pulse"),
     ("/usage", "Usage", "chart"),
     ("/customers", "Customers", "people"),
+    ("/close", "Month end", "calendar"),
     ("/events", "Events", "list"),
     ("/outbox", "Outbox", "send"),
     ("/pricing", "Pricing", "tag"),

@@ -1,0 +1,90 @@
+"""One run of closing: what was asked for, and what it came to."""
+
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from msgspec import Struct, field
+
+from meterline_pricing import Period
+from meterline_sidecar.billing.statement import Statement
+
+AUTHOR: Final = "schedule"
+"""Who closes what closes by itself."""
+LISTED_MAX: Final = 1_000
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What is to be closed."""
+
+    period: str | None = None
+    """The name of one; ``None``: whatever is due."""
+    customer: str | None = None
+    """Only theirs."""
+    skips_grace: bool = False
+    accepts_gap: bool = False
+    is_dry: bool = False
+    """Only say what would be closed."""
+    author: str = AUTHOR
+    is_automatic: bool = False
+    """Whether nobody asked for it."""
+
+
+class Due(NamedTuple):
+    """A period that is over and not final."""
+
+    customer: str
+    period: Period
+    grace_end_ms: int
+
+
+class Held(NamedTuple):
+    """A period that should be final, and why it is not."""
+
+    customer: str
+    period: Period
+    why: str
+    is_left: bool = False
+    """Whether it is left to people: it ended before periods closed by themselves."""
+
+
+class Closed(NamedTuple):
+    """A period that became final, or would."""
+
+    customer: str
+    period: Period
+    due: Decimal
+    currency: str
+
+
+class Run(Struct, kw_only=True):
+    """What one run of closing has come to so far."""
+
+    number: int
+    """Counted from the start of the sidecar."""
+    wanted: Wanted
+    started_ms: int
+    ended_ms: int | None = None
+    n_due: int = 0
+    """Found so far; more may become due behind them."""
+    n_closed: int = 0
+    totals: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+    """What the invoices that were closed come to, by currency."""
+    closed: list[Closed] = field(default_factory=list[Closed])
+    """The first thousand."""
+    held: dict[str, Held] = field(default_factory=dict[str, Held])
+    """By customer."""
+    error: str | None = None
+    """Why it ended early."""
+
+    def add(self, due: Due, statement: Statement) -> None:
+        """Note an invoice."""
+        self.n_closed += 1
+        currency = statement.invoice.currency
+        if len(self.closed) < LISTED_MAX:
+            self.closed.append(
+                Closed(due.customer, due.period, statement.due, currency)
+            )
+        owed = [(statement.due, currency)]
+        owed += [(one.amount, one.currency) for one in statement.also_due]
+        for amount, of in owed:
+            self.totals[of] = self.totals.get(of, Decimal(0)) + amount

@@ -1,0 +1,366 @@
+"""Closes periods: everybody's, in order, some customers to a transaction.
+
+What is due is found anew from the ledger each time, so that whoever was killed goes on
+where they were, and nothing is closed twice. What holds up one customer holds up no
+other: it is kept in words, and tried again later.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Final, NamedTuple
+
+from meterline_pricing import PricingError
+from meterline_sidecar.billing.close_run import Due, Held, Run, Wanted
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.invoices import Invoices
+from meterline_sidecar.billing.lifecycle import (
+    Missing,
+    Spools,
+    check_gaps,
+    missing_of,
+    note_accepted,
+)
+from meterline_sidecar.billing.next_period import NextPeriods
+from meterline_sidecar.billing.statement import Closing, Statement
+from meterline_sidecar.clock import Clock, format_time_ms
+from meterline_sidecar.config.billing import Grace
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.store import facts
+from meterline_sidecar.store import invoices as store
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.customers import CustomerIndex
+from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.counted import counted
+
+SINCE: Final = "closing_since_ms"
+"""The fact that says from when on periods close by themselves."""
+LOOK_EVERY_MS: Final = 60_000
+PIECE_S_MAX: Final = 0.05
+"""Of one transaction: ingest waits for it."""
+PIECE_MAX: Final = 200
+NEW_PER_STEP: Final = 20  # calendars; some milliseconds
+CUSTOMERS_PER_STEP: Final = 2_000
+
+
+class Busy(MeterlineError):
+    """Something is being closed already."""
+
+
+class Rules(NamedTuple):
+    """What the configuration says of closing."""
+
+    is_automatic: bool
+    grace: Grace
+
+
+Quiet = Callable[[], AbstractAsyncContextManager[None]]
+"""Keeps what is agreed as it is while it is open."""
+_Outcome = Statement | str
+"""An invoice, or why there is none."""
+
+
+class Closer:
+    """Closes what is due, by itself or because somebody asks for it.
+
+    Args:
+        quiet: keeps terms unchanged while they are read in the database's thread.
+        on_close: is told whose invoice became final.
+        alarm: why the ledger is not trusted, if it is not.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        invoices: Invoices,
+        aggregator: Aggregator,
+        customers: CustomerIndex,
+        next_periods: NextPeriods,
+        *,
+        terms: Terms,
+        spools: Spools,
+        quiet: Quiet,
+        on_close: Callable[[str], None],
+        rules: Rules,
+        clock: Clock,
+        alarm: str | None,
+    ) -> None:
+        self._database = database
+        self._invoices = invoices
+        self._aggregator = aggregator
+        self._customers = customers
+        self._next = next_periods
+        self._terms = terms
+        self._spools = spools
+        self._quiet = quiet
+        self._on_close = on_close
+        self._rules = rules
+        self._clock = clock
+        self._alarm = alarm
+        self._next_run: Run | None = None
+        self._running: Run | None = None
+        self._n_runs = 0
+        self._looked_ms = -LOOK_EVERY_MS
+        self.held: dict[str, Held] = {}
+        """By customer: what should be final by itself and is not."""
+        self.in_grace: list[Due] = []
+        """What was over and not due yet at the last look."""
+        self.asked: Run | None = None
+        """The last run that somebody asked for, once it has ended."""
+        self.automatic: Run | None = None
+        """The last run that nobody asked for and that closed anything."""
+
+    @property
+    def rules(self) -> Rules:
+        """What the configuration says."""
+        return self._rules
+
+    @property
+    def running(self) -> Run | None:
+        """What is being closed, or is about to be."""
+        return self._running or self._next_run
+
+    @property
+    def mark(self) -> tuple[object, ...]:
+        """Something that differs whenever there is more to be shown."""
+        running = self.running
+        done = None if running is None else (running.n_due, running.n_closed)
+        ended = [run.ended_ms for run in (self.asked, self.automatic) if run]
+        return done, ended, len(self.held), len(self.in_grace)
+
+    def closes(self, customer: str) -> bool:
+        """Say whether a customer's next period becomes final by itself, or is held up."""
+        held = self.held.get(customer)
+        return self._rules.is_automatic and not (held is not None and held.is_left)
+
+    def use(self, rules: Rules) -> None:
+        """Take other rules from now on."""
+        self._rules = rules
+        self._looked_ms = -LOOK_EVERY_MS
+
+    def ask(self, wanted: Wanted) -> Run:
+        """Have something closed as soon as ``run`` comes by; return what becomes of it.
+
+        Raises:
+            NotBillable: the ledger is not trusted.
+            Busy: something else is being closed.
+        """
+        if self._alarm is not None:
+            raise NotBillable(f"the ledger is not trusted: {self._alarm}")
+        if self.running is not None:
+            raise Busy("periods are being closed; wait for the end of that")
+        self._next_run = self._begun(wanted)
+        return self._next_run
+
+    def _begun(self, wanted: Wanted) -> Run:
+        self._n_runs += 1
+        return Run(number=self._n_runs, wanted=wanted, started_ms=self._clock.now_ms())
+
+    async def run(self) -> None:
+        """Close what somebody asked for, and what is due by itself."""
+        if self._alarm is not None:
+            return
+        if self._next_run is not None:
+            self._running, self._next_run = self._next_run, None
+            await self._whole(self._running)
+            self._looked_ms = -LOOK_EVERY_MS  # less may be held up now
+        now_ms = self._clock.now_ms()
+        # Also where a clock was set back.
+        if not 0 <= now_ms - self._looked_ms < LOOK_EVERY_MS:
+            self._looked_ms = now_ms
+            since_ms = await self._since_ms(now_ms)
+            if since_ms is not None:
+                self._running = self._begun(Wanted(is_automatic=True))
+                await self._whole(self._running, since_ms=since_ms)
+
+    async def _since_ms(self, now_ms: int) -> int | None:
+        """Return from when on periods close by themselves; ``None``: they do not.
+
+        What ended before is left to people: they may have had reasons.
+        """
+        async with self._database.reading() as tx:
+            known = await facts.get_fact(tx, SINCE)
+        if (known is not None) == self._rules.is_automatic:
+            return None if known is None else int(known)
+        async with self._database.transaction() as tx:
+            if self._rules.is_automatic:
+                await facts.put_fact(tx, SINCE, str(now_ms))
+                return now_ms
+            await facts.drop_fact(tx, SINCE)
+        self.held.clear()
+        return None
+
+    async def _whole(self, run: Run, *, since_ms: int = 0) -> None:
+        try:
+            while await self._pass(run, since_ms):
+                pass
+        except MeterlineError as error:
+            run.error = str(error)
+            raise
+        finally:
+            run.ended_ms = self._clock.now_ms()
+            self._running = None
+            if not run.wanted.is_automatic:
+                self.asked = run
+            else:
+                self.held = run.held
+                if run.n_closed:
+                    self.automatic = run
+
+    async def _pass(self, run: Run, since_ms: int) -> bool:
+        """Close each customer's next period; say whether more may be due behind them."""
+        due = await self._due(run, since_ms)
+        run.n_due += len(due)
+        if not due:
+            return False
+        missing = await self._missing(due)
+        await self._aggregator.run()
+        n_before = run.n_closed
+        gone_on = self._with_gaps(run, due, missing)
+        ready = list(gone_on)
+        while ready:
+            n_done = await self._piece(run, ready[:PIECE_MAX], missing)
+            del ready[:n_done]
+        is_one = run.wanted.period is not None or run.wanted.is_dry
+        return run.n_closed > n_before and not is_one
+
+    async def _due(self, run: Run, since_ms: int) -> list[Due]:
+        """Return what is to be closed now, in order of its end; note what waits."""
+        wanted, now_ms = run.wanted, self._clock.now_ms()
+        async with self._database.reading() as tx:
+            finals = await store.final_ends(tx)
+        found: list[Due] = []
+        waiting: list[Due] = []
+        async for due in self._over(wanted, finals, now_ms):
+            if due.customer in run.held:
+                continue
+            if wanted.period is not None and due.period.name < wanted.period:
+                run.held[due.customer] = Held(
+                    *due[:2], f"their {due.period.name} is not final, and comes first"
+                )
+            elif wanted.period is not None and due.period.name > wanted.period:
+                continue
+            elif now_ms < due.grace_end_ms and not wanted.skips_grace:
+                waiting.append(due)
+            elif wanted.is_automatic and due.period.end <= since_ms:
+                run.held[due.customer] = Held(
+                    *due[:2],
+                    f"{due.period.name} ended before periods closed by themselves, on"
+                    f" {format_time_ms(since_ms)}; nobody has closed it: `meterline"
+                    f" close --customer {due.customer}` does",
+                    is_left=True,
+                )
+            else:
+                found.append(due)
+        if wanted.is_automatic:
+            self.in_grace = waiting
+        found.sort(key=lambda due: (due.period.end, due.customer))
+        return found
+
+    async def _over(
+        self, wanted: Wanted, finals: dict[str, int], now_ms: int
+    ) -> AsyncIterator[Due]:
+        """Yield the next period of each customer that is over; others go between."""
+        names: Iterable[str] = list(self._terms.names("customer"))
+        if wanted.customer is not None:
+            names = [wanted.customer]
+        n_new = 0
+        for i, name in enumerate(names, 1):
+            final_ms = finals.get(name)
+            n_new += not self._next.is_known(name, final_ms)
+            if i % CUSTOMERS_PER_STEP == 0 or (n_new + 1) % NEW_PER_STEP == 0:
+                await asyncio.sleep(0)
+            period = self._next.of(name, final_ms)
+            if period is not None and period.end <= now_ms:
+                customer = self._terms.customer(name, period.end - 1)
+                assert customer is not None, "they have a plan then"
+                grace_ms = self._rules.grace.of(name, customer.plan)
+                yield Due(name, period, period.end + grace_ms)
+
+    async def _missing(self, due: Sequence[Due]) -> dict[tuple[int, int], Missing]:
+        """Return what has not arrived of each span of time that is to be closed."""
+        spans = {(one.period.start, one.period.end): one.period for one in due}
+        return {
+            span: await missing_of(
+                self._database, self._spools, period, clock=self._clock
+            )
+            for span, period in spans.items()
+        }
+
+    def _with_gaps(
+        self,
+        run: Run,
+        due: Sequence[Due],
+        missing: dict[tuple[int, int], Missing],
+    ) -> Iterator[tuple[Due, tuple[str, ...]]]:
+        """Yield what is complete, or may be closed as it is, with its gaps in words."""
+        for one in due:
+            found = missing[one.period.start, one.period.end]
+            try:
+                gaps = check_gaps(one.period, found, accept_gap=run.wanted.accepts_gap)
+            except NotBillable as error:
+                run.held[one.customer] = Held(one.customer, one.period, str(error))
+                continue
+            yield one, gaps
+
+    async def _piece(
+        self,
+        run: Run,
+        ready: Sequence[tuple[Due, tuple[str, ...]]],
+        missing: dict[tuple[int, int], Missing],
+    ) -> int:
+        """Close some customers in one transaction; return how many were looked at."""
+        work = partial(self._close, run.wanted, ready, missing)
+        async with self._quiet():
+            if run.wanted.is_dry:
+                outcomes = await self._database.read(work)
+            else:
+                outcomes = await self._database.write(work)
+        for (due, _gaps), outcome in zip(ready, outcomes, strict=False):
+            if isinstance(outcome, str):
+                run.held[due.customer] = Held(due.customer, due.period, outcome)
+                continue
+            run.add(due, outcome)
+            if not run.wanted.is_dry:
+                self._on_close(due.customer)
+        await asyncio.sleep(0)
+        return len(outcomes)
+
+    async def _close(
+        self,
+        wanted: Wanted,
+        ready: Sequence[tuple[Due, tuple[str, ...]]],
+        missing: dict[tuple[int, int], Missing],
+        tx: Tx,
+    ) -> list[_Outcome]:
+        """Close customers until it has taken as long as one transaction may."""
+        end_s = time.monotonic() + PIECE_S_MAX
+        at = await counted(tx)
+        outcomes: list[_Outcome] = []
+        cause = "its grace was over" if wanted.is_automatic else "by hand"
+        for due, gaps in ready:
+            customer = self._customers.get(due.customer)
+            assert customer is not None, "customers are never forgotten"
+            try:
+                if wanted.is_dry:
+                    await self._invoices.check(tx, at, customer, due.period)
+                    statement = await self._invoices.statement(
+                        tx, at, customer, due.period
+                    )
+                else:
+                    closing = Closing(wanted.author, cause, gaps)
+                    statement = await self._invoices.close(
+                        tx, at, customer, due.period, closing
+                    )
+                    if gaps:
+                        found = missing[due.period.start, due.period.end]
+                        await note_accepted(tx, found.gaps)
+                outcomes.append(statement)
+            except (NotBillable, PricingError) as error:
+                outcomes.append(str(error))
+            if time.monotonic() > end_s:
+                break
+        return outcomes

@@ -1,0 +1,73 @@
+"""Which period of each customer is to be closed next, worked out once."""
+
+from meterline_pricing import Period, PricingError
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
+
+
+class NextPeriods:
+    """The first period of each customer behind their final ones that is closed here.
+
+    What is found of a customer is kept until more of theirs is final or agreed.
+
+    Args:
+        stripe_bills: whether Stripe makes the invoices of customers that it knows.
+    """
+
+    def __init__(self, terms: Terms, *, stripe_bills: bool) -> None:
+        self._terms = terms
+        self._stripe_bills = stripe_bills
+        self._known: dict[str, tuple[tuple[int | None, int], Period | None]] = {}
+
+    def use(self, *, stripe_bills: bool) -> None:
+        """Take it from now on that Stripe makes invoices, or that it does not."""
+        self._stripe_bills = stripe_bills
+        self._known.clear()
+
+    def is_stripes(self, name: str, at_ms: int) -> bool:
+        """Say whether Stripe makes a customer's invoices."""
+        customer = self._terms.customer(name, at_ms)
+        assert customer is not None, "asked for one that there is"
+        return self._stripe_bills and customer.stripe_customer is not None
+
+    def is_known(self, name: str, final_ms: int | None) -> bool:
+        """Say whether ``of`` has the answer at hand."""
+        return self._known.get(name, (None,))[0] == self._key(name, final_ms)
+
+    def of(self, name: str, final_ms: int | None) -> Period | None:
+        """Return the first period behind a time that is to be closed here.
+
+        Args:
+            final_ms: where the customer's last final period ends; ``None``: none is
+                final yet.
+        """
+        if not self.is_known(name, final_ms):
+            found = self._next(name, final_ms)
+            self._known[name] = (self._key(name, final_ms), found)
+        return self._known[name][1]
+
+    def _key(self, name: str, final_ms: int | None) -> tuple[int | None, int]:
+        return final_ms, len(self._terms.entries("customer", name))
+
+    def _next(self, name: str, final_ms: int | None) -> Period | None:
+        calendar = CustomerCalendar.of(self._terms, name)
+        if final_ms is not None:
+            since_ms = final_ms
+        elif calendar.starts is not None:
+            since_ms = calendar.start_of(calendar.starts)
+        else:
+            since_ms = self._terms.learned_ms(name)
+        try:
+            period = (
+                calendar.at(since_ms)
+                if final_ms is None
+                else calendar.next_from(final_ms)
+            )
+        except PricingError:
+            return None  # they left before anything was billed
+        if period is None:
+            return None  # all of it is closed: they have left
+        customer = self._terms.customer(name, period.end - 1)
+        assert customer is not None, "asked for one that there is"
+        is_stripes = self.is_stripes(name, period.end - 1)
+        return None if customer.plan is None or is_stripes else period

@@ -1,0 +1,160 @@
+"""``meterline close``: the invoices of all periods that are over become final."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import Steps, money, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.web.answers.closing import CloseRun, CloseState, OpenPeriod
+
+LOOK_EVERY_S: Final = 0.2
+SHOWN_MAX: Final = 20
+LISTS: Final = ("held", "grace")
+
+
+@click.command()
+@click.option(
+    "--period",
+    metavar="MONTH",
+    help="Only periods of this name, such as 2026-10; by default all that are due.",
+)
+@click.option("--customer", metavar="ID", help="Only this customer's periods.")
+@click.option("--dry-run", is_flag=True, help="Show what would become final, and stop.")
+@click.option(
+    "--skip-grace",
+    is_flag=True,
+    help="Also close what is over, and whose grace is not.",
+)
+@click.option(
+    "--accept-gap",
+    is_flag=True,
+    help="Close even though events are known to be missing; each invoice lists them.",
+)
+@click.option(
+    "--list",
+    "listed",
+    type=click.Choice(LISTS),
+    help="List what should be final and is not, or what waits for its grace, and stop.",
+)
+@daemon_options
+def command(
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    period: str | None,
+    customer: str | None,
+    listed: str | None,
+    **flags: bool,
+) -> None:
+    """Make the invoices of periods that are over final.
+
+    The sidecar does so by itself, 24 hours after the end of each customer's period,
+    unless meterline.toml says otherwise. This command does it now, and says what holds
+    up the rest. It can be interrupted: the sidecar goes on, and nothing is closed
+    twice. Exits with 3 when something is held up.
+    """
+    with Client.find(url, config_path) as client:
+        if listed is not None:
+            _list(client.get("/v1/close", CloseState), listed, is_json=is_json)
+            return
+        given = {name: "true" if flag else None for name, flag in flags.items()}
+        run = client.post(
+            "/v1/close", CloseRun, period=period, customer=customer, **given
+        )
+        run = _ended(client, run, Steps(quiet=is_json))
+    if is_json:
+        show_json(run)
+    else:
+        _tell(run)
+    if run.error is not None or run.held:
+        sys.exit(EXIT_FOUND)
+
+
+def _ended(client: Client, run: CloseRun, steps: Steps) -> CloseRun:
+    """Wait for the end of a run, and say how far it has come."""
+    while run.ended is None:
+        time.sleep(LOOK_EVERY_S)
+        state = client.get("/v1/close", CloseState)
+        for found in (state.running, state.asked):
+            if found is not None and found.number == run.number:
+                run = found
+        if run.due:
+            steps.show("periods", run.closed + run.n_held, run.due)
+        if state.running is None and run.ended is None:
+            raise click.ClickException(
+                "the sidecar was started again meanwhile; what it had closed is closed:"
+                " run the command again for the rest"
+            )
+    return run
+
+
+def _tell(run: CloseRun) -> None:
+    if run.invoices:
+        table = Table("customer", "period", ">due")
+        for one in run.invoices[:SHOWN_MAX]:
+            table.add(one.customer, one.period, money(one.due, one.currency))
+        show(table)
+        more = run.closed - min(len(run.invoices), SHOWN_MAX)
+        if more > 0:
+            click.echo(f"and {n_of(more, 'more invoice')}")
+        click.echo()
+    what = "would become final" if run.is_dry else "are final now"
+    if run.closed == 1:
+        what = "would become final" if run.is_dry else "is final now"
+    click.echo(f"{n_of(run.closed, 'invoice')} {what}{_totals(run)}")
+    if not run.closed and not run.n_held:
+        click.echo("nothing is due; `meterline close --list grace` shows what comes")
+    if run.n_held:
+        click.echo()
+        _tell_held(run.held, run.n_held)
+    if run.error is not None:
+        click.secho(f"! it ended early: {run.error}", fg="red")
+
+
+def _totals(run: CloseRun) -> str:
+    amounts = [money(one.amount, one.currency) for one in run.totals]
+    return f": {' and '.join(amounts)}" if amounts else ""
+
+
+def _tell_held(held: Sequence[OpenPeriod], n_held: int) -> None:
+    """Print what is held up, those with one reason together."""
+    by_reason: dict[str, list[OpenPeriod]] = {}
+    for one in held:
+        by_reason.setdefault(one.why or "", []).append(one)
+    for why, periods in by_reason.items():
+        names = [f"{one.customer} ({one.period})" for one in periods]
+        shown = ", ".join(names[:SHOWN_MAX])
+        more = len(names) - SHOWN_MAX
+        click.secho(
+            f"! held up: {shown}{f' and {more} more' if more > 0 else ''}", fg="yellow"
+        )
+        click.echo(f"  {why}")
+    if n_held > len(held):
+        click.echo(f"and {n_of(n_held - len(held), 'more customer')}")
+
+
+def _list(state: CloseState, listed: str, *, is_json: bool) -> None:
+    periods = state.held if listed == "held" else state.in_grace
+    if is_json:
+        show_json(periods)
+    elif listed == "held":
+        _tell_held(state.held, state.n_held)
+        if not state.held:
+            click.echo("nothing is held up")
+    else:
+        table = Table("customer", "period", "ended", "final from")
+        for one in periods:
+            table.add(one.customer, one.period, one.ended, one.grace_ends or "now")
+        if periods:
+            show(table)
+        else:
+            click.echo("nothing waits for its grace")

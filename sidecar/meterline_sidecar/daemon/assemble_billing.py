@@ -1,0 +1,98 @@
+"""Puts the parts together that turn usage into invoices."""
+
+from typing import NamedTuple
+
+from meterline_sidecar.billing.attention import Attention
+from meterline_sidecar.billing.closing import Closer, Rules
+from meterline_sidecar.billing.drafts import Billing
+from meterline_sidecar.billing.invoices import Invoices
+from meterline_sidecar.billing.next_period import NextPeriods
+from meterline_sidecar.billing.running_totals import Standings
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.terms.customers import CustomerIndex
+from meterline_sidecar.terms.keeper import TermsKeeper
+from meterline_sidecar.usage.aggregate import Aggregator
+
+
+class Bills(NamedTuple):
+    """The parts that turn usage into what is owed."""
+
+    billing: Billing
+    invoices: Invoices
+    standings: Standings
+    customers: CustomerIndex
+    attention: Attention
+    closer: Closer
+    next_periods: NextPeriods
+
+    def use(self, config: Config) -> None:
+        """Go by another configuration from now on."""
+        self.next_periods.use(stripe_bills=config.stripe_bills)
+        self.closer.use(_closing_rules(config))
+        self.attention.forget()
+
+
+def open_billing(
+    config: Config,
+    database: Database,
+    aggregator: Aggregator,
+    keeper: TermsKeeper,
+    drain: Drain,
+    journal: Journal,
+    clock: Clock,
+    *,
+    alarm: str | None,
+) -> Bills:
+    """Return the parts, none of which does anything by itself yet."""
+    terms = keeper.terms
+    billing = Billing(terms)
+    customers = CustomerIndex(terms, clock=clock)
+    invoices = Invoices(
+        database,
+        billing,
+        aggregator,
+        terms=terms,
+        spools=drain,
+        journal=journal,
+        clock=clock,
+        alarm=alarm,
+    )
+    standings = Standings(
+        database, invoices, billing, customers, terms=terms, clock=clock
+    )
+    next_periods = NextPeriods(terms, stripe_bills=config.stripe_bills)
+    closer = Closer(
+        database,
+        invoices,
+        aggregator,
+        customers,
+        next_periods,
+        terms=terms,
+        spools=drain,
+        quiet=keeper.unchanged,
+        on_close=standings.note,
+        rules=_closing_rules(config),
+        clock=clock,
+        alarm=alarm,
+    )
+    attention = Attention(
+        database,
+        terms,
+        standings,
+        invoices,
+        customers,
+        next_periods,
+        closer,
+        clock=clock,
+    )
+    return Bills(
+        billing, invoices, standings, customers, attention, closer, next_periods
+    )
+
+
+def _closing_rules(config: Config) -> Rules:
+    return Rules(config.billing.close == "auto", config.grace)

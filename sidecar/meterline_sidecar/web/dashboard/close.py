@@ -1,0 +1,82 @@
+"""The month end: what is final, what waits, what is held up, and closing by a click."""
+
+from collections import Counter
+from itertools import islice
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from meterline_sidecar.store import invoices as store
+from meterline_sidecar.web.api.closing import CloseQuery, close_periods
+from meterline_sidecar.web.forms import read_form
+from meterline_sidecar.web.guard import may_write
+from meterline_sidecar.web.operations import author_of
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.view.render import render
+
+MONTHS: Final = 12
+ROWS: Final = 50
+
+
+class Month(NamedTuple):
+    """How the periods of one name stand."""
+
+    name: str
+    n_final: int
+    n_in_grace: int
+    n_held: int
+
+
+class CloseForm(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody closes by a click."""
+
+    period: str | None = None
+    skip_grace: Literal["yes"] | None = None
+    dry_run: Literal["yes"] | None = None
+
+
+async def close(request: Request) -> Response:
+    """Answer how the month end stands."""
+    parts: Parts = request.app.state.parts
+    closer = parts.closer
+    async with parts.database.reading() as tx:
+        final = await store.final_counts(tx, limit=MONTHS)
+    in_grace = Counter(one.period.name for one in closer.in_grace)
+    held = Counter(one.period.name for one in closer.held.values())
+    names = sorted({*final, *in_grace, *held}, reverse=True)[:MONTHS]
+    return render(
+        request,
+        "close.html",
+        {
+            "is_automatic": closer.rules.is_automatic,
+            "grace_hours": parts.config.billing.grace_hours,
+            "months": [
+                Month(name, final.get(name, 0), in_grace[name], held[name])
+                for name in names
+            ],
+            "over": sorted({*in_grace, *held}),
+            "n_in_grace": len(closer.in_grace),
+            "in_grace": closer.in_grace[:ROWS],
+            "n_held": len(closer.held),
+            "held": list(islice(closer.held.values(), ROWS)),
+            "running": closer.running,
+            "asked": closer.asked,
+            "automatic": closer.automatic,
+            "rows": ROWS,
+            "may_write": may_write(request),
+        },
+    )
+
+
+async def close_now(request: Request) -> Response:
+    """Begin to close, or to say what would be closed, and show how it goes."""
+    form = await read_form(request, CloseForm)
+    query = CloseQuery(
+        period=form.period,
+        skip_grace=form.skip_grace is not None,
+        dry_run=form.dry_run is not None,
+    )
+    await close_periods(request.app.state.parts, query, author_of(request))
+    return RedirectResponse("/close", 303)
