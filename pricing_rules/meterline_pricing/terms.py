@@ -125,6 +125,13 @@ class Credit(Checked, frozen=True, kw_only=True):
     """The first day on which it pays; ``None``: from the beginning."""
     expires: date | None = None
     """The last day on which it pays; ``None``: never."""
+    priority: int = 100
+    """Which pays first: the lower one; of equal ones, the one that expires first."""
+
+    def __post_init__(self) -> None:
+        """Check the priority."""
+        super().__post_init__()
+        check_range(self, "priority", 0, 1_000)
 
     def pays_on(self, first: date, last: date) -> bool:
         """Say whether it pays for a period of these days."""

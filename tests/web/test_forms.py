@@ -216,10 +216,29 @@ def close_periods(scene: Scene, chrome: Chrome) -> None:
     wait_until(chrome, lambda _: "would become final" in text(chrome, "#runs"))
 
 
+def grant_credit(scene: Scene, chrome: Chrome) -> None:
+    enter(scene, chrome, "/customers/globex", scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, "/customers/globex")
+    fill(chrome, "main", amount="five", reason="an outage")
+    press(chrome, "main form button")
+    assert "expected a decimal above 0" in text(chrome, "main")
+
+    chrome.get(f"{scene.live.url}/customers/globex")
+    fill(chrome, "main", amount="12.50", reason="an outage")
+    press(chrome, "main form button")
+
+    assert chrome.current_url == f"{scene.live.url}/customers/globex#credits"
+    assert "an outage, by write" in text(chrome, "section[aria-labelledby=credits]")
+    assert "12.50" in scene.meterline("credit", "globex")
+
+
 Submit = Callable[[Scene, Chrome], None]
 FORMS: dict[str, Submit] = {
     "base.html: post /logout": log_out,
     "close.html: post /close": close_periods,
+    "customer.html: post /customers/…/credits": grant_credit,
     "customers.html: get": find_customers,
     "events.html: get": find_events,
     "login.html: post /login?…": log_in,

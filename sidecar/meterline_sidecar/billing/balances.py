@@ -84,7 +84,7 @@ class Balances:
     def applied_to(self, plan: Plan, period: str, days: Days) -> Plan:
         """Return a plan with what is left of its credits and coupons for a period.
 
-        Credits that expire soonest come first. What the period itself has used
+        Of credits of one priority those that expire soonest come first. What the period itself has used
         already counts as left: it is the one that used it.
         """
         if not plan.credits and not plan.coupons:
@@ -110,9 +110,13 @@ class Balances:
         ]
         return replace(
             plan,
-            credits=tuple(sorted(left, key=lambda credit: credit.expires or NEVER)),
+            credits=tuple(sorted(left, key=_turn)),
             coupons=tuple(coupons),
         )
+
+
+def _turn(credit: Credit) -> tuple[int, date]:
+    return credit.priority, credit.expires or NEVER
 
 
 def uses_of(

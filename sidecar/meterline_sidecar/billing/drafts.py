@@ -19,6 +19,7 @@ from meterline_pricing import (
 )
 from meterline_pricing.tools import Stretch, invoice_of, share_of, unbroken
 from meterline_sidecar.billing.balances import Balances, Days
+from meterline_sidecar.billing.credits import grants_of
 from meterline_sidecar.billing.statement import AgreedPart, Agreement
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.decimals import share
@@ -148,6 +149,9 @@ class Billing:
             agreement = under or self.agreement(at, customer.id, period)
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
+        if under is None:
+            grants = await grants_of(tx, customer.id)
+            agreement = msgspec.structs.replace(agreement, grants=grants)
         if all(part.plan is None for part in agreement.parts):
             raise NotBillable(
                 f"customer {customer.id} has no plan; set `plan` in [[customer]]"
@@ -268,10 +272,17 @@ class Billing:
 
 
 def _plans(agreement: Agreement) -> tuple[Plan, ...]:
-    """Return the plan of each part; a part without one charges nothing."""
+    """Return the plan of each part, with what else pays; without one it is free."""
     currency = next(part.plan.currency for part in agreement.parts if part.plan)
-    return tuple(
+    granted = tuple(g.credit for g in agreement.grants if g.currency == currency)
+    plans = [
         part.plan or Plan(name="none", currency=currency) for part in agreement.parts
+    ]
+    if not granted:
+        return tuple(plans)
+    return tuple(
+        msgspec.structs.replace(plan, credits=(*plan.credits, *granted))
+        for plan in plans
     )
 
 

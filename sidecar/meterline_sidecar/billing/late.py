@@ -140,7 +140,8 @@ async def drawn_again(
     under = final.statement.agreement
     if under is not None and is_corrected(terms, customer.id, final):
         known = terms.corrected(customer.id, known_row=under.terms_row)
-        under = billing.agreement(at, customer.id, final.period, terms=known)
+        corrected = billing.agreement(at, customer.id, final.period, terms=known)
+        under = replace(corrected, grants=under.grants)
     if under is not None:
         edges = (period.start, final.period.start), (final.period.end, period.end)
         before, behind = (

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from meterline_pricing import Invoice, Period, Plan
+from meterline_pricing.models import Credit
 from meterline_sidecar.store import invoice_states
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.port import Tx
@@ -35,6 +36,13 @@ class AgreedPart(msgspec.Struct, frozen=True, kw_only=True):
     """As this customer had it then; ``None``: no plan, and no charge."""
 
 
+class Grant(msgspec.Struct, frozen=True):
+    """A credit that a customer has beside what their plan gives."""
+
+    currency: str
+    credit: Credit
+
+
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """What an invoice was made from: it is compared with this alone, for ever."""
 
@@ -44,6 +52,8 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """Of the counting of usage."""
     time_zone: str
     parts: tuple[AgreedPart, ...]
+    grants: tuple[Grant, ...] = ()
+    """Credits that could pay for it; none in what is older than this field."""
 
 
 class Owed(msgspec.Struct, frozen=True):

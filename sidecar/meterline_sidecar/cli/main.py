@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "quote": "Show what quantities cost under a plan.",
     "invoice": "Show a customer's invoice, or make it final.",
     "close": "Make the invoices of periods that are over final.",
+    "credit": "Grant a customer a credit, or show what is left of theirs.",
     "outbox": "Show what Stripe is told; retry or drop what is stuck.",
     "report": "Report to Stripe now, or show what would be sent.",
     "stripe": "Show or create meters, products and prices at Stripe.",

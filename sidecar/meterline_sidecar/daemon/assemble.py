@@ -42,6 +42,7 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.journal import newest_link
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Database, Ledger, Readable
+from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import MeterChange
 from meterline_sidecar.terms.diff import Diff
@@ -91,9 +92,7 @@ async def open_parts(
         aggregator = await _counting(config, database, terms, held, away, clock)
         keeper.on_change(aggregator.follow)
         sealing = await _open_seals(database, chain)
-        stripe = open_stripe(
-            config, sealing, terms=terms, clock=clock, environ=os.environ
-        )
+        stripe = _open_stripe(config, sealing, terms, clock)
         files = LoadedFiles(config, keeper, database)
         drain = _drain(config, ingest)
         bills = open_billing(
@@ -121,6 +120,7 @@ async def open_parts(
             on_fatal=on_fatal,
             customers=bills.customers,
             attention=bills.attention,
+            credits=bills.credits,
             closer=bills.closer,
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),
@@ -131,6 +131,12 @@ async def open_parts(
         files.on_config(bills.use)
         async with _at_work(parts, files, partial(_checkpoint, database, chain)):
             yield parts
+
+
+def _open_stripe(
+    config: Config, sealing: SealingDatabase, terms: Terms, clock: Clock
+) -> StripeService:
+    return open_stripe(config, sealing, terms=terms, clock=clock, environ=os.environ)
 
 
 async def _alarm(database: Ledger, chain: ChainFiles) -> str | None:

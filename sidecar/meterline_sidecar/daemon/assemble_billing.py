@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.closing import Closer, Rules
+from meterline_sidecar.billing.credits import Credits
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.next_period import NextPeriods
@@ -26,6 +27,7 @@ class Bills(NamedTuple):
     standings: Standings
     customers: CustomerIndex
     attention: Attention
+    credits: Credits
     closer: Closer
     next_periods: NextPeriods
 
@@ -48,13 +50,10 @@ def open_billing(
     alarm: str | None,
 ) -> Bills:
     """Return the parts, none of which does anything by itself yet."""
-    terms = keeper.terms
-    billing = Billing(terms)
+    terms, billing = keeper.terms, Billing(keeper.terms)
     customers = CustomerIndex(terms, clock=clock)
     invoices = Invoices(
-        database,
-        billing,
-        aggregator,
+        *(database, billing, aggregator),
         terms=terms,
         spools=drain,
         journal=journal,
@@ -66,11 +65,7 @@ def open_billing(
     )
     next_periods = NextPeriods(terms, stripe_bills=config.stripe_bills)
     closer = Closer(
-        database,
-        invoices,
-        aggregator,
-        customers,
-        next_periods,
+        *(database, invoices, aggregator, customers, next_periods),
         terms=terms,
         spools=drain,
         quiet=keeper.unchanged,
@@ -89,8 +84,10 @@ def open_billing(
         closer,
         clock=clock,
     )
+    credits_ = Credits(database, journal, clock=clock)
     return Bills(
-        billing, invoices, standings, customers, attention, closer, next_periods
+        *(billing, invoices, standings, customers, attention, credits_),
+        *(closer, next_periods),
     )
 
 

@@ -24,6 +24,9 @@ ENTRIES = {
     "adjustments": "id, customer, period, invoice_id, currency, billed, now, amount,"
     " counted_up_to_event",
     "invoice_states": "id, invoice_id, state, at_ms, author, cause",
+    "credits": "id, customer, key, kind, title, currency, amount, priority, starts,"
+    " expires, granted_ms, author, reason",
+    "credit_ends": "id, credit_id, ended_ms, author, reason",
     "term_uses": "id, customer, kind, name, currency, period, invoice_id, amount",
     "held_decisions": "id, event_id, is_accepted, decided_ms, author, reason",
     "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"

@@ -8,6 +8,7 @@ from typing import Protocol
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.closing import Closer
+from meterline_sidecar.billing.credits import Credits
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
@@ -76,6 +77,7 @@ class Parts:
     standings: Standings
     attention: Attention
     """What a person should look at before money is missing."""
+    credits: Credits
     closer: Closer
     """Makes periods final."""
     schedule: Schedule

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from meterline_pricing import PricingError
+from meterline_sidecar.billing.credits import CreditRefused
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.errors import (
     ArchiveFailed,
@@ -86,6 +87,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     EventsArchived: Refusal(409),
     Conflict: Refusal(409),
     NotBillable: Refusal(409),
+    CreditRefused: Refusal(409),
     NotPossible: Refusal(409),
     TermsRefused: Refusal(409),
     ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing

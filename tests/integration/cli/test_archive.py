@@ -20,6 +20,9 @@ from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE, SidecarProcess
 
 ARCHIVE: Final = """
+[billing]
+close = "by_hand"
+
 [retention]
 events = "31 days"
 

@@ -19,7 +19,7 @@ from meterline_sidecar.store.sqlite.migrate import migrations
 from meterline_sidecar.usage.aggregate import Aggregator
 from tests.agreed import agree_to, keep
 from tests.integration.conftest import Sidecar
-from tests.integration.ledger.test_migrations import agreed, fill_all, key_of
+from tests.integration.ledger.test_migrations import agreed, fill_newest, key_of
 from tests.integration.ledger.test_verify import is_found, verified
 from tests.producer import Connection, batch, event
 
@@ -41,7 +41,7 @@ CHOICES: Final = re.compile(r"'(\w+)'")
 
 async def fill_every_table(sidecar: Sidecar) -> Path:
     """Put rows into every table, with events that came over HTTP."""
-    path = await fill_all(sidecar)
+    path = await fill_newest(sidecar)
     external = External(
         sidecar.database,
         sidecar.ingest,

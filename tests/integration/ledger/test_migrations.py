@@ -18,6 +18,8 @@ from meterline_sidecar.meters import Meter
 from meterline_sidecar.store import (
     alerts,
     facts,
+    grants,
+    invoice_states,
     invoices,
     outbox,
     outbox_hours,
@@ -51,13 +53,31 @@ FINAL_DOCUMENT: Final = (
 ADJUSTMENT: Final = NewAdjustment("acme", "2026-10", 1, "usd", "1", "3", "2", 5)
 """What the final invoice says of itself."""
 USE: Final = NewUse("acme", "credit", "prepaid", "usd", "2026-10", 1, "1")
+CREDIT: Final = grants.NewCredit(
+    customer="acme",
+    key=None,
+    kind="prepaid",
+    title="Credit",
+    currency="usd",
+    amount="5",
+    priority=100,
+    starts="",
+    expires="",
+    granted_ms=NOON_MS,
+    author="me",
+    reason="paid",
+)
 NEWEST: Final = len(migrations())
 BEFORE_HELD: Final = 6
 WITH_TERMS: Final = 7
 WAITING: Final = held.Wanted(state="waiting")
 DUE: Final = "SELECT event_id, due_ms FROM held_events WHERE state = 'waiting'"
-EMPTY: Final = ("external_sources", "external_events", "archive_moves")
-"""What no earlier schema has a place for: names of events, and events that left."""
+EMPTY: Final = (
+    *("external_sources", "external_events", "archive_moves"),
+    *("invoice_states", "credits", "credit_ends"),
+)
+"""What no earlier schema has a place for: names of events, events that left, what
+became of invoices, and credits."""
 SINCE: Final = {"outbox": 2, "invoices": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}
@@ -71,8 +91,24 @@ def agreed() -> Terms:
     return claim(terms, "beta", "acct_2", from_ms=1)
 
 
-async def fill_all(sidecar: Sidecar) -> Path:
+async def fill_newest(sidecar: Sidecar) -> Path:
     """Put rows into every table of the newest schema, and return its file."""
+    source = await fill_all(sidecar)
+    journal = Journal(key_of(source))
+    async with sidecar.database.transaction() as tx:
+        step = invoice_states.NewState(1, "final", NOON_MS + 1, "me", "by hand")
+        step_id = await invoice_states.add_state(tx, step)
+        await journal.link(tx, "invoice_states", step_id)
+        await journal.link(tx, "credits", await grants.add_credit(tx, CREDIT))
+        end_id = await grants.end_credit(
+            tx, 1, ended_ms=NOON_MS, author="me", reason="a mistake"
+        )
+        await journal.link(tx, "credit_ends", end_id)
+    return source
+
+
+async def fill_all(sidecar: Sidecar) -> Path:
+    """Put rows into every table of which earlier schemas know something."""
     source = await fill_all_but_held(sidecar)
     async with Connection(sidecar.socket) as app:
         await app.hello("d" * 32)

@@ -607,8 +607,8 @@ def test_the_schema_knows_the_tables_and_what_is_required() -> None:
     meter = made["$defs"]["meter"]
 
     assert sorted(made["properties"]) == [
-        *("alert", "alerts", "archive", "customer", "customer_rule", "meter"),
-        *("portal", "properties", "retention", "sidecar", "stripe"),
+        *("alert", "alerts", "archive", "billing", "customer", "customer_rule"),
+        *("grace", "meter", "portal", "properties", "retention", "sidecar", "stripe"),
     ]
     assert made["properties"]["meter"]["items"] == {"$ref": "#/$defs/meter"}
     assert meter["required"] == ["name", "aggregation"]

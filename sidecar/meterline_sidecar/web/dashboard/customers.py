@@ -1,20 +1,24 @@
 """Who pays what: the list of customers, and one customer whole."""
 
+from datetime import date
 from itertools import islice
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from meterline_sidecar.billing.drafts import NotBillable
-from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import aligned, read_series
-from meterline_sidecar.web.operations import read_query
+from meterline_sidecar.web.answers.credits import NewCredit
+from meterline_sidecar.web.api.credit import CreditsQuery, credits_shown, grant_credit
+from meterline_sidecar.web.forms import read_form
+from meterline_sidecar.web.guard import may_write
+from meterline_sidecar.web.operations import author_of, read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
     CustomerId,
@@ -115,8 +119,7 @@ async def customer(request: Request) -> Response:
     )
     shown = find_customer(parts, query.customer)
     now_ms = parts.clock.now_ms()
-    statement: Statement | None = None
-    why_not = ""
+    statement, why_not = None, ""
     meter = find_meter(parts.shown_meters, query.meter)
     figure = None
     async with snapshot(parts.database) as (tx, at):
@@ -144,6 +147,7 @@ async def customer(request: Request) -> Response:
         earlier = await parts.invoices.before(
             tx, at, shown, at_ms=now_ms, limit=EARLIER
         )
+        granted = await credits_shown(parts, tx, at, shown)
     return render(
         request,
         "customer.html",
@@ -160,5 +164,26 @@ async def customer(request: Request) -> Response:
             "meter": meter,
             "figure": figure,
             "earlier": earlier,
+            "credits": granted,
+            "may_write": may_write(request),
         },
     )
+
+
+class CreditForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A credit that somebody grants on the page."""
+
+    amount: Annotated[str, Meta(max_length=30)]
+    reason: Annotated[str, Meta(max_length=500)]
+    expires: date | None = None
+
+
+async def grant(request: Request) -> Response:
+    """Grant a credit, and show the customer again."""
+    form = await read_form(request, CreditForm)
+    query = read_query(request, CreditsQuery, path_names=frozenset(("customer",)))
+    new = NewCredit(amount=form.amount, reason=form.reason, expires=form.expires)
+    await grant_credit(
+        request.app.state.parts, query, body=new, author=author_of(request)
+    )
+    return RedirectResponse(f"/customers/{query.customer}#credits", 303)

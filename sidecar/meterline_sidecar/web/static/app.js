@@ -155,6 +155,7 @@
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     setClock(page.body);
+    document.body.dataset.mark = page.body.dataset.mark;
     put_off.clear();
     for (const element of document.querySelectorAll("[data-fresh][id]")) {
       const fresh = page.getElementById(element.id);
@@ -205,7 +206,7 @@
     };
 
     function open() {
-      source = new EventSource("/live");
+      source = new EventSource(`/live?mark=${document.body.dataset.mark}`);
       source.addEventListener("open", hear);
       source.addEventListener("alive", hear);
       source.addEventListener("changed", () => {

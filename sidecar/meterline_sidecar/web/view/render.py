@@ -22,6 +22,7 @@ from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
+from meterline_sidecar.web.view.mark import mark_of
 
 PAGES: Final = (
     ("/", "Overview", "pulse"),
@@ -192,6 +193,7 @@ def fresh(page: Page) -> Page:
     async def shown(request: Request) -> Response:
         parts: Parts = request.app.state.parts
         request.state.counted = await counted_now(parts.database)
+        request.state.mark = await mark_of(parts)
         return await page(request)
 
     return shown
@@ -222,6 +224,7 @@ def render(
         now_ms=parts.clock.now_ms(),
         rehearsal=parts.clock.rehearsal,
         counted=at,
+        mark=getattr(request.state, "mark", ""),
         trouble=parts.ingest.trouble,
         names=parts.config.names,
         has_login=parts.config.needs_token,

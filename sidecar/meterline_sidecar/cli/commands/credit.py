@@ -1,0 +1,96 @@
+"""``meterline credit``: money that a customer was given, or paid in advance."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import money, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
+
+
+@click.command()
+@click.argument("customer")
+@click.argument("amount", required=False)
+@click.option("--reason", help="Why; it is kept.")
+@click.option("--currency", help="Of the amount; that of their plan by default.")
+@click.option("--prepaid", is_flag=True, help="The customer has paid it in advance.")
+@click.option("--title", help="What the invoice calls it; by default Credit.")
+@click.option("--starts", metavar="DAY", help="The first day on which it pays.")
+@click.option("--expires", metavar="DAY", help="The last day on which it pays.")
+@click.option(
+    "--priority",
+    type=click.IntRange(0, 1_000),
+    help="Which pays first: the lower one. 100 by default.",
+)
+@click.option(
+    "--key",
+    help="Your own name of it: granted again under the same key, it counts once.",
+)
+@click.option(
+    "--end", metavar="ID", type=int, help="Let this credit pay for nothing more."
+)
+@daemon_options
+def command(
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    customer: str,
+    amount: str | None,
+    end: int | None,
+    prepaid: bool,
+    reason: str | None,
+    **given: str | int | None,
+) -> None:
+    """Grant a customer a credit, or show what is left of theirs.
+
+    With AMOUNT, CUSTOMER is granted so much: it pays for the invoices that become final
+    next, until nothing is left of it. Without, their credits are listed.
+    """
+    if amount is not None and end is not None:
+        raise click.UsageError("--end goes without an amount")
+    if (amount is not None or end is not None) and not reason:
+        raise click.UsageError("say why, with --reason")
+    path = f"/v1/customers/{quote(customer, safe='')}/credits"
+    with Client.find(url, config_path) as client:
+        if amount is not None:
+            body: dict[str, object] = {
+                name: value for name, value in given.items() if value is not None
+            }
+            body |= {"amount": amount, "reason": reason}
+            body |= {"kind": "prepaid"} if prepaid else {}
+            answer = client.send("POST", path, CustomerCredits, body)
+        elif end is not None:
+            answer = client.post(f"{path}/{end}/end", CustomerCredits, reason=reason)
+        else:
+            answer = client.get(path, CustomerCredits)
+    if is_json:
+        show_json(answer)
+    else:
+        _tell(answer)
+
+
+def _tell(answer: CustomerCredits) -> None:
+    if not answer.credits:
+        click.echo(f"{answer.customer} has no credit")
+        return
+    table = Table(
+        ">id", "what", ">granted", ">used", ">in draft", ">left", "expires", "reason"
+    )
+    for one in answer.credits:
+        amounts = (one.amount, one.used, one.in_draft, one.left)
+        table.add(
+            str(one.credit),
+            _what(one),
+            *(money(amount, one.currency) for amount in amounts),
+            "ended" if one.ended else one.expires or "-",
+            one.reason,
+        )
+    show(table)
+
+
+def _what(one: ShownCredit) -> str:
+    return f"{one.title}, prepaid" if one.kind == "prepaid" else one.title

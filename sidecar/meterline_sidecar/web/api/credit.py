@@ -1,0 +1,178 @@
+"""Credits: granting them, ending them, and what is left."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from meterline_pricing import PricingError
+from meterline_pricing.tools import currency_of
+from meterline_sidecar.billing.credits import Balance, NewGrant, balances_of, name_of
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.agreed import plan_of
+from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.usage.counted import Counted, snapshot
+from meterline_sidecar.web.answers.credits import (
+    CustomerCredits,
+    NewCredit,
+    ShownCredit,
+)
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.problems import BadRequest
+from meterline_sidecar.web.query import CustomerId, find_customer
+
+AMOUNT_MAX: Final = Decimal(10) ** 12
+
+
+class CreditsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose credits."""
+
+    customer: CustomerId
+
+
+class EndCreditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which credit pays for nothing more, and why."""
+
+    customer: CustomerId
+    credit: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+async def get_credits(parts: Parts, query: CreditsQuery) -> CustomerCredits:
+    """Return a customer's credits, and what is left of each."""
+    customer = find_customer(parts, query.customer)
+    async with snapshot(parts.database) as (tx, at):
+        found = await credits_shown(parts, tx, at, customer)
+    return CustomerCredits(customer=customer.id, credits=found)
+
+
+async def grant_credit(
+    parts: Parts, query: CreditsQuery, *, body: NewCredit, author: str
+) -> CustomerCredits:
+    """Grant a credit, which pays for the invoices that become final next."""
+    customer = find_customer(parts, query.customer)
+    await parts.credits.grant(_grant_of(parts, customer, body), author=author)
+    parts.standings.note(customer.id)
+    return await get_credits(parts, query)
+
+
+async def end_credit(
+    parts: Parts, query: EndCreditQuery, author: str
+) -> CustomerCredits:
+    """Let a credit pay for nothing more; what it has paid stays paid."""
+    customer = find_customer(parts, query.customer)
+    await parts.credits.end(
+        customer.id, query.credit, author=author, reason=query.reason
+    )
+    parts.standings.note(customer.id)
+    return await get_credits(parts, CreditsQuery(customer=customer.id))
+
+
+def _grant_of(parts: Parts, customer: Customer, new: NewCredit) -> NewGrant:
+    currency = (new.currency or _currency(parts, customer)).lower()
+    try:
+        digits = currency_of(currency).decimals
+    except PricingError as error:
+        raise BadRequest(str(error)) from error
+    try:
+        amount = Decimal(new.amount)
+        is_possible = amount.is_finite() and 0 < amount < AMOUNT_MAX
+    except InvalidOperation:
+        amount, is_possible = Decimal(0), False
+    if not is_possible:
+        raise BadRequest(
+            f"amount: expected a decimal above 0, such as 25.00, not {new.amount}"
+        )
+    if amount != round(amount, digits):
+        raise BadRequest(
+            f"amount: {currency.upper()} has {digits} digits behind the point, not as"
+            f" many as {new.amount}"
+        )
+    calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
+    today = calendar.day(parts.clock.now_ms())
+    if new.expires is not None and new.expires < max(new.starts or today, today):
+        raise BadRequest(f"expires: nothing could be paid until {new.expires}")
+    return NewGrant(
+        customer=customer.id,
+        amount=amount,
+        currency=currency,
+        reason=new.reason,
+        kind=new.kind,
+        title=new.title,
+        key=new.key,
+        priority=new.priority,
+        starts=new.starts,
+        expires=new.expires,
+    )
+
+
+def _currency(parts: Parts, customer: Customer) -> str:
+    """Return the currency of a customer's plan."""
+    calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
+    with suppress(PricingError):
+        period = calendar.latest(parts.clock.now_ms())
+        plan = plan_of(parts.terms.terms, customer.id, period)
+        if plan is not None:
+            return plan.currency
+    raise BadRequest(f"customer {customer.id} is on no plan: say which currency it is")
+
+
+async def credits_shown(
+    parts: Parts, tx: Tx, at: Counted, customer: Customer
+) -> tuple[ShownCredit, ...]:
+    """Return a customer's credits as they are shown, as of this snapshot."""
+    now_ms = parts.clock.now_ms()
+    calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
+    balances = await balances_of(tx, customer.id, today=calendar.day(now_ms))
+    if not balances:
+        return ()
+    in_draft: Mapping[str, Decimal] = {}
+    with suppress(NotBillable, PricingError):
+        period = calendar.latest(now_ms)
+        statement = await parts.invoices.statement(tx, at, customer, period)
+        if statement.finalized_ms is None:
+            in_draft = {
+                line.name: -line.amount
+                for line in statement.invoice.lines
+                if line.kind == "credit"
+            }
+    return tuple(_shown(one, in_draft) for one in balances)
+
+
+def _shown(balance: Balance, in_draft: Mapping[str, Decimal]) -> ShownCredit:
+    row = balance.row
+    return ShownCredit(
+        credit=row.id,
+        title=row.title,
+        kind=row.kind,
+        currency=row.currency,
+        amount=Decimal(row.amount),
+        used=balance.used,
+        in_draft=in_draft.get(name_of(row.id, row.title), Decimal(0)),
+        left=balance.left,
+        priority=row.priority,
+        starts=row.starts or None,
+        expires=row.expires or None,
+        granted=format_time_ms(row.granted_ms),
+        author=row.author,
+        reason=row.reason,
+        key=row.key,
+        ended=None if row.ended_ms is None else format_time_ms(row.ended_ms),
+        end_reason=row.end_reason,
+    )
+
+
+OPERATIONS = (
+    Operation("/v1/customers/{customer}/credits", get_credits),
+    Operation("/v1/customers/{customer}/credits", grant_credit, method="POST"),
+    Operation(
+        "/v1/customers/{customer}/credits/{credit}/end", end_credit, method="POST"
+    ),
+)
