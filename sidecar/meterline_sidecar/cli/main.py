@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "top": "Show which workers, customers and routes are busy.",
     "quote": "Show what quantities cost under a plan.",
     "invoice": "Show a customer's invoice, or make it final.",
+    "explain": "Show how an invoice came about, down to the events.",
     "close": "Make the invoices of periods that are over final.",
     "credit": "Grant a customer a credit, or show what is left of theirs.",
     "outbox": "Show what Stripe is told; retry or drop what is stuck.",

@@ -60,6 +60,15 @@ async def links_after(tx: Tx, link_id: int, *, limit: int) -> list[Link]:
     return [Link(*row) for row in rows]
 
 
+async def link_of(tx: Tx, entry: str, row_id: int) -> Link | None:
+    """Return the link of a row."""
+    row = await tx.fetch_one(
+        "SELECT id, entry, row_id, mac FROM journal WHERE entry = ? AND row_id = ?",
+        (entry, row_id),
+    )
+    return None if row is None else Link(*row)
+
+
 async def covered_row(tx: Tx, entry: str, row_id: int) -> Row | None:
     """Return what the journal covers of a row; ``None`` where it is gone."""
     columns = ENTRIES[entry]

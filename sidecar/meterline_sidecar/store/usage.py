@@ -137,6 +137,22 @@ async def read_windows(
     return [(window, labels, _totals.decode(totals)) for window, labels, totals in rows]
 
 
+async def counted_range(
+    tx: Tx, generation: int, *, customer: str, start: int, end: int
+) -> tuple[int, int] | None:
+    """Return a customer's first window in ``[start, end)``, and the last event counted.
+
+    Of the subjects that are whole theirs; ``None`` where they used nothing.
+    """
+    row = await tx.fetch_one(
+        "SELECT min(u.window_ms), max(u.last_event_id) FROM usage u"  # noqa: S608 - our own words
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
+        " AND u.window_ms >= ? AND u.window_ms < ?",
+        (generation, customer, start, end),
+    )
+    return None if row is None or row[0] is None else (row[0], row[1])
+
+
 async def read_unassigned(
     tx: Tx, generation: int, *, start: int, end: int, limit: int
 ) -> list[tuple[str | None, UsageRow]]:

@@ -16,6 +16,7 @@ from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import aligned, read_series
 from meterline_sidecar.web.answers.credits import NewCredit
 from meterline_sidecar.web.api.credit import CreditsQuery, credits_shown, grant_credit
+from meterline_sidecar.web.api.explain import ExplainQuery, explain_invoice
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import author_of, read_query
@@ -187,3 +188,15 @@ async def grant(request: Request) -> Response:
         request.app.state.parts, query, body=new, author=author_of(request)
     )
     return RedirectResponse(f"/customers/{query.customer}#credits", 303)
+
+
+async def explain(request: Request) -> Response:
+    """Answer how an invoice came about."""
+    query = read_query(
+        request,
+        ExplainQuery,
+        path_names=frozenset(("customer",)),
+        keeps_empty=False,
+    )
+    found = await explain_invoice(request.app.state.parts, query)
+    return render(request, "explain.html", {"found": found})

@@ -29,6 +29,7 @@ ROUTES: Final = [
     Route("/usage", fresh(usage.usage)),
     Route("/customers", fresh(customers.customers)),
     Route("/customers/{customer}", fresh(customers.customer)),
+    Route("/customers/{customer}/explain", fresh(customers.explain)),
     Route("/customers/{customer}/credits", customers.grant, methods=["POST"]),
     Route("/events", fresh(events.events)),
     Route("/events/{event}", fresh(events.event)),

@@ -1,0 +1,113 @@
+"""What the API answers about how an invoice came about."""
+
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from meterline_pricing import Charge
+from meterline_sidecar.decimals import Number
+from meterline_sidecar.web.answers.usage import ShownPeriod
+
+
+class UsedOnDay(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used on one day in UTC."""
+
+    date: str
+    quantity: Number
+
+
+class UsedBySubject(msgspec.Struct, frozen=True, kw_only=True):
+    """What one subject used."""
+
+    subject: str
+    quantity: Number
+
+
+class ExplainedLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line, and what stands behind it."""
+
+    line: str
+    description: str
+    kind: str
+    quantity: Decimal | None
+    """What was billed."""
+    amount: Decimal
+    explanation: str
+    charges: tuple[Charge, ...]
+    """The tiers, and what else makes it up."""
+    meter: dict[str, Any] | None
+    """What its meter counts, as in ``meterline.toml``."""
+    counted_now: Number | None
+    """What is counted by now; another number than ``quantity`` where events of a final
+    period came later. ``null`` where that is not added up."""
+    days: tuple[UsedOnDay, ...]
+    """Only those on which something was used."""
+    subjects: tuple[UsedBySubject, ...]
+    """The 50 that used most."""
+    n_subjects: int
+
+
+class PlanPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the period, and the plan that held in it."""
+
+    start: str
+    end: str
+    plan: str | None
+    version: int | None
+
+
+class InvoiceStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a final invoice."""
+
+    state: str
+    at: str
+    author: str
+    cause: str
+
+
+class EventsBehind(msgspec.Struct, frozen=True, kw_only=True):
+    """The raw events of the period."""
+
+    first: int | None
+    """The first of this customer that is in the ledger."""
+    last: int | None
+    """The last one that is counted."""
+    list: str
+    """The path of the API that lists them, page by page."""
+    archived: tuple[str, ...]
+    """The first files of the archive that hold some of them."""
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the ledger's chains have what the invoice was made from."""
+
+    event: int
+    """The last that it counts, whoever's it was."""
+    batch: int
+    batch_mac: str
+    """The link of the chain over all events up to there, in hex."""
+    journal_link: int | None
+    """``null`` for a draft."""
+    journal_mac: str | None
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """How an invoice came about, from its lines down to the events."""
+
+    customer: str
+    customer_name: str
+    period: ShownPeriod
+    status: Literal["draft", "final"]
+    currency: str
+    due: Decimal
+    counted_up_to_event: int
+    parts: tuple[PlanPart, ...]
+    lines: tuple[ExplainedLine, ...]
+    pending: Decimal | None
+    """What the final period came to since, and no invoice has billed; ``null`` for
+    nothing."""
+    steps: tuple[InvoiceStep, ...]
+    events: EventsBehind
+    proof: Proof | None
+    """``null`` where that event left for the archive, or there is none."""

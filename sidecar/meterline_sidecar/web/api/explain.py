@@ -1,0 +1,205 @@
+"""How an invoice came about: lines, days, subjects, events, and the chain's proof."""
+
+from decimal import Decimal
+from typing import Annotated
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import Meta
+
+from meterline_pricing import Period
+from meterline_pricing.errors import unknown
+from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.explain import Behind, behind
+from meterline_sidecar.billing.statement import Final, Statement, finals_of
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store import invoice_states, journal
+from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import WINDOW_MS, Counted, snapshot
+from meterline_sidecar.web.answers.explain import (
+    EventsBehind,
+    ExplainedLine,
+    Explanation,
+    InvoiceStep,
+    PlanPart,
+    Proof,
+    UsedBySubject,
+    UsedOnDay,
+)
+from meterline_sidecar.web.api.events import archived_names
+from meterline_sidecar.web.api.usage import shown_period
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.problems import BadRequest
+from meterline_sidecar.web.query import (
+    CustomerId,
+    MonthName,
+    find_customer,
+    invoice_period,
+)
+
+
+class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which invoice, and which of its lines."""
+
+    customer: CustomerId
+    period: MonthName | None = None
+    line: Annotated[
+        str | None, Meta(description="The name of a line; by default all of them.")
+    ] = None
+
+
+async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
+    """Return how an invoice came about, from its lines down to the events."""
+    customer = find_customer(parts, query.customer)
+    async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, customer, query.period)
+        statement = await parts.invoices.shown(tx, at, customer, period)
+        names = [line.name for line in statement.invoice.lines]
+        if query.line is not None and query.line not in names:
+            raise BadRequest(unknown("line", query.line[:100], names))
+        lines = await behind(
+            tx,
+            at,
+            parts.terms.terms,
+            customer,
+            period,
+            statement,
+            only=query.line,
+        )
+        final = (await finals_of(tx, customer.id)).get(period.name)
+        return Explanation(
+            customer=customer.id,
+            customer_name=statement.customer_name or customer.name,
+            period=shown_period(period),
+            status="draft" if statement.finalized_ms is None else "final",
+            currency=statement.invoice.currency,
+            due=statement.due,
+            counted_up_to_event=statement.counted_up_to_event,
+            parts=_parts(statement),
+            lines=tuple(_line(one) for one in lines),
+            pending=await _pending(parts, tx, at, customer, final),
+            steps=await _steps(tx, final),
+            events=await _events(tx, at, customer, period),
+            proof=await _proof(tx, statement, final),
+        )
+
+
+def _parts(statement: Statement) -> tuple[PlanPart, ...]:
+    agreement = statement.agreement
+    return tuple(
+        PlanPart(
+            start=format_time_ms(part.start),
+            end=format_time_ms(part.end),
+            plan=None if part.plan is None else part.plan.name,
+            version=None if part.plan is None else part.plan.version,
+        )
+        for part in (() if agreement is None else agreement.parts)
+    )
+
+
+def _line(one: Behind) -> ExplainedLine:
+    line = one.line
+    return ExplainedLine(
+        line=line.name,
+        description=line.description,
+        kind=line.kind,
+        quantity=line.quantity,
+        amount=line.amount,
+        explanation=line.explanation,
+        charges=line.charges,
+        meter=None if one.meter is None else msgspec.to_builtins(one.meter),
+        counted_now=one.counted,
+        days=tuple(
+            UsedOnDay(date=format_time_ms(day.day_ms)[:10], quantity=day.quantity)
+            for day in one.days
+        ),
+        subjects=tuple(
+            UsedBySubject(subject=used.subject, quantity=used.quantity)
+            for used in one.subjects
+        ),
+        n_subjects=one.n_subjects,
+    )
+
+
+async def _pending(
+    parts: Parts, tx: Tx, at: Counted, customer: Customer, final: Final | None
+) -> Decimal | None:
+    """Return what a final period came to since, and is not billed."""
+    if final is None:
+        return None
+    try:
+        found = await parts.invoices.pending(tx, at, customer)
+    except NotBillable:
+        return None
+    return next((d.amount for d in found if d.period == final.period.name), None)
+
+
+async def _steps(tx: Tx, final: Final | None) -> tuple[InvoiceStep, ...]:
+    if final is None:
+        return ()
+    return tuple(
+        InvoiceStep(
+            state=step.state,
+            at=format_time_ms(step.at_ms),
+            author=step.author,
+            cause=step.cause,
+        )
+        for step in await invoice_states.states_of(tx, final.row_id)
+    )
+
+
+async def _events(
+    tx: Tx, at: Counted, customer: Customer, period: Period
+) -> EventsBehind:
+    found = await usage_store.counted_range(
+        tx,
+        at.generation,
+        customer=customer.id,
+        start=period.start,
+        end=period.end,
+    )
+    first: int | None = None
+    if found is not None:
+        page = await event_log.read_events(
+            tx,
+            event_log.Filter(customer=customer.id),
+            start=max(found[0], period.start),
+            end=min(found[0] + WINDOW_MS, period.end),
+            after=0,
+            limit=1,
+        )
+        first = page.events[0].id if page.events else None
+    span = {
+        "customer": customer.id,
+        "start": format_time_ms(period.start),
+        "end": format_time_ms(period.end),
+    }
+    return EventsBehind(
+        first=first,
+        last=None if found is None else found[1],
+        list=f"/v1/events?{urlencode(span)}",
+        archived=await archived_names(tx, start=period.start, end=period.end),
+    )
+
+
+async def _proof(tx: Tx, statement: Statement, final: Final | None) -> Proof | None:
+    event = await event_log.read_event(tx, statement.counted_up_to_event)
+    if event is None:
+        return None
+    link = None
+    if final is not None:
+        link = await journal.link_of(tx, "invoices", final.row_id)
+    return Proof(
+        event=statement.counted_up_to_event,
+        batch=event.batch_id,
+        batch_mac=event.mac.hex(),
+        journal_link=None if link is None else link.id,
+        journal_mac=None if link is None else link.mac.hex(),
+    )
+
+
+OPERATIONS = (Operation("/v1/customers/{customer}/invoice/explain", explain_invoice),)

@@ -1,0 +1,51 @@
+"""What an explanation of an invoice asks of the money side."""
+
+from meterline_sidecar.store import journal, subjects, usage
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.usage import Key
+from meterline_sidecar.store.port import Database
+
+
+async def test_names_of_subjects_are_found_by_their_ids(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.execute_many(
+            "INSERT INTO subjects (name) VALUES (?)", [("a",), ("b",), ("c",)]
+        )
+
+    async with database.reading() as tx:
+        assert await subjects.names_of(tx, [1, 3, 9]) == {1: "a", 3: "c"}
+        assert await subjects.names_of(tx, []) == {}
+
+
+async def test_a_link_is_found_by_its_row(database: Database) -> None:
+    async with database.transaction() as tx:
+        await journal.add_links(tx, [("invoices", 7, b"m"), ("terms", 7, b"n")])
+
+    async with database.reading() as tx:
+        link = await journal.link_of(tx, "terms", 7)
+        assert link == journal.Link(2, "terms", 7, b"n")
+        assert await journal.link_of(tx, "terms", 8) is None
+
+
+async def test_the_range_of_what_is_counted_is_that_of_the_customer(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        await tx.execute_many(
+            "INSERT INTO subjects (name, customer) VALUES (?, ?)",
+            [("a", "acme"), ("b", "acme"), ("c", "beta")],
+        )
+        groups = await counting.intern_groups(tx, {"{}"})
+        rows = [(1, 900, 5), (1, 1_800, 9), (2, 2_700, 7), (3, 0, 99)]
+        await counting.put_totals(
+            tx,
+            1,
+            ((Key(s, w, groups["{}"]), {"calls": 1}, last) for s, w, last in rows),
+        )
+
+    async with database.reading() as tx:
+        span = {"start": 0, "end": 5_000}
+        assert await usage.counted_range(tx, 1, customer="acme", **span) == (900, 9)
+        late = {"start": 2_000, "end": 5_000}
+        assert await usage.counted_range(tx, 1, customer="acme", **late) == (2_700, 7)
+        assert await usage.counted_range(tx, 1, customer="nobody", **span) is None

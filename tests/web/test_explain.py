@@ -1,0 +1,145 @@
+"""From a line of an invoice down to the events that it was counted from."""
+
+from decimal import Decimal
+from typing import Any
+
+from meterline_sidecar.clock import DAY_MS
+from tests.plans import HEAD
+from tests.producer import NOON_MS, event
+from tests.sidecar_process import METERLINE
+from tests.web.conftest import OpenWeb, Web
+
+DECEMBER_MS = 1_796_083_200_000
+METERS = (
+    METERLINE
+    + """
+[[meter]]
+name = "tokens"
+aggregation = "sum"
+value = "quantities.tokens"
+
+[[meter]]
+name = "peak"
+aggregation = "max"
+value = "quantities.tokens"
+
+[[meter]]
+name = "users"
+aggregation = "unique"
+value = "subject"
+"""
+)
+PRICING = HEAD + "".join(
+    f'[[plan.price]]\nmeter = "{meter}"\nmodel = "per_unit"\nunit_amount = "{price}"\n'
+    for meter, price in (
+        *(("api_calls", "0.50"), ("tokens", "0.01")),
+        *(("peak", "0.10"), ("users", "1")),
+    )
+)
+PATH = "/v1/customers/acme/invoice/explain"
+
+
+async def filled(web: Web) -> None:
+    await web.ship(
+        event(quantities={"tokens": 10}),
+        event(subject="acme_2", quantities={"tokens": 30}),
+        event(time_ms=NOON_MS - DAY_MS, quantities={"tokens": 5}),
+    )
+
+
+def line_of(found: dict[str, Any], name: str) -> dict[str, Any]:
+    found_lines: list[dict[str, Any]] = found["lines"]
+    (line,) = (one for one in found_lines if one["line"] == name)
+    return line
+
+
+async def test_days_and_subjects_add_up_to_what_was_billed(open_web: OpenWeb) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        await filled(web)
+        found = await web.get(PATH, period="2026-11")
+
+        for name in ("api_calls", "tokens"):
+            line = line_of(found, name)
+            for parts in (line["days"], line["subjects"]):
+                total = sum(Decimal(part["quantity"]) for part in parts)
+                assert total == Decimal(line["quantity"]) == line["counted_now"]
+        tokens = line_of(found, "tokens")
+        assert tokens["days"] == [
+            {"date": "2026-11-05", "quantity": 5},
+            {"date": "2026-11-06", "quantity": 40},
+        ]
+        assert tokens["subjects"] == [
+            {"subject": "acme_2", "quantity": 30},
+            {"subject": "acct_1", "quantity": 15},
+        ]
+        assert tokens["meter"]["value"] == "quantities.tokens"
+        peak = line_of(found, "peak")
+        assert [day["quantity"] for day in peak["days"]] == [5, 30]
+        users = line_of(found, "users")
+        assert (users["quantity"], users["counted_now"], users["days"]) == (
+            "2",
+            None,
+            [],
+        )
+
+
+async def test_events_and_proof_are_those_of_the_ledger(open_web: OpenWeb) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        await web.ship(event(subject="stranger"))
+        await filled(web)
+        web.clock.time_ms = DECEMBER_MS + 1
+        final = await web.http.post(
+            "/v1/customers/acme/invoice/finalize", params={"period": "2026-11"}
+        )
+        assert final.status_code == 200
+
+        found = await web.get(PATH, period="2026-11", line="tokens")
+
+        assert [line["line"] for line in found["lines"]] == ["tokens"]
+        assert (found["events"]["first"], found["events"]["last"]) == (4, 4)
+        path, _, query = found["events"]["list"].partition("?")
+        page = (await web.http.get(path, params=query)).json()
+        assert len(page["events"]) == 3
+        assert [step["state"] for step in found["steps"]] == ["final"]
+        event_4 = await web.get("/v1/events/4")
+        assert found["proof"]["batch_mac"] == event_4["mac"]
+        async with web.parts.database.reading() as tx:
+            row = await tx.fetch_one(
+                "SELECT id, mac FROM journal WHERE entry = 'invoices'"
+            )
+        assert row is not None
+        assert found["proof"]["journal_link"] == row[0]
+        assert found["proof"]["journal_mac"] == row[1].hex()
+
+
+async def test_what_came_later_is_told_beside_what_was_billed(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        await filled(web)
+        web.clock.time_ms = DECEMBER_MS + 1
+        await web.http.post(
+            "/v1/customers/acme/invoice/finalize", params={"period": "2026-11"}
+        )
+        await web.ship(event(quantities={"tokens": 2}))
+
+        found = await web.get(PATH, period="2026-11")
+
+        calls = line_of(found, "api_calls")
+        assert (calls["quantity"], calls["counted_now"]) == ("3", 4)
+        assert found["pending"] == "0.52"
+        page = (
+            await web.http.get("/customers/acme/explain", params={"period": "2026-11"})
+        ).text
+        assert "3 were billed; 4 are counted by now." in page
+        assert "more came to it since" in page
+
+
+async def test_a_line_that_is_not_there_is_named_with_the_nearest(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        await filled(web)
+        answer = await web.http.get(PATH, params={"line": "token"})
+        assert answer.status_code == 400
+        assert "did you mean `tokens`" in answer.json()["detail"]
