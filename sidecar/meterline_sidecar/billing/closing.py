@@ -28,6 +28,7 @@ from meterline_sidecar.billing.statement import Closing, Statement
 from meterline_sidecar.clock import Clock, format_time_ms
 from meterline_sidecar.config.billing import Grace
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.port import Database, Tx
@@ -82,6 +83,7 @@ class Closer:
         *,
         terms: Terms,
         spools: Spools,
+        journal: Journal,
         quiet: Quiet,
         on_close: Callable[[str], None],
         rules: Rules,
@@ -95,6 +97,7 @@ class Closer:
         self._next = next_periods
         self._terms = terms
         self._spools = spools
+        self._journal = journal
         self._quiet = quiet
         self._on_close = on_close
         self._rules = rules
@@ -341,6 +344,7 @@ class Closer:
         at = await counted(tx)
         outcomes: list[_Outcome] = []
         cause = "its grace was over" if wanted.is_automatic else "by hand"
+        journal = self._journal.together()
         for due, gaps in ready:
             customer = self._customers.get(due.customer)
             assert customer is not None, "customers are never forgotten"
@@ -353,7 +357,7 @@ class Closer:
                 else:
                     closing = Closing(wanted.author, cause, gaps)
                     statement = await self._invoices.close(
-                        tx, at, customer, due.period, closing
+                        tx, at, customer, due.period, closing, journal=journal
                     )
                     if gaps:
                         found = missing[due.period.start, due.period.end]
@@ -363,4 +367,5 @@ class Closer:
                 outcomes.append(str(error))
             if time.monotonic() > end_s:
                 break
+        await journal.link_noted(tx)
         return outcomes

@@ -244,12 +244,20 @@ class Invoices:
             return await self.close(tx, at, customer, period, closing)
 
     async def close(
-        self, tx: Tx, at: Counted, customer: Customer, period: Period, closing: Closing
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        closing: Closing,
+        *,
+        journal: Journal | None = None,
     ) -> Statement:
         """Make a period final in this transaction, unless it is; return its invoice.
 
         Args:
             at: of this transaction; see ``counted``.
+            journal: links what is written, for who closes many in one transaction.
 
         Raises:
             NotBillable: it cannot be; nothing was written.
@@ -258,7 +266,10 @@ class Invoices:
         if (final := finals.get(period.name)) is not None:
             return final.statement
         await self.check(tx, at, customer, period)
-        return await self._close(tx, at, customer, period, finals, closing)
+        return await self._close(
+            *(tx, at, customer, period, finals, closing),
+            journal=journal or self._journal,
+        )
 
     async def check(
         self, tx: Tx, at: Counted, customer: Customer, period: Period
@@ -279,6 +290,8 @@ class Invoices:
         period: Period,
         finals: dict[str, Final],
         closing: Closing,
+        *,
+        journal: Journal,
     ) -> Statement:
         """Draw an invoice and keep it, with all that it adjusts and uses up."""
         balances = await Balances.of(tx, customer.id)
@@ -291,13 +304,13 @@ class Invoices:
             accepted_gaps=closing.gaps,
             open_before=await self._open_before(tx, at, customer, period),
         )
-        row_id = await add_final(tx, final, period, closing, journal=self._journal)
+        row_id = await add_final(tx, final, period, closing, journal=journal)
         uses = uses_of(
             drawn.invoice, drawn.plans, customer=customer.id, balances=balances
         )
         for difference in found:
             uses += difference.uses
-        await add_uses(tx, uses, invoice_id=row_id, journal=self._journal)
+        await add_uses(tx, uses, invoice_id=row_id, journal=journal)
         return final
 
     async def _draft(

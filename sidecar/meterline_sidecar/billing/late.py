@@ -58,6 +58,8 @@ async def differences(
     Raises:
         NotBillable: a period cannot be rated any more; the text names it.
     """
+    if not finals:
+        return []
     late = await store.late_days(tx, customer.id)
     found: list[Difference] = []
     for final, period in as_of_now(terms, customer.id, finals, now_ms=now_ms):

@@ -68,6 +68,7 @@ def open_billing(
         *(database, invoices, aggregator, customers, next_periods),
         terms=terms,
         spools=drain,
+        journal=journal,
         quiet=keeper.unchanged,
         on_close=standings.note,
         rules=_closing_rules(config),

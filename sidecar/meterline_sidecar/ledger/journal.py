@@ -49,6 +49,10 @@ class Journal:
             links.append((entry, row_id, mac))
         await store.add_links(tx, links)
 
+    def together(self) -> "Together":
+        """Return a journal that links at once what is written in one transaction."""
+        return Together(self)
+
     async def adopt(self, tx: Tx) -> int:
         """Link what was written before there was a journal; return how many rows.
 
@@ -62,6 +66,24 @@ class Journal:
                 await self.link_all(tx, entry, ids)
                 n_rows += len(ids)
         return n_rows
+
+
+class Together:
+    """Notes rows as they are written, and links all of them in a few statements."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._rows: dict[str, list[int]] = {}
+
+    async def link(self, _tx: Tx, entry: str, row_id: int) -> None:
+        """Note a row of this transaction."""
+        self._rows.setdefault(entry, []).append(row_id)
+
+    async def link_noted(self, tx: Tx) -> None:
+        """Link all that was noted, in the same transaction."""
+        for entry, row_ids in self._rows.items():
+            await self._journal.link_all(tx, entry, row_ids)
+        self._rows.clear()
 
 
 async def verify_journal(
