@@ -1,6 +1,9 @@
 """The apps of examples/, as they stand there, under a real server."""
 
 import configparser
+import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -165,3 +168,27 @@ def test_the_commands_of_a_unit_exist(unit: Path) -> None:
         shown = meterline(name, "--help")
         assert shown.returncode == 0, shown.stderr
         assert all(o in shown.stdout for o in options if o.startswith("--"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_rehearsal_closes_two_months_as_its_page_says() -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / "examples" / "rehearsal" / "walk.sh"],
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S * 3,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    for said in (
+        "2 invoices would become final: $45.00",
+        "since then $5.00 came to it",
+        "billed 3,000; by now 3,500 are counted",
+        "due: $11.00",
+        "as they were written",
+    ):
+        assert said in done.stdout

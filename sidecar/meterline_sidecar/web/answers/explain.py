@@ -29,6 +29,7 @@ class ExplainedLine(msgspec.Struct, frozen=True, kw_only=True):
 
     line: str
     description: str
+    """What people call it."""
     kind: str
     quantity: Decimal | None
     """What was billed."""

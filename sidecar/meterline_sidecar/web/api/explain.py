@@ -13,6 +13,7 @@ from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.explain import Behind, behind
 from meterline_sidecar.billing.statement import Final, Statement, finals_of
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import invoice_states, journal
 from meterline_sidecar.store import usage as usage_store
@@ -80,7 +81,7 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
             due=statement.due,
             counted_up_to_event=statement.counted_up_to_event,
             parts=_parts(statement),
-            lines=tuple(_line(one) for one in lines),
+            lines=tuple(_line(one, parts.config.names) for one in lines),
             pending=await _pending(parts, tx, at, customer, final),
             steps=await _steps(tx, final),
             events=await _events(tx, at, customer, period),
@@ -101,11 +102,11 @@ def _parts(statement: Statement) -> tuple[PlanPart, ...]:
     )
 
 
-def _line(one: Behind) -> ExplainedLine:
+def _line(one: Behind, names: Names) -> ExplainedLine:
     line = one.line
     return ExplainedLine(
         line=line.name,
-        description=line.description,
+        description=names.line(line.description, line.meter),
         kind=line.kind,
         quantity=line.quantity,
         amount=line.amount,
