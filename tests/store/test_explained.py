@@ -1,6 +1,6 @@
 """What an explanation of an invoice asks of the money side."""
 
-from meterline_sidecar.store import journal, subjects, usage
+from meterline_sidecar.store import invoices, journal, subjects, usage
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Database
@@ -25,6 +25,31 @@ async def test_a_link_is_found_by_its_row(database: Database) -> None:
         link = await journal.link_of(tx, "terms", 7)
         assert link == journal.Link(2, "terms", 7, b"n")
         assert await journal.link_of(tx, "terms", 8) is None
+
+
+async def test_links_of_some_tables_come_the_newest_first(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        await journal.add_links(
+            tx, [("terms", 1, b"a"), ("invoices", 1, b"b"), ("credits", 1, b"c")]
+        )
+
+    async with database.reading() as tx:
+        asked = ["terms", "credits"]
+        links = await journal.links_before(tx, 9, entries=asked, limit=9)
+        assert [link.id for link in links] == [3, 1]
+        assert await journal.links_before(tx, 3, entries=asked, limit=1) == links[1:]
+
+
+async def test_invoices_are_named_by_customer_and_period(database: Database) -> None:
+    async with database.transaction() as tx:
+        row = invoices.NewFinal("acme", 1, 2, 3, "{}", "2026-11")
+        row_id = await invoices.add_final(tx, row)
+
+    async with database.reading() as tx:
+        named = await invoices.names_of(tx, [row_id, 99])
+        assert named == {row_id: ("acme", "2026-11")}
 
 
 async def test_the_range_of_what_is_counted_is_that_of_the_customer(

@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "reconcile": "Compare the ledger with Stripe's own totals.",
     "doctor": "Look for anything that could be wrong, and say what to do about it.",
     "verify": "Prove that the ledger has not been changed.",
+    "audit": "Show who changed what money stands on, the newest first.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
     "restore": "Put a backup in the place of the ledger, and say what is missing since.",
     "archive": "Move old events out of the ledger, and back.",

@@ -1,9 +1,10 @@
 """SQL for final invoices, what they adjust, and what they use up."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
-from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.columns import Columns, marks, pieces
 from meterline_sidecar.store.port import Tx
 
 
@@ -110,6 +111,19 @@ async def final_names(tx: Tx, customer: str) -> frozenset[str]:
         "SELECT period FROM invoices WHERE customer = ?", (customer,)
     )
     return frozenset(row[0] for row in rows)
+
+
+async def names_of(tx: Tx, invoice_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """Return the customer and the period of invoices by their ids."""
+    found: dict[int, tuple[str, str]] = {}
+    for part in pieces(invoice_ids):
+        rows = await tx.fetch_all(
+            "SELECT id, customer, period FROM invoices"  # noqa: S608 - only marks
+            f" WHERE id IN ({marks(len(part))})",
+            part,
+        )
+        found.update({row[0]: (row[1], row[2]) for row in rows})
+    return found
 
 
 async def final_counts(tx: Tx, *, limit: int) -> dict[str, int]:

@@ -60,6 +60,18 @@ async def links_after(tx: Tx, link_id: int, *, limit: int) -> list[Link]:
     return [Link(*row) for row in rows]
 
 
+async def links_before(
+    tx: Tx, link_id: int, *, entries: Sequence[str], limit: int
+) -> list[Link]:
+    """Return links of some tables before one, the newest first."""
+    rows = await tx.fetch_all(
+        "SELECT id, entry, row_id, mac FROM journal"  # noqa: S608 - only marks
+        f" WHERE id < ? AND entry IN ({marks(len(entries))}) ORDER BY id DESC LIMIT ?",
+        (link_id, *entries, limit),
+    )
+    return [Link(*row) for row in rows]
+
+
 async def link_of(tx: Tx, entry: str, row_id: int) -> Link | None:
     """Return the link of a row."""
     row = await tx.fetch_one(

@@ -5,6 +5,7 @@ from typing import Final
 from meterline_sidecar.web.api import (
     alerts,
     archive,
+    audit,
     closing,
     credit,
     customers,
@@ -30,6 +31,7 @@ OPERATIONS: Final = (
     *credit.OPERATIONS,
     *invoices.OPERATIONS,
     *closing.OPERATIONS,
+    *audit.OPERATIONS,
     *meters.OPERATIONS,
     *outbox.OPERATIONS,
     *alerts.OPERATIONS,

@@ -1,0 +1,100 @@
+"""Who changed what money stands on, and when: read from the journal, in its order.
+
+Every decision has a row that is never changed, with its author and reason, and a link
+of the journal's chain. This puts them into words; ``meterline verify`` proves them.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from meterline_sidecar.store import invoices, journal
+from meterline_sidecar.store.port import Row, Tx
+
+BY_ITSELF: Final = "schedule"
+STATES: Final = "invoice_states"
+
+
+class Act(NamedTuple):
+    """Something that somebody decided, or that happened by itself."""
+
+    link: int
+    """Of the journal: acts are in its order."""
+    at_ms: int
+    author: str
+    about: str
+    """What it is about: ``customer acme``, ``plan basic``."""
+    what: str
+    reason: str
+
+
+def _term(row: Row) -> tuple[int, str, str, str, str]:
+    _id, kind, name, change, _from_ms, learned_ms, _source, author, reason, *_ = row
+    return learned_ms, author, f"{kind} {name}", f"agreed: {change}", reason
+
+
+def _credit(row: Row) -> tuple[int, str, str, str, str]:
+    row_id, customer, _key, kind, _title, currency, amount, *_days = row[:7]
+    at_ms, author, reason = row[10:13]
+    what = f"credit {row_id} granted, {kind}: {amount} {currency.upper()}"
+    return at_ms, author, f"customer {customer}", what, reason
+
+
+def _credit_end(row: Row) -> tuple[int, str, str, str, str]:
+    _id, credit_id, ended_ms, author, reason = row
+    return ended_ms, author, f"credit {credit_id}", "ended", reason
+
+
+def _decision(row: Row) -> tuple[int, str, str, str, str]:
+    _id, event_id, is_accepted, decided_ms, author, reason = row
+    what = "accepted" if is_accepted else "rejected"
+    return decided_ms, author, f"held event {event_id}", what, reason
+
+
+def _move(row: Row) -> tuple[int, str, str, str, str]:
+    _id, is_out, file, *_ = row
+    what = "left for the archive" if is_out else "came back from the archive"
+    return row[-1], BY_ITSELF, f"file {file}", f"events {what}", ""
+
+
+def _state(row: Row) -> tuple[int, str, str, str, str]:
+    _id, invoice_id, state, at_ms, author, cause = row
+    return at_ms, author, f"invoice {invoice_id}", state, cause
+
+
+WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str]]]] = {
+    "terms": _term,
+    STATES: _state,
+    "credits": _credit,
+    "credit_ends": _credit_end,
+    "held_decisions": _decision,
+    "archive_moves": _move,
+}
+"""By table: when, who, about what, what, and why. What follows from these, such as an
+invoice's adjustments, is not told once more."""
+
+
+async def acts_before(tx: Tx, link: int, *, limit: int) -> list[Act]:
+    """Return what was decided before a link of the journal, the newest first."""
+    links = await journal.links_before(tx, link, entries=list(WORDS), limit=limit)
+    ids: dict[str, list[int]] = defaultdict(list)
+    for one in links:
+        ids[one.entry].append(one.row_id)
+    rows: dict[tuple[str, int], Row] = {
+        (entry, row[0]): row
+        for entry, row_ids in ids.items()
+        for row in await journal.covered_rows(tx, entry, row_ids)
+    }
+    invoice_ids = [row[1] for (entry, _), row in rows.items() if entry == STATES]
+    names = await invoices.names_of(tx, invoice_ids) if invoice_ids else {}
+    acts: list[Act] = []
+    for one in links:
+        row = rows.get((one.entry, one.row_id))
+        if row is None:
+            continue  # it is gone, which `verify` tells
+        act = Act(one.id, *WORDS[one.entry](row))
+        if one.entry == STATES and row[1] in names:
+            customer, period = names[row[1]]
+            act = act._replace(about=f"invoice of {customer} for {period}")
+        acts.append(act)
+    return acts

@@ -1,0 +1,50 @@
+"""``meterline audit``: who changed what money stands on, when and why."""
+
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.audit import AuditPage
+
+
+@click.command()
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000),
+    default=50,
+    help="Show at most this many.",
+)
+@click.option("--after", type=int, help="Go on behind this number, with what is older.")
+@daemon_options
+def command(
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    limit: int,
+    after: int | None,
+) -> None:
+    """Show who changed what money stands on, the newest first.
+
+    What was agreed with customers, plans and meters, invoices that became final,
+    credits, held events: each with its author and reason, as the ledger's chain has it.
+    """
+    with Client.find(url, config_path) as client:
+        page = client.get("/v1/audit", AuditPage, limit=limit, after=after)
+    if is_json:
+        show_json(page)
+        return
+    if not page.acts:
+        click.echo("nothing was decided yet")
+        return
+    table = Table(">link", "when", "who", "about", "what", "why")
+    for act in page.acts:
+        table.add(
+            str(act.link), act.at, act.author, act.about, act.what, act.reason or "-"
+        )
+    show(table)
+    if page.next_after is not None:
+        click.echo(f"\nmore: --after {page.next_after}")
