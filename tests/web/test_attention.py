@@ -362,7 +362,7 @@ async def test_pages_lead_from_a_problem_to_where_it_can_be_looked_at(
         page = (await web.http.get("/")).text
 
     assert '<a href="/close">2026-11 ended 6 d ago' in page
-    assert "<code>meterline invoice acme --period 2026-11 --finalize</code>" in page
+    assert "<code>meterline close --customer acme --period 2026-11</code>" in page
     assert "1 thing to look at" in page
 
 

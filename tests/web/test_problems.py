@@ -3,6 +3,7 @@ import pytest
 from starlette.requests import Request
 
 from meterline_pricing import NotFound, PricingError
+from meterline_sidecar.billing.credits import CreditRefused
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.errors import (
     ArchiveFailed,
@@ -43,6 +44,7 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (AlreadyCounted("x"), 409, "x"),
     (Conflict("x"), 409, "x"),
     (NotBillable("x"), 409, "x"),
+    (CreditRefused("x"), 409, "x"),
     (NotPossible("x"), 409, "x"),
     (TermsRefused("x"), 409, "x"),
     (ConfigError("x"), 409, "Stripe cannot be reached: x"),

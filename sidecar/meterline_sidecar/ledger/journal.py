@@ -75,7 +75,7 @@ class Together:
         self._journal = journal
         self._rows: dict[str, list[int]] = {}
 
-    async def link(self, _tx: Tx, entry: str, row_id: int) -> None:
+    async def link(self, tx: Tx, entry: str, row_id: int) -> None:
         """Note a row of this transaction."""
         self._rows.setdefault(entry, []).append(row_id)
 
