@@ -20,12 +20,15 @@ TOGETHER: Final = {
             "tests/integration/asgi/test_frameworks.py",
             "tests/integration/asgi/test_llm.py",
             "tests/integration/cli/test_commands.py",
+            "tests/integration/cli/test_documents.py",
             "tests/integration/cli/test_held.py",
             "tests/integration/cli/test_live.py",
+            "tests/integration/cli/test_month.py",
             "tests/integration/jobs/test_recipes.py",
             "tests/web/test_browser.py",
             "tests/web/test_forms.py",
             "tests/web/test_openapi.py",
+            "tests/web/test_paper.py",
         )
     },
 }

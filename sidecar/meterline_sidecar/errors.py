@@ -54,6 +54,10 @@ class DatabaseCorrupt(MeterlineError):
     """The database file is not what was written to it."""
 
 
+class NotInstalled(MeterlineError):
+    """It needs what is not installed here; the text says what to install."""
+
+
 class EventsArchived(MeterlineError):
     """What is asked for needs events that left the ledger; the text says which."""
 

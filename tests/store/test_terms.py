@@ -150,6 +150,8 @@ async def test_late_usage_is_found_by_who_pays_or_ever_paid(database: Database) 
         assert await invoices.final_ends(tx) == {"acme": 5 * DAY_MS}
         assert await invoices.final_names(tx, "acme") == {"1970-01"}
         assert await invoices.final_names(tx, "beta") == set()
+        assert [await invoices.final_row(tx, 1)] == await invoices.finals_of(tx, "acme")
+        assert await invoices.final_row(tx, 2) is None
         spans = await invoices.final_spans(tx, since_ms=5 * DAY_MS - 1)
         assert [(name, end) for name, _, end in spans] == [("acme", 5 * DAY_MS)]
         assert await invoices.final_spans(tx, since_ms=5 * DAY_MS) == []

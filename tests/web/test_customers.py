@@ -57,10 +57,16 @@ async def test_what_is_left_out_of_a_change_stays_as_it_is(open_web: OpenWeb) ->
         changed = await send(
             web, "PUT", "/v1/customers/new", address=["1 High Street"], plan=None
         )
+        billed = {"tax_id": "VAT GB1", "email": "pay@new.example"}
+        told = await send(web, "PUT", "/v1/customers/new", **billed)
+        refused = await web.http.put("/v1/customers/new", json={"email": "nobody"})
 
-        shown = changed.json()["customer"]
+        shown = changed.json()["customer"] | billed
         assert (shown["name"], shown["plan"]) == ("New Ltd", None)
         assert shown["address"] == ["1 High Street"]
+        assert len(told.json()["changes"]) == 2
+        assert refused.status_code == 400
+        assert "email: expected an address such as" in refused.json()["detail"]
         assert shown == await web.get("/v1/customers/new")
 
 

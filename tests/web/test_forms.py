@@ -192,6 +192,16 @@ def find_events(scene: Scene, chrome: Chrome) -> None:
     assert texts(chrome, "#rows .status") == ["503"]
 
 
+def find_documents(scene: Scene, chrome: Chrome) -> None:
+    enter(scene, chrome, "/invoices")
+    assert "No invoice is final yet" in text(chrome, "#rows")
+
+    send(chrome, "main", customer="acme", period="2026-10")
+
+    assert "No such document" in text(chrome, "#rows")
+    assert (value(chrome, "customer"), value(chrome, "period")) == ("acme", "2026-10")
+
+
 def show_usage(scene: Scene, chrome: Chrome) -> None:
     enter(scene, chrome, "/usage")
 
@@ -241,6 +251,7 @@ FORMS: dict[str, Submit] = {
     "customer.html: post /customers/…/credits": grant_credit,
     "customers.html: get": find_customers,
     "events.html: get": find_events,
+    "invoices.html: get": find_documents,
     "login.html: post /login?…": log_in,
     "outbox.html: post /outbox/…/retry…": retry,
     "usage.html: get": show_usage,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from meterline_pricing import Period
+from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.decimals import Number
@@ -123,6 +124,7 @@ def moving_parts(web: Web, *, time_ms: int = NOON_MS) -> Parts:
         terms=parts.terms.terms,
         spools=parts.drain,
         journal=Journal(bytes(32)),
+        issuer=Issuer(lambda: parts.config, Journal(bytes(32))),
         clock=parts.clock,
         alarm=None,
     )

@@ -22,6 +22,8 @@ PAGES = (
     "/customers?q=acm&sort=name",
     "/customers/acme",
     "/customers/acme?period=2026-10",
+    "/invoices",
+    "/invoices?customer=acme&period=2026-10",
     "/events",
     "/events?status=200&kind=request",
     "/events/1",

@@ -3,13 +3,15 @@ import pytest
 from starlette.requests import Request
 
 from meterline_pricing import NotFound, PricingError
-from meterline_sidecar.billing.credits import CreditRefused
+from meterline_sidecar.billing.credits import GrantRefused
+from meterline_sidecar.billing.documents import CreditRefused
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.errors import (
     ArchiveFailed,
     ConfigError,
     DiskFull,
     EventsArchived,
+    NotInstalled,
     RetryLater,
     StripeRefused,
 )
@@ -43,13 +45,15 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (EventsArchived("x"), 409, "x"),
     (AlreadyCounted("x"), 409, "x"),
     (Conflict("x"), 409, "x"),
-    (NotBillable("x"), 409, "x"),
     (CreditRefused("x"), 409, "x"),
+    (NotBillable("x"), 409, "x"),
+    (GrantRefused("x"), 409, "x"),
     (NotPossible("x"), 409, "x"),
     (TermsRefused("x"), 409, "x"),
     (ConfigError("x"), 409, "Stripe cannot be reached: x"),
     (StripeRefused("x", status=400, code=None), 409, "Stripe cannot be reached: x"),
     (RetryLater("x", after_s=1), 409, "Stripe cannot be reached: x"),
+    (NotInstalled("x"), 503, "x"),
     (DiskFull("x"), 503, "x"),  # a kind of RetryLater, and its own answer all the same
 ]
 

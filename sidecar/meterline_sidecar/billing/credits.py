@@ -23,7 +23,7 @@ from meterline_sidecar.store.port import Database, Tx
 PRIORITY: Final = 100
 
 
-class CreditRefused(MeterlineError):
+class GrantRefused(MeterlineError):
     """A credit cannot be granted or ended so; the text says why."""
 
 
@@ -64,7 +64,7 @@ class Credits:
         """Grant a credit; the same one a second time, by its key, changes nothing.
 
         Raises:
-            CreditRefused: its key is that of another one.
+            GrantRefused: its key is that of another one.
         """
         row = NewCredit(
             customer=new.customer,
@@ -86,7 +86,7 @@ class Credits:
                     continue
                 if _said(known) == _said(row):
                     return known
-                raise CreditRefused(
+                raise GrantRefused(
                     f"credit {known.id} of {new.customer} has the key {new.key} and"
                     " says something else; nothing was granted"
                 )
@@ -100,13 +100,13 @@ class Credits:
         """Let a credit pay for nothing more; a second time changes nothing.
 
         Raises:
-            CreditRefused: the customer has none of that id.
+            GrantRefused: the customer has none of that id.
         """
         async with self._database.transaction() as tx:
             found = await store.credits_of(tx, customer)
             known = next((row for row in found if row.id == credit_id), None)
             if known is None:
-                raise CreditRefused(f"customer {customer} has no credit {credit_id}")
+                raise GrantRefused(f"customer {customer} has no credit {credit_id}")
             if known.ended_ms is not None:
                 return known
             now_ms = self._clock.now_ms()

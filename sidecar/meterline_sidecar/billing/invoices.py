@@ -27,6 +27,7 @@ from meterline_sidecar.billing.statement import (
     Adjustment,
     Closing,
     Final,
+    Issuer,
     Journal,
     Owed,
     Statement,
@@ -50,6 +51,7 @@ class Invoices:
         aggregator: counts what is there before a period is closed.
         spools: know what is not here yet.
         journal: links what becomes final.
+        issuer: gives it its number.
         alarm: why the ledger is not trusted, if it is not.
     """
 
@@ -62,6 +64,7 @@ class Invoices:
         terms: Terms,
         spools: Spools,
         journal: Journal,
+        issuer: Issuer,
         clock: Clock,
         alarm: str | None,
     ) -> None:
@@ -71,6 +74,7 @@ class Invoices:
         self._terms = terms
         self._spools = spools
         self._journal = journal
+        self._issuer = issuer
         self._clock = clock
         self._alarm = alarm
 
@@ -304,7 +308,12 @@ class Invoices:
             accepted_gaps=closing.gaps,
             open_before=await self._open_before(tx, at, customer, period),
         )
-        row_id = await add_final(tx, final, period, closing, journal=journal)
+        row_id = await add_final(
+            *(tx, final, period, closing),
+            buyer=customer,
+            journal=journal,
+            issuer=self._issuer,
+        )
         uses = uses_of(
             drawn.invoice, drawn.plans, customer=customer.id, balances=balances
         )
@@ -360,11 +369,7 @@ class Invoices:
         balances: Balances,
     ) -> list[Difference]:
         return await differences(
-            tx,
-            at,
-            self._billing,
-            self._terms,
-            customer,
+            *(tx, at, self._billing, self._terms, customer),
             finals=finals,
             balances=balances,
             now_ms=self._clock.now_ms(),

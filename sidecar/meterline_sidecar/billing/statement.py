@@ -8,6 +8,7 @@ import msgspec
 
 from meterline_pricing import Invoice, Period, Plan
 from meterline_pricing.models import Credit
+from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import invoice_states
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.port import Tx
@@ -113,6 +114,23 @@ class Journal(Protocol):
         ...
 
 
+class Issuer(Protocol):
+    """Makes documents of final invoices."""
+
+    async def invoice(
+        self,
+        tx: Tx,
+        final: Statement,
+        period: Period,
+        *,
+        row_id: int,
+        buyer: Customer,
+        journal: Journal,
+    ) -> object:
+        """Give a final invoice, which was written in this transaction, its number."""
+        ...
+
+
 _decode: Final_ = msgspec.json.Decoder(Statement).decode
 
 
@@ -142,10 +160,28 @@ class Closing(NamedTuple):
     """What is missing, in words, and is accepted as missing."""
 
 
+async def final_of(tx: Tx, invoice_id: int) -> tuple[Statement, Period]:
+    """Return a final invoice, which there is, and its period."""
+    row = await store.final_row(tx, invoice_id)
+    assert row is not None, "documents are of invoices that there are"
+    period = Period(row.period_start_ms, row.period_end_ms, row.period)
+    return _decode(row.document), period
+
+
 async def add_final(
-    tx: Tx, final: Statement, period: Period, closing: Closing, *, journal: Journal
+    tx: Tx,
+    final: Statement,
+    period: Period,
+    closing: Closing,
+    *,
+    buyer: Customer,
+    journal: Journal,
+    issuer: Issuer,
 ) -> int:
-    """Keep a final invoice for ever, with what it adjusts; return the row's id."""
+    """Keep a final invoice for ever, with its number and what it adjusts.
+
+    Returns the row's id.
+    """
     assert final.finalized_ms is not None
     row_id = await store.add_final(
         tx,
@@ -166,6 +202,7 @@ async def add_final(
         ),
     )
     await journal.link(tx, "invoice_states", state_id)
+    await issuer.invoice(tx, final, period, row_id=row_id, buyer=buyer, journal=journal)
     for adjustment in final.adjustments:
         adjustment_id = await store.add_adjustment(
             tx,

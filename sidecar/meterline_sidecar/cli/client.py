@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol, Self, TypeVar
 import httpx
 import msgspec
 
-from meterline_sidecar.cli.exits import NoSidecar, OtherVersion, Refused
+from meterline_sidecar.cli.exits import NoSidecar, NotFound, OtherVersion, Refused
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.web.answers.problem import Problem
@@ -18,6 +18,7 @@ TIMEOUT_S: Final = 30.0
 PAGE: Final = 1_000
 WORK_TIMEOUT_S: Final = 600.0  # what asks Stripe many questions takes its time
 UNAUTHORIZED: Final = 401
+NOT_FOUND: Final = 404
 TOKEN: Final = "METERLINE_TOKEN"  # noqa: S105 - the variable's name
 
 
@@ -95,6 +96,12 @@ class Client:
         """
         return self._ask("GET", path, kind, params, timeout_s=TIMEOUT_S)
 
+    def download(self, path: str, /, **params: str | None) -> bytes:
+        """Return the file that a path answers with; as ``get``."""
+        sent = {name: value for name, value in params.items() if value is not None}
+        response = self._request("GET", path, sent, timeout_s=WORK_TIMEOUT_S)
+        return response.content
+
     def get_work(self, path: str, kind: type[A], /, **params: str | int | None) -> A:
         """Return what the sidecar answers after work that takes its time; as ``get``."""
         return self._ask("GET", path, kind, params, timeout_s=WORK_TIMEOUT_S)
@@ -145,6 +152,26 @@ class Client:
         body: bytes | None = None,
     ) -> A:
         sent = {name: value for name, value in params.items() if value is not None}
+        response = self._request(method, path, sent, timeout_s=timeout_s, body=body)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except msgspec.ValidationError as error:
+            raise OtherVersion(
+                f"{path} at {self.url} answers in a form that this command cannot read"
+                f" ({error}); install the same version of Meterline on both sides"
+            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._stranger() from error
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        sent: Mapping[str, str | int],
+        *,
+        timeout_s: float,
+        body: bytes | None = None,
+    ) -> httpx.Response:
         try:
             response = self._http.request(
                 method, path, params=sent, content=body, timeout=timeout_s
@@ -156,15 +183,7 @@ class Client:
             ) from error
         if response.is_error:
             raise self._refusal(response)
-        try:
-            return msgspec.json.decode(response.content, type=kind)
-        except msgspec.ValidationError as error:
-            raise OtherVersion(
-                f"{path} at {self.url} answers in a form that this command cannot read"
-                f" ({error}); install the same version of Meterline on both sides"
-            ) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._stranger() from error
+        return response
 
     def _refusal(self, response: httpx.Response) -> Refused:
         """Return what the sidecar says about why not, and what a token would help."""
@@ -174,7 +193,8 @@ class Client:
             raise self._stranger() from error
         if response.status_code == UNAUTHORIZED:
             detail += f"; set {TOKEN} to a token"
-        return Refused(detail)
+        kind = NotFound if response.status_code == NOT_FOUND else Refused
+        return kind(detail)
 
     def _stranger(self) -> NoSidecar:
         return NoSidecar(

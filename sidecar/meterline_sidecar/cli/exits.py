@@ -21,5 +21,9 @@ class Refused(MeterlineError):
     """The sidecar answered that it will not, or cannot, and why."""
 
 
+class NotFound(Refused):
+    """The sidecar knows nothing by this name."""
+
+
 class OtherVersion(MeterlineError):
     """The sidecar's answer has another shape than this command reads."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from meterline_pricing import Catalogue, PricingError
 from meterline_pricing.tools import findings
+from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
 
 FOR_OTHERS: Final = 0o007
@@ -22,6 +23,8 @@ def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
             yield f"customer {customer.id} has no subjects, and so no usage"
         if customer.plan is None and config.catalogue.plans:
             yield f"customer {customer.id} has no plan, and so no invoice"
+    if config.seller != SellerConfig() and not config.seller.name:
+        yield "seller.name is missing: invoices do not say who sends them"
     yield from _stripe(config, environment)
     yield from _prices(config.catalogue)
 

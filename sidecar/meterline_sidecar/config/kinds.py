@@ -125,6 +125,18 @@ UNIT: Final = _matching(
     "a unit of 1 to 30 characters, such as bytes",
     r"\S([^\x00-\x1f\x7f]{0,28}\S)?",
 )
+LINE: Final = _matching(
+    "a text of 1 to 200 characters in one line",
+    r"\S([^\x00-\x1f\x7f]{0,198}\S)?",
+)
+EMAIL: Final = _matching(
+    "an address such as billing@example.com",
+    r"[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+",
+)
+SERIES: Final = _matching(
+    "up to 20 letters, digits and any of _ . -, the last one no digit, such as INV-",
+    "[A-Za-z0-9][A-Za-z0-9_.-]{0,18}[A-Za-z_.-]|[A-Za-z]",  # it stands in a URL
+)
 URL: Final = _matching(
     "a URL such as https://ops.example.com/hook", r"https?://[^\s/@]+(/\S*)?"
 )

@@ -32,10 +32,13 @@ class Names:
         """What each meter is called, by its name."""
         return {meter: name.title for meter, name in self._named.items()}
 
+    def name(self, meter: str) -> Name:
+        """Return how a meter is shown."""
+        return self._named.get(meter) or Name(title=meter)
+
     def title(self, meter: str) -> str:
         """Return what a meter is called."""
-        name = self._named.get(meter)
-        return meter if name is None else name.title
+        return self.name(meter).title
 
     def unit(self, meter: str | None) -> str:
         """Return what a meter's quantities are in; empty where nobody says."""

@@ -18,6 +18,8 @@ from meterline_sidecar.config.billing import BillingConfig, Grace, GraceRule
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
     CUSTOMER,
+    EMAIL,
+    LINE,
     NAME,
     ORIGIN,
     SIGN_UPS,
@@ -28,6 +30,7 @@ from meterline_sidecar.config.kinds import (
     BillThrough,
 )
 from meterline_sidecar.config.names import Name, Names
+from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.sidecar import EveryS, PerS, SidecarConfig
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.meters import Meter, Mode
@@ -151,6 +154,17 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
             " documents."
         ),
     ] = ()
+    tax_id: Annotated[
+        str | None,
+        Meta(
+            description='The customer\'s tax id, as it is to stand on documents: `"VAT DE1"`.',
+            extra={"kind": LINE},
+        ),
+    ] = None
+    email: Annotated[
+        str | None,
+        Meta(description="Where invoices for the customer go.", extra={"kind": EMAIL}),
+    ] = None
     plan: Annotated[
         str | None,
         Meta(
@@ -307,6 +321,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     customer_rules: tuple[CustomerRule, ...] = ()
     billing: BillingConfig = BillingConfig()
     grace_rules: tuple[GraceRule, ...] = ()
+    seller: SellerConfig = SellerConfig()
     stripe: StripeConfig = StripeConfig()
     portal: PortalConfig = PortalConfig()
     retention: RetentionConfig = RetentionConfig()

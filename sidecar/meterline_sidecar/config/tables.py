@@ -31,6 +31,7 @@ from meterline_sidecar.config.filters import (
 )
 from meterline_sidecar.config.keys import keys_of
 from meterline_sidecar.config.kinds import NAME, VALUE
+from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.shape import (
     Customer,
     CustomerRule,
@@ -170,6 +171,7 @@ CUSTOMER: Final = Plain(
 RULE: Final = Plain("customer_rule", keys_of(CustomerRule), CustomerRule)
 BILLING: Final = Plain("billing", keys_of(BillingConfig), BillingConfig)
 GRACE: Final = Plain("grace", keys_of(GraceRule), GraceRule, check=check_grace)
+SELLER: Final = Plain("seller", keys_of(SellerConfig), SellerConfig)
 STRIPE: Final = Plain(
     "stripe",
     keys_of(StripeConfig),
@@ -197,6 +199,7 @@ ROOT: Final = Plain(
         Key("customer_rule", NestedMany(lambda: RULE), field="customer_rules"),
         Key("billing", Nested(lambda: BILLING)),
         Key("grace", NestedMany(lambda: GRACE), field="grace_rules"),
+        Key("seller", Nested(lambda: SELLER)),
         Key("stripe", Nested(lambda: STRIPE)),
         Key("portal", Nested(lambda: PORTAL)),
         Key("retention", Nested(lambda: RETENTION)),

@@ -95,9 +95,8 @@ async def open_parts(
         stripe = _open_stripe(config, sealing, terms, clock)
         files = LoadedFiles(config, keeper, database)
         drain = _drain(config, ingest)
-        bills = open_billing(
-            config, database, aggregator, keeper, drain, journal, clock, alarm=alarm
-        )
+        given = (database, aggregator, keeper, drain, journal, clock)
+        bills = open_billing(lambda: files.config, *given, alarm=alarm)
         parts = Parts(
             files=files,
             clock=clock,
@@ -231,8 +230,7 @@ async def _money(database: Readable, terms: Terms, diff: Diff) -> tuple[str, ...
     ):
         # All events would be read while apps wait for the socket.
         return ("what meters that are counted again do to money is not compared",)
-    found = await of_terms(database, terms, diff, reads_events=False)
-    return tuple(found.lines())
+    return tuple((await of_terms(database, terms, diff, reads_events=False)).lines())
 
 
 def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
@@ -311,8 +309,7 @@ def _receiver(config: Config, ingest: Ingest, on_fatal: OnFatal) -> Receiver:
 
 
 def _drain(config: Config, ingest: Ingest) -> Drain:
-    sidecar = config.sidecar
-    return Drain(sidecar.spool_dir, ingest, uids=sidecar.allowed_uids)
+    return Drain(config.sidecar.spool_dir, ingest, uids=config.sidecar.allowed_uids)
 
 
 async def _open_ingest(

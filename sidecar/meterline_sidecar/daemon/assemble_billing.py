@@ -1,10 +1,12 @@
 """Puts the parts together that turn usage into invoices."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.closing import Closer, Rules
 from meterline_sidecar.billing.credits import Credits
+from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.next_period import NextPeriods
@@ -39,7 +41,7 @@ class Bills(NamedTuple):
 
 
 def open_billing(
-    config: Config,
+    config: Callable[[], Config],
     database: Database,
     aggregator: Aggregator,
     keeper: TermsKeeper,
@@ -49,7 +51,11 @@ def open_billing(
     *,
     alarm: str | None,
 ) -> Bills:
-    """Return the parts, none of which does anything by itself yet."""
+    """Return the parts, none of which does anything by itself yet.
+
+    Args:
+        config: what the files say now.
+    """
     terms, billing = keeper.terms, Billing(keeper.terms)
     customers = CustomerIndex(terms, clock=clock)
     invoices = Invoices(
@@ -57,13 +63,14 @@ def open_billing(
         terms=terms,
         spools=drain,
         journal=journal,
+        issuer=Issuer(config, journal),
         clock=clock,
         alarm=alarm,
     )
     standings = Standings(
         database, invoices, billing, customers, terms=terms, clock=clock
     )
-    next_periods = NextPeriods(terms, stripe_bills=config.stripe_bills)
+    next_periods = NextPeriods(terms, stripe_bills=config().stripe_bills)
     closer = Closer(
         *(database, invoices, aggregator, customers, next_periods),
         terms=terms,
@@ -71,7 +78,7 @@ def open_billing(
         journal=journal,
         quiet=keeper.unchanged,
         on_close=standings.note,
-        rules=_closing_rules(config),
+        rules=_closing_rules(config()),
         clock=clock,
         alarm=alarm,
     )

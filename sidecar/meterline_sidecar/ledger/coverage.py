@@ -115,6 +115,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "credits": Cover("journal", "its link"),
     "credit_ends": Cover("journal", "its link"),
     "term_uses": Cover("journal", "its link"),
+    "documents": Cover("journal", "its link"),
     "held_decisions": Cover("journal", "its link"),
     "archive_moves": Cover("journal", "its link, and the files that it names"),
     "journal": Cover("journal", "the link before it, and the row that it is of"),

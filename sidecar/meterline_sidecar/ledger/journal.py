@@ -14,11 +14,14 @@ import msgspec
 
 from meterline_sidecar.ledger.report import Progress
 from meterline_sidecar.store import journal as store
+from meterline_sidecar.store.facts import drop_fact, get_fact
 from meterline_sidecar.store.port import Row, Tx
 
 GENESIS: Final = b"meterline journal 1"
 """What stands in for the mac before the first link."""
 LINKS_PER_READ: Final = 2_000
+ADOPTS: Final = "journal adopts "
+"""What the note of a migration begins with, before the table: up to which row."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -54,17 +57,30 @@ class Journal:
         return Together(self)
 
     async def adopt(self, tx: Tx) -> int:
-        """Link what was written before there was a journal; return how many rows.
+        """Link what is older than its links; return how many rows.
 
-        Only a ledger whose journal is empty: later a row without a link is a finding.
+        All rows of a ledger whose journal is empty, and those that a migration made of
+        others and left a note of. Any other row without a link is a finding.
         """
-        if await store.newest_link(tx) is not None:
-            return 0
+        is_empty = await store.newest_link(tx) is None
         n_rows = 0
         for entry in store.ENTRIES:
-            while ids := await store.unlinked(tx, entry, limit=LINKS_PER_READ):
-                await self.link_all(tx, entry, ids)
-                n_rows += len(ids)
+            noted = await get_fact(tx, f"{ADOPTS}{entry}")
+            if is_empty:
+                n_rows += await self._take_in(tx, entry, up_to=store.ID_MAX)
+            elif noted is not None and not await store.is_linked(tx, entry):
+                n_rows += await self._take_in(tx, entry, up_to=int(noted))
+            if noted is not None:
+                await drop_fact(tx, f"{ADOPTS}{entry}")
+        return n_rows
+
+    async def _take_in(self, tx: Tx, entry: str, *, up_to: int) -> int:
+        n_rows, last = 0, 0
+        while ids := await store.unlinked(
+            tx, entry, after=last, up_to=up_to, limit=LINKS_PER_READ
+        ):
+            await self.link_all(tx, entry, ids)
+            n_rows, last = n_rows + len(ids), ids[-1]
         return n_rows
 
 
@@ -113,6 +129,8 @@ def _named(link: store.Link, row: Row | None = None) -> str:
     """Return how a person knows a row."""
     if row is not None and link.entry == "invoices":
         return f"the final invoice {row[6]} of {row[1]} (row {link.row_id})"
+    if row is not None and link.entry == "documents":
+        return f"the document {row[1]} {row[2]} of {row[5]} (row {link.row_id})"
     if row is not None and link.entry == "terms":
         return f"what was agreed with {row[1]} {row[2]} (row {link.row_id} of terms)"
     return f"row {link.row_id} of {link.entry}"

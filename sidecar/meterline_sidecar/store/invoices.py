@@ -78,6 +78,15 @@ async def finals_of(tx: Tx, customer: str) -> list[FinalRow]:
     return [FinalRow(*row) for row in rows]
 
 
+async def final_row(tx: Tx, invoice_id: int) -> FinalRow | None:
+    """Return a final invoice; ``None``: there is none."""
+    row = await tx.fetch_one(
+        f"SELECT {FINAL.listed} FROM invoices WHERE id = ?",  # noqa: S608 - names
+        (invoice_id,),
+    )
+    return None if row is None else FinalRow(*row)
+
+
 async def final_ends(tx: Tx) -> dict[str, int]:
     """Return the end of each customer's last final period, UTC ms."""
     rows = await tx.fetch_all(

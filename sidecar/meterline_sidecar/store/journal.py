@@ -1,10 +1,12 @@
 """SQL for the journal: a link for each row that money stands in."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.port import Row, Tx
+
+ID_MAX: Final = 2**63 - 1
 
 
 class Link(NamedTuple):
@@ -28,6 +30,8 @@ ENTRIES = {
     " expires, granted_ms, author, reason",
     "credit_ends": "id, credit_id, ended_ms, author, reason",
     "term_uses": "id, customer, kind, name, currency, period, invoice_id, amount",
+    "documents": "id, series, number, kind, invoice_id, customer, period, currency,"
+    " amount, issued_ms, details",
     "held_decisions": "id, event_id, is_accepted, decided_ms, author, reason",
     "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"
     " first_event_id, events, first_loss_id, losses, previous_mac, mac, first_ms,"
@@ -101,12 +105,25 @@ async def covered_rows(tx: Tx, entry: str, row_ids: Sequence[int]) -> list[Row]:
     )
 
 
-async def unlinked(tx: Tx, entry: str, *, limit: int) -> list[int]:
-    """Return the ids of rows that have no link, the oldest first."""
+async def is_linked(tx: Tx, entry: str) -> bool:
+    """Return whether any row of a table has a link."""
+    row = await tx.fetch_one("SELECT 1 FROM journal WHERE entry = ? LIMIT 1", (entry,))
+    return row is not None
+
+
+async def unlinked(
+    tx: Tx, entry: str, *, after: int = 0, up_to: int = ID_MAX, limit: int
+) -> list[int]:
+    """Return the ids of rows that have no link, the oldest first.
+
+    Args:
+        after: only those behind this one, and up to the other.
+    """
     key = ENTRIES[entry].partition(",")[0]
     rows = await tx.fetch_all(
         f"SELECT t.{key} FROM {entry} t WHERE NOT EXISTS (SELECT 1 FROM journal j"  # noqa: S608 - our own names
-        f" WHERE j.entry = ? AND j.row_id = t.{key}) ORDER BY t.{key} LIMIT ?",
-        (entry, limit),
+        f" WHERE j.entry = ? AND j.row_id = t.{key}) AND t.{key} > ? AND t.{key} <= ?"
+        f" ORDER BY t.{key} LIMIT ?",
+        (entry, after, up_to, limit),
     )
     return [row[0] for row in rows]

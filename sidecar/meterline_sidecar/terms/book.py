@@ -46,6 +46,8 @@ class AgreedCustomer(Struct, frozen=True, kw_only=True):
     """Who looks after this customer: a file, or the API."""
     name: str = ""
     address: tuple[str, ...] = ()
+    tax_id: str | None = None
+    email: str | None = None
     plan: str | None = None
     overrides: tuple[Override, ...] = ()
     subjects: tuple[str, ...] = ()

@@ -18,6 +18,8 @@ class CustomerChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str | UnsetType = UNSET
     address: tuple[str, ...] | UnsetType = UNSET
     """As it stands on documents, line by line."""
+    tax_id: str | UnsetType | None = UNSET
+    email: str | UnsetType | None = UNSET
     plan: str | UnsetType | None = UNSET
     overrides: tuple[Override, ...] | UnsetType = UNSET
     """Prices of their own, a plan each."""

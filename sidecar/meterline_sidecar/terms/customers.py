@@ -95,6 +95,8 @@ class CustomerIndex:
             starts=agreed.starts,
             ends=agreed.ends,
             address=agreed.address,
+            tax_id=agreed.tax_id,
+            email=agreed.email,
             is_taken_out=agreed.is_removed,
         )
         later = (entry.from_ms for entry in entries if entry.from_ms > now_ms)

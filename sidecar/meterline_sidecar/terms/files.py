@@ -76,6 +76,8 @@ def _wanted(customer: Customer, overrides: Sequence[Override]) -> WantedCustomer
         fields={
             "name": customer.name,
             "address": customer.address,
+            "tax_id": customer.tax_id,
+            "email": customer.email,
             "plan": customer.plan,
             "overrides": tuple(overrides),
             "subjects": customer.subjects,

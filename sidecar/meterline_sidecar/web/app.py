@@ -8,6 +8,7 @@ from meterline_sidecar.web.api import all as api
 from meterline_sidecar.web.api.external import DESCRIBED, Intake
 from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.dashboard import routes as dashboard
+from meterline_sidecar.web.documents import routes as documents
 from meterline_sidecar.web.guard import Guard, Limits
 from meterline_sidecar.web.neighbours import Neighbours
 from meterline_sidecar.web.parts import Parts
@@ -29,12 +30,14 @@ def make_app(
     sidecar = parts.config.sidecar
     app = Starlette(
         routes=[
+            *documents.FILES,
             *(operation.route for operation in api.OPERATIONS),
             *api.ROUTES,
             Intake().route,
             *metrics.ROUTES,
             *static.ROUTES,
             *dashboard.ROUTES,
+            *documents.PAGES,
             live.route(),
             *portal.ROUTES,
             openapi.route(api.OPERATIONS, DESCRIBED),

@@ -11,7 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from meterline_pricing import PricingError
-from meterline_sidecar.billing.credits import CreditRefused
+from meterline_sidecar.billing.credits import GrantRefused
+from meterline_sidecar.billing.documents import CreditRefused
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.errors import (
     ArchiveFailed,
@@ -20,6 +21,7 @@ from meterline_sidecar.errors import (
     DiskFailed,
     DiskFull,
     EventsArchived,
+    NotInstalled,
     RetryLater,
     StripeRefused,
 )
@@ -86,14 +88,16 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     ArchiveFailed: Refusal(409),
     EventsArchived: Refusal(409),
     Conflict: Refusal(409),
-    NotBillable: Refusal(409),
     CreditRefused: Refusal(409),
+    NotBillable: Refusal(409),
+    GrantRefused: Refusal(409),
     NotPossible: Refusal(409),
     TermsRefused: Refusal(409),
     ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing
     StripeRefused: Refusal(409, NO_STRIPE),
     RetryLater: Refusal(409, NO_STRIPE),
     DiskFull: Refusal(503),
+    NotInstalled: Refusal(503),
 }
 """Every error that is an answer and no bug; a class stands for those derived from it."""
 

@@ -2,21 +2,25 @@
 
 import shutil
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import pytest
 
+from meterline_sidecar.billing.documents import Party, document_of
+from meterline_sidecar.billing.statement import Owed
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.chain import ChainFiles
-from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.journal import Journal, verify_journal
 from meterline_sidecar.ledger.seals import SealingDatabase
 from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store import (
     alerts,
+    documents,
     facts,
     grants,
     invoice_states,
@@ -27,6 +31,7 @@ from meterline_sidecar.store import (
     stripe_events,
     usage,
 )
+from meterline_sidecar.store.documents import NewDocument
 from meterline_sidecar.store.edge import event_log, held, request_keys, values
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
@@ -47,11 +52,16 @@ from tests.store.rows import new_row
 from tests.store.test_told import ALERT, COMPARISON
 
 FINAL_DOCUMENT: Final = (
-    '{"counted_up_to_event":5,"agreement":{"generation":1},"invoice":{"currency":"usd","period":{"name":"2026-11"}},'
+    '{"counted_up_to_event":5,"due":"7.50","agreement":{"generation":1},"invoice":{"currency":"usd","period":{"name":"2026-11"}},'
     '"adjustments":[{"period":"2026-10","billed":"1","now":"3","amount":"2"}]}'
 )
 ADJUSTMENT: Final = NewAdjustment("acme", "2026-10", 1, "usd", "1", "3", "2", 5)
 """What the final invoice says of itself."""
+KNOWN: Final = '{"buyer":{"name":""},"time_zone":"UTC","also_due":[]}'
+DOCUMENT: Final = NewDocument(
+    *("INV-", "invoice", 1, "acme", "2026-11", "usd", "7.50", NOON_MS + 1, KNOWN)
+)
+"""What a migration makes of it."""
 USE: Final = NewUse("acme", "credit", "prepaid", "usd", "2026-10", 1, "1")
 CREDIT: Final = grants.NewCredit(
     customer="acme",
@@ -70,6 +80,7 @@ CREDIT: Final = grants.NewCredit(
 NEWEST: Final = len(migrations())
 BEFORE_HELD: Final = 6
 WITH_TERMS: Final = 7
+WITH_DOCUMENTS: Final = 16
 WAITING: Final = held.Wanted(state="waiting")
 DUE: Final = "SELECT event_id, due_ms FROM held_events WHERE state = 'waiting'"
 EMPTY: Final = (
@@ -78,7 +89,7 @@ EMPTY: Final = (
 )
 """What no earlier schema has a place for: names of events, events that left, what
 became of invoices, and credits."""
-SINCE: Final = {"outbox": 2, "invoices": 4, "alerts": 5}
+SINCE: Final = {"outbox": 2, "invoices": 4, "documents": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}
 """What columns of earlier schemas are called today."""
@@ -118,7 +129,11 @@ async def fill_all(sidecar: Sidecar) -> Path:
         (waiting,) = await held.read_held(tx, WAITING, after=0, limit=9)
         decision = held.Decision(waiting.event_id, 0, 1, "me", "too late")
         row_id = await held.add_decision(tx, decision)
-        await Journal(key_of(source)).link(tx, "held_decisions", row_id)
+        journal = Journal(key_of(source))
+        await journal.link(tx, "held_decisions", row_id)
+        document = await documents.add(tx, DOCUMENT)
+        # The last link, as in a ledger that was there before it had documents.
+        await journal.link(tx, "documents", document.id)
     return source
 
 
@@ -176,6 +191,8 @@ def copy_in_schema(source: Path, target: Path, *, version: int) -> None:
         assert copied.rowcount > 0 or table in EMPTY, f"no row of {table}"
     if version < WITH_TERMS:
         connection.execute("DELETE FROM facts WHERE name = ?", (OWNERS_ROW,))
+    elif version < WITH_DOCUMENTS:
+        connection.execute("DELETE FROM journal WHERE entry = 'documents'")
     connection.close()
     ours, theirs = LedgerFiles(target), LedgerFiles(source)
     shutil.copy(theirs.key, ours.key)
@@ -235,6 +252,8 @@ async def read(tx: Tx) -> dict[str, object]:
             await invoices.finals_of(tx, "acme"),
             await invoices.adjusted_of(tx, "acme"),
         ),
+        "documents": await documents.all_of(tx, "acme"),
+        "adopts": await facts.get_fact(tx, "journal adopts documents"),
         "alerts": await alerts.newest(tx, before=99, limit=9),
     }
 
@@ -338,3 +357,100 @@ async def test_what_was_counted_before_meters_had_dates_stays_as_it_was(
         Step(0, 0, METERS[0]),
         Step(NOON_MS, newest.cursor, good),
     )
+
+
+async def final_ledger(path: Path, document: str = FINAL_DOCUMENT) -> None:
+    """Make a ledger of three final invoices that is older than documents."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for step in migrations()[: WITH_DOCUMENTS - 1]:
+        for statement in step.statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {WITH_DOCUMENTS - 1}")
+    connection.executemany(
+        "INSERT INTO invoices (id, customer, period_start_ms, period_end_ms,"
+        " finalized_ms, document, period) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (row_id, customer, row_id, row_id + 1, row_id, document, "2026-11")
+            for row_id, customer in ((3, "acme"), (5, "beta"), (9, "gamma"))
+        ],
+    )
+    connection.close()
+
+
+async def test_what_is_final_gets_its_numbers_in_its_order(tmp_path: Path) -> None:
+    await final_ledger(tmp_path / "earlier.db")
+
+    ledger = await open_ledger(tmp_path / "earlier.db")
+    try:
+        async with ledger.reading() as tx:
+            found = await documents.page(tx, limit=9)
+    finally:
+        await ledger.close()
+
+    assert [(one.series, one.number, one.customer) for one in reversed(found)] == [
+        ("INV-", 1, "acme"),
+        ("INV-", 2, "beta"),
+        ("INV-", 3, "gamma"),
+    ]
+    assert {(one.kind, one.amount, one.currency) for one in found} == {
+        ("invoice", "7.50", "usd")
+    }
+    assert [one.issued_ms for one in found] == [9, 5, 3]
+
+
+async def test_what_a_final_invoice_says_of_itself_is_on_its_document(
+    tmp_path: Path,
+) -> None:
+    document = msgspec.json.decode(FINAL_DOCUMENT)
+    document["customer_name"] = "Acme Corp"
+    document["agreement"]["time_zone"] = "Asia/Tokyo"
+    document["also_due"] = [{"amount": "-1.50", "currency": "eur"}]
+    await final_ledger(tmp_path / "earlier.db", msgspec.json.encode(document).decode())
+
+    ledger = await open_ledger(tmp_path / "earlier.db")
+    try:
+        async with ledger.reading() as tx:
+            (row,) = await documents.all_of(tx, "acme")
+    finally:
+        await ledger.close()
+
+    said = document_of(row).details
+    assert (said.buyer.name, said.time_zone) == ("Acme Corp", "Asia/Tokyo")
+    assert said.also_due == (Owed(Decimal("-1.50"), "eur"),)
+    assert (said.seller, said.due) == (Party(), None)
+
+
+async def test_only_documents_that_the_migration_made_are_taken_into_the_journal(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "earlier.db"
+    await final_ledger(path)
+    journal = Journal(bytes(32))
+    ledger = await open_ledger(path)
+    foreign = DOCUMENT._replace(kind="credit_note", invoice_id=3)
+    found: list[str] = []
+    try:
+        async with ledger.transaction() as tx:
+            await journal.link(tx, "invoices", 3)  # so there is a journal already
+            await documents.add(tx, foreign)
+
+            first = await journal.adopt(tx)
+            again = await journal.adopt(tx)
+
+        async with ledger.transaction() as tx:
+            # A note that somebody writes later takes in nothing more.
+            await facts.put_fact(tx, "journal adopts documents", "99")
+            forged = await journal.adopt(tx)
+            await verify_journal(
+                tx, bytes(32), found.append, lambda what, done, total: None
+            )
+    finally:
+        await ledger.close()
+
+    assert (first, again, forged) == (3, 0, 0)
+    assert found == [
+        "row 5 of invoices was not written by Meterline",
+        "row 9 of invoices was not written by Meterline",
+        "row 4 of documents was not written by Meterline",
+    ]

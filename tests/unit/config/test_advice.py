@@ -30,6 +30,8 @@ def test_a_sound_configuration_gets_no_advice(tmp_path: Path) -> None:
     customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
 
     assert told(tmp_path, METER + customer) == []
+    seller = '[seller]\nname = "Example Ltd"\n'
+    assert told(tmp_path, METER + customer + seller) == []
     assert told(tmp_path, METER + customer + SEND, METERLINE_STRIPE_API_KEY="k") == []
 
 
@@ -37,6 +39,7 @@ def test_a_sound_configuration_gets_no_advice(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         (METER, "there is no [[customer]]"),
+        (METER + '[seller]\naddress = ["Leeds"]\n', "seller.name is missing"),
         (METER + CUSTOMER, "customer acme has no stripe_customer"),
         (METER + CUSTOMER.replace('["a"]', "[]"), "customer acme has no subjects"),
         (METER + CUSTOMER.replace('plan = "starter"', ""), "customer acme has no plan"),

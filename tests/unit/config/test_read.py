@@ -608,7 +608,8 @@ def test_the_schema_knows_the_tables_and_what_is_required() -> None:
 
     assert sorted(made["properties"]) == [
         *("alert", "alerts", "archive", "billing", "customer", "customer_rule"),
-        *("grace", "meter", "portal", "properties", "retention", "sidecar", "stripe"),
+        *("grace", "meter", "portal", "properties", "retention", "seller"),
+        *("sidecar", "stripe"),
     ]
     assert made["properties"]["meter"]["items"] == {"$ref": "#/$defs/meter"}
     assert meter["required"] == ["name", "aggregation"]
@@ -701,6 +702,7 @@ def test_a_customer_and_a_meter_may_say_from_when_a_change_holds(
         + "from = 2026-12-01\n"
         + '[[customer]]\nid = "acme"\nfrom = 2026-12-02\nends = 2026-12-31\n'
         + 'address = ["1 High Street", "London"]\n'
+        + 'tax_id = "VAT GB1"\nemail = "pay@acme.example"\n'
         + '[[customer_rule]]\nmatch = "acct_*"\nplan = "starter"\n',
         pricing=PLAN,
     )
@@ -709,7 +711,43 @@ def test_a_customer_and_a_meter_may_say_from_when_a_change_holds(
     assert config.meters[0].from_day == date(2026, 12, 1)
     assert (customer.from_day, customer.ends) == (date(2026, 12, 2), date(2026, 12, 31))
     assert customer.address == ("1 High Street", "London")
+    assert (customer.tax_id, customer.email) == ("VAT GB1", "pay@acme.example")
     assert [(r.match, r.plan) for r in config.customer_rules] == [("acct_*", "starter")]
+
+
+def test_who_sends_invoices_is_read(tmp_path: Path) -> None:
+    seller = read(
+        tmp_path,
+        '[seller]\nname = "Example GmbH"\naddress = ["Hauptstr. 1", "Berlin"]\n'
+        'payment = ["IBAN DE02"]\ninvoice_prefix = "2026-RE-"\ndue_days = 0\n',
+    ).seller
+
+    assert seller.name == "Example GmbH"
+    assert seller.address == ("Hauptstr. 1", "Berlin")
+    assert seller.payment == ("IBAN DE02",)
+    assert (seller.invoice_prefix, seller.credit_note_prefix) == ("2026-RE-", "CN-")
+    assert seller.due_days == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('invoice_prefix = "RE1"', "the last one no digit"),
+        ('invoice_prefix = ""', "the last one no digit"),
+        ('invoice_prefix = "RE/"', "the last one no digit"),
+        ('name = "a\\tb"', "in one line"),
+        ('email = "billing"', "billing@example.com"),
+        ("due_days = 366", "from 0 to 365"),
+        ("due_days = -1", "from 0 to 365"),
+    ],
+)
+def test_a_seller_that_cannot_stand_on_a_document_is_told(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    (problem,) = problems(tmp_path, f"[seller]\n{line}\n")
+
+    assert problem.startswith(f"meterline.toml:2: seller.{line.split()[0]}: ")
+    assert said in problem
 
 
 def test_a_pattern_that_two_rules_have_is_told(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def _fields(function: F) -> F:
         ("--ends", DAY, "The last day to bill."),
         ("--starts", DAY, "The first day to bill."),
         ("--time-zone", str, "An IANA name such as Europe/Berlin."),
+        ("--email", str, "Where invoices go; an empty text: nowhere."),
+        ("--tax-id", str, "Their tax id, as it is to stand on documents."),
         ("--plan", str, "A plan of the price list; an empty text: none."),
         ("--name", str, "Their name on documents."),
     ):
@@ -187,8 +189,9 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, datetime):
             value = value.date()
         said[{"from": "from_day", "subject": "subjects"}.get(name, name)] = value
-    if said.get("plan") == "":
-        said["plan"] = None
+    for name in ("plan", "tax_id", "email"):
+        if said.get(name) == "":
+            said[name] = None
     return said
 
 

@@ -1,28 +1,47 @@
-"""``meterline invoice``: a customer's invoice, draft or final."""
+"""``meterline invoice``: an invoice, draft or final, and the document of one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from textwrap import wrap
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import click
 
-from meterline_pricing import Charge, Invoice, Line
-from meterline_pricing.charge import explained
+from meterline_pricing import Invoice, Line
+from meterline_sidecar.billing.explained import words_under
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import money, quantity, show_json, tell_freshness
+from meterline_sidecar.cli.papers import (
+    find_document,
+    number_of_final,
+    tell_document,
+    write_files,
+)
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.names import Name, Names
+from meterline_sidecar.web.answers.documents import DocumentAnswer
 from meterline_sidecar.web.answers.invoices import ShownInvoice
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 EXPLANATION_CHARS: Final = 64
 EXPLANATION_LINES_MAX: Final = 4  # a price of a thousand tiers has listed them above
 
 
+def _file(kind: str, text: str) -> Callable[[F], F]:
+    return click.option(
+        f"--{kind}",
+        f"{kind}_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help=text,
+    )
+
+
 @click.command()
-@click.argument("customer")
+@click.argument("target", metavar="NUMBER|CUSTOMER")
 @PERIOD
 @click.option(
     "--finalize",
@@ -35,37 +54,83 @@ EXPLANATION_LINES_MAX: Final = 4  # a price of a thousand tiers has listed them 
     is_flag=True,
     help="Finalize even though events are known to be missing; the invoice lists them.",
 )
+@_file("pdf", "Write the document as a PDF. Needs the extra `pdf`.")
+@_file("html", "Write the document as HTML in which all stands that it needs.")
+@_file("csv", "Write the document as CSV: its lines, charges, taxes and adjustments.")
+@click.option(
+    "--appendix",
+    is_flag=True,
+    help="Of a document: with the usage behind it, by day and by group.",
+)
 @daemon_options
 def command(
     config_path: Path | None,
     url: str | None,
     is_json: bool,
-    customer: str,
+    target: str,
     period: str | None,
     finalize: bool,
     accept_gap: bool,
+    appendix: bool,
+    pdf_path: Path | None,
+    html_path: Path | None,
+    csv_path: Path | None,
 ) -> None:
-    """Show a customer's invoice, or make it final.
+    """Show an invoice, write it to a file, or make it final.
 
-    What CUSTOMER owes for a billing month, and why.
+    The document of a NUMBER such as INV-0001; or what a CUSTOMER owes for a billing
+    month, and why.
     """
     if finalize and period is None:
         raise click.UsageError("--finalize needs --period, such as 2026-10")
     if accept_gap and not finalize:
         raise click.UsageError("--accept-gap goes with --finalize")
+    answer: ShownInvoice | None = None
+    document: DocumentAnswer | None = None
+    paths = {"pdf": pdf_path, "html": html_path, "csv": csv_path}
+    files = {kind: path for kind, path in paths.items() if path is not None}
     with Client.find(url, config_path) as client:
-        path = f"/v1/customers/{quote(customer, safe='')}/invoice"
         if finalize:
             accepted = "true" if accept_gap else None
             answer = client.post(
-                f"{path}/finalize", ShownInvoice, period=period, accept_gap=accepted
+                f"{_path(target)}/finalize",
+                ShownInvoice,
+                period=period,
+                accept_gap=accepted,
             )
-        else:
-            answer = client.get(path, ShownInvoice, period=period)
+        elif period is None:
+            document = find_document(client, target, is_with_usage=appendix)
+        if document is None and (files or appendix):
+            number = number_of_final(client, target, period)
+            document = find_document(client, number, is_with_usage=appendix)
+        if document is not None:
+            write_files(client, document.number, files, is_with_usage=appendix)
+        elif answer is None:
+            answer = client.get(_path(target), ShownInvoice, period=period)
+    _tell(document or answer, files.values(), is_json=is_json)
+
+
+def _path(customer: str) -> str:
+    return f"/v1/customers/{quote(customer, safe='')}/invoice"
+
+
+def _tell(
+    shown: DocumentAnswer | ShownInvoice | None,
+    files: Iterable[Path],
+    *,
+    is_json: bool,
+) -> None:
+    """Print what was asked for, or which files were written of it."""
+    assert shown is not None, "a document or an invoice was found"
+    written = [str(path) for path in files]
     if is_json:
-        show_json(answer)
-        return
-    tell_invoice(answer)
+        show_json(shown)
+    elif written and isinstance(shown, DocumentAnswer):
+        click.echo(f"{shown.number}: {', '.join(written)}")
+    elif isinstance(shown, DocumentAnswer):
+        tell_document(shown)
+    else:
+        tell_invoice(shown)
 
 
 def tell_invoice(answer: ShownInvoice) -> None:
@@ -110,26 +175,15 @@ def open_words(answer: ShownInvoice) -> str:
 
 def _explained(line: Line, currency: str) -> Iterator[str]:
     """Yield the charges of a line, then what they do not say: conversion, rounding."""
-    said = explained(line.charges)
-    rest = line.explanation.removeprefix(said)
-    is_plain = rest == f" = {money(line.amount, currency)}"
-    if len(line.charges) == 1 and rest != line.explanation and not is_plain:
-        yield f"{_tier(line.charges[0])}{line.explanation}"
-        return
-    for charge in line.charges:
-        yield f"{_tier(charge)}{charge.explanation}"
-    if not is_plain:
-        yield from wrap(
-            rest.strip(),
-            EXPLANATION_CHARS,
-            subsequent_indent="  ",
-            max_lines=EXPLANATION_LINES_MAX,
-            placeholder=" ...",
-        )
-
-
-def _tier(charge: Charge) -> str:
-    return "" if charge.tier is None else f"tier {charge.tier}: "
+    charges, rest = words_under(line, currency)
+    yield from charges
+    yield from wrap(
+        rest,
+        EXPLANATION_CHARS,
+        subsequent_indent="  ",
+        max_lines=EXPLANATION_LINES_MAX,
+        placeholder=" ...",
+    )
 
 
 def tell_lines(drawn: Invoice, names: Names) -> None:

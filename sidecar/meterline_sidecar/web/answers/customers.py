@@ -26,6 +26,8 @@ class ShownCustomer(msgspec.Struct, frozen=True, kw_only=True):
     """The plans of which they have prices of their own."""
     subjects: tuple[str, ...]
     address: tuple[str, ...]
+    tax_id: str | None
+    email: str | None
     time_zone: str
     starts: date | None
     ends: date | None
@@ -47,6 +49,10 @@ class CustomerFields(
     name: Annotated[str, Meta(min_length=1, max_length=500)] | UnsetType = UNSET
     address: tuple[str, ...] | UnsetType = UNSET
     """Line by line, as it is to stand on documents."""
+    tax_id: str | UnsetType | None = UNSET
+    """As it is to stand on documents, such as ``VAT DE123456789``."""
+    email: str | UnsetType | None = UNSET
+    """Where invoices go."""
     plan: str | UnsetType | None = UNSET
     """Of the price list; ``null``: none, and so no invoice."""
     subjects: tuple[str, ...] | UnsetType = UNSET

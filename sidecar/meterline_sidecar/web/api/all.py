@@ -3,12 +3,14 @@
 from typing import Final
 
 from meterline_sidecar.web.api import (
+    account,
     alerts,
     archive,
     audit,
     closing,
     credit,
     customers,
+    documents,
     events,
     explain,
     held,
@@ -32,6 +34,8 @@ OPERATIONS: Final = (
     *invoices.OPERATIONS,
     *closing.OPERATIONS,
     *audit.OPERATIONS,
+    *documents.OPERATIONS,
+    *account.OPERATIONS,
     *meters.OPERATIONS,
     *outbox.OPERATIONS,
     *alerts.OPERATIONS,

@@ -10,7 +10,7 @@ from meterline_pricing.errors import unknown
 from meterline_pricing.toml.load import read_overrides
 from meterline_pricing.toml.source import Kind, Unfit
 from meterline_sidecar.billing.consequences import of_terms
-from meterline_sidecar.config.kinds import CUSTOMER, SUBJECT
+from meterline_sidecar.config.kinds import CUSTOMER, EMAIL, LINE, SUBJECT
 from meterline_sidecar.config.prices import unmet
 from meterline_sidecar.terms.book import AgreedCustomer
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -151,6 +151,8 @@ def _shown(parts: Parts, customer_id: str) -> ShownCustomer:
         own_prices=tuple(override.plan for override in agreed.overrides),
         subjects=agreed.subjects,
         address=agreed.address,
+        tax_id=agreed.tax_id,
+        email=agreed.email,
         time_zone=agreed.time_zone,
         starts=agreed.starts,
         ends=agreed.ends,
@@ -177,6 +179,9 @@ def _wanted(parts: Parts, customer_id: str, said: CustomerFields) -> WantedCusto
         _check(CUSTOMER, "id", customer_id)
     for subject in fields.get("subjects", ()):
         _check(SUBJECT, "subjects", subject)
+    for name, kind in (("tax_id", LINE), ("email", EMAIL)):
+        if (text := fields.get(name)) is not None:
+            _check(kind, name, text)
     if (zone := fields.get("time_zone")) is not None:
         Calendar(time_zone=zone)
     starts, ends = (

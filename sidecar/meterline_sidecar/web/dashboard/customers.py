@@ -9,12 +9,16 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from meterline_pricing import Period
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.usage.counted import snapshot
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.usage.series import aligned, read_series
 from meterline_sidecar.web.answers.credits import NewCredit
+from meterline_sidecar.web.api.account import read_account
 from meterline_sidecar.web.api.credit import CreditsQuery, credits_shown, grant_credit
 from meterline_sidecar.web.api.explain import ExplainQuery, explain_invoice
 from meterline_sidecar.web.forms import read_form
@@ -28,7 +32,7 @@ from meterline_sidecar.web.query import (
     invoice_period,
     whole_windows,
 )
-from meterline_sidecar.web.view.charts import figure_of
+from meterline_sidecar.web.view.charts import Figure, figure_of
 from meterline_sidecar.web.view.render import render
 from meterline_sidecar.web.view.series import (
     EARLIER,
@@ -38,6 +42,7 @@ from meterline_sidecar.web.view.series import (
 
 PAGE: Final = 50
 PAGES_MAX: Final = 100_000
+ACCOUNT: Final = 12  # entries of a customer's account
 
 
 class CustomersPageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,17 +136,7 @@ async def customer(request: Request) -> Response:
             why_not = str(error)
         usage = await usage_behind(parts, tx, at, shown, period, statement)
         if meter is not None:
-            series = await read_series(
-                tx,
-                at,
-                meter,
-                aligned(whole_windows(period), DAY_MS),
-                step_ms=DAY_MS,
-                customer=shown.id,
-            )
-            figure = figure_of(
-                meter, series, names=parts.config.names, when="by day in UTC"
-            )
+            figure = await _by_day(parts, tx, at, meter, shown, period)
         projected = await parts.invoices.projected(
             tx, at, shown, period, statement=statement
         )
@@ -149,6 +144,7 @@ async def customer(request: Request) -> Response:
             tx, at, shown, at_ms=now_ms, limit=EARLIER
         )
         granted = await credits_shown(parts, tx, at, shown)
+        account = await read_account(tx, shown, limit=ACCOUNT)
     return render(
         request,
         "customer.html",
@@ -167,8 +163,24 @@ async def customer(request: Request) -> Response:
             "earlier": earlier,
             "credits": granted,
             "may_write": may_write(request),
+            "account": account,
         },
     )
+
+
+async def _by_day(
+    parts: Parts, tx: Tx, at: Counted, meter: Meter, customer: Customer, period: Period
+) -> Figure:
+    """Return the chart of a customer's usage of a meter in a period."""
+    series = await read_series(
+        tx,
+        at,
+        meter,
+        aligned(whole_windows(period), DAY_MS),
+        step_ms=DAY_MS,
+        customer=customer.id,
+    )
+    return figure_of(meter, series, names=parts.config.names, when="by day in UTC")
 
 
 class CreditForm(msgspec.Struct, frozen=True, kw_only=True):

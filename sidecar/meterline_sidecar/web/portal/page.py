@@ -19,9 +19,10 @@ from meterline.portal import TOKEN_CHARS_MAX, InvalidToken, portal_customer
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.usage.counted import snapshot
+from meterline_sidecar.web.daily import days_of, read_daily
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.portal.data import days_of, read_daily, read_portal
+from meterline_sidecar.web.portal.data import read_portal
 from meterline_sidecar.web.problems import answer, problem
 from meterline_sidecar.web.query import MonthName, invoice_period
 from meterline_sidecar.web.view.charts import figure_of

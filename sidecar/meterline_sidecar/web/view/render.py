@@ -29,6 +29,7 @@ PAGES: Final = (
     ("/usage", "Usage", "chart"),
     ("/customers", "Customers", "people"),
     ("/close", "Month end", "calendar"),
+    ("/invoices", "Invoices", "receipt"),
     ("/events", "Events", "list"),
     ("/outbox", "Outbox", "send"),
     ("/pricing", "Pricing", "tag"),

@@ -1,0 +1,50 @@
+"""``meterline statement``: what was invoiced and credited, and what is owed."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from meterline_sidecar.cli.client import PAGE, Client
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import money, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.documents import AccountStatement
+
+
+@click.command()
+@click.argument("customer")
+@daemon_options
+def command(
+    config_path: Path | None, url: str | None, is_json: bool, customer: str
+) -> None:
+    """Show a customer's invoices and credit notes, and what is owed.
+
+    What CUSTOMER owes after each of them, by currency, the oldest first.
+    """
+    with Client.find(url, config_path) as client:
+        path = f"/v1/customers/{quote(customer, safe='')}/statement"
+        found = client.get(path, AccountStatement, limit=PAGE)
+    if is_json:
+        show_json(found)
+    else:
+        tell_statement(found)
+
+
+def tell_statement(found: AccountStatement) -> None:
+    """Print a customer's account for people."""
+    click.echo(f"{found.customer_name}: statement of account\n")
+    if not found.entries:
+        click.echo("no invoice is final yet, so there is nothing to list")
+        return
+    table = Table("day", "document", "period", "due", ">amount", ">balance")
+    for owed in found.brought_forward:
+        balance = money(owed.amount, owed.currency)
+        table.add("", "brought forward", "", "", "", balance)
+    for entry in found.entries:
+        due = "" if entry.due is None else str(entry.due)
+        changed = (money(n, entry.currency) for n in (entry.amount, entry.balance))
+        table.add(str(entry.day), entry.number, entry.period, due, *changed)
+    show(table)
+    amounts = [money(one.amount, one.currency) for one in found.balances]
+    click.echo(f"\nowed, as far as documents say: {', and '.join(amounts)}")

@@ -1,0 +1,174 @@
+"""A month's documents for an accountant: tables that add up, and each document.
+
+Called by whoever closes a month; it only reads. What is there already of a document is
+not written again, as documents never change: a command that was stopped goes on.
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, Self
+
+from meterline_sidecar.cli.client import PAGE, Client
+from meterline_sidecar.cli.papers import document_path
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.pdf import pdf_of
+from meterline_sidecar.printable import csv_cell
+from meterline_sidecar.web.answers.documents import DocumentAnswer, DocumentPage
+from meterline_sidecar.web.documents import focus, sheet
+
+LINES: Final = "lines.csv"
+TOTALS: Final = "totals.csv"
+FOCUS: Final = "focus.csv"
+DOCUMENTS: Final = "documents"
+TOTAL_COLUMNS: Final = (
+    *("document", "kind", "customer", "customer_name", "period", "issued", "due"),
+    *("currency", "net", "tax", "total", "adjustments", "amount"),
+)
+"""``amount`` is ``net`` with tax and adjustments: what is due by the document."""
+Row = dict[str, object]
+
+
+class Exported(NamedTuple):
+    """What was written."""
+
+    n_documents: int
+    due: dict[str, Decimal]
+    """By currency, all documents together."""
+
+
+class _Table:
+    """A file of rows, with what they add up to by currency.
+
+    Args:
+        amount: the columns of a row's currency and amount.
+    """
+
+    def __init__(
+        self, path: Path, columns: Sequence[str], *, amount: tuple[str, str]
+    ) -> None:
+        self.name = path.name
+        self.sums: dict[str, Decimal] = defaultdict(Decimal)
+        self._amount = amount
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._out = csv.DictWriter(self._file, columns, restval="")
+        self._out.writeheader()
+
+    def __enter__(self) -> Self:
+        """Return this table."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close its file."""
+        self._file.close()
+
+    def add(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Write rows; a charge is a part of another row, and adds nothing."""
+        currency, amount = self._amount
+        for row in rows:
+            self._out.writerow(row)
+            if row.get("row") != "charge":
+                self.sums[str(row[currency]).lower()] += Decimal(str(row[amount]))
+
+
+def export_month(
+    client: Client, folder: Path, *, period: str, documents: Literal["pdf", "html"]
+) -> Exported:
+    """Write all that was invoiced and credited for a period into a folder.
+
+    Args:
+        documents: what each of them is written as, into the folder ``documents``.
+
+    Raises:
+        NotInstalled: PDF files cannot be made here.
+        MeterlineError: the tables do not agree; they are to be thrown away.
+    """
+    papers = folder / DOCUMENTS
+    papers.mkdir(parents=True, exist_ok=True)
+    amount = ("currency", "amount")
+    n_documents = 0
+    with (
+        _Table(folder / LINES, sheet.COLUMNS, amount=amount) as lines,
+        _Table(folder / TOTALS, TOTAL_COLUMNS, amount=amount) as totals,
+        _Table(folder / FOCUS, focus.COLUMNS, amount=focus.AMOUNT) as in_columns,
+    ):
+        for shown in _documents(client, period):
+            n_documents += 1
+            lines.add(sheet.rows_of(shown))
+            totals.add(_totals(shown))
+            in_columns.add(focus.focus_rows(shown))
+            _write(client, papers, shown.number, documents)
+    for table in (lines, in_columns):
+        _check(table, totals)
+    return Exported(n_documents, dict(totals.sums))
+
+
+def _documents(client: Client, period: str) -> Iterator[DocumentAnswer]:
+    """Yield the documents of a period, the newest first."""
+    before: int | None = None
+    while True:
+        page = client.get(
+            "/v1/invoices", DocumentPage, period=period, before=before, limit=PAGE
+        )
+        for entry in page.documents:
+            yield client.get(document_path(entry.number), DocumentAnswer)
+        before = page.next_before
+        if before is None:
+            return
+
+
+def _totals(shown: DocumentAnswer) -> Iterator[Row]:
+    """Yield a row for what is due in each currency."""
+    adjusted: dict[str, Decimal] = defaultdict(Decimal)
+    total, tax = shown.amount, Decimal(0)
+    if shown.bill is not None:
+        total, tax = shown.bill.total, shown.bill.tax
+        for found in shown.bill.adjustments:
+            adjusted[found.currency] += found.amount
+    about: Row = {
+        "document": csv_cell(shown.number),
+        "kind": shown.kind,
+        "customer": csv_cell(shown.customer),
+        "customer_name": csv_cell(shown.customer_name),
+        "period": shown.period,
+        "issued": shown.issued,
+        "due": "" if shown.due is None else shown.due,
+    }
+    yield about | {
+        "currency": shown.currency,
+        "net": f"{total - tax:f}",
+        "tax": f"{tax:f}",
+        "total": f"{total:f}",
+        "adjustments": f"{adjusted[shown.currency]:f}",
+        "amount": f"{shown.amount:f}",
+    }
+    for owed in shown.also_due:
+        yield about | {
+            "currency": owed.currency,
+            "adjustments": f"{adjusted[owed.currency]:f}",
+            "amount": f"{owed.amount:f}",
+        }
+
+
+def _write(
+    client: Client, folder: Path, number: str, kind: Literal["pdf", "html"]
+) -> None:
+    """Write a document, unless it is there."""
+    path = folder / f"{number}.{kind}"
+    if path.exists():
+        return
+    html = client.download(document_path(number, ".html"))
+    begun = path.with_suffix(".begun")
+    begun.write_bytes(pdf_of(html.decode()) if kind == "pdf" else html)
+    begun.replace(path)
+
+
+def _check(table: _Table, totals: _Table) -> None:
+    for currency, due in totals.sums.items():
+        if table.sums[currency] != due:
+            raise MeterlineError(
+                f"{table.name} adds up to {table.sums[currency]} {currency}, and"
+                f" {totals.name} to {due}: this is a bug; do not use these files"
+            )

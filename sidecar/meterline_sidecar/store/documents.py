@@ -1,0 +1,102 @@
+"""SQL for documents: invoices and credit notes with their numbers."""
+
+from typing import Final, Literal, NamedTuple
+
+from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.port import Tx, Value
+
+Kind = Literal["invoice", "credit_note"]
+
+
+class NewDocument(NamedTuple):
+    """A document to keep; its number is the next one of its series."""
+
+    series: str
+    kind: Kind
+    invoice_id: int
+    customer: str
+    period: str
+    currency: str
+    amount: str
+    issued_ms: int
+    details: str
+
+
+class DocumentRow(NamedTuple):
+    """A document as it is stored."""
+
+    id: int
+    series: str
+    number: int
+    kind: Kind
+    invoice_id: int
+    customer: str
+    period: str
+    currency: str
+    amount: str
+    issued_ms: int
+    details: str
+
+
+ALL: Final = Columns(DocumentRow._fields)
+NEW: Final = Columns(NewDocument._fields)
+SELECT: Final = f"SELECT {ALL.listed} FROM documents"  # noqa: S608 - names
+ID_MAX: Final = 2**63 - 1
+
+
+async def add(tx: Tx, row: NewDocument) -> DocumentRow:
+    """Store a document under the next number of its series, and return it."""
+    found = await tx.fetch_one(
+        f"INSERT INTO documents (number, {NEW.listed})"  # noqa: S608 - names and marks
+        " VALUES ((SELECT coalesce(max(number), 0) + 1 FROM documents WHERE series = ?),"
+        f" {NEW.marks}) RETURNING {ALL.listed}",
+        (row.series, *NEW.of(row)),
+    )
+    assert found is not None
+    return DocumentRow(*found)
+
+
+async def numbered(tx: Tx, series: str, number: int) -> DocumentRow | None:
+    """Return the document with a number; ``None``: there is none."""
+    row = await tx.fetch_one(
+        f"{SELECT} WHERE series = ? AND number = ?", (series, number)
+    )
+    return None if row is None else DocumentRow(*row)
+
+
+async def of_invoice(tx: Tx, invoice_id: int) -> list[DocumentRow]:
+    """Return the document of a final invoice, and the credit notes to it, in order."""
+    rows = await tx.fetch_all(
+        f"{SELECT} WHERE invoice_id = ? ORDER BY id", (invoice_id,)
+    )
+    return [DocumentRow(*row) for row in rows]
+
+
+async def page(
+    tx: Tx,
+    *,
+    customer: str | None = None,
+    period: str | None = None,
+    kind: Kind | None = None,
+    before: int = ID_MAX,
+    limit: int,
+) -> list[DocumentRow]:
+    """Return documents with smaller ids than ``before``, the newest first.
+
+    Args:
+        customer: only this one's; likewise the period and the kind.
+    """
+    wanted = {"customer": customer, "period": period, "kind": kind}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    conditions = "".join(f" AND {name} = ?" for name in given)
+    values: list[Value] = [before, *given.values(), limit]
+    rows = await tx.fetch_all(
+        f"{SELECT} WHERE id < ?{conditions} ORDER BY id DESC LIMIT ?", values
+    )
+    return [DocumentRow(*row) for row in rows]
+
+
+async def all_of(tx: Tx, customer: str) -> list[DocumentRow]:
+    """Return every document of a customer, the oldest first."""
+    rows = await tx.fetch_all(f"{SELECT} WHERE customer = ? ORDER BY id", (customer,))
+    return [DocumentRow(*row) for row in rows]

@@ -1,0 +1,88 @@
+"""A customer's account: invoices and credit notes, and what is owed after each."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from meterline_sidecar.billing.documents import Document, document_of
+from meterline_sidecar.billing.statement import Owed
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store import documents as store
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.web.answers.documents import AccountEntry, AccountStatement
+from meterline_sidecar.web.answers.money import ShownOwed
+from meterline_sidecar.web.money import shown_owed
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.query import PAGE, PAGE_MAX, CustomerId, find_customer
+
+
+class AccountQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose account, and how much of it."""
+
+    customer: CustomerId
+    limit: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=PAGE_MAX,
+            description="How many entries; of more, the newest. What was owed before"
+            " them is `brought_forward`.",
+        ),
+    ] = PAGE
+
+
+async def get_statement(parts: Parts, query: AccountQuery) -> AccountStatement:
+    """Return the statement of a customer: invoices, credit notes, running balances."""
+    customer = find_customer(parts, query.customer)
+    async with parts.database.reading() as tx:
+        return await read_account(tx, customer, limit=query.limit)
+
+
+async def read_account(tx: Tx, customer: Customer, *, limit: int) -> AccountStatement:
+    """Return the newest entries of a customer's account, the oldest of them first."""
+    balances: dict[str, Decimal] = defaultdict(Decimal)
+    entries: list[AccountEntry] = []
+    for row in await store.all_of(tx, customer.id):
+        entries += _entries(document_of(row), balances)
+    shown = entries[-limit:]
+    before: dict[str, Decimal] = {}
+    for entry in entries[: len(entries) - len(shown)]:
+        before[entry.currency] = entry.balance
+    return AccountStatement(
+        customer=customer.id,
+        customer_name=customer.name,
+        brought_forward=_owed(before),
+        entries=tuple(shown),
+        balances=_owed(balances),
+    )
+
+
+def _entries(
+    document: Document, balances: dict[str, Decimal]
+) -> Iterator[AccountEntry]:
+    """Yield what a document changes, and change the balances by it."""
+    row, said = document.row, document.details
+    for owed in (Owed(document.amount, row.currency), *said.also_due):
+        balances[owed.currency] += owed.amount
+        yield AccountEntry(
+            day=document.issued,
+            number=document.number,
+            kind=row.kind,
+            period=row.period,
+            due=said.due,
+            currency=owed.currency,
+            amount=owed.amount,
+            balance=balances[owed.currency],
+        )
+
+
+def _owed(balances: Mapping[str, Decimal]) -> tuple[ShownOwed, ...]:
+    return shown_owed(Owed(amount, currency) for currency, amount in balances.items())
+
+
+OPERATIONS = (Operation("/v1/customers/{customer}/statement", get_statement),)

@@ -1,0 +1,75 @@
+"""What a customer used day by day, on their own calendar."""
+
+from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from meterline_pricing import Period
+from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import Number
+from meterline_sidecar.meters import AGGREGATIONS
+from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.usage.counted import Counted
+from meterline_sidecar.usage.series import Row, Series, series_of, unique_series
+from meterline_sidecar.web.parts import Parts
+
+
+class DayUsage(msgspec.Struct, frozen=True):
+    """Usage on one day of the customer's calendar."""
+
+    date: str
+    quantity: Number | None
+    """``None`` on a day without a value, where that is no 0."""
+
+
+def days_of(series: Series) -> tuple[DayUsage, ...]:
+    """Return a meter's usage day by day."""
+    return tuple(
+        DayUsage(f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d}", value)
+        for at_ms, value in zip(series.times_ms, series.lines[0].values, strict=True)
+    )
+
+
+async def read_daily(
+    parts: Parts, tx: Tx, at: Counted, customer: Customer, period: Period
+) -> dict[str, Series]:
+    """Return each meter's usage by day of the customer's own calendar.
+
+    Each day stands at its midnight in UTC, wherever it began for the customer: charts
+    then show its date.
+    """
+    calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
+    first, last = calendar.day(period.start), calendar.day(period.end - 1)
+    dates = [first + timedelta(days=i) for i in range((last - first).days + 1)]
+    starts = [calendar.start_of(date) for date in dates]
+    midnights = [
+        int(datetime(d.year, d.month, d.day, tzinfo=UTC).timestamp()) * 1000
+        for d in dates
+    ]
+    span = {"start": period.start, "end": period.end}
+    if all(start % DAY_MS == 0 for start in starts):
+        found = await store.read_usage(tx, at.generation, customer=customer.id, **span)
+        rows: list[Row] = [(r.window_ms, r.labels, r.totals) for r in found]
+    else:
+        rows = await store.read_windows(tx, at.generation, customer=customer.id, **span)
+    placed = [
+        (midnights[bisect_right(starts, at_ms) - 1], labels, totals)
+        for at_ms, labels, totals in rows
+        if at_ms >= starts[0]
+    ]
+    shown = Period(midnights[0], midnights[-1] + DAY_MS, period.name)
+    ends = [*starts[1:], period.end]
+    spans = [(max(a, period.start), b) for a, b in zip(starts, ends, strict=True)]
+    days = dict(zip(midnights, spans, strict=True))
+    return {
+        meter.name: await unique_series(
+            tx, at, meter, days, step_ms=DAY_MS, customer=customer.id
+        )
+        if AGGREGATIONS[meter.aggregation].is_distinct
+        else series_of(meter, placed, shown, step_ms=DAY_MS)
+        for meter in parts.meters
+    }

@@ -1,0 +1,120 @@
+"""The paths of documents: pages for people, and files."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from meterline_sidecar.pdf import pdf_of
+from meterline_sidecar.usage.counted import snapshot
+from meterline_sidecar.web.answers.documents import DocumentAnswer
+from meterline_sidecar.web.api.documents import (
+    DocumentQuery,
+    DocumentsQuery,
+    list_documents,
+    read_document,
+)
+from meterline_sidecar.web.documents.paper import file_of
+from meterline_sidecar.web.documents.sheet import csv_of
+from meterline_sidecar.web.operations import read_query, tagged
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.query import ID_MAX
+from meterline_sidecar.web.view.render import render
+
+PAGE_DOCUMENTS: Final = 50
+IN_PATH: Final = frozenset(("number",))
+MAKERS: Final = ThreadPoolExecutor(1, "pdf")
+"""One PDF at a time: it takes a processor, and others wait for none of its memory."""
+
+
+async def invoices(request: Request) -> Response:
+    """Answer the list of invoices and credit notes."""
+    parts: Parts = request.app.state.parts
+    query = read_query(request, DocumentsQuery, keeps_empty=False)
+    found = await list_documents(parts, _page_of(query))
+    kept = {"customer": query.customer, "period": query.period, "kind": query.kind}
+    return render(
+        request,
+        "invoices.html",
+        {
+            "query": query,
+            "documents": found.documents,
+            "kept": {name: value for name, value in kept.items() if value},
+            "is_first": query.before == ID_MAX,
+            "older": found.next_before,
+        },
+    )
+
+
+def _page_of(query: DocumentsQuery) -> DocumentsQuery:
+    return DocumentsQuery(
+        customer=query.customer,
+        period=query.period,
+        kind=query.kind,
+        before=query.before,
+        limit=PAGE_DOCUMENTS,
+    )
+
+
+async def invoice(request: Request) -> Response:
+    """Answer one document, as it is printed."""
+    shown, query = await _read(request)
+    return render(request, "invoice.html", {"shown": shown, "query": query})
+
+
+async def html_file(request: Request) -> Response:
+    """Answer a document as a file of HTML."""
+    shown, _ = await _read(request)
+    html = file_of(shown, paper=_paper(request))
+    return _file(request, html.encode(), "text/html; charset=utf-8", shown, "html")
+
+
+async def csv_file(request: Request) -> Response:
+    """Answer a document as CSV."""
+    shown, _ = await _read(request)
+    text = csv_of(shown)
+    return _file(request, text.encode(), "text/csv; charset=utf-8", shown, "csv")
+
+
+async def pdf_file(request: Request) -> Response:
+    """Answer a document as a PDF."""
+    shown, _ = await _read(request)
+    html = file_of(shown, paper=_paper(request))
+    made = await asyncio.get_running_loop().run_in_executor(MAKERS, pdf_of, html)
+    return _file(request, made, "application/pdf", shown, "pdf")
+
+
+async def _read(request: Request) -> tuple[DocumentAnswer, DocumentQuery]:
+    parts: Parts = request.app.state.parts
+    query = read_query(request, DocumentQuery, path_names=IN_PATH, keeps_empty=False)
+    async with snapshot(parts.database) as (tx, at):
+        return await read_document(parts, tx, at, query), query
+
+
+def _paper(request: Request) -> str:
+    parts: Parts = request.app.state.parts
+    return parts.config.seller.paper
+
+
+def _file(
+    request: Request, content: bytes, media_type: str, shown: DocumentAnswer, kind: str
+) -> Response:
+    response = tagged(request, content, media_type)
+    name = f'attachment; filename="{shown.number}.{kind}"'
+    response.headers["Content-Disposition"] = name
+    return response
+
+
+FILES: Final = [
+    Route("/v1/invoices/{number}.html", html_file),
+    Route("/v1/invoices/{number}.csv", csv_file),
+    Route("/v1/invoices/{number}.pdf", pdf_file),
+]
+"""Before the operations of the API: they would take the ending for a part of the number."""
+PAGES: Final = [
+    Route("/invoices", invoices),
+    Route("/invoices/{number}", invoice),
+]

@@ -1,0 +1,116 @@
+"""``meterline invoice`` with numbers and files."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.errors import NotInstalled
+from meterline_sidecar.pdf import pdf_of
+from tests.sidecar_process import METERLINE, SidecarProcess
+
+FILE = (
+    METERLINE
+    + """
+[[customer]]
+id = "team_1"
+name = "Team One"
+plan = "starter"
+starts = 2026-10-01
+
+[seller]
+name = "Example GmbH"
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
+    """A sidecar with two final invoices, one of a customer who is called so."""
+    folder = tmp_path_factory.mktemp("documents")
+    clock = "2026-11-06T12:00:00Z"
+    file = FILE.replace('"starter"\n', '"starter"\nstarts = 2026-10-01\n', 1)
+    with SidecarProcess(folder, meterline=file, clock=clock) as sidecar:
+        for name in ("acme", "team_1"):
+            run(sidecar, name, "--period", "2026-10", "--finalize")
+        yield sidecar
+
+
+def run(sidecar: SidecarProcess, *arguments: str) -> str:
+    done = sidecar.meterline("invoice", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_number_shows_its_document(sidecar: SidecarProcess) -> None:
+    shown = run(sidecar, "INV-0001")
+    as_json = json.loads(run(sidecar, "INV-1", "--json"))
+
+    assert "Acme Corp: invoice INV-0001 of 2026-11-06, due 2026-11-20" in shown
+    assert as_json["number"] == "INV-0001"
+    assert as_json["seller"]["name"] == "Example GmbH"
+
+
+def test_a_customer_who_is_called_like_a_number_is_found_too(
+    sidecar: SidecarProcess,
+) -> None:
+    assert "Team One: draft invoice for 2026-11" in run(sidecar, "team_1")
+
+
+def test_files_are_written_by_number_or_of_the_newest_final_invoice(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    sheet, page = tmp_path / "a.csv", tmp_path / "a.html"
+
+    said = run(sidecar, "INV-0001", "--csv", str(sheet), "--html", str(page))
+    run(sidecar, "team_1", "--html", str(tmp_path / "team.html"), "--appendix")
+
+    assert said == f"INV-0001: {page}, {sheet}\n"
+    rows = list(csv.DictReader(sheet.read_text().splitlines()))
+    assert {row["document"] for row in rows} == {"INV-0001"}
+    assert "Invoice <span>INV-0001</span>" in page.read_text()
+    assert "Usage of INV-0002" in (tmp_path / "team.html").read_text()
+
+
+def test_a_pdf_is_written_or_the_command_says_what_to_install(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.pdf"
+    try:
+        pdf_of("")
+    except NotInstalled as error:
+        pytest.skip(str(error))
+
+    run(sidecar, "INV-0001", "--pdf", str(file))
+
+    assert file.read_bytes().startswith(b"%PDF-")
+
+
+def test_a_statement_lists_documents_and_what_is_owed(sidecar: SidecarProcess) -> None:
+    shown = sidecar.meterline("statement", "acme")
+    as_json = json.loads(sidecar.meterline("statement", "acme", "--json").stdout)
+    unknown = sidecar.meterline("statement", "nobody")
+
+    assert "Acme Corp: statement of account" in shown.stdout
+    assert "2026-11-06  INV-0001  2026-10  2026-11-20" in shown.stdout
+    assert [entry["number"] for entry in as_json["entries"]] == ["INV-0001"]
+    assert unknown.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["INV-0099"], "no customer 'INV-0099'"),
+        (["nobody", "--csv", "x.csv"], "only what is final has a number"),
+        (["acme", "--period", "2026-11", "--csv", "x.csv"], "for 2026-11"),
+    ],
+)
+def test_what_has_no_document_is_told(
+    sidecar: SidecarProcess, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = sidecar.meterline("invoice", *arguments)
+
+    assert done.returncode == 1
+    assert said in done.stderr

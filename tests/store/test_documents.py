@@ -1,0 +1,93 @@
+"""Documents: numbers without holes, and how they are found."""
+
+import pytest
+
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.store import documents, journal
+from meterline_sidecar.store.documents import NewDocument
+from meterline_sidecar.store.port import Database
+
+FIRST = NewDocument(
+    "INV-", "invoice", 1, "acme", "2026-10", "usd", "12.50", 1_000, '{"reason":""}'
+)
+
+
+async def test_numbers_of_each_series_have_no_holes(database: Database) -> None:
+    async with database.transaction() as tx:
+        made = [await documents.add(tx, FIRST._replace(invoice_id=i)) for i in (1, 2)]
+        made.append(
+            await documents.add(tx, FIRST._replace(series="CN-", kind="credit_note"))
+        )
+    given_up: list[documents.DocumentRow] = []
+
+    async def give_up() -> None:
+        async with database.transaction() as tx:
+            given_up.append(await documents.add(tx, FIRST._replace(invoice_id=3)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await give_up()
+    async with database.transaction() as tx:
+        made.append(await documents.add(tx, FIRST._replace(invoice_id=4)))
+
+    assert [one.number for one in given_up] == [3]
+    assert [(one.series, one.number) for one in made] == [
+        ("INV-", 1),
+        ("INV-", 2),
+        ("CN-", 1),
+        ("INV-", 3),
+    ]
+    async with database.reading() as tx:
+        assert await documents.numbered(tx, "INV-", 3) == made[-1]
+        assert await documents.numbered(tx, "INV-", 4) is None
+
+
+async def test_an_invoice_has_one_number_and_any_credit_notes(
+    database: Database,
+) -> None:
+    note = FIRST._replace(series="CN-", kind="credit_note", amount="-1.50")
+    async with database.transaction() as tx:
+        made = [await documents.add(tx, row) for row in (FIRST, note, note)]
+    with pytest.raises(MeterlineError):
+        async with database.transaction() as tx:
+            await documents.add(tx, FIRST)
+
+    async with database.reading() as tx:
+        assert await documents.of_invoice(tx, 1) == made
+        assert await documents.of_invoice(tx, 2) == []
+
+
+async def test_documents_are_paged_newest_first_by_who_when_and_what(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        first = await documents.add(tx, FIRST)
+        other = await documents.add(
+            tx, FIRST._replace(invoice_id=2, customer="beta", period="2026-11")
+        )
+        note = await documents.add(
+            tx, FIRST._replace(series="CN-", kind="credit_note", amount="-12.50")
+        )
+
+    async with database.reading() as tx:
+        assert await documents.page(tx, limit=2) == [note, other]
+        assert await documents.page(tx, before=other.id, limit=2) == [first]
+        assert await documents.page(tx, customer="acme", limit=9) == [note, first]
+        assert await documents.page(tx, period="2026-11", limit=9) == [other]
+        found = await documents.page(
+            tx, customer="acme", period="2026-10", kind="invoice", limit=9
+        )
+        assert found == [first]
+        assert await documents.all_of(tx, "acme") == [first, note]
+
+
+async def test_whether_rows_of_a_table_have_links_is_known(database: Database) -> None:
+    async with database.transaction() as tx:
+        made = [await documents.add(tx, FIRST._replace(invoice_id=i)) for i in (1, 2)]
+        assert not await journal.is_linked(tx, "documents")
+        assert await journal.unlinked(tx, "documents", up_to=1, limit=9) == [1]
+        await journal.add_links(tx, [("documents", made[0].id, bytes(32))])
+
+        assert await journal.is_linked(tx, "documents")
+        assert await journal.unlinked(tx, "documents", limit=9) == [made[1].id]
+        assert await journal.unlinked(tx, "documents", after=made[1].id, limit=9) == []

@@ -1,0 +1,100 @@
+"""A customer's account: documents one after the other, and what is owed after each."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.conftest import OpenWeb
+from tests.web.papers import METERS, SELLER, credit, issue_all
+from tests.web.test_final import BASIC, CALLS, JAPAN, Desk, customer
+
+STATEMENT = "/v1/customers/acme/statement"
+
+
+@pytest.fixture
+async def desk(open_web: OpenWeb, tmp_path: Path) -> AsyncGenerator[Desk]:
+    async with open_web(meterline=METERS + SELLER, pricing="") as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-01T00:00:00Z")
+        yield desk
+
+
+def lines(found: Any) -> list[tuple[str, str, str]]:
+    return [
+        (entry["number"], entry["amount"], entry["balance"])
+        for entry in found["entries"]
+    ]
+
+
+async def test_each_document_changes_what_is_owed(desk: Desk) -> None:
+    await issue_all(desk)
+
+    found = await desk.web.get(STATEMENT)
+
+    assert lines(found) == [
+        ("INV-0001", "78.90", "78.90"),
+        ("INV-0005", "58.84", "137.74"),
+        ("CN-0001", "-12.34", "125.40"),
+    ]
+    assert found["balances"] == [{"amount": "125.40", "currency": "usd"}]
+    assert found["brought_forward"] == []
+
+
+async def test_of_many_entries_the_newest_are_shown_with_what_was_owed_before(
+    desk: Desk,
+) -> None:
+    await issue_all(desk)
+    await credit(desk, "INV-", 1, "1.00")
+
+    found = await desk.web.get(STATEMENT, limit=2)
+
+    assert found["brought_forward"] == [{"amount": "137.74", "currency": "usd"}]
+    assert lines(found) == [
+        ("CN-0001", "-12.34", "125.40"),
+        ("CN-0002", "-1.00", "124.40"),
+    ]
+
+
+async def test_currencies_have_balances_of_their_own(desk: Desk) -> None:
+    desk.clock("2026-11-15T00:00:00Z")
+    await desk.load(CALLS + customer(), BASIC + JAPAN)
+    await desk.use("2026-11-10T00:00:00Z", 100)
+    desk.clock("2026-12-01T01:00:00Z")
+    await desk.close("2026-11")
+    japan = customer(plan="japan", more="from = 2027-01-01")
+    await desk.load(CALLS + japan, BASIC + JAPAN)
+    await desk.use("2026-11-11T00:00:00Z", 10)
+    desk.clock("2027-01-05T00:00:00Z")
+    await desk.use("2027-01-04T00:00:00Z", 3)
+    desk.clock("2027-02-01T01:00:00Z")
+    await desk.close("2027-01")
+
+    found = await desk.web.get(STATEMENT)
+
+    assert [(e["currency"], e["amount"], e["balance"]) for e in found["entries"]] == [
+        ("usd", "1.00", "1.00"),
+        ("jpy", "6", "6"),
+        ("usd", "0.10", "1.10"),
+    ]
+    assert found["balances"] == [
+        {"amount": "1.10", "currency": "usd"},
+        {"amount": "6", "currency": "jpy"},
+    ]
+
+
+async def test_the_page_of_a_customer_has_their_account(desk: Desk) -> None:
+    await issue_all(desk)
+
+    page = (await desk.web.http.get("/customers/acme")).text
+
+    assert '<a href="/invoices/INV-0005">INV-0005</a>' in page
+    assert "$125.40" in page
+    assert '<a href="/invoices?customer=acme">' in page
+
+
+async def test_nobody_has_no_account(desk: Desk) -> None:
+    answer = await desk.web.http.get("/v1/customers/nobody/statement")
+
+    assert answer.status_code == 404
