@@ -91,3 +91,35 @@ async def test_whether_rows_of_a_table_have_links_is_known(database: Database) -
         assert await journal.is_linked(tx, "documents")
         assert await journal.unlinked(tx, "documents", limit=9) == [made[1].id]
         assert await journal.unlinked(tx, "documents", after=made[1].id, limit=9) == []
+
+
+async def test_equal_amounts_of_periods_come_together(database: Database) -> None:
+    async with database.transaction() as tx:
+        for number, (period, amount) in enumerate(
+            [
+                ("2026-11", "5.00"),
+                ("2026-11", "5.00"),
+                ("2026-11", "-1"),
+                ("2026-10", "9"),
+            ]
+        ):
+            await documents.add(
+                tx,
+                documents.NewDocument(
+                    series="X-",
+                    kind="credit_note",
+                    invoice_id=number,
+                    customer="acme",
+                    period=period,
+                    currency="usd",
+                    amount=amount,
+                    issued_ms=1,
+                    details="{}",
+                ),
+            )
+
+    async with database.reading() as tx:
+        assert sorted(await documents.sums_of_periods(tx, ["2026-11"])) == [
+            ("2026-11", "usd", "-1", 1),
+            ("2026-11", "usd", "5.00", 2),
+        ]

@@ -13,10 +13,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from meterline_sidecar.errors import NotInstalled
 from meterline_sidecar.pdf import pdf_of
+from tests.plans import starter_each
+from tests.producer import event
 from tests.web.conftest import OpenWeb
 from tests.web.papers import METERS, SELLER, credit, issue_all
 from tests.web.test_final import CALLS, Desk, customer
@@ -278,3 +281,34 @@ def test_nothing_is_fetched_for_a_pdf(tmp_path: Path) -> None:
         with pytest.raises(BlockingIOError):
             server.accept()
     assert made == without
+
+
+async def test_an_invoice_is_credited_under_a_number_of_its_own_and_never_beyond_it(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=starter_each("0.50")) as web:
+        await web.ship(event(), event())
+        web.clock.time_ms = 1_796_083_200_001
+        await web.http.post(
+            "/v1/customers/acme/invoice/finalize", params={"period": "2026-11"}
+        )
+
+        async def credited(amount: str, number: str = "INV-0001") -> httpx.Response:
+            body = {"amount": amount, "reason": "an outage"}
+            return await web.http.post(f"/v1/invoices/{number}/credit", json=body)
+
+        note = await credited("0.40")
+        assert note.status_code == 200, note.text
+        assert (note.json()["number"], note.json()["amount"]) == ("CN-0001", "-0.40")
+        assert (await credited("0.61")).status_code == 409
+        assert (await credited("0.601")).status_code == 400
+        assert (await credited("0.1", "CN-0001")).status_code == 400
+        assert (await credited("0.1", "INV-0009")).status_code == 404
+        (first, *_) = (await web.get("/v1/audit"))["acts"]
+        assert (first["author"], first["what"], first["reason"]) == (
+            "local",
+            "CN-0001: -0.40 USD credited",
+            "an outage",
+        )
+        page = (await web.http.get("/close")).text
+        assert "$0.60" in page

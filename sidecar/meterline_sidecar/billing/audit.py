@@ -8,7 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from meterline_sidecar.billing.documents import document_of, number_text
 from meterline_sidecar.store import invoices, journal
+from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.port import Row, Tx
 
 BY_ITSELF: Final = "schedule"
@@ -57,14 +59,25 @@ def _move(row: Row) -> tuple[int, str, str, str, str]:
     return row[-1], BY_ITSELF, f"file {file}", f"events {what}", ""
 
 
+def _document(row: Row) -> tuple[int, str, str, str, str] | None:
+    _id, series, number, kind, _invoice, customer, period, currency, amount = row[:9]
+    if kind == "invoice":
+        return None  # its state says so
+    said = document_of(DocumentRow(*row)).details
+    what = f"{number_text(series, number)}: {amount} {currency.upper()} credited"
+    about = f"invoice of {customer} for {period}"
+    return row[9], said.author or BY_ITSELF, about, what, said.reason
+
+
 def _state(row: Row) -> tuple[int, str, str, str, str]:
     _id, invoice_id, state, at_ms, author, cause = row
     return at_ms, author, f"invoice {invoice_id}", state, cause
 
 
-WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str]]]] = {
+WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]]] = {
     "terms": _term,
     STATES: _state,
+    "documents": _document,
     "credits": _credit,
     "credit_ends": _credit_end,
     "held_decisions": _decision,
@@ -74,8 +87,11 @@ WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str]]]] = {
 invoice's adjustments, is not told once more."""
 
 
-async def acts_before(tx: Tx, link: int, *, limit: int) -> list[Act]:
-    """Return what was decided before a link of the journal, the newest first."""
+async def acts_before(tx: Tx, link: int, *, limit: int) -> tuple[list[Act], int | None]:
+    """Return what was decided before a link of the journal, the newest first.
+
+    And the link to go on before, unless that was all: not every link is an act.
+    """
     links = await journal.links_before(tx, link, entries=list(WORDS), limit=limit)
     ids: dict[str, list[int]] = defaultdict(list)
     for one in links:
@@ -92,9 +108,12 @@ async def acts_before(tx: Tx, link: int, *, limit: int) -> list[Act]:
         row = rows.get((one.entry, one.row_id))
         if row is None:
             continue  # it is gone, which `verify` tells
-        act = Act(one.id, *WORDS[one.entry](row))
+        said = WORDS[one.entry](row)
+        if said is None:
+            continue
+        act = Act(one.id, *said)
         if one.entry == STATES and row[1] in names:
             customer, period = names[row[1]]
             act = act._replace(about=f"invoice of {customer} for {period}")
         acts.append(act)
-    return acts
+    return acts, links[-1].id if len(links) == limit else None

@@ -58,6 +58,8 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What people call the meters of its lines."""
     reason: str = ""
     """Why something was credited."""
+    author: str = ""
+    """By whom."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -155,6 +157,7 @@ class Issuer:
         *,
         buyer: Customer,
         reason: str,
+        author: str = "",
         now_ms: int,
     ) -> DocumentRow:
         """Credit some of an invoice or all of it, under a number of its own.
@@ -180,6 +183,7 @@ class Issuer:
             buyer=_buyer(buyer),
             time_zone=buyer.time_zone,
             reason=reason,
+            author=author,
         )
         return await self._add(
             tx,

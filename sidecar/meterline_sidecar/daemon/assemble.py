@@ -120,6 +120,7 @@ async def open_parts(
             customers=bills.customers,
             attention=bills.attention,
             credits=bills.credits,
+            issuer=bills.issuer,
             closer=bills.closer,
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),

@@ -30,6 +30,7 @@ class Bills(NamedTuple):
     customers: CustomerIndex
     attention: Attention
     credits: Credits
+    issuer: Issuer
     closer: Closer
     next_periods: NextPeriods
 
@@ -56,6 +57,7 @@ def open_billing(
     Args:
         config: what the files say now.
     """
+    issuer = Issuer(config, journal)
     terms, billing = keeper.terms, Billing(keeper.terms)
     customers = CustomerIndex(terms, clock=clock)
     invoices = Invoices(
@@ -63,7 +65,7 @@ def open_billing(
         terms=terms,
         spools=drain,
         journal=journal,
-        issuer=Issuer(config, journal),
+        issuer=issuer,
         clock=clock,
         alarm=alarm,
     )
@@ -95,7 +97,7 @@ def open_billing(
     credits_ = Credits(database, journal, clock=clock)
     return Bills(
         *(billing, invoices, standings, customers, attention, credits_),
-        *(closer, next_periods),
+        *(issuer, closer, next_periods),
     )
 
 

@@ -1,8 +1,9 @@
 """SQL for documents: invoices and credit notes with their numbers."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.port import Tx, Value
 
 Kind = Literal["invoice", "credit_note"]
@@ -94,6 +95,21 @@ async def page(
         f"{SELECT} WHERE id < ?{conditions} ORDER BY id DESC LIMIT ?", values
     )
     return [DocumentRow(*row) for row in rows]
+
+
+async def sums_of_periods(
+    tx: Tx, periods: Sequence[str]
+) -> list[tuple[str, str, str, int]]:
+    """Return ``(period, currency, amount, how many)`` of documents of equal amounts.
+
+    Amounts are texts, which no database adds up exactly.
+    """
+    rows = await tx.fetch_all(
+        "SELECT period, currency, amount, count(*) FROM documents"  # noqa: S608 - only marks
+        f" WHERE period IN ({marks(len(periods))}) GROUP BY period, currency, amount",
+        periods,
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 async def all_of(tx: Tx, customer: str) -> list[DocumentRow]:

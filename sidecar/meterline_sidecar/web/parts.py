@@ -9,6 +9,7 @@ from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.closing import Closer
 from meterline_sidecar.billing.credits import Credits
+from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
@@ -78,6 +79,8 @@ class Parts:
     attention: Attention
     """What a person should look at before money is missing."""
     credits: Credits
+    issuer: Issuer
+    """Gives invoices and credit notes their numbers."""
     closer: Closer
     """Makes periods final."""
     schedule: Schedule

@@ -4,12 +4,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.cli.month import Exported, export_month
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import Steps, money, show_json
 from meterline_sidecar.cli.table import Table, show
@@ -19,6 +20,7 @@ from meterline_sidecar.web.answers.closing import CloseRun, CloseState, OpenPeri
 LOOK_EVERY_S: Final = 0.2
 SHOWN_MAX: Final = 20
 LISTS: Final = ("held", "grace")
+PAPERS: Final = ("pdf", "html")
 
 
 @click.command()
@@ -45,6 +47,20 @@ LISTS: Final = ("held", "grace")
     type=click.Choice(LISTS),
     help="List what should be final and is not, or what waits for its grace, and stop.",
 )
+@click.option(
+    "--export",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write a month's documents into a folder, with tables of lines and totals, and"
+    " stop. Needs --period.",
+)
+@click.option(
+    "--documents",
+    type=click.Choice(PAPERS),
+    default="pdf",
+    help="What --export writes each document as.",
+)
 @daemon_options
 def command(
     config_path: Path | None,
@@ -53,6 +69,8 @@ def command(
     period: str | None,
     customer: str | None,
     listed: str | None,
+    folder: Path | None,
+    documents: Literal["pdf", "html"],
     **flags: bool,
 ) -> None:
     """Make the invoices of periods that are over final.
@@ -62,7 +80,13 @@ def command(
     up the rest. It can be interrupted: the sidecar goes on, and nothing is closed
     twice. Exits with 3 when something is held up.
     """
+    if folder is not None and period is None:
+        raise click.UsageError("--export needs --period, such as 2026-10")
     with Client.find(url, config_path) as client:
+        if folder is not None and period is not None:
+            found = export_month(client, folder, period=period, documents=documents)
+            _tell_export(found, folder)
+            return
         if listed is not None:
             _list(client.get("/v1/close", CloseState), listed, is_json=is_json)
             return
@@ -95,6 +119,12 @@ def _ended(client: Client, run: CloseRun, steps: Steps) -> CloseRun:
                 " run the command again for the rest"
             )
     return run
+
+
+def _tell_export(found: Exported, folder: Path) -> None:
+    amounts = [money(amount, currency) for currency, amount in found.due.items()]
+    total = f", {' and '.join(amounts)} in all" if amounts else ""
+    click.echo(f"{n_of(found.n_documents, 'document')}{total}: {folder}")
 
 
 def _tell(run: CloseRun) -> None:

@@ -14,6 +14,7 @@ from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import money, quantity, show_json, tell_freshness
 from meterline_sidecar.cli.papers import (
+    document_path,
     find_document,
     number_of_final,
     tell_document,
@@ -54,6 +55,12 @@ def _file(kind: str, text: str) -> Callable[[F], F]:
     is_flag=True,
     help="Finalize even though events are known to be missing; the invoice lists them.",
 )
+@click.option(
+    "--credit",
+    metavar="AMOUNT",
+    help="Credit so much of an invoice, by its NUMBER, under a number of its own.",
+)
+@click.option("--reason", help="Why something is credited; it stands on the document.")
 @_file("pdf", "Write the document as a PDF. Needs the extra `pdf`.")
 @_file("html", "Write the document as HTML in which all stands that it needs.")
 @_file("csv", "Write the document as CSV: its lines, charges, taxes and adjustments.")
@@ -72,6 +79,8 @@ def command(
     finalize: bool,
     accept_gap: bool,
     appendix: bool,
+    credit: str | None,
+    reason: str | None,
     pdf_path: Path | None,
     html_path: Path | None,
     csv_path: Path | None,
@@ -85,6 +94,8 @@ def command(
         raise click.UsageError("--finalize needs --period, such as 2026-10")
     if accept_gap and not finalize:
         raise click.UsageError("--accept-gap goes with --finalize")
+    if credit is not None and not reason:
+        raise click.UsageError("--credit needs --reason")
     answer: ShownInvoice | None = None
     document: DocumentAnswer | None = None
     paths = {"pdf": pdf_path, "html": html_path, "csv": csv_path}
@@ -98,6 +109,10 @@ def command(
                 period=period,
                 accept_gap=accepted,
             )
+        elif credit is not None:
+            body = {"amount": credit, "reason": reason}
+            path = f"{document_path(target)}/credit"
+            document = client.send("POST", path, DocumentAnswer, body)
         elif period is None:
             document = find_document(client, target, is_with_usage=appendix)
         if document is None and (files or appendix):

@@ -31,7 +31,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def read_audit(parts: Parts, query: AuditQuery) -> AuditPage:
     """Return who changed what money stands on, the newest first."""
     async with parts.database.reading() as tx:
-        acts = await acts_before(tx, query.after, limit=query.limit)
+        acts, next_after = await acts_before(tx, query.after, limit=query.limit)
     return AuditPage(
         acts=tuple(
             ShownAct(
@@ -44,7 +44,7 @@ async def read_audit(parts: Parts, query: AuditQuery) -> AuditPage:
             )
             for act in acts
         ),
-        next_after=acts[-1].link if len(acts) == query.limit else None,
+        next_after=next_after,
     )
 
 

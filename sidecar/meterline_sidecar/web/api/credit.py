@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from decimal import Decimal, InvalidOperation
-from typing import Annotated, Final
+from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from meterline_pricing import PricingError
-from meterline_pricing.tools import currency_of
 from meterline_sidecar.billing.credits import Balance, NewGrant, balances_of, name_of
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.clock import format_time_ms
@@ -23,12 +22,11 @@ from meterline_sidecar.web.answers.credits import (
     NewCredit,
     ShownCredit,
 )
+from meterline_sidecar.web.money import read_amount
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import CustomerId, find_customer
-
-AMOUNT_MAX: Final = Decimal(10) ** 12
 
 
 class CreditsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,23 +76,9 @@ async def end_credit(
 def _grant_of(parts: Parts, customer: Customer, new: NewCredit) -> NewGrant:
     currency = (new.currency or _currency(parts, customer)).lower()
     try:
-        digits = currency_of(currency).decimals
+        amount = read_amount(new.amount, currency)
     except PricingError as error:
         raise BadRequest(str(error)) from error
-    try:
-        amount = Decimal(new.amount)
-        is_possible = amount.is_finite() and 0 < amount < AMOUNT_MAX
-    except InvalidOperation:
-        amount, is_possible = Decimal(0), False
-    if not is_possible:
-        raise BadRequest(
-            f"amount: expected a decimal above 0, such as 25.00, not {new.amount}"
-        )
-    if amount != round(amount, digits):
-        raise BadRequest(
-            f"amount: {currency.upper()} has {digits} digits behind the point, not as"
-            f" many as {new.amount}"
-        )
     calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
     today = calendar.day(parts.clock.now_ms())
     if new.expires is not None and new.expires < max(new.starts or today, today):

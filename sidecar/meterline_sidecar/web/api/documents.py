@@ -40,11 +40,11 @@ from meterline_sidecar.web.answers.usage import ShownGroup
 from meterline_sidecar.web.api.invoices import shown_adjustments
 from meterline_sidecar.web.api.usage import shown_period
 from meterline_sidecar.web.daily import days_of, read_daily
-from meterline_sidecar.web.money import shown_owed
+from meterline_sidecar.web.money import read_amount, shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.problems import NoSuchThing
-from meterline_sidecar.web.query import ID_MAX, PAGE, CustomerId, Limit
+from meterline_sidecar.web.problems import BadRequest, NoSuchThing
+from meterline_sidecar.web.query import ID_MAX, PAGE, CustomerId, Limit, find_customer
 
 DocumentNumber = Annotated[
     str, Meta(max_length=60, description="A number such as INV-0001.")
@@ -76,6 +76,46 @@ class DocumentQuery(msgspec.Struct, frozen=True, kw_only=True):
     appendix: Annotated[
         bool, Meta(description="With the usage behind it, by day and by group.")
     ] = False
+
+
+class NewCreditNote(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """What of an invoice is credited."""
+
+    amount: Annotated[
+        str, Meta(max_length=30, description="A decimal in quotes.", examples=["5.00"])
+    ]
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    """Why; it stands on the credit note."""
+
+
+class CreditQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which invoice is credited."""
+
+    number: DocumentNumber
+
+
+async def credit_invoice(
+    parts: Parts, query: CreditQuery, *, body: NewCreditNote, author: str
+) -> DocumentAnswer:
+    """Credit some of an invoice or all of it, under a number of its own."""
+    async with parts.database.transaction() as tx:
+        found = await find_document(tx, query.number)
+        if found.row.kind != "invoice":
+            raise BadRequest(f"{found.number} is no invoice")
+        note = await parts.issuer.credit_note(
+            tx,
+            found.row,
+            read_amount(body.amount, found.row.currency),
+            buyer=find_customer(parts, found.row.customer),
+            reason=body.reason,
+            author=author,
+            now_ms=parts.clock.now_ms(),
+        )
+    return await get_document(
+        parts, DocumentQuery(number=number_text(note.series, note.number))
+    )
 
 
 async def list_documents(parts: Parts, query: DocumentsQuery) -> DocumentPage:
@@ -267,4 +307,5 @@ def _appendix_meter(
 OPERATIONS = (
     Operation("/v1/invoices", list_documents),
     Operation("/v1/invoices/{number}", get_document),
+    Operation("/v1/invoices/{number}/credit", credit_invoice, method="POST"),
 )

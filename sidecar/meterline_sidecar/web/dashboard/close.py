@@ -1,6 +1,7 @@
 """The month end: what is final, what waits, what is held up, and closing by a click."""
 
 from collections import Counter
+from decimal import Decimal
 from itertools import islice
 from typing import Final, Literal, NamedTuple
 
@@ -9,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from meterline_sidecar.store import invoices as store
+from meterline_sidecar.store.documents import sums_of_periods
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.web.api.closing import CloseQuery, close_periods
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
@@ -27,6 +30,8 @@ class Month(NamedTuple):
     n_final: int
     n_in_grace: int
     n_held: int
+    totals: dict[str, Decimal]
+    """What its documents come to, by currency."""
 
 
 class CloseForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +48,7 @@ async def close(request: Request) -> Response:
     closer = parts.closer
     async with parts.database.reading() as tx:
         final = await store.final_counts(tx, limit=MONTHS)
+        totals = await _totals(tx, list(final))
     in_grace = Counter(one.period.name for one in closer.in_grace)
     held = Counter(one.period.name for one in closer.held.values())
     names = sorted({*final, *in_grace, *held}, reverse=True)[:MONTHS]
@@ -53,7 +59,10 @@ async def close(request: Request) -> Response:
             "is_automatic": closer.rules.is_automatic,
             "grace_hours": parts.config.billing.grace_hours,
             "months": [
-                Month(name, final.get(name, 0), in_grace[name], held[name])
+                Month(
+                    *(name, final.get(name, 0), in_grace[name], held[name]),
+                    totals=totals.get(name, {}),
+                )
                 for name in names
             ],
             "over": sorted({*in_grace, *held}),
@@ -68,6 +77,17 @@ async def close(request: Request) -> Response:
             "may_write": may_write(request),
         },
     )
+
+
+async def _totals(tx: Tx, periods: list[str]) -> dict[str, dict[str, Decimal]]:
+    """Return what was invoiced and credited for periods, by period and currency."""
+    found: dict[str, dict[str, Decimal]] = {}
+    if not periods:
+        return found
+    for period, currency, amount, n in await sums_of_periods(tx, periods):
+        known = found.setdefault(period, {})
+        known[currency] = known.get(currency, Decimal(0)) + n * Decimal(amount)
+    return found
 
 
 async def close_now(request: Request) -> Response:
