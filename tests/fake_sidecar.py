@@ -250,7 +250,7 @@ class _Refused(Exception):
         self.refusal = refusal
 
 
-def _split(records: bytes) -> list[tuple[int, int, memoryview]]:
+def _split(records: bytes) -> list[tuple[int, int, bytes]]:
     try:
         return list(wire.split_records(records))
     except wire.WireError as error:

@@ -206,29 +206,30 @@ def encode_record(seq: int, payload: bytes) -> bytes:
     return RECORD_HEADER.pack(len(payload), crc32(payload, low), low) + payload
 
 
-def split_records(records: bytes) -> Iterator[tuple[int, int, memoryview]]:
+def split_records(records: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield ``(crc, seq, payload)`` for every record of a batch; CRCs are not checked.
 
     Raises:
         WireError: ``malformed`` when the bytes do not end where a record ends, or
             when there are more than ``RECORDS_MAX``.
     """
-    view = memoryview(records)
+    unpack, header_bytes = RECORD_HEADER.unpack_from, RECORD_HEADER.size
     end = len(records)
     start = n_records = 0
     while start < end:
         n_records += 1
         if n_records > RECORDS_MAX:
             raise WireError("malformed", f"more than {RECORDS_MAX} records in a batch")
-        if end - start < RECORD_HEADER.size:
+        if end - start < header_bytes:
             raise WireError("malformed", f"{end - start} bytes after the last record")
-        length, crc, seq = RECORD_HEADER.unpack_from(view, start)
-        start += RECORD_HEADER.size
-        if not 0 < length <= min(RECORD_BYTES_MAX, end - start):
+        length, crc, seq = unpack(records, start)
+        start += header_bytes
+        stop = start + length
+        if not 0 < length <= RECORD_BYTES_MAX or stop > end:
             raise WireError(
                 "malformed",
                 f"a record of {length} bytes at byte {start} of {end}; "
                 f"the limit is {RECORD_BYTES_MAX}",
             )
-        yield crc, seq, view[start : start + length]
-        start += length
+        yield crc, seq, records[start:stop]
+        start = stop
