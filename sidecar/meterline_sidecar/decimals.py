@@ -36,6 +36,13 @@ def minus(one: Number, other: Number) -> Number:
     return _EXACT.subtract(Decimal(one), Decimal(other))
 
 
+def times(number: Number, count: int) -> Number:
+    """Return the sum of so many of one number, exactly."""
+    if isinstance(number, int):
+        return number * count
+    return _EXACT.multiply(number, count)
+
+
 def total_of(numbers: Iterable[Number]) -> Number:
     """Return the sum of some numbers, exactly; 0 of none."""
     total: Number = 0

@@ -1,6 +1,6 @@
 """What a meter measures: which events it takes, what of them, and how it adds up."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from meterline.events import UNITS, Flag, Kind
-from meterline_sidecar.decimals import SCALE_MAX, Number, plus
+from meterline_sidecar.decimals import SCALE_MAX, Number, plus, times
 from meterline_sidecar.properties import Named
 from meterline_sidecar.where import KindName, Where
 
@@ -42,18 +42,23 @@ def quantity(total: Total) -> Number:
     return total[0] if isinstance(total, list) else total
 
 
-def _one(_value: Number | str, _time_ms: int, _event_id: int) -> Total:
-    return 1
+def _n_events(_value: Number | str, events: "Measured") -> Total:
+    return events.n_events
 
 
-def _value(value: Number | str, _time_ms: int, _event_id: int) -> Total:
+def _value(value: Number | str, _events: "Measured") -> Total:
     assert not isinstance(value, str), "`check` refuses a text here"
     return value
 
 
-def _value_then(value: Number | str, time_ms: int, event_id: int) -> Total:
+def _of_each(value: Number | str, events: "Measured") -> Total:
     assert not isinstance(value, str), "`check` refuses a text here"
-    return [value, time_ms, event_id]
+    return value if events.n_events == 1 else times(value, events.n_events)
+
+
+def _value_then(value: Number | str, events: "Measured") -> Total:
+    assert not isinstance(value, str), "`check` refuses a text here"
+    return [value, events.time_ms, events.id]
 
 
 def _sum(one: Total, other: Total) -> Total:
@@ -103,8 +108,10 @@ class Adding(msgspec.Struct, frozen=True, kw_only=True):
     """The kinds of events that it takes unless the meter names them; else all."""
     is_distinct: bool = False
     """It counts different values. They are kept one by one, and have no total."""
-    start: Callable[[Number | str, int, int], Total] = _value
-    """Returns the total of one event, from its value, its time and its id."""
+    is_of_one: bool = False
+    """Its value is that of one event, so that events that are alike are not the same."""
+    start: Callable[[Number | str, "Measured"], Total] = _value
+    """Returns the total of one event, or of some that are alike, which have a value."""
     add: Callable[[Total, Total], Total]
     """Returns the total of two disjoint sets of events from those of each."""
     grows_with_time: bool = False
@@ -121,7 +128,7 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
         needs_value=False,
         takes_text=True,
         kinds=("request", "websocket"),  # what is recorded outside is no request
-        start=_one,
+        start=_n_events,
         add=_sum,
         grows_with_time=True,
         is_zero_unused=True,
@@ -129,6 +136,7 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
     ),
     "sum": Adding(
         means="the sum of a value",
+        start=_of_each,
         add=_sum,
         grows_with_time=True,
         is_zero_unused=True,
@@ -149,6 +157,7 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
     "latest": Adding(
         means="the value of the event that happened last",
         shown_as="last value",
+        is_of_one=True,
         start=_value_then,
         add=_later,
         hourly=Hourly(formula="last", modes=("set",), zero_is_news=True),
@@ -250,6 +259,16 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         name = self.value.removeprefix(QUANTITY_PREFIX)
         return None if name == self.value else name
 
+    @property
+    def looks_at(self) -> Set[str]:
+        """What it looks at of an event besides its subject, kind, endpoint and status."""
+        named = {"properties"} if self.names_properties else set[str]()
+        if self.value == UNITS or (self.value or "").startswith(QUANTITY_PREFIX):
+            named.add("quantities")
+        elif self.value in EVENT_VALUES:
+            named.add(self.value)
+        return named
+
     def labels(
         self, *, method: str, route: str, status: int, properties: Named = NO_NAMES
     ) -> str:
@@ -287,7 +306,22 @@ def merge(
 
 
 class Measured(Protocol):
-    """An event, as far as meters take values from it."""
+    """An event, or some that are alike, as far as meters take values from it."""
+
+    @property
+    def id(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def time_ms(self) -> int:
+        """When it happened."""
+        ...
+
+    @property
+    def n_events(self) -> int:
+        """How many there are of it."""
+        ...
 
     @property
     def subject_id(self) -> int:

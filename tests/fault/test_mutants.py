@@ -45,36 +45,43 @@ LEDGER: Final = "sidecar/meterline_sidecar/ledger"
 SPOOL_NUMBERS: Final = "tests/integration/ingest/test_spool_numbers.py"
 
 READING: Final = """\
-            step = await self._read(generation)
+            step = await self._read(beside=beside)
 """
-FOLDING: Final = """\
-            # In a thread: folding is Python, and ingest must be answered meanwhile.
-            deltas = await asyncio.to_thread(step.folder.fold, step.events)
-            if await self._database.write(
-                partial(self._keep, step=step, deltas=deltas)
+COUNTING: Final = """\
+            if step is None or await self._database.write(
+                partial(self._keep, step=step)
             ):
+                return step
+
 """
 KEEPING: Final = '''\
-                return step.cursor - step.before.cursor
+    async def _read(self, *, beside: bool) -> Step | None:
+        async def folded(tx: Tx) -> Step | None:
+            read = await read_step(tx, beside=beside, endpoints=self._endpoints)
+            return None if read is None else read.folded()
 
-    async def _read(self, generation: int) -> _Step:
         try:
-            return await self._database.read(partial(_read_step, generation=generation))
+            # In the database's thread: ingest must be answered meanwhile.
+            return await self._database.read(folded)
         except EventsArchived:
             # Who reads the archive waits for more than the transaction.
             async with self._database.reading() as tx:
-                return await _read_step(
-                    tx, generation=generation, read_events=self._read_events
+                read = await read_step(
+                    tx,
+                    beside=beside,
+                    endpoints=self._endpoints,
+                    read_events=self._read_events,
                 )
+            return None if read is None else await asyncio.to_thread(read.folded)
 
-    async def _keep(self, tx: Tx, *, step: _Step, deltas: dict[Place, Delta]) -> bool:
+    async def _keep(self, tx: Tx, *, step: Step) -> bool:
         """Store what a step came to, unless a meter or an owner changed meanwhile."""
         before, generation = step.before, step.before.id
 '''
 CHECKING: Final = """\
         if (
             await store.get_generation(tx, generation) != before
-            or await _cuts(tx, step.events) != step.cuts
+            or await cuts_in(tx, step.span) != step.cuts
         ):
             return False
 """
@@ -136,16 +143,23 @@ MUTANTS: Final = {
     ),
     "usage cursor kept in memory": Mutant(
         "sidecar/meterline_sidecar/usage/aggregate.py",
-        f"{READING}{FOLDING}{KEEPING}{CHECKING}",
+        f"{READING}{COUNTING}{KEEPING}{CHECKING}",
         f"{READING}"
+        "            from meterline.events import UNCOUNTED\n"
+        "            assert step is not None\n"
         "            known = vars(self).get('known', step.before)\n"
         "            async with self._database.reading() as tx:\n"
         "                events, cursor = await store.events_after(\n"
-        "                    tx, known.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS\n"
+        "                    tx, known.cursor, skip_flags=UNCOUNTED, limit=20_000\n"
         "                )\n"
-        "            step = step._replace(before=known, events=events, cursor=cursor)\n"
-        f"{FOLDING}"
+        "            step = step._replace(\n"
+        "                before=known,\n"
+        "                span=step.span._replace(after_id=known.cursor, last_id=cursor),\n"
+        "                deltas=step.folder.fold(events),\n"
+        "            )\n"
+        "            if await self._database.write(partial(self._keep, step=step)):\n"
         "                vars(self)['known'] = known._replace(cursor=cursor)\n"
+        "                return step\n\n"
         f"{KEEPING}",
         CUT_OFF,
     ),

@@ -15,6 +15,7 @@ from meterline_sidecar.decimals import (
     of_units,
     plus,
     share,
+    times,
     total_of,
 )
 
@@ -29,6 +30,12 @@ def test_a_sum_is_exact_whatever_the_caller_s_context(numbers: list[Number]) -> 
         total = total_of(numbers)
 
     assert Fraction(total) == sum(map(Fraction, numbers))
+
+
+@given(NUMBERS, st.integers(1, 50))
+def test_so_many_of_one_are_their_sum(number: Number, count: int) -> None:
+    with localcontext(prec=3):
+        assert str(times(number, count)) == str(total_of([number] * count))
 
 
 @given(NUMBERS, NUMBERS)

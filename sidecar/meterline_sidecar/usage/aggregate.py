@@ -9,11 +9,10 @@ up with it.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec.structs import replace
 
-from meterline.events import UNCOUNTED
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import EventsArchived, MeterlineError
 from meterline_sidecar.meters import Aggregation, Totals, merge
@@ -24,12 +23,12 @@ from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge import values as value_store
-from meterline_sidecar.store.edge.usage import Cut, EventFacts, Key, ReadEvents
+from meterline_sidecar.store.edge.usage import Key, ReadEvents
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.terms.book import Terms
-from meterline_sidecar.usage.counted import WINDOW_MS, counted
+from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.definition import (
     Change,
     Definition,
@@ -38,29 +37,20 @@ from meterline_sidecar.usage.definition import (
     encode,
     first_definition,
 )
-from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.fold import Delta, Place
 from meterline_sidecar.usage.misfits import add_misfits, keep_misfits
-from meterline_sidecar.usage.values import Values, read_values
+from meterline_sidecar.usage.step import (
+    Endpoints,
+    Step,
+    cuts_in,
+    read_step,
+)
 
-STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 s
 DELETE_ROWS: Final = 20_000
 
 
 Release = Callable[[], Awaitable[int]]
 """Stores what was held and may be counted by now, as new events."""
-
-
-class _Step(NamedTuple):
-    """Events to be counted in one transaction, and what they are counted by."""
-
-    before: Generation
-    events: list[EventFacts]
-    cursor: int
-    """Of the generation, behind them."""
-    cuts: list[Cut]
-    definition: Definition
-    values: Values
-    folder: Folder
 
 
 class Aggregator:
@@ -88,6 +78,7 @@ class Aggregator:
         self._release = release
         self._read_events = read_events
         self._values_max = values_max
+        self._endpoints: Endpoints = {}
         self._running = asyncio.Lock()
         self._leftovers = True
 
@@ -158,13 +149,16 @@ class Aggregator:
             await self._release()
         async with self._running:
             while True:
-                n_step = await self._step()
-                n_events += n_step
-                if n_step >= STEP_EVENTS:
+                step = await self._count(beside=False)
+                assert step is not None, "Aggregator.start() comes first"
+                n_events += step.span.n_ids
+                if step.is_full:
                     continue
                 # All that was there is counted. What came meanwhile waits for the next
                 # run: a step costs the same for one event as for a thousand.
-                if not (beside and await self._step_beside()):
+                if not (beside and step.is_counted_again):
+                    break
+                if await self._count(beside=True) is None:
                     break
             await self._drop_leftovers()
         return n_events
@@ -174,53 +168,48 @@ class Aggregator:
         async with self._database.reading() as tx:
             return await audit.last_event_id(tx) - (await counted(tx)).up_to_event
 
-    async def _step(self) -> int:
-        async with self._database.reading() as tx:
-            served = await counted(tx)
-        return await self._count(served.generation)
+    async def _count(self, *, beside: bool) -> Step | None:
+        """Count a step of the generation that is read, or of the one beside it.
 
-    async def _step_beside(self) -> bool:
-        """Count a step again, if anything is counted again; say whether it was."""
-        async with self._database.reading() as tx:
-            served = await counted(tx)
-            found = await usage_store.generation_beside(tx, served.generation)
-        if found is None:
-            return False
-        await self._count(found.id)
-        return True
-
-    async def _count(self, generation: int) -> int:
-        """Let a generation count a step; return how far its cursor moved."""
+        ``None`` where there is none beside it.
+        """
         while True:
-            step = await self._read(generation)
-            # In a thread: folding is Python, and ingest must be answered meanwhile.
-            deltas = await asyncio.to_thread(step.folder.fold, step.events)
-            if await self._database.write(
-                partial(self._keep, step=step, deltas=deltas)
+            step = await self._read(beside=beside)
+            if step is None or await self._database.write(
+                partial(self._keep, step=step)
             ):
-                return step.cursor - step.before.cursor
+                return step
 
-    async def _read(self, generation: int) -> _Step:
+    async def _read(self, *, beside: bool) -> Step | None:
+        async def folded(tx: Tx) -> Step | None:
+            read = await read_step(tx, beside=beside, endpoints=self._endpoints)
+            return None if read is None else read.folded()
+
         try:
-            return await self._database.read(partial(_read_step, generation=generation))
+            # In the database's thread: ingest must be answered meanwhile.
+            return await self._database.read(folded)
         except EventsArchived:
             # Who reads the archive waits for more than the transaction.
             async with self._database.reading() as tx:
-                return await _read_step(
-                    tx, generation=generation, read_events=self._read_events
+                read = await read_step(
+                    tx,
+                    beside=beside,
+                    endpoints=self._endpoints,
+                    read_events=self._read_events,
                 )
+            return None if read is None else await asyncio.to_thread(read.folded)
 
-    async def _keep(self, tx: Tx, *, step: _Step, deltas: dict[Place, Delta]) -> bool:
+    async def _keep(self, tx: Tx, *, step: Step) -> bool:
         """Store what a step came to, unless a meter or an owner changed meanwhile."""
         before, generation = step.before, step.before.id
         if (
             await store.get_generation(tx, generation) != before
-            or await _cuts(tx, step.events) != step.cuts
+            or await cuts_in(tx, step.span) != step.cuts
         ):
             return False
-        if deltas:
-            await self._store(tx, generation, step.definition, deltas)
-        await self._advance(tx, before, step.cursor)
+        if step.deltas:
+            await self._store(tx, generation, step.definition, step.deltas)
+        await self._advance(tx, before, step.span.last_id)
         await add_misfits(tx, generation, step.folder.misfits)
         await value_store.add_values(tx, step.values.learned)
         return True
@@ -296,31 +285,6 @@ class Aggregator:
                 if deleted:
                     break
         self._leftovers = deleted > 0
-
-
-async def _read_step(
-    tx: Tx, *, generation: int, read_events: ReadEvents = store.events_after
-) -> _Step:
-    # Never from memory: a step that was cancelled during COMMIT may be there.
-    before = await store.get_generation(tx, generation)
-    events, cursor = await read_events(
-        tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
-    )
-    endpoints = await store.endpoints(tx) if events else {}
-    cuts = await _cuts(tx, events)
-    definition = decode(before.definition)
-    values = await read_values(tx, definition)
-    folder = Folder(definition, endpoints, cuts, values=values)
-    return _Step(before, events, cursor, cuts, definition, values, folder)
-
-
-async def _cuts(tx: Tx, events: list[EventFacts]) -> list[Cut]:
-    """Return where the windows of events are cut; few, as a cut is in one window."""
-    if not events:
-        return []
-    times = [event.time_ms for event in events]
-    first_ms = min(times) // WINDOW_MS * WINDOW_MS
-    return await store.cuts_between(tx, first_ms, max(times) + 1)
 
 
 async def _note_late(tx: Tx, deltas: dict[Place, Delta]) -> None:

@@ -122,7 +122,7 @@ class Folder:
             for meter, adding, read, labels, scale in plain:
                 value = read(event)
                 if scale or type(value) is Decimal:
-                    value = self._fitted(meter, adding, value, scale)
+                    value = self._fitted(event, meter, adding, value, scale)
                 if value is None:
                     continue
                 place = (event.subject_id, window_ms, labels)
@@ -134,7 +134,9 @@ class Folder:
                 for labels, share in rule.shares(event):
                     value = share
                     if rule.scale or type(value) is Decimal:
-                        value = self._fitted(rule.name, rule.adding, value, rule.scale)
+                        value = self._fitted(
+                            event, rule.name, rule.adding, value, rule.scale
+                        )
                     if value is None:
                         continue
                     place = (event.subject_id, window_ms, labels)
@@ -145,7 +147,12 @@ class Folder:
         return {Place(*place): delta for place, delta in deltas.items()}
 
     def _fitted(
-        self, meter: str, adding: Adding, value: Number | str | None, scale: int
+        self,
+        event: EventFacts,
+        meter: str,
+        adding: Adding,
+        value: Number | str | None,
+        scale: int,
     ) -> Number | str | None:
         """Return a value as a meter adds it up; ``None`` where it cannot.
 
@@ -154,11 +161,11 @@ class Folder:
         if value is None or isinstance(value, str) or adding.takes_text:
             return value
         if not scale:
-            self.misfits.setdefault(meter, Misfits()).left_out += 1
+            self.misfits.setdefault(meter, Misfits()).left_out += event.n_events
             return None
         fitted = at_scale(value, scale)
         if fitted != value:
-            self.misfits.setdefault(meter, Misfits()).rounded += 1
+            self.misfits.setdefault(meter, Misfits()).rounded += event.n_events
         return fitted
 
     def _era(self, event: EventFacts) -> tuple[int, int]:
@@ -210,10 +217,10 @@ class Folder:
 def _add_value(
     delta: Delta, meter: str, adding: Adding, value: Number | str, event: EventFacts
 ) -> None:
-    delta.last_event_id = event.id
+    delta.last_event_id = max(delta.last_event_id, event.id)
     if adding.is_distinct:
         delta.unique.setdefault(meter, set()).add(str(value))
         return
-    one = adding.start(value, event.time_ms, event.id)
+    one = adding.start(value, event)
     before = delta.totals.get(meter)
     delta.totals[meter] = one if before is None else adding.add(before, one)

@@ -15,7 +15,7 @@ from meterline_sidecar.meters import Meter
 from meterline_sidecar.properties import NONE, OTHER
 from meterline_sidecar.store.edge import values as value_store
 from meterline_sidecar.terms.book import Terms
-from meterline_sidecar.usage import aggregate
+from meterline_sidecar.usage import step
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.customer_usage import usage_of
@@ -153,7 +153,7 @@ async def recounted(shop: Shop) -> dict[str, Groups]:
 async def test_steps_restarts_and_recounts_come_to_the_same_groups(
     sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, values_max: int
 ) -> None:
-    monkeypatch.setattr(aggregate, "STEP_EVENTS", 17)
+    monkeypatch.setattr(step, "STEP_EVENTS", 17)
     dice = random.Random(values_max)
     shop = Shop(sidecar, *METERS, values_max=values_max)
     for _ in range(4):

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from meterline_sidecar.meters import Meter
-from meterline_sidecar.usage import aggregate
+from meterline_sidecar.usage import step
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.misfits import Misfits, read_misfits
 from tests.agreed import agree_to
@@ -68,7 +68,7 @@ async def test_counted_again_with_a_scale_that_fits_nothing_is_left_to_say(
 async def test_steps_and_recounts_come_to_the_same_to_the_last_digit(
     sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, aggregation: str
 ) -> None:
-    monkeypatch.setattr(aggregate, "STEP_EVENTS", 7)
+    monkeypatch.setattr(step, "STEP_EVENTS", 7)
     dice = random.Random(aggregation)
     meter = Meter("hours", aggregation, value="quantities.hours", scale=3)  # type: ignore[arg-type]  # one of them
     shop = Shop(sidecar, meter)

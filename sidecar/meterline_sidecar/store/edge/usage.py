@@ -1,6 +1,6 @@
 """SQL for counting: events in, and what they add up to, per subject and window."""
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence, Set
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -39,6 +39,9 @@ class EventFacts(NamedTuple):
     quantities: str | None
     properties: str | None = None
     """As in ``ingest.decode``: JSON, or ``None`` without any."""
+    n_events: int = 1
+    """How many it stands for that are alike, as far as meters look. Then it has the
+    number of the last of them, and a time in the window of them all."""
 
 
 class Cut(NamedTuple):
@@ -49,7 +52,29 @@ class Cut(NamedTuple):
     after_event_id: int
 
 
-COUNTED: Final = Columns(EventFacts._fields)
+class Span(NamedTuple):
+    """Events in a row, and between which times they happened."""
+
+    after_id: int
+    last_id: int
+    first_ms: int
+    last_ms: int
+
+    @property
+    def n_ids(self) -> int:
+        """How many there are."""
+        return self.last_id - self.after_id
+
+
+COUNTED: Final = Columns(EventFacts._fields).without("n_events")
+OF_ITS_OWN: Final = {
+    "duration_us": "0",
+    "bytes_in": "0",
+    "bytes_out": "0",
+    "quantities": "NULL",
+    "properties": "NULL",
+}
+"""What differs from event to event, and what stands for it where no meter looks."""
 
 
 class ReadEvents(Protocol):
@@ -157,25 +182,73 @@ async def events_after(
     Raises:
         EventsArchived: some of them left the ledger.
     """
+    span = await span_after(tx, cursor, limit=limit)
+    return await events_in(tx, span, skip_flags=skip_flags), span.last_id
+
+
+async def span_after(tx: Tx, cursor: int, *, limit: int) -> Span:
+    """Return where the next ``limit`` events behind ``cursor`` are, or fewer.
+
+    Raises:
+        EventsArchived: some of them left the ledger.
+    """
     await check_here(tx, cursor)
-    end = await tx.fetch_one(
-        "SELECT max(id) FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT ?)",
+    row = await tx.fetch_one(
+        "SELECT max(id), min(time_ms), max(time_ms) FROM"
+        " (SELECT id, time_ms FROM events WHERE id > ? ORDER BY id LIMIT ?)",
         (cursor, limit),
     )
-    assert end is not None
-    if end[0] is None:
-        return [], cursor
+    assert row is not None
+    return Span(cursor, cursor, 0, 0) if row[0] is None else Span(cursor, *row)
+
+
+async def events_in(tx: Tx, span: Span, *, skip_flags: int) -> list[EventFacts]:
+    """Return the events of a span, each by itself, in their order."""
+    if not span.n_ids:
+        return []
     rows = await tx.fetch_all(
         f"SELECT {COUNTED.listed} FROM events"  # noqa: S608 - names
         " WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id",
-        (cursor, end[0], skip_flags),
+        (span.after_id, span.last_id, skip_flags),
     )
-    return [EventFacts(*row) for row in rows], end[0]
+    return [EventFacts(*row) for row in rows]
 
 
-async def endpoints(tx: Tx) -> dict[int, tuple[str, str]]:
-    """Return every (method, route) by its id."""
-    rows = await tx.fetch_all("SELECT id, method, route FROM endpoints")
+async def alike_in(
+    tx: Tx, span: Span, *, skip_flags: int, looked_at: Set[str], window_ms: int
+) -> list[EventFacts]:
+    """Return the events of a span, those that are alike as one, in no order.
+
+    Args:
+        looked_at: which columns of ``OF_ITS_OWN`` must be the same; others are empty.
+        window_ms: how long the windows are in which they are told apart by time.
+    """
+    if not span.n_ids:
+        return []
+    columns = {name: name for name in COUNTED.names} | {
+        name: name if name in looked_at else nothing
+        for name, nothing in OF_ITS_OWN.items()
+    }
+    told_apart = [
+        name
+        for name in COUNTED.names
+        if name not in ("id", "time_ms") and columns[name] == name
+    ]
+    columns |= {"id": "max(id)", "time_ms": "max(time_ms)"}
+    rows = await tx.fetch_all(
+        f"SELECT {', '.join(columns.values())}, count(*) FROM events"  # noqa: S608 - names
+        " WHERE id > ? AND id <= ? AND flags & ? = 0"
+        f" GROUP BY time_ms / ?, {', '.join(told_apart)}",
+        (span.after_id, span.last_id, skip_flags, window_ms),
+    )
+    return [EventFacts(*row) for row in rows]
+
+
+async def endpoints(tx: Tx, *, after: int = 0) -> dict[int, tuple[str, str]]:
+    """Return every (method, route) by its id, behind one, in order."""
+    rows = await tx.fetch_all(
+        "SELECT id, method, route FROM endpoints WHERE id > ? ORDER BY id", (after,)
+    )
     return {row[0]: (row[1], row[2]) for row in rows}
 
 

@@ -1,0 +1,156 @@
+"""One step of counting: which events it takes, and what there is to know of them.
+
+Most events are like others: of the same subject in the same window, with the same route
+and the same quantities. So the ledger is asked how many there are of each sort, and what
+meters, filters and groups say of a sort is found out once. Where it matters which event
+was first, or at which moment it happened, each is read by itself.
+"""
+
+from collections.abc import Set
+from typing import Final, NamedTuple
+
+from meterline.events import UNCOUNTED
+from meterline_sidecar.meters import AGGREGATIONS
+from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import usage as store
+from meterline_sidecar.store.edge.usage import Cut, EventFacts, ReadEvents, Span
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.usage import Generation
+from meterline_sidecar.usage.counted import WINDOW_MS
+from meterline_sidecar.usage.definition import Definition, decode
+from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.values import Values, read_values
+
+STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 s
+
+Endpoints = dict[int, tuple[str, str]]
+"""Method and route of each, by its id, in order."""
+
+
+class Step(NamedTuple):
+    """Events to be counted in one transaction, and what they come to."""
+
+    before: Generation
+    span: Span
+    cuts: list[Cut]
+    definition: Definition
+    values: Values
+    folder: Folder
+    deltas: dict[Place, Delta]
+    is_full: bool
+    """Whether there may be more events behind these."""
+    is_counted_again: bool
+    """Whether another generation counts beside the one that is read."""
+
+
+class Read(NamedTuple):
+    """A step before its events are folded, which may be done in another thread."""
+
+    step: Step
+    events: list[EventFacts]
+
+    def folded(self) -> Step:
+        """Return the step with what its events come to."""
+        return self.step._replace(deltas=self.step.folder.fold(self.events))
+
+
+async def read_step(
+    tx: Tx,
+    *,
+    beside: bool,
+    endpoints: Endpoints,
+    read_events: ReadEvents | None = None,
+) -> Read | None:
+    """Return the next step of the generation that is read, or of the one beside it.
+
+    ``None`` where there is none beside it.
+
+    Args:
+        endpoints: those that are known, to which new ones are added.
+        read_events: reads each event by itself, also where it left the ledger.
+
+    Raises:
+        EventsArchived: without ``read_events``, where events did.
+    """
+    # Never from memory: a step that was cancelled during COMMIT may be there.
+    before = await usage_store.newest_generation(tx)
+    assert before is not None, "Aggregator.start() comes first"
+    again = await usage_store.generation_beside(tx, before.id)
+    if beside:
+        if again is None:
+            return None
+        before = again
+    definition = decode(before.definition)
+    if read_events is None:
+        span = await store.span_after(tx, before.cursor, limit=STEP_EVENTS)
+        cuts = await cuts_in(tx, span)
+        events = await _events(tx, definition, span, cuts)
+    else:
+        events, last_id = await read_events(
+            tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
+        )
+        span = _span(before.cursor, last_id, events)
+        cuts = await cuts_in(tx, span)
+    if events:
+        endpoints |= await store.endpoints(tx, after=next(reversed(endpoints), 0))
+    values = await read_values(tx, definition)
+    folder = Folder(definition, endpoints, cuts, values=values)
+    step = Step(
+        before,
+        span,
+        cuts,
+        definition,
+        values,
+        folder,
+        deltas={},
+        is_full=span.n_ids >= STEP_EVENTS,
+        is_counted_again=again is not None,
+    )
+    return Read(step, events)
+
+
+async def cuts_in(tx: Tx, span: Span) -> list[Cut]:
+    """Return where the windows of events are cut; few, as a cut is in one window."""
+    if not span.n_ids:
+        return []
+    first_ms = span.first_ms // WINDOW_MS * WINDOW_MS
+    return await store.cuts_between(tx, first_ms, span.last_ms + 1)
+
+
+async def _events(
+    tx: Tx, definition: Definition, span: Span, cuts: list[Cut]
+) -> list[EventFacts]:
+    looked_at = looked_at_of(definition, span)
+    if cuts or looked_at is None:
+        return await store.events_in(tx, span, skip_flags=UNCOUNTED)
+    return await store.alike_in(
+        tx, span, skip_flags=UNCOUNTED, looked_at=looked_at, window_ms=WINDOW_MS
+    )
+
+
+def looked_at_of(definition: Definition, span: Span) -> Set[str] | None:
+    """Return what of its own meters look at in an event; ``None``: at which it is.
+
+    That is so where the last of them counts, where values are told apart from an event
+    on, and where a meter changes in between.
+    """
+    looked_at: set[str] = set()
+    for steps in definition.meters.values():
+        for step in steps:
+            if (
+                span.first_ms < step.from_ms <= span.last_ms
+                or span.after_id < step.after_event_id < span.last_id
+            ):
+                return None
+            meter = step.meter
+            if meter is None:
+                continue
+            if meter.told_apart or AGGREGATIONS[meter.aggregation].is_of_one:
+                return None
+            looked_at |= meter.looks_at
+    return looked_at
+
+
+def _span(after_id: int, last_id: int, events: list[EventFacts]) -> Span:
+    times = [event.time_ms for event in events] or [0]
+    return Span(after_id, last_id, min(times), max(times))
