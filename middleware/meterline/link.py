@@ -58,6 +58,11 @@ class Source(Protocol):
         """Send again what follows ``last_seq``."""
         ...
 
+    @property
+    def is_company(self) -> bool:
+        """Whether so much is to be sent that it need not wait for more."""
+        ...
+
     def next_part(self) -> Part | None:
         """Return what to send next; ``None`` if there is nothing now."""
         ...
@@ -153,7 +158,10 @@ class Link:
         if self._in_flight >= self._in_flight_max:
             return False
         source = self._source
-        part = source.next_part()
+        is_urgent = is_last or is_awaited or source.is_company
+        # A few events wait for the ack of those before them: they would not be
+        # committed earlier than these, and a frame costs the same for one as for all.
+        part = None if self._in_flight and not is_urgent else source.next_part()
         message: FromApp
         if part is not None:
             message = _message(

@@ -45,6 +45,7 @@ class DeadSource:
         self.hello: Hello = spool.hello
         self.recorded_seq = spool.hello.recorded_seq
         self.excluded = 0  # that stood in its memory alone
+        self.is_company = True  # nothing more will come
 
     def resume(self, last_seq: int) -> None:
         """Start again behind ``last_seq``."""

@@ -1,8 +1,11 @@
 """What a living spool still has to send, in order: an index, not the events."""
 
 from collections import deque
+from typing import Final
 
 from meterline.spool.scan import FORGOTTEN, Loss, Part, Run, merged
+
+COMPANY_BYTES: Final = 64 << 10  # about a thousand events, which need no more
 
 
 class Backlog:
@@ -33,6 +36,14 @@ class Backlog:
         part = self._waiting.popleft()
         self._sent.append(part)
         return part
+
+    @property
+    def is_company(self) -> bool:
+        """Whether so much waits that it need not wait for more."""
+        if len(self._waiting) != 1:
+            return bool(self._waiting)
+        (part,) = self._waiting
+        return isinstance(part, Run) and part.end - part.start >= COMPANY_BYTES
 
     def ack(self, seq: int) -> None:
         """Forget everything up to ``seq``."""

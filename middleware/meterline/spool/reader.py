@@ -141,6 +141,11 @@ class Reader:
         self._is_doubted = True
         return has_moved
 
+    @property
+    def is_company(self) -> bool:
+        """Whether so much is to be sent that it need not wait for more."""
+        return self._backlog.is_company
+
     def next_part(self) -> Part | None:
         """Return what to send next; ``None`` if there is nothing now."""
         return self._backlog.next_part()

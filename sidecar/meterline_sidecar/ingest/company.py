@@ -1,6 +1,6 @@
 """Lets what came wait a moment for company, so that more of it shares a commit.
 
-A commit costs the same for one event as for hundreds. The first after a while is made
+A commit costs the same for one event as for a thousand. The first after a while is made
 at once; while events keep coming there are a few a second, unless so many wait that
 they are company enough, or somebody waits for the ack.
 """
@@ -10,7 +10,7 @@ import contextlib
 from typing import Final
 
 COMPANY_S: Final = 0.25  # from the beginning of one commit to that of the next
-COMPANY_ROWS: Final = 500  # which need no more
+COMPANY_ROWS: Final = 2_000  # which need no more
 
 
 class Company:
