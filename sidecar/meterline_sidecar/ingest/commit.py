@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
@@ -25,6 +26,10 @@ from meterline_sidecar.store.terms import set_owners
 NOBODY: Final[dict[str | None, int]] = {None: 0}
 """The id of no subject: an event that nobody can be billed for."""
 NAMES_CACHED_MAX: Final = 100_000  # subjects and endpoints; more are looked up again
+
+_time_ms = attrgetter("time_ms")
+_subject = attrgetter("subject")
+_endpoint = attrgetter("method", "route")
 
 
 WhenStored = Callable[[Tx, int], Awaitable[None]]
@@ -239,8 +244,10 @@ class Committer:
         first_id = batch.first_event_id
         await store.add_events(tx, self._stored(batch, events))
         last_id = first_id + len(events) - 1
-        hours = sorted({event.time_ms // HOUR_MS * HOUR_MS for event in events})
-        await store.note_hours(tx, ((hour, first_id, last_id) for hour in hours))
+        hours = sorted({at_ms // HOUR_MS for at_ms in set(map(_time_ms, events))})
+        await store.note_hours(
+            tx, ((hour * HOUR_MS, first_id, last_id) for hour in hours)
+        )
 
     def _stored(
         self, batch: BatchRow, events: list[EventRow]
@@ -293,8 +300,8 @@ class Committer:
         if len(self._endpoints) > NAMES_CACHED_MAX:
             self._endpoints.clear()
         events = [event for piece in group for event in piece.events]
-        names = {event.subject for event in events} - self._subjects.keys()
-        endpoints = {(e.method, e.route) for e in events} - self._endpoints.keys()
+        names = set(map(_subject, events)) - self._subjects.keys()
+        endpoints = set(map(_endpoint, events)) - self._endpoints.keys()
         if names:
             texts = [name for name in names if name is not None]
             self._subjects.update(await self._intern_subjects(tx, texts))

@@ -1,6 +1,7 @@
 """SQL for what arrives: producers, events, losses and the batches over them."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, pieces
@@ -114,6 +115,13 @@ class Marks(NamedTuple):
 
 
 STORED: Final = Columns(StoredEvent._fields)
+ADD_EVENTS: Final = {
+    size: f"INSERT INTO events ({STORED.listed}) VALUES "  # noqa: S608 - names and marks
+    + ", ".join([f"({STORED.marks})"] * size)
+    for size in (500, 50, 1)
+}
+"""By how many events it adds: the more, the less one costs, and the less often the
+writer's thread lets others run and waits for its turn. SQLite takes 32,766 marks."""
 LOSS: Final = Columns(LossRow._fields)
 BATCH: Final = Columns(BatchRow._fields)
 PRODUCER: Final = Columns(ProducerRow._fields)
@@ -222,12 +230,20 @@ async def intern_endpoints(
     return found
 
 
-async def add_events(tx: Tx, rows: Iterable[Sequence[Value]]) -> None:
+async def add_events(tx: Tx, rows: Sequence[Sequence[Value]]) -> None:
     """Append events: rows with the fields of ``StoredEvent``, in its order."""
-    await tx.execute_many(
-        f"INSERT INTO events ({STORED.listed}) VALUES ({STORED.marks})",  # noqa: S608 - names and marks
-        rows,
-    )
+    start = 0
+    for size in ADD_EVENTS:
+        end = len(rows) - (len(rows) - start) % size
+        if start < end:
+            await tx.execute_many(
+                ADD_EVENTS[size],
+                [
+                    list(chain.from_iterable(rows[i : i + size]))
+                    for i in range(start, end, size)
+                ],
+            )
+        start = end
 
 
 async def add_losses(
