@@ -1,0 +1,146 @@
+"""When an app sends what: a few events wait for the ack of those before them."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meterline import wire
+from meterline.link import Link
+from meterline.spool.backlog import COMPANY_BYTES, Backlog
+from meterline.spool.scan import Loss, Part, Run
+from meterline.spool.segment import SEGMENT_BYTES_MIN, Segment
+from meterline.wire import Ack, Batch, Bye, FromApp, Lost, Welcome
+from tests.fault.steps import hello
+
+
+class Waiting:
+    """A source with losses to send, which are parts that need no file."""
+
+    def __init__(self) -> None:
+        self.hello = hello("app")
+        self.recorded_seq = self.excluded = 0
+        self.is_company = False
+        self._parts: list[Part] = []
+
+    def record(self) -> None:
+        """Have one more to send."""
+        self.recorded_seq += 1
+        self._parts.append(Loss(self.recorded_seq, self.recorded_seq, "spool full"))
+
+    def resume(self, last_seq: int) -> None:
+        """Begin."""
+
+    def next_part(self) -> Part | None:
+        """Return what to send next."""
+        return self._parts.pop(0) if self._parts else None
+
+    def ack(self, seq: int) -> None:
+        """Forget it."""
+
+
+class Conversation:
+    """A link, and the other end of its connection."""
+
+    def __init__(self, link: Link, waiting: Waiting, peer: socket.socket) -> None:
+        self.link, self.waiting, self._peer = link, waiting, peer
+
+    def said(self) -> list[FromApp]:
+        """Return what has come by now."""
+        received = b""
+        try:
+            while data := self._peer.recv(1 << 16):
+                received += data
+        except BlockingIOError:
+            pass
+        found: list[FromApp] = []
+        while received:
+            size = wire.FRAME_HEADER.size
+            end = size + wire.body_length(received[:size])
+            found.append(wire.decode_from_app(received[size:end]))
+            received = received[end:]
+        return found
+
+    def answer(self, message: wire.FromSidecar) -> None:
+        self._peer.sendall(wire.encode_frame(message))
+        self.link.pump()
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Conversation]:
+    """Return a conversation in which one loss is on its way."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        waiting = Waiting()
+        link = Link(tmp_path / "s", waiting)
+        peer, _ = listener.accept()
+        with peer:
+            peer.setblocking(False)
+            talk = Conversation(link, waiting, peer)
+            link.pump()
+            talk.answer(Welcome(0))
+            waiting.record()
+            link.pump()
+            assert len(talk.said()) == 2
+            yield talk
+        link.close()
+
+
+def test_a_few_wait_for_the_ack_of_those_before_them(talk: Conversation) -> None:
+    talk.waiting.record()
+    talk.link.pump()
+    before = talk.said()
+
+    talk.answer(Ack(1))
+
+    assert before == []
+    assert talk.said() == [Lost(2, 2, "spool full")]
+
+
+def test_what_is_company_enough_waits_for_nobody(talk: Conversation) -> None:
+    talk.waiting.is_company = True
+    talk.waiting.record()
+    talk.link.pump()
+
+    assert talk.said() == [Lost(2, 2, "spool full")]
+
+
+def test_what_somebody_waits_for_goes_at_once(talk: Conversation) -> None:
+    talk.waiting.record()
+    talk.link.pump(is_awaited=True)
+
+    first, hurry = talk.said()
+    assert first == Lost(2, 2, "spool full")
+    assert isinstance(hurry, Batch)
+    assert not hurry.records
+
+
+def test_the_last_and_the_goodbye_go_at_once(talk: Conversation) -> None:
+    talk.waiting.record()
+    talk.link.pump(is_last=True)
+
+    assert talk.said() == [Lost(2, 2, "spool full"), Bye(2)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_company"),
+    [
+        ([], False),
+        ([COMPANY_BYTES - 1], False),
+        ([COMPANY_BYTES], True),
+        ([1, 1], True),
+    ],
+)
+def test_64_kib_are_company_and_so_is_what_cannot_be_sent_together(
+    parts: list[int], is_company: bool
+) -> None:
+    backlog = Backlog()
+    for number, n_bytes in enumerate(parts, 1):
+        segment = Segment.create(
+            None, producer="a" * 32, ordinal=number, size=SEGMENT_BYTES_MIN
+        )
+        backlog.add(Run(number, number, segment, 0, n_bytes))
+
+    assert backlog.is_company == is_company
