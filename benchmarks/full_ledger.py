@@ -98,10 +98,8 @@ async def fill(folder: Path, n_events: int, n_customers: int) -> None:
     for first in range(1, n_events + 1, STEP):
         n_step = min(STEP, n_events + 1 - first)
         async with database.transaction() as tx:
-            await event_store.add_events(
-                tx,
-                _events(dice, first, n_step, n_events, n_customers, start_ms, end_ms),
-            )
+            rows = _events(dice, first, n_step, n_events, n_customers, start_ms, end_ms)
+            await event_store.add_events(tx, list(rows))
             await event_store.note_hours(
                 tx, _hours(first, n_step, n_events, start_ms, end_ms)
             )

@@ -332,20 +332,26 @@ async def stored(tx: Tx, events: list[EventFacts], cuts: list[Cut]) -> None:
     deadline=None,
     max_examples=150,
 )
-@given(events_alike(), definitions(), CUTS, st.sampled_from([3, 5, 100]))
+@given(
+    events_alike(), definitions(), CUTS, st.sampled_from([3, 5, 100]), st.integers(1, 8)
+)
 def test_what_is_counted_as_one_comes_to_what_each_event_does(
     database: SimDatabase,
     events: list[EventFacts],
     definition: Definition,
     cuts: list[Cut],
     step_events: int,
+    tried_events: int,
 ) -> None:
     async def run() -> tuple[Found, dict[str, tuple[int, int]]]:
         async with database.transaction() as tx:
             await stored(tx, events, cuts)
         return await counted(database, definition, events)
 
-    with mock.patch.object(step_module, "STEP_EVENTS", step_events):
+    with (
+        mock.patch.object(step_module, "STEP_EVENTS", step_events),
+        mock.patch.object(step_module, "TRIED_EVENTS", tried_events),
+    ):
         found, misfits = asyncio.run(run())
 
     reference = Reference(definition, cuts)

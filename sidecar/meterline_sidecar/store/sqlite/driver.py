@@ -289,4 +289,7 @@ async def _open_reader(path: Path) -> aiosqlite.Connection:
     reader = await aiosqlite.connect(uri, uri=True, isolation_level=None)
     await reader.execute("PRAGMA query_only = ON")
     await reader.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    # What is sorted is bounded by its query. A file for it would hold events outside of
+    # the ledger's directory, and take a disk that may be full or not be there.
+    await reader.execute("PRAGMA temp_store = MEMORY")
     return reader

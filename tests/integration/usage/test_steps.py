@@ -1,0 +1,82 @@
+"""How a step reads its events from a real ledger."""
+
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import pytest
+
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.store.edge import usage as store
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.usage.definition import Definition, Step, encode
+from meterline_sidecar.usage.step import TRIED_EVENTS, read_step
+from tests.producer import NOON_MS
+
+TOKENS = Meter("tokens", "sum", value="quantities.tokens")
+N_EVENTS = 2 * TRIED_EVENTS + 1
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncGenerator[SqliteDatabase]:
+    database = await SqliteDatabase.open(tmp_path / "meterline.db")
+    yield database
+    await database.close()
+
+
+async def n_read(
+    database: SqliteDatabase, tokens: Callable[[int], int], *, n_events: int
+) -> int:
+    """Return how many rows a step makes of events with so many tokens."""
+    definition = Definition(meters={"tokens": (Step(0, 0, TOKENS),)})
+    async with database.transaction() as tx:
+        await store.add_generation(tx, encode(definition))
+        await tx.execute_many(
+            f"INSERT INTO events (producer_id, seq, {store.COUNTED.listed})"
+            f" VALUES (1, 1, {store.COUNTED.marks})",
+            [
+                (
+                    i,
+                    NOON_MS,
+                    0,
+                    1,
+                    1,
+                    200,
+                    9,
+                    0,
+                    i,
+                    0,
+                    f'{{"tokens":{tokens(i)}}}',
+                    None,
+                )
+                for i in range(1, n_events + 1)
+            ],
+        )
+    async with database.reading() as tx:
+        read = await read_step(tx, beside=False, endpoints={1: ("GET", "/")})
+    assert read is not None
+    assert sum(events.n_events for events in read.events) == n_events
+    return len(read.events)
+
+
+@pytest.mark.parametrize("n_events", [1, N_EVENTS - 1, N_EVENTS])
+async def test_events_that_are_alike_are_one(
+    database: SqliteDatabase, n_events: int
+) -> None:
+    assert await n_read(database, lambda _: 7, n_events=n_events) == 1
+
+
+async def test_events_of_which_few_are_like_others_are_read_each_by_itself(
+    database: SqliteDatabase,
+) -> None:
+    n_rows = await n_read(
+        database, lambda i: i if i <= TRIED_EVENTS else 0, n_events=N_EVENTS
+    )
+
+    assert n_rows == N_EVENTS
+
+
+async def test_what_is_sorted_makes_no_file_elsewhere(database: SqliteDatabase) -> None:
+    async with database.reading() as tx:
+        in_memory = await tx.fetch_one("PRAGMA temp_store")
+
+    assert in_memory == (2,)
