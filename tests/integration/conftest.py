@@ -28,7 +28,11 @@ class Sidecar:
 
 
 @pytest.fixture
-async def sidecar(tmp_path: Path) -> AsyncGenerator[Sidecar]:
+async def sidecar(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncGenerator[Sidecar]:
+    """Return the parts; a parameter is how long a commit waits for company."""
+    company_s: float = getattr(request, "param", 0)
     clock = FakeClock()
     database = await SqliteDatabase.open(tmp_path / "meterline.db")
     chain = ChainFiles(database.path)
@@ -41,7 +45,7 @@ async def sidecar(tmp_path: Path) -> AsyncGenerator[Sidecar]:
         ],
     )
     await committer.start()
-    ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=0)
+    ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=company_s)
     running = asyncio.create_task(ingest.run())
     socket = tmp_path / "meterline.sock"
     async with Receiver(

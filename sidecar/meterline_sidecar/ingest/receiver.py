@@ -283,7 +283,8 @@ async def _ack(
             raise item
         # The ack goes out only now: before COMMIT the events could still be lost
         # with the power, and the app forgets them as soon as it reads the ack.
-        await _send(writer, Ack(await item))
+        # Nor is it given up with the connection: whoever takes over waits for it.
+        await _send(writer, Ack(await asyncio.shield(item)))
 
 
 async def _send(writer: asyncio.StreamWriter, message: wire.FromSidecar) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import struct
 
@@ -333,6 +334,32 @@ async def test_a_second_connection_of_a_producer_takes_over(sidecar: Sidecar) ->
         assert await fresh.hello(PRODUCER) == 1
         assert await fresh.ship(batch(event(), first_seq=2)) == 2
         assert sidecar.receiver.connections == 1
+
+
+@pytest.mark.parametrize("sidecar", [0.3], indirect=True)
+async def test_who_takes_over_waits_for_what_is_accepted_and_not_committed(
+    sidecar: Sidecar,
+) -> None:
+    async with (
+        Connection(sidecar.socket) as stale,
+        Connection(sidecar.socket) as fresh,
+    ):
+        await stale.hello(PRODUCER)
+        await stale.ship(batch(event()))
+        await stale.send(batch(event(), first_seq=2))
+        while not sidecar.ingest.pending_rows:
+            await asyncio.sleep(0)
+
+        last_seq = await fresh.hello(PRODUCER)
+        assert await fresh.ship(batch(event(), first_seq=last_seq + 1)) == 3
+
+    assert last_seq == 2
+    async with sidecar.database.reading() as tx:
+        assert await tx.fetch_all("SELECT seq FROM events ORDER BY id") == [
+            (1,),
+            (2,),
+            (3,),
+        ]
 
 
 async def test_a_full_disk_is_told_when_it_begins_and_when_it_ends(
