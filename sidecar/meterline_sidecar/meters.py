@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Protocol, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from meterline.events import UNITS, Flag, Kind
 from meterline_sidecar.decimals import SCALE_MAX, Number, plus, times
+from meterline_sidecar.measured import Measured
 from meterline_sidecar.properties import Named
 from meterline_sidecar.where import KindName, Where
 
@@ -42,21 +43,21 @@ def quantity(total: Total) -> Number:
     return total[0] if isinstance(total, list) else total
 
 
-def _n_events(_value: Number | str, events: "Measured") -> Total:
+def _n_events(_value: Number | str, events: Measured) -> Total:
     return events.n_events
 
 
-def _value(value: Number | str, _events: "Measured") -> Total:
+def _value(value: Number | str, _events: Measured) -> Total:
     assert not isinstance(value, str), "`check` refuses a text here"
     return value
 
 
-def _of_each(value: Number | str, events: "Measured") -> Total:
+def _of_each(value: Number | str, events: Measured) -> Total:
     assert not isinstance(value, str), "`check` refuses a text here"
     return value if events.n_events == 1 else times(value, events.n_events)
 
 
-def _value_then(value: Number | str, events: "Measured") -> Total:
+def _value_then(value: Number | str, events: Measured) -> Total:
     assert not isinstance(value, str), "`check` refuses a text here"
     return [value, events.time_ms, events.id]
 
@@ -110,7 +111,7 @@ class Adding(msgspec.Struct, frozen=True, kw_only=True):
     """It counts different values. They are kept one by one, and have no total."""
     is_of_one: bool = False
     """Its value is that of one event, so that events that are alike are not the same."""
-    start: Callable[[Number | str, "Measured"], Total] = _value
+    start: Callable[[Number | str, Measured], Total] = _value
     """Returns the total of one event, or of some that are alike, which have a value."""
     add: Callable[[Total, Total], Total]
     """Returns the total of two disjoint sets of events from those of each."""
@@ -303,40 +304,6 @@ def merge(
             if before is None
             else AGGREGATIONS[aggregations[name]].add(before, total)
         )
-
-
-class Measured(Protocol):
-    """An event, or some that are alike, as far as meters take values from it."""
-
-    @property
-    def id(self) -> int:
-        """Its number."""
-        ...
-
-    @property
-    def time_ms(self) -> int:
-        """When it happened."""
-        ...
-
-    @property
-    def n_events(self) -> int:
-        """How many there are of it."""
-        ...
-
-    @property
-    def subject_id(self) -> int:
-        """Who it is about; 0 for nobody."""
-        ...
-
-    @property
-    def flags(self) -> int:
-        """What is unusual about it."""
-        ...
-
-    @property
-    def quantities(self) -> str | None:
-        """What the app recorded, as a JSON object."""
-        ...
 
 
 Reader = Callable[[Any], Number | str | None]
