@@ -1,5 +1,7 @@
 """From a line of an invoice down to the events that it was counted from."""
 
+import html
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -133,6 +135,10 @@ async def test_what_came_later_is_told_beside_what_was_billed(
         ).text
         assert "3 were billed; 4 are counted by now." in page
         assert "more came to it since" in page
+        day = re.search(r'href="(/events\?[^"]*2026-11-06[^"]*)"', page)
+        assert day is not None
+        events = await web.http.get(html.unescape(day[1]))
+        assert events.text.count("/v1/items/{id}") >= 3
 
 
 async def test_a_line_that_is_not_there_is_named_with_the_nearest(

@@ -1,6 +1,7 @@
 """``meterline audit``: who changed what money stands on, when and why."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -9,6 +10,8 @@ from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.audit import AuditPage
+
+WHAT_CHARS: Final = 60  # what was agreed can be a whole price list: --json has it
 
 
 @click.command()
@@ -43,7 +46,9 @@ def command(
     table = Table(">link", "when", "who", "about", "what", "why")
     for act in page.acts:
         table.add(
-            str(act.link), act.at, act.author, act.about, act.what, act.reason or "-"
+            *(str(act.link), act.at, act.author, act.about),
+            act.what if len(act.what) <= WHAT_CHARS else f"{act.what[:WHAT_CHARS]}...",
+            act.reason or "-",
         )
     show(table)
     if page.next_after is not None:
