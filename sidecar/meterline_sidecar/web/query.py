@@ -2,13 +2,14 @@
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Calendar, Period
-from meterline_pricing.tools import nearest
+from meterline_pricing.tools import currency_of, nearest
 from meterline_sidecar.billing.statement import finals_of
 from meterline_sidecar.clock import parse_time_ms, time_text
 from meterline_sidecar.config.shape import Customer
@@ -19,6 +20,7 @@ from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, NoSuchThing
 from meterline_sidecar.where import STATUSES_EXAMPLE, status_ranges
 
+AMOUNT_MAX: Final = Decimal(10) ** 12
 PAGE: Final = 100
 PAGE_MAX: Final = 1_000
 PROPERTY_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
@@ -206,3 +208,28 @@ def statuses_of(text: str | None) -> tuple[tuple[int, int], ...] | None:
 def fresh_as_of(at: Counted) -> str | None:
     """Return up to when usage is known: an answer without it would look complete."""
     return time_text(at.as_of_ms)
+
+
+def read_amount(text: str, currency: str) -> Decimal:
+    """Return an amount above zero, in whole minor units of a currency.
+
+    Raises:
+        BadRequest: it is none; the text says what was expected.
+        PricingError: there is no such currency.
+    """
+    digits = currency_of(currency).decimals
+    try:
+        amount = Decimal(text)
+        is_possible = amount.is_finite() and 0 < amount < AMOUNT_MAX
+    except InvalidOperation:
+        amount, is_possible = Decimal(0), False
+    if not is_possible:
+        raise BadRequest(
+            f"amount: expected a decimal above 0, such as 25.00, not {text}"
+        )
+    if amount != round(amount, digits):
+        raise BadRequest(
+            f"amount: {currency.upper()} has {digits} digits behind the point, not as"
+            f" many as {text}"
+        )
+    return amount

@@ -45,7 +45,7 @@ def test_a_list_is_read_to_its_last_page(answering: Answering) -> None:
         '{"customers": [{"id": "%s", "name": "%s", "owner": "file", "plan": null,'
         ' "own_prices": [],'
         ' "is_taken_out": false, "subjects": [], "address": [], "time_zone": "UTC",'
-        ' "starts": null, "ends": null, "stripe_customer": null}], "next_after": %s}'
+        ' "starts": null, "ends": null, "stripe_customer": null, "tax_id": null, "email": null}], "next_after": %s}'
     )
 
     with answering(page % ("a", "A", '"a"'), page % ("b", "B", "null")) as client:

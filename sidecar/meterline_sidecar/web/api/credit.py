@@ -22,11 +22,10 @@ from meterline_sidecar.web.answers.credits import (
     NewCredit,
     ShownCredit,
 )
-from meterline_sidecar.web.money import read_amount
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
-from meterline_sidecar.web.query import CustomerId, find_customer
+from meterline_sidecar.web.query import CustomerId, find_customer, read_amount
 
 
 class CreditsQuery(msgspec.Struct, frozen=True, kw_only=True):

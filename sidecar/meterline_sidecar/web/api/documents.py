@@ -40,11 +40,18 @@ from meterline_sidecar.web.answers.usage import ShownGroup
 from meterline_sidecar.web.api.invoices import shown_adjustments
 from meterline_sidecar.web.api.usage import shown_period
 from meterline_sidecar.web.daily import days_of, read_daily
-from meterline_sidecar.web.money import read_amount, shown_owed
+from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, NoSuchThing
-from meterline_sidecar.web.query import ID_MAX, PAGE, CustomerId, Limit, find_customer
+from meterline_sidecar.web.query import (
+    ID_MAX,
+    PAGE,
+    CustomerId,
+    Limit,
+    find_customer,
+    read_amount,
+)
 
 DocumentNumber = Annotated[
     str, Meta(max_length=60, description="A number such as INV-0001.")
