@@ -21,7 +21,7 @@ use() { # SUBJECT CALLS TIME ID
 
 until_final() { # CUSTOMER PERIOD
   until meterline invoice "$1" --period "$2" --json | grep --quiet '"status": "final"'; do
-    sleep 0.3
+    sleep 0.1
   done
 }
 
@@ -29,7 +29,7 @@ clock 2026-11-02T08:00:00Z
 meterline run --clock clock 2> sidecar.log &
 sidecar=$!
 trap 'kill $sidecar 2> /dev/null; wait $sidecar 2> /dev/null || true; rm -rf "$work"' EXIT
-until meterline status > /dev/null 2>&1; do sleep 0.3; done
+until meterline status > /dev/null 2>&1; do sleep 0.1; done
 
 say "November: both use something"
 use acme_key 3000 2026-11-02T07:30:00Z a-1
@@ -37,7 +37,7 @@ use hayashi_key 1500 2026-11-02T07:45:00Z h-1
 
 say "1 December, 00:30 in Berlin: the month is over, and waits for its grace"
 clock 2026-11-30T23:30:00Z
-until meterline close --list grace | grep --quiet acme; do sleep 0.3; done
+until meterline close --list grace | grep --quiet acme; do sleep 0.1; done
 meterline close --list grace
 meterline close --skip-grace --dry-run
 
@@ -51,7 +51,7 @@ say "5 December: 500 calls of November come late, and there was an outage"
 clock 2026-12-05T09:00:00Z
 until_final hayashi 2026-11
 use acme_key 500 2026-11-30T20:00:00Z a-2
-until meterline explain acme calls --period 2026-11 | grep --quiet 'since then'; do sleep 0.3; done
+until meterline explain acme calls --period 2026-11 | grep --quiet 'since then'; do sleep 0.1; done
 meterline explain acme calls --period 2026-11
 meterline credit acme 4 --reason "the outage of 4 December"
 

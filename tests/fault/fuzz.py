@@ -20,7 +20,7 @@ import msgspec
 
 from tests.fault.host import IS_SOAK
 
-FUZZ_S: Final = float(os.environ.get("METERLINE_FUZZ_S") or (3600 if IS_SOAK else 3))
+FUZZ_S: Final = float(os.environ.get("METERLINE_FUZZ_S") or (3600 if IS_SOAK else 2))
 ROUND_CASES: Final = 2_000
 MEMORY_BYTES_MAX: Final = 64 << 20  # above what it was; one claimed length is 4 GiB
 

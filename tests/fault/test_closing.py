@@ -14,8 +14,8 @@ from tests.plans import starter_each
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE, SidecarProcess, until
 
-N: int = 300
-KILLS: int = 4
+N: int = 200
+KILLS: int = 2
 IN_NOVEMBER = "2026-11-06T12:01:00Z"
 IN_DECEMBER = "2026-12-03T00:00:00Z"
 CUSTOMERS = METERLINE + "".join(

@@ -243,6 +243,8 @@ async def test_who_was_taken_out_gets_their_last_invoice_as_well(
 async def test_two_cannot_close_at_once(open_web: OpenWeb) -> None:
     async with open_web(pricing=EACH) as web:
         assert (await web.http.post("/v1/close")).status_code == 200
+        unknown = await web.http.post("/v1/close", params={"customer": "acmee"})
+        assert "did you mean acme?" in unknown.text
         answer = await web.http.post("/v1/close")
         assert answer.status_code == 409
         assert "wait for the end of that" in answer.text
