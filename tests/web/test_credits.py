@@ -8,6 +8,7 @@ from tests.plans import HEAD, starter_each
 from tests.producer import event
 from tests.sidecar_process import METERLINE
 from tests.web.conftest import OpenWeb, Web
+from tests.web.test_portal import token_of
 
 DECEMBER_MS = 1_796_083_200_000
 JANUARY_MS = DECEMBER_MS + 31 * DAY_MS
@@ -55,6 +56,29 @@ async def test_a_credit_pays_for_invoices_until_nothing_is_left_of_it(
         assert await finalize(web, "2026-12") == "20.00"
         assert await due(web, "2027-01") == "draft 30.00"
         assert await left(web) == [("40.00", "0", "0.00")]
+
+
+async def test_customers_see_what_is_left_and_nothing_of_why(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=FEE) as web:
+        await web.ship(event())
+        await grant(web, "40", expires="2026-12-31", title="Starter pack")
+        token = token_of(web, "acme")
+
+        data = await web.get("/portal/usage.json", token=token)
+        page = (await web.http.get("/portal", params={"token": token})).text
+
+        assert data["credits"] == [
+            {
+                "title": "Starter pack",
+                "left": "40",
+                "currency": "usd",
+                "expires": "2026-12-31",
+            }
+        ]
+        assert "Starter pack" in page
+        assert "the outage" not in page + str(data)
 
 
 async def test_the_lower_priority_pays_first_then_what_expires_first(

@@ -17,6 +17,7 @@ from meterline_pricing import (
 )
 from meterline_pricing.models import Tier
 from meterline_pricing.tools import next_unit
+from meterline_sidecar.billing.credits import balances_of
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.clock import format_time_ms
@@ -26,6 +27,7 @@ from meterline_sidecar.decimals import Number, plus
 from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.properties import NONE
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import CustomerUsage, MeterUsage
 from meterline_sidecar.usage.series import Series
@@ -86,6 +88,17 @@ class PortalPeriod(msgspec.Struct, frozen=True, kw_only=True):
     is_final: bool
 
 
+class PortalCredit(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that was granted or paid in advance, and what is left of it."""
+
+    title: str
+    left: Decimal
+    """Before the running period's draft."""
+    currency: str
+    expires: str | None
+    """The last day on which it pays."""
+
+
 class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the page shows."""
 
@@ -110,6 +123,8 @@ class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What earlier final invoices came to since."""
     also_due: tuple[ShownOwed, ...]
     """Adjustments of periods that were in other currencies."""
+    credits: tuple[PortalCredit, ...]
+    """Those of which something is left."""
     meters: tuple[PortalMeter, ...]
     earlier: tuple[PortalPeriod, ...]
 
@@ -152,6 +167,7 @@ async def read_portal(
         else tuple(_line(line, plan, usage) for line in statement.invoice.lines),
         adjustments=() if statement is None else shown_adjustments(statement),
         also_due=() if statement is None else shown_owed(statement.also_due),
+        credits=await _credits(parts, tx, customer, now_ms),
         meters=tuple(
             _meter(meter, daily[meter.name], usage, parts.config.names)
             for meter in parts.shown_meters
@@ -165,6 +181,22 @@ async def read_portal(
             )
             for past, known in earlier
         ),
+    )
+
+
+async def _credits(
+    parts: Parts, tx: Tx, customer: Customer, now_ms: int
+) -> tuple[PortalCredit, ...]:
+    calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
+    return tuple(
+        PortalCredit(
+            title=one.row.title,
+            left=one.left,
+            currency=one.row.currency,
+            expires=one.row.expires or None,
+        )
+        for one in await balances_of(tx, customer.id, today=calendar.day(now_ms))
+        if one.left
     )
 
 
