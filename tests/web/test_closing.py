@@ -283,5 +283,8 @@ async def test_the_page_shows_what_is_final_what_waits_and_what_is_held_up(
         assert "1 invoice became final" in page
         assert "by schedule" in page
         assert "is not effective on" in page
-        answer = await web.http.post("/close", data={"period": "2026-13", "x": "1"})
-        assert answer.status_code == 400
+        for data in ({"period": "2026-13"}, {"x": "1"}, {"skip_grace": "no"}):
+            answer = await web.http.post("/close", data=data)
+            assert answer.status_code == 400, data
+        twice = await web.http.post("/close", content="period=2026-11&period=2026-10")
+        assert "more than once" in twice.text

@@ -41,11 +41,13 @@ class CustomerCalendar:
         """Return the calendar that was agreed with a customer."""
         known = _KNOWN.setdefault(terms, {})
         n_entries = len(terms.entries("customer", customer_id))
-        if known.get(customer_id, (-1,))[0] != n_entries:
+        found = known.get(customer_id)
+        if found is None or found[0] != n_entries:
             if len(known) >= CALENDARS_MAX:
                 known.clear()
-            known[customer_id] = (n_entries, cls._worked_out(terms, customer_id))
-        return known[customer_id][1]
+            found = n_entries, cls._worked_out(terms, customer_id)
+            known[customer_id] = found
+        return found[1]  # not read again: another thread may have cleared it
 
     @classmethod
     def _worked_out(cls, terms: Terms, customer_id: str) -> "CustomerCalendar":

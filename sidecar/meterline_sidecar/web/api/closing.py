@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from meterline_pricing import Calendar
 from meterline_sidecar.billing.close_run import LISTED_MAX, Due, Held, Run, Wanted
 from meterline_sidecar.billing.closing import Busy
 from meterline_sidecar.clock import format_time_ms
@@ -62,6 +63,8 @@ async def close_periods(parts: Parts, query: CloseQuery, author: str) -> CloseRu
     """Begin to make due periods final, each once; see ``/v1/close`` for how it goes."""
     if query.customer is not None:
         find_customer(parts, query.customer)
+    if query.period is not None:
+        Calendar().named(query.period)  # says what is wrong with the name
     if parts.watch is not None and not parts.watch.is_right():
         raise Conflict("this machine's clock jumped: what is over is not known")
     wanted = Wanted(
