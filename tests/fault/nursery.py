@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from tests.patience import VARIABLE
+
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("meterline", "meterline_pricing", "meterline_sidecar")
 LOADED: Final = (
@@ -49,6 +51,8 @@ class Nursery:
                 # A fault that is found by chance may not be found today.
                 "CI": "true",
                 "SEED": "1",
+                # One that waits for what a fault prevents is to fail soon.
+                VARIABLE: "20",
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
