@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from meterline_sidecar.billing import closing
+from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.store.invoice_states import states_of
 from tests.plans import HEAD, starter_each
@@ -112,6 +113,38 @@ async def test_what_cannot_be_rated_holds_up_its_customer_and_no_other(
         problems = (await web.get("/status"))["problems"]
         (told,) = (one for one in problems if one["code"] == "period_held")
         assert told["text"] == "not final yet: beta (2026-11)"
+
+
+async def test_a_fault_of_ours_holds_up_the_customer_that_meets_it_and_no_other(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = "".join(
+        f'[[customer]]\nid = "c{i}"\nsubjects = ["s{i}"]\nplan = "starter"\n'
+        for i in range(5)
+    )
+    whole = Invoices.close
+
+    async def close(self: Invoices, *given: Any, **named: Any) -> Any:
+        final = await whole(self, *given, **named)
+        if given[2].id == "c2":  # after its rows are written: they must not stay
+            raise ZeroDivisionError("by nothing")
+        return final
+
+    async with open_web(meterline=METERLINE + more, pricing=EACH) as web:
+        await web.parts.closer.run()
+        await web.ship(event())
+        monkeypatch.setattr(Invoices, "close", close)
+        await closed_at(web, DECEMBER_MS + 2 * DAY_MS)
+
+        (held,) = (await web.get("/v1/close"))["held"]
+        assert held["customer"] == "c2"
+        assert "ZeroDivisionError: by nothing" in held["why"]
+        assert (await status(web, "c2")).startswith("draft")
+        for name in ("acme", "c0", "c1", "c3", "c4"):
+            assert (await status(web, name)).startswith("final")
+        monkeypatch.undo()
+        await closed_at(web, DECEMBER_MS + 3 * DAY_MS)
+        assert (await status(web, "c2")).startswith("final")
 
 
 async def test_what_a_gap_holds_up_is_closed_once_it_has_come(

@@ -143,6 +143,25 @@ async def test_late_usage_of_a_final_period_is_paid_by_what_its_invoice_knew(
         assert answer["due"] == "5.00"
 
 
+async def test_an_invoice_that_is_older_than_credits_is_paid_by_none(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=starter_each("10")) as web:
+        await web.ship(event())
+        web.clock.time_ms = DECEMBER_MS + 1
+        assert await finalize(web, "2026-11") == "10.00"
+        async with web.parts.database.transaction() as tx:  # as it was once written
+            await tx.execute(
+                "UPDATE invoices SET document = json_remove(document, '$.agreement')"
+            )
+        await grant(web, "15")
+
+        answer = await web.get("/v1/customers/acme/invoice", period="2026-12")
+
+        assert answer["adjustments"] == []
+        assert await left(web) == [("0", "0", "15")]
+
+
 async def test_a_credit_is_counted_once_where_the_plan_changes_in_the_middle(
     open_web: OpenWeb,
 ) -> None:
@@ -173,7 +192,8 @@ async def test_the_same_credit_under_one_key_counts_once(open_web: OpenWeb) -> N
 
 async def test_what_is_no_credit_is_refused_and_says_why(open_web: OpenWeb) -> None:
     async with open_web(pricing=FEE) as web:
-        for amount in ("0", "-5", "ten", "NaN", "1e400", "5.001", ""):
+        odd = ("1e3", "1_0", "+5", " 5", "5.", ".5", "\u0661", "\uff15", "1" * 13)
+        for amount in ("0", "-5", "ten", "NaN", "1e400", "5.001", "", *odd):
             assert "amount" in await grant(web, amount, status=400)
         assert "currency" in await grant(web, "5", status=400, currency="xxy")
         assert "expires" in await grant(web, "5", status=400, expires="2026-11-05")

@@ -84,7 +84,8 @@ class Balances:
     def applied_to(self, plan: Plan, period: str, days: Days) -> Plan:
         """Return a plan with what is left of its credits and coupons for a period.
 
-        Of credits of one priority those that expire soonest come first. What the period itself has used
+        Of credits of one priority those that expire soonest come first. What the
+        period itself has used
         already counts as left: it is the one that used it.
         """
         if not plan.credits and not plan.coupons:

@@ -6,6 +6,7 @@ other: it is kept in words, and tried again later.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -45,6 +46,8 @@ PIECE_S_MAX: Final = 0.05
 PIECE_MAX: Final = 200
 NEW_PER_STEP: Final = 20  # calendars; some milliseconds
 CUSTOMERS_PER_STEP: Final = 2_000
+
+log = logging.getLogger(__name__)
 
 
 class Busy(MeterlineError):
@@ -200,8 +203,8 @@ class Closer:
         try:
             while await self._pass(run, since_ms):
                 pass
-        except MeterlineError as error:
-            run.error = str(error)
+        except Exception as error:
+            run.error = str(error) or type(error).__name__
             raise
         finally:
             run.ended_ms = self._clock.now_ms()
@@ -315,13 +318,29 @@ class Closer:
         ready: Sequence[tuple[Due, tuple[str, ...]]],
         missing: dict[tuple[int, int], Missing],
     ) -> int:
-        """Close some customers in one transaction; return how many were looked at."""
+        """Close some customers in one transaction; return how many were looked at.
+
+        Where one of them meets a fault of ours, nothing of the transaction is kept, and
+        fewer are tried, until that one is alone: it is held up, and no other.
+        """
         work = partial(self._close, run.wanted, ready, missing)
-        async with self._quiet():
-            if run.wanted.is_dry:
-                outcomes = await self._database.read(work)
-            else:
-                outcomes = await self._database.write(work)
+        outcomes: list[_Outcome]
+        try:
+            async with self._quiet():
+                if run.wanted.is_dry:
+                    outcomes = await self._database.read(work)
+                else:
+                    outcomes = await self._database.write(work)
+        except MeterlineError:
+            raise  # of the disk, or of the ledger as a whole
+        except Exception as error:
+            if len(ready) > 1:
+                return await self._piece(run, ready[: len(ready) // 2], missing)
+            log.exception("%s cannot be closed", ready[0][0].customer)
+            outcomes = [
+                "this is a bug in the sidecar, whose log has the details:"
+                f" {type(error).__name__}: {error}"
+            ]
         for (due, _gaps), outcome in zip(ready, outcomes, strict=False):
             if isinstance(outcome, str):
                 run.held[due.customer] = Held(due.customer, due.period, outcome)

@@ -134,6 +134,7 @@ class Billing:
         *,
         under: Agreement | None = None,
         balances: Balances | None = None,
+        has_grants: bool = True,
     ) -> Drawn:
         """Return a customer's usage and what it costs under what was agreed.
 
@@ -141,6 +142,8 @@ class Billing:
             at: of this snapshot; see ``counted``.
             under: what a final invoice was made from; without it, what holds now.
             balances: of the customer, where they were read already.
+            has_grants: whether what the customer was granted may pay for it, where
+                nothing was agreed that says so.
 
         Raises:
             NotBillable: there is no plan for them then.
@@ -149,7 +152,7 @@ class Billing:
             agreement = under or self.agreement(at, customer.id, period)
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
-        if under is None:
+        if under is None and has_grants:
             grants = await grants_of(tx, customer.id)
             agreement = msgspec.structs.replace(agreement, grants=grants)
         if all(part.plan is None for part in agreement.parts):

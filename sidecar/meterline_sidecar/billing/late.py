@@ -153,7 +153,13 @@ async def drawn_again(
             for start, end in edges
         )
         under = replace(under, parts=(*before, *under.parts, *behind))
-    return await billing.draft(tx, at, customer, period, under=under, balances=balances)
+    # What was granted since pays for other invoices.
+    return await billing.draft(
+        *(tx, at, customer, period),
+        under=under,
+        balances=balances,
+        has_grants=False,
+    )
 
 
 def _grown(

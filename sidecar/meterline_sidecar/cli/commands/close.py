@@ -30,7 +30,11 @@ PAPERS: Final = ("pdf", "html")
     help="Only periods of this name, such as 2026-10; by default all that are due.",
 )
 @click.option("--customer", metavar="ID", help="Only this customer's periods.")
-@click.option("--dry-run", is_flag=True, help="Show what would become final, and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what would become final, the earliest of each customer, and stop.",
+)
 @click.option(
     "--skip-grace",
     is_flag=True,
