@@ -2,6 +2,12 @@
 # Two month ends in half a minute, with a clock of our own: README.md tells the story.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# Of a clone in which `make demo` was run, where nothing else is installed.
+command -v meterline > /dev/null || PATH="$here/../../.venv/bin:$PATH"
+for needed in meterline curl; do
+  command -v "$needed" > /dev/null || { echo "walk.sh needs $needed" >&2; exit 2; }
+done
+unset "${!METERLINE_@}" # which would lead to a sidecar that is no rehearsal
 work=$(mktemp -d)
 cp "$here/meterline.toml" "$here/pricing.toml" "$work"
 cd "$work"
@@ -19,17 +25,24 @@ use() { # SUBJECT CALLS TIME ID
     http://localhost/v1/events
 }
 
-until_final() { # CUSTOMER PERIOD
-  until meterline invoice "$1" --period "$2" --json | grep --quiet '"status": "final"'; do
+until_said() { # TEXT COMMAND...: wait until a command prints it
+  local text=$1
+  shift
+  until "$@" 2> /dev/null | grep --quiet -- "$text"; do
+    kill -0 "$sidecar" 2> /dev/null || { cat sidecar.log >&2; exit 1; }
     sleep 0.1
   done
+}
+
+until_final() { # CUSTOMER PERIOD
+  until_said '"status": "final"' meterline invoice "$1" --period "$2" --json
 }
 
 clock 2026-11-02T08:00:00Z
 meterline run --clock clock 2> sidecar.log &
 sidecar=$!
 trap 'kill $sidecar 2> /dev/null; wait $sidecar 2> /dev/null || true; rm -rf "$work"' EXIT
-until meterline status > /dev/null 2>&1; do sleep 0.1; done
+until_said ready meterline status
 
 say "November: both use something"
 use acme_key 3000 2026-11-02T07:30:00Z a-1
@@ -37,7 +50,7 @@ use hayashi_key 1500 2026-11-02T07:45:00Z h-1
 
 say "1 December, 00:30 in Berlin: the month is over, and waits for its grace"
 clock 2026-11-30T23:30:00Z
-until meterline close --list grace | grep --quiet acme; do sleep 0.1; done
+until_said acme meterline close --list grace
 meterline close --list grace
 meterline close --skip-grace --dry-run
 
@@ -51,7 +64,7 @@ say "5 December: 500 calls of November come late, and there was an outage"
 clock 2026-12-05T09:00:00Z
 until_final hayashi 2026-11
 use acme_key 500 2026-11-30T20:00:00Z a-2
-until meterline explain acme calls --period 2026-11 | grep --quiet 'since then'; do sleep 0.1; done
+until_said 'since then' meterline explain acme calls --period 2026-11
 meterline explain acme calls --period 2026-11
 meterline credit acme 4 --reason "the outage of 4 December"
 
