@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,11 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 # each would compile all of Meterline again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Shells start what runs in the background without Ctrl-C, which all that is started from
+# there inherits; some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is on a disk survives the power, which no test turns off: `power.py` plays that.
 # In memory, none of a hundred thousand fsyncs waits for a disk that others use, too.

@@ -15,7 +15,6 @@ from meterline_sidecar.cli.client import PAGE, Client
 from meterline_sidecar.cli.papers import document_path
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.pdf import pdf_of
-from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.web.answers.documents import DocumentAnswer, DocumentPage
 from meterline_sidecar.web.documents import focus, sheet
 
@@ -127,15 +126,7 @@ def _totals(shown: DocumentAnswer) -> Iterator[Row]:
         total, tax = shown.bill.total, shown.bill.tax
         for found in shown.bill.adjustments:
             adjusted[found.currency] += found.amount
-    about: Row = {
-        "document": csv_cell(shown.number),
-        "kind": shown.kind,
-        "customer": csv_cell(shown.customer),
-        "customer_name": csv_cell(shown.customer_name),
-        "period": shown.period,
-        "issued": shown.issued,
-        "due": "" if shown.due is None else shown.due,
-    }
+    about = sheet.about_of(shown)
     yield about | {
         "currency": shown.currency,
         "net": f"{total - tax:f}",

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from meterline_sidecar.usage.counted import counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.view.mark import mark_of
 
@@ -33,9 +34,7 @@ class Live:
         if self._n_open >= STREAMS_MAX:
             raise HTTPException(503, f"there are {STREAMS_MAX} open pages already")
         return StreamingResponse(
-            self._messages(
-                request.app.state.parts, request.query_params.get("mark") or None
-            ),
+            self._messages(request.app.state.parts, request.query_params.get("mark")),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
@@ -44,10 +43,10 @@ class Live:
         self._n_open += 1
         try:
             yield f"retry: {RETRY_MS}\n\n".encode()
-            before = await mark_of(parts) if shown is None else shown
+            before = shown or mark_of(parts, await counted_now(parts.database))
             silent_s = 0.0
             while not parts.stopping.is_set():
-                mark = await mark_of(parts)
+                mark = mark_of(parts, await counted_now(parts.database))
                 if mark != before:
                     before, silent_s = mark, 0.0
                     yield b"event: changed\ndata: 1\n\n"

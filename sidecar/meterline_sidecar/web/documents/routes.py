@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -34,7 +35,7 @@ async def invoices(request: Request) -> Response:
     """Answer the list of invoices and credit notes."""
     parts: Parts = request.app.state.parts
     query = read_query(request, DocumentsQuery, keeps_empty=False)
-    found = await list_documents(parts, _page_of(query))
+    found = await list_documents(parts, replace(query, limit=PAGE_DOCUMENTS))
     kept = {"customer": query.customer, "period": query.period, "kind": query.kind}
     return render(
         request,
@@ -46,16 +47,6 @@ async def invoices(request: Request) -> Response:
             "is_first": query.before == ID_MAX,
             "older": found.next_before,
         },
-    )
-
-
-def _page_of(query: DocumentsQuery) -> DocumentsQuery:
-    return DocumentsQuery(
-        customer=query.customer,
-        period=query.period,
-        kind=query.kind,
-        before=query.before,
-        limit=PAGE_DOCUMENTS,
     )
 
 

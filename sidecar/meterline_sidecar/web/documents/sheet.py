@@ -41,7 +41,13 @@ def rows_of(shown: DocumentAnswer) -> list[Row]:
         for line in shown.bill.lines:
             rows += _of_line(line, shown.currency)
         rows += map(_of_adjustment, shown.bill.adjustments)
-    about: Row = {
+    about = about_of(shown)
+    return [about | row for row in rows]
+
+
+def about_of(shown: DocumentAnswer) -> Row:
+    """Return what each row about a document begins with."""
+    return {
         "document": csv_cell(shown.number),
         "kind": shown.kind,
         "customer": csv_cell(shown.customer),
@@ -50,7 +56,6 @@ def rows_of(shown: DocumentAnswer) -> list[Row]:
         "issued": shown.issued,
         "due": "" if shown.due is None else shown.due,
     }
-    return [about | row for row in rows]
 
 
 def _of_credit(shown: DocumentAnswer) -> Row:

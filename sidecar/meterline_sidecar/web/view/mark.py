@@ -2,13 +2,16 @@
 
 from hashlib import blake2b
 
-from meterline_sidecar.usage.counted import counted_now
+from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.web.parts import Parts
 
 
-async def mark_of(parts: Parts) -> str:
-    """Return a short text that is another one as soon as a page would be."""
-    at = await counted_now(parts.database)
+def mark_of(parts: Parts, at: Counted) -> str:
+    """Return a short text that is another one as soon as a page would be.
+
+    Args:
+        at: how far usage is counted.
+    """
     failures = sum(job.failures for job in parts.schedule.jobs.values())
     shown = (
         *(at.generation, at.up_to_event, parts.receiver.connections),

@@ -194,7 +194,7 @@ def fresh(page: Page) -> Page:
     async def shown(request: Request) -> Response:
         parts: Parts = request.app.state.parts
         request.state.counted = await counted_now(parts.database)
-        request.state.mark = await mark_of(parts)
+        request.state.mark = mark_of(parts, request.state.counted)
         return await page(request)
 
     return shown
