@@ -57,6 +57,7 @@ def watch(web: Web, *, is_told: bool = True) -> Alerts:
         web.parts.billing,
         web.parts.customers,
         terms=web.parts.terms.terms,
+        quiet=web.parts.terms.unchanged,
         clock=web.clock,
     )
     web.parts = replace(web.parts, standings=standings)

@@ -8,9 +8,11 @@ everybody whose standing was not made since the start: they take turns.
 
 import asyncio
 from bisect import bisect_left, insort
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from itertools import cycle
+from functools import partial
+from itertools import cycle, islice
 from typing import Final
 
 import msgspec
@@ -27,11 +29,13 @@ from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.customers import FOREVER_MS, CustomerIndex
-from meterline_sidecar.usage.counted import Counted, counted, snapshot
+from meterline_sidecar.usage.counted import Counted, counted
 
 RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
-RUN_S_MAX_BUSY: Final = 0.02
-"""The same while events come: a fiftieth, as 100,000 drafts take very many runs."""
+RUN_S_MAX_BUSY: Final = 0.01
+"""The same while events come: a hundredth, as 100,000 drafts take very many runs."""
+PER_SNAPSHOT: Final = 8
+"""Made in one call of the database's thread, which has the interpreter meanwhile."""
 BUSY_EVENTS: Final = 100
 """Stored since the run before."""
 EVERY_S: Final = 1
@@ -66,10 +70,16 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OnChange = Callable[[Customer, Standing], Awaitable[None]]
+Quiet = Callable[[], AbstractAsyncContextManager[None]]
+"""Keeps what is agreed as it is while it is open."""
 
 
 class Standings:
-    """The standing of every customer."""
+    """The standing of every customer.
+
+    Args:
+        quiet: keeps terms unchanged while they are read in the database's thread.
+    """
 
     def __init__(
         self,
@@ -79,9 +89,11 @@ class Standings:
         customers: CustomerIndex,
         *,
         terms: Terms,
+        quiet: Quiet,
         clock: Clock,
     ) -> None:
         self._database = database
+        self._quiet = quiet
         self._invoices = invoices
         self._billing = billing
         self._terms = terms
@@ -143,27 +155,39 @@ class Standings:
         self._listeners.append(listener)
 
     async def refresh(self) -> None:
-        """Make stale standings anew, as many as one run may, from one snapshot."""
+        """Make stale standings anew, as many as one run may."""
         if not await self._is_due():
             return
-        async with snapshot(self._database) as (tx, at):
+        async with self._database.reading() as tx:
+            at = await counted(tx)
             event_id = await event_log.last_event_id(tx)
             is_busy = event_id - self._event_id >= BUSY_EVENTS
             self._event_id = event_id
             await self._note_changes(tx, at)
-            loop = asyncio.get_running_loop()
-            end_s = loop.time() + (RUN_S_MAX_BUSY if is_busy else RUN_S_MAX)
-            turns = cycle((self._used, self._stale))
-            while (self._used or self._stale) and loop.time() < end_s:
-                waiting = next(turns)
-                if not waiting:
-                    continue
-                customer_id = next(iter(waiting))
-                self._used.pop(customer_id, None)
-                self._stale.pop(customer_id, None)
-                customer = self._customers.get(customer_id)
-                if customer is not None:
-                    await self._renew(tx, at, customer)
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + (RUN_S_MAX_BUSY if is_busy else RUN_S_MAX)
+        while (self._used or self._stale) and loop.time() < end_s:
+            customers = list(islice(self._waiting(), PER_SNAPSHOT))
+            async with self._quiet():
+                made = await self._database.read(partial(self._made, customers))
+            for customer, standing in made:
+                self._put(standing)
+                for listener in self._listeners:
+                    await listener(customer, standing)
+
+    def _waiting(self) -> Iterator[Customer]:
+        """Yield who has waited the longest, and take them out of the line."""
+        turns = cycle((self._used, self._stale))
+        while self._used or self._stale:
+            waiting = next(turns)
+            if not waiting:
+                continue
+            customer_id = next(iter(waiting))
+            self._used.pop(customer_id, None)
+            self._stale.pop(customer_id, None)
+            customer = self._customers.get(customer_id)
+            if customer is not None:
+                yield customer
 
     async def _is_due(self) -> bool:
         """Say whether there may be anything to do, as cheaply as that can be said."""
@@ -220,12 +244,23 @@ class Standings:
         """Have a customer's standing made anew: an invoice of theirs became final."""
         self._stale[customer_id] = None
 
-    async def _renew(self, tx: Tx, at: Counted, customer: Customer) -> None:
+    async def _made(
+        self, customers: Sequence[Customer], tx: Tx
+    ) -> list[tuple[Customer, Standing]]:
+        """Return the standings of some customers, from one snapshot."""
+        at = await counted(tx)
+        found = [(one, await self._standing(tx, at, one)) for one in customers]
+        return [(one, standing) for one, standing in found if standing is not None]
+
+    async def _standing(
+        self, tx: Tx, at: Counted, customer: Customer
+    ) -> Standing | None:
+        """Return where a customer stands; ``None``: they start later, or have left."""
         now_ms = self._clock.now_ms()
         try:
             period = CustomerCalendar.of(self._terms, customer.id).at(now_ms)
         except PricingError:
-            return  # They start later, or have left.
+            return None
         total: Decimal | None = None
         currency = why_not = None
         drawn: Invoice | None = None
@@ -237,7 +272,7 @@ class Standings:
         except NotBillable as error:
             why_not = str(error)
             meters = (await self._billing.usage(tx, at, customer, period)).meters
-        standing = Standing(
+        return Standing(
             customer=customer.id,
             period=period,
             quantities={meter.meter: meter.quantity for meter in meters},
@@ -249,9 +284,6 @@ class Standings:
             values_not_priced=() if drawn is None else _values(drawn),
             as_of_ms=now_ms,
         )
-        self._put(standing)
-        for listener in self._listeners:
-            await listener(customer, standing)
 
     def _put(self, standing: Standing) -> None:
         """Take a standing in, in place of the one before it."""

@@ -70,7 +70,10 @@ def open_billing(
         alarm=alarm,
     )
     standings = Standings(
-        database, invoices, billing, customers, terms=terms, clock=clock
+        *(database, invoices, billing, customers),
+        terms=terms,
+        quiet=keeper.unchanged,
+        clock=clock,
     )
     next_periods = NextPeriods(terms, stripe_bills=config().stripe_bills)
     closer = Closer(
@@ -85,13 +88,7 @@ def open_billing(
         alarm=alarm,
     )
     attention = Attention(
-        database,
-        terms,
-        standings,
-        invoices,
-        customers,
-        next_periods,
-        closer,
+        *(database, terms, standings, invoices, customers, next_periods, closer),
         clock=clock,
     )
     credits_ = Credits(database, journal, clock=clock)
