@@ -9,7 +9,7 @@ Measured on real sidecars, each figure beside its goal:
 - what ingest loses to 100,000 patterns, where subjects were seen before, and where
   every event is of one that never was: two sidecars take turns, with 100 customers who use all of it, and with
   these beside all others; CPU time is that of taking in and of adding up, and of the
-  first look at everybody's draft after a start, which takes at most a fiftieth of a
+  first look at everybody's draft after a start, which takes at most a hundredth of a
   core while events come and a tenth while none do, for about 25 minutes;
 - how fast subjects that sign up by a rule become customers.
 
