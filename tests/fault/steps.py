@@ -66,7 +66,7 @@ async def _run(database: SqliteDatabase, ledger: Ledger) -> None:
         history_of=lambda subject: [(0, None)],
     )
     await committer.start()
-    ingest = Ingest(database, committer, clock=clock, chain=chain)
+    ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=0)
     terms = terms_of(METER)
     await keep(database, terms, key=chain.key(has_batches=has_batches))
     aggregator = Aggregator(database, terms, clock=clock)

@@ -34,7 +34,7 @@ async def receiving(tmp_path: Path) -> AsyncGenerator[tuple[Ingest, Receiver]]:
         history_of=lambda _subject: [(0, None)],
     )
     await committer.start()
-    ingest = Ingest(database, committer, clock=clock, chain=chain)
+    ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=0)
     async with Receiver(
         ingest, tmp_path / "socket", uids=(), on_fatal=lambda _error: None
     ) as receiver:

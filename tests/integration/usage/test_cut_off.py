@@ -37,7 +37,9 @@ class Parts:
             history_of=lambda subject: [(0, None)],
         )
         await committer.start()
-        self.ingest = Ingest(database, committer, clock=self.clock, chain=self.chain)
+        self.ingest = Ingest(
+            database, committer, clock=self.clock, chain=self.chain, company_s=0
+        )
         terms = terms_of(METER)
         await keep(database, terms, key=self.chain.key(has_batches=False))
         self.aggregator = Aggregator(database, terms, clock=self.clock)
