@@ -70,7 +70,9 @@ def invoice_of(
             )
             for card in charge.cards
         }
-        plan = replace(_without_taken(stretch.plan, parts), prices=charge.cards)
+        plan = _without_taken(stretch.plan, parts)
+        if charge.cards != plan.prices:
+            plan = replace(plan, prices=charge.cards)
         if not charge.cards and i != last:
             plan = replace(plan, taxes=())  # of nothing
         span = Period(stretches[first].period.start, stretches[last].period.end)
@@ -156,7 +158,8 @@ def _used(stretch: Stretch, meter: str, start: int, before: Usage) -> Usage:
     known = stretch.since.get(start, {})
     if meter in known:
         return known[meter]
-    return together(before, stretch.usage.get(meter, ZERO))
+    used = stretch.usage.get(meter, ZERO)
+    return together(before, used) if before is not ZERO else used
 
 
 def _following(stretches: Sequence[Stretch], i: int) -> Plan | None:
