@@ -1,6 +1,6 @@
 """What an explanation of an invoice asks of the money side."""
 
-from meterline_sidecar.store import invoices, journal, subjects, usage
+from meterline_sidecar.store import invoices, journal, owned, subjects, usage
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Database
@@ -74,3 +74,32 @@ async def test_the_range_of_what_is_counted_is_that_of_the_customer(
         late = {"start": 2_000, "end": 5_000}
         assert await usage.counted_range(tx, 1, customer="acme", **late) == (2_700, 7)
         assert await usage.counted_range(tx, 1, customer="nobody", **span) is None
+
+
+async def test_hours_in_which_a_customer_used_anything_have_their_last_event(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        await tx.execute_many(
+            "INSERT INTO subjects (name, customer, is_split) VALUES (?, ?, ?)",
+            [("a", "acme", 0), ("b", "beta", 0), ("c", "beta", 1)],
+        )
+        await tx.execute(
+            "INSERT INTO owners (subject_id, from_ms, end_ms, customer)"
+            " VALUES (3, 0, 3600000, 'acme')"
+        )
+        groups = await counting.intern_groups(tx, {"{}"})
+        rows = [(1, 900_000, 5), (1, 1_800_000, 9), (2, 900_000, 99), (3, 7_200_000, 7)]
+        await counting.put_totals(
+            tx,
+            1,
+            ((Key(s, w, groups["{}"]), {"calls": 1}, last) for s, w, last in rows),
+        )
+
+    async with database.reading() as tx:
+        span = {"start": 0, "end": 9_000_000}
+        found = await usage.counted_hours(tx, 1, customer="acme", **span)
+        assert found == {0: 9, 7_200_000: 7}
+        assert await usage.counted_hours(tx, 2, customer="acme", **span) == {}
+        assert await owned.times_of(tx, "acme") == {3: [(0, 3_600_000)]}
+        assert await owned.times_of(tx, "beta") == {}

@@ -114,6 +114,117 @@ async def test_events_and_proof_are_those_of_the_ledger(open_web: OpenWeb) -> No
         assert found["proof"]["journal_mac"] == row[1].hex()
 
 
+async def events_of(web: Web, line: str, **asked: Any) -> list[dict[str, Any]]:
+    """Return all events of a line, two to a page."""
+    found: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = await web.get(
+            "/v1/customers/acme/invoice/events",
+            **{"line": line, "after": after, "limit": 2, **asked},
+        )
+        found += page["events"]
+        after = page["next_after"]
+    return found
+
+
+async def test_the_events_of_a_line_are_those_that_were_counted(
+    open_web: OpenWeb,
+) -> None:
+    files = METERS.replace(
+        'name = "tokens"\n',
+        'name = "tokens"\nwhere = { route = "/v1/items/{id}" }\n',
+    )
+    async with open_web(meterline=files, pricing=PRICING) as web:
+        await web.ship(event(subject="stranger", quantities={"tokens": 1}))
+        await filled(web)
+        await web.ship(
+            event(route="/v1/other", quantities={"tokens": 7}),
+            event(subject="stranger", quantities={"tokens": 2}),
+            event(),
+            event(time_ms=DECEMBER_MS + 1, quantities={"tokens": 9}),
+        )
+        web.clock.time_ms = DECEMBER_MS + 2
+        await web.ship(event(quantities={"tokens": 100}))
+        await web.http.post(
+            "/v1/customers/acme/invoice/finalize", params={"period": "2026-11"}
+        )
+        await web.ship(event(quantities={"tokens": 1000}))
+
+        asked = {"period": "2026-11"}
+        tokens = await events_of(web, "tokens", **asked)
+        calls = await events_of(web, "api_calls", **asked)
+        late = await events_of(web, "tokens", late=True, **asked)
+        day = await events_of(web, "tokens", day="2026-11-05", **asked)
+        found = await web.get("/v1/invoices/INV-0001/explain", line="tokens")
+
+        assert [(e["id"], e["counted"]) for e in tokens] == [
+            (2, 10),
+            (3, 30),
+            (4, 5),
+            (9, 100),
+        ]
+        line = line_of(found, "tokens")
+        assert sum(e["counted"] for e in tokens) == int(line["quantity"])
+        assert [e["id"] for e in calls] == [2, 3, 4, 5, 7, 9]
+        assert [(e["id"], e["counted"]) for e in late] == [
+            (11, 1000)
+        ]  # 8 was ahead, and came again
+        assert [e["id"] for e in day] == [4]
+        events = line["events"]
+        assert (events["first"], events["last"], events["n_events"]) == (2, 9, None)
+        assert (events["late_after"], events["late_hours"]) == (8, 1)
+        path, _, query = events["list"].partition("?")
+        assert len((await web.http.get(path, params=query)).json()["events"]) == 4
+
+
+async def test_windows_of_a_day_add_up_to_it(open_web: OpenWeb) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        await filled(web)
+        await web.ship(event(time_ms=NOON_MS - 3_600_000, quantities={"tokens": 1}))
+
+        found = await web.get(PATH, line="tokens", day="2026-11-06")
+        outside = await web.http.get(PATH, params={"day": "2026-12-01"})
+
+        line = line_of(found, "tokens")
+        assert [(w["start"], w["quantity"]) for w in line["windows"]] == [
+            ("2026-11-06T11:00:00.000Z", 1),
+            ("2026-11-06T12:00:00.000Z", 40),
+        ]
+        assert outside.status_code == 400
+        assert "day=2026-12-01 is not in 2026-11" in outside.json()["detail"]
+
+
+async def test_an_event_of_a_subject_that_changed_hands_is_of_who_paid_then(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        for name, subjects in (("one", ["moved"]), ("two", [])):
+            made = await web.http.put(
+                f"/v1/customers/{name}", json={"subjects": subjects, "plan": "starter"}
+            )
+            assert made.status_code == 200, made.text
+        await web.ship(event(subject="moved", time_ms=NOON_MS))
+        web.clock.time_ms = at_ms = NOON_MS + 400_000  # within a window
+        for name, subjects in (("one", []), ("two", ["moved"])):
+            await web.http.put(f"/v1/customers/{name}", json={"subjects": subjects})
+        await web.ship(
+            *(event(subject="moved", time_ms=at_ms + ms) for ms in (-1, 0, 1))
+        )
+
+        counted: dict[str, list[int]] = {}
+        for name in ("one", "two"):
+            path = f"/v1/customers/{name}/invoice"
+            page = await web.get(f"{path}/events", line="api_calls")
+            counted[name] = [one["id"] for one in page["events"]]
+            line = line_of(await web.get(f"{path}/explain"), "api_calls")
+            assert len(counted[name]) == int(line["quantity"])
+
+    assert sorted(counted["one"] + counted["two"]) == [1, 2, 3, 4]
+    assert counted["one"]
+    assert counted["two"]
+
+
 async def test_what_came_later_is_told_beside_what_was_billed(
     open_web: OpenWeb,
 ) -> None:

@@ -41,6 +41,13 @@ class OfSubject(NamedTuple):
     quantity: Number
 
 
+class InWindow(NamedTuple):
+    """What was used in one window of a day."""
+
+    window_ms: int
+    quantity: Number
+
+
 class Behind(NamedTuple):
     """What stands behind a line."""
 
@@ -54,6 +61,8 @@ class Behind(NamedTuple):
     subjects: tuple[OfSubject, ...]
     """Those that used most, first."""
     n_subjects: int
+    windows: tuple[InWindow, ...] = ()
+    """Those of the day that was asked for."""
 
 
 async def behind(
@@ -65,12 +74,14 @@ async def behind(
     statement: Statement,
     *,
     only: str | None = None,
+    day: Period | None = None,
 ) -> list[Behind]:
     """Return what stands behind each line of an invoice, or behind those of one name.
 
     Args:
         at: of this snapshot; see ``counted``.
         only: the name of the lines that are asked for.
+        day: whose windows are asked for.
     """
     lines = [
         line for line in statement.invoice.lines if only is None or line.name == only
@@ -86,6 +97,7 @@ async def behind(
     days = _added(meters, ((row.window_ms // DAY_MS * DAY_MS, row) for row in rows))
     of_all = _added(meters, ((0, row) for row in rows))
     of_subjects = _added(meters, ((row.subject_id, row) for row in rows))
+    windows = await _windows(tx, at, customer, day, meters)
     ids = {key for known in of_subjects.values() for key in known}
     texts = await subject_store.names_of(tx, sorted(ids)) if ids else {}
     behind_lines: list[Behind] = []
@@ -95,13 +107,7 @@ async def behind(
             behind_lines.append(Behind(line, None, None, (), (), 0))
             continue
         is_distinct = AGGREGATIONS[meter.aggregation].is_distinct
-        users = sorted(
-            (
-                OfSubject(texts.get(key, ""), quantity)
-                for key, quantity in of_subjects[meter.name].items()
-            ),
-            key=lambda one: (-one.quantity, one.subject),
-        )
+        users = _most_first(of_subjects[meter.name], texts)
         behind_lines.append(
             Behind(
                 line,
@@ -110,9 +116,36 @@ async def behind(
                 tuple(OnDay(*one) for one in sorted(days[meter.name].items())),
                 tuple(users[:SUBJECTS_MAX]),
                 len(users),
+                tuple(InWindow(*one) for one in sorted(windows[meter.name].items())),
             )
         )
     return behind_lines
+
+
+def _most_first(
+    quantities: Mapping[int, Number], names: Mapping[int, str]
+) -> list[OfSubject]:
+    users = (OfSubject(names.get(i, ""), used) for i, used in quantities.items())
+    return sorted(users, key=lambda one: (-one.quantity, one.subject))
+
+
+async def _windows(
+    tx: Tx,
+    at: Counted,
+    customer: Customer,
+    day: Period | None,
+    meters: Mapping[str, Meter],
+) -> dict[str, dict[int, Number]]:
+    rows: Iterable[tuple[int, str, Totals]] = ()
+    if day is not None:
+        rows = await store.read_windows(
+            tx, at.generation, customer=customer.id, start=day.start, end=day.end
+        )
+    # Whose it is makes no difference in a window.
+    return _added(
+        meters,
+        ((at_ms, UsageRow(0, at_ms, labels, totals)) for at_ms, labels, totals in rows),
+    )
 
 
 def _added(

@@ -103,6 +103,18 @@ class Payers:
         return next((who for since, who in reversed(parts) if since <= time_ms), None)
 
 
+async def times_of(tx: Tx, customer: str) -> dict[int, list[tuple[int, int]]]:
+    """Return from when to when a customer pays for subjects that changed hands."""
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for subject_id, from_ms, end_ms in await tx.fetch_all(
+        "SELECT subject_id, from_ms, end_ms FROM owners WHERE customer = ?"
+        " ORDER BY subject_id, from_ms",
+        (customer,),
+    ):
+        found[subject_id].append((from_ms, end_ms))
+    return dict(found)
+
+
 async def read_payers(tx: Tx) -> Payers:
     """Return who pays for every subject."""
     payers = Payers()

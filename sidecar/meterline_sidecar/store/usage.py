@@ -153,6 +153,24 @@ async def counted_range(
     return None if row is None or row[0] is None else (row[0], row[1])
 
 
+async def counted_hours(
+    tx: Tx, generation: int, *, customer: str, start: int, end: int
+) -> dict[int, int]:
+    """Return the hours in which a customer used anything, and their last event each.
+
+    Of whatever meter; of a subject that changed hands within a span, all of it.
+    """
+    rows = await tx.fetch_all(
+        "SELECT u.window_ms / ? * ?, max(u.last_event_id) FROM usage u"
+        " WHERE u.generation = ? AND u.subject_id IN"
+        " (SELECT id FROM subjects WHERE customer = ? AND is_split = 0"
+        " UNION SELECT subject_id FROM owners WHERE customer = ?)"
+        " AND u.window_ms >= ? AND u.window_ms < ? GROUP BY 1 ORDER BY 1",
+        (HOUR_MS, HOUR_MS, generation, customer, customer, start, end),
+    )
+    return dict(rows)
+
+
 async def read_unassigned(
     tx: Tx, generation: int, *, start: int, end: int, limit: int
 ) -> list[tuple[str | None, UsageRow]]:

@@ -88,6 +88,23 @@ def test_a_pdf_is_written_or_the_command_says_what_to_install(
     assert file.read_bytes().startswith(b"%PDF-")
 
 
+def test_how_an_invoice_came_about_is_told_by_its_number(
+    sidecar: SidecarProcess,
+) -> None:
+    by_number = sidecar.meterline("explain", "INV-0001", "api_calls")
+    as_json = json.loads(sidecar.meterline("explain", "INV-1", "--json").stdout)
+    by_name = sidecar.meterline("explain", "team_1", "--json")
+    events = sidecar.meterline("explain", "INV-0001", "api_calls", "--events", "csv")
+    no_line = sidecar.meterline("explain", "INV-0001", "--events", "csv")
+
+    assert "Acme Corp: INV-0001 for 2026-10, $0.00 due" in by_number.stdout
+    assert "explain INV-0001 api_calls --events jsonl" in by_number.stdout
+    assert (as_json["number"], as_json["customer"]) == ("INV-0001", "acme")
+    assert json.loads(by_name.stdout)["customer"] == "team_1"
+    assert "0 events, 0 in all; billed 0" in events.stderr
+    assert no_line.returncode == 2
+
+
 def test_a_statement_lists_documents_and_what_is_owed(sidecar: SidecarProcess) -> None:
     shown = sidecar.meterline("statement", "acme")
     as_json = json.loads(sidecar.meterline("statement", "acme", "--json").stdout)

@@ -1,55 +1,163 @@
 """``meterline explain``: from a line of an invoice down to its events."""
 
+import csv
+import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import NotFound
 from meterline_sidecar.cli.options import PERIOD, daemon_options
-from meterline_sidecar.cli.output import money, quantity, show_json
+from meterline_sidecar.cli.output import json_line, money, quantity, show_json
+from meterline_sidecar.cli.papers import NUMBER, document_path
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.web.answers.explain import ExplainedLine, Explanation
+from meterline_sidecar.web.answers.explain import (
+    ExplainedLine,
+    Explanation,
+    LineEvent,
+    LineEventPage,
+    LineEvents,
+)
 
 SHOWN_MAX: Final = 10
+COLUMNS: Final = LineEvent.__struct_fields__
+ADDED_UP: Final = ("count", "sum")
+"""Of which meters what is taken of each event adds up to what is billed."""
 
 
 @click.command()
-@click.argument("customer")
+@click.argument("target", metavar="NUMBER|CUSTOMER")
 @click.argument("line", required=False)
 @PERIOD
+@click.option("--day", metavar="DAY", help="Also the windows of this day in UTC.")
+@click.option(
+    "--events",
+    "form",
+    type=click.Choice(["jsonl", "csv"]),
+    help="Print the events that LINE was counted from, all of them and no others.",
+)
+@click.option(
+    "--late",
+    is_flag=True,
+    help="With --events, of a final invoice: those that came later in place of those"
+    " that it counts.",
+)
 @daemon_options
 def command(
     config_path: Path | None,
     url: str | None,
     is_json: bool,
-    customer: str,
+    target: str,
     line: str | None,
     period: str | None,
+    day: str | None,
+    form: str | None,
+    late: bool,
 ) -> None:
     """Show how an invoice came about, down to the events.
 
-    For each line of CUSTOMER's invoice, or for LINE alone: how it was priced, what its
-    meter counts, on which days and by which subjects it was used; then the events of
-    the period, and where the ledger's chains have them.
+    For each line of the invoice with that NUMBER, or of a CUSTOMER's for a period, or
+    for LINE alone: how it was priced, what its meter counts, on which days and by
+    which subjects it was used; then the events of the period, and where the ledger's
+    chains have them.
     """
-    path = f"/v1/customers/{quote(customer, safe='')}/invoice/explain"
+    if form is None and late:
+        raise click.UsageError("--late goes with --events")
+    if form is not None and line is None:
+        raise click.UsageError("--events needs a LINE: which one's")
+    asked = {"line": line, "day": day}
     with Client.find(url, config_path) as client:
-        answer = client.get_work(path, Explanation, period=period, line=line)
+        answer = None
+        if period is None and NUMBER.fullmatch(target):
+            answer = _of_number(client, target, asked)
+        if answer is None:
+            path = f"{_path(target)}/explain"
+            answer = client.get_work(path, Explanation, period=period, **asked)
+        if form is not None:
+            _export(client, answer, asked, form=form, late=late)
+            return
     if is_json:
         show_json(answer)
     else:
         _tell(answer)
 
 
+def _path(customer: str) -> str:
+    return f"/v1/customers/{quote(customer, safe='')}/invoice"
+
+
+def _of_number(
+    client: Client, number: str, asked: dict[str, str | None]
+) -> Explanation | None:
+    """Return how the invoice of a number came about; ``None``: maybe a customer's id."""
+    try:
+        return client.get_work(f"{document_path(number)}/explain", Explanation, **asked)
+    except NotFound:
+        return None
+
+
+def _export(
+    client: Client,
+    answer: Explanation,
+    asked: dict[str, str | None],
+    *,
+    form: str,
+    late: bool,
+) -> None:
+    """Print the events of a line, and on stderr what they come to."""
+    write = csv.writer(sys.stdout)
+    n_events, total = 0, Decimal(0)
+    archived: tuple[str, ...] = ()
+    for page in client.pages(
+        f"{_path(answer.customer)}/events",
+        LineEventPage,
+        period=answer.period.name,
+        late="true" if late else None,
+        **asked,
+    ):
+        for event in page.events:
+            if form == "jsonl":
+                click.echo(json_line(event))
+                continue
+            if not n_events:
+                write.writerow(COLUMNS)
+            write.writerow(_cell(getattr(event, name)) for name in COLUMNS)
+        n_events += len(page.events)
+        total += sum((Decimal(event.counted) for event in page.events), Decimal(0))
+        archived = page.archived
+    said = n_of(n_events, "event")
+    (line,) = answer.lines
+    if line.meter is not None and line.meter.get("aggregation") in ADDED_UP:
+        said += f", {quantity(total)} in all"
+        if not late and asked["day"] is None and line.quantity is not None:
+            said += f"; billed {quantity(line.quantity)}"
+    click.echo(said, err=True)
+    for name in archived:
+        click.echo(
+            f"events of this time left for {name}: `meterline archive restore {name}`"
+            " brings them back, and they are listed",
+            err=True,
+        )
+
+
+def _cell(value: object) -> object:
+    """Return a value for a table: what has parts, as JSON."""
+    if isinstance(value, dict | list):
+        return msgspec.json.encode(value).decode() if value else ""
+    return csv_cell(value) if isinstance(value, str) else value
+
+
 def _tell(answer: Explanation) -> None:
     due = money(answer.due, answer.currency)
-    click.echo(
-        f"{answer.customer_name}: {answer.status} invoice for {answer.period.name},"
-        f" {due} due"
-    )
+    what = f"{answer.status} invoice" if answer.number is None else answer.number
+    click.echo(f"{answer.customer_name}: {what} for {answer.period.name}, {due} due")
     for part in answer.parts:
         plan = f"plan {part.plan}, version {part.version}" if part.plan else "no plan"
         click.echo(f"  {part.start} to {part.end}: {plan}")
@@ -63,6 +171,8 @@ def _tell(answer: Explanation) -> None:
     for line in answer.lines:
         click.echo()
         _tell_line(line, answer.currency)
+        if line.events is not None:
+            _tell_line_events(answer, line, line.events)
     _tell_events(answer)
 
 
@@ -98,6 +208,23 @@ def _tell_line(line: ExplainedLine, currency: str) -> None:
     ]
     if more:
         click.echo(f"  and {' and '.join(more)}: --json has them")
+
+
+def _tell_line_events(
+    answer: Explanation, line: ExplainedLine, events: LineEvents
+) -> None:
+    for window in line.windows:
+        click.echo(f"  {window.start}  {quantity(window.quantity)}")
+    count = "" if events.n_events is None else f"{quantity(events.n_events)} "
+    first, last = events.first or "not here any more", events.last or "?"
+    click.echo(f"  counted from {count}events, the first is {first}, the last {last}")
+    if events.late_hours:
+        click.echo(
+            f"  in {n_of(events.late_hours, 'hour')} events came when the period was"
+            f" over: those behind event {events.late_after}"
+        )
+    target = answer.number or f"{answer.customer} --period {answer.period.name}"
+    click.echo(f"  all of them: meterline explain {target} {line.line} --events jsonl")
 
 
 def _counts(meter: dict[str, object]) -> str:

@@ -1,8 +1,10 @@
 """SQL for whoever asks what happened: raw events, and counts over the ledger."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sums import whole
@@ -176,6 +178,15 @@ async def newest_events(
     events = [AuditEvent(*row) for row in rows]
     reached = events[-1].id if len(events) == limit else first
     return EventPage(events, reached if reached > span[0] else None)
+
+
+async def events_of(tx: Tx, ids: Sequence[int]) -> dict[int, AuditEvent]:
+    """Return events by their ids."""
+    found: dict[int, AuditEvent] = {}
+    for part in pieces(ids):
+        rows = await tx.fetch_all(f"{SELECT} WHERE e.id IN ({marks(len(part))})", part)
+        found.update({row[0]: AuditEvent(*row) for row in rows})
+    return found
 
 
 async def read_event(tx: Tx, event_id: int) -> WholeEvent | None:

@@ -7,6 +7,7 @@ import msgspec
 
 from meterline_pricing import Charge
 from meterline_sidecar.decimals import Number
+from meterline_sidecar.web.answers.events import ShownEvent
 from meterline_sidecar.web.answers.usage import ShownPeriod
 
 
@@ -22,6 +23,51 @@ class UsedBySubject(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: str
     quantity: Number
+
+
+class UsedInWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used in a window of 15 minutes, or in the part of one that was theirs."""
+
+    start: str
+    quantity: Number
+
+
+class LineEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """The events that a line was counted from."""
+
+    n_events: int | None
+    """How many, where the meter counts events; else nobody knows without reading them."""
+    first: int | None
+    """`null` where it left for the archive, or is not found soon."""
+    last: int | None
+    late_after: int
+    """What was learned behind this event came when the period was over."""
+    late_hours: int
+    """In how many hours of the period events came so late."""
+    list: str
+    """The path of the API that lists exactly these, page by page."""
+
+
+class LineEvent(ShownEvent, frozen=True, kw_only=True):
+    """An event, and what a line counts of it."""
+
+    counted: Number
+    """Of one that counts different values, 1."""
+
+
+class LineEventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The events that a line was counted from, a page of them."""
+
+    customer: str
+    period: str
+    line: str
+    meter: str
+    up_to_event: int
+    """The last that is counted, whoever's it was."""
+    events: tuple[LineEvent, ...]
+    next_after: int | None
+    archived: tuple[str, ...]
+    """The first files of the archive that hold events of this time."""
 
 
 class ExplainedLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +93,10 @@ class ExplainedLine(msgspec.Struct, frozen=True, kw_only=True):
     subjects: tuple[UsedBySubject, ...]
     """The 50 that used most."""
     n_subjects: int
+    windows: tuple[UsedInWindow, ...]
+    """Those of the day that was asked for."""
+    events: LineEvents | None
+    """`null` where more than one line is asked for, or nothing is counted."""
 
 
 class PlanPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +146,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """How an invoice came about, from its lines down to the events."""
 
+    number: str | None
+    """Of its document; ``null`` for a draft."""
     customer: str
     customer_name: str
     period: ShownPeriod

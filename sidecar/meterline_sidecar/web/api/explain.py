@@ -8,14 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Period
-from meterline_pricing.errors import unknown
+from meterline_sidecar.billing.documents import number_text
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.explain import Behind, behind
 from meterline_sidecar.billing.statement import Final, Statement, finals_of
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.store import invoice_states, journal
+from meterline_sidecar.store import documents, invoice_states, journal
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Tx
@@ -25,12 +25,21 @@ from meterline_sidecar.web.answers.explain import (
     ExplainedLine,
     Explanation,
     InvoiceStep,
+    LineEvents,
     PlanPart,
     Proof,
     UsedBySubject,
+    UsedInWindow,
     UsedOnDay,
 )
+from meterline_sidecar.web.api.documents import DocumentNumber, find_document
 from meterline_sidecar.web.api.events import archived_names
+from meterline_sidecar.web.api.line_events import (
+    Day,
+    line_events,
+    line_of,
+    span_in,
+)
 from meterline_sidecar.web.api.usage import shown_period
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
@@ -51,6 +60,35 @@ class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
     line: Annotated[
         str | None, Meta(description="The name of a line; by default all of them.")
     ] = None
+    day: Annotated[
+        Day | None, Meta(description="The windows of which day in UTC are told, too.")
+    ] = None
+
+
+class ExplainNumberQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which document, and which of its lines."""
+
+    number: DocumentNumber
+    line: str | None = None
+    day: Day | None = None
+
+
+async def explain_document(parts: Parts, query: ExplainNumberQuery) -> Explanation:
+    """Return how the invoice of a number came about; as by customer and period."""
+    async with parts.database.reading() as tx:
+        found = await find_document(tx, query.number)
+    if found.row.kind != "invoice":
+        raise BadRequest(
+            f"{found.number} is a credit note: it is of one invoice, which"
+            f" `meterline invoice {found.number}` names, and says itself what for"
+        )
+    asked = ExplainQuery(
+        customer=found.row.customer,
+        period=found.row.period,
+        line=query.line,
+        day=query.day,
+    )
+    return await explain_invoice(parts, asked)
 
 
 async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
@@ -59,9 +97,8 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
     async with snapshot(parts.database) as (tx, at):
         period = await invoice_period(tx, parts, customer, query.period)
         statement = await parts.invoices.shown(tx, at, customer, period)
-        names = [line.name for line in statement.invoice.lines]
-        if query.line is not None and query.line not in names:
-            raise BadRequest(unknown("line", query.line[:100], names))
+        if query.line is not None:
+            line_of(statement, query.line)
         lines = await behind(
             tx,
             at,
@@ -70,9 +107,18 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
             period,
             statement,
             only=query.line,
+            day=None if query.day is None else span_in(period, query.day),
         )
+        of_line: LineEvents | None = None
+        if query.line is not None and lines[0].meter is not None:
+            of_line = await line_events(
+                *(tx, at, customer, period, statement),
+                line=lines[0].line,
+                meter=lines[0].meter,
+            )
         final = (await finals_of(tx, customer.id)).get(period.name)
         return Explanation(
+            number=await _number(tx, final),
             customer=customer.id,
             customer_name=statement.customer_name or customer.name,
             period=shown_period(period),
@@ -81,7 +127,7 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
             due=statement.due,
             counted_up_to_event=statement.counted_up_to_event,
             parts=_parts(statement),
-            lines=tuple(_line(one, parts.config.names) for one in lines),
+            lines=tuple(_line(one, parts.config.names, of_line) for one in lines),
             pending=await _pending(parts, tx, at, customer, final),
             steps=await _steps(tx, final),
             events=await _events(tx, at, customer, period),
@@ -102,7 +148,18 @@ def _parts(statement: Statement) -> tuple[PlanPart, ...]:
     )
 
 
-def _line(one: Behind, names: Names) -> ExplainedLine:
+async def _number(tx: Tx, final: Final | None) -> str | None:
+    if final is None:
+        return None
+    of_invoice = await documents.of_invoice(tx, final.row_id)
+    return next(
+        number_text(row.series, row.number)
+        for row in of_invoice
+        if row.kind == "invoice"
+    )
+
+
+def _line(one: Behind, names: Names, events: LineEvents | None) -> ExplainedLine:
     line = one.line
     return ExplainedLine(
         line=line.name,
@@ -123,6 +180,11 @@ def _line(one: Behind, names: Names) -> ExplainedLine:
             for used in one.subjects
         ),
         n_subjects=one.n_subjects,
+        windows=tuple(
+            UsedInWindow(start=format_time_ms(used.window_ms), quantity=used.quantity)
+            for used in one.windows
+        ),
+        events=events,
     )
 
 
@@ -203,4 +265,7 @@ async def _proof(tx: Tx, statement: Statement, final: Final | None) -> Proof | N
     )
 
 
-OPERATIONS = (Operation("/v1/customers/{customer}/invoice/explain", explain_invoice),)
+OPERATIONS = (
+    Operation("/v1/customers/{customer}/invoice/explain", explain_invoice),
+    Operation("/v1/invoices/{number}/explain", explain_document),
+)

@@ -1,0 +1,187 @@
+"""The very events that a line of an invoice was counted from."""
+
+from datetime import date
+from typing import Annotated
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import Meta
+
+from meterline_pricing import Line, Period
+from meterline_pricing.errors import unknown
+from meterline_sidecar.billing.statement import Statement
+from meterline_sidecar.clock import DAY_MS, parse_time_ms
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.store.edge import behind as store
+from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.behind import (
+    Asked,
+    counted_events,
+    hours_of,
+    last_counted,
+)
+from meterline_sidecar.usage.counted import Counted, snapshot
+from meterline_sidecar.web.answers.explain import (
+    LineEvent,
+    LineEventPage,
+    LineEvents,
+)
+from meterline_sidecar.web.api.events import archived_names, shown_event
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.problems import BadRequest
+from meterline_sidecar.web.query import (
+    ID_MAX,
+    PAGE,
+    CustomerId,
+    Limit,
+    MonthName,
+    find_customer,
+    invoice_period,
+)
+
+Day = Annotated[date, Meta(description="A day in UTC, such as 2026-11-06.")]
+
+
+class LineEventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of which line."""
+
+    customer: CustomerId
+    line: Annotated[str, Meta(max_length=256, description="The name of a line.")]
+    period: MonthName | None = None
+    day: Day | None = None
+    late: Annotated[
+        bool,
+        Meta(
+            description="In place of what a final invoice counts, what came later and"
+            " is an adjustment."
+        ),
+    ] = False
+    after: Annotated[
+        int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
+    ] = 0
+    limit: Limit = PAGE
+
+
+async def list_line_events(parts: Parts, query: LineEventsQuery) -> LineEventPage:
+    """List the events that a line of an invoice was counted from, and no others."""
+    customer = find_customer(parts, query.customer)
+    async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, customer, query.period)
+        statement = await parts.invoices.shown(tx, at, customer, period)
+        line = line_of(statement, query.line)
+        meter = meter_of(parts, line, period)
+        span = span_in(period, query.day)
+        counted_to = statement.counted_up_to_event
+        asked = Asked(
+            generation=at.generation,
+            customer=customer.id,
+            meter=meter,
+            start=span.start,
+            end=span.end,
+            after=max(query.after, counted_to if query.late else 0),
+            up_to=at.up_to_event if query.late else counted_to,
+        )
+        page = await counted_events(tx, asked, limit=query.limit)
+        events = await event_log.events_of(tx, [one.event_id for one in page.events])
+        archived = await archived_names(tx, start=span.start, end=span.end)
+    return LineEventPage(
+        customer=customer.id,
+        period=period.name,
+        line=line.name,
+        meter=meter.name,
+        up_to_event=asked.up_to,
+        events=tuple(
+            LineEvent(
+                **msgspec.structs.asdict(shown_event(events[one.event_id])),
+                counted=one.quantity,
+            )
+            for one in page.events
+        ),
+        next_after=page.next_after,
+        archived=archived,
+    )
+
+
+def line_of(statement: Statement, name: str) -> Line:
+    """Return a line of an invoice.
+
+    Raises:
+        BadRequest: it has none of that name.
+    """
+    for line in statement.invoice.lines:
+        if line.name == name:
+            return line
+    names = [line.name for line in statement.invoice.lines]
+    raise BadRequest(unknown("line", name[:100], names))
+
+
+def meter_of(parts: Parts, line: Line, period: Period) -> Meter:
+    """Return what counted the events of a line.
+
+    Raises:
+        BadRequest: nothing is counted for it.
+    """
+    meter = None
+    if line.meter is not None:
+        meter = parts.terms.terms.meter(line.meter, period.end - 1)
+    if meter is None:
+        raise BadRequest(f"line {line.name} is of no meter: no event is counted for it")
+    return meter
+
+
+def span_in(period: Period, day: date | None) -> Period:
+    """Return a day in UTC of a period, or all of it.
+
+    Raises:
+        BadRequest: the day is not in the period.
+    """
+    if day is None:
+        return period
+    start = parse_time_ms(f"{day.isoformat()}T00:00:00Z")
+    span = Period(
+        max(start, period.start), min(start + DAY_MS, period.end), period.name
+    )
+    if span.start >= span.end:
+        raise BadRequest(f"day={day.isoformat()} is not in {period.name}")
+    return span
+
+
+async def line_events(
+    tx: Tx,
+    at: Counted,
+    customer: Customer,
+    period: Period,
+    statement: Statement,
+    *,
+    line: Line,
+    meter: Meter,
+) -> LineEvents:
+    """Return what is known of a line's events without reading all of them."""
+    asked = Asked(
+        generation=at.generation,
+        customer=customer.id,
+        meter=meter,
+        start=period.start,
+        end=period.end,
+        after=0,
+        up_to=statement.counted_up_to_event,
+    )
+    first = await counted_events(tx, asked, limit=1)
+    late_after = await store.last_learned_by(tx, period.end)
+    hours = (await hours_of(tx, asked)).values()
+    span = {"line": line.name, "period": period.name}
+    is_counting = meter.aggregation == "count" and not meter.names_properties
+    return LineEvents(
+        n_events=int(line.quantity) if is_counting and line.quantity else None,
+        first=first.events[0].event_id if first.events else None,
+        last=await last_counted(tx, asked),
+        late_after=late_after,
+        late_hours=sum(last > late_after for last in hours),
+        list=f"/v1/customers/{customer.id}/invoice/events?{urlencode(span)}",
+    )
+
+
+OPERATIONS = (Operation("/v1/customers/{customer}/invoice/events", list_line_events),)
