@@ -64,6 +64,8 @@ QUESTIONS: Final = (
     "/metrics",
     "/v1/usage?customer={top}",
     "/v1/usage?customer={some}",
+    "/v1/customers/{top}/invoice/explain?line=api_calls",
+    "/v1/customers/{some}/invoice/explain?line=api_calls",
     "/v1/usage?limit=20",
     "/v1/customers?limit=100",
     "/v1/customers/{some}/invoice",

@@ -6,7 +6,7 @@ both is looked at, and folded as counting folds it: so what is listed is what wa
 counted, neither more nor less.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from meterline.events import UNCOUNTED
@@ -60,58 +60,81 @@ class Page(NamedTuple):
     next_after: int | None
 
 
-async def hours_of(tx: Tx, asked: Asked) -> dict[int, int]:
-    """Return the hours in which the customer used anything, each with its last event."""
-    return await usage_store.counted_hours(
-        tx,
-        asked.generation,
-        customer=asked.customer,
-        start=asked.start,
-        end=asked.end,
-    )
+class Behind:
+    """The events that were counted and are in the ledger, in one snapshot.
 
-
-async def counted_events(tx: Tx, asked: Asked, *, limit: int) -> Page:
-    """Return a page of the events that were counted and are in the ledger.
-
-    A page may be short, or even empty, and still name where to go on: only so many
-    rows are looked at for one page.
+    Args:
+        hours: in which the customer used anything, each with its last event.
+        spans: within which ids the events can be, in order and apart from each other.
     """
-    spans = await _spans(tx, asked)
-    takes = await _takes(tx, asked)
-    found: list[CountedEvent] = []
-    reached = asked.after
-    for ids in _pieces(spans):
-        for event in await _events(tx, asked, ids):
-            quantity = takes.quantity_of(event)
-            if quantity is not None:
-                found.append(CountedEvent(event.id, quantity))
-            if len(found) == limit:
-                return Page(found, event.id)
-        reached = ids[1]
-    is_whole = not spans or reached == spans[-1][1]
-    return Page(found, None if is_whole else reached)
 
+    def __init__(
+        self,
+        tx: Tx,
+        asked: Asked,
+        hours: Mapping[int, int],
+        spans: Sequence[Ids],
+        takes: "_Takes",
+    ) -> None:
+        self._tx = tx
+        self._asked = asked
+        self.hours = hours
+        self._spans = spans
+        self._takes = takes
 
-async def last_counted(tx: Tx, asked: Asked) -> int | None:
-    """Return the last event that was counted; ``None`` where it is not found soon."""
-    takes = await _takes(tx, asked)
-    for ids in _pieces(await _spans(tx, asked), backwards=True):
-        for event in reversed(await _events(tx, asked, ids)):
-            if takes.quantity_of(event) is not None:
-                return event.id
-    return None
+    @classmethod
+    async def of(cls, tx: Tx, asked: Asked) -> "Behind":
+        """Return what there is of what is asked for."""
+        span = {"start": asked.start, "end": asked.end}
+        hours = await usage_store.counted_hours(
+            tx, asked.generation, customer=asked.customer, **span
+        )
+        known = await store.hours_between(tx, **span)
+        spans = [
+            (max(known[hour_ms][0], asked.after + 1), min(last, asked.up_to))
+            for hour_ms, last in hours.items()
+            if hour_ms in known
+        ]
+        joined = _joined(span for span in spans if span[0] <= span[1])
+        here = await store.here(tx, joined)
+        return cls(tx, asked, hours, here, await _takes(tx, asked))
 
+    async def page(self, *, limit: int) -> Page:
+        """Return the first of the events.
 
-async def _events(tx: Tx, asked: Asked, ids: Ids) -> list[EventFacts]:
-    return await store.events_within(
-        tx,
-        ids,
-        customer=asked.customer,
-        start=asked.start,
-        end=asked.end,
-        skip_flags=UNCOUNTED,
-    )
+        A page may be short, or even empty, and still name where to go on: only so many
+        rows are looked at for one page.
+        """
+        found: list[CountedEvent] = []
+        reached = self._asked.after
+        for ids in _pieces(self._spans):
+            for event in await self._events(ids):
+                quantity = self._takes.quantity_of(event)
+                if quantity is not None:
+                    found.append(CountedEvent(event.id, quantity))
+                if len(found) == limit:
+                    return Page(found, event.id)
+            reached = ids[1]
+        is_whole = not self._spans or reached == self._spans[-1][1]
+        return Page(found, None if is_whole else reached)
+
+    async def last(self) -> int | None:
+        """Return the last event; ``None`` where none is found soon."""
+        for ids in _pieces(self._spans, backwards=True):
+            for event in reversed(await self._events(ids)):
+                if self._takes.quantity_of(event) is not None:
+                    return event.id
+        return None
+
+    async def _events(self, ids: Ids) -> list[EventFacts]:
+        return await store.events_within(
+            self._tx,
+            ids,
+            customer=self._asked.customer,
+            start=self._asked.start,
+            end=self._asked.end,
+            skip_flags=UNCOUNTED,
+        )
 
 
 def _pieces(spans: Sequence[Ids], *, backwards: bool = False) -> Iterator[Ids]:
@@ -125,17 +148,6 @@ def _pieces(spans: Sequence[Ids], *, backwards: bool = False) -> Iterator[Ids]:
             end = min(start + PIECE_IDS - 1, last)
             room -= end - start + 1
             yield start, end
-
-
-async def _spans(tx: Tx, asked: Asked) -> list[Ids]:
-    """Return within which ids the events can be, in order and apart from each other."""
-    known = await store.hours_between(tx, asked.start, asked.end)
-    spans = [
-        (max(known[hour_ms][0], asked.after + 1), min(last, asked.up_to))
-        for hour_ms, last in (await hours_of(tx, asked)).items()
-        if hour_ms in known
-    ]
-    return await store.here(tx, _joined(span for span in spans if span[0] <= span[1]))
 
 
 def _joined(spans: Iterable[Ids]) -> list[Ids]:

@@ -16,12 +16,7 @@ from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import behind as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.usage.behind import (
-    Asked,
-    counted_events,
-    hours_of,
-    last_counted,
-)
+from meterline_sidecar.usage.behind import Asked, Behind
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.web.answers.explain import (
     LineEvent,
@@ -84,7 +79,7 @@ async def list_line_events(parts: Parts, query: LineEventsQuery) -> LineEventPag
             after=max(query.after, counted_to if query.late else 0),
             up_to=at.up_to_event if query.late else counted_to,
         )
-        page = await counted_events(tx, asked, limit=query.limit)
+        page = await (await Behind.of(tx, asked)).page(limit=query.limit)
         events = await event_log.events_of(tx, [one.event_id for one in page.events])
         archived = await archived_names(tx, start=span.start, end=span.end)
     return LineEventPage(
@@ -169,17 +164,17 @@ async def line_events(
         after=0,
         up_to=statement.counted_up_to_event,
     )
-    first = await counted_events(tx, asked, limit=1)
+    behind = await Behind.of(tx, asked)
+    first = await behind.page(limit=1)
     late_after = await store.last_learned_by(tx, period.end)
-    hours = (await hours_of(tx, asked)).values()
     span = {"line": line.name, "period": period.name}
     is_counting = meter.aggregation == "count" and not meter.names_properties
     return LineEvents(
         n_events=int(line.quantity) if is_counting and line.quantity else None,
         first=first.events[0].event_id if first.events else None,
-        last=await last_counted(tx, asked),
+        last=await behind.last(),
         late_after=late_after,
-        late_hours=sum(last > late_after for last in hours),
+        late_hours=sum(last > late_after for last in behind.hours.values()),
         list=f"/v1/customers/{customer.id}/invoice/events?{urlencode(span)}",
     )
 
