@@ -120,7 +120,7 @@ async def test_what_was_adjusted_and_used_up_adds_up(database: Database) -> None
 
     async with database.reading() as tx:
         adjusted = await invoices.adjusted_of(tx, "acme")
-        assert adjusted == {"2026-10": (Decimal("1.50"), 9)}
+        assert adjusted == {"2026-10": ({"usd": Decimal("1.50")}, 9)}
         assert await invoices.uses_of(tx, "acme") == [use]
         assert await invoices.uses_of(tx, "nobody") == []
 

@@ -10,6 +10,7 @@ shown here and nowhere else; ``FORMS`` names them all, and a form that is not th
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -244,6 +245,47 @@ def grant_credit(scene: Scene, chrome: Chrome) -> None:
     assert "12.50" in scene.meterline("credit", "globex")
 
 
+def final_invoice(scene: Scene) -> str:
+    """Return the page of an invoice that is final, and nobody has paid."""
+    today = datetime.now(UTC).date()
+    month = (today.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
+    if "payer" not in scene.meterline("customers", "list"):
+        given = ("--plan", "scale", "--starts", f"{month}-01", "--subject", "payer_*")
+        scene.meterline("customers", "add", "payer", *given)
+        scene.meterline("invoice", "payer", "--period", month, "--finalize")
+    return "/invoices/INV-0001"
+
+
+def take_step(scene: Scene, chrome: Chrome) -> None:
+    path = final_invoice(scene)
+    enter(scene, chrome, path, scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, path)
+    inside = "form[action$=steps]"
+
+    chrome.find_element(By.CSS_SELECTOR, f"{inside} [name=reason]").send_keys("a test")
+    press(chrome, f"{inside} button")
+
+    assert chrome.current_url == f"{scene.live.url}{path}#steps"
+    assert "sent since" in text(chrome, ".steps")
+    assert "sent since" in scene.meterline("invoice", "INV-0001")
+
+
+def record_payment(scene: Scene, chrome: Chrome) -> None:
+    path = final_invoice(scene)
+    enter(scene, chrome, path)
+    inside = "form[action$=payments]"
+
+    chrome.find_element(By.CSS_SELECTOR, f"{inside} [name=amount]").send_keys("1.00")
+    chrome.find_element(By.CSS_SELECTOR, f"{inside} [name=reference]").send_keys("t 7")
+    press(chrome, f"{inside} button")
+
+    assert chrome.current_url == f"{scene.live.url}{path}#steps"
+    assert "t 7" in text(chrome, "section[aria-labelledby=steps]")
+    assert "paid on" in scene.meterline("invoice", "INV-0001")
+
+
 Submit = Callable[[Scene, Chrome], None]
 FORMS: dict[str, Submit] = {
     "base.html: post /logout": log_out,
@@ -252,6 +294,8 @@ FORMS: dict[str, Submit] = {
     "customers.html: get": find_customers,
     "events.html: get": find_events,
     "invoices.html: get": find_documents,
+    "invoice.html: post /invoices/…/payments": record_payment,
+    "invoice.html: post /invoices/…/steps": take_step,
     "login.html: post /login?…": log_in,
     "outbox.html: post /outbox/…/retry…": retry,
     "usage.html: get": show_usage,

@@ -15,6 +15,9 @@ from meterline_sidecar.store.port import Row, Tx
 
 BY_ITSELF: Final = "schedule"
 STATES: Final = "invoice_states"
+PAYMENTS: Final = "payments"
+OF_INVOICES: Final = (STATES, PAYMENTS)
+"""Tables whose rows name an invoice by its row, which people know by customer and period."""
 
 
 class Act(NamedTuple):
@@ -69,6 +72,16 @@ def _document(row: Row) -> tuple[int, str, str, str, str] | None:
     return row[9], said.author or BY_ITSELF, about, what, said.reason
 
 
+def _payment(row: Row) -> tuple[int, str, str, str, str]:
+    _id, invoice_id, _customer, _key, currency, amount, paid_on, reference = row[:8]
+    at_ms, author, reason = row[8:]
+    is_back = amount.startswith("-")
+    what = f"{amount.removeprefix('-')} {currency.upper()}"
+    what += " given back" if is_back else f" paid on {paid_on}"
+    words = f"{what}, {reference}" if reference else what
+    return at_ms, author, f"invoice {invoice_id}", words, reason
+
+
 def _state(row: Row) -> tuple[int, str, str, str, str]:
     _id, invoice_id, state, at_ms, author, cause = row
     return at_ms, author, f"invoice {invoice_id}", state, cause
@@ -77,6 +90,7 @@ def _state(row: Row) -> tuple[int, str, str, str, str]:
 WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]]] = {
     "terms": _term,
     STATES: _state,
+    PAYMENTS: _payment,
     "documents": _document,
     "credits": _credit,
     "credit_ends": _credit_end,
@@ -101,7 +115,7 @@ async def acts_before(tx: Tx, link: int, *, limit: int) -> tuple[list[Act], int 
         for entry, row_ids in ids.items()
         for row in await journal.covered_rows(tx, entry, row_ids)
     }
-    invoice_ids = [row[1] for (entry, _), row in rows.items() if entry == STATES]
+    invoice_ids = [row[1] for (entry, _), row in rows.items() if entry in OF_INVOICES]
     names = await invoices.names_of(tx, invoice_ids) if invoice_ids else {}
     acts: list[Act] = []
     for one in links:
@@ -112,7 +126,7 @@ async def acts_before(tx: Tx, link: int, *, limit: int) -> tuple[list[Act], int 
         if said is None:
             continue
         act = Act(one.id, *said)
-        if one.entry == STATES and row[1] in names:
+        if one.entry in OF_INVOICES and row[1] in names:
             customer, period = names[row[1]]
             act = act._replace(about=f"invoice of {customer} for {period}")
         acts.append(act)

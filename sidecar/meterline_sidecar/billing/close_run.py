@@ -7,6 +7,8 @@ from msgspec import Struct, field
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.statement import Statement
+from meterline_sidecar.store import invoices as store
+from meterline_sidecar.store.port import Tx
 
 AUTHOR: Final = "schedule"
 """Who closes what closes by itself."""
@@ -45,6 +47,20 @@ class Held(NamedTuple):
     why: str
     is_left: bool = False
     """Whether it is left to people: it ended before periods closed by themselves."""
+
+
+async def voided(tx: Tx) -> list[Held]:
+    """Return what is left to people as its invoice is void, the first thousand."""
+    return [
+        Held(
+            one.customer,
+            Period(one.start_ms, one.end_ms, one.period),
+            f"its invoice is void: `meterline close --customer {one.customer} --period"
+            f" {one.period}` makes another one, of what is known and agreed by now",
+            is_left=True,
+        )
+        for one in await store.voided(tx, limit=LISTED_MAX)
+    ]
 
 
 class Closed(NamedTuple):

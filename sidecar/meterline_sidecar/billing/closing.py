@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final, NamedTuple
 
-from meterline_pricing import PricingError
+from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.close_run import Due, Held, Run, Wanted
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.invoices import Invoices
@@ -237,10 +237,11 @@ class Closer:
         """Return what is to be closed now, in order of its end; note what waits."""
         wanted, now_ms = run.wanted, self._clock.now_ms()
         async with self._database.reading() as tx:
-            finals = await store.final_ends(tx)
+            finals = await store.closed_ends(tx)
+            passed = await self._next.passed(tx, wanted, finals)
         found: list[Due] = []
         waiting: list[Due] = []
-        async for due in self._over(wanted, finals, now_ms):
+        async for due in self._over(wanted, finals, passed, now_ms):
             if due.customer in run.held:
                 continue
             if wanted.period is not None and due.period.name < wanted.period:
@@ -267,7 +268,11 @@ class Closer:
         return found
 
     async def _over(
-        self, wanted: Wanted, finals: dict[str, int], now_ms: int
+        self,
+        wanted: Wanted,
+        finals: dict[str, int],
+        passed: Period | None,
+        now_ms: int,
     ) -> AsyncIterator[Due]:
         """Yield the next period of each customer that is over; others go between."""
         names: Iterable[str] = list(self._terms.names("customer"))
@@ -279,7 +284,7 @@ class Closer:
             n_new += not self._next.is_known(name, final_ms)
             if i % CUSTOMERS_PER_STEP == 0 or (n_new + 1) % NEW_PER_STEP == 0:
                 await asyncio.sleep(0)
-            period = self._next.of(name, final_ms)
+            period = passed or self._next.of(name, final_ms)
             if period is not None and period.end <= now_ms:
                 customer = self._terms.customer(name, period.end - 1)
                 assert customer is not None, "they have a plan then"

@@ -4,7 +4,7 @@ What stands on a document was so on the day on which it was issued, and never ch
 neither another address nor another seller reaches it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -170,18 +170,66 @@ class Issuer:
             CreditRefused: it is none, or more than is left of the invoice.
         """
         known = await store.of_invoice(tx, invoice.invoice_id)
-        left = sum((Decimal(row.amount) for row in known), Decimal(0))
+        left = left_of(known)[invoice.currency]
         if not 0 < amount <= left:
             number = number_text(invoice.series, invoice.number)
             raise CreditRefused(
                 f"{amount} {invoice.currency} cannot be credited of {number}: of it"
                 f" {left} {invoice.currency} are left; credit more than 0 and at most that"
             )
+        return await self._credit(
+            *(tx, invoice, -amount, ()),
+            buyer=buyer,
+            reason=reason,
+            author=author,
+            now_ms=now_ms,
+        )
+
+    async def undo(
+        self,
+        tx: Tx,
+        invoice: DocumentRow,
+        *,
+        buyer: Customer,
+        reason: str,
+        author: str,
+        now_ms: int,
+    ) -> DocumentRow | None:
+        """Credit all that is left of an invoice, in each of its currencies.
+
+        Also where it is below zero. ``None``: nothing is left of it.
+        """
+        left = left_of(await store.of_invoice(tx, invoice.invoice_id))
+        own = left.pop(invoice.currency)
+        others = tuple(Owed(-amount, name) for name, amount in left.items() if amount)
+        if not own and not others:
+            return None
+        return await self._credit(
+            *(tx, invoice, -own, others),
+            buyer=buyer,
+            reason=reason,
+            author=author,
+            now_ms=now_ms,
+        )
+
+    async def _credit(
+        self,
+        tx: Tx,
+        invoice: DocumentRow,
+        amount: Decimal,
+        also: tuple[Owed, ...],
+        *,
+        buyer: Customer,
+        reason: str,
+        author: str,
+        now_ms: int,
+    ) -> DocumentRow:
         seller = self._config().seller
         details = Details(
             seller=_sender(seller),
             buyer=_buyer(buyer),
             time_zone=buyer.time_zone,
+            also_due=also,
             reason=reason,
             author=author,
         )
@@ -194,7 +242,7 @@ class Issuer:
                 customer=invoice.customer,
                 period=invoice.period,
                 currency=invoice.currency,
-                amount=str(-amount),
+                amount=str(amount),
                 issued_ms=now_ms,
                 details=msgspec.json.encode(details).decode(),
             ),
@@ -206,6 +254,16 @@ class Issuer:
         added = await store.add(tx, row)
         await (journal or self._journal).link(tx, "documents", added.id)
         return added
+
+
+def left_of(rows: Iterable[DocumentRow]) -> dict[str, Decimal]:
+    """Return what an invoice comes to with its credit notes, by currency."""
+    found: dict[str, Decimal] = {}
+    for row in rows:
+        owed = Owed(Decimal(row.amount), row.currency)
+        for one in (owed, *document_of(row).details.also_due):
+            found[one.currency] = found.get(one.currency, Decimal(0)) + one.amount
+    return found
 
 
 def _sender(seller: SellerConfig) -> Party:

@@ -76,7 +76,7 @@ class Skipped:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._known: dict[str, tuple[tuple[int, int], list[Period]]] = {}
+        self._known: dict[str, tuple[tuple[int, ...], list[Period]]] = {}
 
     async def find(
         self, tx: Tx, finals: Mapping[str, FinalRange]
@@ -90,7 +90,7 @@ class Skipped:
             entries = self._terms.entries("customer", name)
             if not entries or self._is_in_order(name, final):
                 continue
-            key = (final.n_periods, len(entries))
+            key = (final.n_invoices, final.covered_ms, len(entries))
             if self._known.get(name, (None,))[0] != key:
                 n_new += 1
                 if n_new > LOOKED_AT_MAX:

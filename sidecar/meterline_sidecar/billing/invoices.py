@@ -11,10 +11,15 @@ import msgspec
 
 from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.balances import Balances, add_uses, uses_of
-from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
+from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.first_day import first_ms, is_billable
 from meterline_sidecar.billing.in_order import open_periods
-from meterline_sidecar.billing.late import Difference, differences
+from meterline_sidecar.billing.late import (
+    Difference,
+    differences,
+    stated,
+    taken_back,
+)
 from meterline_sidecar.billing.lifecycle import (
     Spools,
     check_closable,
@@ -29,7 +34,6 @@ from meterline_sidecar.billing.statement import (
     Final,
     Issuer,
     Journal,
-    Owed,
     Statement,
     add_final,
     finals_of,
@@ -301,9 +305,10 @@ class Invoices:
         balances = await Balances.of(tx, customer.id)
         # First what is older, which uses up credits before this period does.
         found = await self._differences(tx, at, customer, finals, balances)
+        found += await taken_back(tx, customer.id, period.name)
         drawn = await self._billing.draft(tx, at, customer, period, balances=balances)
         final = msgspec.structs.replace(
-            self._stated(at, customer, drawn, found),
+            stated(at, customer, drawn, found),
             finalized_ms=self._clock.now_ms(),
             accepted_gaps=closing.gaps,
             open_before=await self._open_before(tx, at, customer, period),
@@ -335,7 +340,8 @@ class Invoices:
         if await self._is_next(tx, at, customer, period, finals):
             found = await self._differences(tx, at, customer, finals, balances)
         drawn = await self._billing.draft(tx, at, customer, period, balances=balances)
-        return self._stated(at, customer, drawn, found)
+        found += await taken_back(tx, customer.id, period.name)
+        return stated(at, customer, drawn, found)
 
     async def _is_next(
         self,
@@ -373,28 +379,4 @@ class Invoices:
             finals=finals,
             balances=balances,
             now_ms=self._clock.now_ms(),
-        )
-
-    def _stated(
-        self, at: Counted, customer: Customer, drawn: Drawn, found: list[Difference]
-    ) -> Statement:
-        adjusted = tuple(d.adjustment for d in found if d.adjustment is not None)
-        by_currency: dict[str, Decimal] = {}
-        for adjustment in adjusted:
-            known = by_currency.get(adjustment.currency, Decimal(0))
-            by_currency[adjustment.currency] = known + adjustment.amount
-        own = by_currency.pop(drawn.invoice.currency, Decimal(0))
-        return Statement(
-            customer=customer.id,
-            customer_name=customer.name,
-            finalized_ms=None,
-            counted_up_to_event=at.up_to_event,
-            usage=drawn.usage.meters,
-            invoice=drawn.invoice,
-            adjustments=adjusted,
-            due=drawn.invoice.total + own,
-            also_due=tuple(
-                Owed(amount, currency) for currency, amount in by_currency.items()
-            ),
-            agreement=drawn.agreement,
         )

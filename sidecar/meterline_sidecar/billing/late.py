@@ -9,7 +9,8 @@ rest is such a difference, too.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.balances import Balances, uses_of
 from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
-from meterline_sidecar.billing.statement import Adjustment, Final
+from meterline_sidecar.billing.statement import Adjustment, Final, Owed, Statement
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import invoices as store
@@ -90,6 +91,55 @@ async def differences(
         )
         found.append(Difference(adjustment if amount else None, tuple(uses)))
     return found
+
+
+async def taken_back(tx: Tx, customer: str, period: str) -> list[Difference]:
+    """Return what was billed on other invoices of a period that has no invoice (now).
+
+    Its invoice is void, and the next one has all of the period: what adjusted the first
+    one is on invoices that stay, so that it is taken back here, by currency.
+    """
+    known = (await store.adjusted_of(tx, customer)).get(period)
+    return [
+        Difference(
+            Adjustment(
+                period=period,
+                billed=amount,
+                now=Decimal(0),
+                amount=-amount,
+                currency=currency,
+            ),
+            (),
+        )
+        for currency, amount in ({} if known is None else known.amounts).items()
+        if amount
+    ]
+
+
+def stated(
+    at: Counted, customer: Customer, drawn: Drawn, found: Sequence[Difference]
+) -> Statement:
+    """Return a draft with the differences that are billed on it."""
+    adjusted = tuple(d.adjustment for d in found if d.adjustment is not None)
+    by_currency: dict[str, Decimal] = {}
+    for adjustment in adjusted:
+        known = by_currency.get(adjustment.currency, Decimal(0))
+        by_currency[adjustment.currency] = known + adjustment.amount
+    own = by_currency.pop(drawn.invoice.currency, Decimal(0))
+    return Statement(
+        customer=customer.id,
+        customer_name=customer.name,
+        finalized_ms=None,
+        counted_up_to_event=at.up_to_event,
+        usage=drawn.usage.meters,
+        invoice=drawn.invoice,
+        adjustments=adjusted,
+        due=drawn.invoice.total + own,
+        also_due=tuple(
+            Owed(amount, currency) for currency, amount in by_currency.items()
+        ),
+        agreement=drawn.agreement,
+    )
 
 
 def as_of_now(
@@ -209,6 +259,8 @@ def _is_stale(final: Final, at: Counted, late: list[tuple[int, int]]) -> bool:
     """Say whether a final period may come to something else than was billed for it."""
     agreement = final.statement.agreement
     if agreement is None or agreement.generation != at.generation:
+        return True
+    if final.is_touched:
         return True
     return any(
         day_ms + DAY_MS > final.period.start

@@ -1,6 +1,12 @@
 """Which period of each customer is to be closed next, worked out once."""
 
+from collections.abc import Mapping
+
 from meterline_pricing import Period, PricingError
+from meterline_sidecar.billing.close_run import Wanted
+from meterline_sidecar.billing.in_order import has_plan
+from meterline_sidecar.store.invoices import final_names
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 
@@ -45,6 +51,28 @@ class NextPeriods:
             found = self._next(name, final_ms)
             self._known[name] = (self._key(name, final_ms), found)
         return self._known[name][1]
+
+    async def passed(
+        self, tx: Tx, wanted: Wanted, finals: Mapping[str, int]
+    ) -> Period | None:
+        """Return a period that was left out, or is void, if it is asked for by name.
+
+        Args:
+            finals: where each customer's last final period ends; only what is before
+                that was left out.
+        """
+        name, period = wanted.customer, wanted.period
+        if name is None or period is None or name not in finals:
+            return None
+        if period in await final_names(tx, name):
+            return None
+        try:
+            found = CustomerCalendar.of(self._terms, name).named(period)
+        except PricingError:
+            return None  # nothing is billed in it
+        if found.end > finals[name] or self.is_stripes(name, found.end - 1):
+            return None
+        return found if has_plan(self._terms, name, found) else None
 
     def _key(self, name: str, final_ms: int | None) -> tuple[int | None, int]:
         return final_ms, len(self._terms.entries("customer", name))

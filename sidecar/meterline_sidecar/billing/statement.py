@@ -99,6 +99,8 @@ class Final(msgspec.Struct, frozen=True):
     """The sum of its adjustments on other invoices."""
     compared_up_to_event: int
     """Up to which event its usage is billed."""
+    is_touched: bool = False
+    """Whether an invoice that is void by now billed or used up something of it."""
 
     @property
     def billed(self) -> Decimal:
@@ -135,18 +137,23 @@ _decode: Final_ = msgspec.json.Decoder(Statement).decode
 
 
 async def finals_of(tx: Tx, customer: str) -> dict[str, Final]:
-    """Return a customer's final invoices by the name of their period, in its order."""
+    """Return a customer's final invoices by the name of their period, in its order.
+
+    One that is void is none of them: its period is as open as before.
+    """
     adjusted = await store.adjusted_of(tx, customer)
+    touched = await store.touched_by_void(tx, customer)
     found: dict[str, Final] = {}
     for row in await store.finals_of(tx, customer):
         statement = _decode(row.document)
-        amount, up_to_event = adjusted.get(row.period, (Decimal(0), 0))
+        known = adjusted.get(row.period, store.Adjusted({}, 0))
         found[row.period] = Final(
             row_id=row.id,
             period=Period(row.period_start_ms, row.period_end_ms, row.period),
             statement=statement,
-            adjusted=amount,
-            compared_up_to_event=max(statement.counted_up_to_event, up_to_event),
+            adjusted=sum(known.amounts.values(), Decimal(0)),
+            compared_up_to_event=max(statement.counted_up_to_event, known.up_to_event),
+            is_touched=row.period in touched,
         )
     return found
 
@@ -166,6 +173,12 @@ async def final_of(tx: Tx, invoice_id: int) -> tuple[Statement, Period]:
     assert row is not None, "documents are of invoices that there are"
     period = Period(row.period_start_ms, row.period_end_ms, row.period)
     return _decode(row.document), period
+
+
+async def add_step(tx: Tx, step: invoice_states.NewState, *, journal: Journal) -> None:
+    """Keep a step of a final invoice for ever."""
+    row_id = await invoice_states.add_state(tx, step)
+    await journal.link(tx, "invoice_states", row_id)
 
 
 async def add_final(
@@ -195,13 +208,13 @@ async def add_final(
         ),
     )
     await journal.link(tx, "invoices", row_id)
-    state_id = await invoice_states.add_state(
-        tx,
-        invoice_states.NewState(
-            row_id, "final", final.finalized_ms, closing.author, closing.cause
-        ),
+    step = invoice_states.NewState(
+        row_id, "final", final.finalized_ms, closing.author, closing.cause
     )
-    await journal.link(tx, "invoice_states", state_id)
+    await add_step(tx, step, journal=journal)
+    if all(owed <= 0 for owed in (final.due, *(o.amount for o in final.also_due))):
+        paid = step._replace(state="paid", cause="nothing is due")
+        await add_step(tx, paid, journal=journal)
     await issuer.invoice(tx, final, period, row_id=row_id, buyer=buyer, journal=journal)
     for adjustment in final.adjustments:
         adjustment_id = await store.add_adjustment(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import click
@@ -23,9 +23,59 @@ NUMBER: Final = re.compile(r".*\D\d+")
 """What a number of a document looks like; customers may be called so as well."""
 
 
+STEPS: Final = {
+    "credit": "credit",
+    "sent": "sent",
+    "paid": "payments",
+    "refund": "refunds",
+    "uncollectible": "uncollectible",
+    "void": "void",
+}
+"""What becomes of an invoice, by option: where it is noted."""
+DETAILS: Final = ("day", "reference", "key", "currency")
+"""What is said of a payment."""
+
+
 def document_path(number: str, ending: str = "") -> str:
     """Return where a document is, or a file of it."""
     return f"/v1/invoices/{quote(number, safe='')}{ending}"
+
+
+class Step(NamedTuple):
+    """What became of an invoice, to be noted at the sidecar."""
+
+    path: str
+    body: dict[str, object]
+
+
+def step_of(given: Mapping[str, str | bool | None], reason: str | None) -> Step | None:
+    """Return the one step that options ask for; ``None``: they ask for none.
+
+    Raises:
+        UsageError: they ask for several, or one lacks something.
+    """
+    asked = [option for option in STEPS if given[option]]
+    details = {name: given[name] for name in DETAILS if given[name] is not None}
+    if len(asked) > 1:
+        raise click.UsageError(f"--{asked[0]} and --{asked[1]} are two steps")
+    if not asked:
+        if details:
+            name = "on" if "day" in details else next(iter(details))
+            raise click.UsageError(f"--{name} goes with --paid or --refund")
+        return None
+    option = asked[0]
+    body: dict[str, object] = {} if reason is None else {"reason": reason}
+    if option == "sent":
+        body.setdefault("reason", "sent")
+    elif option != "paid" and not reason:
+        raise click.UsageError(f"--{option} needs --reason")
+    if option in ("paid", "refund"):
+        body |= details
+    elif details:
+        raise click.UsageError(f"--{next(iter(details))} goes with --paid or --refund")
+    if isinstance(given[option], str):
+        body["amount"] = given[option]
+    return Step(STEPS[option], body)
 
 
 def find_document(
@@ -109,6 +159,7 @@ def tell_document(shown: DocumentAnswer) -> None:
     show(table)
     if shown.credit_notes:
         click.echo(f"\ncredited by {', '.join(shown.credit_notes)}")
+    _tell_steps(shown)
     for meter in shown.appendix or ():
         click.echo(f"\n{meter.title}: {quantity(meter.quantity, meter.unit)}")
         usage = Table("", ">quantity")
@@ -119,6 +170,24 @@ def tell_document(shown: DocumentAnswer) -> None:
                 str(day.date), "" if day.quantity is None else quantity(day.quantity)
             )
         show(usage)
+
+
+def _tell_steps(shown: DocumentAnswer) -> None:
+    """Print what became of an invoice, and what is left of it."""
+    if shown.steps:
+        click.echo()
+    for step in shown.steps:
+        click.echo(f"{step.state} since {step.at}, by {step.author}: {step.cause}")
+    for paid in shown.payments:
+        what = "paid" if paid.amount > 0 else "given back"
+        said = f": {paid.reference}" if paid.reference else ""
+        click.echo(
+            f"{money(abs(paid.amount), paid.currency)} {what} on {paid.day}{said}"
+        )
+    left = [money(one.amount, one.currency) for one in shown.left if one.amount]
+    if left and shown.state not in (None, "void"):
+        late = ", overdue" if shown.is_overdue else ""
+        click.echo(f"\nleft to pay: {', and '.join(left)}{late}")
 
 
 def _add_bill(table: Table, bill: DocumentBill, currency: str) -> None:

@@ -121,6 +121,7 @@ async def open_parts(
             attention=bills.attention,
             credits=bills.credits,
             issuer=bills.issuer,
+            collection=bills.collection,
             closer=bills.closer,
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.closing import Closer, Rules
+from meterline_sidecar.billing.collection import Collection
 from meterline_sidecar.billing.credits import Credits
 from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.drafts import Billing
@@ -31,6 +32,7 @@ class Bills(NamedTuple):
     attention: Attention
     credits: Credits
     issuer: Issuer
+    collection: Collection
     closer: Closer
     next_periods: NextPeriods
 
@@ -94,7 +96,7 @@ def open_billing(
     credits_ = Credits(database, journal, clock=clock)
     return Bills(
         *(billing, invoices, standings, customers, attention, credits_),
-        *(issuer, closer, next_periods),
+        *(issuer, Collection(issuer, journal, clock=clock), closer, next_periods),
     )
 
 

@@ -112,6 +112,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "invoices": Cover("journal", "its link"),
     "adjustments": Cover("journal", "its link"),
     "invoice_states": Cover("journal", "its link"),
+    "payments": Cover("journal", "its link"),
     "credits": Cover("journal", "its link"),
     "credit_ends": Cover("journal", "its link"),
     "term_uses": Cover("journal", "its link"),

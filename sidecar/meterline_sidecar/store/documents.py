@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from meterline_sidecar.store.columns import Columns, marks
+from meterline_sidecar.store.columns import Columns, marks, pieces
+from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.store.port import Tx, Value
 
 Kind = Literal["invoice", "credit_note"]
@@ -42,6 +43,10 @@ class DocumentRow(NamedTuple):
 ALL: Final = Columns(DocumentRow._fields)
 NEW: Final = Columns(NewDocument._fields)
 SELECT: Final = f"SELECT {ALL.listed} FROM documents"  # noqa: S608 - names
+LAST_STEP: Final = (
+    "coalesce((SELECT s.state FROM invoice_states s WHERE s.invoice_id ="
+    " documents.invoice_id ORDER BY s.id DESC LIMIT 1), 'final')"
+)
 ID_MAX: Final = 2**63 - 1
 
 
@@ -73,12 +78,24 @@ async def of_invoice(tx: Tx, invoice_id: int) -> list[DocumentRow]:
     return [DocumentRow(*row) for row in rows]
 
 
+async def of_invoices(tx: Tx, invoice_ids: Sequence[int]) -> list[DocumentRow]:
+    """Return the documents of final invoices, and the credit notes to them, in order."""
+    found: list[DocumentRow] = []
+    for part in pieces(invoice_ids):
+        rows = await tx.fetch_all(
+            f"{SELECT} WHERE invoice_id IN ({marks(len(part))}) ORDER BY id", part
+        )
+        found += [DocumentRow(*row) for row in rows]
+    return found
+
+
 async def page(
     tx: Tx,
     *,
     customer: str | None = None,
     period: str | None = None,
     kind: Kind | None = None,
+    states: Sequence[State] = (),
     before: int = ID_MAX,
     limit: int,
 ) -> list[DocumentRow]:
@@ -86,11 +103,14 @@ async def page(
 
     Args:
         customer: only this one's; likewise the period and the kind.
+        states: only invoices whose last step is one of these; none: whatever it is.
     """
     wanted = {"customer": customer, "period": period, "kind": kind}
     given = {name: value for name, value in wanted.items() if value is not None}
     conditions = "".join(f" AND {name} = ?" for name in given)
-    values: list[Value] = [before, *given.values(), limit]
+    if states:
+        conditions += f" AND kind = 'invoice' AND {LAST_STEP} IN ({marks(len(states))})"
+    values: list[Value] = [before, *given.values(), *states, limit]
     rows = await tx.fetch_all(
         f"{SELECT} WHERE id < ?{conditions} ORDER BY id DESC LIMIT ?", values
     )

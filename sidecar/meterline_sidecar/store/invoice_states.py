@@ -1,8 +1,9 @@
 """SQL for what became of final invoices, step by step."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.columns import Columns, marks, pieces
 from meterline_sidecar.store.port import Tx
 
 State = Literal["final", "sent", "paid", "uncollectible", "void"]
@@ -42,3 +43,16 @@ async def states_of(tx: Tx, invoice_id: int) -> list[NewState]:
         (invoice_id,),
     )
     return [NewState(*row) for row in rows]
+
+
+async def newest_states(tx: Tx, invoice_ids: Sequence[int]) -> dict[int, State]:
+    """Return how far invoices are, by their ids; one without a step is left out."""
+    found: dict[int, State] = {}
+    for part in pieces(invoice_ids):
+        rows = await tx.fetch_all(
+            "SELECT invoice_id, state FROM invoice_states"  # noqa: S608 - only marks
+            f" WHERE invoice_id IN ({marks(len(part))}) ORDER BY id",
+            part,
+        )
+        found.update({row[0]: row[1] for row in rows})
+    return found

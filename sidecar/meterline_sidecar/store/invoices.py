@@ -1,4 +1,8 @@
-"""SQL for final invoices, what they adjust, and what they use up."""
+"""SQL for final invoices, what they adjust, and what they use up.
+
+An invoice that is void stays, and counts no more: neither its period, nor what it
+adjusted, nor what it used up.
+"""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -61,6 +65,7 @@ FINAL: Final = Columns(FinalRow._fields)
 NEW_FINAL: Final = Columns(NewFinal._fields)
 ADJUSTMENT: Final = Columns(NewAdjustment._fields)
 USE: Final = Columns(NewUse._fields)
+VOID: Final = "(SELECT invoice_id FROM invoice_states WHERE state = 'void')"
 
 
 async def add_final(tx: Tx, row: NewFinal) -> int:
@@ -72,14 +77,14 @@ async def finals_of(tx: Tx, customer: str) -> list[FinalRow]:
     """Return a customer's final invoices, the earliest period first."""
     rows = await tx.fetch_all(
         f"SELECT {FINAL.listed} FROM invoices WHERE customer = ?"  # noqa: S608 - names
-        " ORDER BY period_start_ms",
+        f" AND id NOT IN {VOID} ORDER BY period_start_ms",
         (customer,),
     )
     return [FinalRow(*row) for row in rows]
 
 
 async def final_row(tx: Tx, invoice_id: int) -> FinalRow | None:
-    """Return a final invoice; ``None``: there is none."""
+    """Return a final invoice, void or not; ``None``: there is none."""
     row = await tx.fetch_one(
         f"SELECT {FINAL.listed} FROM invoices WHERE id = ?",  # noqa: S608 - names
         (invoice_id,),
@@ -90,26 +95,62 @@ async def final_row(tx: Tx, invoice_id: int) -> FinalRow | None:
 async def final_ends(tx: Tx) -> dict[str, int]:
     """Return the end of each customer's last final period, UTC ms."""
     rows = await tx.fetch_all(
+        "SELECT customer, max(period_end_ms) FROM invoices"  # noqa: S608 - our own text
+        f" WHERE id NOT IN {VOID} GROUP BY customer"
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def closed_ends(tx: Tx) -> dict[str, int]:
+    """Return the end of each customer's last period that was ever final, UTC ms.
+
+    One whose invoice is void is closed again only where somebody asks for it.
+    """
+    rows = await tx.fetch_all(
         "SELECT customer, max(period_end_ms) FROM invoices GROUP BY customer"
     )
     return {row[0]: row[1] for row in rows}
 
 
+class Voided(NamedTuple):
+    """A period whose invoice is void, and that has no other one."""
+
+    customer: str
+    period: str
+    start_ms: int
+    end_ms: int
+
+
+async def voided(tx: Tx, *, limit: int) -> list[Voided]:
+    """Return periods whose invoice is void and that were not invoiced again, in order."""
+    rows = await tx.fetch_all(
+        "SELECT v.customer, v.period, max(v.period_start_ms), max(v.period_end_ms)"  # noqa: S608 - our own text
+        f" FROM invoices v WHERE v.id IN {VOID} AND NOT EXISTS (SELECT 1 FROM invoices i"
+        " WHERE i.customer = v.customer AND i.period = v.period"
+        f" AND i.id NOT IN {VOID}) GROUP BY v.customer, v.period"
+        " ORDER BY max(v.period_end_ms), v.customer LIMIT ?",
+        (limit,),
+    )
+    return [Voided(*row) for row in rows]
+
+
 class FinalRange(NamedTuple):
-    """Where a customer's final periods lie."""
+    """Where a customer's periods lie that were ever final."""
 
     start_ms: int
     end_ms: int
-    n_periods: int
+    n_invoices: int
+    """With those that are void."""
     covered_ms: int
     """Less than from start to end where one between them is not final."""
 
 
 async def final_ranges(tx: Tx) -> dict[str, FinalRange]:
-    """Return where each customer's final periods lie."""
+    """Return where each customer's periods lie that were ever final."""
     rows = await tx.fetch_all(
-        "SELECT customer, min(period_start_ms), max(period_end_ms), count(*),"
-        " sum(period_end_ms - period_start_ms) FROM invoices GROUP BY customer"
+        "SELECT customer, min(period_start_ms), max(period_end_ms), count(*),"  # noqa: S608 - our own text
+        f" sum(CASE WHEN id IN {VOID} THEN 0 ELSE period_end_ms - period_start_ms END)"
+        " FROM invoices GROUP BY customer"
     )
     return {row[0]: FinalRange(row[1], row[2], row[3], int(row[4])) for row in rows}
 
@@ -117,7 +158,8 @@ async def final_ranges(tx: Tx) -> dict[str, FinalRange]:
 async def final_names(tx: Tx, customer: str) -> frozenset[str]:
     """Return the names of a customer's final periods."""
     rows = await tx.fetch_all(
-        "SELECT period FROM invoices WHERE customer = ?", (customer,)
+        f"SELECT period FROM invoices WHERE customer = ? AND id NOT IN {VOID}",  # noqa: S608 - our own text
+        (customer,),
     )
     return frozenset(row[0] for row in rows)
 
@@ -138,8 +180,8 @@ async def names_of(tx: Tx, invoice_ids: Sequence[int]) -> dict[int, tuple[str, s
 async def final_counts(tx: Tx, *, limit: int) -> dict[str, int]:
     """Return how many invoices are final of each of the last periods, by its name."""
     rows = await tx.fetch_all(
-        "SELECT period, count(*) FROM invoices GROUP BY period"
-        " ORDER BY period DESC LIMIT ?",
+        f"SELECT period, count(*) FROM invoices WHERE id NOT IN {VOID}"  # noqa: S608 - our own text
+        " GROUP BY period ORDER BY period DESC LIMIT ?",
         (limit,),
     )
     return dict(rows)
@@ -148,15 +190,15 @@ async def final_counts(tx: Tx, *, limit: int) -> dict[str, int]:
 async def final_spans(tx: Tx, *, since_ms: int) -> list[tuple[str, int, int]]:
     """Return ``(customer, start, end)`` of final periods that end after a time."""
     rows = await tx.fetch_all(
-        "SELECT customer, period_start_ms, period_end_ms FROM invoices"
-        " WHERE period_end_ms > ? ORDER BY id",
+        "SELECT customer, period_start_ms, period_end_ms FROM invoices"  # noqa: S608 - our own text
+        f" WHERE period_end_ms > ? AND id NOT IN {VOID} ORDER BY id",
         (since_ms,),
     )
     return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def newest_final_end(tx: Tx) -> int:
-    """Return before when somebody's period is final, UTC ms; 0: nobody's is."""
+    """Return before when somebody's period was ever final, UTC ms; 0: nobody's."""
     row = await tx.fetch_one("SELECT coalesce(max(period_end_ms), 0) FROM invoices")
     assert row is not None
     return int(row[0])
@@ -167,18 +209,42 @@ async def add_adjustment(tx: Tx, row: NewAdjustment) -> int:
     return await _add(tx, "adjustments", ADJUSTMENT, row)
 
 
-async def adjusted_of(tx: Tx, customer: str) -> dict[str, tuple[Decimal, int]]:
-    """Return what adjustments billed of each period, and up to which event."""
+class Adjusted(NamedTuple):
+    """What adjustments billed of a period."""
+
+    amounts: dict[str, Decimal]
+    """By currency."""
+    up_to_event: int
+
+
+async def adjusted_of(tx: Tx, customer: str) -> dict[str, Adjusted]:
+    """Return what adjustments billed of each of a customer's periods."""
     rows = await tx.fetch_all(
-        "SELECT period, amount, counted_up_to_event FROM adjustments"
-        " WHERE customer = ? ORDER BY id",
+        "SELECT period, currency, amount, counted_up_to_event FROM adjustments"  # noqa: S608 - our own text
+        f" WHERE customer = ? AND invoice_id NOT IN {VOID} ORDER BY id",
         (customer,),
     )
-    found: dict[str, tuple[Decimal, int]] = {}
-    for period, amount, up_to_event in rows:
-        before, earlier = found.get(period, (Decimal(0), 0))
-        found[period] = (before + Decimal(amount), max(earlier, up_to_event))
+    found: dict[str, Adjusted] = {}
+    for period, currency, amount, up_to_event in rows:
+        known = found.get(period, Adjusted({}, 0))
+        before = known.amounts.get(currency, Decimal(0))
+        amounts = {**known.amounts, currency: before + Decimal(amount)}
+        found[period] = Adjusted(amounts, max(known.up_to_event, up_to_event))
     return found
+
+
+async def touched_by_void(tx: Tx, customer: str) -> frozenset[str]:
+    """Return the periods of which an invoice that is void billed or used up something.
+
+    They come to something else by that, whatever was learned since.
+    """
+    rows = await tx.fetch_all(
+        f"SELECT period FROM adjustments WHERE customer = ? AND invoice_id IN {VOID}"  # noqa: S608 - our own text
+        " UNION SELECT period FROM term_uses"
+        f" WHERE customer = ? AND invoice_id IN {VOID}",
+        (customer, customer),
+    )
+    return frozenset(row[0] for row in rows)
 
 
 async def add_use(tx: Tx, row: NewUse) -> int:
@@ -189,7 +255,8 @@ async def add_use(tx: Tx, row: NewUse) -> int:
 async def uses_of(tx: Tx, customer: str) -> list[NewUse]:
     """Return everything that a customer used up of credits and coupons, in order."""
     rows = await tx.fetch_all(
-        f"SELECT {USE.listed} FROM term_uses WHERE customer = ? ORDER BY id",  # noqa: S608 - names
+        f"SELECT {USE.listed} FROM term_uses WHERE customer = ?"  # noqa: S608 - names
+        f" AND invoice_id NOT IN {VOID} ORDER BY id",
         (customer,),
     )
     return [NewUse(*row) for row in rows]
@@ -223,7 +290,8 @@ async def _add(tx: Tx, table: str, columns: Columns, row: object) -> int:
 async def final_end(tx: Tx, customer: str) -> int:
     """Return the end of a customer's last final period, UTC ms; 0: there is none."""
     row = await tx.fetch_one(
-        "SELECT coalesce(max(period_end_ms), 0) FROM invoices WHERE customer = ?",
+        "SELECT coalesce(max(period_end_ms), 0) FROM invoices"  # noqa: S608 - our own text
+        f" WHERE customer = ? AND id NOT IN {VOID}",
         (customer,),
     )
     assert row is not None

@@ -26,6 +26,8 @@ ENTRIES = {
     "adjustments": "id, customer, period, invoice_id, currency, billed, now, amount,"
     " counted_up_to_event",
     "invoice_states": "id, invoice_id, state, at_ms, author, cause",
+    "payments": "id, invoice_id, customer, key, currency, amount, paid_on, reference,"
+    " recorded_ms, author, reason",
     "credits": "id, customer, key, kind, title, currency, amount, priority, starts,"
     " expires, granted_ms, author, reason",
     "credit_ends": "id, credit_id, ended_ms, author, reason",

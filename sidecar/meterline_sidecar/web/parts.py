@@ -8,6 +8,7 @@ from typing import Protocol
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.closing import Closer
+from meterline_sidecar.billing.collection import Collection
 from meterline_sidecar.billing.credits import Credits
 from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.drafts import Billing
@@ -81,6 +82,8 @@ class Parts:
     credits: Credits
     issuer: Issuer
     """Gives invoices and credit notes their numbers."""
+    collection: Collection
+    """Knows what becomes of invoices that are final."""
     closer: Closer
     """Makes periods final."""
     schedule: Schedule

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from meterline_pricing import PricingError
+from meterline_sidecar.billing.collection import StepRefused
 from meterline_sidecar.billing.credits import GrantRefused
 from meterline_sidecar.billing.documents import CreditRefused
 from meterline_sidecar.billing.drafts import NotBillable
@@ -89,6 +90,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     EventsArchived: Refusal(409),
     Conflict: Refusal(409),
     CreditRefused: Refusal(409),
+    StepRefused: Refusal(409),
     NotBillable: Refusal(409),
     GrantRefused: Refusal(409),
     NotPossible: Refusal(409),

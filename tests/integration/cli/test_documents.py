@@ -9,7 +9,7 @@ import pytest
 
 from meterline_sidecar.errors import NotInstalled
 from meterline_sidecar.pdf import pdf_of
-from tests.sidecar_process import METERLINE, SidecarProcess
+from tests.sidecar_process import METERLINE, PRICING, SidecarProcess
 
 FILE = (
     METERLINE
@@ -17,13 +17,23 @@ FILE = (
 [[customer]]
 id = "team_1"
 name = "Team One"
-plan = "starter"
+plan = "fee"
 starts = 2026-10-01
 
 [seller]
 name = "Example GmbH"
 """
 )
+
+FEE = """
+[[plan]]
+name = "fee"
+currency = "usd"
+[[plan.price]]
+name = "fee"
+model = "flat"
+amount = "5"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,8 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess
     folder = tmp_path_factory.mktemp("documents")
     clock = "2026-11-06T12:00:00Z"
     file = FILE.replace('"starter"\n', '"starter"\nstarts = 2026-10-01\n', 1)
-    with SidecarProcess(folder, meterline=file, clock=clock) as sidecar:
+    prices = PRICING + FEE
+    with SidecarProcess(folder, meterline=file, pricing=prices, clock=clock) as sidecar:
         for name in ("acme", "team_1"):
             run(sidecar, name, "--period", "2026-10", "--finalize")
         yield sidecar
@@ -130,4 +141,42 @@ def test_what_has_no_document_is_told(
     done = sidecar.meterline("invoice", *arguments)
 
     assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_what_became_of_an_invoice_is_noted_and_shown(sidecar: SidecarProcess) -> None:
+    on = ("--on", "2026-11-05", "--reference", "transfer 7", "--key", "t7")
+    run(sidecar, "INV-0002", "--paid", "0.01", *on)
+    paid = run(sidecar, "INV-0002", "--paid", "0.01", *on)
+    assert "sent since" in run(sidecar, "INV-0002", "--sent")
+    run(sidecar, "INV-0002", "--refund", "0.01", "--reason", "the bank took it back")
+    void = run(sidecar, "INV-0002", "--void", "--reason", "wrong price")
+
+    assert paid.count("paid on 2026-11-05: transfer 7") == 1
+    assert "left to pay: $" in paid
+    assert "by local: wrong price" in void
+    assert "credited by CN-" in void
+    again = run(sidecar, "team_1", "--period", "2026-10", "--finalize")
+    assert "final invoice for 2026-10" in again
+    account = sidecar.meterline("statement", "team_1").stdout
+    assert account.count("payment of") == account.count("refund of") == 1
+    refused = sidecar.meterline("invoice", "INV-0002", "--sent")
+    assert (refused.returncode, "is void" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--void",), "--void needs --reason"),
+        (("--void", "--sent", "--reason", "x"), "two steps"),
+        (("--reference", "x"), "goes with --paid or --refund"),
+        (("--sent", "--on", "2026-11-05"), "goes with --paid or --refund"),
+    ],
+)
+def test_steps_that_make_no_sense_are_refused_before_anything_is_asked(
+    sidecar: SidecarProcess, options: tuple[str, ...], said: str
+) -> None:
+    done = sidecar.meterline("invoice", "INV-0001", *options)
+
+    assert done.returncode == 2
     assert said in done.stderr

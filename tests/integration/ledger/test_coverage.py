@@ -133,10 +133,14 @@ def changes(connection: sqlite3.Connection, table: str) -> Iterator[str]:
 def inserted(
     connection: sqlite3.Connection, table: str, names: Sequence[str], row: Sequence[Any]
 ) -> Iterator[str]:
-    """Add a copy under another key: one of its columns, or all, are others."""
+    """Add a copy under another key: one of its columns, or all, are others.
+
+    Where the schema takes no copy at all, of another customer.
+    """
     unique = unique_columns(connection, table)
     insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})"
-    for changed in [[name] for name in unique] + [unique]:
+    other = [[*unique, "customer"]] if table == "invoices" else []
+    for changed in [[name] for name in unique] + [unique] + other:
         copy = [
             others(value, "")[0] if name in changed else value
             for name, value in zip(names, row, strict=True)

@@ -27,6 +27,7 @@ from meterline_sidecar.store import (
     invoices,
     outbox,
     outbox_hours,
+    payments,
     reconciliation,
     stripe_events,
     usage,
@@ -35,6 +36,7 @@ from meterline_sidecar.store.documents import NewDocument
 from meterline_sidecar.store.edge import event_log, held, request_keys, values
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
+from meterline_sidecar.store.payments import NewPayment
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID, migrations
 from meterline_sidecar.store.stripe_events import StripeEvent
@@ -77,6 +79,18 @@ CREDIT: Final = grants.NewCredit(
     author="me",
     reason="paid",
 )
+PAYMENT: Final = NewPayment(
+    invoice_id=1,
+    customer="acme",
+    key="transfer-7",
+    currency="usd",
+    amount="5",
+    paid_on="2026-12-01",
+    reference="transfer 7",
+    recorded_ms=NOON_MS,
+    author="me",
+    reason="paid",
+)
 NEWEST: Final = len(migrations())
 BEFORE_HELD: Final = 6
 WITH_TERMS: Final = 7
@@ -85,10 +99,10 @@ WAITING: Final = held.Wanted(state="waiting")
 DUE: Final = "SELECT event_id, due_ms FROM held_events WHERE state = 'waiting'"
 EMPTY: Final = (
     *("external_sources", "external_events", "archive_moves"),
-    *("invoice_states", "credits", "credit_ends"),
+    *("invoice_states", "payments", "credits", "credit_ends"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
-became of invoices, and credits."""
+became of invoices, payments, and credits."""
 SINCE: Final = {"outbox": 2, "invoices": 4, "documents": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}
@@ -110,6 +124,8 @@ async def fill_newest(sidecar: Sidecar) -> Path:
         step = invoice_states.NewState(1, "final", NOON_MS + 1, "me", "by hand")
         step_id = await invoice_states.add_state(tx, step)
         await journal.link(tx, "invoice_states", step_id)
+        payment_id = await payments.add_payment(tx, PAYMENT)
+        await journal.link(tx, "payments", payment_id)
         await journal.link(tx, "credits", await grants.add_credit(tx, CREDIT))
         end_id = await grants.end_credit(
             tx, 1, ended_ms=NOON_MS, author="me", reason="a mistake"

@@ -17,6 +17,7 @@ from meterline_sidecar.cli.papers import (
     document_path,
     find_document,
     number_of_final,
+    step_of,
     tell_document,
     write_files,
 )
@@ -60,7 +61,37 @@ def _file(kind: str, text: str) -> Callable[[F], F]:
     metavar="AMOUNT",
     help="Credit so much of an invoice, by its NUMBER, under a number of its own.",
 )
-@click.option("--reason", help="Why something is credited; it stands on the document.")
+@click.option("--sent", is_flag=True, help="Note that the customer has the invoice.")
+@click.option(
+    "--paid",
+    metavar="AMOUNT",
+    help="Record a payment of an invoice; of a part, or of all that is left of it.",
+)
+@click.option(
+    "--refund",
+    metavar="AMOUNT",
+    help="Record that so much was given back, or never came.",
+)
+@click.option("--on", "day", metavar="DAY", help="When it was paid; today by default.")
+@click.option("--reference", help="What the bank says of the payment.")
+@click.option(
+    "--key",
+    help="Your own name of the payment: recorded again under the same key, it counts "
+    "once.",
+)
+@click.option("--currency", help="Of the payment; that of the invoice by default.")
+@click.option(
+    "--uncollectible",
+    is_flag=True,
+    help="Note that nobody expects the invoice to be paid.",
+)
+@click.option(
+    "--void",
+    is_flag=True,
+    help="Take the invoice back whole: what is left of it is credited, and its period "
+    "can be invoiced again.",
+)
+@click.option("--reason", help="Why; it is kept, and stands on a credit note.")
 @_file("pdf", "Write the document as a PDF. Needs the extra `pdf`.")
 @_file("html", "Write the document as HTML in which all stands that it needs.")
 @_file("csv", "Write the document as CSV: its lines, charges, taxes and adjustments.")
@@ -79,23 +110,23 @@ def command(
     finalize: bool,
     accept_gap: bool,
     appendix: bool,
-    credit: str | None,
     reason: str | None,
     pdf_path: Path | None,
     html_path: Path | None,
     csv_path: Path | None,
+    **given: str | bool | None,
 ) -> None:
-    """Show an invoice, write it to a file, or make it final.
+    """Show an invoice, write it to a file, or say what became of it.
 
     The document of a NUMBER such as INV-0001; or what a CUSTOMER owes for a billing
-    month, and why.
+    month, and why. An invoice becomes final, and is then sent, paid, given up, credited
+    or void: one of these at a time.
     """
     if finalize and period is None:
         raise click.UsageError("--finalize needs --period, such as 2026-10")
     if accept_gap and not finalize:
         raise click.UsageError("--accept-gap goes with --finalize")
-    if credit is not None and not reason:
-        raise click.UsageError("--credit needs --reason")
+    step = step_of(given, reason)
     answer: ShownInvoice | None = None
     document: DocumentAnswer | None = None
     paths = {"pdf": pdf_path, "html": html_path, "csv": csv_path}
@@ -109,10 +140,9 @@ def command(
                 period=period,
                 accept_gap=accepted,
             )
-        elif credit is not None:
-            body = {"amount": credit, "reason": reason}
-            path = f"{document_path(target)}/credit"
-            document = client.send("POST", path, DocumentAnswer, body)
+        elif step is not None:
+            path = document_path(target, f"/{step.path}")
+            document = client.send("POST", path, DocumentAnswer, step.body)
         elif period is None:
             document = find_document(client, target, is_with_usage=appendix)
         if document is None and (files or appendix):

@@ -1,4 +1,4 @@
-"""``meterline statement``: what was invoiced and credited, and what is owed."""
+"""``meterline statement``: what was invoiced, credited and paid, and what is owed."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from meterline_sidecar.web.answers.documents import AccountStatement
 def command(
     config_path: Path | None, url: str | None, is_json: bool, customer: str
 ) -> None:
-    """Show a customer's invoices and credit notes, and what is owed.
+    """Show a customer's invoices, credit notes and payments, and what is owed.
 
     What CUSTOMER owes after each of them, by currency, the oldest first.
     """
@@ -44,7 +44,9 @@ def tell_statement(found: AccountStatement) -> None:
     for entry in found.entries:
         due = "" if entry.due is None else str(entry.due)
         changed = (money(n, entry.currency) for n in (entry.amount, entry.balance))
-        table.add(str(entry.day), entry.number, entry.period, due, *changed)
+        is_paid = entry.kind in ("payment", "refund")
+        what = f"{entry.kind} of {entry.number}" if is_paid else entry.number
+        table.add(str(entry.day), what, entry.period, due, *changed)
     show(table)
     amounts = [money(one.amount, one.currency) for one in found.balances]
-    click.echo(f"\nowed, as far as documents say: {', and '.join(amounts)}")
+    click.echo(f"\nowed: {', and '.join(amounts)}")

@@ -70,4 +70,5 @@ class CloseState(msgspec.Struct, frozen=True, kw_only=True):
     in_grace: tuple[OpenPeriod, ...]
     n_held: int
     held: tuple[OpenPeriod, ...]
-    """What should have become final by itself; the first thousand, as above."""
+    """What should have become final by itself, and what is left to people; the first
+    thousand, as above."""

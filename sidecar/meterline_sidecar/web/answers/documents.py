@@ -9,11 +9,14 @@ import msgspec
 from meterline_pricing import Charge
 from meterline_pricing.bill import Kind as LineKind
 from meterline_sidecar.decimals import Number
+from meterline_sidecar.store.invoice_states import State
+from meterline_sidecar.web.answers.collection import InvoiceStep, ShownPayment
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
 from meterline_sidecar.web.answers.money import ShownOwed
 from meterline_sidecar.web.answers.usage import ShownGroup, ShownPeriod
 
 DocumentKind = Literal["invoice", "credit_note"]
+AccountKind = Literal["invoice", "credit_note", "payment", "refund"]
 
 
 class ShownParty(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,13 @@ class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
     """In the time zone of the document, as every day of it."""
     due: date | None
     """``None`` of a credit note, and of an invoice that is older than documents."""
+    state: State | None
+    """Of an invoice; ``null`` of a credit note."""
+    is_overdue: bool
+    """Whether an invoice should be paid by now, and is not."""
+    left: tuple[ShownOwed, ...]
+    """What of an invoice is still to be paid, by currency: below zero it is in the
+    customer's favour."""
 
 
 class DocumentPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,14 +144,19 @@ class DocumentAnswer(DocumentEntry, frozen=True, kw_only=True):
     """``None`` on a credit note."""
     appendix: tuple[AppendixMeter, ...] | None
     """``None`` where nobody asked for it."""
+    steps: tuple[InvoiceStep, ...]
+    """What became of the invoice, the first step first."""
+    payments: tuple[ShownPayment, ...]
+    """Of the invoice, in the order in which they were recorded."""
 
 
 class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What a document changes about what a customer owes in a currency."""
+    """What a document or a payment changes about what a customer owes in a currency."""
 
     day: date
     number: str
-    kind: DocumentKind
+    """Of the document, or of the invoice that was paid."""
+    kind: AccountKind
     period: str
     due: date | None
     currency: str
@@ -149,10 +164,12 @@ class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Below zero where it lowers what is owed."""
     balance: Decimal
     """What is owed in this currency after it."""
+    reference: str
+    """Of a payment, what the bank says."""
 
 
 class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer's account: what was invoiced and credited, one after the other."""
+    """A customer's account: what was invoiced, credited and paid, in order."""
 
     customer: str
     customer_name: str

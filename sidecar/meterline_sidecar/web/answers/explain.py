@@ -7,6 +7,7 @@ import msgspec
 
 from meterline_pricing import Charge
 from meterline_sidecar.decimals import Number
+from meterline_sidecar.web.answers.collection import InvoiceStep
 from meterline_sidecar.web.answers.events import ShownEvent
 from meterline_sidecar.web.answers.usage import ShownPeriod
 
@@ -106,15 +107,6 @@ class PlanPart(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     plan: str | None
     version: int | None
-
-
-class InvoiceStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A step of a final invoice."""
-
-    state: str
-    at: str
-    author: str
-    cause: str
 
 
 class EventsBehind(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,10 @@
-"""A customer's account: invoices and credit notes, and what is owed after each."""
+"""A customer's account: what was invoiced, credited and paid, and what is owed."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 from typing import Annotated
 
 import msgspec
@@ -12,6 +14,8 @@ from meterline_sidecar.billing.documents import Document, document_of
 from meterline_sidecar.billing.statement import Owed
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import documents as store
+from meterline_sidecar.store import payments
+from meterline_sidecar.store.payments import PaymentRow
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.web.answers.documents import AccountEntry, AccountStatement
 from meterline_sidecar.web.answers.money import ShownOwed
@@ -37,7 +41,7 @@ class AccountQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def get_statement(parts: Parts, query: AccountQuery) -> AccountStatement:
-    """Return the statement of a customer: invoices, credit notes, running balances."""
+    """Return the statement of a customer: invoices, credit notes, payments, balances."""
     customer = find_customer(parts, query.customer)
     async with parts.database.reading() as tx:
         return await read_account(tx, customer, limit=query.limit)
@@ -47,8 +51,20 @@ async def read_account(tx: Tx, customer: Customer, *, limit: int) -> AccountStat
     """Return the newest entries of a customer's account, the oldest of them first."""
     balances: dict[str, Decimal] = defaultdict(Decimal)
     entries: list[AccountEntry] = []
-    for row in await store.all_of(tx, customer.id):
-        entries += _entries(document_of(row), balances)
+    found = [document_of(row) for row in await store.all_of(tx, customer.id)]
+    numbers = {one.row.invoice_id: one for one in found if one.row.kind == "invoice"}
+    changes: list[tuple[int, Document | PaymentRow]] = [
+        *((one.row.issued_ms, one) for one in found),
+        *(
+            (one.recorded_ms, one)
+            for one in await payments.of_customer(tx, customer.id)
+        ),
+    ]
+    for _, one in sorted(changes, key=itemgetter(0)):
+        if isinstance(one, Document):
+            entries += _entries(one, balances)
+        else:
+            entries.append(_paid(one, numbers[one.invoice_id], balances))
     shown = entries[-limit:]
     before: dict[str, Decimal] = {}
     for entry in entries[: len(entries) - len(shown)]:
@@ -78,7 +94,27 @@ def _entries(
             currency=owed.currency,
             amount=owed.amount,
             balance=balances[owed.currency],
+            reference="",
         )
+
+
+def _paid(
+    payment: PaymentRow, invoice: Document, balances: dict[str, Decimal]
+) -> AccountEntry:
+    """Return what a payment changes, and change the balances by it."""
+    amount = Decimal(payment.amount)
+    balances[payment.currency] -= amount
+    return AccountEntry(
+        day=date.fromisoformat(payment.paid_on),
+        number=invoice.number,
+        kind="payment" if amount > 0 else "refund",
+        period=invoice.row.period,
+        due=None,
+        currency=payment.currency,
+        amount=-amount,
+        balance=balances[payment.currency],
+        reference=payment.reference,
+    )
 
 
 def _owed(balances: Mapping[str, Decimal]) -> tuple[ShownOwed, ...]:

@@ -8,7 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Calendar
-from meterline_sidecar.billing.close_run import LISTED_MAX, Due, Held, Run, Wanted
+from meterline_sidecar.billing.close_run import (
+    LISTED_MAX,
+    Due,
+    Held,
+    Run,
+    Wanted,
+    voided,
+)
 from meterline_sidecar.billing.closing import Busy
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.web.answers.closing import (
@@ -46,6 +53,8 @@ class CloseQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def read_closing(parts: Parts, query: Nothing) -> CloseState:
     """Return how closing stands: what runs, what waits, what is held up and why."""
     closer, config = parts.closer, parts.config.billing
+    async with parts.database.reading() as tx:
+        held = [*closer.held.values(), *await voided(tx)]
     return CloseState(
         is_automatic=closer.rules.is_automatic,
         grace_hours=config.grace_hours,
@@ -54,8 +63,8 @@ async def read_closing(parts: Parts, query: Nothing) -> CloseState:
         automatic=_shown_if(closer.automatic),
         n_in_grace=len(closer.in_grace),
         in_grace=_waiting(closer.in_grace),
-        n_held=len(closer.held),
-        held=_held(closer.held.values()),
+        n_held=len(held),
+        held=_held(held),
     )
 
 

@@ -1,12 +1,15 @@
 """Documents: invoices that are final, and credit notes, by their numbers."""
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Line, Period
+from meterline_sidecar.billing.collection import UNPAID, Owing, owing_of
 from meterline_sidecar.billing.documents import (
     Document,
     Party,
@@ -16,15 +19,19 @@ from meterline_sidecar.billing.documents import (
     number_text,
 )
 from meterline_sidecar.billing.explained import words_under
-from meterline_sidecar.billing.statement import Statement, final_of
+from meterline_sidecar.billing.statement import Owed, Statement, final_of
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.store import documents as store
+from meterline_sidecar.store import invoice_states, payments
+from meterline_sidecar.store.documents import DocumentRow
+from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.usage.customer_usage import MeterUsage
 from meterline_sidecar.usage.series import Series
+from meterline_sidecar.web.answers.collection import InvoiceStep, ShownPayment
 from meterline_sidecar.web.answers.documents import (
     AppendixMeter,
     DayQuantity,
@@ -43,20 +50,21 @@ from meterline_sidecar.web.daily import days_of, read_daily
 from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.problems import BadRequest, NoSuchThing
+from meterline_sidecar.web.problems import NoSuchThing
 from meterline_sidecar.web.query import (
     ID_MAX,
     PAGE,
     CustomerId,
     Limit,
-    find_customer,
-    read_amount,
 )
 
 DocumentNumber = Annotated[
     str, Meta(max_length=60, description="A number such as INV-0001.")
 ]
 
+DocumentState = Literal["final", "sent", "overdue", "paid", "uncollectible", "void"]
+OVERDUE_STEP: Final = 500
+"""Unpaid invoices that are looked at in one step for those that are overdue."""
 PeriodName = Annotated[
     str, Meta(max_length=10, description="A billing period, such as 2026-11.")
 ]
@@ -69,6 +77,13 @@ class DocumentsQuery(msgspec.Struct, frozen=True, kw_only=True):
     period: PeriodName | None = None
     kind: Annotated[
         DocumentKind | None, Meta(description="`invoice` or `credit_note`.")
+    ] = None
+    state: Annotated[
+        DocumentState | None,
+        Meta(
+            description="Only invoices whose last step is this one; `overdue`: that"
+            " should be paid by now, and are not."
+        ),
     ] = None
     before: Annotated[
         int, Meta(ge=0, le=ID_MAX, description="`next_before` of the page before.")
@@ -85,63 +100,55 @@ class DocumentQuery(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
-class NewCreditNote(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
-    """What of an invoice is credited."""
-
-    amount: Annotated[
-        str, Meta(max_length=30, description="A decimal in quotes.", examples=["5.00"])
-    ]
-    reason: Annotated[str, Meta(min_length=1, max_length=500)]
-    """Why; it stands on the credit note."""
-
-
-class CreditQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which invoice is credited."""
-
-    number: DocumentNumber
-
-
-async def credit_invoice(
-    parts: Parts, query: CreditQuery, *, body: NewCreditNote, author: str
-) -> DocumentAnswer:
-    """Credit some of an invoice or all of it, under a number of its own."""
-    async with parts.database.transaction() as tx:
-        found = await find_document(tx, query.number)
-        if found.row.kind != "invoice":
-            raise BadRequest(f"{found.number} is no invoice")
-        note = await parts.issuer.credit_note(
-            tx,
-            found.row,
-            read_amount(body.amount, found.row.currency),
-            buyer=find_customer(parts, found.row.customer),
-            reason=body.reason,
-            author=author,
-            now_ms=parts.clock.now_ms(),
-        )
-    return await get_document(
-        parts, DocumentQuery(number=number_text(note.series, note.number))
+async def list_documents(parts: Parts, query: DocumentsQuery) -> DocumentPage:
+    """List invoices that are final, and credit notes, the newest first."""
+    now_ms = parts.clock.now_ms()
+    async with parts.database.reading() as tx:
+        rows, next_before = await _page(tx, query, now_ms=now_ms)
+        found = [document_of(row) for row in rows]
+        owing = await owing_of(tx, found, now_ms=now_ms)
+    return DocumentPage(
+        documents=[
+            DocumentEntry(**_entry(parts, one, "", owing.get(one.row.invoice_id)))
+            for one in found
+        ],
+        next_before=next_before,
     )
 
 
-async def list_documents(parts: Parts, query: DocumentsQuery) -> DocumentPage:
-    """List invoices that are final, and credit notes, the newest first."""
-    async with parts.database.reading() as tx:
+async def _page(
+    tx: Tx, query: DocumentsQuery, *, now_ms: int
+) -> tuple[list[DocumentRow], int | None]:
+    """Return a page of rows, and where the next one begins.
+
+    What is overdue follows from days and payments: invoices that are not paid are read
+    until there are enough of them.
+    """
+    is_overdue = query.state == "overdue"
+    states: tuple[State, ...] = ()
+    if query.state is not None:
+        states = UNPAID if query.state == "overdue" else (query.state,)
+    found: list[DocumentRow] = []
+    before = query.before
+    while True:
         rows = await store.page(
             tx,
             customer=query.customer,
             period=query.period,
             kind=query.kind,
-            before=query.before,
-            limit=query.limit,
+            states=states,
+            before=before,
+            limit=OVERDUE_STEP if is_overdue else query.limit,
         )
-    return DocumentPage(
-        documents=[
-            DocumentEntry(**_entry(parts, document_of(row), "")) for row in rows
-        ],
-        next_before=rows[-1].id if len(rows) == query.limit else None,
-    )
+        if not is_overdue:
+            return rows, rows[-1].id if len(rows) == query.limit else None
+        owing = await owing_of(tx, map(document_of, rows), now_ms=now_ms)
+        found += [row for row in rows if owing[row.invoice_id].is_overdue]
+        if len(found) >= query.limit:
+            return found[: query.limit], found[query.limit - 1].id
+        if len(rows) < OVERDUE_STEP:
+            return found, None
+        before = rows[-1].id
 
 
 async def get_document(parts: Parts, query: DocumentQuery) -> DocumentAnswer:
@@ -172,7 +179,10 @@ async def read_document(
     appendix = None
     if query.appendix and is_invoice:
         appendix = await _appendix(parts, tx, at, statement, period, names)
-    entry = _entry(parts, found, statement.customer_name)
+    owing = await owing_of(tx, [found], now_ms=parts.clock.now_ms())
+    entry = _entry(
+        parts, found, statement.customer_name, owing.get(found.row.invoice_id)
+    )
     return DocumentAnswer(
         **entry,
         issued_time=format_time_ms(found.row.issued_ms),
@@ -190,6 +200,38 @@ async def read_document(
         reason=said.reason,
         bill=_bill(statement, names) if is_invoice else None,
         appendix=appendix,
+        steps=await read_steps(tx, found.row.invoice_id) if is_invoice else (),
+        payments=await _payments(tx, found.row.invoice_id) if is_invoice else (),
+    )
+
+
+async def read_steps(tx: Tx, invoice_id: int) -> tuple[InvoiceStep, ...]:
+    """Return what became of a final invoice, as it is shown."""
+    return tuple(
+        InvoiceStep(
+            state=step.state,
+            at=format_time_ms(step.at_ms),
+            author=step.author,
+            cause=step.cause,
+        )
+        for step in await invoice_states.states_of(tx, invoice_id)
+    )
+
+
+async def _payments(tx: Tx, invoice_id: int) -> tuple[ShownPayment, ...]:
+    return tuple(
+        ShownPayment(
+            payment=row.id,
+            currency=row.currency,
+            amount=Decimal(row.amount),
+            day=row.paid_on,
+            reference=row.reference,
+            recorded=format_time_ms(row.recorded_ms),
+            author=row.author,
+            reason=row.reason,
+            key=row.key,
+        )
+        for row in await payments.of_invoices(tx, [invoice_id])
     )
 
 
@@ -206,12 +248,18 @@ async def find_document(tx: Tx, number: str) -> Document:
     return document_of(row)
 
 
-def _entry(parts: Parts, found: Document, name: str) -> dict[str, Any]:
+def _entry(
+    parts: Parts, found: Document, name: str, owing: Owing | None
+) -> dict[str, Any]:
     """Return what a document says in a list.
 
     Args:
         name: of the customer, where the document is older than what it says of them.
+        owing: how the invoice stands; it is not said of a credit note.
     """
+    if found.row.kind != "invoice":
+        owing = None
+    left: Mapping[str, Decimal] = {} if owing is None else owing.left
     row, said = found.row, found.details
     known = parts.customers.get(row.customer)
     current = row.customer if known is None else known.name
@@ -226,6 +274,9 @@ def _entry(parts: Parts, found: Document, name: str) -> dict[str, Any]:
         "also_due": shown_owed(said.also_due),
         "issued": found.issued,
         "due": said.due,
+        "state": None if owing is None else owing.state,
+        "is_overdue": owing is not None and owing.is_overdue,
+        "left": shown_owed(Owed(n, currency) for currency, n in left.items()),
     }
 
 
@@ -314,5 +365,4 @@ def _appendix_meter(
 OPERATIONS = (
     Operation("/v1/invoices", list_documents),
     Operation("/v1/invoices/{number}", get_document),
-    Operation("/v1/invoices/{number}/credit", credit_invoice, method="POST"),
 )

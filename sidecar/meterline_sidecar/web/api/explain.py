@@ -15,7 +15,7 @@ from meterline_sidecar.billing.statement import Final, Statement, finals_of
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.store import documents, invoice_states, journal
+from meterline_sidecar.store import documents, journal
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Tx
@@ -24,7 +24,6 @@ from meterline_sidecar.web.answers.explain import (
     EventsBehind,
     ExplainedLine,
     Explanation,
-    InvoiceStep,
     LineEvents,
     PlanPart,
     Proof,
@@ -32,7 +31,11 @@ from meterline_sidecar.web.answers.explain import (
     UsedInWindow,
     UsedOnDay,
 )
-from meterline_sidecar.web.api.documents import DocumentNumber, find_document
+from meterline_sidecar.web.api.documents import (
+    DocumentNumber,
+    find_document,
+    read_steps,
+)
 from meterline_sidecar.web.api.events import archived_names
 from meterline_sidecar.web.api.line_events import (
     Day,
@@ -129,7 +132,7 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
             parts=_parts(statement),
             lines=tuple(_line(one, parts.config.names, of_line) for one in lines),
             pending=await _pending(parts, tx, at, customer, final),
-            steps=await _steps(tx, final),
+            steps=() if final is None else await read_steps(tx, final.row_id),
             events=await _events(tx, at, customer, period),
             proof=await _proof(tx, statement, final),
         )
@@ -199,20 +202,6 @@ async def _pending(
     except NotBillable:
         return None
     return next((d.amount for d in found if d.period == final.period.name), None)
-
-
-async def _steps(tx: Tx, final: Final | None) -> tuple[InvoiceStep, ...]:
-    if final is None:
-        return ()
-    return tuple(
-        InvoiceStep(
-            state=step.state,
-            at=format_time_ms(step.at_ms),
-            author=step.author,
-            cause=step.cause,
-        )
-        for step in await invoice_states.states_of(tx, final.row_id)
-    )
 
 
 async def _events(

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from decimal import Decimal
-from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from meterline_sidecar.billing.close_run import voided
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.documents import sums_of_periods
 from meterline_sidecar.store.port import Tx
@@ -49,8 +49,9 @@ async def close(request: Request) -> Response:
     async with parts.database.reading() as tx:
         final = await store.final_counts(tx, limit=MONTHS)
         totals = await _totals(tx, list(final))
+        all_held = [*closer.held.values(), *await voided(tx)]
     in_grace = Counter(one.period.name for one in closer.in_grace)
-    held = Counter(one.period.name for one in closer.held.values())
+    held = Counter(one.period.name for one in all_held)
     names = sorted({*final, *in_grace, *held}, reverse=True)[:MONTHS]
     return render(
         request,
@@ -68,8 +69,8 @@ async def close(request: Request) -> Response:
             "over": sorted({*in_grace, *held}),
             "n_in_grace": len(closer.in_grace),
             "in_grace": closer.in_grace[:ROWS],
-            "n_held": len(closer.held),
-            "held": list(islice(closer.held.values(), ROWS)),
+            "n_held": len(all_held),
+            "held": all_held[:ROWS],
             "running": closer.running,
             "asked": closer.asked,
             "automatic": closer.automatic,

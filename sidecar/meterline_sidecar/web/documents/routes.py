@@ -2,16 +2,29 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from datetime import date
+from typing import Annotated, Final, Literal
+from urllib.parse import quote
 
+import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from meterline_sidecar.pdf import pdf_of
 from meterline_sidecar.usage.counted import snapshot
+from meterline_sidecar.web.answers.collection import NewPayment, StepReason
 from meterline_sidecar.web.answers.documents import DocumentAnswer
+from meterline_sidecar.web.api.collection import (
+    InvoiceNumber,
+    give_up_invoice,
+    pay_invoice,
+    refund_invoice,
+    send_invoice,
+    void_invoice,
+)
 from meterline_sidecar.web.api.documents import (
     DocumentQuery,
     DocumentsQuery,
@@ -20,7 +33,9 @@ from meterline_sidecar.web.api.documents import (
 )
 from meterline_sidecar.web.documents.paper import file_of
 from meterline_sidecar.web.documents.sheet import csv_of
-from meterline_sidecar.web.operations import read_query, tagged
+from meterline_sidecar.web.forms import read_form
+from meterline_sidecar.web.guard import may_write
+from meterline_sidecar.web.operations import author_of, read_query, tagged
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import ID_MAX
 from meterline_sidecar.web.view.render import render
@@ -36,7 +51,12 @@ async def invoices(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     query = read_query(request, DocumentsQuery, keeps_empty=False)
     found = await list_documents(parts, replace(query, limit=PAGE_DOCUMENTS))
-    kept = {"customer": query.customer, "period": query.period, "kind": query.kind}
+    kept = {
+        "customer": query.customer,
+        "period": query.period,
+        "kind": query.kind,
+        "state": query.state,
+    }
     return render(
         request,
         "invoices.html",
@@ -53,7 +73,51 @@ async def invoices(request: Request) -> Response:
 async def invoice(request: Request) -> Response:
     """Answer one document, as it is printed."""
     shown, query = await _read(request)
-    return render(request, "invoice.html", {"shown": shown, "query": query})
+    return render(
+        request,
+        "invoice.html",
+        {"shown": shown, "query": query, "may_write": may_write(request)},
+    )
+
+
+class StepForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that somebody says an invoice took."""
+
+    step: Literal["sent", "uncollectible", "void"]
+    reason: Annotated[str, Meta(max_length=500)]
+
+
+class PaymentForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment of an invoice that somebody records."""
+
+    what: Literal["payment", "refund"]
+    amount: Annotated[str, Meta(max_length=30)]
+    day: date | None = None
+    reference: Annotated[str, Meta(max_length=200)] = ""
+
+
+async def step(request: Request) -> Response:
+    """Note what became of an invoice, and show it again."""
+    form = await read_form(request, StepForm)
+    query = read_query(request, InvoiceNumber, path_names=IN_PATH)
+    take = {
+        "sent": send_invoice,
+        "uncollectible": give_up_invoice,
+        "void": void_invoice,
+    }[form.step]
+    body = StepReason(reason=form.reason)
+    await take(request.app.state.parts, query, body=body, author=author_of(request))
+    return RedirectResponse(f"/invoices/{quote(query.number, safe='')}#steps", 303)
+
+
+async def pay(request: Request) -> Response:
+    """Record a payment of an invoice, or that it was given back, and show it again."""
+    form = await read_form(request, PaymentForm)
+    query = read_query(request, InvoiceNumber, path_names=IN_PATH)
+    body = NewPayment(amount=form.amount, day=form.day, reference=form.reference)
+    record = pay_invoice if form.what == "payment" else refund_invoice
+    await record(request.app.state.parts, query, body=body, author=author_of(request))
+    return RedirectResponse(f"/invoices/{quote(query.number, safe='')}#steps", 303)
 
 
 async def html_file(request: Request) -> Response:
@@ -108,4 +172,6 @@ FILES: Final = [
 PAGES: Final = [
     Route("/invoices", invoices),
     Route("/invoices/{number}", invoice),
+    Route("/invoices/{number}/steps", step, methods=["POST"]),
+    Route("/invoices/{number}/payments", pay, methods=["POST"]),
 ]
