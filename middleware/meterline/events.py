@@ -146,11 +146,14 @@ class Flag(IntFlag):
     REPEATED = 1 << 22
     """Set by the sidecar: a request that its client sent again under a key of its own.
     It counts for those meters alone that say so."""
+    CORRECTION = 1 << 23
+    """Set by the sidecar: no use, but the place in the order of events from which on a
+    correction holds."""
 
 
 LEFT_OUT: Final = int(Flag.BAD_QUANTITY | Flag.BAD_PROPERTY | Flag.BAD_ID)
 """Flags of events that something was left out of."""
-UNCOUNTED: Final = int(Flag.HELD | Flag.DUPLICATE | Flag.CONFLICT)
+UNCOUNTED: Final = int(Flag.HELD | Flag.DUPLICATE | Flag.CONFLICT | Flag.CORRECTION)
 """Flags of events that no meter counts."""
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from meterline.events import UNITS, Flag, Kind
-from meterline_sidecar.decimals import SCALE_MAX, Number, plus, times
+from meterline_sidecar.decimals import SCALE_MAX, Number, minus, plus, times
 from meterline_sidecar.measured import Measured
 from meterline_sidecar.properties import Named
 from meterline_sidecar.where import KindName, Where
@@ -66,6 +66,10 @@ def _sum(one: Total, other: Total) -> Total:
     return plus(quantity(one), quantity(other))
 
 
+def _less(one: Total, other: Total) -> Total:
+    return minus(quantity(one), quantity(other))
+
+
 def _larger(one: Total, other: Total) -> Total:
     return max(quantity(one), quantity(other))
 
@@ -115,6 +119,8 @@ class Adding(msgspec.Struct, frozen=True, kw_only=True):
     """Returns the total of one event, or of some that are alike, which have a value."""
     add: Callable[[Total, Total], Total]
     """Returns the total of two disjoint sets of events from those of each."""
+    take_away: Callable[[Total, Total], Total] | None = None
+    """Returns the total without some of the events; ``None``: it does not follow."""
     grows_with_time: bool = False
     """Whether twice the time is likely to come to twice as much."""
     is_zero_unused: bool = False
@@ -131,6 +137,7 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
         kinds=("request", "websocket"),  # what is recorded outside is no request
         start=_n_events,
         add=_sum,
+        take_away=_less,
         grows_with_time=True,
         is_zero_unused=True,
         hourly=Hourly(formula="sum", modes=("delta", "set")),
@@ -139,6 +146,7 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
         means="the sum of a value",
         start=_of_each,
         add=_sum,
+        take_away=_less,
         grows_with_time=True,
         is_zero_unused=True,
         hourly=Hourly(formula="sum", modes=("delta", "set")),

@@ -181,18 +181,27 @@ async def test_the_first_use_of_a_customer_is_a_window(database: Database) -> No
         await terms.set_owners(tx, {a: [(0, "acme")]})
         await tx.execute_many(
             "INSERT INTO usage_days (generation, subject_id, day_ms, group_id, totals)"
-            " VALUES (1, ?, ?, 1, '{}')",
+            " VALUES (1, ?, ?, 1, '{\"calls\":1}')",
             [(a, 3 * DAY_MS), (a, 2 * DAY_MS)],
         )
         await tx.execute_many(
             "INSERT INTO usage (generation, subject_id, window_ms, group_id, totals,"
-            " last_event_id) VALUES (1, ?, ?, 1, '{}', 1)",
+            " last_event_id) VALUES (1, ?, ?, 1, '{\"calls\":1}', 1)",
             [(a, 3 * DAY_MS), (a, 2 * DAY_MS + 7 * HOUR_MS)],
         )
 
         first_ms = 2 * DAY_MS + 7 * HOUR_MS
         assert await usage.first_use(tx, 1, customer="acme") == first_ms
         assert await usage.first_use(tx, 2, customer="acme") is None
+
+        # Of what was corrected, rows stay in which nothing is.
+        await tx.execute(
+            "UPDATE usage SET totals = '{}' WHERE window_ms = ?", (first_ms,)
+        )
+        await tx.execute(
+            "UPDATE usage_days SET totals = '{}' WHERE day_ms = ?", (2 * DAY_MS,)
+        )
+        assert await usage.first_use(tx, 1, customer="acme") == 3 * DAY_MS
 
 
 async def test_subjects_that_nobody_pays_for_are_found(database: Database) -> None:

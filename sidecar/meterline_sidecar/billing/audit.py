@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from meterline_sidecar.billing.documents import document_of, number_text
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import invoices, journal
 from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.port import Row, Tx
@@ -56,6 +57,14 @@ def _decision(row: Row) -> tuple[int, str, str, str, str]:
     return decided_ms, author, f"held event {event_id}", what, reason
 
 
+def _correction(row: Row) -> tuple[int, str, str, str, str]:
+    row_id, kind, _key, query, reverts, _first, _own, n_events = row[:8]
+    what = f"{kind}: {n_of(n_events, 'event')}, {query}"
+    if reverts is not None:
+        what = f"correction {reverts} taken back: {n_of(n_events, 'event')}"
+    return row[9], row[10], f"correction {row_id}", what, row[11]
+
+
 def _move(row: Row) -> tuple[int, str, str, str, str]:
     _id, is_out, file, *_ = row
     what = "left for the archive" if is_out else "came back from the archive"
@@ -95,6 +104,7 @@ WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]
     "credits": _credit,
     "credit_ends": _credit_end,
     "held_decisions": _decision,
+    "corrections": _correction,
     "archive_moves": _move,
 }
 """By table: when, who, about what, what, and why. What follows from these, such as an

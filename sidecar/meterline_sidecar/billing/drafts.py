@@ -68,7 +68,9 @@ class Drawn(NamedTuple):
 class Counting(Protocol):
     """Usage that is not in the ledger: what counting otherwise comes to."""
 
-    def applied_to(self, usage: CustomerUsage) -> CustomerUsage:
+    async def applied_to(
+        self, tx: Tx, at: Counted, usage: CustomerUsage
+    ) -> CustomerUsage:
         """Return usage with what is known here in place of what the ledger says."""
         ...
 
@@ -100,7 +102,9 @@ class Billing:
         (usage,) = await usage_of(
             tx, at, self.meters, customers=[customer.id], period=period
         )
-        return usage if self._counting is None else self._counting.applied_to(usage)
+        if self._counting is None:
+            return usage
+        return await self._counting.applied_to(tx, at, usage)
 
     def agreement(
         self, at: Counted, customer: str, period: Period, *, terms: Terms | None = None

@@ -131,6 +131,7 @@ def stated(
         customer_name=customer.name,
         finalized_ms=None,
         counted_up_to_event=at.up_to_event,
+        known_correction=at.known_correction,
         usage=drawn.usage.meters,
         invoice=drawn.invoice,
         adjustments=adjusted,

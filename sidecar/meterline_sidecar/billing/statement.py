@@ -74,6 +74,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """``None`` for a draft."""
     counted_up_to_event: int
     """The invoice is a function of the events up to this one and of what was agreed."""
+    known_correction: int = 0
+    """The last correction of events that it knows, and with it all before; 0: none."""
     usage: tuple[MeterUsage, ...]
     invoice: Invoice
     adjustments: tuple[Adjustment, ...] = ()

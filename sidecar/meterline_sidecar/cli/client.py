@@ -115,15 +115,27 @@ class Client:
         return self._ask("POST", path, kind, params, timeout_s=WORK_TIMEOUT_S)
 
     def send(
-        self, method: Literal["POST", "PUT"], path: str, kind: type[A], body: object
+        self,
+        method: Literal["POST", "PUT"],
+        path: str,
+        kind: type[A],
+        body: object,
+        /,
+        *,
+        is_work: bool = False,
+        **params: str | int | None,
     ) -> A:
         """Let the sidecar take something in, and return what it answers.
+
+        Args:
+            is_work: it takes its time.
 
         Raises:
             NoSidecar, Refused, OtherVersion: as ``get``.
         """
         content = msgspec.json.encode(body)
-        return self._ask(method, path, kind, {}, timeout_s=TIMEOUT_S, body=content)
+        timeout_s = WORK_TIMEOUT_S if is_work else TIMEOUT_S
+        return self._ask(method, path, kind, params, timeout_s=timeout_s, body=content)
 
     def pages(
         self, path: str, kind: type[P], /, **params: str | int | None

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "usage": "Show usage by customer.",
     "events": "Show the raw events behind the usage.",
     "held": "Show events whose time cannot be right; accept or reject them.",
+    "correct": "Make events void, change what they say, or add usage.",
     "tail": "Print events as they are stored.",
     "top": "Show which workers, customers and routes are busy.",
     "quote": "Show what quantities cost under a plan.",

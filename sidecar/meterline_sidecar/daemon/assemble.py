@@ -27,6 +27,7 @@ from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
+from meterline_sidecar.ingest.corrections import Corrections
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
@@ -106,6 +107,7 @@ async def open_parts(
             database=database,
             ingest=ingest,
             held=held,
+            corrections=Corrections(database, ingest, journal, aggregator, clock=clock),
             external=External(database, ingest, clock=clock, watch=watch, key=key),
             receiver=_receiver(config, ingest, on_fatal),
             aggregator=aggregator,

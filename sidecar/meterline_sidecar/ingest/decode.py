@@ -10,6 +10,7 @@ from msgspec.structs import astuple, fields, replace
 from meterline.events import (
     LEFT_OUT,
     QUANTITIES_MAX,
+    TIME_MS_MAX,
     Amount,
     Flag,
     Part,
@@ -27,6 +28,8 @@ EARLIEST_MS: Final = 1_767_225_600_000
 set says 1970, or when its system was built. Later than that, late is late."""
 BEHIND_MS_MAX: Final = 35 * DAY_MS  # possible all the same, for clocks of rehearsals
 NEVER: Final = (1, 0)
+EVER: Final = (0, TIME_MS_MAX)
+"""Spans of possible times: none is, and all are."""
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
 APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
 BODILESS_STATUSES: Final = frozenset({204, 304})

@@ -15,12 +15,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from meterline.events import TIME_MS_MAX, UsageEvent
+from meterline.events import UsageEvent
 from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError, RetryLater
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Piece, Producer
-from meterline_sidecar.ingest.decode import HELD, NEVER, possible_ms, to_row
+from meterline_sidecar.ingest.decode import EVER, HELD, NEVER, possible_ms, to_row
 from meterline_sidecar.ingest.names import SOURCES_MAX, Known, Name, Named
 from meterline_sidecar.ingest.own_producer import own_row
 from meterline_sidecar.ledger.external import EXTERNAL, name_mac
@@ -32,7 +32,6 @@ STORE_TIMEOUT_S: Final = 30.0  # a commit takes milliseconds; then something is 
 OWN_APP: Final = "external events"
 OWN_PRODUCER: Final = "external_producer"
 """The fact that says under which id these events are stored."""
-EVER: Final = (0, TIME_MS_MAX)
 
 Verdict = Literal["accepted", "duplicate", "conflict", "refused"]
 

@@ -22,10 +22,12 @@ from meterline_sidecar.ledger.chain import GENESIS
 from meterline_sidecar.ledger.shelf import Shelf, file_name
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import archive as store
+from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.begin import Begin, begin
 from meterline_sidecar.store.edge.events import BatchRow
+from meterline_sidecar.store.journal import ID_MAX
 from meterline_sidecar.store.port import Ledger, Tx
 
 ROWS_MAX: Final = 50_000  # of a file; deleting them takes about as long as an fsync
@@ -322,6 +324,8 @@ async def _why_not_settled(tx: Tx, first_id: int, last_id: int) -> str | None:
     beside = await usage_store.generation_beside(tx, served.id)
     if beside is not None and beside.cursor < last_id:
         return "what is counted again has not come so far"
+    if await corrections.correction_in(tx, served.cursor, ID_MAX) is not None:
+        return "a correction is not counted yet"
     held = await store.undecided(tx, first_id, last_id)
     if held is not None:
         return (

@@ -108,6 +108,12 @@ COVERAGE: Final[Mapping[str, Cover]] = {
             "last_event_id": "a later one lets an invoice be compared once more",
         },
     ),
+    "corrections": Cover("journal", "its link"),
+    "corrected_events": Cover(
+        "journal",
+        "the digest in the row of its correction",
+        {"insert": "a row of no correction says nothing of any event"},
+    ),
     "terms": Cover("journal", "its link"),
     "invoices": Cover("journal", "its link"),
     "adjustments": Cover("journal", "its link"),

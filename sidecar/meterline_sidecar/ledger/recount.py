@@ -4,7 +4,7 @@ Sums go to sorted runs in a file and are compared in order of their keys, so tha
 does not grow with the ledger: neither with its events nor with what they come to.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -18,14 +18,17 @@ from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.runs import Item, Key, Runs
 from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge import values as value_store
+from meterline_sidecar.store.edge.corrections import Mark
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, WINDOWS, Rollup
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import Generation
+from meterline_sidecar.usage.corrected import fold
 from meterline_sidecar.usage.definition import Definition, decode
 from meterline_sidecar.usage.fold import Folder
 from meterline_sidecar.usage.values import Values
@@ -94,14 +97,21 @@ class Sums:
         """Labels that events have and no group."""
 
     def add(
-        self, folder: Folder, events: Iterable[counting.EventFacts], *, late_before: int
+        self,
+        folder: Folder,
+        events: Sequence[counting.EventFacts],
+        marks: Mapping[int, Mark],
+        *,
+        late_before: Callable[[int], int],
     ) -> None:
         """Add events.
 
         Args:
-            late_before: up to when somebody's period was final when they were counted.
+            marks: what corrections say of them.
+            late_before: returns up to when somebody's period was final when an event
+                was counted, or the own event of a correction.
         """
-        for place, delta in folder.fold(events).items():
+        for place, delta in fold(folder, events, marks).items():
             subject_id, window_ms, labels = place
             where = (subject_id, window_ms, self._group(labels))
             key: Key = (OF_WINDOWS, *where)
@@ -110,10 +120,11 @@ class Sums:
                 self._windows[key] = (delta.totals, delta.last_event_id)
             else:
                 merge(known[0], more=delta.totals, aggregations=self._aggregations)
-                self._windows[key] = (known[0], delta.last_event_id)
+                last_event_id = max(known[1], delta.last_event_id)
+                self._windows[key] = (known[0], last_event_id)
             for meter, values in delta.unique.items():
                 self._values |= {(OF_VALUES, *where, meter, value) for value in values}
-            if window_ms < late_before:
+            if window_ms < late_before(delta.last_event_id):
                 day: Key = (OF_LATE, subject_id, window_ms // DAY_MS * DAY_MS)
                 self._late[day] = max(self._late.get(day, 0), delta.last_event_id)
         if len(self._windows) + len(self._values) + len(self._late) > PLACES_MAX:
@@ -188,6 +199,10 @@ async def _add_events(
     folder = Folder(definition, endpoints, cuts, values=values)
     finals = await store.final_steps(tx, generation.id)
     last = (await event_store.marks(tx)).event_id
+
+    def late_before(event_id: int) -> int:
+        return max((end for after, end in finals if after < event_id), default=0)
+
     subjects, routes = Seen(), Seen()
     cursor = 0 if away.is_read else away.begin.event_id
     while cursor < last:
@@ -202,9 +217,11 @@ async def _add_events(
         subjects.note({event.subject_id for event in events})
         routes.note({event.endpoint_id for event in events})
         if reached <= generation.cursor:
-            ends = [end for after, end in finals if after <= cursor]
+            marks = await corrections.marks_in(
+                tx, cursor, reached, up_to_event=generation.cursor
+            )
             counted = [event for event in events if not event.flags & UNCOUNTED]
-            sums.add(folder, counted, late_before=max(ends, default=0))
+            sums.add(folder, counted, marks, late_before=late_before)
         cursor = reached
         progress("usage", cursor, last)
     for name, _, _ in values.learned:

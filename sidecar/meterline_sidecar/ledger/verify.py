@@ -21,6 +21,7 @@ from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.away import Away
 from meterline_sidecar.ledger.batches import verify_batches
 from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
+from meterline_sidecar.ledger.corrections import verify_corrections
 from meterline_sidecar.ledger.derived import (
     read_terms,
     verify_generation,
@@ -200,6 +201,7 @@ async def _verify_rest(
     await look("the outbox", verify_seals(tx, key, report.add, progress))
     await look("counts", verify_sums(tx, report, away))
     await look("held events", verify_held(tx, report, away))
+    await look("corrections", verify_corrections(tx, report))
     begins = away.begin.event_id
     names = verify_names(tx, key, report, progress, begins_behind=begins)
     await look("external events", names)

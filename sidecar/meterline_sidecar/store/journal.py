@@ -35,6 +35,8 @@ ENTRIES = {
     "documents": "id, series, number, kind, invoice_id, customer, period, currency,"
     " amount, issued_ms, details",
     "held_decisions": "id, event_id, is_accepted, decided_ms, author, reason",
+    "corrections": "id, kind, key, query, reverts, first_event_id, event_id, events,"
+    " digest, corrected_ms, author, reason",
     "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"
     " first_event_id, events, first_loss_id, losses, previous_mac, mac, first_ms,"
     " beyond_ms, moved_ms",

@@ -327,23 +327,33 @@ async def first_use(tx: Tx, generation: int, *, customer: str) -> int | None:
     """
     day = await tx.fetch_one(
         "SELECT min(u.day_ms) FROM usage_days u"  # noqa: S608 - our own words
-        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})",
+        f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
+        f" AND {_USED.format(first='day_ms', length=DAY_MS)}",
         (generation, customer),
     )
     start = None if day is None else day[0]
     first_day = (0, 0) if start is None else (int(start), int(start) + DAY_MS)
+    used = _USED.format(first="window_ms", length=1)
     row = await tx.fetch_one(
         "SELECT min(f.at_ms) FROM (SELECT min(u.window_ms) AS at_ms FROM usage u"  # noqa: S608 - our own words
         f" WHERE u.generation = ? AND u.subject_id IN ({whole(one_of(1))})"
-        " AND u.window_ms >= ? AND u.window_ms < ?"
+        f" AND u.window_ms >= ? AND u.window_ms < ? AND {used}"
         " UNION ALL SELECT (SELECT min(u.window_ms) FROM usage u WHERE u.generation = ?"
         " AND u.subject_id = o.subject_id AND u.window_ms >= o.from_ms"
-        " AND u.window_ms < o.end_ms) FROM owners o WHERE o.customer = ?) AS f",
+        f" AND u.window_ms < o.end_ms AND {used}) FROM owners o"
+        " WHERE o.customer = ?) AS f",
         (generation, customer, *first_day, generation, customer),
     )
     return None if row is None else row[0]
 
 
+_USED: Final = (
+    "(u.totals <> '{{}}' OR EXISTS (SELECT 1 FROM unique_values v"
+    " WHERE v.generation = u.generation AND v.subject_id = u.subject_id"
+    " AND v.window_ms >= u.{first} AND v.window_ms < u.{first} + {length}"
+    " AND v.group_id = u.group_id))"
+)
+"""Whether usage has anything in it: of what was corrected nothing may be left."""
 _BETWEEN: Final = "u.generation = ? AND u.last_event_id > ? AND u.last_event_id <= ?"
 _CHANGED: Final = (
     "SELECT s.customer AS customer, u.window_ms AS window_ms FROM usage u"  # noqa: S608 - our own words

@@ -26,8 +26,10 @@ from meterline_sidecar.store.edge import values as value_store
 from meterline_sidecar.store.edge.usage import Key, ReadEvents
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
+from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.usage.correction import WorkedOut, work_out
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.definition import (
     Change,
@@ -175,9 +177,15 @@ class Aggregator:
         """
         while True:
             step = await self._read(beside=beside)
-            if step is None or await self._database.write(
-                partial(self._keep, step=step)
-            ):
+            if step is None:
+                return None
+            keep = partial(self._keep, step=step)
+            if step.correction is not None:
+                comes_to = await work_out(
+                    self._database, step, step.correction, self._endpoints
+                )
+                keep = partial(self._correct, step=step, comes_to=comes_to)
+            if await self._database.write(keep):
                 return step
 
     async def _read(self, *, beside: bool) -> Step | None:
@@ -211,6 +219,28 @@ class Aggregator:
             await self._store(tx, generation, step.definition, step.deltas)
         await self._advance(tx, before, step.span.last_id)
         await add_misfits(tx, generation, step.folder.misfits)
+        await value_store.add_values(tx, step.values.learned)
+        return True
+
+    async def _correct(self, tx: Tx, *, step: Step, comes_to: WorkedOut) -> bool:
+        """Store what a correction comes to, unless anything changed meanwhile.
+
+        Usage that is counted again beside begins anew where the correction is about
+        events that it has counted already.
+        """
+        before = step.before
+        if (
+            await store.get_generation(tx, before.id) != before
+            or await store.cuts_between(tx, 0, NEVER_MS) != comes_to.cuts
+        ):
+            return False
+        await _note_late(tx, comes_to.deltas)
+        await comes_to.rewritten.write(tx, before.id)
+        beside = await usage_store.generation_beside(tx, before.id)
+        if beside is not None and beside.cursor >= comes_to.first_event_id:
+            await store.add_generation(tx, beside.definition)
+            self._leftovers = True
+        await self._advance(tx, before, step.span.last_id)
         await value_store.add_values(tx, step.values.learned)
         return True
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
-from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.edge import corrections, event_log
 from meterline_sidecar.store.port import Readable, Tx
 
 WINDOW_MS: Final = rollups.WINDOW_MS
@@ -31,6 +31,8 @@ class Counted(NamedTuple):
 
     What is read meanwhile is usage as it was counted before.
     """
+    known_correction: int = 0
+    """The last correction that usage knows, and with it all before; 0: none."""
 
 
 async def counted(tx: Tx) -> Counted:
@@ -45,7 +47,8 @@ async def counted(tx: Tx) -> Counted:
     percent = None
     if beside is not None:
         percent = min(99, beside.cursor * 100 // max(newest.cursor, 1))
-    return Counted(newest.id, newest.cursor, as_of_ms, percent)
+    known = await corrections.last_known(tx, newest.cursor)
+    return Counted(newest.id, newest.cursor, as_of_ms, percent, known)
 
 
 @asynccontextmanager

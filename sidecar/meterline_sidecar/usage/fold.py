@@ -19,6 +19,7 @@ from meterline_sidecar.meters import (
     Adding,
     Reader,
     Totals,
+    merge,
     reader,
 )
 from meterline_sidecar.store.edge.usage import Cut, EventFacts
@@ -89,6 +90,7 @@ class Folder:
         values: Values | None = None,
     ) -> None:
         self._definition = definition
+        self._aggregations = definition.aggregations
         self._endpoints = endpoints
         self._values = values or Values(values_max=definition.values_max)
         steps = [step for steps in definition.meters.values() for step in steps]
@@ -145,6 +147,10 @@ class Folder:
                         delta = deltas[place] = Delta()
                     _add_value(delta, rule.name, rule.adding, value, event)
         return {Place(*place): delta for place, delta in deltas.items()}
+
+    def merge(self, known: Totals, *, more: Totals) -> None:
+        """Add totals of other events to those in place, as its meters add up."""
+        merge(known, more=more, aggregations=self._aggregations)
 
     def _fitted(
         self,

@@ -15,13 +15,15 @@ from meterline_pricing import Calendar
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.decimals import Number, total_of
 from meterline_sidecar.meters import Meter, Total, Totals, merge, quantity
-from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.edge import corrections, event_log
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.usage import Cut, EventFacts, ReadEvents
 from meterline_sidecar.store.owned import Payers, read_payers
-from meterline_sidecar.store.port import Readable
+from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import newest_generation
+from meterline_sidecar.usage.corrected import counting_only
+from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import CustomerUsage, meter_usage
 from meterline_sidecar.usage.definition import Definition, Step, decode
 from meterline_sidecar.usage.fold import Folder
@@ -148,7 +150,9 @@ class Counts:
             for name, customer, month in places
         }
 
-    def applied_to(self, usage: CustomerUsage) -> CustomerUsage:
+    async def applied_to(
+        self, _tx: Tx, _at: Counted, usage: CustomerUsage
+    ) -> CustomerUsage:
         """Return usage with what is counted here in place of what is known of it.
 
         Only between two edges, and not of what happened before the count begins.
@@ -289,12 +293,13 @@ async def _read(
                 skip_flags=UNCOUNTED,
                 limit=min(STEP_EVENTS, last_id - cursor),
             )
+            marks = await corrections.marks_in(tx, cursor, reached, up_to_event=last_id)
         if reached == cursor:
             return
         cursor = reached
         found = [
             event
-            for event in events
+            for event in counting_only(events, marks)
             if event.time_ms >= since_ms
             and (subjects is None or event.subject_id in subjects)
         ]

@@ -13,10 +13,13 @@ from typing import Final, NamedTuple
 from meterline.events import UNCOUNTED
 from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import usage as store
+from meterline_sidecar.store.edge.corrections import CorrectionRow, Mark
 from meterline_sidecar.store.edge.usage import Cut, EventFacts, ReadEvents, Span
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.usage import Generation
+from meterline_sidecar.usage.corrected import fold
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition, decode
 from meterline_sidecar.usage.fold import Delta, Folder, Place
@@ -45,6 +48,10 @@ class Step(NamedTuple):
     """Whether there may be more events behind these."""
     is_counted_again: bool
     """Whether another generation counts beside the one that is read."""
+    marks: dict[int, Mark]
+    """What corrections say of the events."""
+    correction: CorrectionRow | None
+    """The correction that holds from behind this step on, which is all of it."""
 
 
 class Read(NamedTuple):
@@ -55,7 +62,8 @@ class Read(NamedTuple):
 
     def folded(self) -> Step:
         """Return the step with what its events come to."""
-        return self.step._replace(deltas=self.step.folder.fold(self.events))
+        deltas = fold(self.step.folder, self.events, self.step.marks)
+        return self.step._replace(deltas=deltas)
 
 
 async def read_step(
@@ -77,25 +85,30 @@ async def read_step(
         EventsArchived: without ``read_events``, where events did.
     """
     # Never from memory: a step that was cancelled during COMMIT may be there.
-    before = await usage_store.newest_generation(tx)
-    assert before is not None, "Aggregator.start() comes first"
-    again = await usage_store.generation_beside(tx, before.id)
-    if beside:
-        if again is None:
-            return None
-        before = again
+    served = await usage_store.newest_generation(tx)
+    assert served is not None, "Aggregator.start() comes first"
+    again = await usage_store.generation_beside(tx, served.id)
+    before = again if beside else served
+    if before is None:
+        return None
     definition = decode(before.definition)
+    limit, correction = await _how_far(tx, before.cursor, served.cursor)
+    up_to, marks = before.cursor + limit, dict[int, Mark]()
+    if beside:
+        marks = await corrections.marks_in(
+            tx, before.cursor, up_to, up_to_event=served.cursor
+        )
     if read_events is None:
-        span = await store.span_after(tx, before.cursor, limit=STEP_EVENTS)
+        span = await store.span_after(tx, before.cursor, limit=limit)
         cuts = await cuts_in(tx, span)
-        events = await _events(tx, definition, span, cuts)
+        events = await _events(tx, definition, span, cuts, is_corrected=bool(marks))
     else:
         events, last_id = await read_events(
-            tx, before.cursor, skip_flags=UNCOUNTED, limit=STEP_EVENTS
+            tx, before.cursor, skip_flags=UNCOUNTED, limit=limit
         )
         span = _span(before.cursor, last_id, events)
         cuts = await cuts_in(tx, span)
-    if events:
+    if events or correction is not None:
         endpoints |= await store.endpoints(tx, after=next(reversed(endpoints), 0))
     values = await read_values(tx, definition)
     folder = Folder(definition, endpoints, cuts, values=values)
@@ -107,10 +120,33 @@ async def read_step(
         values,
         folder,
         deltas={},
-        is_full=span.n_ids >= STEP_EVENTS,
+        is_full=span.n_ids >= limit,
         is_counted_again=again is not None,
+        marks=marks,
+        correction=correction,
     )
     return Read(step, events)
+
+
+async def _how_far(
+    tx: Tx, cursor: int, known_up_to: int
+) -> tuple[int, CorrectionRow | None]:
+    """Return how many events a step takes at most, and the correction that it is.
+
+    A correction is a step by itself: all that it comes to is there at once. Events
+    before it are counted before.
+
+    Args:
+        known_up_to: corrections up to this event are known from the first event on.
+    """
+    following = await corrections.correction_in(
+        tx, max(cursor, known_up_to), cursor + STEP_EVENTS
+    )
+    if following is None:
+        return STEP_EVENTS, None
+    if following.first_event_id > cursor + 1:
+        return following.first_event_id - 1 - cursor, None
+    return following.event_id - cursor, following
 
 
 async def cuts_in(tx: Tx, span: Span) -> list[Cut]:
@@ -122,10 +158,10 @@ async def cuts_in(tx: Tx, span: Span) -> list[Cut]:
 
 
 async def _events(
-    tx: Tx, definition: Definition, span: Span, cuts: list[Cut]
+    tx: Tx, definition: Definition, span: Span, cuts: list[Cut], *, is_corrected: bool
 ) -> list[EventFacts]:
     looked_at = looked_at_of(definition, span)
-    if not cuts and looked_at is not None:
+    if not cuts and not is_corrected and looked_at is not None:
         alike_in = partial(
             store.alike_in,
             tx,

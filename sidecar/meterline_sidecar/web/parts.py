@@ -17,6 +17,7 @@ from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.corrections import Corrections
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
@@ -70,6 +71,7 @@ class Parts:
     external: External
     """Takes what comes over HTTP."""
     held: Held
+    corrections: Corrections
     receiver: Receiver
     aggregator: Aggregator
     archive: Archive

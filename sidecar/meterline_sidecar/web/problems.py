@@ -26,6 +26,10 @@ from meterline_sidecar.errors import (
     RetryLater,
     StripeRefused,
 )
+from meterline_sidecar.ingest.correction_plans import (
+    CorrectionRefused,
+    NoSuchCorrection,
+)
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.ledger.archive import NoSuchFile
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
@@ -84,6 +88,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     NoSuchThing: Refusal(404),
     NoSuchRow: Refusal(404),
     NoSuchHeldEvent: Refusal(404),
+    NoSuchCorrection: Refusal(404),
     NoSuchFile: Refusal(404),
     AlreadyCounted: Refusal(409),
     ArchiveFailed: Refusal(409),
@@ -93,6 +98,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     StepRefused: Refusal(409),
     NotBillable: Refusal(409),
     GrantRefused: Refusal(409),
+    CorrectionRefused: Refusal(409),
     NotPossible: Refusal(409),
     TermsRefused: Refusal(409),
     ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing

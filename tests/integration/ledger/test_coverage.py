@@ -9,10 +9,13 @@ from typing import Any, Final
 import pytest
 
 from meterline_sidecar.cli.doc_tables import with_tables
+from meterline_sidecar.ingest.correction_plans import Search, void
+from meterline_sidecar.ingest.corrections import Asked, Corrections
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.names import Name
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
+from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.sqlite.migrate import migrations
@@ -54,7 +57,14 @@ async def fill_every_table(sidecar: Sidecar) -> Path:
     await external.take(events, n_bytes=0)
     other = external.prepare(names[0], event(status=500), is_timed=True)
     await external.take([other], n_bytes=0)
-    await Aggregator(sidecar.database, agreed(), clock=sidecar.clock).run()
+    aggregator = Aggregator(sidecar.database, agreed(), clock=sidecar.clock)
+    await aggregator.run()
+    corrections = Corrections(
+        *(sidecar.database, sidecar.ingest, Journal(key_of(path)), aggregator),
+        clock=sidecar.clock,
+    )
+    plan = await void(sidecar.database, Search((1, 2)))
+    await corrections.make(plan, Asked("ann", "a test", key="one"))
     return path
 
 

@@ -100,9 +100,10 @@ DUE: Final = "SELECT event_id, due_ms FROM held_events WHERE state = 'waiting'"
 EMPTY: Final = (
     *("external_sources", "external_events", "archive_moves"),
     *("invoice_states", "payments", "credits", "credit_ends"),
+    *("corrections", "corrected_events"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
-became of invoices, payments, and credits."""
+became of invoices, payments, credits, and corrections."""
 SINCE: Final = {"outbox": 2, "invoices": 4, "documents": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}

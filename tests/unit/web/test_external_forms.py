@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from meterline.events import UsageEvent
-from meterline_sidecar.ingest.decode import to_row
-from meterline_sidecar.ingest.external import EVER, NewEvent
+from meterline_sidecar.ingest.decode import EVER, to_row
+from meterline_sidecar.ingest.external import NewEvent
 from meterline_sidecar.ingest.names import Name
 from meterline_sidecar.ledger.external import name_mac
 from meterline_sidecar.web.api.external_forms import (

@@ -34,6 +34,8 @@ class AuditEvent(NamedTuple):
     source: str | None
     """Who sent it over HTTP, and what they call it; ``None`` for all others."""
     external_id: str | None
+    voided_by: int | None
+    """The correction by which it does not count."""
 
 
 class EventPage(NamedTuple):
@@ -103,6 +105,9 @@ SHOWN: Final = {
     " ON xs.id = x.source_id WHERE x.event_id = e.id)",
     "external_id": "(SELECT x.external_id FROM external_events x"
     " WHERE x.event_id = e.id)",
+    "voided_by": "(SELECT CASE v.is_void WHEN 1 THEN v.correction_id END"
+    " FROM corrected_events v JOIN corrections c ON c.id = v.correction_id"
+    " WHERE v.event_id = e.id ORDER BY v.correction_id DESC LIMIT 1)",
 }
 """Where each field of an ``AuditEvent`` is found, in its order."""
 SELECT: Final = (
@@ -145,14 +150,14 @@ async def read_events(
         after: the id that the page before ended with; 0 for the first one.
         limit: events on a page.
     """
-    span = await _ids_between(tx, start, end)
+    span = await ids_between(tx, start, end)
     if span is None or after >= span[1]:
         return EventPage([], None)
     first = max(after + 1, span[0])
     last = min(first + SCAN_EVENTS_MAX - 1, span[1])
     rows = await tx.fetch_all(
-        f"{SELECT}{_where(wanted)} ORDER BY e.id LIMIT ?",
-        (first, last, start, end, *_given(wanted), limit),
+        f"{SELECT}{where(wanted)} ORDER BY e.id LIMIT ?",
+        (first, last, start, end, *given(wanted), limit),
     )
     events = [AuditEvent(*row) for row in rows]
     reached = events[-1].id if len(events) == limit else last
@@ -166,14 +171,14 @@ async def newest_events(
 
     ``next_after`` is the id that the next page comes before.
     """
-    span = await _ids_between(tx, start, end)
+    span = await ids_between(tx, start, end)
     if span is None:
         return EventPage([], None)
     last = span[1] if before is None else min(before - 1, span[1])
     first = max(span[0], last - SCAN_EVENTS_MAX + 1)
     rows = await tx.fetch_all(
-        f"{SELECT}{_where(wanted)} ORDER BY e.id DESC LIMIT ?",
-        (first, last, start, end, *_given(wanted), limit),
+        f"{SELECT}{where(wanted)} ORDER BY e.id DESC LIMIT ?",
+        (first, last, start, end, *given(wanted), limit),
     )
     events = [AuditEvent(*row) for row in rows]
     reached = events[-1].id if len(events) == limit else first
@@ -214,7 +219,7 @@ async def read_event(tx: Tx, event_id: int) -> WholeEvent | None:
     )
 
 
-async def _ids_between(tx: Tx, start: int, end: int) -> tuple[int, int] | None:
+async def ids_between(tx: Tx, start: int, end: int) -> tuple[int, int] | None:
     """Return the first and the last id that events of a span can have here.
 
     Those that left for the archive are not looked for: their hours stay noted.
@@ -231,8 +236,8 @@ async def _ids_between(tx: Tx, start: int, end: int) -> tuple[int, int] | None:
     return None if first > span[1] else (first, span[1])
 
 
-def _where(wanted: Filter) -> str:
-    """Return the condition; what is not asked for costs nothing on each row."""
+def where(wanted: Filter) -> str:
+    """Return the condition on events ``e``; what is not asked for costs nothing on each row."""
     tests = [text for name, text in TESTS.items() if getattr(wanted, name) is not None]
     if wanted.statuses is not None:
         tests.append(f"({' OR '.join([IN_RANGE] * len(wanted.statuses))})")
@@ -240,22 +245,22 @@ def _where(wanted: Filter) -> str:
     return f" WHERE {' AND '.join([span, *tests])}"
 
 
-def _given(wanted: Filter) -> tuple[str | int, ...]:
+def given(wanted: Filter) -> tuple[str | int, ...]:
     """Return the parameters of the condition, in its order."""
     values: list[str | int] = []
     for name, test in TESTS.items():
         value: str | int | tuple[str, str] | None = getattr(wanted, name)
         if value is not None:
-            given = value if isinstance(value, tuple) else (value,)
-            values += given * (test.count("?") // len(given))
+            texts = value if isinstance(value, tuple) else (value,)
+            values += texts * (test.count("?") // len(texts))
     return (*values, *(edge for edges in wanted.statuses or () for edge in edges))
 
 
 async def counts(tx: Tx) -> Counts:
     """Return what all producers together recorded, and what became of it.
 
-    What was held and let go is stored a second time, by the ledger itself: nobody
-    recorded it again, and here it is not counted again.
+    What was held and let go is stored a second time, and what corrections store, by
+    the ledger itself: no app recorded it, and it is not counted here.
     """
     row = await tx.fetch_one(
         "SELECT recorded_high - coalesce(h.recorded_seq, 0) / 4294967296,"
@@ -264,10 +269,12 @@ async def counts(tx: Tx) -> Counts:
         " s.duplicates, s.unattributed - coalesce(h.unattributed, 0),"
         " (SELECT count(*) FROM held_events WHERE state = 'waiting'),"
         " s.bad_quantities - coalesce(h.bad_quantities, 0),"
-        " s.open - coalesce(1 - h.is_closed, 0), s.closed - coalesce(h.is_closed, 0),"
-        " s.in_memory - coalesce(h.is_closed = 0 AND h.spool <> 'file', 0)"
-        " FROM producer_sums s LEFT JOIN producers h ON h.producer ="
-        " (SELECT value FROM facts WHERE name = 'held_producer')"
+        " s.open - coalesce(h.open, 0), s.closed - coalesce(h.closed, 0), s.in_memory"
+        " FROM producer_sums s, (SELECT sum(recorded_seq) AS recorded_seq,"
+        " sum(ingested) AS ingested, sum(unattributed) AS unattributed,"
+        " sum(bad_quantities) AS bad_quantities, sum(1 - is_closed) AS open,"
+        " sum(is_closed) AS closed FROM producers WHERE producer IN (SELECT value"
+        " FROM facts WHERE name IN ('held_producer', 'corrections_producer'))) h"
     )
     assert row is not None
     recorded, lost = whole(*row[:2]), whole(*row[2:4])

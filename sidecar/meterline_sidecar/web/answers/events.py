@@ -48,6 +48,8 @@ class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Who sent it over HTTP; ``null`` for all others."""
     external_id: str | None
     """What it is called there."""
+    voided_by: int | None = None
+    """The correction by which it does not count; see `/v1/corrections`."""
 
     @property
     def doubt(self) -> str:
@@ -55,6 +57,8 @@ class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
         why = [flag for flag in self.flags if flag in _UNCOUNTED]
         if why:
             return f"not counted: {', '.join(why)}"
+        if self.voided_by is not None:
+            return f"void by correction {self.voided_by}"
         return _REPEATED if _REPEATED in self.flags else ""
 
 

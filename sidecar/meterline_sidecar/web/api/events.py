@@ -166,6 +166,7 @@ def shown_event(event: audit.AuditEvent) -> ShownEvent:
         ],
         source=event.source,
         external_id=event.external_id,
+        voided_by=event.voided_by,
     )
 
 

@@ -176,14 +176,14 @@ def new_event(event: PlainEvent | CloudEvent, sending: Sending) -> NewEvent:
         duration_us=data.duration_us,
         bytes_in=data.bytes_in,
         bytes_out=data.bytes_out,
-        quantities=_amounts(data.quantities) if data.quantities else None,
-        properties=_texts(data.properties) if data.properties else None,
+        quantities=amounts(data.quantities) if data.quantities else None,
+        properties=texts(data.properties) if data.properties else None,
     )
     name = Name(source, event.id)
     return sending.prepare(name, used, is_timed=event.time is not None)
 
 
-def _amounts(quantities: Mapping[str, int | str]) -> dict[str, int | str]:
+def amounts(quantities: Mapping[str, int | str]) -> dict[str, int | str]:
     """Return quantities as they are stored: what says the same is the same.
 
     They are in one order, and of each number, however it is written, there is one.
@@ -201,7 +201,7 @@ def _amount(name: str, quantity: int | str) -> int | str:
     return exact
 
 
-def _texts(properties: Mapping[str, str | int]) -> dict[str, str]:
+def texts(properties: Mapping[str, str | int]) -> dict[str, str]:
     """Return properties as they are stored.
 
     Raises:

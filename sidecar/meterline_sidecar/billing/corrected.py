@@ -1,0 +1,226 @@
+"""What a correction would do to money; nothing is changed by asking.
+
+The windows that it is about are counted again without being stored, and each period of
+the customers who pay for them is drawn twice: as usage is, and with these in their place.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from meterline_sidecar.billing.compared import Consequences, Side, compared
+from meterline_sidecar.billing.drafts import Billing
+from meterline_sidecar.meters import AGGREGATIONS, Total, Totals, merge
+from meterline_sidecar.store.edge import event_log, windows
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.owned import Payers, read_payers
+from meterline_sidecar.store.port import Readable, Tx
+from meterline_sidecar.store.terms import NEVER_MS
+from meterline_sidecar.store.usage import newest_generation
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.usage.corrected import Recounting, places_of, recount
+from meterline_sidecar.usage.counted import Counted
+from meterline_sidecar.usage.customer_usage import (
+    CustomerUsage,
+    MeterUsage,
+    meter_usage,
+)
+from meterline_sidecar.usage.definition import decode
+from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.values import read_values
+
+NEW_ID: Final = -1
+"""Of a name that the ledger does not know; the next one is below."""
+CUSTOMERS_MAX: Final = 500  # whose periods are drawn: about three seconds of work
+
+
+class Supposed(NamedTuple):
+    """Events that would count or not, and those that would be added."""
+
+    changed: Mapping[int, bool]
+    """Whether each would be void."""
+    facts: Sequence[EventFacts]
+    """Of these events."""
+    added: Sequence[EventRow] = ()
+
+
+class Corrected:
+    """Usage with other totals in place of those of some windows.
+
+    Args:
+        places: what these windows would come to.
+    """
+
+    def __init__(self, places: Mapping[Place, Delta], payers: Payers) -> None:
+        self._places = places
+        self._payers = payers
+        self._mine: dict[str, list[Place]] = defaultdict(list)
+        for place in places:
+            customer = payers.at(place.subject_id, place.window_ms)
+            if customer is not None:
+                self._mine[customer].append(place)
+
+    @property
+    def since_ms(self) -> dict[str, int]:
+        """Whose usage would be another, and from when on."""
+        return {
+            customer: min(place.window_ms for place in places)
+            for customer, places in self._mine.items()
+        }
+
+    async def applied_to(
+        self, tx: Tx, at: Counted, usage: CustomerUsage
+    ) -> CustomerUsage:
+        """Return a customer's usage of a span of time as it would be."""
+        start, end = usage.period.start, usage.period.end
+        mine = [
+            place
+            for place in self._mine.get(usage.customer, ())
+            if start <= place.window_ms < end
+        ]
+        if not mine:
+            return usage
+        groups = await windows.groups(tx)
+        subjects = self._payers.subjects_of({usage.customer})
+        subjects |= {place.subject_id for place in mine}
+        known = {place: self._places[place] for place in mine}
+        for subject_id in sorted(subjects):
+            await self._add_known(tx, at, usage, subject_id, known, groups)
+        return replace(
+            usage, meters=tuple(_with(meter, known) for meter in usage.meters)
+        )
+
+    async def _add_known(
+        self,
+        tx: Tx,
+        at: Counted,
+        usage: CustomerUsage,
+        subject_id: int,
+        known: dict[Place, Delta],
+        groups: Mapping[int, str],
+    ) -> None:
+        """Add what is stored of a subject's windows to those that are counted again."""
+        span = {"start": usage.period.start, "end": usage.period.end}
+        found: dict[Place, Delta] = defaultdict(Delta)
+        for key, totals in (
+            await windows.windows_of(tx, at.generation, subject_id, **span)
+        ).items():
+            place = Place(subject_id, key.window_ms, groups[key.group_id])
+            found[place].totals = totals
+        if any(AGGREGATIONS[m.aggregation].is_distinct for m in usage.meters):
+            for key, meter, value in await windows.values_between(
+                tx, at.generation, subject_id, **span
+            ):
+                place = Place(subject_id, key.window_ms, groups[key.group_id])
+                found[place].unique.setdefault(meter, set()).add(value)
+        for place, delta in found.items():
+            if self._payers.at(subject_id, place.window_ms) == usage.customer:
+                known.setdefault(place, delta)
+
+
+def _with(used: MeterUsage, places: Mapping[Place, Delta]) -> MeterUsage:
+    """Return usage of a meter by what its windows come to."""
+    name, aggregation = used.meter, used.aggregation
+    if AGGREGATIONS[aggregation].is_distinct:
+        values: dict[str, set[str]] = defaultdict(set)
+        for place, delta in places.items():
+            values[place.labels] |= delta.unique.get(name, set())
+        return meter_usage(
+            name,
+            aggregation,
+            {labels: len(of) for labels, of in values.items() if of},
+        )
+    groups: dict[str, Totals] = defaultdict(dict)
+    for place, delta in places.items():
+        if name in delta.totals:
+            merge(
+                groups[place.labels],
+                more={name: delta.totals[name]},
+                aggregations={name: aggregation},
+            )
+    totals: dict[str, Total] = {labels: of[name] for labels, of in groups.items()}
+    return meter_usage(name, aggregation, totals)
+
+
+def _facts(
+    rows: Sequence[EventRow],
+    subjects: Mapping[str, int],
+    endpoints: dict[int, tuple[str, str]],
+    *,
+    after_id: int,
+) -> list[EventFacts]:
+    """Return events as they would be counted; new endpoints are added to those known."""
+    ids = {endpoint: number for number, endpoint in endpoints.items()}
+    found: list[EventFacts] = []
+    for event_id, row in enumerate(rows, after_id + 1):
+        endpoint = (row.method, row.route)
+        if endpoint not in ids:
+            ids[endpoint] = min(NEW_ID, min(endpoints, default=0) - 1)
+            endpoints[ids[endpoint]] = endpoint
+        fact = EventFacts(
+            event_id,
+            row.time_ms,
+            row.kind,
+            0 if row.subject is None else subjects[row.subject],
+            ids[endpoint],
+            *row[6:],
+        )
+        found.append(fact)
+    return found
+
+
+async def of_correction(
+    database: Readable, terms: Terms, what: Supposed, *, now_ms: int
+) -> Consequences:
+    """Return what a correction would do to money.
+
+    Raises:
+        EventsArchived: events of the same windows left the ledger.
+    """
+    async with database.reading() as tx:
+        served = await newest_generation(tx)
+        assert served is not None, "Aggregator.start() comes first"
+        definition = decode(served.definition)
+        endpoints = await counting.endpoints(tx)
+        cuts = await counting.cuts_between(tx, 0, NEVER_MS)
+        values = await read_values(tx, definition)
+        payers = await read_payers(tx)
+        last_id = await event_log.last_event_id(tx)
+        names = sorted({row.subject for row in what.added if row.subject is not None})
+        subjects = await event_store.subjects_of(tx, names)
+        for i, name in enumerate(one for one in names if one not in subjects):
+            subjects[name] = NEW_ID - i
+            for from_ms, customer in terms.claims.history(name):
+                payers.add_part(NEW_ID - i, from_ms, customer)
+        added = _facts(what.added, subjects, endpoints, after_id=last_id)
+
+        def new_folder() -> Folder:
+            return Folder(definition, endpoints, cuts, values=values)
+
+        counted = [event for event in what.facts if event.id <= served.cursor]
+        places = await places_of(new_folder, [*counted, *added])
+        recounted = await recount(
+            tx,
+            Recounting(
+                new_folder,
+                places,
+                what.changed,
+                up_to_event=served.cursor,
+                added=added,
+            ),
+        )
+    corrected = Corrected(recounted, payers)
+    return await compared(
+        database,
+        Side(terms, Billing(terms)),
+        Side(terms, Billing(terms, counting=corrected)),
+        corrected.since_ms,
+        now_ms=now_ms,
+        customers_max=CUSTOMERS_MAX,
+        is_recounted=True,
+    )

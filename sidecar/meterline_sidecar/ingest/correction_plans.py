@@ -1,0 +1,240 @@
+"""What a correction will do: found and checked before anything is written.
+
+Each function returns a plan, by which ``corrections`` makes the correction, and from which
+is worked out what it comes to.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from meterline.events import UNCOUNTED, UsageEvent
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.ingest.amended import Changes, NotAmendable, amended
+from meterline_sidecar.ingest.decode import EVER, to_row
+from meterline_sidecar.store.edge import corrections as store
+from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.event_log import Filter
+from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.port import Readable, Tx
+from meterline_sidecar.store.terms import NEVER_MS
+from meterline_sidecar.store.usage import newest_generation
+from meterline_sidecar.usage.corrected import facts_of, places_of
+from meterline_sidecar.usage.definition import decode
+from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.values import read_values
+
+EVENTS_MAX: Final = 200_000
+"""Of one correction: some seconds of counting, while others are not counted."""
+WINDOWS_MAX: Final = 5_000
+"""Windows of a subject and group that it changes: what is written in one transaction."""
+ADDED_MAX: Final = 1_000
+"""Events that one stores: they are committed, and counted, in one transaction."""
+
+
+class CorrectionRefused(MeterlineError):
+    """This cannot be corrected so, and nothing was; the text says why."""
+
+
+class NoSuchCorrection(MeterlineError):
+    """There is no correction of this id."""
+
+
+class Search(NamedTuple):
+    """Which events are meant: those that are named, or all that a search finds."""
+
+    event_ids: tuple[int, ...] = ()
+    wanted: Filter = Filter()
+    start: int = 0
+    end: int = NEVER_MS
+    meter: str | None = None
+    """Only what this meter counts."""
+
+
+class Plan(NamedTuple):
+    """What a correction will do: which events it makes void, or lets count again."""
+
+    kind: store.Kind
+    changed: Mapping[int, bool]
+    """Whether each is void by it, in order of the events."""
+    facts: Sequence[EventFacts]
+    """Of these events."""
+    added: Sequence[EventRow] = ()
+    """Events to be stored with it."""
+    reverts: int | None = None
+
+
+async def void(database: Readable, search: Search) -> Plan:
+    """Return what makes all events void that are meant and count.
+
+    Raises:
+        CorrectionRefused: there is none, or too much would change at once.
+        EventsArchived: some of them left the ledger.
+    """
+    facts = await _found(database, search)
+    if not facts:
+        raise CorrectionRefused("no event that counts is meant; nothing to correct")
+    return await _checked(
+        database, Plan("void", {event.id: True for event in facts}, facts)
+    )
+
+
+async def amend(database: Readable, search: Search, changes: Changes) -> Plan:
+    """Return what makes events void, and stores others in their place.
+
+    Raises:
+        CorrectionRefused: as ``void``; or an event cannot be as it was asked for.
+        EventsArchived: some of them left the ledger.
+    """
+    plan = await void(database, search)
+    if len(plan.facts) > ADDED_MAX:
+        raise CorrectionRefused(
+            f"{len(plan.facts)} events are meant, and {ADDED_MAX} are changed at once:"
+            " say a shorter time, or a subject"
+        )
+    async with database.reading() as tx:
+        rows = await store.rows_of(tx, list(plan.changed))
+    try:
+        added = [amended(event, changes) for event in rows]
+    except NotAmendable as error:
+        raise CorrectionRefused(str(error)) from error
+    if any(
+        event._replace(seq=0, flags=0) == one._replace(flags=0)
+        for event, one in zip(rows, added, strict=True)
+    ):
+        raise CorrectionRefused(
+            "some of these events say just that already; name those that do not"
+        )
+    return await _checked(database, plan._replace(kind="amend", added=added))
+
+
+async def add(database: Readable, events: Sequence[UsageEvent]) -> Plan:
+    """Return what adds usage that was never recorded.
+
+    Raises:
+        CorrectionRefused: there are too many events.
+    """
+    if not 0 < len(events) <= ADDED_MAX:
+        raise CorrectionRefused(
+            f"there are {len(events)} events; add 1 to {ADDED_MAX} at once"
+        )
+    added = [to_row(0, event, EVER) for event in events]
+    return await _checked(database, Plan("add", {}, (), added))
+
+
+async def revert(database: Readable, correction_id: int) -> Plan:
+    """Return what takes a correction back.
+
+    Raises:
+        NoSuchCorrection: there is none of this id.
+        CorrectionRefused: it is taken back already, or a later one is about the same
+            events.
+        EventsArchived: some of its events left the ledger.
+    """
+    async with database.reading() as tx:
+        row = await store.get_correction(tx, correction_id)
+        if row is None:
+            raise NoSuchCorrection(
+                f"there is no correction {correction_id}; `meterline correct --list`"
+                " has them"
+            )
+        if row.reverted_by is not None:
+            raise CorrectionRefused(
+                f"correction {correction_id} was taken back by {row.reverted_by};"
+                f" to make it hold again, revert {row.reverted_by}"
+            )
+        rows = await store.events_of(tx, correction_id)
+        later = await store.later_than(tx, correction_id)
+        if later is not None:
+            raise CorrectionRefused(
+                f"correction {later} is about events of correction {correction_id},"
+                f" and is later: revert {later} first"
+            )
+        facts = await facts_of(tx, [event_id for event_id, _ in rows])
+    changed = {event_id: not is_void for event_id, is_void in rows}
+    return await _checked(
+        database, Plan("revert", changed, facts, reverts=correction_id)
+    )
+
+
+async def _found(database: Readable, search: Search) -> list[EventFacts]:
+    """Return the events that are meant and count, in their order."""
+    async with database.reading() as tx:
+        last_id = await event_log.last_event_id(tx)
+        folder = None
+        if search.meter is not None:
+            folder = await _folder(tx, only=search.meter)
+        found: list[EventFacts] = []
+        if search.event_ids:
+            facts = await facts_of(tx, sorted(set(search.event_ids)))
+            return await _counting(tx, facts, folder, last_id=last_id)
+        after: int | None = 0
+        while after is not None:
+            page = await store.find_facts(
+                tx,
+                search.wanted,
+                start=search.start,
+                end=search.end,
+                after=after,
+                up_to=last_id,
+                skip_flags=UNCOUNTED,
+            )
+            found += await _counting(tx, page.events, folder, last_id=last_id)
+            after = page.next_after
+            if len(found) > EVENTS_MAX:
+                raise CorrectionRefused(
+                    f"more than {EVENTS_MAX} events are meant, and so many are"
+                    " corrected at once: say a shorter time, or a subject"
+                )
+    return found
+
+
+async def _folder(tx: Tx, *, only: str | None = None) -> Folder:
+    served = await newest_generation(tx)
+    assert served is not None, "Aggregator.start() comes first"
+    definition = decode(served.definition)
+    if only is not None:
+        if only not in definition.meters:
+            raise CorrectionRefused(f"there is no meter {only}")
+        definition = replace(definition, meters={only: definition.meters[only]})
+    return Folder(
+        definition,
+        await counting.endpoints(tx),
+        await counting.cuts_between(tx, 0, NEVER_MS),
+        values=await read_values(tx, definition),
+    )
+
+
+async def _checked(database: Readable, plan: Plan) -> Plan:
+    """Return a plan of which not too much changes at once."""
+    async with database.reading() as tx:
+        folder = await _folder(tx)
+    n_windows = len(await places_of(lambda: folder, plan.facts))
+    if n_windows > WINDOWS_MAX:
+        raise CorrectionRefused(
+            f"these {len(plan.facts)} events are in {n_windows} windows of 15 minutes"
+            f" and a subject, and {WINDOWS_MAX} change at once: say a shorter time,"
+            " or a subject"
+        )
+    return plan
+
+
+async def _counting(
+    tx: Tx, events: Sequence[EventFacts], folder: Folder | None, *, last_id: int
+) -> list[EventFacts]:
+    """Return those events that count, and that a folder's meter takes."""
+    if not events:
+        return []
+    marks = await store.marks_in(
+        tx, events[0].id - 1, events[-1].id, up_to_event=last_id
+    )
+    return [
+        event
+        for event in events
+        if not event.flags & UNCOUNTED
+        and not (event.id in marks and marks[event.id].is_void)
+        and (folder is None or folder.fold([event]))
+    ]

@@ -1,0 +1,151 @@
+"""SQL for counting some windows again: what happened in them, and what is stored."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from meterline_sidecar.meters import Totals
+from meterline_sidecar.store.columns import marks, pieces
+from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, Key
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.rollups import RollupKey
+
+_totals: Final = msgspec.json.Decoder(Totals)
+
+
+async def id_ranges(tx: Tx, hours: Sequence[int]) -> list[tuple[int, int]]:
+    """Return ``(first, last)`` of the ids that events of hours can have, in order.
+
+    Those that overlap are one.
+
+    Args:
+        hours: when they begin, UTC ms.
+    """
+    rows: list[tuple[int, int]] = []
+    for part in pieces(hours):
+        found = await tx.fetch_all(
+            "SELECT first_event_id, last_event_id FROM event_hours"  # noqa: S608 - only marks
+            f" WHERE hour_ms IN ({marks(len(part))})",
+            part,
+        )
+        rows += [(row[0], row[1]) for row in found]
+    ranges: list[tuple[int, int]] = []
+    for first, last in sorted(rows):
+        if ranges and first <= ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], max(ranges[-1][1], last))
+        else:
+            ranges.append((first, last))
+    return ranges
+
+
+async def events_of_subjects(
+    tx: Tx,
+    after_id: int,
+    last_id: int,
+    subjects: Iterable[int],
+    *,
+    start: int,
+    end: int,
+    skip_flags: int,
+) -> list[EventFacts]:
+    """Return events of subjects that happened in ``[start, end)``, in their order."""
+    rows = await tx.fetch_all(
+        f"SELECT {COUNTED.listed} FROM events WHERE id > ? AND id <= ?"  # noqa: S608 - names
+        " AND time_ms >= ? AND time_ms < ? AND flags & ? = 0"
+        " AND subject_id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (
+            after_id,
+            last_id,
+            start,
+            end,
+            skip_flags,
+            f"[{','.join(map(str, subjects))}]",
+        ),
+    )
+    return [EventFacts(*row) for row in rows]
+
+
+async def windows_of(
+    tx: Tx, generation: int, subject_id: int, *, start: int, end: int
+) -> dict[Key, Totals]:
+    """Return what is stored of a subject's windows in ``[start, end)``."""
+    rows = await tx.fetch_all(
+        "SELECT window_ms, group_id, totals FROM usage WHERE generation = ?"
+        " AND subject_id = ? AND window_ms >= ? AND window_ms < ?",
+        (generation, subject_id, start, end),
+    )
+    return {
+        Key(subject_id, window_ms, group_id): _totals.decode(totals)
+        for window_ms, group_id, totals in rows
+    }
+
+
+async def windows_of_all(
+    tx: Tx, generation: int, starts: Iterable[int], *, step_ms: int
+) -> list[tuple[Key, Totals]]:
+    """Return what is stored of everybody's windows in some steps of time.
+
+    It looks at all usage: for what cannot be had in another way.
+    """
+    rows = await tx.fetch_all(
+        "SELECT subject_id, window_ms, group_id, totals FROM usage WHERE generation = ?"
+        " AND window_ms / ? * ? IN (SELECT value FROM json_each(?))",
+        (generation, step_ms, step_ms, f"[{','.join(map(str, starts))}]"),
+    )
+    return [(Key(*key), _totals.decode(totals)) for *key, totals in rows]
+
+
+async def values_of(
+    tx: Tx, generation: int, keys: Iterable[Key]
+) -> dict[Key, set[tuple[str, str]]]:
+    """Return the distinct values that are stored of windows: ``(meter, value)``."""
+    found: dict[Key, set[tuple[str, str]]] = {}
+    for key in keys:
+        rows = await tx.fetch_all(
+            "SELECT meter, value FROM unique_values WHERE generation = ?"
+            " AND subject_id = ? AND window_ms = ? AND group_id = ?",
+            (generation, *key),
+        )
+        found[key] = {(row[0], row[1]) for row in rows}
+    return found
+
+
+async def drop_values(
+    tx: Tx, generation: int, rows: Iterable[tuple[Key, str, str]]
+) -> None:
+    """Delete distinct values that no counted event has: ``(key, meter, value)``."""
+    await tx.execute_many(
+        "DELETE FROM unique_values WHERE generation = ? AND subject_id = ?"
+        " AND window_ms = ? AND group_id = ? AND meter = ? AND value = ?",
+        ((generation, *key, meter, value) for key, meter, value in rows),
+    )
+
+
+async def everybodys(
+    tx: Tx, generation: int, *, step_ms: int, start: int, end: int
+) -> dict[RollupKey, Totals]:
+    """Return everybody's usage in the spans that begin in ``[start, end)``, by key."""
+    rows = await tx.fetch_all(
+        "SELECT step_ms, start_ms, group_id, totals FROM usage_totals"
+        " WHERE generation = ? AND step_ms = ? AND start_ms >= ? AND start_ms < ?",
+        (generation, step_ms, start, end),
+    )
+    return {tuple(key): _totals.decode(totals) for *key, totals in rows}
+
+
+async def values_between(
+    tx: Tx, generation: int, subject_id: int, *, start: int, end: int
+) -> list[tuple[Key, str, str]]:
+    """Return the distinct values of a subject's windows: ``(key, meter, value)``."""
+    rows = await tx.fetch_all(
+        "SELECT window_ms, group_id, meter, value FROM unique_values"
+        " WHERE generation = ? AND subject_id = ? AND window_ms >= ? AND window_ms < ?",
+        (generation, subject_id, start, end),
+    )
+    return [(Key(subject_id, row[0], row[1]), row[2], row[3]) for row in rows]
+
+
+async def groups(tx: Tx) -> dict[int, str]:
+    """Return the labels of every group, by its id."""
+    return dict(await tx.fetch_all("SELECT id, labels FROM groups"))

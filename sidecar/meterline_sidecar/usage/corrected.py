@@ -1,0 +1,163 @@
+"""What corrections do to usage: which events count, and what their windows come to then.
+
+A correction says of events that they are void, or that they count again, and holds from
+behind its own event on. The windows that these events are in are counted again from all
+of their events, whatever the aggregation. An event that is void leaves its windows as
+they are without it, and stays in their order: a window that it was in changed with the
+correction's own event, so that whoever looks for changes finds it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from typing import Final, NamedTuple
+
+from meterline.events import UNCOUNTED
+from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.store.edge import corrections as store
+from meterline_sidecar.store.edge import windows
+from meterline_sidecar.store.edge.begin import check_here
+from meterline_sidecar.store.edge.corrections import Mark
+from meterline_sidecar.store.edge.event_log import SCAN_EVENTS_MAX
+from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.counted import WINDOW_MS
+from meterline_sidecar.usage.fold import Delta, Folder, Place
+
+FOLDED: Final = 10_000  # events at once in a thread
+
+NewFolder = Callable[[], Folder]
+"""Returns a folder that knows nothing of the events before."""
+
+
+def fold(
+    folder: Folder, events: Sequence[EventFacts], marks: Mapping[int, Mark]
+) -> dict[Place, Delta]:
+    """Return what events add where corrections say of some whether they count.
+
+    Where such an event is, something changed with the last correction about it, if
+    only that nothing is left of it.
+    """
+    if not marks:
+        return folder.fold(events)
+    void = {event_id for event_id, mark in marks.items() if mark.is_void}
+    deltas = folder.fold(event for event in events if event.id not in void)
+    misfits = deepcopy(folder.misfits)
+    for event in events:
+        mark = marks.get(event.id)
+        if mark is None:
+            continue
+        for place in folder.fold([event]):
+            delta = deltas.setdefault(place, Delta())
+            delta.last_event_id = max(delta.last_event_id, mark.event_id)
+    folder.misfits = misfits  # of what is void nothing is left out
+    return deltas
+
+
+async def places_of(
+    new_folder: NewFolder, events: Sequence[EventFacts]
+) -> frozenset[Place]:
+    """Return the windows that events are in."""
+    folder = new_folder()
+    found: set[Place] = set()
+    for start in range(0, len(events), FOLDED):
+        part = events[start : start + FOLDED]
+        found |= (await asyncio.to_thread(folder.fold, part)).keys()
+    return frozenset(found)
+
+
+async def facts_of(tx: Tx, event_ids: Sequence[int]) -> list[EventFacts]:
+    """Return events that are in the ledger.
+
+    Raises:
+        EventsArchived: some of them left it.
+    """
+    if event_ids:
+        await check_here(tx, min(event_ids) - 1)
+    return await store.facts_of(tx, event_ids)
+
+
+class Recounting(NamedTuple):
+    """Windows that are counted again, and by what."""
+
+    new_folder: NewFolder
+    places: frozenset[Place]
+    changed: Mapping[int, bool]
+    """Which events are void by what is corrected, and which are not."""
+    up_to_event: int
+    """Usage is counted up to here."""
+    added: Sequence[EventFacts] = ()
+    """Events behind there, in these windows, that count as well."""
+
+
+async def recount(tx: Tx, what: Recounting) -> dict[Place, Delta]:
+    """Return all that is counted in each of some windows; empty where nothing is.
+
+    Raises:
+        EventsArchived: events of these windows left the ledger.
+    """
+    found = {place: Delta() for place in what.places}
+    folder = what.new_folder()
+    async for events in _events(tx, what):
+        for place, delta in (await asyncio.to_thread(folder.fold, events)).items():
+            if place in found:
+                _merge(found[place], delta, folder)
+    for place, delta in folder.fold(what.added).items():
+        _merge(found[place], delta, folder)
+    return found
+
+
+async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[list[EventFacts]]:
+    """Yield what counts in the windows, in its order."""
+    starts = {_start(place) for place in what.places}
+    wanted = {(place.subject_id, _start(place)) for place in what.places}
+    subjects = sorted({subject_id for subject_id, _ in wanted})
+    hours = sorted({start // HOUR_MS * HOUR_MS for start in starts})
+    for first, last in await windows.id_ranges(tx, hours):
+        await check_here(tx, first - 1)
+        after, end = first - 1, min(last, what.up_to_event)
+        while after < end:
+            upper = min(after + SCAN_EVENTS_MAX, end)
+            events = await windows.events_of_subjects(
+                tx,
+                after,
+                upper,
+                subjects,
+                start=min(starts),
+                end=max(starts) + WINDOW_MS,
+                skip_flags=UNCOUNTED,
+            )
+            marks = await store.marks_in(tx, after, upper, up_to_event=what.up_to_event)
+            void = {event_id for event_id, mark in marks.items() if mark.is_void}
+            kept = [
+                event
+                for event in events
+                if (event.subject_id, event.time_ms // WINDOW_MS * WINDOW_MS) in wanted
+                and not what.changed.get(event.id, event.id in void)
+            ]
+            for start in range(0, len(kept), FOLDED):
+                yield kept[start : start + FOLDED]
+            after = upper
+
+
+def _start(place: Place) -> int:
+    """Return where the window begins that a place is in, or a part of."""
+    return place.window_ms // WINDOW_MS * WINDOW_MS
+
+
+def _merge(known: Delta, more: Delta, folder: Folder) -> None:
+    folder.merge(known.totals, more=more.totals)
+    for meter, values in more.unique.items():
+        known.unique.setdefault(meter, set()).update(values)
+    known.last_event_id = max(known.last_event_id, more.last_event_id)
+
+
+def counting_only(
+    events: Iterable[EventFacts], marks: Mapping[int, Mark]
+) -> list[EventFacts]:
+    """Return the events that count, by what corrections say."""
+    return [
+        event
+        for event in events
+        if (mark := marks.get(event.id)) is None or not mark.is_void
+    ]
