@@ -12,6 +12,7 @@ from meterline_sidecar.billing.documents import document_of, number_text
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import invoices, journal
 from meterline_sidecar.store.documents import DocumentRow
+from meterline_sidecar.store.edge import imports
 from meterline_sidecar.store.port import Row, Tx
 
 BY_ITSELF: Final = "schedule"
@@ -19,6 +20,7 @@ STATES: Final = "invoice_states"
 PAYMENTS: Final = "payments"
 OF_INVOICES: Final = (STATES, PAYMENTS)
 """Tables whose rows name an invoice by its row, which people know by customer and period."""
+IMPORT_STATES: Final = "import_states"
 
 
 class Act(NamedTuple):
@@ -91,6 +93,20 @@ def _payment(row: Row) -> tuple[int, str, str, str, str]:
     return at_ms, author, f"invoice {invoice_id}", words, reason
 
 
+def _import(row: Row) -> tuple[int, str, str, str, str]:
+    _id, name, file, begun_ms, author, reason = row
+    return begun_ms, author, f"import {name}", f"{file} begun", reason
+
+
+def _import_state(row: Row) -> tuple[int, str, str, str, str]:
+    _id, import_id, state, at_ms, author, lines, events, bad, *counts = row
+    what = f"{state}: {lines} lines, {events} events, {bad} bad"
+    if state == "committed":
+        accepted, duplicates, conflicts = counts
+        what += f"; {accepted} accepted, {duplicates} duplicates, {conflicts} conflicts"
+    return at_ms, author, f"import {import_id}", what, ""
+
+
 def _state(row: Row) -> tuple[int, str, str, str, str]:
     _id, invoice_id, state, at_ms, author, cause = row
     return at_ms, author, f"invoice {invoice_id}", state, cause
@@ -106,6 +122,8 @@ WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]
     "held_decisions": _decision,
     "corrections": _correction,
     "archive_moves": _move,
+    "imports": _import,
+    IMPORT_STATES: _import_state,
 }
 """By table: when, who, about what, what, and why. What follows from these, such as an
 invoice's adjustments, is not told once more."""
@@ -127,6 +145,8 @@ async def acts_before(tx: Tx, link: int, *, limit: int) -> tuple[list[Act], int 
     }
     invoice_ids = [row[1] for (entry, _), row in rows.items() if entry in OF_INVOICES]
     names = await invoices.names_of(tx, invoice_ids) if invoice_ids else {}
+    import_ids = [row[1] for (entry, _), row in rows.items() if entry == IMPORT_STATES]
+    files = await imports.names_of(tx, import_ids) if import_ids else {}
     acts: list[Act] = []
     for one in links:
         row = rows.get((one.entry, one.row_id))
@@ -139,5 +159,7 @@ async def acts_before(tx: Tx, link: int, *, limit: int) -> tuple[list[Act], int 
         if one.entry in OF_INVOICES and row[1] in names:
             customer, period = names[row[1]]
             act = act._replace(about=f"invoice of {customer} for {period}")
+        if one.entry == IMPORT_STATES and row[1] in files:
+            act = act._replace(about=f"import {files[row[1]]}")
         acts.append(act)
     return acts, links[-1].id if len(links) == limit else None

@@ -9,7 +9,13 @@ from typing import Final, Literal, Protocol, Self, TypeVar
 import httpx
 import msgspec
 
-from meterline_sidecar.cli.exits import NoSidecar, NotFound, OtherVersion, Refused
+from meterline_sidecar.cli.exits import (
+    NoSidecar,
+    NotFound,
+    NotNow,
+    OtherVersion,
+    Refused,
+)
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.web.answers.problem import Problem
@@ -19,6 +25,7 @@ PAGE: Final = 1_000
 WORK_TIMEOUT_S: Final = 600.0  # what asks Stripe many questions takes its time
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
+NOT_NOW: Final = (429, 503)
 TOKEN: Final = "METERLINE_TOKEN"  # noqa: S105 - the variable's name
 
 
@@ -137,6 +144,17 @@ class Client:
         timeout_s = WORK_TIMEOUT_S if is_work else TIMEOUT_S
         return self._ask(method, path, kind, params, timeout_s=timeout_s, body=content)
 
+    def put_text(
+        self, path: str, kind: type[A], text: bytes, /, **params: str | int | None
+    ) -> A:
+        """Let the sidecar take lines of text in, and return what it answers.
+
+        Raises:
+            NotNow: it cannot take more at the moment.
+            NoSidecar, Refused, OtherVersion: as ``get``.
+        """
+        return self._ask("PUT", path, kind, params, timeout_s=TIMEOUT_S, body=text)
+
     def pages(
         self, path: str, kind: type[P], /, **params: str | int | None
     ) -> Iterator[P]:
@@ -205,6 +223,9 @@ class Client:
             raise self._stranger() from error
         if response.status_code == UNAUTHORIZED:
             detail += f"; set {TOKEN} to a token"
+        if response.status_code in NOT_NOW:
+            after = response.headers.get("Retry-After", "")
+            return NotNow(detail, after_s=int(after) if after.isdigit() else 1)
         kind = NotFound if response.status_code == NOT_FOUND else Refused
         return kind(detail)
 

@@ -25,5 +25,13 @@ class NotFound(Refused):
     """The sidecar knows nothing by this name."""
 
 
+class NotNow(Refused):
+    """The sidecar cannot take it now; the same may be taken later."""
+
+    def __init__(self, message: str, *, after_s: float) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
 class OtherVersion(MeterlineError):
     """The sidecar's answer has another shape than this command reads."""

@@ -6,6 +6,7 @@ is named here and its module imported only when it runs: ``what-if`` is the obje
 """
 
 import importlib
+import keyword
 import os
 import sys
 from typing import Final, TextIO, cast
@@ -33,6 +34,7 @@ COMMANDS: Final = {
     "customers": "List customers, and change those whom the API looks after.",
     "usage": "Show usage by customer.",
     "events": "Show the raw events behind the usage.",
+    "import": "Read events from a file, at once or put aside first.",
     "held": "Show events whose time cannot be right; accept or reject them.",
     "correct": "Make events void, change what they say, or add usage.",
     "tail": "Print events as they are stored.",
@@ -75,8 +77,11 @@ class LazyGroup(click.Group):
         """Return the command, from its module."""
         if cmd_name not in COMMANDS:
             return None
-        name = f"meterline_sidecar.cli.commands.{cmd_name.replace('-', '_')}"
-        command: click.Command = importlib.import_module(name).command
+        name = cmd_name.replace("-", "_")
+        if keyword.iskeyword(name):
+            name += "_"
+        module = importlib.import_module(f"meterline_sidecar.cli.commands.{name}")
+        command: click.Command = module.command
         return command
 
     def resolve_command(

@@ -31,6 +31,7 @@ from meterline_sidecar.ingest.corrections import Corrections
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
+from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles, Head
@@ -61,6 +62,7 @@ METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
 ARCHIVE_EVERY_S: Final = 3_600
+IMPORTS_EVERY_S: Final = 1
 CLOSE_EVERY_S: Final = 1
 """To see whether anybody asks for it, or a period's grace is over."""
 COUNT_AT_STOP_S: Final = 2.0
@@ -89,11 +91,11 @@ async def open_parts(
         ingest = await _open_ingest(config, database, chain, terms, clock, watch)
         held = Held(database, ingest, journal, clock=clock, watch=watch)
         key = chain.key(has_batches=True)  # it is read already
+        external = External(database, ingest, clock=clock, watch=watch, key=key)
         away = open_archived(config, key)
         aggregator = await _counting(config, database, terms, held, away, clock)
         keeper.on_change(aggregator.follow)
-        sealing = await _open_seals(database, chain)
-        stripe = _open_stripe(config, sealing, terms, clock)
+        stripe = _open_stripe(config, await _open_seals(database, chain), terms, clock)
         files = LoadedFiles(config, keeper, database)
         drain = _drain(config, ingest)
         given = (database, aggregator, keeper, drain, journal, clock)
@@ -108,7 +110,8 @@ async def open_parts(
             ingest=ingest,
             held=held,
             corrections=Corrections(database, ingest, journal, aggregator, clock=clock),
-            external=External(database, ingest, clock=clock, watch=watch, key=key),
+            external=external,
+            imports=Imports(database, external, journal, clock=clock, key=key),
             receiver=_receiver(config, ingest, on_fatal),
             aggregator=aggregator,
             archive=open_archive(files, database, away, journal, terms, clock, alarm),
@@ -249,6 +252,7 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(PLACES_EVERY_S, "places", partial(_check_places, parts))
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
+    every(IMPORTS_EVERY_S, "imports", partial(_import, parts))
     every(CLOSE_EVERY_S, "close", partial(_close, parts))
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
     if parts.config.retention.events is not None:
@@ -342,6 +346,12 @@ async def _close(parts: Parts) -> None:
     """Close what is due, as far as this machine's clock says what is over."""
     if parts.watch is None or parts.watch.is_right():
         await parts.closer.run()
+
+
+async def _import(parts: Parts) -> None:
+    """Count what is committed, as far as this machine's clock says what is past."""
+    if parts.watch is None or parts.watch.is_right():
+        await parts.imports.run()
 
 
 async def _archive(parts: Parts) -> None:

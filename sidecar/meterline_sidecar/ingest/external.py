@@ -8,10 +8,10 @@ own whose numbers nobody sends. Their names are stored in the same transaction.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -57,6 +57,20 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
     field: str | None = None
     """Which field of the event the reason is about."""
+
+
+WhenStored = Callable[[Tx, int], Awaitable[None]]
+"""Is called in the transaction that stores events, with how many of them count."""
+
+
+class Together(NamedTuple):
+    """What is known of events that are taken at once."""
+
+    n_bytes: int
+    """How long they were as they came."""
+    is_backfill: bool = False
+    """Whether somebody brings what happened at any time, on purpose."""
+    when_stored: WhenStored | None = None
 
 
 _Outcome = asyncio.Future[dict[Name, Known] | RetryLater]
@@ -113,13 +127,23 @@ class External:
         )
         return NewEvent(name, row, is_timed, mac)
 
-    async def take(self, events: Sequence[NewEvent], *, n_bytes: int) -> list[Taken]:
+    async def take(
+        self,
+        events: Sequence[NewEvent],
+        *,
+        n_bytes: int,
+        is_backfill: bool = False,
+        when_stored: WhenStored | None = None,
+    ) -> list[Taken]:
         """Store what is new, and return for each event what became of it.
 
         It returns once that is on disk, for ever.
 
         Args:
             n_bytes: how long they were as they came.
+            is_backfill: whether any time that is past can be right.
+            when_stored: what else must be true as soon as new ones are there; where
+                none is new, it is not called.
 
         Raises:
             RetryLater: not all is stored; whoever sends it again counts nothing twice.
@@ -145,7 +169,8 @@ class External:
             del mine[name]
         outcome: _Outcome = asyncio.get_running_loop().create_future()
         self._arriving |= dict.fromkeys(mine, outcome)
-        stored = await self._store_new(producer, mine, outcome, n_bytes)
+        together = Together(n_bytes, is_backfill, when_stored)
+        stored = await self._store_new(producer, mine, outcome, together)
         known = await _settled({outcome, *others.values()})
         taken = [
             TOO_MANY_SOURCES
@@ -178,7 +203,7 @@ class External:
         producer: Producer,
         mine: dict[Name, NewEvent],
         outcome: _Outcome,
-        n_bytes: int,
+        together: Together,
     ) -> dict[Name, NewEvent]:
         """Begin to store those events whose names are free; return them."""
 
@@ -202,7 +227,7 @@ class External:
                     list(new.values()),
                     known,
                     tell,
-                    n_bytes=n_bytes,
+                    together=together,
                     as_of=as_of,
                 )
         except BaseException:
@@ -219,7 +244,7 @@ class External:
         known: dict[Name, Known],
         tell: "Callable[[dict[Name, Known] | RetryLater], None]",
         *,
-        n_bytes: int,
+        together: Together,
         as_of: int,
     ) -> None:
         """Put events behind those that wait for the next commit, and tell of it then.
@@ -227,11 +252,13 @@ class External:
         Whoever waits for them may be cancelled; they are stored all the same, and their
         names stay taken until they are.
         """
-        rows = self._rows(producer, new)
+        rows = self._rows(producer, new, is_backfill=together.is_backfill)
         first_ids: list[int] = []
 
-        async def note(_tx: Tx, first_id: int) -> None:
+        async def note(tx: Tx, first_id: int) -> None:
             first_ids.append(first_id)
+            if together.when_stored is not None:
+                await together.when_stored(tx, len(new) - len(piece.clashes))
 
         def committed(done: "asyncio.Future[int]") -> None:
             error = done.exception()
@@ -253,7 +280,7 @@ class External:
             events=rows,
             unattributed=sum(row.subject is None for row in rows),
             held=sum(row.flags & HELD != 0 for row in rows),
-            n_bytes=n_bytes,
+            n_bytes=together.n_bytes,
             is_bye=True,  # nobody is connected
             named=[
                 Named(i, event.name, event.is_timed, event.mac)
@@ -268,10 +295,14 @@ class External:
             raise _later(error) from error
         done.add_done_callback(committed)
 
-    def _rows(self, producer: Producer, new: Sequence[NewEvent]) -> list[EventRow]:
+    def _rows(
+        self, producer: Producer, new: Sequence[NewEvent], *, is_backfill: bool
+    ) -> list[EventRow]:
         """Return events with their numbers, as they are judged by now."""
         is_right = self._watch is None or self._watch.is_right()
         earliest, latest = possible_ms(self._clock.now_ms()) if is_right else NEVER
+        if is_backfill and is_right:
+            earliest = 0
         # Unpacked: this is done for every event.
         # fmt: off
         return [

@@ -124,6 +124,8 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "term_uses": Cover("journal", "its link"),
     "documents": Cover("journal", "its link"),
     "held_decisions": Cover("journal", "its link"),
+    "imports": Cover("journal", "its link"),
+    "import_states": Cover("journal", "its link"),
     "archive_moves": Cover("journal", "its link, and the files that it names"),
     "journal": Cover("journal", "the link before it, and the row that it is of"),
     "outbox": Cover("seal", "its seal, and how many rows there are"),
@@ -143,6 +145,14 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "not covered",
         "what clients called their requests, for some days; which requests count is said by"
         " the flags of their events",
+    ),
+    "import_chunks": Cover(
+        "not covered",
+        "what waits and is not counted; each chunk has a mac, and one that was changed is"
+        " refused when it is committed",
+    ),
+    "import_faults": Cover(
+        "not covered", "which lines were left out, to be shown; their number is covered"
     ),
     "alerts": Cover("not covered", "who was told of what; nothing is billed by it"),
     "facts": Cover(

@@ -37,6 +37,9 @@ ENTRIES = {
     "held_decisions": "id, event_id, is_accepted, decided_ms, author, reason",
     "corrections": "id, kind, key, query, reverts, first_event_id, event_id, events,"
     " digest, corrected_ms, author, reason",
+    "imports": "id, name, file, begun_ms, author, reason",
+    "import_states": "id, import_id, state, at_ms, author, lines, events, bad, accepted,"
+    " duplicates, conflicts",
     "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"
     " first_event_id, events, first_loss_id, losses, previous_mac, mac, first_ms,"
     " beyond_ms, moved_ms",

@@ -21,6 +21,7 @@ from meterline_sidecar.ingest.corrections import Corrections
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
+from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archive import Archive
 from meterline_sidecar.meters import Meter
@@ -72,6 +73,8 @@ class Parts:
     """Takes what comes over HTTP."""
     held: Held
     corrections: Corrections
+    imports: Imports
+    """Takes files of events."""
     receiver: Receiver
     aggregator: Aggregator
     archive: Archive

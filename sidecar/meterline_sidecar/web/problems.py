@@ -31,6 +31,8 @@ from meterline_sidecar.ingest.correction_plans import (
     NoSuchCorrection,
 )
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
+from meterline_sidecar.ingest.import_chunks import ImportRefused
+from meterline_sidecar.ingest.imports import NoSuchImport
 from meterline_sidecar.ledger.archive import NoSuchFile
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
@@ -90,6 +92,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     NoSuchHeldEvent: Refusal(404),
     NoSuchCorrection: Refusal(404),
     NoSuchFile: Refusal(404),
+    NoSuchImport: Refusal(404),
     AlreadyCounted: Refusal(409),
     ArchiveFailed: Refusal(409),
     EventsArchived: Refusal(409),
@@ -99,6 +102,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     NotBillable: Refusal(409),
     GrantRefused: Refusal(409),
     CorrectionRefused: Refusal(409),
+    ImportRefused: Refusal(409),
     NotPossible: Refusal(409),
     TermsRefused: Refusal(409),
     ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing

@@ -7,6 +7,7 @@ from meterline_sidecar.access.tokens import Scope
 BODY_BYTES_MAX: Final = 64 << 10
 EVENTS_BYTES_MAX: Final = 1 << 20  # a thousand events of a thousand bytes
 EVENTS_PATH: Final = "/v1/events"
+LINES_PATH: Final = "/v1/imports/{name}/lines"
 SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
@@ -30,8 +31,15 @@ def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
 
 def body_bytes_max(method: str, path: str) -> int:
     """Return how long the body of a request may be."""
-    return EVENTS_BYTES_MAX if _sends_events(method, path) else BODY_BYTES_MAX
+    if _sends_events(method, path) or _puts_lines(method, path):
+        return EVENTS_BYTES_MAX
+    return BODY_BYTES_MAX
 
 
 def _sends_events(method: str, path: str) -> bool:
     return method == "POST" and path == EVENTS_PATH
+
+
+def _puts_lines(method: str, path: str) -> bool:
+    before, after = LINES_PATH.split("{name}")
+    return method == "PUT" and path.startswith(before) and path.endswith(after)

@@ -33,7 +33,7 @@ from meterline_sidecar.store import (
     usage,
 )
 from meterline_sidecar.store.documents import NewDocument
-from meterline_sidecar.store.edge import event_log, held, request_keys, values
+from meterline_sidecar.store.edge import event_log, held, imports, request_keys, values
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.payments import NewPayment
@@ -91,6 +91,7 @@ PAYMENT: Final = NewPayment(
     author="me",
     reason="paid",
 )
+IMPORT: Final = imports.NewImport("march", "march.csv", NOON_MS, "me", "moved here")
 NEWEST: Final = len(migrations())
 BEFORE_HELD: Final = 6
 WITH_TERMS: Final = 7
@@ -101,9 +102,10 @@ EMPTY: Final = (
     *("external_sources", "external_events", "archive_moves"),
     *("invoice_states", "payments", "credits", "credit_ends"),
     *("corrections", "corrected_events"),
+    *("imports", "import_states", "import_chunks", "import_faults"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
-became of invoices, payments, credits, and corrections."""
+became of invoices, payments, credits, corrections, and imports."""
 SINCE: Final = {"outbox": 2, "invoices": 4, "documents": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}
@@ -132,6 +134,12 @@ async def fill_newest(sidecar: Sidecar) -> Path:
             tx, 1, ended_ms=NOON_MS, author="me", reason="a mistake"
         )
         await journal.link(tx, "credit_ends", end_id)
+        import_id = await imports.add_import(tx, IMPORT)
+        await journal.link(tx, "imports", import_id)
+        state_id = await imports.add_state(
+            tx, import_id, "discarded", imports.Sums(3, 2, 1), at_ms=1, author="me"
+        )
+        await journal.link(tx, "import_states", state_id)
     return source
 
 

@@ -3,7 +3,8 @@
 DuckDB works on the file that it is given, in memory, and loads nothing from outside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final
 from meterline_sidecar.errors import ArchiveFailed
 
 PACKAGE: Final = "duckdb"
+ROWS_AT_ONCE: Final = 2_000
 SETTINGS: Final[Mapping[str, Any]] = {
     "threads": 1,
     "autoinstall_known_extensions": False,
@@ -64,7 +66,41 @@ def read_parquet(
     return rows, about[0] if len(about) == 1 else None
 
 
+def read_rows(path: Path) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
+    """Yield the rows of any file, each with the names of its columns.
+
+    Times are milliseconds since 1970, those without a zone in UTC; decimals are texts.
+
+    Raises:
+        ArchiveFailed: it is no such file.
+    """
+    source = _quoted(str(path))
+    with _connected() as connection:
+        described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({source})")  # noqa: S608 - quoted
+        columns = [(str(name), str(kind)) for name, kind, *_ in described.fetchall()]
+        shown = ", ".join(_shown(name, kind) for name, kind in columns)
+        found = connection.execute(f"SELECT {shown} FROM read_parquet({source})")  # noqa: S608 - quoted
+        names = tuple(name for name, _ in columns)
+        while rows := found.fetchmany(ROWS_AT_ONCE):
+            for row in rows:
+                yield names, row
+
+
+def _shown(name: str, kind: str) -> str:
+    column = '"' + name.replace('"', '""') + '"'
+    if kind.startswith("TIMESTAMP"):
+        return f"epoch_ms({column})"
+    return f"{column}::VARCHAR" if kind.startswith("DECIMAL") else column
+
+
 def _run(statement: str) -> list[tuple[Any, ...]]:
+    with _connected() as connection:
+        found: list[tuple[Any, ...]] = connection.execute(statement).fetchall()
+    return found
+
+
+@contextmanager
+def _connected() -> Generator[Any]:
     if not is_installed():
         raise ArchiveFailed(
             "it is Parquet, which DuckDB reads: install `meterline[sidecar,archive]`"
@@ -73,12 +109,11 @@ def _run(statement: str) -> list[tuple[Any, ...]]:
     try:
         connection = duckdb.connect(":memory:", config=dict(SETTINGS))
         try:
-            found: list[tuple[Any, ...]] = connection.execute(statement).fetchall()
+            yield connection
         finally:
             connection.close()
     except duckdb.Error as error:
         raise ArchiveFailed(f"DuckDB: {error}") from error
-    return found
 
 
 def _quoted(text: str) -> str:

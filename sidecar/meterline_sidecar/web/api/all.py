@@ -16,6 +16,7 @@ from meterline_sidecar.web.api import (
     events,
     explain,
     held,
+    imports,
     invoices,
     line_events,
     meters,
@@ -31,6 +32,7 @@ OPERATIONS: Final = (
     *events.OPERATIONS,
     *held.OPERATIONS,
     *corrections.OPERATIONS,
+    *imports.OPERATIONS,
     *archive.OPERATIONS,
     *customers.OPERATIONS,
     *explain.OPERATIONS,
@@ -47,5 +49,5 @@ OPERATIONS: Final = (
     *alerts.OPERATIONS,
     *reload.OPERATIONS,
 )
-ROUTES: Final = (*status.ROUTES, *outbox.ROUTES)
-"""What answers something else than an operation does: plain text, a webhook."""
+ROUTES: Final = (*status.ROUTES, *outbox.ROUTES, *imports.ROUTES)
+"""What answers something else than an operation does: plain text, a webhook, lines."""

@@ -1,6 +1,6 @@
 """Reads a body of events: at once where nothing in it is strange, else one by one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -56,14 +56,21 @@ def read_at_once(body: bytes, sending: Sending) -> tuple[Read, bool] | None:
     events = found if isinstance(found, list) else [found]
     if form.is_batch is is_alone or len(events) > BATCH_EVENTS_MAX:
         return None
-    # Of a member that stands there twice, or is none of ours, nothing was read. Written
-    # anew, the events have fewer colons then: unless one was written as its number.
-    if _encode(events).count(b":") != body.count(b":") or b"\\u003" in body:
+    if not said_once(events, body):
         return None
     try:
         return [new_event(event, sending) for event in events], is_alone
     except BadField:
         return None
+
+
+def said_once(events: Sequence[_Found], text: bytes) -> bool:
+    """Say whether a text surely has nothing but these events, and nothing twice.
+
+    Of a member that stands there twice, or is none of ours, nothing was read. Written
+    anew, the events have fewer colons then: unless one was written as its number.
+    """
+    return _encode(events).count(b":") == text.count(b":") and b"\\u003" not in text
 
 
 def read_one_by_one(body: bytes, sending: Sending) -> tuple[Read, bool]:

@@ -81,6 +81,8 @@ class Sending(NamedTuple):
     only_source: str | None
     """The only one that the sender may send events of."""
     prepare: Callable[..., NewEvent]
+    default_source: str = DEFAULT_SOURCE
+    """Of events that name none, where the sender may send of any."""
 
 
 def form_of(headers: Headers) -> Form:
@@ -160,7 +162,7 @@ def new_event(event: PlainEvent | CloudEvent, sending: Sending) -> NewEvent:
     else:
         data = event
         route = event.route
-        source = event.source or sending.only_source or DEFAULT_SOURCE
+        source = event.source or sending.only_source or sending.default_source
     if source != (sending.only_source or source):
         raise BadField(
             f"this token sends events of {sending.only_source} and no other source",

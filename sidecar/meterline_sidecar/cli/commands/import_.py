@@ -1,0 +1,194 @@
+"""``meterline import``: events from a file, at once or put aside first."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
+from meterline_sidecar.cli.import_files import EventFile
+from meterline_sidecar.cli.importing import Importer, path_of, wait_for
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.printable import printable
+from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.web.answers.imports import ImportPage, ShownImport
+
+LINES_SHOWN: Final = 20
+READ: Final = "read"
+
+
+class FileOr(click.Group):
+    """Takes a file in place of a command: ``meterline import events.jsonl``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the command in front of a file, or of its options."""
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = [READ, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=FileOr)
+def command() -> None:
+    """Read events from a file, at once or put aside first.
+
+    `meterline import FILE` counts them at once. With --stage NAME they are put aside:
+    `diff` shows what they would change, `commit` counts them, and `discard` throws them
+    away. Run again after it was cut off, it goes on where it was; nothing counts twice.
+    """
+
+
+@command.command(READ)
+@click.argument("file")
+@click.option("--stage", metavar="NAME", help="Put the events aside under this name.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(("jsonl", "csv", "parquet")),
+    help="What FILE is; by default as its name ends, and JSON Lines from -.",
+)
+@click.option(
+    "--source", metavar="NAME", help="Of events that name none; `default` by default."
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out lines that cannot be taken.")
+@click.option("--reason", default="", help="Why; it is kept.")
+@daemon_options
+def read(
+    config_path: Path | None,
+    url: str | None,
+    is_json: bool,
+    file: str,
+    stage: str | None,
+    shape: str | None,
+    source: str | None,
+    skip_bad: bool,
+    reason: str,
+) -> None:
+    """Read the events of FILE: JSON Lines, CSV or Parquet, `-` for standard input.
+
+    Nothing of a file is taken in which a line cannot be, unless --skip-bad leaves it
+    out. Exits with 3 when something was left out.
+    """
+    with EventFile(file, shape) as opened, Client.find(url, config_path) as client:
+        importer = Importer(
+            client,
+            opened,
+            name=stage,
+            source=source,
+            reason=reason,
+            is_quiet=is_json,
+        )
+        found = importer.load()
+        path = path_of(found.name)
+        if found.bad and not skip_bad and found.state == "loading":
+            client.post(f"{path}/discard", ShownImport)
+            _tell(found, is_json=is_json)
+            if not is_json:
+                click.echo("nothing was taken; mend these lines, or use --skip-bad")
+            sys.exit(EXIT_FOUND)
+        try:
+            client.post(f"{path}/stage", ShownImport, skip_bad="true")
+        except Refused:
+            client.post(f"{path}/discard", ShownImport)
+            raise
+        if stage is None:
+            client.post(f"{path}/commit", ShownImport)
+            importer.wait(found.name)
+        _end(client, path, is_json=is_json)
+
+
+@command.command("list")
+@daemon_options
+def list_imports(config_path: Path | None, url: str | None, is_json: bool) -> None:
+    """List imports, the newest first, with what became of them."""
+    with Client.find(url, config_path) as client:
+        pages = list(client.pages("/v1/imports", ImportPage))
+    found = [one for page in pages for one in page.page]
+    if is_json:
+        show_json(found)
+        return
+    if not found:
+        click.echo("nothing was imported yet")
+        return
+    table = Table(
+        "name", "state", "since", "by", ">events", ">bad", ">accepted", ">duplicate",
+        ">conflict",
+    )  # fmt: skip
+    for one in found:
+        counts = (one.events, one.bad, one.accepted, one.duplicates, one.conflicts)
+        table.add(
+            *(one.name, one.state, one.since, one.decided_by), *map(quantity, counts)
+        )
+    show(table)
+
+
+@command.command()
+@click.argument("name")
+@daemon_options
+def commit(config_path: Path | None, url: str | None, is_json: bool, name: str) -> None:
+    """Count what was put aside as NAME.
+
+    The sidecar goes on by itself, also when this command is interrupted. Exits with 3
+    when something was left out.
+    """
+    path = path_of(name)
+    with Client.find(url, config_path) as client:
+        client.post(f"{path}/commit", ShownImport)
+        wait_for(client, name, Steps(quiet=is_json))
+        _end(client, path, is_json=is_json)
+
+
+@command.command()
+@click.argument("name")
+@daemon_options
+def discard(
+    config_path: Path | None, url: str | None, is_json: bool, name: str
+) -> None:
+    """Throw away what was put aside as NAME."""
+    with Client.find(url, config_path) as client:
+        found = client.post(f"{path_of(name)}/discard", ShownImport)
+    if is_json:
+        show_json(found)
+    else:
+        click.echo(f"{name} is discarded: {n_of(found.events, 'event')}, none counted")
+
+
+def _end(client: Client, path: str, *, is_json: bool) -> None:
+    """Say what an import came to, and exit with 3 when something was left out."""
+    found = client.get(path, ShownImport)
+    _tell(found, is_json=is_json)
+    if found.bad or found.conflicts:
+        sys.exit(EXIT_FOUND)
+
+
+def _tell(found: ShownImport, *, is_json: bool) -> None:
+    if is_json:
+        show_json(found)
+        return
+    for one in found.left_out[:LINES_SHOWN]:
+        field = "" if one.field is None else f"{one.field} "
+        text = f"! line {one.line}: {field}{one.reason}"
+        click.secho(printable(text), fg="yellow")
+    n_more = found.bad + found.conflicts - LINES_SHOWN
+    if n_more > 0:
+        click.secho(
+            f"! and {n_of(n_more, 'line')} more; --json names up to 1,000", fg="yellow"
+        )
+    counts = f"{n_of(found.lines, 'line')}, {n_of(found.events, 'event')}"
+    if found.state == "committed":
+        click.echo(
+            f"{found.file}: {counts}: {quantity(found.accepted)} accepted,"
+            f" {quantity(found.duplicates)} stored before,"
+            f" {quantity(found.conflicts)} with an id that another event has,"
+            f" {n_of(found.bad, 'bad line')}"
+        )
+    else:
+        click.echo(f"{found.file}: {counts}, {n_of(found.bad, 'bad line')}")
+    if found.state == "staged":
+        click.echo(
+            f"put aside as {found.name}, and not counted yet: `meterline import commit"
+            f" {found.name}` counts it"
+        )

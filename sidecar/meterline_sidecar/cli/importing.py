@@ -1,0 +1,166 @@
+"""Brings a file of events to the sidecar, in chunks that it has or has not yet."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.exits import NotNow, Refused
+from meterline_sidecar.cli.import_files import BadFile, EventFile
+from meterline_sidecar.cli.output import Steps
+from meterline_sidecar.web.answers.imports import LinesTaken, ShownImport
+
+CHUNK_LINES: Final = 2_000
+CHUNK_BYTES: Final = 900_000
+"""The sidecar takes a MiB at once."""
+NAME_CHARS: Final = 100  # of a file's, in that of an import
+WAIT_S: Final = 600.0
+"""How long to try again while the sidecar has no room."""
+LOOK_S: Final = 0.2
+
+OVER: Final = ("committed", "discarded")
+
+
+class Chunk(NamedTuple):
+    """Some lines in a row."""
+
+    first_line: int
+    text: bytes
+
+
+def chunks_of(lines: Iterable[bytes]) -> Iterator[Chunk]:
+    """Yield lines in chunks: of the same lines always the same ones."""
+    first_line, waiting, n_bytes = 1, list[bytes](), 0
+    for line in lines:
+        if len(waiting) == CHUNK_LINES or n_bytes + len(line) > CHUNK_BYTES:
+            yield Chunk(first_line, b"\n".join(waiting) + b"\n")
+            first_line, waiting, n_bytes = first_line + len(waiting), [], 0
+        waiting.append(line)
+        n_bytes += len(line) + 1
+    if waiting:
+        yield Chunk(first_line, b"\n".join(waiting) + b"\n")
+
+
+class Importer:
+    """One file on its way into the ledger.
+
+    Args:
+        name: of the import; without, it is made of the file's, and of how it begins.
+        source: of events that name none.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        file: EventFile,
+        *,
+        name: str | None,
+        source: str | None,
+        reason: str,
+        is_quiet: bool,
+    ) -> None:
+        self._client = client
+        self._file = file
+        self._name = name
+        self._source = source
+        self._reason = reason
+        self._steps = Steps(quiet=is_quiet)
+
+    def load(self) -> ShownImport:
+        """Put the whole file aside, as far as it is not yet.
+
+        Raises:
+            BadFile: it is no file of events.
+            Refused: another file of this name is staged.
+        """
+        chunks = chunks_of(self._file.lines())
+        first = next(chunks, None)
+        if first is None:
+            raise BadFile(f"{self._file.name} is empty; nothing was imported")
+        name = self._name or self._name_of(first)
+        state = self._begin(name).state
+        self._send(name, first, may_begin_again=state == "loading")
+        for chunk in chunks:
+            self._send(name, chunk, may_begin_again=False)
+        return self._client.get(path_of(name), ShownImport)
+
+    def _begin(self, name: str) -> ShownImport:
+        body = {"name": name, "file": self._file.name[-200:], "reason": self._reason}
+        return self._client.send("POST", "/v1/imports", ShownImport, body)
+
+    def _send(self, name: str, chunk: Chunk, *, may_begin_again: bool) -> None:
+        def put() -> LinesTaken:
+            return self._client.put_text(
+                f"{path_of(name)}/lines",
+                LinesTaken,
+                chunk.text,
+                first_line=chunk.first_line,
+                source=self._source,
+            )
+
+        try:
+            patiently(put)
+        except NotNow:
+            raise
+        except Refused:
+            if not may_begin_again:
+                raise
+            # Nothing was shown of what an earlier try left, and nothing is counted.
+            self._client.post(f"{path_of(name)}/discard", ShownImport)
+            self._begin(name)
+            patiently(put)
+        if self._file.n_bytes:
+            label = f"bytes of {self._file.name} read"
+            self._steps.show(label, self._file.read_bytes, self._file.n_bytes)
+
+    def _name_of(self, first: Chunk) -> str:
+        kept = "".join(
+            letter if letter.isalnum() or letter in "._-" else "_"
+            for letter in self._file.name[:NAME_CHARS]
+        )
+        return f"{kept}-{blake2b(first.text, digest_size=4).hexdigest()}"
+
+    def wait(self, name: str) -> ShownImport:
+        """Wait until a committed import is counted."""
+        return wait_for(self._client, name, self._steps)
+
+
+def wait_for(client: Client, name: str, steps: Steps) -> ShownImport:
+    """Wait until an import that is committed is counted, and show how far it is."""
+    told = None
+    while True:
+        found = client.get(path_of(name), ShownImport)
+        done = found.accepted + found.duplicates + found.conflicts
+        steps.show(f"events of {name} counted", done, max(found.events, 1))
+        if found.state in OVER:
+            return found
+        if found.trouble not in (None, told):
+            told = found.trouble
+            click.secho(f"! it does not go on: {told}", fg="yellow", err=True)
+        time.sleep(LOOK_S)
+
+
+def patiently(ask: Callable[[], LinesTaken]) -> LinesTaken:
+    """Return an answer, asked for again while there is no room.
+
+    Raises:
+        NotNow: there was none for minutes.
+    """
+    until_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return ask()
+        except NotNow as error:
+            if time.monotonic() + error.after_s > until_s:
+                raise
+            click.secho(f"! waiting: {error}", fg="yellow", err=True)
+            time.sleep(error.after_s)
+
+
+def path_of(name: str) -> str:
+    """Return where an import is in the API."""
+    return f"/v1/imports/{quote(name, safe='')}"
