@@ -79,15 +79,13 @@ async def open_parts(
     config: Config, *, clock: Clock, tokens: TokenFile, on_fatal: OnFatal
 ) -> AsyncGenerator[Parts]:
     """Open every part in order, and close them the other way round."""
-    path = config.sidecar.database
-    chain = ChainFiles(path)
-    async with _opened_ledger(path, chain) as database:
+    chain = ChainFiles(config.sidecar.database)
+    async with _opened_ledger(config.sidecar.database, chain) as database:
         alarm = await _alarm(database, chain)
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock)
         terms = keeper.terms
-        # One that somebody sets on purpose is not watched.
-        watch = JumpWatch(clock) if isinstance(clock, SystemClock) else None
+        watch = _watch_of(clock)
         ingest = await _open_ingest(config, database, chain, terms, clock, watch)
         held = Held(database, ingest, journal, clock=clock, watch=watch)
         key = chain.key(has_batches=True)  # it is read already
@@ -137,6 +135,11 @@ async def open_parts(
         files.on_config(bills.use)
         async with _at_work(parts, files, partial(_checkpoint, database, chain)):
             yield parts
+
+
+def _watch_of(clock: Clock) -> JumpWatch | None:
+    """Return what watches a clock: not one that somebody sets on purpose."""
+    return JumpWatch(clock) if isinstance(clock, SystemClock) else None
 
 
 def _open_stripe(

@@ -151,7 +151,10 @@ class Counts:
         }
 
     async def applied_to(
-        self, _tx: Tx, _at: Counted, usage: CustomerUsage
+        self,
+        tx: Tx,
+        at: Counted,
+        usage: CustomerUsage,
     ) -> CustomerUsage:
         """Return usage with what is counted here in place of what is known of it.
 

@@ -1,7 +1,7 @@
 """``meterline correct``: events that do not count, and others in their place."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 
@@ -222,9 +222,10 @@ def asked_text(one: ShownCorrection) -> str:
 
 def _said(value: Any) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{name}={_said(of)}" for name, of in value.items())
+        named = cast("dict[str, Any]", value)
+        return " ".join(f"{name}={_said(of)}" for name, of in named.items())
     if isinstance(value, list):
-        return " ".join(map(_said, value))
+        return " ".join(map(_said, cast("list[Any]", value)))
     return str(value)
 
 
