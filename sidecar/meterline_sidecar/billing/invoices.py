@@ -10,16 +10,10 @@ from decimal import Decimal
 import msgspec
 
 from meterline_pricing import Period, PricingError
-from meterline_sidecar.billing.balances import Balances, add_uses, uses_of
+from meterline_sidecar.billing.balances import Balances, add_uses
 from meterline_sidecar.billing.drafts import Billing, NotBillable
+from meterline_sidecar.billing.drawing import Drawing
 from meterline_sidecar.billing.first_day import first_ms, is_billable
-from meterline_sidecar.billing.in_order import open_periods
-from meterline_sidecar.billing.late import (
-    Difference,
-    differences,
-    stated,
-    taken_back,
-)
 from meterline_sidecar.billing.lifecycle import (
     Spools,
     check_closable,
@@ -40,7 +34,6 @@ from meterline_sidecar.billing.statement import (
 )
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.store.invoices import final_names
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -74,6 +67,7 @@ class Invoices:
     ) -> None:
         self._database = database
         self._billing = billing
+        self._drawing = Drawing(billing, terms)
         self._aggregator = aggregator
         self._terms = terms
         self._spools = spools
@@ -97,7 +91,9 @@ class Invoices:
         final = finals.get(period.name)
         if final is not None:
             return final.statement
-        return await self._draft(tx, at, customer, period, finals)
+        return await self._drawing.draft(
+            *(tx, at, customer, period, finals), now_ms=self._clock.now_ms()
+        )
 
     async def shown(
         self, tx: Tx, at: Counted, customer: Customer, period: Period
@@ -117,8 +113,10 @@ class Invoices:
             return final.statement
         await self._check_begun(tx, at, customer, period)
         return msgspec.structs.replace(
-            await self._draft(tx, at, customer, period, finals),
-            open_before=await self._open_before(tx, at, customer, period),
+            await self._drawing.draft(
+                *(tx, at, customer, period, finals), now_ms=self._clock.now_ms()
+            ),
+            open_before=await self._drawing.open_before(tx, at, customer, period),
         )
 
     async def projected(
@@ -160,7 +158,9 @@ class Invoices:
         """
         finals = await finals_of(tx, customer.id)
         balances = await Balances.of(tx, customer.id)
-        found = await self._differences(tx, at, customer, finals, balances)
+        found = await self._drawing.differences(
+            *(tx, at, customer, finals, balances), now_ms=self._clock.now_ms()
+        )
         return [d.adjustment for d in found if d.adjustment is not None]
 
     async def before(
@@ -193,7 +193,9 @@ class Invoices:
                     continue
                 statement: Statement | None = None
                 with contextlib.suppress(NotBillable):
-                    statement = await self._draft(tx, at, customer, period, finals)
+                    statement = await self._drawing.draft(
+                        *(tx, at, customer, period, finals), now_ms=self._clock.now_ms()
+                    )
                 found.append((period, statement))
         return found
 
@@ -208,19 +210,6 @@ class Invoices:
                 f" {period.name}, as they begin on {calendar.day(first)}; set"
                 " `starts` to bill earlier periods"
             )
-
-    async def _open_before(
-        self, tx: Tx, at: Counted, customer: Customer, period: Period
-    ) -> tuple[str, ...]:
-        """Return the periods before one that could be final and are not, in order."""
-        earlier = open_periods(
-            self._terms,
-            customer.id,
-            await final_names(tx, customer.id),
-            since_ms=await first_ms(tx, at, self._terms, customer.id),
-            before_ms=period.start,
-        )
-        return tuple(period.name for period in earlier)
 
     async def finalize(
         self, customer: Customer, period: Period, *, accept_gap: bool, author: str
@@ -302,16 +291,10 @@ class Invoices:
         journal: Journal,
     ) -> Statement:
         """Draw an invoice and keep it, with all that it adjusts and uses up."""
-        balances = await Balances.of(tx, customer.id)
-        # First what is older, which uses up credits before this period does.
-        found = await self._differences(tx, at, customer, finals, balances)
-        found += await taken_back(tx, customer.id, period.name)
-        drawn = await self._billing.draft(tx, at, customer, period, balances=balances)
-        final = msgspec.structs.replace(
-            stated(at, customer, drawn, found),
-            finalized_ms=self._clock.now_ms(),
-            accepted_gaps=closing.gaps,
-            open_before=await self._open_before(tx, at, customer, period),
+        final, uses = await self._drawing.final(
+            *(tx, at, customer, period, finals),
+            now_ms=self._clock.now_ms(),
+            gaps=closing.gaps,
         )
         row_id = await add_final(
             *(tx, final, period, closing),
@@ -319,64 +302,5 @@ class Invoices:
             journal=journal,
             issuer=self._issuer,
         )
-        uses = uses_of(
-            drawn.invoice, drawn.plans, customer=customer.id, balances=balances
-        )
-        for difference in found:
-            uses += difference.uses
         await add_uses(tx, uses, invoice_id=row_id, journal=journal)
         return final
-
-    async def _draft(
-        self,
-        tx: Tx,
-        at: Counted,
-        customer: Customer,
-        period: Period,
-        finals: dict[str, Final],
-    ) -> Statement:
-        balances = await Balances.of(tx, customer.id)
-        found: list[Difference] = []
-        if await self._is_next(tx, at, customer, period, finals):
-            found = await self._differences(tx, at, customer, finals, balances)
-        drawn = await self._billing.draft(tx, at, customer, period, balances=balances)
-        found += await taken_back(tx, customer.id, period.name)
-        return stated(at, customer, drawn, found)
-
-    async def _is_next(
-        self,
-        tx: Tx,
-        at: Counted,
-        customer: Customer,
-        period: Period,
-        finals: dict[str, Final],
-    ) -> bool:
-        """Say whether a period is the earliest that is not final: it has differences."""
-        if not finals:
-            return False
-        calendar = CustomerCalendar.of(self._terms, customer.id)
-        name = calendar.before(period.name)
-        while name in finals:
-            name = calendar.before(name)
-        earliest = next(iter(finals.values())).period
-        known_ms = self._terms.learned_ms(customer.id)
-        if calendar.starts is not None:
-            known_ms = calendar.start_of(calendar.starts)
-        if name < earliest.name < period.name and earliest.start <= known_ms:
-            return True  # plain, without asking for what they used first
-        return not await self._open_before(tx, at, customer, period)
-
-    async def _differences(
-        self,
-        tx: Tx,
-        at: Counted,
-        customer: Customer,
-        finals: dict[str, Final],
-        balances: Balances,
-    ) -> list[Difference]:
-        return await differences(
-            *(tx, at, self._billing, self._terms, customer),
-            finals=finals,
-            balances=balances,
-            now_ms=self._clock.now_ms(),
-        )

@@ -22,6 +22,10 @@ class Report(msgspec.Struct):
     """Files of the archive that were read."""
     archive_events_unread: int = 0
     """Events that left the ledger, and whose files were not read."""
+    invoices: int = 0
+    """Final invoices that were computed again."""
+    invoices_not_computed: int = 0
+    """Those that cannot be: made before Meterline kept what an invoice is made from."""
     head_batch_id: int | None = None
     resumed_at_batch: int | None = None
     """The batch up to which the chain was verified by an earlier run."""

@@ -83,6 +83,15 @@ async def finals_of(tx: Tx, customer: str) -> list[FinalRow]:
     return [FinalRow(*row) for row in rows]
 
 
+async def finals_after(tx: Tx, invoice_id: int, *, limit: int) -> list[FinalRow]:
+    """Return final invoices behind an id, in the order in which they became final."""
+    rows = await tx.fetch_all(
+        f"SELECT {FINAL.listed} FROM invoices WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - names
+        (invoice_id, limit),
+    )
+    return [FinalRow(*row) for row in rows]
+
+
 async def final_row(tx: Tx, invoice_id: int) -> FinalRow | None:
     """Return a final invoice, void or not; ``None``: there is none."""
     row = await tx.fetch_one(

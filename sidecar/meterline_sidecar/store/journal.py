@@ -83,6 +83,15 @@ async def links_before(
     return [Link(*row) for row in rows]
 
 
+async def rows_between(tx: Tx, after: int, before: int, *, entry: str) -> list[int]:
+    """Return the ids of a table's rows that were linked behind one link, before another."""
+    rows = await tx.fetch_all(
+        "SELECT row_id FROM journal WHERE id > ? AND id < ? AND entry = ? ORDER BY id",
+        (after, before, entry),
+    )
+    return [row[0] for row in rows]
+
+
 async def link_of(tx: Tx, entry: str, row_id: int) -> Link | None:
     """Return the link of a row."""
     row = await tx.fetch_one(

@@ -7,28 +7,25 @@ up with it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
 
-from meterline_sidecar.clock import DAY_MS, Clock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import EventsArchived, MeterlineError
-from meterline_sidecar.meters import Aggregation, Totals, merge
 from meterline_sidecar.properties import VALUES_MAX
-from meterline_sidecar.store import invoices
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log as audit
-from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge import values as value_store
-from meterline_sidecar.store.edge.usage import Key, ReadEvents
+from meterline_sidecar.store.edge.usage import ReadEvents
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.usage.added import add_deltas, note_late
 from meterline_sidecar.usage.correction import WorkedOut, work_out
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.definition import (
@@ -39,7 +36,6 @@ from meterline_sidecar.usage.definition import (
     encode,
     first_definition,
 )
-from meterline_sidecar.usage.fold import Delta, Place
 from meterline_sidecar.usage.misfits import add_misfits, keep_misfits
 from meterline_sidecar.usage.step import (
     Endpoints,
@@ -216,7 +212,7 @@ class Aggregator:
         ):
             return False
         if step.deltas:
-            await self._store(tx, generation, step.definition, step.deltas)
+            await add_deltas(tx, generation, step.definition, step.deltas)
         await self._advance(tx, before, step.span.last_id)
         await add_misfits(tx, generation, step.folder.misfits)
         await value_store.add_values(tx, step.values.learned)
@@ -234,7 +230,7 @@ class Aggregator:
             or await store.cuts_between(tx, 0, NEVER_MS) != comes_to.cuts
         ):
             return False
-        await _note_late(tx, comes_to.deltas)
+        await note_late(tx, comes_to.deltas)
         await comes_to.rewritten.write(tx, before.id)
         beside = await usage_store.generation_beside(tx, before.id)
         if beside is not None and beside.cursor >= comes_to.first_event_id:
@@ -263,43 +259,6 @@ class Aggregator:
             await store.complete(tx, before.id)
             self._leftovers = True
 
-    async def _store(
-        self,
-        tx: Tx,
-        generation: int,
-        definition: Definition,
-        deltas: dict[Place, Delta],
-    ) -> None:
-        aggregations = definition.aggregations
-        await _note_late(tx, deltas)
-        groups = await store.intern_groups(tx, {place.labels for place in deltas})
-        keyed = sorted(
-            (Key(place.subject_id, place.window_ms, groups[place.labels]), delta)
-            for place, delta in deltas.items()
-        )
-        known = await store.totals_of(tx, generation, [key for key, _ in keyed])
-        for key, delta in keyed:
-            merge(
-                known.setdefault(key, {}), more=delta.totals, aggregations=aggregations
-            )
-        await store.put_totals(
-            tx,
-            generation,
-            ((key, known[key], delta.last_event_id) for key, delta in keyed),
-        )
-        for rollup, totals in ((DAYS, _by_day(keyed)), (ALL, _by_step(keyed))):
-            await _roll_up(tx, generation, rollup, totals, aggregations)
-        await store.add_unique(
-            tx,
-            generation,
-            (
-                (key, meter, value)
-                for key, delta in keyed
-                for meter, values in delta.unique.items()
-                for value in sorted(values)
-            ),
-        )
-
     async def _drop_leftovers(self) -> None:
         """Delete a piece of what is not read any more, so that nobody waits."""
         if not self._leftovers:
@@ -315,48 +274,3 @@ class Aggregator:
                 if deleted:
                     break
         self._leftovers = deleted > 0
-
-
-async def _note_late(tx: Tx, deltas: dict[Place, Delta]) -> None:
-    """Note the days of events that nobody had counted before, in what may be final."""
-    final_ms = await invoices.newest_final_end(tx)
-    served = await counted(tx)
-    late: dict[tuple[int, int], int] = {}
-    for place, delta in deltas.items():
-        if place.window_ms < final_ms and delta.last_event_id > served.up_to_event:
-            day = (place.subject_id, place.window_ms // DAY_MS * DAY_MS)
-            late[day] = max(late.get(day, 0), delta.last_event_id)
-    await store.note_late(
-        tx, ((*day, last_event_id) for day, last_event_id in sorted(late.items()))
-    )
-
-
-async def _roll_up(
-    tx: Tx,
-    generation: int,
-    rollup: Rollup,
-    totals: Iterable[tuple[RollupKey, Totals]],
-    aggregations: Mapping[str, Aggregation],
-) -> None:
-    """Add totals up under coarser keys, and to what stands there."""
-    fresh: dict[RollupKey, Totals] = {}
-    for key, more in totals:
-        merge(fresh.setdefault(key, {}), more=more, aggregations=aggregations)
-    keys = sorted(fresh)
-    known = await rollups.totals_of(tx, rollup, generation, keys)
-    for key in keys:
-        merge(known.setdefault(key, {}), more=fresh[key], aggregations=aggregations)
-    await rollups.put_totals(
-        tx, rollup, generation, ((key, known[key]) for key in keys)
-    )
-
-
-def _by_day(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]]:
-    for (subject_id, window_ms, group_id), delta in keyed:
-        yield (subject_id, window_ms // DAY_MS * DAY_MS, group_id), delta.totals
-
-
-def _by_step(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]]:
-    for (_subject_id, window_ms, group_id), delta in keyed:
-        for step_ms in STEPS_MS:
-            yield (step_ms, window_ms // step_ms * step_ms, group_id), delta.totals

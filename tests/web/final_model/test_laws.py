@@ -11,6 +11,7 @@ from typing import Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.web.again import computed_again
 from tests.web.final_model.world import (
     DAY_MS,
     FILTERS,
@@ -86,6 +87,9 @@ async def play(folder: Path, steps: list[Step]) -> None:
                 await world.close_period(who, period)
         await world.check_finals()
         await world.check_owed()
+        report = await computed_again(world.web)
+        assert report.findings == []
+        assert report.invoices == len(world.finals)
     finally:
         await world.close()
 

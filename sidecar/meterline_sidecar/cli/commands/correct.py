@@ -1,5 +1,6 @@
 """``meterline correct``: events that do not count, and others in their place."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -225,7 +226,7 @@ def _said(value: Any) -> str:
         named = cast("dict[str, Any]", value)
         return " ".join(f"{name}={_said(of)}" for name, of in named.items())
     if isinstance(value, list):
-        return " ".join(map(_said, cast("list[Any]", value)))
+        return " ".join(map(_said, cast("Sequence[Any]", value)))
     return str(value)
 
 

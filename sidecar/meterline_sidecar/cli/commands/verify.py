@@ -2,24 +2,30 @@
 
 import asyncio
 import sys
+import tempfile
 from pathlib import Path
 
 import click
 
+from meterline_sidecar.billing.again import InvoicesAgain, verify_invoices
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archived
+from meterline_sidecar.errors import DiskFull
 from meterline_sidecar.files import LedgerLock
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
 from meterline_sidecar.ledger.progress_mark import ProgressMark
 from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.ledger.runs import NoScratchRoom
 from meterline_sidecar.ledger.verify import ALARM, verify
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.open import open_ledger, open_reader
+from meterline_sidecar.store.port import LedgerReader
 
 
 @click.command()
@@ -43,12 +49,19 @@ from meterline_sidecar.store.open import open_ledger, open_reader
     help="Do not read the files that old events left for: only what is in the ledger"
     " is compared.",
 )
+@click.option(
+    "--invoices",
+    is_flag=True,
+    help="Also compute each final invoice again, from the events, and compare it with"
+    " what is kept. Takes about as long as counting all events.",
+)
 def command(
     config_path: Path | None,
     is_json: bool,
     accept: bool,
     resume: bool,
     without_archive: bool,
+    invoices: bool,
 ) -> None:
     """Prove that the ledger has not been changed.
 
@@ -60,7 +73,11 @@ def command(
     config = read_config(config_path)
     report, alarm = asyncio.run(
         _verify(
-            config, quiet=is_json, resumes=resume, reads_archive=not without_archive
+            config,
+            quiet=is_json,
+            resumes=resume,
+            reads_archive=not without_archive,
+            has_invoices=invoices,
         )
     )
     if accept and alarm is not None:
@@ -74,7 +91,12 @@ def command(
 
 
 async def _verify(
-    config: Config, *, quiet: bool, resumes: bool, reads_archive: bool
+    config: Config,
+    *,
+    quiet: bool,
+    resumes: bool,
+    reads_archive: bool,
+    has_invoices: bool,
 ) -> tuple[Report, str | None]:
     path = config.sidecar.database
     chain = ChainFiles(path)
@@ -94,6 +116,9 @@ async def _verify(
         )
         if damaged is not None:
             report.add(damaged)
+        if has_invoices:
+            archived = open_archived(config, key) if reads_archive else None
+            await _compute_invoices(reader, key, archived, report, steps)
         async with reader.reading() as tx:
             alarm = await facts.get_fact(tx, ALARM)
     finally:
@@ -101,6 +126,35 @@ async def _verify(
     if mark.problem is not None:
         click.echo(mark.problem, err=True)
     return report, alarm
+
+
+async def _compute_invoices(
+    reader: LedgerReader,
+    key: bytes,
+    archived: Archived | None,
+    report: Report,
+    steps: Steps,
+) -> None:
+    """Compute the final invoices again, in a scratch ledger that is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="meterline-") as folder:
+        try:
+            scratch = await open_ledger(Path(folder) / "scratch.db")
+            try:
+                again = InvoicesAgain(
+                    reader,
+                    scratch,
+                    read_events=(archived or Archived(None, key)).events_after,
+                    report=report,
+                    progress=steps.show,
+                )
+                await verify_invoices(again, report)
+            finally:
+                await scratch.close()
+        except DiskFull as error:
+            raise NoScratchRoom(
+                f"{folder} has no room to compute invoices in; free space there, or set"
+                " TMPDIR to a directory on another disk"
+            ) from error
 
 
 def _newest_head(chain: ChainFiles) -> tuple[Head | None, str | None]:
@@ -148,6 +202,13 @@ def _tell(report: Report, alarm: str | None, *, accepted: bool) -> None:
         f" {n_of(report.losses, 'loss')}, {n_of(report.usage_rows, 'usage row')}:"
         f" {'as they were written' if report.is_sound else 'NOT as they were written'}"
     )
+    if report.invoices or report.invoices_not_computed:
+        click.echo(f"{n_of(report.invoices, 'final invoice')} computed again")
+    if report.invoices_not_computed:
+        click.echo(
+            f"{n_of(report.invoices_not_computed, 'final invoice')} cannot be: made"
+            " before Meterline kept what an invoice is made from"
+        )
     if report.archive_events_unread:
         unread = n_of(report.archive_events_unread, "event")
         click.echo(f"{unread} in files of the archive were not read")

@@ -7,7 +7,7 @@ import msgspec
 
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge.begin import check_here
 from meterline_sidecar.store.port import Tx
@@ -111,6 +111,33 @@ async def get_generation(tx: Tx, generation: int) -> Generation:
     )
     assert row is not None
     return Generation(*row)
+
+
+async def definitions_of(tx: Tx, generations: Sequence[int]) -> list[tuple[int, str]]:
+    """Return ``(id, definition)`` of generations, also of those that are not read now."""
+    rows = await tx.fetch_all(
+        f"SELECT id, definition FROM generations WHERE id IN ({marks(len(generations))})"  # noqa: S608 - only marks
+        " ORDER BY id",
+        generations,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def put_generations(tx: Tx, rows: Sequence[tuple[int, str]]) -> None:
+    """Store generations as they are elsewhere: ``(id, definition)``; nothing is counted."""
+    await tx.execute_many(
+        "INSERT INTO generations (id, definition, cursor, is_complete)"
+        " VALUES (?, ?, 0, 1)",
+        rows,
+    )
+
+
+async def put_cuts(tx: Tx, cuts: Sequence[Cut]) -> None:
+    """Store where windows are cut, as it is elsewhere."""
+    await tx.execute_many(
+        "INSERT INTO window_cuts (subject_id, cut_ms, after_event_id) VALUES (?, ?, ?)",
+        cuts,
+    )
 
 
 async def put_definition(tx: Tx, generation: int, definition: str) -> None:

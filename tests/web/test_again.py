@@ -1,0 +1,235 @@
+"""Final invoices are computed again from raw events; whoever changed anything is found."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from meterline_sidecar.cli.commands.verify import command as verify
+from meterline_sidecar.cli.exits import EXIT_FOUND
+from meterline_sidecar.clock import DAY_MS
+from tests.clock import FakeClock
+from tests.plans import HEAD
+from tests.producer import event
+from tests.sidecar_process import METERLINE
+from tests.web.again import computed_again
+from tests.web.conftest import OpenWeb, Web, web_at
+
+DECEMBER_MS = 1_796_083_200_000
+JANUARY_MS = DECEMBER_MS + 31 * DAY_MS
+METERS = (
+    METERLINE
+    + """
+[[meter]]
+name = "users"
+aggregation = "unique"
+value = "subject"
+"""
+)
+PRICING = HEAD + "".join(
+    f'[[plan.price]]\nmeter = "{meter}"\nmodel = "per_unit"\nunit_amount = "{price}"\n'
+    for meter, price in (("api_calls", "0.50"), ("users", "1"))
+)
+
+
+async def close(web: Web, period: str) -> None:
+    answer = await web.http.post(
+        "/v1/customers/acme/invoice/finalize", params={"period": period}
+    )
+    assert answer.status_code == 200, answer.text
+
+
+async def closed_twice(web: Web) -> None:
+    """Close November, of which more comes, and December; a credit pays for some of it."""
+    await web.http.post(
+        "/v1/customers/acme/credits", json={"amount": "1.00", "reason": "the outage"}
+    )
+    await web.ship(event(), event(subject="acme_2"), event(subject="stranger"))
+    web.clock.time_ms = DECEMBER_MS + 1
+    await close(web, "2026-11")
+    await web.ship(event(), event(time_ms=DECEMBER_MS))
+    web.clock.time_ms = JANUARY_MS + 1
+    await close(web, "2026-12")
+
+
+@pytest.fixture
+async def web(open_web: OpenWeb) -> AsyncGenerator[Web]:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        yield web
+
+
+def tamper(web: Web, *statements: str) -> None:
+    connection = sqlite3.connect(web.parts.config.sidecar.database)
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+async def test_what_nobody_touched_comes_to_the_same_bytes(web: Web) -> None:
+    await closed_twice(web)
+
+    report = await computed_again(web)
+
+    assert report.findings == []
+    assert (report.invoices, report.invoices_not_computed) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        (
+            "UPDATE events SET status = 500 WHERE id = 1",
+            "INV-0001 2026-11 of acme: the invoice.usage[0].quantity is 2, computed is 1",
+        ),
+        (
+            "UPDATE events SET time_ms = time_ms - 86400000 * 10 WHERE id = 1",
+            "the invoice.usage",
+        ),
+        (
+            "UPDATE subjects SET name = 'acme_3' WHERE name = 'stranger'",
+            "the invoice.usage[0].quantity is 2, computed is 3",
+        ),
+        (
+            "UPDATE invoices SET document = json_set(document, '$.due', '0.10')"
+            " WHERE id = 1",
+            'the invoice.due is "0.10", computed is "2.00"',
+        ),
+        (
+            "UPDATE invoices SET document = json_set(document,"
+            " '$.agreement.parts[0].plan.prices[0].price.unit_amount', '0.01')"
+            " WHERE id = 1",
+            'unit_amount is "0.01"',
+        ),
+        (
+            "UPDATE invoices SET document = document || ' ' WHERE id = 2",
+            "INV-0002 2026-12 of acme: it is written otherwise",
+        ),
+        (
+            "UPDATE invoices SET document = json_set(document,"
+            " '$.counted_up_to_event', 1) WHERE id = 1",
+            "computed is",
+        ),
+        (
+            "UPDATE invoices SET document = json_set(document,"
+            " '$.counted_up_to_event', 99) WHERE id = 2",
+            "it counts up to event 99, and what is there by its turn is event 5",
+        ),
+        (
+            "UPDATE invoices SET document = json_set(document,"
+            " '$.agreement.terms_row', 1) WHERE id = 1",
+            "2026-11 of acme: ",
+        ),
+        ("UPDATE invoices SET document = '{}' WHERE id = 1", "acme cannot be read"),
+        ("UPDATE terms SET change = replace(change, '0.50', '0.40')", "computed is"),
+        ("UPDATE credits SET amount = '0.50'", "the invoice."),
+        ("UPDATE term_uses SET amount = '0.10' WHERE id = 1", "used up of credits"),
+        ("DELETE FROM term_uses", "used up of credits"),
+        ("UPDATE adjustments SET amount = '9'", "its rows of adjustments"),
+        ("DELETE FROM documents WHERE id = 1", "it has 0 documents"),
+        ("DELETE FROM documents WHERE id = 1", "the series INV- has 1 and ends with"),
+        ("UPDATE documents SET amount = '5.00' WHERE id = 1", "its document says"),
+        ("UPDATE documents SET period = '2026-10' WHERE id = 1", "its document says"),
+    ],
+)
+async def test_whatever_was_changed_is_found_by_the_invoices_alone(
+    web: Web, statement: str, finding: str
+) -> None:
+    await closed_twice(web)
+
+    tamper(web, statement)
+
+    findings = (await computed_again(web)).findings
+    assert any(finding in found for found in findings), findings
+
+
+async def test_usage_that_was_changed_before_it_was_billed_is_found(web: Web) -> None:
+    await web.ship(event(), event())
+    tamper(web, "UPDATE usage_days SET totals = '{\"api_calls\":20}'")
+    web.clock.time_ms = DECEMBER_MS + 1
+    await close(web, "2026-11")
+
+    findings = (await computed_again(web)).findings
+
+    assert "usage[0].quantity is 20, computed is 2" in findings[0]
+
+
+async def test_an_invoice_from_before_agreements_is_counted_and_not_computed(
+    web: Web,
+) -> None:
+    await closed_twice(web)
+    tamper(
+        web,
+        "UPDATE invoices SET document = json_remove(document, '$.agreement')"
+        " WHERE id = 1",
+    )
+
+    report = await computed_again(web)
+
+    assert report.invoices_not_computed == 1
+
+
+async def test_an_invoice_of_a_version_with_fewer_fields_is_the_same(web: Web) -> None:
+    await closed_twice(web)
+    tamper(
+        web,
+        "UPDATE invoices SET document = json_remove(document, '$.agreement.grants',"
+        " '$.open_before') WHERE id = 2",
+    )
+
+    assert (await computed_again(web)).findings == []
+
+
+async def test_invoices_of_a_counting_before_a_recount_are_computed_by_it(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    files = METERS.replace(
+        'where = { status = "200-499" }', 'where = { status = "200" }'
+    )
+    async with web_at(tmp_path, clock=clock, meterline=METERS, pricing=PRICING) as web:
+        await web.ship(event(), event(status=404))
+        clock.time_ms = DECEMBER_MS + 1
+        await close(web, "2026-11")
+    async with web_at(tmp_path, clock=clock, meterline=files, pricing=PRICING) as web:
+        again = await web.http.post(
+            "/v1/meters/api_calls/recount", params={"into_final": "a wrong filter"}
+        )
+        assert again.status_code == 200, again.text
+        await web.parts.aggregator.run()
+        clock.time_ms = JANUARY_MS + 1
+        await close(web, "2026-12")
+        last = await web.get("/v1/customers/acme/invoice", period="2026-12")
+
+        assert [one["amount"] for one in last["adjustments"]] == ["-0.50"]
+        report = await computed_again(web)
+        assert (report.findings, report.invoices) == ([], 2)
+
+
+def test_the_command_says_what_it_computed_and_exits_as_for_others(
+    tmp_path: Path,
+) -> None:
+    async def fill() -> None:
+        async with web_at(tmp_path, meterline=METERS, pricing=PRICING) as web:
+            await closed_twice(web)
+
+    asyncio.run(fill())
+    config = ["--config", str(tmp_path / "meterline.toml")]
+    whole = CliRunner().invoke(verify, [*config, "--invoices"])
+    assert "2 final invoices computed again" in whole.output
+    assert whole.exit_code == 0, whole.output
+
+    connection = sqlite3.connect(tmp_path / "meterline.db")
+    with connection:
+        connection.execute("UPDATE events SET status = 500 WHERE id = 1")
+    connection.close()
+    changed = CliRunner().invoke(verify, [*config, "--invoices", "--json"])
+
+    assert changed.exit_code == EXIT_FOUND
+    report = msgspec.json.decode(changed.output)["report"]
+    assert report["invoices"] == 2
+    assert any("computed is 1" in found for found in report["findings"])
