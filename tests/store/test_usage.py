@@ -63,6 +63,27 @@ async def test_whole_days_are_read_as_days_and_their_edges_as_windows(
     assert within == []
 
 
+async def test_windows_of_some_subjects_come_with_their_values_since_a_time(
+    database: Database,
+) -> None:
+    await fill(database)
+    async with database.transaction() as tx:
+        await tx.execute_many(
+            "INSERT INTO unique_values VALUES (1, 1, ?, 1, 'users', 'ann')",
+            [(DAY,), (DAY + DAY_MS,)],
+        )
+
+    async with database.reading() as tx:
+        windows = await usage.windows_since(tx, 1, subjects=[1, 3], since_ms=DAY)
+        unique = await usage.unique_since(tx, 1, subjects=[1, 3], since_ms=DAY + 1)
+
+    assert sorted(windows) == [
+        UsageRow(1, DAY + DAY_MS, '{"model":"big"}', {"calls": 2}),
+        UsageRow(3, DAY + DAY_MS, "{}", {"calls": 8}),
+    ]
+    assert unique == [(1, DAY + DAY_MS, "{}", "users", "ann")]
+
+
 async def test_several_customers_are_read_as_each_of_them_alone(
     database: Database,
 ) -> None:

@@ -97,7 +97,7 @@ async def test_what_is_discarded_is_not_counted(open_web: OpenWeb) -> None:
 
 async def test_what_is_no_import_is_refused(open_web: OpenWeb) -> None:
     async with open_web() as web:
-        for path in ("/april",):
+        for path in ("/april", "/april/diff"):
             assert (await web.http.get(f"/v1/imports{path}")).status_code == 404
         assert (await put(web, "april", b"{}\n")).status_code == 404
         wrong = await web.http.post("/v1/imports", json={"name": "a b", "file": "x"})

@@ -21,6 +21,7 @@ from meterline_sidecar.billing.late import as_of_now, drawn_again, is_corrected
 from meterline_sidecar.billing.statement import Final as FinalInvoice
 from meterline_sidecar.billing.statement import Owed, finals_of
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -97,6 +98,7 @@ async def compared(
 ) -> Consequences:
     """Return what changes for customers, each from a time on."""
     changed: list[ChangedPeriod] = []
+    n_months = 0
     for customer, from_ms in list(since.items())[:customers_max]:
         async with snapshot(database) as (tx, at):
             drawing = await _Drawing.of(
@@ -107,6 +109,7 @@ async def compared(
                 now_ms=now_ms,
                 sides=[side for side in (before, after) if _knows(side, customer)],
             )
+            n_months += drawing.n_left_out
             again = None if is_recounted else drawing.corrected(after.terms)
             one = await drawing.amounts(before, again)
             other = await drawing.amounts(after, again)
@@ -128,9 +131,14 @@ async def compared(
         n_periods=len(changed),
         open=_sums(c for c in changed if not c.is_final),
         adjustments=_sums(c for c in changed if c.is_final),
-        not_compared=(f"{left_out} more customers are not in these amounts",)
-        if left_out > 0
-        else (),
+        not_compared=tuple(
+            f"{what} not in these amounts"
+            for n, what in (
+                (left_out, f"{left_out} more customers are"),
+                (n_months, f"{n_of(n_months, 'open period')} of longer ago are"),
+            )
+            if n > 0
+        ),
     )
 
 
@@ -147,6 +155,8 @@ class _Drawing(NamedTuple):
     now_ms: int
     months: tuple[str, ...]
     """That are not final, the earliest first."""
+    n_left_out: int
+    """How many more there are, before these."""
 
     @classmethod
     async def of(
@@ -165,7 +175,13 @@ class _Drawing(NamedTuple):
             sides: those that know the customer.
         """
         finals = await finals_of(tx, customer)
-        firsts = [await first_ms(tx, at, side.terms, customer) for side in sides]
+        firsts = [
+            await first_ms(
+                *(tx, at, side.terms, customer),
+                also_used_ms=side.billing.first_ms(customer),
+            )
+            for side in sides
+        ]
         first = max(since_ms, min(firsts))
         calendar = CustomerCalendar.of(sides[0].terms, customer)
         open_months = [
@@ -181,6 +197,7 @@ class _Drawing(NamedTuple):
             since_ms,
             now_ms,
             tuple(open_months[-OPEN_MONTHS_MAX:]),
+            max(0, len(open_months) - OPEN_MONTHS_MAX),
         )
 
     def corrected(self, terms: Terms) -> frozenset[str]:

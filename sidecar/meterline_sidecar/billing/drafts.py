@@ -74,6 +74,10 @@ class Counting(Protocol):
         """Return usage with what is known here in place of what the ledger says."""
         ...
 
+    def first_ms(self, customer: str) -> int | None:
+        """Return from when on a customer used something, as far as is known here."""
+        ...
+
 
 class Billing:
     """Answers what was used and what it costs, from a snapshot of the ledger.
@@ -85,6 +89,10 @@ class Billing:
     def __init__(self, terms: Terms, *, counting: Counting | None = None) -> None:
         self._terms = terms
         self._counting = counting
+
+    def first_ms(self, customer: str) -> int | None:
+        """Return from when on a customer used what the ledger does not say."""
+        return None if self._counting is None else self._counting.first_ms(customer)
 
     @property
     def meters(self) -> list[Meter]:

@@ -12,18 +12,24 @@ from meterline_sidecar.usage.counted import Counted
 ALWAYS: Final = 0
 
 
-async def first_ms(tx: Tx, at: Counted, terms: Terms, customer: str) -> int:
+async def first_ms(
+    tx: Tx, at: Counted, terms: Terms, customer: str, *, also_used_ms: int | None = None
+) -> int:
     """Return from when on a customer is billed, UTC ms.
 
     The day that was agreed; without one, when they first used something or were first
     heard of, whichever was earlier.
+
+    Args:
+        also_used_ms: when they first used something that is not counted yet.
     """
     calendar = CustomerCalendar.of(terms, customer)
     if calendar.starts is not None:
         return calendar.start_of(calendar.starts)
     learned_ms = terms.learned_ms(customer)
     used_ms = await usage.first_use(tx, at.generation, customer=customer)
-    return learned_ms if used_ms is None else min(learned_ms, used_ms)
+    times = (learned_ms, used_ms, also_used_ms)
+    return min(time_ms for time_ms in times if time_ms is not None)
 
 
 def is_billable(calendar: CustomerCalendar, name: str, first: int) -> bool:

@@ -102,7 +102,7 @@ class External:
         self._key = key
         self._starting = asyncio.Lock()
         self._producer: Producer | None = None
-        self._names = ingest.names
+        self.names = ingest.names
         self._arriving: dict[Name, _Outcome] = {}
         """Names that are looked up or on their way to the disk: nobody else stores them."""
         self.verdicts: Counter[Verdict] = Counter()
@@ -156,7 +156,7 @@ class External:
         full = {
             source
             for source in dict.fromkeys(event.name.source for event in events)
-            if not self._names.admits(source)
+            if not self.names.admits(source)
         }
         mine: dict[Name, NewEvent] = {}
         for event in events:
@@ -216,10 +216,10 @@ class External:
             tell({})
             return {}
         try:
-            as_of = self._names.version
+            as_of = self.names.version
             # Nothing is stored of a source without an id: whatever is on its way is
             # waited for by its name.
-            known = await self._database.read(partial(self._names.find, names=mine))
+            known = await self._database.read(partial(self.names.find, names=mine))
             new = {name: event for name, event in mine.items() if name not in known}
             if new:
                 self._store(

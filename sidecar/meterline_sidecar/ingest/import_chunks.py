@@ -1,7 +1,7 @@
 """Chunks of an import: some lines of a file as they are kept aside, each with its proof."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -9,7 +9,9 @@ import msgspec
 
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.external import NewEvent
+from meterline_sidecar.store.edge import imports as store
 from meterline_sidecar.store.edge.imports import Chunk, Fault
+from meterline_sidecar.store.port import Readable
 
 MAC_BYTES: Final = 16
 
@@ -58,6 +60,18 @@ async def closed(key: bytes, import_id: int, lines: Lines) -> Chunk:
         mac=_mac(key, import_id, lines.first_line, content),
         content=content,
     )
+
+
+async def waiting(database: Readable, import_id: int) -> AsyncIterator[Chunk]:
+    """Yield what waits of an import, in order."""
+    line = 0
+    while True:
+        async with database.reading() as tx:
+            chunk = await store.next_chunk(tx, import_id, after=line)
+        if chunk is None:
+            return
+        line = chunk.first_line
+        yield chunk
 
 
 async def opened(key: bytes, chunk: Chunk) -> list[Line]:

@@ -22,9 +22,12 @@ from meterline_sidecar.ingest.import_chunks import (
     Lines,
     closed,
     opened,
+    waiting,
 )
+from meterline_sidecar.ingest.import_diff import Sorted, sorted_out
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.edge import imports as store
+from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.store.edge.imports import (
     Chunk,
     Fault,
@@ -213,15 +216,6 @@ class Imports:
         async with self._database.reading() as tx:
             return await self._found(tx, name)
 
-    async def chunks(self, import_id: int) -> AsyncIterator[list[Line]]:
-        """Yield what waits of an import, in order.
-
-        Raises:
-            ImportRefused: it is not what was put aside.
-        """
-        async for chunk in self._waiting(import_id):
-            yield await opened(self._key, chunk)
-
     async def _waiting(self, import_id: int) -> AsyncIterator[Chunk]:
         line = 0
         while True:
@@ -231,6 +225,12 @@ class Imports:
                 return
             line = chunk.first_line
             yield chunk
+
+    def sorted_out(self, import_id: int, into: Sorted) -> AsyncIterator[list[EventRow]]:
+        """Yield what committing an import would add; see ``import_diff``."""
+        return sorted_out(
+            self._database, self._external.names, self._key, import_id, into
+        )
 
     # --- counting
 
@@ -258,7 +258,7 @@ class Imports:
                 self._has_leftovers = n_rows > 0
 
     async def _store_all(self, row: ImportRow) -> None:
-        async for chunk in self._waiting(row.id):
+        async for chunk in waiting(self._database, row.id):
             await self._store(row, chunk)
         async with self._changing, self._database.transaction() as tx:
             found = Found(row, await store.sums_of(tx, row))

@@ -7,7 +7,7 @@ import msgspec
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.owned import (
     NOBODY,
     PAID,
@@ -135,6 +135,33 @@ async def read_windows(
         (*parts_given(customer, start=start, end=end), generation),
     )
     return [(window, labels, _totals.decode(totals)) for window, labels, totals in rows]
+
+
+async def windows_since(
+    tx: Tx, generation: int, *, subjects: Sequence[int], since_ms: int
+) -> list[UsageRow]:
+    """Return all windows of some subjects, at most ``MARKS_MAX``, since a time."""
+    rows = await tx.fetch_all(
+        f"SELECT u.subject_id, u.window_ms, g.labels, u.totals FROM usage u {GROUPS}"  # noqa: S608 - our own words
+        f" WHERE u.generation = ? AND u.subject_id IN ({marks(len(subjects))})"
+        " AND u.window_ms >= ?",
+        (generation, *subjects, since_ms),
+    )
+    return [UsageRow(s, w, g, _totals.decode(totals)) for s, w, g, totals in rows]
+
+
+async def unique_since(
+    tx: Tx, generation: int, *, subjects: Sequence[int], since_ms: int
+) -> list[tuple[int, int, str, str, str]]:
+    """Return ``(subject id, window_ms, labels, meter, value)`` of the same windows."""
+    rows = await tx.fetch_all(
+        "SELECT u.subject_id, u.window_ms, g.labels, u.meter, u.value"  # noqa: S608 - our own words
+        f" FROM unique_values u {GROUPS}"
+        f" WHERE u.generation = ? AND u.subject_id IN ({marks(len(subjects))})"
+        " AND u.window_ms >= ?",
+        (generation, *subjects, since_ms),
+    )
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
 
 
 async def counted_range(

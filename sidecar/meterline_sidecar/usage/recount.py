@@ -26,7 +26,7 @@ from meterline_sidecar.usage.corrected import counting_only
 from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import CustomerUsage, meter_usage
 from meterline_sidecar.usage.definition import Definition, Step, decode
-from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.fold import Folder, Place
 from meterline_sidecar.usage.values import Values, read_values
 
 STEP_EVENTS: Final = 20_000
@@ -87,18 +87,30 @@ class Counts:
         folder = Folder(self._definition, endpoints, cuts, values=self._told_apart)
         folded = folder.fold(events)
         for place, delta in folded.items():
-            customer = self._payers.at(place.subject_id, place.window_ms)
-            span_ms = self._span(customer, place.window_ms)
-            merge(
-                self._totals.setdefault(customer, {}).setdefault(
-                    (span_ms, place.labels), {}
-                ),
-                more=delta.totals,
-                aggregations=self._aggregations,
-            )
-            for meter, values in delta.unique.items():
-                of = self._values.setdefault(customer, {})
-                of.setdefault((span_ms, place.labels, meter), set()).update(values)
+            self.add_place(place, delta.totals, delta.unique)
+
+    def add_place(
+        self, place: Place, totals: Totals, unique: Mapping[str, Iterable[str]]
+    ) -> None:
+        """Add what events in one place add up to, none of which is in here."""
+        customer = self._payers.at(place.subject_id, place.window_ms)
+        span_ms = self._span(customer, place.window_ms)
+        merge(
+            self._totals.setdefault(customer, {}).setdefault(
+                (span_ms, place.labels), {}
+            ),
+            more=totals,
+            aggregations=self._aggregations,
+        )
+        for meter, values in unique.items():
+            of = self._values.setdefault(customer, {})
+            of.setdefault((span_ms, place.labels, meter), set()).update(values)
+
+    @property
+    def customers(self) -> list[str]:
+        """Who used anything in here."""
+        found = [*self._totals, *self._values]
+        return [one for one in dict.fromkeys(found) if one is not None]
 
     def _span(self, customer: str | None, at_ms: int) -> int:
         """Return where the span begins that a window is in: at an edge, or a month."""
@@ -110,6 +122,12 @@ class Counts:
                 inside = self._edges(customer, month, Calendar().at(month).end)
             edges = self._known_edges[customer, month] = sorted({month, *inside})
         return edges[bisect_right(edges, at_ms) - 1]
+
+    def first_ms(self, customer: str) -> int | None:
+        """Return where the first span begins in which a customer used something."""
+        totals, values = self._totals.get(customer, {}), self._values.get(customer, {})
+        times = [key[0] for key in totals] + [key[0] for key in values]
+        return min(times, default=None)
 
     def used(
         self, customer: str | None, meter: str, *, start: int, end: int
@@ -228,7 +246,7 @@ async def count_again(
         EventsArchived, ArchiveFailed: as ``read_events``.
     """
     times = [from_ms for from_ms, _ in changes.values()]
-    since_ms = _begin(min(times if moves is None else [*times, moves.since_ms]))
+    since_ms = begin_of(min(times if moves is None else [*times, moves.since_ms]))
     steps = {name: (Step(at_ms, 0, it),) for name, (at_ms, it) in changes.items()}
     async with database.reading() as tx:
         served = await newest_generation(tx)
@@ -257,7 +275,7 @@ async def count_again(
         for counts in (before, after):
             # In a thread: folding is Python, and others must be answered meanwhile.
             await asyncio.to_thread(counts.add, events, endpoints, cuts)
-    return Recount(since_ms, before, after, tuple(_differences(before, after)))
+    return Recount(since_ms, before, after, tuple(differences(before, after)))
 
 
 def _of(
@@ -312,7 +330,7 @@ async def _read(
         yield found
 
 
-def _begin(from_ms: int) -> int:
+def begin_of(from_ms: int) -> int:
     """Return a time before which every period ended that a time may lie in."""
     return max(0, _month_ms(max(0, from_ms - DAY_MS)) - DAY_MS)
 
@@ -327,7 +345,7 @@ def _month_of_day(day: int) -> int:
     return Calendar().at(day * DAY_MS).start
 
 
-def _differences(before: Counts, after: Counts) -> Iterable[Difference]:
+def differences(before: Counts, after: Counts) -> Iterable[Difference]:
     """Yield every month whose usage would be another, in order of time."""
     known, wanted = before.months(), after.months()
     for key in sorted(

@@ -7,17 +7,20 @@ from typing import Final
 import click
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
 from meterline_sidecar.cli.import_files import EventFile
 from meterline_sidecar.cli.importing import Importer, path_of, wait_for
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.decimals import minus
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.web.answers.imports import ImportPage, ShownImport
+from meterline_sidecar.web.answers.imports import ImportDiff, ImportPage, ShownImport
 
 LINES_SHOWN: Final = 20
+USAGE_SHOWN: Final = 40
 READ: Final = "read"
 
 
@@ -128,6 +131,48 @@ def list_imports(config_path: Path | None, url: str | None, is_json: bool) -> No
 @command.command()
 @click.argument("name")
 @daemon_options
+def diff(config_path: Path | None, url: str | None, is_json: bool, name: str) -> None:
+    """Show what committing NAME would change.
+
+    Which events would count, whose usage of which month they would change, and what
+    periods would come to. Of a period that is final, the difference would be an
+    adjustment on the next invoice.
+    """
+    with Client.find(url, config_path) as client:
+        found = client.get_work(f"{path_of(name)}/diff", ImportDiff)
+    if is_json:
+        show_json(found)
+        return
+    if found.usage:
+        table = Table("customer", "month (UTC)", "meter", ">now", ">then", ">more")
+        for one in found.usage[:USAGE_SHOWN]:
+            more = minus(one.after, one.before)
+            table.add(
+                *(one.customer, one.month, one.meter),
+                *map(quantity, (one.before, one.after, more)),
+            )
+        show(table)
+        n_more = len(found.usage) - USAGE_SHOWN
+        if n_more > 0:
+            click.echo(f"and {n_of(n_more, 'row')} more; --json has all")
+    tell_consequences(found.money)
+    click.echo(
+        f"\n{n_of(found.events, 'event')} would count; {quantity(found.duplicates)} are"
+        f" stored already or stand here twice, {quantity(found.conflicts)} have an id"
+        f" that another event has, {n_of(found.bad, 'bad line')}"
+    )
+    if found.without_customer:
+        click.secho(
+            f"! nobody would pay for {n_of(found.without_customer, 'event')} of these"
+            f" ({quantity(found.without_subject)} without a subject)",
+            fg="yellow",
+        )
+    click.echo(f"nothing is changed yet; `meterline import commit {name}` does it")
+
+
+@command.command()
+@click.argument("name")
+@daemon_options
 def commit(config_path: Path | None, url: str | None, is_json: bool, name: str) -> None:
     """Count what was put aside as NAME.
 
@@ -189,6 +234,6 @@ def _tell(found: ShownImport, *, is_json: bool) -> None:
         click.echo(f"{found.file}: {counts}, {n_of(found.bad, 'bad line')}")
     if found.state == "staged":
         click.echo(
-            f"put aside as {found.name}, and not counted yet: `meterline import commit"
-            f" {found.name}` counts it"
+            f"put aside as {found.name}, and not counted yet: `meterline import diff"
+            f" {found.name}` shows what it would change"
         )

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from meterline_sidecar.decimals import Number
 from meterline_sidecar.store.edge.imports import State
+from meterline_sidecar.web.answers.money import MoneyChange
 
 ImportName = Annotated[
     str,
@@ -90,3 +92,31 @@ class LinesTaken(msgspec.Struct, frozen=True, kw_only=True):
     bad: int
     is_known: bool
     """Whether they were there already."""
+
+
+class ChangedUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer's usage of a month is, and what it would be."""
+
+    customer: str
+    meter: str
+    month: str
+    """In UTC."""
+    before: Number
+    after: Number
+
+
+class ImportDiff(msgspec.Struct, frozen=True, kw_only=True):
+    """What committing an import would change; nothing is changed yet."""
+
+    name: str
+    events: int
+    """That would be accepted."""
+    duplicates: int
+    conflicts: int
+    bad: int
+    without_subject: int
+    """Events that name nobody."""
+    without_customer: int
+    """Events whose subject nobody pays for, and those without one."""
+    usage: tuple[ChangedUsage, ...]
+    money: MoneyChange

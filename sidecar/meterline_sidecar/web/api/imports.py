@@ -9,12 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from meterline_sidecar.billing.consequences import edges_of, of_recount
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.ingest.import_diff import Sorted
 from meterline_sidecar.ingest.imports import FAULTS_MAX, Found
 from meterline_sidecar.ingest.names import DEFAULT_SOURCE
 from meterline_sidecar.store.edge import imports as store
 from meterline_sidecar.store.edge.imports import Fault
+from meterline_sidecar.usage.supposed import with_more
 from meterline_sidecar.web.answers.imports import (
+    ChangedUsage,
+    ImportDiff,
     ImportName,
     ImportPage,
     LeftOut,
@@ -25,9 +30,10 @@ from meterline_sidecar.web.answers.imports import (
 from meterline_sidecar.web.api.external_forms import Form, Sending
 from meterline_sidecar.web.api.external_shapes import PlainEvent
 from meterline_sidecar.web.api.import_lines import LINES_MAX, digest_of, read_lines
+from meterline_sidecar.web.money import shown_money
 from meterline_sidecar.web.operations import Operation, read_query
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.problems import BadRequest, answer
+from meterline_sidecar.web.problems import BadRequest, Conflict, answer
 from meterline_sidecar.web.query import ID_MAX, PAGE, Limit, Nothing
 from meterline_sidecar.web.rights import LINES_PATH
 
@@ -106,6 +112,45 @@ async def stage_import(parts: Parts, query: StageQuery, author: str) -> ShownImp
         query.name, skip_bad=query.skip_bad, author=author
     )
     return _shown(parts, found)
+
+
+async def diff_import(parts: Parts, query: ImportQuery) -> ImportDiff:
+    """Return what committing an import would change: usage, and what it comes to."""
+    row, sums = await parts.imports.find(query.name)
+    if row.state != "staged":
+        raise Conflict(f"import {row.name} is {row.state}; only a staged one waits")
+    async with parts.database.reading() as tx:
+        first_ms = await store.first_ms(tx, row.id)
+    assert first_ms is not None, "what is staged has an event"
+    terms, into = parts.terms.terms, Sorted()
+    found, n_unassigned = await with_more(
+        parts.database,
+        parts.imports.sorted_out(row.id, into),
+        first_ms=first_ms,
+        edges=await edges_of(parts.database, terms),
+        history_of=terms.claims.history,
+    )
+    money = await of_recount(parts.database, terms, found, now_ms=parts.clock.now_ms())
+    return ImportDiff(
+        name=row.name,
+        events=into.new,
+        duplicates=into.duplicates,
+        conflicts=into.conflicts,
+        bad=sums.bad,
+        without_subject=into.unattributed,
+        without_customer=n_unassigned,
+        usage=tuple(
+            ChangedUsage(
+                customer=one.customer or "",
+                meter=one.meter,
+                month=one.month,
+                before=one.before,
+                after=one.after,
+            )
+            for one in found.differences
+        ),
+        money=shown_money(money),
+    )
 
 
 async def commit_import(parts: Parts, query: ImportQuery, author: str) -> ShownImport:
@@ -189,6 +234,7 @@ OPERATIONS = (
     Operation("/v1/imports", begin_import, method="POST"),
     Operation("/v1/imports/{name}", get_import),
     Operation("/v1/imports/{name}/stage", stage_import, method="POST"),
+    Operation("/v1/imports/{name}/diff", diff_import),
     Operation("/v1/imports/{name}/commit", commit_import, method="POST"),
     Operation("/v1/imports/{name}/discard", discard_import, method="POST"),
 )
