@@ -21,17 +21,37 @@ A batch carries its events as *records*, byte for byte as they stand in the spoo
 ``u32 length | u32 crc32 | u32 seq (little endian) | MessagePack of one UsageEvent``.
 The CRC covers ``seq`` and payload. A record's number is its position; the ``seq``
 inside it (the low 32 bits) only helps to find the place again after damage.
+
+Between two sidecars, over TLS, the same frames pass for many producers in turn:
+
+    edge                                 centre
+    EdgeHello(version, edge, ...)   ->
+                                    <-   EdgeWelcome(batch, ...)
+    Resume(batch, mark, ...)        ->
+                                    <-   Ack(batch)
+    Hello(version, producer, ...)   ->
+                                    <-   Welcome(last_seq)
+    Batch, Lost, Bye                ->   of the producer that said hello last
+                                    <-   Ack(seq)         after COMMIT
+    Heartbeat(batch, low_ms, ...)   ->
+                                    <-   Ack(batch)       after COMMIT
+
+Answers come in the order of what they answer. An edge numbers the batches of its own
+ledger 1, 2, 3 ... without a hole, whoever recorded them; ``batch`` is up to which of
+them all is on the centre's disk, and ``mark`` tells this ledger from any other.
 """
 
 from collections.abc import Iterator
 from struct import Struct as Layout
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 from zlib import crc32
 
 import msgspec
 from msgspec import Meta, Struct
 
 VERSION: Final = 2
+EDGE_VERSION: Final = 1
+"""Of what passes between two sidecars."""
 VERSIONS_READ: Final = frozenset({1, VERSION})
 """What a sidecar takes. Events of version 1 have no properties, fractions or ids; a
 sidecar that knows no other would drop them unseen, so it refuses version 2, and the
@@ -42,6 +62,8 @@ RECORDS_MAX: Final = 20_480
 """In one batch. The app's batches have at most 256 KiB, which is room for 20,164 records
 of one byte; a frame that is full of them would be 80,000 refusals."""
 BATCHES_IN_FLIGHT_MAX: Final = 8  # sent and not yet acked, per connection
+EDGE_FRAMES_IN_FLIGHT_MAX: Final = 256  # likewise, between two sidecars
+MISSING_TOLD_MAX: Final = 5  # reasons of one heartbeat
 SEQ_MAX: Final = 2**53
 
 FRAME_HEADER: Final = Layout(">I")
@@ -49,6 +71,7 @@ RECORD_HEADER: Final = Layout("<III")
 
 Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
 ShortText = Annotated[str, Meta(max_length=256)]
+T = TypeVar("T")
 ProducerId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 
 
@@ -118,7 +141,8 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     """Why the sidecar closes this connection.
 
     ``code`` is one of: ``frame_too_long``, ``malformed``, ``version``, ``gap``,
-    ``uid``, ``unexpected``, ``duplicate_producer``, ``not_ready``, ``stopping``.
+    ``uid``, ``unexpected``, ``duplicate_producer``, ``not_ready``, ``stopping``. To an
+    edge also: ``unauthorized``, ``duplicate_edge``, ``not_the_same``, ``retired``.
     """
 
     code: str
@@ -127,14 +151,75 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     """After a gap: the number to go on from."""
 
 
+class EdgeHello(Struct, frozen=True, array_like=True, tag="edge_hello"):
+    """Opens a connection between two sidecars: which edge speaks."""
+
+    version: int
+    """``EDGE_VERSION`` of the edge. Read before anything else."""
+    edge: ProducerId
+    """One ledger: 128 random bits."""
+    life: ProducerId
+    """One life of the edge's process: two that live at once are two hosts."""
+    name: ShortText
+    """What people call the edge."""
+    program: ShortText
+    """The version of Meterline there."""
+    at_ms: Seq
+    """The edge's clock."""
+    token: ShortText = ""
+    """Of the scope ``edge``; empty where a certificate says who this is."""
+
+
+class EdgeWelcome(Struct, frozen=True, array_like=True, tag="edge_welcome"):
+    """Answers ``EdgeHello``: the edge's batches up to ``batch`` are on disk here."""
+
+    batch: Seq
+    at_ms: Seq
+    """The centre's clock."""
+    version: int = EDGE_VERSION
+    frames_in_flight_max: int = EDGE_FRAMES_IN_FLIGHT_MAX
+
+
+class Resume(Struct, frozen=True, array_like=True, tag="resume"):
+    """What the edge's ledger has where the centre ended."""
+
+    batch: Seq
+    """As the centre said."""
+    mark: bytes
+    """The mac of that batch; empty where the edge has no such batch, or for 0."""
+    last_batch: Seq
+    """The edge's newest."""
+
+
+class Heartbeat(Struct, frozen=True, array_like=True, tag="heartbeat"):
+    """How an edge stands; every few seconds, and whenever it has got on."""
+
+    batch: Seq
+    """Up to here all was acked."""
+    mark: bytes
+    """The mac of that batch; empty for 0."""
+    low_ms: Seq
+    """Everything of the edge from before is at the centre, as far as the edge knows."""
+    at_ms: Seq
+    """The edge's clock."""
+    behind: Seq = 0
+    """How many batches were not acked yet."""
+    missing: Annotated[tuple[ShortText, ...], Meta(max_length=MISSING_TOLD_MAX)] = ()
+    """In words: what the edge itself is waiting for."""
+
+
 FromApp = Hello | Batch | Lost | Bye
 FromSidecar = Welcome | Ack | Refusal
+FromEdge = EdgeHello | Resume | Heartbeat | FromApp
+FromCentre = EdgeWelcome | FromSidecar
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_app: msgspec.msgpack.Decoder[FromApp] = msgspec.msgpack.Decoder(FromApp)
 _from_sidecar: msgspec.msgpack.Decoder[FromSidecar] = msgspec.msgpack.Decoder(
     FromSidecar
 )
+_from_edge: msgspec.msgpack.Decoder[FromEdge] = msgspec.msgpack.Decoder(FromEdge)
+_from_centre: msgspec.msgpack.Decoder[FromCentre] = msgspec.msgpack.Decoder(FromCentre)
 
 
 class WireError(ValueError):
@@ -145,7 +230,7 @@ class WireError(ValueError):
         self.code = code
 
 
-def encode_frame(message: FromApp | FromSidecar) -> bytes:
+def encode_frame(message: FromEdge | FromCentre) -> bytes:
     """Return the bytes of one frame, header included."""
     body = _encode(message)
     return FRAME_HEADER.pack(len(body)) + body
@@ -173,12 +258,7 @@ def decode_from_app(body: bytes) -> FromApp:
     Raises:
         WireError: ``malformed`` when it is none of the frames above.
     """
-    try:
-        return _from_app.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(
-            "malformed", f"not a frame of this protocol: {error}"
-        ) from error
+    return _decoded(_from_app, body)
 
 
 def decode_from_sidecar(body: bytes) -> FromSidecar:
@@ -187,8 +267,30 @@ def decode_from_sidecar(body: bytes) -> FromSidecar:
     Raises:
         WireError: ``malformed`` when it is none of the frames above.
     """
+    return _decoded(_from_sidecar, body)
+
+
+def decode_from_edge(body: bytes) -> FromEdge:
+    """Return what an edge sent.
+
+    Raises:
+        WireError: ``malformed`` when it is none of the frames above.
+    """
+    return _decoded(_from_edge, body)
+
+
+def decode_from_centre(body: bytes) -> FromCentre:
+    """Return what a centre sent.
+
+    Raises:
+        WireError: ``malformed`` when it is none of the frames above.
+    """
+    return _decoded(_from_centre, body)
+
+
+def _decoded(decoder: "msgspec.msgpack.Decoder[T]", body: bytes) -> T:
     try:
-        return _from_sidecar.decode(body)
+        return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(
             "malformed", f"not a frame of this protocol: {error}"

@@ -14,6 +14,7 @@ from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.decimals import Number
+from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
@@ -122,7 +123,7 @@ def moving_parts(web: Web, *, time_ms: int = NOON_MS) -> Parts:
         parts.billing,
         parts.aggregator,
         terms=parts.terms.terms,
-        spools=parts.drain,
+        spools=Sources(parts.drain),
         journal=Journal(bytes(32)),
         issuer=Issuer(lambda: parts.config, Journal(bytes(32))),
         clock=parts.clock,

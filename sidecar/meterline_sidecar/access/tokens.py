@@ -20,10 +20,11 @@ from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.files import lock_of, replace_file
 from meterline_sidecar.small_file import read_small_file
 
-Scope = Literal["status", "read", "write", "ingest"]
+Scope = Literal["status", "read", "write", "ingest", "edge"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""Each one includes those before it, but for ``ingest``, which includes nothing and is
-included in nothing: it is in the hands of programs that send events."""
+"""Each one includes those before it, but for ``ingest`` and ``edge``, which include
+nothing and are included in nothing: programs have them that send events, and edges."""
+ALONE: Final = ("ingest", "edge")
 PREFIX: Final = "mtl_"  # lets secret scanners, and people, see what they have found
 TOKENS_MAX: Final = 1_000
 NAME_CHARS_MAX: Final = 100
@@ -45,7 +46,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     def allows(self, scope: Scope) -> bool:
         """Say whether this token may do what ``scope`` names."""
-        if "ingest" in (scope, self.scope):
+        if scope in ALONE or self.scope in ALONE:
             return scope == self.scope
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
@@ -69,6 +70,15 @@ class TokenFile:
         """Return the token with this text, unless it was revoked."""
         self._refresh()
         return self._by_digest.get(_digest(text))
+
+    def current(self) -> list[Token]:
+        """Return every token; the file is read only where it has changed.
+
+        Raises:
+            ConfigError: the file cannot be read, or is damaged.
+        """
+        self._refresh()
+        return list(self._by_digest.values())
 
     def all(self) -> list[Token]:
         """Return every token, the oldest first.

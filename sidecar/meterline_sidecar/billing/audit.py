@@ -67,6 +67,12 @@ def _correction(row: Row) -> tuple[int, str, str, str, str]:
     return row[9], row[10], f"correction {row_id}", what, row[11]
 
 
+def _edge(row: Row) -> tuple[int, str, str, str, str]:
+    _id, edge_id, decision, decided_ms, author, reason = row
+    what = "retired" if decision == "retire" else "adopted, whatever ledger it has now"
+    return decided_ms, author, f"edge {edge_id}", what, reason
+
+
 def _move(row: Row) -> tuple[int, str, str, str, str]:
     _id, is_out, file, *_ = row
     what = "left for the archive" if is_out else "came back from the archive"
@@ -121,6 +127,7 @@ WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]
     "credit_ends": _credit_end,
     "held_decisions": _decision,
     "corrections": _correction,
+    "edge_decisions": _edge,
     "archive_moves": _move,
     "imports": _import,
     IMPORT_STATES: _import_state,

@@ -24,6 +24,10 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """Only theirs."""
     skips_grace: bool = False
     accepts_gap: bool = False
+    accepts_edge: str | None = None
+    """Even though this edge may have more."""
+    reason: str = ""
+    """Why, where somebody says so; it is kept with each invoice."""
     is_dry: bool = False
     """Only say what would be closed."""
     author: str = AUTHOR

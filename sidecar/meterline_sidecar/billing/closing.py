@@ -311,7 +311,11 @@ class Closer:
         for one in due:
             found = missing[one.period.start, one.period.end]
             try:
-                gaps = check_gaps(one.period, found, accept_gap=run.wanted.accepts_gap)
+                gaps = check_gaps(
+                    *(one.period, found),
+                    accept_gap=run.wanted.accepts_gap,
+                    accept_edge=run.wanted.accepts_edge,
+                )
             except NotBillable as error:
                 run.held[one.customer] = Held(one.customer, one.period, str(error))
                 continue
@@ -367,7 +371,8 @@ class Closer:
         end_s = time.monotonic() + PIECE_S_MAX
         at = await counted(tx)
         outcomes: list[_Outcome] = []
-        cause = "its grace was over" if wanted.is_automatic else "by hand"
+        by_hand = f"by hand: {wanted.reason}" if wanted.reason else "by hand"
+        cause = "its grace was over" if wanted.is_automatic else by_hand
         journal = self._journal.together()
         for due, gaps in ready:
             customer = self._customers.get(due.customer)

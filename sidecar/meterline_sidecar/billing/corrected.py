@@ -73,6 +73,10 @@ class Corrected:
             for customer, places in self._mine.items()
         }
 
+    def first_ms(self, customer: str) -> int | None:
+        """Return when the first of these windows begins that a customer pays for."""
+        return self.since_ms.get(customer)
+
     async def applied_to(
         self, tx: Tx, at: Counted, usage: CustomerUsage
     ) -> CustomerUsage:

@@ -1,7 +1,7 @@
 """When a period may be closed: after its end, over a trusted ledger without gaps."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from meterline_pricing import Period
@@ -21,10 +21,14 @@ ALIVE_MS: Final = 10_000
 
 
 class Spools(Protocol):
-    """Knows what waits on the disks of workers, and nobody sends."""
+    """Knows what waits elsewhere: on the disks of workers, and at edges."""
 
     async def waiting(self, *, before_ms: int) -> tuple[str, ...]:
         """Return in words which spools of workers that started before then do."""
+        ...
+
+    def behind(self, *, before_ms: int) -> tuple[tuple[str, str], ...]:
+        """Return which edges may have events from before then: their names, and how."""
         ...
 
 
@@ -52,6 +56,8 @@ class Missing(NamedTuple):
     gaps: list[Gap]
     waiting: tuple[str, ...]
     """In words, the spools that may hold something of it."""
+    edges: tuple[tuple[str, str], ...] = ()
+    """Edges that may: their names, and how they stand, in words."""
 
 
 async def missing_of(
@@ -59,17 +65,19 @@ async def missing_of(
 ) -> Missing:
     """Return what is missing of a period that is over, after a moment's wait for it."""
     waiting = await _waiting_of(spools, period)
-    return Missing(await _gaps_of(database, period, clock=clock), waiting)
+    gaps = await _gaps_of(database, period, clock=clock)
+    return Missing(gaps, waiting, spools.behind(before_ms=period.end))
 
 
 async def _waiting_of(spools: Spools, period: Period) -> tuple[str, ...]:
     """Return which spools may hold something of a period that is over.
 
-    After a start, workers come back and the spools of dead ones are taken in: this
-    waits a moment for that.
+    After a start, workers and edges come back and the spools of dead workers are taken
+    in: this waits a moment for that.
     """
     for _ in range(LOOKS_MAX):
-        if not await spools.waiting(before_ms=period.end):
+        waiting = await spools.waiting(before_ms=period.end)
+        if not waiting and not spools.behind(before_ms=period.end):
             return ()
         await asyncio.sleep(LOOK_EVERY_S)
     return await spools.waiting(before_ms=period.end)
@@ -104,9 +112,19 @@ async def _look(database: Database, period: Period) -> list[Gap]:
 
 
 def check_gaps(
-    period: Period, missing: Missing, *, accept_gap: bool
+    period: Period,
+    missing: Missing,
+    *,
+    accept_gap: bool,
+    accept_edge: str | None = None,
 ) -> tuple[str, ...]:
     """Return the gaps that are accepted, in words; they are noted on the invoice.
+
+    Args:
+        period: which is to be closed.
+        missing: what of it has not arrived.
+        accept_gap: give up all of that.
+        accept_edge: give up what this edge alone may have.
 
     Raises:
         NotBillable: there are gaps, and they are not accepted.
@@ -122,11 +140,25 @@ def check_gaps(
     gaps += spools
     if gaps and not accept_gap:
         raise NotBillable(
-            f"period {period.name} has open gaps: {such_as(list(gaps[:NAMED_MAX]), n_all=len(gaps))}. Wait for them, which"
+            f"period {period.name} has open gaps: {_listed(gaps)}. Wait for them, which"
             " takes seconds while the worker lives or its spool is there, or give them"
             " up with --accept-gap"
         )
-    return gaps
+    open_edges = [
+        text for name, text in missing.edges if not accept_gap and name != accept_edge
+    ]
+    if open_edges:
+        raise NotBillable(
+            f"period {period.name} waits for edges: {_listed(open_edges)}. Start them, or"
+            " see what keeps them; one that never comes back is retired with `meterline"
+            " edges retire EDGE`, and what one may still have is given up with"
+            " --accept-gap EDGE"
+        )
+    return gaps + tuple(text for _, text in missing.edges)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return such_as(list(texts[:NAMED_MAX]), n_all=len(texts))
 
 
 async def note_accepted(tx: Tx, missing: Iterable[Gap]) -> None:

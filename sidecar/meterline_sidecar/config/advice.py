@@ -16,7 +16,7 @@ def advice(config: Config, *, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield what a person should look at, in words; nothing of it is an error."""
     if not config.meters:
         yield "there is no [[meter]]: events are stored but not added up"
-    if not config.customers:
+    if not config.customers and not config.is_edge:
         yield "there is no [[customer]]: nobody pays for anything"
     for customer in config.customers:
         if not customer.subjects:

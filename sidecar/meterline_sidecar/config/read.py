@@ -21,6 +21,7 @@ from meterline_sidecar.config.across import (
     names_in,
 )
 from meterline_sidecar.config.archive import ArchiveConfig
+from meterline_sidecar.config.centre import check_role
 from meterline_sidecar.config.places import (
     overridden,
     placed,
@@ -41,6 +42,7 @@ from meterline_sidecar.config.tables import ROOT
 from meterline_sidecar.errors import ConfigError
 
 DEFAULT_NAME: Final = "meterline.toml"
+NO_PLANS: Final = "an edge has no plans: move this file to the centre"
 PRICING_VARIABLE: Final = "METERLINE_PRICING"
 
 
@@ -88,6 +90,9 @@ def read_config(
     check_alerts(source, config.alert_rules, known)
     check_grace_rules(source, config.grace_rules, known)
     check_archive(source, config.retention, config.archive)
+    check_role(source, config.sidecar.role, config.centre)
+    if config.is_edge and sidecar.pricing is not None and config.catalogue.plans:
+        problems.append(Problem(NO_PLANS, shown(sidecar.pricing)))
     problems += misfits(prices, config.meters, known)
     found = [*sorted(source.problems, key=lambda p: p.line or 0), *problems]
     if found:

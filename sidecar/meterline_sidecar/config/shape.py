@@ -15,6 +15,7 @@ from meterline_pricing import Calendar, Catalogue
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import BillingConfig, Grace, GraceRule
+from meterline_sidecar.config.centre import CentreConfig
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
     CUSTOMER,
@@ -315,6 +316,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     file: Path | None
     sidecar: SidecarConfig
+    centre: CentreConfig = CentreConfig()
     meters: tuple[MeterConfig, ...] = ()
     properties: PropertiesConfig = PropertiesConfig()
     customers: tuple[Customer, ...] = ()
@@ -334,6 +336,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def grace(self) -> Grace:
         """How long periods that are over wait before they become final."""
         return Grace(self.billing, self.grace_rules)
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether another sidecar bills what this one takes in."""
+        return self.sidecar.role == "edge"
 
     @property
     def is_local(self) -> bool:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, field
 
 from meterline.settings import default_socket, default_spool_dir, state_dir
+from meterline_sidecar.config.centre import Role
 from meterline_sidecar.config.kinds import HTTP, PROXY
 
 UID_MAX: Final = 2**32 - 2
@@ -23,6 +24,15 @@ def _default_database() -> Path:
 class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where the daemon listens and keeps things. Paths are relative to the file."""
 
+    role: Annotated[
+        Role,
+        Meta(
+            description="What this sidecar is among others: `single`: there is no other."
+            " `edge`: it takes in the events of this host and sends them on to a centre,"
+            " which bills. `centre`: it also takes in those of its edges. See"
+            " docs/fleet.md.",
+        ),
+    ] = "single"
     socket: Annotated[
         Path,
         Meta(

@@ -20,6 +20,7 @@ from meterline_pricing.toml.source import TEXT, one_of
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import BillingConfig, GraceRule, check_grace
+from meterline_sidecar.config.centre import CentreConfig
 from meterline_sidecar.config.filters import (
     ANY,
     DIMENSION,
@@ -162,6 +163,7 @@ def _check_alert(rule: AlertRule) -> Iterator[Problem]:
 
 
 SIDECAR: Final = Plain("sidecar", keys_of(SidecarConfig), SidecarConfig)
+CENTRE: Final = Plain("centre", keys_of(CentreConfig), CentreConfig)
 METER: Final = Plain(
     "meter", (*MEASURED, *TOLD), _meter, check=_check_meter, struct=MeterConfig
 )
@@ -193,6 +195,7 @@ ROOT: Final = Plain(
     "meterline",
     (
         Key("sidecar", Nested(lambda: SIDECAR)),
+        Key("centre", Nested(lambda: CENTRE)),
         Key("meter", NestedMany(lambda: METER), field="meters"),
         Key("properties", Nested(lambda: PROPERTIES)),
         Key("customer", NestedMany(lambda: CUSTOMER), field="customers"),

@@ -22,9 +22,11 @@ from meterline_sidecar.clock import HOUR_MS, Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archive, open_archived
 from meterline_sidecar.daemon.assemble_billing import open_billing
+from meterline_sidecar.daemon.assemble_fleet import open_fleet
 from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
+from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.corrections import Corrections
@@ -91,13 +93,13 @@ async def open_parts(
         key = chain.key(has_batches=True)  # it is read already
         external = External(database, ingest, clock=clock, watch=watch, key=key)
         away = open_archived(config, key)
-        aggregator = await _counting(config, database, terms, held, away, clock)
-        keeper.on_change(aggregator.follow)
-        stripe = _open_stripe(config, await _open_seals(database, chain), terms, clock)
+        aggregator = await _counting(config, database, keeper, held, away, clock)
         files = LoadedFiles(config, keeper, database)
         drain = _drain(config, ingest)
-        given = (database, aggregator, keeper, drain, journal, clock)
-        bills = open_billing(lambda: files.config, *given, alarm=alarm)
+        among = (config, database, ingest, drain, journal, tokens, clock, on_fatal)
+        fleet = await open_fleet(*among)
+        given = (aggregator, keeper, Sources(drain, fleet.edges), journal, clock)
+        bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
         parts = Parts(
             files=files,
             clock=clock,
@@ -129,8 +131,9 @@ async def open_parts(
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
-            stripe=stripe,
+            stripe=await _open_stripe(config, database, chain, terms, clock),
             drain=drain,
+            **fleet._asdict(),
         )
         files.on_config(bills.use)
         async with _at_work(parts, files, partial(_checkpoint, database, chain)):
@@ -142,9 +145,10 @@ def _watch_of(clock: Clock) -> JumpWatch | None:
     return JumpWatch(clock) if isinstance(clock, SystemClock) else None
 
 
-def _open_stripe(
-    config: Config, sealing: SealingDatabase, terms: Terms, clock: Clock
+async def _open_stripe(
+    config: Config, database: Ledger, chain: ChainFiles, terms: Terms, clock: Clock
 ) -> StripeService:
+    sealing = await _open_seals(database, chain)
     return open_stripe(config, sealing, terms=terms, clock=clock, environ=os.environ)
 
 
@@ -194,21 +198,22 @@ async def _at_work(
 async def _counting(
     config: Config,
     database: Database,
-    terms: Terms,
+    keeper: TermsKeeper,
     held: Held,
     archived: Archived,
     clock: Clock,
 ) -> Aggregator:
-    """Return what counts, ready to go on where it was."""
+    """Return what counts, ready to go on where it was, and by what is agreed later."""
     aggregator = Aggregator(
         database,
-        terms,
+        keeper.terms,
         clock=clock,
         release=held.release,
         read_events=archived.events_after,
         values_max=config.properties.values_max,
     )
     await aggregator.start()
+    keeper.on_change(aggregator.follow)
     return aggregator
 
 

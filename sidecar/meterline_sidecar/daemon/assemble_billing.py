@@ -10,11 +10,11 @@ from meterline_sidecar.billing.credits import Credits
 from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
+from meterline_sidecar.billing.lifecycle import Spools
 from meterline_sidecar.billing.next_period import NextPeriods
 from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.terms.customers import CustomerIndex
@@ -48,7 +48,7 @@ def open_billing(
     database: Database,
     aggregator: Aggregator,
     keeper: TermsKeeper,
-    drain: Drain,
+    spools: Spools,
     journal: Journal,
     clock: Clock,
     *,
@@ -58,6 +58,7 @@ def open_billing(
 
     Args:
         config: what the files say now.
+        spools: what waits elsewhere.
     """
     issuer = Issuer(config, journal)
     terms, billing = keeper.terms, Billing(keeper.terms)
@@ -65,7 +66,7 @@ def open_billing(
     invoices = Invoices(
         *(database, billing, aggregator),
         terms=terms,
-        spools=drain,
+        spools=spools,
         journal=journal,
         issuer=issuer,
         clock=clock,
@@ -81,7 +82,7 @@ def open_billing(
     closer = Closer(
         *(database, invoices, aggregator, customers, next_periods),
         terms=terms,
-        spools=drain,
+        spools=spools,
         journal=journal,
         quiet=keeper.unchanged,
         on_close=standings.note,

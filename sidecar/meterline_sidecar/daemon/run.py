@@ -34,6 +34,7 @@ GARBAGE_OBJECTS: Final = 20_000
 """After how many new objects Python looks for cycles. Of events there are thousands a
 second, and no cycles: with Python's own 700 looking takes a tenth of what they cost."""
 STOP_TIMEOUT_S: Final = 5  # open HTTP requests may finish
+FORWARD_TIMEOUT_S: Final = 5.0  # likewise, what an edge has for its centre
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +111,15 @@ async def _serve(
             on_fatal(error)
 
     try:
-        async with parts.receiver, asyncio.TaskGroup() as tasks:
+        async with (
+            parts.receiver,
+            parts.door or contextlib.nullcontext(),
+            asyncio.TaskGroup() as tasks,
+        ):
             committing = tasks.create_task(ingesting())
             answering = tasks.create_task(server.serve([listener]))
             reloading = tasks.create_task(_reload_on(hang_up, parts))
+            forwarding = tasks.create_task(_forward(parts))
             parts.schedule.start()
             log.info("events: %s", parts.config.sidecar.socket)
             log.info("ledger: %s", parts.config.sidecar.database)
@@ -125,10 +131,28 @@ async def _serve(
             parts.stopping.set()
             server.should_exit = True
             await asyncio.wait([answering])
+            await _send_rest(parts, forwarding)
             committing.cancel()
             reloading.cancel()
     finally:
         listener.close()
+
+
+async def _forward(parts: Parts) -> None:
+    if parts.forwarder is not None:
+        await parts.forwarder.run()
+
+
+async def _send_rest(parts: Parts, forwarding: "asyncio.Task[None]") -> None:
+    """Let an edge send what its centre does not have, for a moment.
+
+    What comes meanwhile is stored, and sent at the next start.
+    """
+    if parts.forwarder is not None:
+        parts.forwarder.stop()
+        await asyncio.wait([forwarding], timeout=FORWARD_TIMEOUT_S)
+        log.info("not at the centre yet: %s", n_of(parts.forwarder.behind, "batch"))
+    forwarding.cancel()
 
 
 async def _reload_on(hang_up: asyncio.Event, parts: Parts) -> None:

@@ -21,7 +21,7 @@ from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
 from meterline_sidecar.ingest.commit import Committer, Piece, Producer
 from meterline_sidecar.ingest.company import COMPANY_S, Company
-from meterline_sidecar.ingest.decode import read_records
+from meterline_sidecar.ingest.decode import APPS_FLAGS, read_records
 from meterline_sidecar.ingest.left_out import LeftOut
 from meterline_sidecar.ingest.names import Names
 from meterline_sidecar.ingest.producer_row import new_row
@@ -81,11 +81,15 @@ class Ingest:
 
     # --- what the receiver calls
 
-    async def hello(self, hello: Hello) -> Producer:
+    async def hello(self, hello: Hello, *, flags_kept: int = APPS_FLAGS) -> Producer:
         """Return the producer as it stands: ``row.last_seq`` is on disk.
 
         It replaces whoever spoke for this producer before, who is refused from now
         on. Waits for what an earlier connection of the same producer left on its way.
+
+        Args:
+            hello: who it is.
+            flags_kept: see ``Producer``.
 
         Raises:
             DiskFull, DiskFailed, DatabaseCorrupt: it cannot be noted.
@@ -98,7 +102,7 @@ class Ingest:
             raise
         if row.recorded_seq == row.last_seq:
             self._note_commit()  # else its events come at once, and tell more
-        producer = Producer(row, next_seq=row.last_seq + 1)
+        producer = Producer(row, next_seq=row.last_seq + 1, flags_kept=flags_kept)
         self._producers[hello.producer] = producer
         return producer
 
@@ -215,6 +219,7 @@ class Ingest:
             skip=skip,
             now_ms=self._clock.now_ms(),
             is_clock_right=self._watch is None or self._watch.is_right(),
+            flags_kept=state.flags_kept,
         )
         last_seq = max(batch.first_seq + n_records - 1, state.next_seq - 1)
         return Piece(

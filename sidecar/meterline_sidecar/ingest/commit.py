@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Final
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
-from meterline_sidecar.ingest.decode import HELD, due_ms
+from meterline_sidecar.ingest.decode import APPS_FLAGS, HELD, due_ms
 from meterline_sidecar.ingest.names import NOT_LOOKED_UP, Known, Named, Names
 from meterline_sidecar.ingest.request_keys import Keyed, RequestKeys
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
@@ -45,6 +45,8 @@ class Producer:
     """The number to come next, behind everything that was accepted."""
     n_waiting: int = 0
     """How many of its messages are accepted and not committed."""
+    flags_kept: int = APPS_FLAGS
+    """Which flags of its events are as they came."""
 
 
 @dataclass(slots=True)

@@ -85,26 +85,43 @@ class Drain:
 
     def _waiting(self, before_ms: int) -> tuple[str, ...]:
         try:
-            folders = spool_directories(self._spool_dir)
+            found = self._held_back()
         except OSError as error:
             return (f"{self._spool_dir}: {error.strerror}",)
         return tuple(
             self._failed[folder][0] if folder in self._failed else str(folder)
-            for folder in folders
-            if folder == self._taking or not self._ingest.is_here(folder.name)
-            if self._may_hold(folder, before_ms)
+            for folder, started_ms in found
+            if started_ms < before_ms
         )
 
-    def _may_hold(self, folder: Path, before_ms: int) -> bool:
+    async def waiting_since(self) -> dict[str, int]:
+        """Return the same by producer, with the time at which its worker began.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        found = await asyncio.to_thread(self._held_back)
+        return {folder.name: started_ms for folder, started_ms in found}
+
+    def _held_back(self) -> list[tuple[Path, int]]:
+        """Return spools that hold what nobody is sending, and when they were begun."""
+        folders = [
+            folder
+            for folder in spool_directories(self._spool_dir)
+            if folder == self._taking or not self._ingest.is_here(folder.name)
+        ]
+        began = [(folder, self._began_ms(folder)) for folder in folders]
+        return [(folder, at_ms) for folder, at_ms in began if at_ms is not None]
+
+    def _began_ms(self, folder: Path) -> int | None:
+        """Return when a spool was begun; ``None`` where it is none of ours."""
         try:
             owner = owner_of(folder)
         except OSError:
-            return True
-        return (
-            owner is not None
-            and owner.uid in self._uids
-            and owner.started_ms < before_ms
-        )
+            return 0
+        if owner is None or owner.uid not in self._uids:
+            return None
+        return owner.started_ms
 
     async def run(self) -> int:
         """Drain every dead spool that is there now; return how many.

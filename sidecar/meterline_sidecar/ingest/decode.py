@@ -32,6 +32,9 @@ EVER: Final = (0, TIME_MS_MAX)
 """Spans of possible times: none is, and all are."""
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
 APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
+REPEATS: Final = int(Flag.DUPLICATE | Flag.CONFLICT)
+EDGES_FLAGS: Final = APPS_FLAGS | REPEATS | int(Flag.REPEATED)
+"""What an edge judged of its own events is kept: only there is known what came before."""
 BODILESS_STATUSES: Final = frozenset({204, 304})
 REASON_CHARS_MAX: Final = 256
 _NOT_AN_EVENT: Final = (msgspec.DecodeError, ValueError, RecursionError)
@@ -86,6 +89,7 @@ def read_records(
     skip: int,
     now_ms: int,
     is_clock_right: bool = True,
+    flags_kept: int = APPS_FLAGS,
 ) -> tuple[Intake, int]:
     """Return the events of a batch and how many records it held.
 
@@ -98,6 +102,7 @@ def read_records(
         skip: how many records to pass over because they are on disk already.
         now_ms: to tell events whose time cannot be right.
         is_clock_right: whether it can be told; else all are held until it is.
+        flags_kept: those that the sender may set.
 
     Raises:
         WireError: the records cannot be told apart; nothing of them is taken.
@@ -117,7 +122,7 @@ def read_records(
             continue
         try:
             arrived = astuple(_decode(payload))
-            events.append(_row(seq, arrived, possible))
+            events.append(_row(seq, arrived, possible, flags_kept))
             if arrived[ID] is not None:
                 ids.append((len(events) - 1, arrived[SOURCE], arrived[ID]))
         except _NOT_AN_EVENT as error:
@@ -155,7 +160,12 @@ def to_row(seq: int, event: UsageEvent, possible: tuple[int, int]) -> EventRow:
     return _row(seq, astuple(event), possible)
 
 
-def _row(seq: int, event: tuple[Any, ...], possible: tuple[int, int]) -> EventRow:
+def _row(
+    seq: int,
+    event: tuple[Any, ...],
+    possible: tuple[int, int],
+    flags_kept: int = APPS_FLAGS,
+) -> EventRow:
     """Return what is stored of an event, from its fields."""
     # fmt: off
     (
@@ -163,8 +173,8 @@ def _row(seq: int, event: tuple[Any, ...], possible: tuple[int, int]) -> EventRo
         quantities, properties, parts, _, _,
     ) = event
     # fmt: on
-    flags &= APPS_FLAGS
-    if not possible[0] <= time_ms <= possible[1]:
+    flags &= flags_kept
+    if not possible[0] <= time_ms <= possible[1] and not flags & REPEATS:
         flags |= HELD
     # A server strips the body of these whatever the app sent.
     if method == "HEAD" or status in BODILESS_STATUSES:

@@ -131,6 +131,38 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         " own",
         action="check the time service, and that both are on the same host",
     ),
+    "edge_refused": Problem(
+        severity="error",
+        title="An edge is refused until somebody decides",
+        means="what comes as an edge is not the ledger that it was: an old backup was put"
+        " back on its host, or a copy of its host goes on beside it. What it has waits"
+        " there, nothing counts twice, and periods are not closed meanwhile",
+        action="if its ledger was restored, `meterline edges adopt EDGE --reason ...`:"
+        " what is here already does not count again. If it is a copy, stop it and empty"
+        " its state directory",
+    ),
+    "edge_silent": Problem(
+        severity="warning",
+        title="An edge is silent",
+        means="an edge was not heard of for more than a minute; it keeps its events, and"
+        " no period over that time is closed until it is back",
+        action="see `meterline status` on its host; if it never comes back, `meterline"
+        " edges retire EDGE --reason ...`",
+    ),
+    "edge_clock": Problem(
+        severity="warning",
+        title="The clock of an edge is wrong",
+        means="an edge and this host tell times that are more than 5 seconds apart; usage"
+        " near the end of a period may fall into the wrong one",
+        action="check the time services of both hosts",
+    ),
+    "not_forwarded": Problem(
+        severity="warning",
+        title="Events do not reach the centre",
+        means="this edge stores what it takes in, and cannot send it on; nothing is lost,"
+        " and no period is closed at the centre meanwhile",
+        action="do what the text says; sending goes on by itself",
+    ),
     "disk_low": Problem(
         severity="warning",
         title="The disk has little space left",

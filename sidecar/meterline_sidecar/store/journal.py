@@ -40,6 +40,7 @@ ENTRIES = {
     "imports": "id, name, file, begun_ms, author, reason",
     "import_states": "id, import_id, state, at_ms, author, lines, events, bad, accepted,"
     " duplicates, conflicts",
+    "edge_decisions": "id, edge_id, decision, decided_ms, author, reason",
     "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"
     " first_event_id, events, first_loss_id, losses, previous_mac, mac, first_ms,"
     " beyond_ms, moved_ms",

@@ -16,6 +16,9 @@ from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.fleet.door import Door
+from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.forwarder import Forwarder
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.corrections import Corrections
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -105,6 +108,12 @@ class Parts:
     """Set when the process is about to end: whoever streams should stop."""
     stripe: StripeService
     drain: Drain
+    forwarder: Forwarder | None = None
+    """Of an edge: sends on what it takes in."""
+    edges: Edges | None = None
+    """Of a centre: who sends to it."""
+    door: Door | None = None
+    """Likewise: where they come in."""
 
     @property
     def config(self) -> Config:

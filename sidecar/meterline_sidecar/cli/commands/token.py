@@ -38,7 +38,8 @@ def command() -> None:
     default="status",
     show_default=True,
     help="status: health only. read: also usage and prices. write: also changes."
-    " ingest: send events, and nothing else.",
+    " ingest: send events, and nothing else. edge: an edge sends on what it took in, and"
+    " nothing else.",
 )
 @click.option(
     "--source",

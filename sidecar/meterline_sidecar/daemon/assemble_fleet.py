@@ -1,0 +1,105 @@
+"""Puts together what this sidecar is among others: an edge, a centre, or neither."""
+
+import secrets
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from meterline_sidecar.access.tokens import TokenFile
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.fleet.door import Door, credentials_of
+from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.forwarder import Forwarder
+from meterline_sidecar.fleet.tls import centre_tls, edge_tls
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.external import OWN_PRODUCER
+from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.store import facts
+from meterline_sidecar.store.invoices import final_ends
+from meterline_sidecar.store.port import Database
+
+EDGE_ID: Final = "edge_id"
+"""The fact that says which edge a ledger is; one that bills has none."""
+
+OnFatal = Callable[[BaseException], None]
+
+
+class Fleet(NamedTuple):
+    """This sidecar among others; all ``None`` where it is alone."""
+
+    forwarder: Forwarder | None = None
+    edges: Edges | None = None
+    door: Door | None = None
+
+
+async def open_fleet(
+    config: Config,
+    database: Database,
+    ingest: Ingest,
+    drain: Drain,
+    journal: Journal,
+    tokens: TokenFile,
+    clock: Clock,
+    on_fatal: OnFatal,
+) -> Fleet:
+    """Return the parts, none of which does anything by itself yet.
+
+    Raises:
+        ConfigError: certificates cannot be read, or the ledger is no edge's.
+    """
+    centre = config.centre
+    edge = await _edge_id(database, is_edge=config.is_edge)
+    if edge is not None:
+        edge_tls(centre)  # what is wrong is said now, and read again at each try
+        forwarder = Forwarder(
+            *(database, ingest, drain, centre), edge=edge, clock=clock
+        )
+        return Fleet(forwarder=forwarder)
+    if config.sidecar.role != "centre":
+        return Fleet()
+    assert centre.listen is not None, "checked where the file is read"
+    edges = Edges(database, journal, clock=clock, is_valid=credentials_of(tokens))
+    await edges.start()
+    door = Door(
+        *(ingest, edges, centre.listen),
+        tls=centre_tls(centre),
+        needs_certificate=centre.client_ca is not None,
+        tokens=tokens,
+        clock=clock,
+        on_fatal=on_fatal,
+    )
+    return Fleet(edges=edges, door=door)
+
+
+async def _edge_id(database: Database, *, is_edge: bool) -> str | None:
+    """Return which edge a ledger is; the first time it is made up.
+
+    Raises:
+        ConfigError: the ledger has billed, or was an edge's and is to bill now: events
+            would be billed twice.
+    """
+    async with database.reading() as tx:
+        edge = await facts.get_fact(tx, EDGE_ID)
+        has_billed = bool(await final_ends(tx))
+        took_external = await facts.get_fact(tx, OWN_PRODUCER) is not None
+    if edge is not None:
+        if not is_edge:
+            raise ConfigError(
+                "this ledger is an edge's, whose events are billed at its centre: set"
+                ' sidecar.role = "edge", or another sidecar.database'
+            )
+        return edge
+    if not is_edge:
+        return None
+    if has_billed or took_external:
+        what = "has final invoices" if has_billed else "took in events over HTTP"
+        raise ConfigError(
+            f"this ledger {what}, and cannot become an edge's: set sidecar.database to a"
+            " file that is not there yet; keep this one as it is, for what it has billed"
+        )
+    edge = secrets.token_hex(16)
+    async with database.transaction() as tx:
+        await facts.put_fact(tx, EDGE_ID, edge)
+    return edge

@@ -1,0 +1,14 @@
+"""Many hosts, one ledger: edges send their events on to one centre.
+
+Owns what passes between two sidecars: what of an edge's ledger is sent, over which
+connection, and how far that has come; at the centre, who may connect, which edges there
+are, how they stand, and what people decide about them.
+
+Does not own the events themselves (``ingest`` takes them in, at an edge and at the
+centre), nor when a period is closed (``billing`` asks here what may still be missing).
+
+How a batch passes through, at an edge: ``backlog`` reads it from the ledger and makes
+frames of it again with ``records``, and ``forwarder`` sends these and waits for the
+acks. At the centre: ``door`` lets an edge in, hands its frames to ``ingest`` and acks
+what was committed; ``edges`` knows all of them. ``tls`` is both sides' end of the wire.
+"""

@@ -1,0 +1,218 @@
+"""What of an edge's ledger the centre does not have: batches in order, as frames.
+
+Batches lie in the order in which they were committed, each of one producer. A slice is
+a run of them, of which each producer's follow each other in frames as large as can be:
+many small commits of one second are a few frames.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from meterline.wire import RECORD_BYTES_MAX, VERSION, Batch, Hello, Lost
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.fleet.records import record_of, record_of_refused
+from meterline_sidecar.store import facts
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import forward as store
+from meterline_sidecar.store.edge.events import BatchRow, LossRow, ProducerRow
+from meterline_sidecar.store.port import Tx
+
+BATCHES_MAX: Final = 256  # of one slice
+EVENTS_MAX: Final = 4_000  # likewise: some 20 ms of reading and encoding
+FRAME_BYTES: Final = 192 << 10  # a frame is full from here on; its limit is 1 MiB
+FRAME_RECORDS: Final = 4_000
+OWN_PRODUCERS: Final = ("held_producer", "external_producer")
+"""Facts that name producers of the ledger's own: the centre has its own for these."""
+ENDED_MAX: Final = 200
+
+Frame = Hello | Batch | Lost
+
+
+class Place(NamedTuple):
+    """How far a ledger was read: up to a batch, and into the next one."""
+
+    batch: int
+    n_events: int = 0
+    """Of the next one: a large batch is read in parts."""
+    seq: int = 0
+    """The number of the last of these."""
+
+
+class Slice(NamedTuple):
+    """A run of batches as frames, and where the next one begins."""
+
+    frames: list[Frame]
+    end: Place
+    is_all: bool
+    """Whether nothing was behind it."""
+
+
+async def read_slice(tx: Tx, place: Place) -> Slice:
+    """Return what is behind a place; no frames where there is nothing to send.
+
+    Raises:
+        MeterlineError: events are missing in the ledger: nothing behind them is sent.
+    """
+    own = await _own_producers(tx)
+    rows = await event_store.batches_after(tx, place.batch, limit=BATCHES_MAX)
+    producers = await store.producers_of(
+        tx, sorted({batch.producer_id for batch, _, _ in rows})
+    )
+    making: dict[int, _Making] = {}
+    n_left, end = EVENTS_MAX, place
+    for batch, producer, _ in rows:
+        if n_left <= 0:
+            break
+        if producer not in own:
+            one = making.setdefault(
+                batch.producer_id, _Making(producers[batch.producer_id])
+            )
+            n_events = await _read_batch(tx, one, batch, end, limit=n_left)
+            n_left -= n_events + 1
+            if end.n_events + n_events < batch.events:
+                end = Place(end.batch, end.n_events + n_events, one.last_seq)
+                break
+        end = Place(batch.id)
+    frames = [frame for one in making.values() for frame in one.frames()]
+    is_all = not rows or (len(rows) < BATCHES_MAX and end.batch == rows[-1][0].id)
+    return Slice(frames, end, is_all)
+
+
+async def _own_producers(tx: Tx) -> set[str | None]:
+    return {await facts.get_fact(tx, fact) for fact in OWN_PRODUCERS}
+
+
+async def _read_batch(
+    tx: Tx, making: "_Making", batch: BatchRow, place: Place, *, limit: int
+) -> int:
+    """Add a batch, or the next part of it; return how many events that were."""
+    n_events = min(limit, batch.events - place.n_events)
+    events = await store.events_to_send(
+        tx, batch, first=batch.first_event_id + place.n_events, limit=n_events
+    )
+    if len(events) < n_events:
+        raise MeterlineError(
+            f"events of batch {batch.id} are missing in this ledger: run `meterline"
+            " verify`; nothing behind them is forwarded"
+        )
+    is_whole = place.n_events + n_events == batch.events
+    last_seq = batch.last_seq if is_whole else events[-1].event.seq
+    losses: list[LossRow] = []
+    if batch.losses:
+        losses = [
+            loss
+            for loss in await event_store.losses_of_batch(tx, batch)
+            if place.seq < loss.first_seq <= last_seq
+        ]
+    making.add(events, losses)
+    return n_events
+
+
+class _Making:
+    """The frames of one producer, as its events and losses come."""
+
+    def __init__(self, producer: ProducerRow) -> None:
+        self._producer = producer
+        self._done: list[Frame] = []
+        self._records = bytearray()
+        self._n_records = 0
+        self._first_seq = 0
+        self.last_seq = 0
+        """The number of the last event that was added."""
+
+    def add(self, events: list[store.NamedEvent], losses: list[LossRow]) -> None:
+        """Add events and losses that follow each other, by their numbers."""
+        waiting = iter(losses)
+        loss = next(waiting, None)
+        for event in events:
+            while loss is not None and loss.first_seq < event.event.seq:
+                self._add_loss(loss)
+                loss = next(waiting, None)
+            self._add_record(event.event.seq, record_of(event))
+        while loss is not None:
+            self._add_loss(loss)
+            loss = next(waiting, None)
+
+    def _add_loss(self, loss: LossRow) -> None:
+        if loss.payload is not None and 0 < len(loss.payload) <= RECORD_BYTES_MAX:
+            self._add_record(loss.first_seq, record_of_refused(loss))
+            return
+        self._flush()
+        self._done.append(Lost(loss.first_seq, loss.last_seq, loss.reason))
+
+    def _add_record(self, seq: int, record: bytes) -> None:
+        if not self._n_records:
+            self._first_seq = seq
+        self._records += record
+        self._n_records += 1
+        self.last_seq = seq
+        if len(self._records) >= FRAME_BYTES or self._n_records >= FRAME_RECORDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._n_records:
+            self._done.append(
+                Batch(
+                    self._first_seq, self._producer.recorded_seq, bytes(self._records)
+                )
+            )
+        self._records, self._n_records = bytearray(), 0
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the producer's hello and everything of it."""
+        self._flush()
+        if self._done:
+            yield hello_of(self._producer)
+            yield from self._done
+
+
+def hello_of(row: ProducerRow) -> Hello:
+    """Return what a producer says of itself, as it is known here."""
+    return Hello(
+        VERSION,
+        row.producer,
+        row.app,
+        row.host,
+        row.pid,
+        row.started_ms,
+        row.recorded_seq,
+        row.spool,
+    )
+
+
+async def read_ended(tx: Tx, *, seen_from_ms: int, after: int) -> list[ProducerRow]:
+    """Return producers behind one that said goodbye at a time or later."""
+    own = await _own_producers(tx)
+    rows = await store.closed_producers(
+        tx, seen_from_ms=seen_from_ms, after=after, limit=ENDED_MAX
+    )
+    return [row for row in rows if row.producer not in own]
+
+
+class Standing(NamedTuple):
+    """How an edge's ledger stands behind a place."""
+
+    mark: bytes
+    """The mac of the batch of the place."""
+    last_batch: int
+    first_hour_ms: int | None
+    """The earliest hour of which there may be events behind it."""
+    unfinished: list[ProducerRow]
+    """Producers that recorded more than is here."""
+
+
+async def read_standing(tx: Tx, batch_id: int) -> Standing:
+    """Return how the ledger stands, of which all up to a batch was acked."""
+    newest = await event_store.marks(tx)
+    mark = await store.mac_of_batch(tx, batch_id) or b""
+    hour_ms = None
+    if newest.batch_id > batch_id:
+        behind = await event_store.batches_after(tx, batch_id, limit=1)
+        first = behind[0][0].first_event_id if behind else 1
+        hour_ms = await store.first_hour_behind(tx, first - 1)
+    return Standing(
+        mark,
+        newest.batch_id,
+        hour_ms,
+        await store.unfinished_producers(tx),
+    )

@@ -1,0 +1,378 @@
+"""Which edges there are, how they stand, and what people decided about them.
+
+An edge is a ledger: its id is born with it. The centre knows up to which of its batches
+all is here, and the mac of that batch; an edge that comes back without that batch is
+not the ledger that it was (an old backup was put back, or a copy of it went on), and is
+refused until a person decides. A retired edge holds up no close, and is refused.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from meterline.wire import EdgeHello, Heartbeat, Resume, WireError
+from meterline_sidecar.clock import MINUTE_MS, Clock, format_time_ms, lasting
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.problems.catalogue import found
+from meterline_sidecar.problems.problem import Found, n_of, such_as
+from meterline_sidecar.store import fleet as store
+from meterline_sidecar.store.edge.events import find_producer
+from meterline_sidecar.store.fleet import Decided, EdgeRow
+from meterline_sidecar.store.port import Database
+
+SILENT_S: Final = 15.0
+"""After so long without a word a connection is over: a heartbeat comes every 2 s."""
+ALARM_MS: Final = 60_000
+"""An edge that was not heard of for so long is a problem."""
+SKEW_MS_MAX: Final = 5_000
+STORED_EVERY_S: Final = 5.0
+"""How an edge stands is stored as often; what is older is only sent again."""
+COPY_MS: Final = 10 * MINUTE_MS  # for so long a second host is told of
+COPY: Final = (
+    "a second host speaks as this edge while the first is connected; if its state"
+    " directory was copied, give the copy an empty one"
+)
+EDGES_MAX: Final = 256
+PRODUCERS_CACHED_MAX: Final = 100_000
+
+
+class UnknownEdge(MeterlineError):
+    """No edge is called so, or several are."""
+
+
+@dataclass(slots=True)
+class Edge:
+    """An edge, as it stands now."""
+
+    row: EdgeRow
+    is_retired: bool = False
+    life: str | None = None
+    """Of the process that is connected; ``None`` while none is."""
+    behind: int = 0
+    """How many of its batches are not here, as it said last."""
+    missing: tuple[str, ...] = ()
+    """In words: what it waits for itself."""
+    copy_ms: int | None = None
+    """When a second host last spoke as this edge."""
+    heard_s: float = 0.0
+    stored_s: float = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is connected."""
+        return self.life is not None
+
+
+class Edges:
+    """All edges of a centre.
+
+    Args:
+        is_valid: says whether a credential still lets an edge in.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        *,
+        clock: Clock,
+        is_valid: Callable[[str], bool],
+    ) -> None:
+        self._database = database
+        self._journal = journal
+        self._clock = clock
+        self._is_valid = is_valid
+        self._by_id: dict[str, Edge] = {}
+        self._producers: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Read which edges there are."""
+        async with self._database.reading() as tx:
+            retired = await store.retired_edges(tx)
+            for row in await store.list_edges(tx):
+                self._by_id[row.edge] = Edge(row, row.id in retired)
+
+    def all(self) -> list[Edge]:
+        """Return every edge that ever came, in the order in which they did."""
+        return list(self._by_id.values())
+
+    # --- what the door calls
+
+    async def enter(self, hello: EdgeHello, credential: str) -> Edge:
+        """Let an edge in, under the credential that it came with.
+
+        Raises:
+            WireError: it is refused; the text says why.
+        """
+        now_ms = self._clock.now_ms()
+        edge = self._by_id.get(hello.edge)
+        if edge is None:
+            edge = await self._add(hello, credential, now_ms)
+        row, now_s = edge.row, asyncio.get_running_loop().time()
+        if edge.is_retired:
+            raise WireError(
+                "retired",
+                f"edge {row.name} was retired here; `meterline edges adopt {row.name}`"
+                " at the centre takes it in again",
+            )
+        if row.credential not in ("", credential) and self._is_valid(row.credential):
+            raise WireError(
+                "unauthorized",
+                f"edge {row.name} comes with {credential}, and before with"
+                f" {row.credential}, which still holds: revoke that one first",
+            )
+        is_other = edge.life not in (None, hello.life)
+        if is_other and now_s - edge.heard_s < SILENT_S:
+            edge.copy_ms = now_ms
+            raise WireError("duplicate_edge", f"edge {row.name}: {COPY}")
+        edge.life, edge.heard_s, edge.copy_ms = hello.life, now_s, None
+        await self._store(
+            edge,
+            row._replace(
+                name=hello.name,
+                credential=credential,
+                program=hello.program,
+                seen_ms=now_ms,
+                skew_ms=hello.at_ms - now_ms,
+            ),
+        )
+        return edge
+
+    async def _add(self, hello: EdgeHello, credential: str, now_ms: int) -> Edge:
+        if len(self._by_id) >= EDGES_MAX:
+            raise WireError("not_ready", f"there are {EDGES_MAX} edges already")
+        row = EdgeRow(
+            id=0,
+            edge=hello.edge,
+            name=hello.name,
+            credential=credential,
+            program=hello.program,
+            first_ms=now_ms,
+            seen_ms=now_ms,
+            batch=0,
+            mark=b"",
+            low_ms=0,
+            skew_ms=hello.at_ms - now_ms,
+            trouble="",
+        )
+        async with self._database.transaction() as tx:
+            row = row._replace(id=await store.add_edge(tx, row))
+        edge = self._by_id[hello.edge] = Edge(row)
+        return edge
+
+    async def resume(self, edge: Edge, resume: Resume) -> None:
+        """Make sure that an edge's ledger is the one that it was.
+
+        Raises:
+            WireError: it is not.
+        """
+        row = edge.row
+        if row.batch > resume.last_batch:
+            how = (
+                f"its ledger ends at batch {resume.last_batch}, and {row.batch} of its"
+                " batches are here: an old backup was put back there"
+            )
+        elif resume.batch != row.batch or resume.mark != row.mark:
+            how = (
+                f"its batch {row.batch} is not the one that is here: an old backup was"
+                " put back there, or a copy of it went on"
+            )
+        else:
+            if row.trouble:
+                await self._store(edge, row._replace(trouble=""))
+            return
+        await self._refuse(edge, "not_the_same", how)
+
+    async def _refuse(self, edge: Edge, code: str, how: str) -> None:
+        if edge.row.trouble != how:
+            await self._store(edge, edge.row._replace(trouble=how))
+        name = edge.row.name
+        raise WireError(
+            code,
+            f"{how}; at the centre, `meterline edges list` says what to do: {name}",
+        )
+
+    async def leave(self, edge: Edge, life: str) -> None:
+        """Note that a connection has ended, and how the edge stands now."""
+        if edge.life == life:
+            edge.life = None
+            await self._store(edge, edge.row)
+
+    def check(self, edge: Edge, life: str, credential: str) -> None:
+        """Make sure that an edge may still be here.
+
+        Raises:
+            WireError: its credential was revoked, it was retired, or it has another
+                connection by now.
+        """
+        if edge.is_retired:
+            raise WireError("retired", f"edge {edge.row.name} was retired here")
+        if not self._is_valid(credential):
+            raise WireError("unauthorized", f"{credential} was revoked")
+        if edge.life != life:
+            raise WireError("duplicate_edge", "a newer connection speaks for this edge")
+
+    async def claim(self, edge: Edge, producer: str) -> None:
+        """Note that a producer is an edge's.
+
+        Raises:
+            WireError: it is another edge's, or of this host.
+        """
+        if self._producers.get(producer) == edge.row.id:
+            return
+        async with self._database.transaction() as tx:
+            owner = await store.edge_of_producer(tx, producer)
+            if owner is None and await find_producer(tx, producer) is None:
+                await store.claim_producer(tx, producer, edge_id=edge.row.id)
+                owner = edge.row.id
+        if owner is None or owner != edge.row.id:
+            whose = "this host's" if owner is None else "another edge's"
+            raise WireError(
+                "duplicate_producer",
+                f"producer {producer} is {whose}: was a spool, or a whole state"
+                " directory, copied from there?",
+            )
+        if len(self._producers) >= PRODUCERS_CACHED_MAX:
+            self._producers.clear()
+        self._producers[producer] = owner
+
+    async def beat(self, edge: Edge, beat: Heartbeat) -> None:
+        """Take note of how an edge stands."""
+        now_ms, now_s = self._clock.now_ms(), asyncio.get_running_loop().time()
+        edge.heard_s, edge.behind, edge.missing = now_s, beat.behind, beat.missing
+        row = edge.row._replace(
+            batch=beat.batch,
+            mark=beat.mark,
+            # What has not been yet, by our clock, is not over.
+            low_ms=min(beat.low_ms, now_ms),
+            seen_ms=now_ms,
+            skew_ms=beat.at_ms - now_ms,
+        )
+        if now_s - edge.stored_s >= STORED_EVERY_S:
+            await self._store(edge, row)
+        else:
+            edge.row = row
+
+    async def _store(self, edge: Edge, row: EdgeRow) -> None:
+        async with self._database.transaction() as tx:
+            await store.update_edge(tx, row)
+        edge.row = row
+        edge.stored_s = asyncio.get_running_loop().time()
+
+    # --- what people decide
+
+    def named(self, name: str) -> Edge:
+        """Return the edge with a name, or whose id begins so.
+
+        Raises:
+            UnknownEdge: there is none, or more than one.
+        """
+        among = [e for e in self.all() if e.row.name == name]
+        among = [e for e in among if not e.is_retired] or among
+        among = among or [e for e in self.all() if e.row.edge.startswith(name)]
+        if len(among) == 1:
+            return among[0]
+        if not among:
+            known = such_as([e.row.name for e in self.all()], n_all=len(self._by_id))
+            raise UnknownEdge(
+                f"no edge is called {name!r}; there are {known or 'none'}"
+            )
+        ids = ", ".join(e.row.edge[:8] for e in among)
+        raise UnknownEdge(
+            f"{n_of(len(among), 'edge')} are called {name}: say which, {ids}"
+        )
+
+    async def adopt(self, name: str, *, author: str, reason: str) -> Edge:
+        """Take the ledger that comes as an edge next for what it is.
+
+        It sends all that it has; what is here already, by the numbers of its producers,
+        does not count again.
+
+        Raises:
+            UnknownEdge: there is none, or more than one.
+        """
+        edge = self.named(name)
+        await self._decide(edge, "adopt", author=author, reason=reason)
+        edge.is_retired, edge.life = False, None
+        return edge
+
+    async def retire(self, name: str, *, author: str, reason: str) -> Edge:
+        """Note that an edge does not come back: it holds up no close any more.
+
+        Raises:
+            UnknownEdge: there is none, or more than one.
+        """
+        edge = self.named(name)
+        if not edge.is_retired:
+            await self._decide(edge, "retire", author=author, reason=reason)
+            edge.is_retired = True
+        return edge
+
+    async def _decide(
+        self, edge: Edge, decision: Decided, *, author: str, reason: str
+    ) -> None:
+        row = edge.row._replace(trouble="")
+        if decision == "adopt":
+            row = row._replace(batch=0, mark=b"", credential="")
+        async with self._database.transaction() as tx:
+            decision_id = await store.add_decision(
+                tx,
+                row.id,
+                decision,
+                decided_ms=self._clock.now_ms(),
+                author=author,
+                reason=reason,
+            )
+            await self._journal.link(tx, "edge_decisions", decision_id)
+            await store.update_edge(tx, row)
+        edge.row = row
+
+    # --- what others ask
+
+    def behind(self, *, before_ms: int) -> tuple[tuple[str, str], ...]:
+        """Return which edges may hold events from before a time: names, and in words."""
+        return tuple(
+            (edge.row.name, self._said(edge, before_ms))
+            for edge in self.all()
+            if not edge.is_retired and edge.row.low_ms < before_ms
+        )
+
+    def _said(self, edge: Edge, before_ms: int) -> str:
+        how = ", ".join(self._how(edge))
+        return (
+            f"edge {edge.row.name} has not said that all of its events from before"
+            f" {format_time_ms(before_ms)} are here{f' ({how})' if how else ''}"
+        )
+
+    def _how(self, edge: Edge) -> Iterator[str]:
+        row, now_ms = edge.row, self._clock.now_ms()
+        if row.trouble:
+            yield f"it is refused: {row.trouble}"
+        elif not edge.is_connected:
+            yield f"silent for {lasting(max(0, now_ms - row.seen_ms))}"
+        elif edge.behind:
+            yield f"{n_of(edge.behind, 'batch')} on the way"
+        yield from edge.missing
+
+    def problems(self) -> Iterator[Found]:
+        """Yield what a person should look at."""
+        now_ms = self._clock.now_ms()
+        for edge in self.all():
+            row = edge.row
+            if edge.is_retired:
+                continue
+            if row.trouble:
+                yield found("edge_refused", f"edge {row.name}: {row.trouble}")
+            elif edge.copy_ms is not None and now_ms - edge.copy_ms < COPY_MS:
+                yield found("edge_refused", f"edge {row.name}: {COPY}")
+            elif not edge.is_connected and now_ms - row.seen_ms > ALARM_MS:
+                silent = lasting(now_ms - row.seen_ms)
+                yield found("edge_silent", f"edge {row.name}: silent for {silent}")
+            if edge.is_connected and abs(row.skew_ms) > SKEW_MS_MAX:
+                way = "ahead of" if row.skew_ms > 0 else "behind"
+                by = lasting(abs(row.skew_ms))
+                yield found(
+                    "edge_clock", f"the clock of edge {row.name} is {by} {way} ours"
+                )

@@ -1,0 +1,337 @@
+"""The edge's end: sends what its ledger holds to the centre, and follows the acks.
+
+The cursor is the centre's: it says up to which batch all is on its disk, and what is
+behind that is sent, again if need be. So an edge, a centre or both can be killed at any
+moment, and a centre that was restored from a backup is sent what it lost.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+import meterline
+from meterline.wire import (
+    EDGE_VERSION,
+    Ack,
+    Bye,
+    EdgeHello,
+    EdgeWelcome,
+    Heartbeat,
+    Resume,
+    Welcome,
+    WireError,
+)
+from meterline_sidecar.clock import MINUTE_MS, Clock
+from meterline_sidecar.config.centre import CentreConfig
+from meterline_sidecar.errors import ConfigError, MeterlineError
+from meterline_sidecar.fleet.backlog import (
+    Place,
+    Slice,
+    hello_of,
+    read_ended,
+    read_slice,
+    read_standing,
+)
+from meterline_sidecar.fleet.line import HURRY, Line, Refused
+from meterline_sidecar.fleet.low import LowMark
+from meterline_sidecar.fleet.tls import edge_tls
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.small_file import read_small_file
+from meterline_sidecar.store import facts
+from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.edge.events import ProducerRow, marks
+from meterline_sidecar.store.edge.forward import mac_of_batch
+from meterline_sidecar.store.port import Database, Tx
+
+CONNECT_TIMEOUT_S: Final = 10.0
+RETRY_S: Final = 0.5
+RETRY_S_MAX: Final = 15.0
+LOOK_EVERY_S: Final = 0.1  # for something to send
+BEAT_EVERY_S: Final = 2.0
+BUSY_ROWS: Final = 4_000
+"""So many events wait for their commit only where there are very many: see ``_yield``."""
+SHARE: Final = 19
+DRAIN_S: Final = 5.0
+"""How long a stop waits for the centre; systemd waits for 90 s."""
+TOKEN_BYTES_MAX: Final = 4 << 10
+TOLD: Final = "goodbyes_told_ms"
+"""The fact that says up to when goodbyes were told to the centre."""
+BUFFER_BYTES: Final = 256 << 10
+
+log = logging.getLogger(__name__)
+
+
+class Forwarder:
+    """Sends on what this sidecar takes in, for as long as it runs.
+
+    Args:
+        edge: the id of this ledger.
+        on_ack: is told whenever more of the ledger is at the centre.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        ingest: Ingest,
+        drain: Drain,
+        config: CentreConfig,
+        *,
+        edge: str,
+        clock: Clock,
+        on_ack: Callable[[], None] = lambda: None,
+    ) -> None:
+        assert config.url is not None, "checked where the file is read"
+        self._database = database
+        self._ingest = ingest
+        self._drain = drain
+        self._config = config
+        self.address = config.url
+        self.edge = edge
+        self._clock = clock
+        self._on_ack = on_ack
+        self._life = secrets.token_hex(16)
+        self._low = LowMark()
+        self._told: set[str] = set()
+        self._stopping = asyncio.Event()
+        self.acked: int | None = None
+        """Up to which batch the centre has all; ``None`` before it first said so."""
+        self.behind: int = 0
+        """How many batches it does not have, as of the last heartbeat."""
+        self.low_ms = 0
+        self.skew_ms = 0
+        """The centre's clock, less ours."""
+        self.is_connected = False
+        self.trouble: str | None = "not connected yet"
+        """Why nothing reaches the centre, in words."""
+
+    @property
+    def name(self) -> str:
+        """What people at the centre call this edge."""
+        return self._config.edge_name
+
+    async def run(self) -> None:
+        """Keep a connection to the centre until cancelled."""
+        wait_s = RETRY_S
+        while not self._stopping.is_set():
+            began_s = time.monotonic()
+            try:
+                await self._connect()
+            except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+                # Its text is empty for a connection that was closed in the middle.
+                self._note(f"{self.address}: {str(error) or 'the connection was cut'}")
+            except Refused as error:
+                self._note(f"{self.address} refuses this edge: {error}")
+            except (WireError, MeterlineError, UnicodeDecodeError) as error:
+                self._note(str(error))
+            lasted = time.monotonic() - began_s > RETRY_S_MAX
+            wait_s = RETRY_S if lasted else min(2 * wait_s, RETRY_S_MAX)
+            with contextlib.suppress(TimeoutError):
+                # Not all edges of a centre that was away come back in one moment.
+                jitter = 0.5 + secrets.randbelow(1_000) / 1_000
+                await asyncio.wait_for(self._stopping.wait(), wait_s * jitter)
+
+    def stop(self) -> None:
+        """Send what there is still to be sent, and end."""
+        self._stopping.set()
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            log.warning("events are not forwarded, and wait here: %s", trouble)
+        self.trouble = trouble
+
+    async def _connect(self) -> None:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(
+                self.address.host,
+                self.address.port,
+                ssl=edge_tls(self._config),
+                limit=BUFFER_BYTES,
+            )
+        try:
+            line = Line(reader, writer)
+            place = await self._greet(line)
+            self.is_connected, self.trouble = True, None
+            log.info("forwarding to %s, behind batch %d", self.address, place.batch)
+            await self._converse(line, place)
+        finally:
+            self.is_connected = False
+            writer.close()
+
+    async def _greet(self, line: Line) -> Place:
+        """Say who this is; return what the centre has."""
+        await line.send(
+            EdgeHello(
+                EDGE_VERSION,
+                self.edge,
+                self._life,
+                self.name,
+                meterline.__version__,
+                self._clock.now_ms(),
+                _token(self._config),
+            )
+        )
+        welcome = await line.receive()
+        if not isinstance(welcome, EdgeWelcome):
+            raise WireError("unexpected", "a welcome must follow the hello")
+        self.skew_ms = welcome.at_ms - self._clock.now_ms()
+        line.in_flight_max = max(
+            1, min(welcome.frames_in_flight_max, line.in_flight_max)
+        )
+        async with self._database.reading() as tx:
+            newest = (await marks(tx)).batch_id
+            mark = await mac_of_batch(tx, welcome.batch)
+            left = await begin(tx)
+        if mark is None and welcome.batch == left.batch_id:
+            mark = left.mac
+        await line.send(Resume(welcome.batch, mark or b"", newest))
+        if not isinstance(await line.receive(), Ack):
+            raise WireError("unexpected", "an ack must follow the resume")
+        self.acked = welcome.batch
+        return Place(welcome.batch)
+
+    async def _converse(self, line: Line, place: Place) -> None:
+        """Send while answers come in, until either ends."""
+        listening = asyncio.ensure_future(self._listen(line))
+        sending = asyncio.ensure_future(self._send(line, place))
+        try:
+            await asyncio.wait(
+                (listening, sending), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in (listening, sending):
+                task.cancel()
+            # What the centre said is the reason why nothing could be sent.
+            found = await asyncio.gather(listening, sending, return_exceptions=True)
+        for error in found:
+            if isinstance(error, Exception):
+                raise error
+
+    async def _listen(self, line: Line) -> None:
+        while True:
+            message = await line.receive()
+            if not isinstance(message, Ack | Welcome):
+                raise WireError("unexpected", "no answer to what was sent")
+            place = line.answered()
+            if place is not None:
+                self._moved_to(place)
+
+    def _moved_to(self, place: Place) -> None:
+        self.acked = place.batch
+        self._on_ack()
+
+    async def _send(self, line: Line, place: Place) -> None:
+        """Send what is behind a place, and whatever comes behind that."""
+        beat_s = 0.0
+        while True:
+            part = await self._read(place)
+            if part.frames:
+                await line.send_all(part.frames, part.end)
+                if not part.is_all:
+                    await line.send_all([HURRY])
+            elif part.end != place:
+                await line.until_answered()
+                self._moved_to(part.end)
+            place = part.end
+            is_idle = part.is_all and not part.frames
+            if is_idle and self._stopping.is_set():
+                await line.until_answered()
+                await self._beat(line)
+                await line.until_answered()
+                return
+            if time.monotonic() - beat_s >= BEAT_EVERY_S:
+                if is_idle:
+                    await self._send_goodbyes(line)
+                await self._beat(line)
+                beat_s = time.monotonic()
+            if is_idle:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), LOOK_EVERY_S)
+
+    async def _read(self, place: Place) -> Slice:
+        """Read the next frames; where there are very many events, at leisure.
+
+        A flood of events is taken in first, and sent on with what is left of the time:
+        this takes a twentieth of it meanwhile.
+        """
+        began_s = time.monotonic()
+
+        async def work(tx: Tx) -> Slice:
+            return await read_slice(tx, place)
+
+        part = await self._database.read(work)
+        if self._ingest.pending_rows >= BUSY_ROWS and not self._stopping.is_set():
+            await asyncio.sleep(SHARE * (time.monotonic() - began_s))
+        return part
+
+    async def _send_goodbyes(self, line: Line) -> None:
+        """Tell which producers record nothing more, each once."""
+        began_ms, after = self._clock.now_ms(), 0
+        async with self._database.reading() as tx:
+            told_ms = int(await facts.get_fact(tx, TOLD) or 0)
+        fresh: list[ProducerRow] = []
+        while True:
+            async with self._database.reading() as tx:
+                rows = await read_ended(tx, seen_from_ms=told_ms, after=after)
+            if not rows:
+                break
+            after = rows[-1].id
+            fresh += [row for row in rows if row.producer not in self._told]
+        if not fresh:
+            return
+        for row in fresh:
+            await line.send_all([hello_of(row), Bye(row.last_seq)])
+        await line.until_answered()
+        self._told = {row.producer for row in fresh}
+        async with self._database.transaction() as tx:
+            await facts.put_fact(tx, TOLD, str(began_ms - MINUTE_MS))
+
+    async def _beat(self, line: Line) -> None:
+        now_ms = self._clock.now_ms()
+        assert self.acked is not None
+        acked = self.acked
+        missing: list[str] = []
+        try:
+            waiting = await self._drain.waiting_since()
+        except OSError as error:
+            waiting = {"": 0}
+            missing.append(f"its spools cannot be read: {error.strerror}")
+        async with self._database.reading() as tx:
+            at = await read_standing(tx, acked)
+        low_ms = self._low.of(at.unfinished, waiting, now_ms=now_ms)
+        if at.first_hour_ms is not None:
+            low_ms = min(low_ms, at.first_hour_ms)
+        if at.unfinished:
+            n_events = sum(row.recorded_seq - row.last_seq for row in at.unfinished)
+            missing.append(
+                f"{n_of(n_events, 'event')} of {n_of(len(at.unfinished), 'worker')} not"
+                " here yet"
+            )
+        if waiting:
+            missing.append(f"{n_of(len(waiting), 'spool')} not taken in")
+        self.behind, self.low_ms = at.last_batch - acked, low_ms
+        beat = Heartbeat(acked, at.mark, low_ms, now_ms, self.behind, tuple(missing))
+        await line.send_all([beat])
+
+
+def _token(config: CentreConfig) -> str:
+    """Return the token that this edge shows; empty where it shows a certificate.
+
+    Raises:
+        ConfigError: its file cannot be read.
+    """
+    if config.token_file is None:
+        return ""
+    try:
+        text = read_small_file(config.token_file, bytes_max=TOKEN_BYTES_MAX).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise ConfigError(
+            f"centre.token_file: {config.token_file}: {reason}"
+        ) from error
+    return text.strip()[:256]

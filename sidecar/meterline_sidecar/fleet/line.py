@@ -1,0 +1,95 @@
+"""One connection to the centre: frames out, and what is due for each."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from meterline import wire
+from meterline.wire import Batch, FromCentre, FromEdge, Refusal
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.fleet.backlog import Place
+
+ANSWER_TIMEOUT_S: Final = 30.0  # a heartbeat is answered every 2 s
+WRITE_TIMEOUT_S: Final = 30.0
+HURRY: Final = Batch(1, 0, b"")
+"""A batch of nothing, at a number that is there already: somebody waits for the acks."""
+
+
+class Refused(MeterlineError):
+    """The centre refuses this edge; the text says why."""
+
+
+class Line:
+    """Sends frames and keeps what each answer moves, in their order."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._due: deque[Place | None] = deque()
+        self._moved = asyncio.Event()
+        self.in_flight_max = wire.EDGE_FRAMES_IN_FLIGHT_MAX
+
+    async def send(self, message: FromEdge) -> None:
+        """Send a frame of the greeting.
+
+        Raises:
+            OSError, TimeoutError: the connection is cut.
+        """
+        self._writer.write(wire.encode_frame(message))
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await self._writer.drain()
+
+    async def send_all(
+        self, frames: Sequence[FromEdge], place: Place | None = None
+    ) -> None:
+        """Send frames as the window allows.
+
+        Args:
+            frames: each of which is answered.
+            place: up to where all is acked with the answer to the last one.
+        """
+        last = len(frames) - 1
+        for i, frame in enumerate(frames):
+            await self._until(self.in_flight_max - 1)
+            self._due.append(place if i == last else None)
+            await self.send(frame)
+
+    async def until_answered(self) -> None:
+        """Wait until nothing is due."""
+        await self._until(0)
+
+    async def _until(self, n_due: int) -> None:
+        while len(self._due) > n_due:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def receive(self) -> FromCentre:
+        """Return the next frame.
+
+        Raises:
+            Refused: the centre ends the connection, and says why.
+            OSError, TimeoutError, IncompleteReadError: it is cut.
+            WireError: it speaks something else.
+        """
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            header = await self._reader.readexactly(wire.FRAME_HEADER.size)
+            body = await self._reader.readexactly(wire.body_length(header))
+        message = wire.decode_from_centre(body)
+        if isinstance(message, Refusal):
+            raise Refused(message.message)
+        return message
+
+    def answered(self) -> Place | None:
+        """Take an answer off what is due; return up to where all is acked with it.
+
+        Raises:
+            WireError: nothing was due.
+        """
+        if not self._due:
+            raise wire.WireError("unexpected", "an answer to nothing")
+        place = self._due.popleft()
+        self._moved.set()
+        return place

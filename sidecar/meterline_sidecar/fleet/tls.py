@@ -1,0 +1,70 @@
+"""Both sides' end of the wire between two sidecars."""
+
+import ssl
+from typing import Any
+
+from meterline_sidecar.config.centre import CentreConfig
+from meterline_sidecar.errors import ConfigError
+
+
+def centre_tls(config: CentreConfig) -> ssl.SSLContext:
+    """Return how a centre speaks TLS.
+
+    Raises:
+        ConfigError: its certificate, its key or its edges' CA cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _show(context, config)
+    if config.client_ca is not None:
+        _trust(context, config, "client_ca")
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def edge_tls(config: CentreConfig) -> ssl.SSLContext:
+    """Return how an edge speaks TLS.
+
+    Raises:
+        ConfigError: its CA, its certificate or its key cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the centre's name
+    if config.ca_file is not None:
+        _trust(context, config, "ca_file")
+    else:
+        context.load_default_certs()
+    if config.tls_certificate is not None:
+        _show(context, config)
+    return context
+
+
+def name_in(certificate: dict[str, Any] | None) -> str | None:
+    """Return the common name of the certificate that a peer has shown."""
+    for part in (certificate or {}).get("subject", ()):
+        for key, value in part:
+            if key == "commonName":
+                return str(value)
+    return None
+
+
+def _show(context: ssl.SSLContext, config: CentreConfig) -> None:
+    assert config.tls_certificate is not None, "checked where the file is read"
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.tls_certificate, config.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"centre.tls_certificate: {config.tls_certificate} with"
+            f" {config.tls_key}: {_said(error)}"
+        ) from error
+
+
+def _trust(context: ssl.SSLContext, config: CentreConfig, key: str) -> None:
+    path = getattr(config, key)
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"centre.{key}: {path}: {_said(error)}") from error
+
+
+def _said(error: OSError) -> str:
+    return error.strerror or str(error) or "cannot be read"

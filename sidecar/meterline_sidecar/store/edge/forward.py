@@ -1,0 +1,84 @@
+"""SQL for what an edge sends on: its batches in order, and how far that has come."""
+
+from typing import NamedTuple
+
+from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.edge.events import (
+    HASHED,
+    SELECT_PRODUCER,
+    BatchRow,
+    EventRow,
+    ProducerRow,
+)
+from meterline_sidecar.store.port import Tx
+
+
+class NamedEvent(NamedTuple):
+    """An event with its texts, and the name that it has from its app."""
+
+    event: EventRow
+    source: str | None
+    external_id: str | None
+
+
+async def mac_of_batch(tx: Tx, batch_id: int) -> bytes | None:
+    """Return the mac of a batch that is here; ``None`` where there is none."""
+    row = await tx.fetch_one("SELECT mac FROM batches WHERE id = ?", (batch_id,))
+    return None if row is None else row[0]
+
+
+async def events_to_send(
+    tx: Tx, batch: BatchRow, *, first: int, limit: int
+) -> list[NamedEvent]:
+    """Return events of a batch from one on, in order, with their names."""
+    end = min(batch.first_event_id + batch.events, first + limit)
+    rows = await tx.fetch_all(
+        f"SELECT xs.name, x.external_id, {', '.join(HASHED.values())}"  # noqa: S608 - names
+        " FROM events e LEFT JOIN subjects s ON s.id = e.subject_id"
+        " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
+        " LEFT JOIN external_events x ON x.event_id = e.id"
+        " LEFT JOIN external_sources xs ON xs.id = x.source_id"
+        " WHERE e.id >= ? AND e.id < ? AND e.producer_id = ? ORDER BY e.id",
+        (first, end, batch.producer_id),
+    )
+    return [
+        NamedEvent(EventRow(*fields), source, external_id)
+        for source, external_id, *fields in rows
+    ]
+
+
+async def producers_of(tx: Tx, ids: list[int]) -> dict[int, ProducerRow]:
+    """Return producers by their ids here; at most some hundred."""
+    rows = await tx.fetch_all(
+        f"{SELECT_PRODUCER} WHERE id IN ({marks(len(ids))})",
+        ids,
+    )
+    return {row[0]: ProducerRow(*row) for row in rows}
+
+
+async def unfinished_producers(tx: Tx) -> list[ProducerRow]:
+    """Return producers that recorded more than is here."""
+    rows = await tx.fetch_all(
+        f"{SELECT_PRODUCER} WHERE recorded_seq > last_seq ORDER BY id"
+    )
+    return [ProducerRow(*row) for row in rows]
+
+
+async def closed_producers(
+    tx: Tx, *, seen_from_ms: int, after: int, limit: int
+) -> list[ProducerRow]:
+    """Return producers behind an id that said goodbye at a time or later, in order."""
+    rows = await tx.fetch_all(
+        f"{SELECT_PRODUCER} WHERE is_closed = 1 AND seen_ms >= ? AND id > ?"
+        " ORDER BY id LIMIT ?",
+        (seen_from_ms, after, limit),
+    )
+    return [ProducerRow(*row) for row in rows]
+
+
+async def first_hour_behind(tx: Tx, event_id: int) -> int | None:
+    """Return the earliest UTC hour of which there may be events behind one."""
+    row = await tx.fetch_one(
+        "SELECT min(hour_ms) FROM event_hours WHERE last_event_id > ?", (event_id,)
+    )
+    return None if row is None else row[0]

@@ -1,0 +1,107 @@
+"""SQL for the edges that forward to this ledger, and for what people decided of them."""
+
+from typing import Final, Literal, NamedTuple
+
+from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.port import Tx
+
+Decided = Literal["adopt", "retire"]
+
+
+class EdgeRow(NamedTuple):
+    """An edge as it stood when it was last heard of."""
+
+    id: int
+    edge: str
+    """128 random bits of its ledger."""
+    name: str
+    credential: str
+    """What it came with: a token's id or a certificate's name; empty: not known."""
+    program: str
+    """The version of Meterline there."""
+    first_ms: int
+    seen_ms: int
+    batch: int
+    """Up to which batch of its ledger all is here."""
+    mark: bytes
+    """The mac of that batch; empty for 0."""
+    low_ms: int
+    """Everything of it from before is here."""
+    skew_ms: int
+    """Its clock, less ours."""
+    trouble: str
+    """Why it is refused until a person decides; empty where it is not."""
+
+
+ROW: Final = Columns(EdgeRow._fields)
+NEW: Final = ROW.without("id")
+CHANGING: Final = NEW.without("edge", "first_ms")
+
+
+async def list_edges(tx: Tx) -> list[EdgeRow]:
+    """Return every edge that ever came, in the order in which they did."""
+    rows = await tx.fetch_all(f"SELECT {ROW.listed} FROM edges ORDER BY id")  # noqa: S608 - names
+    return [EdgeRow(*row) for row in rows]
+
+
+async def add_edge(tx: Tx, row: EdgeRow) -> int:
+    """Add an edge and return its id here; ``row.id`` is ignored."""
+    found = await tx.fetch_one(
+        f"INSERT INTO edges ({NEW.listed}) VALUES ({NEW.marks}) RETURNING id",  # noqa: S608 - names and marks
+        NEW.of(row),
+    )
+    assert found is not None
+    return int(found[0])
+
+
+async def update_edge(tx: Tx, row: EdgeRow) -> None:
+    """Store how an edge stands."""
+    await tx.execute(
+        f"UPDATE edges SET ({CHANGING.listed}) = ({CHANGING.marks}) WHERE id = ?",  # noqa: S608 - names and marks
+        (*CHANGING.of(row), row.id),
+    )
+
+
+async def retired_edges(tx: Tx) -> set[int]:
+    """Return the ids of edges of which the last decision was that they do not return."""
+    rows = await tx.fetch_all(
+        "SELECT d.edge_id FROM edge_decisions d WHERE d.decision = 'retire'"
+        " AND d.id = (SELECT max(l.id) FROM edge_decisions l"
+        " WHERE l.edge_id = d.edge_id)"
+    )
+    return {row[0] for row in rows}
+
+
+async def add_decision(
+    tx: Tx,
+    edge_id: int,
+    decision: Decided,
+    *,
+    decided_ms: int,
+    author: str,
+    reason: str,
+) -> int:
+    """Note what somebody decided about an edge, and return the row's id."""
+    found = await tx.fetch_one(
+        "INSERT INTO edge_decisions (edge_id, decision, decided_ms, author, reason)"
+        " VALUES (?, ?, ?, ?, ?) RETURNING id",
+        (edge_id, decision, decided_ms, author, reason),
+    )
+    assert found is not None
+    return int(found[0])
+
+
+async def edge_of_producer(tx: Tx, producer: str) -> int | None:
+    """Return the id of the edge that a producer is of; ``None``: of none."""
+    row = await tx.fetch_one(
+        "SELECT edge_id FROM edge_producers WHERE producer = ?", (producer,)
+    )
+    return None if row is None else int(row[0])
+
+
+async def claim_producer(tx: Tx, producer: str, *, edge_id: int) -> None:
+    """Note that a producer is an edge's."""
+    await tx.execute(
+        "INSERT INTO edge_producers (producer, edge_id) VALUES (?, ?)",
+        (producer, edge_id),
+    )

@@ -1,0 +1,60 @@
+"""Edges, whose producers are whose, and what people decided about edges."""
+
+from meterline_sidecar.store import fleet
+from meterline_sidecar.store.fleet import EdgeRow
+from meterline_sidecar.store.port import Database
+
+
+def an_edge(name: str) -> EdgeRow:
+    return EdgeRow(
+        id=0,
+        edge=name * 32,
+        name=name,
+        credential="token 1",
+        program="0.1.0",
+        first_ms=1,
+        seen_ms=2,
+        batch=0,
+        mark=b"",
+        low_ms=3,
+        skew_ms=-4,
+        trouble="",
+    )
+
+
+async def test_an_edge_comes_back_as_it_stands(database: Database) -> None:
+    async with database.transaction() as tx:
+        one = await fleet.add_edge(tx, an_edge("a"))
+        other = await fleet.add_edge(tx, an_edge("b"))
+        stands = an_edge("a")._replace(id=one, batch=2**53, mark=b"\0m", low_ms=9)
+        await fleet.update_edge(tx, stands)
+
+    async with database.reading() as tx:
+        assert await fleet.list_edges(tx) == [stands, an_edge("b")._replace(id=other)]
+
+
+async def test_the_last_decision_about_an_edge_holds(database: Database) -> None:
+    async with database.transaction() as tx:
+        one = await fleet.add_edge(tx, an_edge("a"))
+        other = await fleet.add_edge(tx, an_edge("b"))
+        await fleet.add_decision(
+            tx, one, "retire", decided_ms=5, author="me", reason="gone"
+        )
+        await fleet.add_decision(
+            tx, other, "retire", decided_ms=5, author="me", reason="gone"
+        )
+        await fleet.add_decision(
+            tx, other, "adopt", decided_ms=5, author="me", reason="back"
+        )
+
+    async with database.reading() as tx:
+        assert await fleet.retired_edges(tx) == {one}
+
+
+async def test_a_producer_is_of_the_edge_that_claimed_it(database: Database) -> None:
+    async with database.transaction() as tx:
+        await fleet.claim_producer(tx, "0" * 32, edge_id=7)
+
+    async with database.reading() as tx:
+        assert await fleet.edge_of_producer(tx, "0" * 32) == 7
+        assert await fleet.edge_of_producer(tx, "1" * 32) is None
