@@ -1,7 +1,5 @@
 """Billing periods: the calendar of a customer, as spans of UTC milliseconds."""
 
-import re
-from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -9,9 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from msgspec import Struct
 
 from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
-from meterline_pricing.fields import Checked, check_range
+from meterline_pricing.fields import Checked
+from meterline_pricing.grid import Grid, Length, first_day
 
-_MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -22,48 +20,85 @@ class Period(Struct, frozen=True, order=True):
     start: int
     end: int
     name: str = ""
-    """The month in which it starts, in the customer's zone: ``2026-11``."""
+    """``2026-11`` is a calendar month; all else is named after its first day in the
+    customer's zone: ``2026-11-23``."""
 
     def __contains__(self, time_ms: int) -> bool:
         """Return whether an instant lies in this period."""
         return self.start <= time_ms < self.end
 
 
+def title_of(period: Period, *, time_zone: str = "UTC") -> str:
+    """Return a period as people read it: ``23 - 29 Nov 2026``.
+
+    A calendar month is its name, and a span without a name has no title.
+    """
+    if len(period.name) <= len("2026-11"):
+        return period.name
+    calendar = Calendar(time_zone=time_zone)
+    first, last = calendar.day(period.start), calendar.day(period.end - 1)
+    end = f"{last.day} {last:%b %Y}"
+    if first == last:
+        return end
+    begin = f"{first.day}"
+    if (first.year, first.month) != (last.year, last.month):
+        begin += f" {first:%b}"
+    if first.year != last.year:
+        begin += f" {first:%Y}"
+    return f"{begin} - {end}"
+
+
 class Calendar(Checked, frozen=True, kw_only=True):
-    """When the monthly billing periods of a customer begin.
+    """When the billing periods of a customer begin.
 
     A period begins at the first instant of its first day in ``time_zone``, whatever
     the clocks do that day, and ends where the next one begins: no instant lies in
-    two of them or in none.
+    two of them or in none. A day that a zone skipped is no period.
     """
 
     time_zone: str = "UTC"
     """A name of the IANA database: ``Europe/Berlin``."""
-    anchor_day: int = 1
-    """The day of the month, 1 to 31; the last day in a month that is shorter."""
+    period: Length = "month"
+    """How long a period is."""
+    anchor: date | None = None
+    """A day on which one begins, the last day in a month that is shorter. By default
+    weeks begin on a Monday, months on the 1st, quarters and years in January."""
     starts: date | None = None
     """The customer's first day: the period that it lies in is cut there."""
 
     def __post_init__(self) -> None:
-        """Check the zone and the anchor.
+        """Check the zone.
 
         Raises:
-            PricingError: no such zone, or a day that no month has.
+            PricingError: no such zone, or no such length.
         """
         super().__post_init__()
         _zone(self.time_zone)
-        check_range(self, "anchor_day", 1, 31)
+
+    @property
+    def grid(self) -> Grid:
+        """The days on which periods begin."""
+        return (
+            Grid(self.period) if self.anchor is None else Grid(self.period, self.anchor)
+        )
 
     def named(self, name: str) -> Period:
-        """Return the period that begins in the month ``name``, such as ``2026-11``.
+        """Return the period of that name, such as ``2026-11``.
 
         Raises:
-            PricingError: not a month, or one that ends before the customer starts.
+            PricingError: none is called so, or it ends before the customer starts.
         """
-        match = _MONTH.fullmatch(name)
-        if not match or not 1970 <= int(match[1]) <= 9998:
-            raise PricingError(f"expected a month such as 2026-11, not `{name:.40}`")
-        return self._period(int(match[1]), int(match[2]))
+        first = first_day(name)
+        nominal = self.grid.floor(first)
+        if nominal != first or self.grid.name(first) != name:
+            raise PricingError(
+                f"no {self.period} is called {name}: {first} lies in"
+                f" {self.grid.name(nominal)}"
+            )
+        period = self._period(first)
+        if period.start >= period.end:
+            raise PricingError(f"there was no {name} in {self.time_zone}")
+        return period
 
     def at(self, time_ms: int) -> Period:
         """Return the period that an instant lies in.
@@ -75,13 +110,13 @@ class Calendar(Checked, frozen=True, kw_only=True):
             day = self.day(time_ms)
         except OverflowError:
             raise PricingError(f"no calendar reaches {time_ms} ms") from None
-        year, month = day.year, day.month
-        if day < _clamped(year, month, self.anchor_day):
-            year, month = _month_after(year, month, -1)
-        period = self._period(year, month)
-        if time_ms not in period:
+        if self.starts is not None and time_ms < self.start_of(self.starts):
             raise PricingError(f"the customer starts on {self.starts}, after {day}")
-        return period
+        first = self.grid.floor(day)
+        # A day can be told twice: clocks that were set back behind midnight.
+        while time_ms >= self.start_of(beyond := self.grid.after(first)):
+            first = beyond
+        return self._period(first)
 
     def after(self, period: Period) -> Period:
         """Return the period that begins where ``period`` ends."""
@@ -99,10 +134,9 @@ class Calendar(Checked, frozen=True, kw_only=True):
         midnight = datetime(day.year, day.month, day.day, tzinfo=_zone(self.time_zone))
         return (midnight - _EPOCH) // _MILLISECOND
 
-    def _period(self, year: int, month: int) -> Period:
-        first = _clamped(year, month, self.anchor_day)
-        beyond = _clamped(*_month_after(year, month, 1), self.anchor_day)
-        name = f"{year:04}-{month:02}"
+    def _period(self, first: date) -> Period:
+        beyond = self.grid.after(first)
+        name = self.grid.name(first)
         if self.starts is not None:
             if self.starts >= beyond:
                 raise PricingError(
@@ -123,12 +157,3 @@ def _zone(name: str) -> ZoneInfo:
 def unknown_zone(name: str) -> str:
     """Return the message for a time zone that there is not."""
     return unknown("time zone", name, available_timezones())
-
-
-def _clamped(year: int, month: int, day: int) -> date:
-    return date(year, month, min(day, monthrange(year, month)[1]))
-
-
-def _month_after(year: int, month: int, months: int) -> tuple[int, int]:
-    year_more, month_0 = divmod(month - 1 + months, 12)
-    return year + year_more, month_0 + 1

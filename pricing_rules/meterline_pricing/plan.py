@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr, replace
 
 from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
 from meterline_pricing.fields import Checked, Exact, ExactOrNone, Field, default
+from meterline_pricing.grid import Length
 from meterline_pricing.money import ZERO, Rounding, currency_of
 from meterline_pricing.numbers import Number
 from meterline_pricing.order import Order, preset
@@ -133,6 +134,8 @@ class Plan(Checked, frozen=True, kw_only=True):
     version: int = 1
     effective: date = ALWAYS
     """The first day on which this version holds."""
+    period: Length = "month"
+    """How long a period is: what its fees are for, and how far its tiers reach."""
     prices: tuple[RateCard, ...] = ()
     rounding: Rounding = "half_up"
     order: Field[Order, Order | str] = default(Order())

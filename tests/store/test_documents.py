@@ -119,7 +119,7 @@ async def test_equal_amounts_of_periods_come_together(database: Database) -> Non
             )
 
     async with database.reading() as tx:
-        assert sorted(await documents.sums_of_periods(tx, ["2026-11"])) == [
+        assert sorted(await documents.sums_of_months(tx, "2026-11", "2026-11")) == [
             ("2026-11", "usd", "-1", 1),
             ("2026-11", "usd", "5.00", 2),
         ]

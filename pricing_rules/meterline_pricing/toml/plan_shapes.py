@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from msgspec.structs import replace
 
 from meterline_pricing.errors import PricingError, Problem
+from meterline_pricing.grid import Length
 from meterline_pricing.money import ROUNDINGS, ZERO, currency_of
 from meterline_pricing.order import ORDERS, STEPS, Order, StepName
 from meterline_pricing.plan import (
@@ -292,7 +293,7 @@ def _plan(
 
 def _bare_plan(table: Table, values: Mapping[str, Any]) -> Plan:
     """Stand in for a plan that makes no sense, so that its version still counts."""
-    kept = ("name", "version", "effective", "currency")
+    kept = ("name", "version", "effective", "currency", "period")
     return Plan(**{key: values[key] for key in kept if key in values})
 
 
@@ -307,6 +308,12 @@ PLAN: Final = Plain(
         ),
         Key("effective", One(DATE), "The first day on which this version holds."),
         needed("currency", "A code of ISO 4217.", One(CURRENCY)),
+        Key(
+            "period",
+            One(one_of("period", get_args(Length))),
+            "How long a billing period is: its fees are for one, and its tiers and free"
+            " units begin anew with each.",
+        ),
         Key("rounding", One(one_of("rounding", ROUNDINGS)), "Of every line."),
         Key("order", One(ORDER), "Of the steps of an invoice."),
         Key("credits_lower_tax", FLAG, "Whether credits before tax lower it."),

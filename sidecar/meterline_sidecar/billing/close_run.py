@@ -19,7 +19,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """What is to be closed."""
 
     period: str | None = None
-    """The name of one; ``None``: whatever is due."""
+    """The name of one, or a month for all that begin in it; ``None``: whatever is
+    due."""
     customer: str | None = None
     """Only theirs."""
     skips_grace: bool = False

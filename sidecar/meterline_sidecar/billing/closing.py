@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from meterline_pricing import Period, PricingError
+from meterline_pricing.grid import is_within
 from meterline_sidecar.billing.close_run import Due, Held, Run, Wanted
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.invoices import Invoices
@@ -34,6 +35,7 @@ from meterline_sidecar.store import facts
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted
@@ -230,8 +232,7 @@ class Closer:
         while ready:
             n_done = await self._piece(run, ready[:PIECE_MAX], missing)
             del ready[:n_done]
-        is_one = run.wanted.period is not None or run.wanted.is_dry
-        return run.n_closed > n_before and not is_one
+        return run.n_closed > n_before and not run.wanted.is_dry
 
     async def _due(self, run: Run, since_ms: int) -> list[Due]:
         """Return what is to be closed now, in order of its end; note what waits."""
@@ -244,12 +245,12 @@ class Closer:
         async for due in self._over(wanted, finals, passed, now_ms):
             if due.customer in run.held:
                 continue
-            if wanted.period is not None and due.period.name < wanted.period:
-                run.held[due.customer] = Held(
-                    *due[:2], f"their {due.period.name} is not final, and comes first"
-                )
-            elif wanted.period is not None and due.period.name > wanted.period:
-                continue
+            if wanted.period is not None and not is_within(
+                due.period.name, wanted.period
+            ):
+                if self._comes_first(due, wanted.period):
+                    why = f"their {due.period.name} is not final, and comes first"
+                    run.held[due.customer] = Held(*due[:2], why)
             elif now_ms < due.grace_end_ms and not wanted.skips_grace:
                 waiting.append(due)
             elif wanted.is_automatic and due.period.end <= since_ms:
@@ -266,6 +267,11 @@ class Closer:
             self.in_grace = waiting
         found.sort(key=lambda due: (due.period.end, due.customer))
         return found
+
+    def _comes_first(self, due: Due, wanted: str) -> bool:
+        """Say whether what is due is in the way of a period that is wanted."""
+        calendar = CustomerCalendar.of(self._terms, due.customer)
+        return due.period.name < wanted and calendar.has_within(wanted)
 
     async def _over(
         self,

@@ -28,7 +28,7 @@ from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted, snapshot
 
 PERIODS_SHOWN: Final = 200
-OPEN_MONTHS_MAX: Final = 24
+OPEN_PERIODS_MAX: Final = 24
 
 
 class ChangedPeriod(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +153,7 @@ class _Drawing(NamedTuple):
     since_ms: int
     """From when on something changes."""
     now_ms: int
-    months: tuple[str, ...]
+    periods: tuple[str, ...]
     """That are not final, the earliest first."""
     n_left_out: int
     """How many more there are, before these."""
@@ -184,10 +184,10 @@ class _Drawing(NamedTuple):
         ]
         first = max(since_ms, min(firsts))
         calendar = CustomerCalendar.of(sides[0].terms, customer)
-        open_months = [
-            month.name
-            for month in calendar.months(min(first, now_ms), now_ms + 1)
-            if month.name not in finals
+        open_periods = [
+            period.name
+            for period in calendar.periods(min(first, now_ms), now_ms + 1)
+            if period.name not in finals
         ]
         return cls(
             tx,
@@ -196,8 +196,8 @@ class _Drawing(NamedTuple):
             finals,
             since_ms,
             now_ms,
-            tuple(open_months[-OPEN_MONTHS_MAX:]),
-            max(0, len(open_months) - OPEN_MONTHS_MAX),
+            tuple(open_periods[-OPEN_PERIODS_MAX:]),
+            max(0, len(open_periods) - OPEN_PERIODS_MAX),
         )
 
     def corrected(self, terms: Terms) -> frozenset[str]:
@@ -232,7 +232,7 @@ class _Drawing(NamedTuple):
                         drawn.invoice.total, drawn.invoice.currency
                     )
         calendar = CustomerCalendar.of(side.terms, self.customer.id)
-        for name in self.months:
+        for name in self.periods:
             with contextlib.suppress(NotBillable, PricingError):
                 drawn = await side.billing.draft(
                     self.tx,

@@ -39,7 +39,9 @@ CUSTOMERS_MAX: Final = 500
 RECOUNTED_MAX: Final = 20_000
 """The same for counting again, where reading all events takes longer than that."""
 CUSTOMERS_PER_STEP: Final = 500  # a few milliseconds; then others go first
-PRICED_BY: Final = frozenset({"plan", "overrides", "time_zone", "starts", "ends"})
+PRICED_BY: Final = frozenset(
+    {"plan", "overrides", "time_zone", "anchor", "starts", "ends"}
+)
 """What about a customer says what usage comes to."""
 EDGES: Final = frozenset({"starts", "ends"})
 """What of it is a day by itself, whenever it was said."""
@@ -134,7 +136,7 @@ def _sides(before: Terms, after: Terms, recount: Recount | None) -> tuple[Side, 
 
 
 async def _edges(database: Readable, terms: list[Terms]) -> Edges:
-    """Return where usage must be told apart: where months, finals and terms begin."""
+    """Return where usage must be told apart: where periods, finals and terms begin."""
     final: dict[str, set[int]] = defaultdict(set)
     async with database.reading() as tx:
         for customer, start, end in await invoices.final_spans(tx, since_ms=0):
@@ -144,10 +146,10 @@ async def _edges(database: Readable, terms: list[Terms]) -> Edges:
         found = set(final.get(customer, ()))
         for one in terms:
             calendar = CustomerCalendar.of(one, customer)
-            for month in calendar.months(start, end):
-                found |= {month.start, month.end}
+            for whole in calendar.periods(start, end):
+                found |= {whole.start, whole.end}
                 try:
-                    period = calendar.named(month.name)
+                    period = calendar.named(whole.name)
                 except PricingError:
                     continue
                 found |= {period.start, period.end}

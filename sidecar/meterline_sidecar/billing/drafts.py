@@ -1,6 +1,7 @@
 """What the usage of a customer in a billing period costs: the invoice if it ended now."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple, Protocol
 
@@ -240,8 +241,8 @@ class Billing:
         return tuple(found)
 
     def _whole(self, customer: str, period: Period) -> Period:
-        """Return the month around a period, for shares of it."""
-        whole = CustomerCalendar.of(self._terms, customer).whole(period.name)
+        """Return what a period is a part of, for shares of it."""
+        whole = CustomerCalendar.of(self._terms, customer).around(period.name)
         # A final period keeps its edges, whatever the zone is by now.
         start, end = min(whole.start, period.start), max(whole.end, period.end)
         return Period(start, end, period.name)
@@ -335,7 +336,12 @@ def _grown(meter: MeterUsage, length: int, elapsed: int) -> MeterUsage:
 
 
 def charged(
-    plan: Plan, usage: Mapping[str, Usage], period: Period, *, time_zone: str
+    plan: Plan,
+    usage: Mapping[str, Usage],
+    period: Period,
+    *,
+    time_zone: str,
+    anchor: date | None = None,
 ) -> Invoice:
     """Return what usage costs a customer under one plan.
 
@@ -343,9 +349,10 @@ def charged(
     commitments cut with it, as the plan's ``prorate`` says.
 
     Raises:
-        PricingError: the usage cannot be rated.
+        PricingError: the usage cannot be rated, or the plan has no such period.
     """
-    whole = Calendar(time_zone=time_zone).named(period.name)
+    calendar = Calendar(time_zone=time_zone, period=plan.period, anchor=anchor)
+    whole = calendar.named(period.name)
     share = share_of(period, whole, by=plan.prorate, time_zone=time_zone)
     return invoice(plan, usage, period, share=share)
 

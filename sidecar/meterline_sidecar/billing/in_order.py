@@ -20,7 +20,9 @@ NAMED_MAX: Final = 24
 CUSTOMERS_PER_STEP: Final = 500  # a few milliseconds; then others go first
 LOOKED_AT_MAX: Final = 200
 """Customers whose calendar one look works out; the next look goes on."""
-MONTHS_MAX: Final = 1_200  # a first day of another century is a mistake
+PERIODS_MAX: Final = (
+    4_000  # ten years of days; a first day of another century is a mistake
+)
 
 
 def open_periods(
@@ -49,11 +51,11 @@ def _periods(
     terms: Terms, customer: str, *, since_ms: int, before_ms: int
 ) -> Iterator[Period]:
     calendar = CustomerCalendar.of(terms, customer)
-    for i, month in enumerate(calendar.months(since_ms, before_ms)):
-        if i == MONTHS_MAX:
+    for i, whole in enumerate(calendar.periods(since_ms, before_ms)):
+        if i == PERIODS_MAX:
             return
         try:
-            period = calendar.named(month.name)
+            period = calendar.named(whole.name)
         except PricingError:
             continue  # nothing is billed in it
         if since_ms < period.end <= before_ms:
@@ -90,7 +92,11 @@ class Skipped:
             entries = self._terms.entries("customer", name)
             if not entries or self._is_in_order(name, final):
                 continue
-            key = (final.n_invoices, final.covered_ms, len(entries))
+            key = (
+                final.n_invoices,
+                final.covered_ms,
+                *self._terms.rows_of_calendar(name),
+            )
             if self._known.get(name, (None,))[0] != key:
                 n_new += 1
                 if n_new > LOOKED_AT_MAX:

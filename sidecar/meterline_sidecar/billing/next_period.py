@@ -23,7 +23,7 @@ class NextPeriods:
     def __init__(self, terms: Terms, *, stripe_bills: bool) -> None:
         self._terms = terms
         self._stripe_bills = stripe_bills
-        self._known: dict[str, tuple[tuple[int | None, int], Period | None]] = {}
+        self._known: dict[str, tuple[tuple[int | None, ...], Period | None]] = {}
 
     def use(self, *, stripe_bills: bool) -> None:
         """Take it from now on that Stripe makes invoices, or that it does not."""
@@ -74,8 +74,8 @@ class NextPeriods:
             return None
         return found if has_plan(self._terms, name, found) else None
 
-    def _key(self, name: str, final_ms: int | None) -> tuple[int | None, int]:
-        return final_ms, len(self._terms.entries("customer", name))
+    def _key(self, name: str, final_ms: int | None) -> tuple[int | None, ...]:
+        return final_ms, *self._terms.rows_of_calendar(name)
 
     def _next(self, name: str, final_ms: int | None) -> Period | None:
         calendar = CustomerCalendar.of(self._terms, name)

@@ -26,8 +26,9 @@ URL: Final = click.option(
 JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 PERIOD: Final = click.option(
     "--period",
-    metavar="MONTH",
-    help="A billing month such as 2026-11; by default the current one.",
+    metavar="PERIOD",
+    help="A billing period: a month such as 2026-11, or the first day of another one,"
+    " such as 2026-11-23; by default the current one.",
 )
 
 

@@ -13,6 +13,7 @@ from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.cli.table import is_terminal
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.problem import Found, Severity
+from meterline_sidecar.web.answers.usage import ShownPeriod
 
 BAR_CHARS: Final = 40
 PROGRESS_LINE_EVERY_S: Final = 1.0
@@ -109,3 +110,9 @@ class Steps:
             self._label = label
             self._progress = Progress(label, total)
         self._progress.show(done)
+
+
+def shown_name(period: ShownPeriod) -> str:
+    """Return a period by its name, with its days where the name says only the first."""
+    is_said = period.title in ("", period.name)
+    return period.name if is_said else f"{period.name} ({period.title})"

@@ -106,14 +106,15 @@ def number_of_final(client: Client, customer: str, period: str | None) -> str:
         kind="invoice",
         limit=1,
     )
-    if not found.documents:
+    named = [one for one in found.documents if period in (None, one.period)]
+    if not named:
         when = "" if period is None else f" for {period}"
         raise NotFound(
             f"there is no document {customer!r}, and no final invoice of such a"
             f" customer{when}: only what is final has a number; see `meterline invoice"
             " CUSTOMER --period PERIOD --finalize`"
         )
-    return found.documents[0].number
+    return named[0].number
 
 
 def write_files(

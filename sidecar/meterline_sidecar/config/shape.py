@@ -178,28 +178,39 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: Annotated[
         str,
         Meta(
-            description="An IANA name such as `Europe/Berlin`; billing months begin at "
-            "midnight there."
+            description="An IANA name such as `Europe/Berlin`; billing periods begin at"
+            " midnight there."
         ),
     ] = "UTC"
+    anchor: Annotated[
+        date | None,
+        Meta(
+            description="A day on which a billing period begins: with `2026-01-15` months"
+            " begin on the 15th, quarters on 15 January, 15 April and so on, years on 15"
+            " January, weeks on a Thursday. The 31st is the last day in a month that is"
+            " shorter. By default months begin on the 1st, weeks on a Monday, quarters"
+            " and years with January. How long a period is, is the plan's `period`."
+        ),
+    ] = None
     starts: Annotated[
         date | None,
         Meta(
-            description="The first day to bill, which cuts its month short. By default "
+            description="The first day to bill, which cuts its period short. By default "
             "everything is billed."
         ),
     ] = None
     ends: Annotated[
         date | None,
-        Meta(description="The last day to bill, which cuts its month short."),
+        Meta(description="The last day to bill, which cuts its period short."),
     ] = None
     from_day: Annotated[
         date | None,
         Meta(
             description="The day, in the customer's time zone, from which a change of"
-            " `plan`, `subjects`, `time_zone` or prices of their own holds. By default"
-            " a plan and prices hold from the beginning of the day on which they are"
-            " loaded, subjects from that moment, a time zone from the next month.",
+            " `plan`, `subjects`, `time_zone`, `anchor` or prices of their own holds. By"
+            " default a plan and prices hold from the beginning of the day on which they"
+            " are loaded, subjects from that moment, a time zone, an anchor and a plan"
+            " with periods of another length from the next period.",
             extra={"key": "from"},
         ),
     ] = None

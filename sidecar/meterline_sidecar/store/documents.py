@@ -42,6 +42,8 @@ class DocumentRow(NamedTuple):
 
 ALL: Final = Columns(DocumentRow._fields)
 NEW: Final = Columns(NewDocument._fields)
+BEHIND_DAYS: Final = "."
+"""After a month: what comes behind the names of all its days, which go on with `-`."""
 SELECT: Final = f"SELECT {ALL.listed} FROM documents"  # noqa: S608 - names
 LAST_STEP: Final = (
     "coalesce((SELECT s.state FROM invoice_states s WHERE s.invoice_id ="
@@ -102,12 +104,15 @@ async def page(
     """Return documents with smaller ids than ``before``, the newest first.
 
     Args:
-        customer: only this one's; likewise the period and the kind.
+        customer: only this one's; likewise the kind.
+        period: only of this one, or of all that begin in this month.
         states: only invoices whose last step is one of these; none: whatever it is.
     """
-    wanted = {"customer": customer, "period": period, "kind": kind}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    conditions = "".join(f" AND {name} = ?" for name in given)
+    wanted = {"customer = ?": customer, "kind = ?": kind}
+    if period is not None:
+        wanted |= {"period >= ?": period, "period < ?": f"{period}{BEHIND_DAYS}"}
+    given = {text: value for text, value in wanted.items() if value is not None}
+    conditions = "".join(f" AND {text}" for text in given)
     if states:
         conditions += f" AND kind = 'invoice' AND {LAST_STEP} IN ({marks(len(states))})"
     values: list[Value] = [before, *given.values(), *states, limit]
@@ -117,17 +122,19 @@ async def page(
     return [DocumentRow(*row) for row in rows]
 
 
-async def sums_of_periods(
-    tx: Tx, periods: Sequence[str]
+async def sums_of_months(
+    tx: Tx, first: str, last: str
 ) -> list[tuple[str, str, str, int]]:
-    """Return ``(period, currency, amount, how many)`` of documents of equal amounts.
+    """Return ``(month, currency, amount, how many)`` of documents of equal amounts.
 
-    Amounts are texts, which no database adds up exactly.
+    Of all whose period began in one of the months from the first to the last, such as
+    ``2026-11``. Amounts are texts, which no database adds up exactly.
     """
     rows = await tx.fetch_all(
-        "SELECT period, currency, amount, count(*) FROM documents"  # noqa: S608 - only marks
-        f" WHERE period IN ({marks(len(periods))}) GROUP BY period, currency, amount",
-        periods,
+        "SELECT substr(period, 1, 7) AS month, currency, amount, count(*)"
+        " FROM documents WHERE period >= ? AND period < ?"
+        " GROUP BY month, currency, amount",
+        (first, f"{last}{BEHIND_DAYS}"),
     )
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 

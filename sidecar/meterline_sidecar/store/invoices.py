@@ -187,10 +187,13 @@ async def names_of(tx: Tx, invoice_ids: Sequence[int]) -> dict[int, tuple[str, s
 
 
 async def final_counts(tx: Tx, *, limit: int) -> dict[str, int]:
-    """Return how many invoices are final of each of the last periods, by its name."""
+    """Return how many invoices are final of periods that began in each month.
+
+    The newest months come first, such as ``2026-11``.
+    """
     rows = await tx.fetch_all(
-        f"SELECT period, count(*) FROM invoices WHERE id NOT IN {VOID}"  # noqa: S608 - our own text
-        " GROUP BY period ORDER BY period DESC LIMIT ?",
+        "SELECT substr(period, 1, 7) AS month, count(*) FROM invoices"  # noqa: S608 - our own text
+        f" WHERE id NOT IN {VOID} GROUP BY month ORDER BY month DESC LIMIT ?",
         (limit,),
     )
     return dict(rows)

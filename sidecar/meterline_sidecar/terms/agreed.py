@@ -3,7 +3,7 @@
 import itertools
 from typing import NamedTuple
 
-from meterline_pricing import NotFound, Period, Plan
+from meterline_pricing import Period, Plan
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 
@@ -41,7 +41,7 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
             name, taken_ms = on, start
         plan = None
         if name is not None:
-            plan = _version(terms, name, calendar, held_ms=taken_ms, at_ms=start)
+            plan = terms.plan_held(name, day=calendar.day(taken_ms), at_ms=start)
             for override in customer.overrides:
                 if override.plan == name:
                     plan = override.applied_to(plan)
@@ -73,21 +73,3 @@ def cuts_between(terms: Terms, customer_id: str, start: int, end: int) -> set[in
     for absence in CustomerCalendar.of(terms, customer_id).absences:
         cuts.update(absence)
     return {at_ms for at_ms in cuts if start <= at_ms < end}
-
-
-def _version(
-    terms: Terms, name: str, calendar: CustomerCalendar, *, held_ms: int, at_ms: int
-) -> Plan:
-    day = calendar.day(held_ms)
-    versions = terms.plan_versions(name, at_ms, withdrawn=True)
-    # Who is on a version that is not offered any more stays on it.
-    for offered in (terms.plan_versions(name, at_ms), versions):
-        held = [plan for plan in offered.values() if plan.effective <= day]
-        if held:
-            return max(held, key=lambda plan: plan.effective)
-    if not versions:
-        raise NotFound(f"there is no plan `{name}`")
-    first = min(plan.effective for plan in versions.values())
-    raise NotFound(
-        f"plan `{name}` is not effective on {day}: its first version starts on {first}"
-    )

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Struct
 
-from meterline_pricing import Override, Plan
+from meterline_pricing import NotFound, Override, Plan
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.terms import Kind, Source, TermRow, terms_after
@@ -52,6 +52,7 @@ class AgreedCustomer(Struct, frozen=True, kw_only=True):
     overrides: tuple[Override, ...] = ()
     subjects: tuple[str, ...] = ()
     time_zone: str = "UTC"
+    anchor: date | None = None
     starts: date | None = None
     ends: date | None = None
     stripe_customer: str | None = None
@@ -80,6 +81,8 @@ class Terms:
         }
         self._by_stripe: dict[str, str] = {}
         """By a customer's ID at Stripe: who said last that it is theirs."""
+        self._plan_row = 0
+        """The last row about a plan."""
         self._learned: list[tuple[int, Kind, str]] = []
         """What each row is about, in the order in which they were learned."""
 
@@ -104,6 +107,8 @@ class Terms:
             self.row_id = row.id
             self.learned_until_ms = max(self.learned_until_ms, row.learned_ms)
             self._learned.append((row.id, row.kind, row.name))
+            if row.kind == "plan":
+                self._plan_row = row.id
             if isinstance(entry.change, CustomerChange):
                 self.claims.change(
                     row.name,
@@ -123,6 +128,7 @@ class Terms:
         copy.row_id = self.row_id
         copy.learned_until_ms = self.learned_until_ms
         copy._entries = {kind: dict(named) for kind, named in self._entries.items()}
+        copy._plan_row = self._plan_row
         copy._by_stripe = dict(self._by_stripe)
         copy._learned = list(self._learned)
         copy.add(rows)
@@ -225,7 +231,34 @@ class Terms:
         """Return when a customer was first heard of."""
         return self.entries("customer", customer_id)[0].learned_ms
 
+    def rows_of_calendar(self, customer_id: str) -> tuple[int, int]:
+        """Return what differs once a customer's calendar may be another."""
+        return len(self.entries("customer", customer_id)), self._plan_row
+
     # --- plans
+
+    def plan_held(self, name: str, *, day: date, at_ms: int) -> Plan:
+        """Return the version of a plan that holds, as it reads at a moment.
+
+        Args:
+            day: on which it was taken, or the period began.
+
+        Raises:
+            NotFound: there is no such plan, or no version of it holds then.
+        """
+        versions = self.plan_versions(name, at_ms, withdrawn=True)
+        # Who is on a version that is not offered any more stays on it.
+        for offered in (self.plan_versions(name, at_ms), versions):
+            held = [plan for plan in offered.values() if plan.effective <= day]
+            if held:
+                return max(held, key=lambda plan: plan.effective)
+        if not versions:
+            raise NotFound(f"there is no plan `{name}`")
+        first = min(plan.effective for plan in versions.values())
+        raise NotFound(
+            f"plan `{name}` is not effective on {day}: its first version starts on"
+            f" {first}"
+        )
 
     def plan_versions(
         self, name: str, at_ms: int, *, withdrawn: bool = False

@@ -5,33 +5,39 @@ the zone that holds when the period that it ends began. So no instant is in two
 periods or in none, and a period is known by its name, whatever moves.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from meterline_pricing import Calendar, Period, PricingError
+from meterline_pricing import Period, PricingError
+from meterline_pricing.grid import Length, first_day, is_within
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange
+from meterline_sidecar.terms.days import Days, Zones
+from meterline_sidecar.terms.grids import MONTHLY, Grids, grids_of
 
 CALENDARS_MAX: Final = 256
-ZONES_MAX: Final = 600  # there are about as many
-DAYS_MAX: Final = 5_000
-Zones = Sequence[tuple[int, str]]
-"""The zone from when on, in order of time."""
+DAY: Final = timedelta(days=1)
 
 
-class CustomerCalendar:
-    """The months of one customer."""
+class CustomerCalendar(Days):
+    """The billing periods of one customer."""
 
     def __init__(
-        self, zones: Zones, *, starts: date | None = None, ends: date | None = None
+        self,
+        zones: Zones,
+        *,
+        starts: date | None = None,
+        ends: date | None = None,
+        grids: Grids = MONTHLY,
     ) -> None:
-        self._zones = list(zones) or [(0, "UTC")]
+        super().__init__(zones)
         self.starts = starts
         self.ends = ends
         """The last day that is billed."""
+        self.grids = grids
+        """On which days periods begin."""
         self.absences: tuple[tuple[int, int], ...] = ()
         """``[start, end)`` of each time between leaving and coming back, for which
         nothing is billed."""
@@ -40,12 +46,12 @@ class CustomerCalendar:
     def of(cls, terms: Terms, customer_id: str) -> "CustomerCalendar":
         """Return the calendar that was agreed with a customer."""
         known = _KNOWN.setdefault(terms, {})
-        n_entries = len(terms.entries("customer", customer_id))
+        rows = terms.rows_of_calendar(customer_id)
         found = known.get(customer_id)
-        if found is None or found[0] != n_entries:
+        if found is None or found[0] != rows:
             if len(known) >= CALENDARS_MAX:
                 known.clear()
-            found = n_entries, cls._worked_out(terms, customer_id)
+            found = rows, cls._worked_out(terms, customer_id)
             known[customer_id] = found
         return found[1]  # not read again: another thread may have cleared it
 
@@ -59,44 +65,67 @@ class CustomerCalendar:
         entries = terms.entries("customer", customer_id)
         if zones and zones[0][0] > min(entry.from_ms for entry in entries):
             zones.insert(0, (0, "UTC"))  # nobody had said one until then
-        calendar = cls(zones, starts=starts, ends=ends)
+        grids = grids_of(terms, customer_id, Days(zones), starts)
+        calendar = cls(zones, starts=starts, ends=ends, grids=grids)
         calendar.absences = tuple(_absences(terms, customer_id, calendar))
         return calendar
 
-    def zone(self, at_ms: int) -> str:
-        """Return the zone in which days begin at a moment."""
-        return next(
-            (zone for from_ms, zone in reversed(self._zones) if from_ms <= at_ms),
-            self._zones[0][1],
-        )
-
-    def day(self, at_ms: int) -> date:
-        """Return the customer's day at a moment."""
-        return _in_zone(self.zone(at_ms)).day(at_ms)
-
-    def start_of(self, day: date) -> int:
-        """Return the first instant of a customer's day, UTC ms."""
-        for i, (_, zone) in enumerate(self._zones):
-            at_ms = _start_of(zone, day)
-            # An edge at the very moment of a change still is in the former zone.
-            if i + 1 == len(self._zones) or at_ms <= self._zones[i + 1][0]:
-                return at_ms
-        raise AssertionError("the last zone has no end")
-
     def whole(self, name: str) -> Period:
-        """Return the month of that name, not cut where the customer starts or ends.
+        """Return the period of that name, not cut where the customer starts or ends.
 
         Raises:
-            PricingError: the name is no month.
+            PricingError: none of theirs is called so.
         """
-        first, beyond = _days_of(name)
-        return Period(self.start_of(first), self.start_of(beyond), name)
+        first = first_day(name)
+        segment = self.grids.of(first)
+        begun = self.grids.floor(first)
+        if begun != first or segment.grid.name(first) != name:
+            raise PricingError(
+                f"no period of this customer is called {name}: {first:%-d %b %Y} lies in"
+                f" {segment.grid.name(begun)}"
+            )
+        period = self._period(first)
+        if period.start == period.end:
+            raise PricingError(f"there was no {name} where this customer is")
+        return period
+
+    def _period(self, first: date) -> Period:
+        name = self.grids.of(first).grid.name(first)
+        return Period(self.edge(first), self.edge(self.grids.after(first)), name)
+
+    def around(self, name: str) -> Period:
+        """Return the period that one of that name is a part of.
+
+        It is itself, but for one that is shorter because another length or another
+        anchor came.
+
+        Raises:
+            PricingError: none of theirs is called so.
+        """
+        whole = self.whole(name)
+        first = first_day(name)
+        grid = self.grids.of(first).grid
+        begun = grid.floor(first)
+        return whole if begun == first else Period(self.edge(begun), whole.end, name)
+
+    def length(self, name: str) -> Length:
+        """Return how long a period is meant to be, by its name."""
+        return self.grids.of(first_day(name)).grid.period
+
+    def has_within(self, wanted: str) -> bool:
+        """Say whether a period is called so, or begins in that month."""
+        day = first_day(wanted)
+        first = self.grids.floor(day)
+        if first != day:
+            first = self.grids.after(first)
+        return is_within(self._period(first).name, wanted)
 
     def named(self, name: str) -> Period:
-        """Return the billing period of that name: the month, as far as it is billed.
+        """Return the billing period of that name, as far as it is billed.
 
         Raises:
-            PricingError: the name is no month, or one outside of what is billed.
+            PricingError: none of theirs is called so, or it is outside of what is
+                billed.
         """
         whole = self.whole(name)
         start, end = whole.start, whole.end
@@ -124,15 +153,25 @@ class CustomerCalendar:
         )
 
     def name_at(self, at_ms: int) -> str:
-        """Return the name of the month that an instant lies in."""
-        guess = f"{self.day(at_ms):%Y-%m}"
-        whole = self.whole(guess)
-        if at_ms < whole.start:
-            return _month(guess, -1)
-        return _month(guess, 1) if at_ms >= whole.end else guess
+        """Return the name of the period that an instant lies in.
 
-    def months(self, start: int, end: int) -> Iterator[Period]:
-        """Yield the whole months that lie in a span or reach into it, in order."""
+        Raises:
+            PricingError: no calendar reaches that far.
+        """
+        first = self._first(at_ms)
+        return self.grids.of(first).grid.name(first)
+
+    def _first(self, at_ms: int) -> date:
+        """Return the first day of the period that an instant lies in."""
+        first = self.grids.floor(self.day(at_ms))
+        while at_ms < self.edge(first):
+            first = self.grids.floor(first - DAY)
+        while at_ms >= self.edge(beyond := self.grids.after(first)):
+            first = beyond
+        return first
+
+    def periods(self, start: int, end: int) -> Iterator[Period]:
+        """Yield the whole periods that lie in a span or reach into it, in order."""
         while start < end:
             whole = self.whole(self.name_at(start))
             yield whole
@@ -167,11 +206,13 @@ class CustomerCalendar:
         return self.at(at_ms)
 
     def before(self, name: str) -> str:
-        """Return the name of the month before one, but for those of an absence."""
-        name = _month(name, -1)
-        while self._is_absent(self.whole(name)):
-            name = _month(name, -1)
-        return name
+        """Return the name of the period before one, but for those of an absence."""
+        first = first_day(name)
+        while True:
+            first = self.grids.floor(first - DAY)
+            period = self._period(first)
+            if period.start < period.end and not self._is_absent(period):
+                return period.name
 
     def next_from(self, at_ms: int) -> Period | None:
         """Return the first billing period that begins at a time or later, if any does.
@@ -183,14 +224,14 @@ class CustomerCalendar:
         last_ms = None
         if self.ends is not None:
             last_ms = self.start_of(self.ends + timedelta(days=1)) - 1
-        name = self.name_at(at_ms)
-        while last_ms is None or self.whole(name).start <= last_ms:
-            whole = self.whole(name)
-            if not self._is_absent(whole) and whole.end > at_ms:
-                period = self.named(name)
+        first = self._first(at_ms)
+        while last_ms is None or self.edge(first) <= last_ms:
+            whole = self._period(first)
+            if not self._is_absent(whole) and whole.end > max(at_ms, whole.start):
+                period = self.named(whole.name)
                 if period.start >= at_ms:
                     return period
-            name = _month(name, 1)
+            first = self.grids.after(first)
         return None
 
 
@@ -210,36 +251,8 @@ def _absences(
             left_ms = None
 
 
-_KNOWN: Final[WeakKeyDictionary[Terms, dict[str, tuple[int, CustomerCalendar]]]] = (
+_KNOWN: Final[WeakKeyDictionary[Terms, dict[str, tuple[object, CustomerCalendar]]]] = (
     WeakKeyDictionary()
 )
 """One invoice asks for its customer's ten times: from how many rows it was made, and
 the calendar."""
-
-
-# Very many customers have few zones, and ask for the same months.
-@lru_cache(maxsize=ZONES_MAX)
-def _in_zone(zone: str) -> Calendar:
-    return Calendar(time_zone=zone)
-
-
-@lru_cache(maxsize=DAYS_MAX)
-def _start_of(zone: str, day: date) -> int:
-    return _in_zone(zone).start_of(day)
-
-
-@lru_cache(maxsize=DAYS_MAX)
-def _days_of(name: str) -> tuple[date, date]:
-    """Return the first day of a month, and of the next.
-
-    Raises:
-        PricingError: the name is no month.
-    """
-    nominal = Calendar().named(name)
-    return Calendar().day(nominal.start), Calendar().day(nominal.end)
-
-
-def _month(name: str, months: int) -> str:
-    year, month = int(name[:4]), int(name[5:])
-    more, month_0 = divmod(month - 1 + months, 12)
-    return f"{year + more:04}-{month_0 + 1:02}"

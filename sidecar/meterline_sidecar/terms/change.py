@@ -27,6 +27,8 @@ class CustomerChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unclaimed_from_ms: int | UnsetType = UNSET
     """From when on they also pay for what nobody paid for of these subjects."""
     time_zone: str | UnsetType = UNSET
+    anchor: date | UnsetType | None = UNSET
+    """A day on which a period begins."""
     starts: date | UnsetType | None = UNSET
     ends: date | UnsetType | None = UNSET
     stripe_customer: str | UnsetType | None = UNSET

@@ -92,6 +92,7 @@ class CustomerIndex:
             plan=agreed.plan,
             stripe_customer=agreed.stripe_customer,
             time_zone=agreed.time_zone,
+            anchor=agreed.anchor,
             starts=agreed.starts,
             ends=agreed.ends,
             address=agreed.address,

@@ -33,8 +33,9 @@ from meterline_sidecar.terms.change import (
 from meterline_sidecar.terms.from_when import (
     DATED,
     MONEY,
-    before_other_currency,
+    OF_PERIODS,
     from_when,
+    unlike_before,
 )
 from meterline_sidecar.terms.offers import Findings, OfferDiffer
 from meterline_sidecar.terms.owners import (
@@ -259,15 +260,18 @@ class Differ:
             payers |= set(payers_since(self._terms, value, from_ms))
         final_ms = max(self._finals.get(payer, 0) for payer in payers)
         is_late = from_ms < final_ms and (name != "subjects" or wanted.from_day)
-        if is_late and (name == "time_zone" or not self._reason):
+        is_never = name in OF_PERIODS or (
+            name == "plan" and self._has_other_periods(wanted.id, value, offered)
+        )
+        if is_late and (is_never or not self._reason):
             then = self._when(wanted.id, final_ms)
             text = (
                 f"{self._what(wanted, name, from_ms)} would reach into a period that is final; it can hold from"
                 f" {then} on"
             )
-            return text if name == "time_zone" else text + ON_PURPOSE
+            return text if is_never else text + ON_PURPOSE
         if name == "plan":
-            month = before_other_currency(
+            found = unlike_before(
                 self._terms,
                 wanted.id,
                 value,
@@ -275,12 +279,28 @@ class Differ:
                 now_ms=self._now_ms,
                 offered=offered,
             )
-            if month is not None:
+            if found is not None:
+                period, why = found
                 return (
-                    f"{self._what(wanted, name, from_ms)} would end {month.name} in another currency than it began"
-                    f" in; it can hold from {self._when(wanted.id, month.end)} on"
+                    f"{self._what(wanted, name, from_ms)} would end {period.name} in another {why} than it began"
+                    f" in; it can hold from {self._when(wanted.id, period.end)} on"
                 )
         return None
+
+    def _has_other_periods(
+        self, customer_id: str, plan_name: str | None, offered: Mapping[str, Plan]
+    ) -> bool:
+        """Say whether a plan has periods of a length that the customer also had others of.
+
+        What is final keeps its periods, whatever is corrected.
+        """
+        lengths = {
+            segment.grid.period
+            for segment in CustomerCalendar.of(self._terms, customer_id).grids.segments
+        }
+        versions = self._terms.plan_versions(plan_name or "", self._now_ms).values()
+        plans = [*versions, *filter(None, [offered.get(plan_name or "")])]
+        return any({plan.period} != lengths for plan in plans)
 
     def _what(self, wanted: WantedCustomer, name: str, from_ms: int) -> str:
         when = self._when(wanted.id, from_ms)

@@ -82,6 +82,7 @@ def _wanted(customer: Customer, overrides: Sequence[Override]) -> WantedCustomer
             "overrides": tuple(overrides),
             "subjects": customer.subjects,
             "time_zone": customer.time_zone,
+            "anchor": customer.anchor,
             "starts": customer.starts,
             "ends": customer.ends,
             "stripe_customer": customer.stripe_customer,

@@ -1,18 +1,21 @@
 """From when on a change of a customer holds."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from datetime import date
+from typing import Any, Final, NamedTuple
 
 from meterline_pricing import NotFound, Period, Plan, PricingError
 from meterline_sidecar.terms.agreed import agreed
-from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.book import Terms, value_at
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import PlanChange
 from meterline_sidecar.terms.owners import WantedCustomer
 
 MONEY: Final = ("plan", "overrides")
 """What splits a period where it changes."""
-DATED: Final = (*MONEY, "subjects", "time_zone")
+OF_PERIODS: Final[Mapping[str, Any]] = {"time_zone": "UTC", "anchor": None}
+"""What a period has one of, with what holds where nobody said any."""
+DATED: Final = (*MONEY, "subjects", *OF_PERIODS)
 """What a `from` in the file dates; all else holds from now on."""
 
 
@@ -37,12 +40,14 @@ def from_when(
         return now_ms
     if wanted.from_day is not None:
         from_ms = calendar.start_of(wanted.from_day)
-        if name == "time_zone":
+        if name in OF_PERIODS:
             # A period has one zone, or its days would not add up to it.
-            month = calendar.whole(calendar.name_at(from_ms))
-            edge_ms = from_ms if from_ms == month.start else month.end
-            # Loaded again once that month is final it is no other zone than before.
-            if from_ms >= final_ms or calendar.zone(edge_ms) == value:
+            running = calendar.whole(calendar.name_at(from_ms))
+            edge_ms = from_ms if from_ms == running.start else running.end
+            steps = terms.field(wanted.id, name)
+            # Loaded again once that is final it is none other than before.
+            known = value_at(steps, edge_ms, OF_PERIODS[name])
+            if from_ms >= final_ms or known == value:
                 return edge_ms
         return from_ms
     is_early = calendar.starts is not None and now_ms < calendar.start_of(
@@ -50,18 +55,29 @@ def from_when(
     )
     if name == "subjects" or is_early:
         return now_ms
-    month = calendar.whole(calendar.name_at(now_ms))
-    if name == "time_zone":
-        return month.end
+    running = calendar.whole(calendar.name_at(now_ms))
+    if name in OF_PERIODS:
+        return running.end
     from_ms = max(calendar.start_of(calendar.day(now_ms)), final_ms)
-    if name == "plan" and before_other_currency(
-        terms, wanted.id, value, from_ms=from_ms, now_ms=now_ms, offered=offered
-    ):
-        return month.end
+    if name == "plan":
+        plan = _plan(terms, value, offered, calendar.day(now_ms), now_ms=now_ms)
+        # Also a period that began today is running.
+        if _has_other_periods(terms, wanted.id, plan, now_ms) or unlike_before(
+            terms, wanted.id, value, from_ms=from_ms, now_ms=now_ms, offered=offered
+        ):
+            return running.end
     return from_ms
 
 
-def before_other_currency(
+class Unlike(NamedTuple):
+    """A period that a plan cannot begin in."""
+
+    period: Period
+    why: str
+    """In what the plan differs from what held there: ``currency``."""
+
+
+def unlike_before(
     terms: Terms,
     customer_id: str,
     plan_name: str | None,
@@ -69,22 +85,58 @@ def before_other_currency(
     from_ms: int,
     now_ms: int,
     offered: Mapping[str, Plan],
-) -> Period | None:
-    """Return the month that a plan cannot begin in: it began in another currency."""
-    plan = offered.get(plan_name or "") or _newest(terms, plan_name, now_ms)
-    if plan is None or not _may_differ(terms, customer_id, plan.currency):
-        return None
+) -> Unlike | None:
+    """Return the period that a plan cannot begin in, as it began under another one.
+
+    That is, in another currency, or with periods of another length.
+    """
     calendar = CustomerCalendar.of(terms, customer_id)
-    month = calendar.whole(calendar.name_at(from_ms))
+    plan = _plan(terms, plan_name, offered, calendar.day(from_ms), now_ms=now_ms)
+    if plan is None:
+        return None
     try:
-        end = min(from_ms, calendar.named(month.name).end)
-        if end <= month.start:
+        period = calendar.whole(calendar.name_at(from_ms))
+        if from_ms > period.start and _has_other_periods(
+            terms, customer_id, plan, from_ms
+        ):
+            return Unlike(period, "length")
+        if not _may_differ(terms, customer_id, plan.currency):
             return None
-        before = agreed(terms, customer_id, Period(month.start, end))
+        end = min(from_ms, calendar.named(period.name).end)
+        if end <= period.start:
+            return None
+        before = agreed(terms, customer_id, Period(period.start, end))
     except (NotFound, PricingError):
         return None  # nothing is billed of it
     currencies = {part.plan.currency for part in before if part.plan is not None}
-    return month if currencies - {plan.currency} else None
+    return Unlike(period, "currency") if currencies - {plan.currency} else None
+
+
+def _plan(
+    terms: Terms,
+    name: str | None,
+    offered: Mapping[str, Plan],
+    day: date,
+    *,
+    now_ms: int,
+) -> Plan | None:
+    """Return the version of a plan that holds on a day, else the newest there is."""
+    versions = [*terms.plan_versions(name or "", now_ms).values()]
+    versions += filter(None, [offered.get(name or "")])
+    held = [plan for plan in versions if plan.effective <= day]
+    return max(held or versions, key=lambda plan: plan.effective, default=None)
+
+
+def _has_other_periods(
+    terms: Terms, customer_id: str, plan: Plan | None, at_ms: int
+) -> bool:
+    """Say whether a customer's period of a moment has another length than a plan's."""
+    calendar = CustomerCalendar.of(terms, customer_id)
+    if plan is None or calendar.length(calendar.name_at(at_ms)) == plan.period:
+        return False
+    if calendar.starts is not None and at_ms <= calendar.start_of(calendar.starts):
+        return False  # their first period begins with it
+    return any(name is not None for _, name in terms.field(customer_id, "plan"))
 
 
 def _may_differ(terms: Terms, customer_id: str, currency: str) -> bool:
@@ -96,8 +148,3 @@ def _may_differ(terms: Terms, customer_id: str, currency: str) -> bool:
         for _, name in terms.field(customer_id, "plan")
         for entry in terms.entries("plan", name or "")
     )
-
-
-def _newest(terms: Terms, name: str | None, now_ms: int) -> Plan | None:
-    versions = terms.plan_versions(name or "", now_ms)
-    return max(versions.values(), key=lambda plan: plan.effective, default=None)

@@ -1,8 +1,8 @@
 """Plans, meters and rules as the files say them, against those that hold."""
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,6 +20,10 @@ from meterline_sidecar.terms.change import (
 )
 from meterline_sidecar.terms.record import Planned
 from meterline_sidecar.terms.refusals import meter_into_final, other_aggregation
+
+EARLIEST: Final = "Pacific/Kiritimati"
+"""Where a day begins first."""
+DAY: Final = timedelta(days=1)
 
 
 class Findings(Struct):
@@ -60,7 +64,7 @@ class OfferDiffer:
                 continue
             is_new = not self._terms.entries("plan", plan.name)
             effective_ms = (plan.effective - date(1970, 1, 1)).days * DAY_MS
-            refusal = self._why_not_currency(plan)
+            refusal = self._why_not_currency(plan) or self._why_not_period(plan)
             if refusal is not None:
                 self._found.refused.append(refusal)
                 continue
@@ -99,20 +103,55 @@ class OfferDiffer:
             return self._now_ms
         return self._now_ms // DAY_MS * DAY_MS
 
+    def _why_not_period(self, plan: Plan) -> str | None:
+        """Return why a version cannot have periods of another length than others."""
+        known = self._terms.plan_versions(plan.name, self._now_ms, withdrawn=True)
+        others = {one.period for one in known.values()} - {plan.period}
+        customer = self._on(plan.name) if others else None
+        if customer is None:
+            return None
+        before = known.get(plan.version)
+        if before is not None and before.period != plan.period:
+            return (
+                f"plan {plan.name}: a period of version {plan.version} is a"
+                f" {before.period}, and customer {customer} has been on it; it cannot"
+                f" become a {plan.period}. Give that a version or a name of its own"
+            )
+        # It is that day already where days begin first.
+        soonest = CustomerCalendar([(0, EARLIEST)]).day(self._now_ms) + DAY
+        if plan.effective < soonest and before is None:
+            return (
+                f"plan {plan.name}: version {plan.version} has periods of another"
+                " length, and what was billed has its periods; it can be effective from"
+                f" {soonest} on, not {plan.effective}"
+            )
+        return None
+
+    def _on(self, plan: str) -> str | None:
+        """Return a customer who has been on a plan, if anybody has."""
+        return next(
+            (
+                customer
+                for customer in self._terms.names("customer")
+                if any(on == plan for _, on in self._terms.field(customer, "plan"))
+            ),
+            None,
+        )
+
     def _why_not_currency(self, plan: Plan) -> str | None:
         known = self._terms.plan_versions(plan.name, self._now_ms, withdrawn=True)
         before = known.get(plan.version)
         if before is None or before.currency == plan.currency:
             return None
-        for customer in self._terms.names("customer"):
-            if any(on == plan.name for _, on in self._terms.field(customer, "plan")):
-                return (
-                    f"plan {plan.name}: version {plan.version} is in {before.currency},"
-                    f" and customer {customer} has been on it; it cannot become"
-                    f" {plan.currency}. Give what is in {plan.currency} a version or a"
-                    " name of its own"
-                )
-        return None
+        customer = self._on(plan.name)
+        if customer is None:
+            return None
+        return (
+            f"plan {plan.name}: version {plan.version} is in {before.currency},"
+            f" and customer {customer} has been on it; it cannot become"
+            f" {plan.currency}. Give what is in {plan.currency} a version or a"
+            " name of its own"
+        )
 
     def meters(
         self, meters: Sequence[tuple[Meter, date | None]], *, final_ms: int

@@ -36,8 +36,8 @@ MonthName = Annotated[
     str,
     Meta(
         max_length=10,
-        description="A billing period, named after the month in which it starts, such "
-        "as 2026-11; by default the current one.",
+        description="A billing period: a calendar month such as 2026-11, or the first"
+        " day of another one, such as 2026-11-23; by default the current one.",
     ),
 ]
 Time = Annotated[

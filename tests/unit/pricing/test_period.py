@@ -1,11 +1,13 @@
 from datetime import UTC, date, datetime
+from typing import get_args
 from zoneinfo import available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meterline_pricing import Calendar, NotFound, Period, PricingError
+from meterline_pricing.grid import Length
 
 ZONES = sorted(available_timezones())
 
@@ -41,11 +43,11 @@ def test_a_day_without_midnight_begins_when_the_clocks_jump() -> None:
 
 
 def test_an_anchor_on_the_31st_falls_on_the_last_day_of_short_months() -> None:
-    calendar = Calendar(anchor_day=31)
+    calendar = Calendar(anchor=date(2026, 1, 31))
 
-    assert calendar.named("2026-02").start == ms("2026-02-28T00:00Z")
-    assert calendar.named("2026-02").end == ms("2026-03-31T00:00Z")
-    assert calendar.at(ms("2026-03-30T12:00Z")).name == "2026-02"
+    assert calendar.named("2026-02-28").start == ms("2026-02-28T00:00Z")
+    assert calendar.named("2026-02-28").end == ms("2026-03-31T00:00Z")
+    assert calendar.at(ms("2026-03-30T12:00Z")).name == "2026-02-28"
 
 
 def test_the_first_period_is_cut_where_the_customer_starts() -> None:
@@ -62,20 +64,18 @@ def test_the_first_period_is_cut_where_the_customer_starts() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["2026", "2026-13", "26-11", "2026-11-01", "0000-01", ""]
+    "name", ["2026", "2026-13", "26-11", "2026-02-30", "2026-11-1", "0000-01", ""]
 )
 def test_what_is_no_month_is_refused(name: str) -> None:
     with pytest.raises(PricingError, match="expected a month such as 2026-11"):
         Calendar().named(name)
 
 
-def test_a_zone_or_an_anchor_that_does_not_exist_is_refused() -> None:
+def test_a_zone_that_does_not_exist_is_refused() -> None:
     with pytest.raises(NotFound, match="did you mean `Europe/Berlin`"):
         Calendar(time_zone="Europe/Berln")
     with pytest.raises(NotFound, match="unknown time zone"):
         Calendar(time_zone="../../etc/passwd")
-    with pytest.raises(PricingError, match="anchor_day: expected 1 to 31, not 32"):
-        Calendar(anchor_day=32)
 
 
 def test_an_instant_beyond_every_calendar_is_refused() -> None:
@@ -83,19 +83,41 @@ def test_an_instant_beyond_every_calendar_is_refused() -> None:
         Calendar().at(2**60)
 
 
+def test_a_day_that_a_zone_skipped_is_no_period() -> None:
+    calendar = Calendar(time_zone="Pacific/Apia", period="day")
+
+    before = calendar.named("2011-12-29")
+
+    assert calendar.after(before).name == "2011-12-31"
+    with pytest.raises(PricingError, match="there was no 2011-12-30"):
+        calendar.named("2011-12-30")
+
+
+def test_what_begins_elsewhere_is_no_period() -> None:
+    with pytest.raises(PricingError, match="2026-11-24 lies in 2026-11-23"):
+        Calendar(period="week").named("2026-11-24")
+    with pytest.raises(PricingError, match="no month is called 2026-11-01"):
+        Calendar().named("2026-11-01")
+
+
 @given(
     zone=st.sampled_from(ZONES),
-    anchor=st.integers(1, 31),
+    length=st.sampled_from(get_args(Length)),
+    anchor=st.none() | st.dates(date(1980, 1, 1), date(2090, 12, 31)),
     instant=st.datetimes(
         datetime(1975, 1, 1),  # noqa: DTZ001 - Hypothesis adds the zone
         datetime(2100, 1, 1),  # noqa: DTZ001
         timezones=st.just(UTC),
     ),
 )
+@example("Pacific/Apia", "day", None, datetime(2011, 12, 30, 12, tzinfo=UTC))
+@example("Pacific/Apia", "week", None, datetime(2011, 12, 30, 12, tzinfo=UTC))
+@example("America/St_Johns", "day", None, datetime(1990, 10, 28, 3, 1, tzinfo=UTC))
+@example("Australia/Lord_Howe", "day", None, datetime(2026, 4, 4, 14, 45, tzinfo=UTC))
 def test_every_instant_lies_in_one_period_and_periods_touch(
-    zone: str, anchor: int, instant: datetime
+    zone: str, length: Length, anchor: date | None, instant: datetime
 ) -> None:
-    calendar = Calendar(time_zone=zone, anchor_day=anchor)
+    calendar = Calendar(time_zone=zone, period=length, anchor=anchor)
     time_ms = int(instant.timestamp() * 1000)
 
     period = calendar.at(time_ms)
@@ -104,3 +126,4 @@ def test_every_instant_lies_in_one_period_and_periods_touch(
     assert calendar.named(period.name) == period
     assert calendar.after(period).start == period.end
     assert calendar.at(period.start - 1).end == period.start
+    assert calendar.at(period.start - 1).name < period.name

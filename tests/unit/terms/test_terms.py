@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from meterline_pricing import Calendar, Plan, PricingError
 from meterline_sidecar.clock import DAY_MS
-from meterline_sidecar.terms import calendar as calendar_module
+from meterline_sidecar.terms import days as days_module
 from meterline_sidecar.terms import diff as diff_module
 from meterline_sidecar.terms import from_when as from_when_module
 from meterline_sidecar.terms.agreed import AgreedStretch, agreed
@@ -101,7 +101,7 @@ def test_calendars_are_made_once_for_a_zone_and_currencies_compared_where_there_
         made.append("stretches")
         return agreed(*args)
 
-    monkeypatch.setattr(calendar_module, "Calendar", calendar)
+    monkeypatch.setattr(days_module, "Calendar", calendar)
     monkeypatch.setattr(from_when_module, "agreed", stretches)
 
     found = history.diff("2026-12-25T13:00:00Z", *after, plans=BOTH)

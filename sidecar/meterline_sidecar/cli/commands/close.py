@@ -27,7 +27,8 @@ PAPERS: Final = ("pdf", "html")
 @click.option(
     "--period",
     metavar="MONTH",
-    help="Only periods of this name, such as 2026-10; by default all that are due.",
+    help="Only periods of this name, such as 2026-10 or 2026-11-23, or all that begin in"
+    " a month; by default all that are due.",
 )
 @click.option("--customer", metavar="ID", help="Only this customer's periods.")
 @click.option(

@@ -39,10 +39,11 @@ def command() -> None:
 def _fields(function: F) -> F:
     """Add what can be said about a customer to a command."""
     for name, kind, text in (
-        ("--from", DAY, "From which day plan, subjects and time zone hold."),
+        ("--from", DAY, "From which day plan, subjects, time zone and anchor hold."),
         ("--stripe-customer", str, "Their ID at Stripe: cus_..."),
         ("--ends", DAY, "The last day to bill."),
         ("--starts", DAY, "The first day to bill."),
+        ("--anchor", DAY, "A day on which a billing period begins."),
         ("--time-zone", str, "An IANA name such as Europe/Berlin."),
         ("--email", str, "Where invoices go; an empty text: nowhere."),
         ("--tax-id", str, "Their tax id, as it is to stand on documents."),

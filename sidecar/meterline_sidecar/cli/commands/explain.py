@@ -13,7 +13,13 @@ import msgspec
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import NotFound
 from meterline_sidecar.cli.options import PERIOD, daemon_options
-from meterline_sidecar.cli.output import json_line, money, quantity, show_json
+from meterline_sidecar.cli.output import (
+    json_line,
+    money,
+    quantity,
+    show_json,
+    shown_name,
+)
 from meterline_sidecar.cli.papers import NUMBER, document_path
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.printable import csv_cell
@@ -157,7 +163,8 @@ def _cell(value: object) -> object:
 def _tell(answer: Explanation) -> None:
     due = money(answer.due, answer.currency)
     what = f"{answer.status} invoice" if answer.number is None else answer.number
-    click.echo(f"{answer.customer_name}: {what} for {answer.period.name}, {due} due")
+    period = shown_name(answer.period)
+    click.echo(f"{answer.customer_name}: {what} for {period}, {due} due")
     for part in answer.parts:
         plan = f"plan {part.plan}, version {part.version}" if part.plan else "no plan"
         click.echo(f"  {part.start} to {part.end}: {plan}")

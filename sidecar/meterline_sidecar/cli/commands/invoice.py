@@ -12,7 +12,13 @@ from meterline_pricing import Invoice, Line
 from meterline_sidecar.billing.explained import words_under
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import PERIOD, daemon_options
-from meterline_sidecar.cli.output import money, quantity, show_json, tell_freshness
+from meterline_sidecar.cli.output import (
+    money,
+    quantity,
+    show_json,
+    shown_name,
+    tell_freshness,
+)
 from meterline_sidecar.cli.papers import (
     document_path,
     find_document,
@@ -181,7 +187,7 @@ def _tell(
 def tell_invoice(answer: ShownInvoice) -> None:
     """Print a customer's invoice for people."""
     drawn = answer.invoice
-    name = drawn.period.name
+    name = shown_name(drawn.period)
     click.echo(f"{answer.customer_name}: {answer.status} invoice for {name}")
     shown = {one.meter: Name(title=one.title, unit=one.unit) for one in answer.usage}
     tell_lines(drawn, Names(shown))

@@ -7,7 +7,7 @@ import msgspec
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options, span_options
-from meterline_sidecar.cli.output import quantity, show_json, tell_freshness
+from meterline_sidecar.cli.output import quantity, show_json, shown_name, tell_freshness
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.web.answers.usage import (
     ShownSubject,
@@ -68,7 +68,7 @@ def tell_usage(answer: AllUsage) -> None:
     """Print usage for people."""
     table = Table("customer", "period", "meter", ">quantity", "")
     for used in answer.usage:
-        span = used.period.name or used.period.start_time
+        span = shown_name(used.period) or used.period.start_time
         for meter in used.meters:
             table.add(
                 used.customer,

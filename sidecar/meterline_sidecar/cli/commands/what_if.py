@@ -9,7 +9,8 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from meterline_pricing import Calendar, Catalogue, PricingError
+from meterline_pricing import Catalogue, PricingError
+from meterline_pricing.grid import first_day
 from meterline_pricing.tools import Difference, difference_of, ranked
 from meterline_sidecar.billing.drafts import charged, priced
 from meterline_sidecar.cli.client import Client
@@ -49,13 +50,13 @@ def command(
 ) -> None:
     """Show what every customer would pay under other prices.
 
-    For a month, and nothing is changed. Shows who would pay what, the largest increase first. Exits with 3 where somebody
+    For a period, and nothing is changed. Shows who would pay what, the largest increase first. Exits with 3 where somebody
     had to be left out.
     """
     prices = read_prices(prices_path)
     day = None if at is None else at.date()
     try:
-        Calendar().named(period or "2026-01")
+        first_day(period or "2026-01")
     except PricingError as error:
         raise click.BadParameter(str(error), param_hint="--period") from error
     differences: list[Difference] = []
@@ -96,7 +97,13 @@ def _difference(
     )
     assert before.period is not None, "the API names it"
     plan = prices.plan(before.plan, at=day, customer=customer.id)
-    after = charged(plan, usage, before.period, time_zone=customer.time_zone)
+    after = charged(
+        plan,
+        usage,
+        before.period,
+        time_zone=customer.time_zone,
+        anchor=customer.anchor,
+    )
     return difference_of(customer.id, before, after)
 
 

@@ -106,6 +106,8 @@ def wanted_prices(
 
 
 def _wanted_price(plan: Plan, card: RateCard, meter: MeterConfig | None) -> WantedPrice:
+    if plan.period != "month":
+        raise NotSayable(f"period but a month here, and its is a {plan.period}")
     key = f"meterline_{plan.name}_{card.name}"
     # A flat price is due once: of a meter, it would be due for each of its units.
     event_name = (

@@ -29,6 +29,8 @@ class ShownCustomer(msgspec.Struct, frozen=True, kw_only=True):
     tax_id: str | None
     email: str | None
     time_zone: str
+    anchor: date | None
+    """A day on which a billing period begins; ``None``: with the calendar's."""
     starts: date | None
     ends: date | None
     stripe_customer: str | None
@@ -58,6 +60,9 @@ class CustomerFields(
     subjects: tuple[str, ...] | UnsetType = UNSET
     """All whose usage they pay for; `key_*` stands for all that begins with `key_`."""
     time_zone: str | UnsetType = UNSET
+    anchor: Day | UnsetType | None = UNSET
+    """A day on which a billing period begins; `null`: with the calendar's months,
+    weeks and so on."""
     starts: Day | UnsetType | None = UNSET
     """The first day to bill."""
     ends: Day | UnsetType | None = UNSET
@@ -67,7 +72,7 @@ class CustomerFields(
     """Prices of their own: a table for each plan that they have otherwise, as an
     `[[override]]` of the price list without `customer`; none: the plan's own."""
     from_day: Day | None = msgspec.field(default=None, name="from")
-    """From when plan, prices, subjects and time zone hold; by default as with the
+    """From when plan, prices, subjects, time zone and anchor hold; by default as with the
     files."""
 
 

@@ -40,6 +40,8 @@ class ShownPeriod(Period, frozen=True, kw_only=True):
 
     start_time: str
     end_time: str
+    title: str
+    """As people read it: ``23 - 29 Nov 2026``; a calendar month is its name."""
 
 
 class ShownUsage(msgspec.Struct, frozen=True, kw_only=True):

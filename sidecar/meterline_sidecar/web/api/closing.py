@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from meterline_pricing import Calendar
+from meterline_pricing.grid import first_day
 from meterline_sidecar.billing.close_run import (
     LISTED_MAX,
     Due,
@@ -36,7 +36,10 @@ class CloseQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     period: Annotated[
         MonthName | None,
-        Meta(description="Only periods of this name; by default all that are due."),
+        Meta(
+            description="Only periods of this name, or that begin in this month; by"
+            " default all that are due."
+        ),
     ] = None
     customer: CustomerId | None = None
     skip_grace: Annotated[
@@ -73,7 +76,7 @@ async def close_periods(parts: Parts, query: CloseQuery, author: str) -> CloseRu
     if query.customer is not None:
         find_customer(parts, query.customer)
     if query.period is not None:
-        Calendar().named(query.period)  # says what is wrong with the name
+        first_day(query.period)  # says what is wrong with the name
     if parts.watch is not None and not parts.watch.is_right():
         raise Conflict("this machine's clock jumped: what is over is not known")
     wanted = Wanted(

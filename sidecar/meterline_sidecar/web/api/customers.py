@@ -154,6 +154,7 @@ def _shown(parts: Parts, customer_id: str) -> ShownCustomer:
         tax_id=agreed.tax_id,
         email=agreed.email,
         time_zone=agreed.time_zone,
+        anchor=agreed.anchor,
         starts=agreed.starts,
         ends=agreed.ends,
         stripe_customer=agreed.stripe_customer,

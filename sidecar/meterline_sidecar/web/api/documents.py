@@ -66,7 +66,11 @@ DocumentState = Literal["final", "sent", "overdue", "paid", "uncollectible", "vo
 OVERDUE_STEP: Final = 500
 """Unpaid invoices that are looked at in one step for those that are overdue."""
 PeriodName = Annotated[
-    str, Meta(max_length=10, description="A billing period, such as 2026-11.")
+    str,
+    Meta(
+        max_length=10,
+        description="A billing period, or a month: all that begin in it.",
+    ),
 ]
 
 
@@ -190,7 +194,7 @@ async def read_document(
         payment=said.payment,
         buyer=_party(said.buyer, name=entry["customer_name"]),
         time_zone=said.time_zone,
-        span=shown_period(period),
+        span=shown_period(period, said.time_zone),
         first_day=day_of(period.start, said.time_zone),
         last_day=day_of(period.end - 1, said.time_zone),
         invoice=number_text(invoice.series, invoice.number),

@@ -124,7 +124,7 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
             number=await _number(tx, final),
             customer=customer.id,
             customer_name=statement.customer_name or customer.name,
-            period=shown_period(period),
+            period=shown_period(period, customer.time_zone),
             status="draft" if statement.finalized_ms is None else "final",
             currency=statement.invoice.currency,
             due=statement.due,

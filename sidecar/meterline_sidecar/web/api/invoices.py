@@ -84,12 +84,12 @@ def _shown_invoice(
         recounting_percent=at.recounting_percent if at_ms is None else None,
         customer=customer.id,
         customer_name=statement.customer_name or customer.name,
-        period=shown_period(period),
+        period=shown_period(period, customer.time_zone),
         status="draft" if at_ms is None else "final",
         finalized=None if at_ms is None else format_time_ms(at_ms),
         counted_up_to_event=statement.counted_up_to_event,
         usage=shown_meters(statement.usage, names=names),
-        invoice=_dated(statement.invoice, period),
+        invoice=_dated(statement.invoice, period, customer.time_zone),
         adjustments=shown_adjustments(statement),
         due=statement.due,
         also_due=shown_owed(statement.also_due),
@@ -98,10 +98,10 @@ def _shown_invoice(
     )
 
 
-def _dated(drawn: Invoice, period: Period) -> DatedInvoice:
+def _dated(drawn: Invoice, period: Period, time_zone: str) -> DatedInvoice:
     """Return an invoice as it is shown."""
     fields: dict[str, Any] = msgspec.structs.asdict(drawn)
-    fields["period"] = shown_period(drawn.period or period)
+    fields["period"] = shown_period(drawn.period or period, time_zone)
     return DatedInvoice(**fields)
 
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from meterline_pricing import Period
+from meterline_pricing.period import title_of
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.shape import Customer
@@ -100,13 +101,13 @@ def shown_usage(
     return ShownUsage(
         customer=customer.id,
         customer_name=customer.name,
-        period=shown_period(usage.period),
+        period=shown_period(usage.period, customer.time_zone),
         meters=shown_meters(usage.meters, names=names),
         counted_up_to_event=usage.counted_up_to_event,
     )
 
 
-def shown_period(period: Period) -> ShownPeriod:
+def shown_period(period: Period, time_zone: str) -> ShownPeriod:
     """Return a span of time as it is shown."""
     return ShownPeriod(
         start=period.start,
@@ -114,6 +115,7 @@ def shown_period(period: Period) -> ShownPeriod:
         name=period.name,
         start_time=format_time_ms(period.start),
         end_time=format_time_ms(period.end),
+        title=title_of(period, time_zone=time_zone),
     )
 
 

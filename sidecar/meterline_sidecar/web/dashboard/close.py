@@ -8,9 +8,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from meterline_pricing import Period
 from meterline_sidecar.billing.close_run import voided
 from meterline_sidecar.store import invoices as store
-from meterline_sidecar.store.documents import sums_of_periods
+from meterline_sidecar.store.documents import sums_of_months
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.web.api.closing import CloseQuery, close_periods
 from meterline_sidecar.web.forms import read_form
@@ -24,7 +25,7 @@ ROWS: Final = 50
 
 
 class Month(NamedTuple):
-    """How the periods of one name stand."""
+    """How the periods stand that begin in a month."""
 
     name: str
     n_final: int
@@ -50,8 +51,8 @@ async def close(request: Request) -> Response:
         final = await store.final_counts(tx, limit=MONTHS)
         totals = await _totals(tx, list(final))
         all_held = [*closer.held.values(), *await voided(tx)]
-    in_grace = Counter(one.period.name for one in closer.in_grace)
-    held = Counter(one.period.name for one in all_held)
+    in_grace = Counter(_month(one.period) for one in closer.in_grace)
+    held = Counter(_month(one.period) for one in all_held)
     names = sorted({*final, *in_grace, *held}, reverse=True)[:MONTHS]
     return render(
         request,
@@ -80,13 +81,20 @@ async def close(request: Request) -> Response:
     )
 
 
-async def _totals(tx: Tx, periods: list[str]) -> dict[str, dict[str, Decimal]]:
-    """Return what was invoiced and credited for periods, by period and currency."""
+def _month(period: Period) -> str:
+    """Return the month that a period begins in, which its name begins with."""
+    return period.name[: len("2026-11")]
+
+
+async def _totals(tx: Tx, months: list[str]) -> dict[str, dict[str, Decimal]]:
+    """Return what was invoiced and credited, by the month of its period and currency."""
     found: dict[str, dict[str, Decimal]] = {}
-    if not periods:
+    if not months:
         return found
-    for period, currency, amount, n in await sums_of_periods(tx, periods):
-        known = found.setdefault(period, {})
+    for month, currency, amount, n in await sums_of_months(
+        tx, min(months), max(months)
+    ):
+        known = found.setdefault(month, {})
         known[currency] = known.get(currency, Decimal(0)) + n * Decimal(amount)
     return found
 

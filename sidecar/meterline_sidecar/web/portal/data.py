@@ -16,6 +16,7 @@ from meterline_pricing import (
     RateCard,
 )
 from meterline_pricing.models import Tier
+from meterline_pricing.period import title_of
 from meterline_pricing.tools import next_unit
 from meterline_sidecar.billing.credits import balances_of
 from meterline_sidecar.billing.drafts import NotBillable
@@ -83,6 +84,8 @@ class PortalPeriod(msgspec.Struct, frozen=True, kw_only=True):
     """An earlier period and what it came to."""
 
     period: str
+    title: str
+    """As people read it: ``23 - 29 Nov 2026``."""
     total: Decimal | None
     currency: str | None
     is_final: bool
@@ -105,6 +108,8 @@ class PortalUsage(msgspec.Struct, frozen=True, kw_only=True):
     customer: str
     name: str
     period: str
+    title: str
+    """The period as people read it."""
     start: str
     end: str
     time_zone: str
@@ -153,6 +158,7 @@ async def read_portal(
         customer=customer.id,
         name=customer.name,
         period=period.name,
+        title=title_of(period, time_zone=customer.time_zone),
         start=format_time_ms(period.start),
         end=format_time_ms(period.end),
         time_zone=customer.time_zone,
@@ -175,6 +181,7 @@ async def read_portal(
         earlier=tuple(
             PortalPeriod(
                 period=past.name,
+                title=title_of(past, time_zone=customer.time_zone),
                 total=None if known is None else known.due,
                 currency=None if known is None else known.invoice.currency,
                 is_final=known is not None and known.finalized_ms is not None,

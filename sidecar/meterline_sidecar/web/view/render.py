@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 import meterline
+from meterline_pricing.period import title_of
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import ago, format_time_ms, lasting
 from meterline_sidecar.config.names import BYTES as UNIT_BYTES
@@ -164,6 +165,7 @@ def _environment() -> jinja2.Environment:
         "size": size,
         "lasting": lasting,
         "moment": moment,
+        "title_of": title_of,
         "as_json": as_json,
         "rfc3339": format_time_ms,
     }
