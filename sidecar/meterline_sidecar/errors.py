@@ -31,6 +31,10 @@ class RetryLater(MeterlineError):
         self.after_s = after_s
 
 
+class AnsweredWithFailure(RetryLater):
+    """Stripe itself failed, and may keep that answer under the key for a day."""
+
+
 class DiskFull(RetryLater):
     """There was no room to commit. Nothing of the transaction was kept."""
 

@@ -9,7 +9,7 @@ from tests.store.rows import HOUR, add_rows, end_in, new_row
 from tests.store.test_told import COMPARISON
 
 STORE: Final = Path(meterline_sidecar.store.__path__[0])
-OUTBOX, CURSOR, RECONCILIATIONS, EVENTS = seals.SEALED
+OUTBOX, CURSOR, RECONCILIATIONS, CALLS, EVENTS = seals.SEALED
 
 
 async def seal_all(database: Database) -> None:

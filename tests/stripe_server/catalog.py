@@ -9,6 +9,7 @@ from tests.stripe_server.account import DAY_S, HOUR_S, Account, Meter
 from tests.stripe_server.errors import StripeRefusal, answer
 from tests.stripe_server.forms import check, is_true, nested
 from tests.stripe_server.http import Request, Response
+from tests.stripe_server.invoices import Invoices
 
 PRODUCT_FIELDS: Final = ("id", "name", "metadata", "active", "description", "expand")
 PRICE_FIELDS: Final = (
@@ -40,6 +41,11 @@ class Catalog:
         default_factory=dict[str, dict[str, Any]]
     )
     prices: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    invoices: Invoices = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put invoices on the same account."""
+        self.invoices = Invoices(self.account)
 
     def handle(self, request: Request) -> Response | None:
         """Answer a request, ``None`` if its address is none of these."""
@@ -88,8 +94,11 @@ class Catalog:
                 return self._products(method, rest, fields, request.path)
             case method, ["prices", *rest]:
                 return self._prices(method, rest, fields, request.path)
-            case _:
-                return None
+            case method, path:
+                shown = self.invoices.handle(method, path, fields)
+                if isinstance(shown, list):
+                    return _page(request.path, shown, fields)
+                return shown
 
     # --- meters
 

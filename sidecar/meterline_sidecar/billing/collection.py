@@ -24,12 +24,19 @@ from meterline_sidecar.billing.statement import Journal, add_step
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import documents, invoice_states, payments
+from meterline_sidecar.store import (
+    documents,
+    invoice_states,
+    payments,
+    stripe_calls,
+)
 from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.invoice_states import NewState, State
 from meterline_sidecar.store.payments import NewPayment, PaymentRow
 from meterline_sidecar.store.port import Tx
 
+AT_STRIPE: Final = "stripe"
+"""Who takes a step that happened at Stripe."""
 UNPAID: Final[tuple[State, ...]] = ("final", "sent")
 """Whoever is in one of these still has to pay, if anything is left."""
 
@@ -165,8 +172,31 @@ class Collection:
                 " what is beyond it can pay for later invoices:"
                 f" `meterline credit {invoice.customer} AMOUNT --prepaid --reason ...`"
             )
+        await self._check_alone(tx, invoice, payment, left, step)
         await self._keep(tx, invoice, payment, payment.amount, step)
         await self.settle(tx, invoice, step)
+
+    async def _check_alone(
+        self,
+        tx: Tx,
+        invoice: DocumentRow,
+        payment: Payment,
+        left: Decimal,
+        step: Step,
+    ) -> None:
+        """Check that Stripe does not collect what somebody else paid a part of.
+
+        Raises:
+            StepRefused: it would take all that it knows to be left.
+        """
+        if step.author == AT_STRIPE or payment.amount == left:
+            return
+        if await stripe_calls.calls_of(tx, [invoice.invoice_id]):
+            raise StepRefused(
+                f"{_number(invoice)} is collected through Stripe, which cannot be told of"
+                f" a part: record all that is left, {left} {payment.currency}, or credit"
+                " the part, which Stripe is told of"
+            )
 
     async def refund(
         self, tx: Tx, invoice: DocumentRow, payment: Payment, step: Step
@@ -202,6 +232,27 @@ class Collection:
             await self._add(tx, invoice, "sent", step)
         elif owing.state not in ("paid", "void") and not is_left:
             await self._add(tx, invoice, "paid", step)
+
+    async def note(self, tx: Tx, invoice: DocumentRow, step: Step) -> None:
+        """Note something of an invoice that waits to be paid; it stays as it is."""
+        state = (await self.owing(tx, invoice)).state
+        if state in UNPAID:
+            await self._add(tx, invoice, "sent", step)
+
+    async def has_payments(self, tx: Tx, invoice_id: int) -> bool:
+        """Say whether something of an invoice is paid."""
+        return bool(await payments.of_invoices(tx, [invoice_id]))
+
+    async def given_back(self, tx: Tx, invoice_id: int, *, reference: str) -> Decimal:
+        """Return what was given back of an invoice under a reference."""
+        return -sum(
+            (
+                Decimal(row.amount)
+                for row in await payments.of_invoices(tx, [invoice_id])
+                if row.reference == reference and row.amount.startswith("-")
+            ),
+            Decimal(0),
+        )
 
     async def give_up(self, tx: Tx, invoice: DocumentRow, step: Step) -> None:
         """Note that nobody expects an invoice to be paid; a second time changes nothing.

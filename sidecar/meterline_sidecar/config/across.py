@@ -9,6 +9,7 @@ from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.alerts import AlertRule
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import GraceRule
+from meterline_sidecar.config.collect import CollectRule
 from meterline_sidecar.config.shape import Customer, CustomerRule, MeterConfig
 
 NEAREST_MAX: Final = 20  # a second, where very many are known
@@ -147,6 +148,30 @@ def check_grace_rules(source: Source, rules: Sequence[GraceRule], known: Known) 
                 source.report((*path, key), message)
             elif name:
                 taken.add((key, name))
+
+
+def check_collect_rules(
+    source: Source,
+    rules: Sequence[CollectRule],
+    meters: Sequence[MeterConfig],
+    known: Known,
+) -> None:
+    """Note plans that nobody wrote, second rules, and what Stripe would bill twice."""
+    told = [one.meter.name for one in meters if one.bill_through == "meter"]
+    taken: set[tuple[str | None, str | None]] = set()
+    for path, rule in zip(_paths(source, "collect"), rules, strict=True):
+        _check_known(source, (*path, "plan"), rule.plan, known.plans)
+        if (rule.plan, rule.customer) in taken:
+            message = "a second rule is for the same invoices"
+            source.report((*path, "bill_through"), message)
+        taken.add((rule.plan, rule.customer))
+        if told and rule.bill_through == "invoice":
+            source.report(
+                (*path, "bill_through"),
+                f"Stripe would bill the same usage twice: meter `{told[0]}` is reported"
+                ' to it with bill_through = "meter". Collect through meters or through'
+                " invoices: a ledger does one of both",
+            )
 
 
 def check_archive(

@@ -14,6 +14,7 @@ from meterline_sidecar.config.across import (
     Known,
     check_alerts,
     check_archive,
+    check_collect_rules,
     check_customers,
     check_grace_rules,
     check_meters,
@@ -89,6 +90,7 @@ def read_config(
     check_rules(source, config.customer_rules, known)
     check_alerts(source, config.alert_rules, known)
     check_grace_rules(source, config.grace_rules, known)
+    check_collect_rules(source, config.collect_rules, config.meters, known)
     check_archive(source, config.retention, config.archive)
     check_role(source, config.sidecar.role, config.centre)
     if config.is_edge and sidecar.pricing is not None and config.catalogue.plans:

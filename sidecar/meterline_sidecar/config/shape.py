@@ -16,6 +16,7 @@ from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import BillingConfig, Grace, GraceRule
 from meterline_sidecar.config.centre import CentreConfig
+from meterline_sidecar.config.collect import CollectRule
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
     CUSTOMER,
@@ -334,6 +335,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     customer_rules: tuple[CustomerRule, ...] = ()
     billing: BillingConfig = BillingConfig()
     grace_rules: tuple[GraceRule, ...] = ()
+    collect_rules: tuple[CollectRule, ...] = ()
     seller: SellerConfig = SellerConfig()
     stripe: StripeConfig = StripeConfig()
     portal: PortalConfig = PortalConfig()

@@ -21,6 +21,7 @@ from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import BillingConfig, GraceRule, check_grace
 from meterline_sidecar.config.centre import CentreConfig
+from meterline_sidecar.config.collect import CollectRule, check_collect
 from meterline_sidecar.config.filters import (
     ANY,
     DIMENSION,
@@ -173,6 +174,9 @@ CUSTOMER: Final = Plain(
 RULE: Final = Plain("customer_rule", keys_of(CustomerRule), CustomerRule)
 BILLING: Final = Plain("billing", keys_of(BillingConfig), BillingConfig)
 GRACE: Final = Plain("grace", keys_of(GraceRule), GraceRule, check=check_grace)
+COLLECT: Final = Plain(
+    "collect", keys_of(CollectRule), CollectRule, check=check_collect
+)
 SELLER: Final = Plain("seller", keys_of(SellerConfig), SellerConfig)
 STRIPE: Final = Plain(
     "stripe",
@@ -202,6 +206,7 @@ ROOT: Final = Plain(
         Key("customer_rule", NestedMany(lambda: RULE), field="customer_rules"),
         Key("billing", Nested(lambda: BILLING)),
         Key("grace", NestedMany(lambda: GRACE), field="grace_rules"),
+        Key("collect", NestedMany(lambda: COLLECT), field="collect_rules"),
         Key("seller", Nested(lambda: SELLER)),
         Key("stripe", Nested(lambda: STRIPE)),
         Key("portal", Nested(lambda: PORTAL)),

@@ -23,7 +23,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archive, open_archived
 from meterline_sidecar.daemon.assemble_billing import open_billing
 from meterline_sidecar.daemon.assemble_fleet import open_fleet
-from meterline_sidecar.daemon.assemble_stripe import open_stripe
+from meterline_sidecar.daemon.assemble_stripe import collect_through, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.fleet.sources import Sources
@@ -94,6 +94,8 @@ async def open_parts(
         external = External(database, ingest, clock=clock, watch=watch, key=key)
         away = open_archived(config, key)
         aggregator = await _counting(config, database, keeper, held, away, clock)
+        sealing = await _open_seals(database, chain)
+        stripe = _open_stripe(config, sealing, terms, clock)
         files = LoadedFiles(config, keeper, database)
         drain = _drain(config, ingest)
         among = (config, database, ingest, drain, journal, tokens, clock, on_fatal)
@@ -131,7 +133,8 @@ async def open_parts(
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),
             stopping=asyncio.Event(),
-            stripe=await _open_stripe(config, database, chain, terms, clock),
+            stripe=stripe,
+            at_stripe=collect_through(stripe, sealing, bills, files, terms, clock),
             drain=drain,
             **fleet._asdict(),
         )
@@ -145,10 +148,9 @@ def _watch_of(clock: Clock) -> JumpWatch | None:
     return JumpWatch(clock) if isinstance(clock, SystemClock) else None
 
 
-async def _open_stripe(
-    config: Config, database: Ledger, chain: ChainFiles, terms: Terms, clock: Clock
+def _open_stripe(
+    config: Config, sealing: SealingDatabase, terms: Terms, clock: Clock
 ) -> StripeService:
-    sealing = await _open_seals(database, chain)
     return open_stripe(config, sealing, terms=terms, clock=clock, environ=os.environ)
 
 
@@ -253,6 +255,8 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(parts.config.sidecar.aggregate_every_s, "aggregate", parts.aggregator.run)
     if parts.alarm is None:
         every(parts.config.stripe.report_every_s, "report", stripe.report)
+        tell = partial(_tell_invoices, parts)
+        every(parts.config.stripe.report_every_s, "invoices", tell)
     every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
     every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
     every(METERS_EVERY_S, "meters", stripe.check_meters)
@@ -360,6 +364,13 @@ async def _import(parts: Parts) -> None:
     """Count what is committed, as far as this machine's clock says what is past."""
     if parts.watch is None or parts.watch.is_right():
         await parts.imports.run()
+
+
+async def _tell_invoices(parts: Parts) -> None:
+    """Plan what Stripe is to be told of final invoices, and tell it."""
+    await parts.at_stripe.run()
+    if parts.config.stripe.mode == "send" and parts.stripe.invoicer is not None:
+        await parts.stripe.invoicer.run()
 
 
 async def _archive(parts: Parts) -> None:

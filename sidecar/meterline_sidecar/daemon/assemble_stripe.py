@@ -8,8 +8,11 @@ from typing import Final
 from meterline_pricing import Period, PricingError
 from meterline_pricing.tools import invoice_between
 from meterline_sidecar.access.secret import SecretSource
+from meterline_sidecar.billing.at_stripe import AtStripe
 from meterline_sidecar.clock import Clock, SystemClock
 from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
+from meterline_sidecar.daemon.assemble_billing import Bills
+from meterline_sidecar.daemon.reload import LoadedFiles
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.stripe.billed import BilledMeters
@@ -17,6 +20,7 @@ from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.door import StripeDoor
 from meterline_sidecar.stripe.enqueue import Enqueuer
+from meterline_sidecar.stripe.invoicing import Invoicer
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
@@ -98,6 +102,33 @@ def open_stripe(
         clock=clock,
         reconcile_every_ms=stripe.reconcile_every_s * 1_000,
     )
+
+
+def collect_through(
+    stripe: StripeService,
+    database: Database,
+    bills: Bills,
+    files: LoadedFiles,
+    terms: Terms,
+    clock: Clock,
+) -> AtStripe:
+    """Have final invoices collected through Stripe, and keep what becomes of them.
+
+    Args:
+        database: seals what is written of calls.
+    """
+    wall = SystemClock()
+    books = AtStripe(
+        database,
+        bills.collection,
+        config=lambda: files.config,
+        stripe_ids=StripeIds(terms, clock=clock),
+        customer=bills.customers.get,
+        wall=wall,
+    )
+    stripe.invoicer = Invoicer(database, stripe.api, books, wall=wall)
+    stripe.webhooks.books = books
+    return books
 
 
 def _amounts(terms: Terms) -> Amounts:

@@ -135,6 +135,13 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "its seal",
         {"delete": "the next comparison with Stripe makes it again"},
     ),
+    "stripe_calls": Cover(
+        "seal",
+        "its seal",
+        {
+            "delete": "the invoice is told again, which finds at Stripe what is there",
+        },
+    ),
     "stripe_events": Cover("seal", "its seal", {"delete": _FORGOTTEN}),
     "outbox_hours": Cover(
         "not covered",

@@ -175,6 +175,14 @@ MONEY: Final[Mapping[Code, Problem]] = {
         action="`meterline reconcile` says why and what it comes to; bill it by hand, or"
         " say who pays for it",
     ),
+    "stripe_invoice_held": Problem(
+        severity="error",
+        title="A final invoice is not collected through Stripe",
+        means="Stripe refused it, somebody changed its draft there, or Stripe cannot say"
+        " the same as it does; other invoices go on",
+        action="`meterline outbox invoice NUMBER` says why; mend it, then"
+        " `meterline outbox invoice NUMBER --retry`",
+    ),
     "stripe_copy": Problem(
         severity="warning",
         title="This ledger may be a copy of another",

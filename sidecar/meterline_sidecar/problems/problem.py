@@ -69,6 +69,7 @@ Code = Literal[
     "stripe_differs",
     "stripe_dropped",
     "stripe_by_hand",
+    "stripe_invoice_held",
     "stripe_copy",
     "outbox_failing",
     "outbox_unresolved",

@@ -11,6 +11,7 @@ from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.outbox import ALL as OUTBOX
 from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.reconciliation import ALL as RECONCILIATION
+from meterline_sidecar.store.stripe_calls import ALL as CALLS
 
 
 class Sealed(NamedTuple):
@@ -48,6 +49,7 @@ SEALED: Final = (
         RECONCILIATION,
         has_later=True,
     ),
+    Sealed("stripe_calls", Columns(["id"]), CALLS),
     Sealed(
         "stripe_events",
         Columns(["id"]),

@@ -7,6 +7,9 @@ only imports of Stripe's SDK (`api`, `transport`).
 Does not own: usage (`usage/`), prices and invoices of ours (`billing/`), SQL (`store/`),
 which of its parts there are (`daemon/assemble_stripe.py`).
 
+One final invoice: `billing` plans its calls; `invoicing` commits each as `sending`, then
+makes it, and looks for what is in doubt; `invoice_check` compares line by line.
+
 One hour: `enqueue` compares its usage with the outbox and adds a row; `report` commits
 the row as `sending`, then sends it by `api`, chosen by `batching` and paced by `pacing`;
 `settle` says what the answer makes of the row. What was dropped later comes by

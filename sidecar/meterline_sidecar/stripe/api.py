@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import stripe
 from stripe.v2.billing import MeterEventSession
@@ -14,11 +14,13 @@ from stripe.v2.billing import MeterEventSession
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.errors import (
+    AnsweredWithFailure,
     ConfigError,
     MeterlineError,
     RetryLater,
     StripeRefused,
 )
+from meterline_sidecar.stripe.calls import Method
 from meterline_sidecar.stripe.meter_events import (
     Busy,
     Delivered,
@@ -180,7 +182,7 @@ class StripeApi:
 
     async def call(
         self,
-        method: Literal["get", "post"],
+        method: Method,
         path: str,
         params: Mapping[str, object] | None = None,
         *,
@@ -244,6 +246,8 @@ def _trouble(
     assert not isinstance(outcome, Delivered), "an error is no delivery"
     if isinstance(error, ConfigError):
         return error
+    if isinstance(outcome, Unknown) and outcome.needs_new_key and _fields(error):
+        return AnsweredWithFailure(f"{path}: {outcome.reason}", after_s=60.0)
     if isinstance(outcome, Unknown | Unreachable | Busy):
         return RetryLater(f"{path}: {outcome.reason}", after_s=60.0)
     code = _fields(error).get("code")

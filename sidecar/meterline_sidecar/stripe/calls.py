@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, Protocol, cast
 from meterline_sidecar.errors import RetryLater
 
 PAGE: Final = 100
+Method = Literal["get", "post", "delete"]
 
 
 class StripeCalls(Protocol):
@@ -13,7 +14,7 @@ class StripeCalls(Protocol):
 
     async def call(
         self,
-        method: Literal["get", "post"],
+        method: Method,
         path: str,
         params: Mapping[str, object] | None = None,
         *,
@@ -48,3 +49,9 @@ async def read_all(
         if not page.get("has_more"):
             return found
         query["starting_after"] = found[-1]["id"]
+
+
+def part_of(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object within another one; empty where it has none of that name."""
+    part: object = whole.get(name)
+    return cast("Mapping[str, Any]", part) if isinstance(part, dict) else {}

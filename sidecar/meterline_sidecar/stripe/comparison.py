@@ -10,6 +10,9 @@ from meterline_sidecar.decimals import Number
 Verdict = Literal["equal", "missing", "extra", "unresolved", "refused"]
 """``refused``: Stripe did not say, as it does not know the customer, for instance."""
 
+InvoiceVerdict = Literal["equal", "different", "waiting", "held", "refused"]
+"""``waiting``: Stripe is not told yet of all of it; ``held``: a person has to look."""
+
 
 class HourDifference(Struct, frozen=True, kw_only=True):
     """An hour in which the two sides differ."""
@@ -58,3 +61,21 @@ class ByHand(Struct, frozen=True, kw_only=True):
     amount: Decimal | None = None
     """What it comes to by the customer's plan; ``None`` where nobody can say."""
     currency: str | None = None
+
+
+class ReconciledInvoice(Struct, frozen=True, kw_only=True):
+    """One final invoice: here, and at Stripe."""
+
+    invoice: str
+    """Its number."""
+    period: str
+    stripe_invoice: str | None
+    """``None`` before there is a draft."""
+    status: str | None
+    """At Stripe."""
+    ours: int
+    """What its items come to, in Stripe's smallest units."""
+    theirs: int | None
+    verdict: InvoiceVerdict
+    differences: tuple[str, ...] = ()
+    """Line by line, in words; or why it is held."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from meterline_sidecar.access.secret import Secret
+from meterline_sidecar.stripe.calls import Method
 from meterline_sidecar.stripe.meter_events import MeterEvent, Outcome
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class StripeDoor:
 
     async def call(
         self,
-        method: Literal["get", "post"],
+        method: Method,
         path: str,
         params: Mapping[str, object] | None = None,
         *,

@@ -8,10 +8,11 @@ from msgspec import Struct
 from meterline_pricing import Calendar
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.problems.catalogue import found
-from meterline_sidecar.problems.problem import Found, n_of
-from meterline_sidecar.store import outbox, reconciliation, stripe_events
+from meterline_sidecar.problems.problem import Found, n_of, such_as
+from meterline_sidecar.store import outbox, reconciliation, stripe_calls, stripe_events
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.outbox import State
+from meterline_sidecar.store.stripe_calls import CallRow
 from meterline_sidecar.stripe import states
 from meterline_sidecar.stripe.comparison import ByHand
 from meterline_sidecar.stripe.copy_guard import Suspicion, read_suspicion
@@ -20,6 +21,8 @@ from meterline_sidecar.stripe.service import StripeService
 
 CLOCK_AHEAD_S_MAX: Final = 60
 BY_HAND_SHOWN: Final = 3
+HELD_SHOWN: Final = 3
+HELD_LOOKED_AT: Final = 1_000
 FAILED_ATTEMPTS_MIN: Final = 6
 """A row that failed so often, in about a minute, is named in ``/status``."""
 
@@ -58,6 +61,7 @@ async def read_health(stripe: StripeService) -> StripeHealth:
         n_unexplained = await stripe_events.unexplained(tx)
         n_failing, why = await sending.failing(tx, attempts_min=FAILED_ATTEMPTS_MIN)
         suspicion = await read_suspicion(tx)
+        held = await stripe_calls.held_calls(tx, limit=HELD_LOOKED_AT)
     age_ms = None if checked_ms is None else stripe.clock.now_ms() - checked_ms
     return StripeHealth(
         counts=counts,
@@ -74,6 +78,7 @@ async def read_health(stripe: StripeService) -> StripeHealth:
             ),
             *([_failing(n_failing, why)] if n_failing else []),
             *([_by_hand(by_hand)] if by_hand else []),
+            *([_held(held)] if held else []),
             *([_copy(suspicion)] if suspicion and counts["unresolved"] else []),
         ),
     )
@@ -121,6 +126,11 @@ def _by_hand(lines: Sequence[ByHand]) -> Found:
     if len(lines) > BY_HAND_SHOWN:
         shown.append(f"{len(lines) - BY_HAND_SHOWN:,} more")
     return found("stripe_by_hand", f"Stripe will not bill {', '.join(shown)}")
+
+
+def _held(calls: Sequence[tuple[str, CallRow]]) -> Found:
+    named = [f"{number}: {call.reason}" for number, call in calls]
+    return found("stripe_invoice_held", such_as(named[:HELD_SHOWN], n_all=len(named)))
 
 
 def _copy(suspicion: Suspicion) -> Found:

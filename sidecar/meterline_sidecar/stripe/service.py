@@ -16,6 +16,7 @@ from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, read_suspicion
 from meterline_sidecar.stripe.door import StripeDoor
 from meterline_sidecar.stripe.enqueue import Enqueuer
+from meterline_sidecar.stripe.invoicing import Invoicer
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
 from meterline_sidecar.stripe.report import Reporter
@@ -52,6 +53,8 @@ class StripeService:
     provisioner: Provisioner
     unbilled: Unbilled
     clock: Clock
+    invoicer: Invoicer | None = None
+    """Tells Stripe of final invoices, once there is somebody who plans that."""
     reconcile_every_ms: int
     """How often totals are compared unasked; 0 for never."""
     meter_problems: tuple[str, ...] = ()

@@ -1,10 +1,10 @@
-"""What Stripe reports later: meter events that it accepted and then dropped."""
+"""What Stripe reports later: meter events that it dropped, and invoices that were paid."""
 
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,7 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import stripe_events
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_events import StripeEvent
-from meterline_sidecar.stripe.calls import StripeCalls
+from meterline_sidecar.stripe.calls import StripeCalls, read_all
 from meterline_sidecar.stripe.meter_events import identifier_of
 from meterline_sidecar.stripe.pacing import Backoff
 
@@ -26,16 +26,36 @@ EVENTS_PER_STEP: Final = 1_000
 FETCH_BACKOFF: Final = Backoff(first_s=10.0, max_s=600.0)
 """Stripe counts reads: a key without the permission must not use them up."""
 NOT_FOUND: Final = 404
+REASON_CHARS_MAX: Final = 500
 DROP_REPORTS: Final = (
     "v1.billing.meter.error_report_triggered",
     "v1.billing.meter.no_meter_found",
 )
+
+OF_INVOICES: Final = (
+    "invoice.paid",
+    "invoice.payment_failed",
+    "invoice.voided",
+    "invoice.marked_uncollectible",
+    "charge.refunded",
+)
+OF_CHARGES: Final = "charge.refunded"
 
 log = logging.getLogger(__name__)
 
 
 class BadWebhook(MeterlineError):
     """The request is not from Stripe, or not from now."""
+
+
+class Books(Protocol):
+    """What becomes of our invoices by what Stripe reports."""
+
+    async def heard(
+        self, tx: Tx, what: str, stripe_id: str, about: Mapping[str, Any]
+    ) -> str:
+        """Take the step that an event is about; return in words what was done."""
+        ...
 
 
 class SentRequest(Struct, frozen=True):
@@ -79,6 +99,20 @@ class DropReport(Struct, frozen=True):
     id: str
     type: str
     data: DropReportData | None = None
+
+
+class Snapshot(Struct, frozen=True):
+    """What an event is about, as it was then."""
+
+    object: dict[str, Any]
+
+
+class SnapshotEvent(Struct, frozen=True):
+    """An event about an invoice or a charge, thin or with its data."""
+
+    id: str
+    type: str
+    data: Snapshot | None = None
 
 
 class EventHead(Struct, frozen=True):
@@ -127,6 +161,8 @@ class Webhooks:
         self._secret = secret
         self._clock = clock
         self._wall = wall
+        self.books: Books | None = None
+        """Keeps what becomes of invoices, once there is somebody who does."""
         self._trouble: MeterlineError | None = None
         """Why the last event could not be fetched."""
         self._failures = 0
@@ -178,6 +214,9 @@ class Webhooks:
         trouble: MeterlineError | None = None
         for event in events:
             try:
+                if event.type in OF_INVOICES and self.books is not None:
+                    await self._hear(event, self.books)
+                    continue
                 reason = await self._reason(event)
             except MeterlineError as error:
                 trouble = error
@@ -190,6 +229,45 @@ class Webhooks:
                 await stripe_events.forget(tx, before_ms=before_ms)
         if trouble is not None:
             raise trouble
+
+    async def _hear(self, event: StripeEvent, books: Books) -> None:
+        """Let the books take the step that an event is about, once.
+
+        Raises:
+            MeterlineError: Stripe has to be asked more, and cannot be.
+        """
+        about: dict[str, Any] = {}
+        stripe_id: object = None
+        said = "of an unknown shape"
+        try:
+            told = msgspec.json.decode(event.body, type=SnapshotEvent)
+            if told.data is None:
+                found = await self._stripe.call("get", f"/v1/events/{event.id}")
+                told = msgspec.convert(found, type=SnapshotEvent)
+            about = {} if told.data is None else told.data.object
+            stripe_id = about.get("id")
+            if event.type == OF_CHARGES:
+                stripe_id = await self._invoice_of(about)
+                said = "a charge of no invoice"
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            said = f"of an unknown shape: {error}"
+        async with self._database.transaction() as tx:
+            if isinstance(stripe_id, str):
+                said = await books.heard(tx, event.type, stripe_id, about)
+            await stripe_events.finish(
+                tx, event.id, errors=0, found=0, reason=said[:REASON_CHARS_MAX]
+            )
+
+    async def _invoice_of(self, charge: Mapping[str, Any]) -> object:
+        """Return the invoice that a charge paid; newer charges do not name it."""
+        intent = charge.get("payment_intent")
+        if charge.get("invoice") is not None or not isinstance(intent, str):
+            return charge.get("invoice")
+        payment = {"type": "payment_intent", "payment_intent": intent}
+        found = await read_all(
+            self._stripe, "/v1/invoice_payments", {"payment": payment}
+        )
+        return found[0].get("invoice") if found else None
 
     async def _reason(self, event: StripeEvent) -> DropReason | str:
         """Return why meter events were dropped, or in words why that is not known."""

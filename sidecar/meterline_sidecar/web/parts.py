@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from meterline_sidecar.access.tokens import TokenFile
+from meterline_sidecar.billing.at_stripe import AtStripe
 from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.closing import Closer
 from meterline_sidecar.billing.collection import Collection
@@ -107,6 +108,8 @@ class Parts:
     stopping: asyncio.Event
     """Set when the process is about to end: whoever streams should stop."""
     stripe: StripeService
+    at_stripe: AtStripe
+    """Plans which final invoices are collected through Stripe."""
     drain: Drain
     forwarder: Forwarder | None = None
     """Of an edge: sends on what it takes in."""

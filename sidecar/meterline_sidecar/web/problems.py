@@ -15,6 +15,7 @@ from meterline_sidecar.billing.collection import StepRefused
 from meterline_sidecar.billing.credits import GrantRefused
 from meterline_sidecar.billing.documents import CreditRefused
 from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.stripe_plan import NotTold
 from meterline_sidecar.errors import (
     ArchiveFailed,
     ConfigError,
@@ -99,6 +100,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     Conflict: Refusal(409),
     CreditRefused: Refusal(409),
     StepRefused: Refusal(409),
+    NotTold: Refusal(409),
     NotBillable: Refusal(409),
     GrantRefused: Refusal(409),
     CorrectionRefused: Refusal(409),

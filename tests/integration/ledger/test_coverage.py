@@ -145,11 +145,11 @@ def inserted(
 ) -> Iterator[str]:
     """Add a copy under another key: one of its columns, or all, are others.
 
-    Where the schema takes no copy at all, of another customer.
+    Where the schema takes no copy at all, of another customer, or of another invoice.
     """
     unique = unique_columns(connection, table)
     insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})"
-    other = [[*unique, "customer"]] if table == "invoices" else []
+    other = [[*unique, "customer"]] if table == "invoices" else [["id", "invoice_id"]]
     for changed in [[name] for name in unique] + [unique] + other:
         copy = [
             others(value, "")[0] if name in changed else value

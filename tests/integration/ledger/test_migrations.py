@@ -29,6 +29,7 @@ from meterline_sidecar.store import (
     outbox_hours,
     payments,
     reconciliation,
+    stripe_calls,
     stripe_events,
     usage,
 )
@@ -92,6 +93,7 @@ PAYMENT: Final = NewPayment(
     reason="paid",
 )
 IMPORT: Final = imports.NewImport("march", "march.csv", NOON_MS, "me", "moved here")
+CALL: Final = stripe_calls.NewCall(1, "invoice", "", "cus_1", "{}", NOON_MS)
 NEWEST: Final = len(migrations())
 BEFORE_HELD: Final = 6
 WITH_TERMS: Final = 7
@@ -100,12 +102,13 @@ WAITING: Final = held.Wanted(state="waiting")
 DUE: Final = "SELECT event_id, due_ms FROM held_events WHERE state = 'waiting'"
 EMPTY: Final = (
     *("external_sources", "external_events", "archive_moves"),
-    *("invoice_states", "payments", "credits", "credit_ends"),
+    *("invoice_states", "payments", "credits", "credit_ends", "stripe_calls"),
     *("corrections", "corrected_events"),
     *("imports", "import_states", "import_chunks", "import_faults"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
-became of invoices, payments, credits, corrections, and imports."""
+became of invoices, payments, credits, corrections, imports, and
+what Stripe is told of invoices."""
 SINCE: Final = {"outbox": 2, "invoices": 4, "documents": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}
@@ -123,10 +126,12 @@ async def fill_newest(sidecar: Sidecar) -> Path:
     """Put rows into every table of the newest schema, and return its file."""
     source = await fill_all(sidecar)
     journal = Journal(key_of(source))
-    async with sidecar.database.transaction() as tx:
+    sealing = SealingDatabase(sidecar.database, key_of(source))
+    async with sealing.transaction() as tx:
         step = invoice_states.NewState(1, "final", NOON_MS + 1, "me", "by hand")
         step_id = await invoice_states.add_state(tx, step)
         await journal.link(tx, "invoice_states", step_id)
+        await stripe_calls.add_calls(tx, [CALL])
         payment_id = await payments.add_payment(tx, PAYMENT)
         await journal.link(tx, "payments", payment_id)
         await journal.link(tx, "credits", await grants.add_credit(tx, CREDIT))

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.errors import RetryLater
+from meterline_sidecar.stripe.calls import Method
 from meterline_sidecar.stripe.comparison import ReconciledSeries
 from meterline_sidecar.stripe.meter_events import meter_event
 from meterline_sidecar.stripe.reconcile import Reconciler
@@ -199,7 +200,7 @@ async def test_an_answer_that_is_no_list_is_asked_for_later(shop: Shop) -> None:
     class Elsewhere:
         async def call(
             self,
-            method: Literal["get", "post"],
+            method: Method,
             path: str,
             params: Mapping[str, object] | None = None,
             *,

@@ -1,7 +1,7 @@
 """A customer whom Stripe refuses, or cannot answer for, holds up nobody."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -9,6 +9,7 @@ from meterline_pricing import Calendar
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.errors import RetryLater, StripeRefused
 from meterline_sidecar.store import reconciliation
+from meterline_sidecar.stripe.calls import Method
 from meterline_sidecar.stripe.reconcile import Reconciler
 from tests.integration.stripe.test_reconcile import leave_in_doubt, reconcile
 from tests.outbox_rows import EARLIER_MS, Shop
@@ -76,7 +77,7 @@ class Refusing:
 
     async def call(
         self,
-        method: Literal["get", "post"],
+        method: Method,
         path: str,
         params: Mapping[str, object] | None = None,
         *,

@@ -607,16 +607,9 @@ def test_the_schema_knows_the_tables_and_what_is_required() -> None:
     meter = made["$defs"]["meter"]
 
     assert sorted(made["properties"]) == [
-        *("alert", "alerts", "archive", "billing", "centre", "customer"),
-        *(
-            "customer_rule",
-            "grace",
-            "meter",
-            "portal",
-            "properties",
-            "retention",
-            "seller",
-        ),
+        *("alert", "alerts", "archive", "billing", "centre", "collect", "customer"),
+        "customer_rule",
+        *("grace", "meter", "portal", "properties", "retention", "seller"),
         *("sidecar", "stripe"),
     ]
     assert made["properties"]["meter"]["items"] == {"$ref": "#/$defs/meter"}

@@ -9,11 +9,12 @@ from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.names import names_of
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.papers import document_path
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.store.outbox import STATES
 from meterline_sidecar.stripe.states import ROW_STATES
-from meterline_sidecar.web.answers.outbox import OutboxPage, ShownRow
+from meterline_sidecar.web.answers.outbox import InvoiceCalls, OutboxPage, ShownRow
 
 HINTS = {
     str(name): f"{state.means}; {state.advice}"
@@ -107,6 +108,34 @@ def drop(
     with Client.find(url, config_path) as client:
         answer = client.post(f"/v1/outbox/{row}/drop", ShownRow, reason=reason)
         tell_row(client, answer, is_json=is_json)
+
+
+@command.command()
+@click.argument("number")
+@click.option("--retry", is_flag=True, help="Let what is held of it go again.")
+@daemon_options
+def invoice(
+    config_path: Path | None, url: str | None, is_json: bool, number: str, retry: bool
+) -> None:
+    """Show what Stripe is told of a final invoice, call by call."""
+    path = document_path(number, "/stripe")
+    with Client.find(url, config_path) as client:
+        answer = (
+            client.post(f"{path}/retry", InvoiceCalls)
+            if retry
+            else client.get(path, InvoiceCalls)
+        )
+    if is_json:
+        show_json(answer)
+        return
+    if not answer.calls:
+        click.echo(f"{number} is not collected through Stripe")
+        return
+    table = Table("step", "of", "state", "at Stripe", "why")
+    for call in answer.calls:
+        at_stripe = call.stripe_id or ""
+        table.add(call.step, call.what, call.state, at_stripe, call.reason or "")
+    show(table)
 
 
 def tell_rows(answer: OutboxPage, names: Names) -> None:

@@ -14,7 +14,7 @@ from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.stripe.comparison import ByHand
+from meterline_sidecar.stripe.comparison import ByHand, ReconciledInvoice
 from meterline_sidecar.web.answers.outbox import Reconciliation
 
 
@@ -31,7 +31,7 @@ def command(
 ) -> None:
     """Compare the ledger with Stripe's own totals.
 
-    By customer and meter; what was in doubt is settled. Exits with 3 if anything does not match, or can only be billed by hand.
+    By customer and meter, where what was in doubt is settled; and invoice by invoice, line by line. Exits with 3 if anything does not match, or can only be billed by hand.
     """
     with Client.find(url, config_path) as client:
         answer = client.post(
@@ -73,7 +73,10 @@ def tell_lines(answer: Reconciliation, names: Names) -> None:
                 quantity(hour.theirs, unit),
                 *("", "", ""),
             )
-    show(table)
+    if answer.lines or not answer.invoices:
+        show(table)
+    if answer.invoices:
+        _tell_invoices(answer.invoices)
     words = "everything matches" if answer.is_equal else "something does not match"
     if any(line.is_fresh and line.verdict != "equal" for line in answer.lines):
         words += (
@@ -86,6 +89,18 @@ def tell_lines(answer: Reconciliation, names: Names) -> None:
     click.echo(f"\n{answer.start[:16]} to {answer.end[:16]}: {words}")
     if answer.by_hand:
         _tell_by_hand(answer.by_hand, names)
+
+
+def _tell_invoices(invoices: list[ReconciledInvoice]) -> None:
+    """Print final invoices, here and at Stripe, in Stripe's smallest units."""
+    table = Table("invoice", "at Stripe", ">here", ">there", "")
+    for one in invoices:
+        theirs = "-" if one.theirs is None else f"{one.theirs:,}"
+        name = one.stripe_invoice or "-"
+        table.add(one.invoice, name, f"{one.ours:,}", theirs, one.verdict)
+        for text in one.differences:
+            table.add(f"  {text}", "", "", "", "")
+    show(table)
 
 
 def _tell_by_hand(lines: list[ByHand], names: Names) -> None:

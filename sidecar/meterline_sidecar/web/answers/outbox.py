@@ -5,7 +5,12 @@ import msgspec
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store.outbox import State
-from meterline_sidecar.stripe.comparison import ByHand, ReconciledSeries
+from meterline_sidecar.store.stripe_calls import CallState, Step
+from meterline_sidecar.stripe.comparison import (
+    ByHand,
+    ReconciledInvoice,
+    ReconciledSeries,
+)
 
 
 class ShownRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,5 +61,29 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     is_equal: bool
     lines: list[ReconciledSeries]
+    invoices: list[ReconciledInvoice] = []
+    """Final invoices that are collected through Stripe, whose period ends in the span."""
     by_hand: list[ByHand] = []
     """What Stripe will not bill by itself, whether it knows of it or not."""
+
+
+class ShownCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call by which Stripe is told of a final invoice."""
+
+    step: Step
+    what: str
+    """The line or the credit note that it is of; empty of the invoice itself."""
+    state: CallState
+    attempts: int
+    in_doubt_since: str | None
+    stripe_id: str | None
+    """What Stripe made of it."""
+    reason: str | None
+
+
+class InvoiceCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """What Stripe is told of one final invoice, in order."""
+
+    invoice: str
+    calls: tuple[ShownCall, ...]
+    """Empty where it is not collected through Stripe."""

@@ -23,6 +23,7 @@ from meterline_sidecar.web.api import (
     outbox,
     reload,
     status,
+    stripe_calls,
     usage,
 )
 
@@ -43,6 +44,7 @@ OPERATIONS: Final = (
     *audit.OPERATIONS,
     *documents.OPERATIONS,
     *collection.OPERATIONS,
+    *stripe_calls.OPERATIONS,
     *account.OPERATIONS,
     *meters.OPERATIONS,
     *outbox.OPERATIONS,

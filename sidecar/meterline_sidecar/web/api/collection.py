@@ -127,10 +127,19 @@ async def _invoice(
         BadRequest: it is none.
     """
     async with parts.database.transaction() as tx:
-        found = await find_document(tx, query.number)
-        if found.row.kind != "invoice":
-            raise BadRequest(f"{found.number} is no invoice")
-        yield tx, found.row
+        yield tx, await invoice_of(tx, query)
+
+
+async def invoice_of(tx: Tx, query: InvoiceNumber) -> DocumentRow:
+    """Return the invoice of a number.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    found = await find_document(tx, query.number)
+    if found.row.kind != "invoice":
+        raise BadRequest(f"{found.number} is no invoice")
+    return found.row
 
 
 def _payment(invoice: DocumentRow, body: NewPayment) -> Payment:

@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from meterline_sidecar.clock import format_time_ms, time_text
+from meterline_sidecar.clock import DAY_MS, format_time_ms, time_text
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import STATES, OutboxRow, State
 from meterline_sidecar.stripe.health import read_health
+from meterline_sidecar.stripe.invoice_check import InvoiceReconciler
 from meterline_sidecar.stripe.meter_events import key_of
 from meterline_sidecar.web.answers.outbox import (
     OutboxPage,
@@ -108,14 +109,20 @@ async def run_reconcile(parts: Parts, query: Span) -> Reconciliation:
     """Compare the ledger with Stripe's own totals, and settle what is in doubt."""
     span = span_of(parts, query, None)
     lines = await parts.stripe.reconciler.run(start_ms=span.start, end_ms=span.end)
+    # A customer's month may end some hours beside the month in UTC.
+    invoices = await InvoiceReconciler(parts.database, parts.stripe.api).run(
+        start_ms=span.start + DAY_MS, end_ms=span.end + DAY_MS
+    )
     unbilled = parts.stripe.unbilled
     by_hand = await unbilled.find(start_ms=span.start, end_ms=span.end)
     by_hand += await unbilled.without_subscription(start_ms=span.start, end_ms=span.end)
     return Reconciliation(
         start=format_time_ms(span.start),
         end=format_time_ms(span.end),
-        is_equal=all(line.verdict == "equal" for line in lines),
+        is_equal=all(line.verdict == "equal" for line in lines)
+        and all(one.verdict == "equal" for one in invoices),
         lines=lines,
+        invoices=invoices,
         by_hand=by_hand,
     )
 

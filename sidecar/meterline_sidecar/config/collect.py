@@ -1,0 +1,78 @@
+"""``[[collect]]``: whose final invoices are collected through Stripe, and how."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from meterline_pricing import Problem
+from meterline_sidecar.config.kinds import CUSTOMER
+
+DAYS_MAX = 365
+
+
+class CollectRule(msgspec.Struct, frozen=True, kw_only=True):
+    """How final invoices are collected: of all, of a plan, or of one customer."""
+
+    bill_through: Annotated[
+        Literal["invoice", "none"],
+        Meta(
+            description="`invoice`: each final invoice becomes one at Stripe, of whoever"
+            " has a `stripe_customer`. `none`: people collect it."
+        ),
+    ] = "invoice"
+    plan: Annotated[
+        str | None, Meta(description="For invoices of this plan; by default of all.")
+    ] = None
+    customer: Annotated[
+        str | None,
+        Meta(
+            description="For this customer, whatever their plan.",
+            extra={"kind": CUSTOMER},
+        ),
+    ] = None
+    collection_method: Annotated[
+        Literal["charge_automatically", "send_invoice"],
+        Meta(
+            description="Whether Stripe charges the customer's payment method, or sends"
+            " them the invoice to pay."
+        ),
+    ] = "charge_automatically"
+    days_until_due: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=DAYS_MAX,
+            description="Of an invoice that is sent: how long after it is final it is"
+            " due at Stripe.",
+        ),
+    ] = 14
+    tax: Annotated[
+        Literal["ours", "stripe"],
+        Meta(
+            description="`ours`: the taxes of the plan are lines of the invoice."
+            " `stripe`: Stripe Tax adds its own, and the plan must have none."
+        ),
+    ] = "ours"
+
+
+def check_collect(rule: CollectRule) -> Iterator[Problem]:
+    """Yield what is wrong with a rule by itself."""
+    if rule.plan is not None and rule.customer is not None:
+        yield Problem("name a plan or a customer that it is for, not both", "plan")
+
+
+def rule_for(
+    rules: Sequence[CollectRule], customer: str, plan: str
+) -> CollectRule | None:
+    """Return how a customer's invoice is collected; ``None``: by people.
+
+    Their own rule comes first, then that of the plan, then that of all.
+    """
+    found = (
+        next((rule for rule in rules if rule.customer == customer), None)
+        or next((rule for rule in rules if rule.plan == plan), None)
+        or next((rule for rule in rules if not (rule.customer or rule.plan)), None)
+    )
+    return found if found is not None and found.bill_through == "invoice" else None

@@ -1,0 +1,156 @@
+"""Whether an invoice at Stripe says what ours does, line by line, to the cent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from meterline_sidecar.errors import StripeRefused
+from meterline_sidecar.store import stripe_calls as store
+from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.stripe_calls import CallRow
+from meterline_sidecar.stripe.calls import StripeCalls, part_of, read_all
+from meterline_sidecar.stripe.comparison import InvoiceVerdict, ReconciledInvoice
+
+LINE: Final = "meterline_line"
+INVOICE: Final = "meterline_invoice"
+NOTE: Final = "meterline_credit_note"
+GONE: Final = 404
+
+
+class Wanted(NamedTuple):
+    """A line that must be there."""
+
+    ref: str
+    item_id: str | None
+    amount: int
+    description: str
+
+
+def wanted_of(rows: Sequence[CallRow]) -> list[Wanted]:
+    """Return the lines that the calls of an invoice ask for."""
+    found: list[Wanted] = []
+    for row in rows:
+        if row.step == "item":
+            params = msgspec.json.decode(row.params)
+            found.append(
+                Wanted(row.ref, row.object_id, params["amount"], params["description"])
+            )
+    return found
+
+
+def differences(
+    wanted: Sequence[Wanted], lines: Sequence[Mapping[str, Any]], currency: str
+) -> Iterator[str]:
+    """Yield in words what lines at Stripe have more, less, or otherwise."""
+    by_item = {one.item_id: one.ref for one in wanted if one.item_id is not None}
+    seen: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        ref = _ref_of(line, by_item)
+        if ref is None or ref not in {one.ref for one in wanted}:
+            yield (
+                f"there is a line of somebody else, {line.get('description')!r}, of"
+                f" {line.get('amount')}"
+            )
+        else:
+            seen.setdefault(ref, []).append(line)
+    for one in wanted:
+        found = seen.get(one.ref, [])
+        if not found:
+            yield f"{one.description!r} of {one.amount} is missing"
+        elif len(found) > 1:
+            yield f"{one.description!r} is there {len(found)} times"
+        elif (found[0]["amount"], found[0]["currency"]) != (one.amount, currency):
+            yield (
+                f"{one.description!r} is {found[0]['amount']} {found[0]['currency']} and"
+                f" should be {one.amount} {currency}"
+            )
+
+
+def _ref_of(line: Mapping[str, Any], by_item: Mapping[str, str]) -> str | None:
+    metadata = part_of(line, "metadata")
+    if LINE in metadata:
+        return str(metadata[LINE])
+    details = part_of(part_of(line, "parent"), "invoice_item_details")
+    return by_item.get(str(details.get("invoice_item")))
+
+
+async def lines_of(stripe: StripeCalls, stripe_id: str) -> list[dict[str, Any]]:
+    """Return every line of an invoice at Stripe.
+
+    Raises:
+        StripeRefused, RetryLater: as ``read_all``.
+    """
+    return await read_all(stripe, f"/v1/invoices/{stripe_id}/lines")
+
+
+class InvoiceReconciler:
+    """Compares invoices that were told with what Stripe has."""
+
+    def __init__(self, database: Database, stripe: StripeCalls) -> None:
+        self._database = database
+        self._stripe = stripe
+
+    async def run(self, *, start_ms: int, end_ms: int) -> list[ReconciledInvoice]:
+        """Compare every invoice of a period that ends in a span.
+
+        Raises:
+            RetryLater: Stripe cannot be asked now.
+        """
+        async with self._database.reading() as tx:
+            told = await store.told_invoices(tx, start_ms=start_ms, end_ms=end_ms)
+            rows = await store.calls_of(tx, [invoice_id for invoice_id, _ in told])
+        by_invoice: dict[int, list[CallRow]] = {}
+        for row in rows:
+            by_invoice.setdefault(row.invoice_id, []).append(row)
+        return [await self._one(by_invoice[id_], period) for id_, period in told]
+
+    async def _one(self, rows: list[CallRow], period: str) -> ReconciledInvoice:
+        first = rows[0]
+        params = msgspec.json.decode(first.params)
+        wanted = wanted_of(rows)
+        held = next((row.reason for row in rows if row.state == "held"), None)
+        is_waiting = any(row.state in ("pending", "sending") for row in rows)
+        answer = ReconciledInvoice(
+            invoice=params["metadata"]["meterline_number"],
+            period=period,
+            stripe_invoice=first.object_id,
+            status=None,
+            ours=sum(one.amount for one in wanted),
+            theirs=None,
+            verdict="held" if held is not None else "waiting",
+            differences=() if held is None else (held,),
+        )
+        if first.object_id is None:
+            return answer
+        try:
+            found = await self._stripe.call("get", f"/v1/invoices/{first.object_id}")
+            lines = await lines_of(self._stripe, first.object_id)
+        except StripeRefused as error:
+            return msgspec.structs.replace(
+                answer, verdict="refused", differences=(str(error),)
+            )
+        differ = tuple(differences(wanted, lines, params["currency"]))
+        if not is_waiting and held is None:
+            differ += tuple(_state_differs(rows, found.get("status")))
+        verdict: InvoiceVerdict = "different" if differ else "equal"
+        return msgspec.structs.replace(
+            answer,
+            status=found.get("status"),
+            theirs=sum(line["amount"] for line in lines),
+            verdict=answer.verdict if is_waiting or held else verdict,
+            differences=answer.differences + (() if is_waiting else differ),
+        )
+
+
+def _state_differs(rows: Sequence[CallRow], status: str | None) -> Iterator[str]:
+    """Yield in words where Stripe does not have what it was told last."""
+    done = [row.step for row in rows if row.state == "done"]
+    ends = {"void": "void", "uncollectible": "uncollectible", "paid": "paid"}
+    wanted = next((ends[step] for step in reversed(done) if step in ends), None)
+    if wanted == "uncollectible" and status == "paid":
+        return  # they paid after all
+    if wanted is not None and status != wanted:
+        yield f"it is {status} at Stripe, which was told that it is {wanted}"
+    elif wanted is None and status in ("draft", "void"):
+        yield f"it is {status} at Stripe, and final here"
