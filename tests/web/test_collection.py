@@ -347,6 +347,46 @@ async def test_the_page_of_an_invoice_takes_steps_and_shows_them(desk: Desk) -> 
     assert "INV-0002" not in listed.text
 
 
+async def test_the_desk_counts_what_became_of_each_month_and_leads_there(
+    desk: Desk,
+) -> None:
+    async def months() -> dict[str, dict[str, tuple[int, str]]]:
+        found = await desk.web.get("/v1/close/months")
+        return {
+            month["period"]: {
+                heap["state"]: (
+                    heap["invoices"],
+                    "".join(owed["amount"] for owed in heap["amounts"]),
+                )
+                for heap in month["states"]
+                if heap["invoices"]
+            }
+            for month in found["months"]
+        }
+
+    await take(desk, "INV-0001", "payments", amount="0.50")
+    await take(desk, "INV-0002", "sent")
+    assert await months() == {
+        "2026-11": {"sent": (1, "2.03")},
+        "2026-10": {"final": (1, "1.50")},
+    }
+    desk.clock("2026-12-20T00:00:00Z")
+    await take(desk, "INV-0002", "void")
+    await desk.close("2026-11")
+    assert await months() == {
+        "2026-11": {"final": (1, "2.03"), "void": (1, "2.03")},
+        "2026-10": {"overdue": (1, "1.50")},
+    }
+    page = (await desk.web.http.get("/close", headers=HTML)).text
+    assert "/invoices?period=2026-10&amp;state=overdue" in page
+    await take(desk, "INV-0001", "uncollectible")
+    await take(desk, "INV-0003", "payments", amount="2.03")
+    assert await months() == {
+        "2026-11": {"paid": (1, "2.03"), "void": (1, "2.03")},
+        "2026-10": {"uncollectible": (1, "2.00")},
+    }
+
+
 MONTHS: Final[tuple[str, ...]] = ("2026-10", "2026-11", "2026-12", "2027-01")
 GIFT: Final = Decimal(4)
 MANY: Final = int(os.environ.get("HISTORIES", "12"))

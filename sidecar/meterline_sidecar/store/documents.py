@@ -139,6 +139,29 @@ async def sums_of_months(
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
+async def states_of_months(
+    tx: Tx, months: Sequence[str], *, but: Sequence[State]
+) -> list[tuple[str, State, str, str, int]]:
+    """Return ``(month, last step, currency, amount, how many)`` of invoices.
+
+    By the month in which their periods began, and those of equal amounts together:
+    amounts are texts, which no database adds up.
+
+    Args:
+        but: invoices whose last step is one of these are left out.
+    """
+    rows = await tx.fetch_all(
+        "SELECT month, step, currency, amount, count(*) FROM"  # noqa: S608 - only marks
+        " (SELECT substr(period, 1, 7) AS month, currency, amount,"
+        f" {LAST_STEP} AS step FROM documents WHERE kind = 'invoice') AS stepped"
+        f" WHERE month IN ({marks(len(months))})"
+        f" AND step NOT IN ({marks(len(but))})"
+        " GROUP BY month, step, currency, amount",
+        (*months, *but),
+    )
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+
 async def all_of(tx: Tx, customer: str) -> list[DocumentRow]:
     """Return every document of a customer, the oldest first."""
     rows = await tx.fetch_all(f"{SELECT} WHERE customer = ? ORDER BY id", (customer,))

@@ -15,11 +15,16 @@ from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import Steps, money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.web.answers.closing import CloseRun, CloseState, OpenPeriod
+from meterline_sidecar.web.answers.closing import (
+    CloseRun,
+    CloseState,
+    CollectedMonths,
+    OpenPeriod,
+)
 
 LOOK_EVERY_S: Final = 0.2
 SHOWN_MAX: Final = 20
-LISTS: Final = ("held", "grace")
+LISTS: Final = ("held", "grace", "paid")
 PAPERS: Final = ("pdf", "html")
 
 
@@ -50,7 +55,8 @@ PAPERS: Final = ("pdf", "html")
     "--list",
     "listed",
     type=click.Choice(LISTS),
-    help="List what should be final and is not, or what waits for its grace, and stop.",
+    help="List what should be final and is not, what waits for its grace, or how many"
+    " invoices of each month are paid and what is left of the rest, and stop.",
 )
 @click.option(
     "--export",
@@ -91,6 +97,9 @@ def command(
         if folder is not None and period is not None:
             found = export_month(client, folder, period=period, documents=documents)
             _tell_export(found, folder)
+            return
+        if listed == "paid":
+            _list_paid(client.get("/v1/close/months", CollectedMonths), is_json=is_json)
             return
         if listed is not None:
             _list(client.get("/v1/close", CloseState), listed, is_json=is_json)
@@ -175,6 +184,20 @@ def _tell_held(held: Sequence[OpenPeriod], n_held: int) -> None:
         click.echo(f"  {why}")
     if n_held > len(held):
         click.echo(f"and {n_of(n_held - len(held), 'more customer')}")
+
+
+def _list_paid(answer: CollectedMonths, *, is_json: bool) -> None:
+    if is_json:
+        show_json(answer)
+        return
+    table = Table("period", "state", ">invoices", ">amount")
+    for month in answer.months:
+        for heap in month.states:
+            if heap.invoices:
+                owed = [money(one.amount, one.currency) for one in heap.amounts]
+                amount = " and ".join(owed)
+                table.add(month.period, heap.state, f"{heap.invoices:,}", amount)
+    show(table)
 
 
 def _list(state: CloseState, listed: str, *, is_json: bool) -> None:

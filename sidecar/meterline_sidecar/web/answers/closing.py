@@ -72,3 +72,26 @@ class CloseState(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[OpenPeriod, ...]
     """What should have become final by itself, and what is left to people; the first
     thousand, as above."""
+
+
+class ShownHeap(msgspec.Struct, frozen=True, kw_only=True):
+    """Invoices of a month that stand alike."""
+
+    state: str
+    """`final`, `sent`, `overdue`, `paid`, `uncollectible` or `void`."""
+    invoices: int
+    amounts: tuple[ShownOwed, ...]
+    """By currency: what is left to pay, where that is waited for; else what they are."""
+
+
+class CollectedMonth(msgspec.Struct, frozen=True, kw_only=True):
+    """How the invoices of one month stand."""
+
+    period: str
+    states: tuple[ShownHeap, ...]
+
+
+class CollectedMonths(msgspec.Struct, frozen=True, kw_only=True):
+    """How the invoices of the last months stand, the newest first."""
+
+    months: tuple[CollectedMonth, ...]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -17,18 +17,27 @@ from meterline_sidecar.billing.close_run import (
     voided,
 )
 from meterline_sidecar.billing.closing import Busy
+from meterline_sidecar.billing.desk import desk_of
+from meterline_sidecar.billing.statement import Owed
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.store import invoices
 from meterline_sidecar.web.answers.closing import (
     ClosedPeriod,
     CloseRun,
     CloseState,
+    CollectedMonth,
+    CollectedMonths,
     OpenPeriod,
+    ShownHeap,
 )
 from meterline_sidecar.web.answers.money import ShownOwed
+from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict
 from meterline_sidecar.web.query import CustomerId, MonthName, Nothing, find_customer
+
+MONTHS: Final = 12
 
 
 class CloseQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +77,32 @@ async def read_closing(parts: Parts, query: Nothing) -> CloseState:
         in_grace=_waiting(closer.in_grace),
         n_held=len(held),
         held=_held(held),
+    )
+
+
+async def list_collected(parts: Parts, query: Nothing) -> CollectedMonths:
+    """List how the invoices of the last twelve months stand, the newest first."""
+    async with parts.database.reading() as tx:
+        periods = list(await invoices.final_counts(tx, limit=MONTHS))
+        desk = await desk_of(tx, periods, now_ms=parts.clock.now_ms())
+    return CollectedMonths(
+        months=tuple(
+            CollectedMonth(
+                period=period,
+                states=tuple(
+                    ShownHeap(
+                        state=heap,
+                        invoices=tally.n,
+                        amounts=shown_owed(
+                            Owed(amount, currency)
+                            for currency, amount in tally.amounts.items()
+                        ),
+                    )
+                    for heap, tally in heaps.items()
+                ),
+            )
+            for period, heaps in desk.items()
+        )
     )
 
 
@@ -156,4 +191,5 @@ def _held(periods: Iterable[Held]) -> tuple[OpenPeriod, ...]:
 OPERATIONS = (
     Operation("/v1/close", read_closing),
     Operation("/v1/close", close_periods, method="POST"),
+    Operation("/v1/close/months", list_collected),
 )

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.close_run import voided
+from meterline_sidecar.billing.desk import HEAPS, desk_of
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.documents import sums_of_months
 from meterline_sidecar.store.port import Tx
@@ -50,6 +51,7 @@ async def close(request: Request) -> Response:
     async with parts.database.reading() as tx:
         final = await store.final_counts(tx, limit=MONTHS)
         totals = await _totals(tx, list(final))
+        desk = await desk_of(tx, list(final), now_ms=parts.clock.now_ms())
         all_held = [*closer.held.values(), *await voided(tx)]
     in_grace = Counter(_month(one.period) for one in closer.in_grace)
     held = Counter(_month(one.period) for one in all_held)
@@ -67,6 +69,8 @@ async def close(request: Request) -> Response:
                 )
                 for name in names
             ],
+            "desk": desk,
+            "heaps": HEAPS,
             "over": sorted({*in_grace, *held}),
             "n_in_grace": len(closer.in_grace),
             "in_grace": closer.in_grace[:ROWS],

@@ -1,0 +1,78 @@
+"""How the invoices of each month stand: how many are final, sent, paid, overdue ..."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Final, Literal, NamedTuple
+
+from meterline_sidecar.billing.collection import UNPAID, owing_of
+from meterline_sidecar.billing.documents import document_of
+from meterline_sidecar.store import documents as store
+from meterline_sidecar.store.invoice_states import State
+from meterline_sidecar.store.port import Tx
+
+Heap = State | Literal["overdue"]
+HEAPS: Final[tuple[Heap, ...]] = (
+    *("final", "sent", "overdue", "paid", "uncollectible", "void"),
+)
+UNPAID_PER_STEP: Final = 500  # some milliseconds; then others go first
+
+
+class Tally(NamedTuple):
+    """How many invoices there are, and what they come to."""
+
+    n: int
+    amounts: Mapping[str, Decimal]
+    """By currency: what is left to pay, where that is waited for; else what they are."""
+
+    def with_more(self, n: int, amounts: Mapping[str, Decimal]) -> "Tally":
+        """Return it with more invoices."""
+        sums = dict(self.amounts)
+        for currency, amount in amounts.items():
+            sums[currency] = sums.get(currency, Decimal(0)) + amount
+        return Tally(self.n + n, sums)
+
+
+NONE: Final = Tally(0, {})
+
+
+async def desk_of(
+    tx: Tx, months: Sequence[str], *, now_ms: int
+) -> dict[str, dict[Heap, Tally]]:
+    """Return how invoices stand, by the month in which their periods began and by where each lies.
+
+    One that is overdue is neither among the final ones nor among those that were sent.
+    """
+    desk: dict[str, dict[Heap, Tally]] = {
+        period: dict.fromkeys(HEAPS, NONE) for period in months
+    }
+    if not months:
+        return desk
+    for period, state, currency, amount, n in await store.states_of_months(
+        tx, months, but=UNPAID
+    ):
+        heaps = desk[period]
+        heaps[state] = heaps[state].with_more(n, {currency: n * Decimal(amount)})
+    for period in months:
+        await _unpaid(tx, period, desk[period], now_ms=now_ms)
+    return desk
+
+
+async def _unpaid(
+    tx: Tx, period: str, heaps: dict[Heap, Tally], *, now_ms: int
+) -> None:
+    """Add the invoices of a period that wait to be paid."""
+    before = store.ID_MAX
+    while True:
+        rows = await store.page(
+            tx, period=period, states=UNPAID, before=before, limit=UNPAID_PER_STEP
+        )
+        owing = await owing_of(tx, map(document_of, rows), now_ms=now_ms)
+        for one in owing.values():
+            heap: Heap = "overdue" if one.is_overdue else one.state
+            left = {name: amount for name, amount in one.left.items() if amount}
+            heaps[heap] = heaps[heap].with_more(1, left)
+        if len(rows) < UNPAID_PER_STEP:
+            return
+        before = rows[-1].id
+        await asyncio.sleep(0)
