@@ -62,6 +62,10 @@ class NotInstalled(MeterlineError):
     """It needs what is not installed here; the text says what to install."""
 
 
+class BeingCorrected(MeterlineError):
+    """Usage is in the middle of a correction, which is written in parts."""
+
+
 class EventsArchived(MeterlineError):
     """What is asked for needs events that left the ledger; the text says which."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,15 @@ async def sidecar(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncGenerator[Sidecar]:
     """Return the parts; a parameter is how long a commit waits for company."""
-    company_s: float = getattr(request, "param", 0)
+    async with sidecar_at(tmp_path, getattr(request, "param", 0)) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def sidecar_at(folder: Path, company_s: float = 0) -> AsyncGenerator[Sidecar]:
+    """Open the parts in a folder."""
     clock = FakeClock()
-    database = await SqliteDatabase.open(tmp_path / "meterline.db")
+    database = await SqliteDatabase.open(folder / "meterline.db")
     chain = ChainFiles(database.path)
     committer = Committer(
         database,
@@ -47,7 +54,7 @@ async def sidecar(
     await committer.start()
     ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=company_s)
     running = asyncio.create_task(ingest.run())
-    socket = tmp_path / "meterline.sock"
+    socket = folder / "meterline.sock"
     async with Receiver(
         ingest, socket, uids=(), on_fatal=lambda error: pytest.fail(str(error))
     ) as receiver:

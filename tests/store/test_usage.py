@@ -239,3 +239,14 @@ async def test_a_fact_is_what_was_said_last_until_it_is_dropped(
         other = await facts.get_fact(tx, "other")
 
     assert (unknown, said, dropped, other) == (None, "it's two", None, "three")
+
+
+async def test_usage_of_an_event_that_is_not_counted_is_being_corrected(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        await add_window(tx, 1, HOUR, {"calls": 1}, last_event_id=7)
+
+        assert await usage.is_being_corrected(tx, 1, 6)
+        assert not await usage.is_being_corrected(tx, 1, 7)
+        assert not await usage.is_being_corrected(tx, 2, 6)

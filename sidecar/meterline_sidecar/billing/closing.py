@@ -38,7 +38,7 @@ from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.counted import counted
+from meterline_sidecar.usage.counted import counted_whole
 
 SINCE: Final = "closing_since_ms"
 """The fact that says from when on periods close by themselves."""
@@ -375,7 +375,7 @@ class Closer:
     ) -> list[_Outcome]:
         """Close customers until it has taken as long as one transaction may."""
         end_s = time.monotonic() + PIECE_S_MAX
-        at = await counted(tx)
+        at = await counted_whole(tx)
         outcomes: list[_Outcome] = []
         by_hand = f"by hand: {wanted.reason}" if wanted.reason else "by hand"
         cause = "its grace was over" if wanted.is_automatic else by_hand

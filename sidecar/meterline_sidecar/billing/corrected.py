@@ -44,8 +44,8 @@ class Supposed(NamedTuple):
 
     changed: Mapping[int, bool]
     """Whether each would be void."""
-    facts: Sequence[EventFacts]
-    """Of these events."""
+    places: frozenset[Place]
+    """The windows that these events are in."""
     added: Sequence[EventRow] = ()
 
 
@@ -206,8 +206,7 @@ async def of_correction(
         def new_folder() -> Folder:
             return Folder(definition, endpoints, cuts, values=values)
 
-        counted = [event for event in what.facts if event.id <= served.cursor]
-        places = await places_of(new_folder, [*counted, *added])
+        places = what.places | await places_of(new_folder, added)
         recounted = await recount(
             tx,
             Recounting(

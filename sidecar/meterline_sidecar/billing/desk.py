@@ -39,33 +39,31 @@ NONE: Final = Tally(0, {})
 async def desk_of(
     tx: Tx, months: Sequence[str], *, now_ms: int
 ) -> dict[str, dict[Heap, Tally]]:
-    """Return how invoices stand, by the month in which their periods began and by where each lies.
+    """Return how invoices stand, by the month of their periods and by where each lies.
 
     One that is overdue is neither among the final ones nor among those that were sent.
     """
     desk: dict[str, dict[Heap, Tally]] = {
-        period: dict.fromkeys(HEAPS, NONE) for period in months
+        month: dict.fromkeys(HEAPS, NONE) for month in months
     }
     if not months:
         return desk
-    for period, state, currency, amount, n in await store.states_of_months(
+    for month, state, currency, amount, n in await store.states_of_months(
         tx, months, but=UNPAID
     ):
-        heaps = desk[period]
+        heaps = desk[month]
         heaps[state] = heaps[state].with_more(n, {currency: n * Decimal(amount)})
-    for period in months:
-        await _unpaid(tx, period, desk[period], now_ms=now_ms)
+    for month in months:
+        await _unpaid(tx, month, desk[month], now_ms=now_ms)
     return desk
 
 
-async def _unpaid(
-    tx: Tx, period: str, heaps: dict[Heap, Tally], *, now_ms: int
-) -> None:
-    """Add the invoices of a period that wait to be paid."""
+async def _unpaid(tx: Tx, month: str, heaps: dict[Heap, Tally], *, now_ms: int) -> None:
+    """Add the invoices of a month that wait to be paid."""
     before = store.ID_MAX
     while True:
         rows = await store.page(
-            tx, period=period, states=UNPAID, before=before, limit=UNPAID_PER_STEP
+            tx, period=month, states=UNPAID, before=before, limit=UNPAID_PER_STEP
         )
         owing = await owing_of(tx, map(document_of, rows), now_ms=now_ms)
         for one in owing.values():

@@ -70,7 +70,7 @@ class Counting(Protocol):
     """Usage that is not in the ledger: what counting otherwise comes to."""
 
     async def applied_to(
-        self, tx: Tx, at: Counted, usage: CustomerUsage
+        self, tx: Tx, at: Counted, usage: CustomerUsage, /
     ) -> CustomerUsage:
         """Return usage with what is known here in place of what the ledger says."""
         ...

@@ -38,7 +38,7 @@ from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.counted import Counted, counted
+from meterline_sidecar.usage.counted import Counted, counted_whole
 
 
 class Invoices:
@@ -234,7 +234,7 @@ class Invoices:
         await self._aggregator.run()
         # Drawn where it is kept: no other invoice or event comes in between.
         async with self._database.transaction() as tx:
-            at = await counted(tx)
+            at = await counted_whole(tx)
             gaps = check_gaps(period, missing, accept_gap=accept_gap)
             closing = Closing(author, "by hand", gaps)
             await note_accepted(tx, missing.gaps)

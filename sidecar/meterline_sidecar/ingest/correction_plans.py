@@ -24,13 +24,14 @@ from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.usage.corrected import facts_of, places_of
 from meterline_sidecar.usage.definition import decode
-from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.fold import Folder, Place
 from meterline_sidecar.usage.values import read_values
 
 EVENTS_MAX: Final = 200_000
 """Of one correction: some seconds of counting, while others are not counted."""
-WINDOWS_MAX: Final = 5_000
-"""Windows of a subject and group that it changes: what is written in one transaction."""
+WINDOWS_MAX: Final = 100_000
+"""Windows of a subject and group that it changes: while they are written, for seconds,
+whoever reads usage waits."""
 ADDED_MAX: Final = 1_000
 """Events that one stores: they are committed, and counted, in one transaction."""
 
@@ -64,6 +65,8 @@ class Plan(NamedTuple):
     """Of these events."""
     added: Sequence[EventRow] = ()
     """Events to be stored with it."""
+    places: frozenset[Place] = frozenset()
+    """The windows that the events are in."""
     reverts: int | None = None
 
 
@@ -169,8 +172,7 @@ async def _found(database: Readable, search: Search) -> list[EventFacts]:
             folder = await _folder(tx, only=search.meter)
         found: list[EventFacts] = []
         if search.event_ids:
-            facts = await facts_of(tx, sorted(set(search.event_ids)))
-            return await _counting(tx, facts, folder, last_id=last_id)
+            return await _named(tx, search.event_ids, last_id=last_id)
         after: int | None = 0
         while after is not None:
             page = await store.find_facts(
@@ -190,6 +192,29 @@ async def _found(database: Readable, search: Search) -> list[EventFacts]:
                     " corrected at once: say a shorter time, or a subject"
                 )
     return found
+
+
+async def _named(tx: Tx, event_ids: Sequence[int], *, last_id: int) -> list[EventFacts]:
+    """Return events that are named, each of which must count."""
+    wanted = sorted(set(event_ids))
+    facts = await facts_of(tx, wanted)
+    found = {event.id for event in facts}
+    marks = await store.marks_in(tx, wanted[0] - 1, wanted[-1], up_to_event=last_id)
+    for event_id in wanted:
+        if event_id not in found:
+            raise CorrectionRefused(f"there is no event {event_id}")
+        if event_id in marks and marks[event_id].is_void:
+            raise CorrectionRefused(
+                f"event {event_id} is void already; `meterline events` says by which"
+                " correction"
+            )
+    for event in facts:
+        if event.flags & UNCOUNTED:
+            raise CorrectionRefused(
+                f"event {event.id} counts for nothing: it is held, a correction's own,"
+                " or another one with its id counts; `meterline events` says which"
+            )
+    return facts
 
 
 async def _folder(tx: Tx, *, only: str | None = None) -> Folder:
@@ -212,14 +237,15 @@ async def _checked(database: Readable, plan: Plan) -> Plan:
     """Return a plan of which not too much changes at once."""
     async with database.reading() as tx:
         folder = await _folder(tx)
-    n_windows = len(await places_of(lambda: folder, plan.facts))
+    places = await places_of(lambda: folder, plan.facts)
+    n_windows = len(places)
     if n_windows > WINDOWS_MAX:
         raise CorrectionRefused(
             f"these {len(plan.facts)} events are in {n_windows} windows of 15 minutes"
             f" and a subject, and {WINDOWS_MAX} change at once: say a shorter time,"
             " or a subject"
         )
-    return plan
+    return plan._replace(places=places)
 
 
 async def _counting(

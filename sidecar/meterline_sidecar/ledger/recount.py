@@ -61,6 +61,12 @@ async def verify_usage(
     generation = await usage_store.newest_generation(tx)
     if generation is None:
         return  # Nothing was counted yet.
+    if await usage_store.is_being_corrected(tx, generation.id, generation.cursor):
+        report.add(
+            "usage is in the middle of a correction, or holds what is of no counted"
+            " event: let the sidecar count, and verify again"
+        )
+        return
     definition = decode(generation.definition)
     with Runs(_joined(definition.aggregations)) as runs:
         sums = Sums(runs, definition.aggregations, await store.groups(tx))

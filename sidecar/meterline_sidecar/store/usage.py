@@ -69,6 +69,15 @@ async def generation_beside(tx: Tx, generation: int) -> Generation | None:
     return None if row is None else Generation(*row)
 
 
+async def is_being_corrected(tx: Tx, generation: int, cursor: int) -> bool:
+    """Say whether a part of usage is of an event that is not counted yet."""
+    row = await tx.fetch_one(
+        "SELECT 1 FROM usage WHERE generation = ? AND last_event_id > ? LIMIT 1",
+        (generation, cursor),
+    )
+    return row is not None
+
+
 async def read_usage(
     tx: Tx, generation: int, *, customer: str, start: int, end: int
 ) -> list[UsageRow]:

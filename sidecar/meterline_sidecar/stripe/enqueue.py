@@ -97,15 +97,20 @@ class Enqueuer:
         await self._note_all_if_changed()
         n_rows = 0
         while hours := await self._next_hours():
-            n_rows += await self._enqueue(hours)
+            n_new = await self._enqueue(hours)
+            if n_new is None:
+                break
+            n_rows += n_new
         return n_rows
 
-    async def _enqueue(self, hours: list[tuple[str, int]]) -> int:
-        """Compare the first of these hours; the others stay on the list."""
+    async def _enqueue(self, hours: list[tuple[str, int]]) -> int | None:
+        """Compare the first of these hours; ``None`` amid a correction: all wait."""
         n_rows = n_hours = 0
         async with self._database.transaction() as tx:
             generation = await usage.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
+            if await usage.is_being_corrected(tx, generation.id, generation.cursor):
+                return None
             for customer, hour_ms in hours:
                 n_rows += await self._compare(
                     tx, generation.id, customer=customer, hour_ms=hour_ms

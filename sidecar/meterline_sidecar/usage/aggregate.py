@@ -20,13 +20,14 @@ from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge import values as value_store
+from meterline_sidecar.store.edge.corrections import CorrectionRow
 from meterline_sidecar.store.edge.usage import ReadEvents
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.added import add_deltas, note_late
-from meterline_sidecar.usage.correction import WorkedOut, work_out
+from meterline_sidecar.usage.correction import WorkedOut, part_of, work_out
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.definition import (
     Change,
@@ -37,6 +38,7 @@ from meterline_sidecar.usage.definition import (
     first_definition,
 )
 from meterline_sidecar.usage.misfits import add_misfits, keep_misfits
+from meterline_sidecar.usage.rewritten import Rewritten
 from meterline_sidecar.usage.step import (
     Endpoints,
     Step,
@@ -175,13 +177,10 @@ class Aggregator:
             step = await self._read(beside=beside)
             if step is None:
                 return None
-            keep = partial(self._keep, step=step)
             if step.correction is not None:
-                comes_to = await work_out(
-                    self._database, step, step.correction, self._endpoints
-                )
-                keep = partial(self._correct, step=step, comes_to=comes_to)
-            if await self._database.write(keep):
+                if await self._correct(step, step.correction):
+                    return step
+            elif await self._database.write(partial(self._keep, step=step)):
                 return step
 
     async def _read(self, *, beside: bool) -> Step | None:
@@ -218,8 +217,26 @@ class Aggregator:
         await value_store.add_values(tx, step.values.learned)
         return True
 
-    async def _correct(self, tx: Tx, *, step: Step, comes_to: WorkedOut) -> bool:
-        """Store what a correction comes to, unless anything changed meanwhile.
+    async def _correct(self, step: Step, correction: CorrectionRow) -> bool:
+        """Store what a correction comes to, unless anything changes meanwhile."""
+        comes_to = await work_out(self._database, step, correction, self._endpoints)
+        parts = comes_to.parts or [{}]
+        for part in parts:
+            write = partial(
+                self._write_part,
+                step=step,
+                comes_to=comes_to,
+                part=await part_of(self._database, step, part),
+                is_last=part is parts[-1],
+            )
+            if not await self._database.write(write):
+                return False
+        return True
+
+    async def _write_part(
+        self, tx: Tx, *, step: Step, comes_to: WorkedOut, part: Rewritten, is_last: bool
+    ) -> bool:
+        """Write a part of a correction; with the last one, usage knows all of it.
 
         Usage that is counted again beside begins anew where the correction is about
         events that it has counted already.
@@ -230,8 +247,10 @@ class Aggregator:
             or await store.cuts_between(tx, 0, NEVER_MS) != comes_to.cuts
         ):
             return False
+        await part.write(tx, before.id)
+        if not is_last:
+            return True
         await note_late(tx, comes_to.deltas)
-        await comes_to.rewritten.write(tx, before.id)
         beside = await usage_store.generation_beside(tx, before.id)
         if beside is not None and beside.cursor >= comes_to.first_event_id:
             await store.add_generation(tx, beside.definition)

@@ -24,7 +24,9 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.fold import Delta, Folder, Place
 
-FOLDED: Final = 10_000  # events at once in a thread
+FOLDED: Final = 10_000
+PLACED: Final = 50_000
+"""Events at once in a thread: to be counted, and to see where they are."""
 
 NewFolder = Callable[[], Folder]
 """Returns a folder that knows nothing of the events before."""
@@ -60,9 +62,9 @@ async def places_of(
     """Return the windows that events are in."""
     folder = new_folder()
     found: set[Place] = set()
-    for start in range(0, len(events), FOLDED):
-        part = events[start : start + FOLDED]
-        found |= (await asyncio.to_thread(folder.fold, part)).keys()
+    for start in range(0, len(events), PLACED):
+        part = events[start : start + PLACED]
+        found |= await asyncio.to_thread(folder.places, part)
     return frozenset(found)
 
 

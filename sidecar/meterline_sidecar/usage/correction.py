@@ -1,7 +1,14 @@
-"""A correction as a step of counting: worked out from snapshots, then written at once."""
+"""A correction as a step of counting: worked out from snapshots, then written.
 
-from typing import NamedTuple
+What changes is written in parts, so that nobody waits long; the last of them moves the
+cursor. Until then the windows that are written are of an event that is not counted yet:
+by that readers know, and wait (``counted.snapshot``). Who is killed in between begins
+again, and writes the same.
+"""
 
+from typing import Final, NamedTuple
+
+from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.corrections import CorrectionRow
@@ -18,13 +25,16 @@ from meterline_sidecar.usage.fold import Delta, Folder, Place
 from meterline_sidecar.usage.rewritten import Rewritten, rewritten
 from meterline_sidecar.usage.step import Endpoints, Step
 
+WRITTEN_AT_ONCE: Final = 500  # windows; about 15 ms
+
 
 class WorkedOut(NamedTuple):
     """What a correction comes to, and what that was worked out by."""
 
     cuts: list[Cut]
     deltas: dict[Place, Delta]
-    rewritten: Rewritten
+    parts: list[dict[Key, Delta]]
+    """The same by key, in parts; those of a day stand together."""
     first_event_id: int
     """The first event that it is about."""
 
@@ -61,8 +71,17 @@ async def work_out(
         Key(place.subject_id, place.window_ms, groups[place.labels]): delta
         for place, delta in deltas.items()
     }
+    keys = sorted(keyed, key=lambda key: (key.window_ms // DAY_MS, key))
+    parts = [
+        {key: keyed[key] for key in keys[start : start + WRITTEN_AT_ONCE]}
+        for start in range(0, len(keys), WRITTEN_AT_ONCE)
+    ]
+    return WorkedOut(cuts, deltas, parts, min(changed, default=after_id + 1))
+
+
+async def part_of(database: Database, step: Step, part: dict[Key, Delta]) -> Rewritten:
+    """Return what is to be written of a part, by what is stored when it is asked for."""
     async with database.reading() as tx:
-        written = await rewritten(
-            tx, step.before.id, keyed, aggregations=definition.aggregations
+        return await rewritten(
+            tx, step.before.id, part, aggregations=step.definition.aggregations
         )
-    return WorkedOut(cuts, deltas, written, min(changed, default=after_id + 1))

@@ -4,15 +4,23 @@ Counting goes on all the time. Whoever asked anything else than their own snapsh
 far it is could read usage of events beyond what they say it counts.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+from meterline_sidecar.errors import BeingCorrected
 from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import corrections, event_log
 from meterline_sidecar.store.port import Readable, Tx
 
+LOOK_AGAIN_S: Final = 0.05
+LOOKS_MAX: Final = 600  # half a minute
+WAIT: Final = (
+    "usage is being corrected, which takes seconds; ask again, and see whether the"
+    " sidecar counts: `meterline status`"
+)
 WINDOW_MS: Final = rollups.WINDOW_MS
 """Of an event's time, unless its subject changed hands in it: see ``fold``."""
 
@@ -53,9 +61,33 @@ async def counted(tx: Tx) -> Counted:
 
 @asynccontextmanager
 async def snapshot(database: Readable) -> AsyncGenerator[tuple[Tx, Counted]]:
-    """Open a read-only snapshot, together with how far usage is counted in it."""
-    async with database.reading() as tx:
-        yield tx, await counted(tx)
+    """Open a read-only snapshot, together with how far usage is counted in it.
+
+    While a correction is written, which takes seconds at most, it waits.
+
+    Raises:
+        BeingCorrected: it waited long, and nobody went on writing.
+    """
+    for _ in range(LOOKS_MAX):
+        async with database.reading() as tx:
+            at = await counted(tx)
+            if not await store.is_being_corrected(tx, at.generation, at.up_to_event):
+                yield tx, at
+                return
+        await asyncio.sleep(LOOK_AGAIN_S)
+    raise BeingCorrected(WAIT)
+
+
+async def counted_whole(tx: Tx) -> Counted:
+    """Return how far usage is counted, for who makes something final of it.
+
+    Raises:
+        BeingCorrected: it is in the middle of a correction.
+    """
+    at = await counted(tx)
+    if await store.is_being_corrected(tx, at.generation, at.up_to_event):
+        raise BeingCorrected(WAIT)
+    return at
 
 
 async def counted_now(database: Readable) -> Counted:

@@ -1,7 +1,7 @@
 """Puts other totals in place of what is stored of some windows, and of what adds them up.
 
-All of it is worked out before, from snapshots: counting waits meanwhile, and nobody
-else. The one transaction only writes.
+All of it is worked out before, from a snapshot: counting waits meanwhile, and nobody
+else. The transaction only writes. Written once more it comes to the same.
 """
 
 from collections import defaultdict
@@ -122,14 +122,19 @@ def _without(
 ) -> Totals | None:
     """Return everybody's totals without some windows; ``None``: that does not follow.
 
-    It does not where a sum would be 0: nobody may be left who used anything.
+    It does not where a sum would be 0, as nobody may be left who used anything, nor
+    where the highest value, or one like it, is that of such a window.
     """
     rest = dict(totals)
     for key in keys:
         for meter, total in before.get(key, {}).items():
-            take_away = AGGREGATIONS[aggregations[meter]].take_away
-            if take_away is None or meter not in rest:
+            if meter not in rest:
                 return None
+            take_away = AGGREGATIONS[aggregations[meter]].take_away
+            if take_away is None:
+                if rest[meter] == total:
+                    return None
+                continue
             rest[meter] = take_away(rest[meter], total)
             if not quantity(rest[meter]):
                 return None
@@ -147,9 +152,9 @@ async def _others(
     found: dict[RollupKey, Totals] = {span: {} for span in spans}
     if not spans:
         return found
-    starts = sorted({span[1] for span in spans})
+    starts = {span[1] for span in spans}
     for key, totals in await windows.windows_of_all(
-        tx, generation, starts, step_ms=WINDOW_MS
+        tx, generation, start=min(starts), end=max(starts) + WINDOW_MS
     ):
         span = (WINDOW_MS, _of(key, WINDOW_MS), key.group_id)
         if span in spans and key not in known:

@@ -18,6 +18,7 @@ from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.stripe_plan import NotTold
 from meterline_sidecar.errors import (
     ArchiveFailed,
+    BeingCorrected,
     ConfigError,
     DatabaseCorrupt,
     DiskFailed,
@@ -110,6 +111,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing
     StripeRefused: Refusal(409, NO_STRIPE),
     RetryLater: Refusal(409, NO_STRIPE),
+    BeingCorrected: Refusal(503),
     DiskFull: Refusal(503),
     NotInstalled: Refusal(503),
 }

@@ -1,27 +1,51 @@
 """What corrections do to usage, beside a ledger that never got what was corrected."""
 
+import asyncio
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from meterline.events import UsageEvent
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meterline.events import UNCOUNTED, UsageEvent
+from meterline_sidecar.errors import BeingCorrected
 from meterline_sidecar.ingest import correction_plans as plans
+from meterline_sidecar.ingest.amended import Changes
 from meterline_sidecar.ingest.correction_plans import (
+    CorrectionRefused,
+    NoSuchCorrection,
     Search,
 )
 from meterline_sidecar.ingest.corrections import Asked, Corrections
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.meters import Meter
+from meterline_sidecar.store.edge import corrections as store
+from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.event_log import Filter
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.terms import NEVER_MS
+from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.usage import aggregate, correction, step
+from meterline_sidecar.usage import counted as usage_counted
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.counted import counted
-from tests.agreed import claim, keep, terms_of
-from tests.integration.conftest import Sidecar
+from meterline_sidecar.usage.counted import counted, counted_whole, snapshot
+from meterline_sidecar.usage.definition import decode
+from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.misfits import add_misfits
+from meterline_sidecar.usage.values import read_values
+from tests.agreed import agree_to, claim, keep, terms_of
+from tests.integration.conftest import Sidecar, sidecar_at
 from tests.integration.ledger.test_verify import verified
-from tests.producer import NOON_MS, Connection, batch, event
+from tests.producer import NOON_MS, WITH_PROPERTIES, Connection, batch, event
 
 METERS = (
     Meter("calls", "count"),
@@ -35,6 +59,8 @@ METERS = (
     Meter("by_model", "sum", value="quantities.seats", group_by=("model",)),
 )
 WHY = Asked("ann", "a test")
+WHO = ("acct_1", "acct_2", "stranger")
+NEW = Meter("new", "count")
 
 
 def some_events(n_events: int, *, seed: int) -> list[UsageEvent]:
@@ -42,7 +68,7 @@ def some_events(n_events: int, *, seed: int) -> list[UsageEvent]:
     return [
         event(
             time_ms=NOON_MS + dice.randrange(-7_200_000, 0),
-            subject=dice.choice(["acct_1", "acct_2", "stranger"]),
+            subject=dice.choice(WHO),
             route=dice.choice(["/a", "/b", None]),
             bytes_out=dice.randrange(1_000),
             quantities={"seats": dice.randrange(9)} if dice.random() < 0.5 else None,
@@ -60,6 +86,7 @@ class Corrected:
     terms: Terms
     aggregator: Aggregator
     corrections: Corrections
+    key: bytes
 
     @classmethod
     async def of(cls, sidecar: Sidecar, events: Iterable[UsageEvent]) -> "Corrected":
@@ -76,7 +103,7 @@ class Corrected:
         corrections = Corrections(
             *(database, sidecar.ingest, Journal(key), aggregator), clock=clock
         )
-        return cls(sidecar, terms, aggregator, corrections)
+        return cls(sidecar, terms, aggregator, corrections, key)
 
     async def void(self, *event_ids: int) -> int:
         plan = await plans.void(self.sidecar.database, Search(event_ids))
@@ -120,21 +147,350 @@ async def usage_in(tx: Tx) -> object:
     return found
 
 
-async def test_void_events_leave_usage_as_if_they_had_never_come(
+async def expected(ledger: Corrected, void: set[int]) -> dict[tuple[Any, ...], Any]:
+    """Return the windows of a ledger that never got some events, from the others."""
+    async with ledger.sidecar.database.reading() as tx:
+        served = await newest_generation(tx)
+        assert served is not None
+        definition = decode(served.definition)
+        events, _ = await counting.events_after(
+            tx, 0, skip_flags=UNCOUNTED, limit=10_000
+        )
+        folder = Folder(
+            definition,
+            await counting.endpoints(tx),
+            await counting.cuts_between(tx, 0, NEVER_MS),
+            values=await read_values(tx, definition),
+        )
+    deltas = folder.fold(event for event in events if event.id not in void)
+    return {
+        tuple(place): (delta.totals, delta.unique) for place, delta in deltas.items()
+    }
+
+
+async def windows(ledger: Corrected) -> dict[tuple[Any, ...], Any]:
+    """Return the windows that are stored, but for those in which nothing is."""
+    async with ledger.sidecar.database.reading() as tx:
+        generation = (await counted(tx)).generation
+        rows = await tx.fetch_all(
+            "SELECT subject_id, window_ms, g.labels, totals FROM usage u"
+            " JOIN groups g ON g.id = u.group_id WHERE generation = ?",
+            (generation,),
+        )
+        values = await tx.fetch_all(
+            "SELECT subject_id, window_ms, g.labels, meter, value FROM unique_values u"
+            " JOIN groups g ON g.id = u.group_id WHERE generation = ?",
+            (generation,),
+        )
+    unique: dict[tuple[Any, ...], dict[str, set[str]]] = {}
+    for *place, meter, value in values:
+        unique.setdefault(tuple(place), {}).setdefault(meter, set()).add(value)
+    found = {
+        tuple(place): (json.loads(totals), unique.get(tuple(place), {}))
+        for *place, totals in rows
+    }
+    return {place: used for place, used in found.items() if any(used)}
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    st.integers(0, 1_000),
+    st.lists(st.tuples(st.booleans(), st.sets(st.integers(1, 40))), max_size=5),
+)
+def test_void_events_leave_usage_as_if_they_had_never_come(
+    seed: int, steps: list[tuple[bool, set[int]]]
+) -> None:
+    async def play(folder: Path) -> None:
+        async with sidecar_at(folder) as sidecar:
+            ledger = await Corrected.of(sidecar, some_events(40, seed=seed))
+            before = await ledger.usage()
+            made: dict[int, set[int]] = {}
+            for is_revert, ids in steps:
+                void = {one for ids in made.values() for one in ids}
+                if is_revert and made:
+                    correction = max(made)
+                    await ledger.revert(correction)
+                    del made[correction]
+                elif ids - void:
+                    made[await ledger.void(*ids - void)] = ids - void
+                void = {one for ids in made.values() for one in ids}
+                assert await windows(ledger) == await expected(ledger, void)
+            assert await ledger.sound() == []
+            for correction in sorted(made, reverse=True):
+                await ledger.revert(correction)
+            assert await ledger.usage() == before
+
+    with TemporaryDirectory() as name:
+        asyncio.run(play(Path(name)))
+
+
+async def test_a_search_finds_what_counts_and_nothing_else(sidecar: Sidecar) -> None:
+    events = [event(route=route, subject=who) for who in WHO for route in ("/a", "/b")]
+    ledger = await Corrected.of(sidecar, events)
+    search = Search(wanted=Filter(route="/a"), start=NOON_MS, end=NOON_MS + 1)
+
+    plan = await plans.void(sidecar.database, search)
+    assert plan.changed == {1: True, 3: True, 5: True}
+    mine = search._replace(wanted=Filter(customer="acme", route="/a"))
+    plan = await plans.void(sidecar.database, mine)
+    assert plan.changed == {1: True, 3: True}
+    await ledger.corrections.make(plan, WHY)
+
+    # What is void is not found again, nor what happened at another time.
+    assert (await plans.void(sidecar.database, search)).changed == {5: True}
+    with pytest.raises(CorrectionRefused, match="no event that counts"):
+        await plans.void(sidecar.database, mine)
+    later = search._replace(start=NOON_MS + 1, end=NOON_MS + 2)
+    with pytest.raises(CorrectionRefused, match="no event that counts"):
+        await plans.void(sidecar.database, later)
+
+
+async def test_a_meter_finds_what_it_counts(sidecar: Sidecar) -> None:
+    await Corrected.of(sidecar, [event(), event(quantities={"seats": 1})])
+    search = Search(start=NOON_MS, end=NOON_MS + 1, meter="seats")
+
+    assert (await plans.void(sidecar.database, search)).changed == {2: True}
+    with pytest.raises(CorrectionRefused, match="no meter chairs"):
+        await plans.void(sidecar.database, search._replace(meter="chairs"))
+
+
+async def test_events_that_are_named_must_count(sidecar: Sidecar) -> None:
+    ledger = await Corrected.of(sidecar, [event(), event(time_ms=0), event()])
+    await ledger.void(1)
+
+    for event_id, why in ((1, "void already"), (2, "for nothing"), (9, "no event 9")):
+        with pytest.raises(CorrectionRefused, match=why):
+            await ledger.void(3, event_id)
+    with pytest.raises(CorrectionRefused, match="for nothing"):
+        await ledger.void(4)  # a correction's own
+
+
+async def test_what_was_changed_counts_as_it_should_have_been(
     sidecar: Sidecar,
 ) -> None:
-    events = some_events(60, seed=1)
-    ledger = await Corrected.of(sidecar, events)
+    ledger = await Corrected.of(
+        sidecar, [event(quantities={"seats": 9, "rows": 2}, bytes_out=7)]
+    )
     before = await ledger.usage()
 
-    first = await ledger.void(*range(10, 40))
-    assert await ledger.usage() != before
+    plan = await plans.amend(
+        sidecar.database,
+        Search((1,)),
+        Changes(subject="acct_2", quantities={"seats": 4}, properties={"model": "x"}),
+    )
+    made = await ledger.corrections.make(plan, WHY)
+
+    async with sidecar.database.reading() as tx:
+        (row,) = await store.rows_of(tx, [made.first_event_id])
+    assert (row.subject, row.bytes_out, row.route) == ("acct_2", 7, event().route)
+    assert json.loads(row.quantities or "") == {"seats": 4, "rows": 2}
+    assert str(await ledger.usage()).count("'seats': [4,") == 5  # a window, a day, all
     assert await ledger.sound() == []
-
-    back = await ledger.revert(first)
-
+    await ledger.revert(made.id)
     assert await ledger.usage() == before
     assert await ledger.sound() == []
-    again = await ledger.revert(back)
+
+
+async def test_what_cannot_be_changed_so_is_refused(sidecar: Sidecar) -> None:
+    await Corrected.of(sidecar, [event(**WITH_PROPERTIES)])
+
+    with pytest.raises(CorrectionRefused, match="more than its total"):
+        await plans.amend(
+            sidecar.database, Search((1,)), Changes(quantities={"tokens": 1})
+        )
+    with pytest.raises(CorrectionRefused, match="say just that already"):
+        await plans.amend(sidecar.database, Search((1,)), Changes(subject="acct_1"))
+
+
+async def test_usage_that_nobody_recorded_is_added(sidecar: Sidecar) -> None:
+    ledger = await Corrected.of(sidecar, [event()])
+    before = await ledger.usage()
+
+    plan = await plans.add(sidecar.database, [event(subject="acct_9")])
+    made = await ledger.corrections.make(plan, WHY)
+
+    assert (made.kind, made.events) == ("add", 1)
+    assert await windows(ledger) == await expected(ledger, set())
     assert await ledger.sound() == []
-    assert again == 3
+    await ledger.revert(made.id)
+    assert await ledger.usage() == before
+    with pytest.raises(CorrectionRefused, match="1 to 1000"):
+        await plans.add(sidecar.database, [])
+
+
+async def test_a_correction_is_taken_back_once_and_the_last_one_first(
+    sidecar: Sidecar,
+) -> None:
+    ledger = await Corrected.of(sidecar, [event(), event()])
+    first = await ledger.void(1, 2)
+    back = await ledger.revert(first)
+
+    with pytest.raises(CorrectionRefused, match=f"taken back by {back}"):
+        await ledger.revert(first)
+    later = await ledger.void(2)
+    with pytest.raises(CorrectionRefused, match=f"revert {later} first"):
+        await ledger.revert(back)
+    with pytest.raises(NoSuchCorrection, match="no correction 9"):
+        await ledger.revert(9)
+
+
+async def test_what_two_people_correct_at_once_is_corrected_once(
+    sidecar: Sidecar,
+) -> None:
+    ledger = await Corrected.of(sidecar, [event()])
+    plan = await plans.void(sidecar.database, Search((1,)))
+    asked = Asked("ann", "a test", key="ticket 1")
+
+    made = await ledger.corrections.make(plan, asked)
+    assert await ledger.corrections.make(plan, asked) == made
+    with pytest.raises(CorrectionRefused, match="by somebody else"):
+        await ledger.corrections.make(plan, asked._replace(key=None))
+    with pytest.raises(CorrectionRefused, match="something else was asked for"):
+        await ledger.corrections.make(plan, asked._replace(query='{"events":[1]}'))
+
+
+async def test_too_much_is_not_corrected_at_once(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [NOON_MS - 900_000, NOON_MS]
+    await Corrected.of(sidecar, [event(time_ms=at_ms) for at_ms in times])
+    search = Search(start=0, end=NEVER_MS)
+
+    monkeypatch.setattr(plans, "WINDOWS_MAX", 3)
+    with pytest.raises(CorrectionRefused, match="4 windows of 15 minutes"):
+        await plans.void(sidecar.database, search)
+    monkeypatch.setattr(plans, "ADDED_MAX", 1)
+    with pytest.raises(CorrectionRefused, match="4 windows"):
+        await plans.amend(sidecar.database, search, Changes(subject="acct_2"))
+    monkeypatch.setattr(plans, "EVENTS_MAX", 1)
+    with pytest.raises(CorrectionRefused, match="more than 1 events"):
+        await plans.void(sidecar.database, search)
+
+
+async def test_a_correction_that_was_cut_off_is_made_or_leaves_nothing(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(40, seed=3))
+    before = await ledger.usage()
+
+    # Before it is stored: its events mean nothing, and give way to those of the next.
+    monkeypatch.setattr(sidecar.ingest, "append", _cut_off)
+    with pytest.raises(CutOff):
+        await ledger.void(*range(1, 20))
+    monkeypatch.undo()
+    await ledger.aggregator.run()
+    assert await ledger.usage() == before
+    assert await ledger.sound() == []
+
+    # Behind that, before it is counted: whoever counts next counts it.
+    monkeypatch.setattr(ledger.aggregator, "run", _cut_off)
+    with pytest.raises(CutOff):
+        await ledger.void(*range(5, 30))
+    monkeypatch.undo()
+    assert await ledger.usage() == before
+    again = Aggregator(sidecar.database, ledger.terms, clock=sidecar.clock)
+    await again.start()
+    await again.run()
+    assert await windows(ledger) == await expected(ledger, set(range(5, 30)))
+    assert await ledger.sound() == []
+
+
+async def test_who_reads_usage_waits_until_all_of_a_correction_is_written(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(40, seed=6))
+    monkeypatch.setattr(correction, "WRITTEN_AT_ONCE", 7)
+    monkeypatch.setattr(usage_counted, "LOOK_AGAIN_S", 0.001)
+    monkeypatch.setattr(aggregate, "part_of", cut_off_at(4, correction.part_of))
+    with pytest.raises(CutOff):
+        await ledger.void(*range(1, 30))
+
+    async def read() -> int:
+        async with snapshot(sidecar.database) as (_tx, at):
+            return at.known_correction
+
+    waiting = asyncio.create_task(read())
+    async with sidecar.database.reading() as tx:
+        with pytest.raises(BeingCorrected):
+            await counted_whole(tx)
+    assert not waiting.done()
+    monkeypatch.setattr(aggregate, "part_of", correction.part_of)
+    await ledger.aggregator.run()
+
+    assert await waiting == 1
+    assert await windows(ledger) == await expected(ledger, set(range(1, 30)))
+    assert await ledger.sound() == []
+
+
+async def test_a_reader_does_not_wait_for_ever(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Corrected.of(sidecar, [event()])
+    async with sidecar.database.transaction() as tx:
+        await tx.execute("UPDATE usage SET last_event_id = 9")
+    monkeypatch.setattr(usage_counted, "LOOKS_MAX", 1)
+
+    with pytest.raises(BeingCorrected, match="is being corrected"):
+        async with snapshot(sidecar.database):
+            pass
+
+
+class CutOff(Exception):
+    pass
+
+
+def cut_off_at(call: int, work: Callable[..., Awaitable[Any]]) -> Any:
+    """Return what does the same, until a call that is cut off."""
+    calls = count(1)
+
+    async def counted_calls(*args: Any, **more: Any) -> Any:
+        if next(calls) == call:
+            raise CutOff
+        return await work(*args, **more)
+
+    return counted_calls
+
+
+def _cut_off(*_: object, **__: object) -> Any:
+    raise CutOff
+
+
+async def test_what_is_counted_again_knows_corrections(sidecar: Sidecar) -> None:
+    ledger = await Corrected.of(sidecar, some_events(40, seed=4))
+    await ledger.void(*range(1, 20))
+    known = await windows(ledger)
+    terms = agree_to(ledger.terms, "new", NEW, from_ms=0, learned_ms=NOON_MS)
+    await keep(sidecar.database, terms, key=ledger.key)
+    await ledger.aggregator.follow(terms)
+
+    # A correction of what is counted again already lets that begin anew.
+    assert await ledger.aggregator.run() == 0
+    async with sidecar.database.reading() as tx:
+        assert (await counted(tx)).recounting_percent is None
+    again = await windows(ledger)
+    assert {
+        place: ({k: v for k, v in totals.items() if k != "new"}, values)
+        for place, (totals, values) in again.items()
+    } == known
+    assert await ledger.sound() == []
+
+
+async def test_a_count_that_goes_on_beside_begins_anew_with_a_correction(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(40, seed=5))
+    terms = agree_to(ledger.terms, "new", NEW, from_ms=0, learned_ms=NOON_MS)
+    await keep(sidecar.database, terms, key=ledger.key)
+    await ledger.aggregator.follow(terms)
+    monkeypatch.setattr(step, "STEP_EVENTS", 25)
+    cut_off = cut_off_at(3, add_misfits)
+    monkeypatch.setattr(aggregate, "add_misfits", cut_off)
+    with pytest.raises(CutOff):  # behind the first step of the count beside
+        await ledger.aggregator.run()
+    monkeypatch.undo()
+
+    await ledger.void(*range(10, 30))
+    await ledger.aggregator.run()
+
+    assert await windows(ledger) == await expected(ledger, set(range(10, 30)))
+    assert await ledger.sound() == []

@@ -56,6 +56,9 @@ STEPS: Final = st.lists(
         step("percent coupon", 9, 3),
         step("filter", 2),
         step("second meter", 2),
+        step("void", 9, 3),
+        step("void", 9, 3),
+        step("revert", 9),
         step("restart"),
         step("close", 1, 9),
         step("close", 1, 9),
@@ -109,6 +112,10 @@ async def take(world: World, what: str, a: int, b: int) -> None:
             await take_dated(world, what, a, b)
         case "wait":
             world.wait(a)
+        case "void":
+            await world.void(a, b + 1)
+        case "revert":
+            await world.revert(a)
         case "restart":
             await world.restart()
         case "close":

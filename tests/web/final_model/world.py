@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from meterline_sidecar.clock import format_time_ms, parse_time_ms
+from meterline_sidecar.store.edge.event_log import last_event_id
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsRefused
 from tests.clock import FakeClock
@@ -67,6 +68,10 @@ class World:
         self._web: Web | None = None
         self._open: Any = None
         self._n_grants = 0
+        self._ids: list[int] = []
+        """Of the events of the calls that are known, in their order."""
+        self._void: dict[int, tuple[list[int], list[Call]]] = {}
+        """By correction."""
 
     # --- the sidecar
 
@@ -226,6 +231,35 @@ class World:
             *(event(time_ms=at_ms, subject=subject, status=status) for _ in range(n))
         )
         self.known.calls += [Call(at_ms, subject, status)] * n
+        async with self.web.parts.database.reading() as tx:
+            last_id = await last_event_id(tx)
+        self._ids += range(last_id - n + 1, last_id + 1)
+
+    async def void(self, which: int, n: int) -> None:
+        """Make some calls in a row void."""
+        start = which * len(self._ids) // 10
+        ids, calls = self._ids[start : start + n], self.known.calls[start : start + n]
+        if not ids:
+            return
+        del self._ids[start : start + n], self.known.calls[start : start + n]
+        body = {"events": ids, "reason": "the model"}
+        answer = await self._correct("/v1/corrections", body)
+        self._void[answer["correction"]["correction"]] = (ids, calls)
+
+    async def revert(self, which: int) -> None:
+        """Let what was made void count again."""
+        if not self._void:
+            return
+        correction = list(self._void)[which % len(self._void)]
+        ids, calls = self._void.pop(correction)
+        await self._correct(f"/v1/corrections/{correction}/revert?reason=model", {})
+        self._ids += ids
+        self.known.calls += calls
+
+    async def _correct(self, path: str, body: object) -> Any:
+        response = await self.web.http.post(path, json=body)
+        assert response.status_code == 200, response.text
+        return response.json()
 
     def wait(self, hours: int) -> None:
         self.now_ms += hours * HOUR_MS

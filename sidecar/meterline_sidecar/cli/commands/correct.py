@@ -1,6 +1,5 @@
 """``meterline correct``: events that do not count, and others in their place."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -221,13 +220,15 @@ def asked_text(one: ShownCorrection) -> str:
     return ", ".join(f"{name} {_said(value)}" for name, value in one.asked.items())
 
 
-def _said(value: Any) -> str:
-    if isinstance(value, dict):
-        named = cast("dict[str, Any]", value)
-        return " ".join(f"{name}={_said(of)}" for name, of in named.items())
-    if isinstance(value, list):
-        return " ".join(map(_said, cast("Sequence[Any]", value)))
-    return str(value)
+def _said(value: object) -> str:
+    match value:
+        case dict():
+            named = cast("dict[str, object]", value)
+            return " ".join(f"{name}={_said(of)}" for name, of in named.items())
+        case list():
+            return " ".join(map(_said, cast("list[object]", value)))
+        case _:
+            return str(value)
 
 
 def state_of(one: ShownCorrection) -> str:

@@ -82,16 +82,20 @@ async def windows_of(
 
 
 async def windows_of_all(
-    tx: Tx, generation: int, starts: Iterable[int], *, step_ms: int
+    tx: Tx, generation: int, *, start: int, end: int
 ) -> list[tuple[Key, Totals]]:
-    """Return what is stored of everybody's windows in some steps of time.
+    """Return what is stored of everybody's windows in ``[start, end)``.
 
-    It looks at all usage: for what cannot be had in another way.
+    It looks at each subject, one after the other: for what cannot be had otherwise.
     """
     rows = await tx.fetch_all(
-        "SELECT subject_id, window_ms, group_id, totals FROM usage WHERE generation = ?"
-        " AND window_ms / ? * ? IN (SELECT value FROM json_each(?))",
-        (generation, step_ms, step_ms, f"[{','.join(map(str, starts))}]"),
+        "WITH RECURSIVE s (id) AS (SELECT min(subject_id) FROM usage WHERE generation = ?"
+        " UNION ALL SELECT (SELECT min(n.subject_id) FROM usage n WHERE n.generation = ?"
+        " AND n.subject_id > s.id) FROM s WHERE s.id IS NOT NULL)"
+        " SELECT u.subject_id, u.window_ms, u.group_id, u.totals FROM s"
+        " CROSS JOIN usage u WHERE u.generation = ? AND u.subject_id = s.id"
+        " AND u.window_ms >= ? AND u.window_ms < ?",
+        (generation, generation, generation, start, end),
     )
     return [(Key(*key), _totals.decode(totals)) for *key, totals in rows]
 

@@ -283,7 +283,7 @@ async def _answer(
         found = await of_correction(
             parts.database,
             parts.terms.terms,
-            Supposed(plan.changed, plan.facts, plan.added),
+            Supposed(plan.changed, plan.places, plan.added),
             now_ms=parts.clock.now_ms(),
         )
         money = shown_money(found)
