@@ -20,6 +20,7 @@ TOGETHER: Final = {
             "tests/integration/asgi/test_frameworks.py",
             "tests/integration/asgi/test_llm.py",
             "tests/integration/cli/test_commands.py",
+            "tests/integration/cli/test_correct.py",
             "tests/integration/cli/test_documents.py",
             "tests/integration/cli/test_held.py",
             "tests/integration/cli/test_live.py",

@@ -52,7 +52,8 @@ AXE = axe()
 N_EVENTS = 3_000
 PAGES = (
     *("/", "/usage?group_by=route&range=30d", "/customers", "/customers/acme"),
-    *("/events", "/events/1", "/outbox", "/pricing", "/alerts", "/nowhere"),
+    *("/events", "/events/1", "/corrections", "/outbox", "/pricing", "/alerts"),
+    "/nowhere",
 )
 
 

@@ -280,6 +280,7 @@ async def test_what_is_not_counted_stays(sidecar: Sidecar, tmp_path: Path) -> No
     archive = archive_of(sidecar, tmp_path / "archive")
     for sql in (
         "UPDATE generations SET cursor = 3",
+        "DELETE FROM corrections",
         "INSERT INTO generations (definition, cursor, is_complete)"
         " SELECT definition, 2, 0 FROM generations",
     ):
@@ -290,6 +291,18 @@ async def test_what_is_not_counted_stays(sidecar: Sidecar, tmp_path: Path) -> No
     async with sidecar.database.reading() as tx:
         assert (await begin(tx)).event_id == 2
     assert archive.waits == "what is counted again has not come so far"
+
+
+async def test_nothing_leaves_while_a_correction_is_not_counted(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    await fill_for_long(sidecar)
+    archive = archive_of(sidecar, tmp_path / "archive")
+    async with sidecar.database.transaction() as tx:
+        await tx.execute("UPDATE generations SET cursor = 3")
+
+    assert await archive.run() == 0
+    assert archive.waits == "a correction is not counted yet"
 
 
 async def test_what_may_not_leave_stays_with_all_behind_it(

@@ -7,6 +7,8 @@ import pytest
 
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.errors import ArchiveFailed, EventsArchived
+from meterline_sidecar.ingest import correction_plans as plans
+from meterline_sidecar.ingest.correction_plans import Search
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.names import Name
@@ -254,3 +256,20 @@ async def test_a_head_that_is_older_than_what_is_here_is_no_alarm(
 
     assert (right, older) == (None, None)
     assert wrong == f"batch {file.last_batch_id} is not the one that was committed"
+
+
+async def test_what_left_is_not_corrected_and_its_file_is_named(
+    sidecar: Sidecar, tmp_path: Path
+) -> None:
+    path = await fill_for_long(sidecar)
+    archive = archive_of(sidecar, tmp_path / "away")
+    assert await archive.run()
+    assert await away(sidecar)
+
+    for ids in ((3,), (1, 10_000)):
+        with pytest.raises(EventsArchived, match="meterline archive restore"):
+            await plans.void(sidecar.database, Search(ids))
+    # Nor what is here, where others of the same window are not.
+    with pytest.raises(EventsArchived, match="meterline archive restore"):
+        await plans.revert(sidecar.database, 1)
+    assert (await verified_with(path, tmp_path / "away")).findings == []

@@ -119,6 +119,33 @@ async def test_issuing_again_adds_nothing(books: Books) -> None:
     assert await books.enqueue() == first
 
 
+async def test_an_hour_of_which_nothing_is_left_is_taken_back(books: Books) -> None:
+    await books.use({"calls": 5})
+    books.close_hour()
+    await books.enqueue()
+
+    await books.use({})  # as a correction leaves it
+    first, second = await books.enqueue()
+
+    assert (first.value, second.value, second.part) == (5, -5, 1)
+
+
+async def test_amid_a_correction_every_hour_waits(books: Books) -> None:
+    await books.use({"calls": 5})
+    books.close_hour()
+    async with books.database.transaction() as tx:
+        await usage.put_totals(
+            tx, books.generation, [(Key(2, NOON_MS, 1), {"calls": 1}, 2)]
+        )
+
+    assert await books.enqueue() == []
+    async with books.database.transaction() as tx:
+        await usage.advance(tx, books.generation, 2, before=1, now_ms=0)
+    (row,) = await books.enqueue()
+
+    assert row.value == 6
+
+
 async def test_late_usage_and_corrections_are_parts_of_the_difference(
     books: Books,
 ) -> None:

@@ -1,7 +1,7 @@
 """``meterline correct``: events that do not count, and others in their place."""
 
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 
@@ -14,7 +14,6 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.answers.corrections import (
     CorrectionAnswer,
     CorrectionPage,
-    ShownCorrection,
 )
 
 PATH: Final = "/v1/corrections"
@@ -204,35 +203,10 @@ def _tell_list(pages: list[CorrectionPage], *, is_json: bool) -> None:
             str(one.correction),
             one.kind,
             str(one.events),
-            asked_text(one)[:ASKED_CHARS],
+            one.told[:ASKED_CHARS],
             one.corrected,
             one.author,
-            state_of(one),
+            one.state,
             one.reason,
         )
     show(table)
-
-
-def asked_text(one: ShownCorrection) -> str:
-    """Return in a line what was asked for."""
-    if one.reverts is not None:
-        return f"correction {one.reverts} taken back"
-    return ", ".join(f"{name} {_said(value)}" for name, value in one.asked.items())
-
-
-def _said(value: object) -> str:
-    match value:
-        case dict():
-            named = cast("dict[str, object]", value)
-            return " ".join(f"{name}={_said(of)}" for name, of in named.items())
-        case list():
-            return " ".join(map(_said, cast("list[object]", value)))
-        case _:
-            return str(value)
-
-
-def state_of(one: ShownCorrection) -> str:
-    """Return in words whether a correction holds."""
-    if one.reverted_by is not None:
-        return f"taken back by {one.reverted_by}"
-    return "holds" if one.is_counted else "not counted yet"

@@ -1,6 +1,6 @@
 """What the API takes and answers about corrections."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +34,20 @@ class ShownCorrection(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     key: str | None
 
+    @property
+    def told(self) -> str:
+        """What was asked for, in a line."""
+        if self.reverts is not None:
+            return f"correction {self.reverts} taken back"
+        return ", ".join(f"{name} {_said(value)}" for name, value in self.asked.items())
+
+    @property
+    def state(self) -> str:
+        """Whether it holds, in words."""
+        if self.reverted_by is not None:
+            return f"taken back by {self.reverted_by}"
+        return "holds" if self.is_counted else "not counted yet"
+
 
 class CorrectionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a correction did, or would do."""
@@ -60,6 +74,17 @@ class CorrectionPage(msgspec.Struct, frozen=True, kw_only=True):
     corrections: tuple[ShownCorrection, ...]
     next_after: int | None
     """Where what is older goes on."""
+
+
+def _said(value: object) -> str:
+    match value:
+        case dict():
+            named = cast("dict[str, object]", value)
+            return " ".join(f"{name}={_said(of)}" for name, of in named.items())
+        case list():
+            return " ".join(map(_said, cast("list[object]", value)))
+        case _:
+            return str(value)
 
 
 Reason = Annotated[str, Meta(min_length=1, max_length=500, description="It is kept.")]

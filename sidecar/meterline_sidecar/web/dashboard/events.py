@@ -16,6 +16,7 @@ from meterline_sidecar.web.api.events import (
     shown_event,
 )
 from meterline_sidecar.web.dashboard.filters import filtered, typed
+from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
@@ -107,4 +108,6 @@ async def event(request: Request) -> Response:
     """Answer one event whole."""
     parts: Parts = request.app.state.parts
     query = read_query(request, EventQuery, path_names=frozenset(("event",)))
-    return render(request, "event.html", {"whole": await get_event(parts, query)})
+    whole = await get_event(parts, query)
+    context = {"whole": whole, "may_write": may_write(request)}
+    return render(request, "event.html", context)

@@ -12,6 +12,7 @@ from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.dashboard import (
     alerts,
     close,
+    corrections,
     customers,
     events,
     login,
@@ -33,6 +34,9 @@ ROUTES: Final = [
     Route("/customers/{customer}/credits", customers.grant, methods=["POST"]),
     Route("/events", fresh(events.events)),
     Route("/events/{event}", fresh(events.event)),
+    Route("/events/{event}/void", corrections.void, methods=["POST"]),
+    Route("/corrections", fresh(corrections.corrections)),
+    Route("/corrections", corrections.revert, methods=["POST"]),
     Route("/outbox", fresh(outbox.outbox)),
     Route("/outbox/{row}/retry", outbox.retry, methods=["POST"]),
     Route("/pricing", fresh(pricing.pricing)),
