@@ -183,11 +183,18 @@ async def test_what_has_caught_up_last_is_read_and_what_counts_again_stands_besi
         newest = await usage.newest_generation(tx)
         beside = await usage.generation_beside(tx, 7)
         none = await usage.generation_beside(tx, 9)
+    async with database.transaction() as tx:
+        assert beside is not None
+        row_id = await usage.end_generation(
+            tx, beside.id, ended_ms=5, author="me", reason="a mistake"
+        )
+        assert row_id == 1
+        given_up = await usage.generation_beside(tx, 7)
 
     assert before is None
     assert newest == Generation(7, "{}", 3, None, 1)
     assert beside == Generation(9, "{}", 1, None, 0)
-    assert none is None
+    assert none is given_up is None  # and not the one before it
 
 
 async def test_usage_of_everybody_is_read_by_step(database: Database) -> None:

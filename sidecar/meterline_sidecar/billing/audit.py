@@ -99,6 +99,11 @@ def _payment(row: Row) -> tuple[int, str, str, str, str]:
     return at_ms, author, f"invoice {invoice_id}", words, reason
 
 
+def _generation_end(row: Row) -> tuple[int, str, str, str, str]:
+    _id, generation, ended_ms, author, reason = row
+    return ended_ms, author, f"count {generation}", "counting again given up", reason
+
+
 def _import(row: Row) -> tuple[int, str, str, str, str]:
     _id, name, file, begun_ms, author, reason = row
     return begun_ms, author, f"import {name}", f"{file} begun", reason
@@ -129,6 +134,7 @@ WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]
     "corrections": _correction,
     "edge_decisions": _edge,
     "archive_moves": _move,
+    "generation_ends": _generation_end,
     "imports": _import,
     IMPORT_STATES: _import_state,
 }

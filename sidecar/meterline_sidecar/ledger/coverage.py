@@ -126,6 +126,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "held_decisions": Cover("journal", "its link"),
     "imports": Cover("journal", "its link"),
     "import_states": Cover("journal", "its link"),
+    "generation_ends": Cover("journal", "its link"),
     "archive_moves": Cover("journal", "its link, and the files that it names"),
     "journal": Cover("journal", "the link before it, and the row that it is of"),
     "outbox": Cover("seal", "its seal, and how many rows there are"),

@@ -18,7 +18,8 @@ MONEY: Final[Mapping[Code, Problem]] = {
         title="Usage is being counted again",
         means="a recount was asked for; until it is complete, the numbers of before are"
         " served",
-        action="nothing; it ends by itself",
+        action="nothing; it ends by itself, and `meterline meters rebuild METER --discard"
+        " REASON` gives it up",
     ),
     "usage_unassigned": Problem(
         severity="info",
@@ -79,7 +80,7 @@ MONEY: Final[Mapping[Code, Problem]] = {
         means="values that are not whole were recorded, and the meter takes only whole"
         " numbers: these uses are not billed. The events themselves keep their values",
         action="give the meter a `scale`, the digits behind the point that it counts,"
-        " and count again what was left out with `meterline meters recount`; or have the"
+        " and count again what was left out with `meterline meters rebuild`; or have the"
         " app record whole numbers",
     ),
     "fraction_rounded": Problem(
@@ -89,7 +90,7 @@ MONEY: Final[Mapping[Code, Problem]] = {
         " rounded by itself, half to even, and is billed so. The events themselves keep"
         " their values",
         action="have the app record as many digits as are billed; or raise `scale`, and"
-        " count again what was rounded with `meterline meters recount`",
+        " count again what was rounded with `meterline meters rebuild`",
     ),
     "value_not_priced": Problem(
         severity="warning",

@@ -60,10 +60,14 @@ async def newest_generation(tx: Tx) -> Generation | None:
 
 
 async def generation_beside(tx: Tx, generation: int) -> Generation | None:
-    """Return the generation that counts again beside the one that is read, if any."""
+    """Return the generation that counts again beside the one that is read, if any.
+
+    It is the newest of all, unless it was given up: those between count no more.
+    """
     row = await tx.fetch_one(
         f"SELECT {GENERATION.listed} FROM generations WHERE id > ?"  # noqa: S608 - names
-        " ORDER BY id DESC LIMIT 1",
+        " AND id = (SELECT max(id) FROM generations)"
+        " AND id NOT IN (SELECT generation FROM generation_ends)",
         (generation,),
     )
     return None if row is None else Generation(*row)
@@ -76,6 +80,19 @@ async def is_being_corrected(tx: Tx, generation: int, cursor: int) -> bool:
         (generation, cursor),
     )
     return row is not None
+
+
+async def end_generation(
+    tx: Tx, generation: int, *, ended_ms: int, author: str, reason: str
+) -> int:
+    """Note that a generation is given up, and return the row's id."""
+    found = await tx.fetch_one(
+        "INSERT INTO generation_ends (generation, ended_ms, author, reason)"
+        " VALUES (?, ?, ?, ?) RETURNING id",
+        (generation, ended_ms, author, reason),
+    )
+    assert found is not None
+    return int(found[0])
 
 
 async def read_usage(

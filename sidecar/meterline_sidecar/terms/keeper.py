@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import invoices
+from meterline_sidecar.store import invoices, usage
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.terms import Source
 from meterline_sidecar.terms.book import Terms
@@ -147,6 +147,35 @@ class TermsKeeper:
             final_ms=final_ms,
             reason=reason,
         )
+
+    async def give_up_recount(self, *, author: str, reason: str) -> None:
+        """Let what counts again beside the usage that is read count no more.
+
+        What was counted stays, and what was agreed holds for what is counted from now
+        on.
+
+        Raises:
+            TermsRefused: nothing is counted again.
+        """
+        async with self._writing:
+            async with self._database.transaction() as tx:
+                served = await usage.newest_generation(tx)
+                beside = served and await usage.generation_beside(tx, served.id)
+                if beside is None:
+                    raise TermsRefused(
+                        "nothing is being counted again; what is complete stays, and"
+                        " another count can be begun"
+                    )
+                row_id = await usage.end_generation(
+                    tx,
+                    beside.id,
+                    ended_ms=self._clock.now_ms(),
+                    author=author,
+                    reason=reason,
+                )
+                await self._journal.link_all(tx, "generation_ends", [row_id])
+            for listener in self._listeners:
+                await listener(self.terms)
 
     async def sign_up(self, wanted: Sequence[WantedCustomer], *, author: str) -> None:
         """Agree with customers who are all new, in one step.

@@ -38,7 +38,7 @@ def recount(
                     name,
                     from_ms,
                     final_ms=final_ms,
-                    on_purpose=f"meterline meters recount {name}",
+                    on_purpose=f"meterline meters rebuild {name}",
                 ),
             ),
             at_ms=now_ms,

@@ -41,6 +41,7 @@ from meterline_sidecar.usage.misfits import add_misfits, keep_misfits
 from meterline_sidecar.usage.rewritten import Rewritten
 from meterline_sidecar.usage.step import (
     Endpoints,
+    Pace,
     Step,
     cuts_in,
     read_step,
@@ -79,6 +80,8 @@ class Aggregator:
         self._read_events = read_events
         self._values_max = values_max
         self._endpoints: Endpoints = {}
+        self._paces = {False: Pace(), True: Pace()}
+        """Of the generation that is read, and of the one beside it."""
         self._running = asyncio.Lock()
         self._leftovers = True
 
@@ -92,6 +95,7 @@ class Aggregator:
         What is to hold for events that are counted already makes a generation that
         counts all of them again.
         """
+        self._leftovers = True  # of one that was given up
         async with self._database.transaction() as tx:
             served = await usage_store.newest_generation(tx)
             if served is None:
@@ -122,7 +126,6 @@ class Aggregator:
                     terms.row_id,
                 )
                 await store.add_generation(tx, encode(again))
-                self._leftovers = True
 
     def _limited(self, definition: Definition) -> Definition:
         return replace(definition, values_max=self._values_max)
@@ -181,11 +184,16 @@ class Aggregator:
                 if await self._correct(step, step.correction):
                     return step
             elif await self._database.write(partial(self._keep, step=step)):
+                self._paces[beside].note(step)
                 return step
 
     async def _read(self, *, beside: bool) -> Step | None:
+        n_events = self._paces[beside].n_events
+
         async def folded(tx: Tx) -> Step | None:
-            read = await read_step(tx, beside=beside, endpoints=self._endpoints)
+            read = await read_step(
+                tx, beside=beside, endpoints=self._endpoints, n_events=n_events
+            )
             return None if read is None else read.folded()
 
         try:
@@ -198,6 +206,7 @@ class Aggregator:
                     tx,
                     beside=beside,
                     endpoints=self._endpoints,
+                    n_events=n_events,
                     read_events=self._read_events,
                 )
             return None if read is None else await asyncio.to_thread(read.folded)

@@ -14,6 +14,7 @@ from meterline_sidecar.store import rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import corrections, event_log
 from meterline_sidecar.store.port import Readable, Tx
+from meterline_sidecar.usage.definition import decode
 
 LOOK_AGAIN_S: Final = 0.05
 LOOKS_MAX: Final = 600  # half a minute
@@ -57,6 +58,15 @@ async def counted(tx: Tx) -> Counted:
         percent = min(99, beside.cursor * 100 // max(newest.cursor, 1))
     known = await corrections.last_known(tx, newest.cursor)
     return Counted(newest.id, newest.cursor, as_of_ms, percent, known)
+
+
+async def counted_again(tx: Tx) -> tuple[str, ...]:
+    """Return the meters that are counted again beside what is read, by name."""
+    newest = await store.newest_generation(tx)
+    beside = newest and await store.generation_beside(tx, newest.id)
+    if newest is None or beside is None:
+        return ()
+    return decode(newest.definition).differs_in(decode(beside.definition))
 
 
 @asynccontextmanager

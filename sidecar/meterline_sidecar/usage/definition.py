@@ -76,6 +76,13 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
             meters[name] = (*meters.get(name, ()), step)
         return replace(self, terms_row=row_id, meters=meters)
 
+    def differs_in(self, other: "Definition") -> tuple[str, ...]:
+        """Return the meters that another definition counts otherwise, in order."""
+        names = sorted(self.meters.keys() | other.meters.keys())
+        return tuple(
+            name for name in names if self.meters.get(name) != other.meters.get(name)
+        )
+
 
 OF_BEFORE: Final = -1
 """In place of the row of terms: counted by an earlier Meterline, which had none."""

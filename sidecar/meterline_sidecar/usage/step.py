@@ -25,7 +25,11 @@ from meterline_sidecar.usage.definition import Definition, decode
 from meterline_sidecar.usage.fold import Delta, Folder, Place
 from meterline_sidecar.usage.values import Values, read_values
 
-STEP_EVENTS: Final = 20_000  # one transaction; ingest waits for it at most 0.1 s
+STEP_EVENTS: Final = 20_000
+"""In one transaction, which ingest waits for: of events that are alike, at most 0.1 s."""
+STEP_PLACES: Final = 1_500
+"""Where a step comes to more than so many, the next one has fewer events: each place is
+written thrice, in 30 us. What is imported can be of any subject and time."""
 TRIED_EVENTS: Final = 500
 """Of a long step so many show whether most are like others. Where they are not, such as
 numbers of tokens, to sort them takes twice as long as to read each."""
@@ -54,6 +58,21 @@ class Step(NamedTuple):
     """The correction that holds from behind this step on, which is all of it."""
 
 
+class Pace:
+    """How many events the next step takes."""
+
+    def __init__(self) -> None:
+        self.n_events = STEP_EVENTS
+
+    def note(self, step: Step) -> None:
+        """Go slower behind a step that came to many places, faster behind one of few."""
+        n_places = len(step.deltas)
+        if n_places > STEP_PLACES:
+            self.n_events = max(1, step.span.n_ids * STEP_PLACES // n_places)
+        elif step.is_full and n_places < STEP_PLACES // 2:
+            self.n_events = min(STEP_EVENTS, 2 * self.n_events)
+
+
 class Read(NamedTuple):
     """A step before its events are folded, which may be done in another thread."""
 
@@ -71,6 +90,7 @@ async def read_step(
     *,
     beside: bool,
     endpoints: Endpoints,
+    n_events: int = STEP_EVENTS,
     read_events: ReadEvents | None = None,
 ) -> Read | None:
     """Return the next step of the generation that is read, or of the one beside it.
@@ -78,6 +98,7 @@ async def read_step(
     ``None`` where there is none beside it.
 
     Args:
+        n_events: at most so many, and never more than ``STEP_EVENTS``.
         endpoints: those that are known, to which new ones are added.
         read_events: reads each event by itself, also where it left the ledger.
 
@@ -92,7 +113,9 @@ async def read_step(
     if before is None:
         return None
     definition = decode(before.definition)
-    limit, correction = await _how_far(tx, before.cursor, served.cursor)
+    limit, correction = await _how_far(
+        tx, before.cursor, served.cursor, n_events=min(n_events, STEP_EVENTS)
+    )
     up_to, marks = before.cursor + limit, dict[int, Mark]()
     if beside:
         marks = await corrections.marks_in(
@@ -129,7 +152,7 @@ async def read_step(
 
 
 async def _how_far(
-    tx: Tx, cursor: int, known_up_to: int
+    tx: Tx, cursor: int, known_up_to: int, *, n_events: int
 ) -> tuple[int, CorrectionRow | None]:
     """Return how many events a step takes at most, and the correction that it is.
 
@@ -138,12 +161,13 @@ async def _how_far(
 
     Args:
         known_up_to: corrections up to this event are known from the first event on.
+        n_events: what a step takes where there is none.
     """
     following = await corrections.correction_in(
-        tx, max(cursor, known_up_to), cursor + STEP_EVENTS
+        tx, max(cursor, known_up_to), cursor + n_events
     )
     if following is None:
-        return STEP_EVENTS, None
+        return n_events, None
     if following.first_event_id > cursor + 1:
         return following.first_event_id - 1 - cursor, None
     return following.event_id - cursor, following

@@ -104,11 +104,11 @@ EMPTY: Final = (
     *("external_sources", "external_events", "archive_moves"),
     *("invoice_states", "payments", "credits", "credit_ends", "stripe_calls"),
     *("corrections", "corrected_events"),
-    *("imports", "import_states", "import_chunks", "import_faults"),
+    *("generation_ends", "imports", "import_states", "import_chunks", "import_faults"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
-became of invoices, payments, credits, corrections, imports, and
-what Stripe is told of invoices."""
+became of invoices, payments, credits, corrections, imports,
+what Stripe is told of invoices, and counts that were given up."""
 SINCE: Final = {"outbox": 2, "invoices": 4, "documents": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}
@@ -139,6 +139,10 @@ async def fill_newest(sidecar: Sidecar) -> Path:
             tx, 1, ended_ms=NOON_MS, author="me", reason="a mistake"
         )
         await journal.link(tx, "credit_ends", end_id)
+        given_up = await usage.end_generation(
+            tx, 99, ended_ms=NOON_MS, author="me", reason="a mistake"
+        )
+        await journal.link(tx, "generation_ends", given_up)
         import_id = await imports.add_import(tx, IMPORT)
         await journal.link(tx, "imports", import_id)
         state_id = await imports.add_state(

@@ -20,7 +20,7 @@ GOOD = METERLINE.replace('"200-499"', '"200-299"')
 
 def recount(sidecar: SidecarProcess, *options: str) -> Any:
     done = sidecar.meterline(
-        "meters", "recount", "api_calls", "--json",
+        "meters", "rebuild", "api_calls", "--json",
         "--config", str(sidecar.config), *options,
     )  # fmt: skip
     return json.loads(done.stdout) if done.returncode == 0 else done.stderr

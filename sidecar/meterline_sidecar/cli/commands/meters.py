@@ -1,6 +1,8 @@
-"""``meterline meters``: count what a meter measured again, on purpose."""
+"""``meterline meters``: count again what a meter measured, on purpose."""
 
+import time
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 import click
@@ -8,18 +10,25 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.options import daemon_options
-from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.decimals import minus
-from meterline_sidecar.web.answers.meters import RecountBegun, RecountPreview
+from meterline_sidecar.web.answers.meters import (
+    RecountBegun,
+    RecountGivenUp,
+    RecountPreview,
+)
+from meterline_sidecar.web.answers.status import Status
+
+LOOK_S: Final = 0.5
 
 
 @click.group()
 def command() -> None:
     """Count what a meter measured again.
 
-    A meter that is changed counts so from then on, and what was counted stays as it
-    was counted. These commands change that on purpose.
+    A meter that is new or changed counts so from then on, and what was counted stays as
+    it was counted. This changes that on purpose.
     """
 
 
@@ -43,8 +52,14 @@ def command() -> None:
 @click.option(
     "--apply", is_flag=True, help="Do it. Without it, show what would change."
 )
+@click.option(
+    "--no-wait", is_flag=True, help="With --apply: do not wait until it is counted."
+)
+@click.option(
+    "--discard", metavar="REASON", help="Give up what was begun and is not complete."
+)
 @daemon_options
-def recount(
+def rebuild(
     config_path: Path | None,
     url: str | None,
     is_json: bool,
@@ -52,24 +67,55 @@ def recount(
     since: str | None,
     reason: str,
     apply: bool,
+    no_wait: bool,
+    discard: str | None,
 ) -> None:
     """Count all events again by what METER measures now.
 
     Without --apply it only shows whose usage would change, and what their periods
     would come to. With it, a second count begins beside the first, which is read until
-    the second has caught up.
+    the second has caught up: so invoices show the numbers of before until then. The
+    sidecar goes on by itself, also when this command is interrupted, and after a
+    restart.
     """
+    if discard is not None and (apply or since or reason):
+        raise click.UsageError("--discard goes alone")
     path = f"/v1/meters/{quote(meter, safe='')}/recount"
     with Client.find(url, config_path) as client:
+        if discard is not None:
+            given_up = client.post(f"{path}/discard", RecountGivenUp, reason=discard)
+            _tell_given_up(given_up, is_json=is_json)
+            return
         if not apply:
             found = client.get_work(path, RecountPreview, since=since)
             tell(found, is_json=is_json)
             return
         begun = client.post(path, RecountBegun, since=since, into_final=reason or None)
+        if is_json:
+            show_json(begun)
+        else:
+            _tell_begun(begun)
+        if begun.recounting_percent is not None and not no_wait:
+            _wait(client, is_json=is_json)
+
+
+def _wait(client: Client, *, is_json: bool) -> None:
+    """Show how far it is until it is complete."""
+    steps = Steps(quiet=is_json)
+    while True:
+        percent = client.get("/status", Status).aggregation.recounting_percent
+        steps.show("percent counted again", 100 if percent is None else percent, 100)
+        if percent is None:
+            return
+        time.sleep(LOOK_S)
+
+
+def _tell_given_up(given_up: RecountGivenUp, *, is_json: bool) -> None:
     if is_json:
-        show_json(begun)
+        show_json(given_up)
     else:
-        _tell_begun(begun)
+        meters = ", ".join(given_up.meters)
+        click.echo(f"{meters}: not counted again; usage stays as it was counted")
 
 
 def tell(found: RecountPreview, *, is_json: bool) -> None:

@@ -103,14 +103,14 @@ async def add_generation(tx: Tx, definition: str) -> Generation:
     )
 
 
-async def get_generation(tx: Tx, generation: int) -> Generation:
-    """Return a generation that there is."""
+async def get_generation(tx: Tx, generation: int) -> Generation | None:
+    """Return a generation, unless it was given up."""
     row = await tx.fetch_one(
-        f"SELECT {GENERATION.listed} FROM generations WHERE id = ?",  # noqa: S608 - names
+        f"SELECT {GENERATION.listed} FROM generations WHERE id = ?"  # noqa: S608 - names
+        " AND id NOT IN (SELECT generation FROM generation_ends)",
         (generation,),
     )
-    assert row is not None
-    return Generation(*row)
+    return None if row is None else Generation(*row)
 
 
 async def definitions_of(tx: Tx, generations: Sequence[int]) -> list[tuple[int, str]]:

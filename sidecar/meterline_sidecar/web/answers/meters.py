@@ -46,6 +46,13 @@ class RecountPreview(msgspec.Struct, frozen=True, kw_only=True):
     """Why it would be refused without a reason; empty: it would not be."""
 
 
+class RecountGivenUp(msgspec.Struct, frozen=True, kw_only=True):
+    """That nothing is counted again any more; what was counted stays."""
+
+    meters: tuple[str, ...]
+    """Those that were being counted again, together."""
+
+
 class RecountBegun(msgspec.Struct, frozen=True, kw_only=True):
     """That a meter is counted again; what was counted before is read meanwhile."""
 

@@ -9,13 +9,14 @@ from msgspec import Meta
 from meterline_sidecar.billing.consequences import edges_of, of_recount
 from meterline_sidecar.terms.book import ALWAYS
 from meterline_sidecar.terms.keeper import TermsRefused
-from meterline_sidecar.usage.counted import counted_now
+from meterline_sidecar.usage.counted import counted_again, counted_now
 from meterline_sidecar.usage.recount import count_again
 from meterline_sidecar.web.answers.meters import (
     DefinedMeter,
     Meters,
     RecountBegun,
     RecountedUsage,
+    RecountGivenUp,
     RecountPreview,
 )
 from meterline_sidecar.web.money import shown_money
@@ -55,6 +56,13 @@ class RecountQuery(msgspec.Struct, frozen=True, kw_only=True):
             max_length=REASON_CHARS_MAX,
         ),
     ] = ""
+
+
+class DiscardQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which meter is not to be counted again any more, and why."""
+
+    meter: MeterName
+    reason: Annotated[str, Meta(max_length=REASON_CHARS_MAX)] = ""
 
 
 async def list_meters(parts: Parts, query: Nothing) -> Meters:
@@ -104,13 +112,13 @@ async def preview_recount(parts: Parts, query: PreviewQuery) -> RecountPreview:
     )
 
 
-async def recount_meter(parts: Parts, query: RecountQuery) -> RecountBegun:
+async def recount_meter(parts: Parts, query: RecountQuery, author: str) -> RecountBegun:
     """Count a meter again as it is now; what was counted is read until that is done."""
     try:
         diff = await parts.terms.recount_meter(
             query.meter,
             from_ms=_from_ms(query.since),
-            author="api",
+            author=author,
             reason=query.into_final,
         )
     except TermsRefused as error:
@@ -121,6 +129,22 @@ async def recount_meter(parts: Parts, query: RecountQuery) -> RecountBegun:
         agreed=diff.told,
         recounting_percent=at.recounting_percent,
     )
+
+
+async def discard_recount(
+    parts: Parts, query: DiscardQuery, author: str
+) -> RecountGivenUp:
+    """Give up counting a meter again, with those that are counted beside it."""
+    async with parts.database.reading() as tx:
+        names = await counted_again(tx)
+    if query.meter not in names:
+        others = ", ".join(names) or "no meter is"
+        raise Conflict(
+            f"meter {query.meter} is not being counted again ({others}); what is"
+            " complete stays"
+        )
+    await parts.terms.give_up_recount(author=author, reason=query.reason)
+    return RecountGivenUp(meters=names)
 
 
 def _from_ms(since: str | None) -> int:
@@ -137,4 +161,5 @@ OPERATIONS = (
     Operation("/v1/meters", list_meters),
     Operation("/v1/meters/{meter}/recount", preview_recount),
     Operation("/v1/meters/{meter}/recount", recount_meter, method="POST"),
+    Operation("/v1/meters/{meter}/recount/discard", discard_recount, method="POST"),
 )
