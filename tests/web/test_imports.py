@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+import pytest
+
+from meterline_sidecar.ingest.import_chunks import ImportRefused
 from tests.sidecar_process import METERLINE
 from tests.web.conftest import OpenWeb, Web
 from tests.web.external import plain
@@ -35,6 +38,12 @@ async def post(web: Web, path: str, **params: Any) -> Any:
     return response.json()
 
 
+async def problems(web: Web) -> list[str]:
+    """Return what is told of imports, without the times."""
+    found = (await web.get("/status"))["problems"]
+    return [one["text"].rpartition(" ")[0] for one in found if "import" in one["code"]]
+
+
 async def begin(web: Web, name: str) -> Any:
     body = {"name": name, "file": "march.jsonl", "reason": "moved here"}
     return (await web.http.post("/v1/imports", json=body)).json()
@@ -54,12 +63,15 @@ async def test_a_file_of_long_ago_is_put_aside_then_counted(open_web: OpenWeb) -
         assert refused.status_code == 409
         bad = await web.http.post("/v1/imports/march/stage")
         assert (bad.status_code, "1 line of" in bad.text) == (409, True)
+        assert await problems(web) == ["import march is loading since"]
         staged = await post(web, "/march/stage", skip_bad="true")
+        assert await problems(web) == ["import march is staged since"]
         assert (staged["state"], staged["accepted"]) == ("staged", 0)
         assert (await post(web, "/march/commit"))["state"] == "committing"
         await web.parts.imports.run()
         await web.parts.aggregator.run()
 
+        assert await problems(web) == []
         done = await web.get("/v1/imports/march")
         assert (done["state"], done["accepted"], done["bad"]) == ("committed", 2, 1)
         (left_out,) = done["left_out"]
@@ -119,3 +131,24 @@ async def test_a_token_that_may_only_read_changes_nothing(open_web: OpenWeb) -> 
         assert (await put(web, "march", b"{}\n")).status_code == 403
         web.http.headers["Authorization"] = f"Bearer {writer}"
         assert (await begin(web, "march"))["author"] == "ann"
+
+
+async def test_an_import_that_cannot_go_on_says_so(open_web: OpenWeb) -> None:
+    async with open_web() as web:
+        await begin(web, "march")
+        await put(web, "march", text(plain(1, time=LONG_AGO)))
+        await post(web, "/march/stage")
+        async with web.parts.database.transaction() as tx:
+            await tx.execute("UPDATE import_chunks SET mac = x'00'")
+        await post(web, "/march/commit")
+
+        with pytest.raises(ImportRefused, match="was changed since"):
+            await web.parts.imports.run()
+
+        assert "was changed" in (await web.get("/v1/imports/march"))["trouble"]
+        (told,) = [
+            one
+            for one in (await web.get("/status"))["problems"]
+            if one["code"] == "import_stuck"
+        ]
+        assert "lines 1 to 1 of import 1 was changed" in told["text"]

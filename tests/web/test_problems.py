@@ -16,6 +16,8 @@ from meterline_sidecar.errors import (
     StripeRefused,
 )
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
+from meterline_sidecar.ingest.import_chunks import ImportRefused
+from meterline_sidecar.ingest.imports import NoSuchImport
 from meterline_sidecar.ledger.archive import NoSuchFile
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
@@ -40,6 +42,7 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (NoSuchThing("x"), 404, "x"),
     (NoSuchRow("x"), 404, "x"),
     (NoSuchHeldEvent("x"), 404, "x"),
+    (NoSuchImport("x"), 404, "x"),
     (NoSuchFile("x"), 404, "x"),
     (ArchiveFailed("x"), 409, "x"),
     (EventsArchived("x"), 409, "x"),
@@ -48,6 +51,7 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (CreditRefused("x"), 409, "x"),
     (NotBillable("x"), 409, "x"),
     (GrantRefused("x"), 409, "x"),
+    (ImportRefused("x"), 409, "x"),
     (NotPossible("x"), 409, "x"),
     (TermsRefused("x"), 409, "x"),
     (ConfigError("x"), 409, "Stripe cannot be reached: x"),

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -73,6 +75,9 @@ class Importer:
     def load(self) -> ShownImport:
         """Put the whole file aside, as far as it is not yet.
 
+        What an earlier try left of another file is thrown away: nothing was shown of
+        it, and nothing counts.
+
         Raises:
             BadFile: it is no file of events.
             Refused: another file of this name is staged.
@@ -82,40 +87,36 @@ class Importer:
         if first is None:
             raise BadFile(f"{self._file.name} is empty; nothing was imported")
         name = self._name or self._name_of(first)
-        state = self._begin(name).state
-        self._send(name, first, may_begin_again=state == "loading")
-        for chunk in chunks:
-            self._send(name, chunk, may_begin_again=False)
+        begun = self._begin(name)
+        try:
+            self._put_all(name, chain([first], chunks))
+        except Refused as error:
+            is_left = begun.state == "loading" and begun.lines > 0
+            if isinstance(error, NotNow) or not is_left or self._file.is_stdin:
+                raise
+            self._client.post(f"{path_of(name)}/discard", ShownImport)
+            self._begin(name)
+            self._put_all(name, chunks_of(self._file.lines()))
         return self._client.get(path_of(name), ShownImport)
 
     def _begin(self, name: str) -> ShownImport:
         body = {"name": name, "file": self._file.name[-200:], "reason": self._reason}
         return self._client.send("POST", "/v1/imports", ShownImport, body)
 
-    def _send(self, name: str, chunk: Chunk, *, may_begin_again: bool) -> None:
-        def put() -> LinesTaken:
-            return self._client.put_text(
+    def _put_all(self, name: str, chunks: Iterable[Chunk]) -> None:
+        label = f"bytes of {self._file.name} read"
+        for chunk in chunks:
+            put = partial(
+                self._client.put_text,
                 f"{path_of(name)}/lines",
                 LinesTaken,
                 chunk.text,
                 first_line=chunk.first_line,
                 source=self._source,
             )
-
-        try:
             patiently(put)
-        except NotNow:
-            raise
-        except Refused:
-            if not may_begin_again:
-                raise
-            # Nothing was shown of what an earlier try left, and nothing is counted.
-            self._client.post(f"{path_of(name)}/discard", ShownImport)
-            self._begin(name)
-            patiently(put)
-        if self._file.n_bytes:
-            label = f"bytes of {self._file.name} read"
-            self._steps.show(label, self._file.read_bytes, self._file.n_bytes)
+            if self._file.n_bytes:
+                self._steps.show(label, self._file.read_bytes, self._file.n_bytes)
 
     def _name_of(self, first: Chunk) -> str:
         kept = "".join(

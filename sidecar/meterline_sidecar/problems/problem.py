@@ -20,6 +20,8 @@ Code = Literal[
     "spools_not_read",
     "quantity_not_taken",
     "external_id_conflict",
+    "import_waits",
+    "import_stuck",
     "request_keys_forgotten",
     "ledger_not_trusted",
     "chain_head_not_written",

@@ -81,6 +81,20 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         action="let the source make an id for each event, and keep to it when it sends"
         " the event again; then send what is missing under ids of its own",
     ),
+    "import_waits": Problem(
+        severity="info",
+        title="Events of an import wait aside",
+        means="a file was put aside with `meterline import`, and nothing of it counts",
+        action="look at it with `meterline import diff`, then commit or discard it; where"
+        " the file is not whole, run the command that began it again",
+    ),
+    "import_stuck": Problem(
+        severity="warning",
+        title="An import does not go on",
+        means="it is committed, and its next events cannot be stored for the reason that"
+        " is named; what is stored of it counts",
+        action="mend what is named; it goes on by itself",
+    ),
     "request_keys_forgotten": Problem(
         severity="warning",
         title="Keys of requests are forgotten early",

@@ -155,14 +155,17 @@ class Aggregator:
                 step = await self._count(beside=False)
                 assert step is not None, "Aggregator.start() comes first"
                 n_events += step.span.n_ids
+                self._paces[False].note(step)
                 if step.is_full:
                     continue
                 # All that was there is counted. What came meanwhile waits for the next
                 # run: a step costs the same for one event as for a thousand.
                 if not (beside and step.is_counted_again):
                     break
-                if await self._count(beside=True) is None:
+                again = await self._count(beside=True)
+                if again is None:
                     break
+                self._paces[True].note(again)
             await self._drop_leftovers()
         return n_events
 
@@ -184,7 +187,6 @@ class Aggregator:
                 if await self._correct(step, step.correction):
                     return step
             elif await self._database.write(partial(self._keep, step=step)):
-                self._paces[beside].note(step)
                 return step
 
     async def _read(self, *, beside: bool) -> Step | None:

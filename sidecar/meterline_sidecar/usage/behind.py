@@ -194,6 +194,7 @@ class _Takes:
 
 async def _takes(tx: Tx, asked: Asked) -> _Takes:
     generation = await counting.get_generation(tx, asked.generation)
+    assert generation is not None, "what is read is not given up"
     whole = decode(generation.definition)
     steps = whole.meters.get(asked.meter.name, ())
     # Nothing is learned here: what is told apart is what was when it was counted.

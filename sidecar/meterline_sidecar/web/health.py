@@ -1,11 +1,12 @@
 """What is wrong with a running sidecar, from every room, the worst first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from meterline_sidecar.clock import DAY_MS, MINUTE_MS, lasting
+from meterline_sidecar.clock import DAY_MS, MINUTE_MS, format_time_ms, lasting
 from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.request_keys import RequestKeys
 from meterline_sidecar.ledger.archive import Archive
 from meterline_sidecar.ledger.backup import Receipt
@@ -14,6 +15,7 @@ from meterline_sidecar.problems.problem import Found, n_of
 from meterline_sidecar.store.edge.event_log import Counts
 from meterline_sidecar.store.edge.external import Conflicts
 from meterline_sidecar.store.edge.gaps import SilentGaps
+from meterline_sidecar.store.edge.imports import ImportRow
 from meterline_sidecar.web.answers.status import AggregationStatus
 from meterline_sidecar.web.parts import Parts
 
@@ -33,6 +35,7 @@ def running_problems(
     counts: Counts,
     silent: SilentGaps,
     conflicts: Conflicts,
+    imports: Sequence[ImportRow],
     *,
     usage: AggregationStatus,
     last_event_ms: int | None,
@@ -44,6 +47,7 @@ def running_problems(
     yield from _storing(parts)
     yield from _left_out(counts)
     yield from _conflicts(conflicts)
+    yield from _imports(parts.imports, imports)
     yield from _forgotten(parts.ingest.keys, now_ms=now_ms)
     yield from _silent(silent, now_ms=now_ms)
     yield from _clock(parts, last_event_ms)
@@ -153,6 +157,14 @@ def _conflicts(conflicts: Conflicts) -> Iterator[Found]:
             f" the last one as {conflicts.external_id} of {conflicts.source},"
             f" which is event {conflicts.event_id}",
         )
+
+
+def _imports(imports: Imports, waiting: Sequence[ImportRow]) -> Iterator[Found]:
+    for row in waiting:
+        since = format_time_ms(row.at_ms)
+        yield found("import_waits", f"import {row.name} is {row.state} since {since}")
+    if imports.trouble is not None:
+        yield found("import_stuck", f"an import does not go on: {imports.trouble}")
 
 
 def _forgotten(keys: RequestKeys, *, now_ms: int) -> Iterator[Found]:

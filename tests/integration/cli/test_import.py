@@ -70,7 +70,12 @@ def test_a_file_with_a_bad_line_is_not_taken_unless_that_is_left_out(
         with Path(file).open("a") as out:
             out.write('{"id": "x"}\n')
 
-        refused = sidecar.meterline("import", file)
+        with sidecar.client() as client:  # what is left of another file of that name
+            client.post("/v1/imports", json={"name": "old", "file": "old.jsonl"})
+            path = "/v1/imports/old/lines"
+            client.put(path, content=b'{"id": "y"}\n', params={"first_line": 1})
+
+        refused = sidecar.meterline("import", file, "--stage", "old")
         assert refused.returncode == 3
         assert "! line 4: time is missing" in refused.stdout
         assert sidecar.get("/status")["events"]["ingested"] == 0

@@ -14,6 +14,8 @@ def step(n_events: int, n_places: int, *, is_full: bool = True) -> Step:
         deltas={Place(1, i, "{}"): Delta() for i in range(n_places)},
         is_full=is_full,
         is_counted_again=False,
+        marks={},
+        correction=None,
     )
 
 

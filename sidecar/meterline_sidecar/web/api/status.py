@@ -19,7 +19,7 @@ from meterline_sidecar.schedule import JobState
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge import external, gaps
+from meterline_sidecar.store.edge import external, gaps, imports
 from meterline_sidecar.stripe.health import StripeHealth, read_health
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.web.answers.status import (
@@ -56,6 +56,8 @@ class _Read(NamedTuple):
     last_confirmed_ms: int | None
     usage: AggregationStatus
     conflicts: external.Conflicts
+    imports: list[imports.ImportRow]
+    """Those that wait to be decided about."""
 
 
 async def _read(parts: Parts) -> _Read:
@@ -76,6 +78,7 @@ async def _read(parts: Parts) -> _Read:
                 at.recounting_percent,
             ),
             conflicts=await external.conflicts(tx),
+            imports=await imports.in_state(tx, "loading", "staged"),
         )
 
 
@@ -102,6 +105,7 @@ async def read_status(parts: Parts) -> Status:
         read.counts,
         read.silent,
         read.conflicts,
+        read.imports,
         usage=read.usage,
         last_event_ms=read.last_event_ms,
         disk_free_bytes=disk_free_bytes,
