@@ -26,19 +26,22 @@ Between two sidecars, over TLS, the same frames pass for many producers in turn:
 
     edge                                 centre
     EdgeHello(version, edge, ...)   ->
-                                    <-   EdgeWelcome(batch, ...)
-    Resume(batch, mark, ...)        ->
+                                    <-   EdgeWelcome(batch, ahead, ...)
+    Resume(mark, ...)               ->
                                     <-   Ack(batch)
+    Ahead(batch, mark)              ->
+                                    <-   Ack(batch)       after COMMIT
     Hello(version, producer, ...)   ->
                                     <-   Welcome(last_seq)
     Batch, Lost, Bye                ->   of the producer that said hello last
                                     <-   Ack(seq)         after COMMIT
     Heartbeat(batch, low_ms, ...)   ->
-                                    <-   Ack(batch)       after COMMIT
+                                    <-   Ack(batch)
 
 Answers come in the order of what they answer. An edge numbers the batches of its own
-ledger 1, 2, 3 ... without a hole, whoever recorded them; ``batch`` is up to which of
-them all is on the centre's disk, and ``mark`` tells this ledger from any other.
+ledger 1, 2, 3 ... without a hole, whoever recorded them. ``batch`` is up to which of
+them all is on the centre's disk. Before it sends anything of later ones it says how far
+it goes, with the mac of that batch: a ledger that comes back without it is another one.
 """
 
 from collections.abc import Iterator
@@ -174,6 +177,8 @@ class EdgeWelcome(Struct, frozen=True, array_like=True, tag="edge_welcome"):
     """Answers ``EdgeHello``: the edge's batches up to ``batch`` are on disk here."""
 
     batch: Seq
+    ahead: Seq
+    """Something of the batches up to here may be, too."""
     at_ms: Seq
     """The centre's clock."""
     version: int = EDGE_VERSION
@@ -181,14 +186,20 @@ class EdgeWelcome(Struct, frozen=True, array_like=True, tag="edge_welcome"):
 
 
 class Resume(Struct, frozen=True, array_like=True, tag="resume"):
-    """What the edge's ledger has where the centre ended."""
+    """What the edge's ledger has at the last batch that the centre knows of."""
 
-    batch: Seq
-    """As the centre said."""
     mark: bytes
-    """The mac of that batch; empty where the edge has no such batch, or for 0."""
+    """The mac of batch ``ahead``; empty where the edge has no such batch, or for 0."""
     last_batch: Seq
     """The edge's newest."""
+
+
+class Ahead(Struct, frozen=True, array_like=True, tag="ahead"):
+    """What follows is of the edge's batches up to this one."""
+
+    batch: Seq
+    mark: bytes
+    """The mac of that batch."""
 
 
 class Heartbeat(Struct, frozen=True, array_like=True, tag="heartbeat"):
@@ -196,8 +207,6 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag="heartbeat"):
 
     batch: Seq
     """Up to here all was acked."""
-    mark: bytes
-    """The mac of that batch; empty for 0."""
     low_ms: Seq
     """Everything of the edge from before is at the centre, as far as the edge knows."""
     at_ms: Seq
@@ -210,7 +219,7 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag="heartbeat"):
 
 FromApp = Hello | Batch | Lost | Bye
 FromSidecar = Welcome | Ack | Refusal
-FromEdge = EdgeHello | Resume | Heartbeat | FromApp
+FromEdge = EdgeHello | Resume | Ahead | Heartbeat | FromApp
 FromCentre = EdgeWelcome | FromSidecar
 
 _encode = msgspec.msgpack.Encoder().encode

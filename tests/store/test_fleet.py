@@ -15,6 +15,7 @@ def an_edge(name: str) -> EdgeRow:
         first_ms=1,
         seen_ms=2,
         batch=0,
+        ahead=0,
         mark=b"",
         low_ms=3,
         skew_ms=-4,
@@ -26,7 +27,9 @@ async def test_an_edge_comes_back_as_it_stands(database: Database) -> None:
     async with database.transaction() as tx:
         one = await fleet.add_edge(tx, an_edge("a"))
         other = await fleet.add_edge(tx, an_edge("b"))
-        stands = an_edge("a")._replace(id=one, batch=2**53, mark=b"\0m", low_ms=9)
+        stands = an_edge("a")._replace(
+            id=one, batch=2**53, ahead=7, mark=b"\0m", low_ms=9
+        )
         await fleet.update_edge(tx, stands)
 
     async with database.reading() as tx:

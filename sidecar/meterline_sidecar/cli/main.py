@@ -57,6 +57,7 @@ COMMANDS: Final = {
     "archive": "Move old events out of the ledger, and back.",
     "meters": "Count what a meter measured again.",
     "what-if": "Show what every customer would pay under other prices.",
+    "edges": "List the edges of a centre; adopt or retire one.",
     "token": "Create, list and revoke tokens for the HTTP API.",
     "config": "Print the reference of the configuration, or its schema.",
 }

@@ -183,7 +183,8 @@ async def _at_work(
     # Before anybody reads, so that the file alone is whole: see `alarm_at_start`.
     await checkpoint()
     _plan_jobs(parts, checkpoint)
-    _plan_alerts(parts, files)
+    if not parts.config.is_edge:
+        _plan_alerts(parts, files)
     files.on_config(parts.stripe.use)
     try:
         yield
@@ -253,6 +254,11 @@ async def _money(database: Readable, terms: Terms, diff: Diff) -> tuple[str, ...
 def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every, stripe = parts.schedule.every, parts.stripe
     every(parts.config.sidecar.aggregate_every_s, "aggregate", parts.aggregator.run)
+    every(DRAIN_EVERY_S, "drain", parts.drain.run)
+    every(PLACES_EVERY_S, "places", partial(_check_places, parts))
+    every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
+    if parts.config.is_edge:
+        return  # the rest is its centre's
     if parts.alarm is None:
         every(parts.config.stripe.report_every_s, "report", stripe.report)
         tell = partial(_tell_invoices, parts)
@@ -260,13 +266,10 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
     every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
     every(METERS_EVERY_S, "meters", stripe.check_meters)
-    every(DRAIN_EVERY_S, "drain", parts.drain.run)
-    every(PLACES_EVERY_S, "places", partial(_check_places, parts))
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
     every(IMPORTS_EVERY_S, "imports", partial(_import, parts))
     every(CLOSE_EVERY_S, "close", partial(_close, parts))
-    every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
     if parts.config.retention.events is not None:
         every(ARCHIVE_EVERY_S, "archive", partial(_archive, parts))
 

@@ -8,7 +8,7 @@ many small commits of one second are a few frames.
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from meterline.wire import RECORD_BYTES_MAX, VERSION, Batch, Hello, Lost
+from meterline.wire import RECORD_BYTES_MAX, VERSION, Ahead, Batch, Hello, Lost
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.fleet.records import record_of, record_of_refused
 from meterline_sidecar.store import facts
@@ -41,6 +41,8 @@ class Place(NamedTuple):
 class Slice(NamedTuple):
     """A run of batches as frames, and where the next one begins."""
 
+    ahead: Ahead | None
+    """Up to which batch there is something in it; ``None`` where it is empty."""
     frames: list[Frame]
     end: Place
     is_all: bool
@@ -59,11 +61,12 @@ async def read_slice(tx: Tx, place: Place) -> Slice:
         tx, sorted({batch.producer_id for batch, _, _ in rows})
     )
     making: dict[int, _Making] = {}
-    n_left, end = EVENTS_MAX, place
-    for batch, producer, _ in rows:
+    n_left, end, ahead = EVENTS_MAX, place, None
+    for batch, producer, mac in rows:
         if n_left <= 0:
             break
         if producer not in own:
+            ahead = Ahead(batch.id, mac)
             one = making.setdefault(
                 batch.producer_id, _Making(producers[batch.producer_id])
             )
@@ -75,7 +78,7 @@ async def read_slice(tx: Tx, place: Place) -> Slice:
         end = Place(batch.id)
     frames = [frame for one in making.values() for frame in one.frames()]
     is_all = not rows or (len(rows) < BATCHES_MAX and end.batch == rows[-1][0].id)
-    return Slice(frames, end, is_all)
+    return Slice(ahead, frames, end, is_all)
 
 
 async def _own_producers(tx: Tx) -> set[str | None]:
@@ -192,8 +195,6 @@ async def read_ended(tx: Tx, *, seen_from_ms: int, after: int) -> list[ProducerR
 class Standing(NamedTuple):
     """How an edge's ledger stands behind a place."""
 
-    mark: bytes
-    """The mac of the batch of the place."""
     last_batch: int
     first_hour_ms: int | None
     """The earliest hour of which there may be events behind it."""
@@ -204,14 +205,12 @@ class Standing(NamedTuple):
 async def read_standing(tx: Tx, batch_id: int) -> Standing:
     """Return how the ledger stands, of which all up to a batch was acked."""
     newest = await event_store.marks(tx)
-    mark = await store.mac_of_batch(tx, batch_id) or b""
     hour_ms = None
     if newest.batch_id > batch_id:
         behind = await event_store.batches_after(tx, batch_id, limit=1)
         first = behind[0][0].first_event_id if behind else 1
         hour_ms = await store.first_hour_behind(tx, first - 1)
     return Standing(
-        mark,
         newest.batch_id,
         hour_ms,
         await store.unfinished_producers(tx),

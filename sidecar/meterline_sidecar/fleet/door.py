@@ -16,6 +16,7 @@ from typing import Final, Self
 from meterline import wire
 from meterline.wire import (
     Ack,
+    Ahead,
     Batch,
     Bye,
     EdgeHello,
@@ -193,14 +194,14 @@ class Door:
         credential = self._credential(hello, writer)
         edge = await self._edges.enter(hello, credential)
         try:
-            welcome = EdgeWelcome(edge.row.batch, self._clock.now_ms())
+            welcome = EdgeWelcome(edge.row.batch, edge.row.ahead, self._clock.now_ms())
             await _send(writer, welcome)
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 resume = await _read_frame(reader, bytes_max=HELLO_BYTES_MAX)
             if not isinstance(resume, Resume):
                 raise WireError("unexpected", "a resume must follow the hello")
             await self._edges.resume(edge, resume)
-            await _send(writer, Ack(resume.batch))
+            await _send(writer, Ack(edge.row.batch))
             log.info("edge %s is connected", edge.row.name)
             session = _Session(self._ingest, self._edges, edge, reader)
             check = (edge, hello.life, credential)
@@ -305,6 +306,9 @@ class _Session:
                 if self._speaking is None:
                     raise WireError("unexpected", "no producer has said hello")
                 return self._ingest.accept(self._speaking, message)
+            case Ahead():
+                await self._edges.ahead(self._edge, message)
+                return Ack(message.batch)
             case Heartbeat():
                 await self._edges.beat(self._edge, message)
                 return Ack(message.batch)

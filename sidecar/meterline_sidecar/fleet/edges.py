@@ -1,9 +1,9 @@
 """Which edges there are, how they stand, and what people decided about them.
 
-An edge is a ledger: its id is born with it. The centre knows up to which of its batches
-all is here, and the mac of that batch; an edge that comes back without that batch is
-not the ledger that it was (an old backup was put back, or a copy of it went on), and is
-refused until a person decides. A retired edge holds up no close, and is refused.
+An edge is a ledger: its id is born with it. The centre notes up to which of its batches
+something is about to come, with the mac of that batch, before anything of it is taken
+in. An edge that comes back without that batch is not the ledger that it was (an old
+backup was put back, or a copy of it went on), and is refused until a person decides. A retired edge holds up no close, and is refused.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from meterline.wire import EdgeHello, Heartbeat, Resume, WireError
+from meterline.wire import Ahead, EdgeHello, Heartbeat, Resume, WireError
 from meterline_sidecar.clock import MINUTE_MS, Clock, format_time_ms, lasting
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ledger.journal import Journal
@@ -152,6 +152,7 @@ class Edges:
             first_ms=now_ms,
             seen_ms=now_ms,
             batch=0,
+            ahead=0,
             mark=b"",
             low_ms=0,
             skew_ms=hello.at_ms - now_ms,
@@ -169,14 +170,14 @@ class Edges:
             WireError: it is not.
         """
         row = edge.row
-        if row.batch > resume.last_batch:
+        if row.ahead > resume.last_batch:
             how = (
-                f"its ledger ends at batch {resume.last_batch}, and {row.batch} of its"
-                " batches are here: an old backup was put back there"
+                f"its ledger ends at batch {resume.last_batch}, and {row.ahead} of its"
+                " batches were sent: an old backup was put back there"
             )
-        elif resume.batch != row.batch or resume.mark != row.mark:
+        elif resume.mark != row.mark:
             how = (
-                f"its batch {row.batch} is not the one that is here: an old backup was"
+                f"its batch {row.ahead} is not the one that was sent: an old backup was"
                 " put back there, or a copy of it went on"
             )
         else:
@@ -238,13 +239,18 @@ class Edges:
             self._producers.clear()
         self._producers[producer] = owner
 
+    async def ahead(self, edge: Edge, ahead: Ahead) -> None:
+        """Note up to which batch something is about to come, before it does."""
+        if ahead.batch > edge.row.ahead:
+            row = edge.row._replace(ahead=ahead.batch, mark=ahead.mark)
+            await self._store(edge, row)
+
     async def beat(self, edge: Edge, beat: Heartbeat) -> None:
         """Take note of how an edge stands."""
         now_ms, now_s = self._clock.now_ms(), asyncio.get_running_loop().time()
         edge.heard_s, edge.behind, edge.missing = now_s, beat.behind, beat.missing
         row = edge.row._replace(
-            batch=beat.batch,
-            mark=beat.mark,
+            batch=min(beat.batch, edge.row.ahead),
             # What has not been yet, by our clock, is not over.
             low_ms=min(beat.low_ms, now_ms),
             seen_ms=now_ms,
@@ -315,7 +321,7 @@ class Edges:
     ) -> None:
         row = edge.row._replace(trouble="")
         if decision == "adopt":
-            row = row._replace(batch=0, mark=b"", credential="")
+            row = row._replace(batch=0, ahead=0, mark=b"", credential="")
         async with self._database.transaction() as tx:
             decision_id = await store.add_decision(
                 tx,

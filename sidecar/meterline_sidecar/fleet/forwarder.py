@@ -44,7 +44,6 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.small_file import read_small_file
 from meterline_sidecar.store import facts
-from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.events import ProducerRow, marks
 from meterline_sidecar.store.edge.forward import mac_of_batch
 from meterline_sidecar.store.port import Database, Tx
@@ -185,11 +184,8 @@ class Forwarder:
         )
         async with self._database.reading() as tx:
             newest = (await marks(tx)).batch_id
-            mark = await mac_of_batch(tx, welcome.batch)
-            left = await begin(tx)
-        if mark is None and welcome.batch == left.batch_id:
-            mark = left.mac
-        await line.send(Resume(welcome.batch, mark or b"", newest))
+            mark = await mac_of_batch(tx, welcome.ahead)
+        await line.send(Resume(mark or b"", newest))
         if not isinstance(await line.receive(), Ack):
             raise WireError("unexpected", "an ack must follow the resume")
         self.acked = welcome.batch
@@ -230,8 +226,8 @@ class Forwarder:
         beat_s = 0.0
         while True:
             part = await self._read(place)
-            if part.frames:
-                await line.send_all(part.frames, part.end)
+            if part.ahead is not None:
+                await line.send_all([part.ahead, *part.frames], part.end)
                 if not part.is_all:
                     await line.send_all([HURRY])
             elif part.end != place:
@@ -315,7 +311,7 @@ class Forwarder:
         if waiting:
             missing.append(f"{n_of(len(waiting), 'spool')} not taken in")
         self.behind, self.low_ms = at.last_batch - acked, low_ms
-        beat = Heartbeat(acked, at.mark, low_ms, now_ms, self.behind, tuple(missing))
+        beat = Heartbeat(acked, low_ms, now_ms, self.behind, tuple(missing))
         await line.send_all([beat])
 
 

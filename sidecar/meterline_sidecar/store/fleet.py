@@ -23,6 +23,8 @@ class EdgeRow(NamedTuple):
     seen_ms: int
     batch: int
     """Up to which batch of its ledger all is here."""
+    ahead: int
+    """Up to which batch something of it may be here."""
     mark: bytes
     """The mac of that batch; empty for 0."""
     low_ms: int

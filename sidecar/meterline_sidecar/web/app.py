@@ -6,6 +6,7 @@ from starlette.types import ASGIApp
 from meterline_sidecar.web import live, metrics, openapi, static
 from meterline_sidecar.web.api import all as api
 from meterline_sidecar.web.api.external import DESCRIBED, Intake
+from meterline_sidecar.web.at_edge import AtEdge
 from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.documents import routes as documents
@@ -45,10 +46,13 @@ def make_app(
         exception_handlers=dict(dashboard.PAGE_HANDLERS),
     )
     app.state.parts = parts
+    inner: ASGIApp = app
     # Around the whole app and no part of it: Starlette's own middleware cannot see
     # the answer that is made of an exception.
+    if parts.forwarder is not None:
+        inner = AtEdge(app, centre=str(parts.forwarder.address))
     return Guard(
-        app,
+        inner,
         tokens=parts.tokens,
         needs_token=parts.config.needs_token,
         neighbours=neighbours,

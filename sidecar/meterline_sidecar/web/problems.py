@@ -28,6 +28,7 @@ from meterline_sidecar.errors import (
     RetryLater,
     StripeRefused,
 )
+from meterline_sidecar.fleet.edges import UnknownEdge
 from meterline_sidecar.ingest.correction_plans import (
     CorrectionRefused,
     NoSuchCorrection,
@@ -95,6 +96,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     NoSuchCorrection: Refusal(404),
     NoSuchFile: Refusal(404),
     NoSuchImport: Refusal(404),
+    UnknownEdge: Refusal(404),
     AlreadyCounted: Refusal(409),
     ArchiveFailed: Refusal(409),
     EventsArchived: Refusal(409),

@@ -26,6 +26,8 @@ LOOK_EVERY_S: Final = 0.2
 SHOWN_MAX: Final = 20
 LISTS: Final = ("held", "grace", "paid")
 PAPERS: Final = ("pdf", "html")
+ALL_GAPS: Final = "\0all"
+"""What ``--accept-gap`` says alone: no edge is called so."""
 
 
 @click.command()
@@ -48,9 +50,14 @@ PAPERS: Final = ("pdf", "html")
 )
 @click.option(
     "--accept-gap",
-    is_flag=True,
-    help="Close even though events are known to be missing; each invoice lists them.",
+    "gap",
+    is_flag=False,
+    flag_value=ALL_GAPS,
+    metavar="[EDGE]",
+    help="Close even though events are known to be missing; each invoice lists them."
+    " With the name of an edge: only though that one may have more.",
 )
+@click.option("--reason", help="Why; it is kept. Needed with --accept-gap EDGE.")
 @click.option(
     "--list",
     "listed",
@@ -79,6 +86,8 @@ def command(
     is_json: bool,
     period: str | None,
     customer: str | None,
+    gap: str | None,
+    reason: str | None,
     listed: str | None,
     folder: Path | None,
     documents: Literal["pdf", "html"],
@@ -105,6 +114,7 @@ def command(
             _list(client.get("/v1/close", CloseState), listed, is_json=is_json)
             return
         given = {name: "true" if flag else None for name, flag in flags.items()}
+        given |= _accepted(gap, reason)
         run = client.post(
             "/v1/close", CloseRun, period=period, customer=customer, **given
         )
@@ -115,6 +125,17 @@ def command(
         _tell(run)
     if run.error is not None or run.held:
         sys.exit(EXIT_FOUND)
+
+
+def _accepted(gap: str | None, reason: str | None) -> dict[str, str | None]:
+    """Return what is given up, as the API takes it."""
+    if gap is None:
+        return {"reason": reason}
+    if gap == ALL_GAPS:
+        return {"accept_gap": "true", "reason": reason}
+    if not reason:
+        raise click.UsageError("say why, with --reason")
+    return {"accept_edge": gap, "reason": reason}
 
 
 def _ended(client: Client, run: CloseRun, steps: Steps) -> CloseRun:

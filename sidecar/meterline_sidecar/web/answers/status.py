@@ -4,6 +4,7 @@ import msgspec
 
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store.outbox import State
+from meterline_sidecar.web.answers.edges import Forwarding, ShownEdge
 
 
 class EventCounts(msgspec.Struct, frozen=True):
@@ -147,6 +148,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     last_backup_ms: int | None
     reconciliation: ReconciliationStatus
     database: DatabaseStatus
+    role: str
+    """``single``, ``edge`` or ``centre``."""
+    edges: tuple[ShownEdge, ...]
+    """Of a centre: who sends to it."""
+    forwarding: Forwarding | None
+    """Of an edge: how it fares with its centre."""
     jobs: dict[str, str]
     """Job to the error of its last run; empty when all is well."""
     schedule: tuple[JobStatus, ...]

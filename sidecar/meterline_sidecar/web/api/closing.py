@@ -31,10 +31,11 @@ from meterline_sidecar.web.answers.closing import (
     ShownHeap,
 )
 from meterline_sidecar.web.answers.money import ShownOwed
+from meterline_sidecar.web.api.edges import NOT_A_CENTRE
 from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.problems import Conflict
+from meterline_sidecar.web.problems import BadRequest, Conflict
 from meterline_sidecar.web.query import CustomerId, MonthName, Nothing, find_customer
 
 MONTHS: Final = 12
@@ -57,6 +58,14 @@ class CloseQuery(msgspec.Struct, frozen=True, kw_only=True):
     accept_gap: Annotated[
         bool, Meta(description="Even though events are known to be missing.")
     ] = False
+    accept_edge: Annotated[
+        Annotated[str, Meta(max_length=256)] | None,
+        Meta(description="Even though this edge may have more; by its name."),
+    ] = None
+    reason: Annotated[
+        str,
+        Meta(max_length=500, description="Why; it is kept with each invoice."),
+    ] = ""
     dry_run: Annotated[
         bool, Meta(description="Say what would become final; change nothing.")
     ] = False
@@ -119,6 +128,8 @@ async def close_periods(parts: Parts, query: CloseQuery, author: str) -> CloseRu
         customer=query.customer,
         skips_grace=query.skip_grace,
         accepts_gap=query.accept_gap,
+        accepts_edge=_edge_of(parts, query),
+        reason=query.reason,
         is_dry=query.dry_run,
         author=author,
     )
@@ -126,6 +137,17 @@ async def close_periods(parts: Parts, query: CloseQuery, author: str) -> CloseRu
         return _shown(parts.closer.ask(wanted))
     except Busy as error:
         raise Conflict(str(error)) from error
+
+
+def _edge_of(parts: Parts, query: CloseQuery) -> str | None:
+    """Return the name of the edge whose gap is accepted."""
+    if query.accept_edge is None:
+        return None
+    if parts.edges is None:
+        raise Conflict(NOT_A_CENTRE)
+    if not query.reason:
+        raise BadRequest("say why what the edge may still have is given up: reason")
+    return parts.edges.named(query.accept_edge).row.name
 
 
 def _shown_if(run: Run | None) -> CloseRun | None:

@@ -33,6 +33,7 @@ from meterline_sidecar.web.answers.status import (
     ReconciliationStatus,
     Status,
 )
+from meterline_sidecar.web.api.edges import shown_edges, shown_forwarding
 from meterline_sidecar.web.health import (
     DISK_FREE_LOW,
     SILENT_GAP_MS,
@@ -91,6 +92,21 @@ def _alerts_of_nobody(parts: Parts) -> Iterator[Found]:
             )
 
 
+async def _of_money(parts: Parts) -> list[Found]:
+    """Return what is wrong with what is billed, and with where it comes from."""
+    found = [*_of_fleet(parts), *parts.sign_ups.problems(), *_alerts_of_nobody(parts)]
+    if not parts.config.is_edge:  # it knows no customer
+        found += await parts.attention.problems()
+    return found
+
+
+def _of_fleet(parts: Parts) -> Iterator[Found]:
+    if parts.edges is not None:
+        yield from parts.edges.problems()
+    if parts.forwarder is not None and parts.forwarder.trouble is not None:
+        yield found("not_forwarded", parts.forwarder.trouble)
+
+
 async def read_status(parts: Parts) -> Status:
     """Return the state of every part, with what is wrong."""
     read = await _read(parts)
@@ -115,15 +131,7 @@ async def read_status(parts: Parts) -> Status:
     return Status(
         version=meterline.__version__,
         ready=parts.ingest.trouble is None,
-        problems=in_order(
-            [
-                *problems,
-                *await parts.attention.problems(),
-                *parts.sign_ups.problems(),
-                *_alerts_of_nobody(parts),
-                *stripe.problems,
-            ]
-        ),
+        problems=in_order([*problems, *await _of_money(parts), *stripe.problems]),
         clock=parts.clock.rehearsal,
         started=format_time_ms(parts.started_ms),
         started_ms=parts.started_ms,
@@ -145,6 +153,9 @@ async def read_status(parts: Parts) -> Status:
             await parts.database.size_bytes(),
             disk_free_bytes,
         ),
+        role=parts.config.sidecar.role,
+        edges=shown_edges(parts.edges),
+        forwarding=shown_forwarding(parts.forwarder),
         jobs={name: job.error for name, job in jobs.items() if job.error},
         schedule=tuple(_job(name, job) for name, job in jobs.items()),
         last_event_id=read.last_event_id,

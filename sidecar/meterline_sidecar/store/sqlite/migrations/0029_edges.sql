@@ -1,6 +1,6 @@
 -- Other sidecars that forward their events to this one. Everything but who they are is
--- how they stood when they were last heard of; `batch` is up to which batch of their own
--- ledger all is here, and `mark` the mac of that one.
+-- how they stood when they were last heard of. Up to `batch` of their own ledger all is
+-- here; of the batches up to `ahead`, whose mac is `mark`, something may be.
 CREATE TABLE edges (
   id INTEGER PRIMARY KEY,
   edge TEXT NOT NULL UNIQUE,     -- 128 random bits of its ledger
@@ -10,6 +10,7 @@ CREATE TABLE edges (
   first_ms INTEGER NOT NULL,
   seen_ms INTEGER NOT NULL,
   batch INTEGER NOT NULL,
+  ahead INTEGER NOT NULL,
   mark BLOB NOT NULL,
   low_ms INTEGER NOT NULL,       -- everything of it from before is here
   skew_ms INTEGER NOT NULL,      -- its clock, less ours

@@ -1,0 +1,95 @@
+"""``meterline edges``: the other hosts that send their events to this ledger."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.output import quantity, show_json
+from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.web.answers.edges import EdgeList
+
+
+@click.group()
+def command() -> None:
+    """List the edges of a centre; adopt or retire one.
+
+    An edge is a sidecar on another host that sends its events to this one.
+    """
+
+
+@command.command("list")
+@daemon_options
+def list_edges(config_path: Path | None, url: str | None, is_json: bool) -> None:
+    """List all edges, and how they stand.
+
+    "complete to" is the time before which all of an edge's events are here: no period
+    that ends later is closed, unless the edge is retired or its gap accepted.
+    """
+    with Client.find(url, config_path) as client:
+        found = client.get("/v1/edges", EdgeList)
+    _tell(found, is_json=is_json)
+
+
+@command.command()
+@click.argument("edge")
+@click.option("--reason", required=True, help="Why; it is kept.")
+@daemon_options
+def adopt(
+    config_path: Path | None, url: str | None, is_json: bool, edge: str, reason: str
+) -> None:
+    """Take the ledger that comes as EDGE for what it is.
+
+    For an edge that is refused because an old backup was put back on its host, or that
+    was retired and comes back. It sends all that its ledger has; what is here already
+    does not count again.
+    """
+    _decide(url, config_path, f"{edge}/adopt", reason, is_json=is_json)
+
+
+@command.command()
+@click.argument("edge")
+@click.option("--reason", required=True, help="Why; it is kept.")
+@daemon_options
+def retire(
+    config_path: Path | None, url: str | None, is_json: bool, edge: str, reason: str
+) -> None:
+    """Note that EDGE does not come back.
+
+    It holds up no period any more, and is refused if it comes. What it had not sent is
+    given up.
+    """
+    _decide(url, config_path, f"{edge}/retire", reason, is_json=is_json)
+
+
+def _decide(
+    url: str | None, config_path: Path | None, what: str, reason: str, *, is_json: bool
+) -> None:
+    name, _, verb = what.rpartition("/")
+    with Client.find(url, config_path) as client:
+        path = f"/v1/edges/{quote(name, safe='')}/{verb}"
+        found = client.post(path, EdgeList, reason=reason)
+    _tell(found, is_json=is_json)
+
+
+def _tell(found: EdgeList, *, is_json: bool) -> None:
+    if is_json:
+        show_json(found)
+        return
+    if not found.edges:
+        click.echo("no edge has come yet; docs/fleet.md says how one is set up")
+        return
+    table = Table("edge", "id", "state", "last seen", "complete to", ">behind", "")
+    for one in found.edges:
+        table.add(
+            one.name,
+            one.edge[:8],
+            one.state,
+            one.seen,
+            one.low or "-",
+            quantity(one.behind),
+            one.trouble or ", ".join(one.missing),
+        )
+    show(table)

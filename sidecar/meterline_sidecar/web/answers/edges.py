@@ -1,0 +1,59 @@
+"""What the API answers about edges."""
+
+import msgspec
+
+
+class ShownEdge(msgspec.Struct, frozen=True, kw_only=True):
+    """An edge, as its centre knows it."""
+
+    edge: str
+    """The id of its ledger."""
+    name: str
+    state: str
+    """``connected``, ``silent``, ``refused`` or ``retired``."""
+    seen: str
+    """When it was last heard of, by the centre's clock."""
+    seen_ms: int
+    low: str | None
+    """All of its events from before are at the centre; periods that end later wait."""
+    low_ms: int
+    behind: int
+    """Batches that were still on the way at its last heartbeat."""
+    missing: tuple[str, ...]
+    """What it waits for itself, in words."""
+    clock_ms: int
+    """Its clock, less the centre's."""
+    version: str
+    """Of Meterline there."""
+    credential: str | None
+    """What it comes with: ``token ID``, or ``certificate NAME``."""
+    trouble: str | None
+    """Why it is refused until somebody decides."""
+
+
+class EdgeList(msgspec.Struct, frozen=True, kw_only=True):
+    """All edges of a centre."""
+
+    edges: tuple[ShownEdge, ...]
+    """In the order in which they came first."""
+
+
+class Forwarding(msgspec.Struct, frozen=True, kw_only=True):
+    """How an edge fares with its centre."""
+
+    centre: str
+    edge: str
+    """The id of this ledger."""
+    name: str
+    connected: bool
+    acked_batch: int | None
+    """Up to here all is at the centre; ``None`` before it first said so."""
+    behind: int
+    """Batches that were not there yet at the last heartbeat."""
+    low: str | None
+    """All events from before are there."""
+    low_ms: int
+    clock_ms: int
+    """The centre's clock, less ours."""
+    trouble: str | None
+    """Why nothing is sent at the moment."""

@@ -1,0 +1,108 @@
+"""Edges: which there are and how they stand; adopting and retiring one."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.fleet.edges import Edge, Edges
+from meterline_sidecar.fleet.forwarder import Forwarder
+from meterline_sidecar.web.answers.edges import EdgeList, Forwarding, ShownEdge
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.problems import Conflict
+from meterline_sidecar.web.query import Nothing
+
+NOT_A_CENTRE = 'this sidecar takes in no edges: sidecar.role is not "centre"'
+
+
+class EdgeQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which edge, and why."""
+
+    edge: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=256,
+            description="Its name, or the beginning of its id.",
+        ),
+    ]
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+async def list_edges(parts: Parts, query: Nothing) -> EdgeList:
+    """Return all edges, and how they stand."""
+    return EdgeList(edges=shown_edges(parts.edges))
+
+
+async def adopt_edge(parts: Parts, query: EdgeQuery, author: str) -> EdgeList:
+    """Take the ledger that comes as an edge for what it is; nothing counts twice."""
+    await _edges(parts).adopt(query.edge, author=author, reason=query.reason)
+    return EdgeList(edges=shown_edges(parts.edges))
+
+
+async def retire_edge(parts: Parts, query: EdgeQuery, author: str) -> EdgeList:
+    """Note that an edge does not come back: it is refused, and holds up no period."""
+    await _edges(parts).retire(query.edge, author=author, reason=query.reason)
+    return EdgeList(edges=shown_edges(parts.edges))
+
+
+def _edges(parts: Parts) -> Edges:
+    if parts.edges is None:
+        raise Conflict(NOT_A_CENTRE)
+    return parts.edges
+
+
+def shown_edges(edges: Edges | None) -> tuple[ShownEdge, ...]:
+    """Return all edges as they are shown; none where this is no centre."""
+    return () if edges is None else tuple(_shown(one) for one in edges.all())
+
+
+def _shown(edge: Edge) -> ShownEdge:
+    row = edge.row
+    state = "connected" if edge.is_connected else "silent"
+    if row.trouble:
+        state = "refused"
+    if edge.is_retired:
+        state = "retired"
+    return ShownEdge(
+        edge=row.edge,
+        name=row.name,
+        state=state,
+        seen=format_time_ms(row.seen_ms),
+        seen_ms=row.seen_ms,
+        low=format_time_ms(row.low_ms) if row.low_ms else None,
+        low_ms=row.low_ms,
+        behind=edge.behind,
+        missing=edge.missing,
+        clock_ms=row.skew_ms,
+        version=row.program,
+        credential=row.credential or None,
+        trouble=row.trouble or None,
+    )
+
+
+def shown_forwarding(forwarder: Forwarder | None) -> Forwarding | None:
+    """Return how an edge fares with its centre; ``None`` where this is no edge."""
+    if forwarder is None:
+        return None
+    return Forwarding(
+        centre=str(forwarder.address),
+        edge=forwarder.edge,
+        name=forwarder.name,
+        connected=forwarder.is_connected,
+        acked_batch=forwarder.acked,
+        behind=forwarder.behind,
+        low=format_time_ms(forwarder.low_ms) if forwarder.low_ms else None,
+        low_ms=forwarder.low_ms,
+        clock_ms=forwarder.skew_ms,
+        trouble=forwarder.trouble,
+    )
+
+
+OPERATIONS = (
+    Operation("/v1/edges", list_edges),
+    Operation("/v1/edges/{edge}/adopt", adopt_edge, method="POST"),
+    Operation("/v1/edges/{edge}/retire", retire_edge, method="POST"),
+)

@@ -1,0 +1,47 @@
+"""What is asked of an edge that only its centre does: it is refused, with the address."""
+
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from meterline_sidecar.web.guard import takes_pages
+from meterline_sidecar.web.problems import problem
+from meterline_sidecar.web.rights import SAFE_METHODS
+from meterline_sidecar.web.view.render import refused_page
+
+OF_EDGES: Final = frozenset(("/login", "/logout", "/v1/reload"))
+"""What an edge changes itself."""
+
+
+class AtEdge:
+    """ASGI middleware of an edge: whatever changes money belongs to the centre.
+
+    So do events over HTTP: only there is it known which ids others have taken.
+
+    Args:
+        centre: its address.
+    """
+
+    def __init__(self, app: ASGIApp, *, centre: str) -> None:
+        self._app = app
+        self._centre = centre
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on, or refuse it."""
+        is_change = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
+        if is_change and scope["path"] not in OF_EDGES:
+            await self._refusal(scope)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response:
+        host = self._centre.rpartition(":")[0]
+        text = (
+            f"this sidecar is an edge: its centre on {host} bills, and takes in events"
+            " over HTTP; ask that one"
+        )
+        if takes_pages(Headers(scope=scope)):
+            return HTMLResponse(refused_page(409, text), 409)
+        return problem(409, text)

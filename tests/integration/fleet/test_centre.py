@@ -1,0 +1,205 @@
+"""Who gets in at a centre, and how periods wait for its edges."""
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meterline import wire
+from meterline.wire import EdgeHello, FromEdge, Hello, Refusal
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.errors import ConfigError
+from tests.clock import FakeClock
+from tests.integration.fleet.conftest import Host, World, until
+from tests.integration.fleet.test_forwarding import until_there, used
+from tests.producer import NOON_MS, PRODUCER, batch
+from tests.sidecar_process import METERLINE
+
+DAY_MS = 86_400_000
+DECEMBER_MS = 1_796_083_200_000 + DAY_MS  # and the grace is over
+BY_HAND = '\n[billing]\nclose = "by_hand"\n'
+
+
+async def answer_to(world: World, *frames: FromEdge | bytes) -> Any:
+    """Return the first answer that a stranger gets who sends this."""
+    tls = ssl.create_default_context(cafile=str(world.folder / "centre.pem"))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", world.held.number, ssl=tls
+    )
+    for frame in frames:
+        writer.write(frame if isinstance(frame, bytes) else wire.encode_frame(frame))
+    header = await reader.readexactly(wire.FRAME_HEADER.size)
+    body = await reader.readexactly(wire.body_length(header))
+    writer.close()
+    return wire.decode_from_centre(body)
+
+
+async def test_a_stranger_gets_nothing_in(world: World) -> None:
+    hello = EdgeHello(wire.EDGE_VERSION, "a" * 32, "b" * 32, "x", "1", 1, "mtl_wrong")
+    async with world.centre() as centre:
+        reader = centre.parts.tokens.create("reader", "write", now_ms=1).text
+        local = Hello(wire.VERSION, PRODUCER, "app", "host", 1, 1)
+
+        answers = [
+            await answer_to(world, hello),
+            await answer_to(
+                world, EdgeHello(1, "a" * 32, "b" * 32, "x", "1", 1, reader)
+            ),
+            await answer_to(world, EdgeHello(9, "a" * 32, "b" * 32, "x", "1", 1)),
+            await answer_to(world, local),
+            await answer_to(world, b"\0\0\0\5hello"),
+            await answer_to(world, wire.FRAME_HEADER.pack(1 << 19)),
+        ]
+
+        assert all(isinstance(one, Refusal) for one in answers)
+        assert [one.code for one in answers] == [
+            *("unauthorized", "unauthorized", "version", "unexpected"),
+            *("malformed", "frame_too_long"),
+        ]
+        assert centre.parts.edges is not None
+        assert centre.parts.edges.all() == []
+
+
+async def test_a_revoked_token_ends_a_live_connection(world: World) -> None:
+    async with world.centre() as centre, world.edge() as edge:
+        forwarder = edge.parts.forwarder
+        assert forwarder is not None
+        await until(lambda: forwarder.is_connected)
+        (token,) = centre.parts.tokens.all()
+
+        centre.parts.tokens.revoke(token.id)
+
+        await until(lambda: "revoked" in (forwarder.trouble or ""))
+        found = (await edge.http.get("/status")).json()
+        assert "not_forwarded" in [one["code"] for one in found["problems"]]
+
+
+async def test_a_token_of_an_edge_does_nothing_over_http(world: World) -> None:
+    async with world.centre() as centre:
+        bearer = {"Authorization": f"Bearer {world.token}"}
+
+        answers = [
+            await centre.http.get("/status", headers=bearer),
+            await centre.http.post("/v1/events", json={}, headers=bearer),
+        ]
+
+        assert [one.status_code for one in answers] == [403, 403]
+
+
+async def test_an_edge_leaves_to_its_centre_what_is_billed(world: World) -> None:
+    async with world.centre(), world.edge() as edge:
+        answers = [
+            await edge.post("/v1/events"),
+            await edge.post("/v1/close"),
+            await edge.post("/close"),
+        ]
+
+        assert [one.status_code for one in answers] == [409, 409, 409]
+        assert "centre on 127.0.0.1" in answers[0].json()["detail"]
+        assert (await edge.http.get("/v1/close")).status_code == 200
+
+
+async def closed(centre: Host, **query: str) -> Any:
+    """Close what is due and return the run."""
+    answer = await centre.post("/v1/close", **query)
+    assert answer.status_code == 200, answer.text
+    await centre.parts.closer.run()
+    return (await centre.http.get("/v1/close")).json()["asked"]
+
+
+async def test_a_period_waits_for_an_edge_that_is_away(world: World) -> None:
+    async with world.centre(METERLINE + BY_HAND) as centre:
+        async with world.edge() as edge:
+            await edge.ship(batch(used(1, subject="acct_1")))
+            await until_there(centre, 1)
+        world.clock.time_ms = DECEMBER_MS
+
+        held = await closed(centre)
+        assert held["closed"] == 0
+        assert "edge one has not said" in held["held"][0]["why"]
+        why = await centre.post("/v1/close", accept_edge="one")
+        assert why.status_code == 400
+
+        run = await closed(centre, accept_edge="one", reason="its disk is gone")
+        assert (run["closed"], run["held"]) == (1, [])
+        state = await centre.rows("SELECT author, cause FROM invoice_states")
+        assert state == [("local", "by hand: its disk is gone")]
+
+
+async def test_a_period_is_closed_once_all_edges_are_past_its_end(
+    world: World,
+) -> None:
+    async with world.centre() as centre, world.edge() as edge:
+        await edge.ship(batch(used(1)))
+        await until_there(centre, 1)
+        (known,) = centre.parts.edges.all() if centre.parts.edges else []
+        world.clock.time_ms = DECEMBER_MS
+        # A worker announces more than it has sent.
+        await edge.ship(wire.Batch(2, 5, b""), recorded_seq=5)
+        await until(lambda: known.missing)
+        held = await closed(centre)
+        assert held["closed"] == 0
+
+        await edge.ship(batch(*(used(n) for n in range(2, 6)), first_seq=2))
+        await until(lambda: known.row.low_ms >= DECEMBER_MS)
+        assert (await closed(centre))["closed"] == 1
+
+
+async def test_a_retired_edge_holds_nothing_up_and_is_refused(world: World) -> None:
+    async with world.centre() as centre:
+        async with world.edge() as edge:
+            await edge.ship(batch(used(1)))
+            await until_there(centre, 1)
+        assert (
+            await centre.post("/v1/edges/two/retire", reason="x")
+        ).status_code == 404
+        answer = await centre.post("/v1/edges/one/retire", reason="sold")
+        assert [one["state"] for one in answer.json()["edges"]] == ["retired"]
+        world.clock.time_ms = DECEMBER_MS
+        assert (await closed(centre))["closed"] == 1
+
+        async with world.edge() as edge:
+            forwarder = edge.parts.forwarder
+            await until(lambda: forwarder and "retired" in (forwarder.trouble or ""))
+
+
+async def test_a_wrong_clock_and_silence_are_problems(world: World) -> None:
+    async with world.centre() as centre:
+        skewed = world.clock
+        world.clock = FakeClock(NOON_MS + 60_000)
+        async with world.edge() as edge:
+            await edge.ship(batch(used(1)))
+            await until_there(centre, 1)
+            found = (await centre.http.get("/status")).json()
+            assert "edge_clock" in [one["code"] for one in found["problems"]]
+            assert found["edges"][0]["clock_ms"] == 60_000
+        skewed.time_ms += 120_000
+        found = (await centre.http.get("/status")).json()
+        assert "edge_silent" in [one["code"] for one in found["problems"]]
+
+
+async def test_a_ledger_that_was_an_edges_never_bills(world: World) -> None:
+    async with world.centre(), world.edge():
+        pass
+
+    with pytest.raises(ConfigError, match="an edge's"):
+        async with world.single("one"):
+            pass
+
+
+def test_what_does_not_belong_to_a_role_is_told_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "meterline.toml"
+    file.write_text(
+        '[sidecar]\nrole = "edge"\n[centre]\nlisten = "0.0.0.0:1"\n[stripe]\n'
+    )
+
+    with pytest.raises(ConfigError) as found:
+        read_config(file, environment={})
+
+    said = str(found.value)
+    assert "centre.listen: is the centre's" in said
+    assert "an edge needs centre.url" in said
+    assert "an edge needs centre.token_file" in said
+    assert "stripe: an edge bills nobody" in said
