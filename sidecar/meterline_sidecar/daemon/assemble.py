@@ -22,11 +22,12 @@ from meterline_sidecar.clock import HOUR_MS, Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archive, open_archived
 from meterline_sidecar.daemon.assemble_billing import open_billing
-from meterline_sidecar.daemon.assemble_fleet import open_fleet
+from meterline_sidecar.daemon.assemble_fleet import open_fleet, open_there
 from meterline_sidecar.daemon.assemble_stripe import collect_through, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.fleet.sources import Sources
+from meterline_sidecar.fleet.there import There
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
 from meterline_sidecar.ingest.corrections import Corrections
@@ -97,9 +98,11 @@ async def open_parts(
         sealing = await _open_seals(database, chain)
         stripe = _open_stripe(config, sealing, terms, clock)
         files = LoadedFiles(config, keeper, database)
-        drain = _drain(config, ingest)
-        among = (config, database, ingest, drain, journal, tokens, clock, on_fatal)
-        fleet = await open_fleet(*among)
+        there = await open_there(config, database)
+        drain = _drain(config, ingest, there)
+        fleet = await open_fleet(
+            *(config, database, ingest, drain, journal, tokens, clock, on_fatal), there
+        )
         given = (aggregator, keeper, Sources(drain, fleet.edges), journal, clock)
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
         parts = Parts(
@@ -114,7 +117,7 @@ async def open_parts(
             corrections=Corrections(database, ingest, journal, aggregator, clock=clock),
             external=external,
             imports=Imports(database, external, journal, clock=clock, key=key),
-            receiver=_receiver(config, ingest, on_fatal),
+            receiver=_receiver(config, ingest, on_fatal, there),
             aggregator=aggregator,
             archive=open_archive(files, database, away, journal, terms, clock, alarm),
             billing=bills.billing,
@@ -321,18 +324,22 @@ async def _open_seals(database: Ledger, chain: ChainFiles) -> SealingDatabase:
     return sealing
 
 
-def _receiver(config: Config, ingest: Ingest, on_fatal: OnFatal) -> Receiver:
+def _receiver(
+    config: Config, ingest: Ingest, on_fatal: OnFatal, there: There | None
+) -> Receiver:
     return Receiver(
         ingest,
         config.sidecar.socket,
         uids=config.sidecar.allowed_uids,
         on_fatal=on_fatal,
         spool_dir=config.sidecar.spool_dir,
+        elsewhere=there,
     )
 
 
-def _drain(config: Config, ingest: Ingest) -> Drain:
-    return Drain(config.sidecar.spool_dir, ingest, uids=config.sidecar.allowed_uids)
+def _drain(config: Config, ingest: Ingest, there: There | None) -> Drain:
+    sidecar = config.sidecar
+    return Drain(sidecar.spool_dir, ingest, uids=sidecar.allowed_uids, elsewhere=there)
 
 
 async def _open_ingest(

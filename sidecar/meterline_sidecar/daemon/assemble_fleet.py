@@ -11,6 +11,7 @@ from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.fleet.door import Door, credentials_of
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.forwarder import Forwarder
+from meterline_sidecar.fleet.there import There
 from meterline_sidecar.fleet.tls import centre_tls, edge_tls
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -34,6 +35,15 @@ class Fleet(NamedTuple):
     door: Door | None = None
 
 
+async def open_there(config: Config, database: Database) -> There | None:
+    """Return what apps wait for besides this ledger, if they do."""
+    if not config.is_edge or config.centre.ack == "edge":
+        return None
+    there = There(database)
+    await there.start()
+    return there
+
+
 async def open_fleet(
     config: Config,
     database: Database,
@@ -43,6 +53,7 @@ async def open_fleet(
     tokens: TokenFile,
     clock: Clock,
     on_fatal: OnFatal,
+    there: There | None,
 ) -> Fleet:
     """Return the parts, none of which does anything by itself yet.
 
@@ -54,7 +65,7 @@ async def open_fleet(
     if edge is not None:
         edge_tls(centre)  # what is wrong is said now, and read again at each try
         forwarder = Forwarder(
-            *(database, ingest, drain, centre), edge=edge, clock=clock
+            *(database, ingest, drain, centre), edge=edge, clock=clock, there=there
         )
         return Fleet(forwarder=forwarder)
     if config.sidecar.role != "centre":

@@ -47,6 +47,8 @@ class Slice(NamedTuple):
     end: Place
     is_all: bool
     """Whether nothing was behind it."""
+    reached: dict[int, int]
+    """By the id of each producer in it: up to which number of it that goes."""
 
 
 async def read_slice(tx: Tx, place: Place) -> Slice:
@@ -78,7 +80,8 @@ async def read_slice(tx: Tx, place: Place) -> Slice:
         end = Place(batch.id)
     frames = [frame for one in making.values() for frame in one.frames()]
     is_all = not rows or (len(rows) < BATCHES_MAX and end.batch == rows[-1][0].id)
-    return Slice(ahead, frames, end, is_all)
+    reached = {producer_id: one.reached for producer_id, one in making.items()}
+    return Slice(ahead, frames, end, is_all, reached)
 
 
 async def _own_producers(tx: Tx) -> set[str | None]:
@@ -108,6 +111,7 @@ async def _read_batch(
             if place.seq < loss.first_seq <= last_seq
         ]
     making.add(events, losses)
+    making.reached = last_seq
     return n_events
 
 
@@ -120,8 +124,8 @@ class _Making:
         self._records = bytearray()
         self._n_records = 0
         self._first_seq = 0
-        self.last_seq = 0
-        """The number of the last event that was added."""
+        self.last_seq = self.reached = 0
+        """The number of the last event that was added, and of all that was."""
 
     def add(self, events: list[store.NamedEvent], losses: list[LossRow]) -> None:
         """Add events and losses that follow each other, by their numbers."""

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from typing import Final
 
 import meterline
@@ -38,6 +37,7 @@ from meterline_sidecar.fleet.backlog import (
 )
 from meterline_sidecar.fleet.line import HURRY, Line, Refused
 from meterline_sidecar.fleet.low import LowMark
+from meterline_sidecar.fleet.there import There
 from meterline_sidecar.fleet.tls import edge_tls
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -71,7 +71,7 @@ class Forwarder:
 
     Args:
         edge: the id of this ledger.
-        on_ack: is told whenever more of the ledger is at the centre.
+        there: is told of what is at the centre, where apps wait for that.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Forwarder:
         *,
         edge: str,
         clock: Clock,
-        on_ack: Callable[[], None] = lambda: None,
+        there: There | None = None,
     ) -> None:
         assert config.url is not None, "checked where the file is read"
         self._database = database
@@ -93,7 +93,7 @@ class Forwarder:
         self.address = config.url
         self.edge = edge
         self._clock = clock
-        self._on_ack = on_ack
+        self.there = there
         self._life = secrets.token_hex(16)
         self._low = LowMark()
         self._told: set[str] = set()
@@ -213,13 +213,14 @@ class Forwarder:
             message = await line.receive()
             if not isinstance(message, Ack | Welcome):
                 raise WireError("unexpected", "no answer to what was sent")
-            place = line.answered()
-            if place is not None:
-                self._moved_to(place)
+            part = line.answered()
+            if part is not None:
+                await self._moved_to(part)
 
-    def _moved_to(self, place: Place) -> None:
-        self.acked = place.batch
-        self._on_ack()
+    async def _moved_to(self, part: Slice) -> None:
+        self.acked = part.end.batch
+        if self.there is not None:
+            await self.there.move(part.end.batch, part.reached)
 
     async def _send(self, line: Line, place: Place) -> None:
         """Send what is behind a place, and whatever comes behind that."""
@@ -227,12 +228,12 @@ class Forwarder:
         while True:
             part = await self._read(place)
             if part.ahead is not None:
-                await line.send_all([part.ahead, *part.frames], part.end)
+                await line.send_all([part.ahead, *part.frames], part)
                 if not part.is_all:
                     await line.send_all([HURRY])
             elif part.end != place:
                 await line.until_answered()
-                self._moved_to(part.end)
+                await self._moved_to(part)
             place = part.end
             is_idle = part.is_all and not part.frames
             if is_idle and self._stopping.is_set():

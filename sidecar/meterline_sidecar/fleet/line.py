@@ -8,7 +8,7 @@ from typing import Final
 from meterline import wire
 from meterline.wire import Batch, FromCentre, FromEdge, Refusal
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.fleet.backlog import Place
+from meterline_sidecar.fleet.backlog import Slice
 
 ANSWER_TIMEOUT_S: Final = 30.0  # a heartbeat is answered every 2 s
 WRITE_TIMEOUT_S: Final = 30.0
@@ -28,7 +28,7 @@ class Line:
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._due: deque[Place | None] = deque()
+        self._due: deque[Slice | None] = deque()
         self._moved = asyncio.Event()
         self.in_flight_max = wire.EDGE_FRAMES_IN_FLIGHT_MAX
 
@@ -43,18 +43,18 @@ class Line:
             await self._writer.drain()
 
     async def send_all(
-        self, frames: Sequence[FromEdge], place: Place | None = None
+        self, frames: Sequence[FromEdge], part: Slice | None = None
     ) -> None:
         """Send frames as the window allows.
 
         Args:
             frames: each of which is answered.
-            place: up to where all is acked with the answer to the last one.
+            part: what they are of: all of it is acked with the last answer.
         """
         last = len(frames) - 1
         for i, frame in enumerate(frames):
             await self._until(self.in_flight_max - 1)
-            self._due.append(place if i == last else None)
+            self._due.append(part if i == last else None)
             await self.send(frame)
 
     async def until_answered(self) -> None:
@@ -82,14 +82,14 @@ class Line:
             raise Refused(message.message)
         return message
 
-    def answered(self) -> Place | None:
-        """Take an answer off what is due; return up to where all is acked with it.
+    def answered(self) -> Slice | None:
+        """Take an answer off what is due; return what is acked with it.
 
         Raises:
             WireError: nothing was due.
         """
         if not self._due:
             raise wire.WireError("unexpected", "an answer to nothing")
-        place = self._due.popleft()
+        part = self._due.popleft()
         self._moved.set()
-        return place
+        return part

@@ -32,7 +32,9 @@ from meterline_sidecar.errors import (
 )
 from meterline_sidecar.files import Place
 from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.elsewhere import Elsewhere
 from meterline_sidecar.problems.problem import n_of, such_as
+from meterline_sidecar.store.edge.events import ProducerRow
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +52,18 @@ class Drain:
 
     Args:
         uids: the users who may record events; the spool of another is not read.
+        elsewhere: where events have to be, too, before their spool is deleted.
     """
 
     def __init__(
-        self, spool_dir: Path, ingest: Ingest, *, uids: Collection[int] = ()
+        self,
+        spool_dir: Path,
+        ingest: Ingest,
+        *,
+        uids: Collection[int] = (),
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._spool_dir = spool_dir
         self._ingest = ingest
         self._uids = frozenset({0, os.geteuid(), *uids})
@@ -171,7 +180,9 @@ class Drain:
             self._taking = folder
             try:
                 self._check_owner(spool)
-                n_events = await self._take_in(spool)
+                n_events, row = await self._take_in(spool)
+                if not await self._may_go(row):
+                    return False  # it is looked at again
                 spool.delete()
             finally:
                 self._taking = None
@@ -191,6 +202,12 @@ class Drain:
         log.info("took in %s that a dead worker left in %s", taken, folder)
         return True
 
+    async def _may_go(self, row: ProducerRow) -> bool:
+        """Say whether all of a producer is wherever it has to be."""
+        if self._elsewhere is None:
+            return True
+        return await self._elsewhere.seq(row) >= row.last_seq
+
     def _check_owner(self, spool: DeadSpool) -> None:
         if spool.owner not in self._uids:
             raise PermissionError(
@@ -204,8 +221,8 @@ class Drain:
             log.warning("cannot take in a dead worker's spool: %s", text)
         self._failed[folder] = (text, time.monotonic() + RETRY_S)
 
-    async def _take_in(self, spool: DeadSpool) -> int:
-        """Store everything of a spool; return how many numbers that were."""
+    async def _take_in(self, spool: DeadSpool) -> tuple[int, ProducerRow]:
+        """Store everything of a spool; return how many numbers that were, and whose."""
         ingest = self._ingest
         producer = await ingest.hello(spool.hello)
         first_seq = producer.next_seq
@@ -233,7 +250,7 @@ class Drain:
         finally:
             await asyncio.gather(*on_their_way, return_exceptions=True)
             ingest.forget(producer)
-        return last_seq - first_seq + 1
+        return last_seq - first_seq + 1, producer.row
 
 
 def _next_message(parts: Iterator[Part]) -> Batch | Lost | None:

@@ -23,6 +23,7 @@ from meterline_sidecar.files import Place, ProcessLock, lock_of, remove_socket
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Producer
 from meterline_sidecar.ingest.credentials import Credentials, of_peer
+from meterline_sidecar.ingest.elsewhere import Elsewhere
 from meterline_sidecar.ingest.peers import Owners
 
 CONNECTIONS_MAX: Final = 1_024
@@ -47,6 +48,7 @@ class Receiver:
         uids: whose processes may connect; root and this process's user always may.
         spool_dir: where workers keep their spools, whose locks say who is who.
         on_fatal: called with an error after which the process must end.
+        elsewhere: where apps keep their events until they are there, too.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class Receiver:
         uids: Collection[int],
         on_fatal: Callable[[BaseException], None],
         spool_dir: Path | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._ingest = ingest
+        self._elsewhere = elsewhere
         self._on_fatal = on_fatal
         self.path = path
         self._uids = frozenset({0, os.geteuid(), *uids})
@@ -176,7 +180,7 @@ class Receiver:
         try:
             producer = await self._ingest.hello(hello)
             try:
-                await _send(writer, Welcome(producer.row.last_seq))
+                await _send(writer, Welcome(await self._kept_up_to(producer)))
                 await self._exchange(producer, reader, writer)
             finally:
                 self._ingest.forget(producer)
@@ -203,7 +207,7 @@ class Receiver:
         accepted: asyncio.Queue[Accepted] = asyncio.Queue(wire.BATCHES_IN_FLIGHT_MAX)
         reading = asyncio.ensure_future(self._accept(producer, reader, accepted))
         try:
-            await _ack(accepted, writer)
+            await self._ack(producer, accepted, writer)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
@@ -231,6 +235,34 @@ class Receiver:
                     return
         except Exception as error:  # noqa: BLE001 - raised again by _ack, in its turn
             await accepted.put(error)
+
+    async def _kept_up_to(self, producer: Producer) -> int:
+        """Return up to which number an app may give up what it has."""
+        if self._elsewhere is None:
+            return producer.row.last_seq
+        return await self._elsewhere.seq(producer.row)
+
+    async def _ack(
+        self,
+        producer: Producer,
+        accepted: "asyncio.Queue[Accepted]",
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Ack what was committed, in order, until the goodbye.
+
+        Raises:
+            Exception: what ended the reading, or why a commit was not possible.
+        """
+        while (item := await accepted.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            # The ack goes out only now: before COMMIT the events could still be lost
+            # with the power, and the app forgets them as soon as it reads the ack.
+            # Nor is it given up with the connection: whoever takes over waits for it.
+            seq = await asyncio.shield(item)
+            if self._elsewhere is not None:
+                await self._elsewhere.until(producer.row, seq)
+            await _send(writer, Ack(seq))
 
     def _check_peer(self, writer: asyncio.StreamWriter) -> Credentials:
         if len(self._connections) > CONNECTIONS_MAX:
@@ -268,23 +300,6 @@ async def _read_message(reader: asyncio.StreamReader) -> Batch | Lost | Bye:
     if isinstance(message, Hello):
         raise WireError("unexpected", "only one hello to a connection")
     return message
-
-
-async def _ack(
-    accepted: "asyncio.Queue[Accepted]", writer: asyncio.StreamWriter
-) -> None:
-    """Ack what was committed, in order, until the goodbye.
-
-    Raises:
-        Exception: what ended the reading, or why a commit was not possible.
-    """
-    while (item := await accepted.get()) is not None:
-        if isinstance(item, Exception):
-            raise item
-        # The ack goes out only now: before COMMIT the events could still be lost
-        # with the power, and the app forgets them as soon as it reads the ack.
-        # Nor is it given up with the connection: whoever takes over waits for it.
-        await _send(writer, Ack(await asyncio.shield(item)))
 
 
 async def _send(writer: asyncio.StreamWriter, message: wire.FromSidecar) -> None:

@@ -79,10 +79,15 @@ class World:
         return self._host("centre", text, PRICING, role="centre")
 
     def edge(
-        self, name: str = "one", *, port: int | None = None, folder: str | None = None
+        self,
+        name: str = "one",
+        *,
+        port: int | None = None,
+        folder: str | None = None,
+        more: str = "",
     ) -> AbstractAsyncContextManager[Host]:
         """Run an edge, in the folder of its name by default."""
-        text = EDGE.format(port=port or self.held.number, name=name)
+        text = EDGE.format(port=port or self.held.number, name=name) + more
         return self._host(folder or name, text, "")
 
     def single(self, name: str) -> AbstractAsyncContextManager[Host]:

@@ -12,7 +12,14 @@ from meterline.wire import Bye, Lost
 from meterline_sidecar.files import LedgerFiles
 from tests.fault.oracle import verify_ledger
 from tests.integration.fleet.conftest import Host, World, until
-from tests.producer import NOON_MS, PRODUCER, WITH_PROPERTIES, batch, event
+from tests.producer import (
+    NOON_MS,
+    PRODUCER,
+    WITH_PROPERTIES,
+    Connection,
+    batch,
+    event,
+)
 
 OTHER = "0" * 31 + "2"
 EVENTS = f"""
@@ -245,3 +252,27 @@ async def test_nobody_speaks_for_anothers_producer(world: World, producer: str) 
             await until(lambda: forwarder and "copied" in (forwarder.trouble or ""))
 
         assert await is_there(centre, 2)
+
+
+async def test_an_app_keeps_its_events_until_the_centre_has_them(world: World) -> None:
+    async with world.centre():
+        pass  # which makes the token
+    for _ in range(2):  # also behind a restart of the edge
+        async with world.edge(more='ack = "centre"\n') as edge:
+            path = edge.parts.config.sidecar.socket
+            async with Connection(path) as app:
+                assert await app.hello() == 0
+                await app.send(batch(used(1), used(2)))
+                async with asyncio.timeout(30):
+                    while not await is_there(edge, 2):
+                        await asyncio.sleep(0.01)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(app.receive(), 0.05)
+
+    async with world.centre() as centre, world.edge(more='ack = "centre"\n') as edge:
+        async with Connection(edge.parts.config.sidecar.socket) as app:
+            await app.hello()
+            assert await app.ship(batch(used(1), used(2), used(3))) == 3
+        assert await is_there(centre, 3)
+        async with Connection(edge.parts.config.sidecar.socket) as app:
+            assert await app.hello() == 3

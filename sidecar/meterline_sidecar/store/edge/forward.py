@@ -56,6 +56,16 @@ async def producers_of(tx: Tx, ids: list[int]) -> dict[int, ProducerRow]:
     return {row[0]: ProducerRow(*row) for row in rows}
 
 
+async def last_seq_by(tx: Tx, producer_id: int, *, batch_id: int) -> int:
+    """Return the last number of a producer in the batches up to one; 0 for none."""
+    row = await tx.fetch_one(
+        "SELECT last_seq FROM batches WHERE id <= ? AND producer_id = ?"
+        " ORDER BY id DESC LIMIT 1",
+        (batch_id, producer_id),
+    )
+    return 0 if row is None else int(row[0])
+
+
 async def unfinished_producers(tx: Tx) -> list[ProducerRow]:
     """Return producers that recorded more than is here."""
     rows = await tx.fetch_all(
