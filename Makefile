@@ -7,13 +7,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check fmt compat soak simulate docs screenshots bench bench-peers budgets lock sbom clean
+.PHONY: help demo demo-fleet test coverage check fmt compat soak simulate docs screenshots bench bench-peers budgets lock sbom clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: .venv/run.stamp ## Serve and bill the worked example, end to end
 	@$(BIN)/meterline demo
+
+demo-fleet: .venv/run.stamp ## Serve it on two edges, and bill it at one centre
+	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/fleet/walk.sh
 
 test: .venv/dev.stamp ## Run the whole test suite
 	@$(BIN)/python -m pytest --numprocesses $(JOBS)

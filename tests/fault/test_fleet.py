@@ -56,6 +56,12 @@ class Load:
         self._meter.close(timeout_s=PATIENCE_S)
 
 
+def until_more(host: SidecarProcess) -> None:
+    """Wait until a host has stored more than now."""
+    n_before = len(numbers_in(host.database))
+    until(lambda: len(numbers_in(host.database)) > n_before)
+
+
 def test_kills_of_edges_and_centre_lose_nothing_and_double_nothing(
     tmp_path: Path, chance: random.Random
 ) -> None:
@@ -63,8 +69,7 @@ def test_kills_of_edges_and_centre_lose_nothing_and_double_nothing(
         one, two, centre = fleet.edge("one"), fleet.edge("two"), fleet.centre
         loads = [Load(one, 0), Load(two, MILLION)]
         for hosts in ((one,), (centre,), (two, centre)):
-            n_before = len(numbers_in(centre.database))
-            until(lambda n=n_before: len(numbers_in(centre.database)) > n)
+            until_more(centre)
             time.sleep(chance.random() / 10)  # the moment is what is tried
             for host in hosts:
                 host.kill()

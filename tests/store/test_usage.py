@@ -1,7 +1,7 @@
 """Usage as it is read, its subjects, and small facts."""
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from meterline_sidecar.store import facts, rollups, subjects, usage
+from meterline_sidecar.store import facts, generations, rollups, subjects, usage
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.usage import Generation, UsageRow
 from tests.store.rows import (
@@ -185,7 +185,7 @@ async def test_what_has_caught_up_last_is_read_and_what_counts_again_stands_besi
         none = await usage.generation_beside(tx, 9)
     async with database.transaction() as tx:
         assert beside is not None
-        row_id = await usage.end_generation(
+        row_id = await generations.end_generation(
             tx, beside.id, ended_ms=5, author="me", reason="a mistake"
         )
         assert row_id == 1
@@ -254,6 +254,6 @@ async def test_usage_of_an_event_that_is_not_counted_is_being_corrected(
     async with database.transaction() as tx:
         await add_window(tx, 1, HOUR, {"calls": 1}, last_event_id=7)
 
-        assert await usage.is_being_corrected(tx, 1, 6)
-        assert not await usage.is_being_corrected(tx, 1, 7)
-        assert not await usage.is_being_corrected(tx, 2, 6)
+        assert await generations.is_being_corrected(tx, 1, 6)
+        assert not await generations.is_being_corrected(tx, 1, 7)
+        assert not await generations.is_being_corrected(tx, 2, 6)

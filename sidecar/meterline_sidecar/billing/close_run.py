@@ -7,12 +7,20 @@ from msgspec import Struct, field
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.statement import Statement
+from meterline_sidecar.config.billing import Grace
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.port import Tx
 
 AUTHOR: Final = "schedule"
 """Who closes what closes by itself."""
 LISTED_MAX: Final = 1_000
+
+
+class Rules(NamedTuple):
+    """What the configuration says of closing."""
+
+    is_automatic: bool
+    grace: Grace
 
 
 class Wanted(Struct, frozen=True, kw_only=True):

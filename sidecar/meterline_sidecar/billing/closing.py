@@ -11,11 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from meterline_pricing import Period, PricingError
 from meterline_pricing.grid import is_within
-from meterline_sidecar.billing.close_run import Due, Held, Run, Wanted
+from meterline_sidecar.billing.close_run import Due, Held, Rules, Run, Wanted
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.lifecycle import (
@@ -28,7 +28,6 @@ from meterline_sidecar.billing.lifecycle import (
 from meterline_sidecar.billing.next_period import NextPeriods
 from meterline_sidecar.billing.statement import Closing, Statement
 from meterline_sidecar.clock import Clock, format_time_ms
-from meterline_sidecar.config.billing import Grace
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store import facts
@@ -54,13 +53,6 @@ log = logging.getLogger(__name__)
 
 class Busy(MeterlineError):
     """Something is being closed already."""
-
-
-class Rules(NamedTuple):
-    """What the configuration says of closing."""
-
-    is_automatic: bool
-    grace: Grace
 
 
 Quiet = Callable[[], AbstractAsyncContextManager[None]]

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from meterline_pricing import Calendar, Catalogue
+from meterline_pricing import Catalogue
 from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import BillingConfig, Grace, GraceRule
@@ -396,8 +396,3 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def customer(self, customer_id: str) -> Customer | None:
         """Return the customer with this id."""
         return next((c for c in self.customers if c.id == customer_id), None)
-
-
-def calendar_of(customer: Customer) -> Calendar:
-    """Return the customer's billing calendar."""
-    return Calendar(time_zone=customer.time_zone, starts=customer.starts)

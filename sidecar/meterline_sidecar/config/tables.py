@@ -5,7 +5,7 @@ from typing import Any, Final, get_args
 
 from msgspec.structs import replace
 
-from meterline_pricing import PricingError, Problem
+from meterline_pricing import Calendar, PricingError, Problem
 from meterline_pricing.toml.shape import (
     Key,
     Many,
@@ -41,7 +41,6 @@ from meterline_sidecar.config.shape import (
     PortalConfig,
     PropertiesConfig,
     StripeConfig,
-    calendar_of,
 )
 from meterline_sidecar.config.sidecar import SidecarConfig
 from meterline_sidecar.meters import (
@@ -218,3 +217,8 @@ ROOT: Final = Plain(
     dict,  # read.py makes the configuration, once it has the environment and the prices
 )
 """All of ``meterline.toml``."""
+
+
+def calendar_of(customer: Customer) -> Calendar:
+    """Return the customer's billing calendar."""
+    return Calendar(time_zone=customer.time_zone, starts=customer.starts)

@@ -18,25 +18,16 @@ from meterline_sidecar.alerts.rules import DAYS_EVERY_S as ALERT_DAYS_EVERY_S
 from meterline_sidecar.alerts.rules import Alerts
 from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
-from meterline_sidecar.clock import HOUR_MS, Clock, JumpWatch, SystemClock
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archive, open_archived
 from meterline_sidecar.daemon.assemble_billing import open_billing
 from meterline_sidecar.daemon.assemble_fleet import open_fleet, open_there
+from meterline_sidecar.daemon.assemble_intake import open_intake
 from meterline_sidecar.daemon.assemble_stripe import collect_through, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.fleet.sources import Sources
-from meterline_sidecar.fleet.there import There
-from meterline_sidecar.ingest.accept import Ingest
-from meterline_sidecar.ingest.commit import Committer
-from meterline_sidecar.ingest.corrections import Corrections
-from meterline_sidecar.ingest.dead_spools import Drain
-from meterline_sidecar.ingest.external import External
-from meterline_sidecar.ingest.held import Held
-from meterline_sidecar.ingest.imports import Imports
-from meterline_sidecar.ingest.receiver import Receiver
-from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.rescue import rescue
@@ -55,7 +46,6 @@ from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper, TermsRefused
 from meterline_sidecar.terms.sign_ups import EVERY_S as SIGN_UPS_EVERY_S
 from meterline_sidecar.terms.sign_ups import SignUps
-from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.web.parts import Parts
 
 CHECKPOINT_EVERY_S: Final = 30
@@ -87,38 +77,32 @@ async def open_parts(
         alarm = await _alarm(database, chain)
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock)
-        terms = keeper.terms
-        watch = _watch_of(clock)
-        ingest = await _open_ingest(config, database, chain, terms, clock, watch)
-        held = Held(database, ingest, journal, clock=clock, watch=watch)
+        files = LoadedFiles(config, keeper, database)
         key = chain.key(has_batches=True)  # it is read already
-        external = External(database, ingest, clock=clock, watch=watch, key=key)
         away = open_archived(config, key)
-        aggregator = await _counting(config, database, keeper, held, away, clock)
+        there = await open_there(config, database)
+        intake = await open_intake(
+            *(config, database, chain, away, keeper, journal, clock),
+            key=key,
+            there=there,
+            on_fatal=on_fatal,
+        )
+        taken = (intake.ingest, intake.drain)
+        fleet = await open_fleet(
+            *(config, database, *taken, journal, tokens, clock, on_fatal), there
+        )
+        spools = Sources(intake.drain, fleet.edges)
+        given = (intake.aggregator, keeper, spools, journal, clock)
+        bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
+        terms = keeper.terms
         sealing = await _open_seals(database, chain)
         stripe = _open_stripe(config, sealing, terms, clock)
-        files = LoadedFiles(config, keeper, database)
-        there = await open_there(config, database)
-        drain = _drain(config, ingest, there)
-        fleet = await open_fleet(
-            *(config, database, ingest, drain, journal, tokens, clock, on_fatal), there
-        )
-        given = (aggregator, keeper, Sources(drain, fleet.edges), journal, clock)
-        bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
         parts = Parts(
             files=files,
             clock=clock,
-            watch=watch,
             started_ms=clock.now_ms(),
             alarm=alarm,
             database=database,
-            ingest=ingest,
-            held=held,
-            corrections=Corrections(database, ingest, journal, aggregator, clock=clock),
-            external=external,
-            imports=Imports(database, external, journal, clock=clock, key=key),
-            receiver=_receiver(config, ingest, on_fatal, there),
-            aggregator=aggregator,
             archive=open_archive(files, database, away, journal, terms, clock, alarm),
             billing=bills.billing,
             terms=keeper,
@@ -138,17 +122,12 @@ async def open_parts(
             stopping=asyncio.Event(),
             stripe=stripe,
             at_stripe=collect_through(stripe, sealing, bills, files, terms, clock),
-            drain=drain,
+            **intake._asdict(),
             **fleet._asdict(),
         )
         files.on_config(bills.use)
         async with _at_work(parts, files, partial(_checkpoint, database, chain)):
             yield parts
-
-
-def _watch_of(clock: Clock) -> JumpWatch | None:
-    """Return what watches a clock: not one that somebody sets on purpose."""
-    return JumpWatch(clock) if isinstance(clock, SystemClock) else None
 
 
 def _open_stripe(
@@ -199,28 +178,6 @@ async def _at_work(
         await checkpoint()
     finally:
         await parts.stripe.close()
-
-
-async def _counting(
-    config: Config,
-    database: Database,
-    keeper: TermsKeeper,
-    held: Held,
-    archived: Archived,
-    clock: Clock,
-) -> Aggregator:
-    """Return what counts, ready to go on where it was, and by what is agreed later."""
-    aggregator = Aggregator(
-        database,
-        keeper.terms,
-        clock=clock,
-        release=held.release,
-        read_events=archived.events_after,
-        values_max=config.properties.values_max,
-    )
-    await aggregator.start()
-    keeper.on_change(aggregator.follow)
-    return aggregator
 
 
 async def _open_terms(
@@ -322,46 +279,6 @@ async def _open_seals(database: Ledger, chain: ChainFiles) -> SealingDatabase:
     sealing = SealingDatabase(database, chain.key(has_batches=marks.batch_id > 0))
     await sealing.adopt()
     return sealing
-
-
-def _receiver(
-    config: Config, ingest: Ingest, on_fatal: OnFatal, there: There | None
-) -> Receiver:
-    return Receiver(
-        ingest,
-        config.sidecar.socket,
-        uids=config.sidecar.allowed_uids,
-        on_fatal=on_fatal,
-        spool_dir=config.sidecar.spool_dir,
-        elsewhere=there,
-    )
-
-
-def _drain(config: Config, ingest: Ingest, there: There | None) -> Drain:
-    sidecar = config.sidecar
-    return Drain(sidecar.spool_dir, ingest, uids=sidecar.allowed_uids, elsewhere=there)
-
-
-async def _open_ingest(
-    config: Config,
-    database: Ledger,
-    chain: ChainFiles,
-    terms: Terms,
-    clock: Clock,
-    watch: JumpWatch | None,
-) -> Ingest:
-    """Return what stores events, with the chain continued where it ended."""
-    async with database.reading() as tx:
-        marks = await event_store.marks(tx)
-    committer = Committer(
-        database,
-        clock=clock,
-        key=chain.key(has_batches=marks.batch_id > 0),
-        history_of=terms.claims.history,
-        keys_kept_ms=config.sidecar.idempotency_key_hours * HOUR_MS,
-    )
-    await committer.start()
-    return Ingest(database, committer, clock=clock, chain=chain, watch=watch)
 
 
 async def _close(parts: Parts) -> None:

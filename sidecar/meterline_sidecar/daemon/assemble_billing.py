@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from meterline_sidecar.billing.attention import Attention
-from meterline_sidecar.billing.closing import Closer, Rules
+from meterline_sidecar.billing.close_run import Rules
+from meterline_sidecar.billing.closing import Closer
 from meterline_sidecar.billing.collection import Collection
 from meterline_sidecar.billing.credits import Credits
 from meterline_sidecar.billing.documents import Issuer

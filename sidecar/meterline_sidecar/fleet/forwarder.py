@@ -54,8 +54,8 @@ RETRY_S_MAX: Final = 15.0
 LOOK_EVERY_S: Final = 0.1  # for something to send
 BEAT_EVERY_S: Final = 2.0
 BUSY_ROWS: Final = 4_000
-"""So many events wait for their commit only where there are very many: see ``_yield``."""
-SHARE: Final = 19
+"""So many events wait for their commit only where there are very many: see ``_read``."""
+SHARE: Final = 29
 DRAIN_S: Final = 5.0
 """How long a stop waits for the centre; systemd waits for 90 s."""
 TOKEN_BYTES_MAX: Final = 4 << 10
@@ -254,7 +254,7 @@ class Forwarder:
         """Read the next frames; where there are very many events, at leisure.
 
         A flood of events is taken in first, and sent on with what is left of the time:
-        this takes a twentieth of it meanwhile.
+        this takes a thirtieth of it meanwhile.
         """
         began_s = time.monotonic()
 

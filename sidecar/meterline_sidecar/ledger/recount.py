@@ -17,6 +17,7 @@ from meterline_sidecar.ledger.beside import Beside, ByDay
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.runs import Item, Key, Runs
 from meterline_sidecar.meters import Aggregation, Totals, merge
+from meterline_sidecar.store import generations
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import events as event_store
@@ -61,7 +62,7 @@ async def verify_usage(
     generation = await usage_store.newest_generation(tx)
     if generation is None:
         return  # Nothing was counted yet.
-    if await usage_store.is_being_corrected(tx, generation.id, generation.cursor):
+    if await generations.is_being_corrected(tx, generation.id, generation.cursor):
         report.add(
             "usage is in the middle of a correction, or holds what is of no counted"
             " event: let the sidecar count, and verify again"

@@ -73,28 +73,6 @@ async def generation_beside(tx: Tx, generation: int) -> Generation | None:
     return None if row is None else Generation(*row)
 
 
-async def is_being_corrected(tx: Tx, generation: int, cursor: int) -> bool:
-    """Say whether a part of usage is of an event that is not counted yet."""
-    row = await tx.fetch_one(
-        "SELECT 1 FROM usage WHERE generation = ? AND last_event_id > ? LIMIT 1",
-        (generation, cursor),
-    )
-    return row is not None
-
-
-async def end_generation(
-    tx: Tx, generation: int, *, ended_ms: int, author: str, reason: str
-) -> int:
-    """Note that a generation is given up, and return the row's id."""
-    found = await tx.fetch_one(
-        "INSERT INTO generation_ends (generation, ended_ms, author, reason)"
-        " VALUES (?, ?, ?, ?) RETURNING id",
-        (generation, ended_ms, author, reason),
-    )
-    assert found is not None
-    return int(found[0])
-
-
 async def read_usage(
     tx: Tx, generation: int, *, customer: str, start: int, end: int
 ) -> list[UsageRow]:

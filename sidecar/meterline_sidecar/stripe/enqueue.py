@@ -11,14 +11,8 @@ from msgspec.structs import replace
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.decimals import Number, in_units, minus, of_units, plus
-from meterline_sidecar.meters import (
-    AGGREGATIONS,
-    Aggregation,
-    Totals,
-    merge,
-    quantity,
-)
-from meterline_sidecar.store import facts, outbox, outbox_hours, usage
+from meterline_sidecar.meters import AGGREGATIONS, Aggregation, Totals, merge, quantity
+from meterline_sidecar.store import facts, generations, outbox, outbox_hours, usage
 from meterline_sidecar.store import subjects as subject_store
 from meterline_sidecar.store.outbox import Issued, NewRow
 from meterline_sidecar.store.port import Database, Tx
@@ -109,7 +103,9 @@ class Enqueuer:
         async with self._database.transaction() as tx:
             generation = await usage.newest_generation(tx)
             assert generation is not None, "changes were noted from it"
-            if await usage.is_being_corrected(tx, generation.id, generation.cursor):
+            if await generations.is_being_corrected(
+                tx, generation.id, generation.cursor
+            ):
                 return None
             for customer, hour_ms in hours:
                 n_rows += await self._compare(

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import invoices, usage
+from meterline_sidecar.store import generations, invoices, usage
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.terms import Source
 from meterline_sidecar.terms.book import Terms
@@ -166,7 +166,7 @@ class TermsKeeper:
                         "nothing is being counted again; what is complete stays, and"
                         " another count can be begun"
                     )
-                row_id = await usage.end_generation(
+                row_id = await generations.end_generation(
                     tx,
                     beside.id,
                     ended_ms=self._clock.now_ms(),

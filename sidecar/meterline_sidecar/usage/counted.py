@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from meterline_sidecar.errors import BeingCorrected
-from meterline_sidecar.store import rollups
+from meterline_sidecar.store import generations, rollups
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import corrections, event_log
 from meterline_sidecar.store.port import Readable, Tx
@@ -81,7 +81,9 @@ async def snapshot(database: Readable) -> AsyncGenerator[tuple[Tx, Counted]]:
     for _ in range(LOOKS_MAX):
         async with database.reading() as tx:
             at = await counted(tx)
-            if not await store.is_being_corrected(tx, at.generation, at.up_to_event):
+            if not await generations.is_being_corrected(
+                tx, at.generation, at.up_to_event
+            ):
                 yield tx, at
                 return
         await asyncio.sleep(LOOK_AGAIN_S)
@@ -95,7 +97,7 @@ async def counted_whole(tx: Tx) -> Counted:
         BeingCorrected: it is in the middle of a correction.
     """
     at = await counted(tx)
-    if await store.is_being_corrected(tx, at.generation, at.up_to_event):
+    if await generations.is_being_corrected(tx, at.generation, at.up_to_event):
         raise BeingCorrected(WAIT)
     return at
 

@@ -106,9 +106,7 @@ async def read_step(
         EventsArchived: without ``read_events``, where events did.
     """
     # Never from memory: a step that was cancelled during COMMIT may be there.
-    served = await usage_store.newest_generation(tx)
-    assert served is not None, "Aggregator.start() comes first"
-    again = await usage_store.generation_beside(tx, served.id)
+    served, again = await _generations(tx)
     before = again if beside else served
     if before is None:
         return None
@@ -116,10 +114,10 @@ async def read_step(
     limit, correction = await _how_far(
         tx, before.cursor, served.cursor, n_events=min(n_events, STEP_EVENTS)
     )
-    up_to, marks = before.cursor + limit, dict[int, Mark]()
+    marks: dict[int, Mark] = {}
     if beside:
         marks = await corrections.marks_in(
-            tx, before.cursor, up_to, up_to_event=served.cursor
+            *(tx, before.cursor, before.cursor + limit), up_to_event=served.cursor
         )
     if read_events is None:
         span = await store.span_after(tx, before.cursor, limit=limit)
@@ -136,12 +134,7 @@ async def read_step(
     values = await read_values(tx, definition)
     folder = Folder(definition, endpoints, cuts, values=values)
     step = Step(
-        before,
-        span,
-        cuts,
-        definition,
-        values,
-        folder,
+        *(before, span, cuts, definition, values, folder),
         deltas={},
         is_full=span.n_ids >= limit,
         is_counted_again=again is not None,
@@ -149,6 +142,13 @@ async def read_step(
         correction=correction,
     )
     return Read(step, events)
+
+
+async def _generations(tx: Tx) -> tuple[Generation, Generation | None]:
+    """Return the generation that is read, and the one beside it."""
+    served = await usage_store.newest_generation(tx)
+    assert served is not None, "Aggregator.start() comes first"
+    return served, await usage_store.generation_beside(tx, served.id)
 
 
 async def _how_far(

@@ -22,6 +22,7 @@ from meterline_sidecar.store import (
     alerts,
     documents,
     facts,
+    generations,
     grants,
     invoice_states,
     invoices,
@@ -139,7 +140,7 @@ async def fill_newest(sidecar: Sidecar) -> Path:
             tx, 1, ended_ms=NOON_MS, author="me", reason="a mistake"
         )
         await journal.link(tx, "credit_ends", end_id)
-        given_up = await usage.end_generation(
+        given_up = await generations.end_generation(
             tx, 99, ended_ms=NOON_MS, author="me", reason="a mistake"
         )
         await journal.link(tx, "generation_ends", given_up)

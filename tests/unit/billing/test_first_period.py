@@ -6,7 +6,8 @@ import pytest
 from meterline_pricing import Plan, RateCard
 from meterline_pricing.models import Flat, PerUnit
 from meterline_sidecar.billing.drafts import charged
-from meterline_sidecar.config.shape import Customer, calendar_of
+from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.config.tables import calendar_of
 
 
 def plan(prorate: str) -> Plan:

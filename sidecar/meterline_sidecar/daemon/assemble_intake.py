@@ -1,0 +1,137 @@
+"""Puts together what takes events in, whoever they are from, and what counts them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from meterline_sidecar.clock import HOUR_MS, Clock, JumpWatch, SystemClock
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.fleet.there import There
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Committer
+from meterline_sidecar.ingest.corrections import Corrections
+from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ingest.external import External
+from meterline_sidecar.ingest.held import Held
+from meterline_sidecar.ingest.imports import Imports
+from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.store.port import Database, Ledger
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.keeper import TermsKeeper
+from meterline_sidecar.usage.aggregate import Aggregator
+
+OnFatal = Callable[[BaseException], None]
+
+
+class Intake(NamedTuple):
+    """The parts that events come in by."""
+
+    watch: JumpWatch | None
+    """Watches the clock; not one that somebody sets on purpose."""
+    ingest: Ingest
+    held: Held
+    external: External
+    aggregator: Aggregator
+    corrections: Corrections
+    imports: Imports
+    drain: Drain
+    receiver: Receiver
+
+
+async def open_intake(
+    config: Config,
+    database: Ledger,
+    chain: ChainFiles,
+    away: Archived,
+    keeper: TermsKeeper,
+    journal: Journal,
+    clock: Clock,
+    *,
+    key: bytes,
+    there: There | None,
+    on_fatal: OnFatal,
+) -> Intake:
+    """Return the parts, none of which takes anything yet.
+
+    Args:
+        away: the events that left the ledger.
+        key: of the chain.
+        there: what a centre has, where spools are freed only by that.
+    """
+    watch = JumpWatch(clock) if isinstance(clock, SystemClock) else None
+    ingest = await _open_ingest(
+        *(config, database, chain, keeper.terms, clock, watch), key=key
+    )
+    held = Held(database, ingest, journal, clock=clock, watch=watch)
+    external = External(database, ingest, clock=clock, watch=watch, key=key)
+    aggregator = await _counting(config, database, keeper, held, away, clock)
+    sidecar = config.sidecar
+    return Intake(
+        watch,
+        ingest,
+        held,
+        external,
+        aggregator,
+        Corrections(database, ingest, journal, aggregator, clock=clock),
+        Imports(database, external, journal, clock=clock, key=key),
+        Drain(
+            sidecar.spool_dir,
+            ingest,
+            uids=sidecar.allowed_uids,
+            elsewhere=there,
+        ),
+        Receiver(
+            ingest,
+            sidecar.socket,
+            uids=sidecar.allowed_uids,
+            on_fatal=on_fatal,
+            spool_dir=sidecar.spool_dir,
+            elsewhere=there,
+        ),
+    )
+
+
+async def _open_ingest(
+    config: Config,
+    database: Ledger,
+    chain: ChainFiles,
+    terms: Terms,
+    clock: Clock,
+    watch: JumpWatch | None,
+    *,
+    key: bytes,
+) -> Ingest:
+    """Return what stores events, with the chain continued where it ended."""
+    committer = Committer(
+        database,
+        clock=clock,
+        key=key,
+        history_of=terms.claims.history,
+        keys_kept_ms=config.sidecar.idempotency_key_hours * HOUR_MS,
+    )
+    await committer.start()
+    return Ingest(database, committer, clock=clock, chain=chain, watch=watch)
+
+
+async def _counting(
+    config: Config,
+    database: Database,
+    keeper: TermsKeeper,
+    held: Held,
+    archived: Archived,
+    clock: Clock,
+) -> Aggregator:
+    """Return what counts, ready to go on where it was, and by what is agreed later."""
+    aggregator = Aggregator(
+        database,
+        keeper.terms,
+        clock=clock,
+        release=held.release,
+        read_events=archived.events_after,
+        values_max=config.properties.values_max,
+    )
+    await aggregator.start()
+    keeper.on_change(aggregator.follow)
+    return aggregator
