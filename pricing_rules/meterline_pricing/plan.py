@@ -10,7 +10,14 @@ from typing import Final, Literal
 from msgspec.structs import force_setattr, replace
 
 from meterline_pricing.errors import NotFound, PricingError, Problem, unknown
-from meterline_pricing.fields import Checked, Exact, ExactOrNone, Field, default
+from meterline_pricing.fields import (
+    Checked,
+    Exact,
+    ExactOrNone,
+    Field,
+    check_range,
+    default,
+)
 from meterline_pricing.grid import Length
 from meterline_pricing.money import ZERO, Rounding, currency_of
 from meterline_pricing.numbers import Number
@@ -136,6 +143,8 @@ class Plan(Checked, frozen=True, kw_only=True):
     """The first day on which this version holds."""
     period: Length = "month"
     """How long a period is: what its fees are for, and how far its tiers reach."""
+    trial_days: int | None = None
+    """For how many days from the first one on a customer has it for nothing."""
     prices: tuple[RateCard, ...] = ()
     rounding: Rounding = "half_up"
     order: Field[Order, Order | str] = default(Order())
@@ -167,6 +176,7 @@ class Plan(Checked, frozen=True, kw_only=True):
         except NotFound as error:
             raise error.within("currency") from error
         _check_limits(self)
+        _check_trial(self)
         problems = _repeated(self.prices)
         names = {card.name for card in self.prices}
         for field in _SCOPED:
@@ -189,6 +199,26 @@ class Plan(Checked, frozen=True, kw_only=True):
         if problems:
             raise PricingError(problems)
 
+    @property
+    def on_trial(self) -> "Plan":
+        """This plan in a free trial: everything has a price, and costs nothing.
+
+        Nothing is to be reached either: minimums and commitments begin behind it, and
+        so do coupons.
+        """
+        cards = tuple(
+            replace(
+                card,
+                discounts=(*card.discounts, FREE_TRIAL),
+                minimum_spend=None,
+                commitment=None,
+            )
+            for card in self.prices
+        )
+        return replace(
+            self, prices=cards, minimum_spend=None, commitment=None, coupons=()
+        )
+
     def price_of(self, meter: str) -> RateCard:
         """Return the rate card of a meter.
 
@@ -202,6 +232,8 @@ class Plan(Checked, frozen=True, kw_only=True):
         raise NotFound(unknown("meter", meter, meters))
 
 
+FREE_TRIAL: Final = Discount(name="free trial", percent=100)
+TRIAL_DAYS_MAX: Final = 3_650
 _SCOPED: Final = ("discounts", "coupons", "credits", "taxes")
 
 
@@ -222,11 +254,13 @@ class Override(Checked, frozen=True, kw_only=True):
     coupons: tuple[Coupon, ...] | None = None
     credits: tuple[Credit, ...] | None = None
     taxes: tuple[Tax, ...] | None = None
+    trial_days: int | None = None
 
     def __post_init__(self) -> None:
         """Check the limits, and that no price is there twice."""
         super().__post_init__()
         _check_limits(self)
+        _check_trial(self)
         if problems := _repeated(self.prices):
             raise PricingError(problems)
 
@@ -246,7 +280,10 @@ class Override(Checked, frozen=True, kw_only=True):
         return replace(plan, prices=(*cards, *mine.values()), **given)
 
 
-_OVERRIDDEN: Final = (*_SCOPED, "minimum_spend", "maximum_spend", "commitment")
+_OVERRIDDEN: Final = (
+    *_SCOPED,
+    *("minimum_spend", "maximum_spend", "commitment", "trial_days"),
+)
 
 
 def catalogue_problems(
@@ -348,6 +385,11 @@ def _repeated(cards: Iterable[RateCard]) -> list[Problem]:
             message = f"two prices of one name `{card.name}`"
             problems.append(Problem(message, f"prices[{i}].name"))
     return problems
+
+
+def _check_trial(struct: Plan | Override) -> None:
+    if struct.trial_days is not None:
+        check_range(struct, "trial_days", 0, TRIAL_DAYS_MAX)
 
 
 def _check_limits(struct: RateCard | Plan | Override) -> None:

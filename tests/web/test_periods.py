@@ -97,3 +97,33 @@ async def test_an_anchor_holds_from_the_next_period_on(open_web: OpenWeb) -> Non
         assert december["period"]["name"] == "2026-12-01"
         assert december["due"] == "29.03"  # 30 of the 31 days from 30 November on
         assert (await web.get("/v1/customers/acme"))["anchor"] == "2026-01-31"
+
+
+async def test_a_trial_is_free_and_fees_begin_behind_it(open_web: OpenWeb) -> None:
+    trial = WEEKLY.replace('period = "week"', "trial_days = 10").replace('"7"', '"30"')
+    starts = METERLINE.replace("plan =", "starts = 2026-11-06\nplan =", 1)
+    async with open_web(meterline=starts, pricing=trial) as web:
+        web.clock.time_ms = MONDAY_MS + 20 * DAY_MS
+        await web.ship(event(), event(), event(time_ms=MONDAY_MS + 14 * DAY_MS))
+
+        answer = await web.get("/v1/customers/acme/invoice", period="2026-11")
+
+        lines = [
+            (line["description"], line["amount"], line["explanation"])
+            for line in answer["invoice"]["lines"]
+        ]
+        assert lines == [
+            (
+                "api_calls (2026-11-06 to 2026-11-15)",
+                "0.00",
+                "2 x $0.50 - $1.00 100% free trial = $0.00",
+            ),
+            (
+                "fee (2026-11-06 to 2026-11-15)",
+                "0.00",
+                "$30.00 flat x 10/30 - $10.00 100% free trial = $0.00",
+            ),
+            ("api_calls (2026-11-16 to 2026-11-30)", "0.50", "1 x $0.50 = $0.50"),
+            ("fee (2026-11-16 to 2026-11-30)", "15.00", "$30.00 flat x 15/30 = $15.00"),
+        ]
+        assert answer["due"] == "15.50"

@@ -11,6 +11,7 @@ from meterline_pricing.grid import Length
 from meterline_pricing.money import ROUNDINGS, ZERO, currency_of
 from meterline_pricing.order import ORDERS, STEPS, Order, StepName
 from meterline_pricing.plan import (
+    TRIAL_DAYS_MAX,
     Catalogue,
     Override,
     Plan,
@@ -237,6 +238,12 @@ TERMS: Final = (
     Key("tax", NestedMany(lambda: TAX), field="taxes"),
 )
 
+TRIAL: Final = Key(
+    "trial_days",
+    One(integer(minimum=0, maximum=TRIAL_DAYS_MAX)),
+    "For how many days from the first one on all of it is free.",
+)
+
 
 def _unpriced(table: Table, values: Mapping[str, Any]) -> RateCard:
     """Stand in for a price that makes no sense, under the name that others use."""
@@ -314,6 +321,7 @@ PLAN: Final = Plain(
             "How long a billing period is: its fees are for one, and its tiers and free"
             " units begin anew with each.",
         ),
+        TRIAL,
         Key("rounding", One(one_of("rounding", ROUNDINGS)), "Of every line."),
         Key("order", One(ORDER), "Of the steps of an invoice."),
         Key("credits_lower_tax", FLAG, "Whether credits before tax lower it."),
@@ -337,6 +345,7 @@ OVERRIDE: Final = Plain(
     (
         needed("customer", "As meterline.toml calls it.", WORD),
         needed("plan", "The plan that it changes.", WORD),
+        TRIAL,
         *TERMS,
         Key("price", NestedMany(lambda: CARD), field="prices"),
     ),

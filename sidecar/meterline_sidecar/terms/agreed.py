@@ -1,11 +1,13 @@
 """The plan that holds in each stretch of a billing period."""
 
 import itertools
+from datetime import timedelta
 from typing import NamedTuple
 
 from meterline_pricing import Period, Plan
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.change import PlanChange
 
 
 class AgreedStretch(NamedTuple):
@@ -24,6 +26,7 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
     so from then on. Which version of a plan holds is decided by the day on which the
     stretch under this plan begins: a version that becomes effective in the middle of
     a period holds from the next one. Between leaving and coming back there is no plan.
+    In the first days on a plan it may be on trial.
 
     Raises:
         NotFound: no version of the plan holds then.
@@ -45,6 +48,8 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
             for override in customer.overrides:
                 if override.plan == name:
                     plan = override.applied_to(plan)
+            if start < trial_end(terms, customer_id, name, plan.trial_days):
+                plan = plan.on_trial
         if found and found[-1].plan == plan:
             found[-1] = found[-1]._replace(end=end)
         else:
@@ -70,6 +75,38 @@ def cuts_between(terms: Terms, customer_id: str, start: int, end: int) -> set[in
     cuts = {entry.from_ms for entry in terms.entries("customer", customer_id)}
     for name in plans:
         cuts.update(terms.plan_changes_ms(name))
+        cuts.update(_trial_ends(terms, customer_id, name))
     for absence in CustomerCalendar.of(terms, customer_id).absences:
         cuts.update(absence)
     return {at_ms for at_ms in cuts if start <= at_ms < end}
+
+
+def trial_end(terms: Terms, customer_id: str, plan_name: str, days: int | None) -> int:
+    """Return when a customer's free trial of a plan ends, UTC ms; 0: there is none.
+
+    It begins with their first day on the plan, and once: who comes back to a plan, or
+    comes back at all, has had it. Who named no first day begins when they became known.
+    """
+    if not days:
+        return 0
+    calendar = CustomerCalendar.of(terms, customer_id)
+    first_ms = min(
+        from_ms
+        for from_ms, name in terms.field(customer_id, "plan")
+        if name == plan_name
+    )
+    first = calendar.day(max(first_ms, terms.learned_ms(customer_id)))
+    if calendar.starts is not None:
+        first = max(calendar.starts, calendar.day(first_ms))
+    return calendar.start_of(first + timedelta(days=days))
+
+
+def _trial_ends(terms: Terms, customer_id: str, plan_name: str) -> set[int]:
+    """Return when a trial may end, by what the plan says, or said."""
+    lengths: set[int] = set()
+    for entry in terms.entries("plan", plan_name):
+        if isinstance(entry.change, PlanChange) and entry.change.plan is not None:
+            lengths.add(entry.change.plan.trial_days or 0)
+    for _, overrides in terms.field(customer_id, "overrides"):
+        lengths |= {o.trial_days or 0 for o in overrides if o.plan == plan_name}
+    return {trial_end(terms, customer_id, plan_name, days) for days in lengths - {0}}

@@ -12,7 +12,7 @@ from meterline_sidecar.stripe.provision.prices import NotSayable, price_fields
 
 PLAN_TERMS: Final = (
     *("minimum_spend", "maximum_spend", "commitment"),
-    *("discounts", "coupons", "credits", "taxes"),
+    *("discounts", "coupons", "credits", "taxes", "trial_days"),
 )
 WRITTEN: Final = {
     "discounts": "[[plan.discount]]",

@@ -1,0 +1,54 @@
+from decimal import Decimal
+
+import pytest
+
+from meterline_pricing import Override, Plan, PricingError, RateCard, invoice
+from meterline_pricing.models import Commitment, Coupon, Flat, PerUnit
+
+
+def plan(**more: object) -> Plan:
+    card = RateCard(
+        meter="calls",
+        price=PerUnit("0.50"),
+        minimum_spend=20,
+        commitment=Commitment(amount=30),
+    )
+    fee = RateCard(name="fee", price=Flat(30))
+    return Plan(name="pro", currency="usd", prices=(card, fee), **more)  # type: ignore[arg-type]
+
+
+def test_on_trial_all_is_shown_and_costs_nothing() -> None:
+    free = plan(
+        minimum_spend=100,
+        commitment=Commitment(amount=50),
+        coupons=(Coupon(amount=5, periods=1),),
+    ).on_trial
+
+    drawn = invoice(free, {"calls": 1_200})
+
+    assert [(line.name, line.quantity, line.amount) for line in drawn.lines] == [
+        ("calls", Decimal(1_200), Decimal("0.00")),
+        ("fee", None, Decimal("0.00")),
+    ]
+    assert "100% free trial" in drawn.lines[0].explanation
+    assert drawn.total == 0
+
+
+def test_a_customer_may_have_a_trial_of_their_own() -> None:
+    own = Override(customer="acme", plan="pro", trial_days=30)
+
+    assert own.applied_to(plan(trial_days=14)).trial_days == 30
+    assert (
+        Override(customer="acme", plan="pro", trial_days=0)
+        .applied_to(plan(trial_days=14))
+        .trial_days
+        == 0
+    )
+
+
+@pytest.mark.parametrize("days", [-1, 3_651])
+def test_a_trial_has_a_sensible_length(days: int) -> None:
+    with pytest.raises(PricingError, match="trial_days: expected 0 to"):
+        plan(trial_days=days)
+    with pytest.raises(PricingError, match="trial_days: expected 0 to"):
+        Override(customer="acme", plan="pro", trial_days=days)
