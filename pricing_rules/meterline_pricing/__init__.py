@@ -15,12 +15,13 @@ money is in ``meterline_pricing.tools``. What none of the three exports may chan
 without notice.
 """
 
+from meterline_pricing.catalogue import Catalogue, Override
 from meterline_pricing.charge import Charge, Charges
 from meterline_pricing.check import TestFailure, run_tests
 from meterline_pricing.errors import NotFound, PricingError, Problem
 from meterline_pricing.invoice import Invoice, Line, invoice
 from meterline_pricing.period import Calendar, Period
-from meterline_pricing.plan import Catalogue, Override, Plan, RateCard
+from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.price import Price
 from meterline_pricing.rating import rate
 from meterline_pricing.toml.load import json_schema, load

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meterline_pricing.money import Currency, money_text, number_text
 
@@ -32,6 +33,18 @@ class Charges(Struct, frozen=True):
     def explanation(self) -> str:
         """The charges in words: ``50,000 x $0.00 + 70,000 x $0.001``."""
         return explained(self.charges)
+
+
+def taken_back(charges: Charges) -> tuple[Charge, ...]:
+    """Return what takes charges back that something else was charged by before."""
+    return tuple(
+        replace(
+            charge,
+            amount=-charge.amount,
+            explanation=f"- {charge.explanation} before",
+        )
+        for charge in charges.charges
+    )
 
 
 def explained(charges: Iterable[Charge]) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from meterline_pricing.charge import Charge, Charges
+from meterline_pricing.charge import Charge, Charges, taken_back
 from meterline_pricing.invoice import Invoice, Line, invoice
 from meterline_pricing.money import ZERO, Currency, currency_of, exact, money_text
 from meterline_pricing.period import Period
@@ -44,15 +44,7 @@ def rate_between(
         return now
     past = rate(price, before, currency=currency)
     with exact():
-        taken_back = tuple(
-            replace(
-                charge,
-                amount=-charge.amount,
-                explanation=f"- {charge.explanation} before",
-            )
-            for charge in past.charges
-        )
-        return Charges(now.amount - past.amount, now.charges + taken_back)
+        return Charges(now.amount - past.amount, now.charges + taken_back(past))
 
 
 def invoice_between(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from meterline_pricing.adjust import ADJUSTMENTS, Used
 from meterline_pricing.bill import Bill, Draft, Kind
-from meterline_pricing.charge import Charge
+from meterline_pricing.charge import Charge, taken_back
 from meterline_pricing.convert import billable
 from meterline_pricing.errors import PricingError
 from meterline_pricing.money import ZERO, currency_of, exact, number_text
@@ -17,7 +17,7 @@ from meterline_pricing.period import Period
 from meterline_pricing.plan import Plan, RateCard
 from meterline_pricing.rating import rate
 from meterline_pricing.unpriced import UnpricedGroup, set_unpriced_aside
-from meterline_pricing.usage import Usage, quantity_of
+from meterline_pricing.usage import Usage, quantity_of, together
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -73,6 +73,7 @@ def invoice(
     share: tuple[int, int] | None = None,
     shares: Mapping[str, tuple[int, int] | None] | None = None,
     billed: Mapping[str, Number] | None = None,
+    before: Mapping[str, Usage] | None = None,
     is_last: bool = True,
 ) -> Invoice:
     """Return the invoice of ``usage`` under ``plan``.
@@ -90,6 +91,8 @@ def invoice(
             another, and after which nothing more of it will come.
         billed: by rate card, what earlier invoices for this period charged; it
             counts towards minimums, maximums and commitments.
+        before: by rate card, what was used in the period before this plan held: tiers
+            and free units go on behind it. Usage that adds up only.
         is_last: whether this is the period's last invoice, on which minimums and
             commitments are trued up.
 
@@ -100,7 +103,7 @@ def invoice(
     for part in (share, *(shares or {}).values()):
         if part is not None:
             check_share(part)
-    before = {
+    charged = {
         name: to_signed(amount, f"billed.{name}")
         for name, amount in (billed or {}).items()
     }
@@ -110,13 +113,14 @@ def invoice(
             plan.rounding,
             share=share,
             shares=shares,
-            billed=before,
+            billed=charged,
             is_last=is_last,
         )
         used: Used = {}
         aside: list[UnpricedGroup] = []
         for card in plan.prices:
-            used[card.name] = _add_price(bill, card, usage, aside)
+            earlier = (before or {}).get(card.name, ZERO)
+            used[card.name] = _add_price(bill, card, usage, earlier, aside)
         for step in plan.order.steps:
             if step in ADJUSTMENTS:
                 ADJUSTMENTS[step](bill, plan, used)
@@ -124,11 +128,16 @@ def invoice(
 
 
 def _add_price(
-    bill: Bill, card: RateCard, usage: Mapping[str, Usage], aside: list[UnpricedGroup]
+    bill: Bill,
+    card: RateCard,
+    usage: Mapping[str, Usage],
+    earlier: Usage,
+    aside: list[UnpricedGroup],
 ) -> Usage:
     """Add the line of one rate card; return what it charges for.
 
-    Groups that it has no price for are put ``aside``.
+    Groups that it has no price for are put ``aside``. What was used ``earlier`` is not
+    charged for, and where it was in the tiers they go on.
     """
     currency = bill.currency.code
     if card.meter is None:
@@ -139,11 +148,15 @@ def _add_price(
         return ZERO
     try:
         priced, unpriced = set_unpriced_aside(card.price, usage.get(card.meter, ZERO))
-        counted, note = billable(card, priced)
+        past, _ = set_unpriced_aside(card.price, earlier)
+        counted, note = billable(card, together(past, priced))
         tier_usage = usage.get(card.price.also_reads or "", ZERO)
         charges = rate(
             card.price, counted, currency=currency, tier_usage=tier_usage
         ).charges
+        if past:
+            begun, _ = billable(card, past)
+            charges += taken_back(rate(card.price, begun, currency=currency))
     except PricingError as error:
         raise error.within(f"usage.{card.meter}") from error
     aside += [

@@ -1,6 +1,5 @@
 """Plans: what a customer agreed to, in which version, from when."""
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -69,7 +68,7 @@ class RateCard(Checked, frozen=True, kw_only=True):
             PricingError: they do not; with every problem under its field.
         """
         super().__post_init__()
-        _check_limits(self)
+        check_limits(self.minimum_spend, self.maximum_spend)
         name = self.name or self.meter or ""
         force_setattr(self, "name", name)
         force_setattr(self, "description", self.description or name)
@@ -146,6 +145,9 @@ class Plan(Checked, frozen=True, kw_only=True):
     trial_days: int | None = None
     """For how many days from the first one on a customer has it for nothing."""
     prices: tuple[RateCard, ...] = ()
+    tiers_on_change: Literal["restart", "continue"] = "restart"
+    """Where a price is new in the middle of a period: whether its tiers and free units
+    begin anew, or behind what was used in the period before."""
     rounding: Rounding = "half_up"
     order: Field[Order, Order | str] = default(Order())
     """The steps of an invoice; may be given by the name of a preset: ``"lago"``."""
@@ -175,11 +177,12 @@ class Plan(Checked, frozen=True, kw_only=True):
             force_setattr(self, "currency", currency_of(self.currency).code)
         except NotFound as error:
             raise error.within("currency") from error
-        _check_limits(self)
-        _check_trial(self)
-        problems = _repeated(self.prices)
+        check_limits(self.minimum_spend, self.maximum_spend)
+        if self.trial_days is not None:
+            check_range(self, "trial_days", 0, TRIAL_DAYS_MAX)
+        problems = repeated(self.prices)
         names = {card.name for card in self.prices}
-        for field in _SCOPED:
+        for field in SCOPED:
             terms: tuple[Discount | Coupon | Credit | Tax, ...] = getattr(self, field)
             for i, term in enumerate(terms):
                 for j, name in enumerate(term.on):
@@ -234,143 +237,10 @@ class Plan(Checked, frozen=True, kw_only=True):
 
 FREE_TRIAL: Final = Discount(name="free trial", percent=100)
 TRIAL_DAYS_MAX: Final = 3_650
-_SCOPED: Final = ("discounts", "coupons", "credits", "taxes")
+SCOPED: Final = ("discounts", "coupons", "credits", "taxes")
 
 
-class Override(Checked, frozen=True, kw_only=True):
-    """What one customer pays otherwise than the plan says, in all its versions.
-
-    What is not given here stays as the plan has it.
-    """
-
-    customer: str
-    plan: str
-    prices: tuple[RateCard, ...] = ()
-    """Each takes the place of the plan's price of that name, or comes after all."""
-    minimum_spend: ExactOrNone = default(None)
-    maximum_spend: ExactOrNone = default(None)
-    commitment: Commitment | None = None
-    discounts: tuple[Discount, ...] | None = None
-    coupons: tuple[Coupon, ...] | None = None
-    credits: tuple[Credit, ...] | None = None
-    taxes: tuple[Tax, ...] | None = None
-    trial_days: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the limits, and that no price is there twice."""
-        super().__post_init__()
-        _check_limits(self)
-        _check_trial(self)
-        if problems := _repeated(self.prices):
-            raise PricingError(problems)
-
-    def applied_to(self, plan: Plan) -> Plan:
-        """Return ``plan`` as this customer has it.
-
-        Raises:
-            PricingError: together they make no sense.
-        """
-        mine = {card.name: card for card in self.prices}
-        cards = [mine.pop(card.name, card) for card in plan.prices]
-        given = {
-            name: getattr(self, name)
-            for name in _OVERRIDDEN
-            if getattr(self, name) is not None
-        }
-        return replace(plan, prices=(*cards, *mine.values()), **given)
-
-
-_OVERRIDDEN: Final = (
-    *_SCOPED,
-    *("minimum_spend", "maximum_spend", "commitment", "trial_days"),
-)
-
-
-def catalogue_problems(
-    plans: Iterable[Plan],
-    overrides: Iterable[Override | None],
-    names: tuple[str, str] = ("plans", "overrides"),
-) -> list[Problem]:
-    """Return what is wrong with plans and overrides beside each other.
-
-    ``None`` stands for an override that could not be read. ``names`` starts the keys.
-    """
-    problems: list[Problem] = []
-    first, second = names
-    seen: set[tuple[str, str, object]] = set()
-    known: set[str] = set()
-    for i, plan in enumerate(plans):
-        known.add(plan.name)
-        for key, value in (("version", plan.version), ("effective", plan.effective)):
-            if (plan.name, key, value) in seen:
-                message = f"plan `{plan.name}` has {key} {value} already"
-                problems.append(Problem(message, f"{first}[{i}].{key}"))
-            seen.add((plan.name, key, value))
-    for i, override in enumerate(overrides):
-        if override is not None and override.plan not in known:
-            message = unknown("plan", override.plan, known)
-            problems.append(Problem(message, f"{second}[{i}].plan"))
-    return problems
-
-
-class Catalogue(Checked, frozen=True):
-    """All plans of a price list, in all their versions."""
-
-    plans: tuple[Plan, ...] = ()
-    overrides: tuple[Override, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check that no version is there twice, and that overrides have a plan.
-
-        Raises:
-            PricingError: otherwise, with every problem.
-        """
-        super().__post_init__()
-        if problems := catalogue_problems(self.plans, self.overrides):
-            raise PricingError(problems)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the plans, sorted, each once."""
-        return tuple(sorted({plan.name for plan in self.plans}))
-
-    def versions(self, name: str) -> tuple[Plan, ...]:
-        """Return every version of a plan, the earliest effective date first.
-
-        Raises:
-            NotFound: no plan has this name; names the nearest.
-        """
-        found = [plan for plan in self.plans if plan.name == name]
-        if not found:
-            raise NotFound(unknown("plan", name, self.names))
-        return tuple(sorted(found, key=lambda plan: plan.effective))
-
-    def plan(
-        self, name: str, *, at: date | None = None, customer: str | None = None
-    ) -> Plan:
-        """Return the version of a plan that holds on the day ``at``.
-
-        Without a day the newest version, be it effective yet or not. With a customer
-        the plan as this customer has it.
-
-        Raises:
-            NotFound: no plan has this name, or none of its versions holds yet.
-        """
-        versions = self.versions(name)
-        held = bisect_right(versions, at, key=lambda plan: plan.effective) if at else -1
-        if not held:
-            raise NotFound(
-                f"plan `{name}` is not effective on {at}: its first version starts on "
-                f"{versions[0].effective}"
-            )
-        plan = versions[held - 1] if at else versions[-1]
-        for override in self.overrides:
-            if (override.customer, override.plan) == (customer, name):
-                plan = override.applied_to(plan)
-        return plan
-
-
-def _repeated(cards: Iterable[RateCard]) -> list[Problem]:
+def repeated(cards: Iterable[RateCard]) -> list[Problem]:
     """Return a problem for every price whose meter or name another one has."""
     problems: list[Problem] = []
     meters: Counter[str] = Counter()
@@ -387,14 +257,8 @@ def _repeated(cards: Iterable[RateCard]) -> list[Problem]:
     return problems
 
 
-def _check_trial(struct: Plan | Override) -> None:
-    if struct.trial_days is not None:
-        check_range(struct, "trial_days", 0, TRIAL_DAYS_MAX)
-
-
-def _check_limits(struct: RateCard | Plan | Override) -> None:
+def check_limits(low: Decimal | None, high: Decimal | None) -> None:
     """Refuse a minimum above the maximum."""
-    low, high = struct.minimum_spend, struct.maximum_spend
     if low is not None and high is not None and low > high:
         message = f"{high} is below minimum_spend {low}"
         raise PricingError(Problem(message, "maximum_spend"))

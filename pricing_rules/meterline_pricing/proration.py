@@ -38,6 +38,8 @@ class Stretch(Struct, frozen=True):
     """By when an earlier stretch began, UTC ms: what was used from then to the end of
     this one, of meters whose usage of two times is not that of each added up, such as
     a highest value. Usage that is not here is added up. ``unbroken`` says from when."""
+    levels: frozenset[str] = frozenset()
+    """Those meters: their tiers always begin anew with a new price."""
 
 
 def share_of(

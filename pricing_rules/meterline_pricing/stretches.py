@@ -18,9 +18,11 @@ from meterline_pricing.invoice import Invoice, Line, invoice
 from meterline_pricing.money import ZERO, exact
 from meterline_pricing.period import Calendar, Period
 from meterline_pricing.plan import Plan, RateCard
+from meterline_pricing.price_model import PriceModel
 from meterline_pricing.proration import Stretch, share_of
 from meterline_pricing.terms import Coupon, Credit, Discount
-from meterline_pricing.usage import Amounts, Group, Groups, Usage, shaped
+from meterline_pricing.unit_price import Volume
+from meterline_pricing.usage import Usage, together
 
 _LIMITS: Final = (
     *("currency", "rounding", "order", "prorate", "discounts", "minimum_spend"),
@@ -83,6 +85,7 @@ def invoice_of(
             share=_share(span, whole, stretch.plan, time_zone),
             shares=shares,
             billed=_billed(parts[first - i :] if first < i else ()),
+            before=_before(stretches[:i], stretch, charge),
             is_last=i == last,
         )
         parts.append(_dated(drawn, stretches, i, shares, time_zone))
@@ -149,6 +152,31 @@ def _charge(stretch: Stretch, following: Plan | None, carried: _Carried) -> _Cha
     return _Charge(tuple(cards), beside | unread | usage, starts, going_on)
 
 
+def _before(
+    earlier: Sequence[Stretch], stretch: Stretch, charge: _Charge
+) -> dict[str, Usage]:
+    """Return by rate card what was used before it, where its tiers go on behind that."""
+    found: dict[str, Usage] = {}
+    if stretch.plan.tiers_on_change == "restart":
+        return found
+    for card in charge.cards:
+        is_level = card.meter in stretch.levels
+        if card.meter is None or is_level or _is_of_a_whole(card.price):
+            continue
+        used: Usage = ZERO
+        for one in earlier:
+            if one.period.end <= charge.starts[card.name]:
+                used = together(used, one.usage.get(card.meter, ZERO))
+        found[card.name] = used
+    return found
+
+
+def _is_of_a_whole(price: PriceModel) -> bool:
+    """Say whether no unit of a price costs what it does by those before it."""
+    is_volume = isinstance(price, Volume)
+    return price.is_fixed or is_volume or any(map(_is_of_a_whole, price.inner))
+
+
 def _used(stretch: Stretch, meter: str, start: int, before: Usage) -> Usage:
     """Return what was used from a time to the end of a stretch.
 
@@ -170,32 +198,6 @@ def _following(stretches: Sequence[Stretch], i: int) -> Plan | None:
 
 def _goes_on(card: RateCard, following: Plan | None) -> bool:
     return following is not None and card in following.prices
-
-
-def together(one: Usage, other: Usage) -> Usage:
-    """Return two usages of disjoint times as one."""
-    first, second = shaped(one), shaped(other)
-    if not isinstance(first, Decimal) or not isinstance(second, Decimal):
-        if isinstance(first, Decimal) and not first:
-            return second
-        if isinstance(second, Decimal) and not second:
-            return first
-    match first, second:
-        case Amounts(a), Amounts(b):
-            return Amounts((*a, *b))
-        case Groups(a), Groups(b):
-            found: dict[tuple[tuple[str, str], ...], Decimal | Amounts] = {}
-            for group in (*a, *b):
-                key = tuple(sorted(group.values.items()))
-                used = together(found.get(key, ZERO), group.usage)
-                assert isinstance(used, Decimal | Amounts), "a group has no groups"
-                found[key] = used
-            return Groups(tuple(Group(dict(key), u) for key, u in found.items()))
-        case Decimal(), Decimal():
-            with exact():
-                return first + second
-        case _:
-            raise PricingError("usage by group and without cannot be added up")
 
 
 def _check(stretches: Sequence[Stretch]) -> None:

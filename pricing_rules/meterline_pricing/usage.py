@@ -158,3 +158,29 @@ def _named(key: str | tuple[str, ...], dimensions: Sequence[str]) -> dict[str, s
         expected = ", ".join(names)
         raise PricingError(f"expected a value for each of {expected}, not {key!r:.60}")
     return dict(zip(names, values, strict=True))
+
+
+def together(one: Usage, other: Usage) -> Usage:
+    """Return two usages of disjoint times as one."""
+    first, second = shaped(one), shaped(other)
+    if not isinstance(first, Decimal) or not isinstance(second, Decimal):
+        if isinstance(first, Decimal) and not first:
+            return second
+        if isinstance(second, Decimal) and not second:
+            return first
+    match first, second:
+        case Amounts(a), Amounts(b):
+            return Amounts((*a, *b))
+        case Groups(a), Groups(b):
+            found: dict[tuple[tuple[str, str], ...], Decimal | Amounts] = {}
+            for group in (*a, *b):
+                key = tuple(sorted(group.values.items()))
+                used = together(found.get(key, ZERO), group.usage)
+                assert isinstance(used, Decimal | Amounts), "a group has no groups"
+                found[key] = used
+            return Groups(tuple(Group(dict(key), u) for key, u in found.items()))
+        case Decimal(), Decimal():
+            with exact():
+                return first + second
+        case _:
+            raise PricingError("usage by group and without cannot be added up")

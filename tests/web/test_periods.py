@@ -1,7 +1,7 @@
 """Weeks and other periods, from the files to documents and pages."""
 
 from meterline_sidecar.clock import DAY_MS
-from tests.plans import HEAD, starter_each
+from tests.plans import HEAD, starter, starter_each
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE
 from tests.web.conftest import OpenWeb
@@ -127,3 +127,27 @@ async def test_a_trial_is_free_and_fees_begin_behind_it(open_web: OpenWeb) -> No
             ("fee (2026-11-16 to 2026-11-30)", "15.00", "$30.00 flat x 15/30 = $15.00"),
         ]
         assert answer["due"] == "15.50"
+
+
+async def test_tiers_go_on_over_a_change_of_plan_where_the_new_one_says_so(
+    open_web: OpenWeb,
+) -> None:
+    tiers = '[{{ up_to = 3, unit_amount = "{}" }}, {{ unit_amount = "0.25" }}]'
+    price = 'model = "graduated"\ntiers = '
+    first = starter(price + tiers.format("1"))
+    other = starter(price + tiers.format("2")).replace("starter", "other")
+    going_on = other.replace("currency", 'tiers_on_change = "continue"\ncurrency')
+    async with open_web(meterline=METERLINE, pricing=first + going_on) as web:
+        await web.ship(event(), event(), event(time_ms=MONDAY_MS + 14 * DAY_MS))
+        web.clock.time_ms = MONDAY_MS + 20 * DAY_MS
+        await web.ship(event(time_ms=MONDAY_MS + 15 * DAY_MS))
+        await web.http.post("/v1/customers/acme/adopt", params={"owner": "api"})
+        change = {"plan": "other", "from": "2026-11-10"}
+
+        await web.http.put("/v1/customers/acme", json=change)
+
+        answer = await web.get("/v1/customers/acme/invoice")
+        assert [line["explanation"] for line in answer["invoice"]["lines"]] == [
+            "2 x $1.00 = $2.00",
+            "3 x $2.00 + 1 x $0.25 - 2 x $2.00 before = $2.25",
+        ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from meterline_pricing.plan import Catalogue, Override
+from meterline_pricing.catalogue import Catalogue, Override
 from meterline_pricing.toml.plan_shapes import OVERRIDE, ROOT
 from meterline_pricing.toml.shape import json_schema_of
 from meterline_pricing.toml.source import Source

@@ -5,8 +5,9 @@ Not in the structs themselves: a ledger keeps what was agreed before this was as
 
 from collections.abc import Iterable, Iterator
 
+from meterline_pricing.catalogue import Override
 from meterline_pricing.errors import Problem
-from meterline_pricing.plan import Override, Plan
+from meterline_pricing.plan import Plan
 from meterline_pricing.terms import Credit
 
 

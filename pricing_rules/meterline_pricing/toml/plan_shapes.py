@@ -6,18 +6,16 @@ from typing import Any, Final, cast, get_args
 
 from msgspec.structs import replace
 
+from meterline_pricing.catalogue import Catalogue, Override, catalogue_problems
 from meterline_pricing.errors import PricingError, Problem
 from meterline_pricing.grid import Length
 from meterline_pricing.money import ROUNDINGS, ZERO, currency_of
 from meterline_pricing.order import ORDERS, STEPS, Order, StepName
 from meterline_pricing.plan import (
     TRIAL_DAYS_MAX,
-    Catalogue,
-    Override,
     Plan,
     PlanTest,
     RateCard,
-    catalogue_problems,
 )
 from meterline_pricing.terms import (
     Commitment,
@@ -322,6 +320,12 @@ PLAN: Final = Plain(
             " units begin anew with each.",
         ),
         TRIAL,
+        Key(
+            "tiers_on_change",
+            One(one_of("tiers_on_change", ("restart", "continue"))),
+            "Where a price is new in the middle of a period: whether its tiers and free"
+            " units begin anew, or behind what was used before in the period.",
+        ),
         Key("rounding", One(one_of("rounding", ROUNDINGS)), "Of every line."),
         Key("order", One(ORDER), "Of the steps of an invoice."),
         Key("credits_lower_tax", FLAG, "Whether credits before tax lower it."),

@@ -315,6 +315,7 @@ def _stretches(
             priced(meters),
             # A last value of nothing is one, too.
             {start: priced(earlier, unused=True) for start, earlier in of.items()},
+            frozenset(m.meter for m in meters if not _adds_up(m.aggregation)),
         )
         for plan, part, meters, of in zip(
             plans, agreement.parts, by_part, since, strict=True

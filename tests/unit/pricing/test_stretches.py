@@ -275,9 +275,7 @@ BY_SEATS = RateCard(
 )
 
 
-def level(
-    terms: Plan, first: int, last: int, seats: int, **since: dict[int, dict[str, Usage]]
-) -> Stretch:
+def level(terms: Plan, first: int, last: int, seats: int, **since: Any) -> Stretch:
     """Return days with calls as many as days, and so many seats."""
     calls = Decimal(last - first)
     used: dict[str, Usage] = {"seats": Decimal(seats), "calls": calls}
