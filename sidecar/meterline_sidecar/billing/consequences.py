@@ -40,7 +40,7 @@ RECOUNTED_MAX: Final = 20_000
 """The same for counting again, where reading all events takes longer than that."""
 CUSTOMERS_PER_STEP: Final = 500  # a few milliseconds; then others go first
 PRICED_BY: Final = frozenset(
-    {"plan", "overrides", "time_zone", "anchor", "starts", "ends"}
+    {"plan", "plans", "overrides", "time_zone", "anchor", "starts", "ends"}
 )
 """What about a customer says what usage comes to."""
 EDGES: Final = frozenset({"starts", "ends"})
@@ -180,9 +180,8 @@ async def _repriced(terms: Terms, diff: Diff) -> dict[str, int]:
         for i, name in enumerate(list(terms.names("customer")), 1):
             if i % CUSTOMERS_PER_STEP == 0:
                 await asyncio.sleep(0)
-            for _, plan in terms.field(name, "plan"):
-                if plan in plans:
-                    _note(found, name, plans[plan])
+            for plan in terms.plans_of(name) & plans.keys():
+                _note(found, name, plans[plan])
     return found
 
 

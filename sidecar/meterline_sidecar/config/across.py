@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
+from meterline_pricing import Catalogue, Plan
 from meterline_pricing.errors import nearest, unknown
 from meterline_pricing.toml.lines import KeyPath
 from meterline_pricing.toml.source import Source
@@ -10,6 +11,7 @@ from meterline_sidecar.config.alerts import AlertRule
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import GraceRule
 from meterline_sidecar.config.collect import CollectRule
+from meterline_sidecar.config.held_plans import clashes
 from meterline_sidecar.config.shape import Customer, CustomerRule, MeterConfig
 
 NEAREST_MAX: Final = 20  # a second, where very many are known
@@ -112,6 +114,25 @@ def check_customers(
             elif text:
                 taken[key, text] = customer.id
         _check_known(source, (*path, "plan"), customer.plan, known.plans)
+        for i, held in enumerate(customer.plans):
+            _check_known(source, (*path, "plans", i), held.plan, known.plans)
+
+
+def check_together(
+    source: Source, customers: Sequence[Customer], catalogue: Catalogue
+) -> None:
+    """Note customers with plans that cannot be had at one time."""
+    if not any(customer.plans for customer in customers):
+        return
+    for path, customer in zip(_paths(source, "customer"), customers, strict=True):
+
+        def newest(name: str, who: str = customer.id) -> Plan | None:
+            if name not in catalogue.names:
+                return None  # told elsewhere
+            return catalogue.plan(name, customer=who)
+
+        for why in clashes(customer.plan, customer.plans, newest):
+            source.report((*path, "plans"), why.removeprefix("plans: "))
 
 
 def check_rules(source: Source, rules: Sequence[CustomerRule], known: Known) -> None:
@@ -187,7 +208,11 @@ def _check_known(
     source: Source, path: KeyPath, name: str | None, known: WrittenNames | None
 ) -> None:
     if name and known is not None and name not in known:
-        source.report(path, known.unknown(str(path[-1]), name))
+        source.report(path, known.unknown(_what(path), name))
+
+
+def _what(path: KeyPath) -> str:
+    return "plan" if isinstance(path[-1], int) else str(path[-1])
 
 
 def _paths(source: Source, key: str) -> list[KeyPath]:

@@ -19,6 +19,7 @@ from meterline_sidecar.config.across import (
     check_grace_rules,
     check_meters,
     check_rules,
+    check_together,
     names_in,
 )
 from meterline_sidecar.config.archive import ArchiveConfig
@@ -87,6 +88,7 @@ def read_config(
     )
     check_meters(source, config.meters)
     check_customers(source, config.customers, known)
+    check_together(source, config.customers, config.catalogue)
     check_rules(source, config.customer_rules, known)
     check_alerts(source, config.alert_rules, known)
     check_grace_rules(source, config.grace_rules, known)

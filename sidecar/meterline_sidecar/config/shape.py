@@ -17,6 +17,7 @@ from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import BillingConfig, Grace, GraceRule
 from meterline_sidecar.config.centre import CentreConfig
 from meterline_sidecar.config.collect import CollectRule
+from meterline_sidecar.config.held_plans import HeldPlan
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
     CUSTOMER,
@@ -173,6 +174,13 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
             description="The customer's plan in `pricing.toml`; without one there is no invoice."
         ),
     ] = None
+    plans: Annotated[
+        tuple[HeldPlan, ...],
+        Meta(
+            description="Plans beside that one, such as add-ons, on one invoice. No meter"
+            " has a price in two. Without `plan` the first one without dates is it."
+        ),
+    ] = ()
     stripe_customer: Annotated[
         str | None, Meta(description="The customer's ID at Stripe: `cus_...`.")
     ] = None
@@ -186,11 +194,9 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     anchor: Annotated[
         date | None,
         Meta(
-            description="A day on which a billing period begins: with `2026-01-15` months"
-            " begin on the 15th, quarters on 15 January, 15 April and so on, years on 15"
-            " January, weeks on a Thursday. The 31st is the last day in a month that is"
-            " shorter. By default months begin on the 1st, weeks on a Monday, quarters"
-            " and years with January. How long a period is, is the plan's `period`."
+            description="A day on which a billing period begins; the others are counted"
+            " from it. The 31st is the last day in a month that is shorter. By default"
+            " months begin on the 1st, weeks on a Monday, quarters and years in January."
         ),
     ] = None
     starts: Annotated[

@@ -31,6 +31,7 @@ from meterline_sidecar.config.filters import (
     STATUSES,
     never_matching,
 )
+from meterline_sidecar.config.held_plans import HeldPlan, with_first
 from meterline_sidecar.config.keys import keys_of
 from meterline_sidecar.config.kinds import NAME, VALUE
 from meterline_sidecar.config.seller import SellerConfig
@@ -134,7 +135,8 @@ def _check_meter(config: MeterConfig) -> Iterator[Problem]:
 
 
 def _customer(*, id: str, **rest: Any) -> Customer:  # noqa: A002 - the key's name
-    return Customer(id=id, name=rest.pop("name", id), **rest)
+    plan, plans = with_first(rest.pop("plan", None), rest.pop("plans", ()))
+    return Customer(id=id, name=rest.pop("name", id), plan=plan, plans=plans, **rest)
 
 
 def _check_customer(customer: Customer) -> Iterator[Problem]:
@@ -167,8 +169,13 @@ CENTRE: Final = Plain("centre", keys_of(CentreConfig), CentreConfig)
 METER: Final = Plain(
     "meter", (*MEASURED, *TOLD), _meter, check=_check_meter, struct=MeterConfig
 )
+HELD_PLAN: Final = Plain("held_plan", keys_of(HeldPlan), HeldPlan)
 CUSTOMER: Final = Plain(
-    "customer", keys_of(Customer), _customer, check=_check_customer, struct=Customer
+    "customer",
+    keys_of(Customer, plans=NestedMany(lambda: HELD_PLAN)),
+    _customer,
+    check=_check_customer,
+    struct=Customer,
 )
 RULE: Final = Plain("customer_rule", keys_of(CustomerRule), CustomerRule)
 BILLING: Final = Plain("billing", keys_of(BillingConfig), BillingConfig)

@@ -1,10 +1,13 @@
 """The plan that holds in each stretch of a billing period."""
 
 import itertools
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
 from meterline_pricing import Period, Plan
+from meterline_pricing.combined import combined
+from meterline_sidecar.terms.beside import edges_of, names_on
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import PlanChange
@@ -30,30 +33,32 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
 
     Raises:
         NotFound: no version of the plan holds then.
+        PricingError: plans that they have at one time do not fit each other.
     """
     found: list[AgreedStretch] = []
     calendar = CustomerCalendar.of(terms, customer_id)
-    name: str | None = None
-    taken_ms = period.start
+    taken_ms: dict[str, int] = {}
     for start, end in _parts(terms, customer_id, period):
         customer = terms.customer(customer_id, start)
         assert customer is not None, "asked for a customer that there is"
         is_absent = any(left <= start < back for left, back in calendar.absences)
-        on = None if is_absent else customer.plan
-        if start == period.start or on != name:
-            name, taken_ms = on, start
-        plan = None
-        if name is not None:
-            plan = terms.plan_held(name, day=calendar.day(taken_ms), at_ms=start)
+        names = () if is_absent else names_on(customer, calendar.day(start))
+        taken_ms = {name: taken_ms.get(name, start) for name in names}
+        plans: list[Plan] = []
+        for name in names:
+            day = calendar.day(taken_ms[name])
+            plan = terms.plan_held(name, day=day, at_ms=start)
             for override in customer.overrides:
                 if override.plan == name:
                     plan = override.applied_to(plan)
             if start < trial_end(terms, customer_id, name, plan.trial_days):
                 plan = plan.on_trial
-        if found and found[-1].plan == plan:
+            plans.append(plan)
+        together = combined(plans) if plans else None
+        if found and found[-1].plan == together:
             found[-1] = found[-1]._replace(end=end)
         else:
-            found.append(AgreedStretch(start, end, plan))
+            found.append(AgreedStretch(start, end, together))
     return found
 
 
@@ -71,12 +76,15 @@ def _parts(terms: Terms, customer_id: str, period: Period) -> list[tuple[int, in
 
 def cuts_between(terms: Terms, customer_id: str, start: int, end: int) -> set[int]:
     """Return the times in ``[start, end)`` from which something else may be agreed."""
-    plans = {name for _, name in terms.field(customer_id, "plan") if name is not None}
+    plans = terms.plans_of(customer_id)
+    calendar = CustomerCalendar.of(terms, customer_id)
     cuts = {entry.from_ms for entry in terms.entries("customer", customer_id)}
     for name in plans:
         cuts.update(terms.plan_changes_ms(name))
         cuts.update(_trial_ends(terms, customer_id, name))
-    for absence in CustomerCalendar.of(terms, customer_id).absences:
+    for _, beside in terms.field(customer_id, "plans"):
+        cuts.update(calendar.start_of(day) for day in edges_of(beside))
+    for absence in calendar.absences:
         cuts.update(absence)
     return {at_ms for at_ms in cuts if start <= at_ms < end}
 
@@ -90,15 +98,26 @@ def trial_end(terms: Terms, customer_id: str, plan_name: str, days: int | None) 
     if not days:
         return 0
     calendar = CustomerCalendar.of(terms, customer_id)
-    first_ms = min(
-        from_ms
-        for from_ms, name in terms.field(customer_id, "plan")
-        if name == plan_name
-    )
+    first_ms = min(_taken_ms(terms, customer_id, plan_name, calendar))
     first = calendar.day(max(first_ms, terms.learned_ms(customer_id)))
     if calendar.starts is not None:
         first = max(calendar.starts, calendar.day(first_ms))
     return calendar.start_of(first + timedelta(days=days))
+
+
+def _taken_ms(
+    terms: Terms, customer_id: str, plan_name: str, calendar: CustomerCalendar
+) -> Iterator[int]:
+    """Yield from when on a customer has a plan, each time."""
+    for from_ms, name in terms.field(customer_id, "plan"):
+        if name == plan_name:
+            yield from_ms
+    for from_ms, beside in terms.field(customer_id, "plans"):
+        for held in beside:
+            if held.plan == plan_name and held.from_day is not None:
+                yield max(from_ms, calendar.start_of(held.from_day))
+            elif held.plan == plan_name:
+                yield from_ms
 
 
 def _trial_ends(terms: Terms, customer_id: str, plan_name: str) -> set[int]:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import UNSET, Struct
 
 from meterline_pricing import NotFound, Override, Plan
+from meterline_sidecar.config.held_plans import HeldPlan
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.terms import Kind, Source, TermRow, terms_after
@@ -49,6 +50,7 @@ class AgreedCustomer(Struct, frozen=True, kw_only=True):
     tax_id: str | None = None
     email: str | None = None
     plan: str | None = None
+    plans: tuple[HeldPlan, ...] = ()
     overrides: tuple[Override, ...] = ()
     subjects: tuple[str, ...] = ()
     time_zone: str = "UTC"
@@ -153,6 +155,8 @@ class Terms:
             assert isinstance(entry.change, CustomerChange)
             if isinstance(entry.change.plan, str):
                 until[entry.change.plan] = entry.row_id
+            for held in entry.change.plans or ():
+                until[held.plan] = entry.row_id
         for name, row_id in until.items():
             kept._entries["plan"][name] = tuple(
                 self._plan_known(name, known_row, new_until_row=row_id)
@@ -234,6 +238,15 @@ class Terms:
     def rows_of_calendar(self, customer_id: str) -> tuple[int, int]:
         """Return what differs once a customer's calendar may be another."""
         return len(self.entries("customer", customer_id)), self._plan_row
+
+    def plans_of(self, customer_id: str) -> set[str]:
+        """Return all plans that a customer has been on, or will be."""
+        found = {
+            name for _, name in self.field(customer_id, "plan") if name is not None
+        }
+        for _, plans in self.field(customer_id, "plans"):
+            found |= {held.plan for held in plans}
+        return found
 
     # --- plans
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from meterline_pricing import Override, Plan
+from meterline_sidecar.config.held_plans import HeldPlan
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.terms import Kind
 
@@ -21,6 +22,8 @@ class CustomerChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tax_id: str | UnsetType | None = UNSET
     email: str | UnsetType | None = UNSET
     plan: str | UnsetType | None = UNSET
+    plans: tuple[HeldPlan, ...] | UnsetType = UNSET
+    """What they have beside that."""
     overrides: tuple[Override, ...] | UnsetType = UNSET
     """Prices of their own, a plan each."""
     subjects: tuple[str, ...] | UnsetType = UNSET

@@ -90,6 +90,7 @@ class CustomerIndex:
             name=agreed.name or customer_id,
             subjects=agreed.subjects,
             plan=agreed.plan,
+            plans=agreed.plans,
             stripe_customer=agreed.stripe_customer,
             time_zone=agreed.time_zone,
             anchor=agreed.anchor,

@@ -23,6 +23,7 @@ from meterline_pricing import Plan
 from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.terms import Source
+from meterline_sidecar.terms.beside import why_not_together
 from meterline_sidecar.terms.book import ALWAYS, AgreedCustomer, Terms, value_at
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import (
@@ -123,6 +124,9 @@ class Differ:
         # they stay where they are.
         for customer in sorted(wanted.customers, key=lambda one: one.from_day is None):
             self.customer(customer, offered)
+        for name in set(self._terms.names("customer")) - named:
+            known = self._terms.customer(name, self._now_ms)
+            self._together(name, known, {}, offered)
         return self.result()
 
     def result(self) -> Diff:
@@ -151,6 +155,7 @@ class Differ:
         if taken:
             return
         if known is None:
+            self._together(wanted.id, None, wanted.fields, offered or {})
             self._new_customer(wanted)
             return
         by_time: dict[int, dict[str, Any]] = {}
@@ -160,12 +165,28 @@ class Differ:
             fields["is_removed"] = False
         for name, value in fields.items():
             self._field(wanted, known, name, value, by_time, offered or {})
+        self._together(wanted.id, known, fields, offered or {})
         for from_ms, changes in sorted(by_time.items()):
             if "subjects" in changes:
                 changes["unclaimed_from_ms"] = self._unclaimed_from(known, from_ms)
             self._plan(wanted.id, CustomerChange(**changes), from_ms)
 
     # --- customers
+
+    def _together(
+        self,
+        customer_id: str,
+        known: AgreedCustomer | None,
+        fields: Mapping[str, Any],
+        offered: Mapping[str, Plan],
+    ) -> None:
+        """Note why a customer cannot have all of their plans at one time."""
+        had = DEFAULTS if known is None else asdict(known)
+        if fields.get("plans", had["plans"]):
+            why = why_not_together(
+                self._terms, {**had, **fields}, offered, self._now_ms
+            )
+            self._found.refused += (f"customer {customer_id}: {text}" for text in why)
 
     def _new_customer(self, wanted: WantedCustomer) -> None:
         fields = dict(wanted.fields)

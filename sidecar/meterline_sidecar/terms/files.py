@@ -79,6 +79,7 @@ def _wanted(customer: Customer, overrides: Sequence[Override]) -> WantedCustomer
             "tax_id": customer.tax_id,
             "email": customer.email,
             "plan": customer.plan,
+            "plans": customer.plans,
             "overrides": tuple(overrides),
             "subjects": customer.subjects,
             "time_zone": customer.time_zone,

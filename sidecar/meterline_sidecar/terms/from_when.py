@@ -6,12 +6,13 @@ from typing import Any, Final, NamedTuple
 
 from meterline_pricing import NotFound, Period, Plan, PricingError
 from meterline_sidecar.terms.agreed import agreed
+from meterline_sidecar.terms.beside import changed_from
 from meterline_sidecar.terms.book import Terms, value_at
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import PlanChange
 from meterline_sidecar.terms.owners import WantedCustomer
 
-MONEY: Final = ("plan", "overrides")
+MONEY: Final = ("plan", "plans", "overrides")
 """What splits a period where it changes."""
 OF_PERIODS: Final[Mapping[str, Any]] = {"time_zone": "UTC", "anchor": None}
 """What a period has one of, with what holds where nobody said any."""
@@ -66,7 +67,35 @@ def from_when(
             terms, wanted.id, value, from_ms=from_ms, now_ms=now_ms, offered=offered
         ):
             return running.end
+    if name == "plans":
+        known = value_at(terms.field(wanted.id, name), now_ms, ())
+        day = changed_from(known, value, today=calendar.day(now_ms))
+        plan_ms = _plan_from(terms, wanted, now_ms, final_ms, offered)
+        return (
+            plan_ms
+            if plan_ms is not None and plan_ms > now_ms
+            else calendar.start_of(day)
+        )
     return from_ms
+
+
+def _plan_from(
+    terms: Terms,
+    wanted: WantedCustomer,
+    now_ms: int,
+    final_ms: int,
+    offered: Mapping[str, Plan],
+) -> int | None:
+    """Return from when on another plan holds that is wanted too; the others wait for it."""
+    plan = wanted.fields.get("plan")
+    if plan == value_at(terms.field(wanted.id, "plan"), now_ms):
+        return None
+    return from_when(
+        *(terms, wanted, "plan", plan),
+        now_ms=now_ms,
+        final_ms=final_ms,
+        offered=offered,
+    )
 
 
 class Unlike(NamedTuple):
@@ -145,6 +174,6 @@ def _may_differ(terms: Terms, customer_id: str, currency: str) -> bool:
         isinstance(entry.change, PlanChange)
         and entry.change.plan is not None
         and entry.change.plan.currency != currency
-        for _, name in terms.field(customer_id, "plan")
-        for entry in terms.entries("plan", name or "")
+        for name in terms.plans_of(customer_id)
+        for entry in terms.entries("plan", name)
     )

@@ -133,7 +133,7 @@ class OfferDiffer:
             (
                 customer
                 for customer in self._terms.names("customer")
-                if any(on == plan for _, on in self._terms.field(customer, "plan"))
+                if plan in self._terms.plans_of(customer)
             ),
             None,
         )

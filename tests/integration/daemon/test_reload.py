@@ -103,6 +103,11 @@ def test_customers_are_added_changed_and_ended_by_command(tmp_path: Path) -> Non
             *("--address", "1 High Street", "--address", "London"),
         )
         changed = sidecar.meterline("customers", "change", "42", "--name", "The Answer")
+        dated = sidecar.meterline(
+            *("customers", "change", "42", "--anchor", "2026-01-15"),
+            *("--beside", "starter:2026-11-10:2026-11-20"),
+        )
+        wrong = sidecar.meterline("customers", "change", "42", "--beside", "starter:x")
         unknown = sidecar.meterline("customers", "change", "43", "--name", "x")
         shown = sidecar.meterline("customers", "show", "42")
 
@@ -111,6 +116,10 @@ def test_customers_are_added_changed_and_ended_by_command(tmp_path: Path) -> Non
         assert link.returncode == 0
         assert added.stdout == "42: a new customer on plan starter\n"
         assert "42: name 42 -> The Answer" in changed.stdout
+        assert dated.returncode == 1
+        assert "`starter` is there twice at one time" in dated.stderr
+        assert wrong.returncode == 2
+        assert "expected PLAN, PLAN:DAY or PLAN:DAY:DAY" in wrong.stderr
         assert unknown.returncode == 1
         assert "no customer '43'" in unknown.stderr
         assert "1 High Street, London" in shown.stdout

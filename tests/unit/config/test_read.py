@@ -593,7 +593,8 @@ def test_the_reference_names_every_key_that_is_read(
     tmp_path: Path, header: str
 ) -> None:
     (section,) = (section for section in sections() if section.header == header)
-    table = f"{METER}[meter.where]" if header == "[meter.where]" else header
+    inside = {"[meter.where]": METER, "[[customer.plans]]": '[[customer]]\nid = "a"\n'}
+    table = inside.get(header, "") + header
 
     told = problems(tmp_path, f"{table}\nq-q-q-q-q = 1")
 

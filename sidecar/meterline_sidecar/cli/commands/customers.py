@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.config.held_plans import HeldPlan
 from meterline_sidecar.web.answers.customers import (
     CustomerChanged,
     CustomerFields,
@@ -54,6 +55,12 @@ def _fields(function: F) -> F:
         function = click.option(name, type=kind, metavar=metavar, help=text)(function)
     for name, text in (
         ("--address", "A line of their address; repeat it for each."),
+        (
+            "--beside",
+            "A plan beside it, such as addon, addon:2026-11-10 or"
+            " addon:2026-11-10:2026-12-31 with its first and last day; repeat it for"
+            " each; an empty text: none.",
+        ),
         ("--subject", "A subject or a pattern such as key_*; repeat it for each."),
     ):
         function = click.option(name, multiple=True, metavar="TEXT", help=text)(
@@ -75,7 +82,8 @@ def list_customers(config_path: Path | None, url: str | None, is_json: bool) -> 
     table = Table("id", "name", "plan", "owner", "subjects")
     for one in found:
         owner = "taken out" if one.is_taken_out else one.owner
-        table.add(one.id, one.name, one.plan or "", owner, _some(one.subjects))
+        plans = ", ".join([one.plan or "", *map(str, one.plans)])
+        table.add(one.id, one.name, plans, owner, _some(one.subjects))
     show(table)
 
 
@@ -187,6 +195,9 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, Path):
             said["overrides"] = overrides_in(value)
             continue
+        if name == "beside":
+            said["plans"] = tuple(held_plan(text) for text in value if text)
+            continue
         if isinstance(value, datetime):
             value = value.date()
         said[{"from": "from_day", "subject": "subjects"}.get(name, name)] = value
@@ -194,6 +205,22 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
         if said.get(name) == "":
             said[name] = None
     return said
+
+
+def held_plan(text: str) -> HeldPlan:
+    """Return a plan that a customer has beside theirs, as it is written in a command.
+
+    Raises:
+        click.BadParameter: its days are none.
+    """
+    plan, *days = text.split(":", 2)
+    try:
+        said = [date.fromisoformat(day) if day else None for day in days]
+    except ValueError as error:
+        message = f"{text}: expected PLAN, PLAN:DAY or PLAN:DAY:DAY"
+        raise click.BadParameter(message, param_hint="--beside") from error
+    first, last = (*said, None, None)[:2]
+    return HeldPlan(plan=plan, from_day=first, to=last)
 
 
 def overrides_in(path: Path) -> tuple[dict[str, Any], ...]:
@@ -235,7 +262,7 @@ def _show(found: ShownCustomer) -> None:
 
 def _text(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(cast("tuple[str, ...]", value))
+        return ", ".join(str(item) for item in cast("tuple[object, ...]", value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else str(value)

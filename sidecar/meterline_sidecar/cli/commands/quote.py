@@ -20,6 +20,7 @@ from meterline_pricing import (
     Usage,
     invoice,
 )
+from meterline_pricing.combined import combined
 from meterline_pricing.errors import unknown
 from meterline_pricing.tools import curve, draw_svg, draw_text, findings, quantity_of
 from meterline_sidecar.cli.commands.invoice import tell_lines
@@ -59,6 +60,12 @@ EXPECTED: Final = (
     help="Write the curve to an SVG file.",
 )
 @click.option(
+    "--beside",
+    multiple=True,
+    metavar="PLAN",
+    help="A plan that is had beside it, such as an add-on; repeat it for each.",
+)
+@click.option(
     "--pricing",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
@@ -69,6 +76,7 @@ EXPECTED: Final = (
 def command(
     plan: str,
     quantities: tuple[str, ...],
+    beside: tuple[str, ...],
     at: datetime | None,
     curve_meter: str | None,
     svg_path: Path | None,
@@ -86,7 +94,8 @@ def command(
     usage = _usage(quantities)
     day = None if at is None else at.date()
     try:
-        version = _catalogue(pricing, config_path).plan(plan, at=day)
+        catalogue = _catalogue(pricing, config_path)
+        version = combined([catalogue.plan(name, at=day) for name in (plan, *beside)])
         for meter, used in usage.items():
             _check_shape(meter, used, version.price_of(meter).price)
         if curve_meter is not None:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from meterline_pricing import Catalogue, PricingError
+from meterline_pricing.combined import combined, names_in
 from meterline_pricing.grid import first_day
 from meterline_pricing.tools import Difference, difference_of, ranked
 from meterline_sidecar.billing.drafts import charged, priced
@@ -96,7 +97,8 @@ def _difference(
         msgspec.convert(answer.usage, tuple[MeterUsage, ...], from_attributes=True)
     )
     assert before.period is not None, "the API names it"
-    plan = prices.plan(before.plan, at=day, customer=customer.id)
+    names = [before.plan] if before.plan in prices.names else names_in(before.plan)
+    plan = combined([prices.plan(name, at=day, customer=customer.id) for name in names])
     after = charged(
         plan,
         usage,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from meterline_sidecar.config.held_plans import HeldPlan
 from meterline_sidecar.web.answers.money import MoneyChange
 
 Owner = Literal["file", "api"]
@@ -22,6 +23,8 @@ class ShownCustomer(msgspec.Struct, frozen=True, kw_only=True):
     is_taken_out: bool
     """Whether the files do not name them any more: they keep what they owe."""
     plan: str | None
+    plans: tuple[HeldPlan, ...]
+    """What they have beside that."""
     own_prices: tuple[str, ...]
     """The plans of which they have prices of their own."""
     subjects: tuple[str, ...]
@@ -57,6 +60,9 @@ class CustomerFields(
     """Where invoices go."""
     plan: str | UnsetType | None = UNSET
     """Of the price list; ``null``: none, and so no invoice."""
+    plans: Annotated[tuple[HeldPlan, ...], Meta(max_length=50)] | UnsetType = UNSET
+    """All that they have beside it, such as add-ons, each maybe from a day to a day. No
+    meter may have a price in two of them at one time."""
     subjects: tuple[str, ...] | UnsetType = UNSET
     """All whose usage they pay for; `key_*` stands for all that begins with `key_`."""
     time_zone: str | UnsetType = UNSET

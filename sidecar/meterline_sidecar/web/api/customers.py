@@ -10,6 +10,7 @@ from meterline_pricing.errors import unknown
 from meterline_pricing.toml.load import read_overrides
 from meterline_pricing.toml.source import Kind, Unfit
 from meterline_sidecar.billing.consequences import of_terms
+from meterline_sidecar.config.held_plans import with_first
 from meterline_sidecar.config.kinds import CUSTOMER, EMAIL, LINE, SUBJECT
 from meterline_sidecar.config.prices import unmet
 from meterline_sidecar.terms.book import AgreedCustomer
@@ -148,6 +149,7 @@ def _shown(parts: Parts, customer_id: str) -> ShownCustomer:
         owner=agreed.source,
         is_taken_out=agreed.is_removed,
         plan=agreed.plan,
+        plans=agreed.plans,
         own_prices=tuple(override.plan for override in agreed.overrides),
         subjects=agreed.subjects,
         address=agreed.address,
@@ -190,10 +192,15 @@ def _wanted(parts: Parts, customer_id: str, said: CustomerFields) -> WantedCusto
     )
     if starts and ends and ends < starts:
         raise BadRequest(f"ends: {ends} is before the first day, {starts}")
+    if known is None:
+        plan, plans = with_first(fields.get("plan"), fields.get("plans", ()))
+        fields |= {"plan": plan, "plans": plans} if plans or plan else {}
     plan = fields.get("plan")
     terms, now_ms = parts.terms.terms, parts.clock.now_ms()
-    if plan is not None and not terms.plan_versions(plan, now_ms):
-        raise BadRequest(unknown("plan", plan, terms.names("plan")))
+    beside = [held.plan for held in fields.get("plans", ())]
+    for name in beside if plan is None else (plan, *beside):
+        if not terms.plan_versions(name, now_ms):
+            raise BadRequest(unknown("plan", name, terms.names("plan")))
     if said.overrides is not UNSET:
         fields["overrides"] = _overrides(parts, customer_id, said.overrides)
     return WantedCustomer(id=customer_id, fields=fields, from_day=said.from_day)
