@@ -12,5 +12,6 @@ A change passes through ``diff`` (what would change; ``offers`` for plans and me
 ``from_when`` for the time from which it holds), ``record`` (the rows, in one
 transaction with the subjects that change hands), ``book`` (all rows in memory, asked
 for any moment), and from there through ``agreed`` (the plan of each stretch of a
-billing period) and ``calendar`` (the periods themselves).
+billing period; ``beside`` for plans beside it) and ``calendar`` (the periods
+themselves, over the ``days`` of a customer's zone and the ``grids`` of their plans).
 """

@@ -125,8 +125,9 @@ class Differ:
         for customer in sorted(wanted.customers, key=lambda one: one.from_day is None):
             self.customer(customer, offered)
         for name in set(self._terms.names("customer")) - named:
-            known = self._terms.customer(name, self._now_ms)
-            self._together(name, known, {}, offered)
+            if self._terms.field(name, "plans"):
+                known = self._terms.customer(name, self._now_ms)
+                self._together(name, known, {}, offered)
         return self.result()
 
     def result(self) -> Diff:

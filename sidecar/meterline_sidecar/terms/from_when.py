@@ -69,13 +69,12 @@ def from_when(
             return running.end
     if name == "plans":
         known = value_at(terms.field(wanted.id, name), now_ms, ())
-        day = changed_from(known, value, today=calendar.day(now_ms))
+        today = calendar.day(now_ms)
+        day = changed_from(known, value, today=today)
         plan_ms = _plan_from(terms, wanted, now_ms, final_ms, offered)
-        return (
-            plan_ms
-            if plan_ms is not None and plan_ms > now_ms
-            else calendar.start_of(day)
-        )
+        if plan_ms > now_ms:
+            return plan_ms  # they may fit that one alone
+        return from_ms if day == today else calendar.start_of(day)
     return from_ms
 
 
@@ -85,11 +84,12 @@ def _plan_from(
     now_ms: int,
     final_ms: int,
     offered: Mapping[str, Plan],
-) -> int | None:
-    """Return from when on another plan holds that is wanted too; the others wait for it."""
-    plan = wanted.fields.get("plan")
-    if plan == value_at(terms.field(wanted.id, "plan"), now_ms):
-        return None
+) -> int:
+    """Return from when on another plan holds that is wanted too; 0: none is."""
+    known = value_at(terms.field(wanted.id, "plan"), now_ms)
+    plan = wanted.fields.get("plan", known)
+    if plan == known:
+        return 0
     return from_when(
         *(terms, wanted, "plan", plan),
         now_ms=now_ms,
