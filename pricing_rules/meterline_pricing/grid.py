@@ -104,8 +104,8 @@ def first_day(name: str) -> date:
     except ValueError:
         pass  # the 30th of February
     raise PricingError(
-        f"expected a month such as 2026-11, or the first day of a period such as"
-        f" 2026-11-23, not `{name:.40}`"
+        f"expected a month such as 2026-11, not `{name:.40}`; other periods are named"
+        " after their first day, such as 2026-11-23"
     )
 
 
