@@ -146,15 +146,21 @@ async def test_of_a_final_period_it_says_the_adjustment(open_web: OpenWeb) -> No
         one |= {"subject": "beta_1", "time": "2026-11-03T00:00:00Z"}
         one |= {"quantities": {"used": 7}, "kind": "use"}
         await begin(web, "late")
-        await put(web, "late", text(one))
+        older = one | {"id": "older", "time": "2026-09-03T00:00:00Z"}
+        await put(web, "late", text(one, older))
         early = await web.http.get("/v1/imports/late/diff")
         assert (early.status_code, "only a staged one" in early.text) == (409, True)
         await post(web, "/late/stage")
 
         found = await web.get("/v1/imports/late/diff")
 
-        (period,) = found["money"]["periods"]
-        assert (period["period"], period["status"]) == ("2026-11", "final")
+        assert {(it["period"], it["status"]) for it in found["money"]["periods"]} == {
+            ("2026-11", "final"),
+            ("2026-09", "open"),
+        }
+        assert (
+            "not made final by itself: beta (2026-09);" in found["money"]["summary"][-1]
+        )
         (owed,) = found["money"]["adjustments"]
         await post(web, "/late/commit")
         await web.parts.imports.run()

@@ -21,13 +21,14 @@ from meterline_sidecar.billing.late import as_of_now, drawn_again, is_corrected
 from meterline_sidecar.billing.statement import Final as FinalInvoice
 from meterline_sidecar.billing.statement import Owed, finals_of
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.problems.problem import n_of, such_as
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted, snapshot
 
 PERIODS_SHOWN: Final = 200
+NAMES_SHOWN: Final = 5
 OPEN_PERIODS_MAX: Final = 24
 
 
@@ -64,6 +65,9 @@ class Consequences(msgspec.Struct, frozen=True, kw_only=True):
     """By how much all open periods change, by currency."""
     adjustments: tuple[Owed, ...] = ()
     """By how much all final periods change: what would be billed later."""
+    by_hand: tuple[str, ...] = ()
+    """Customers, each with a period that changes and that only a person makes final: it
+    is before their first final invoice."""
     not_compared: tuple[str, ...] = ()
     """What is not in these amounts, in words."""
 
@@ -75,6 +79,12 @@ class Consequences(msgspec.Struct, frozen=True, kw_only=True):
             yield (
                 f"final periods come to {_signed(owed)}: billed on the next invoices,"
                 " as adjustments"
+            )
+        if self.by_hand:
+            shown = such_as(list(self.by_hand[:NAMES_SHOWN]), n_all=len(self.by_hand))
+            yield (
+                f"before a first final invoice, and not made final by itself: {shown};"
+                " `meterline invoice CUSTOMER --period MONTH --finalize`"
             )
         yield from self.not_compared
 
@@ -99,6 +109,7 @@ async def compared(
     """Return what changes for customers, each from a time on."""
     changed: list[ChangedPeriod] = []
     n_months = 0
+    by_hand: list[str] = []
     for customer, from_ms in list(since.items())[:customers_max]:
         async with snapshot(database) as (tx, at):
             drawing = await _Drawing.of(
@@ -113,7 +124,8 @@ async def compared(
             again = None if is_recounted else drawing.corrected(after.terms)
             one = await drawing.amounts(before, again)
             other = await drawing.amounts(after, again)
-        changed += (
+        first = next(iter(drawing.finals), "")
+        found = [
             ChangedPeriod(
                 customer=customer,
                 period=name,
@@ -123,7 +135,9 @@ async def compared(
             )
             for name in sorted({**one, **other})
             if one.get(name) != other.get(name)
-        )
+        ]
+        changed += found
+        by_hand += (f"{customer} ({it.period})" for it in found if it.period < first)
     changed.sort(key=lambda c: -max(map(abs, c.change.values()), default=Decimal(0)))
     left_out = len(since) - customers_max
     return Consequences(
@@ -131,6 +145,7 @@ async def compared(
         n_periods=len(changed),
         open=_sums(c for c in changed if not c.is_final),
         adjustments=_sums(c for c in changed if c.is_final),
+        by_hand=tuple(by_hand),
         not_compared=tuple(
             f"{what} not in these amounts"
             for n, what in (

@@ -33,7 +33,7 @@ def command(
     """Show who changed what money stands on, the newest first.
 
     What was agreed with customers, plans and meters, invoices that became final,
-    credits, held events: each with its author and reason, as the ledger's chain has it.
+    credits, held events, imports: each with its author and reason, as the ledger's chain has it.
     """
     with Client.find(url, config_path) as client:
         page = client.get("/v1/audit", AuditPage, limit=limit, after=after)
