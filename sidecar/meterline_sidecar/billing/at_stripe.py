@@ -104,9 +104,11 @@ class AtStripe:
             async with self._database.transaction() as tx:
                 await _keep(tx, cursor)
                 await facts.put_fact(tx, INSTALL, secrets.token_hex(8))
-        elif not is_on:
+        elif not is_on and cursor.invoice < newest.invoice:
             # What is told already goes on; what becomes final meanwhile is people's.
             cursor = Cursor(newest.invoice, cursor.state, cursor.document)
+            async with self._database.transaction() as tx:
+                await _keep(tx, cursor)
         while cursor.invoice < newest.invoice:
             cursor = await self._plan_some(cursor, newest)
         if (cursor.state, cursor.document) != (newest.state, newest.document):

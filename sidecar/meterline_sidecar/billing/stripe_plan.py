@@ -61,9 +61,11 @@ class PlannedCalls:
         items = list(self._items(statement, period, rule))
         if len(items) > ITEMS_MAX:
             raise NotTold(f"it has {len(items)} lines, and Stripe takes {ITEMS_MAX}")
-        if rule.tax == "ours":
-            total = sum(int(msgspec.json.decode(i.params)["amount"]) for i in items)
-            assert total == minor(statement.due, statement.invoice.currency)
+        total = sum(int(msgspec.json.decode(item.params)["amount"]) for item in items)
+        if total != minor(statement.due, statement.invoice.currency):
+            raise NotTold(
+                f"its lines come to {total} at Stripe, and not to what is due"
+            )
         ends = [self._call("finalize", "", {"auto_advance": True})]
         if rule.collection_method == "send_invoice" and statement.due > 0:
             ends.append(self._call("send", "", {}))

@@ -180,3 +180,17 @@ def test_steps_that_make_no_sense_are_refused_before_anything_is_asked(
 
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_what_stripe_and_the_desk_know_of_invoices_is_printed(
+    sidecar: SidecarProcess,
+) -> None:
+    told = sidecar.meterline("outbox", "invoice", "INV-0001")
+    retried = sidecar.meterline("outbox", "invoice", "INV-0001", "--retry")
+    months = sidecar.meterline("close", "--list", "paid")
+    as_json = json.loads(sidecar.meterline("close", "--list", "paid", "--json").stdout)
+
+    assert "INV-0001 is not collected through Stripe" in told.stdout
+    assert (retried.returncode, "nothing of this" in retried.stderr) == (1, True)
+    assert "2026-10" in months.stdout
+    assert as_json["months"][0]["period"] == "2026-10"
