@@ -227,6 +227,15 @@ class Meter(msgspec.Struct, frozen=True, omit_defaults=True):
         ),
     ] = 0
 
+    late: Annotated[
+        Literal["adjust", "report"],
+        Meta(
+            description="What becomes of usage that comes when its period is final:"
+            " `adjust` bills it on the next invoice, as an adjustment; with `report` its"
+            " events wait until a person decides: `meterline late`."
+        ),
+    ] = "adjust"
+
     counts_repeated: Annotated[
         bool,
         Meta(

@@ -33,6 +33,21 @@ async def test_final_invoices_are_read_with_the_earliest_period_first(
     assert nothing == []
 
 
+async def test_final_periods_say_what_their_invoices_count(database: Database) -> None:
+    document = '{"counted_up_to_event":7}'
+    final = NewFinal("acme", HOUR, HOUR * 2, HOUR * 2 + 1, document, "1")
+    async with database.transaction() as tx:
+        await invoices.add_final(tx, final)
+        later = final._replace(
+            period_start_ms=HOUR * 2, period_end_ms=HOUR * 3, period="2"
+        )
+        await invoices.add_final(tx, later)
+
+        found = await invoices.counted_periods(tx, since_ms=HOUR * 2)
+
+    assert found == [invoices.CountedPeriod("acme", "2", HOUR * 2, HOUR * 3, 7)]
+
+
 ALERT = AlertRow(
     id=0,
     rule="budget",

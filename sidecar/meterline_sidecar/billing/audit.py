@@ -73,6 +73,12 @@ def _edge(row: Row) -> tuple[int, str, str, str, str]:
     return decided_ms, author, f"edge {edge_id}", what, reason
 
 
+def _late_rejection(row: Row) -> tuple[int, str, str, str, str]:
+    _id, correction_id, rejected_ms, author, reason = row
+    about = f"correction {correction_id}"
+    return rejected_ms, author, about, "late usage rejected", reason
+
+
 def _move(row: Row) -> tuple[int, str, str, str, str]:
     _id, is_out, file, *_ = row
     what = "left for the archive" if is_out else "came back from the archive"
@@ -133,6 +139,7 @@ WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]
     "held_decisions": _decision,
     "corrections": _correction,
     "edge_decisions": _edge,
+    "late_rejections": _late_rejection,
     "archive_moves": _move,
     "generation_ends": _generation_end,
     "imports": _import,

@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "import": "Read events from a file, at once or put aside first.",
     "held": "Show events whose time cannot be right; accept or reject them.",
     "correct": "Make events void, change what they say, or add usage.",
+    "late": "Show late usage that is not billed by itself; accept or reject it.",
     "tail": "Print events as they are stored.",
     "top": "Show which workers, customers and routes are busy.",
     "quote": "Show what quantities cost under a plan.",

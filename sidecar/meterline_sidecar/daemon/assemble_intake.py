@@ -13,6 +13,7 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.imports import Imports
+from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
@@ -35,6 +36,7 @@ class Intake(NamedTuple):
     external: External
     aggregator: Aggregator
     corrections: Corrections
+    late: Late
     imports: Imports
     drain: Drain
     receiver: Receiver
@@ -67,6 +69,9 @@ async def open_intake(
     held = Held(database, ingest, journal, clock=clock, watch=watch)
     external = External(database, ingest, clock=clock, watch=watch, key=key)
     aggregator = await _counting(config, database, keeper, held, away, clock)
+    corrections = Corrections(database, ingest, journal, aggregator, clock=clock)
+    late = Late(database, corrections, journal, clock=clock)
+    aggregator.when_counted(late.screen)
     sidecar = config.sidecar
     return Intake(
         watch,
@@ -74,7 +79,8 @@ async def open_intake(
         held,
         external,
         aggregator,
-        Corrections(database, ingest, journal, aggregator, clock=clock),
+        corrections,
+        late,
         Imports(database, external, journal, clock=clock, key=key),
         Drain(
             sidecar.spool_dir,

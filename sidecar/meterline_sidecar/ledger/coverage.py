@@ -109,6 +109,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         },
     ),
     "corrections": Cover("journal", "its link"),
+    "late_rejections": Cover("journal", "its link"),
     "corrected_events": Cover(
         "journal",
         "the digest in the row of its correction",

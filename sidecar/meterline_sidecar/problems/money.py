@@ -124,6 +124,13 @@ MONEY: Final[Mapping[Code, Problem]] = {
         action="make the last invoice final: `meterline invoice CUSTOMER --period MONTH"
         " --finalize`",
     ),
+    "late_usage_waits": Problem(
+        severity="warning",
+        title="Late usage waits for a decision",
+        means="it came when its period was final, and of a meter with `late ="
+        ' "report"` that is not billed by itself',
+        action="look at it with `meterline late list`, then accept or reject it",
+    ),
     "period_held": Problem(
         severity="warning",
         title="A period's grace is over, and something holds up its invoice",

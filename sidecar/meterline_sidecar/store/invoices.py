@@ -210,6 +210,27 @@ async def final_spans(tx: Tx, *, since_ms: int) -> list[tuple[str, int, int]]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+class CountedPeriod(NamedTuple):
+    """A final period, and the last event that its invoice counts."""
+
+    customer: str
+    name: str
+    start_ms: int
+    end_ms: int
+    counted_up_to_event: int
+
+
+async def counted_periods(tx: Tx, *, since_ms: int) -> list[CountedPeriod]:
+    """Return the final periods that end after a time."""
+    rows = await tx.fetch_all(
+        "SELECT customer, period, period_start_ms, period_end_ms,"
+        " CAST(document ->> '$.counted_up_to_event' AS INTEGER) FROM invoices"
+        " WHERE period_end_ms > ? ORDER BY id",
+        (since_ms,),
+    )
+    return [CountedPeriod(*row) for row in rows]
+
+
 async def newest_final_end(tx: Tx) -> int:
     """Return before when somebody's period was ever final, UTC ms; 0: nobody's."""
     row = await tx.fetch_one("SELECT coalesce(max(period_end_ms), 0) FROM invoices")

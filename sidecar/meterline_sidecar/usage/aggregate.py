@@ -84,6 +84,11 @@ class Aggregator:
         """Of the generation that is read, and of the one beside it."""
         self._running = asyncio.Lock()
         self._leftovers = True
+        self._when_counted: Callable[[], Awaitable[object]] | None = None
+
+    def when_counted(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Do this whenever events were counted, before a run ends."""
+        self._when_counted = work
 
     async def start(self) -> None:
         """Go on with what counts, by the meters that are agreed by now."""
@@ -167,6 +172,8 @@ class Aggregator:
                     break
                 self._paces[True].note(again)
             await self._drop_leftovers()
+        if n_events and self._when_counted is not None:
+            await self._when_counted()
         return n_events
 
     async def behind(self) -> int:

@@ -26,6 +26,7 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.imports import Imports
+from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archive import Archive
 from meterline_sidecar.meters import Meter
@@ -79,6 +80,7 @@ class Parts:
     corrections: Corrections
     imports: Imports
     """Takes files of events."""
+    late: Late
     receiver: Receiver
     aggregator: Aggregator
     archive: Archive

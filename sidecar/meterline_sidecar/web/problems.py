@@ -36,6 +36,7 @@ from meterline_sidecar.ingest.correction_plans import (
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.ingest.import_chunks import ImportRefused
 from meterline_sidecar.ingest.imports import NoSuchImport
+from meterline_sidecar.ingest.late import AlreadyDecided, NoSuchLateUsage
 from meterline_sidecar.ledger.archive import NoSuchFile
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
@@ -94,6 +95,8 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     NoSuchRow: Refusal(404),
     NoSuchHeldEvent: Refusal(404),
     NoSuchCorrection: Refusal(404),
+    NoSuchLateUsage: Refusal(404),
+    AlreadyDecided: Refusal(409),
     NoSuchFile: Refusal(404),
     NoSuchImport: Refusal(404),
     UnknownEdge: Refusal(404),

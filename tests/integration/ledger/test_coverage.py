@@ -12,6 +12,7 @@ from meterline_sidecar.cli.doc_tables import with_tables
 from meterline_sidecar.ingest.correction_plans import Search, void
 from meterline_sidecar.ingest.corrections import Asked, Corrections
 from meterline_sidecar.ingest.external import External
+from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.names import Name
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
@@ -65,6 +66,12 @@ async def fill_every_table(sidecar: Sidecar) -> Path:
     )
     plan = await void(sidecar.database, Search((1, 2)))
     await corrections.make(plan, Asked("ann", "a test", key="one"))
+    late = (await void(sidecar.database, Search((3,))))._replace(kind="late")
+    made = await corrections.make(late, Asked("schedule", "came late"))
+    deciding = Late(
+        sidecar.database, corrections, Journal(key_of(path)), clock=sidecar.clock
+    )
+    await deciding.reject(made.id, author="ann", reason="too late")
     return path
 
 

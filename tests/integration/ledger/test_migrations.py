@@ -104,7 +104,7 @@ DUE: Final = "SELECT event_id, due_ms FROM held_events WHERE state = 'waiting'"
 EMPTY: Final = (
     *("external_sources", "external_events", "archive_moves"),
     *("invoice_states", "payments", "credits", "credit_ends", "stripe_calls"),
-    *("corrections", "corrected_events"),
+    *("corrections", "corrected_events", "late_rejections"),
     *("generation_ends", "imports", "import_states", "import_chunks", "import_faults"),
 )
 """What no earlier schema has a place for: names of events, events that left, what

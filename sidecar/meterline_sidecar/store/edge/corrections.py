@@ -19,7 +19,7 @@ from meterline_sidecar.store.edge.events import HASHED, EventRow
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
 
-Kind = Literal["void", "amend", "add", "revert"]
+Kind = Literal["void", "amend", "add", "revert", "late"]
 
 
 class NewCorrection(NamedTuple):

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from meterline_sidecar.web.answers.money import MoneyChange
 
-CorrectionKind = Literal["void", "amend", "add", "revert"]
+CorrectionKind = Literal["void", "amend", "add", "revert", "late"]
 
 
 class ShownCorrection(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,6 +97,7 @@ async def _of_money(parts: Parts) -> list[Found]:
     found = [*_of_fleet(parts), *parts.sign_ups.problems(), *_alerts_of_nobody(parts)]
     if not parts.config.is_edge:  # it knows no customer
         found += await parts.attention.problems()
+        found += await parts.late.problems()
     return found
 
 

@@ -3,7 +3,7 @@
 -- events, its own event (event_id): usage of the events up to there knows it.
 CREATE TABLE corrections (
   id INTEGER PRIMARY KEY,
-  kind TEXT NOT NULL CHECK (kind IN ('void', 'amend', 'add', 'revert')),
+  kind TEXT NOT NULL CHECK (kind IN ('void', 'amend', 'add', 'revert', 'late')),
   key TEXT,                      -- what whoever asked for it calls it: it counts once
   query TEXT NOT NULL,           -- JSON: what was asked for
   reverts INTEGER,               -- the correction that is taken back
