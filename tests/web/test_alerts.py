@@ -172,6 +172,7 @@ async def test_what_has_not_arrived_or_is_not_counted_is_no_silence(
         async with web.parts.database.transaction() as tx:
             await tx.execute("UPDATE producers SET recorded_seq = last_seq")
             await tx.execute("UPDATE generations SET cursor = cursor - 1")
+            await tx.execute("UPDATE usage SET last_event_id = 1")
         await alerts.look_at_days()
         assert await raised(web) == []  # it waits to be counted
 

@@ -56,6 +56,8 @@ async def test_a_final_period_is_adjusted_by_what_was_corrected_and_back(
         await revert(web, 2)
         web.clock.time_ms = JANUARY_MS + 1
         assert await finalize(web, "2026-12") == "-5.00"
+        knew = await web.get("/v1/customers/acme/invoice", period="2026-12")
+        assert (before["known_correction"], knew["known_correction"]) == (0, 3)
         await revert(web, 3)
         assert await due(web, "2027-01") == "draft 5.00"
 

@@ -7,6 +7,7 @@ A browser sends headers that no HTTP client does. What a form is allowed is ther
 shown here and nowhere else; ``FORMS`` names them all, and a form that is not there fails.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -286,10 +287,46 @@ def record_payment(scene: Scene, chrome: Chrome) -> None:
     assert "paid on" in scene.meterline("invoice", "INV-0001")
 
 
+def void_event(scene: Scene, chrome: Chrome) -> None:
+    scene.live.ship(
+        event(time_ms=scene.now_ms(), subject="acme_key_1"), producer="0" * 31 + "7"
+    )
+    enter(scene, chrome, "/events/1", scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, "/events/1")
+
+    send(chrome, "main", reason="a test of ours")
+
+    assert chrome.current_url == f"{scene.live.url}/events/1#what"
+    assert "correction 1" in text(chrome, "main")
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    assert "a test of ours" in scene.meterline("correct", "--list")
+
+
+def take_back(scene: Scene, chrome: Chrome) -> None:
+    listed = json.loads(scene.meterline("correct", "--list", "--json"))
+    if not any(one["reverted_by"] is None for one in listed["corrections"]):
+        void_event(scene, chrome)
+        send(chrome, ".about")
+    enter(scene, chrome, "/corrections", scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, "/corrections")
+
+    send(chrome, "main", correction="1", reason="it was none")
+
+    assert chrome.current_url == f"{scene.live.url}/corrections"
+    assert "taken back by 2" in text(chrome, "main")
+    assert "it was none, by write" in text(chrome, "main")
+
+
 Submit = Callable[[Scene, Chrome], None]
 FORMS: dict[str, Submit] = {
     "base.html: post /logout": log_out,
     "close.html: post /close": close_periods,
+    "event.html: post /events/…/void": void_event,
+    "corrections.html: post /corrections": take_back,
     "customer.html: post /customers/…/credits": grant_credit,
     "customers.html: get": find_customers,
     "events.html: get": find_events,

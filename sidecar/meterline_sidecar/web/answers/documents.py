@@ -120,6 +120,8 @@ class DocumentBill(msgspec.Struct, frozen=True, kw_only=True):
     """Of the lines; with the adjustments in its currency it is the amount."""
     accepted_gaps: tuple[str, ...]
     counted_up_to_event: int
+    known_correction: int
+    """The last correction that it knows, and with it all before; 0: none."""
 
 
 class DocumentAnswer(DocumentEntry, frozen=True, kw_only=True):

@@ -41,6 +41,8 @@ class ShownInvoice(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["draft", "final"]
     finalized: str | None
     counted_up_to_event: int
+    known_correction: int
+    """The last correction that it knows, and with it all before; 0: none."""
     usage: tuple[ShownMeter, ...]
     invoice: DatedInvoice
     adjustments: tuple[ShownAdjustment, ...]

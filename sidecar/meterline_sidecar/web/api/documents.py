@@ -306,6 +306,7 @@ def _bill(statement: Statement, names: Names) -> DocumentBill:
         total=drawn.total,
         accepted_gaps=statement.accepted_gaps,
         counted_up_to_event=statement.counted_up_to_event,
+        known_correction=statement.known_correction,
     )
 
 

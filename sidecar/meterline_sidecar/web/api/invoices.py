@@ -88,6 +88,7 @@ def _shown_invoice(
         status="draft" if at_ms is None else "final",
         finalized=None if at_ms is None else format_time_ms(at_ms),
         counted_up_to_event=statement.counted_up_to_event,
+        known_correction=statement.known_correction,
         usage=shown_meters(statement.usage, names=names),
         invoice=_dated(statement.invoice, period, customer.time_zone),
         adjustments=shown_adjustments(statement),
