@@ -30,13 +30,24 @@ name = "{name}"
 """
 
 
-def make_certificate(folder: Path, name: str) -> None:
-    """Make a certificate that signs itself, for this host, with its key."""
+def make_certificate(folder: Path, name: str, *, signed_by: str | None = None) -> None:
+    """Make a certificate for this host, with its key.
+
+    Args:
+        folder: which gets ``NAME.pem`` and ``NAME.key``.
+        name: its common name.
+        signed_by: whose certificate signs it; by default it signs itself.
+    """
+    signer: list[str] = []
+    if signed_by is not None:
+        signer = ["-CA", str(folder / f"{signed_by}.pem")]
+        signer += ["-CAkey", str(folder / f"{signed_by}.key")]
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "30"),
             *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", f"/CN={name}"),
             *("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
+            *signer,
             *("-keyout", str(folder / f"{name}.key")),
             *("-out", str(folder / f"{name}.pem")),
         ],

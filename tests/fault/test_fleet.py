@@ -1,5 +1,6 @@
 """Two edges and a centre as processes, killed and killed again while workers record."""
 
+import json
 import random
 import sqlite3
 import threading
@@ -80,6 +81,11 @@ def test_kills_of_edges_and_centre_lose_nothing_and_double_nothing(
 
         wanted = [n for load in loads for n in range(load.first, load.end)]
         until(lambda: len(numbers_in(centre.database)) >= len(wanted))
+        listed = centre.meterline("edges", "list", "--json")
+        assert [one["state"] for one in json.loads(listed.stdout)["edges"]] == [
+            "connected",
+            "connected",
+        ]
         assert [host.stop() for host in (one, two, centre)] == [0, 0, 0]
 
         assert sorted(numbers_in(centre.database)) == wanted

@@ -119,7 +119,7 @@ async def _serve(
             committing = tasks.create_task(ingesting())
             answering = tasks.create_task(server.serve([listener]))
             reloading = tasks.create_task(_reload_on(hang_up, parts))
-            forwarding = tasks.create_task(_forward(parts))
+            forwarding = tasks.create_task(_forward(parts, on_fatal))
             parts.schedule.start()
             log.info("events: %s", parts.config.sidecar.socket)
             log.info("ledger: %s", parts.config.sidecar.database)
@@ -138,9 +138,13 @@ async def _serve(
         listener.close()
 
 
-async def _forward(parts: Parts) -> None:
-    if parts.forwarder is not None:
+async def _forward(parts: Parts, on_fatal: OnFatal) -> None:
+    if parts.forwarder is None:
+        return
+    try:
         await parts.forwarder.run()
+    except MeterlineError as error:
+        on_fatal(error)
 
 
 async def _send_rest(parts: Parts, forwarding: "asyncio.Task[None]") -> None:
@@ -151,7 +155,8 @@ async def _send_rest(parts: Parts, forwarding: "asyncio.Task[None]") -> None:
     if parts.forwarder is not None:
         parts.forwarder.stop()
         await asyncio.wait([forwarding], timeout=FORWARD_TIMEOUT_S)
-        log.info("not at the centre yet: %s", n_of(parts.forwarder.behind, "batch"))
+        if parts.forwarder.trouble is not None:
+            log.info("what is not at the centre yet is sent at the next start")
     forwarding.cancel()
 
 

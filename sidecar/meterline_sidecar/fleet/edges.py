@@ -84,6 +84,7 @@ class Edges:
         self._journal = journal
         self._clock = clock
         self._is_valid = is_valid
+        self._entering = asyncio.Lock()
         self._by_id: dict[str, Edge] = {}
         self._producers: dict[str, int] = {}
 
@@ -106,6 +107,10 @@ class Edges:
         Raises:
             WireError: it is refused; the text says why.
         """
+        async with self._entering:
+            return await self._enter(hello, credential)
+
+    async def _enter(self, hello: EdgeHello, credential: str) -> Edge:
         now_ms = self._clock.now_ms()
         edge = self._by_id.get(hello.edge)
         if edge is None:

@@ -26,7 +26,12 @@ from meterline.wire import (
 )
 from meterline_sidecar.clock import MINUTE_MS, Clock
 from meterline_sidecar.config.centre import CentreConfig
-from meterline_sidecar.errors import ConfigError, MeterlineError
+from meterline_sidecar.errors import (
+    ConfigError,
+    DatabaseCorrupt,
+    DiskFailed,
+    MeterlineError,
+)
 from meterline_sidecar.fleet.backlog import (
     Place,
     Slice,
@@ -115,7 +120,11 @@ class Forwarder:
         return self._config.edge_name
 
     async def run(self) -> None:
-        """Keep a connection to the centre until cancelled."""
+        """Keep a connection to the centre until stopped, or cancelled.
+
+        Raises:
+            DiskFailed, DatabaseCorrupt: this ledger cannot be used; the process must end.
+        """
         wait_s = RETRY_S
         while not self._stopping.is_set():
             began_s = time.monotonic()
@@ -126,7 +135,9 @@ class Forwarder:
                 self._note(f"{self.address}: {str(error) or 'the connection was cut'}")
             except Refused as error:
                 self._note(f"{self.address} refuses this edge: {error}")
-            except (WireError, MeterlineError, UnicodeDecodeError) as error:
+            except (DiskFailed, DatabaseCorrupt):
+                raise  # That is about our own ledger.
+            except (WireError, MeterlineError) as error:
                 self._note(str(error))
             lasted = time.monotonic() - began_s > RETRY_S_MAX
             wait_s = RETRY_S if lasted else min(2 * wait_s, RETRY_S_MAX)

@@ -129,6 +129,17 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "import_states": Cover("journal", "its link"),
     "generation_ends": Cover("journal", "its link"),
     "archive_moves": Cover("journal", "its link, and the files that it names"),
+    "edge_decisions": Cover("journal", "its link"),
+    "edges": Cover(
+        "not covered",
+        "how edges stand, which they say again: whoever could change it could say for"
+        " them that nothing is missing, as `--accept-gap` does; an edge whose mark does"
+        " not fit is refused",
+    ),
+    "edge_producers": Cover(
+        "not covered",
+        "over which edge a worker's events come; they count by the worker's numbers",
+    ),
     "journal": Cover("journal", "the link before it, and the row that it is of"),
     "outbox": Cover("seal", "its seal, and how many rows there are"),
     "outbox_cursor": Cover("seal", "its seal"),

@@ -73,9 +73,11 @@ class World:
     def __post_init__(self) -> None:
         make_certificate(self.folder, "centre")
 
-    def centre(self, more: str = METERLINE) -> AbstractAsyncContextManager[Host]:
-        """Run the centre."""
-        text = CENTRE.format(port=self.held.number) + more
+    def centre(
+        self, more: str = METERLINE, *, keys: str = ""
+    ) -> AbstractAsyncContextManager[Host]:
+        """Run the centre, with more keys of ``[centre]``."""
+        text = CENTRE.format(port=self.held.number) + keys + more
         return self._host("centre", text, PRICING, role="centre")
 
     def edge(
@@ -85,9 +87,12 @@ class World:
         port: int | None = None,
         folder: str | None = None,
         more: str = "",
+        token: bool = True,
     ) -> AbstractAsyncContextManager[Host]:
         """Run an edge, in the folder of its name by default."""
         text = EDGE.format(port=port or self.held.number, name=name) + more
+        if not token:
+            text = text.replace('token_file = "../token"\n', "")
         return self._host(folder or name, text, "")
 
     def single(self, name: str) -> AbstractAsyncContextManager[Host]:

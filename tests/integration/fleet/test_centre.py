@@ -12,6 +12,7 @@ from meterline.wire import EdgeHello, FromEdge, Hello, Refusal
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError
 from tests.clock import FakeClock
+from tests.fleet import make_certificate
 from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_forwarding import until_there, used
 from tests.producer import NOON_MS, PRODUCER, batch
@@ -203,3 +204,23 @@ def test_what_does_not_belong_to_a_role_is_told_in_words(tmp_path: Path) -> None
     assert "an edge needs centre.url" in said
     assert "an edge needs centre.token_file" in said
     assert "stripe: an edge bills nobody" in said
+
+
+async def test_a_certificate_that_the_centre_signed_lets_an_edge_in(
+    world: World,
+) -> None:
+    make_certificate(world.folder, "api-1", signed_by="centre")
+    make_certificate(world.folder, "stranger")
+    async with world.centre(keys='client_ca = "../centre.pem"\n') as centre:
+        for name in ("stranger", "api-1"):
+            shown = f'tls_certificate = "../{name}.pem"\ntls_key = "../{name}.key"\n'
+            async with world.edge(name, more=shown, token=False) as edge:
+                forwarder = edge.parts.forwarder
+                assert forwarder is not None
+                await until(
+                    lambda fw=forwarder: fw.is_connected or "yet" not in fw.trouble
+                )
+                assert forwarder.is_connected == (name == "api-1")
+        assert centre.parts.edges is not None
+        (edge_there,) = centre.parts.edges.all()
+        assert edge_there.row.credential == "certificate api-1"

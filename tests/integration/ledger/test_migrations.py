@@ -22,6 +22,7 @@ from meterline_sidecar.store import (
     alerts,
     documents,
     facts,
+    fleet,
     generations,
     grants,
     invoice_states,
@@ -36,6 +37,7 @@ from meterline_sidecar.store import (
 )
 from meterline_sidecar.store.documents import NewDocument
 from meterline_sidecar.store.edge import event_log, held, imports, request_keys, values
+from meterline_sidecar.store.fleet import EdgeRow
 from meterline_sidecar.store.invoices import NewAdjustment, NewFinal, NewUse
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.payments import NewPayment
@@ -95,6 +97,21 @@ PAYMENT: Final = NewPayment(
 )
 IMPORT: Final = imports.NewImport("march", "march.csv", NOON_MS, "me", "moved here")
 CALL: Final = stripe_calls.NewCall(1, "invoice", "", "cus_1", "{}", NOON_MS)
+EDGE: Final = EdgeRow(
+    id=0,
+    edge="e" * 32,
+    name="api-1",
+    credential="token 1",
+    program="0.1.0",
+    first_ms=1,
+    seen_ms=2,
+    batch=1,
+    ahead=1,
+    mark=b"mark",
+    low_ms=1,
+    skew_ms=0,
+    trouble="",
+)
 NEWEST: Final = len(migrations())
 BEFORE_HELD: Final = 6
 WITH_TERMS: Final = 7
@@ -106,10 +123,11 @@ EMPTY: Final = (
     *("invoice_states", "payments", "credits", "credit_ends", "stripe_calls"),
     *("corrections", "corrected_events", "late_rejections"),
     *("generation_ends", "imports", "import_states", "import_chunks", "import_faults"),
+    *("edges", "edge_producers", "edge_decisions"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
 became of invoices, payments, credits, corrections, imports,
-what Stripe is told of invoices, and counts that were given up."""
+what Stripe is told of invoices, counts that were given up, and edges."""
 SINCE: Final = {"outbox": 2, "invoices": 4, "documents": 4, "alerts": 5}
 """The schema in which each table is first there; the others are there from 1 on."""
 RENAMED: Final = {("outbox", "generation"): "key_no"}
@@ -150,6 +168,12 @@ async def fill_newest(sidecar: Sidecar) -> Path:
             tx, import_id, "discarded", imports.Sums(3, 2, 1), at_ms=1, author="me"
         )
         await journal.link(tx, "import_states", state_id)
+        edge_id = await fleet.add_edge(tx, EDGE)
+        await fleet.claim_producer(tx, "e" * 32, edge_id=edge_id)
+        decision_id = await fleet.add_decision(
+            tx, edge_id, "retire", decided_ms=NOON_MS, author="me", reason="sold"
+        )
+        await journal.link(tx, "edge_decisions", decision_id)
     return source
 
 
