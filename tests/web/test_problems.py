@@ -15,6 +15,7 @@ from meterline_sidecar.errors import (
     RetryLater,
     StripeRefused,
 )
+from meterline_sidecar.fleet.edges import UnknownEdge
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.ingest.import_chunks import ImportRefused
 from meterline_sidecar.ingest.imports import NoSuchImport
@@ -44,6 +45,7 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (NoSuchHeldEvent("x"), 404, "x"),
     (NoSuchImport("x"), 404, "x"),
     (NoSuchFile("x"), 404, "x"),
+    (UnknownEdge("x"), 404, "x"),
     (ArchiveFailed("x"), 409, "x"),
     (EventsArchived("x"), 409, "x"),
     (AlreadyCounted("x"), 409, "x"),

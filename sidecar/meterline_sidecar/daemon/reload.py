@@ -18,6 +18,7 @@ from meterline_sidecar.web.money import shown_money
 
 ONLY_AT_START: Final = (
     "sidecar",
+    "centre",
     "properties",
     "stripe",
     "portal",
