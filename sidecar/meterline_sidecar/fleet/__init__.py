@@ -10,5 +10,5 @@ centre), nor when a period is closed (``billing`` asks here what may still be mi
 How a batch passes through, at an edge: ``backlog`` reads it from the ledger and makes
 frames of it again with ``records``, and ``forwarder`` sends these and waits for the
 acks. At the centre: ``door`` lets an edge in, hands its frames to ``ingest`` and acks
-what was committed; ``edges`` knows all of them. ``tls`` is both sides' end of the wire.
+what was committed; ``edges`` knows all of them, ``edge`` how one stands. ``tls`` is both sides' end of the wire.
 """

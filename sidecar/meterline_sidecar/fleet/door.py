@@ -42,7 +42,8 @@ from meterline_sidecar.errors import (
     RetryLater,
     SequenceGap,
 )
-from meterline_sidecar.fleet.edges import SILENT_S, Edge, Edges
+from meterline_sidecar.fleet.edge import Edge
+from meterline_sidecar.fleet.edges import SILENT_S, Edges
 from meterline_sidecar.fleet.tls import name_in
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Producer
@@ -203,7 +204,7 @@ class Door:
             await self._edges.resume(edge, resume)
             await _send(writer, Ack(edge.row.batch))
             log.info("edge %s is connected", edge.row.name)
-            session = _Session(self._ingest, self._edges, edge, reader)
+            session = _Session(self._ingest, self._edges, edge, hello.life, reader)
             check = (edge, hello.life, credential)
             await self._exchange(session, writer, check)
         finally:
@@ -269,8 +270,14 @@ class _Session:
     """What one connected edge sends."""
 
     def __init__(
-        self, ingest: Ingest, edges: Edges, edge: Edge, reader: asyncio.StreamReader
+        self,
+        ingest: Ingest,
+        edges: Edges,
+        edge: Edge,
+        life: str,
+        reader: asyncio.StreamReader,
     ) -> None:
+        self._life = life
         self._ingest = ingest
         self._edges = edges
         self._edge = edge
@@ -307,7 +314,7 @@ class _Session:
                     raise WireError("unexpected", "no producer has said hello")
                 return self._ingest.accept(self._speaking, message)
             case Ahead():
-                await self._edges.ahead(self._edge, message)
+                await self._edges.ahead(self._edge, message, life=self._life)
                 return Ack(message.batch)
             case Heartbeat():
                 await self._edges.beat(self._edge, message)

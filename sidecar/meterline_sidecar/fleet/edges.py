@@ -8,14 +8,13 @@ backup was put back, or a copy of it went on), and is refused until a person dec
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from meterline.wire import Ahead, EdgeHello, Heartbeat, Resume, WireError
-from meterline_sidecar.clock import MINUTE_MS, Clock, format_time_ms, lasting
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.fleet.edge import COPY, Edge
 from meterline_sidecar.ledger.journal import Journal
-from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.store import fleet as store
 from meterline_sidecar.store.edge.events import find_producer
@@ -24,45 +23,14 @@ from meterline_sidecar.store.port import Database
 
 SILENT_S: Final = 15.0
 """After so long without a word a connection is over: a heartbeat comes every 2 s."""
-ALARM_MS: Final = 60_000
-"""An edge that was not heard of for so long is a problem."""
-SKEW_MS_MAX: Final = 5_000
 STORED_EVERY_S: Final = 5.0
 """How an edge stands is stored as often; what is older is only sent again."""
-COPY_MS: Final = 10 * MINUTE_MS  # for so long a second host is told of
-COPY: Final = (
-    "a second host speaks as this edge while the first is connected; if its state"
-    " directory was copied, give the copy an empty one"
-)
 EDGES_MAX: Final = 256
 PRODUCERS_CACHED_MAX: Final = 100_000
 
 
 class UnknownEdge(MeterlineError):
     """No edge is called so, or several are."""
-
-
-@dataclass(slots=True)
-class Edge:
-    """An edge, as it stands now."""
-
-    row: EdgeRow
-    is_retired: bool = False
-    life: str | None = None
-    """Of the process that is connected; ``None`` while none is."""
-    behind: int = 0
-    """How many of its batches are not here, as it said last."""
-    missing: tuple[str, ...] = ()
-    """In words: what it waits for itself."""
-    copy_ms: int | None = None
-    """When a second host last spoke as this edge."""
-    heard_s: float = 0.0
-    stored_s: float = 0.0
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether it is connected."""
-        return self.life is not None
 
 
 class Edges:
@@ -135,13 +103,11 @@ class Edges:
         edge.life, edge.heard_s, edge.copy_ms = hello.life, now_s, None
         await self._store(
             edge,
-            row._replace(
-                name=hello.name,
-                credential=credential,
-                program=hello.program,
-                seen_ms=now_ms,
-                skew_ms=hello.at_ms - now_ms,
-            ),
+            name=hello.name,
+            credential=credential,
+            program=hello.program,
+            seen_ms=now_ms,
+            skew_ms=hello.at_ms - now_ms,
         )
         return edge
 
@@ -187,13 +153,13 @@ class Edges:
             )
         else:
             if row.trouble:
-                await self._store(edge, row._replace(trouble=""))
+                await self._store(edge, trouble="")
             return
         await self._refuse(edge, "not_the_same", how)
 
     async def _refuse(self, edge: Edge, code: str, how: str) -> None:
         if edge.row.trouble != how:
-            await self._store(edge, edge.row._replace(trouble=how))
+            await self._store(edge, trouble=how)
         name = edge.row.name
         raise WireError(
             code,
@@ -204,7 +170,7 @@ class Edges:
         """Note that a connection has ended, and how the edge stands now."""
         if edge.life == life:
             edge.life = None
-            await self._store(edge, edge.row)
+            await self._store(edge)
 
     def check(self, edge: Edge, life: str, credential: str) -> None:
         """Make sure that an edge may still be here.
@@ -244,17 +210,22 @@ class Edges:
             self._producers.clear()
         self._producers[producer] = owner
 
-    async def ahead(self, edge: Edge, ahead: Ahead) -> None:
-        """Note up to which batch something is about to come, before it does."""
+    async def ahead(self, edge: Edge, ahead: Ahead, *, life: str) -> None:
+        """Note up to which batch something is about to come, before it does.
+
+        Raises:
+            WireError: somebody else speaks for the edge by now.
+        """
+        if edge.life != life:
+            raise WireError("duplicate_edge", "a newer connection speaks for this edge")
         if ahead.batch > edge.row.ahead:
-            row = edge.row._replace(ahead=ahead.batch, mark=ahead.mark)
-            await self._store(edge, row)
+            await self._store(edge, ahead=ahead.batch, mark=ahead.mark)
 
     async def beat(self, edge: Edge, beat: Heartbeat) -> None:
         """Take note of how an edge stands."""
         now_ms, now_s = self._clock.now_ms(), asyncio.get_running_loop().time()
         edge.heard_s, edge.behind, edge.missing = now_s, beat.behind, beat.missing
-        row = edge.row._replace(
+        edge.row = edge.row._replace(
             batch=min(beat.batch, edge.row.ahead),
             # What has not been yet, by our clock, is not over.
             low_ms=min(beat.low_ms, now_ms),
@@ -262,14 +233,24 @@ class Edges:
             skew_ms=beat.at_ms - now_ms,
         )
         if now_s - edge.stored_s >= STORED_EVERY_S:
-            await self._store(edge, row)
-        else:
-            edge.row = row
+            await self._store(edge)
 
-    async def _store(self, edge: Edge, row: EdgeRow) -> None:
-        async with self._database.transaction() as tx:
-            await store.update_edge(tx, row)
-        edge.row = row
+    async def _store(self, edge: Edge, **changes: Any) -> None:
+        """Change how an edge stands, here and on disk.
+
+        One after the other: what somebody decides meanwhile is not undone.
+        """
+        before = edge.row
+        try:
+            async with self._database.transaction() as tx:
+                before = edge.row
+                edge.row = before._replace(**changes)
+                await store.update_edge(tx, edge.row)
+        except BaseException:
+            # What is not on disk, as far as we know, is noted again.
+            old = {name: getattr(before, name) for name in changes}
+            edge.row = edge.row._replace(**old)
+            raise
         edge.stored_s = asyncio.get_running_loop().time()
 
     # --- what people decide
@@ -306,7 +287,7 @@ class Edges:
         """
         edge = self.named(name)
         await self._decide(edge, "adopt", author=author, reason=reason)
-        edge.is_retired, edge.life = False, None
+        edge.is_retired = False
         return edge
 
     async def retire(self, name: str, *, author: str, reason: str) -> Edge:
@@ -324,66 +305,36 @@ class Edges:
     async def _decide(
         self, edge: Edge, decision: Decided, *, author: str, reason: str
     ) -> None:
-        row = edge.row._replace(trouble="")
-        if decision == "adopt":
-            row = row._replace(batch=0, ahead=0, mark=b"", credential="")
         async with self._database.transaction() as tx:
             decision_id = await store.add_decision(
                 tx,
-                row.id,
+                edge.row.id,
                 decision,
                 decided_ms=self._clock.now_ms(),
                 author=author,
                 reason=reason,
             )
             await self._journal.link(tx, "edge_decisions", decision_id)
+            row = edge.row._replace(trouble="")
+            if decision == "adopt":
+                row = row._replace(batch=0, ahead=0, mark=b"", credential="")
             await store.update_edge(tx, row)
-        edge.row = row
+            edge.row = row
+            edge.life = None  # whoever is connected says hello again
 
     # --- what others ask
 
     def behind(self, *, before_ms: int) -> tuple[tuple[str, str], ...]:
         """Return which edges may hold events from before a time: names, and in words."""
+        now_ms = self._clock.now_ms()
         return tuple(
-            (edge.row.name, self._said(edge, before_ms))
+            (edge.row.name, edge.behind_in_words(before_ms, now_ms=now_ms))
             for edge in self.all()
             if not edge.is_retired and edge.row.low_ms < before_ms
         )
 
-    def _said(self, edge: Edge, before_ms: int) -> str:
-        how = ", ".join(self._how(edge))
-        return (
-            f"edge {edge.row.name} has not said that all of its events from before"
-            f" {format_time_ms(before_ms)} are here{f' ({how})' if how else ''}"
-        )
-
-    def _how(self, edge: Edge) -> Iterator[str]:
-        row, now_ms = edge.row, self._clock.now_ms()
-        if row.trouble:
-            yield f"it is refused: {row.trouble}"
-        elif not edge.is_connected:
-            yield f"silent for {lasting(max(0, now_ms - row.seen_ms))}"
-        elif edge.behind:
-            yield f"{n_of(edge.behind, 'batch')} on the way"
-        yield from edge.missing
-
     def problems(self) -> Iterator[Found]:
         """Yield what a person should look at."""
-        now_ms = self._clock.now_ms()
         for edge in self.all():
-            row = edge.row
-            if edge.is_retired:
-                continue
-            if row.trouble:
-                yield found("edge_refused", f"edge {row.name}: {row.trouble}")
-            elif edge.copy_ms is not None and now_ms - edge.copy_ms < COPY_MS:
-                yield found("edge_refused", f"edge {row.name}: {COPY}")
-            elif not edge.is_connected and now_ms - row.seen_ms > ALARM_MS:
-                silent = lasting(now_ms - row.seen_ms)
-                yield found("edge_silent", f"edge {row.name}: silent for {silent}")
-            if edge.is_connected and abs(row.skew_ms) > SKEW_MS_MAX:
-                way = "ahead of" if row.skew_ms > 0 else "behind"
-                by = lasting(abs(row.skew_ms))
-                yield found(
-                    "edge_clock", f"the clock of edge {row.name} is {by} {way} ours"
-                )
+            if not edge.is_retired:
+                yield from edge.problems(now_ms=self._clock.now_ms())

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from meterline_sidecar.clock import format_time_ms
-from meterline_sidecar.fleet.edges import Edge, Edges
+from meterline_sidecar.fleet.edge import Edge
+from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.forwarder import Forwarder
 from meterline_sidecar.web.answers.edges import EdgeList, Forwarding, ShownEdge
 from meterline_sidecar.web.operations import Operation

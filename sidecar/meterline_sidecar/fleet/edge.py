@@ -1,0 +1,76 @@
+"""One edge as its centre knows it: how it stands, and what of that is wrong, in words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from meterline_sidecar.clock import MINUTE_MS, format_time_ms, lasting
+from meterline_sidecar.problems.catalogue import found
+from meterline_sidecar.problems.problem import Found, n_of
+from meterline_sidecar.store.fleet import EdgeRow
+
+ALARM_MS: Final = 60_000
+"""An edge that was not heard of for so long is a problem."""
+SKEW_MS_MAX: Final = 5_000
+COPY_MS: Final = 10 * MINUTE_MS  # for so long a second host is told of
+COPY: Final = (
+    "a second host speaks as this edge while the first is connected; if its state"
+    " directory was copied, give the copy an empty one"
+)
+
+
+@dataclass(slots=True)
+class Edge:
+    """An edge, as it stands now."""
+
+    row: EdgeRow
+    is_retired: bool = False
+    life: str | None = None
+    """Of the process that is connected; ``None`` while none is."""
+    behind: int = 0
+    """How many of its batches are not here, as it said last."""
+    missing: tuple[str, ...] = ()
+    """In words: what it waits for itself."""
+    copy_ms: int | None = None
+    """When a second host last spoke as this edge."""
+    heard_s: float = 0.0
+    stored_s: float = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is connected."""
+        return self.life is not None
+
+    def behind_in_words(self, before_ms: int, *, now_ms: int) -> str:
+        """Say that it may hold events from before a time, and how it stands."""
+        how = ", ".join(self._how(now_ms))
+        return (
+            f"edge {self.row.name} has not said that all of its events from before"
+            f" {format_time_ms(before_ms)} are here{f' ({how})' if how else ''}"
+        )
+
+    def _how(self, now_ms: int) -> Iterator[str]:
+        if self.row.trouble:
+            yield f"it is refused: {self.row.trouble}"
+        elif not self.is_connected:
+            yield f"silent for {lasting(max(0, now_ms - self.row.seen_ms))}"
+        elif self.behind:
+            yield f"{n_of(self.behind, 'batch')} on the way"
+        yield from self.missing
+
+    def problems(self, *, now_ms: int) -> Iterator[Found]:
+        """Yield what a person should look at."""
+        row = self.row
+        if row.trouble:
+            yield found("edge_refused", f"edge {row.name}: {row.trouble}")
+        elif self.copy_ms is not None and now_ms - self.copy_ms < COPY_MS:
+            yield found("edge_refused", f"edge {row.name}: {COPY}")
+        elif not self.is_connected and now_ms - row.seen_ms > ALARM_MS:
+            silent = lasting(now_ms - row.seen_ms)
+            yield found("edge_silent", f"edge {row.name}: silent for {silent}")
+        if self.is_connected and abs(row.skew_ms) > SKEW_MS_MAX:
+            way = "ahead of" if row.skew_ms > 0 else "behind"
+            by = lasting(abs(row.skew_ms))
+            yield found(
+                "edge_clock", f"the clock of edge {row.name} is {by} {way} ours"
+            )
