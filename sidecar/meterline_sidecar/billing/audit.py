@@ -129,6 +129,12 @@ def _state(row: Row) -> tuple[int, str, str, str, str]:
     return at_ms, author, f"invoice {invoice_id}", state, cause
 
 
+def _erasure(row: Row) -> tuple[int, str, str, str, str]:
+    _id, alias, _digest, events, _batches, erased_ms, author, reason = row
+    what = f"name erased, {n_of(events, 'event')} kept under {alias}"
+    return erased_ms, author, f"subject {alias}", what, reason
+
+
 WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]]] = {
     "terms": _term,
     STATES: _state,
@@ -144,6 +150,7 @@ WORDS: Final[Mapping[str, Callable[[Row], tuple[int, str, str, str, str] | None]
     "generation_ends": _generation_end,
     "imports": _import,
     IMPORT_STATES: _import_state,
+    "erasures": _erasure,
 }
 """By table: when, who, about what, what, and why. What follows from these, such as an
 invoice's adjustments, is not told once more."""

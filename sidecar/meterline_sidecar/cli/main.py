@@ -56,6 +56,7 @@ COMMANDS: Final = {
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
     "restore": "Put a backup in the place of the ledger, and say what is missing since.",
     "archive": "Move old events out of the ledger, and back.",
+    "erase": "Take the name of a SUBJECT out of the ledger, for good.",
     "meters": "Count what a meter measured again.",
     "what-if": "Show what every customer would pay under other prices.",
     "edges": "List the edges of a centre; adopt or retire one.",

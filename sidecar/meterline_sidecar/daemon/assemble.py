@@ -20,7 +20,11 @@ from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
-from meterline_sidecar.daemon.assemble_archive import open_archive, open_archived
+from meterline_sidecar.daemon.assemble_archive import (
+    open_archive,
+    open_archived,
+    open_eraser,
+)
 from meterline_sidecar.daemon.assemble_billing import open_billing
 from meterline_sidecar.daemon.assemble_fleet import open_fleet, open_there
 from meterline_sidecar.daemon.assemble_intake import open_intake
@@ -56,6 +60,8 @@ DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
 ARCHIVE_EVERY_S: Final = 3_600
 IMPORTS_EVERY_S: Final = 1
+ERASE_EVERY_S: Final = 600
+"""To go on with what was interrupted: at the start, above all."""
 CLOSE_EVERY_S: Final = 1
 """To see whether anybody asks for it, or a period's grace is over."""
 COUNT_AT_STOP_S: Final = 2.0
@@ -104,6 +110,17 @@ async def open_parts(
             alarm=alarm,
             database=database,
             archive=open_archive(files, database, away, journal, terms, clock, alarm),
+            eraser=open_eraser(
+                *(
+                    config,
+                    database,
+                    away,
+                    journal,
+                    terms,
+                    clock,
+                    intake.ingest.forget_subjects,
+                )
+            ),
             billing=bills.billing,
             terms=keeper,
             sign_ups=SignUps(database, keeper, clock=clock),
@@ -229,6 +246,7 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
     every(IMPORTS_EVERY_S, "imports", partial(_import, parts))
+    every(ERASE_EVERY_S, "erase", parts.eraser.resume)
     every(CLOSE_EVERY_S, "close", partial(_close, parts))
     if parts.config.retention.events is not None:
         every(ARCHIVE_EVERY_S, "archive", partial(_archive, parts))

@@ -1,12 +1,15 @@
 """Puts the archive together: where its files lie, and what may leave for them."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from meterline_sidecar.billing.leaving import Leaving
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.archive import Archive, Journal
 from meterline_sidecar.ledger.archived import Archived, usual_form
+from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.shelf import open_shelf
 from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.terms.book import Terms
@@ -16,6 +19,33 @@ def open_archived(config: Config, key: bytes) -> Archived:
     """Return what reads the files of the archive."""
     url = config.archive.url
     return Archived(None if url is None else open_shelf(url), key)
+
+
+def open_eraser(
+    config: Config,
+    database: Ledger,
+    archived: Archived,
+    journal: Journal,
+    terms: Terms,
+    clock: Clock,
+    forget: Callable[[], None],
+) -> Eraser:
+    """Return what takes names out of the ledger.
+
+    Args:
+        forget: forgets under which number whoever ingests knows a name.
+    """
+    return Eraser(
+        database,
+        archived,
+        journal,
+        terms=terms,
+        forget=forget,
+        files=LedgerFiles(config.sidecar.database),
+        spool_dir=config.sidecar.spool_dir,
+        clock=clock,
+        key=archived.key,
+    )
 
 
 class Files(Protocol):

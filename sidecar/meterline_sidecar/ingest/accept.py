@@ -106,6 +106,10 @@ class Ingest:
         self._producers[hello.producer] = producer
         return producer
 
+    def forget_subjects(self) -> None:
+        """Ask the ledger anew who is who: a subject has another name by now."""
+        self._committer.forget_subjects()
+
     @property
     def names(self) -> Names:
         """The names of events, as they are stored."""

@@ -121,6 +121,10 @@ class Committer:
             self._marks = await store.marks(tx)
             await self.names.start(tx)
 
+    def forget_subjects(self) -> None:
+        """Ask the ledger anew who is who: a subject has another name by now."""
+        self._subjects = dict(NOBODY)
+
     async def write(self, group: list[Piece]) -> Head | None:
         """Commit a group, advance its producers, and return the chain's head.
 

@@ -26,6 +26,7 @@ from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.begin import Begin, begin
+from meterline_sidecar.store.edge.erase import seals_of
 from meterline_sidecar.store.edge.events import BatchRow
 from meterline_sidecar.store.journal import ID_MAX
 from meterline_sidecar.store.port import Ledger, Tx
@@ -304,8 +305,10 @@ class Archive:
 async def _read(tx: Tx, batch: BatchRow, producer: str, mac: bytes) -> Stored:
     events = await event_store.events_of_batch(tx, batch) if batch.events else []
     losses = await event_store.losses_of_batch(tx, batch) if batch.losses else []
+    seals = await seals_of(tx, "batches", first=batch.id, last=batch.id)
     # A number of this ledger means nothing elsewhere.
-    return Stored(batch._replace(producer_id=0), producer, mac, events, losses)
+    of_none = batch._replace(producer_id=0)
+    return Stored(of_none, producer, mac, events, losses, seals.get(batch.id))
 
 
 def _n_bytes(stored: Stored) -> int:
@@ -352,7 +355,7 @@ async def _put_back(tx: Tx, bundle: Bundle) -> None:
                     " `meterline verify`"
                 )
             producers[stored.producer] = row.id
-    for batch, producer, _, rows, _ in bundle.batches:
+    for batch, producer, _, rows, _, _ in bundle.batches:
         await event_store.add_events(
             tx,
             [

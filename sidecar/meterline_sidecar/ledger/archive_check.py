@@ -71,7 +71,7 @@ async def _verify_around(
     """Note what a file comes to, and check what the ledger says of its events."""
     held: list[tuple[int, int, int, str | None, str]] = []
     released: list[int] = []
-    for batch, producer, _, events, losses in bundle.batches:
+    for batch, producer, _, events, losses, _ in bundle.batches:
         note_hours(away.hours, batch, events)
         for event_id, event in enumerate(events, batch.first_event_id):
             if event.flags & HELD:

@@ -7,11 +7,14 @@ from meterline.events import Flag
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.ledger.away import Away, Hours
-from meterline_sidecar.ledger.chain import GENESIS, batch_mac
+from meterline_sidecar.ledger.bundle import Stored
+from meterline_sidecar.ledger.chain import GENESIS
+from meterline_sidecar.ledger.erased import Erasing, under_way
 from meterline_sidecar.ledger.progress_mark import ProgressMark, Verified
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
+from meterline_sidecar.store.edge.erase import seals_of
 from meterline_sidecar.store.edge.events import BatchRow, EventRow
 from meterline_sidecar.store.port import Tx
 
@@ -51,12 +54,22 @@ async def verify_batches(
         report.losses = done.losses
         report.findings = list(done.findings)
         follows = done.follows
+    erasing = await under_way(tx)
+    seals: dict[int, bytes] = {}
+    sealed_to = last_id
     async for batch, producer, mac in _batches(tx, last_id, report):
+        if batch.id > sealed_to:
+            sealed_to = batch.id + BATCHES_PER_READ
+            seals = await seals_of(tx, "batches", first=batch.id, last=sealed_to)
         if batch.id != last_id + 1:
             report.add(f"batches {last_id + 1} to {batch.id - 1} are missing")
         if (batch.first_event_id, batch.first_loss_id) != follows:
             report.add(f"{_named(batch, producer)} does not follow on the one before")
-        await _verify_batch(tx, key, previous, (batch, producer, mac), hours, report)
+        stored = (batch, producer, mac)
+        seal = seals.get(batch.id)
+        await _verify_batch(
+            *(tx, key, previous, stored, hours, report), seal=seal, erasing=erasing
+        )
         previous, last_id = mac, batch.id
         follows = (
             batch.first_event_id + batch.events,
@@ -78,6 +91,9 @@ async def _verify_batch(
     stored: tuple[BatchRow, str, bytes],
     hours: Hours,
     report: Report,
+    *,
+    seal: bytes | None,
+    erasing: Erasing | None,
 ) -> None:
     batch, producer, mac = stored
     try:
@@ -86,11 +102,11 @@ async def _verify_batch(
     except DatabaseCorrupt as error:
         report.add(f"{_named(batch, producer)} cannot be read: {error}")
         return
-    true_mac = batch_mac(
-        key, previous, batch=batch, producer=producer, events=events, losses=losses
-    )
-    if true_mac != mac:
+    found = Stored(batch, producer, mac, events, losses, seal)
+    if not found.is_right(key, previous):
         report.add(f"{_named(batch, producer)} is not what was committed")
+    elif seal is not None and not _fits(key, found, erasing):
+        report.add(f"erasure_seals: that of batch {batch.id} is of something else")
     report.events += len(events)
     report.losses += len(losses)
     note_hours(hours, batch, events)
@@ -105,6 +121,16 @@ async def _verify_batch(
         await verify_held_of(
             tx, batch.first_event_id, beyond_id, held, report, what=what
         )
+
+
+def _fits(key: bytes, found: Stored, erasing: Erasing | None) -> bool:
+    """Say whether a seal is of what is there, or will be when an erasure is done."""
+    meant = [(found.events, found.losses)]
+    if erasing is not None:
+        meant.append(
+            (erasing.renamed(found.events), erasing.renamed_losses(found.losses))
+        )
+    return any(found.seal == found.seal_of(key, *rows) for rows in meant)
 
 
 def note_hours(hours: Hours, batch: BatchRow, events: list[EventRow]) -> None:

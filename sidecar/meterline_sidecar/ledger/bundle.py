@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from meterline.events import UNCOUNTED
 from meterline_sidecar.ledger.chain import batch_mac
+from meterline_sidecar.ledger.erased import batch_seal
 from meterline_sidecar.store.edge.events import BatchRow, EventRow, LossRow
 
 
@@ -22,6 +23,41 @@ class Stored(NamedTuple):
     mac: bytes
     events: list[EventRow]
     losses: list[LossRow]
+    seal: bytes | None = None
+    """Of one that a name was taken out of; see ``erased``."""
+
+    def is_right(self, key: bytes, previous: bytes) -> bool:
+        """Say whether it is what was committed, but for names that were taken out.
+
+        Args:
+            previous: the link before its own.
+        """
+        mac = batch_mac(
+            key,
+            previous,
+            batch=self.batch,
+            producer=self.producer,
+            events=self.events,
+            losses=self.losses,
+        )
+        if hmac.compare_digest(mac, self.mac):
+            return True
+        return self.seal is not None and hmac.compare_digest(
+            self.seal_of(key, self.events, self.losses), self.seal
+        )
+
+    def seal_of(
+        self, key: bytes, events: list[EventRow], losses: list[LossRow]
+    ) -> bytes:
+        """Return the seal of this batch with other events and losses in it."""
+        return batch_seal(
+            key,
+            self.mac,
+            batch=self.batch,
+            producer=self.producer,
+            events=events,
+            losses=losses,
+        )
 
 
 class Bundle(NamedTuple):
@@ -61,24 +97,17 @@ class Bundle(NamedTuple):
         """Return what is not as it was committed, in words; ``None``: nothing."""
         previous = self.previous_mac
         follows: tuple[int, int, int] | None = None
-        for batch, producer, mac, events, losses in self.batches:
+        for stored in self.batches:
+            batch = stored.batch
             here = (batch.id, batch.first_event_id, batch.first_loss_id)
             if follows is not None and here != follows:
                 return f"batch {batch.id} does not follow on the one before"
-            true_mac = batch_mac(
-                key,
-                previous,
-                batch=batch,
-                producer=producer,
-                events=events,
-                losses=losses,
-            )
-            if not hmac.compare_digest(true_mac, mac):
+            if not stored.is_right(key, previous):
                 return f"batch {batch.id} is not what was committed"
-            previous = mac
+            previous = stored.mac
             follows = (
                 batch.id + 1,
-                batch.first_event_id + len(events),
-                batch.first_loss_id + len(losses),
+                batch.first_event_id + len(stored.events),
+                batch.first_loss_id + len(stored.losses),
             )
         return None

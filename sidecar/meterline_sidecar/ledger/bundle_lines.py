@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple
 
 from meterline_sidecar.errors import ArchiveFailed
@@ -46,6 +47,8 @@ class BatchLine(msgspec.Struct, frozen=True, tag="batch", tag_field="is"):
     losses: int
     learned_ms: int
     mac: str
+    seal: str | UnsetType = UNSET
+    """Of one that a name was taken out of."""
 
 
 class EventLine(msgspec.Struct, frozen=True, tag="event", tag_field="is"):
@@ -111,9 +114,10 @@ def decode(content: bytes) -> Bundle:
 def lines_of(bundle: Bundle) -> Iterator[Line]:
     """Yield the lines that say all of a bundle."""
     yield Head(FORM, bundle.previous_mac.hex(), len(bundle.batches))
-    for batch, producer, mac, events, losses in bundle.batches:
+    for batch, producer, mac, events, losses, seal in bundle.batches:
         facts = {name: getattr(batch, name) for name in FACTS}
-        yield BatchLine(**facts, producer=producer, mac=mac.hex())
+        sealed = UNSET if seal is None else seal.hex()
+        yield BatchLine(**facts, producer=producer, mac=mac.hex(), seal=sealed)
         for event_id, event in enumerate(events, batch.first_event_id):
             yield EventLine(event_id, *event)
         for loss_id, loss in enumerate(losses, batch.first_loss_id):
@@ -156,7 +160,8 @@ def _batches(lines: Iterator[Line]) -> Iterator[Stored]:
         losses = [_loss(line.first_loss_id + i, lines) for i in range(line.losses)]
         facts = {name: getattr(line, name) for name in FACTS}
         batch = BatchRow(producer_id=0, **facts)
-        yield Stored(batch, line.producer, _bytes(line.mac), events, losses)
+        seal = None if isinstance(line.seal, UnsetType) else _bytes(line.seal)
+        yield Stored(batch, line.producer, _bytes(line.mac), events, losses, seal)
 
 
 def _event(event_id: int, lines: Iterator[Line]) -> EventRow:

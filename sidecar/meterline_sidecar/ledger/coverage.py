@@ -128,6 +128,17 @@ COVERAGE: Final[Mapping[str, Cover]] = {
     "imports": Cover("journal", "its link"),
     "import_states": Cover("journal", "its link"),
     "generation_ends": Cover("journal", "its link"),
+    "erasures": Cover("journal", "its link"),
+    "erasure_seals": Cover(
+        "recomputed",
+        "from the row that it seals, with its link; a row without its seal is found",
+        {
+            "erasure_id": "which of several erasures it was, of a row that all of them"
+            " changed",
+            "insert": "of a batch that left for the archive: its file has its own",
+            "delete": "of a batch that left for the archive: its file has its own",
+        },
+    ),
     "archive_moves": Cover("journal", "its link, and the files that it names"),
     "edge_decisions": Cover("journal", "its link"),
     "edges": Cover(

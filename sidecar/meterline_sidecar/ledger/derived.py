@@ -12,6 +12,7 @@ from msgspec import UnsetType
 
 from meterline.events import LEFT_OUT, Flag
 from meterline_sidecar.ledger.away import Away, OfProducer
+from meterline_sidecar.ledger.erased import under_way
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
@@ -20,6 +21,7 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.erase import stray_seals
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import WINDOW_MS
 from meterline_sidecar.store.terms import NEVER_MS, terms_after
@@ -70,6 +72,14 @@ def _wrong_counts(beyond: store.Beyond, away: Away) -> list[str]:
         for name, more, gone in zip(COUNTS, beyond.counts, theirs.counts, strict=True)
         if (more != gone if away.is_read else more < 0)
     ]
+
+
+async def verify_erasures(tx: Tx, report: Report) -> None:
+    """Check that each seal is of an erasure, and of a row that there is."""
+    erasing = await under_way(tx)
+    in_progress = 0 if erasing is None else erasing.id
+    for entry, row_id in await stray_seals(tx, in_progress=in_progress):
+        report.add(f"erasure_seals: that of row {row_id} of {entry} is of no erasure")
 
 
 async def verify_held(tx: Tx, report: Report, away: Away) -> None:

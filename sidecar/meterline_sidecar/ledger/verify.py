@@ -24,6 +24,7 @@ from meterline_sidecar.ledger.chain import ChainFiles, Head, HeadDamaged
 from meterline_sidecar.ledger.corrections import verify_corrections
 from meterline_sidecar.ledger.derived import (
     read_terms,
+    verify_erasures,
     verify_generation,
     verify_held,
     verify_owners,
@@ -200,6 +201,7 @@ async def _verify_rest(
     await look("the journal", verify_journal(tx, key, report.add, progress))
     await look("the outbox", verify_seals(tx, key, report.add, progress))
     await look("counts", verify_sums(tx, report, away))
+    await look("erasures", verify_erasures(tx, report))
     await look("held events", verify_held(tx, report, away))
     await look("corrections", verify_corrections(tx, report))
     begins = away.begin.event_id

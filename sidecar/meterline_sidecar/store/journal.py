@@ -43,6 +43,7 @@ ENTRIES = {
     "edge_decisions": "id, edge_id, decision, decided_ms, author, reason",
     "generation_ends": "id, generation, ended_ms, author, reason",
     "late_rejections": "id, correction_id, rejected_ms, author, reason",
+    "erasures": "id, alias, digest, events, batches, erased_ms, author, reason",
     "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"
     " first_event_id, events, first_loss_id, losses, previous_mac, mac, first_ms,"
     " beyond_ms, moved_ms",

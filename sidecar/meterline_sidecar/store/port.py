@@ -119,6 +119,10 @@ class Ledger(LedgerReader, Database, Protocol):
         """
         ...
 
+    async def empty_wal(self) -> bool:
+        """Fold everything in, and leave nothing of it where it was; as ``checkpoint``."""
+        ...
+
     async def give_back(self) -> bool:
         """Give some of the room that deleted rows left back to the disk.
 

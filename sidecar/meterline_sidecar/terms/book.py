@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from meterline_pricing import NotFound, Override, Plan
 from meterline_sidecar.config.held_plans import HeldPlan
@@ -20,6 +20,7 @@ from meterline_sidecar.terms.change import (
     RuleChange,
     decode,
     given,
+    renamed,
 )
 from meterline_sidecar.terms.claims import Claims
 
@@ -120,6 +121,17 @@ class Terms:
                 )
                 if entry.change.stripe_customer:
                     self._by_stripe[entry.change.stripe_customer] = row.name
+
+    def rename_subject(self, name: str, alias: str) -> None:
+        """Put an alias in the place of a subject's name, whenever it was claimed."""
+        customers = self._entries["customer"]
+        for customer, entries in customers.items():
+            if any(name in _claimed(entry) for entry in entries):
+                customers[customer] = tuple(
+                    entry._replace(change=renamed(entry.change, name, alias))
+                    for entry in entries
+                )
+        self.claims.rename(name, alias)
 
     def followed_by(self, rows: Iterable[TermRow]) -> "Terms":
         """Return a copy with more rows, to ask what would hold.
@@ -330,6 +342,12 @@ class Terms:
                 if entry.change.plan is not None:
                     found[pattern] = entry.change.plan
         return found
+
+
+def _claimed(entry: Entry) -> tuple[str, ...]:
+    assert isinstance(entry.change, CustomerChange)
+    subjects = entry.change.subjects
+    return () if isinstance(subjects, UnsetType) else subjects
 
 
 def timeline(rows: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:

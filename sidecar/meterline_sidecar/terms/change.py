@@ -97,6 +97,14 @@ def encode(change: Change) -> str:
     return msgspec.json.encode(change).decode()
 
 
+def renamed(change: Change, name: str, alias: str) -> Change:
+    """Return what a row says with an alias in the place of a subject's name."""
+    if not isinstance(change, CustomerChange) or isinstance(change.subjects, UnsetType):
+        return change
+    subjects = tuple(alias if text == name else text for text in change.subjects)
+    return msgspec.structs.replace(change, subjects=subjects)
+
+
 def given(change: CustomerChange) -> dict[str, object]:
     """Return what a change of a customer says, by field."""
     values = {name: getattr(change, name) for name in change.__struct_fields__}

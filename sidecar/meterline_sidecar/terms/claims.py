@@ -66,6 +66,29 @@ class Claims:
         self._lengths: list[int] = []
         """Of the prefixes, the longest first."""
 
+    def rename(self, name: str, alias: str) -> None:
+        """Let all that was claimed by a name be claimed by an alias, which is new."""
+        for named in (self._by_text, self._unclaimed):
+            if name in named:
+                named[alias] = named.pop(name)  # type: ignore[assignment]
+        for customer, held in self._held.items():
+            if name in held:
+                self._held[customer] = {
+                    alias if text == name else text: at_ms
+                    for text, at_ms in held.items()
+                }
+
+    def prefix_of(self, subject: str) -> str:
+        """Return what the longest pattern that takes a subject begins with; '' for none."""
+        return next(
+            (
+                subject[:length]
+                for length in self._lengths
+                if length <= len(subject) and subject[:length] in self._prefixes
+            ),
+            "",
+        )
+
     def copy(self) -> "Claims":
         """Return claims that change apart from these."""
         new = Claims()

@@ -29,6 +29,7 @@ from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archive import Archive
+from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Ledger
@@ -85,6 +86,8 @@ class Parts:
     aggregator: Aggregator
     archive: Archive
     """Moves events that are old out of the ledger, and back."""
+    eraser: Eraser
+    """Takes names out of the ledger."""
     billing: Billing
     invoices: Invoices
     standings: Standings

@@ -38,6 +38,7 @@ from meterline_sidecar.ingest.import_chunks import ImportRefused
 from meterline_sidecar.ingest.imports import NoSuchImport
 from meterline_sidecar.ingest.late import AlreadyDecided, NoSuchLateUsage
 from meterline_sidecar.ledger.archive import NoSuchFile
+from meterline_sidecar.ledger.erased import EraseRefused
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.terms.keeper import TermsRefused
@@ -111,6 +112,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     GrantRefused: Refusal(409),
     CorrectionRefused: Refusal(409),
     ImportRefused: Refusal(409),
+    EraseRefused: Refusal(409),
     NotPossible: Refusal(409),
     TermsRefused: Refusal(409),
     ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing

@@ -223,15 +223,21 @@ class SqliteDatabase(SqliteReader):
 
     async def checkpoint(self) -> bool:
         """Move the WAL into the file; return whether all of it was moved."""
+        return await self._checkpoint("PRAGMA wal_checkpoint(PASSIVE)")
+
+    async def empty_wal(self) -> bool:
+        """Move the WAL into the file, and cut it to nothing; as ``checkpoint``."""
+        return await self._checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def _checkpoint(self, sql: str) -> bool:
         async with self._write_lock:
             with translated(self.path):
-                sql = "PRAGMA wal_checkpoint(PASSIVE)"
                 async with self._writer.execute(sql) as cursor:
                     row = await cursor.fetchone()
             self.check_places()
         assert row is not None
-        _busy, pages, moved = row
-        return bool(pages == moved)
+        busy, pages, moved = row
+        return bool(pages == moved and not busy)
 
     async def give_back(self) -> bool:
         """Give some free room within the file back; see ``Ledger.give_back``.
@@ -279,6 +285,7 @@ async def _configure_writer(writer: aiosqlite.Connection) -> None:
         f"wal_autocheckpoint = {WAL_PAGES_MAX}",
         f"cache_size = -{CACHE_KIB}",
         "foreign_keys = ON",
+        "secure_delete = ON",  # what is erased must not stay in free room of the file
         "trusted_schema = OFF",
     ):
         await writer.execute(f"PRAGMA {pragma}")

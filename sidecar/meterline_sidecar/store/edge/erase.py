@@ -1,0 +1,193 @@
+"""SQL for taking a subject's name out of the ledger."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.port import Tx
+
+Sealed = Literal["batches", "terms"]
+
+
+class NewErasure(NamedTuple):
+    """A subject whose name was taken out."""
+
+    id: int
+    alias: str
+    digest: bytes
+    events: int
+    batches: int
+    erased_ms: int
+    author: str
+    reason: str
+
+
+ERASURE: Final = Columns(NewErasure._fields)
+MENTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "adjustments": ("customer",),
+    "alerts": ("customer", "message", "body"),
+    "credit_ends": ("reason",),
+    "credits": ("customer", "key", "title", "reason"),
+    "documents": ("customer", "details"),
+    "external_events": ("external_id",),
+    "external_sources": ("name",),
+    "groups": ("labels",),
+    "held_decisions": ("author", "reason"),
+    "invoice_states": ("author", "cause"),
+    "invoices": ("customer", "document"),
+    "outbox": ("customer",),
+    "property_values": ("value",),
+    "stripe_events": ("body",),
+    "terms": ("name", "change", "author", "reason"),
+    "unique_values": ("value",),
+}
+"""Where a name may stand besides where subjects do: in what people and apps wrote."""
+
+
+async def next_id(tx: Tx) -> int:
+    """Return the number of the next erasure."""
+    row = await tx.fetch_one("SELECT coalesce(max(id), 0) + 1 FROM erasures")
+    assert row is not None
+    return int(row[0])
+
+
+async def add_erasure(tx: Tx, row: NewErasure) -> None:
+    """Note that a name was taken out, in the transaction that does it."""
+    await tx.execute(
+        f"INSERT INTO erasures ({ERASURE.listed}) VALUES ({ERASURE.marks})",  # noqa: S608 - names and marks
+        row,
+    )
+
+
+async def erasures(tx: Tx, *, before: int, limit: int) -> list[NewErasure]:
+    """Return erasures before one, the newest first."""
+    rows = await tx.fetch_all(
+        f"SELECT {ERASURE.listed} FROM erasures WHERE id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - names
+        (before, limit),
+    )
+    return [NewErasure(*row) for row in rows]
+
+
+async def batches_of(
+    tx: Tx, subject_id: int, name: str, *, after: int, limit: int
+) -> tuple[list[int], int]:
+    """Return which of the next batches hold a name, and up to which it was looked.
+
+    In events of the subject, in their properties are others; or in what was refused.
+    """
+    row = await tx.fetch_one(
+        "SELECT max(id) FROM (SELECT id FROM batches WHERE id > ? ORDER BY id LIMIT ?)",
+        (after, limit),
+    )
+    if row is None or row[0] is None:
+        return [], after
+    span = (after, row[0])
+    rows = await tx.fetch_all(
+        "SELECT b.id FROM batches b WHERE b.id > ? AND b.id <= ? AND (EXISTS"
+        " (SELECT 1 FROM events e WHERE e.id >= b.first_event_id"
+        " AND e.id < b.first_event_id + b.events AND e.subject_id = ?) OR EXISTS"
+        " (SELECT 1 FROM losses l WHERE l.id >= b.first_loss_id"
+        " AND l.id < b.first_loss_id + b.losses AND l.payload IS NOT NULL"
+        " AND instr(l.payload, CAST(? AS BLOB)) > 0)) ORDER BY b.id",
+        (*span, subject_id, name),
+    )
+    return [row[0] for row in rows], span[1]
+
+
+async def events_before(tx: Tx, event_id: int, *, subject_id: int, limit: int) -> int:
+    """Return how many of ``limit`` events up to one are of a subject."""
+    row = await tx.fetch_one(
+        "SELECT count(*) FROM events WHERE id > ? AND id <= ? AND subject_id = ?",
+        (event_id - limit, event_id, subject_id),
+    )
+    assert row is not None
+    return int(row[0])
+
+
+async def rename_subject(tx: Tx, subject_id: int, alias: str) -> None:
+    """Put an alias in the place of a subject's name."""
+    await tx.execute("UPDATE subjects SET name = ? WHERE id = ?", (alias, subject_id))
+
+
+async def rename_losses(tx: Tx, name: str, alias: str) -> int:
+    """Put an alias in the place of what was refused and holds a name; return the rows."""
+    return await tx.execute(
+        "UPDATE losses SET payload = CAST(? AS BLOB) WHERE payload IS NOT NULL"
+        " AND instr(payload, CAST(? AS BLOB)) > 0",
+        (alias, name),
+    )
+
+
+async def rename_external(tx: Tx, rows: Iterable[tuple[str, bytes, int]]) -> None:
+    """Store ``(external id, mac, event id)`` of events that have a name of a sender's."""
+    await tx.execute_many(
+        "UPDATE external_events SET external_id = ?, mac = ? WHERE event_id = ?", rows
+    )
+
+
+async def terms_with(tx: Tx, name: str) -> list[tuple[int, str]]:
+    """Return ``(id, change)`` of rows about customers in which a text stands."""
+    rows = await tx.fetch_all(
+        "SELECT id, change FROM terms WHERE kind = 'customer' AND instr(change, ?) > 0"
+        " ORDER BY id",
+        (name,),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def put_change(tx: Tx, row_id: int, change: str) -> None:
+    """Store what a row of terms says, without a name that stood in it."""
+    await tx.execute("UPDATE terms SET change = ? WHERE id = ?", (change, row_id))
+
+
+async def put_seals(
+    tx: Tx, erasure_id: int, entry: Sealed, seals: Sequence[tuple[int, bytes]]
+) -> None:
+    """Seal rows that an erasure changes: ``(row id, seal)``."""
+    await tx.execute_many(
+        "INSERT INTO erasure_seals (entry, row_id, erasure_id, seal) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (entry, row_id) DO UPDATE SET erasure_id = excluded.erasure_id,"
+        " seal = excluded.seal",
+        ((entry, row_id, erasure_id, seal) for row_id, seal in seals),
+    )
+
+
+async def seals_of(tx: Tx, entry: Sealed, *, first: int, last: int) -> dict[int, bytes]:
+    """Return the seals of rows by their ids, both included."""
+    rows = await tx.fetch_all(
+        "SELECT row_id, seal FROM erasure_seals WHERE entry = ? AND row_id BETWEEN ? AND ?",
+        (entry, first, last),
+    )
+    return dict(rows)
+
+
+async def stray_seals(tx: Tx, *, in_progress: int) -> list[tuple[str, int]]:
+    """Return ``(entry, row id)`` of seals of no erasure, or of a row that is not there.
+
+    Args:
+        in_progress: the number of an erasure that is under way; 0 for none.
+    """
+    rows = await tx.fetch_all(
+        "SELECT s.entry, s.row_id FROM erasure_seals s WHERE s.erasure_id <> ?"
+        " AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.id = s.erasure_id)"
+        " OR s.entry NOT IN ('batches', 'terms')"
+        " OR s.entry = 'terms' AND NOT EXISTS (SELECT 1 FROM terms t WHERE t.id = s.row_id)"
+        " OR s.entry = 'batches' AND s.row_id > (SELECT coalesce(max(id), 0) FROM batches)"
+        " LIMIT 50",
+        (in_progress,),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def mentions(tx: Tx, name: str) -> dict[str, int]:
+    """Return in how many rows of which tables a name stands in a text of another kind."""
+    found: dict[str, int] = {}
+    for table, columns in MENTIONS.items():
+        tests = " OR ".join(f"instr({column}, ?) > 0" for column in columns)
+        row = await tx.fetch_one(
+            f"SELECT count(*) FROM {table} WHERE {tests}",  # noqa: S608 - our own names
+            [name] * len(columns),
+        )
+        if row is not None and row[0]:
+            found[table] = row[0]
+    return found

@@ -1,0 +1,2 @@
+-- Keeps the number free for a migration that is made beside this one.
+SELECT 1;

@@ -1,0 +1,251 @@
+"""A person's name is taken out of the ledger; sums, invoices and both chains stay."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.ledger.verify import verify
+from meterline_sidecar.store.edge import erase as store
+from tests.plans import starter_each
+from tests.producer import NOON_MS, event
+from tests.sidecar_process import METERLINE
+from tests.web.again import computed_again
+from tests.web.conftest import OpenWeb, Web
+
+DECEMBER_MS = 1_796_083_200_000
+NAME = "acme_jane.doe@example.org"
+BODY = {"subject": NAME, "reason": "request 7"}
+
+
+async def erase(web: Web, status: int = 200, **more: Any) -> Any:
+    answer = await web.http.post("/v1/erasures", json=BODY | more)
+    assert answer.status_code == status, answer.text
+    return answer.json() if status == 200 else answer.json()["detail"]
+
+
+async def verified(web: Web) -> Report:
+    path = web.parts.config.sidecar.database
+    chain = ChainFiles(path)
+    return await verify(
+        web.parts.database,
+        key=chain.key(has_batches=True),
+        head=chain.head(),
+        progress=lambda what, done, total: None,
+    )
+
+
+async def filled(web: Web) -> None:
+    """Store events of two people, late ones, refused ones, and ones that have names."""
+    await web.ship(event(subject=NAME), event(subject="acme_other"))
+    await web.ship(event(subject="acme_other"), event(subject=None))
+    await web.ship(event(subject=NAME), event(subject=NAME, time_ms=1))
+    await web.ship(event(), [1, "not an event", NAME])  # type: ignore[arg-type]
+    said = await web.http.post(
+        "/v1/events",
+        json={
+            "specversion": "1.0",
+            "type": "use",
+            "source": "crm",
+            "id": f"1-{NAME}",
+            "subject": NAME,
+            "time": "2026-11-06T12:00:00Z",
+            "data": {"quantities": {"tokens": 3}},
+        },
+        headers={"content-type": "application/cloudevents+json"},
+    )
+    assert said.status_code in {200, 202}, said.text
+    await web.parts.aggregator.run()
+
+
+def bytes_of(web: Web) -> dict[str, bytes]:
+    """Return every file of the ledger, and of spools."""
+    files = LedgerFiles(web.parts.config.sidecar.database)
+    spool = web.parts.config.sidecar.spool_dir
+    found = [*files.kept, *(path for path in spool.rglob("*") if path.is_file())]
+    return {str(path): path.read_bytes() for path in found if path.exists()}
+
+
+async def test_not_one_byte_of_a_name_is_left_and_all_sums_stay(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=starter_each("0.50")) as web:
+        await filled(web)
+        web.clock.time_ms = DECEMBER_MS + 1
+        await web.http.post(
+            "/v1/customers/acme/invoice/finalize", params={"period": "2026-11"}
+        )
+        invoice = await web.get("/v1/customers/acme/invoice", period="2026-11")
+        usage = await web.get("/v1/usage", customer="acme", period="2026-11")
+        assert any(NAME.encode() in content for content in bytes_of(web).values())
+
+        told = await erase(web, dry_run=True)
+        assert (told["is_dry_run"], told["events"]) == (True, 4)
+        done = await erase(web)
+
+        alias = done["erasure"]["alias"]
+        assert alias.startswith("acme_erased-")
+        assert (done["events"], done["remains"]) == (4, 0)
+        for path, content in bytes_of(web).items():
+            assert NAME.encode() not in content, path
+        assert (await verified(web)).findings == []
+        assert (await computed_again(web)).findings == []
+        assert invoice == await web.get("/v1/customers/acme/invoice", period="2026-11")
+        assert usage == await web.get("/v1/usage", customer="acme", period="2026-11")
+        events = await web.get("/v1/events", subject=alias, period="2026-11")
+        assert len(events["events"]) == 3
+
+
+async def test_what_comes_later_is_stored_under_the_name_again(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        await filled(web)
+        first = await erase(web)
+        await web.ship(event(subject=NAME), event(subject="acme_other"))
+
+        assert (await verified(web)).findings == []
+        second = await erase(web)
+
+        assert second["erasure"]["alias"] != first["erasure"]["alias"]
+        assert second["erasure"]["digest"] == first["erasure"]["digest"]
+        assert (second["events"], second["remains"]) == (1, 0)
+        assert (await verified(web)).findings == []
+        page = await web.get("/v1/erasures")
+        assert [one["erasure"] for one in page["erasures"]] == [2, 1]
+        acts = (await web.get("/v1/audit"))["acts"]
+        assert [act["author"] for act in acts if "erased" in act["what"]] == [
+            "local",
+            "local",
+        ]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE subjects SET name = 'acme_jane' WHERE name LIKE '%erased%'",
+        "UPDATE events SET status = 500 WHERE id = 1",
+        "UPDATE events SET subject_id = 2 WHERE id = 1",
+        "DELETE FROM erasure_seals WHERE row_id = 1",
+        "UPDATE erasure_seals SET seal = zeroblob(32) WHERE row_id = 1",
+        "UPDATE erasure_seals SET erasure_id = 9 WHERE row_id = 1",
+        "INSERT INTO erasure_seals SELECT 'batches', 2, 1, seal FROM erasure_seals"
+        " WHERE row_id = 1",
+        "INSERT INTO erasure_seals VALUES ('terms', 99, 1, zeroblob(32))",
+        "UPDATE erasures SET author = 'somebody'",
+        "DELETE FROM erasures",
+        "UPDATE batches SET learned_ms = 0 WHERE id = 1",
+    ],
+)
+async def test_nothing_but_the_name_may_differ(
+    open_web: OpenWeb, statement: str
+) -> None:
+    async with open_web() as web:
+        await filled(web)
+        await erase(web)
+        connection = sqlite3.connect(web.parts.config.sidecar.database)
+        with connection:
+            assert connection.execute(statement).rowcount > 0
+        connection.close()
+
+        assert (await verified(web)).findings != []
+
+
+async def test_whatever_is_interrupted_goes_on_and_is_sound_all_the_time(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("meterline_sidecar.ledger.erase.BATCHES_PER_STEP", 1)
+    monkeypatch.setattr("meterline_sidecar.ledger.erase_step.BATCHES_PER_STEP", 1)
+    put_seals = store.put_seals
+    left = 0
+
+    class Killed(BaseException):
+        """The process ends here."""
+
+    async def killed(*args: Any) -> None:
+        nonlocal left
+        await put_seals(*args)
+        left -= 1
+        if left == 0:
+            raise Killed
+
+    monkeypatch.setattr(store, "put_seals", killed)
+    async with open_web() as web:
+        await filled(web)
+        for steps in (1, 2, 3, 4):
+            left = steps
+            with pytest.raises(Killed):
+                await web.parts.eraser.erase(NAME, author="a", reason="b")
+            report = await verified(web)
+            assert report.findings == [], steps
+            await web.ship(event(subject=NAME))
+        left = 0
+
+        other = await erase(web, 409, subject="acme_other")
+        assert "another erasure is under way" in other
+        assert await web.parts.eraser.resume() == 1
+        assert await web.parts.eraser.resume() == 0
+
+        assert await web.parts.eraser.remains(NAME) == 0
+        assert (await verified(web)).findings == []
+        (done,) = (await web.get("/v1/erasures"))["erasures"]
+        assert (done["events"], done["author"], done["reason"]) == (8, "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        ("acme_*", "is a pattern"),
+        ("acct_1", "customer acme claims this subject by its name"),
+        ("acme_nobody", "no event in the ledger is of such a subject"),
+    ],
+)
+async def test_what_cannot_be_erased_is_refused_with_what_to_do(
+    open_web: OpenWeb, subject: str, said: str
+) -> None:
+    async with open_web() as web:
+        await filled(web)
+        assert said in await erase(web, 409, subject=subject)
+        assert said in await erase(web, 409, subject=subject, dry_run=True)
+        assert "must not hold the name" in await erase(web, 400, reason=f"for {NAME}")
+
+
+async def test_a_name_that_was_claimed_goes_out_of_the_terms_too(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERLINE) as web:
+        path = "/v1/customers/payer"
+        for subjects in (["jane"], []):
+            answer = await web.http.put(
+                path, json={"subjects": subjects, "plan": "starter"}
+            )
+            assert answer.status_code == 200, answer.text
+            await web.ship(event(subject="jane", time_ms=NOON_MS + len(subjects)))
+            web.clock.time_ms += 1000
+        before = await web.get("/v1/usage", customer="payer")
+
+        done = await erase(web, subject="jane")
+
+        assert before == await web.get("/v1/usage", customer="payer")
+        assert done["erasure"]["alias"].startswith("erased-")
+        assert (done["mentions"], done["remains"]) == ({}, 0)
+        assert (await verified(web)).findings == []
+        connection = sqlite3.connect(web.parts.config.sidecar.database)
+        changes = [row[0] for row in connection.execute("SELECT change FROM terms")]
+        connection.close()
+        assert not any("jane" in change for change in changes)
+
+
+async def test_a_changed_batch_is_not_hidden_by_an_erasure(open_web: OpenWeb) -> None:
+    async with open_web() as web:
+        await filled(web)
+        connection = sqlite3.connect(web.parts.config.sidecar.database)
+        with connection:
+            connection.execute("UPDATE events SET status = 500 WHERE id = 2")
+        connection.close()
+
+        assert "batch 1 is not what was committed" in await erase(web, 409)
