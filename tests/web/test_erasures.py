@@ -1,5 +1,6 @@
 """A person's name is taken out of the ledger; sums, invoices and both chains stay."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import pytest
 
 from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.store.edge import erase as store
 from tests.plans import starter_each
-from tests.producer import NOON_MS, event
-from tests.sidecar_process import METERLINE
+from tests.producer import NOON_MS, Connection, batch, event
+from tests.sidecar_process import METERLINE, SidecarProcess
 from tests.web.again import computed_again
 from tests.web.conftest import OpenWeb, Web
 
@@ -28,7 +30,13 @@ async def erase(web: Web, status: int = 200, **more: Any) -> Any:
     return answer.json() if status == 200 else answer.json()["detail"]
 
 
-async def verified(web: Web) -> Report:
+async def ship(socket: Path, *payloads: Any) -> None:
+    async with Connection(socket) as app:
+        await app.hello()
+        await app.ship(batch(*payloads))
+
+
+async def verified(web: Web, *, archived: Archived | None = None) -> Report:
     path = web.parts.config.sidecar.database
     chain = ChainFiles(path)
     return await verify(
@@ -36,6 +44,7 @@ async def verified(web: Web) -> Report:
         key=chain.key(has_batches=True),
         head=chain.head(),
         progress=lambda what, done, total: None,
+        archived=archived,
     )
 
 
@@ -238,6 +247,74 @@ async def test_a_name_that_was_claimed_goes_out_of_the_terms_too(
         changes = [row[0] for row in connection.execute("SELECT change FROM terms")]
         connection.close()
         assert not any("jane" in change for change in changes)
+
+
+async def test_what_left_for_the_archive_must_come_back_first(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    files = """
+[billing]
+close = "by_hand"
+
+[retention]
+events = "31 days"
+
+[archive]
+url = "archive"
+"""
+    (tmp_path / "archive").mkdir()
+    async with open_web(meterline=METERLINE + files) as web:
+        await web.ship(event(subject=NAME), event(subject="acme_other"))
+        await web.ship(event())
+        web.clock.time_ms = DECEMBER_MS + 40 * 86_400_000
+        await web.ship(event(time_ms=web.clock.time_ms))
+        for period in ("2026-11", "2026-12"):
+            closed = await web.http.post(
+                "/v1/customers/acme/invoice/finalize", params={"period": period}
+            )
+            assert closed.status_code == 200, closed.text
+        moved = await web.parts.archive.step(by_hand=True)
+        assert moved.moved is not None, moved.waits
+
+        refused = await erase(web, 409)
+        assert f"meterline archive restore {moved.moved.file}" in refused
+        await web.parts.archive.bring_back(moved.moved.file)
+        assert (await erase(web))["remains"] == 0
+        again = await web.parts.archive.step(by_hand=True)
+
+        assert again.moved is not None
+        archive = web.parts.archive.archived
+        report = await verified(web, archived=archive)
+        assert (report.findings, report.archive_files) == ([], 1)
+        bundle = await archive.bundle(again.moved)
+        subjects = {row.subject for _, row in bundle.numbered()}
+        assert NAME not in subjects
+        assert "acme_other" in subjects
+        read = archive.events_after
+        assert (await computed_again(web, read_events=read)).findings == []
+
+
+def test_the_command_asks_for_the_name_and_says_what_is_left(tmp_path: Path) -> None:
+    with SidecarProcess(tmp_path, clock="2026-11-06T12:00:05Z") as sidecar:
+        asyncio.run(ship(sidecar.socket, event(subject=NAME)))
+        sidecar.until_counted(1)
+        reason = ("--reason", "request 7")
+        would = sidecar.meterline("erase", NAME, *reason, "--dry-run")
+        unsure = sidecar.meterline("erase", NAME, *reason)
+        done = sidecar.meterline("erase", NAME, *reason, "--yes")
+        again = sidecar.meterline("erase", NAME, *reason, "--yes", "--json")
+        sound = sidecar.meterline("verify")
+
+    assert "1 event would be of an alias" in would.stdout
+    assert unsure.returncode != 0
+    assert (
+        "the name is erased (erasure 1): 1 event, and all sums, are of acme_erased-"
+        in done.stdout
+    )
+    assert "backups from before hold the name" in done.stdout
+    assert again.returncode == 1
+    assert "no event in the ledger is of such a subject" in again.stderr
+    assert sound.returncode == 0, sound.stdout
 
 
 async def test_a_changed_batch_is_not_hidden_by_an_erasure(open_web: OpenWeb) -> None:

@@ -9,17 +9,21 @@ from typing import Any, Final
 import pytest
 
 from meterline_sidecar.cli.doc_tables import with_tables
+from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ingest.correction_plans import Search, void
 from meterline_sidecar.ingest.corrections import Asked, Corrections
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.names import Name
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
+from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.sqlite.migrate import migrations
+from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from tests.agreed import agree_to, keep
 from tests.integration.conftest import Sidecar
@@ -208,6 +212,7 @@ async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
 ) -> None:
     source = await fill_every_table(sidecar)
     await count_by_property(sidecar, source)
+    await erase_a_name(sidecar, source)
     assert (await verified(source)).findings == []
     whole = tmp_path / "whole.db"
     await sidecar.database.copy_to(whole)
@@ -256,6 +261,26 @@ async def count_by_property(sidecar: Sidecar, source: Path) -> None:
         models = ({"model": name} for name in ("large", "small"))
         await app.ship(batch(*(event(properties=model) for model in models)))
     await aggregator.run()
+
+
+async def erase_a_name(sidecar: Sidecar, source: Path) -> None:
+    """Take the name of a subject out of a batch."""
+    terms = Terms()
+    async with sidecar.database.reading() as tx:
+        await terms.catch_up(tx)
+    key = key_of(source)
+    eraser = Eraser(
+        sidecar.database,
+        Archived(None, key),
+        Journal(key),
+        terms=terms,
+        forget=sidecar.ingest.forget_subjects,
+        files=LedgerFiles(source),
+        spool_dir=source.parent / "spool",
+        clock=sidecar.clock,
+        key=key,
+    )
+    await eraser.erase("acct_1", author="ann", reason="asked for")
 
 
 def copy_beside(source: Path, target: Path) -> None:

@@ -124,6 +124,7 @@ EMPTY: Final = (
     *("corrections", "corrected_events", "late_rejections"),
     *("generation_ends", "imports", "import_states", "import_chunks", "import_faults"),
     *("edges", "edge_producers", "edge_decisions"),
+    *("erasures", "erasure_seals"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
 became of invoices, payments, credits, corrections, imports,

@@ -59,8 +59,8 @@ def _tell(answer: Erased) -> None:
         )
     else:
         click.echo(
-            f"the name is erased; {n_of(answer.events, 'event')} stay, of {done.alias}"
-            f" (erasure {done.erasure})"
+            f"the name is erased (erasure {done.erasure}): {n_of(answer.events, 'event')},"
+            f" and all sums, are of {done.alias}"
         )
     for table, n_rows in answer.mentions.items():
         click.secho(
@@ -77,7 +77,7 @@ def _tell(answer: Erased) -> None:
     if answer.remains:
         click.secho(
             f"! it still stands {quantity(answer.remains)} times in free room of the"
-            " ledger's file; stop the sidecar, run `sqlite3 LEDGER VACUUM`, and start it",
+            " ledger's file: docs/erasure.md says how that is written anew",
             fg="yellow",
         )
     click.echo(
