@@ -138,7 +138,7 @@ async def test_what_comes_later_is_stored_under_the_name_again(
     [
         "UPDATE subjects SET name = 'acme_jane' WHERE name LIKE '%erased%'",
         "UPDATE events SET status = 500 WHERE id = 1",
-        "UPDATE events SET subject_id = 2 WHERE id = 1",
+        "UPDATE events SET subject_id = 3 - subject_id WHERE id = 1",
         "DELETE FROM erasure_seals WHERE row_id = 1",
         "UPDATE erasure_seals SET seal = zeroblob(32) WHERE row_id = 1",
         "UPDATE erasure_seals SET erasure_id = 9 WHERE row_id = 1",

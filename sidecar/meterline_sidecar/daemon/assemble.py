@@ -111,15 +111,7 @@ async def open_parts(
             database=database,
             archive=open_archive(files, database, away, journal, terms, clock, alarm),
             eraser=open_eraser(
-                *(
-                    config,
-                    database,
-                    away,
-                    journal,
-                    terms,
-                    clock,
-                    intake.ingest.forget_subjects,
-                )
+                *(config, database, away, journal, terms, clock), intake.ingest
             ),
             billing=bills.billing,
             terms=keeper,

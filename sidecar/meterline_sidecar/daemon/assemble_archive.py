@@ -1,12 +1,12 @@
 """Puts the archive together: where its files lie, and what may leave for them."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from meterline_sidecar.billing.leaving import Leaving
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ledger.archive import Archive, Journal
 from meterline_sidecar.ledger.archived import Archived, usual_form
 from meterline_sidecar.ledger.erase import Eraser
@@ -28,19 +28,15 @@ def open_eraser(
     journal: Journal,
     terms: Terms,
     clock: Clock,
-    forget: Callable[[], None],
+    ingest: Ingest,
 ) -> Eraser:
-    """Return what takes names out of the ledger.
-
-    Args:
-        forget: forgets under which number whoever ingests knows a name.
-    """
+    """Return what takes names out of the ledger."""
     return Eraser(
         database,
         archived,
         journal,
         terms=terms,
-        forget=forget,
+        forget=ingest.forget_subjects,
         files=LedgerFiles(config.sidecar.database),
         spool_dir=config.sidecar.spool_dir,
         clock=clock,
