@@ -76,6 +76,11 @@ class Corrections:
         self._clock = clock
         self._making = asyncio.Lock()
 
+    @property
+    def can_make(self) -> bool:
+        """Whether anybody commits: not before the start, nor behind the end."""
+        return self._ingest.is_running
+
     async def make(self, plan: Plan, asked: Asked) -> CorrectionRow:
         """Make a correction, and return it once usage knows it.
 

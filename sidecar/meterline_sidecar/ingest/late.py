@@ -71,9 +71,9 @@ class Late:
     async def screen(self) -> int:
         """Hold back what was counted and came too late; return how many events.
 
-        Called whenever something was counted, so also by what it does itself.
+        Called at the end of each run of counting, so also by what it does itself.
         """
-        if self._is_screening:
+        if self._is_screening or not self._corrections.can_make:
             return 0
         self._is_screening = True
         try:

@@ -87,7 +87,7 @@ class Aggregator:
         self._when_counted: Callable[[], Awaitable[object]] | None = None
 
     def when_counted(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Do this whenever events were counted, before a run ends."""
+        """Do this at the end of each run, once all that was there is counted."""
         self._when_counted = work
 
     async def start(self) -> None:
@@ -172,7 +172,7 @@ class Aggregator:
                     break
                 self._paces[True].note(again)
             await self._drop_leftovers()
-        if n_events and self._when_counted is not None:
+        if self._when_counted is not None:
             await self._when_counted()
         return n_events
 
