@@ -8,6 +8,7 @@ from meterline_sidecar.billing.documents import CreditRefused
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.errors import (
     ArchiveFailed,
+    BeingCorrected,
     ConfigError,
     DiskFull,
     EventsArchived,
@@ -16,9 +17,14 @@ from meterline_sidecar.errors import (
     StripeRefused,
 )
 from meterline_sidecar.fleet.edges import UnknownEdge
+from meterline_sidecar.ingest.correction_plans import (
+    CorrectionRefused,
+    NoSuchCorrection,
+)
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.ingest.import_chunks import ImportRefused
 from meterline_sidecar.ingest.imports import NoSuchImport
+from meterline_sidecar.ingest.late import AlreadyDecided, NoSuchLateUsage
 from meterline_sidecar.ledger.archive import NoSuchFile
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
@@ -44,11 +50,15 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (NoSuchRow("x"), 404, "x"),
     (NoSuchHeldEvent("x"), 404, "x"),
     (NoSuchImport("x"), 404, "x"),
+    (NoSuchCorrection("x"), 404, "x"),
+    (NoSuchLateUsage("x"), 404, "x"),
     (NoSuchFile("x"), 404, "x"),
     (UnknownEdge("x"), 404, "x"),
     (ArchiveFailed("x"), 409, "x"),
     (EventsArchived("x"), 409, "x"),
     (AlreadyCounted("x"), 409, "x"),
+    (AlreadyDecided("x"), 409, "x"),
+    (CorrectionRefused("x"), 409, "x"),
     (Conflict("x"), 409, "x"),
     (CreditRefused("x"), 409, "x"),
     (NotBillable("x"), 409, "x"),
@@ -59,6 +69,7 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (ConfigError("x"), 409, "Stripe cannot be reached: x"),
     (StripeRefused("x", status=400, code=None), 409, "Stripe cannot be reached: x"),
     (RetryLater("x", after_s=1), 409, "Stripe cannot be reached: x"),
+    (BeingCorrected("x"), 503, "x"),
     (NotInstalled("x"), 503, "x"),
     (DiskFull("x"), 503, "x"),  # a kind of RetryLater, and its own answer all the same
 ]
