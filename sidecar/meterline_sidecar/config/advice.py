@@ -7,7 +7,8 @@ from typing import Final
 from meterline_pricing import Catalogue, PricingError
 from meterline_pricing.tools import findings
 from meterline_sidecar.config.seller import SellerConfig
-from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.config.stripe import STRIPE_KEY_VARIABLE
 
 FOR_OTHERS: Final = 0o007
 

@@ -41,9 +41,9 @@ from meterline_sidecar.config.shape import (
     MeterConfig,
     PortalConfig,
     PropertiesConfig,
-    StripeConfig,
 )
 from meterline_sidecar.config.sidecar import SidecarConfig
+from meterline_sidecar.config.stripe import StripeConfig
 from meterline_sidecar.meters import (
     AGGREGATIONS,
     EVENT_VALUES,

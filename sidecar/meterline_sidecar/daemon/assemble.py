@@ -93,10 +93,8 @@ async def open_parts(
             there=there,
             on_fatal=on_fatal,
         )
-        taken = (intake.ingest, intake.drain)
-        fleet = await open_fleet(
-            *(config, database, *taken, journal, tokens, clock, on_fatal), there
-        )
+        among = (intake.ingest, intake.drain, journal, tokens, clock, on_fatal, there)
+        fleet = await open_fleet(config, database, *among)
         spools = Sources(intake.drain, fleet.edges)
         given = (intake.aggregator, keeper, spools, journal, clock)
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
@@ -128,7 +126,6 @@ async def open_parts(
             closer=bills.closer,
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),
-            stopping=asyncio.Event(),
             stripe=stripe,
             at_stripe=collect_through(stripe, sealing, bills, files, terms, clock),
             **intake._asdict(),

@@ -10,7 +10,8 @@ from meterline_pricing.tools import invoice_between
 from meterline_sidecar.access.secret import SecretSource
 from meterline_sidecar.billing.at_stripe import AtStripe
 from meterline_sidecar.clock import Clock, SystemClock
-from meterline_sidecar.config.shape import STRIPE_KEY_VARIABLE, Config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.config.stripe import STRIPE_KEY_VARIABLE
 from meterline_sidecar.daemon.assemble_billing import Bills
 from meterline_sidecar.daemon.reload import LoadedFiles
 from meterline_sidecar.decimals import Number

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from meterline_sidecar.access.tokens import TokenFile
@@ -110,8 +110,6 @@ class Parts:
     tokens: TokenFile
     portal_key: bytes
     """Signs the links to the customer's page."""
-    stopping: asyncio.Event
-    """Set when the process is about to end: whoever streams should stop."""
     stripe: StripeService
     at_stripe: AtStripe
     """Plans which final invoices are collected through Stripe."""
@@ -122,6 +120,8 @@ class Parts:
     """Of a centre: who sends to it."""
     door: Door | None = None
     """Likewise: where they come in."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is about to end: whoever streams should stop."""
 
     @property
     def config(self) -> Config:

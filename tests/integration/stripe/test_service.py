@@ -9,9 +9,9 @@ from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.config.shape import (
     Config,
     MeterConfig,
-    StripeConfig,
 )
 from meterline_sidecar.config.sidecar import SidecarConfig
+from meterline_sidecar.config.stripe import StripeConfig
 from meterline_sidecar.daemon.assemble_stripe import open_stripe
 from meterline_sidecar.errors import RetryLater
 from meterline_sidecar.meters import Meter
