@@ -48,9 +48,12 @@ READING: Final = """\
             step = await self._read(beside=beside)
 """
 COUNTING: Final = """\
-            if step is None or await self._database.write(
-                partial(self._keep, step=step)
-            ):
+            if step is None:
+                return None
+            if step.correction is not None:
+                if await self._correct(step, step.correction):
+                    return step
+            elif await self._database.write(partial(self._keep, step=step)):
                 return step
 
 """
@@ -242,7 +245,7 @@ MUTANTS: Final = {
     ),
     "nobody looks at names over HTTP": Mutant(
         f"{LEDGER}/external.py",
-        "            if not _is_right(key, row):\n",
+        "            if not _is_right(key, row) and not _will_be(key, row, erasing):\n",
         "            if row.source is None:\n",
         f"{COVERAGE}[external_events]",
     ),
@@ -266,8 +269,8 @@ MUTANTS: Final = {
     ),
     "the journal is not compared": Mutant(
         f"{LEDGER}/journal.py",
-        "            elif link_mac(key, previous, link.entry, row) != link.mac:\n",
-        "            elif not link.mac:\n",
+        "            ) != link.mac and not await _is_erased(tx, key, link, row):\n",
+        "            ) == link.mac and not link.mac:\n",
         f"{COVERAGE}[invoices]",
     ),
     "totals of all subjects are not compared": Mutant(

@@ -3,9 +3,11 @@ import pytest
 from starlette.requests import Request
 
 from meterline_pricing import NotFound, PricingError
+from meterline_sidecar.billing.collection import StepRefused
 from meterline_sidecar.billing.credits import GrantRefused
 from meterline_sidecar.billing.documents import CreditRefused
 from meterline_sidecar.billing.drafts import NotBillable
+from meterline_sidecar.billing.stripe_plan import NotTold
 from meterline_sidecar.errors import (
     ArchiveFailed,
     BeingCorrected,
@@ -26,6 +28,7 @@ from meterline_sidecar.ingest.import_chunks import ImportRefused
 from meterline_sidecar.ingest.imports import NoSuchImport
 from meterline_sidecar.ingest.late import AlreadyDecided, NoSuchLateUsage
 from meterline_sidecar.ledger.archive import NoSuchFile
+from meterline_sidecar.ledger.erased import EraseRefused
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.terms.keeper import TermsRefused
@@ -60,6 +63,9 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (AlreadyDecided("x"), 409, "x"),
     (CorrectionRefused("x"), 409, "x"),
     (Conflict("x"), 409, "x"),
+    (EraseRefused("x"), 409, "x"),
+    (NotTold("x"), 409, "x"),
+    (StepRefused("x"), 409, "x"),
     (CreditRefused("x"), 409, "x"),
     (NotBillable("x"), 409, "x"),
     (GrantRefused("x"), 409, "x"),

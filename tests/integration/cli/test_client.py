@@ -43,6 +43,7 @@ def answering(tmp_path: Path) -> Answering:
 def test_a_list_is_read_to_its_last_page(answering: Answering) -> None:
     page = (
         '{"customers": [{"id": "%s", "name": "%s", "owner": "file", "plan": null,'
+        ' "plans": [], "anchor": null,'
         ' "own_prices": [],'
         ' "is_taken_out": false, "subjects": [], "address": [], "time_zone": "UTC",'
         ' "starts": null, "ends": null, "stripe_customer": null, "tax_id": null, "email": null}], "next_after": %s}'

@@ -308,7 +308,9 @@ async def put_totals(
         "INSERT INTO usage (generation, subject_id, window_ms, group_id, totals,"
         " last_event_id) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (generation, subject_id, window_ms, group_id) DO UPDATE SET"
-        " totals = excluded.totals, last_event_id = excluded.last_event_id",
+        # A correction that was known in an earlier step lies behind this step's events.
+        " totals = excluded.totals,"
+        " last_event_id = max(last_event_id, excluded.last_event_id)",
         (
             (generation, *key, msgspec.json.encode(totals).decode(), last_event_id)
             for key, totals, last_event_id in rows

@@ -17,7 +17,12 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.files import LedgerFiles, Place
 from meterline_sidecar.store.port import Tx, Work
 from meterline_sidecar.store.sqlite.errors import translated
-from meterline_sidecar.store.sqlite.migrate import check_identity, check_origin, migrate
+from meterline_sidecar.store.sqlite.migrate import (
+    check_identity,
+    check_origin,
+    migrate,
+    misshapen,
+)
 from meterline_sidecar.store.sqlite.transactions import ReadingTx, SqliteTx, transact
 
 READERS: Final = 4
@@ -114,9 +119,11 @@ class SqliteReader:
 
     async def check(self) -> list[str]:
         """Return what SQLite itself finds wrong with its file; empty when nothing."""
-        async with self.reading() as tx:
+        async with self.reading() as tx, aiosqlite.connect(":memory:") as fresh:
             rows = await tx.fetch_all(f"PRAGMA quick_check({FINDINGS_MAX})")
-        return [row[0] for row in rows if row[0] != "ok"]
+            await migrate(SqliteTx(fresh), self.path)
+            shape = await misshapen(tx, SqliteTx(fresh))
+        return [row[0] for row in rows if row[0] != "ok"] + shape
 
     async def copy_to(self, target: Path) -> None:
         """Write one consistent copy to ``target`` while others go on writing."""

@@ -57,6 +57,32 @@ async def migrate(tx: Tx, path: Path) -> None:
             raise
 
 
+async def misshapen(tx: Tx, fresh: Tx) -> list[str]:
+    """Return which tables do not have the columns that this Meterline gives them.
+
+    Args:
+        fresh: a database in which ``migrate`` has made everything.
+    """
+    found, meant = await _columns(tx), await _columns(fresh)
+    return [
+        f"the columns of table {table} are not those that Meterline made"
+        for table in sorted(found.keys() | meant.keys())
+        if found.get(table) != meant.get(table)
+    ]
+
+
+async def _columns(tx: Tx) -> dict[str, set[tuple[object, ...]]]:
+    rows = await tx.fetch_all(
+        'SELECT m.name, c.name, c.type, c."notnull", c.pk'
+        " FROM sqlite_schema m, pragma_table_info(m.name) c"
+        " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'"
+    )
+    found: dict[str, set[tuple[object, ...]]] = {}
+    for table, *column in rows:
+        found.setdefault(table, set()).add(tuple(column))
+    return found
+
+
 async def check_origin(tx: Tx, path: Path) -> int:
     """Return the version of a database's schema; 0 of one that is empty.
 
