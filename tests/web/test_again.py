@@ -12,12 +12,15 @@ from click.testing import CliRunner
 from meterline_sidecar.cli.commands.verify import command as verify
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.clock import DAY_MS
+from meterline_sidecar.store.edge.usage import EventFacts, events_after
+from meterline_sidecar.store.port import Tx
 from tests.clock import FakeClock
 from tests.plans import HEAD
 from tests.producer import event
 from tests.sidecar_process import METERLINE
 from tests.web.again import computed_again
 from tests.web.conftest import OpenWeb, Web, web_at
+from tests.web.test_corrections import correct, revert
 
 DECEMBER_MS = 1_796_083_200_000
 JANUARY_MS = DECEMBER_MS + 31 * DAY_MS
@@ -77,6 +80,67 @@ async def test_what_nobody_touched_comes_to_the_same_bytes(web: Web) -> None:
 
     assert report.findings == []
     assert (report.invoices, report.invoices_not_computed) == (2, 0)
+
+
+async def corrected(web: Web) -> None:
+    """Close two months, of which events are void, added and back before and behind."""
+    await web.ship(event(), event(subject="acme_2"), event(), event(subject="acme_2"))
+    await correct(web, events=[2, 4])  # the only ones of acme_2
+    amended = await correct(web, events=[1], set={"subject": "acme_3"})
+    web.clock.time_ms = DECEMBER_MS + 1
+    await close(web, "2026-11")
+    await revert(web, 1)
+    await revert(web, amended["correction"]["correction"])
+    await web.ship(event(time_ms=DECEMBER_MS), event())
+    web.clock.time_ms = JANUARY_MS + 1
+    await close(web, "2026-12")
+
+
+async def test_what_corrections_let_count_by_then_is_counted_again(web: Web) -> None:
+    await corrected(web)
+
+    report = await computed_again(web)
+    tamper(web, "DELETE FROM corrected_events WHERE event_id = 2")
+
+    assert (report.findings, report.invoices) == ([], 2)
+    assert (await computed_again(web)).findings != []
+
+
+async def test_corrections_of_events_that_left_are_counted_again(web: Web) -> None:
+    await corrected(web)
+    reads: list[int] = []
+
+    async def elsewhere(
+        tx: Tx, cursor: int, *, skip_flags: int, limit: int
+    ) -> tuple[list[EventFacts], int]:
+        reads.append(cursor)
+        events, reached = await events_after(
+            tx, cursor, skip_flags=skip_flags, limit=min(limit, 2)
+        )
+        return events, reached
+
+    report = await computed_again(web, read_events=elsewhere)
+
+    assert (report.findings, report.invoices) == ([], 2)
+    assert len(reads) > len(set(reads))  # also where windows are counted again
+
+
+async def test_what_was_void_and_invoiced_again_comes_to_the_same(web: Web) -> None:
+    await closed_twice(web)
+    answer = await web.http.post(
+        "/v1/invoices/INV-0001/void", json={"reason": "a wrong price"}
+    )
+    assert answer.status_code == 200, answer.text
+    await close(web, "2026-11")
+    web.clock.time_ms += 31 * DAY_MS
+    await close(web, "2027-01")
+
+    report = await computed_again(web)
+    tamper(web, "DELETE FROM invoice_states")
+
+    assert (report.findings, report.invoices) == ([], 4)
+    findings = (await computed_again(web)).findings
+    assert any("there is one of this period before it" in one for one in findings)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from tests.plans import HEAD
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import METERLINE
 from tests.web.conftest import OpenWeb, Web
+from tests.web.test_corrections import correct, revert
+from tests.web.test_credits import finalize
 
 DECEMBER_MS = 1_796_083_200_000
 METERS = (
@@ -176,6 +178,34 @@ async def test_the_events_of_a_line_are_those_that_were_counted(
         assert (events["late_after"], events["late_hours"]) == (8, 1)
         path, _, query = events["list"].partition("?")
         assert len((await web.http.get(path, params=query)).json()["events"]) == 4
+
+
+async def test_events_are_those_that_corrections_let_count_by_then(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        await filled(web)  # events 1 to 3
+        asked = {"period": "2026-11"}
+        await correct(web, events=[1])
+        amended = await correct(web, events=[3], set={"quantities": {"tokens": 7}})
+        web.clock.time_ms = DECEMBER_MS + 1
+        await finalize(web, "2026-11")
+        billed = line_of(await web.get(PATH, **asked), "tokens")
+        await revert(web, amended["correction"]["correction"])
+        await correct(web, events=[2])
+
+        for line, quantities in (("tokens", [30, 7]), ("api_calls", [1, 1])):
+            found = await events_of(web, line, **asked)
+            assert [one["counted"] for one in found] == quantities
+        assert found[0]["id"] == 2
+        assert billed["quantity"] == "37"
+        told = await web.get(PATH, line="api_calls", **asked)
+        again = line_of(told, "api_calls")
+        assert again["events"]["n_events"] == 2
+        assert [again["events"][end] for end in ("first", "last")] == [
+            found[0]["id"],
+            found[1]["id"],
+        ]
 
 
 async def test_windows_of_a_day_add_up_to_it(open_web: OpenWeb) -> None:

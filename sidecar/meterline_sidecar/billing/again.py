@@ -23,6 +23,7 @@ from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.store import again as store
 from meterline_sidecar.store import invoices as invoice_store
 from meterline_sidecar.store import journal
+from meterline_sidecar.store.edge.corrections import last_known
 from meterline_sidecar.store.edge.usage import ReadEvents
 from meterline_sidecar.store.invoices import FinalRow
 from meterline_sidecar.store.port import Database, Readable, Row
@@ -155,6 +156,9 @@ class InvoicesAgain:
             for wrong in await self._wrong(around, kept, kept.agreement):
                 self._report.add(f"{name}: {wrong}")
         async with self._scratch.transaction() as tx:
+            if row.period in await invoice_store.final_names(tx, row.customer):
+                self._report.add(f"{name}: there is one of this period before it")
+                return  # as above
             await store.put_rows(tx, "invoices", [tuple(row)])
             await store.put_rows(tx, "adjustments", around.adjustments)
             await store.put_rows(tx, "term_uses", around.uses)
@@ -195,7 +199,9 @@ class InvoicesAgain:
                 f"it counts up to event {kept.counted_up_to_event}, and what is there"
                 f" by its turn is event {reached}"
             ]
-        at = Counted(agreement.generation, reached, None, None)
+        async with self._ledger.reading() as tx:
+            known = await last_known(tx, reached)
+        at = Counted(agreement.generation, reached, None, None, known)
         period = Period(row.period_start_ms, row.period_end_ms, row.period)
         try:
             await self._learn(around, agreement)

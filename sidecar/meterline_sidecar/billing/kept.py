@@ -136,10 +136,12 @@ def _wrong_documents(around: Around, computed: Statement) -> Iterator[str]:
                 f"its document says {_short(document[5:10])}, the invoice is"
                 f" {_short(meant)}"
             )
-    left = computed.due
+    left = {computed.invoice.currency: computed.due}
+    left |= {owed.currency: owed.amount for owed in computed.also_due}
     for document in around.documents:
         if document[3] == "credit_note":
-            left += Decimal(document[8])
-            if document[5:8] != meant[:3] or left < 0:
+            currency = document[7]
+            left[currency] = left.get(currency, Decimal(0)) + Decimal(document[8])
+            if document[5:7] != meant[:2] or left[currency] < 0:
                 number = number_text(document[1], document[2])
                 yield f"the credit note {number} is of another, or of more than it"

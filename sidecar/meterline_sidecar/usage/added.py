@@ -51,7 +51,7 @@ async def add_deltas(
     )
 
 
-async def note_late(tx: Tx, deltas: dict[Place, Delta]) -> None:
+async def note_late(tx: Tx, deltas: Mapping[Place, Delta]) -> None:
     """Note the days of events that nobody had counted before, in what may be final."""
     final_ms = await invoices.newest_final_end(tx)
     served = await counted(tx)

@@ -2,8 +2,8 @@
 
 Events have no index. Usage says in which hours a customer used anything, and up to
 which event; the ledger notes within which ids the events of an hour are. What lies in
-both is looked at, and folded as counting folds it: so what is listed is what was
-counted, neither more nor less.
+both is looked at, and folded as counting folds it. What a correction made void by then
+is passed over: so what is listed is what was counted, neither more nor less.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,11 +15,13 @@ from meterline_sidecar.meters import Meter, Total
 from meterline_sidecar.store import owned
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import behind as store
+from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge import values as value_store
 from meterline_sidecar.store.edge.behind import Ids
 from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.corrected import counting_only
 from meterline_sidecar.usage.customer_usage import meter_usage
 from meterline_sidecar.usage.definition import Definition, decode
 from meterline_sidecar.usage.fold import Folder
@@ -42,7 +44,7 @@ class Asked(NamedTuple):
     after: int
     """Only events behind this one ..."""
     up_to: int
-    """... up to this one."""
+    """... up to this one. Corrections up to it hold, as usage up to there knows them."""
 
 
 class CountedEvent(NamedTuple):
@@ -127,7 +129,7 @@ class Behind:
         return None
 
     async def _events(self, ids: Ids) -> list[EventFacts]:
-        return await store.events_within(
+        events = await store.events_within(
             self._tx,
             ids,
             customer=self._asked.customer,
@@ -135,6 +137,11 @@ class Behind:
             end=self._asked.end,
             skip_flags=UNCOUNTED,
         )
+        first, last = ids
+        marks = await corrections.marks_in(
+            self._tx, first - 1, last, up_to_event=self._asked.up_to
+        )
+        return counting_only(events, marks)
 
 
 def _pieces(spans: Sequence[Ids], *, backwards: bool = False) -> Iterator[Ids]:

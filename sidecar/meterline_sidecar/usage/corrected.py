@@ -19,7 +19,7 @@ from meterline_sidecar.store.edge import windows
 from meterline_sidecar.store.edge.begin import check_here
 from meterline_sidecar.store.edge.corrections import Mark
 from meterline_sidecar.store.edge.event_log import SCAN_EVENTS_MAX
-from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.edge.usage import EventFacts, ReadEvents
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.fold import Delta, Folder, Place
@@ -27,6 +27,8 @@ from meterline_sidecar.usage.fold import Delta, Folder, Place
 FOLDED: Final = 10_000
 PLACED: Final = 50_000
 """Events at once in a thread: to be counted, and to see where they are."""
+READ: Final = 1_000
+"""Events at once, where those of a correction are read wherever they are."""
 
 NewFolder = Callable[[], Folder]
 """Returns a folder that knows nothing of the events before."""
@@ -68,15 +70,29 @@ async def places_of(
     return frozenset(found)
 
 
-async def facts_of(tx: Tx, event_ids: Sequence[int]) -> list[EventFacts]:
-    """Return events that are in the ledger.
+async def facts_of(
+    tx: Tx, event_ids: Sequence[int], *, read_events: ReadEvents | None = None
+) -> list[EventFacts]:
+    """Return events by their ids, which are in order.
+
+    Args:
+        read_events: reads them also where they left the ledger.
 
     Raises:
-        EventsArchived: some of them left it.
+        EventsArchived: without ``read_events``, where some of them did.
     """
-    if event_ids:
-        await check_here(tx, min(event_ids) - 1)
-    return await store.facts_of(tx, event_ids)
+    if read_events is None:
+        if event_ids:
+            await check_here(tx, min(event_ids) - 1)
+        return await store.facts_of(tx, event_ids)
+    wanted, found, reached = set(event_ids), list[EventFacts](), 0
+    for event_id in event_ids:
+        if event_id > reached:
+            events, reached = await read_events(
+                tx, event_id - 1, skip_flags=0, limit=READ
+            )
+            found += [event for event in events if event.id in wanted]
+    return found
 
 
 class Recounting(NamedTuple):
@@ -90,13 +106,16 @@ class Recounting(NamedTuple):
     """Usage is counted up to here."""
     added: Sequence[EventFacts] = ()
     """Events behind there, in these windows, that count as well."""
+    read_events: ReadEvents | None = None
+    """Reads each event by itself, also where it left the ledger."""
 
 
 async def recount(tx: Tx, what: Recounting) -> dict[Place, Delta]:
     """Return all that is counted in each of some windows; empty where nothing is.
 
     Raises:
-        EventsArchived: events of these windows left the ledger.
+        EventsArchived: without ``read_events``, where events of these windows left the
+            ledger.
     """
     found = {place: Delta() for place in what.places}
     folder = what.new_folder()
@@ -116,25 +135,34 @@ async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[list[EventFacts]]:
     subjects = sorted({subject_id for subject_id, _ in wanted})
     hours = sorted({start // HOUR_MS * HOUR_MS for start in starts})
     for first, last in await windows.id_ranges(tx, hours):
-        await check_here(tx, first - 1)
+        if what.read_events is None:
+            await check_here(tx, first - 1)
         after, end = first - 1, min(last, what.up_to_event)
         while after < end:
             upper = min(after + SCAN_EVENTS_MAX, end)
-            events = await windows.events_of_subjects(
-                tx,
-                after,
-                upper,
-                subjects,
-                start=min(starts),
-                end=max(starts) + WINDOW_MS,
-                skip_flags=UNCOUNTED,
-            )
+            if what.read_events is None:
+                events = await windows.events_of_subjects(
+                    tx,
+                    after,
+                    upper,
+                    subjects,
+                    start=min(starts),
+                    end=max(starts) + WINDOW_MS,
+                    skip_flags=UNCOUNTED,
+                )
+            else:
+                events, upper = await what.read_events(
+                    tx, after, skip_flags=UNCOUNTED, limit=upper - after
+                )
+                if upper == after:
+                    break  # the last events are gone
             marks = await store.marks_in(tx, after, upper, up_to_event=what.up_to_event)
             void = {event_id for event_id, mark in marks.items() if mark.is_void}
             kept = [
                 event
                 for event in events
                 if (event.subject_id, event.time_ms // WINDOW_MS * WINDOW_MS) in wanted
+                and event.id <= end
                 and not what.changed.get(event.id, event.id in void)
             ]
             for start in range(0, len(kept), FOLDED):

@@ -6,16 +6,18 @@ by that readers know, and wait (``counted.snapshot``). Who is killed in between 
 again, and writes the same.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.corrections import CorrectionRow
-from meterline_sidecar.store.edge.usage import Cut, Key
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.edge.usage import Cut, Key, ReadEvents
+from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.usage.corrected import (
+    NewFolder,
     Recounting,
     facts_of,
     places_of,
@@ -39,6 +41,62 @@ class WorkedOut(NamedTuple):
     """The first event that it is about."""
 
 
+class Corrected(NamedTuple):
+    """What the windows come to that a correction is about."""
+
+    deltas: dict[Place, Delta]
+    first_event_id: int
+    """The first event that it is about."""
+
+
+async def corrected(
+    tx: Tx,
+    correction: CorrectionRow,
+    new_folder: NewFolder,
+    *,
+    after_id: int,
+    read_events: ReadEvents | None = None,
+) -> Corrected:
+    """Return all that is counted in the windows that a correction is about.
+
+    Args:
+        after_id: the last event that is counted before.
+        read_events: as ``Recounting`` has it.
+
+    Raises:
+        EventsArchived: without ``read_events``, where events of them left the ledger.
+    """
+    changed = dict(await corrections.events_of(tx, correction.id))
+    facts = await facts_of(tx, list(changed), read_events=read_events)
+    what = Recounting(
+        new_folder,
+        await places_of(new_folder, facts),
+        changed,
+        up_to_event=after_id,
+        added=[event for event in facts if event.id > after_id],
+        read_events=read_events,
+    )
+    deltas = await recount(tx, what)
+    for delta in deltas.values():
+        delta.last_event_id = correction.event_id
+    return Corrected(deltas, min(changed, default=after_id + 1))
+
+
+def in_parts(
+    deltas: Mapping[Place, Delta], groups: Mapping[str, int]
+) -> list[dict[Key, Delta]]:
+    """Return what windows come to by key, in parts; those of a day stand together."""
+    keyed = {
+        Key(place.subject_id, place.window_ms, groups[place.labels]): delta
+        for place, delta in deltas.items()
+    }
+    keys = sorted(keyed, key=lambda key: (key.window_ms // DAY_MS, key))
+    return [
+        {key: keyed[key] for key in keys[start : start + WRITTEN_AT_ONCE]}
+        for start in range(0, len(keys), WRITTEN_AT_ONCE)
+    ]
+
+
 async def work_out(
     database: Database, step: Step, correction: CorrectionRow, endpoints: Endpoints
 ) -> WorkedOut:
@@ -46,37 +104,17 @@ async def work_out(
 
     Nothing of it is kept meanwhile: who is killed works it out again.
     """
-    definition, after_id = step.definition, step.span.after_id
     async with database.reading() as tx:
-        changed = dict(await corrections.events_of(tx, correction.id))
-        facts = await facts_of(tx, list(changed))
         cuts = await store.cuts_between(tx, 0, NEVER_MS)
 
         def new_folder() -> Folder:
-            return Folder(definition, endpoints, cuts, values=step.values)
+            return Folder(step.definition, endpoints, cuts, values=step.values)
 
-        what = Recounting(
-            new_folder,
-            await places_of(new_folder, facts),
-            changed,
-            up_to_event=after_id,
-            added=[event for event in facts if event.id > after_id],
-        )
-        deltas = await recount(tx, what)
-    for delta in deltas.values():
-        delta.last_event_id = correction.event_id
+        found = await corrected(tx, correction, new_folder, after_id=step.span.after_id)
     async with database.transaction() as tx:
-        groups = await store.intern_groups(tx, {place.labels for place in deltas})
-    keyed = {
-        Key(place.subject_id, place.window_ms, groups[place.labels]): delta
-        for place, delta in deltas.items()
-    }
-    keys = sorted(keyed, key=lambda key: (key.window_ms // DAY_MS, key))
-    parts = [
-        {key: keyed[key] for key in keys[start : start + WRITTEN_AT_ONCE]}
-        for start in range(0, len(keys), WRITTEN_AT_ONCE)
-    ]
-    return WorkedOut(cuts, deltas, parts, min(changed, default=after_id + 1))
+        groups = await store.intern_groups(tx, {place.labels for place in found.deltas})
+    parts = in_parts(found.deltas, groups)
+    return WorkedOut(cuts, found.deltas, parts, found.first_event_id)
 
 
 async def part_of(database: Database, step: Step, part: dict[Key, Delta]) -> Rewritten:

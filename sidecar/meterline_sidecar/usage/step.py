@@ -111,7 +111,7 @@ async def read_step(
     if before is None:
         return None
     definition = decode(before.definition)
-    limit, correction = await _how_far(
+    limit, correction = await how_far(
         tx, before.cursor, served.cursor, n_events=min(n_events, STEP_EVENTS)
     )
     marks: dict[int, Mark] = {}
@@ -151,7 +151,7 @@ async def _generations(tx: Tx) -> tuple[Generation, Generation | None]:
     return served, await usage_store.generation_beside(tx, served.id)
 
 
-async def _how_far(
+async def how_far(
     tx: Tx, cursor: int, known_up_to: int, *, n_events: int
 ) -> tuple[int, CorrectionRow | None]:
     """Return how many events a step takes at most, and the correction that it is.

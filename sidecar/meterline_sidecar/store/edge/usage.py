@@ -303,14 +303,18 @@ async def totals_of(tx: Tx, generation: int, keys: Sequence[Key]) -> dict[Key, T
 async def put_totals(
     tx: Tx, generation: int, rows: Iterable[tuple[Key, Totals, int]]
 ) -> None:
-    """Store totals: ``(key, totals, last event id)``, best in order of the key."""
+    """Store totals: ``(key, totals, last event id)``, best in order of the key.
+
+    The last event of a window stays where it is a correction that is known already,
+    and events before it are counted now.
+    """
     await tx.execute_many(
         "INSERT INTO usage (generation, subject_id, window_ms, group_id, totals,"
         " last_event_id) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (generation, subject_id, window_ms, group_id) DO UPDATE SET"
         # A correction that was known in an earlier step lies behind this step's events.
         " totals = excluded.totals,"
-        " last_event_id = max(last_event_id, excluded.last_event_id)",
+        " last_event_id = max(usage.last_event_id, excluded.last_event_id)",
         (
             (generation, *key, msgspec.json.encode(totals).decode(), last_event_id)
             for key, totals, last_event_id in rows
