@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from meterline_sidecar.files import LedgerFiles
@@ -18,10 +19,80 @@ from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE, SidecarProcess
 from tests.web.again import computed_again
 from tests.web.conftest import OpenWeb, Web
+from tests.web.external import plain
+from tests.web.test_corrections import correct
+from tests.web.test_credits import finalize
 
 DECEMBER_MS = 1_796_083_200_000
 NAME = "acme_jane.doe@example.org"
 BODY = {"subject": NAME, "reason": "request 7"}
+WORDS = frozenset(
+    [
+        "amount",
+        "anchor",
+        "billed",
+        "currency",
+        "decision",
+        "ends",
+        "entry",
+        "error",
+        "expires",
+        "kind",
+        "method",
+        "mode",
+        "now",
+        "paid_on",
+        "period",
+        "rule",
+        "series",
+        "source",
+        "starts",
+        "state",
+        "step",
+        "totals",
+        "type",
+        "verdict",
+    ]
+)
+"""Columns that hold words of Meterline, amounts and days."""
+OF_OURS = {
+    "facts",
+    "generations",
+    "archive_moves",
+    "outbox_cursor",
+    "usage",
+    "usage_days",
+}
+"""Tables of which no text comes from anybody else."""
+RENAMED = {("subjects", "name")}
+IDS = {
+    ("edge_producers", "producer"),
+    ("edges", "edge"),
+    ("edges", "program"),
+    ("erasures", "alias"),
+    ("losses", "reason"),
+    ("outbox", "batch_key"),
+    ("outbox", "event_name"),
+    ("outbox", "identifier"),
+    ("outbox", "meter"),
+    ("outbox", "reason"),
+    ("outbox", "request_id"),
+    ("outbox", "stripe_customer"),
+    ("outbox_hours", "customer"),
+    ("owners", "customer"),
+    ("producers", "producer"),
+    ("producers", "spool"),
+    ("property_values", "name"),
+    ("reconciliations", "event_name"),
+    ("reconciliations", "stripe_customer"),
+    ("reconciliations", "theirs"),
+    ("stripe_calls", "object_id"),
+    ("stripe_events", "id"),
+    ("stripe_events", "reason"),
+    ("subjects", "customer"),
+    ("unique_values", "meter"),
+}
+"""Ids of customers, meters and workers, and what Stripe called something."""
 
 
 async def erase(web: Web, status: int = 200, **more: Any) -> Any:
@@ -221,6 +292,80 @@ async def test_what_cannot_be_erased_is_refused_with_what_to_do(
         assert said in await erase(web, 409, subject=subject)
         assert said in await erase(web, 409, subject=subject, dry_run=True)
         assert "must not hold the name" in await erase(web, 400, reason=f"for {NAME}")
+
+
+async def test_texts_that_hold_the_name_are_counted_by_table(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=starter_each("0.50")) as web:
+        await web.ship(
+            event(subject=NAME),
+            event(subject="acme_other", properties={"for": NAME}),
+            event(subject="acme_other", properties={"for": "jane"}),
+        )
+        await correct(web, subject=NAME, period="2026-11")
+        web.clock.time_ms = DECEMBER_MS + 1
+        await finalize(web, "2026-11")
+        paid = await web.http.post(
+            "/v1/invoices/INV-0001/payments",
+            json={"amount": "0.50", "reference": f"of {NAME}"},
+        )
+        assert paid.status_code == 200, paid.text
+
+        would = await erase(web, dry_run=True)
+        done = await erase(web)
+
+        mentions = {"corrections": 1, "events": 1, "payments": 1}
+        assert would["mentions"] == done["mentions"] == mentions
+        assert (await verified(web)).findings == []
+        assert (await computed_again(web)).findings == []
+
+
+async def test_a_name_in_lines_that_wait_aside_is_decided_about_first(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        await filled(web)
+        body = {"name": "march", "file": "march.jsonl", "reason": "moved here"}
+        assert (await web.http.post("/v1/imports", json=body)).status_code == 200
+        put = await web.http.put(
+            "/v1/imports/march/lines",
+            params={"first_line": 1, "source": "old"},
+            content=msgspec.json.encode(plain(1, subject=NAME)),
+        )
+        assert put.status_code == 200, put.text
+
+        assert "meterline import discard march" in await erase(web, 409, dry_run=True)
+        assert "meterline import discard march" in await erase(web, 409)
+        thrown = await web.http.post("/v1/imports/march/discard")
+        assert thrown.status_code == 200, thrown.text
+        await web.parts.imports.run()
+
+        assert (await erase(web))["remains"] == 0
+
+
+async def test_no_text_of_a_table_is_forgotten(open_web: OpenWeb) -> None:
+    async with open_web() as web:
+        connection = sqlite3.connect(web.parts.config.sidecar.database)
+        texts = {
+            (table, column)
+            for table, column in connection.execute(
+                "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+                " WHERE t.type = 'table' AND c.type = 'TEXT'"
+            )
+        }
+        connection.close()
+
+    known = {
+        (table, one) for table, columns in store.MENTIONS.items() for one in columns
+    }
+    assert known - {("import_chunks", "content")} <= texts
+    forgotten = {
+        (table, column)
+        for table, column in texts - known
+        if table not in OF_OURS and column not in WORDS
+    }
+    assert forgotten == RENAMED | IDS
 
 
 async def test_a_name_that_was_claimed_goes_out_of_the_terms_too(

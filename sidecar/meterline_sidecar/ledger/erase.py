@@ -170,6 +170,13 @@ class Eraser:
                 "no event in the ledger is of such a subject; names are as they stand"
                 " in events, to the letter"
             )
+        waiting = await store.waiting_imports(tx, subject)
+        if waiting:
+            raise EraseRefused(
+                f"lines of the import {waiting[0]} wait aside and hold this name: commit"
+                f" it or throw it away (`meterline import discard {waiting[0]}`), and"
+                " erase the name then"
+            )
         return found[subject]
 
     async def _check_archive(self, subject: str) -> None:

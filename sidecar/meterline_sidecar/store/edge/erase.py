@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.port import Tx
 
@@ -26,18 +28,34 @@ ERASURE: Final = Columns(NewErasure._fields)
 MENTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "adjustments": ("customer",),
     "alerts": ("customer", "message", "body"),
-    "credit_ends": ("reason",),
-    "credits": ("customer", "key", "title", "reason"),
+    "corrections": ("key", "query", "author", "reason"),
+    "credit_ends": ("author", "reason"),
+    "credits": ("customer", "key", "title", "author", "reason"),
     "documents": ("customer", "details"),
+    "edge_decisions": ("author", "reason"),
+    "edges": ("name", "credential", "trouble"),
+    "endpoints": ("route",),
+    "erasures": ("author", "reason"),
+    "events": ("quantities", "properties"),
     "external_events": ("external_id",),
     "external_sources": ("name",),
+    "generation_ends": ("author", "reason"),
     "groups": ("labels",),
     "held_decisions": ("author", "reason"),
+    "import_chunks": ("content",),
+    "import_faults": ("source", "external_id", "field", "reason"),
+    "import_states": ("author",),
+    "imports": ("name", "file", "author", "reason"),
     "invoice_states": ("author", "cause"),
     "invoices": ("customer", "document"),
+    "late_rejections": ("author", "reason"),
     "outbox": ("customer",),
+    "payments": ("customer", "key", "reference", "author", "reason"),
+    "producers": ("app", "host"),
     "property_values": ("value",),
+    "stripe_calls": ("ref", "stripe_customer", "params", "reason"),
     "stripe_events": ("body",),
+    "term_uses": ("customer", "name"),
     "terms": ("name", "change", "author", "reason"),
     "unique_values": ("value",),
 }
@@ -135,6 +153,17 @@ async def terms_with(tx: Tx, name: str) -> list[tuple[int, str]]:
     return [(row[0], row[1]) for row in rows]
 
 
+async def waiting_imports(tx: Tx, name: str) -> list[str]:
+    """Return the imports of which lines wait aside that hold a name, in order."""
+    rows = await tx.fetch_all(
+        "SELECT i.name FROM imports i WHERE EXISTS (SELECT 1 FROM import_chunks c"
+        " WHERE c.import_id = i.id AND instr(c.content, CAST(? AS BLOB)) > 0)"
+        " ORDER BY i.id",
+        (name,),
+    )
+    return [row[0] for row in rows]
+
+
 async def put_change(tx: Tx, row_id: int, change: str) -> None:
     """Store what a row of terms says, without a name that stood in it."""
     await tx.execute("UPDATE terms SET change = ? WHERE id = ?", (change, row_id))
@@ -180,13 +209,19 @@ async def stray_seals(tx: Tx, *, in_progress: int) -> list[tuple[str, int]]:
 
 
 async def mentions(tx: Tx, name: str) -> dict[str, int]:
-    """Return in how many rows of which tables a name stands in a text of another kind."""
+    """Return in how many rows of which tables a name stands in a text of another kind.
+
+    Every row is looked at, those of events as well.
+    """
     found: dict[str, int] = {}
+    # As it is, and as JSON has it.
+    texts = sorted({name, msgspec.json.encode(name).decode()[1:-1]})
     for table, columns in MENTIONS.items():
-        tests = " OR ".join(f"instr({column}, ?) > 0" for column in columns)
+        test = "instr(CAST({} AS BLOB), CAST(? AS BLOB)) > 0"
+        tests = " OR ".join(test.format(column) for column in columns for _ in texts)
         row = await tx.fetch_one(
             f"SELECT count(*) FROM {table} WHERE {tests}",  # noqa: S608 - our own names
-            [name] * len(columns),
+            texts * len(columns),
         )
         if row is not None and row[0]:
             found[table] = row[0]
