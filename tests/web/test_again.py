@@ -274,6 +274,32 @@ async def test_invoices_of_a_counting_before_a_recount_are_computed_by_it(
         assert (report.findings, report.invoices) == ([], 2)
 
 
+async def test_invoices_that_know_corrections_are_computed_with_them(web: Web) -> None:
+    await web.ship(event(), event(subject="acme_2"), event(subject="acme_3"))
+    await correct(web, events=[1])
+    web.clock.time_ms = DECEMBER_MS + 1
+    await close(web, "2026-11")
+    await revert(web, 1)
+    await correct(web, events=[2, 3])
+    await correct(web, events=[1], set={"subject": "acme_4"})
+    await web.ship(event(time_ms=DECEMBER_MS))
+    web.clock.time_ms = JANUARY_MS + 1
+    await close(web, "2026-12")
+    void = await web.http.post(
+        "/v1/invoices/INV-0001/void", json={"reason": "an error of ours"}
+    )
+    assert void.status_code == 200, void.text
+    await revert(web, 4)
+    await close(web, "2026-11")
+
+    report = await computed_again(web)
+
+    assert (report.findings, report.invoices) == ([], 3)
+
+    tamper(web, "UPDATE corrected_events SET is_void = 0 WHERE correction_id = 3")
+    assert "computed is" in (await computed_again(web)).findings[0]
+
+
 def test_the_command_says_what_it_computed_and_exits_as_for_others(
     tmp_path: Path,
 ) -> None:
