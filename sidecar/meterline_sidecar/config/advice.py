@@ -42,10 +42,12 @@ def _stripe(config: Config, environment: Mapping[str, str]) -> Iterator[str]:
                 )
     if stripe.mode != "send":
         return
-    if not told:
+    if not told and not any(
+        rule.bill_through == "invoice" for rule in config.collect_rules
+    ):
         yield (
-            'stripe.mode is "send", but no meter has bill_through = "meter":'
-            " nothing is sent"
+            'stripe.mode is "send", but no meter has bill_through = "meter", and no'
+            ' [[collect]] bill_through = "invoice": nothing is sent'
         )
     if stripe.api_key_file is None and STRIPE_KEY_VARIABLE not in environment:
         yield (

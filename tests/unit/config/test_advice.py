@@ -35,6 +35,13 @@ def test_a_sound_configuration_gets_no_advice(tmp_path: Path) -> None:
     assert told(tmp_path, METER + customer + SEND, METERLINE_STRIPE_API_KEY="k") == []
 
 
+def test_what_is_sent_by_invoice_alone_gets_no_advice(tmp_path: Path) -> None:
+    customer = f'{CUSTOMER}stripe_customer = "cus_1"\n'
+    text = METER.replace('"meter"', '"none"') + customer + SEND
+
+    assert told(tmp_path, text + "[[collect]]\n", METERLINE_STRIPE_API_KEY="k") == []
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
