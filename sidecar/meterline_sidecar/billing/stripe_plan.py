@@ -11,6 +11,7 @@ from meterline_pricing.tools import stripe_amount
 from meterline_sidecar.billing.documents import document_of, number_text
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.config.collect import CollectRule
+from meterline_sidecar.config.names import Names
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.stripe_calls import CallRow, NewCall
@@ -92,15 +93,14 @@ class PlannedCalls:
         self, statement: Statement, period: Period, rule: CollectRule
     ) -> Iterator[NewCall]:
         drawn = statement.invoice
-        names = document_of(self._row).details.meters
+        names = Names(document_of(self._row).details.meters)
         for i, line in enumerate(drawn.lines, 1):
             if line.kind == "tax" and rule.tax == "stripe":
                 raise NotTold(
                     "its plan has taxes, and Stripe Tax would add others: take them out"
                     ' of the plan, or set tax = "ours" in [[collect]]'
                 )
-            name = names.get(line.meter or "")
-            words = line.description if name is None else name.title
+            words = names.line(line.description, line.meter)
             yield self._item(f"line-{i}", words, line.amount, drawn.currency, period)
         for i, found in enumerate(statement.adjustments, 1):
             words = f"Adjustment of {found.period}"

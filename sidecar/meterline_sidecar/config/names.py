@@ -1,5 +1,6 @@
 """What people call meters. Programs call them by their names, everywhere."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -7,6 +8,8 @@ import msgspec
 
 BYTES: Final = "bytes"
 """The unit that pages show as KiB, MiB and so on."""
+DAYS: Final = re.compile(r" \(\d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d\)$")
+"""What pricing puts behind a line that is for some days of its period."""
 
 
 class Name(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +54,15 @@ class Names:
         return f"{unit} of {self.title(meter)}" if unit else self.title(meter)
 
     def line(self, description: str, meter: str | None) -> str:
-        """Return what an invoice's line is called: as its price, or else its meter."""
-        return self.title(description) if description == meter else description
+        """Return what an invoice's line is called: as its price, or else its meter.
+
+        The days that a line is for, where it is not for all of a period, stay behind it.
+        """
+        days = DAYS.search(description)
+        called = description[: days.start()] if days else description
+        if meter is None or called != meter:
+            return description
+        return self.title(meter) + description[len(called) :]
 
     def shows(self, meter: str) -> bool:
         """Say whether a meter is shown where nobody asks for it by name."""
