@@ -290,3 +290,50 @@ async def test_a_line_that_is_not_there_is_named_with_the_nearest(
         answer = await web.http.get(PATH, params={"line": "token"})
         assert answer.status_code == 400
         assert "did you mean `tokens`" in answer.json()["detail"]
+
+
+async def test_events_of_a_line_are_those_that_its_invoice_knew_as_not_void(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        await filled(web)
+        await correct(web, events=[1])
+        web.clock.time_ms = DECEMBER_MS + 1
+        await web.http.post(
+            "/v1/customers/acme/invoice/finalize", params={"period": "2026-11"}
+        )
+        await correct(web, events=[2])
+
+        page = await web.get(
+            "/v1/customers/acme/invoice/events", line="tokens", period="2026-11"
+        )
+        found = await web.get(PATH, period="2026-11", line="tokens")
+
+        assert [one["id"] for one in page["events"]] == [2, 3]
+        assert sum(one["counted"] for one in page["events"]) == 35
+        line = line_of(found, "tokens")
+        assert (line["quantity"], line["counted_now"]) == ("35", 5)
+        assert (line["events"]["first"], line["events"]["last"]) == (2, 3)
+
+
+async def test_a_void_invoice_is_not_explained_by_the_one_in_its_place(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERS, pricing=PRICING) as web:
+        await filled(web)
+        web.clock.time_ms = DECEMBER_MS + 1
+        finalize = "/v1/customers/acme/invoice/finalize"
+        await web.http.post(finalize, params={"period": "2026-11"})
+        link = "/customers/acme/explain?period=2026-11"
+        assert link in (await web.http.get("/invoices/INV-0001")).text
+        void = {"reason": "an error of ours"}
+        await web.http.post("/v1/invoices/INV-0001/void", json=void)
+        await web.http.post(finalize, params={"period": "2026-11"})
+
+        refused = await web.http.get("/v1/invoices/INV-0001/explain")
+
+        assert refused.status_code == 400
+        assert "INV-0001 is void" in refused.json()["detail"]
+        assert link not in (await web.http.get("/invoices/INV-0001")).text
+        again = await web.get("/v1/invoices/INV-0002/explain")
+        assert again["number"] == "INV-0002"

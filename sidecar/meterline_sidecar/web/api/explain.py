@@ -18,6 +18,7 @@ from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import documents, journal
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.invoice_states import newest_states
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import WINDOW_MS, Counted, snapshot
 from meterline_sidecar.web.answers.explain import (
@@ -77,13 +78,24 @@ class ExplainNumberQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def explain_document(parts: Parts, query: ExplainNumberQuery) -> Explanation:
-    """Return how the invoice of a number came about; as by customer and period."""
+    """Return how the invoice of a number came about; as by customer and period.
+
+    Raises:
+        BadRequest: it is void, so that its period is explained by another one.
+    """
     async with parts.database.reading() as tx:
         found = await find_document(tx, query.number)
+        states = await newest_states(tx, [found.row.invoice_id])
     if found.row.kind != "invoice":
         raise BadRequest(
             f"{found.number} is a credit note: it is of one invoice, which"
             f" `meterline invoice {found.number}` names, and says itself what for"
+        )
+    if states.get(found.row.invoice_id) == "void":
+        raise BadRequest(
+            f"{found.number} is void: `meterline invoice {found.number}` shows what it"
+            f" said, `meterline explain {found.row.customer} --period"
+            f" {found.row.period}` what its period comes to in its place"
         )
     asked = ExplainQuery(
         customer=found.row.customer,
