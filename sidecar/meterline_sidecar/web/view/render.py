@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 import meterline
+from meterline_pricing import Calendar
 from meterline_pricing.period import title_of
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import ago, format_time_ms, lasting
@@ -138,6 +139,12 @@ def moment(at_ms: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime(form)
 
 
+def last_day(end_ms: int, time_zone: str) -> str:
+    """Return the last day of a span in a zone for people: ``6 December``."""
+    day = Calendar(time_zone=time_zone).day(end_ms - 1)
+    return f"{day.day} {day:%B}"
+
+
 def as_json(value: object) -> str:
     """Return a value as JSON, for an attribute that scripts read."""
     return msgspec.json.encode(value).decode()
@@ -165,6 +172,7 @@ def _environment() -> jinja2.Environment:
         "size": size,
         "lasting": lasting,
         "moment": moment,
+        "last_day": last_day,
         "title_of": title_of,
         "as_json": as_json,
         "rfc3339": format_time_ms,
