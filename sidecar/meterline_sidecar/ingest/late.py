@@ -124,7 +124,7 @@ class Late:
             row = await store.get_late(tx, late_id)
         if row is None:
             raise NoSuchLateUsage(
-                f"there is no late usage {late_id}; `meterline late list` has it"
+                f"there is no late usage {late_id}; `meterline late list` has all"
             )
         if row.state == "accepted" or (row.state == "rejected" and not may_be_rejected):
             raise AlreadyDecided(f"late usage {late_id} was {row.state} already")

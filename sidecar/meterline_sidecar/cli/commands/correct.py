@@ -29,7 +29,7 @@ PARTS: Final = ("quantities", "properties")
 @click.option("--source", metavar="TEXT", help="Only what this sender sent over HTTP.")
 @click.option("--external-id", metavar="TEXT", help="Only under this id of its sender.")
 @click.option("--meter", metavar="NAME", help="Only events that this meter counts.")
-@click.option("--period", metavar="MONTH", help="Only of this billing month.")
+@click.option("--period", metavar="MONTH", help="Only of this billing period.")
 @click.option(
     "--start", "--from", "start", metavar="TIME", help="Only from this time on."
 )

@@ -70,7 +70,7 @@ def read(
     skip_bad: bool,
     reason: str,
 ) -> None:
-    """Read the events of FILE: JSON Lines, CSV or Parquet, `-` for standard input.
+    """Read the events of FILE, or of standard input (`-`).
 
     Nothing of a file is taken in which a line cannot be, unless --skip-bad leaves it
     out. Exits with 3 when something was left out.
