@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meterline_sidecar.cli.commands.explain import COLUMNS
 from meterline_sidecar.errors import NotInstalled
 from meterline_sidecar.pdf import pdf_of
 from tests.sidecar_process import METERLINE, PRICING, SidecarProcess
@@ -113,6 +114,7 @@ def test_how_an_invoice_came_about_is_told_by_its_number(
     assert (as_json["number"], as_json["customer"]) == ("INV-0001", "acme")
     assert json.loads(by_name.stdout)["customer"] == "team_1"
     assert "0 events, 0 in all; billed 0" in events.stderr
+    assert events.stdout == f"{','.join(COLUMNS)}\n"
     assert no_line.returncode == 2
 
 

@@ -118,7 +118,10 @@ def _export(
     late: bool,
 ) -> None:
     """Print the events of a line, and on stderr what they come to."""
-    write = csv.writer(sys.stdout)
+    # The CRLF that CSV has elsewhere would be shown, as any control character is.
+    write = csv.writer(sys.stdout, lineterminator="\n")
+    if form == "csv":
+        write.writerow(COLUMNS)
     n_events, total = 0, Decimal(0)
     archived: tuple[str, ...] = ()
     for page in client.pages(
@@ -132,8 +135,6 @@ def _export(
             if form == "jsonl":
                 click.echo(json_line(event))
                 continue
-            if not n_events:
-                write.writerow(COLUMNS)
             write.writerow(_cell(getattr(event, name)) for name in COLUMNS)
         n_events += len(page.events)
         total += sum((Decimal(event.counted) for event in page.events), Decimal(0))
