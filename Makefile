@@ -2,7 +2,8 @@
 # Each makes its own .venv and installs pinned versions into it.
 
 PYTHON ?= python3
-JOBS ?= 2
+# Tests wait for processes more than they compute: two for each core of a small machine.
+JOBS ?= 4
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
