@@ -91,8 +91,14 @@ class Closed:
     start: int
     end: int
     parts: list[Part]
-    billed: Decimal
+    total: Decimal
     currency: str
+    adjusted: "Amounts"
+    """What it bills of other periods; or takes back of its own, which was void."""
+
+
+Amounts = dict[tuple[str, str], Decimal]
+"""By period and currency."""
 
 
 class Owed(NamedTuple):
@@ -100,8 +106,7 @@ class Owed(NamedTuple):
 
     total: Decimal
     currency: str
-    adjustments: dict[str, Decimal]
-    """By period; its currency is that of the period."""
+    adjustments: Amounts
     due: dict[str, Decimal]
     """By currency."""
 
@@ -353,30 +358,62 @@ class Reference:
     def owed(self, who: str, name: str, now_ms: int, *, keep: bool) -> Owed:
         """Return what an invoice asks for; with ``keep`` it is final."""
         saved = deepcopy((self.used, self.given))
-        found: dict[str, tuple[Decimal, str]] = {}
+        found: Amounts = {}
         mine = [(n, c) for (w, n), c in self.closed.items() if w == who]
+        if not keep and self._is_behind_open(who, name):
+            mine = []  # the first open period has the differences
         for period, closed in sorted(mine):
             parts = self._grown(who, period, closed, now_ms)
             now, currency = self.total(who, period, parts, self.zone(who, closed.start))
             self.keep(who, period)
-            if now != closed.billed:
-                found[period] = (now - closed.billed, currency)
+            billed = closed.total + sum(self.adjusted(who, period).values())
+            if now != billed:
+                found[period, currency] = now - billed
+        if (who, name) not in self.closed:
+            for other, amount in self.adjusted(who, name).items():
+                if amount:
+                    found[name, other] = -amount
         edges = self.period(who, name)
         assert edges is not None
         parts = self.parts(who, *edges)
         total, currency = self.total(who, name, parts, self.zone(who, edges[0]))
         due = {currency: total}
-        for amount, other in found.values():
+        for (_, other), amount in found.items():
             due[other] = due.get(other, ZERO) + amount
         if keep:
             self.keep(who, name)
-            self.closed[who, name] = Closed(*edges, parts, total, currency)
-            for period, (amount, _) in found.items():
-                self.closed[who, period].billed += amount
+            self.closed[who, name] = Closed(*edges, parts, total, currency, found)
         else:
             self.used, self.given = saved
-        amounts = {period: amount for period, (amount, _) in found.items()}
-        return Owed(total, currency, amounts, due)
+        return Owed(total, currency, found, due)
+
+    def adjusted(self, who: str, name: str) -> dict[str, Decimal]:
+        """Return what invoices of other periods bill of one, by currency."""
+        amounts: dict[str, Decimal] = {}
+        for (other, _), closed in self.closed.items():
+            for (period, currency), amount in closed.adjusted.items():
+                if (other, period) == (who, name):
+                    amounts[currency] = amounts.get(currency, ZERO) + amount
+        return amounts
+
+    def account(self, who: str) -> dict[str, Decimal]:
+        """Return what a customer owes by all final invoices, by currency."""
+        amounts: dict[str, Decimal] = {}
+        for (other, _), closed in self.closed.items():
+            if other == who:
+                of_this = [(closed.currency, closed.total)]
+                of_this += [(key[1], one) for key, one in closed.adjusted.items()]
+                for currency, amount in of_this:
+                    amounts[currency] = amounts.get(currency, ZERO) + amount
+        return {currency: amount for currency, amount in amounts.items() if amount}
+
+    def _is_behind_open(self, who: str, name: str) -> bool:
+        """Say whether a period before one could be final and is not."""
+        before = itertools.takewhile(lambda edges: edges[0] != name, self.edges(who))
+        return any(
+            (who, period) not in self.closed and self.period(who, period) is not None
+            for period, _, _ in before
+        )
 
     def _grown(self, who: str, name: str, closed: Closed, now_ms: int) -> list[Part]:
         """Return a final period's parts, with what came behind its end since.
