@@ -68,7 +68,8 @@ STEPS: Final = (
     step("revert", 9),
     step("restart"),
     step("close", 1, 9),
-    step("close", 1, 9),
+    step("month end", 1),
+    step("month end", 1),
 )
 CREDITS: Final = (
     step("grant", 9, 50),
@@ -137,6 +138,10 @@ async def take(world: World, what: str, a: int, b: int) -> None:
             await world.revert(a)
         case "restart":
             await world.restart()
+        case "month end":
+            world.wait(31 * 24)
+            for period in world.closable(who):
+                await world.close_period(who, period)
         case "close":
             closable = world.closable(who)
             if closable:

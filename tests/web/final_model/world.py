@@ -389,7 +389,7 @@ class World:
         page = await self.web.get(
             "/v1/invoices", customer=who, period=period, kind="invoice"
         )
-        number = page["invoices"][0]["number"]  # the newest
+        number = page["documents"][0]["number"]  # the newest
         answer = await self.web.http.post(
             f"/v1/invoices/{number}/void", json={"reason": "the model"}
         )
