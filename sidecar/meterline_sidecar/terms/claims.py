@@ -205,10 +205,6 @@ class Claims:
             if from_ms <= at_ms
         )
 
-    def is_claimed(self, subject: str) -> bool:
-        """Say whether anybody ever claimed a subject."""
-        return bool(self._of(subject)[0])
-
     def is_taken(self, subject: str, at_ms: int) -> bool:
         """Say whether somebody pays for a subject at a moment, or will later."""
         history = self.history(subject)

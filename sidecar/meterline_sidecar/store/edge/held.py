@@ -154,14 +154,6 @@ async def held_of_period(
     return [HeldOf(*row) for row in rows]
 
 
-async def held_counts(tx: Tx) -> dict[State, int]:
-    """Return how many events there are in each state."""
-    rows = await tx.fetch_all("SELECT state, count(*) FROM held_events GROUP BY state")
-    found: dict[State, int] = dict.fromkeys(STATES, 0)
-    found.update((row[0], row[1]) for row in rows)
-    return found
-
-
 async def due_events(tx: Tx, *, now_ms: int, limit: int) -> list[tuple[int, EventRow]]:
     """Return events that are to be counted now, by the id under which they came."""
     rows = await tx.fetch_all(
