@@ -149,7 +149,7 @@ def _add_price(
     try:
         priced, unpriced = set_unpriced_aside(card.price, usage.get(card.meter, ZERO))
         past, _ = set_unpriced_aside(card.price, earlier)
-        counted, note = billable(card, together(past, priced))
+        counted, note = billable(card, together(past, priced) if past else priced)
         tier_usage = usage.get(card.price.also_reads or "", ZERO)
         charges = rate(
             card.price, counted, currency=currency, tier_usage=tier_usage

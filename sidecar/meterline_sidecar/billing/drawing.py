@@ -51,6 +51,7 @@ class Drawing:
         *,
         now_ms: int,
         gaps: tuple[str, ...],
+        since_ms: int | None = None,
     ) -> ToKeep:
         """Return the invoice of a period that becomes final now.
 
@@ -58,6 +59,7 @@ class Drawing:
             at: of this snapshot; see ``counted``.
             finals: all that the customer has before it.
             gaps: what is missing, and is accepted as missing.
+            since_ms: from when on they are billed, where that was asked for already.
 
         Raises:
             NotBillable: there is no plan for this customer then.
@@ -73,7 +75,9 @@ class Drawing:
             stated(at, customer, drawn, found),
             finalized_ms=now_ms,
             accepted_gaps=gaps,
-            open_before=await self.open_before(tx, at, customer, period),
+            open_before=await self.open_before(
+                tx, at, customer, period, since_ms=since_ms
+            ),
         )
         uses = uses_of(
             drawn.invoice, drawn.plans, customer=customer.id, balances=balances
@@ -153,14 +157,26 @@ class Drawing:
         )
 
     async def open_before(
-        self, tx: Tx, at: Counted, customer: Customer, period: Period
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        *,
+        since_ms: int | None = None,
     ) -> tuple[str, ...]:
-        """Return the periods before one that could be final and are not, in order."""
+        """Return the periods before one that could be final and are not, in order.
+
+        Args:
+            since_ms: from when on they are billed, where that was asked for already.
+        """
+        if since_ms is None:
+            since_ms = await first_ms(tx, at, self._terms, customer.id)
         earlier = open_periods(
             self._terms,
             customer.id,
             await final_names(tx, customer.id),
-            since_ms=await first_ms(tx, at, self._terms, customer.id),
+            since_ms=since_ms,
             before_ms=period.start,
         )
         return tuple(period.name for period in earlier)

@@ -201,7 +201,7 @@ class Invoices:
 
     async def _check_begun(
         self, tx: Tx, at: Counted, customer: Customer, period: Period
-    ) -> None:
+    ) -> int:
         first = await first_ms(tx, at, self._terms, customer.id)
         calendar = CustomerCalendar.of(self._terms, customer.id)
         if not is_billable(calendar, period.name, first):
@@ -210,6 +210,7 @@ class Invoices:
                 f" {period.name}, as they begin on {calendar.day(first)}; set"
                 " `starts` to bill earlier periods"
             )
+        return first
 
     async def finalize(
         self, customer: Customer, period: Period, *, accept_gap: bool, author: str
@@ -262,22 +263,26 @@ class Invoices:
         finals = await finals_of(tx, customer.id)
         if (final := finals.get(period.name)) is not None:
             return final.statement
-        await self.check(tx, at, customer, period)
+        since_ms = await self.check(tx, at, customer, period)
         return await self._close(
             *(tx, at, customer, period, finals, closing),
+            since_ms=since_ms,
             journal=journal or self._journal,
         )
 
     async def check(
         self, tx: Tx, at: Counted, customer: Customer, period: Period
-    ) -> None:
+    ) -> int:
         """Check that a customer has begun, and that nothing of a period is held.
+
+        Returns from when on they are billed, UTC ms.
 
         Raises:
             NotBillable: the text says what speaks against making it final.
         """
-        await self._check_begun(tx, at, customer, period)
+        since_ms = await self._check_begun(tx, at, customer, period)
         await check_held(tx, customer.id, period)
+        return since_ms
 
     async def _close(
         self,
@@ -288,6 +293,7 @@ class Invoices:
         finals: dict[str, Final],
         closing: Closing,
         *,
+        since_ms: int,
         journal: Journal,
     ) -> Statement:
         """Draw an invoice and keep it, with all that it adjusts and uses up."""
@@ -295,6 +301,7 @@ class Invoices:
             *(tx, at, customer, period, finals),
             now_ms=self._clock.now_ms(),
             gaps=closing.gaps,
+            since_ms=since_ms,
         )
         row_id = await add_final(
             *(tx, final, period, closing),
