@@ -99,7 +99,9 @@ def _steps(terms: Terms, customer_id: str, days: Days) -> Steps:
         for entry in terms.entries("plan", name)
         if isinstance(entry.change, PlanChange)
     ]
-    if not anchors and all(p is None or p.period == "month" for _, p in changes):
+    if all(anchor is None for _, anchor in anchors) and all(
+        plan is None or plan.period == "month" for _, plan in changes
+    ):
         return ALL_MONTHS  # as nearly all have it
     times = {from_ms for from_ms, _ in (*plans, *anchors, *changes)}
     times |= {days.start_of(plan.effective) for _, plan in changes if plan is not None}
