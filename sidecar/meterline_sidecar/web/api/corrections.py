@@ -36,19 +36,14 @@ from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import (
     ID_MAX,
     PAGE,
-    CustomerId,
     Limit,
-    Span,
-    Statuses,
     Time,
-    Where,
     find_customer,
     span_of,
-    statuses_of,
     time_ms,
-    where_of,
 )
-from meterline_sidecar.where import KindName
+from meterline_sidecar.web.search import Search as EventSearch
+from meterline_sidecar.web.search import filter_of
 
 EVENTS_NAMED_MAX: Final = 1_000
 
@@ -80,21 +75,16 @@ class ChangedEvent(
 
 
 class Wanted(
-    Span, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+    EventSearch,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
 ):
     """Which events are corrected, and how: void unless ``set`` or ``add`` is given."""
 
     events: Annotated[tuple[EventId, ...], Meta(max_length=EVENTS_NAMED_MAX)] = ()
     """These, whatever else holds; in place of a search."""
-    customer: CustomerId | None = None
-    subject: Annotated[str, Meta(max_length=256)] | None = None
-    route: Annotated[str, Meta(max_length=512)] | None = None
-    method: Annotated[str, Meta(max_length=32)] | None = None
-    status: Statuses | None = None
-    kind: KindName | None = None
-    where: Where | None = None
-    source: Annotated[str, Meta(max_length=256)] | None = None
-    external_id: Annotated[str, Meta(max_length=256)] | None = None
     meter: Annotated[str, Meta(max_length=100)] | None = None
     """Only events that this meter counts; they are void for every meter."""
     set: ChangedEvent | None = None
@@ -202,7 +192,7 @@ async def _plan(parts: Parts, wanted: Wanted) -> Plan:
 def _search(parts: Parts, wanted: Wanted) -> Search:
     has_span = any((wanted.period, wanted.start, wanted.end))
     if wanted.events:
-        if has_span or _filter(wanted) != Filter() or wanted.meter:
+        if has_span or filter_of(wanted) != Filter() or wanted.meter:
             raise BadRequest("give either events, or what to look for")
         return Search(event_ids=wanted.events)
     if not has_span:
@@ -215,21 +205,7 @@ def _search(parts: Parts, wanted: Wanted) -> Search:
         customer = find_customer(parts, wanted.customer)
     span = span_of(parts, wanted, customer)
     return Search(
-        wanted=_filter(wanted), start=span.start, end=span.end, meter=wanted.meter
-    )
-
-
-def _filter(wanted: Wanted) -> Filter:
-    return Filter(
-        customer=wanted.customer,
-        subject=wanted.subject,
-        route=wanted.route,
-        method=wanted.method,
-        statuses=statuses_of(wanted.status),
-        kind=None if wanted.kind is None else KINDS.index(wanted.kind),
-        where=where_of(wanted.where),
-        source=wanted.source,
-        external_id=wanted.external_id,
+        wanted=filter_of(wanted), start=span.start, end=span.end, meter=wanted.meter
     )
 
 

@@ -24,41 +24,18 @@ from meterline_sidecar.web.problems import NoSuchThing
 from meterline_sidecar.web.query import (
     ID_MAX,
     PAGE,
-    CustomerId,
     Limit,
-    Span,
-    Statuses,
-    Where,
     find_customer,
     span_of,
-    statuses_of,
-    where_of,
 )
-from meterline_sidecar.where import KindName
+from meterline_sidecar.web.search import Search, filter_of
 
 FILES_NAMED_MAX: Final = 20
 
 
-class EventsQuery(Span, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventsQuery(Search, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which events."""
 
-    customer: CustomerId | None = None
-    subject: Annotated[str, Meta(max_length=256)] | None = None
-    route: Annotated[str, Meta(max_length=512, description="A route's template.")] | (
-        None
-    ) = None
-    method: Annotated[str, Meta(max_length=32)] | None = None
-    status: Statuses | None = None
-    kind: KindName | None = None
-    where: Where | None = None
-    source: (
-        Annotated[str, Meta(max_length=256, description="Who sent it over HTTP.")]
-        | None
-    ) = None
-    external_id: (
-        Annotated[str, Meta(max_length=256, description="What its source calls it.")]
-        | None
-    ) = None
     after: Annotated[
         int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
     ] = 0
@@ -80,17 +57,7 @@ async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
     async with parts.database.reading() as tx:
         page = await audit.read_events(
             tx,
-            audit.Filter(
-                customer=query.customer,
-                subject=query.subject,
-                route=query.route,
-                method=query.method,
-                statuses=statuses_of(query.status),
-                kind=None if query.kind is None else KINDS.index(query.kind),
-                where=where_of(query.where),
-                source=query.source,
-                external_id=query.external_id,
-            ),
+            filter_of(query),
             start=span.start,
             end=span.end,
             after=query.after,
