@@ -196,3 +196,25 @@ async def test_a_lost_key_is_never_replaced_by_a_new_one(sidecar: Sidecar) -> No
     with pytest.raises(Exception, match="is missing, but the ledger was written"):
         chain.key(has_batches=True)
     assert not chain.key_path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            "ALTER TABLE producers RENAME COLUMN host TO hosu",
+            "columns of table producers",
+        ),
+        ("DROP TRIGGER invoices_once", "trigger invoices_once of table invoices"),
+        ("DROP INDEX usage_by_change", "index usage_by_change of table usage"),
+    ],
+)
+async def test_a_schema_that_is_another_is_found(
+    sidecar: Sidecar, change: str, named: str
+) -> None:
+    assert await sidecar.database.check() == []
+    async with sidecar.database.transaction() as tx:
+        await tx.execute(change)
+
+    (found,) = await sidecar.database.check()
+    assert named in found

@@ -58,16 +58,20 @@ async def migrate(tx: Tx, path: Path) -> None:
 
 
 async def misshapen(tx: Tx, fresh: Tx) -> list[str]:
-    """Return which tables do not have the columns that this Meterline gives them.
+    """Return which tables, indexes and triggers are not as this Meterline makes them.
 
     Args:
         fresh: a database in which ``migrate`` has made everything.
     """
     found, meant = await _columns(tx), await _columns(fresh)
+    beside, made = await _beside_tables(tx), await _beside_tables(fresh)
     return [
         f"the columns of table {table} are not those that Meterline made"
         for table in sorted(found.keys() | meant.keys())
         if found.get(table) != meant.get(table)
+    ] + [
+        f"the {kind} {name} of table {table} is missing, or is not Meterline's"
+        for kind, name, table in sorted(beside ^ made)
     ]
 
 
@@ -81,6 +85,14 @@ async def _columns(tx: Tx) -> dict[str, set[tuple[object, ...]]]:
     for table, *column in rows:
         found.setdefault(table, set()).add(tuple(column))
     return found
+
+
+async def _beside_tables(tx: Tx) -> set[tuple[str, str, str]]:
+    rows = await tx.fetch_all(
+        "SELECT type, name, tbl_name FROM sqlite_schema"
+        " WHERE type <> 'table' AND name NOT LIKE 'sqlite%'"
+    )
+    return {(row[0], row[1], row[2]) for row in rows}
 
 
 async def check_origin(tx: Tx, path: Path) -> int:
