@@ -265,12 +265,16 @@ async def test_who_was_taken_out_gets_their_last_invoice_as_well(
         await web.ship(event(subject="beta_1", time_ms=NOON_MS - 60_000))
         clock = web.clock
     async with open_web(pricing=EACH, clock=clock) as web:
-        codes = [one["code"] for one in (await web.get("/status"))["problems"]]
-        assert "removed_not_billed" not in codes
+        (told,) = (await web.get("/status"))["problems"]
+        assert (told["code"], told["severity"]) == ("removed_open", "info")
+        assert told["text"].endswith("not billed: beta (2026-11)")
 
         await closed_at(web, DECEMBER_MS)
 
         assert await status(web, "beta") == "final 0.50"
+        web.parts.attention.forget()
+        codes = [one["code"] for one in (await web.get("/status"))["problems"]]
+        assert "removed_open" not in codes
 
 
 async def test_two_cannot_close_at_once(open_web: OpenWeb) -> None:

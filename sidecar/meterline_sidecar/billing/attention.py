@@ -57,6 +57,8 @@ class _Left(NamedTuple):
     removed_ms: int
     skipped: tuple[Period, ...] = ()
     """Periods before that which were left out."""
+    closes: bool = False
+    """Whether what is left becomes final without anybody who acts."""
 
 
 class Attention:
@@ -159,10 +161,9 @@ class Attention:
             removed_ms = _removed_ms(self._terms, name)
             if removed_ms is not None:
                 passed = tuple(skipped.get(name, ()))
-                if not passed and self._closes(name, final_ms):
-                    continue
+                closes = not passed and self._closes(name, final_ms)
                 if final_ms is None or final_ms < removed_ms or passed:
-                    left.append(_Left(name, final_ms or 0, removed_ms, passed))
+                    left.append(_Left(name, final_ms or 0, removed_ms, passed, closes))
                 if final_ms is not None and final_ms >= removed_ms:
                     gone.append(name)
             elif name in skipped and not self._next.is_stripes(name, now_ms):
@@ -200,7 +201,7 @@ class Attention:
 
     async def _not_billed(self, left: list[_Left]) -> list[Found]:
         """Return who was taken out with usage or fees that no final invoice has."""
-        named: list[str] = []
+        named: dict[bool, list[str]] = {False: [], True: []}
         async with snapshot(self._database) as (tx, at):
             for one in left[:REMOVED_MAX]:
                 used_ms = await store.first_use_between(
@@ -219,17 +220,16 @@ class Attention:
                 else:
                     month = await self._first_owed(tx, at, one)
                 if month is not None:
-                    named.append(f"{one.customer} ({month})")
-        if not named:
-            return []
-        shown = such_as(named[:NAMES_SHOWN], n_all=len(named))
-        were = "was" if len(named) == 1 else "were"
+                    named[one.closes].append(f"{one.customer} ({month})")
         return [
             found(
-                "removed_not_billed",
-                f"{n_of(len(named), 'customer')} {were} taken out with usage or fees that"
-                f" are not billed: {shown}",
+                "removed_open" if closes else "removed_not_billed",
+                f"{n_of(len(names), 'customer')} {'was' if len(names) == 1 else 'were'}"
+                " taken out with usage or fees that are not billed:"
+                f" {such_as(names[:NAMES_SHOWN], n_all=len(names))}",
             )
+            for closes, names in named.items()
+            if names
         ]
 
     async def _first_owed(self, tx: Tx, at: Counted, left: _Left) -> str | None:

@@ -124,6 +124,13 @@ MONEY: Final[Mapping[Code, Problem]] = {
         action="make the last invoice final: `meterline invoice CUSTOMER --period MONTH"
         " --finalize`",
     ),
+    "removed_open": Problem(
+        severity="info",
+        title="A customer was taken out in the middle of a period",
+        means="what they used until then is kept; their last invoice becomes final by"
+        " itself when the period is over",
+        action="nothing, if they left; have them back in the file, if that was a mistake",
+    ),
     "late_usage_waits": Problem(
         severity="warning",
         title="Late usage waits for a decision",

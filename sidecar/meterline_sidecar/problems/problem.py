@@ -63,6 +63,7 @@ Code = Literal[
     "no_draft",
     "no_plan",
     "removed_not_billed",
+    "removed_open",
     "late_usage_waits",
     "period_held",
     "period_not_closed",

@@ -27,6 +27,7 @@ PAGES: Final[Mapping[Code, str]] = {
     "no_draft": "/customers",
     "no_plan": "/customers",
     "removed_not_billed": "/customers",
+    "removed_open": "/customers",
     "late_usage_waits": "/corrections",
     "period_held": "/close",
     "period_not_closed": "/close",
