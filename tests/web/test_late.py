@@ -83,6 +83,22 @@ async def test_what_is_rejected_is_not_billed(open_web: OpenWeb) -> None:
         await decide(web, 99, "accept", status=404)
 
 
+async def test_a_period_whose_invoice_is_void_is_open_to_what_comes_late(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=CALLS, meterline=REPORTS) as web:
+        await late_for_november(web, 5)
+        path = "/v1/invoices/INV-0001/void"
+        await web.http.post(path, json={"reason": "a test"})
+
+        await web.ship(event(), event(), event())
+
+        assert [one["events"] for one in (await web.get("/v1/late"))["late"]] == [2]
+        assert await finalize(web, "2026-11") == "8.00"
+        await web.ship(event())
+        assert [one["events"] for one in (await web.get("/v1/late"))["late"]] == [1, 2]
+
+
 async def test_without_that_it_is_an_adjustment_as_ever(open_web: OpenWeb) -> None:
     meterline = REPORTS.replace('late = "report"', "")
     async with open_web(pricing=CALLS, meterline=meterline) as web:

@@ -223,9 +223,9 @@ class CountedPeriod(NamedTuple):
 async def counted_periods(tx: Tx, *, since_ms: int) -> list[CountedPeriod]:
     """Return the final periods that end after a time."""
     rows = await tx.fetch_all(
-        "SELECT customer, period, period_start_ms, period_end_ms,"
+        "SELECT customer, period, period_start_ms, period_end_ms,"  # noqa: S608 - our own text
         " CAST(document ->> '$.counted_up_to_event' AS INTEGER) FROM invoices"
-        " WHERE period_end_ms > ? ORDER BY id",
+        f" WHERE period_end_ms > ? AND id NOT IN {VOID} ORDER BY id",
         (since_ms,),
     )
     return [CountedPeriod(*row) for row in rows]

@@ -129,6 +129,12 @@ class Reference:
         default_factory=dict[tuple[str, str], set[str]]
     )
     """By customer and coupon: the periods that had it."""
+    has_grants: bool = True
+    """Whether credits pay for anything."""
+
+    def without_grants(self) -> "Reference":
+        """Return what is owed where no credit pays, of all that happens from now on."""
+        return Reference(self.rows, self.calls, self.owners, has_grants=False)
 
     # --- what was said
 
@@ -285,7 +291,8 @@ class Reference:
                 taken = coupon.off(left, before, unit)
                 coupon_taken[coupon.name] = before + taken
                 left -= taken
-            for grant in sorted(text.grants, key=lambda g: g.expires or NEVER):
+            grants = text.grants if self.has_grants else ()
+            for grant in sorted(grants, key=lambda g: g.expires or NEVER):
                 if grant.expires is not None and grant.expires < days[0]:
                     continue
                 elsewhere = sum(

@@ -1,21 +1,26 @@
 """A sidecar and the reference, to which the same things happen."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from meterline_sidecar.clock import format_time_ms, parse_time_ms
 from meterline_sidecar.store.edge.event_log import last_event_id
+from meterline_sidecar.store.invoices import uses_of
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsRefused
 from tests.clock import FakeClock
 from tests.producer import event
 from tests.web.conftest import Web, configure, web_at
+from tests.web.final_model.mortal import Killed, Life, mortal_connections
 from tests.web.final_model.reference import (
+    ZERO,
     Call,
     Coupon,
     Grant,
@@ -64,6 +69,7 @@ class World:
         self.folder = folder
         self.now_ms = START_MS
         self.known = Reference()
+        self.gross = self.known.without_grants()
         self.customers = {name: Files() for name in WHO}
         self.plans = {
             "basic": PlanText("usd", Decimal("0.01")),
@@ -73,22 +79,34 @@ class World:
         self.calls_filter: tuple[int, ...] = FILTERS[0]
         self.odd_filter: tuple[int, ...] | None = None
         self.finals: dict[tuple[str, str], Any] = {}
+        self.paid: dict[tuple[str, str], Decimal] = {}
+        """By customer and currency."""
         self.n_void = 0
-        self.has_credits = False
-        """Whether anything was granted."""
+        self.has_grants = self.has_coupons = self.was_given = False
+        """Whether a plan grants anything; whether a person gave a credit."""
+        self.reports_late = False
+        """Whether late usage of calls waits for a person."""
+        self.fuse: int | None = None
+        """After how many statements the process dies in what it does next."""
+        self.n_deaths = 0
+        self._life = Life()
+        self._connections = mortal_connections(lambda: self._life)
         self._web: Web | None = None
         self._open: Any = None
-        self._n_grants = 0
+        self._n_grants = self._n_asked = 0
         self._ids: list[int] = []
         """Of the events of the calls that are known, in their order; 0: of one that a
         correction added, which no other corrects."""
         self._corrected: dict[int, Corrected] = {}
         """By correction."""
+        self._waiting: dict[int, Corrected] = {}
+        """Late usage that waits, or was rejected, by its id."""
 
     # --- the sidecar
 
     async def begin(self) -> None:
         """Open the sidecar for the first time."""
+        self._connections.__enter__()
         await self.open()
         self.note(first=True)
 
@@ -108,17 +126,53 @@ class World:
         return self._web
 
     async def close(self) -> None:
+        self._connections.__exit__(None, None, None)
         await self._open.__aexit__(None, None, None)
 
     async def restart(self) -> None:
-        await self.close()
+        await self._open.__aexit__(None, None, None)
         await self.open()
+
+    async def _surely(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something that a process which dies in it can do again."""
+        if self.fuse is not None:
+            n, self.fuse = self.fuse, None
+            if await self._life.spend(n, _awaited(work)):
+                return
+            self.n_deaths += 1
+            with suppress(Killed, AssertionError):
+                await self._open.__aexit__(Killed, Killed(), None)
+            self._life = Life()
+            await self.open()
+            await self.web.parts.aggregator.run()
+        await work()
+
+    async def _post(self, path: str, body: object = None, **query: Any) -> Any:
+        """Ask for something that counts once, and again where the process dies."""
+        answers: list[Any] = []
+
+        async def ask() -> None:
+            answers.append(await self.web.http.post(path, json=body, params=query))
+
+        n_deaths = self.n_deaths
+        await self._surely(ask)
+        if self.n_deaths > n_deaths and answers[-1].status_code == 409:
+            assert " already" in answers[-1].text or "taken back" in answers[-1].text
+            return None  # it was done before the process died, and is said to be
+        assert answers[-1].status_code == 200, answers[-1].text
+        return answers[-1].json()
+
+    def _key(self) -> str:
+        self._n_asked += 1
+        return f"the model's {self._n_asked}"
 
     # --- files
 
     @property
     def files(self) -> tuple[str, str]:
         meters = _meter("calls", self.calls_filter)
+        if self.reports_late:
+            meters += 'late = "report"\n'
         if self.odd_filter is not None:
             meters += _meter("odd", self.odd_filter)
         customers = "".join(
@@ -141,6 +195,17 @@ class World:
         """
         self.now_ms += 1
         self.web.clock.time_ms = self.now_ms
+        try:
+            await self._load()
+        except TermsRefused:
+            # A day in the files that is final by now holds for whatever is new of them.
+            dated = [c.from_day for c in self.customers.values() if c.from_day]
+            if not dated or self.customers == self.loaded:
+                raise
+            self.customers = deepcopy(self.loaded)
+            await self._load()
+
+    async def _load(self) -> None:
         meterline, pricing = self.files
         config = configure(self.folder, meterline=meterline, pricing=pricing)
         await self.web.parts.terms.load(wanted_of(config), author="test")
@@ -150,8 +215,10 @@ class World:
         """Have a customer's changes hold from a day on, unless that must not be."""
         said = self.customers[who]
         said.from_day = self.known.day(who, self.now_ms) + timedelta(days=days)
+        self.now_ms += 1
+        self.web.clock.time_ms = self.now_ms
         try:
-            await self.load()
+            await self._load()
         except TermsRefused as refused:
             from_ms = self.known.start_of(who, said.from_day)
             finals = [closed.end for closed in self.known.closed.values()]
@@ -168,6 +235,8 @@ class World:
         for name, text in self.plans.items():
             known.say(name, "text", 0 if first else utc_day_ms, text)
         known.say("calls", "meter", 0 if first else now_ms, self.calls_filter)
+        late = "report" if self.reports_late else "adjust"
+        known.say("calls", "late", 0 if first else now_ms, late)
         if self.odd_filter is not None:
             known.say("odd", "meter", now_ms, self.odd_filter)
         for who, said in self.customers.items():
@@ -248,10 +317,30 @@ class World:
         await self.web.ship(
             *(event(time_ms=at_ms, subject=subject, status=status) for _ in range(n))
         )
-        self.known.calls += [Call(at_ms, subject, status)] * n
         async with self.web.parts.database.reading() as tx:
             last_id = await last_event_id(tx)
-        self._ids += range(last_id - n + 1, last_id + 1)
+        call = Call(at_ms, subject, status)
+        ids, calls = [*range(last_id - n + 1, last_id + 1)], [call] * n
+        if self._waits(call):
+            late = (await self.web.get("/v1/late"))["late"][0]
+            assert (late["events"], late["state"]) == (n, "waiting")
+            self._waiting[late["late"]] = Corrected(ids, calls, [])
+        else:
+            self._ids += ids
+            self.known.calls += calls
+
+    def _waits(self, call: Call) -> bool:
+        """Say whether a call came too late, and is counted by what then waits."""
+        who = self.known.owner(call.subject, call.time_ms)
+        filter_ = self.known.at("calls", "meter", call.time_ms) or ()
+        return (
+            self.known.at("calls", "late", call.time_ms) == "report"
+            and call.status in filter_
+            and any(
+                name == who and closed.start <= call.time_ms < closed.end
+                for (name, _), closed in self.known.closed.items()
+            )
+        )
 
     async def void(self, which: int, n: int) -> None:
         """Make some calls in a row void."""
@@ -269,8 +358,8 @@ class World:
             )
 
     async def _keep(self, corrected: Corrected, how: dict[str, Any]) -> None:
-        body = {"events": corrected.ids, "reason": "the model"} | how
-        answer = await self._correct("/v1/corrections", body)
+        body = {"events": corrected.ids, "reason": "the model", "key": self._key()}
+        answer = await self._post("/v1/corrections", body | how)
         self._corrected[answer["correction"]["correction"]] = corrected
         self._ids += [0] * len(corrected.added)
         self.known.calls += corrected.added
@@ -296,17 +385,28 @@ class World:
             return
         correction = list(self._corrected)[which % len(self._corrected)]
         ids, calls, added = self._corrected.pop(correction)
-        await self._correct(f"/v1/corrections/{correction}/revert?reason=model", {})
+        path = f"/v1/corrections/{correction}/revert"
+        await self._post(path, {}, reason="model")
         for call in added:
             known = enumerate(zip(self._ids, self.known.calls, strict=True))
             self._drop(next(at for at, one in known if one == (0, call)))
         self._ids += ids
         self.known.calls += calls
 
-    async def _correct(self, path: str, body: object) -> Any:
-        response = await self.web.http.post(path, json=body)
-        assert response.status_code == 200, response.text
-        return response.json()
+    async def decide_late(self, which: int, verb: str) -> None:
+        """Accept late usage, which may be rejected already, or reject it."""
+        late = (await self.web.get("/v1/late"))["late"]
+        open_ = [one["late"] for one in late if one["state"] in ("waiting", "rejected")]
+        if verb == "reject":
+            open_ = [one["late"] for one in late if one["state"] == "waiting"]
+        if not open_:
+            return
+        chosen = open_[which % len(open_)]
+        await self._post(f"/v1/late/{chosen}/{verb}", {}, reason="model")
+        if verb == "accept":
+            ids, calls, _ = self._waiting.pop(chosen)
+            self._ids += ids
+            self.known.calls += calls
 
     def wait(self, hours: int) -> None:
         self.now_ms += hours * HOUR_MS
@@ -314,7 +414,7 @@ class World:
 
     def grant(self, dollars: int, days: int) -> None:
         """Grant a credit on every plan in dollars; with days it expires."""
-        self.has_credits = True
+        self.has_grants = True
         self._n_grants += 1
         today = date.fromisoformat(format_time_ms(self.now_ms)[:10])
         expires = today + timedelta(days=days) if days else None
@@ -332,7 +432,7 @@ class World:
         self._give(Coupon(name, None, Decimal(percent), periods))
 
     def _give(self, coupon: Coupon) -> None:
-        self.has_credits = True
+        self.has_coupons = True
         for name in ("basic", "pro"):
             self.plans[name] = changed(self.plans[name], coupon=coupon)
 
@@ -376,31 +476,90 @@ class World:
 
     async def close_period(self, who: str, period: str) -> None:
         """Make an invoice final, and compare it with what it should be."""
-        answer = (
-            await self.web.http.post(
-                f"/v1/customers/{who}/invoice/finalize", params={"period": period}
-            )
-        ).json()
+        path = f"/v1/customers/{who}/invoice/finalize"
+        self._note_final(who, period, await self._post(path, period=period))
+
+    def _note_final(self, who: str, period: str, answer: Any) -> None:
         wanted = self.known.owed(who, period, self.now_ms, keep=True)
+        self.gross.owed(who, period, self.now_ms, keep=True)
         if self.is_known:
             assert_equal(answer, wanted)
         self.finals[who, period] = bare(answer)
 
-    async def void_invoice(self, who: str, which: int) -> None:
-        """Take an invoice back: its period is open again."""
+    async def month_end(self, days: int) -> None:
+        """Go behind the end of a month, and close all that is due, in its order."""
+        now = datetime.fromtimestamp(self.now_ms / 1000, UTC)
+        end = (now.replace(day=1) + timedelta(days=32)).replace(day=1, hour=13)
+        self.wait(int((end - now).total_seconds()) // 3600 + 24 * days)
+
+        async def close() -> None:
+            query = {"skip_grace": True}
+            answer = await self.web.http.post("/v1/close", params=query)
+            assert answer.status_code == 200, answer.text
+            await self.web.parts.closer.run()
+
+        await self._surely(close)
+        for who in WHO:
+            for period in self.closable(who):
+                answer = await self.invoice(who, period)
+                if answer["status"] == "final":
+                    self._note_final(who, period, answer)
+
+    async def _number(self, who: str, period: str) -> str:
+        """Return the newest invoice of a period."""
+        query = {"customer": who, "period": period, "kind": "invoice"}
+        page = await self.web.get("/v1/invoices", **query)
+        return str(page["documents"][0]["number"])
+
+    async def _some_invoice(self, who: str, which: int) -> tuple[str, Any] | None:
         periods = [period for name, period in self.finals if name == who]
         if not periods:
-            return
+            return None
         period = periods[which % len(periods)]
-        page = await self.web.get(
-            "/v1/invoices", customer=who, period=period, kind="invoice"
-        )
-        number = page["documents"][0]["number"]  # the newest
-        answer = await self.web.http.post(
-            f"/v1/invoices/{number}/void", json={"reason": "the model"}
-        )
-        assert answer.status_code == 200, answer.text
-        del self.finals[who, period], self.known.closed[who, period]
+        found = await self.web.get(f"/v1/invoices/{await self._number(who, period)}")
+        return period, found
+
+    async def pay(self, who: str, which: int, tenths: int) -> None:
+        """Pay a part of an invoice, or give back what was paid of it."""
+        some = await self._some_invoice(who, which)
+        if some is None:
+            return
+        for owed in some[1]["left"]:
+            left, currency = Decimal(owed["amount"]), owed["currency"]
+            unit = Decimal(1) if currency == "jpy" else Decimal("0.01")
+            paid = (left * tenths / 10).quantize(unit)
+            if paid > 0:
+                body = {"amount": str(paid), "currency": currency, "key": self._key()}
+                number = some[1]["number"]
+                await self._post(f"/v1/invoices/{number}/payments", body)
+                before = self.paid.get((who, currency), ZERO)
+                self.paid[who, currency] = before + paid
+
+    async def give(self, who: str, dollars: int) -> None:
+        """Give a customer a credit."""
+        self.was_given = True
+        body = {"amount": str(dollars), "reason": "the model", "key": self._key()}
+        await self._post(f"/v1/customers/{who}/credits", body | {"currency": "usd"})
+
+    async def void_invoice(self, who: str, which: int) -> None:
+        """Take an invoice back: its period is open again. What was paid comes first."""
+        some = await self._some_invoice(who, which)
+        if some is None:
+            return
+        period, found = some
+        number = found["number"]
+        paid: dict[str, Decimal] = {}
+        for one in found["payments"]:
+            before = paid.get(one["currency"], ZERO)
+            paid[one["currency"]] = before + Decimal(one["amount"])
+        for currency, amount in paid.items():
+            if amount:
+                body = {"amount": str(amount), "currency": currency, "key": self._key()}
+                await self._post(f"/v1/invoices/{number}/refunds", body)
+                self.paid[who, currency] -= amount
+        await self._post(f"/v1/invoices/{number}/void", {"reason": "the model"})
+        del self.finals[who, period]
+        del self.known.closed[who, period], self.gross.closed[who, period]
         self.n_void += 1
 
     async def check_finals(self) -> None:
@@ -410,30 +569,61 @@ class World:
 
     @property
     def is_known(self) -> bool:
-        """Whether the reference knows what is owed.
+        """Whether the reference knows what each invoice comes to.
 
         It does not know which final period has what a void invoice gives back of a
-        credit: that depends on which of them are rated again.
+        credit or a coupon: that depends on which of them are rated again.
         """
-        return not (self.has_credits and self.n_void)
+        is_unsure = bool(self.n_void) and (self.has_grants or self.has_coupons)
+        return not (is_unsure or self.was_given)
 
     async def check_owed(self) -> None:
         """Check that every call is paid for once: by finals, and by the next draft."""
-        if not self.is_known:
+        if self.n_void and self.has_coupons:
             return
         for who in WHO:
-            account = await self.web.get(f"/v1/customers/{who}/statement")
-            balances = {
-                one["currency"]: Decimal(one["amount"]) for one in account["balances"]
-            }
-            owed = {currency: amount for currency, amount in balances.items() if amount}
-            assert owed == self.known.account(who)
+            await self._check_account(who)
             for name, start, _ in self.known.edges(who):
                 edges = self.known.period(who, name)
                 if start > self.now_ms or (who, name) in self.finals or edges is None:
                     continue
                 draft = await self.invoice(who, name)
-                assert_equal(draft, self.known.owed(who, name, self.now_ms, keep=False))
+                if self.is_known:
+                    wanted = self.known.owed(who, name, self.now_ms, keep=False)
+                    assert_equal(draft, wanted)
+                else:
+                    self._check_gross(draft["invoice"], who, name)
+
+    async def _check_account(self, who: str) -> None:
+        """Check that documents come to all usage, less what credits paid of it."""
+        account = await self.web.get(f"/v1/customers/{who}/statement")
+        owed = {
+            one["currency"]: Decimal(one["amount"])
+            + self.paid.get((who, one["currency"]), ZERO)
+            for one in account["balances"]
+        }
+        if self.is_known:
+            assert _some(owed) == self.known.account(who)
+        async with self.web.parts.database.reading() as tx:
+            uses = [use for use in await uses_of(tx, who) if use.kind == "credit"]
+        by_credit: dict[str, Decimal] = {}
+        for use in uses:
+            amount = Decimal(use.amount)
+            owed[use.currency] = owed.get(use.currency, ZERO) + amount
+            by_credit[use.name] = by_credit.get(use.name, ZERO) + amount
+        assert _some(owed) == self.gross.account(who)
+        granted = {g.name: g.amount for p in self.plans.values() for g in p.grants}
+        for name, used in by_credit.items():
+            assert 0 <= used <= granted.get(name, used)
+        for one in (await self.web.get(f"/v1/customers/{who}/credits"))["credits"]:
+            assert 0 <= Decimal(one["used"]) <= Decimal(one["amount"])
+
+    def _check_gross(self, invoice: Any, who: str, name: str) -> None:
+        """Check a draft's own lines, before credits."""
+        wanted = self.gross.owed(who, name, self.now_ms, keep=False)
+        paid = [one for one in invoice["lines"] if one["kind"] == "credit"]
+        total = Decimal(invoice["total"]) - sum(Decimal(one["amount"]) for one in paid)
+        assert (total, invoice["currency"]) == (wanted.total, wanted.currency)
 
     async def invoice(self, who: str, period: str) -> Any:
         return await self.web.get(f"/v1/customers/{who}/invoice", period=period)
@@ -451,6 +641,14 @@ def assert_equal(answer: Any, wanted: Owed) -> None:
     }
     said = Owed(Decimal(invoice["total"]), invoice["currency"], adjusted, due)
     assert said == wanted, (invoice["period"]["name"], said, wanted)
+
+
+async def _awaited(work: Callable[[], Awaitable[object]]) -> None:
+    await work()
+
+
+def _some(amounts: dict[str, Decimal]) -> dict[str, Decimal]:
+    return {currency: amount for currency, amount in amounts.items() if amount}
 
 
 def bare(answer: Any) -> Any:
