@@ -106,7 +106,11 @@ class Till:
 
 @asynccontextmanager
 async def till_at(
-    folder: Path, rule: str = COLLECT, pricing: str = TIERS, more: str = ACME
+    folder: Path,
+    rule: str = COLLECT,
+    pricing: str = TIERS,
+    more: str = ACME,
+    calls: str = CALLS,
 ) -> AsyncGenerator[Till]:
     """Run a sidecar in December that collects through a Stripe of its own."""
     clock = FakeClock()
@@ -118,7 +122,7 @@ async def till_at(
         f'[stripe]\nmode = "send"\napi_base = "{base}"\napi_key_file = "stripe.key"\n'
         'webhook_secret_file = "hook"\n'
     )
-    meterline = CALLS + more + rule + stripe
+    meterline = calls + more + rule + stripe
     async with web_at(folder, meterline=meterline, pricing=pricing) as web:
         desk = Desk(web, folder)
         desk.clock("2026-12-02T12:00:00Z")
@@ -271,16 +275,38 @@ async def test_two_taxes_of_one_invoice_are_refused(tmp_path: Path) -> None:
         assert "Stripe Tax would add others" in str((await till.calls())[0].reason)
 
 
-def test_a_ledger_that_reports_meters_collects_no_invoices(tmp_path: Path) -> None:
-    told = CALLS + 'bill_through = "meter"\n'
+TOLD = CALLS + 'bill_through = "meter"\n'
+BOTH = ACME + customer("bolt", subjects="bolt_*", more='stripe_customer = "cus_2"')
+OF_ACME = '[[collect]]\ncustomer = "acme"\n'
 
-    with pytest.raises(ConfigError, match="bill the same usage twice"):
-        configure(tmp_path, meterline=told + ACME + COLLECT, pricing=TIERS)
-    configure(
-        tmp_path,
-        meterline=told + ACME + COLLECT + 'bill_through = "none"\n',
-        pricing=TIERS,
-    )
+
+def test_who_would_be_billed_both_ways_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        configure(tmp_path, meterline=TOLD + BOTH + COLLECT + OF_ACME, pricing=TIERS)
+
+    (problem,) = refused.value.problems
+    assert "bill customer bolt twice" in str(problem)
+    ways = OF_ACME + COLLECT + 'bill_through = "none"\n'
+    config = configure(tmp_path, meterline=TOLD + BOTH + ways, pricing=TIERS)
+    assert config.collects("acme", "basic") is not None
+    assert config.collects("bolt", "basic") is None
+
+
+async def test_customers_of_one_ledger_go_each_their_own_way(tmp_path: Path) -> None:
+    async with till_at(tmp_path, OF_ACME, more=BOTH, calls=TOLD) as till:
+        web = till.desk.web
+        for subject in ("acme_1", "bolt_1"):
+            await till.desk.use("2026-12-02T10:00:00Z", 3, subject)
+        await till.parts.stripe.enqueuer.run()
+        rows = (await web.get("/v1/outbox"))["rows"]
+        await web.http.post("/v1/close", params={"skip_grace": True})
+        await web.parts.closer.run()
+        await till.tell()
+
+        assert {row["customer"] for row in rows} == {"bolt"}
+        assert {i["customer"] for i in till.at_stripe.invoices.values()} == {"cus_1"}
+        documents = (await web.get("/v1/invoices"))["documents"]
+        assert {one["customer"] for one in documents} == {"acme"}
 
 
 class Counted:

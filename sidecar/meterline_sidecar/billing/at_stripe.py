@@ -30,7 +30,6 @@ from meterline_sidecar.billing.stripe_plan import (
     minor,
 )
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.config.collect import rule_for
 from meterline_sidecar.config.shape import Config, Customer
 from meterline_sidecar.store import documents, facts, invoice_states
 from meterline_sidecar.store import stripe_calls as store
@@ -129,8 +128,7 @@ class AtStripe:
     async def _plan(self, tx: Tx, invoice_id: int) -> None:
         """Plan the calls of one invoice, if it is collected through Stripe."""
         statement, period = await final_of(tx, invoice_id)
-        rules = self._config().collect_rules
-        rule = rule_for(rules, statement.customer, statement.invoice.plan)
+        rule = self._config().collects(statement.customer, statement.invoice.plan)
         (row, *_) = await documents.of_invoice(tx, invoice_id)
         owing = await self._collection.owing(tx, row)
         is_open = owing.state in ("final", "sent") or statement.due < 0

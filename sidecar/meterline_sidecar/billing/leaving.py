@@ -12,6 +12,7 @@ from typing import Final
 from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.in_order import has_plan
 from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.config.collect import Payer
 from meterline_sidecar.store import invoices, outbox_hours
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import WINDOW_MS
@@ -30,15 +31,20 @@ class Leaving:
     what a customer without a plan used, belongs to no period.
 
     Args:
-        stripe_bills: whether Stripe makes the invoices of customers that it knows.
+        is_reported: says whether Stripe is told of a customer's usage, and makes their
+            invoices.
     """
 
     def __init__(
-        self, terms: Terms, *, clock: Clock, stripe_bills: Callable[[], bool]
+        self,
+        terms: Terms,
+        *,
+        clock: Clock,
+        is_reported: Callable[[Payer], bool],
     ) -> None:
         self._terms = terms
         self._clock = clock
-        self._stripe_bills = stripe_bills
+        self._is_reported = is_reported
 
     async def judging(self, tx: Tx) -> Judge:
         """Return a judge for one snapshot of the ledger."""
@@ -47,16 +53,12 @@ class Leaving:
             spans[customer].append((start, end))
         for of in spans.values():
             of.sort()
-        is_stripes = self._stripe_bills()
-        untold: frozenset[tuple[str, int]] = frozenset()
-        if is_stripes:
-            untold = await outbox_hours.untold(tx)
         return _Judge(
             self._terms,
             spans,
-            untold,
+            await outbox_hours.untold(tx),
             now_ms=self._clock.now_ms(),
-            stripe_bills=is_stripes,
+            is_reported=self._is_reported,
         )
 
 
@@ -68,13 +70,13 @@ class _Judge:
         untold: frozenset[tuple[str, int]],
         *,
         now_ms: int,
-        stripe_bills: bool,
+        is_reported: Callable[[Payer], bool],
     ) -> None:
         self._terms = terms
         self._finals = finals
         self._untold = untold
         self._now_ms = now_ms
-        self._stripe_bills = stripe_bills
+        self._is_reported = is_reported
         self._payers: dict[str, list[tuple[int, str | None]]] = {}
         self._known: dict[tuple[str, int], str | None] = {}
 
@@ -113,7 +115,7 @@ class _Judge:
         if period.end > self._now_ms:
             return f"period {period.name} of customer {customer} is not over"
         who = self._terms.customer(customer, time_ms)
-        if self._stripe_bills and who is not None and who.stripe_customer is not None:
+        if who is not None and self._is_reported(who):
             if (customer, time_ms // HOUR_MS * HOUR_MS) in self._untold:
                 return f"Stripe is not told yet of all that {customer} used in {period.name}"
             return None

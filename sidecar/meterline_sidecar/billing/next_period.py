@@ -1,10 +1,11 @@
 """Which period of each customer is to be closed next, worked out once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.close_run import Wanted
 from meterline_sidecar.billing.in_order import has_plan
+from meterline_sidecar.config.collect import Payer
 from meterline_sidecar.store.invoices import final_names
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.book import Terms
@@ -17,24 +18,25 @@ class NextPeriods:
     What is found of a customer is kept until more of theirs is final or agreed.
 
     Args:
-        stripe_bills: whether Stripe makes the invoices of customers that it knows.
+        is_reported: says whether Stripe is told of a customer's usage, and makes their
+            invoices.
     """
 
-    def __init__(self, terms: Terms, *, stripe_bills: bool) -> None:
+    def __init__(self, terms: Terms, *, is_reported: Callable[[Payer], bool]) -> None:
         self._terms = terms
-        self._stripe_bills = stripe_bills
+        self._is_reported = is_reported
         self._known: dict[str, tuple[tuple[int | None, ...], Period | None]] = {}
 
-    def use(self, *, stripe_bills: bool) -> None:
-        """Take it from now on that Stripe makes invoices, or that it does not."""
-        self._stripe_bills = stripe_bills
+    def use(self, is_reported: Callable[[Payer], bool]) -> None:
+        """Take it from now on that Stripe makes other customers' invoices."""
+        self._is_reported = is_reported
         self._known.clear()
 
     def is_stripes(self, name: str, at_ms: int) -> bool:
         """Say whether Stripe makes a customer's invoices."""
         customer = self._terms.customer(name, at_ms)
         assert customer is not None, "asked for one that there is"
-        return self._stripe_bills and customer.stripe_customer is not None
+        return self._is_reported(customer)
 
     def is_known(self, name: str, final_ms: int | None) -> bool:
         """Say whether ``of`` has the answer at hand."""

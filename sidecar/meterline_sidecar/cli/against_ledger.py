@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.across import billed_twice
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import invoices
@@ -64,6 +65,28 @@ async def agreed_with(config: Config) -> frozenset[str]:
         return frozenset()
     async with _open(config.sidecar.database) as reader:
         return frozenset((await _terms(reader)).names("customer"))
+
+
+async def billed_twice_by(config: Config, *, clock: Clock) -> list[str]:
+    """Return what `billed_twice` says of customers whom the files do not name.
+
+    Raises:
+        CannotCompare: the ledger cannot be read.
+    """
+    told = [one.meter.name for one in config.meters if one.bill_through == "meter"]
+    rules = config.collect_rules
+    if not told or not rules or not config.sidecar.database.exists():
+        return []
+    async with _open(config.sidecar.database) as reader:
+        terms = await _terms(reader)
+    in_files = {customer.id for customer in config.customers}
+    others = (name for name in terms.names("customer") if name not in in_files)
+    customers = (terms.customer(name, clock.now_ms()) for name in others)
+    return [
+        twice
+        for customer in customers
+        if customer is not None and (twice := billed_twice(customer, rules, told))
+    ]
 
 
 class Agreed(NamedTuple):

@@ -10,7 +10,7 @@ from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.alerts import AlertRule
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import GraceRule
-from meterline_sidecar.config.collect import CollectRule
+from meterline_sidecar.config.collect import CollectRule, Payer, rule_for
 from meterline_sidecar.config.held_plans import clashes
 from meterline_sidecar.config.shape import Customer, CustomerRule, MeterConfig
 
@@ -174,11 +174,9 @@ def check_grace_rules(source: Source, rules: Sequence[GraceRule], known: Known) 
 def check_collect_rules(
     source: Source,
     rules: Sequence[CollectRule],
-    meters: Sequence[MeterConfig],
     known: Known,
 ) -> None:
-    """Note plans that nobody wrote, second rules, and what Stripe would bill twice."""
-    told = [one.meter.name for one in meters if one.bill_through == "meter"]
+    """Note plans that nobody wrote, and second rules."""
     taken: set[tuple[str | None, str | None]] = set()
     for path, rule in zip(_paths(source, "collect"), rules, strict=True):
         _check_known(source, (*path, "plan"), rule.plan, known.plans)
@@ -186,13 +184,39 @@ def check_collect_rules(
             message = "a second rule is for the same invoices"
             source.report((*path, "bill_through"), message)
         taken.add((rule.plan, rule.customer))
-        if told and rule.bill_through == "invoice":
-            source.report(
-                (*path, "bill_through"),
-                f"Stripe would bill the same usage twice: meter `{told[0]}` is reported"
-                ' to it with bill_through = "meter". Collect through meters or through'
-                " invoices: a ledger does one of both",
-            )
+
+
+def check_ways(
+    source: Source,
+    customers: Sequence[Customer],
+    rules: Sequence[CollectRule],
+    meters: Sequence[MeterConfig],
+) -> None:
+    """Note customers whom Stripe would bill twice: for usage, and for our invoices."""
+    told = [one.meter.name for one in meters if one.bill_through == "meter"]
+    for path, customer in zip(_paths(source, "customer"), customers, strict=True):
+        if twice := billed_twice(customer, rules, told):
+            source.report((*path, "id"), twice)
+
+
+def billed_twice(
+    customer: Payer, rules: Sequence[CollectRule], told: Sequence[str]
+) -> str | None:
+    """Return why Stripe would bill a customer twice, in words; ``None``: it does not.
+
+    Args:
+        told: the meters of which Stripe is told.
+    """
+    rule = rule_for(rules, customer.id, customer.plan)
+    is_both = told and rule and rule.bill_through == "invoice" and rule.is_for_all
+    if not is_both or customer.stripe_customer is None:
+        return None
+    return (
+        f"Stripe would bill customer {customer.id} twice: what they use of `{told[0]}` is"
+        ' reported to it with bill_through = "meter", and their invoices are collected'
+        " by the [[collect]] of all. Say which, by a [[collect]] for them or their plan:"
+        ' bill_through = "invoice", and nothing of theirs is reported; or "none"'
+    )
 
 
 def check_archive(

@@ -1,7 +1,7 @@
 """``[[collect]]``: whose final invoices are collected through Stripe, and how."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,25 @@ from meterline_pricing import Problem
 from meterline_sidecar.config.kinds import CUSTOMER
 
 DAYS_MAX = 365
+
+
+class Payer(Protocol):
+    """A customer, as far as Stripe is concerned."""
+
+    @property
+    def id(self) -> str:
+        """Return their id, as we know them."""
+        ...
+
+    @property
+    def plan(self) -> str | None:
+        """Return the name of their plan, if they have one."""
+        ...
+
+    @property
+    def stripe_customer(self) -> str | None:
+        """Return their id at Stripe, if they have one."""
+        ...
 
 
 class CollectRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +75,11 @@ class CollectRule(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "ours"
 
+    @property
+    def is_for_all(self) -> bool:
+        """Whether it is for whoever has no rule of their own, or of their plan."""
+        return self.customer is None and self.plan is None
+
 
 def check_collect(rule: CollectRule) -> Iterator[Problem]:
     """Yield what is wrong with a rule by itself."""
@@ -64,15 +88,14 @@ def check_collect(rule: CollectRule) -> Iterator[Problem]:
 
 
 def rule_for(
-    rules: Sequence[CollectRule], customer: str, plan: str
+    rules: Sequence[CollectRule], customer: str, plan: str | None
 ) -> CollectRule | None:
-    """Return how a customer's invoice is collected; ``None``: by people.
+    """Return how a customer's invoice is collected; ``None``: nobody said.
 
     Their own rule comes first, then that of the plan, then that of all.
     """
-    found = (
+    return (
         next((rule for rule in rules if rule.customer == customer), None)
-        or next((rule for rule in rules if rule.plan == plan), None)
-        or next((rule for rule in rules if not (rule.customer or rule.plan)), None)
+        or next((rule for rule in rules if plan and rule.plan == plan), None)
+        or next((rule for rule in rules if rule.is_for_all), None)
     )
-    return found if found is not None and found.bill_through == "invoice" else None

@@ -20,6 +20,7 @@ from meterline_sidecar.config.across import (
     check_meters,
     check_rules,
     check_together,
+    check_ways,
     names_in,
 )
 from meterline_sidecar.config.archive import ArchiveConfig
@@ -92,7 +93,8 @@ def read_config(
     check_rules(source, config.customer_rules, known)
     check_alerts(source, config.alert_rules, known)
     check_grace_rules(source, config.grace_rules, known)
-    check_collect_rules(source, config.collect_rules, config.meters, known)
+    check_collect_rules(source, config.collect_rules, known)
+    check_ways(source, config.customers, config.collect_rules, config.meters)
     check_archive(source, config.retention, config.archive)
     check_role(source, config.sidecar.role, config.centre)
     if config.is_edge and sidecar.pricing is not None and config.catalogue.plans:

@@ -16,7 +16,7 @@ from meterline_sidecar.config.alerts import AlertRule, AlertsConfig
 from meterline_sidecar.config.archive import ArchiveConfig, RetentionConfig
 from meterline_sidecar.config.billing import BillingConfig, Grace, GraceRule
 from meterline_sidecar.config.centre import CentreConfig
-from meterline_sidecar.config.collect import CollectRule
+from meterline_sidecar.config.collect import CollectRule, Payer, rule_for
 from meterline_sidecar.config.held_plans import HeldPlan
 from meterline_sidecar.config.kinds import (
     BILL_THROUGH,
@@ -304,6 +304,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Whether Stripe is told of usage, and so makes invoices of it."""
         return self.stripe.mode == "send" and any(
             meter.bill_through == "meter" for meter in self.meters
+        )
+
+    def collects(self, customer_id: str, plan: str | None) -> CollectRule | None:
+        """Return how a customer's final invoices are collected; ``None``: by people.
+
+        Where meters are reported to Stripe, that of all says nothing: whose invoices are
+        collected there has a rule of their own, or of their plan.
+        """
+        found = rule_for(self.collect_rules, customer_id, plan)
+        if found is None or found.bill_through != "invoice":
+            return None
+        is_told = any(meter.bill_through == "meter" for meter in self.meters)
+        return None if found.is_for_all and is_told else found
+
+    def reports(self, customer: Payer) -> bool:
+        """Say whether Stripe is told of a customer's usage, and makes their invoices."""
+        return (
+            self.stripe_bills
+            and customer.stripe_customer is not None
+            and self.collects(customer.id, customer.plan) is None
         )
 
     @property

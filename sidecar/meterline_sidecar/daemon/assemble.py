@@ -100,7 +100,7 @@ async def open_parts(
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
         terms = keeper.terms
         sealing = await _open_seals(database, chain)
-        stripe = _open_stripe(config, sealing, terms, clock)
+        stripe = _open_stripe(files, sealing, terms, clock)
         parts = Parts(
             files=files,
             clock=clock,
@@ -137,9 +137,11 @@ async def open_parts(
 
 
 def _open_stripe(
-    config: Config, sealing: SealingDatabase, terms: Terms, clock: Clock
+    files: LoadedFiles, sealing: SealingDatabase, terms: Terms, clock: Clock
 ) -> StripeService:
-    return open_stripe(config, sealing, terms=terms, clock=clock, environ=os.environ)
+    return open_stripe(
+        *(lambda: files.config, sealing), terms=terms, clock=clock, environ=os.environ
+    )
 
 
 async def _alarm(database: Ledger, chain: ChainFiles) -> str | None:

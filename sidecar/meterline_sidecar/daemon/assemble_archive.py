@@ -69,7 +69,7 @@ def open_archive(
     """
     retention = files.config.retention.events
     leaving = Leaving(
-        terms, clock=clock, stripe_bills=lambda: files.config.stripe_bills
+        terms, clock=clock, is_reported=lambda who: files.config.reports(who)
     )
 
     def before() -> int | None:

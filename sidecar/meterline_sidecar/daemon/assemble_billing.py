@@ -39,7 +39,7 @@ class Bills(NamedTuple):
 
     def use(self, config: Config) -> None:
         """Go by another configuration from now on."""
-        self.next_periods.use(stripe_bills=config.stripe_bills)
+        self.next_periods.use(config.reports)
         self.closer.use(_closing_rules(config))
         self.attention.forget()
 
@@ -79,7 +79,7 @@ def open_billing(
         quiet=keeper.unchanged,
         clock=clock,
     )
-    next_periods = NextPeriods(terms, stripe_bills=config().stripe_bills)
+    next_periods = NextPeriods(terms, is_reported=config().reports)
     closer = Closer(
         *(database, invoices, aggregator, customers, next_periods),
         terms=terms,

@@ -1,7 +1,7 @@
 """Puts together what reports to Stripe: which parts there are, and with what settings."""
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from decimal import Decimal
 from typing import Final
 
@@ -55,7 +55,7 @@ def open_api(config: Config, *, environ: MutableMapping[str, str]) -> StripeDoor
 
 
 def open_stripe(
-    config: Config,
+    files: Callable[[], Config],
     database: Database,
     *,
     terms: Terms,
@@ -65,7 +65,11 @@ def open_stripe(
     """Return what reports to Stripe, within a running event loop.
 
     The key is taken out of ``environ``, so that no child process inherits it.
+
+    Args:
+        files: what they say now.
     """
+    config = files()
     stripe = config.stripe
     api = open_api(config, environ=environ)
     secret = SecretSource(
@@ -75,6 +79,11 @@ def open_stripe(
         environ=environ,
     )
     customers = StripeIds(terms, clock=clock)
+
+    def is_collected(name: str) -> bool:
+        who = terms.customer(name, clock.now_ms())
+        return who is not None and files().collects(name, who.plan) is not None
+
     meters = BilledMeters(database, terms, config)
     guard = CopyGuard(SentMark(config.sidecar.database))
     return StripeService(
@@ -86,6 +95,7 @@ def open_stripe(
             meters=meters.named,
             customers=customers,
             starts_ms=FirstDays(terms),
+            is_collected=is_collected,
             clock=clock,
             settle_ms=stripe.settle_s * 1_000,
         ),

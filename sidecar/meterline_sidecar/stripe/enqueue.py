@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -54,6 +54,7 @@ class Enqueuer:
         meters: Sequence[BilledMeter],
         customers: Mapping[str, str | None],
         starts_ms: Mapping[str, int] | None = None,
+        is_collected: Callable[[str], bool] = lambda _: False,
         clock: Clock,
         settle_ms: int = SETTLE_MS,
     ) -> None:
@@ -61,12 +62,15 @@ class Enqueuer:
 
         Args:
             starts_ms: before when a customer is not billed.
+            is_collected: says whose invoices are collected through Stripe, by our id:
+                it is told nothing of their usage.
         """
         self._database = database
         self._running = asyncio.Lock()
         self._meters = self._wanted = tuple(meters)
         self._customers = customers  # as they are when a row is made
         self._starts_ms: Mapping[str, int] = {} if starts_ms is None else starts_ms
+        self._is_collected = is_collected
         self._clock = clock
         self._settle_ms = settle_ms
 
@@ -219,7 +223,7 @@ class Enqueuer:
         self, tx: Tx, generation: int, *, customer: str, hour_ms: int
     ) -> int:
         """Add what the outbox does not say yet about an hour; return the rows."""
-        if customer not in self._customers:
+        if customer not in self._customers or self._is_collected(customer):
             return 0
         end_ms = hour_ms + HOUR_MS
         start_ms = min(max(hour_ms, self._starts_ms.get(customer, 0)), end_ms)

@@ -37,7 +37,9 @@ class Books:
         leaving = Leaving(
             self.keeper.terms,
             clock=self.clock,
-            stripe_bills=lambda: self.stripe_bills,
+            is_reported=lambda who: (
+                self.stripe_bills and who.stripe_customer is not None
+            ),
         )
         async with self.ledger.reading() as tx:
             return await leaving.judging(tx)

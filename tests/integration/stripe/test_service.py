@@ -34,7 +34,10 @@ async def stripe(shop: Shop, tmp_path: Path) -> AsyncGenerator[StripeService]:
     )
     environ = {"METERLINE_STRIPE_API_KEY": KEY}
     stripe = open_stripe(
-        config, shop.database, terms=Terms(), clock=shop.clock, environ=environ
+        *(lambda: config, shop.database),
+        terms=Terms(),
+        clock=shop.clock,
+        environ=environ,
     )
     yield stripe
     await stripe.close()
@@ -204,7 +207,10 @@ async def test_nothing_is_told_to_a_meter_that_is_another(
     row_id = await shop.add(7)
     environ = {"METERLINE_STRIPE_API_KEY": KEY}
     stripe = open_stripe(
-        config, shop.database, terms=Terms(), clock=shop.clock, environ=environ
+        *(lambda: config, shop.database),
+        terms=Terms(),
+        clock=shop.clock,
+        environ=environ,
     )
 
     await stripe.report()

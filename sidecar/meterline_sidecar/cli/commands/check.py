@@ -14,6 +14,7 @@ from meterline_sidecar.cli.against_ledger import (
     CannotCompare,
     Compared,
     agreed_with,
+    billed_twice_by,
     compare,
 )
 from meterline_sidecar.cli.consequences import tell_consequences
@@ -56,6 +57,7 @@ def command(config_path: Path | None, clock_path: Path | None, is_json: bool) ->
     try:
         compared = asyncio.run(compare(config, clock=clock))
         odd += asyncio.run(_alerts_of_nobody(config))
+        odd += asyncio.run(billed_twice_by(config, clock=clock))
     except CannotCompare as error:
         odd.append(str(error))
     if is_json:
