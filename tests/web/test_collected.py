@@ -12,6 +12,7 @@ from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import stripe_calls as store
 from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.stripe import service
 from meterline_sidecar.stripe.invoicing import Invoicer
 from meterline_sidecar.stripe.pacing import Backoff
 from tests.clock import FakeClock
@@ -25,6 +26,7 @@ from tests.web.test_final import CALLS, Desk, customer
 
 SECRET = "whsec_test"
 HOUR_MS = 3_600_000
+DIFFERS = "stripe_invoice_differs"
 COLLECT = "[[collect]]\n"
 SEND = 'collection_method = "send_invoice"\ndays_until_due = 7\n'
 ACME = customer(more='starts = 2026-10-01\nstripe_customer = "cus_1"')
@@ -543,6 +545,36 @@ async def test_an_invoice_that_is_void_before_stripe_has_it_is_never_there(
     await till.tell()
 
     assert till.at_stripe.invoices == {}
+    (compared,) = (await till.reconcile())["invoices"]
+    assert (compared["verdict"], compared["status"]) == ("equal", "deleted")
+
+
+async def test_once_a_day_some_invoices_are_compared_until_they_are_equal(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "INVOICES_PER_RUN", 1)
+    for month in ("2026-10", "2026-11"):
+        await till.close(month)
+    await till.tell()
+    last = list(till.at_stripe.items.values())[-1]
+    right = last["amount"]
+
+    async def a_day_later() -> Any:
+        till.desk.web.clock.time_ms += 24 * HOUR_MS
+        await till.parts.stripe.reconcile_if_due()
+        status = await till.desk.web.get("/status")
+        found = [p["text"] for p in status["problems"] if p["code"] == DIFFERS]
+        return status["reconciliation"]["invoices_different"], found
+
+    last["amount"] = right + 1
+    assert await a_day_later() == (0, [])  # another one comes first
+    n_different, (text,) = await a_day_later()
+    assert (n_different, text[:9]) == (1, "INV-0002:")
+    assert f"is {right + 1} usd and should be {right} usd" in text
+    await till.reconcile("2026-10")
+    assert (await a_day_later())[0] == 1
+    last["amount"] = right
+    assert await a_day_later() == (0, [])
 
 
 async def test_a_reconciliation_names_what_differs_to_the_cent(till: Till) -> None:

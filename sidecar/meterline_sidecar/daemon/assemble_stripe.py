@@ -21,6 +21,7 @@ from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, SentMark
 from meterline_sidecar.stripe.door import StripeDoor
 from meterline_sidecar.stripe.enqueue import Enqueuer
+from meterline_sidecar.stripe.invoice_check import InvoiceReconciler
 from meterline_sidecar.stripe.invoicing import Invoicer
 from meterline_sidecar.stripe.pacing import Rate
 from meterline_sidecar.stripe.provision.apply import Provisioner
@@ -102,6 +103,7 @@ def open_stripe(
         reporter=_reporter(config, database, api, clock=clock, guard=guard),
         copy_guard=guard,
         reconciler=Reconciler(database, api, clock=clock),
+        invoice_reconciler=InvoiceReconciler(database, api, clock=clock),
         webhooks=Webhooks(
             database, api, secret=secret.read, clock=clock, wall=SystemClock()
         ),

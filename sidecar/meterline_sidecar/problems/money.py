@@ -198,6 +198,14 @@ MONEY: Final[Mapping[Code, Problem]] = {
         action="`meterline outbox invoice NUMBER` says why; mend it, then"
         " `meterline outbox invoice NUMBER --retry`",
     ),
+    "stripe_invoice_differs": Problem(
+        severity="error",
+        title="An invoice at Stripe is not what is final here",
+        means="a line is missing, is there twice, or says another amount; or Stripe has"
+        " not led the invoice where it was told to",
+        action="mend it at Stripe, then `meterline reconcile` of the month in which its"
+        " period ended looks again",
+    ),
     "stripe_copy": Problem(
         severity="warning",
         title="This ledger may be a copy of another",

@@ -1,6 +1,6 @@
 """How reporting to Stripe fares: counts, the last comparison, and what is wrong."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from meterline_sidecar.store.stripe_calls import CallRow
 from meterline_sidecar.stripe import states
 from meterline_sidecar.stripe.comparison import ByHand
 from meterline_sidecar.stripe.copy_guard import Suspicion, read_suspicion
+from meterline_sidecar.stripe.invoice_check import compared_invoices
 from meterline_sidecar.stripe.reconcile import SETTLE_MS
 from meterline_sidecar.stripe.service import StripeService
 
@@ -37,6 +38,9 @@ class ReconciliationStatus(Struct, frozen=True, kw_only=True):
     """How often it happens by itself; 0 for never."""
     different: int
     """Customers and meters, by month, that did not match."""
+    invoices_checked_ms: int | None = None
+    """``None`` before the first comparison of invoices."""
+    invoices_different: int = 0
 
 
 class StripeHealth(Struct, frozen=True, kw_only=True):
@@ -62,6 +66,7 @@ async def read_health(stripe: StripeService) -> StripeHealth:
         n_failing, why = await sending.failing(tx, attempts_min=FAILED_ATTEMPTS_MIN)
         suspicion = await read_suspicion(tx)
         held = await stripe_calls.held_calls(tx, limit=HELD_LOOKED_AT)
+        invoices = await compared_invoices(tx)
     age_ms = None if checked_ms is None else stripe.clock.now_ms() - checked_ms
     return StripeHealth(
         counts=counts,
@@ -70,6 +75,8 @@ async def read_health(stripe: StripeService) -> StripeHealth:
             age_s=None if age_ms is None else age_ms // 1_000,
             every_s=stripe.reconcile_every_ms // 1_000,
             different=n_different,
+            invoices_checked_ms=invoices.checked_ms,
+            invoices_different=len(invoices.different),
         ),
         problems=(
             *_service_problems(stripe),
@@ -79,6 +86,7 @@ async def read_health(stripe: StripeService) -> StripeHealth:
             *([_failing(n_failing, why)] if n_failing else []),
             *([_by_hand(by_hand)] if by_hand else []),
             *([_held(held)] if held else []),
+            *([_other(invoices.different)] if invoices.different else []),
             *([_copy(suspicion)] if suspicion and counts["unresolved"] else []),
         ),
     )
@@ -131,6 +139,12 @@ def _by_hand(lines: Sequence[ByHand]) -> Found:
 def _held(calls: Sequence[tuple[str, CallRow]]) -> Found:
     named = [f"{number}: {call.reason}" for number, call in calls]
     return found("stripe_invoice_held", such_as(named[:HELD_SHOWN], n_all=len(named)))
+
+
+def _other(different: Mapping[int, tuple[str, str]]) -> Found:
+    named = [f"{number}: {text}" for number, text in different.values()]
+    text = such_as(named[:HELD_SHOWN], n_all=len(named))
+    return found("stripe_invoice_differs", text)
 
 
 def _copy(suspicion: Suspicion) -> Found:

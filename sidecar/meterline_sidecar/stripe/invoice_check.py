@@ -5,9 +5,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import StripeRefused
+from meterline_sidecar.store import facts
 from meterline_sidecar.store import stripe_calls as store
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.stripe_calls import CallRow
 from meterline_sidecar.stripe.calls import StripeCalls, part_of, read_all
 from meterline_sidecar.stripe.comparison import InvoiceVerdict, ReconciledInvoice
@@ -16,6 +18,12 @@ LINE: Final = "meterline_line"
 INVOICE: Final = "meterline_invoice"
 NOTE: Final = "meterline_credit_note"
 GONE: Final = 404
+COMPARED: Final = "stripe_invoices_compared"
+"""The fact that says what the last comparisons of invoices found."""
+DIFFERENT_MAX: Final = 1_000  # that are kept by their number; 100 kB
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Wanted(NamedTuple):
@@ -84,12 +92,33 @@ async def lines_of(stripe: StripeCalls, stripe_id: str) -> list[dict[str, Any]]:
     return await read_all(stripe, f"/v1/invoices/{stripe_id}/lines")
 
 
+class ComparedInvoices(msgspec.Struct, frozen=True):
+    """What the last comparisons of invoices found."""
+
+    after: int = 0
+    """Behind which invoice the next look goes on."""
+    checked_ms: int | None = None
+    different: dict[int, tuple[str, str]] = {}
+    """By invoice: its number, and what differs, in words."""
+
+
+async def compared_invoices(tx: Tx) -> ComparedInvoices:
+    """Return what the last comparisons of invoices found."""
+    known = await facts.get_fact(tx, COMPARED)
+    if known is None:
+        return ComparedInvoices()
+    return msgspec.json.decode(known, type=ComparedInvoices)
+
+
 class InvoiceReconciler:
     """Compares invoices that were told with what Stripe has."""
 
-    def __init__(self, database: Database, stripe: StripeCalls) -> None:
+    def __init__(
+        self, database: Database, stripe: StripeCalls, *, clock: Clock
+    ) -> None:
         self._database = database
         self._stripe = stripe
+        self._clock = clock
 
     async def run(self, *, start_ms: int, end_ms: int) -> list[ReconciledInvoice]:
         """Compare every invoice of a period that ends in a span.
@@ -99,11 +128,63 @@ class InvoiceReconciler:
         """
         async with self._database.reading() as tx:
             told = await store.told_invoices(tx, start_ms=start_ms, end_ms=end_ms)
+        return await self._compare(told)
+
+    async def watch(self, *, start_ms: int, end_ms: int, invoices_max: int) -> int:
+        """Compare some invoices of a span: those that differed, then the next ones.
+
+        Returns how many were compared.
+
+        Raises:
+            RetryLater: Stripe cannot be asked now.
+        """
+        async with self._database.reading() as tx:
+            told = await store.told_invoices(tx, start_ms=start_ms, end_ms=end_ms)
+            known = await compared_invoices(tx)
+        differed = [one for one in told if one[0] in known.different][:invoices_max]
+        # Round and round: whoever is behind the last look comes first.
+        others = [one for one in told if one[0] not in known.different]
+        others.sort(key=lambda one: (one[0] <= known.after, one[0]))
+        chosen = differed + others[: invoices_max - len(differed)]
+        after = chosen[-1][0] if len(chosen) > len(differed) else known.after
+        await self._compare(chosen, after=after)
+        return len(chosen)
+
+    async def _compare(
+        self, told: Sequence[tuple[int, str]], *, after: int | None = None
+    ) -> list[ReconciledInvoice]:
+        """Compare invoices, and keep which of them differ."""
+        async with self._database.reading() as tx:
             rows = await store.calls_of(tx, [invoice_id for invoice_id, _ in told])
         by_invoice: dict[int, list[CallRow]] = {}
         for row in rows:
             by_invoice.setdefault(row.invoice_id, []).append(row)
-        return [await self._one(by_invoice[id_], period) for id_, period in told]
+        found = [await self._one(by_invoice[id_], period) for id_, period in told]
+        if found:
+            ids = [invoice_id for invoice_id, _ in told]
+            async with self._database.transaction() as tx:
+                known = await compared_invoices(tx)
+                kept = self._kept(known, dict(zip(ids, found, strict=True)), after)
+                await facts.put_fact(tx, COMPARED, _encode(kept).decode())
+        return found
+
+    def _kept(
+        self,
+        known: ComparedInvoices,
+        found: Mapping[int, ReconciledInvoice],
+        after: int | None,
+    ) -> ComparedInvoices:
+        different = {id_: of for id_, of in known.different.items() if id_ not in found}
+        different |= {
+            invoice_id: (one.invoice, "; ".join(one.differences)[:500])
+            for invoice_id, one in found.items()
+            if one.verdict in ("different", "refused")
+        }
+        return ComparedInvoices(
+            after=known.after if after is None else after,
+            checked_ms=self._clock.now_ms(),
+            different=dict(list(different.items())[-DIFFERENT_MAX:]),
+        )
 
     async def _one(self, rows: list[CallRow], period: str) -> ReconciledInvoice:
         first = rows[0]
@@ -127,6 +208,10 @@ class InvoiceReconciler:
             found = await self._stripe.call("get", f"/v1/invoices/{first.object_id}")
             lines = await lines_of(self._stripe, first.object_id)
         except StripeRefused as error:
+            if error.status == GONE and any(row.step == "delete" for row in rows):
+                return msgspec.structs.replace(
+                    answer, status="deleted", verdict="equal"
+                )
             return msgspec.structs.replace(
                 answer, verdict="refused", differences=(str(error),)
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from meterline_pricing import Calendar, Period
-from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError, RetryLater, StripeRefused
 from meterline_sidecar.store import facts, outbox
@@ -16,6 +16,7 @@ from meterline_sidecar.stripe.by_hand import RowsByHand
 from meterline_sidecar.stripe.copy_guard import CopyGuard, read_suspicion
 from meterline_sidecar.stripe.door import StripeDoor
 from meterline_sidecar.stripe.enqueue import Enqueuer
+from meterline_sidecar.stripe.invoice_check import InvoiceReconciler
 from meterline_sidecar.stripe.invoicing import Invoicer
 from meterline_sidecar.stripe.provision.apply import Provisioner
 from meterline_sidecar.stripe.reconcile import Reconciler
@@ -26,6 +27,8 @@ from meterline_sidecar.stripe.webhooks import Webhooks
 RECONCILE_TRIED: Final = "reconcile_tried_ms"
 SERIES_PER_RUN: Final = 150
 """Customers and meters that one run compares: two reads each, of 10,000 a month."""
+INVOICES_PER_RUN: Final = 50
+"""Invoices that one run compares, two reads each; they count among the series."""
 ASK_EVERY_S: Final = 60.0
 """How often the meters are asked for until they are known."""
 LAG_MS: Final = 3 * HOUR_MS
@@ -46,6 +49,7 @@ class StripeService:
     reporter: Reporter | None
     """``None`` in a dry run: the outbox fills and nothing is sent."""
     reconciler: Reconciler
+    invoice_reconciler: InvoiceReconciler
     webhooks: Webhooks
     by_hand: RowsByHand
     copy_guard: CopyGuard
@@ -118,6 +122,8 @@ class StripeService:
     async def reconcile_if_due(self) -> None:
         """Compare this month with Stripe's totals, and the last one until it is equal.
 
+        So are invoices of periods that ended in these months, line by line.
+
         Once in ``reconcile_every_ms``, however often it is called and restarted:
         Stripe counts reads.
         """
@@ -144,10 +150,14 @@ class StripeService:
     async def _reconcile_months(self, now_ms: int) -> None:
         this = Calendar().at(now_ms)
         before = Calendar().at(this.start - 1)
-        n_series = await self._reconcile(
-            before, now_ms=now_ms, series_max=SERIES_PER_RUN // 2
+        n_done = await self.invoice_reconciler.watch(
+            start_ms=before.start - DAY_MS,
+            end_ms=now_ms,
+            invoices_max=INVOICES_PER_RUN,
         )
-        await self._reconcile(this, now_ms=now_ms, series_max=SERIES_PER_RUN - n_series)
+        left = SERIES_PER_RUN - n_done
+        n_done = await self._reconcile(before, now_ms=now_ms, series_max=left // 2)
+        await self._reconcile(this, now_ms=now_ms, series_max=left - n_done)
 
     async def _reconcile(self, month: Period, *, now_ms: int, series_max: int) -> int:
         """Compare what Stripe has had time to add up; return how many series."""

@@ -78,6 +78,10 @@ def _counts(status: Status) -> Table:
         age = lasting(compared.age_s * SECOND_MS)
         meaning = f"customers and meters, when Stripe was asked {age} ago"
         table.add("differ at Stripe", quantity(compared.different), meaning)
+    if compared.invoices_checked is not None:
+        meaning = f"final invoices, last compared {compared.invoices_checked[:16]}"
+        found = quantity(compared.invoices_different)
+        table.add("invoices that differ at Stripe", found, meaning)
     file = status.database
     table.add("database MiB", quantity(file.bytes // MIB), file.path)
     free = quantity(file.disk_free_bytes // MIB)

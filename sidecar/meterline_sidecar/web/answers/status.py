@@ -115,6 +115,10 @@ class ReconciliationStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How often it happens by itself; 0 for never."""
     different: int
     """Customers and meters, by month, that did not match."""
+    invoices_checked: str | None
+    """When invoices were last compared; ``None`` before the first."""
+    invoices_different: int
+    """Final invoices that are not so at Stripe."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

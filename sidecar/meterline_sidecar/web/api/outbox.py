@@ -12,7 +12,6 @@ from meterline_sidecar.clock import DAY_MS, format_time_ms, time_text
 from meterline_sidecar.store import outbox
 from meterline_sidecar.store.outbox import STATES, OutboxRow, State
 from meterline_sidecar.stripe.health import read_health
-from meterline_sidecar.stripe.invoice_check import InvoiceReconciler
 from meterline_sidecar.stripe.meter_events import key_of
 from meterline_sidecar.web.answers.outbox import (
     OutboxPage,
@@ -110,7 +109,7 @@ async def run_reconcile(parts: Parts, query: Span) -> Reconciliation:
     span = span_of(parts, query, None)
     lines = await parts.stripe.reconciler.run(start_ms=span.start, end_ms=span.end)
     # A customer's month may end some hours beside the month in UTC.
-    invoices = await InvoiceReconciler(parts.database, parts.stripe.api).run(
+    invoices = await parts.stripe.invoice_reconciler.run(
         start_ms=span.start + DAY_MS, end_ms=span.end + DAY_MS
     )
     unbilled = parts.stripe.unbilled

@@ -184,6 +184,8 @@ def _reconciliation(stripe: StripeHealth) -> ReconciliationStatus:
         age_s=compared.age_s,
         every_s=compared.every_s,
         different=compared.different,
+        invoices_checked=time_text(compared.invoices_checked_ms),
+        invoices_different=compared.invoices_different,
     )
 
 

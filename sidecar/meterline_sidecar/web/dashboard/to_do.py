@@ -36,6 +36,8 @@ PAGES: Final[Mapping[Code, str]] = {
     "stripe_differs": "/outbox",
     "stripe_dropped": "/outbox",
     "stripe_by_hand": "/outbox",
+    "stripe_invoice_held": "/invoices",
+    "stripe_invoice_differs": "/invoices",
     "stripe_copy": "/outbox?state=unresolved",
     "outbox_failing": "/outbox?state=pending",
     "outbox_unresolved": "/outbox?state=unresolved",
