@@ -1,48 +1,10 @@
 #!/usr/bin/env bash
 # Two month ends in half a minute, with a clock of our own: README.md tells the story.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-# Of a clone in which `make demo` was run, where nothing else is installed.
-command -v meterline > /dev/null || PATH="$here/../../.venv/bin:$PATH"
-for needed in meterline curl; do
-  command -v "$needed" > /dev/null || { echo "walk.sh needs $needed" >&2; exit 2; }
-done
-unset "${!METERLINE_@}" # which would lead to a sidecar that is no rehearsal
-work=$(mktemp -d)
-cp "$here/meterline.toml" "$here/pricing.toml" "$work"
-cd "$work"
-
-say() { printf '\n== %s\n' "$*"; }
-
-clock() { # TIME: the sidecar believes it is so late
-  echo "$1" > clock.new && mv clock.new clock
-}
-
-use() { # SUBJECT CALLS TIME ID
-  curl --silent --show-error --fail --output /dev/null --unix-socket http.sock \
-    --header 'Content-Type: application/json' \
-    --data "{\"id\": \"$4\", \"time\": \"$3\", \"subject\": \"$1\", \"quantities\": {\"calls\": $2}}" \
-    http://localhost/v1/events
-}
-
-until_said() { # TEXT COMMAND...: wait until a command prints it
-  local text=$1
-  shift
-  until "$@" 2> /dev/null | grep --quiet -- "$text"; do
-    kill -0 "$sidecar" 2> /dev/null || { cat sidecar.log >&2; exit 1; }
-    sleep 0.1
-  done
-}
-
-until_final() { # CUSTOMER PERIOD
-  until_said '"status": "final"' meterline invoice "$1" --period "$2" --json
-}
+. "$(dirname "$0")/common.sh"
 
 clock 2026-11-02T08:00:00Z
-meterline run --clock clock 2> sidecar.log &
-sidecar=$!
-trap 'kill $sidecar 2> /dev/null; wait $sidecar 2> /dev/null || true; rm -rf "$work"' EXIT
-until_said ready meterline status
+start
 
 say "November: both use something"
 use acme_key 3000 2026-11-02T07:30:00Z a-1
