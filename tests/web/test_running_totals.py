@@ -110,3 +110,18 @@ async def test_who_used_something_does_not_wait_for_everybody_else(
 
     assert renewed[:5] == ["c030", "c000", "c035", "c001", "c002"]
     assert len(renewed) == 40
+
+
+async def test_while_many_come_who_used_something_is_asked_now_and_then(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_totals, "BUSY_EVENTS", 2)
+    totals: list[Decimal] = []
+    async with open_web(meterline=CUSTOMERS, pricing=PRICING) as web:
+        standings = web.parts.standings
+        for n_events in (2, 2, 2, 1):
+            await web.ship(*[event(subject="ann")] * n_events)
+            await standings.refresh()
+            totals.append(standings.totals()["usd"])
+
+    assert totals == [2, 4, 4, 7]

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from functools import partial
 from itertools import cycle, islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -38,6 +38,9 @@ PER_SNAPSHOT: Final = 8
 """Made in one call of the database's thread, which has the interpreter meanwhile."""
 BUSY_EVENTS: Final = 100
 """Stored since the run before."""
+LOOK_AGAIN_S: Final = 10.0
+"""While so many come, who used something is asked no sooner: with each few events of a
+customer their standing would be made again, which costs more than all else of these."""
 EVERY_S: Final = 1
 
 
@@ -67,6 +70,17 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         is_used = any(self.quantities.values())
         without = self.why_not is not None and (self.has_plan or is_used)
         return bool(without or self.meters_not_priced or self.values_not_priced)
+
+
+class Found(NamedTuple):
+    """What a look at the ledger says of standings."""
+
+    at: Counted
+    event_id: int
+    """The newest that is stored."""
+    is_busy: bool
+    changed: list[str] | None
+    """Who used something since the last look; ``None``: this was not asked."""
 
 
 OnChange = Callable[[Customer, Standing], Awaitable[None]]
@@ -106,6 +120,7 @@ class Standings:
         self._stale: dict[str, None] = dict.fromkeys(customers.ids)
         """The oldest first; of whom usage changed, and of all others."""
         self._generation = self._cursor = self._event_id = self._looked_ms = 0
+        self._look_again_s = 0.0
         self._first_end_ms = FOREVER_MS
         """Before that no period ends of which there is a standing."""
         # Kept as standings change: pages ask for both, and there may be many.
@@ -156,16 +171,10 @@ class Standings:
 
     async def refresh(self) -> None:
         """Make stale standings anew, as many as one run may."""
-        if not await self._is_due():
-            return
-        async with self._database.reading() as tx:
-            at = await counted(tx)
-            event_id = await event_log.last_event_id(tx)
-            is_busy = event_id - self._event_id >= BUSY_EVENTS
-            self._event_id = event_id
-            await self._note_changes(tx, at)
         loop = asyncio.get_running_loop()
-        end_s = loop.time() + (RUN_S_MAX_BUSY if is_busy else RUN_S_MAX)
+        found = await self._database.read(partial(self._look, loop.time()))
+        self._note(found, loop.time())
+        end_s = loop.time() + (RUN_S_MAX_BUSY if found.is_busy else RUN_S_MAX)
         while (self._used or self._stale) and loop.time() < end_s:
             customers = list(islice(self._waiting(), PER_SNAPSHOT))
             async with self._quiet():
@@ -189,26 +198,35 @@ class Standings:
             if customer is not None:
                 yield customer
 
-    async def _is_due(self) -> bool:
-        """Say whether there may be anything to do, as cheaply as that can be said."""
-        at = await self._database.read(counted)
-        self._note_ended(self._clock.now_ms())
-        is_counted = (at.generation, at.up_to_event) != (self._generation, self._cursor)
-        is_agreed = self._terms.row_id > self._terms_row
-        return is_counted or is_agreed or bool(self._used or self._stale)
-
-    async def _note_changes(self, tx: Tx, at: Counted) -> None:
-        if at.generation != self._generation:
-            self._stale |= dict.fromkeys(self._customers.ids)
-        elif at.up_to_event > self._cursor:
+    async def _look(self, now_s: float, tx: Tx) -> Found:
+        """Return what there is to do, as cheaply as that can be said."""
+        at = await counted(tx)
+        event_id = await event_log.last_event_id(tx)
+        is_busy = event_id - self._event_id >= BUSY_EVENTS
+        changed: list[str] | None = None
+        if (
+            at.generation == self._generation
+            and at.up_to_event > self._cursor
+            and not (is_busy and now_s < self._look_again_s)
+        ):
             changed = await store.changed_customers(
                 tx,
                 at.generation,
                 after_event_id=self._cursor,
                 up_to_event_id=at.up_to_event,
             )
-            self._used |= dict.fromkeys(changed)
-        self._generation, self._cursor = at.generation, at.up_to_event
+        return Found(at, event_id, is_busy, changed)
+
+    def _note(self, found: Found, now_s: float) -> None:
+        at = found.at
+        self._event_id = found.event_id
+        self._note_ended(self._clock.now_ms())
+        if at.generation != self._generation:
+            self._stale |= dict.fromkeys(self._customers.ids)
+            self._generation, self._cursor = at.generation, at.up_to_event
+        elif found.changed is not None:
+            self._used |= dict.fromkeys(found.changed)
+            self._cursor, self._look_again_s = at.up_to_event, now_s + LOOK_AGAIN_S
         if self._terms.row_id > self._terms_row:
             self._stale |= dict.fromkeys(self._changed_terms())
             self._terms_row = self._terms.row_id

@@ -1,15 +1,16 @@
 """Lets what came wait a moment for company, so that more of it shares a commit.
 
 A commit costs the same for one event as for a thousand. The first after a while is made
-at once; while events keep coming there are a few a second, unless so many wait that
-they are company enough, or somebody waits for the ack.
+at once; while events keep coming there is one a second, unless so many wait that they
+are company enough, or somebody waits for the ack. What waits is not known here yet, and
+still stands in its app's spool.
 """
 
 import asyncio
 import contextlib
 from typing import Final
 
-COMPANY_S: Final = 0.25  # from the beginning of one commit to that of the next
+COMPANY_S: Final = 1.0  # from the beginning of one commit to that of the next
 COMPANY_ROWS: Final = 2_000  # which need no more
 
 

@@ -87,7 +87,7 @@ async def serving(*, trusted: tuple[str, ...] = ()) -> AsyncGenerator[Server]:
         yield server
     finally:
         await server.hang_up()
-        http.should_exit = True
+        http.stop()
         await running
         listener.close()
 
