@@ -1,6 +1,7 @@
 """Which period of each customer is to be closed next, worked out once."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.close_run import Wanted
@@ -10,6 +11,10 @@ from meterline_sidecar.store.invoices import final_names
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
+
+SAME_MAX: Final = 1_000
+_Known = tuple[tuple[int | None, ...], Period | None]
+"""What an answer was worked out from, and the answer."""
 
 
 class NextPeriods:
@@ -25,12 +30,15 @@ class NextPeriods:
     def __init__(self, terms: Terms, *, is_reported: Callable[[Payer], bool]) -> None:
         self._terms = terms
         self._is_reported = is_reported
-        self._known: dict[str, tuple[tuple[int | None, ...], Period | None]] = {}
+        self._known: dict[str, _Known] = {}
+        self._same: dict[_Known, _Known] = {}
+        """Most customers have the same period: each answer is kept once."""
 
     def use(self, is_reported: Callable[[Payer], bool]) -> None:
         """Take it from now on that Stripe makes other customers' invoices."""
         self._is_reported = is_reported
         self._known.clear()
+        self._same.clear()
 
     def is_stripes(self, name: str, at_ms: int) -> bool:
         """Say whether Stripe makes a customer's invoices."""
@@ -50,8 +58,10 @@ class NextPeriods:
                 final yet.
         """
         if not self.is_known(name, final_ms):
-            found = self._next(name, final_ms)
-            self._known[name] = (self._key(name, final_ms), found)
+            found = self._key(name, final_ms), self._next(name, final_ms)
+            if len(self._same) >= SAME_MAX:
+                self._same.clear()
+            self._known[name] = self._same.setdefault(found, found)
         return self._known[name][1]
 
     async def passed(

@@ -1,9 +1,9 @@
 """All terms in memory: what held at any moment, as far as it was learned."""
 
-from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date
-from typing import Any, Final, NamedTuple
+from sys import intern
+from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -13,7 +13,7 @@ from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.terms import Kind, Source, TermRow, terms_after
 from meterline_sidecar.terms.change import (
-    Change,
+    ALWAYS,
     CustomerChange,
     MeterChange,
     PlanChange,
@@ -23,21 +23,12 @@ from meterline_sidecar.terms.change import (
     renamed,
 )
 from meterline_sidecar.terms.claims import Claims
+from meterline_sidecar.terms.learned import KINDS, Learned
+from meterline_sidecar.terms.rows import Entry, Rows
 
-ALWAYS: Final = 0
-"""The time from which holds what was agreed before anything else was known."""
+__all__ = ["ALWAYS", "AgreedCustomer", "Entry", "Terms", "timeline", "value_at"]
+
 ROWS_PER_READ: Final = 5_000
-
-
-class Entry(NamedTuple):
-    """One row, decoded."""
-
-    row_id: int
-    from_ms: int
-    learned_ms: int
-    source: Source
-    reaches_final: bool
-    change: Change
 
 
 class AgreedCustomer(Struct, frozen=True, kw_only=True):
@@ -76,18 +67,12 @@ class Terms:
         """When the newest row was learned."""
         self.claims = Claims()
         """Who claims which subjects."""
-        self._entries: dict[Kind, dict[str, tuple[Entry, ...]]] = {
-            "customer": {},
-            "plan": {},
-            "meter": {},
-            "rule": {},
-        }
+        self._rows: dict[Kind, Rows] = {kind: Rows(kind) for kind in KINDS}
         self._by_stripe: dict[str, str] = {}
         """By a customer's ID at Stripe: who said last that it is theirs."""
         self._plan_row = 0
         """The last row about a plan."""
-        self._learned: list[tuple[int, Kind, str]] = []
-        """What each row is about, in the order in which they were learned."""
+        self._learned = Learned()
 
     async def catch_up(self, tx: Tx) -> None:
         """Take in what the ledger knows and this does not."""
@@ -97,40 +82,40 @@ class Terms:
     def add(self, rows: Iterable[TermRow]) -> None:
         """Take rows in, in the order in which they were learned."""
         for row in rows:
+            change = decode(row.kind, row.change)
             entry = Entry(
                 row.id,
                 row.from_ms,
                 row.learned_ms,
                 row.source,
                 bool(row.reaches_final),
-                decode(row.kind, row.change),
+                change,
             )
-            named = self._entries[row.kind]
-            named[row.name] = (*named.get(row.name, ()), entry)
+            name = intern(row.name)  # one text in all places that know it
+            self._rows[row.kind].add(name, entry)
             self.row_id = row.id
             self.learned_until_ms = max(self.learned_until_ms, row.learned_ms)
-            self._learned.append((row.id, row.kind, row.name))
+            self._learned.add(row.id, row.kind, name)
             if row.kind == "plan":
                 self._plan_row = row.id
-            if isinstance(entry.change, CustomerChange):
+            if isinstance(change, CustomerChange):
                 self.claims.change(
-                    row.name,
-                    entry.from_ms,
-                    entry.change,
-                    learned_ms=entry.learned_ms,
+                    name, entry.from_ms, change, learned_ms=entry.learned_ms
                 )
-                if entry.change.stripe_customer:
-                    self._by_stripe[entry.change.stripe_customer] = row.name
+                if change.stripe_customer:
+                    self._by_stripe[change.stripe_customer] = name
 
     def rename_subject(self, name: str, alias: str) -> None:
         """Put an alias in the place of a subject's name, whenever it was claimed."""
-        customers = self._entries["customer"]
-        for customer, entries in customers.items():
+        customers = self._rows["customer"]
+        for customer in list(customers.names):
+            entries = customers.of(customer)
             if any(name in _claimed(entry) for entry in entries):
-                customers[customer] = tuple(
+                changed = [
                     entry._replace(change=renamed(entry.change, name, alias))
                     for entry in entries
-                )
+                ]
+                customers.put(customer, changed)
         self.claims.rename(name, alias)
 
     def followed_by(self, rows: Iterable[TermRow]) -> "Terms":
@@ -141,10 +126,10 @@ class Terms:
         copy = Terms()
         copy.row_id = self.row_id
         copy.learned_until_ms = self.learned_until_ms
-        copy._entries = {kind: dict(named) for kind, named in self._entries.items()}
+        copy._rows = {kind: rows.copy() for kind, rows in self._rows.items()}
         copy._plan_row = self._plan_row
         copy._by_stripe = dict(self._by_stripe)
-        copy._learned = list(self._learned)
+        copy._learned = self._learned.copy()
         copy.add(rows)
         return copy
 
@@ -157,11 +142,12 @@ class Terms:
         """
         kept = Terms()
         kept.row_id = self.row_id
-        kept._entries["customer"][customer_id] = tuple(
+        known = [
             entry
             for entry in self.entries("customer", customer_id)
             if entry.row_id <= known_row or entry.reaches_final
-        )
+        ]
+        kept._rows["customer"].put(customer_id, known)
         until: dict[str, int] = {}
         for entry in kept.entries("customer", customer_id):
             assert isinstance(entry.change, CustomerChange)
@@ -170,9 +156,8 @@ class Terms:
             for held in entry.change.plans or ():
                 until[held.plan] = entry.row_id
         for name, row_id in until.items():
-            kept._entries["plan"][name] = tuple(
-                self._plan_known(name, known_row, new_until_row=row_id)
-            )
+            versions = self._plan_known(name, known_row, new_until_row=row_id)
+            kept._rows["plan"].put(name, list(versions))
         return kept
 
     def _plan_known(
@@ -195,17 +180,19 @@ class Terms:
 
     def names(self, kind: Kind) -> Collection[str]:
         """Return the names of all that was ever agreed of a kind."""
-        return self._entries[kind].keys()
+        return self._rows[kind].names
 
     def entries(self, kind: Kind, name: str) -> tuple[Entry, ...]:
         """Return the rows about one thing, in the order in which they were learned."""
-        return self._entries[kind].get(name, ())
+        return self._rows[kind].of(name)
+
+    def count(self, kind: Kind, name: str) -> int:
+        """Return how many rows there are about one thing."""
+        return self._rows[kind].count(name)
 
     def learned_after(self, row_id: int) -> Iterator[tuple[Kind, str]]:
         """Yield what each row behind an id is about, in the order they were learned."""
-        start = bisect_right(self._learned, row_id, key=lambda row: row[0])
-        for i in range(start, len(self._learned)):
-            yield self._learned[i][1:]
+        return self._learned.after(row_id)
 
     # --- customers
 
@@ -249,7 +236,7 @@ class Terms:
 
     def rows_of_calendar(self, customer_id: str) -> tuple[int, int]:
         """Return what differs once a customer's calendar may be another."""
-        return len(self.entries("customer", customer_id)), self._plan_row
+        return self.count("customer", customer_id), self._plan_row
 
     def plans_of(self, customer_id: str) -> set[str]:
         """Return all plans that a customer has been on, or will be."""

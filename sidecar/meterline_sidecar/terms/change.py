@@ -60,7 +60,9 @@ class RuleChange(Struct, frozen=True, kw_only=True):
 
 Change = CustomerChange | PlanChange | MeterChange | RuleChange
 
-_TYPES: Final[Mapping[Kind, type[Change]]] = {
+ALWAYS: Final = 0
+"""The time from which holds what was agreed before anything else was known."""
+TYPES: Final[Mapping[Kind, type[Change]]] = {
     "customer": CustomerChange,
     "plan": PlanChange,
     "meter": MeterChange,
@@ -68,7 +70,7 @@ _TYPES: Final[Mapping[Kind, type[Change]]] = {
 }
 _DECODERS: Final = {
     kind: cast("Callable[[str], Change]", msgspec.json.Decoder(type_).decode)
-    for kind, type_ in _TYPES.items()
+    for kind, type_ in TYPES.items()
 }
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
-from meterline_sidecar.terms.change import CustomerChange
+from meterline_sidecar.terms.change import ALWAYS, CustomerChange
 
 MARK: Final = "*"
 
@@ -57,8 +57,9 @@ class Claims:
     """Every claim that was ever made, by the subject or the pattern as written."""
 
     def __init__(self) -> None:
-        self._by_text: dict[str, list[Step]] = {}
-        self._held: dict[str, dict[str, int]] = {}
+        self._by_text: dict[str, str | list[Step]] = {}
+        """Most of many texts are somebody's from the beginning: that is the name alone."""
+        self._held: dict[str, tuple[tuple[str, int], ...]] = {}
         """By customer: what they claim now, and from when on it was theirs."""
         self._unclaimed: dict[str, list[_Unclaimed]] = {}
         self._prefixes: set[str] = set()
@@ -72,11 +73,10 @@ class Claims:
             if name in named:
                 named[alias] = named.pop(name)  # type: ignore[assignment]
         for customer, held in self._held.items():
-            if name in held:
-                self._held[customer] = {
-                    alias if text == name else text: at_ms
-                    for text, at_ms in held.items()
-                }
+            if any(text == name for text, _ in held):
+                self._held[customer] = tuple(
+                    (alias if text == name else text, at_ms) for text, at_ms in held
+                )
 
     def prefix_of(self, subject: str) -> str:
         """Return what the longest pattern that takes a subject begins with; '' for none."""
@@ -106,7 +106,7 @@ class Claims:
         """Take in what a customer claims from a time on."""
         if change.subjects is UNSET:
             return
-        held = self._held.get(customer, {})
+        held = dict(self._held.get(customer, ()))
         changed = turn(held, change.subjects, from_ms=from_ms)
         for text in changed.given_up:
             if change.is_removed is not True:
@@ -118,15 +118,21 @@ class Claims:
             if since_ms is not UNSET and since_ms < from_ms:
                 waiting = _Unclaimed(since_ms, from_ms, customer, learned_ms)
                 self._unclaimed[text] = [*self._unclaimed.get(text, ()), waiting]
-        self._held[customer] = changed.held
+        self._held[customer] = tuple(changed.held.items())
+
+    def _steps(self, text: str) -> list[Step]:
+        """Return who claims a text, as written, from when on."""
+        found = self._by_text.get(text, [])
+        return [(ALWAYS, found)] if isinstance(found, str) else found
 
     def _take(self, text: str, from_ms: int, customer: str) -> None:
         if text.endswith(MARK) and text not in self._by_text:
             self._prefixes.add(text[: -len(MARK)])
             if len(text) - len(MARK) not in self._lengths:
                 insort(self._lengths, len(text) - len(MARK), key=neg)
-        before = [step for step in self._by_text.get(text, ()) if step[0] < from_ms]
-        self._by_text[text] = [*before, (from_ms, customer)]
+        before = [step for step in self._steps(text) if step[0] < from_ms]
+        is_plain = from_ms == ALWAYS and not before
+        self._by_text[text] = customer if is_plain else [*before, (from_ms, customer)]
         # It ends what was said before about times from then on, by whomever.
         if waiting := self._unclaimed.get(text):
             ended = (one._replace(end=min(one.end, from_ms)) for one in waiting)
@@ -136,7 +142,7 @@ class Claims:
         self, text: str, from_ms: int, customer: str, *, learned_ms: int
     ) -> None:
         """End what a customer claims; what others have of that time stays theirs."""
-        steps = self._by_text[text]
+        steps = self._steps(text)
         theirs_ended = (
             one._replace(end=min(one.end, from_ms)) if one.customer == customer else one
             for one in self._unclaimed.get(text, ())
@@ -216,34 +222,33 @@ class Claims:
 
     def of_customer(self, customer: str) -> tuple[str, ...]:
         """Return what a customer claims, as written, by the last row about it."""
-        return tuple(self._held.get(customer, ()))
+        return tuple(text for text, _ in self._held.get(customer, ()))
 
     def changed_by(
         self, customer: str, texts: Iterable[str], *, from_ms: int
     ) -> list[str]:
         """Return the texts that become a customer's, or cease to be, by a new list."""
-        changed = turn(self._held.get(customer, {}), texts, from_ms=from_ms)
+        held = dict(self._held.get(customer, ()))
+        changed = turn(held, texts, from_ms=from_ms)
         return [*changed.taken, *changed.given_up]
 
     def claimants(self, text: str) -> list[Step]:
         """Return who claims exactly this text, from when on."""
-        return list(self._by_text.get(text, ()))
+        return list(self._steps(text))
 
     def _of(self, subject: str) -> tuple[list[str], list[list[Step]]]:
         """Return the texts that claim a subject, the most exact first, and by whom."""
         texts: list[str] = []
         claims: list[list[Step]] = []
-        known = self._by_text
-        exact = known.get(subject)
-        if exact is not None:
+        if subject in self._by_text:
             texts.append(subject)
-            claims.append(exact)
+            claims.append(self._steps(subject))
         prefixes, longest = self._prefixes, len(subject)
         for length in self._lengths:
             # A prefix that is longer than the subject would be cut to it here.
             if length <= longest and (prefix := subject[:length]) in prefixes:
                 texts.append(prefix + MARK)
-                claims.append(known[prefix + MARK])
+                claims.append(self._steps(prefix + MARK))
         return texts, claims
 
     @staticmethod

@@ -13,6 +13,8 @@ FOREVER_MS = 2**63 - 1
 INSERTED_MAX: Final = 1_000
 """New ids that are put in one by one; more are sorted at once, with all others."""
 CUSTOMERS_PER_STEP: Final = 500  # some milliseconds
+KNOWN_MAX: Final = 1_000
+"""Customers that are kept as they are agreed: pages ask for some again and again."""
 
 
 class _Known(NamedTuple):
@@ -65,7 +67,7 @@ class CustomerIndex:
 
     def get(self, customer_id: str) -> Customer | None:
         """Return the customer with this id."""
-        if not self._terms.entries("customer", customer_id):
+        if not self._terms.count("customer", customer_id):
             return None
         return self._at(customer_id, self._clock.now_ms())
 
@@ -79,9 +81,9 @@ class CustomerIndex:
         return found, None if is_last else found[-1].id
 
     def _at(self, customer_id: str, now_ms: int) -> Customer:
-        entries = self._terms.entries("customer", customer_id)
+        n_entries = self._terms.count("customer", customer_id)
         known = self._known.get(customer_id)
-        if known and known.n_entries == len(entries) and now_ms < known.until_ms:
+        if known and known.n_entries == n_entries and now_ms < known.until_ms:
             return known.customer
         agreed = self._terms.customer(customer_id, now_ms)
         assert agreed is not None, "asked for one that there is"
@@ -101,7 +103,10 @@ class CustomerIndex:
             email=agreed.email,
             is_taken_out=agreed.is_removed,
         )
+        entries = self._terms.entries("customer", customer_id)
         later = (entry.from_ms for entry in entries if entry.from_ms > now_ms)
         until_ms = min(later, default=FOREVER_MS)
-        self._known[customer_id] = _Known(len(entries), until_ms, customer)
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[customer_id] = _Known(n_entries, until_ms, customer)
         return customer
