@@ -40,6 +40,8 @@ async def test_terms_come_back_in_the_order_they_were_learned(
         assert await terms.terms_after(tx, 0, limit=10) == [first, *more]
         assert await terms.terms_after(tx, first.id, limit=10) == more
         assert await terms.terms_after(tx, 0, limit=1) == [first]
+        assert await terms.is_known(tx, "customer", "acme")
+        assert not await terms.is_known(tx, "plan", "acme")
     assert (first.name, first.from_ms, first.learned_ms) == ("acme", 9, 7)
     assert [row.name for row in more] == ["beta", "gamma"]
     assert first.id < second.id < third.id

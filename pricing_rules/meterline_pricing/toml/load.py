@@ -31,8 +31,17 @@ def load(
     """
     source = Source(text, file=file)
     prepare(source)
-    catalogue: Catalogue = ROOT.read(source.root)
+    catalogue = read_catalogue(source)
     source.check()
+    return catalogue
+
+
+def read_catalogue(source: Source) -> Catalogue:
+    """Return the plans of a price list that is read already; notes what is wrong in it.
+
+    It counts only once ``source.check`` has found nothing.
+    """
+    catalogue: Catalogue = ROOT.read(source.root)
     return catalogue
 
 

@@ -13,6 +13,7 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import invoices
 from meterline_sidecar.store.open import open_reader
 from meterline_sidecar.store.port import Readable
+from meterline_sidecar.store.terms import is_known
 from meterline_sidecar.terms.book import ALWAYS, Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.diff import Diff, Differ
@@ -87,6 +88,18 @@ async def billed_twice_by(config: Config, *, clock: Clock) -> list[str]:
         for customer in customers
         if customer is not None and (twice := billed_twice(customer, rules, told))
     ]
+
+
+async def is_agreed_with(config: Config, customer: str) -> bool:
+    """Say whether the ledger knows a customer; no, where there is none.
+
+    Raises:
+        CannotCompare: it cannot be read.
+    """
+    if not config.sidecar.database.exists():
+        return False
+    async with _open(config.sidecar.database) as reader, reader.reading() as tx:
+        return await is_known(tx, "customer", customer)
 
 
 class Agreed(NamedTuple):

@@ -16,7 +16,7 @@ from meterline_sidecar.cli.exits import (
     OtherVersion,
     Refused,
 )
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.web.answers.problem import Problem
 
@@ -68,7 +68,7 @@ class Client:
         Raises:
             ConfigError: the configuration is wrong.
         """
-        return cls.of(read_config(config_path)) if url is None else cls(url)
+        return cls.of(read_settings(config_path)) if url is None else cls(url)
 
     @classmethod
     def of(cls, config: Config) -> Self:

@@ -14,6 +14,7 @@ from meterline_pricing import (
 )
 from meterline_pricing.models import PriceModel
 from meterline_pricing.toml.lines import KeyPath
+from meterline_pricing.toml.load import read_catalogue
 from meterline_pricing.toml.source import Source
 from meterline_sidecar.config.across import (
     Known,
@@ -64,15 +65,14 @@ def read_price_list(path: Path | None, problems: list[Problem]) -> PriceList:
     except ConfigError as error:
         problems += error.problems
         return UNREADABLE
-    catalogue = Catalogue()
-    try:
-        catalogue = load(text, file=shown(path), prepare=fill_in)
-    except PricingError as error:
-        problems += error.problems
     source = Source(text, file=shown(path))
+    fill_in(source)
+    catalogue = read_catalogue(source)
+    if source.problems:
+        problems += sorted(source.problems, key=lambda problem: problem.line or 0)
+        catalogue = Catalogue()
     if not source.is_toml:
         return UNREADABLE
-    fill_in(source)
     source.problems.clear()  # they were told already
     return PriceList(catalogue, names_in(source, "plan", "name"), source)
 

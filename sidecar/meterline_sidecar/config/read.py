@@ -25,6 +25,7 @@ from meterline_sidecar.config.across import (
 )
 from meterline_sidecar.config.archive import ArchiveConfig
 from meterline_sidecar.config.centre import check_role
+from meterline_sidecar.config.cut import without_customers
 from meterline_sidecar.config.places import (
     overridden,
     placed,
@@ -61,16 +62,41 @@ def read_config(
     Raises:
         ConfigError: with every problem in both files, a line each.
     """
+    return _read(path, environment, is_whole=True)
+
+
+def read_settings(
+    path: Path | None, *, environment: Mapping[str, str] = os.environ
+) -> Config:
+    """Return what the file says, but for its customers and prices: there are none.
+
+    For who asks the ledger of them, or the sidecar: very many take seconds to read.
+
+    Raises:
+        ConfigError: as ``read_config``; what is wrong with those is not looked at.
+    """
+    try:
+        return _read(path, environment, is_whole=False)
+    except ConfigError:
+        return read_config(path, environment=environment)  # says all that is wrong
+
+
+def _read(
+    path: Path | None, environment: Mapping[str, str], *, is_whole: bool
+) -> Config:
     if path is None and Path(DEFAULT_NAME).is_file():
         path = Path(DEFAULT_NAME)
-    source = Source("" if path is None else text_of(path), file=str(path))
+    text = "" if path is None else text_of(path)
+    source = Source(text if is_whole else without_customers(text), file=str(path))
     folder = Path.cwd() if path is None else path.absolute().parent
     problems: list[Problem] = []  # of anything but this file
     values: dict[str, Any] = ROOT.read(source.root)
     sidecar = overridden(values.pop("sidecar", SidecarConfig()), environment, problems)
     sidecar = placed_sidecar(sidecar, folder, problems)
     archive = placed_archive(values.pop("archive", ArchiveConfig()), folder)
-    prices = _read_prices(source, sidecar, environment, problems)
+    prices = UNREADABLE
+    if is_whole:
+        prices = _read_prices(source, sidecar, environment, problems)
     tables: dict[str, Any] = {
         name: value if isinstance(value, tuple) else placed(value, folder)
         for name, value in values.items()
@@ -84,7 +110,7 @@ def read_config(
     )
     known = Known(
         meters=names_in(source, "meter", "name"),
-        customers=names_in(source, "customer", "id"),
+        customers=names_in(source, "customer", "id") if is_whole else None,
         plans=prices.plans,
     )
     check_meters(source, config.meters)

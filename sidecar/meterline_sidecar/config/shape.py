@@ -4,6 +4,7 @@ A key is one field here: it is read, checked, and told in ``docs/configuration.m
 in the JSON Schema by what stands here. ``keys.py`` says how fields are written.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Final
@@ -264,7 +265,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     centre: CentreConfig = CentreConfig()
     meters: tuple[MeterConfig, ...] = ()
     properties: PropertiesConfig = PropertiesConfig()
-    customers: tuple[Customer, ...] = ()
+    customers: Sequence[Customer] = ()
     customer_rules: tuple[CustomerRule, ...] = ()
     billing: BillingConfig = BillingConfig()
     grace_rules: tuple[GraceRule, ...] = ()
@@ -277,6 +278,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     alerts: AlertsConfig = AlertsConfig()
     alert_rules: tuple[AlertRule, ...] = ()
     catalogue: Catalogue = Catalogue()
+
+    def with_customers(self, customers: Sequence[Customer]) -> "Config":
+        """Return the same with other customers, or none: once agreed they are terms."""
+        return msgspec.structs.replace(self, customers=customers)
 
     @property
     def grace(self) -> Grace:

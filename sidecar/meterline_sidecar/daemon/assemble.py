@@ -84,8 +84,8 @@ async def open_parts(
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock)
         files = LoadedFiles(config, keeper, database)
-        key = chain.key(has_batches=True)  # it is read already
-        away = open_archived(config, key)
+        config = files.config  # without the customers: they are terms by now
+        away = open_archived(config, key := chain.key(has_batches=True))
         there = await open_there(config, database)
         intake = await open_intake(
             *(config, database, chain, away, keeper, journal, clock),

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import asdict, replace
 
 from meterline_sidecar.billing.consequences import of_terms
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.apart import read_files
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.store.port import Readable
 from meterline_sidecar.terms.files import wanted_of
@@ -44,7 +44,7 @@ class LoadedFiles:
     """
 
     def __init__(self, config: Config, keeper: TermsKeeper, database: Readable) -> None:
-        self.config = config
+        self.config = config.with_customers(())
         self._database = database
         self._keeper = keeper
         self._reading = asyncio.Lock()
@@ -66,7 +66,7 @@ class LoadedFiles:
             TermsRefused: something must not be; nothing was changed.
         """
         async with self._reading:
-            found = await asyncio.to_thread(read_config, self.config.file)
+            found = await asyncio.to_thread(read_files, self.config.file)
             return await self._load(found, author=author, reason=reason)
 
     async def preview(self, *, reason: str = "") -> Reloaded:
@@ -76,7 +76,7 @@ class LoadedFiles:
             ConfigError: they have mistakes.
             TermsRefused: something must not be.
         """
-        found = await asyncio.to_thread(read_config, self.config.file)
+        found = await asyncio.to_thread(read_files, self.config.file)
         diff = await self._keeper.preview(wanted_of(found), reason=reason)
         if diff.refused:
             raise TermsRefused("\n".join(diff.refused))
@@ -94,7 +94,7 @@ class LoadedFiles:
             TermsRefused: they do not name the customer, or say what must not be.
         """
         async with self._reading:
-            found = await asyncio.to_thread(read_config, self.config.file)
+            found = await asyncio.to_thread(read_files, self.config.file)
             if found.customer(customer_id) is None:
                 raise TermsRefused(
                     f"customer {customer_id}: the files do not name this customer; add"
@@ -112,7 +112,7 @@ class LoadedFiles:
         needs_restart = tuple(_restarting(self.config, found))
         sidecar = replace(self.config.sidecar, pricing=found.sidecar.pricing)
         kept = {table: getattr(self.config, table) for table in ONLY_AT_START}
-        self.config = replace(found, **{**kept, "sidecar": sidecar})
+        self.config = replace(found, **{**kept, "sidecar": sidecar, "customers": ()})
         for listener in self._listeners:
             listener(self.config)
         log_agreed(diff.told, tuple(money.lines()))

@@ -74,6 +74,7 @@ async def run(config: Config, *, clock: Clock) -> None:
             async with open_parts(
                 config, clock=clock, tokens=tokens, on_fatal=on_fatal
             ) as parts:
+                config = parts.config  # nobody holds the customers any more
                 gc.freeze()
                 await _serve(parts, stop, hang_up, on_fatal)
                 if fatal:  # in here: a disk that failed is not written to any more

@@ -69,6 +69,14 @@ async def terms_after(tx: Tx, row_id: int, *, limit: int) -> list[TermRow]:
     return [TermRow(*row) for row in rows]
 
 
+async def is_known(tx: Tx, kind: Kind, name: str) -> bool:
+    """Say whether there is a row about something."""
+    row = await tx.fetch_one(
+        "SELECT 1 FROM terms WHERE kind = ? AND name = ? LIMIT 1", (kind, name)
+    )
+    return row is not None
+
+
 async def subjects_named(tx: Tx, names: Sequence[str]) -> list[tuple[int, str]]:
     """Return ``(id, name)`` of those of up to some hundred subjects that were seen."""
     rows = await tx.fetch_all(

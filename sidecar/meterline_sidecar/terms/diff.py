@@ -12,7 +12,7 @@ From when a change holds, unless the files give a date:
 Nothing here reaches into a period that is final, unless somebody asks for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -61,7 +61,8 @@ ON_PURPOSE: Final = (
 class Wanted(Struct, frozen=True, kw_only=True):
     """All that the files want."""
 
-    customers: Sequence[WantedCustomer] = ()
+    customers: Iterable[WantedCustomer] = ()
+    """Gone through several times."""
     plans: Sequence[Plan] = ()
     meters: Sequence[tuple[Meter, date | None]] = ()
     """Each with the day from which it is to count, where one is given."""
@@ -122,8 +123,10 @@ class Differ:
                 self._missing(name)
         # Who gets subjects from a day on comes before whoever gives them: until then
         # they stay where they are.
-        for customer in sorted(wanted.customers, key=lambda one: one.from_day is None):
-            self.customer(customer, offered)
+        for is_dated in (True, False):
+            for customer in wanted.customers:
+                if (customer.from_day is not None) == is_dated:
+                    self.customer(customer, offered)
         for name in set(self._terms.names("customer")) - named:
             if self._terms.field(name, "plans"):
                 known = self._terms.customer(name, self._now_ms)

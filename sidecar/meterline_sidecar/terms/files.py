@@ -1,7 +1,7 @@
 """What the files of the configuration want to be agreed, and what of it holds."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -19,14 +19,25 @@ def wanted_of(config: Config) -> Wanted:
     for override in config.catalogue.overrides:
         overrides[override.customer].append(override)
     return Wanted(
-        customers=[
-            _wanted(customer, overrides.get(customer.id, ()))
-            for customer in config.customers
-        ],
+        customers=_WantedCustomers(config.customers, overrides),
         plans=config.catalogue.plans,
         meters=[(meter.meter, meter.from_day) for meter in config.meters],
         rules={rule.match: rule.plan for rule in config.customer_rules},
     )
+
+
+class _WantedCustomers:
+    """What is wanted of each customer, made as it is asked for: there may be many."""
+
+    def __init__(
+        self, customers: Iterable[Customer], overrides: Mapping[str, list[Override]]
+    ) -> None:
+        self._customers = customers
+        self._overrides = overrides
+
+    def __iter__(self) -> Iterator[WantedCustomer]:
+        for customer in self._customers:
+            yield _wanted(customer, self._overrides.get(customer.id, ()))
 
 
 def as_agreed(config: Config, terms: Terms, at_ms: int) -> Config:

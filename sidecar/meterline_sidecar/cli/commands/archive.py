@@ -11,7 +11,7 @@ from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON, daemon_options
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archived
 from meterline_sidecar.ledger.archive_check import look_at_archive
@@ -124,7 +124,7 @@ def verify(config_path: Path | None, is_json: bool) -> None:
     verify` does so as well, and compares usage with it. Works beside a running sidecar.
     Exits with 3 when something is not as it was written.
     """
-    report = asyncio.run(_verify(read_config(config_path), quiet=is_json))
+    report = asyncio.run(_verify(read_settings(config_path), quiet=is_json))
     if is_json:
         show_json({"report": report, "sound": report.is_sound})
     else:

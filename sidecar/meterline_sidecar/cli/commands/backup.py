@@ -8,7 +8,7 @@ import click
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, show_json
 from meterline_sidecar.clock import SystemClock
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.ledger.backup import backup
 from meterline_sidecar.ledger.report import Report
@@ -26,7 +26,7 @@ def command(file: Path, config_path: Path | None, is_json: bool) -> None:
     The copy is FILE, with FILE.key and FILE.head. FILE must not exist: a backup never overwrites. A restore needs all
     three files; docs/backup.md says how.
     """
-    config = read_config(config_path)
+    config = read_settings(config_path)
     report = asyncio.run(_backup(config, file, quiet=is_json))
     if is_json:
         show_json(

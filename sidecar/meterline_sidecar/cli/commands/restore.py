@@ -7,7 +7,7 @@ import click
 
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, show_json
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerLock
 from meterline_sidecar.ledger.restore import Openers, Restored, restore
@@ -26,7 +26,7 @@ def command(backup: Path, config_path: Path | None, is_json: bool) -> None:
     put aside. Nothing is billed until you have accepted what is missing, with `meterline
     verify --accept`.
     """
-    config = read_config(config_path)
+    config = read_settings(config_path)
     restored = _restore(config, backup, quiet=is_json)
     if is_json:
         show_json(restored)

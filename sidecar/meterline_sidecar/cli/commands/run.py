@@ -9,7 +9,7 @@ import click
 
 from meterline_sidecar.cli.options import CONFIG, clock_option
 from meterline_sidecar.clock import Clock, FileClock, SystemClock
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.apart import read_files
 from meterline_sidecar.daemon.run import run
 from meterline_sidecar.printable import PrintableFormatter
 
@@ -39,4 +39,4 @@ def command(config_path: Path | None, clock_path: Path | None) -> None:
     clock: Clock = SystemClock() if clock_path is None else FileClock(clock_path)
     if clock.rehearsal is not None:
         log.warning("the time is not real: %s", clock.rehearsal)
-    asyncio.run(run(read_config(config_path), clock=clock))
+    asyncio.run(run(read_files(config_path), clock=clock))

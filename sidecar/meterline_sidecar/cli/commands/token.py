@@ -10,13 +10,14 @@ from meterline.portal import portal_token
 from meterline_pricing.tools import nearest
 from meterline_sidecar.access.portal_key import portal_key
 from meterline_sidecar.access.tokens import SCOPES, Scope, TokenFile
-from meterline_sidecar.cli.against_ledger import agreed_with
+from meterline_sidecar.cli.against_ledger import agreed_with, is_agreed_with
 from meterline_sidecar.cli.options import CLOCK, CONFIG, JSON
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.rehearsed import clock_for
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import SystemClock, format_time_ms
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.read import read_config, read_settings
+from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles
 
@@ -113,14 +114,9 @@ def portal(
     url: bool,
 ) -> None:
     """Print a token for a customer's page; it opens that page only."""
-    config = read_config(config_path)
-    known = {one.id for one in config.customers}
-    if customer not in known:
-        known |= asyncio.run(agreed_with(config))
-    if customer not in known:
-        near = nearest(customer, known)
-        hint = f"; did you mean {near}?" if near else ""
-        raise MeterlineError(f"no customer {customer!r}{hint}")
+    config = read_settings(config_path)
+    if not asyncio.run(is_agreed_with(config, customer)):
+        _check_written(read_config(config_path), customer)
     try:
         token = portal_token(
             customer,
@@ -135,6 +131,15 @@ def portal(
     click.echo(f"{place}/portal?token={token}" if url else token)
 
 
+def _check_written(config: Config, customer: str) -> None:
+    """Check that the files name a customer whom the ledger does not know yet."""
+    written = {one.id for one in config.customers}
+    if customer not in written:
+        near = nearest(customer, written | asyncio.run(agreed_with(config)))
+        hint = f"; did you mean {near}?" if near else ""
+        raise MeterlineError(f"no customer {customer!r}{hint}")
+
+
 def _seconds(text: str) -> int:
     """Return how long a time such as ``15m`` is."""
     unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
@@ -144,4 +149,4 @@ def _seconds(text: str) -> int:
 
 
 def _tokens(config_path: Path | None) -> TokenFile:
-    return TokenFile(LedgerFiles(read_config(config_path).sidecar.database).tokens)
+    return TokenFile(LedgerFiles(read_settings(config_path).sidecar.database).tokens)

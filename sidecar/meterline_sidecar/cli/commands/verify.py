@@ -11,7 +11,7 @@ from meterline_sidecar.billing.again import InvoicesAgain, verify_invoices
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, quantity, show_json
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archived
 from meterline_sidecar.errors import DiskFull
@@ -70,7 +70,7 @@ def command(
     running sidecar. Exits with 3 when something is not as it was written, and names
     the first batch that differs. Reads the files that old events left for, too.
     """
-    config = read_config(config_path)
+    config = read_settings(config_path)
     report, alarm = asyncio.run(
         _verify(
             config,
