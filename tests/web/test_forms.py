@@ -10,7 +10,8 @@ shown here and nowhere else; ``FORMS`` names them all, and a form that is not th
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -20,8 +21,10 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
+from tests.fleet import CENTRE, EDGE, make_certificate
+from tests.ports import Port
 from tests.producer import event
-from tests.sidecar_process import meterline, until
+from tests.sidecar_process import SIDECAR, SidecarProcess, meterline, until
 from tests.web.browser import (
     CHROMIUM,
     DRIVER,
@@ -50,6 +53,8 @@ class Scene(NamedTuple):
     live: LiveSidecar
     token: str
     reader: str
+    centre: "Scene | None" = None
+    """Another one: a centre with an edge that is silent, and a month that waits for it."""
 
     def now_ms(self) -> int:
         """Return the time, a moment ago: an app's clock is never ahead."""
@@ -76,12 +81,54 @@ class Scene(NamedTuple):
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("live")
     live = LiveSidecar(folder, meterline=METERLINE, pricing=PRICING, sidecar=LOCKED)
-    made = [
+    token, reader = (
         live.meterline("token", "create", scope, "--scope", scope).stdout.strip()
         for scope in ("write", "read")
-    ]
-    with live:
-        yield Scene(live, *made)
+    )
+    with live, centre_in(tmp_path_factory.mktemp("fleet")) as centre:
+        yield Scene(live, token, reader, centre)
+
+
+LATE = METERLINE.replace(
+    'group_by = ["route", "status"]\nbill_through = "meter"', 'late = "report"'
+)
+LAST_MONTH = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+
+
+@contextmanager
+def centre_in(folder: Path) -> Generator[Scene]:
+    """Run a centre of which an edge was there once."""
+    make_certificate(folder, "centre")
+    for name in ("centre", "edge"):
+        (folder / name).mkdir()
+    held = Port()
+    centre = LiveSidecar(
+        folder / "centre",
+        meterline=CENTRE.format(port=held.number) + LATE,
+        pricing=PRICING,
+        sidecar=f'{LOCKED}role = "centre"\n',
+    )
+    edge = SidecarProcess(
+        folder / "edge",
+        sidecar=f'{SIDECAR}role = "edge"\n',
+        meterline=EDGE.format(port=held.number, name="one"),
+        pricing="",
+        clock=f"{LAST_MONTH}T00:00:00Z",
+    )
+    token, reader, of_edges = (
+        centre.meterline("token", "create", scope, "--scope", scope).stdout.strip()
+        for scope in ("write", "read", "edge")
+    )
+    (folder / "token").write_text(of_edges)
+    with centre:
+        scene = Scene(centre, token, reader)
+        with edge:
+            until(lambda: "connected" in scene.meterline("edges", "list"))
+        given = ("--plan", "scale", "--subject", "payer_*")
+        starts = ("--starts", f"{LAST_MONTH:%Y-%m}-01")
+        scene.meterline("customers", "add", "payer", *given, *starts)
+        yield scene
+    held.close()
 
 
 @pytest.fixture(scope="module")
@@ -321,10 +368,74 @@ def take_back(scene: Scene, chrome: Chrome) -> None:
     assert "it was none, by write" in text(chrome, "main")
 
 
+def of_centre(scene: Scene) -> Scene:
+    assert scene.centre is not None
+    return scene.centre
+
+
+def accept_gap(scene: Scene, chrome: Chrome) -> None:
+    scene = of_centre(scene)
+    with scene.live.client() as client:
+        client.headers["Authorization"] = f"Bearer {scene.token}"
+        client.post("/v1/close", params={"skip_grace": "true"})
+        until(lambda: client.get("/v1/close").json()["asked"])
+    enter(scene, chrome, "/close")
+    inside = "form[action$=gap]"
+
+    assert "edge one has not said" in text(chrome, "main")
+    chrome.find_element(By.CSS_SELECTOR, f"{inside} [name=reason]").send_keys("gone")
+    press(chrome, f"{inside} button[name=dry_run]")
+
+    assert chrome.current_url == f"{scene.live.url}/close"
+    wait_until(chrome, lambda _: "would become final" in text(chrome, "#runs"))
+
+
+def decide_edge(scene: Scene, chrome: Chrome) -> None:
+    scene = of_centre(scene)
+    enter(scene, chrome, "/edges", scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, "/edges")
+
+    fill(chrome, "main", reason="sold")
+    press(chrome, "main form button[value=retire]")
+
+    assert chrome.current_url == f"{scene.live.url}/edges"
+    assert "retired" in text(chrome, "#edges")
+    assert "sold" in scene.meterline("audit")
+    fill(chrome, "main", reason="it is back")
+    press(chrome, "main form button[value=adopt]")
+    assert "silent" in text(chrome, "#edges")
+
+
+def decide_late(scene: Scene, chrome: Chrome) -> None:
+    scene = of_centre(scene)
+    given = ("--skip-grace", "--accept-gap", "one", "--reason", "gone")
+    scene.meterline("close", *given)
+    noon = datetime.combine(LAST_MONTH, datetime.min.time(), UTC) + timedelta(hours=12)
+    late = event(time_ms=int(noon.timestamp() * 1000), subject="payer_1")
+    scene.live.ship(late, producer="0" * 31 + "6")
+    until(lambda: "waiting" in scene.meterline("late", "list"))
+    enter(scene, chrome, "/late", scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, "/late?customer=payer")
+
+    fill(chrome, "main", reason="too late")
+    press(chrome, "main form button[value=reject]")
+
+    assert f"{scene.live.url}/late#late-" in chrome.current_url
+    assert "too late, by write" in text(chrome, "#rows")
+    assert "rejected" in scene.meterline("late", "list")
+
+
 Submit = Callable[[Scene, Chrome], None]
 FORMS: dict[str, Submit] = {
     "base.html: post /logout": log_out,
     "close.html: post /close": close_periods,
+    "close.html: post /close/gap": accept_gap,
+    "edges.html: post /edges": decide_edge,
+    "late.html: post /late/…": decide_late,
     "event.html: post /events/…/void": void_event,
     "corrections.html: post /corrections": take_back,
     "customer.html: post /customers/…/credits": grant_credit,

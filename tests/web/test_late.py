@@ -121,3 +121,31 @@ async def test_what_a_person_corrects_does_not_wait_as_well(open_web: OpenWeb) -
         await revert(web, 1)
         assert await due(web, "2026-12") == "draft 0.00"
         assert (await web.get("/v1/late"))["late"] == []
+
+
+async def test_a_person_decides_on_a_page(open_web: OpenWeb) -> None:
+    async with open_web(pricing=CALLS, meterline=REPORTS) as web:
+        html = (await web.http.get("/late")).text
+        assert "Nothing came late: of api_calls" in html
+        await late_for_november(web, 5)
+        (late,) = (await web.get("/v1/late", customer="acme"))["late"]
+        assert (await web.get("/v1/late", customer="zeta"))["late"] == []
+        html = (await web.http.get("/close")).text
+        assert "2 late events of final periods</a>" in html
+        path, form = f"/late/{late['late']}", {"decision": "reject"}
+
+        without = await web.http.post(path, data=form)
+        answer = await web.http.post(path, data={**form, "reason": "<too late>"})
+
+        assert (without.status_code, answer.status_code) == (400, 303)
+        assert await states(web) == ["rejected"]
+        html = (await web.http.get("/late?customer=acme")).text
+        assert "&lt;too late&gt;, by local" in html
+        assert ('value="accept"' in html, 'value="reject"' in html) == (True, False)
+        assert "late events of" not in (await web.http.get("/close")).text
+        await web.http.post(path, data={"decision": "accept", "reason": "agreed"})
+        assert await states(web) == ["accepted"]
+        again = {"decision": "accept", "reason": "agreed"}
+        assert (await web.http.post(path, data=again)).status_code == 409
+        assert "<form" not in (await web.http.get("/late")).text
+        assert (await web.http.post("/late/99", data=again)).status_code == 404

@@ -299,6 +299,7 @@ class _Session:
                 await self._ingest.room()
                 async with asyncio.timeout(SILENT_S):
                     message = await _read_frame(self._reader)
+                self._edge.frames += 1
                 # Once more: all the others may have read a frame meanwhile.
                 await self._ingest.room()
                 await self.answers.put(await self._take(message))
@@ -312,7 +313,7 @@ class _Session:
             case Batch() | Lost() | Bye():
                 if self._speaking is None:
                     raise WireError("unexpected", "no producer has said hello")
-                return self._ingest.accept(self._speaking, message)
+                return self._accept(self._speaking, message)
             case Ahead():
                 await self._edges.ahead(self._edge, message, life=self._life)
                 return Ack(message.batch)
@@ -321,6 +322,15 @@ class _Session:
                 return Ack(message.batch)
             case EdgeHello() | Resume():
                 raise WireError("unexpected", "only one hello to a connection")
+
+    def _accept(
+        self, producer: Producer, message: Batch | Lost | Bye
+    ) -> asyncio.Future[int]:
+        next_seq = producer.next_seq
+        done = self._ingest.accept(producer, message)
+        if isinstance(message, Batch):
+            self._edge.events += producer.next_seq - next_seq
+        return done
 
     async def _hello(self, hello: Hello) -> Answer:
         """Let a producer speak; the first time, note who it is."""

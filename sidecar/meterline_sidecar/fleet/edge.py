@@ -33,6 +33,11 @@ class Edge:
     """In words: what it waits for itself."""
     copy_ms: int | None = None
     """When a second host last spoke as this edge."""
+    frames: int = 0
+    """Frames that came of it since the start; ``events`` and ``refusals`` likewise."""
+    events: int = 0
+    """By their numbers: what is sent again does not count again."""
+    refusals: int = 0
     heard_s: float = 0.0
     stored_s: float = 0.0
 

@@ -76,7 +76,12 @@ class Edges:
             WireError: it is refused; the text says why.
         """
         async with self._entering:
-            return await self._enter(hello, credential)
+            try:
+                return await self._enter(hello, credential)
+            except WireError:
+                if hello.edge in self._by_id:
+                    self._by_id[hello.edge].refusals += 1
+                raise
 
     async def _enter(self, hello: EdgeHello, credential: str) -> Edge:
         now_ms = self._clock.now_ms()
@@ -158,6 +163,7 @@ class Edges:
         await self._refuse(edge, "not_the_same", how)
 
     async def _refuse(self, edge: Edge, code: str, how: str) -> None:
+        edge.refusals += 1
         if edge.row.trouble != how:
             await self._store(edge, trouble=how)
         name = edge.row.name
@@ -261,6 +267,8 @@ class Edges:
         Raises:
             UnknownEdge: there is none, or more than one.
         """
+        if name in self._by_id:
+            return self._by_id[name]
         among = [e for e in self.all() if e.row.name == name]
         among = [e for e in among if not e.is_retired] or among
         among = among or [e for e in self.all() if e.row.edge.startswith(name)]

@@ -105,6 +105,8 @@ class Forwarder:
         self._stopping = asyncio.Event()
         self.acked: int | None = None
         """Up to which batch the centre has all; ``None`` before it first said so."""
+        self.acked_ms: int | None = None
+        """When the centre last answered anything; ``None`` before it first did."""
         self.behind: int = 0
         """How many batches it does not have, as of the last heartbeat."""
         self.low_ms = 0
@@ -225,6 +227,7 @@ class Forwarder:
             if not isinstance(message, Ack | Welcome):
                 raise WireError("unexpected", "no answer to what was sent")
             part = line.answered()
+            self.acked_ms = self._clock.now_ms()
             if part is not None:
                 await self._moved_to(part)
 

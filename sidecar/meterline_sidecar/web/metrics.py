@@ -5,7 +5,7 @@ Base units, and no label that grows with the customers: at most the
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -21,6 +21,7 @@ from starlette.routing import Route
 from meterline_sidecar.billing.running_totals import Standing
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.catalogue import CATALOGUE
+from meterline_sidecar.web.answers.edges import Forwarding, ShownEdge
 from meterline_sidecar.web.answers.status import Status
 from meterline_sidecar.web.api.status import read_status
 from meterline_sidecar.web.parts import Parts
@@ -30,7 +31,9 @@ async def metrics(request: Request) -> Response:
     """Answer the state in Prometheus's text format."""
     parts: Parts = request.app.state.parts
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StatusCollector(await read_status(parts)))
+    state = await read_status(parts)
+    registry.register(StatusCollector(state))
+    registry.register(FleetCollector(state))
     if n_named := parts.config.sidecar.metrics_customers:
         registry.register(CustomerCollector(parts.standings.ranked(n_named)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -204,6 +207,107 @@ class StatusCollector:
                 done.add_metric([job.job], job.last_success_ms / 1000)
         yield done
         yield failures
+
+
+class FleetCollector:
+    """Turns how edges stand, or an edge with its centre, into Prometheus metrics."""
+
+    def __init__(self, state: Status) -> None:
+        self._state = state
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics."""
+        state = self._state
+        if state.role == "centre":
+            yield from _of_edges([e for e in state.edges if e.state != "retired"])
+            refused = CounterMetricFamily(
+                "meterline_edge_connections_refused",
+                "Connections of edges and of strangers that were refused, by reason.",
+                labels=["code"],
+            )
+            for code, n_refused in state.edge_refusals.items():
+                refused.add_metric([code], n_refused)
+            yield refused
+        if state.forwarding is not None:
+            yield from _of_forwarding(state.forwarding)
+
+
+def _of_edges(edges: Sequence[ShownEdge]) -> Iterable[Metric]:
+    """Yield how each edge stands that is not retired; there are at most 256."""
+    labels = ["edge", "id"]
+    gauges: list[tuple[str, str, Callable[[ShownEdge], float]]] = [
+        (
+            "connected",
+            "1 while an edge is connected.",
+            lambda e: e.state == "connected",
+        ),
+        (
+            "last_heard_timestamp_seconds",
+            "When an edge was last heard of, in UTC seconds.",
+            lambda e: e.seen_ms / 1000,
+        ),
+        (
+            "complete_timestamp_seconds",
+            "All events of an edge from before are here, in UTC seconds; 0 before it"
+            " said so.",
+            lambda e: e.low_ms / 1000,
+        ),
+        (
+            "behind_batches",
+            "Batches that were on the way at an edge's last heartbeat.",
+            lambda e: e.behind,
+        ),
+        (
+            "clock_ahead_seconds",
+            "An edge's clock, less this one.",
+            lambda e: e.clock_ms / 1000,
+        ),
+    ]
+    counters: list[tuple[str, str, Callable[[ShownEdge], int]]] = [
+        ("frames", "Frames that came of an edge.", lambda e: e.frames),
+        ("events", "New events that came of an edge.", lambda e: e.events),
+        ("refusals", "How often an edge was refused.", lambda e: e.refusals),
+    ]
+    for name, text, value in gauges:
+        gauge = GaugeMetricFamily(f"meterline_edge_{name}", text, labels=labels)
+        for edge in edges:
+            gauge.add_metric([printable(edge.name), edge.edge[:8]], value(edge))
+        yield gauge
+    for name, text, count in counters:
+        counter = CounterMetricFamily(f"meterline_edge_{name}", text, labels=labels)
+        for edge in edges:
+            counter.add_metric([printable(edge.name), edge.edge[:8]], count(edge))
+        yield counter
+
+
+def _of_forwarding(at: Forwarding) -> Iterable[Metric]:
+    """Yield how this edge fares with its centre."""
+    for name, text, value in (
+        ("connected", "1 while this edge is connected to its centre.", at.connected),
+        (
+            "behind_batches",
+            "Batches that wait here, as of the last heartbeat.",
+            at.behind,
+        ),
+        (
+            "complete_timestamp_seconds",
+            "All events of this edge from before are at the centre, in UTC seconds; 0"
+            " before that is known.",
+            at.low_ms / 1000,
+        ),
+        (
+            "clock_ahead_seconds",
+            "The centre's clock, less this one.",
+            at.clock_ms / 1000,
+        ),
+    ):
+        yield GaugeMetricFamily(f"meterline_forward_{name}", text, value=value)
+    if at.acked_ms is not None:
+        yield GaugeMetricFamily(
+            "meterline_forward_last_ack_timestamp_seconds",
+            "When the centre last acked anything, in UTC seconds.",
+            value=at.acked_ms / 1000,
+        )
 
 
 class CustomerCollector:

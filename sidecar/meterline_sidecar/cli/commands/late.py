@@ -23,12 +23,17 @@ def command() -> None:
 
 
 @command.command("list")
+@click.option("--customer", metavar="ID", help="Only this customer's.")
 @daemon_options
-def list_late(config_path: Path | None, url: str | None, is_json: bool) -> None:
+def list_late(
+    config_path: Path | None, url: str | None, is_json: bool, customer: str | None
+) -> None:
     """List late usage, the newest first, with what became of it."""
     with Client.find(url, config_path) as client:
         found = [
-            one for page in client.pages("/v1/late", LatePage) for one in page.late
+            one
+            for page in client.pages("/v1/late", LatePage, customer=customer)
+            for one in page.late
         ]
     if is_json:
         show_json(LatePage(late=tuple(found), next_after=None))

@@ -35,10 +35,19 @@ _SELECT: Final = (
 )
 
 
-async def late_before(tx: Tx, correction_id: int, *, limit: int) -> list[LateRow]:
-    """Return late usage before a correction, the newest first."""
+async def late_before(
+    tx: Tx, correction_id: int, *, limit: int, customer: str | None = None
+) -> list[LateRow]:
+    """Return late usage before a correction, the newest first.
+
+    Args:
+        customer: only theirs.
+    """
     rows = await tx.fetch_all(
-        f"{_SELECT} AND c.id < ? ORDER BY c.id DESC LIMIT ?", (correction_id, limit)
+        f"{_SELECT} AND c.id < ?"
+        " AND (? IS NULL OR json_extract(c.query, '$.customer') = ?)"
+        " ORDER BY c.id DESC LIMIT ?",
+        (correction_id, customer, customer, limit),
     )
     return [LateRow(CorrectionRow(*row[:-3]), *row[-3:]) for row in rows]
 

@@ -25,6 +25,12 @@ class ShownEdge(msgspec.Struct, frozen=True, kw_only=True):
     """Its clock, less the centre's."""
     version: str
     """Of Meterline there."""
+    frames: int
+    """That came of it since the centre started, heartbeats included."""
+    events: int
+    """Likewise: events that were new."""
+    refusals: int
+    """Likewise: how often it was refused."""
     credential: str | None
     """What it comes with: ``token ID``, or ``certificate NAME``."""
     trouble: str | None
@@ -48,6 +54,9 @@ class Forwarding(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool
     acked_batch: int | None
     """Up to here all is at the centre; ``None`` before it first said so."""
+    acked: str | None
+    """When the centre last acked anything, by our clock."""
+    acked_ms: int | None
     behind: int
     """Batches that were not there yet at the last heartbeat."""
     low: str | None

@@ -156,6 +156,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """``single``, ``edge`` or ``centre``."""
     edges: tuple[ShownEdge, ...]
     """Of a centre: who sends to it."""
+    edge_refusals: dict[str, int]
+    """Likewise: connections refused since start, of edges and of strangers, by reason."""
     forwarding: Forwarding | None
     """Of an edge: how it fares with its centre."""
     jobs: dict[str, str]

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.forwarder import Forwarder
@@ -18,17 +18,20 @@ from meterline_sidecar.web.query import Nothing
 NOT_A_CENTRE = 'this sidecar takes in no edges: sidecar.role is not "centre"'
 
 
+EdgeName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        description="Its name, or the beginning of its id.",
+    ),
+]
+
+
 class EdgeQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which edge, and why."""
 
-    edge: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=256,
-            description="Its name, or the beginning of its id.",
-        ),
-    ]
+    edge: EdgeName
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
 
 
@@ -79,6 +82,9 @@ def _shown(edge: Edge) -> ShownEdge:
         missing=edge.missing,
         clock_ms=row.skew_ms,
         version=row.program,
+        frames=edge.frames,
+        events=edge.events,
+        refusals=edge.refusals,
         credential=row.credential or None,
         trouble=row.trouble or None,
     )
@@ -94,6 +100,8 @@ def shown_forwarding(forwarder: Forwarder | None) -> Forwarding | None:
         name=forwarder.name,
         connected=forwarder.is_connected,
         acked_batch=forwarder.acked,
+        acked=time_text(forwarder.acked_ms),
+        acked_ms=forwarder.acked_ms,
         behind=forwarder.behind,
         low=format_time_ms(forwarder.low_ms) if forwarder.low_ms else None,
         low_ms=forwarder.low_ms,

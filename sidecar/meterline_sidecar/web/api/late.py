@@ -12,7 +12,7 @@ from meterline_sidecar.web.answers.corrections import Reason
 from meterline_sidecar.web.answers.late import LatePage, ShownLate
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
-from meterline_sidecar.web.query import ID_MAX, PAGE, Limit
+from meterline_sidecar.web.query import ID_MAX, PAGE, CustomerId, Limit
 
 
 class LateQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +22,8 @@ class LateQuery(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
     ] = ID_MAX
     limit: Limit = PAGE
+    customer: CustomerId | None = None
+    """Only theirs."""
 
 
 class DecideLateQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +36,9 @@ class DecideLateQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def list_late(parts: Parts, query: LateQuery) -> LatePage:
     """List usage that came when its period was final and is not billed by itself."""
     async with parts.database.reading() as tx:
-        rows = await store.late_before(tx, query.after, limit=query.limit)
+        rows = await store.late_before(
+            tx, query.after, limit=query.limit, customer=query.customer
+        )
     return LatePage(
         late=tuple(map(_shown, rows)),
         next_after=rows[-1].correction.id if len(rows) == query.limit else None,

@@ -156,6 +156,7 @@ async def read_status(parts: Parts) -> Status:
         ),
         role=parts.config.sidecar.role,
         edges=shown_edges(parts.edges),
+        edge_refusals={} if parts.door is None else dict(parts.door.refusals),
         forwarding=shown_forwarding(parts.forwarder),
         jobs={name: job.error for name, job in jobs.items() if job.error},
         schedule=tuple(_job(name, job) for name, job in jobs.items()),

@@ -1,19 +1,23 @@
 """The month end: what is final, what waits, what is held up, and closing by a click."""
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from meterline_pricing import Period
-from meterline_sidecar.billing.close_run import voided
+from meterline_sidecar.billing.close_run import Held, voided
 from meterline_sidecar.billing.desk import HEAPS, desk_of
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.documents import sums_of_months
+from meterline_sidecar.store.edge import late
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.web.answers.corrections import Reason
 from meterline_sidecar.web.api.closing import CloseQuery, close_periods
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
@@ -36,6 +40,15 @@ class Month(NamedTuple):
     """What its documents come to, by currency."""
 
 
+class GapForm(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody gives up by a click, so that what waits for it becomes final."""
+
+    edge: Annotated[str, Meta(max_length=256)] | None = None
+    """By its name; without, whatever is known to be missing."""
+    reason: Reason
+    dry_run: Literal["yes"] | None = None
+
+
 class CloseForm(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody closes by a click."""
 
@@ -52,7 +65,10 @@ async def close(request: Request) -> Response:
         final = await store.final_counts(tx, limit=MONTHS)
         totals = await _totals(tx, list(final))
         desk = await desk_of(tx, list(final), now_ms=parts.clock.now_ms())
+        n_late = await late.n_waiting(tx)
         all_held = [*closer.held.values(), *await voided(tx)]
+    asked = () if closer.asked is None else closer.asked.held.values()
+    waiting = [one for one in (*closer.held.values(), *asked) if not one.is_left]
     in_grace = Counter(_month(one.period) for one in closer.in_grace)
     held = Counter(_month(one.period) for one in all_held)
     names = sorted({*final, *in_grace, *held}, reverse=True)[:MONTHS]
@@ -79,10 +95,21 @@ async def close(request: Request) -> Response:
             "running": closer.running,
             "asked": closer.asked,
             "automatic": closer.automatic,
+            "has_waiting": bool(waiting),
+            "edges_behind": _edges_behind(parts, waiting),
+            "n_late": n_late,
             "rows": ROWS,
             "may_write": may_write(request),
         },
     )
+
+
+def _edges_behind(parts: Parts, held: Sequence[Held]) -> list[tuple[str, str]]:
+    """Return the edges that what is held up may wait for, and how they stand."""
+    if parts.edges is None:
+        return []
+    ends = [one.period.end for one in held]
+    return list(parts.edges.behind(before_ms=max(ends, default=0)))
 
 
 def _month(period: Period) -> str:
@@ -109,6 +136,19 @@ async def close_now(request: Request) -> Response:
     query = CloseQuery(
         period=form.period,
         skip_grace=form.skip_grace is not None,
+        dry_run=form.dry_run is not None,
+    )
+    await close_periods(request.app.state.parts, query, author_of(request))
+    return RedirectResponse("/close", 303)
+
+
+async def accept_gap(request: Request) -> Response:
+    """Begin to close what is due though something is missing, and show how it goes."""
+    form = await read_form(request, GapForm)
+    query = CloseQuery(
+        accept_gap=form.edge is None,
+        accept_edge=form.edge,
+        reason=form.reason,
         dry_run=form.dry_run is not None,
     )
     await close_periods(request.app.state.parts, query, author_of(request))

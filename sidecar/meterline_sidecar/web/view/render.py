@@ -37,6 +37,9 @@ PAGES: Final = (
     ("/pricing", "Pricing", "tag"),
     ("/alerts", "Alerts", "bell"),
 )
+FLEET_PAGES: Final = (*PAGES[:-3], ("/edges", "Edges", "hosts"), *PAGES[-3:])
+"""Where there are edges, or this is one."""
+ALIKE_MS: Final = 1_000  # so near, two clocks say the same to people
 BRIEF_FROM: Final = 1_000_000  # what is shorter has room on any page
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -124,6 +127,13 @@ def age(at_ms: int | None, now_ms: int) -> str | Markup:
     )
 
 
+def apart(skew_ms: int) -> str:
+    """Return how far a clock is from this one."""
+    if abs(skew_ms) < ALIKE_MS:
+        return "as ours"
+    return f"{lasting(abs(skew_ms))} {'ahead' if skew_ms > 0 else 'behind'}"
+
+
 def size(n_bytes: int) -> str:
     """Return a size in the unit that suits it."""
     value = float(n_bytes)
@@ -170,6 +180,7 @@ def _environment() -> jinja2.Environment:
         "sentence": sentence,
         "money": money,
         "size": size,
+        "apart": apart,
         "lasting": lasting,
         "moment": moment,
         "last_day": last_day,
@@ -181,7 +192,6 @@ def _environment() -> jinja2.Environment:
     shared: dict[str, Any] = {
         "static": url_of,
         "version": meterline.__version__,
-        "pages": PAGES,
         "age": age,
     }
     environment.globals.update(shared)
@@ -232,6 +242,7 @@ def render(
     at: Counted | None = getattr(request.state, "counted", None)
     html = ENVIRONMENT.get_template(template).render(
         path=request.url.path,
+        pages=PAGES if parts.config.sidecar.role == "single" else FLEET_PAGES,
         now_ms=parts.clock.now_ms(),
         rehearsal=parts.clock.rehearsal,
         counted=at,
