@@ -53,7 +53,7 @@ N_EVENTS = 3_000
 PAGES = (
     *("/", "/usage?group_by=route&range=30d", "/customers", "/customers/acme"),
     *("/events", "/events/1", "/corrections", "/outbox", "/pricing", "/alerts"),
-    *("/late", "/edges", "/close"),
+    *("/late", "/edges", "/close", "/imports", "/erasures"),
     "/nowhere",
 )
 

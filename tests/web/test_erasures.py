@@ -471,3 +471,27 @@ async def test_a_changed_batch_is_not_hidden_by_an_erasure(open_web: OpenWeb) ->
         connection.close()
 
         assert "batch 1 is not what was committed" in await erase(web, 409)
+
+
+async def test_a_name_is_erased_on_a_page_once_it_is_typed_twice(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        await web.ship(event(subject="jane"), event(subject="jane"))
+        form = {"subject": "jane", "reason": "she asked"}
+
+        looked = await web.http.post("/erasures/look", data=form)
+        wrong = await web.http.post("/erasures", data={**form, "again": "june"})
+
+        assert "2 events, and all sums, would be" in looked.text
+        assert (wrong.status_code, "another name" in wrong.text) == (400, True)
+        assert "No name was erased" in (await web.http.get("/erasures")).text
+        named = {**form, "reason": "jane asked"}
+        assert (await web.http.post("/erasures/look", data=named)).status_code == 400
+        done = await web.http.post("/erasures", data={**form, "again": "jane"})
+        assert done.status_code == 200
+        assert "2 events, and all sums, are of <code>erased-" in done.text
+        html = (await web.http.get("/erasures")).text
+        assert ("she asked, by local" in html, "jane" in html) == (True, False)
+        gone = await web.http.post("/erasures/look", data=form)
+        assert gone.status_code == 409

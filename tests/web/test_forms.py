@@ -429,6 +429,73 @@ def decide_late(scene: Scene, chrome: Chrome) -> None:
     assert "rejected" in scene.meterline("late", "list")
 
 
+def put_aside(scene: Scene, chrome: Chrome) -> None:
+    file = scene.live.folder / "old.csv"
+    row = "id,time,subject,quantities.tokens\ne-1,2025-03-01T08:00:00Z,acme_key_1,5\n"
+    file.write_text(row)
+    enter(scene, chrome, "/imports", scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, "/imports")
+
+    fill(chrome, "main", name="old", reason="moved here", file=str(file))
+    press(chrome, "main form button")
+
+    assert chrome.current_url == f"{scene.live.url}/imports/old?diff=yes"
+    assert "1 event would count" in text(chrome, "main")
+    assert "2025-03" in text(chrome, "section[aria-labelledby=diff]")
+    assert "staged" in scene.meterline("import", "list")
+
+
+def decide_import(scene: Scene, chrome: Chrome) -> None:
+    if "old" not in scene.meterline("import", "list"):
+        put_aside(scene, chrome)
+        send(chrome, ".about")
+    enter(scene, chrome, "/imports/old?diff=yes")
+
+    press(chrome, "main form button[value=discard]")
+
+    assert chrome.current_url == f"{scene.live.url}/imports/old"
+    assert "discarded" in text(chrome, "#state")
+    assert "discarded" in scene.meterline("import", "list")
+
+
+def look_for_a_name(scene: Scene, chrome: Chrome) -> None:
+    scene.live.ship(
+        event(time_ms=scene.now_ms(), subject="jane@example.com"),
+        producer="0" * 31 + "5",
+    )
+    enter(scene, chrome, "/erasures", scene.reader)
+    assert not chrome.find_elements(By.CSS_SELECTOR, "main form")
+    send(chrome, ".about")
+    enter(scene, chrome, "/erasures")
+
+    fill(chrome, "main", subject="jane@example.com", reason="she asked for it")
+    press(chrome, "main form button")
+
+    assert "events, and all sums, would be of a random alias" in text(
+        chrome, "main"
+    ).replace("event,", "events,")
+    assert "jane" not in chrome.current_url
+    assert "No name was erased" in text(chrome, "main")
+
+
+def erase_a_name(scene: Scene, chrome: Chrome) -> None:
+    look_for_a_name(scene, chrome)
+    fill(chrome, "main", again="jane")
+    press(chrome, "main form button")
+    assert "another name; nothing was erased" in text(chrome, "main")
+    send(chrome, ".about")
+    look_for_a_name(scene, chrome)
+
+    fill(chrome, "main", again="jane@example.com")
+    press(chrome, "main form button")
+
+    assert "The name is erased" in text(chrome, "main")
+    assert "she asked for it, by write" in text(chrome, "main")
+    assert "jane" not in scene.meterline("events", "--json")
+
+
 Submit = Callable[[Scene, Chrome], None]
 FORMS: dict[str, Submit] = {
     "base.html: post /logout": log_out,
@@ -436,6 +503,10 @@ FORMS: dict[str, Submit] = {
     "close.html: post /close/gap": accept_gap,
     "edges.html: post /edges": decide_edge,
     "late.html: post /late/…": decide_late,
+    "erasures.html: post /erasures/look": look_for_a_name,
+    "erasures.html: post /erasures": erase_a_name,
+    "import.html: post /imports/…": decide_import,
+    "imports.html: post /imports": put_aside,
     "event.html: post /events/…/void": void_event,
     "corrections.html: post /corrections": take_back,
     "customer.html: post /customers/…/credits": grant_credit,

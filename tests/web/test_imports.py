@@ -1,5 +1,6 @@
 """Imports over HTTP: put aside, looked at, counted; each step with who took it."""
 
+import gzip
 import json
 from typing import Any
 
@@ -131,6 +132,119 @@ async def test_a_token_that_may_only_read_changes_nothing(open_web: OpenWeb) -> 
         assert (await put(web, "march", b"{}\n")).status_code == 403
         web.http.headers["Authorization"] = f"Bearer {writer}"
         assert (await begin(web, "march"))["author"] == "ann"
+
+
+async def upload(web: Web, file: str, content: bytes, /, **fields: str) -> Any:
+    """Send a file by the form, and return where that leads, or why not."""
+    answer = await web.http.post(
+        "/imports", data=fields, files={"file": (file, content)}
+    )
+    return answer.headers.get("location") or (answer.status_code, answer.text)
+
+
+async def test_a_file_of_a_form_is_put_aside_looked_at_and_counted(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(meterline=METERLINE + TOKENS) as web:
+        events = [plain(n, time=LONG_AGO) for n in range(2_500)]
+        content = gzip.compress(text(*events))
+
+        where = await upload(web, "old.jsonl.gz", content, name="old", reason="<b>")
+
+        assert where == "/imports/old?diff=yes"
+        html = (await web.http.get(where)).text
+        assert "2,500 events would count" in html
+        assert all(part in html for part in ("2024-03", "12,500", "&lt;b&gt;"))
+        assert (await web.get("/status"))["events"]["ingested"] == 0
+        assert await upload(web, "old.jsonl.gz", content, name="old") == where
+        other = await upload(web, "x.jsonl", text(events[0]), name="old")
+        assert other[0] == 409
+        done = await web.http.post("/imports/old", data={"decision": "commit"})
+        assert (done.status_code, done.headers["location"]) == (303, "/imports/old")
+        await web.parts.imports.run()
+        found = await web.get("/v1/imports/old")
+        assert (found["state"], found["accepted"]) == ("committed", 2_500)
+        assert (found["file"], found["author"]) == ("old.jsonl.gz", "local")
+        html = (await web.http.get("/imports")).text
+        assert "committed" in html
+        assert "<form" not in (await web.http.get("/imports/old?diff=yes")).text
+        late = await web.http.post("/imports/old", data={"decision": "discard"})
+        assert late.status_code == 409
+
+
+async def test_a_file_with_bad_lines_waits_until_they_are_left_out(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        rows = b"id,time\n1,2024-03-01T08:00:00Z\n2,yesterday\n"
+
+        where = await upload(web, "march.csv", rows)
+
+        assert where.startswith("/imports/march.csv-")
+        html = (await web.http.get(where)).text
+        assert "Leave the bad lines out" in html
+        assert "or milliseconds since 1970" in html
+        left = await web.http.post(where, data={"decision": "leave_out"})
+        assert left.headers["location"] == f"{where}?diff=yes"
+        gone = await web.http.post(where, data={"decision": "discard"})
+        assert gone.headers["location"] == where
+        assert "discarded" in (await web.http.get(where)).text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status", "said"),
+    [
+        ("x.csv", b"", 400, "is empty"),
+        ("x.csv", b"name\n", 400, "unknown column"),
+        ("x.txt", b"{}", 400, "cannot be told by its name"),
+        ("x.jsonl.gz", b"no gzip at all", 400, "cannot be unpacked"),
+        ("x.jsonl.gz", gzip.compress(b"\n" * 9_000)[:-9], 400, "cannot be unpacked"),
+        ("x.parquet", b"PAR1", 400, "meterline import"),
+        ("x.jsonl.gz", gzip.compress(b" " * (33 << 20)), 400, "more than 33,554,432"),
+        ("x.jsonl", b"x" * ((8 << 20) + 1), 413, "at most 8388608 bytes"),
+    ],
+    ids=range(8),
+)
+async def test_what_is_no_file_of_events_leaves_nothing_behind(
+    open_web: OpenWeb, name: str, content: bytes, status: int, said: str
+) -> None:
+    async with open_web() as web:
+        found = await upload(web, name, content)
+
+        assert found[0] == status
+        assert said in found[1]
+        left = [one["state"] for one in (await web.get("/v1/imports"))["page"]]
+        assert left in ([], ["discarded"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"file=x"),
+        ("multipart/form-data; boundary=a", b""),
+        ("multipart/form-data; boundary=a", b"--a\r\n\r\nx\r\n--a--"),
+        ("multipart/form-data; boundary=a", b"--a\r\n" * 99 + b"--a--"),
+        (
+            "multipart/form-data; boundary=a",
+            b'--a\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n'
+            b"\r\n--a--\r\n",
+        ),
+        (
+            "multipart/form-data; boundary=a",
+            b'--a\r\nContent-Disposition: form-data; name="nome"\r\n\r\nx\r\n--a\r\n'
+            b'Content-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n'
+            b"id\r\n--a--\r\n",
+        ),
+    ],
+    ids=range(6),
+)
+async def test_what_is_no_form_is_told(web: Web, kind: str, body: bytes) -> None:
+    answer = await web.http.post(
+        "/imports", content=body, headers={"Content-Type": kind}
+    )
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(("this is no form", "choose", "there is"))
 
 
 async def test_an_import_that_cannot_go_on_says_so(open_web: OpenWeb) -> None:

@@ -1,4 +1,5 @@
 from meterline.events import Flag, Kind
+from meterline_sidecar.web.app import routes
 from tests.producer import NOON_MS, WITH_PROPERTIES, event
 from tests.web.conftest import OpenWeb, Web
 
@@ -159,3 +160,17 @@ async def test_the_draft_invoice_follows_new_events(web: Web) -> None:
     assert before["invoice"]["lines"][0]["quantity"] == "3"
     assert after["invoice"]["lines"][0]["quantity"] == "4"
     assert after["invoice"]["total"] == "0.00"
+
+
+async def test_every_route_of_the_api_is_in_its_document(web: Web) -> None:
+    paths = (await web.get("/openapi.json"))["paths"]
+    described = {(path, method.upper()) for path, of in paths.items() for method in of}
+    there = {
+        (route.path, method)
+        for route in routes()
+        for method in route.methods or ()
+        if route.path.startswith("/v1/") and method != "HEAD"
+    }
+
+    assert ("/v1/imports/{name}/lines", "PUT") in there
+    assert described == {*there, ("/status", "GET")}

@@ -1,50 +1,31 @@
 """Brings a file of events to the sidecar, in chunks that it has or has not yet."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
-from hashlib import blake2b
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote
 
 import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import NotNow, Refused
-from meterline_sidecar.cli.import_files import BadFile, EventFile
 from meterline_sidecar.cli.output import Steps
+from meterline_sidecar.ingest.event_files import (
+    BadFile,
+    Chunk,
+    EventFile,
+    chunks_of,
+    name_of,
+)
 from meterline_sidecar.web.answers.imports import LinesTaken, ShownImport
 
-CHUNK_LINES: Final = 2_000
-CHUNK_BYTES: Final = 900_000
-"""The sidecar takes a MiB at once."""
-NAME_CHARS: Final = 100  # of a file's, in that of an import
 WAIT_S: Final = 600.0
 """How long to try again while the sidecar has no room."""
 LOOK_S: Final = 0.2
 
 OVER: Final = ("committed", "discarded")
-
-
-class Chunk(NamedTuple):
-    """Some lines in a row."""
-
-    first_line: int
-    text: bytes
-
-
-def chunks_of(lines: Iterable[bytes]) -> Iterator[Chunk]:
-    """Yield lines in chunks: of the same lines always the same ones."""
-    first_line, waiting, n_bytes = 1, list[bytes](), 0
-    for line in lines:
-        if len(waiting) == CHUNK_LINES or n_bytes + len(line) > CHUNK_BYTES:
-            yield Chunk(first_line, b"\n".join(waiting) + b"\n")
-            first_line, waiting, n_bytes = first_line + len(waiting), [], 0
-        waiting.append(line)
-        n_bytes += len(line) + 1
-    if waiting:
-        yield Chunk(first_line, b"\n".join(waiting) + b"\n")
 
 
 class Importer:
@@ -86,7 +67,7 @@ class Importer:
         first = next(chunks, None)
         if first is None:
             raise BadFile(f"{self._file.name} is empty; nothing was imported")
-        name = self._name or self._name_of(first)
+        name = self._name or name_of(self._file.name, first)
         begun = self._begin(name)
         try:
             self._put_all(name, chain([first], chunks))
@@ -117,13 +98,6 @@ class Importer:
             patiently(put)
             if self._file.n_bytes:
                 self._steps.show(label, self._file.read_bytes, self._file.n_bytes)
-
-    def _name_of(self, first: Chunk) -> str:
-        kept = "".join(
-            letter if letter.isalnum() or letter in "._-" else "_"
-            for letter in self._file.name[:NAME_CHARS]
-        )
-        return f"{kept}-{blake2b(first.text, digest_size=4).hexdigest()}"
 
     def wait(self, name: str) -> ShownImport:
         """Wait until a committed import is counted."""

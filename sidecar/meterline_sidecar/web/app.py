@@ -1,22 +1,51 @@
 """Puts the HTTP side together."""
 
+from typing import Final
+
 from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from meterline_sidecar.web import live, metrics, openapi, static
 from meterline_sidecar.web.api import all as api
-from meterline_sidecar.web.api.external import DESCRIBED, Intake
+from meterline_sidecar.web.api import external, imports
+from meterline_sidecar.web.api.external import Intake
 from meterline_sidecar.web.at_edge import AtEdge
 from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.dashboard import routes as dashboard
 from meterline_sidecar.web.documents import routes as documents
 from meterline_sidecar.web.guard import Guard, Limits
 from meterline_sidecar.web.neighbours import Neighbours
+from meterline_sidecar.web.operations import Described
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.portal import page as portal
 from meterline_sidecar.web.view.render import refused_page
 
 BURST_S = 2  # a page with all that belongs to it comes at once
+
+
+DESCRIBED: Final[tuple[Described, ...]] = (
+    *external.DESCRIBED,
+    *imports.DESCRIBED,
+    *documents.DESCRIBED,
+)
+
+
+def routes() -> list[Route]:
+    """Return every route, in the order in which they are tried."""
+    return [
+        *documents.FILES,
+        *(operation.route for operation in api.OPERATIONS),
+        *api.ROUTES,
+        Intake().route,
+        *metrics.ROUTES,
+        *static.ROUTES,
+        *dashboard.ROUTES,
+        *documents.PAGES,
+        live.route(),
+        *portal.ROUTES,
+        openapi.route(api.OPERATIONS, DESCRIBED),
+    ]
 
 
 def make_app(
@@ -30,19 +59,7 @@ def make_app(
     """
     sidecar = parts.config.sidecar
     app = Starlette(
-        routes=[
-            *documents.FILES,
-            *(operation.route for operation in api.OPERATIONS),
-            *api.ROUTES,
-            Intake().route,
-            *metrics.ROUTES,
-            *static.ROUTES,
-            *dashboard.ROUTES,
-            *documents.PAGES,
-            live.route(),
-            *portal.ROUTES,
-            openapi.route(api.OPERATIONS, DESCRIBED),
-        ],
+        routes=routes(),
         exception_handlers=dict(dashboard.PAGE_HANDLERS),
     )
     app.state.parts = parts

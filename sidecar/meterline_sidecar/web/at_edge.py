@@ -11,8 +11,13 @@ from meterline_sidecar.web.problems import problem
 from meterline_sidecar.web.rights import SAFE_METHODS
 from meterline_sidecar.web.view.render import refused_page
 
-OF_EDGES: Final = frozenset(("/login", "/logout", "/v1/reload"))
-"""What an edge changes itself."""
+OF_EDGES: Final = frozenset(
+    (
+        *("/login", "/logout", "/v1/reload"),
+        *("/v1/erasures", "/erasures", "/erasures/look"),
+    )
+)
+"""What an edge changes itself: nothing that is billed, and names in its own ledger."""
 
 
 class AtEdge:

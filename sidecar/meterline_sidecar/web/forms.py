@@ -1,6 +1,8 @@
 """Reads what a form of a page has sent, as parameters of an address are read."""
 
-from typing import TypeVar
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -9,7 +11,20 @@ from starlette.requests import Request
 from meterline_sidecar.web.problems import BadRequest
 
 S = TypeVar("S", bound=msgspec.Struct)
-FIELDS_MAX = 50
+FIELDS_MAX: Final = 50
+BOUNDARY: Final = re.compile(r'multipart/form-data; *boundary="?([^";, ]{1,70})"?')
+FIELD: Final = re.compile(
+    r'content-disposition: *form-data; *name="([^"]*)"(?:; *filename="([^"]*)")?',
+    re.IGNORECASE,
+)
+"""As browsers write it: they put %22 for a quote."""
+
+
+class Upload(NamedTuple):
+    """A file that somebody chose in a form."""
+
+    name: str
+    content: bytes
 
 
 async def read_form(request: Request, kind: type[S]) -> S:
@@ -22,6 +37,47 @@ async def read_form(request: Request, kind: type[S]) -> S:
         pairs = parse_qsl((await request.body()).decode(), max_num_fields=FIELDS_MAX)
     except ValueError as error:
         raise BadRequest(f"this is no form: {error}") from error
+    return _converted(pairs, kind)
+
+
+async def read_upload(request: Request, kind: type[S]) -> tuple[S, Upload]:
+    """Return the fields of a form that sends a file, and the file.
+
+    All of it is in memory, so that ``rights.body_bytes_max`` bounds it.
+
+    Raises:
+        BadRequest: as ``read_form``; or there is not one file.
+    """
+    boundary = BOUNDARY.match(request.headers.get("content-type", ""))
+    if boundary is None:
+        raise BadRequest("this is no form with a file: send it as multipart/form-data")
+    pairs: list[tuple[str, str]] = []
+    files: list[Upload] = []
+    for name, file, content in _parts_of(await request.body(), boundary[1]):
+        if file is None:
+            pairs += [(name, content.decode(errors="replace"))] if content else []
+        elif file:
+            files.append(Upload(file, content))
+    if len(files) != 1:
+        raise BadRequest("choose a file" if not files else "choose one file only")
+    return _converted(pairs, kind), files[0]
+
+
+def _parts_of(body: bytes, boundary: str) -> Iterator[tuple[str, str | None, bytes]]:
+    """Yield the name of each part, what its file is called, and what it holds."""
+    parts = (b"\r\n" + body).split(f"\r\n--{boundary}".encode(), FIELDS_MAX + 2)
+    if len(parts) < 2 or not parts[-1].startswith(b"--"):
+        raise BadRequest("this is no form: it has no end")
+    for part in parts[1:-1]:
+        head, _, content = part.partition(b"\r\n\r\n")
+        found = FIELD.search(head.decode(errors="replace"))
+        if found is None:
+            raise BadRequest("this is no form: a part of it has no name")
+        yield found[1], found[2], content
+
+
+def _converted(pairs: Iterable[tuple[str, str]], kind: type[S]) -> S:
+    pairs = list(pairs)
     given = dict(pairs)
     if len(given) < len(pairs):
         raise BadRequest("a field is given more than once")

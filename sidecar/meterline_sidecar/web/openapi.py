@@ -34,9 +34,14 @@ def document(
     """Return the OpenAPI 3.1 document of these operations."""
     listed, others = list(operations), list(described)
     bodies = [operation.body for operation in listed if operation.body is not None]
-    bodies += [body.kind for other in others for body in other.bodies.values()]
+    bodies += [
+        body.kind
+        for other in others
+        for body in other.bodies.values()
+        if body.kind is not None
+    ]
     answers = [operation.answer for operation in listed]
-    answers += [other.answer for other in others]
+    answers += [other.answer for other in others if other.answer is not None]
     types = dict.fromkeys([Problem, *answers, *bodies])
     _, components = msgspec.json.schema_components(types, ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
@@ -77,7 +82,7 @@ def _entry(operation: Operation) -> dict[str, Any]:
     return {
         "operationId": operation.name,
         "summary": operation.summary,
-        "parameters": list(_parameters(operation)),
+        "parameters": list(_parameters(operation.query, operation.path_names)),
         **body,
         "responses": {
             "200": {
@@ -90,32 +95,35 @@ def _entry(operation: Operation) -> dict[str, Any]:
 
 
 def _described(other: Described) -> dict[str, Any]:
-    answers = {
-        "schema": _ref(other.answer),
-        "example": other.example,
-    }
+    answers: dict[str, Any] = {"schema": {"type": "string"}}
+    if other.answer is not None:
+        answers = {"schema": _ref(other.answer), "example": other.example}
     responses: dict[str, dict[str, Any]] = {
         "200": {"description": "The answer.", "content": {}},
         **{status: _problem(status) for status in STATUSES},
     }
     for status in other.answered_with:
-        responses[status]["content"]["application/json"] = answers
+        responses[status]["content"][other.media_type] = answers
+    content = {
+        media_type: {"schema": _body(body), "example": body.example}
+        for media_type, body in other.bodies.items()
+    }
+    query = other.query
     return {
         "operationId": other.name,
         "summary": other.summary,
         "description": other.description,
-        "requestBody": {
-            "required": True,
-            "content": {
-                media_type: {"schema": _body(body), "example": body.example}
-                for media_type, body in other.bodies.items()
-            },
-        },
+        "parameters": []
+        if query is None
+        else list(_parameters(query, other.path_names)),
+        **({"requestBody": {"required": True, "content": content}} if content else {}),
         "responses": responses,
     }
 
 
 def _body(body: Body) -> dict[str, Any]:
+    if body.kind is None:
+        return {"type": "string"}
     one = _ref(body.kind)
     items = {"type": "array", "items": one, "maxItems": body.items_max}
     if body.can_be_one and body.items_max:
@@ -130,16 +138,14 @@ def _problem(status: str) -> dict[str, Any]:
     }
 
 
-def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
-    schema = msgspec.json.schema(operation.query)
-    (own,) = (
-        part
-        for name, part in schema["$defs"].items()
-        if name == operation.query.__name__
-    )
+def _parameters(
+    query: type[msgspec.Struct], path_names: frozenset[str]
+) -> Iterable[dict[str, Any]]:
+    schema = msgspec.json.schema(query)
+    (own,) = (part for name, part in schema["$defs"].items() if name == query.__name__)
     for name, of_field in own["properties"].items():
         shown, description = _plain(of_field)
-        is_in_path = name in operation.path_names
+        is_in_path = name in path_names
         yield {
             "name": name,
             "in": "path" if is_in_path else "query",

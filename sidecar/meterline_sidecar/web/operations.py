@@ -88,7 +88,8 @@ class Operation:
 class Body(NamedTuple):
     """What the body of a request may be, in one media type."""
 
-    kind: type[msgspec.Struct]
+    kind: type[msgspec.Struct] | None
+    """``None``: it is a text."""
     example: Any
     can_be_one: bool = False
     """Whether it may be one of them, alone."""
@@ -105,11 +106,21 @@ class Described(NamedTuple):
     summary: str
     description: str
     bodies: Mapping[str, Body]
-    """By media type."""
-    answer: type[msgspec.Struct]
-    example: Any
-    answered_with: tuple[str, ...]
+    """By media type; without any, the request has none."""
+    answer: type[msgspec.Struct] | None
+    """``None``: it is a file."""
+    example: Any = None
+    answered_with: tuple[str, ...] = ("200",)
     """The statuses with which the answer comes."""
+    query: type[msgspec.Struct] | None = None
+    """Its parameters."""
+    media_type: str = "application/json"
+    """Of the answer."""
+
+    @property
+    def path_names(self) -> frozenset[str]:
+        """Which of the parameters stand in the path."""
+        return frozenset(_IN_PATH.findall(self.path))
 
 
 def author_of(request: Request) -> str:

@@ -33,6 +33,7 @@ from meterline_sidecar.ingest.correction_plans import (
     CorrectionRefused,
     NoSuchCorrection,
 )
+from meterline_sidecar.ingest.event_files import BadFile
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.ingest.import_chunks import ImportRefused
 from meterline_sidecar.ingest.imports import NoSuchImport
@@ -90,6 +91,7 @@ class Refusal(msgspec.Struct, frozen=True):
 NO_STRIPE: Final = "Stripe cannot be reached: "
 REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     BadRequest: Refusal(400),
+    BadFile: Refusal(400),
     PricingError: Refusal(400),
     BadWebhook: Refusal(400),
     NoSuchThing: Refusal(404),

@@ -6,7 +6,9 @@ from meterline_sidecar.access.tokens import Scope
 
 BODY_BYTES_MAX: Final = 64 << 10
 EVENTS_BYTES_MAX: Final = 1 << 20  # a thousand events of a thousand bytes
+UPLOAD_BYTES_MAX: Final = 8 << 20  # a file by a form; 50,000 events as they are
 EVENTS_PATH: Final = "/v1/events"
+UPLOAD_PATH: Final = "/imports"
 LINES_PATH: Final = "/v1/imports/{name}/lines"
 SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
@@ -31,6 +33,8 @@ def needed_scope(method: str, path: str, query: bytes) -> Scope | None:
 
 def body_bytes_max(method: str, path: str) -> int:
     """Return how long the body of a request may be."""
+    if method == "POST" and path == UPLOAD_PATH:
+        return UPLOAD_BYTES_MAX
     if _sends_events(method, path) or _puts_lines(method, path):
         return EVENTS_BYTES_MAX
     return BODY_BYTES_MAX

@@ -9,12 +9,12 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
-from meterline_sidecar.cli.import_files import EventFile
 from meterline_sidecar.cli.importing import Importer, path_of, wait_for
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.decimals import minus
+from meterline_sidecar.ingest.event_files import EventFile
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.answers.imports import ImportDiff, ImportPage, ShownImport

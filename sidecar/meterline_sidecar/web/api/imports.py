@@ -31,7 +31,12 @@ from meterline_sidecar.web.api.external_forms import Form, Sending
 from meterline_sidecar.web.api.external_shapes import PlainEvent
 from meterline_sidecar.web.api.import_lines import LINES_MAX, digest_of, read_lines
 from meterline_sidecar.web.money import shown_money
-from meterline_sidecar.web.operations import Operation, read_query
+from meterline_sidecar.web.operations import (
+    Body,
+    Described,
+    Operation,
+    read_query,
+)
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, Conflict, answer
 from meterline_sidecar.web.query import ID_MAX, PAGE, Limit, Nothing
@@ -64,14 +69,15 @@ class StageQuery(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
+Source = Annotated[str, Meta(min_length=1, max_length=SOURCE_CHARS_MAX)]
+
+
 class LinesQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which lines of which import."""
 
     name: ImportName
     first_line: Annotated[int, Meta(ge=1, le=ID_MAX)]
-    source: Annotated[str, Meta(min_length=1, max_length=SOURCE_CHARS_MAX)] = (
-        DEFAULT_SOURCE
-    )
+    source: Source = DEFAULT_SOURCE
     """Of events that name none."""
 
 
@@ -164,13 +170,17 @@ async def discard_import(parts: Parts, query: ImportQuery, author: str) -> Shown
 
 
 async def put_lines(request: Request) -> Response:
+    """Take lines of a file, and answer what they came to."""
+    query = read_query(request, LinesQuery, path_names=frozenset({"name"}))
+    body = await request.body()
+    return answer(await take_lines(request.app.state.parts, query, body))
+
+
+async def take_lines(parts: Parts, query: LinesQuery, body: bytes) -> LinesTaken:
     """Put lines of a file aside: events in plain JSON, one a line.
 
     The same lines in the same place a second time change nothing.
     """
-    parts: Parts = request.app.state.parts
-    query = read_query(request, LinesQuery, path_names=frozenset({"name"}))
-    body = await request.body()
     if body.count(b"\n") > LINES_MAX:
         raise BadRequest(f"send at most {LINES_MAX:,} lines at once")
     sending = Sending(
@@ -190,10 +200,8 @@ async def put_lines(request: Request) -> Response:
             read_lines, body, sending, first_line=query.first_line
         )
         sums = await parts.imports.put_aside(query.name, lines)
-    return answer(
-        LinesTaken(
-            lines=sums.lines, events=sums.events, bad=sums.bad, is_known=is_known
-        )
+    return LinesTaken(
+        lines=sums.lines, events=sums.events, bad=sums.bad, is_known=is_known
     )
 
 
@@ -237,5 +245,26 @@ OPERATIONS = (
     Operation("/v1/imports/{name}/diff", diff_import),
     Operation("/v1/imports/{name}/commit", commit_import, method="POST"),
     Operation("/v1/imports/{name}/discard", discard_import, method="POST"),
+)
+DESCRIBED = (
+    Described(
+        path=LINES_PATH,
+        method="put",
+        name="put_lines",
+        summary="Put lines of a file aside, in order; the same again change nothing",
+        description="Events in plain JSON, one a line, up to 2,000 lines and 1 MiB at"
+        " once. A line that is empty has no event, and keeps its number. After 429, 503"
+        " or no answer at all, send the same again.",
+        bodies={
+            "text/plain": Body(
+                None, '{"id": "1", "time": "2025-03-01T08:00:00Z", "subject": "a"}\n'
+            )
+        },
+        answer=LinesTaken,
+        example=msgspec.to_builtins(
+            LinesTaken(lines=1, events=1, bad=0, is_known=False)
+        ),
+        query=LinesQuery,
+    ),
 )
 ROUTES = (Route(LINES_PATH, put_lines, methods=["PUT"]),)

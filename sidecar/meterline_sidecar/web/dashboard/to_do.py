@@ -28,6 +28,8 @@ PAGES: Final[Mapping[Code, str]] = {
     "no_plan": "/customers",
     "removed_not_billed": "/customers",
     "removed_open": "/customers",
+    "import_waits": "/imports",
+    "import_stuck": "/imports",
     "late_usage_waits": "/late",
     "edge_refused": "/edges",
     "edge_silent": "/edges",

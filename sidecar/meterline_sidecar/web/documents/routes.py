@@ -35,7 +35,7 @@ from meterline_sidecar.web.documents.paper import file_of
 from meterline_sidecar.web.documents.sheet import csv_of
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
-from meterline_sidecar.web.operations import author_of, read_query, tagged
+from meterline_sidecar.web.operations import Described, author_of, read_query, tagged
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import ID_MAX
 from meterline_sidecar.web.view.render import render
@@ -169,6 +169,24 @@ FILES: Final = [
     Route("/v1/invoices/{number}.pdf", pdf_file),
 ]
 """Before the operations of the API: they would take the ending for a part of the number."""
+DESCRIBED: Final = tuple(
+    Described(
+        path=f"/v1/invoices/{{number}}.{kind}",
+        method="get",
+        name=f"invoice_as_{kind}",
+        summary=f"Return an invoice or a credit note as a file: {kind.upper()}",
+        description="The same document as without the ending.",
+        bodies={},
+        answer=None,
+        query=DocumentQuery,
+        media_type=media_type,
+    )
+    for kind, media_type in (
+        ("html", "text/html"),
+        ("csv", "text/csv"),
+        ("pdf", "application/pdf"),
+    )
+)
 PAGES: Final = [
     Route("/invoices", invoices),
     Route("/invoices/{number}", invoice),

@@ -10,18 +10,23 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, cast
+from typing import Any, BinaryIO, Final, NamedTuple, Self, cast
 
 from meterline_pricing.errors import unknown
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store.edge.parquet import read_rows
 
+CHUNK_LINES: Final = 2_000
+CHUNK_BYTES: Final = 900_000
+"""The sidecar takes a MiB at once."""
+NAME_CHARS: Final = 100  # of a file's, in that of an import
 LINE_BYTES_MAX: Final = 64 << 10
 """The longest event has half of that."""
 FIELDS: Final = (
@@ -54,27 +59,68 @@ class BadFile(MeterlineError):
     """This is no file of events at all; the text says what was expected."""
 
 
+class Chunk(NamedTuple):
+    """Some lines in a row."""
+
+    first_line: int
+    text: bytes
+
+
+def chunks_of(lines: Iterable[bytes]) -> Generator[Chunk]:
+    """Yield lines in chunks: of the same lines always the same ones."""
+    first_line, waiting, n_bytes = 1, list[bytes](), 0
+    for line in lines:
+        if len(waiting) == CHUNK_LINES or n_bytes + len(line) > CHUNK_BYTES:
+            yield Chunk(first_line, b"\n".join(waiting) + b"\n")
+            first_line, waiting, n_bytes = first_line + len(waiting), [], 0
+        waiting.append(line)
+        n_bytes += len(line) + 1
+    if waiting:
+        yield Chunk(first_line, b"\n".join(waiting) + b"\n")
+
+
+def name_of(file: str, first: Chunk) -> str:
+    """Return the name of an import that nobody named: of the file's, and its beginning."""
+    kept = "".join(
+        letter if letter.isalnum() or letter in "._-" else "_"
+        for letter in file[:NAME_CHARS]
+    )
+    return f"{kept}-{blake2b(first.text, digest_size=4).hexdigest()}"
+
+
 class EventFile:
     """A file of events, or standard input.
 
     Args:
         path: ``-`` is standard input.
         shape: ``jsonl``, ``csv`` or ``parquet``; by default as its name ends.
+        given: what the file holds, where it is of another machine and ``path`` is only
+            what it is called there.
+        bytes_max: of its text, unpacked; 0: any.
 
     Raises:
         BadFile: it cannot be read as that.
     """
 
-    def __init__(self, path: str, shape: str | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        shape: str | None,
+        *,
+        given: BinaryIO | None = None,
+        bytes_max: int = 0,
+    ) -> None:
         self.path = path
-        self.is_stdin = path == "-"
+        self.is_stdin = path == "-" and given is None
         self.name = "standard input" if self.is_stdin else Path(path).name
         self._shape = shape or self._shape_by_name()
         self._open = ExitStack()
+        self._given = given
+        self._bytes_max = bytes_max
         self._raw: BinaryIO | None = None
         self.n_bytes = 0
         """How long the file is; 0 of standard input."""
-        if not self.is_stdin:
+        if not self.is_stdin and given is None:
             if not Path(path).exists():
                 raise BadFile(f"there is no file {path}")
             if Path(path).is_dir():
@@ -106,10 +152,14 @@ class EventFile:
             BadFile: it is no such file.
         """
         if self._shape == "parquet":
-            if self.is_stdin:
-                raise BadFile("Parquet is read from a file, not from standard input")
+            if self.is_stdin or self._given is not None:
+                how = "standard input" if self.is_stdin else "a form"
+                raise BadFile(
+                    f"Parquet is read from a file, not from {how}: `meterline import`"
+                    " reads it"
+                )
             return _of_rows(read_rows(Path(self.path)), self.name)
-        file = _begun(self._unpacked(), self.name)
+        file = _begun(self._unpacked(), self.name, self._bytes_max)
         return _of_table(file, self.name) if self._shape == "csv" else _of_text(file)
 
     def _shape_by_name(self) -> str:
@@ -128,7 +178,9 @@ class EventFile:
     def _unpacked(self) -> BinaryIO:
         if self.is_stdin:
             return sys.stdin.buffer
-        raw = self._raw = Path(self.path).open("rb")  # noqa: SIM115 - closed by the next line
+        raw = self._given
+        if raw is None:
+            raw = self._raw = Path(self.path).open("rb")  # noqa: SIM115 - as the next line
         self._open.callback(raw.close)
         match Path(self.name.lower()).suffix:
             case ".gz":
@@ -146,21 +198,31 @@ class EventFile:
                 return raw
 
 
-def _begun(file: BinaryIO, name: str) -> Iterator[bytes]:
+def _begun(file: BinaryIO, name: str, bytes_max: int) -> Iterator[bytes]:
     """Yield lines with their ends; what a text may begin with is taken off."""
     try:
         first = file.readline(LINE_BYTES_MAX + 1)
         if first.startswith(UTF_16_MARKS):
             raise BadFile(f"{name} is UTF-16; save it as UTF-8")
-        yield from chain([first.removeprefix(UTF_8_MARK)] if first else [], _rest(file))
+        yield from chain(
+            [first.removeprefix(UTF_8_MARK)] if first else [],
+            _rest(file, name, bytes_max),
+        )
     except (OSError, EOFError) as error:
         if getattr(error, "errno", None) is not None:
             raise
         raise BadFile(f"{name} cannot be unpacked: {error}") from error
 
 
-def _rest(file: BinaryIO) -> Iterator[bytes]:
+def _rest(file: BinaryIO, name: str, bytes_max: int) -> Iterator[bytes]:
+    n_bytes = 0
     while line := file.readline(LINE_BYTES_MAX + 1):
+        n_bytes += len(line)
+        if n_bytes > bytes_max > 0:
+            raise BadFile(
+                f"{name} has more than {bytes_max:,} bytes, unpacked; `meterline import`"
+                " reads files of any length"
+            )
         yield line
 
 

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from meterline_sidecar.cli import import_files
-from meterline_sidecar.cli.import_files import BadFile, EventFile
-from meterline_sidecar.cli.importing import CHUNK_BYTES, CHUNK_LINES, chunks_of
+from meterline_sidecar.ingest import event_files
+from meterline_sidecar.ingest.event_files import (
+    CHUNK_BYTES,
+    CHUNK_LINES,
+    BadFile,
+    EventFile,
+    chunks_of,
+)
 
 HEAD = b"id,time,subject,quantities.tokens,properties.model\n"
 
@@ -108,7 +113,7 @@ def test_what_is_no_file_of_events_is_refused(
         EventFile(str(tmp_path), "csv")
     with pytest.raises(BadFile, match="from a file"), EventFile("-", "parquet") as file:
         file.lines()
-    monkeypatch.setattr(import_files, "ZSTD", "no_such_package.zstd")
+    monkeypatch.setattr(event_files, "ZSTD", "no_such_package.zstd")
     with pytest.raises(BadFile, match=r"zstd -dc .* | meterline import -"):
         lines(tmp_path, "x.jsonl.zst", b"")
 
