@@ -48,6 +48,10 @@ class LedgerFiles:
         """The key that signs customers' links, unless the configuration moves it."""
         self.receipt = _beside(database, ".backup")
         """When the last backup was made."""
+        self.backups = _beside(database, ".backups")
+        """Every backup that was made."""
+        self.erased = _beside(database, ".erased")
+        """Digests of names that were erased: no restore sets it back."""
         self.verified = _beside(database, ".verified")
         """How far an interrupted verification came."""
 
@@ -66,6 +70,8 @@ class LedgerFiles:
             self.tokens,
             self.portal_key,
             self.receipt,
+            self.backups,
+            self.erased,
         )
 
 
@@ -86,7 +92,7 @@ def replace_file(
     ``durably``: it survives a power loss once this returns. Otherwise one may leave the
     file empty, and whoever reads it must know what that means.
     """
-    scratch = _scratch(path)
+    scratch = scratch_of(path)
     scratch.unlink(missing_ok=True)  # its mode may be another
     _write(scratch, content, mode=mode)
     put_in_place(scratch, path, durably=durably)
@@ -142,7 +148,8 @@ def put_in_place(scratch: Path, path: Path, *, durably: bool) -> None:
         sync(path.parent)  # until then a power loss undoes the rename
 
 
-def _scratch(path: Path) -> Path:
+def scratch_of(path: Path) -> Path:
+    """Return where a file is written until it is whole."""
     return _beside(path, ".new")
 
 

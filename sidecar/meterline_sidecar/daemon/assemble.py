@@ -225,6 +225,7 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
     every(PLACES_EVERY_S, "places", partial(_check_places, parts))
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
+    every(ERASE_EVERY_S, "erase", parts.eraser.resume)
     if parts.config.is_edge:
         return  # the rest is its centre's
     if parts.alarm is None:
@@ -237,7 +238,6 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
     every(IMPORTS_EVERY_S, "imports", partial(_import, parts))
-    every(ERASE_EVERY_S, "erase", parts.eraser.resume)
     every(CLOSE_EVERY_S, "close", partial(_close, parts))
     if parts.config.retention.events is not None:
         every(ARCHIVE_EVERY_S, "archive", partial(_archive, parts))

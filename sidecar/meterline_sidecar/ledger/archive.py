@@ -19,6 +19,7 @@ from meterline_sidecar.errors import ArchiveFailed, MeterlineError
 from meterline_sidecar.ledger.archived import Archived, Form
 from meterline_sidecar.ledger.bundle import Bundle, Stored
 from meterline_sidecar.ledger.chain import GENESIS
+from meterline_sidecar.ledger.erased import is_erasing
 from meterline_sidecar.ledger.shelf import Shelf, file_name
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import archive as store
@@ -34,6 +35,7 @@ from meterline_sidecar.store.port import Ledger, Tx
 ROWS_MAX: Final = 50_000  # of a file; deleting them takes about as long as an fsync
 BYTES_MAX: Final = 32 << 20  # of their texts, which are in memory at once
 BATCHES_MAX: Final = 5_000
+ERASING: Final = "a name is being erased, and files of the archive are written anew"
 STAYS_MS: Final = 7 * DAY_MS
 """What was brought back stays that long, whatever the retention is."""
 
@@ -90,7 +92,6 @@ class Archive:
         self._clock = clock
         self._before = before
         self._judging = judging
-        self._moving = asyncio.Lock()
         self.waits: str | None = None
         """Why something that is old enough stays, as the last step found."""
         self.trouble: str | None = None
@@ -125,7 +126,7 @@ class Archive:
         Raises:
             ArchiveFailed: the file cannot be written, or read back; nothing was deleted.
         """
-        async with self._moving:
+        async with self.archived.changing:
             try:
                 step = await self._step(by_hand=by_hand)
             except ArchiveFailed as error:
@@ -139,15 +140,10 @@ class Archive:
         if before_ms is None or shelf is None:
             return Step(None, None)
         async with self._database.reading() as tx:
-            last = await store.last_move(tx)
-            if not by_hand and last is not None and not last.what.is_out:
-                stays_ms = last.what.moved_ms + STAYS_MS
-                if self._clock.now_ms() < stays_ms:
-                    text = (
-                        f"what was brought back stays until {format_time_ms(stays_ms)}"
-                    )
-                    return Step(None, text)
             start = await begin(tx)
+            waits = await self._why_not_now(tx, start, by_hand=by_hand)
+            if waits is not None:
+                return Step(None, waits)
             bundle, waits = await self._oldest(tx, start, before_ms)
         if not bundle.batches:
             return Step(None, waits)
@@ -165,6 +161,18 @@ class Archive:
         await self._take_out(start, move)
         await self._database.give_back()
         return Step(move, waits)
+
+    async def _why_not_now(self, tx: Tx, start: Begin, *, by_hand: bool) -> str | None:
+        """Return why nothing may leave now, whatever it is."""
+        if await is_erasing(tx):
+            return ERASING
+        back = await store.last_back(tx)
+        if by_hand or back is None or back.first_batch_id != start.batch_id + 1:
+            return None  # What had come back left again since.
+        stays_ms = back.moved_ms + STAYS_MS
+        if self._clock.now_ms() >= stays_ms:
+            return None
+        return f"what was brought back stays until {format_time_ms(stays_ms)}"
 
     async def _oldest(
         self, tx: Tx, start: Begin, before_ms: int
@@ -284,8 +292,10 @@ class Archive:
             NoSuchFile: nothing that is away is in a file of that name.
             ArchiveFailed: the file cannot be read, or is not what was written.
         """
-        async with self._moving:
+        async with self.archived.changing:
             async with self._database.reading() as tx:
+                if await is_erasing(tx):
+                    raise ArchiveFailed(f"{ERASING}; try again when it is done")
                 files = await store.files(tx)
             if file not in {move.file for move in files}:
                 raise NoSuchFile(

@@ -61,6 +61,8 @@ class Archived:
     def __init__(self, shelf: Shelf | None, key: bytes) -> None:
         self.shelf = shelf
         self.key = key
+        self.changing = asyncio.Lock()
+        """Held by whoever writes files, or moves what is in them."""
         self._facts: tuple[str, list[EventFacts]] | None = None
         """The events of the file that was read last: they are asked for step by step."""
 
@@ -84,6 +86,20 @@ class Archived:
             raise ArchiveFailed(
                 f"{move.file} at {self.shelf.place}: {error}"
             ) from error
+
+    async def bundle_anew(self, move: NewMove, file: str) -> Bundle:
+        """Return what another file holds of what left by a move.
+
+        It proves itself: whatever differs from what left is under seals.
+
+        Raises:
+            ArchiveFailed: as ``bundle``.
+        """
+        if self.shelf is None:
+            raise ArchiveFailed(f"{move.file} is needed: say where it lies")
+        content = await self.shelf.get(file)
+        digest = sha256(content).hexdigest()
+        return await self.bundle(move._replace(file=file, digest=digest))
 
     def _read(self, move: NewMove, content: bytes) -> Bundle:
         if sha256(content).hexdigest() != move.digest:

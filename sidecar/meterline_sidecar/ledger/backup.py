@@ -1,5 +1,7 @@
 """Copies the ledger while work goes on, and verifies the copy."""
 
+import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file
 from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.copies import Backup, note
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.store.edge import events as event_store
@@ -85,7 +88,27 @@ async def backup(
     finally:
         for leftover in part.parent.glob(part.name + "*"):
             leftover.unlink()
-    receipt = Receipt(clock.now_ms(), str(target), report.batches, report.events)
+    await _note(database, target, report, finished_ms=clock.now_ms())
+    return report
+
+
+async def _note(
+    database: Path, target: Path, report: Report, *, finished_ms: int
+) -> None:
+    made = Backup(
+        finished_ms=finished_ms,
+        file=str(target),
+        file_bytes=target.stat().st_size,
+        digest=await asyncio.to_thread(_digest, target),
+        batches=report.batches,
+        events=report.events,
+    )
+    note(database, made)
+    receipt = Receipt(finished_ms, str(target), report.batches, report.events)
     written = msgspec.json.encode(receipt)
     replace_file(LedgerFiles(database).receipt, written, durably=True)
-    return report
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -139,6 +139,11 @@ COVERAGE: Final[Mapping[str, Cover]] = {
             "delete": "of a batch that left for the archive: its file has its own",
         },
     ),
+    "erasing_files": Cover(
+        "not covered",
+        "which files of the archive an erasure has written anew; each proves itself, and"
+        " an old one is deleted only once the new one was read",
+    ),
     "archive_moves": Cover("journal", "its link, and the files that it names"),
     "edge_decisions": Cover("journal", "its link"),
     "edges": Cover(

@@ -2,46 +2,48 @@
 
 An alias, which nobody can read a name from, takes its place. Events are of a subject by
 its number, so the name stands once, beside that number; but links of the chain were made
-over it. So first every batch in which it stands is sealed, some to a step (``erased``).
-Then, in one transaction, the name is replaced wherever it stands, and a row says that
-this was done, by whom and why. Whoever is killed in between goes on at the next start:
-what is not done yet is kept until it is.
+over it. So first files of the archive are written anew (``erase_archive``), texts are
+replaced (``erase_texts``), and every batch in which the name stands is sealed, some to a
+step (``erase_step``). Then, in one transaction, the name is replaced wherever it stands,
+and a row says that this was done, by whom and why. Old files are deleted last. Whoever is
+killed in between goes on at the next start: what is not done yet is kept until it is.
 """
 
 import asyncio
-import secrets
+import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ledger import erased_list
 from meterline_sidecar.ledger.archived import Archived
-from meterline_sidecar.ledger.bundle import Stored
-from meterline_sidecar.ledger.erase_step import BATCHES_PER_STEP, read_step
+from meterline_sidecar.ledger.erase_archive import FilesAnew
+from meterline_sidecar.ledger.erase_begin import Wanted, new_erasure
+from meterline_sidecar.ledger.erase_step import BATCHES_PER_STEP, Step, read_step
+from meterline_sidecar.ledger.erase_texts import Mention, mentions, replace_texts
 from meterline_sidecar.ledger.erased import (
     UNDER_WAY,
     EraseRefused,
     Erasing,
+    keep,
     name_digest,
-    row_seal,
     under_way,
 )
+from meterline_sidecar.ledger.erased_list import Listed
+from meterline_sidecar.ledger.journal import is_as_written, seal_erased
 from meterline_sidecar.ledger.traces import files_with
-from meterline_sidecar.store import facts, journal
-from meterline_sidecar.store.edge import archive as archive_store
+from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import erase as store
+from meterline_sidecar.store.edge import erasing_files
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.erase import NewErasure
 from meterline_sidecar.store.port import Ledger, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import decode, encode, renamed
-from meterline_sidecar.terms.claims import MARK
 
-FILES_NAMED_MAX: Final = 20
+log = logging.getLogger(__name__)
 
 
 class Journal(Protocol):
@@ -56,10 +58,22 @@ class Holds(NamedTuple):
     """What holds a name."""
 
     events: int
-    mentions: dict[str, int]
-    """In how many rows it stands in other texts, by table: these stay as they are."""
+    files: tuple[str, ...]
+    """Files of the archive."""
+    unread: tuple[str, ...]
+    """Files that cannot be read now, and why."""
+    mentions: tuple[Mention, ...]
+    """In how many rows it stands in texts, by table."""
     spools: tuple[str, ...]
     """Spools in which workers keep what they recorded lately."""
+
+
+class Done(NamedTuple):
+    """A name that was erased, and what became of it."""
+
+    row: NewErasure
+    texts: dict[str, int]
+    """In how many rows of which tables texts were replaced."""
 
 
 class Eraser:
@@ -96,172 +110,173 @@ class Eraser:
         self._spool_dir = spool_dir
         self._clock = clock
         self._key = key
+        self._anew = FilesAnew(database, archived, clock=clock)
         self._working = asyncio.Lock()
+        self._is_compared = False
+        """Whether this ledger was compared with the list beside it."""
 
-    async def look(self, subject: str) -> Holds:
+    async def look(self, wanted: Wanted) -> Holds:
         """Return what holds a name.
 
         Raises:
             EraseRefused: it cannot be erased; the text says why.
         """
         async with self._database.reading() as tx:
-            subject_id = await self._check(tx, subject)
+            erasing = await new_erasure(tx, self._terms, wanted)
             last = (await event_store.marks(tx)).event_id
             n_events = await store.events_before(
-                tx, last, subject_id=subject_id, limit=last
+                tx, last, subject_id=erasing.subject_id, limit=last
             )
-        await self._check_archive(subject)
-        return Holds(n_events, await self.mentions(subject), await self.spools(subject))
+        in_files = await self._anew.look(erasing)
+        return Holds(
+            n_events + in_files.events,
+            in_files.files,
+            in_files.unread,
+            await self.mentions(wanted),
+            await self.spools(wanted),
+        )
 
-    async def erase(self, subject: str, *, author: str, reason: str) -> NewErasure:
+    async def erase(self, wanted: Wanted) -> Done:
         """Erase a name, or go on with it where that was interrupted.
 
         Raises:
             EraseRefused: it cannot be erased; the text says why.
+            ArchiveFailed: a file of the archive cannot be read, written or deleted; the
+                text names it. The erasure stays open, and goes on when it is tried again.
+        """
+        async with self._working:
+            erasing, row = await self._open(wanted)
+            if erasing is not None:
+                return await self._finish(erasing)
+            if row is not None:  # only old files were left
+                return Done(row, {})
+            async with self._archived.changing, self._database.transaction() as tx:
+                erasing = await new_erasure(tx, self._terms, wanted)
+                await keep(tx, erasing)
+            return await self._finish(erasing)
+
+    async def _open(self, wanted: Wanted) -> tuple[Erasing | None, NewErasure | None]:
+        """Return what of this erasure is open, or was until old files were deleted."""
+        async with self._database.reading() as tx:
+            erasing = await under_way(tx)
+            digest = name_digest(self._key, wanted.subject)
+            row = await store.last_erasure(tx)
+            is_left = row is not None and row.digest == digest
+            is_left = is_left and bool(await erasing_files.waiting(tx))
+        if erasing is not None and erasing.subject != wanted.subject:
+            raise EraseRefused("another erasure is under way; try again soon")
+        if erasing is None:
+            await self._anew.clear()
+        return erasing, row if is_left else None
+
+    async def resume(self) -> int:
+        """Go on with what is open, and do again what a restore undid.
+
+        Returns how many names were erased.
+
+        Raises:
+            EraseRefused, ArchiveFailed: as ``erase``.
         """
         async with self._working:
             async with self._database.reading() as tx:
                 erasing = await under_way(tx)
+            n_names = 0
             if erasing is None:
-                erasing = await self._begin(subject, author, reason)
-            elif erasing.subject != subject:
-                raise EraseRefused("another erasure is under way; try again soon")
-            return await self._finish(erasing)
+                await self._anew.clear()
+            else:
+                await self._finish(erasing)
+                n_names += 1
+            for listed, subject in await self._undone():
+                log.warning("erasure %s was undone, and is done again", listed.alias)
+                await self._again(listed, subject)
+                n_names += 1
+            return n_names
 
-    async def resume(self) -> int:
-        """Go on with what was interrupted; return how many names were erased."""
-        async with self._working:
-            async with self._database.reading() as tx:
-                erasing = await under_way(tx)
-            if erasing is None:
-                return 0
-            await self._finish(erasing)
-            return 1
+    async def _undone(self) -> list[tuple[Listed, str]]:
+        """Return names that were erased and are here again, by what lies beside."""
+        if self._is_compared:
+            return []
+        self._is_compared = True
+        listed = await asyncio.to_thread(erased_list.read, self._files.erased)
+        async with self._database.reading() as tx:
+            return await erased_list.undone(tx, self._key, listed)
 
-    async def remains(self, subject: str) -> int:
-        """Fold all in, and return how often a name still stands in the ledger's files.
+    async def _again(self, listed: Listed, subject: str) -> None:
+        marks = await asyncio.to_thread(erased_list.marks, self._files.erased)
+        wanted = Wanted(subject, (), listed.author, listed.reason)
+        async with self._archived.changing, self._database.transaction() as tx:
+            erasing = await new_erasure(
+                tx, self._terms, wanted, alias=listed.alias, marks=marks
+            )
+            await keep(tx, erasing)
+        await self._finish(erasing)
 
-        That is in free room, where a row was before; nobody reads it.
+    async def remains(self, wanted: Wanted) -> int:
+        """Fold all in, and return how often it still stands in the ledger's files.
+
+        That is in rows that stay, or in free room, where a row was before.
         """
         await self._database.empty_wal()
         paths = (self._files.database, self._files.wal)
-        return sum((await asyncio.to_thread(files_with, paths, subject)).values())
+        words = (wanted.subject, *wanted.also)
+        found = [await asyncio.to_thread(files_with, paths, word) for word in words]
+        return sum(n for files in found for n in files.values())
 
-    async def _check(self, tx: Tx, subject: str) -> int:
-        """Return the number of a subject whose name can be erased."""
-        if subject.endswith(MARK):
-            raise EraseRefused(
-                f"{subject} is a pattern: name one subject, as it stands in events"
-            )
-        claimants = self._terms.claims.claimants(subject)
-        if claimants and claimants[-1][1] is not None:
-            raise EraseRefused(
-                f"customer {claimants[-1][1]} claims this subject by its name: take it"
-                " out of their `subjects` first, and erase it then"
-            )
-        if subject in self._terms.claims.prefix_of(subject):
-            raise EraseRefused(
-                "a pattern of a customer holds the whole name, and patterns stay: this"
-                " name cannot be erased"
-            )
-        found = await event_store.subjects_of(tx, [subject])
-        if not found:
-            raise EraseRefused(
-                "no event in the ledger is of such a subject; names are as they stand"
-                " in events, to the letter"
-            )
-        waiting = await store.waiting_imports(tx, subject)
-        if waiting:
-            raise EraseRefused(
-                f"lines of the import {waiting[0]} wait aside and hold this name: commit"
-                f" it or throw it away (`meterline import discard {waiting[0]}`), and"
-                " erase the name then"
-            )
-        return found[subject]
+    async def _finish(self, erasing: Erasing) -> Done:
+        async with self._archived.changing:
+            erasing = await self._anew.write(erasing)
+            texts = await replace_texts(self._database, self._key, erasing)
+            while True:
+                async with self._database.reading() as tx:
+                    newest = (await event_store.marks(tx)).batch_id
+                if newest - erasing.batch_id <= BATCHES_PER_STEP:
+                    break
+                erasing = await self._seal_step(erasing)
+            await asyncio.to_thread(self._list, erasing)
+            row = await self._rename(erasing)
+            await self._anew.clear()
+        return Done(row, texts)
 
-    async def _check_archive(self, subject: str) -> None:
-        """Make sure that no file of the archive has events of a subject."""
-        async with self._database.reading() as tx:
-            moves = await archive_store.files(tx)
-        name = subject.encode()
-        found: list[str] = []
-        for move in moves:
-            bundle = await self._archived.bundle(move)
-            if any(_holds(stored, subject, name) for stored in bundle.batches):
-                found.append(move.file)
-        if found:
-            raise EraseRefused(
-                f"{', '.join(found[:FILES_NAMED_MAX])} of the archive hold events of this"
-                f" subject: bring them back with `meterline archive restore {found[0]}`,"
-                " erase the name, and let them leave again"
-            )
-
-    def _alias(self, subject: str) -> str:
-        """Return a new name that the same patterns take as the old one."""
-        claims = self._terms.claims
-        alias = f"{claims.prefix_of(subject)}erased-{secrets.token_hex(8)}"
-        if claims.prefix_of(alias) != claims.prefix_of(subject):
-            raise EraseRefused(
-                f"a pattern takes names such as {alias}: take it out first"
-            )
-        return alias
-
-    async def _begin(self, subject: str, author: str, reason: str) -> Erasing:
-        await self._check_archive(subject)
-        async with self._database.transaction() as tx:
-            subject_id = await self._check(tx, subject)
-            erasing = Erasing(
-                id=await store.next_id(tx),
-                subject=subject,
-                subject_id=subject_id,
-                alias=self._alias(subject),
-                author=author,
-                reason=reason,
-                begins_behind=(await begin(tx)).event_id,
-                batch_id=(await begin(tx)).batch_id,
-            )
-            await _keep(tx, erasing)
-        return erasing
-
-    async def _finish(self, erasing: Erasing) -> NewErasure:
-        while True:
-            async with self._database.reading() as tx:
-                newest = (await event_store.marks(tx)).batch_id
-            if newest - erasing.batch_id <= BATCHES_PER_STEP:
-                return await self._rename(erasing)
-            erasing = await self._seal_step(erasing)
+    def _list(self, erasing: Erasing) -> None:
+        """Note beside the ledger that this is erased, for one that is put back."""
+        digest = name_digest(self._key, erasing.subject).hex()
+        made = Listed(
+            digest=digest,
+            alias=erasing.alias,
+            author=erasing.author,
+            reason=erasing.text(erasing.reason),
+        )
+        erased_list.add(self._files.erased, made)
 
     async def _seal_step(self, erasing: Erasing) -> Erasing:
         """Seal the batches of one step, while the name still stands in them."""
         async with self._database.reading() as tx:
             step = await read_step(tx, self._key, erasing)
-            rows = await step.names(tx, self._key, erasing)
-        seals = await asyncio.to_thread(step.seals, self._key, erasing)
-        after = step.after(erasing)
         async with self._database.transaction() as tx:
-            await store.put_seals(tx, erasing.id, "batches", seals)
-            await store.rename_external(tx, rows)
-            await _keep(tx, after)
+            after = await self._sealed(tx, erasing, step)
+            await keep(tx, after)
         return after
+
+    async def _sealed(self, tx: Tx, erasing: Erasing, step: Step) -> Erasing:
+        """Seal what a step has read, and replace what stands beside the subject's name."""
+        names = await step.names(tx, self._key, erasing)
+        changed = step.erased(self._key, erasing)
+        seals = [(one.batch.id, one.seal or b"") for one in changed]
+        await store.put_seals(tx, erasing.id, "batches", seals)
+        await store.rename_external(tx, names)
+        await store.put_properties(tx, step.properties(erasing))
+        return step.after(erasing)
 
     async def _rename(self, erasing: Erasing) -> NewErasure:
         """Seal the last batches, and replace the name: all of it at once."""
         async with self._database.transaction() as tx:
-            if (await begin(tx)).event_id != erasing.begins_behind:
-                raise EraseRefused(
-                    "events left for the archive, or came back, since the erasure began:"
-                    " bring back what left since, and erase again"
-                )
             step = await read_step(tx, self._key, erasing)
-            rows = await step.names(tx, self._key, erasing)
-            erasing = step.after(erasing)
-            await store.put_seals(
-                tx, erasing.id, "batches", step.seals(self._key, erasing)
-            )
-            await store.rename_external(tx, rows)
+            erasing = await self._sealed(tx, erasing, step)
             await store.rename_subject(tx, erasing.subject_id, erasing.alias)
-            await store.rename_losses(tx, erasing.subject, erasing.alias)
+            words = [erasing.subject, *erasing.words]
+            await store.rename_losses(tx, words, erasing.alias)
             await self._rename_terms(tx, erasing)
+            await self._anew.put_in_place(tx, self._journal.link)
             row = NewErasure(
                 erasing.id,
                 erasing.alias,
@@ -282,40 +297,35 @@ class Eraser:
         return row
 
     async def _rename_terms(self, tx: Tx, erasing: Erasing) -> None:
-        seals: list[tuple[int, bytes]] = []
+        changed: list[int] = []
         for row_id, change in await store.terms_with(tx, erasing.subject):
             before = decode("customer", change)
             after = renamed(before, erasing.subject, erasing.alias)
             if after == before:
                 continue  # It stands in another word.
+            if not await is_as_written(tx, self._key, "terms", row_id):
+                raise EraseRefused(
+                    f"row {row_id} of terms is not what was written, and an erasure would"
+                    " hide that: run `meterline verify`"
+                )
             await store.put_change(tx, row_id, encode(after))
-            link = await journal.link_of(tx, "terms", row_id)
-            row = await journal.covered_row(tx, "terms", row_id)
-            assert link is not None
-            assert row is not None
-            seals.append((row_id, row_seal(self._key, "terms", link.mac, row)))
-        await store.put_seals(tx, erasing.id, "terms", seals)
+            changed.append(row_id)
+        await seal_erased(tx, self._key, erasing.id, "terms", changed)
 
-    async def mentions(self, subject: str) -> dict[str, int]:
-        """Return in how many rows a name stands in other texts, by table."""
+    async def mentions(self, wanted: Wanted) -> tuple[Mention, ...]:
+        """Return in how many rows of which tables it stands in texts."""
         async with self._database.reading() as tx:
-            return await store.mentions(tx, subject)
+            found = await event_store.subjects_of(tx, [wanted.subject])
+        number = found.get(wanted.subject, 0)
+        return await mentions(self._database, wanted.subject, number, wanted.also)
 
-    async def spools(self, subject: str) -> tuple[str, ...]:
-        """Return the spools that hold a name: until their events are stored and gone."""
+    async def spools(self, wanted: Wanted) -> tuple[str, ...]:
+        """Return the spools that hold it: until their events are stored and gone."""
 
         def look() -> tuple[str, ...]:
             paths = [path for path in self._spool_dir.rglob("*") if path.is_file()]
-            return tuple(sorted(map(str, files_with(paths, subject))))
+            words = (wanted.subject, *wanted.also)
+            found = {path for word in words for path in files_with(paths, word)}
+            return tuple(sorted(map(str, found)))
 
         return await asyncio.to_thread(look)
-
-
-async def _keep(tx: Tx, erasing: Erasing) -> None:
-    await facts.put_fact(tx, UNDER_WAY, msgspec.json.encode(erasing).decode())
-
-
-def _holds(stored: Stored, subject: str, name: bytes) -> bool:
-    return any(event.subject == subject for event in stored.events) or any(
-        loss.payload is not None and name in loss.payload for loss in stored.losses
-    )

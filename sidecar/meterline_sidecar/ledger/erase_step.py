@@ -1,5 +1,6 @@
 """One step of an erasure: batches in which a name stands, and what is sealed of them."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -12,68 +13,104 @@ from meterline_sidecar.store.edge import erase as store
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import external, integrity
 from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.store.port import Tx
 
 BATCHES_PER_STEP: Final = 50
 
+Name = tuple[str, bytes, int]
+"""What a sender calls an event, as it is to be stored: the id, its mac, the event's id."""
+
 
 class Step(NamedTuple):
-    """Batches that hold a name, and up to which batch it was looked."""
+    """Batches that hold a name, or may, and up to which batch it was looked."""
 
     batches: list[Stored]
     reached: int
 
     def after(self, erasing: Erasing) -> Erasing:
         """Return how far an erasure is behind it."""
-        n_events = sum(
-            event.subject == erasing.subject
-            for stored in self.batches
-            for event in stored.events
-        )
+        changed = [stored for stored in self.batches if holds(stored, erasing)]
         return msgspec.structs.replace(
             erasing,
             batch_id=self.reached,
-            batches=erasing.batches + len(self.batches),
-            events=erasing.events + n_events,
+            batches=erasing.batches + len(changed),
+            events=erasing.events + n_events(changed, erasing),
         )
 
-    def seals(self, key: bytes, erasing: Erasing) -> list[tuple[int, bytes]]:
-        """Return ``(batch id, seal)`` of each, as it is when the erasure is done."""
+    def erased(self, key: bytes, erasing: Erasing) -> list[Stored]:
+        """Return those that change, as they are when the erasure is done."""
         return [
-            (
-                stored.batch.id,
-                stored.seal_of(
-                    key,
-                    erasing.renamed(stored.events),
-                    erasing.renamed_losses(stored.losses),
-                ),
-            )
+            without_name(stored, key, erasing)
             for stored in self.batches
+            if holds(stored, erasing)
         ]
 
-    async def names(
-        self, tx: Tx, key: bytes, erasing: Erasing
-    ) -> list[tuple[str, bytes, int]]:
-        """Return what senders call the subject's events, as it is to be stored."""
-        found: list[tuple[str, bytes, int]] = []
+    def properties(self, erasing: Erasing) -> list[tuple[str | None, int]]:
+        """Return ``(properties, event id)`` where they change."""
+        return [
+            (after, event_id)
+            for stored in self.batches
+            for event_id, event in enumerate(stored.events, stored.batch.first_event_id)
+            if (after := erasing.properties(event.properties)) != event.properties
+        ]
+
+    async def names(self, tx: Tx, key: bytes, erasing: Erasing) -> list[Name]:
+        """Return what senders call events otherwise when the erasure is done."""
+        found: list[Name] = []
         for stored in self.batches:
-            events = dict(enumerate(stored.events, stored.batch.first_event_id))
-            if not events:
-                continue
-            for name in await external.names_between(tx, min(events), max(events)):
-                event = events[name.event_id]
-                if event.subject != erasing.subject or name.source is None:
-                    continue
-                external_id = name.external_id.replace(erasing.subject, erasing.alias)
-                mac = name_mac(
-                    key,
-                    source=name.source,
-                    external_id=external_id,
-                    is_timed=bool(name.is_timed),
-                    event=erasing.renamed([event])[0],
-                )
-                found.append((external_id, mac, name.event_id))
+            numbered = dict(enumerate(stored.events, stored.batch.first_event_id))
+            found += await names_of(tx, key, erasing, numbered)
         return found
+
+
+def holds(stored: Stored, erasing: Erasing) -> bool:
+    """Say whether an erasure changes a batch."""
+    return (
+        erasing.renamed(stored.events) != stored.events
+        or erasing.renamed_losses(stored.losses) != stored.losses
+    )
+
+
+def n_events(batches: list[Stored], erasing: Erasing) -> int:
+    """Return how many events of some batches are of the subject."""
+    return sum(
+        event.subject == erasing.subject
+        for stored in batches
+        for event in stored.events
+    )
+
+
+def without_name(stored: Stored, key: bytes, erasing: Erasing) -> Stored:
+    """Return a batch as it is when the erasure is done, under a seal."""
+    events = erasing.renamed(stored.events)
+    losses = erasing.renamed_losses(stored.losses)
+    seal = stored.seal_of(key, events, losses)
+    return stored._replace(events=events, losses=losses, seal=seal)
+
+
+async def names_of(
+    tx: Tx, key: bytes, erasing: Erasing, events: Mapping[int, EventRow]
+) -> list[Name]:
+    """Return what senders call some events, which have no hole, where that changes."""
+    found: list[Name] = []
+    if not events:
+        return found
+    for name in await external.names_between(tx, min(events), max(events)):
+        event = events[name.event_id]
+        external_id = erasing.external_id(name.external_id, event)
+        (after,) = erasing.renamed([event])
+        if name.source is None or (external_id, after) == (name.external_id, event):
+            continue
+        mac = name_mac(
+            key,
+            source=name.source,
+            external_id=external_id,
+            is_timed=bool(name.is_timed),
+            event=after,
+        )
+        found.append((external_id, mac, name.event_id))
+    return found
 
 
 async def read_step(tx: Tx, key: bytes, erasing: Erasing) -> Step:
@@ -86,6 +123,7 @@ async def read_step(tx: Tx, key: bytes, erasing: Erasing) -> Step:
         tx,
         erasing.subject_id,
         erasing.subject,
+        list(erasing.words),
         after=erasing.batch_id,
         limit=BATCHES_PER_STEP,
     )

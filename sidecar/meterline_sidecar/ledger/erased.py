@@ -7,15 +7,20 @@ name, and any other change of it is found as ever. Rows of terms are sealed like
 """
 
 import hmac
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.properties import stored_in
+from meterline_sidecar.store.edge import erasing_files
 from meterline_sidecar.store.edge.events import BatchRow, EventRow, LossRow
-from meterline_sidecar.store.facts import get_fact
+from meterline_sidecar.store.facts import get_fact, put_fact
 from meterline_sidecar.store.port import Row, Tx
 
 UNDER_WAY: Final = "erasing"
@@ -24,14 +29,24 @@ OF_BATCH: Final = b"meterline erased batch 1"
 OF_ROW: Final = b"meterline erased row 1"
 OF_NAME: Final = b"meterline erased name 1"
 
+TEXT_CHARS_MIN: Final = 6
+"""A shorter name, such as the number of a user, may mean something else in a text."""
+
 _encode = msgspec.msgpack.Encoder().encode
+_to_json = msgspec.json.Encoder().encode
+
+
+def forms(word: str) -> tuple[str, ...]:
+    """Return how a word may be written in a text: as it is, and as JSON has it."""
+    written = {word, _to_json(word).decode()[1:-1], json.dumps(word)[1:-1]}
+    return tuple(sorted(written, key=lambda form: (-len(form), form)))
 
 
 class EraseRefused(MeterlineError, ValueError):
     """A name cannot be erased now; the text says why, and what to do."""
 
 
-class Erasing(msgspec.Struct, frozen=True, kw_only=True):
+class Erasing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """An erasure that is under way: gone from the ledger when it is done."""
 
     id: int
@@ -40,29 +55,93 @@ class Erasing(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     author: str
     reason: str
-    begins_behind: int
-    """The last event that had left the ledger when it began."""
+    also: dict[str, str] = {}
+    """Other words that lead to the person, and what takes the place of each."""
+    kept: tuple[str, ...] = ()
+    """Properties that meters look at: usage is by their values, which stay."""
+    marks: tuple[str, ...] = ()
+    """Of files that were written anew before the ledger was put back."""
+    file_id: int = 0
+    """Up to which move all files of the archive are written anew."""
     batch_id: int = 0
-    """Up to which batch all is sealed."""
+    """Up to which batch of the ledger all is sealed."""
     batches: int = 0
     """How many were."""
     events: int = 0
 
+    @cached_property
+    def words(self) -> Mapping[str, str]:
+        """What is replaced wherever it stands in a text; the longest first."""
+        words = dict(self.also)
+        if len(self.subject) >= TEXT_CHARS_MIN:
+            words[self.subject] = self.alias
+        written = {form: alias for word, alias in words.items() for form in forms(word)}
+        return dict(sorted(written.items(), key=lambda pair: -len(pair[0])))
+
+    def text(self, text: str) -> str:
+        """Return a text as it is when it is done."""
+        for word, alias in self.words.items():
+            text = text.replace(word, alias)
+        return text
+
+    def external_id(self, external_id: str, event: EventRow) -> str:
+        """Return what a sender calls an event as it is when it is done."""
+        if event.subject == self.subject:
+            external_id = external_id.replace(self.subject, self.alias)
+        return self.text(external_id)
+
     def renamed(self, events: Iterable[EventRow]) -> list[EventRow]:
         """Return events as they are when it is done."""
+        return [self._renamed(event) for event in events]
+
+    def as_before(self, events: Iterable[EventRow]) -> list[EventRow]:
+        """Return events under the subject's name again."""
         return [
-            event._replace(subject=self.alias)
-            if event.subject == self.subject
+            event._replace(subject=self.subject)
+            if event.subject == self.alias
             else event
             for event in events
         ]
 
+    def _renamed(self, event: EventRow) -> EventRow:
+        properties = self.properties(event.properties)
+        if event.subject == self.subject:
+            return event._replace(subject=self.alias, properties=properties)
+        if properties == event.properties:
+            return event
+        return event._replace(properties=properties)
+
+    def properties(self, text: str | None) -> str | None:
+        """Return an event's properties as they are when it is done."""
+        if text is None or not any(word in text for word in self.words):
+            return text
+        said = stored_in(text)
+        after = replace(
+            said,
+            whole=self._values(said.whole),
+            parts=tuple((name, n, self._values(own)) for name, n, own in said.parts),
+        )
+        if after == said:
+            return text
+        written: dict[str, object] = {}
+        if after.whole:
+            written["all"] = after.whole
+        if after.parts:
+            written["parts"] = after.parts
+        return _to_json(written).decode()
+
+    def _values(self, named: dict[str, str]) -> dict[str, str]:
+        return {
+            name: value if name in self.kept else self.text(value)
+            for name, value in named.items()
+        }
+
     def renamed_losses(self, losses: Iterable[LossRow]) -> list[LossRow]:
         """Return losses as they are when it is done."""
-        name, alias = self.subject.encode(), self.alias.encode()
+        names = [self.subject.encode(), *(word.encode() for word in self.words)]
         return [
-            loss._replace(payload=alias)
-            if loss.payload is not None and name in loss.payload
+            loss._replace(payload=self.alias.encode())
+            if loss.payload is not None and any(name in loss.payload for name in names)
             else loss
             for loss in losses
         ]
@@ -72,6 +151,18 @@ async def under_way(tx: Tx) -> Erasing | None:
     """Return the erasure that is under way, if one is."""
     text = await get_fact(tx, UNDER_WAY)
     return None if text is None else msgspec.json.decode(text, type=Erasing)
+
+
+async def keep(tx: Tx, erasing: Erasing) -> None:
+    """Note how far an erasure is."""
+    await put_fact(tx, UNDER_WAY, msgspec.json.encode(erasing).decode())
+
+
+async def is_erasing(tx: Tx) -> bool:
+    """Say whether files of the archive are being written anew, or old ones deleted."""
+    return await get_fact(tx, UNDER_WAY) is not None or bool(
+        await erasing_files.waiting(tx)
+    )
 
 
 def batch_seal(

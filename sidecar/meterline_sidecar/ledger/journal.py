@@ -15,7 +15,7 @@ import msgspec
 from meterline_sidecar.ledger.erased import row_seal
 from meterline_sidecar.ledger.report import Progress
 from meterline_sidecar.store import journal as store
-from meterline_sidecar.store.edge.erase import seals_of
+from meterline_sidecar.store.edge.erase import put_seals, seals_of
 from meterline_sidecar.store.facts import drop_fact, get_fact
 from meterline_sidecar.store.port import Row, Tx
 
@@ -129,11 +129,35 @@ async def verify_journal(
             find(f"row {row_id} of {entry} was not written by Meterline")
 
 
+async def seal_erased(
+    tx: Tx, key: bytes, erasure_id: int, entry: str, row_ids: Sequence[int]
+) -> None:
+    """Seal rows as they are by now: a name was taken out of them in this transaction."""
+    seals: list[tuple[int, bytes]] = []
+    for row_id in row_ids:
+        link = await store.link_of(tx, entry, row_id)
+        row = await store.covered_row(tx, entry, row_id)
+        assert link is not None
+        assert row is not None
+        seals.append((row_id, row_seal(key, entry, link.mac, row)))
+    await put_seals(tx, erasure_id, entry, seals)
+
+
+async def is_as_written(tx: Tx, key: bytes, entry: str, row_id: int) -> bool:
+    """Say whether a row is what was linked, but for names that were taken out."""
+    link = await store.link_of(tx, entry, row_id)
+    row = await store.covered_row(tx, entry, row_id)
+    if link is None or row is None:
+        return False
+    before = await store.links_after(tx, link.id - 2, limit=1) if link.id > 1 else []
+    previous = before[0].mac if before else GENESIS
+    is_linked = hmac.compare_digest(link_mac(key, previous, entry, row), link.mac)
+    return is_linked or await _is_erased(tx, key, link, row)
+
+
 async def _is_erased(tx: Tx, key: bytes, link: store.Link, row: Row) -> bool:
     """Say whether a row is what was linked, but for a name that was taken out."""
-    if link.entry != "terms":
-        return False
-    seals = await seals_of(tx, "terms", first=link.row_id, last=link.row_id)
+    seals = await seals_of(tx, link.entry, first=link.row_id, last=link.row_id)
     seal = row_seal(key, link.entry, link.mac, row)
     return hmac.compare_digest(seals.get(link.row_id, b""), seal)
 

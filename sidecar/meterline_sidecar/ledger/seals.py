@@ -15,6 +15,7 @@ import msgspec
 from meterline_sidecar.ledger.report import Progress
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import seals as store
+from meterline_sidecar.store.edge import erase
 from meterline_sidecar.store.port import Database, Row, Tx
 
 ROWS_PER_STEP: Final = 2_000
@@ -62,6 +63,19 @@ async def _seal(tx: Tx, key: bytes) -> None:
             await store.put_seals(
                 tx, of, [(seal_of(key, of.table, row.covered), row.key) for row in rows]
             )
+
+
+async def is_sealed(tx: Tx, key: bytes, table: str, row_id: int) -> bool:
+    """Say whether a row fits its seal; one of a table without seals always does.
+
+    Args:
+        row_id: SQLite's own number of it.
+    """
+    for of in store.SEALED:
+        if of.table == table:
+            row = await erase.sealed_row(tx, of, row_id)
+            return row is not None and row.seal == seal_of(key, table, row.covered)
+    return True
 
 
 async def verify_seals(

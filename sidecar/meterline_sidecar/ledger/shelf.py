@@ -6,6 +6,8 @@ repeated by the next one, which puts the same file in the same place.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,7 +17,7 @@ from urllib.parse import urlsplit
 
 from meterline_sidecar.config.places import BUCKET
 from meterline_sidecar.errors import ArchiveFailed
-from meterline_sidecar.files import replace_file
+from meterline_sidecar.files import replace_file, scratch_of, sync
 from meterline_sidecar.small_file import read_small_file
 
 FILE_BYTES_MAX: Final = 256 << 20  # several times what the largest file can have
@@ -46,18 +48,32 @@ class Shelf(Protocol):
         """Return a file.
 
         Raises:
-            ArchiveFailed: it is not there, or cannot be read.
+            FileMissing: it is not there.
+            ArchiveFailed: it cannot be read.
+        """
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Delete a file, durably; one that is not there is no error.
+
+        Raises:
+            ArchiveFailed: it cannot be deleted.
         """
         ...
 
 
-def file_name(first_event_id: int, mac: bytes, suffix: str) -> str:
+class FileMissing(ArchiveFailed):
+    """The place can be reached, and there is no such file."""
+
+
+def file_name(first_event_id: int, mac: bytes, suffix: str, *, anew: str = "") -> str:
     """Return the name of a file, in the order of the chain as far as names go.
 
     Args:
         mac: of its last batch.
+        anew: tells it from the one that it was written anew of.
     """
-    return f"events-{first_event_id:012}-{mac.hex()[:16]}{suffix}"
+    return f"events-{first_event_id:012}-{mac.hex()[:16]}{anew}{suffix}"
 
 
 def open_shelf(url: str) -> Shelf:
@@ -98,8 +114,25 @@ class DirectoryShelf:
                 read_small_file, self._folder / name, bytes_max=FILE_BYTES_MAX
             )
         except OSError as error:
-            raise ArchiveFailed(
+            is_gone = isinstance(error, FileNotFoundError) and self._folder.is_dir()
+            raise (FileMissing if is_gone else ArchiveFailed)(
                 f"{self._folder / name} cannot be read: {error.strerror}"
+            ) from error
+
+    async def delete(self, name: str) -> None:
+        """Delete a file, and what a run that was killed left of writing it."""
+        path = self._folder / name
+
+        def delete() -> None:
+            for one in (path, scratch_of(path)):
+                one.unlink(missing_ok=True)
+            sync(self._folder)
+
+        try:
+            await asyncio.to_thread(delete)
+        except OSError as error:
+            raise ArchiveFailed(
+                f"{path} cannot be deleted: {error.strerror}"
             ) from error
 
 
@@ -120,15 +153,21 @@ class BucketShelf:
 
     async def put(self, name: str, content: bytes) -> None:
         """Upload a file, which is there as a whole or not at all."""
-        await self._asked("written", name, content)
+        await self._asked("written", name, lambda of: of.put(content))
 
     async def get(self, name: str) -> bytes:
         """Download a file."""
-        found = await self._asked("read", name, None)
-        assert found is not None
+        found: bytes = await self._asked("read", name, lambda of: of.get())
         return found
 
-    async def _asked(self, what: str, name: str, content: bytes | None) -> bytes | None:
+    async def delete(self, name: str) -> None:
+        """Delete a file; a bucket that keeps versions keeps what it was."""
+        with contextlib.suppress(FileMissing):
+            await self._asked("deleted", name, lambda of: of.delete())
+
+    async def _asked(
+        self, what: str, name: str, ask: Callable[["_InBucket"], Any]
+    ) -> Any:
         if find_spec(PACKAGE) is None:
             raise ArchiveFailed(
                 f"{self.place} is a bucket: install `meterline[sidecar,archive]`"
@@ -136,21 +175,33 @@ class BucketShelf:
         # In a thread: what obstore leaves behind of its own waiting may bring down an
         # interpreter that ends.
         try:
-            return await asyncio.to_thread(self._ask, name, content)
+            return await asyncio.to_thread(lambda: ask(_InBucket(self._url, name)))
         except _errors() as error:
-            raise ArchiveFailed(
+            is_gone = isinstance(error, FileNotFoundError)
+            raise (FileMissing if is_gone else ArchiveFailed)(
                 f"{name} cannot be {what} at {self.place}: {_first_line(error)}"
             ) from error
 
-    def _ask(self, name: str, content: bytes | None) -> bytes | None:
-        """Upload what is given, or download."""
-        obstore: Any = import_module(PACKAGE)
+
+class _InBucket:
+    """One file in a bucket; every call waits for the other side."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._obstore: Any = import_module(PACKAGE)
         stores: Any = import_module(f"{PACKAGE}.store")
-        store = stores.from_url(self._url, client_options=CLIENT, retry_config=RETRY)
-        if content is None:
-            return bytes(obstore.get(store, name).bytes())
-        obstore.put(store, name, content)
-        return None
+        self._store: Any = stores.from_url(
+            url, client_options=CLIENT, retry_config=RETRY
+        )
+        self._name = name
+
+    def put(self, content: bytes) -> None:
+        self._obstore.put(self._store, self._name, content)
+
+    def get(self) -> bytes:
+        return bytes(self._obstore.get(self._store, self._name).bytes())
+
+    def delete(self) -> None:
+        self._obstore.delete(self._store, self._name)
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -67,7 +67,7 @@ async def unsealed(tx: Tx, of: Sealed, *, limit: int) -> list[SealedRow]:
         " WHERE seal IS NULL LIMIT ?",
         (limit,),
     )
-    return [_read(of, row) for row in rows]
+    return [as_sealed(of, row) for row in rows]
 
 
 async def put_seals(tx: Tx, of: Sealed, rows: Iterable[tuple[bytes, Row]]) -> None:
@@ -90,7 +90,7 @@ async def sealed_after(
         f" ORDER BY {order} LIMIT ?",
         (*(key or ()), limit),
     )
-    return [_read(of, row) for row in rows]
+    return [as_sealed(of, row) for row in rows]
 
 
 async def has_seals(tx: Tx) -> bool:
@@ -117,7 +117,8 @@ async def outbox_numbers(tx: Tx) -> tuple[int, int, int | None]:
     return row[0], row[1], row[2]
 
 
-def _read(of: Sealed, row: Row) -> SealedRow:
+def as_sealed(of: Sealed, row: Row) -> SealedRow:
+    """Return a row that was read as its key, what is covered, and its seal."""
     n_keys = len(of.key.names)
     key, covered, seal = row[:n_keys], row[n_keys:-1], row[-1]
     if of.has_later and covered[-1] == 0:

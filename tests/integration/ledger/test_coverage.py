@@ -19,6 +19,7 @@ from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
 from meterline_sidecar.ledger.erase import Eraser
+from meterline_sidecar.ledger.erase_begin import Wanted
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.meters import Meter
@@ -280,7 +281,7 @@ async def erase_a_name(sidecar: Sidecar, source: Path) -> None:
         clock=sidecar.clock,
         key=key,
     )
-    await eraser.erase("acct_1", author="ann", reason="asked for")
+    await eraser.erase(Wanted("acct_1", (), "ann", "asked for"))
 
 
 def copy_beside(source: Path, target: Path) -> None:

@@ -124,7 +124,7 @@ EMPTY: Final = (
     *("corrections", "corrected_events", "late_rejections"),
     *("generation_ends", "imports", "import_states", "import_chunks", "import_faults"),
     *("edges", "edge_producers", "edge_decisions"),
-    *("erasures", "erasure_seals"),
+    *("erasures", "erasure_seals", "erasing_files"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
 became of invoices, payments, credits, corrections, imports,

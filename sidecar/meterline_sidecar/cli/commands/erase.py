@@ -16,6 +16,13 @@ PATH: Final = "/v1/erasures"
 
 @click.command()
 @click.argument("subject")
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="WORD",
+    help="Another word that leads to the same person, such as an e-mail address; it is"
+    " replaced in texts. Can be given several times.",
+)
 @click.option("--reason", required=True, help="Why; it is kept, without the name.")
 @click.option("--dry-run", is_flag=True, help="Only say what holds the name.")
 @click.option("--yes", is_flag=True, help="Do not ask for the name once more.")
@@ -25,15 +32,17 @@ def command(
     url: str | None,
     is_json: bool,
     subject: str,
+    also: tuple[str, ...],
     reason: str,
     dry_run: bool,
     yes: bool,
 ) -> None:
     """Take the name of a SUBJECT out of the ledger, for good.
 
-    A random alias takes its place, in events, terms, names that senders gave, and what
-    was refused. Events, usage, invoices and both chains stay as they are, and
-    `meterline verify` proves that nothing else was changed. There is no way back.
+    A random alias takes its place, in events, terms, texts, names that senders gave, what
+    was refused, and files of the archive. Events, usage, invoices and both chains stay as
+    they are, and `meterline verify` proves that nothing else was changed. There is no way
+    back. What stays is told with where it stands.
     """
     if not dry_run and not yes:
         typed = click.prompt(
@@ -41,7 +50,7 @@ def command(
         )
         if typed != subject:
             raise click.UsageError("that is another name; nothing was erased")
-    body = NewErasure(subject=subject, reason=reason, dry_run=dry_run)
+    body = NewErasure(subject=subject, also=also, reason=reason, dry_run=dry_run)
     with Client.find(url, config_path) as client:
         answer = client.send("POST", PATH, Erased, body, is_work=True)
     if is_json:
@@ -62,25 +71,41 @@ def _tell(answer: Erased) -> None:
             f"the name is erased (erasure {done.erasure}): {n_of(answer.events, 'event')},"
             f" and all sums, are of {done.alias}"
         )
-    for table, n_rows in answer.mentions.items():
-        click.secho(
-            f"! {n_of(n_rows, 'row')} of {table} hold it in a text, and stay as they are",
-            fg="yellow",
-        )
+    if answer.texts:
+        texts = ", ".join(f"{n} of {table}" for table, n in answer.texts.items())
+        click.echo(f"texts were replaced in rows: {texts}")
+    for file in answer.archive_files:
+        click.echo(f"{file} of the archive would be written anew")
+    for text in answer.archive_unread:
+        _warn(f"a file of the archive cannot be read, and may hold it: {text}")
+    for mention in answer.mentions:
+        rows = n_of(mention.rows, "row")
+        if done is None:
+            _warn(f"{rows} of {mention.table} hold it in a text: {mention.shown_by}")
+        else:
+            _warn(
+                f"{rows} of {mention.table} hold it still: {mention.why}; see"
+                f" {mention.shown_by}"
+            )
     for spool in answer.spools:
-        click.secho(
-            f"! {spool} holds it until its worker has sent and deleted it, or ends",
-            fg="yellow",
-        )
+        _warn(f"{spool} holds it until its worker has sent and deleted it, or ends")
+    for copy in answer.backups:
+        made = "set aside" if copy.made is None else f"made {copy.made}"
+        moved = "" if copy.is_here else "; it was moved or deleted since"
+        _warn(f"{copy.file} ({made}) may hold it until it is deleted{moved}")
     if done is None:
         return
     if answer.remains:
-        click.secho(
-            f"! it still stands {quantity(answer.remains)} times in free room of the"
-            " ledger's file: docs/erasure.md says how that is written anew",
-            fg="yellow",
+        _warn(
+            f"it still stands {quantity(answer.remains)} times in the ledger's file, in"
+            " what is named above or in free room: docs/erasure.md says how the file is"
+            " written anew"
         )
     click.echo(
-        "backups from before hold the name: let them expire. Events that come from now on"
-        " under this name are stored under it again: let the app stop sending it"
+        "other copies from before hold the name: let them expire. Events that come from"
+        " now on under this name are stored under it again: let the app stop sending it"
     )
+
+
+def _warn(text: str) -> None:
+    click.secho(f"! {text}", fg="yellow")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.edge.begin import IS_AWAY
 from meterline_sidecar.store.edge.events import BatchRow, LossRow
 from meterline_sidecar.store.port import Row, Tx
 
@@ -56,11 +57,6 @@ MOVE: Final = Columns(NewMove._fields)
 SELECT: Final = (
     f"SELECT m.id, {', '.join(f'm.{name}' for name in MOVE.names)} FROM archive_moves m"  # noqa: S608 - names
 )
-IS_AWAY: Final = (
-    " m.is_out = 1 AND NOT EXISTS (SELECT 1 FROM archive_moves b WHERE b.is_out = 0"
-    " AND b.id > m.id AND b.first_batch_id <= m.first_batch_id)"
-)
-"""Whether what left by a move is still away: it did not come back since."""
 
 
 async def add_move(tx: Tx, move: NewMove) -> int:
@@ -74,10 +70,26 @@ async def add_move(tx: Tx, move: NewMove) -> int:
     return int(row[0])
 
 
-async def last_move(tx: Tx) -> Move | None:
-    """Return the move that was made last."""
-    row = await tx.fetch_one(f"{SELECT} ORDER BY m.id DESC LIMIT 1")
-    return None if row is None else _move(row)
+async def last_back(tx: Tx) -> NewMove | None:
+    """Return the move by which something came back last."""
+    row = await tx.fetch_one(f"{SELECT} WHERE m.is_out = 0 ORDER BY m.id DESC LIMIT 1")
+    return None if row is None else _move(row).what
+
+
+async def ever_written(tx: Tx, *, after: int, limit: int) -> list[tuple[Move, bool]]:
+    """Return the files that were ever written, and whether what each holds is away.
+
+    Of several rows of one file the last that wrote it; behind a row, in order.
+    """
+    rows = await tx.fetch_all(
+        f"SELECT{IS_AWAY}, m.id, {', '.join(f'm.{name}' for name in MOVE.names)}"  # noqa: S608 - names
+        " FROM archive_moves m WHERE m.is_out = 1 AND m.id > ? AND NOT EXISTS"
+        " (SELECT 1 FROM archive_moves n WHERE n.is_out = 1 AND n.id > m.id"
+        " AND n.first_batch_id = m.first_batch_id AND n.file = m.file)"
+        " ORDER BY m.id LIMIT ?",
+        (after, limit),
+    )
+    return [(_move(row[1:]), bool(row[0])) for row in rows]
 
 
 async def files(tx: Tx, *, after_batch: int = 0, limit: int = 1 << 62) -> list[NewMove]:

@@ -1,6 +1,6 @@
 """SQL for where the ledger begins: behind the batches that left it for the archive."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterline_sidecar.errors import EventsArchived
 from meterline_sidecar.store.port import Tx
@@ -20,21 +20,23 @@ AT_THE_FIRST = Begin(0, 0, 0, None)
 """Where a ledger begins that nothing has left."""
 
 
+IS_AWAY: Final = (
+    " (m.is_out = 1 AND NOT EXISTS (SELECT 1 FROM archive_moves b WHERE b.is_out = 0"
+    " AND b.id > m.id AND b.first_batch_id <= m.first_batch_id) AND NOT EXISTS"
+    " (SELECT 1 FROM archive_moves n WHERE n.is_out = 1 AND n.id > m.id"
+    " AND n.first_batch_id = m.first_batch_id))"
+)
+"""Whether what left by a move is still away, and in the file that it names: it did not
+come back since, and was not written anew."""
+
+
 async def begin(tx: Tx) -> Begin:
-    """Return where the ledger begins: behind the last move out, or before one back."""
+    """Return where the ledger begins: behind the newest of what is away."""
     row = await tx.fetch_one(
-        "SELECT is_out, first_batch_id, last_batch_id, first_event_id, events,"
-        " first_loss_id, losses, previous_mac, mac FROM archive_moves"
-        " ORDER BY id DESC LIMIT 1"
+        "SELECT last_batch_id, first_event_id + events - 1, first_loss_id + losses - 1,"  # noqa: S608 - our own words
+        f" mac FROM archive_moves m WHERE{IS_AWAY} ORDER BY first_batch_id DESC LIMIT 1"
     )
-    if row is None:
-        return AT_THE_FIRST
-    is_out, batch, last_batch, event, n_events, loss, n_losses, before, mac = row
-    if is_out:
-        return Begin(last_batch, event + n_events - 1, loss + n_losses - 1, mac)
-    if batch == 1:
-        return AT_THE_FIRST
-    return Begin(batch - 1, event - 1, loss - 1, before)
+    return AT_THE_FIRST if row is None else Begin(*row)
 
 
 async def check_here(tx: Tx, cursor: int) -> None:

@@ -1,14 +1,11 @@
 """SQL for taking a subject's name out of the ledger."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
-from meterline_sidecar.store.port import Tx
-
-Sealed = Literal["batches", "terms"]
+from meterline_sidecar.store.port import Row, Tx, Value
+from meterline_sidecar.store.seals import Sealed, SealedRow, as_sealed
 
 
 class NewErasure(NamedTuple):
@@ -25,9 +22,30 @@ class NewErasure(NamedTuple):
 
 
 ERASURE: Final = Columns(NewErasure._fields)
+JOURNALED: Final[Mapping[str, tuple[str, ...]]] = {
+    "corrections": ("key", "query", "reason"),
+    "credit_ends": ("reason",),
+    "credits": ("key", "reason"),
+    "edge_decisions": ("reason",),
+    "erasures": ("reason",),
+    "generation_ends": ("reason",),
+    "held_decisions": ("reason",),
+    "imports": ("name", "file", "reason"),
+    "invoice_states": ("cause",),
+    "late_rejections": ("reason",),
+    "payments": ("key", "reference", "reason"),
+    "terms": ("reason",),
+}
+"""Texts of rows that have a link, which nothing is computed from: they are replaced."""
+LOOSE: Final[Mapping[str, tuple[str, ...]]] = {
+    "alerts": ("message", "body", "error"),
+    "import_faults": ("source", "external_id", "field", "reason"),
+    "stripe_events": ("body", "reason"),
+}
+"""Texts of rows that have none."""
 MENTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "adjustments": ("customer",),
-    "alerts": ("customer", "message", "body"),
+    "alerts": ("customer", "message", "body", "error"),
     "corrections": ("key", "query", "author", "reason"),
     "credit_ends": ("author", "reason"),
     "credits": ("customer", "key", "title", "author", "reason"),
@@ -54,12 +72,19 @@ MENTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "producers": ("app", "host"),
     "property_values": ("value",),
     "stripe_calls": ("ref", "stripe_customer", "params", "reason"),
-    "stripe_events": ("body",),
+    "stripe_events": ("body", "reason"),
+    "subjects": ("name",),
     "term_uses": ("customer", "name"),
     "terms": ("name", "change", "author", "reason"),
     "unique_values": ("value",),
 }
-"""Where a name may stand besides where subjects do: in what people and apps wrote."""
+"""Where a word may stand: in what people and apps wrote, and in other subjects' names."""
+SEALED: Final = "stripe_events"
+"""The one of these tables whose rows have a seal of their own: see ``store.seals``."""
+IS_DONE: Final = "state = 'done'"
+"""Of such a row: nobody acts on what it says any more."""
+HOLDS: Final = "instr(CAST({} AS BLOB), CAST(? AS BLOB)) > 0"
+"""Also in what is no text, and as it stands, to the byte."""
 
 
 async def next_id(tx: Tx) -> int:
@@ -86,12 +111,41 @@ async def erasures(tx: Tx, *, before: int, limit: int) -> list[NewErasure]:
     return [NewErasure(*row) for row in rows]
 
 
-async def batches_of(
-    tx: Tx, subject_id: int, name: str, *, after: int, limit: int
-) -> tuple[list[int], int]:
-    """Return which of the next batches hold a name, and up to which it was looked.
+async def last_erasure(tx: Tx) -> NewErasure | None:
+    """Return what was erased last."""
+    found = await erasures(tx, before=1 << 62, limit=1)
+    return found[0] if found else None
 
-    In events of the subject, in their properties are others; or in what was refused.
+
+async def aliases(tx: Tx) -> set[str]:
+    """Return what stands in the place of names that were erased."""
+    return {row[0] for row in await tx.fetch_all("SELECT alias FROM erasures")}
+
+
+async def subjects_after(
+    tx: Tx, subject_id: int, *, limit: int
+) -> list[tuple[int, str]]:
+    """Return ``(id, name)`` of subjects behind one, in order."""
+    rows = await tx.fetch_all(
+        "SELECT id, name FROM subjects WHERE id > ? ORDER BY id LIMIT ?",
+        (subject_id, limit),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def batches_of(
+    tx: Tx,
+    subject_id: int,
+    name: str,
+    words: Sequence[str],
+    *,
+    after: int,
+    limit: int,
+) -> tuple[list[int], int]:
+    """Return which of the next batches may hold a name, and up to which it was looked.
+
+    In events of the subject, or a word in properties, names of senders, or in what was
+    refused.
     """
     row = await tx.fetch_one(
         "SELECT max(id) FROM (SELECT id FROM batches WHERE id > ? ORDER BY id LIMIT ?)",
@@ -100,16 +154,78 @@ async def batches_of(
     if row is None or row[0] is None:
         return [], after
     span = (after, row[0])
+    in_events = _any_holds(["e.properties", "x.external_id"], words)
+    in_losses = _any_holds(["l.payload"], [name, *words])
     rows = await tx.fetch_all(
-        "SELECT b.id FROM batches b WHERE b.id > ? AND b.id <= ? AND (EXISTS"
-        " (SELECT 1 FROM events e WHERE e.id >= b.first_event_id"
-        " AND e.id < b.first_event_id + b.events AND e.subject_id = ?) OR EXISTS"
+        "SELECT b.id FROM batches b WHERE b.id > ? AND b.id <= ? AND (EXISTS"  # noqa: S608 - names and marks
+        " (SELECT 1 FROM events e LEFT JOIN external_events x ON x.event_id = e.id"
+        " WHERE e.id >= b.first_event_id AND e.id < b.first_event_id + b.events"
+        f" AND (e.subject_id = ? OR {in_events})) OR EXISTS"
         " (SELECT 1 FROM losses l WHERE l.id >= b.first_loss_id"
         " AND l.id < b.first_loss_id + b.losses AND l.payload IS NOT NULL"
-        " AND instr(l.payload, CAST(? AS BLOB)) > 0)) ORDER BY b.id",
-        (*span, subject_id, name),
+        f" AND {in_losses})) ORDER BY b.id",
+        (*span, subject_id, *words, *words, name, *words),
     )
     return [row[0] for row in rows], span[1]
+
+
+def _any_holds(columns: Sequence[str], words: Sequence[str]) -> str:
+    """Return a test whose marks are all words for each column in turn."""
+    tests = [HOLDS.format(column) for column in columns for _ in words]
+    return f"({' OR '.join(tests)})" if tests else "0"
+
+
+async def texts_with(
+    tx: Tx,
+    table: str,
+    columns: Sequence[str],
+    words: Sequence[str],
+    *,
+    after: int,
+    limit: int,
+) -> list[int]:
+    """Return the numbers of rows behind one in whose columns a word stands."""
+    test = _any_holds(columns, words)
+    rows = await tx.fetch_all(
+        f"SELECT rowid FROM {table}"  # noqa: S608 - our own names
+        f" WHERE rowid > ? AND {test}{f' AND {IS_DONE}' if table == SEALED else ''}"
+        " ORDER BY rowid LIMIT ?",
+        (after, *(word for _ in columns for word in words), limit),
+    )
+    return [row[0] for row in rows]
+
+
+async def texts_of(
+    tx: Tx, table: str, columns: Sequence[str], row_id: int
+) -> Row | None:
+    """Return the texts of a row."""
+    return await tx.fetch_one(
+        f"SELECT {', '.join(columns)} FROM {table} WHERE rowid = ?",  # noqa: S608 - our own names
+        (row_id,),
+    )
+
+
+async def sealed_row(tx: Tx, of: Sealed, row_id: int) -> SealedRow | None:
+    """Return a row that has a seal, by SQLite's own number of it."""
+    row = await tx.fetch_one(
+        f"SELECT {of.key.listed}, {of.covered.listed}, seal FROM {of.table}"  # noqa: S608 - our own names
+        " WHERE rowid = ?",
+        (row_id,),
+    )
+    return None if row is None else as_sealed(of, row)
+
+
+async def put_texts(
+    tx: Tx, table: str, columns: Sequence[str], row_id: int, texts: Sequence[Value]
+) -> None:
+    """Store the texts of a row, without a word that stood in them."""
+    sets = ", ".join(f"{column} = ?" for column in columns)
+    if table == SEALED:
+        sets += ", seal = NULL"
+    await tx.execute(
+        f"UPDATE {table} SET {sets} WHERE rowid = ?",  # noqa: S608 - our own names
+        (*texts, row_id),
+    )
 
 
 async def events_before(tx: Tx, event_id: int, *, subject_id: int, limit: int) -> int:
@@ -127,13 +243,18 @@ async def rename_subject(tx: Tx, subject_id: int, alias: str) -> None:
     await tx.execute("UPDATE subjects SET name = ? WHERE id = ?", (alias, subject_id))
 
 
-async def rename_losses(tx: Tx, name: str, alias: str) -> int:
-    """Put an alias in the place of what was refused and holds a name; return the rows."""
+async def rename_losses(tx: Tx, words: Sequence[str], alias: str) -> int:
+    """Put an alias in the place of what was refused and holds a word; return the rows."""
     return await tx.execute(
-        "UPDATE losses SET payload = CAST(? AS BLOB) WHERE payload IS NOT NULL"
-        " AND instr(payload, CAST(? AS BLOB)) > 0",
-        (alias, name),
+        "UPDATE losses SET payload = CAST(? AS BLOB) WHERE payload IS NOT NULL"  # noqa: S608 - only marks
+        f" AND {_any_holds(['payload'], words)}",
+        (alias, *words),
     )
+
+
+async def put_properties(tx: Tx, rows: Iterable[tuple[str | None, int]]) -> None:
+    """Store ``(properties, event id)`` of events without a word that stood in them."""
+    await tx.execute_many("UPDATE events SET properties = ? WHERE id = ?", rows)
 
 
 async def rename_external(tx: Tx, rows: Iterable[tuple[str, bytes, int]]) -> None:
@@ -170,7 +291,7 @@ async def put_change(tx: Tx, row_id: int, change: str) -> None:
 
 
 async def put_seals(
-    tx: Tx, erasure_id: int, entry: Sealed, seals: Sequence[tuple[int, bytes]]
+    tx: Tx, erasure_id: int, entry: str, seals: Sequence[tuple[int, bytes]]
 ) -> None:
     """Seal rows that an erasure changes: ``(row id, seal)``."""
     await tx.execute_many(
@@ -181,7 +302,7 @@ async def put_seals(
     )
 
 
-async def seals_of(tx: Tx, entry: Sealed, *, first: int, last: int) -> dict[int, bytes]:
+async def seals_of(tx: Tx, entry: str, *, first: int, last: int) -> dict[int, bytes]:
     """Return the seals of rows by their ids, both included."""
     rows = await tx.fetch_all(
         "SELECT row_id, seal FROM erasure_seals WHERE entry = ? AND row_id BETWEEN ? AND ?",
@@ -199,8 +320,8 @@ async def stray_seals(tx: Tx, *, in_progress: int) -> list[tuple[str, int]]:
     rows = await tx.fetch_all(
         "SELECT s.entry, s.row_id FROM erasure_seals s WHERE s.erasure_id <> ?"
         " AND NOT EXISTS (SELECT 1 FROM erasures e WHERE e.id = s.erasure_id)"
-        " OR s.entry NOT IN ('batches', 'terms')"
-        " OR s.entry = 'terms' AND NOT EXISTS (SELECT 1 FROM terms t WHERE t.id = s.row_id)"
+        " OR s.entry <> 'batches' AND NOT EXISTS (SELECT 1 FROM journal j"
+        " WHERE j.entry = s.entry AND j.row_id = s.row_id)"
         " OR s.entry = 'batches' AND s.row_id > (SELECT coalesce(max(id), 0) FROM batches)"
         " LIMIT 50",
         (in_progress,),
@@ -208,20 +329,22 @@ async def stray_seals(tx: Tx, *, in_progress: int) -> list[tuple[str, int]]:
     return [(row[0], row[1]) for row in rows]
 
 
-async def mentions(tx: Tx, name: str) -> dict[str, int]:
-    """Return in how many rows of which tables a name stands in a text of another kind.
+async def mentions(tx: Tx, words: Sequence[str], *, but_subject: int) -> dict[str, int]:
+    """Return in how many rows of which tables a word stands in a text.
 
     Every row is looked at, those of events as well.
+
+    Args:
+        but_subject: the number of the subject itself.
     """
     found: dict[str, int] = {}
-    # As it is, and as JSON has it.
-    texts = sorted({name, msgspec.json.encode(name).decode()[1:-1]})
+    if not words:
+        return found
     for table, columns in MENTIONS.items():
-        test = "instr(CAST({} AS BLOB), CAST(? AS BLOB)) > 0"
-        tests = " OR ".join(test.format(column) for column in columns for _ in texts)
+        but = f" AND id <> {but_subject}" if table == "subjects" else ""
         row = await tx.fetch_one(
-            f"SELECT count(*) FROM {table} WHERE {tests}",  # noqa: S608 - our own names
-            texts * len(columns),
+            f"SELECT count(*) FROM {table} WHERE {_any_holds(columns, words)}{but}",  # noqa: S608 - our own names
+            [word for _ in columns for word in words],
         )
         if row is not None and row[0]:
             found[table] = row[0]

@@ -25,6 +25,26 @@ class ErasurePage(msgspec.Struct, frozen=True, kw_only=True):
     next_before: int | None
 
 
+class Mention(msgspec.Struct, frozen=True, kw_only=True):
+    """A table in which the name stands in a text that stays."""
+
+    table: str
+    rows: int
+    why: str
+    shown_by: str
+    """A command, or a request, that shows it."""
+
+
+class BackupWithName(msgspec.Struct, frozen=True, kw_only=True):
+    """A copy of the ledger from before: it may hold the name until it is deleted."""
+
+    file: str
+    made: str | None
+    """``null`` where nobody noted it."""
+    is_here: bool
+    """Whether a file is at its path still; it may have been moved away."""
+
+
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """What an erasure did, or would do."""
 
@@ -33,13 +53,19 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """``null`` of a dry run."""
     events: int
     """How many events are of the subject: they and their sums stay, under the alias."""
-    mentions: dict[str, int]
-    """In how many rows of which tables the name stands in a text that people or apps wrote.
-    These stay as they are."""
+    texts: dict[str, int]
+    """In how many rows of which tables the name was replaced in texts; empty of a dry run."""
+    mentions: tuple[Mention, ...]
+    """Where the name stands in texts: before a dry run, and after an erasure."""
+    archive_files: tuple[str, ...]
+    """Of a dry run: the files of the archive that will be written anew."""
+    archive_unread: tuple[str, ...]
+    """Of a dry run: those that cannot be read now, and why."""
     spools: tuple[str, ...]
     """Spools of workers that hold the name until they have been stored and deleted."""
+    backups: tuple[BackupWithName, ...]
     remains: int
-    """How often it stands in free room of the ledger's files; 0 where none is left."""
+    """How often it stands in the ledger's files still, in what stays or in free room."""
 
 
 class NewErasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,5 +74,7 @@ class NewErasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     subject: str
     """As it stands in events, to the letter."""
     reason: str
+    also: tuple[str, ...] = ()
+    """Other words that lead to the same person, such as an e-mail address."""
     dry_run: bool = False
     """Only say what holds the name."""

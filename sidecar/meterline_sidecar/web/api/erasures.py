@@ -1,15 +1,21 @@
 """Erasures: taking a person's name out of the ledger, and what was taken out."""
 
+import asyncio
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.ledger.copies import copies_of
+from meterline_sidecar.ledger.erase_begin import Wanted
+from meterline_sidecar.ledger.erase_texts import Mention as Found
 from meterline_sidecar.store.edge import erase as store
 from meterline_sidecar.web.answers.erasures import (
+    BackupWithName,
     Erased,
     ErasurePage,
+    Mention,
     NewErasure,
     ShownErasure,
 )
@@ -48,30 +54,57 @@ async def erase_subject(
     for name, text, (least, most) in (
         ("subject", body.subject, SUBJECT_CHARS),
         ("reason", body.reason, REASON_CHARS),
+        *(("also", word, SUBJECT_CHARS) for word in body.also),
     ):
         if not least <= len(text) <= most:
             raise BadRequest(f"{name} has {least} to {most} characters")
-    if body.subject in body.reason:
+    if any(word in body.reason for word in (body.subject, *body.also)):
         raise BadRequest("the reason is kept: it must not hold the name")
+    wanted = Wanted(body.subject, body.also, author, body.reason)
     eraser = parts.eraser
     if body.dry_run:
-        holds = await eraser.look(body.subject)
+        holds = await eraser.look(wanted)
         return Erased(
             is_dry_run=True,
             erasure=None,
             events=holds.events,
-            mentions=holds.mentions,
+            texts={},
+            mentions=_mentions(holds.mentions),
+            archive_files=holds.files,
+            archive_unread=holds.unread,
             spools=holds.spools,
+            backups=await _backups(parts),
             remains=0,
         )
-    row = await eraser.erase(body.subject, author=author, reason=body.reason)
+    done = await eraser.erase(wanted)
     return Erased(
         is_dry_run=False,
-        erasure=_shown(row),
-        events=row.events,
-        mentions=await eraser.mentions(body.subject),
-        spools=await eraser.spools(body.subject),
-        remains=await eraser.remains(body.subject),
+        erasure=_shown(done.row),
+        events=done.row.events,
+        texts=done.texts,
+        mentions=_mentions(await eraser.mentions(wanted)),
+        archive_files=(),
+        archive_unread=(),
+        spools=await eraser.spools(wanted),
+        backups=await _backups(parts),
+        remains=await eraser.remains(wanted),
+    )
+
+
+def _mentions(found: tuple[Found, ...]) -> tuple[Mention, ...]:
+    return tuple(Mention(**one._asdict()) for one in found)
+
+
+async def _backups(parts: Parts) -> tuple[BackupWithName, ...]:
+    """Return the copies of the ledger that were made up to now."""
+    copies = await asyncio.to_thread(copies_of, parts.config.sidecar.database)
+    return tuple(
+        BackupWithName(
+            file=one.file,
+            made=None if one.made_ms is None else format_time_ms(one.made_ms),
+            is_here=one.is_here,
+        )
+        for one in copies
     )
 
 

@@ -1,0 +1,2 @@
+-- Holds the place of a step that is being made elsewhere.
+SELECT 1;
