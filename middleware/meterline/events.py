@@ -149,6 +149,9 @@ class Flag(IntFlag):
     CORRECTION = 1 << 23
     """Set by the sidecar: no use, but the place in the order of events from which on a
     correction holds."""
+    ROLLED_UP = 1 << 24
+    """Set by an edge: no use of its own, but what some of its events come to, by the
+    meters of its centre. It counts there alone."""
 
 
 LEFT_OUT: Final = int(Flag.BAD_QUANTITY | Flag.BAD_PROPERTY | Flag.BAD_ID)

@@ -38,6 +38,14 @@ Between two sidecars, over TLS, the same frames pass for many producers in turn:
     Heartbeat(batch, low_ms, ...)   ->
                                     <-   Ack(batch)
 
+An edge that forwards usage sends batches of a producer of its own, into which it rolls
+up what came. By which meters, its centre says behind the first ack, and whenever that
+changes, unasked:
+
+                                    <-   Meters(generations)
+    Epochs(producers)               ->   once, before it rolls up anything
+                                    <-   Covered(producers, ...)
+
 Answers come in the order of what they answer. An edge numbers the batches of its own
 ledger 1, 2, 3 ... without a hole, whoever recorded them. ``batch`` is up to which of
 them all is on the centre's disk. Before it sends anything of later ones it says how far
@@ -46,7 +54,7 @@ it goes, with the mac of that batch: a ledger that comes back without it is anot
 
 from collections.abc import Iterator
 from struct import Struct as Layout
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -67,6 +75,8 @@ of one byte; a frame that is full of them would be 80,000 refusals."""
 BATCHES_IN_FLIGHT_MAX: Final = 8  # sent and not yet acked, per connection
 EDGE_FRAMES_IN_FLIGHT_MAX: Final = 256  # likewise, between two sidecars
 MISSING_TOLD_MAX: Final = 5  # reasons of one heartbeat
+GENERATIONS_MAX: Final = 2  # countings at once: the one that is read, and one beside it
+EPOCHS_MAX: Final = 1_000  # of one ledger; each is a decision of a person
 SEQ_MAX: Final = 2**53
 
 FRAME_HEADER: Final = Layout(">I")
@@ -171,6 +181,8 @@ class EdgeHello(Struct, frozen=True, array_like=True, tag="edge_hello"):
     """The edge's clock."""
     token: ShortText = ""
     """Of the scope ``edge``; empty where a certificate says who this is."""
+    forward: Literal["events", "usage"] = "events"
+    """What it sends: each event, or what they come to."""
 
 
 class EdgeWelcome(Struct, frozen=True, array_like=True, tag="edge_welcome"):
@@ -215,12 +227,44 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag="heartbeat"):
     """How many batches were not acked yet."""
     missing: Annotated[tuple[ShortText, ...], Meta(max_length=MISSING_TOLD_MAX)] = ()
     """In words: what the edge itself is waiting for."""
+    generations: Annotated[tuple[Seq, ...], Meta(max_length=GENERATIONS_MAX)] = ()
+    """By which countings of the centre all was rolled up that there was."""
+    lost: Seq = 0
+    """How many events of its workers were lost or refused, ever."""
+    held: Seq = 0
+    """How many events wait there until somebody decides whether their time is right."""
+    head: bytes = b""
+    """The mac of its newest batch."""
+
+
+class Meters(Struct, frozen=True, array_like=True, tag="meters"):
+    """By which meters an edge rolls up: the one counting that is read, or two."""
+
+    generations: Annotated[
+        tuple[tuple[Seq, str], ...], Meta(max_length=GENERATIONS_MAX)
+    ]
+    """The number of each, and what its meters measure, as the centre keeps it."""
+
+
+class Epochs(Struct, frozen=True, array_like=True, tag="epochs"):
+    """As which producers an edge's ledger has rolled up, and how far it knows them."""
+
+    producers: Annotated[dict[ProducerId, Seq], Meta(max_length=EPOCHS_MAX)]
+
+
+class Covered(Struct, frozen=True, array_like=True, tag="covered"):
+    """What is at the centre of these epochs, and the ledger does not know."""
+
+    is_over: bool
+    """Whether the edge must begin another epoch."""
+    producers: dict[ProducerId, Seq] = {}
+    """Up to which number of each worker all is rolled up in that."""
 
 
 FromApp = Hello | Batch | Lost | Bye
 FromSidecar = Welcome | Ack | Refusal
-FromEdge = EdgeHello | Resume | Ahead | Heartbeat | FromApp
-FromCentre = EdgeWelcome | FromSidecar
+FromEdge = EdgeHello | Resume | Ahead | Heartbeat | Epochs | FromApp
+FromCentre = EdgeWelcome | Meters | Covered | FromSidecar
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_app: msgspec.msgpack.Decoder[FromApp] = msgspec.msgpack.Decoder(FromApp)

@@ -204,7 +204,9 @@ async def of_correction(
         added = _facts(what.added, subjects, endpoints, after_id=last_id)
 
         def new_folder() -> Folder:
-            return Folder(definition, endpoints, cuts, values=values)
+            return Folder(
+                definition, endpoints, cuts, values=values, generation=served.id
+            )
 
         places = what.places | await places_of(new_folder, added)
         recounted = await recount(

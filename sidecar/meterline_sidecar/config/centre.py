@@ -101,8 +101,12 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     forward: Annotated[
-        Literal["events"],
-        Meta(description="Of an edge: what it sends: each event, as it came."),
+        Literal["events", "usage"],
+        Meta(
+            description="Of an edge: what it sends. `events`: each event, as it came."
+            " `usage`: what its events come to by the meters of the centre; they stay"
+            " with the edge."
+        ),
     ] = "events"
     ack: Annotated[
         Literal["edge", "centre"],
@@ -172,12 +176,14 @@ def check_role(source: Source, role: Role, centre: CentreConfig) -> None:
             "a certificate and its key go together: tls_certificate and tls_key",
         )
     if role == "edge":
-        _check_edge(source, written, keys)
+        _check_edge(source, centre, written, keys)
     else:
         _check_centre(source, keys)
 
 
-def _check_edge(source: Source, written: Mapping[str, Any], keys: set[str]) -> None:
+def _check_edge(
+    source: Source, centre: CentreConfig, written: Mapping[str, Any], keys: set[str]
+) -> None:
     if "url" not in keys:
         source.report(
             ("sidecar", "role"),
@@ -190,6 +196,19 @@ def _check_edge(source: Source, written: Mapping[str, Any], keys: set[str]) -> N
             " `meterline token create NAME --scope edge`; or a certificate,"
             " centre.tls_certificate and centre.tls_key",
         )
+    if centre.forward == "usage":
+        if "meter" in written:
+            source.report(
+                ("meter",),
+                'an edge with centre.forward = "usage" counts by the meters of its'
+                " centre: move this to meterline.toml there",
+            )
+        if centre.ack == "centre":
+            source.report(
+                ("centre", "ack"),
+                'does not go with centre.forward = "usage": the events stay on this'
+                ' host; where its disk can vanish, set forward = "events"',
+            )
     for table in NOT_AT_EDGES:
         if table in written:
             source.report(

@@ -94,7 +94,7 @@ async def open_parts(
             on_fatal=on_fatal,
         )
         among = (intake.ingest, intake.drain, journal, tokens, clock, on_fatal, there)
-        fleet = await open_fleet(config, database, *among)
+        fleet = await open_fleet(config, database, *among, intake.aggregator, keeper)
         spools = Sources(intake.drain, fleet.edges)
         given = (intake.aggregator, keeper, spools, journal, clock)
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)

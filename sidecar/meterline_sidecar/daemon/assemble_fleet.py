@@ -8,6 +8,7 @@ from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.door import Door, credentials_of
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.forwarder import Forwarder
@@ -18,11 +19,16 @@ from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import OWN_PRODUCER
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store import facts
+from meterline_sidecar.store.edge.events import marks
 from meterline_sidecar.store.invoices import final_ends
 from meterline_sidecar.store.port import Database
+from meterline_sidecar.terms.keeper import TermsKeeper
+from meterline_sidecar.usage.aggregate import Aggregator
 
 EDGE_ID: Final = "edge_id"
 """The fact that says which edge a ledger is; one that bills has none."""
+FORWARDS: Final = "forwards"
+"""The fact that says what this edge has sent from its first start on."""
 
 OnFatal = Callable[[BaseException], None]
 
@@ -54,6 +60,8 @@ async def open_fleet(
     clock: Clock,
     on_fatal: OnFatal,
     there: There | None,
+    aggregator: Aggregator,
+    keeper: TermsKeeper,
 ) -> Fleet:
     """Return the parts, none of which does anything by itself yet.
 
@@ -63,6 +71,7 @@ async def open_fleet(
     centre = config.centre
     edge = await _edge_id(database, is_edge=config.is_edge)
     if edge is not None:
+        await _check_forwards(database, centre.forward)
         edge_tls(centre)  # what is wrong is said now, and read again at each try
         forwarder = Forwarder(
             *(database, ingest, drain, centre), edge=edge, clock=clock, there=there
@@ -73,8 +82,11 @@ async def open_fleet(
     assert centre.listen is not None, "checked where the file is read"
     edges = Edges(database, journal, clock=clock, is_valid=credentials_of(tokens))
     await edges.start()
+    countings = Countings(database, edges)
+    aggregator.count_with(countings)
+    keeper.on_change(countings.follow)
     door = Door(
-        *(ingest, edges, centre.listen),
+        *(ingest, edges, countings, centre.listen),
         tls=centre_tls(centre),
         needs_certificate=centre.client_ca is not None,
         tokens=tokens,
@@ -82,6 +94,27 @@ async def open_fleet(
         on_fatal=on_fatal,
     )
     return Fleet(edges=edges, door=door)
+
+
+async def _check_forwards(database: Database, forward: str) -> None:
+    """Make sure that an edge sends what it always has.
+
+    Raises:
+        ConfigError: it has sent something else, which would count a second time.
+    """
+    async with database.transaction() as tx:
+        before = await facts.get_fact(tx, FORWARDS)
+        if before is None:
+            is_new = (await marks(tx)).batch_id == 0
+            before = forward if is_new else "events"
+            await facts.put_fact(tx, FORWARDS, before)
+    if before != forward:
+        raise ConfigError(
+            f"this ledger has forwarded {before}, and what it holds would count twice"
+            f' with centre.forward = "{forward}": leave it as it was; or stop the edge'
+            " once nothing waits, and start it with a sidecar.database that is not there"
+            " yet"
+        )
 
 
 async def _edge_id(database: Database, *, is_edge: bool) -> str | None:

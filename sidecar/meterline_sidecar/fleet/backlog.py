@@ -14,7 +14,9 @@ from meterline_sidecar.fleet.records import record_of, record_of_refused
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import forward as store
+from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge.events import BatchRow, LossRow, ProducerRow
+from meterline_sidecar.store.edge.roll_ups import list_epochs
 from meterline_sidecar.store.port import Tx
 
 BATCHES_MAX: Final = 256  # of one slice
@@ -51,13 +53,17 @@ class Slice(NamedTuple):
     """By the id of each producer in it: up to which number of it that goes."""
 
 
-async def read_slice(tx: Tx, place: Place) -> Slice:
+async def read_slice(tx: Tx, place: Place, *, is_rolled_up: bool = False) -> Slice:
     """Return what is behind a place; no frames where there is nothing to send.
+
+    Args:
+        is_rolled_up: only what events were rolled up into, and not these themselves.
 
     Raises:
         MeterlineError: events are missing in the ledger: nothing behind them is sent.
     """
-    own = await _own_producers(tx)
+    own = await own_producers(tx)
+    epochs = {epoch.producer for epoch in await list_epochs(tx)}
     rows = await event_store.batches_after(tx, place.batch, limit=BATCHES_MAX)
     producers = await store.producers_of(
         tx, sorted({batch.producer_id for batch, _, _ in rows})
@@ -67,7 +73,7 @@ async def read_slice(tx: Tx, place: Place) -> Slice:
     for batch, producer, mac in rows:
         if n_left <= 0:
             break
-        if producer not in own:
+        if producer in epochs if is_rolled_up else producer not in own:
             ahead = Ahead(batch.id, mac)
             one = making.setdefault(
                 batch.producer_id, _Making(producers[batch.producer_id])
@@ -84,7 +90,8 @@ async def read_slice(tx: Tx, place: Place) -> Slice:
     return Slice(ahead, frames, end, is_all, reached)
 
 
-async def _own_producers(tx: Tx) -> set[str | None]:
+async def own_producers(tx: Tx) -> set[str | None]:
+    """Return the producers whose events this ledger has made of others."""
     return {await facts.get_fact(tx, fact) for fact in OWN_PRODUCERS}
 
 
@@ -189,7 +196,7 @@ def hello_of(row: ProducerRow) -> Hello:
 
 async def read_ended(tx: Tx, *, seen_from_ms: int, after: int) -> list[ProducerRow]:
     """Return producers behind one that said goodbye at a time or later."""
-    own = await _own_producers(tx)
+    own = await own_producers(tx)
     rows = await store.closed_producers(
         tx, seen_from_ms=seen_from_ms, after=after, limit=ENDED_MAX
     )
@@ -200,22 +207,40 @@ class Standing(NamedTuple):
     """How an edge's ledger stands behind a place."""
 
     last_batch: int
+    head: bytes
+    """Its mac; empty before the first."""
     first_hour_ms: int | None
     """The earliest hour of which there may be events behind it."""
     unfinished: list[ProducerRow]
     """Producers that recorded more than is here."""
+    lost: int
+    """How many events were lost or refused, ever."""
+    held: int
+    """How many wait for a decision about their time."""
 
 
-async def read_standing(tx: Tx, batch_id: int) -> Standing:
-    """Return how the ledger stands, of which all up to a batch was acked."""
+async def read_standing(
+    tx: Tx, batch_id: int, *, rolled_up_to: int | None = None
+) -> Standing:
+    """Return how the ledger stands, of which all up to a batch was acked.
+
+    Args:
+        rolled_up_to: up to which event all is in what was acked; by default that is
+            the last one of the batch.
+    """
     newest = await event_store.marks(tx)
     hour_ms = None
-    if newest.batch_id > batch_id:
+    if rolled_up_to is not None:
+        hour_ms = await store.first_hour_behind(tx, rolled_up_to)
+    elif newest.batch_id > batch_id:
         behind = await event_store.batches_after(tx, batch_id, limit=1)
         first = behind[0][0].first_event_id if behind else 1
         hour_ms = await store.first_hour_behind(tx, first - 1)
     return Standing(
         newest.batch_id,
+        newest.mac or b"",
         hour_ms,
         await store.unfinished_producers(tx),
+        await store.n_lost(tx),
+        (await held.sum_held(tx, held.Wanted(state="waiting"))).events,
     )

@@ -16,18 +16,10 @@ from typing import Final, Self
 from meterline import wire
 from meterline.wire import (
     Ack,
-    Ahead,
-    Batch,
-    Bye,
     EdgeHello,
     EdgeWelcome,
-    FromCentre,
-    Heartbeat,
-    Hello,
-    Lost,
     Refusal,
     Resume,
-    Welcome,
     WireError,
 )
 from meterline_sidecar.access.tokens import TokenFile
@@ -42,23 +34,19 @@ from meterline_sidecar.errors import (
     RetryLater,
     SequenceGap,
 )
+from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.edge import Edge
-from meterline_sidecar.fleet.edges import SILENT_S, Edges
+from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.session import Session, answer, read_frame, send
 from meterline_sidecar.fleet.tls import name_in
 from meterline_sidecar.ingest.accept import Ingest
-from meterline_sidecar.ingest.commit import Producer
-from meterline_sidecar.ingest.decode import EDGES_FLAGS
 
 CONNECTIONS_MAX: Final = 320  # 256 edges, and some that say nothing
 HELLO_TIMEOUT_S: Final = 10.0
 HELLO_BYTES_MAX: Final = 4 << 10  # of a stranger no more is read
-WRITE_TIMEOUT_S: Final = 30.0
 CHECK_EVERY_S: Final = 2.0
 """How soon a revoked token, or a retired edge, is cut off."""
 BUFFER_BYTES: Final = 256 << 10
-
-Answer = FromCentre | asyncio.Future[int] | Exception
-"""What to send; a number to ack once it is committed; or why the connection ends."""
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +75,7 @@ class Door:
         self,
         ingest: Ingest,
         edges: Edges,
+        countings: Countings,
         address: Address,
         *,
         tls: ssl.SSLContext,
@@ -97,6 +86,7 @@ class Door:
     ) -> None:
         self._ingest = ingest
         self._edges = edges
+        self.countings = countings
         self._address = address
         self._tls = tls
         self._needs_certificate = needs_certificate
@@ -182,7 +172,7 @@ class Door:
         if len(self._tasks) > CONNECTIONS_MAX:
             raise RetryLater(f"{CONNECTIONS_MAX} connections are open", after_s=5)
         async with asyncio.timeout(HELLO_TIMEOUT_S):
-            hello = await _read_frame(reader, bytes_max=HELLO_BYTES_MAX)
+            hello = await read_frame(reader, bytes_max=HELLO_BYTES_MAX)
         if not isinstance(hello, EdgeHello):
             raise WireError("unexpected", "the first frame must be an edge's hello")
         if hello.version != wire.EDGE_VERSION:
@@ -196,15 +186,20 @@ class Door:
         edge = await self._edges.enter(hello, credential)
         try:
             welcome = EdgeWelcome(edge.row.batch, edge.row.ahead, self._clock.now_ms())
-            await _send(writer, welcome)
+            await send(writer, welcome)
             async with asyncio.timeout(HELLO_TIMEOUT_S):
-                resume = await _read_frame(reader, bytes_max=HELLO_BYTES_MAX)
+                resume = await read_frame(reader, bytes_max=HELLO_BYTES_MAX)
             if not isinstance(resume, Resume):
                 raise WireError("unexpected", "a resume must follow the hello")
             await self._edges.resume(edge, resume)
-            await _send(writer, Ack(edge.row.batch))
+            await send(writer, Ack(edge.row.batch))
             log.info("edge %s is connected", edge.row.name)
-            session = _Session(self._ingest, self._edges, edge, hello.life, reader)
+            session = Session(
+                *(self._ingest, self._edges, self.countings, edge, hello.life, reader)
+            )
+            if hello.forward == "usage":
+                session.follows = await self.countings.meters()
+                await send(writer, session.follows)
             check = (edge, hello.life, credential)
             await self._exchange(session, writer, check)
         finally:
@@ -230,7 +225,7 @@ class Door:
 
     async def _exchange(
         self,
-        session: "_Session",
+        session: "Session",
         writer: asyncio.StreamWriter,
         check: tuple[Edge, str, str],
     ) -> None:
@@ -240,19 +235,22 @@ class Door:
             asyncio.ensure_future(self._watch(session, check)),
         ]
         try:
-            await _answer(session.answers, writer)
+            await answer(session.answers, writer)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             session.forget()
 
-    async def _watch(self, session: "_Session", check: tuple[Edge, str, str]) -> None:
+    async def _watch(self, session: "Session", check: tuple[Edge, str, str]) -> None:
         """End the connection once the edge may not be here any more."""
         while True:
-            await asyncio.sleep(CHECK_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await self.countings.when_changed()
             try:
                 self._edges.check(*check)
+                await session.tell_meters()
             except (WireError, ConfigError) as error:
                 # In front of what waits for its commit: it is sent again if need be.
                 session.end(error)
@@ -263,128 +261,4 @@ class Door:
         if refusal.code not in ("stopping", "not_ready"):
             log.warning("refused an edge: %s: %s", refusal.code, refusal.message)
         with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
-            await _send(writer, refusal)
-
-
-class _Session:
-    """What one connected edge sends."""
-
-    def __init__(
-        self,
-        ingest: Ingest,
-        edges: Edges,
-        edge: Edge,
-        life: str,
-        reader: asyncio.StreamReader,
-    ) -> None:
-        self._life = life
-        self._ingest = ingest
-        self._edges = edges
-        self._edge = edge
-        self._reader = reader
-        self._producers: dict[str, Producer] = {}
-        self._speaking: Producer | None = None
-        self.answers: asyncio.Queue[Answer] = asyncio.Queue(
-            wire.EDGE_FRAMES_IN_FLIGHT_MAX
-        )
-
-    async def read(self) -> None:
-        """Read frames up to the error that ends the connection.
-
-        The error takes its place among the answers: what was accepted before it is
-        committed and acked all the same.
-        """
-        try:
-            while True:
-                await self._ingest.room()
-                async with asyncio.timeout(SILENT_S):
-                    message = await _read_frame(self._reader)
-                self._edge.frames += 1
-                # Once more: all the others may have read a frame meanwhile.
-                await self._ingest.room()
-                await self.answers.put(await self._take(message))
-        except Exception as error:  # noqa: BLE001 - raised again by _answer, in its turn
-            await self.answers.put(error)
-
-    async def _take(self, message: wire.FromEdge) -> Answer:
-        match message:
-            case Hello():
-                return await self._hello(message)
-            case Batch() | Lost() | Bye():
-                if self._speaking is None:
-                    raise WireError("unexpected", "no producer has said hello")
-                return self._accept(self._speaking, message)
-            case Ahead():
-                await self._edges.ahead(self._edge, message, life=self._life)
-                return Ack(message.batch)
-            case Heartbeat():
-                await self._edges.beat(self._edge, message)
-                return Ack(message.batch)
-            case EdgeHello() | Resume():
-                raise WireError("unexpected", "only one hello to a connection")
-
-    def _accept(
-        self, producer: Producer, message: Batch | Lost | Bye
-    ) -> asyncio.Future[int]:
-        next_seq = producer.next_seq
-        done = self._ingest.accept(producer, message)
-        if isinstance(message, Batch):
-            self._edge.events += producer.next_seq - next_seq
-        return done
-
-    async def _hello(self, hello: Hello) -> Answer:
-        """Let a producer speak; the first time, note who it is."""
-        producer = self._producers.get(hello.producer)
-        if producer is None:
-            await self._edges.claim(self._edge, hello.producer)
-            producer = await self._ingest.hello(hello, flags_kept=EDGES_FLAGS)
-            self._producers[hello.producer] = producer
-        self._speaking = producer
-        return Welcome(producer.row.last_seq)
-
-    def end(self, error: Exception) -> None:
-        """Let the connection end now, whatever waits."""
-        while not self.answers.empty():
-            self.answers.get_nowait()
-        self.answers.put_nowait(error)
-
-    def forget(self) -> None:
-        """Let others speak for its producers."""
-        for producer in self._producers.values():
-            self._ingest.forget(producer)
-
-
-async def _answer(
-    answers: "asyncio.Queue[Answer]", writer: asyncio.StreamWriter
-) -> None:
-    """Send answers in order.
-
-    Raises:
-        Exception: what ended the reading, or why a commit was not possible.
-    """
-    while True:
-        answer = await answers.get()
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, asyncio.Future):
-            # Only now, after COMMIT: the edge's cursor moves with it.
-            answer = Ack(await asyncio.shield(answer))
-        await _send(writer, answer)
-
-
-async def _read_frame(
-    reader: asyncio.StreamReader, *, bytes_max: int = wire.FRAME_BYTES_MAX
-) -> wire.FromEdge:
-    header = await reader.readexactly(wire.FRAME_HEADER.size)
-    length = wire.body_length(header)
-    if length > bytes_max:
-        raise WireError(
-            "frame_too_long", f"a first frame has at most {bytes_max} bytes"
-        )
-    return wire.decode_from_edge(await reader.readexactly(length))
-
-
-async def _send(writer: asyncio.StreamWriter, message: FromCentre) -> None:
-    writer.write(wire.encode_frame(message))
-    async with asyncio.timeout(WRITE_TIMEOUT_S):
-        await writer.drain()
+            await send(writer, refusal)

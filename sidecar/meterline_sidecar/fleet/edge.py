@@ -1,7 +1,7 @@
 """One edge as its centre knows it: how it stands, and what of that is wrong, in words."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from meterline_sidecar.clock import MINUTE_MS, format_time_ms, lasting
@@ -31,6 +31,15 @@ class Edge:
     """How many of its batches are not here, as it said last."""
     missing: tuple[str, ...] = ()
     """In words: what it waits for itself."""
+    generations: dict[int, int] = field(default_factory=dict[int, int])
+    """By which countings all of its events are rolled up that there were, and up to
+    which event of this ledger that was here when it said so."""
+    lost: int = 0
+    """How many events of its workers were lost or refused, as it said last."""
+    held: int = 0
+    """How many events wait there for a decision about their time."""
+    head: bytes = b""
+    """The newest mac of its chain."""
     copy_ms: int | None = None
     """When a second host last spoke as this edge."""
     frames: int = 0
@@ -40,6 +49,11 @@ class Edge:
     refusals: int = 0
     heard_s: float = 0.0
     stored_s: float = 0.0
+
+    @property
+    def rolls_up(self) -> bool:
+        """Whether it sends what its events come to, and keeps them."""
+        return self.row.forwards == "usage"
 
     @property
     def is_connected(self) -> bool:

@@ -17,7 +17,7 @@ from meterline_sidecar.fleet.edge import COPY, Edge
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.store import fleet as store
-from meterline_sidecar.store.edge.events import find_producer
+from meterline_sidecar.store.edge.events import find_producer, marks
 from meterline_sidecar.store.fleet import Decided, EdgeRow
 from meterline_sidecar.store.port import Database
 
@@ -113,6 +113,7 @@ class Edges:
             program=hello.program,
             seen_ms=now_ms,
             skew_ms=hello.at_ms - now_ms,
+            forwards=hello.forward,
         )
         return edge
 
@@ -133,6 +134,7 @@ class Edges:
             low_ms=0,
             skew_ms=hello.at_ms - now_ms,
             trouble="",
+            forwards=hello.forward,
         )
         async with self._database.transaction() as tx:
             row = row._replace(id=await store.add_edge(tx, row))
@@ -231,6 +233,13 @@ class Edges:
         """Take note of how an edge stands."""
         now_ms, now_s = self._clock.now_ms(), asyncio.get_running_loop().time()
         edge.heard_s, edge.behind, edge.missing = now_s, beat.behind, beat.missing
+        edge.lost, edge.held, edge.head = beat.lost, beat.held, beat.head
+        if edge.generations.keys() != set(beat.generations):
+            async with self._database.reading() as tx:
+                here = (await marks(tx)).event_id
+            edge.generations = {
+                one: edge.generations.get(one, here) for one in beat.generations
+            }
         edge.row = edge.row._replace(
             batch=min(beat.batch, edge.row.ahead),
             # What has not been yet, by our clock, is not over.

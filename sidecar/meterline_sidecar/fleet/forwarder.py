@@ -17,9 +17,11 @@ from meterline.wire import (
     EDGE_VERSION,
     Ack,
     Bye,
+    Covered,
     EdgeHello,
     EdgeWelcome,
     Heartbeat,
+    Meters,
     Resume,
     Welcome,
     WireError,
@@ -42,6 +44,7 @@ from meterline_sidecar.fleet.backlog import (
 )
 from meterline_sidecar.fleet.line import HURRY, Line, Refused
 from meterline_sidecar.fleet.low import LowMark
+from meterline_sidecar.fleet.roller import Roller
 from meterline_sidecar.fleet.there import There
 from meterline_sidecar.fleet.tls import edge_tls
 from meterline_sidecar.ingest.accept import Ingest
@@ -99,6 +102,9 @@ class Forwarder:
         self.edge = edge
         self._clock = clock
         self.there = there
+        self._roller: Roller | None = None
+        if config.forward == "usage":
+            self._roller = Roller(database, ingest, clock=clock, pause=self._pause)
         self._life = secrets.token_hex(16)
         self._low = LowMark()
         self._told: set[str] = set()
@@ -186,6 +192,7 @@ class Forwarder:
                 meterline.__version__,
                 self._clock.now_ms(),
                 _token(self._config),
+                self._config.forward,
             )
         )
         welcome = await line.receive()
@@ -202,7 +209,22 @@ class Forwarder:
         if not isinstance(await line.receive(), Ack):
             raise WireError("unexpected", "an ack must follow the resume")
         self.acked = welcome.batch
+        if self._roller is not None:
+            await self._agree(line, self._roller)
         return Place(welcome.batch)
+
+    async def _agree(self, line: Line, roller: Roller) -> None:
+        """Hear by which meters events are rolled up, and which are already."""
+        meters = await line.receive()
+        if not isinstance(meters, Meters):
+            raise WireError("unexpected", "meters must follow the ack")
+        await line.send(await roller.epochs())
+        while not isinstance(answer := await line.receive(), Covered):
+            if not isinstance(answer, Meters):
+                raise WireError("unexpected", "no answer to which epochs there are")
+            meters = answer
+        await roller.settle(answer)
+        await roller.follow(meters)
 
     async def _converse(self, line: Line, place: Place) -> None:
         """Send while answers come in, until either ends."""
@@ -224,6 +246,9 @@ class Forwarder:
     async def _listen(self, line: Line) -> None:
         while True:
             message = await line.receive()
+            if isinstance(message, Meters) and self._roller is not None:
+                await self._roller.follow(message)
+                continue
             if not isinstance(message, Ack | Welcome):
                 raise WireError("unexpected", "no answer to what was sent")
             part = line.answered()
@@ -240,6 +265,9 @@ class Forwarder:
         """Send what is behind a place, and whatever comes behind that."""
         beat_s = 0.0
         while True:
+            is_left = False
+            if self._roller is not None:
+                is_left = await self._roller.run(is_urgent=self._stopping.is_set())
             part = await self._read(place)
             if part.ahead is not None:
                 await line.send_all([part.ahead, *part.frames], part)
@@ -249,14 +277,14 @@ class Forwarder:
                 await line.until_answered()
                 await self._moved_to(part)
             place = part.end
-            is_idle = part.is_all and not part.frames
+            is_idle = part.is_all and not part.frames and not is_left
             if is_idle and self._stopping.is_set():
                 await line.until_answered()
                 await self._beat(line)
                 await line.until_answered()
                 return
             if time.monotonic() - beat_s >= BEAT_EVERY_S:
-                if is_idle:
+                if is_idle and self._roller is None:
                     await self._send_goodbyes(line)
                 await self._beat(line)
                 beat_s = time.monotonic()
@@ -273,12 +301,17 @@ class Forwarder:
         began_s = time.monotonic()
 
         async def work(tx: Tx) -> Slice:
-            return await read_slice(tx, place)
+            return await read_slice(
+                tx, place, is_rolled_up=self._config.forward == "usage"
+            )
 
         part = await self._database.read(work)
-        if self._ingest.pending_rows >= BUSY_ROWS and not self._stopping.is_set():
-            await asyncio.sleep(SHARE * (time.monotonic() - began_s))
+        await self._pause(time.monotonic() - began_s)
         return part
+
+    async def _pause(self, worked_s: float) -> None:
+        if self._ingest.pending_rows >= BUSY_ROWS and not self._stopping.is_set():
+            await asyncio.sleep(SHARE * worked_s)
 
     async def _send_goodbyes(self, line: Line) -> None:
         """Tell which producers record nothing more, each once."""
@@ -312,8 +345,12 @@ class Forwarder:
         except OSError as error:
             waiting = {"": 0}
             missing.append(f"its spools cannot be read: {error.strerror}")
+        rolled_up_to: int | None = None
+        generations: tuple[int, ...] = ()
         async with self._database.reading() as tx:
-            at = await read_standing(tx, acked)
+            if self._roller is not None:
+                rolled_up_to, generations = await self._roller.standing(tx, acked)
+            at = await read_standing(tx, acked, rolled_up_to=rolled_up_to)
         low_ms = self._low.of(at.unfinished, waiting, now_ms=now_ms)
         if at.first_hour_ms is not None:
             low_ms = min(low_ms, at.first_hour_ms)
@@ -325,8 +362,22 @@ class Forwarder:
             )
         if waiting:
             missing.append(f"{n_of(len(waiting), 'spool')} not taken in")
+        if at.held and self._roller is not None:
+            missing.append(
+                f"{n_of(at.held, 'event')} held: decide there, `meterline held`"
+            )
         self.behind, self.low_ms = at.last_batch - acked, low_ms
-        beat = Heartbeat(acked, low_ms, now_ms, self.behind, tuple(missing))
+        beat = Heartbeat(
+            acked,
+            low_ms,
+            now_ms,
+            self.behind,
+            tuple(missing),
+            generations=generations,
+            lost=at.lost,
+            held=at.held,
+            head=at.head,
+        )
         await line.send_all([beat])
 
 

@@ -13,6 +13,8 @@ from meterline.events import Flag, Kind
 from meterline.wire import RECORD_HEADER, encode_record, record_crc
 from meterline_sidecar.store.edge.events import LossRow
 from meterline_sidecar.store.edge.forward import NamedEvent
+from meterline_sidecar.usage import rolled_up
+from meterline_sidecar.usage.fold import ROLLED_UP
 
 OURS: Final = int(Flag.HELD | Flag.NAMED)
 """The centre sets these itself: by its clock, and by the name that comes along."""
@@ -35,7 +37,10 @@ def record_of(event: NamedEvent) -> bytes:
         n_out, flags & ~OURS, _from_json(quantities) if quantities else None,
     )
     # fmt: on
-    if properties or event.external_id is not None:
+    if flags & ROLLED_UP:
+        assert properties is not None, "that is all there is in it"
+        fields += (None, None, None, None, rolled_up.text_in(properties))
+    elif properties or event.external_id is not None:
         said: dict[str, Any] = _from_json(properties) if properties else {}
         fields += (said.get("all"), said.get("parts"), event.external_id, event.source)
     return encode_record(seq, _encode(fields))

@@ -24,7 +24,7 @@ from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.usage.corrected import facts_of, places_of
 from meterline_sidecar.usage.definition import decode
-from meterline_sidecar.usage.fold import Folder, Place
+from meterline_sidecar.usage.fold import ROLLED_UP, Folder, Place
 from meterline_sidecar.usage.values import read_values
 
 EVENTS_MAX: Final = 200_000
@@ -80,6 +80,14 @@ async def void(database: Readable, search: Search) -> Plan:
     facts = await _found(database, search)
     if not facts:
         raise CorrectionRefused("no event that counts is meant; nothing to correct")
+    n_rolled_up = sum(event.flags & ROLLED_UP != 0 for event in facts)
+    if n_rolled_up and not search.event_ids:
+        raise CorrectionRefused(
+            f"{n_rolled_up} of these {len(facts)} events are usage of edges, which keep"
+            " the events themselves: `meterline events` at the edge shows them. Name"
+            " events here by their ids to make void what an edge has counted at one"
+            " time, or correct by adding usage"
+        )
     return await _checked(
         database, Plan("void", {event.id: True for event in facts}, facts)
     )
@@ -93,6 +101,11 @@ async def amend(database: Readable, search: Search, changes: Changes) -> Plan:
         EventsArchived: some of them left the ledger.
     """
     plan = await void(database, search)
+    if any(event.flags & ROLLED_UP for event in plan.facts):
+        raise CorrectionRefused(
+            "usage of an edge cannot be amended, as the edge keeps its events: make it"
+            " void, and add what was used"
+        )
     if len(plan.facts) > ADDED_MAX:
         raise CorrectionRefused(
             f"{len(plan.facts)} events are meant, and {ADDED_MAX} are changed at once:"
@@ -230,6 +243,7 @@ async def _folder(tx: Tx, *, only: str | None = None) -> Folder:
         await counting.endpoints(tx),
         await counting.cuts_between(tx, 0, NEVER_MS),
         values=await read_values(tx, definition),
+        generation=served.id,
     )
 
 

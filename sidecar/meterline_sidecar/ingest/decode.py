@@ -21,6 +21,7 @@ from meterline.wire import record_crc, split_records
 from meterline_sidecar.clock import DAY_MS, MINUTE_MS
 from meterline_sidecar.decimals import Number, number_of, plus
 from meterline_sidecar.store.edge.events import EventRow, LossRow
+from meterline_sidecar.usage import rolled_up
 
 AHEAD_MS_MAX: Final = 5 * MINUTE_MS  # as Stripe: later ones are refused there
 EARLIEST_MS: Final = 1_767_225_600_000
@@ -33,7 +34,8 @@ EVER: Final = (0, TIME_MS_MAX)
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
 APPS_FLAGS: Final = HELD - 1  # those from HELD on are ours alone to set
 REPEATS: Final = int(Flag.DUPLICATE | Flag.CONFLICT)
-EDGES_FLAGS: Final = APPS_FLAGS | REPEATS | int(Flag.REPEATED)
+ROLLED_UP: Final = int(Flag.ROLLED_UP)
+EDGES_FLAGS: Final = APPS_FLAGS | REPEATS | int(Flag.REPEATED) | ROLLED_UP
 """What an edge judged of its own events is kept: only there is known what came before."""
 BODILESS_STATUSES: Final = frozenset({204, 304})
 REASON_CHARS_MAX: Final = 256
@@ -42,6 +44,7 @@ NAMES_KNOWN_MAX: Final = 10_000  # of quantities; of 256 bytes at most
 ID, SOURCE = map(UsageEvent.__struct_fields__.index, ("external_id", "source"))
 
 _Quantities = Annotated[dict[str, Amount], Meta(max_length=QUANTITIES_MAX)] | None
+_RolledUp = Annotated[str, Meta(max_length=rolled_up.TEXT_MAX)] | None
 _Arrived: Final = msgspec.defstruct(
     "_Arrived",
     [
@@ -50,12 +53,13 @@ _Arrived: Final = msgspec.defstruct(
             replace(at, type=_Quantities) if at.name == "quantities" else at
             for at in fields(UsageEvent)
         ]
-    ],
+    ]
+    + [("usage", _RolledUp, None)],
     array_like=True,
     gc=False,
 )
 """A ``UsageEvent`` the names of whose quantities are not checked: that takes longer than
-all the rest, and there are few names."""
+all the rest, and there are few names. What an edge has rolled up stands behind it."""
 names_known: Final[set[str]] = set()
 """Names of quantities that were checked."""
 
@@ -170,7 +174,7 @@ def _row(
     # fmt: off
     (
         time_ms, kind, subject, method, route, status, took_us, n_in, n_out, flags,
-        quantities, properties, parts, _, _,
+        quantities, properties, parts, _, _, *usage,
     ) = event
     # fmt: on
     flags &= flags_kept
@@ -184,6 +188,8 @@ def _row(
     said = None
     if properties or parts:
         said = _properties(properties, parts, quantities or {})
+    if flags & ROLLED_UP:
+        said = rolled_up.stored(usage[0] or "")
     # fmt: off
     # As the class itself would make it, in half the time.
     return tuple.__new__(EventRow, (  # pyright: ignore[reportUnknownMemberType] - typeshed

@@ -30,7 +30,7 @@ from meterline_sidecar.store.invoices import CountedPeriod, counted_periods
 from meterline_sidecar.store.owned import read_payers
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NEVER_MS
-from meterline_sidecar.store.usage import newest_generation
+from meterline_sidecar.store.usage import Generation, newest_generation
 from meterline_sidecar.usage.definition import Definition, decode
 from meterline_sidecar.usage.fold import Folder
 from meterline_sidecar.usage.values import read_values
@@ -149,7 +149,7 @@ class Late:
                 return 0
             late: _Late = {}
             if await store.has_come_since(tx, after):
-                late = await _late_events(tx, reporting, after, served.cursor)
+                late = await _late_events(tx, reporting, after, served)
         for (customer, period), events in late.items():
             plan = Plan("late", {event.id: True for event in events}, events)
             query = msgspec.json.encode({"customer": customer, "period": period})
@@ -178,7 +178,7 @@ def _reporting(definition: Definition) -> Definition:
 
 
 async def _late_events(
-    tx: Tx, reporting: Definition, after_id: int, last_id: int
+    tx: Tx, reporting: Definition, after_id: int, served: Generation
 ) -> _Late:
     """Return the events that came when their period was final, and are reported.
 
@@ -193,7 +193,9 @@ async def _late_events(
         await counting.endpoints(tx),
         await counting.cuts_between(tx, 0, NEVER_MS),
         values=await read_values(tx, reporting),
+        generation=served.id,
     )
+    last_id = served.cursor
     late: dict[tuple[str, str], list[EventFacts]] = defaultdict(list)
     skip_flags = UNCOUNTED | int(Flag.RELEASED)
     while after_id < last_id:

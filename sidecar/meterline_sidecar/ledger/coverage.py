@@ -24,6 +24,10 @@ class Cover(NamedTuple):
 
 _SHOWN: Final = "shown to people; nothing is billed by it"
 _FORGOTTEN: Final = "rows are deleted by age, and one that is gone looks the same"
+_AT_EDGES: Final = (
+    "how far an edge's events are rolled up; into which is in its chain, and in that of"
+    " the centre, which takes each number once"
+)
 
 COVERAGE: Final[Mapping[str, Cover]] = {
     "events": Cover("chain", "the digest of its batch, and how many there are"),
@@ -156,6 +160,10 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "not covered",
         "over which edge a worker's events come; they count by the worker's numbers",
     ),
+    "epochs": Cover("not covered", _AT_EDGES),
+    "rolled_up_before": Cover("not covered", _AT_EDGES),
+    "roll_ups": Cover("not covered", _AT_EDGES),
+    "rolls": Cover("not covered", _AT_EDGES),
     "journal": Cover("journal", "the link before it, and the row that it is of"),
     "outbox": Cover("seal", "its seal, and how many rows there are"),
     "outbox_cursor": Cover("seal", "its seal"),

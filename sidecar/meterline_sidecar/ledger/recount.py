@@ -203,7 +203,9 @@ async def _add_events(
     endpoints = await counting.endpoints(tx)
     # Nothing is learned here: what is not told apart by the ledger was not counted so.
     values = Values(await value_store.read_values(tx), values_max=0)
-    folder = Folder(definition, endpoints, cuts, values=values)
+    folder = Folder(
+        definition, endpoints, cuts, values=values, generation=generation.id
+    )
     finals = await store.final_steps(tx, generation.id)
     last = (await event_store.marks(tx)).event_id
 

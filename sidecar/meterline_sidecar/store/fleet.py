@@ -33,6 +33,8 @@ class EdgeRow(NamedTuple):
     """Its clock, less ours."""
     trouble: str
     """Why it is refused until a person decides; empty where it is not."""
+    forwards: str = "events"
+    """Whether it sends its events, or (``usage``) what they come to."""
 
 
 ROW: Final = Columns(EdgeRow._fields)

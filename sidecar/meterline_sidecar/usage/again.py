@@ -132,6 +132,7 @@ class CountedAgain:
             self._cuts,
             # Nothing is learned here: what is told apart was when it was counted.
             values=Values(self._known, values_max=0),
+            generation=generation,
         )
 
     async def _corrected(

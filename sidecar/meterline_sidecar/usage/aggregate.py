@@ -9,7 +9,7 @@ up with it.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -54,6 +54,18 @@ Release = Callable[[], Awaitable[int]]
 """Stores what was held and may be counted by now, as new events."""
 
 
+class OfEdges(Protocol):
+    """Knows what edges count that keep their events."""
+
+    async def kept(self, tx: Tx, served: Generation) -> dict[str, int]:
+        """Return the epochs that nobody can count again, each with its generation."""
+        ...
+
+    def is_everywhere(self, generation: int, *, up_to_event: int) -> bool:
+        """Say whether what all edges have counted by a generation is up to an event."""
+        ...
+
+
 class Aggregator:
     """Counts new events into usage, a step to a transaction.
 
@@ -84,11 +96,16 @@ class Aggregator:
         """Of the generation that is read, and of the one beside it."""
         self._running = asyncio.Lock()
         self._leftovers = True
+        self._of_edges: OfEdges | None = None
         self._when_counted: Callable[[], Awaitable[object]] | None = None
 
     def when_counted(self, work: Callable[[], Awaitable[object]]) -> None:
         """Do this at the end of each run, once all that was there is counted."""
         self._when_counted = work
+
+    def count_with(self, edges: OfEdges) -> None:
+        """Read no generation before these have counted by it as well."""
+        self._of_edges = edges
 
     async def start(self) -> None:
         """Go on with what counts, by the meters that are agreed by now."""
@@ -130,7 +147,11 @@ class Aggregator:
                     ),
                     terms.row_id,
                 )
+                again = replace(again, kept=await self._kept(tx, served))
                 await store.add_generation(tx, encode(again))
+
+    async def _kept(self, tx: Tx, served: Generation) -> dict[str, int]:
+        return {} if self._of_edges is None else await self._of_edges.kept(tx, served)
 
     def _limited(self, definition: Definition) -> Definition:
         return replace(definition, values_max=self._values_max)
@@ -168,7 +189,7 @@ class Aggregator:
                 if not (beside and step.is_counted_again):
                     break
                 again = await self._count(beside=True)
-                if again is None:
+                if again is None or not again.span.n_ids:
                     break
                 self._paces[True].note(again)
             await self._drop_leftovers()
@@ -292,9 +313,31 @@ class Aggregator:
         served = await counted(tx)
         is_first = served.generation == before.id
         goal = await audit.last_event_id(tx) if is_first else served.up_to_event
-        if cursor >= goal:
-            await store.complete(tx, before.id)
+        if cursor < goal:
+            return
+        if not is_first and not await self._is_everywhere(tx, before, cursor):
+            return
+        await store.complete(tx, before.id)
+        self._leftovers = True
+
+    async def _is_everywhere(self, tx: Tx, beside: Generation, cursor: int) -> bool:
+        """Say whether a generation that has caught up here has done so at all edges.
+
+        Where an edge was given up meanwhile, what it had counted is to stand in it, too:
+        another generation begins in its place.
+        """
+        if self._of_edges is None:
+            return True
+        served = await usage_store.newest_generation(tx)
+        assert served is not None, "it counts beside that one"
+        definition = decode(beside.definition)
+        kept = await self._kept(tx, served)
+        if definition.kept != kept:
+            again = encode(replace(definition, kept=kept))
+            await store.add_generation(tx, again)
             self._leftovers = True
+            return False
+        return self._of_edges.is_everywhere(beside.id, up_to_event=cursor)
 
     async def _drop_leftovers(self) -> None:
         """Delete a piece of what is not read any more, so that nobody waits."""

@@ -207,9 +207,10 @@ async def _takes(tx: Tx, asked: Asked) -> _Takes:
     # Nothing is learned here: what is told apart is what was when it was counted.
     values = Values(await value_store.read_values(tx), values_max=0)
     folder = Folder(
-        Definition(meters={asked.meter.name: steps}),
+        Definition(meters={asked.meter.name: steps}, kept=whole.kept),
         await counting.endpoints(tx),
         await counting.cuts_between(tx, asked.start, asked.end),
         values=values,
+        generation=asked.generation,
     )
     return _Takes(asked, folder, await owned.times_of(tx, asked.customer))

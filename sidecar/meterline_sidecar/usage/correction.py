@@ -108,7 +108,13 @@ async def work_out(
         cuts = await store.cuts_between(tx, 0, NEVER_MS)
 
         def new_folder() -> Folder:
-            return Folder(step.definition, endpoints, cuts, values=step.values)
+            return Folder(
+                step.definition,
+                endpoints,
+                cuts,
+                values=step.values,
+                generation=step.before.id,
+            )
 
         found = await corrected(tx, correction, new_folder, after_id=step.span.after_id)
     async with database.transaction() as tx:

@@ -36,6 +36,9 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     event's time and number is what it is counted by."""
     values_max: int = VALUES_MAX
     """How many values of a property are told apart; those that are, stay so."""
+    kept: dict[str, int] = {}
+    """Epochs of edges that cannot be counted again, and by which generation they were:
+    what was rolled up then stands in this one, too."""
 
     @property
     def tells_values_apart(self) -> bool:

@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from meterline.events import Flag
 from meterline_sidecar.decimals import Number, at_scale
 from meterline_sidecar.meters import (
     AGGREGATIONS,
@@ -28,9 +29,11 @@ from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition
 from meterline_sidecar.usage.misfits import Misfits
 from meterline_sidecar.usage.parts import SORTED_BY, can_measure, kind_in_filters
+from meterline_sidecar.usage.rolled_up import rolled_up_in
 from meterline_sidecar.usage.values import Values
 from meterline_sidecar.where import UNMATCHED
 
+ROLLED_UP: Final = int(Flag.ROLLED_UP)  # arithmetic on enums costs ten times as much
 Sort = tuple[int, int, int, int, tuple[int, int] | None]
 """What decides which meters take an event: kind, endpoint, status, and era."""
 
@@ -79,6 +82,8 @@ class Folder:
 
     Args:
         values: which values of properties are told apart; without, as many as may be.
+        generation: of which counting what edges have rolled up is taken; by default
+            nothing of it is.
     """
 
     def __init__(
@@ -88,7 +93,9 @@ class Folder:
         cuts: Iterable[Cut] = (),
         *,
         values: Values | None = None,
+        generation: int = 0,
     ) -> None:
+        self._generation = generation
         self._definition = definition
         self._aggregations = definition.aggregations
         self._endpoints = endpoints
@@ -109,6 +116,9 @@ class Folder:
         # By plain tuples, and made places at the end: this is done for every event.
         deltas: dict[tuple[int, int, str], Delta] = {}
         for event in events:
+            if event.flags & ROLLED_UP:
+                self._add_rolled_up(event, deltas)
+                continue
             era = self._era(event) if self._has_eras else None
             part = event.flags & SORTED_BY
             sort = (event.kind, part, event.endpoint_id, event.status, era)
@@ -147,6 +157,44 @@ class Folder:
                         delta = deltas[place] = Delta()
                     _add_value(delta, rule.name, rule.adding, value, event)
         return {Place(*place): delta for place, delta in deltas.items()}
+
+    def _add_rolled_up(
+        self, event: EventFacts, deltas: dict[tuple[int, int, str], Delta]
+    ) -> None:
+        """Add what an edge has counted: whatever of it is of a meter known here."""
+        assert event.properties is not None, "what has nothing in it was refused"
+        rolled_up = rolled_up_in(event.properties)
+        kept = self._definition.kept.get(rolled_up.epoch, self._generation)
+        if rolled_up.generation != kept:
+            return
+        totals: Totals = {}
+        for meter, total in rolled_up.totals.items():
+            adding = AGGREGATIONS.get(self._aggregations.get(meter, "unique"))
+            assert adding is not None
+            if adding.is_distinct or adding.is_of_one != isinstance(total, list):
+                continue  # no meter here, or none that adds up so
+            # Of two values of one moment that counts which was learned last here.
+            totals[meter] = [*total[:2], event.id] if isinstance(total, list) else total
+        unique = {
+            meter: {
+                # The subject itself, whose id at the edge means nothing here.
+                str(event.subject_id) if value is None else value
+                for value in values
+            }
+            for meter, values in rolled_up.unique.items()
+            if self._aggregations.get(meter) == "unique"
+        }
+        if not totals and not unique:
+            return
+        window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
+        if event.subject_id in self._cuts:
+            window_ms = self._cut(event, window_ms)
+        place = (event.subject_id, window_ms, rolled_up.labels)
+        delta = deltas.setdefault(place, Delta())
+        delta.last_event_id = max(delta.last_event_id, event.id)
+        merge(delta.totals, more=totals, aggregations=self._aggregations)
+        for meter, values in unique.items():
+            delta.unique.setdefault(meter, set()).update(values)
 
     def places(self, events: Iterable[EventFacts]) -> set[Place]:
         """Return where events are added up; most are where others are, and cheap."""

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -64,8 +64,11 @@ class Counts:
         *,
         since_ms: int,
         values: Values,
+        generation: int,
     ) -> None:
         self._definition = definition
+        self._generation = generation
+        """Of which what edges have rolled up counts; they alone could count it again."""
         self._told_apart = values
         self._payers = payers
         self._edges = edges
@@ -84,7 +87,13 @@ class Counts:
         cuts: Iterable[Cut],
     ) -> None:
         """Add a step's events."""
-        folder = Folder(self._definition, endpoints, cuts, values=self._told_apart)
+        folder = Folder(
+            self._definition,
+            endpoints,
+            cuts,
+            values=self._told_apart,
+            generation=self._generation,
+        )
         folded = folder.fold(events)
         for place, delta in folded.items():
             self.add_place(place, delta.totals, delta.unique)
@@ -262,8 +271,9 @@ async def count_again(
         before_values = await read_values(tx, as_is)
         after_values = await read_values(tx, as_it_would_be)
     moved = payers if moves is None else payers.followed_by(moves.histories)
-    before = Counts(as_is, payers, edges, since_ms=since_ms, values=before_values)
-    after = Counts(as_it_would_be, moved, edges, since_ms=since_ms, values=after_values)
+    counts_of = partial(Counts, edges=edges, since_ms=since_ms, generation=served.id)
+    before = counts_of(as_is, payers, values=before_values)
+    after = counts_of(as_it_would_be, moved, values=after_values)
     only: Set[int] | None = None
     if moves is not None and not changes:
         if last_id - cursor > EVENTS_READ_MAX:

@@ -19,10 +19,11 @@ from meterline_sidecar.store.edge.corrections import CorrectionRow, Mark
 from meterline_sidecar.store.edge.usage import Cut, EventFacts, ReadEvents, Span
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.usage import Generation
+from meterline_sidecar.usage import rolled_up
 from meterline_sidecar.usage.corrected import fold
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition, decode
-from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.fold import ROLLED_UP, Delta, Folder, Place
 from meterline_sidecar.usage.values import Values, read_values
 
 STEP_EVENTS: Final = 20_000
@@ -122,7 +123,7 @@ async def read_step(
     if read_events is None:
         span = await store.span_after(tx, before.cursor, limit=limit)
         cuts = await cuts_in(tx, span)
-        events = await _events(tx, definition, span, cuts, is_corrected=bool(marks))
+        events = await events_of(tx, definition, span, cuts, is_corrected=bool(marks))
     else:
         events, last_id = await read_events(
             tx, before.cursor, skip_flags=UNCOUNTED, limit=limit
@@ -132,7 +133,7 @@ async def read_step(
     if events or correction is not None:
         endpoints |= await store.endpoints(tx, after=next(reversed(endpoints), 0))
     values = await read_values(tx, definition)
-    folder = Folder(definition, endpoints, cuts, values=values)
+    folder = Folder(definition, endpoints, cuts, values=values, generation=before.id)
     step = Step(
         *(before, span, cuts, definition, values, folder),
         deltas={},
@@ -181,15 +182,19 @@ async def cuts_in(tx: Tx, span: Span) -> list[Cut]:
     return await store.cuts_between(tx, first_ms, span.last_ms + 1)
 
 
-async def _events(
+async def events_of(
     tx: Tx, definition: Definition, span: Span, cuts: list[Cut], *, is_corrected: bool
 ) -> list[EventFacts]:
+    """Return the events of a span as they are folded: those that are alike as one.
+
+    Args:
+        is_corrected: whether corrections are about some of them.
+    """
     looked_at = looked_at_of(definition, span)
     if not cuts and not is_corrected and looked_at is not None:
         alike_in = partial(
-            store.alike_in,
+            _alike_in,
             tx,
-            skip_flags=UNCOUNTED,
             looked_at=looked_at,
             window_ms=WINDOW_MS,
         )
@@ -199,6 +204,24 @@ async def _events(
         if len(await alike_in(tried)) <= TRIED_EVENTS // 2:
             return await alike_in(span)
     return await store.events_in(tx, span, skip_flags=UNCOUNTED)
+
+
+async def _alike_in(
+    tx: Tx, span: Span, *, looked_at: Set[str], window_ms: int
+) -> list[EventFacts]:
+    """Return the events of a span, those that are alike as one; none is rolled up.
+
+    Those that are rolled up stand for others already, and are read one by one.
+    """
+    skip_flags = UNCOUNTED | ROLLED_UP
+    found = await store.alike_in(
+        tx, span, skip_flags=skip_flags, looked_at=looked_at, window_ms=window_ms
+    )
+    if await store.has_endpoint(tx, rolled_up.SHOWN_AS):
+        found += await store.events_in(
+            tx, span, skip_flags=UNCOUNTED, only_flags=ROLLED_UP
+        )
+    return found
 
 
 def looked_at_of(definition: Definition, span: Span) -> Set[str] | None:

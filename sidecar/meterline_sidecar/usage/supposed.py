@@ -62,6 +62,7 @@ async def with_more(
             edges,
             since_ms=since_ms,
             values=await read_values(tx, definition),
+            generation=served.id,
         )
         after = Counts(
             definition,
@@ -69,6 +70,7 @@ async def with_more(
             edges,
             since_ms=since_ms,
             values=await read_values(tx, definition),
+            generation=served.id,
         )
     n_unassigned = 0
     async for rows in events:

@@ -67,7 +67,11 @@ def make_app(
     # Around the whole app and no part of it: Starlette's own middleware cannot see
     # the answer that is made of an exception.
     if parts.forwarder is not None:
-        inner = AtEdge(app, centre=str(parts.forwarder.address))
+        inner = AtEdge(
+            app,
+            centre=str(parts.forwarder.address),
+            keeps_events=parts.config.centre.forward == "usage",
+        )
     return Guard(
         inner,
         tokens=parts.tokens,

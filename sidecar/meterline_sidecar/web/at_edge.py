@@ -18,6 +18,8 @@ OF_EDGES: Final = frozenset(
     )
 )
 """What an edge changes itself: nothing that is billed, and names in its own ledger."""
+OF_KEEPERS: Final = frozenset(("/v1/held/accept", "/v1/held/reject"))
+"""And one that keeps its events: whether their times are right is judged there."""
 
 
 class AtEdge:
@@ -27,16 +29,18 @@ class AtEdge:
 
     Args:
         centre: its address.
+        keeps_events: whether it sends what they come to, in their place.
     """
 
-    def __init__(self, app: ASGIApp, *, centre: str) -> None:
+    def __init__(self, app: ASGIApp, *, centre: str, keeps_events: bool) -> None:
         self._app = app
         self._centre = centre
+        self._own = OF_EDGES | OF_KEEPERS if keeps_events else OF_EDGES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on, or refuse it."""
         is_change = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
-        if is_change and scope["path"] not in OF_EDGES:
+        if is_change and scope["path"] not in self._own:
             await self._refusal(scope)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -71,6 +71,7 @@ class World:
     token: str = ""
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         make_certificate(self.folder, "centre")
 
     def centre(
@@ -86,11 +87,12 @@ class World:
         *,
         port: int | None = None,
         folder: str | None = None,
+        keys: str = "",
         more: str = "",
         token: bool = True,
     ) -> AbstractAsyncContextManager[Host]:
-        """Run an edge, in the folder of its name by default."""
-        text = EDGE.format(port=port or self.held.number, name=name) + more
+        """Run an edge, in the folder of its name by default, with more keys."""
+        text = EDGE.format(port=port or self.held.number, name=name) + keys + more
         if not token:
             text = text.replace('token_file = "../token"\n', "")
         return self._host(folder or name, text, "")

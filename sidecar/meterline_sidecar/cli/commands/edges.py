@@ -16,7 +16,8 @@ from meterline_sidecar.web.answers.edges import EdgeList
 def command() -> None:
     """List the edges of a centre; adopt or retire one.
 
-    An edge is a sidecar on another host that sends its events to this one.
+    An edge is a sidecar on another host that sends its events to this one, or what they
+    come to.
     """
 
 
@@ -26,7 +27,8 @@ def list_edges(config_path: Path | None, url: str | None, is_json: bool) -> None
     """List all edges, and how they stand.
 
     "complete to" is the time before which all of an edge's events are here: no period
-    that ends later is closed, unless the edge is retired or its gap accepted.
+    that ends later is closed, unless the edge is retired or its gap accepted. "lost" is
+    how many events of its workers were lost or refused.
     """
     with Client.find(url, config_path) as client:
         found = client.get("/v1/edges", EdgeList)
@@ -81,15 +83,20 @@ def _tell(found: EdgeList, *, is_json: bool) -> None:
     if not found.edges:
         click.echo("no edge has come yet; docs/fleet.md says how one is set up")
         return
-    table = Table("edge", "id", "state", "last seen", "complete to", ">behind", "")
+    table = Table(
+        *("edge", "id", "sends", "state", "last seen", "complete to", ">behind"),
+        *(">lost", ""),
+    )
     for one in found.edges:
         table.add(
             one.name,
             one.edge[:8],
+            one.forward,
             one.state,
             one.seen,
             one.low or "-",
             quantity(one.behind),
+            quantity(one.lost),
             one.trouble or ", ".join(one.missing),
         )
     show(table)

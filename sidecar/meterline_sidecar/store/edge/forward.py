@@ -74,6 +74,13 @@ async def unfinished_producers(tx: Tx) -> list[ProducerRow]:
     return [ProducerRow(*row) for row in rows]
 
 
+async def n_lost(tx: Tx) -> int:
+    """Return how many events of all producers were lost or refused."""
+    row = await tx.fetch_one("SELECT coalesce(sum(lost + refused), 0) FROM producers")
+    assert row is not None
+    return int(row[0])
+
+
 async def closed_producers(
     tx: Tx, *, seen_from_ms: int, after: int, limit: int
 ) -> list[ProducerRow]:

@@ -229,14 +229,21 @@ async def span_after(tx: Tx, cursor: int, *, limit: int) -> Span:
     return Span(cursor, cursor, 0, 0) if row[0] is None else Span(cursor, *row)
 
 
-async def events_in(tx: Tx, span: Span, *, skip_flags: int) -> list[EventFacts]:
-    """Return the events of a span, each by itself, in their order."""
+async def events_in(
+    tx: Tx, span: Span, *, skip_flags: int, only_flags: int = 0
+) -> list[EventFacts]:
+    """Return the events of a span, each by itself, in their order.
+
+    Args:
+        skip_flags: those with one of these are passed over.
+        only_flags: and those without all of these.
+    """
     if not span.n_ids:
         return []
     rows = await tx.fetch_all(
-        f"SELECT {COUNTED.listed} FROM events"  # noqa: S608 - names
-        " WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id",
-        (span.after_id, span.last_id, skip_flags),
+        f"SELECT {COUNTED.listed} FROM events WHERE id > ? AND id <= ?"  # noqa: S608 - names
+        " AND flags & ? = 0 AND flags & ? = ? ORDER BY id",
+        (span.after_id, span.last_id, skip_flags, only_flags, only_flags),
     )
     return [EventFacts(*row) for row in rows]
 
@@ -269,6 +276,14 @@ async def alike_in(
         (span.after_id, span.last_id, skip_flags, window_ms),
     )
     return [EventFacts(*row) for row in rows]
+
+
+async def has_endpoint(tx: Tx, route: str) -> bool:
+    """Say whether any event has this route, and no method."""
+    row = await tx.fetch_one(
+        "SELECT 1 FROM endpoints WHERE method = '' AND route = ?", (route,)
+    )
+    return row is not None
 
 
 async def endpoints(tx: Tx, *, after: int = 0) -> dict[int, tuple[str, str]]:

@@ -17,6 +17,12 @@ class ShownEdge(msgspec.Struct, frozen=True, kw_only=True):
     low: str | None
     """All of its events from before are at the centre; periods that end later wait."""
     low_ms: int
+    forward: str
+    """What it sends: its ``events``, or the ``usage`` that they come to."""
+    lost: int
+    """Events of its workers that were lost or refused, as it said last."""
+    held: int
+    """Events that wait there for a decision about their time, where it keeps them."""
     behind: int
     """Batches that were still on the way at its last heartbeat."""
     missing: tuple[str, ...]

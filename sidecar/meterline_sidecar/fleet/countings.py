@@ -1,0 +1,115 @@
+"""The centre's meters, as its edges roll up by them, and what of that it has."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+from meterline.wire import Covered, Epochs, Meters
+from meterline_sidecar.fleet.edge import Edge
+from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.store import fleet as edge_store
+from meterline_sidecar.store import usage as usage_store
+from meterline_sidecar.store.edge import roll_ups as store
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.usage import Generation
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.usage.definition import decode
+from meterline_sidecar.usage.rolled_up import EPOCH_CHARS, OWN_APP, rolled_up_in
+
+NEVER: Final = 1 << 62
+COVERED_MAX: Final = 15_000  # producers of one answer, of 45 bytes: a frame has 1 MiB
+
+
+class Countings:
+    """By which generations edges roll up: the one that is read, and one beside it."""
+
+    def __init__(self, database: Database, edges: Edges) -> None:
+        self._database = database
+        self._edges = edges
+        self._changed = asyncio.Event()
+
+    async def follow(self, _terms: Terms) -> None:
+        """Have edges told soon that meters may be others."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def when_changed(self) -> None:
+        """Wait until meters may be others."""
+        await self._changed.wait()
+
+    async def meters(self) -> Meters:
+        """Return by which meters edges roll up now."""
+        async with self._database.reading() as tx:
+            found = await _generations(tx)
+        return Meters(tuple((one.id, one.definition) for one in found))
+
+    async def covered(self, edge: Edge, epochs: Epochs) -> Covered:
+        """Return what is here of an edge, and its ledger does not know.
+
+        Args:
+            epochs: those that it knows, the newest last.
+        """
+        is_over, covers = False, dict[str, int]()
+        newest = next(reversed(epochs.producers), "")[:EPOCH_CHARS]
+        async with self._database.reading() as tx:
+            for one in await _generations(tx):
+                is_over |= newest in decode(one.definition).kept
+            for edge_id, producer, last_seq in await store.epochs_of_edges(
+                tx, app=OWN_APP
+            ):
+                known = epochs.producers.get(producer, 0)
+                if edge_id != edge.row.id or last_seq <= known:
+                    continue
+                is_over = True
+                for text in await store.texts_of(tx, producer, after_seq=known):
+                    for worker, seq in rolled_up_in(text).covers.items():
+                        covers[worker] = max(seq, covers.get(worker, 0))
+        return Covered(is_over, dict(list(covers.items())[:COVERED_MAX]))
+
+    # --- what counting asks
+
+    async def kept(self, tx: Tx, served: Generation) -> dict[str, int]:
+        """Return the epochs whose events nobody can count again, each with its generation.
+
+        Those of retired edges, and those that are over: their ledgers are gone, or were
+        put back.
+        """
+        retired = await edge_store.retired_edges(tx)
+        newest: dict[int, str] = {}
+        of_all: list[tuple[int, str]] = []
+        for edge_id, producer, _ in await store.epochs_of_edges(tx, app=OWN_APP):
+            epoch = producer[:EPOCH_CHARS]
+            newest[edge_id] = epoch
+            of_all.append((edge_id, epoch))
+        before = decode(served.definition).kept
+        return {
+            epoch: before.get(epoch, served.id)
+            for edge_id, epoch in of_all
+            if edge_id in retired or newest[edge_id] != epoch
+        }
+
+    def missing(self, generation: int) -> Iterator[str]:
+        """Yield the names of edges that have not rolled up by a generation yet."""
+        for edge in self._rolling_up():
+            if generation not in edge.generations:
+                yield edge.row.name
+
+    def is_everywhere(self, generation: int, *, up_to_event: int) -> bool:
+        """Say whether all that edges have rolled up by a generation is counted here."""
+        return not any(
+            edge.generations.get(generation, NEVER) > up_to_event
+            for edge in self._rolling_up()
+        )
+
+    def _rolling_up(self) -> Iterator[Edge]:
+        for edge in self._edges.all():
+            if edge.rolls_up and not edge.is_retired:
+                yield edge
+
+
+async def _generations(tx: Tx) -> list[Generation]:
+    served = await usage_store.newest_generation(tx)
+    if served is None:
+        return []
+    beside = await usage_store.generation_beside(tx, served.id)
+    return [served] if beside is None else [served, beside]

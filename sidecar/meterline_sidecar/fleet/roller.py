@@ -1,0 +1,290 @@
+"""Rolls up what an edge took in, by the meters of its centre, into events that are sent.
+
+Whatever came since the last time is folded, and what it comes to in each place is stored
+as events of a producer of the ledger's own, in the transaction that moves the cursor. So
+they have numbers, and cross as the events of workers do. An edge rolls up only while its
+centre is there and has said by which meters: what came meanwhile is counted then, by the
+meters of its time.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final
+
+from meterline.events import Flag, Kind
+from meterline.wire import VERSION, Covered, Epochs, Hello, Meters
+from meterline_sidecar.clock import Clock
+from meterline_sidecar.fleet.backlog import own_producers
+from meterline_sidecar.fleet.rolling import Sum, add_step, as_counted_here, pieces_of
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Piece, Producer
+from meterline_sidecar.ingest.own_producer import OWN_PID
+from meterline_sidecar.ingest.producer_row import new_row
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import roll_ups as store
+from meterline_sidecar.store.edge import values as value_store
+from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.store.edge.roll_ups import Epoch, Roll, RollUp
+from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.usage import newest_generation
+from meterline_sidecar.usage import rolled_up
+from meterline_sidecar.usage.definition import decode, encode
+from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.misfits import add_misfits
+from meterline_sidecar.usage.step import Endpoints
+from meterline_sidecar.usage.values import Values
+
+EVERY_S: Final = 2.0
+STEP_EVENTS: Final = 20_000  # read and folded at once, in some 20 ms
+ROLL_EVENTS: Final = 400_000  # rolled up at once, where they are in few places
+ROLL_PLACES: Final = 2_000  # written in one transaction, of some 30 ms
+
+Pause = Callable[[float], Awaitable[None]]
+"""Lets others go first behind a piece of work of so many seconds."""
+
+
+class Roller:
+    """Rolls up events of one edge.
+
+    Args:
+        ingest: stores what they come to.
+        pause: is awaited behind each step.
+    """
+
+    def __init__(
+        self, database: Database, ingest: Ingest, *, clock: Clock, pause: Pause
+    ) -> None:
+        self._database = database
+        self._ingest = ingest
+        self._clock = clock
+        self._pause = pause
+        self._next_s = 0.0
+        self._working = asyncio.Lock()
+        self._storing: asyncio.Future[int] | None = None
+        self._steps: dict[int, int] = {}
+        """How many events the next step of each generation reads."""
+
+    # --- what the centre says
+
+    async def epochs(self) -> Epochs:
+        """Return the epochs of this ledger; the first one begins with it."""
+        async with self._database.transaction() as tx:
+            if not await store.list_epochs(tx):
+                await _begin(tx, 0, now_ms=self._clock.now_ms())
+            known: dict[str, int] = {}
+            for epoch in await store.list_epochs(tx):
+                row = await event_store.find_producer(tx, epoch.producer)
+                assert row is not None, "it was made with its epoch"
+                known[epoch.producer] = row.last_seq
+        return Epochs(known)
+
+    async def settle(self, covered: Covered) -> None:
+        """Begin another epoch where the centre has more of the last one than this ledger.
+
+        That was put back, then: what it had rolled up since counts already.
+        """
+        if not covered.is_over:
+            return
+        async with self._alone(), self._database.transaction() as tx:
+            cursor = max(
+                (row.cursor for row in await store.list_roll_ups(tx)), default=0
+            )
+            await store.add_rolled_up_before(tx, covered.producers.items())
+            await _begin(tx, cursor, now_ms=self._clock.now_ms())
+            await store.drop_roll_ups(tx, ())
+
+    async def follow(self, meters: Meters) -> None:
+        """Count by these meters, from the next event on; what is new, from the first."""
+        async with self._alone(), self._database.transaction() as tx:
+            known = {row.generation: row for row in await store.list_roll_ups(tx)}
+            begin = (await store.list_epochs(tx))[-1].after_event_id
+            newest = max(known.values(), default=None)
+            for generation, text in meters.generations:
+                row = known.get(generation)
+                wanted = decode(text)
+                definition = as_counted_here(wanted, row or newest, row is not None)
+                if row is None:
+                    row = RollUp(generation, "", begin, 0)
+                await store.put_roll_up(tx, row._replace(definition=encode(definition)))
+            kept = [generation for generation, _ in meters.generations]
+            await store.drop_roll_ups(tx, kept)
+
+    # --- rolling up
+
+    async def run(self, *, is_urgent: bool = False) -> bool:
+        """Roll up what is due; return whether anything is left to be rolled up.
+
+        Args:
+            is_urgent: not only every two seconds.
+        """
+        if time.monotonic() < self._next_s and not is_urgent:
+            return False
+        self._next_s = time.monotonic() + EVERY_S
+        is_left = False
+        async with self._alone():
+            async with self._database.reading() as tx:
+                roll_ups = await store.list_roll_ups(tx)
+            for roll_up in roll_ups:
+                found = await self._summed(roll_up)
+                is_news = found.is_all and not roll_up.is_complete
+                if found.cursor > roll_up.cursor or is_news:
+                    await self._store(found)
+                is_left |= not found.is_all
+        if is_left:
+            self._next_s = 0.0
+        return is_left
+
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[None]:
+        """Wait for what was begun, also by who was cancelled meanwhile."""
+        async with self._working:
+            if self._storing is not None:
+                await asyncio.wait([self._storing])
+            yield
+
+    async def _summed(self, roll_up: RollUp) -> Sum:
+        """Return what the next events come to."""
+        definition = decode(roll_up.definition)
+        endpoints: Endpoints = {}
+        async with self._database.reading() as tx:
+            values = Values(
+                await value_store.read_values(tx),
+                values_max=definition.values_max,
+                counted_up_to=roll_up.cursor,
+            )
+        folder = Folder(definition, endpoints, values=values)
+        found = Sum(roll_up, folder, values, endpoints, roll_up.cursor)
+        while not found.is_all:
+            began_s = time.monotonic()
+            limit = self._steps.get(roll_up.generation, STEP_EVENTS)
+
+            async def step(tx: Tx, limit: int = limit) -> None:
+                await add_step(tx, definition, found, limit=limit)
+
+            # In the database's thread: ingest must be answered meanwhile.
+            await self._database.read(step)
+            await self._pause(time.monotonic() - began_s)
+            if found.cursor - roll_up.cursor >= ROLL_EVENTS:
+                break
+            if len(found.deltas) >= ROLL_PLACES:
+                self._steps[roll_up.generation] = max(500, limit // 2)
+                break
+            self._steps[roll_up.generation] = min(STEP_EVENTS, 2 * limit)
+        return found
+
+    async def _store(self, found: Sum) -> None:
+        """Store it as events, and move the cursor with them."""
+        before = found.roll_up
+        after = before._replace(
+            cursor=found.cursor, is_complete=int(before.is_complete or found.is_all)
+        )
+
+        async def note(tx: Tx, first_id: int) -> None:
+            roll = Roll(
+                before.generation, before.cursor, after.cursor, first_id, len(events)
+            )
+            await store.add_roll(tx, roll)
+            await self._move(tx, found, after)
+
+        events, row = await self._events(found)
+        if row is None:
+            async with self._database.transaction() as tx:
+                await self._move(tx, found, after)
+            return
+        piece = Piece(
+            Producer(row, next_seq=row.last_seq + 1),
+            events[-1].seq,
+            events[-1].seq,
+            events=events,
+            unattributed=sum(event.subject is None for event in events),
+            is_bye=True,  # nobody is connected
+            when_stored=note,
+        )
+        # Not awaited itself: who is cancelled here must not cancel the storing.
+        self._storing = self._ingest.append(piece)
+        await asyncio.wait([self._storing])
+        self._storing.result()
+
+    async def _move(self, tx: Tx, found: Sum, after: RollUp) -> None:
+        known = {row.generation: row for row in await store.list_roll_ups(tx)}
+        assert known.get(after.generation) == found.roll_up, "one at a time"
+        await store.put_roll_up(tx, after)
+        await value_store.add_values(tx, found.values.learned)
+        served = await newest_generation(tx)
+        if served is not None:
+            await add_misfits(tx, served.id, found.folder.misfits)
+
+    async def _events(
+        self, found: Sum
+    ) -> tuple[list[EventRow], event_store.ProducerRow | None]:
+        """Return what is to be stored, and of which producer; none where that is nothing."""
+        subject_ids = sorted({place.subject_id for place in found.deltas} - {0})
+        async with self._database.reading() as tx:
+            names = await store.names_of(tx, subject_ids)
+            covers = await store.covered(tx, found.roll_up.cursor, found.cursor)
+            epochs = [epoch.producer for epoch in await store.list_epochs(tx)]
+            own = {*epochs, *await own_producers(tx)}
+            row = await event_store.find_producer(tx, epochs[-1])
+        if not found.deltas:
+            return [], None
+        assert row is not None, "it was made with its epoch"
+        pieces = list(pieces_of(found, epoch=epochs[-1]))
+        covers = [cover for cover in covers if cover[0] not in own]
+        texts = rolled_up.covering([piece for _, piece in pieces], covers)
+        subjects = [names.get(place.subject_id) for place, _ in pieces]
+        times = [found.time_of(place) for place, _ in pieces]
+        n_more = len(texts) - len(pieces)
+        subjects += subjects[-1:] * n_more
+        times += times[-1:] * n_more
+        events = [
+            EventRow(
+                seq=row.last_seq + 1 + i,
+                time_ms=at_ms,
+                kind=int(Kind.USE),
+                subject=subject,
+                method="",
+                route=rolled_up.SHOWN_AS,
+                status=0,
+                duration_us=0,
+                bytes_in=0,
+                bytes_out=0,
+                flags=int(Flag.ROLLED_UP),
+                quantities=None,
+                properties=rolled_up.stored(rolled_up.encode(text)),
+            )
+            for i, (subject, at_ms, text) in enumerate(
+                zip(subjects, times, texts, strict=True)
+            )
+        ]
+        return events, row
+
+    # --- how far it is
+
+    async def standing(self, tx: Tx, batch_id: int) -> tuple[int, tuple[int, ...]]:
+        """Return up to which event all is at the centre, and by which generations.
+
+        Args:
+            batch_id: up to which batch all was acked.
+        """
+        reached = {
+            row.generation: await store.rolled_up_to(tx, row, batch_id=batch_id)
+            for row in await store.list_roll_ups(tx)
+            if row.is_complete
+        }
+        first = next(iter(reached.values()), 0)
+        # Of another one nothing may be on its way that is there of the first.
+        there = {
+            one: event_id for one, event_id in reached.items() if event_id >= first
+        }
+        return min(there.values(), default=0), tuple(there)
+
+
+async def _begin(tx: Tx, after_event_id: int, *, now_ms: int) -> None:
+    """Begin an epoch, with a producer of its own."""
+    producer = secrets.token_hex(16)
+    hello = Hello(VERSION, producer, rolled_up.OWN_APP, "", OWN_PID, started_ms=now_ms)
+    await event_store.add_producer(tx, new_row(hello, seen_ms=now_ms, is_closed=True))
+    await store.add_epoch(tx, Epoch(producer, after_event_id))

@@ -1,0 +1,188 @@
+"""SQL for rolling up: what an edge that forwards usage has counted, and how far."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from meterline_sidecar.store.columns import marks, pieces
+from meterline_sidecar.store.port import Tx
+
+
+class Epoch(NamedTuple):
+    """One life of an edge's ledger."""
+
+    producer: str
+    """As which its rolled-up events are stored and sent."""
+    after_event_id: int
+    """Events up to here are of an earlier one."""
+
+
+class RollUp(NamedTuple):
+    """One counting of the centre's, as it is followed here."""
+
+    generation: int
+    definition: str
+    cursor: int
+    is_complete: int
+    """Whether all that there was had been rolled up at some time."""
+
+
+class Roll(NamedTuple):
+    """Which events were rolled up at one time, and into which."""
+
+    generation: int
+    after_event_id: int
+    up_to_event_id: int
+    first_event_id: int
+    events: int
+
+
+async def list_epochs(tx: Tx) -> list[Epoch]:
+    """Return all epochs of this ledger, in their order."""
+    rows = await tx.fetch_all("SELECT producer, after_event_id FROM epochs ORDER BY id")
+    return [Epoch(*row) for row in rows]
+
+
+async def add_epoch(tx: Tx, epoch: Epoch) -> None:
+    """Begin an epoch."""
+    await tx.execute(
+        "INSERT INTO epochs (producer, after_event_id) VALUES (?, ?)", epoch
+    )
+
+
+async def add_rolled_up_before(tx: Tx, rows: Iterable[tuple[str, int]]) -> None:
+    """Note ``(producer, number)`` up to which an earlier epoch has rolled up."""
+    await tx.execute_many(
+        "INSERT INTO rolled_up_before (producer, last_seq) VALUES (?, ?)"
+        " ON CONFLICT (producer) DO UPDATE SET last_seq = CASE"
+        " WHEN excluded.last_seq > rolled_up_before.last_seq THEN excluded.last_seq"
+        " ELSE rolled_up_before.last_seq END",
+        rows,
+    )
+
+
+async def rolled_up_before(tx: Tx, after_id: int, last_id: int) -> set[int]:
+    """Return which events between two were rolled up by an earlier epoch."""
+    rows = await tx.fetch_all(
+        "SELECT e.id FROM rolled_up_before b JOIN producers p ON p.producer = b.producer"
+        " JOIN events e ON e.producer_id = p.id AND e.seq <= b.last_seq"
+        " WHERE e.id > ? AND e.id <= ?",
+        (after_id, last_id),
+    )
+    return {row[0] for row in rows}
+
+
+async def has_rolled_up_before(tx: Tx) -> bool:
+    """Say whether an earlier epoch has rolled up what this ledger does not know."""
+    row = await tx.fetch_one("SELECT 1 FROM rolled_up_before LIMIT 1")
+    return row is not None
+
+
+async def list_roll_ups(tx: Tx) -> list[RollUp]:
+    """Return the countings that are followed, the oldest first."""
+    rows = await tx.fetch_all(
+        "SELECT generation, definition, cursor, is_complete FROM roll_ups"
+        " ORDER BY generation"
+    )
+    return [RollUp(*row) for row in rows]
+
+
+async def put_roll_up(tx: Tx, row: RollUp) -> None:
+    """Store a counting as it is followed from now on."""
+    await tx.execute(
+        "INSERT INTO roll_ups (generation, definition, cursor, is_complete)"
+        " VALUES (?, ?, ?, ?) ON CONFLICT (generation) DO UPDATE SET"
+        " definition = excluded.definition, cursor = excluded.cursor,"
+        " is_complete = excluded.is_complete",
+        row,
+    )
+
+
+async def drop_roll_ups(tx: Tx, kept: Sequence[int]) -> None:
+    """Follow no counting but some."""
+    await tx.execute(
+        f"DELETE FROM roll_ups WHERE generation NOT IN ({marks(len(kept))})",  # noqa: S608 - only marks
+        kept,
+    )
+
+
+async def add_roll(tx: Tx, roll: Roll) -> None:
+    """Note which events were rolled up, in the transaction that stores into which."""
+    await tx.execute(
+        "INSERT INTO rolls (generation, after_event_id, up_to_event_id, first_event_id,"
+        " events) VALUES (?, ?, ?, ?, ?)",
+        roll,
+    )
+
+
+async def rolled_up_to(tx: Tx, roll_up: RollUp, *, batch_id: int) -> int:
+    """Return up to which event all is rolled up in the batches up to one.
+
+    Args:
+        roll_up: the counting, as it stands in this snapshot.
+        batch_id: those behind it are not at the centre.
+    """
+    row = await tx.fetch_one(
+        "SELECT min(after_event_id) FROM rolls WHERE generation = ?"
+        " AND first_event_id > coalesce((SELECT first_event_id + events - 1"
+        " FROM batches WHERE id = ?), 0)",
+        (roll_up.generation, batch_id),
+    )
+    assert row is not None
+    return roll_up.cursor if row[0] is None else int(row[0])
+
+
+async def covered(tx: Tx, after_id: int, last_id: int) -> list[tuple[str, int]]:
+    """Return ``(producer, last number)`` of the events between two."""
+    rows = await tx.fetch_all(
+        "SELECT p.producer, c.seq FROM (SELECT producer_id, max(seq) AS seq FROM events"
+        " WHERE id > ? AND id <= ? GROUP BY producer_id) AS c"
+        " JOIN producers p ON p.id = c.producer_id ORDER BY p.id",
+        (after_id, last_id),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def names_of(tx: Tx, subject_ids: Sequence[int]) -> dict[int, str]:
+    """Return the names of subjects, by their ids."""
+    found: dict[int, str] = {}
+    for part in pieces(subject_ids):
+        rows = await tx.fetch_all(
+            f"SELECT id, name FROM subjects WHERE id IN ({marks(len(part))})",  # noqa: S608 - only marks
+            part,
+        )
+        found.update({row[0]: row[1] for row in rows})
+    return found
+
+
+async def texts_of(tx: Tx, producer: str, *, after_seq: int) -> list[str]:
+    """Return what stands in the place of properties in a producer's later events."""
+    batches = await tx.fetch_all(
+        "SELECT b.first_event_id, b.events FROM batches b JOIN producers p"
+        " ON p.id = b.producer_id WHERE p.producer = ? AND b.last_seq > ?"
+        " ORDER BY b.id",
+        (producer, after_seq),
+    )
+    found: list[str] = []
+    for first_id, n_events in batches:
+        rows = await tx.fetch_all(
+            "SELECT properties FROM events WHERE id >= ? AND id < ? AND seq > ?"
+            " AND properties IS NOT NULL ORDER BY id",
+            (first_id, first_id + n_events, after_seq),
+        )
+        found += [row[0] for row in rows]
+    return found
+
+
+async def epochs_of_edges(tx: Tx, *, app: str) -> list[tuple[int, str, int]]:
+    """Return ``(edge id, producer, last number)`` of epochs at a centre, in order.
+
+    Args:
+        app: what these producers call themselves.
+    """
+    rows = await tx.fetch_all(
+        "SELECT ep.edge_id, p.producer, p.last_seq FROM producers p"
+        " JOIN edge_producers ep ON ep.producer = p.producer WHERE p.app = ?"
+        " ORDER BY p.id",
+        (app,),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]

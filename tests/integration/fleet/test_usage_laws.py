@@ -1,0 +1,279 @@
+"""Whatever is cut, repeated, put in another order or killed: usage is that of one host."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meterline.wire import (
+    EDGE_VERSION,
+    VERSION,
+    Batch,
+    EdgeHello,
+    Heartbeat,
+    Hello,
+    Lost,
+)
+from meterline_sidecar.errors import SequenceGap
+from meterline_sidecar.fleet.backlog import Place, read_slice
+from meterline_sidecar.fleet.countings import Countings
+from meterline_sidecar.fleet.edge import Edge
+from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.roller import Roller
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.decode import EDGES_FLAGS
+from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.meters import Meter
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.where import Where
+from tests.agreed import agree_to, terms_of
+from tests.integration.conftest import Sidecar, sidecar_at
+from tests.integration.fleet.test_usage import usage_of
+from tests.patience import PATIENCE_S
+from tests.producer import NOON_MS, batch, event
+
+METERS: Final = (
+    Meter("calls", "count"),
+    Meter("out", "sum", value="bytes_out", group_by=("route",)),
+    Meter("top", "max", value="bytes_out"),
+    Meter("low", "min", value="bytes_out"),
+    Meter("users", "unique", value="subject"),
+    Meter("routes", "unique", value="route", group_by=("site",)),
+    Meter("seats", "latest", value="quantities.seats"),
+    Meter("energy", "sum", value="quantities.kwh", group_by=("site",), scale=3),
+)
+EVENTS: Final = 12
+"""Of one worker's batch."""
+
+
+async def no_pause(_worked_s: float) -> None:
+    """Let nobody go first."""
+
+
+@dataclass
+class Host:
+    """An edge."""
+
+    number: int
+    sidecar: Sidecar
+    roller: Roller
+    edge: Edge
+    acked: Place = field(default_factory=lambda: Place(0))
+    seqs: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass
+class Fleet:
+    """A centre with its edges, and one host that gets all events as well."""
+
+    centre: Sidecar
+    alone: Sidecar
+    terms: Terms
+    edges: Edges
+    countings: Countings
+    counting: list[Aggregator]
+    hosts: list[Host]
+    dice: Random
+    n_events: int = 0
+
+    async def record(self, host: Host) -> None:
+        """Have a worker of an edge, and one of the single host, record the same."""
+        dice = self.dice
+        worker = f"{host.number}{dice.randrange(3):031x}"
+        events = [
+            event(
+                # No two at one moment: which of them is the last is not told apart.
+                time_ms=NOON_MS - 7 * (self.n_events + i) * dice.randrange(1, 9_999),
+                subject=dice.choice(["acct_1", "acct_2", "stranger", None]),
+                route=dice.choice(["/a", "/b", None]),
+                bytes_out=dice.randrange(1_000),
+                quantities=dice.choice(
+                    [None, {"seats": dice.randrange(9)}, {"kwh": "0.125"}]
+                ),
+                properties=dice.choice([None, {"site": "north"}]),
+            )
+            for i in range(EVENTS)
+        ]
+        self.n_events += EVENTS
+        first = host.seqs.get(worker, 0) + 1
+        host.seqs[worker] = first + EVENTS - 1
+        for sidecar in (host.sidecar, self.alone):
+            await ingested(sidecar.ingest, worker, batch(*events, first_seq=first))
+
+    async def connect(self, host: Host) -> None:
+        """Let an edge and the centre agree, as at each new connection."""
+        meters = await self.countings.meters()
+        epochs = await host.roller.epochs()
+        await host.roller.settle(await self.countings.covered(host.edge, epochs))
+        await host.roller.follow(meters)
+
+    async def ship(self, host: Host, *, n_frames: int = 1 << 20) -> None:
+        """Send frames from somewhere behind what was acked, and lose those behind some."""
+        place = Place(self.dice.randrange(host.acked.batch + 1))
+        async with host.sidecar.database.reading() as tx:
+            part = await read_slice(tx, place, is_rolled_up=True)
+        frames = part.frames[:n_frames]
+        if n_frames < len(part.frames) and self.dice.random() < 0.3:
+            self.dice.shuffle(frames)
+        ingest, producer = self.centre.ingest, None
+        for frame in frames:
+            match frame:
+                case Hello():
+                    await self.edges.claim(host.edge, frame.producer)
+                    producer = await ingest.hello(frame, flags_kept=EDGES_FLAGS)
+                case Batch() | Lost():
+                    if producer is None:
+                        return  # refused: nobody has said hello
+                    try:
+                        accepted = ingest.accept(producer, frame)
+                    except SequenceGap:
+                        return
+                    if self.dice.random() < 0.5:
+                        await accepted
+        if n_frames >= len(part.frames):
+            await ingest.drain()
+            host.acked = max(host.acked, part.end)
+
+    async def finish(self) -> None:
+        """Let everything arrive, and be counted."""
+        for host in self.hosts:
+            await self.connect(host)
+            while await host.roller.run(is_urgent=True):
+                pass
+            last = (await rows(host.sidecar, "SELECT max(id) FROM batches"))[0][0] or 0
+            while host.acked.batch < last:
+                await self.ship(host)
+            async with host.sidecar.database.reading() as tx:
+                _, generations = await host.roller.standing(tx, last)
+            beat = Heartbeat(last, NOON_MS, NOON_MS, generations=generations)
+            await self.edges.beat(host.edge, beat)
+        for aggregator in self.counting:
+            await aggregator.run()
+
+    async def change(self, name: str, *, reaches_back: bool) -> None:
+        """Agree to another meter, once all that there is was counted by the one before."""
+        await self.finish()
+        meter = Meter(
+            name, "count", where=Where(route=(self.dice.choice(["/a", "/b", "/*"]),))
+        )
+        learned_ms = NOON_MS if reaches_back else 0
+        agree_to(self.terms, name, meter, from_ms=0, learned_ms=learned_ms)
+        for aggregator in self.counting:
+            await aggregator.follow(self.terms)
+        for host in self.hosts:
+            await self.connect(host)
+
+
+async def ingested(ingest: Ingest, producer: str, message: Batch) -> None:
+    """Take in what a worker sends, and wait for its commit."""
+    hello = Hello(VERSION, producer, "tests", "host", 1, NOON_MS)
+    await ingest.accept(await ingest.hello(hello), message)
+
+
+async def rows(sidecar: Sidecar, sql: str) -> list[tuple[int | None, ...]]:
+    """Return what a query finds."""
+    async with sidecar.database.reading() as tx:
+        return await tx.fetch_all(sql)
+
+
+@asynccontextmanager
+async def fleet_of(folder: Path, n_edges: int, dice: Random) -> AsyncGenerator[Fleet]:
+    """Open all of them."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(name: str) -> Sidecar:
+            (folder / name).mkdir()
+            return await stack.enter_async_context(sidecar_at(folder / name))
+
+        centre, alone, terms = await opened("c"), await opened("a"), terms_of(*METERS)
+        edges = Edges(
+            centre.database,
+            Journal(b"k" * 32),
+            clock=centre.clock,
+            is_valid=lambda _: True,
+        )
+        countings = Countings(centre.database, edges)
+        counting = [
+            Aggregator(s.database, terms, clock=s.clock) for s in (centre, alone)
+        ]
+        counting[0].count_with(countings)
+        for aggregator in counting:
+            await aggregator.start()
+        hosts: list[Host] = []
+        for i in range(n_edges):
+            sidecar = await opened(f"e{i}")
+            await Aggregator(sidecar.database, Terms(), clock=sidecar.clock).start()
+            hello = EdgeHello(
+                *(EDGE_VERSION, f"{i:032x}", f"{i:032x}", f"edge{i}", "1", NOON_MS),
+                forward="usage",
+            )
+            edge = await edges.enter(hello, "token 1")
+            hosts.append(Host(i, sidecar, roller_of(sidecar), edge))
+        fleet = Fleet(centre, alone, terms, edges, countings, counting, hosts, dice)
+        for host in hosts:
+            await fleet.connect(host)
+        yield fleet
+
+
+def roller_of(sidecar: Sidecar) -> Roller:
+    """Return a roller that has not begun anything, as after a kill."""
+    return Roller(sidecar.database, sidecar.ingest, clock=sidecar.clock, pause=no_pause)
+
+
+async def play(folder: Path, n_edges: int, story: Sequence[str], seed: int) -> None:
+    """Play a story, and compare."""
+    dice = Random(seed)
+    async with asyncio.timeout(PATIENCE_S), fleet_of(folder, n_edges, dice) as fleet:
+        for i, step in enumerate(story):
+            host = dice.choice(fleet.hosts)
+            match step:
+                case "record":
+                    await fleet.record(host)
+                case "roll":
+                    await host.roller.run(is_urgent=True)
+                case "ship":
+                    await fleet.ship(host, n_frames=dice.randrange(1, 5))
+                case "count":
+                    await fleet.counting[0].run()
+                case "kill":
+                    host.roller = roller_of(host.sidecar)
+                    await fleet.connect(host)
+                case "change":
+                    await fleet.change(f"m{i % 3}", reaches_back=False)
+                case _:
+                    await fleet.change(f"m{i % 3}", reaches_back=True)
+        await fleet.finish()
+
+        found = await usage_of(fleet.centre.database)
+        assert found == await usage_of(fleet.alone.database)
+
+
+@pytest.mark.slow
+@settings(max_examples=6, deadline=None)
+@given(
+    n_edges=st.integers(1, 4),
+    story=st.lists(
+        st.sampled_from(
+            ["record"] * 4
+            + ["roll", "ship"] * 3
+            + ["count", "kill", "change", "reaches back"]
+        ),
+        min_size=8,
+        max_size=24,
+    ),
+    seed=st.integers(0, 2**32),
+)
+def test_usage_of_edges_is_that_of_one_host(
+    n_edges: int, story: list[str], seed: int
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(play(Path(name), n_edges, story, seed))
