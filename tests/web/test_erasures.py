@@ -1,6 +1,7 @@
 """A person's name is taken out of the ledger; sums, invoices and both chains stay."""
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,9 @@ from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ledger.archived import LINES, PARQUET, Archived, Form, form_of
 from meterline_sidecar.ledger.bundle_lines import encode_line, lines_of
 from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.copies import Backup, note
 from meterline_sidecar.ledger.erase_begin import Wanted
+from meterline_sidecar.ledger.erase_texts import STAYS, TEXTS
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.store.edge import erase as store
@@ -32,6 +35,16 @@ from tests.web.test_credits import finalize
 DECEMBER_MS = 1_796_083_200_000
 NAME = "acme_jane.doe@example.org"
 KILLS_MAX = 50
+ARCHIVED = """
+[billing]
+close = "by_hand"
+
+[retention]
+events = "31 days"
+
+[archive]
+url = "archive"
+"""
 BODY = {"subject": NAME, "reason": "request 7"}
 WORDS = frozenset(
     [
@@ -75,7 +88,9 @@ OF_OURS = {
 IDS = {
     ("edge_producers", "producer"),
     ("edges", "edge"),
+    ("edges", "forwards"),
     ("edges", "program"),
+    ("epochs", "producer"),
     ("erasures", "alias"),
     ("losses", "reason"),
     ("outbox", "batch_key"),
@@ -93,6 +108,8 @@ IDS = {
     ("reconciliations", "event_name"),
     ("reconciliations", "stripe_customer"),
     ("reconciliations", "theirs"),
+    ("roll_ups", "definition"),
+    ("rolled_up_before", "producer"),
     ("stripe_calls", "object_id"),
     ("stripe_events", "id"),
     ("subjects", "customer"),
@@ -338,7 +355,7 @@ group_by = ["told"]
         assert after == {
             "events": "meterline events",
             "groups": "meterline usage",
-            "invoices": "meterline invoices",
+            "invoices": "meterline invoice",
             "property_values": "meterline usage",
         }
         assert (await verified(web)).findings == []
@@ -406,6 +423,9 @@ async def test_no_text_of_a_table_is_forgotten(open_web: OpenWeb) -> None:
         (table, one) for table, columns in store.MENTIONS.items() for one in columns
     }
     assert known - {("import_chunks", "content")} <= texts
+    assert STAYS.keys() == store.MENTIONS.keys()
+    replaced = {(table, one) for table, columns in TEXTS.items() for one in columns}
+    assert replaced <= known
     forgotten = {
         (table, column)
         for table, column in texts - known
@@ -482,18 +502,8 @@ class Killing:
 @asynccontextmanager
 async def with_archive(open_web: OpenWeb, tmp_path: Path) -> AsyncGenerator[Web]:
     """Open a ledger of which two files left, and one of them came back."""
-    files = """
-[billing]
-close = "by_hand"
-
-[retention]
-events = "31 days"
-
-[archive]
-url = "archive"
-"""
     (tmp_path / "archive").mkdir()
-    async with open_web(meterline=METERLINE + files) as web:
+    async with open_web(meterline=METERLINE + ARCHIVED) as web:
         await filled(web)
         web.clock.time_ms += 86_400_000
         await web.ship(event(subject="acme_other", properties={"for": f"to {NAME}"}))
@@ -600,6 +610,81 @@ async def test_a_file_that_cannot_be_reached_keeps_an_erasure_open(
         assert NAME.encode() not in in_archive(tmp_path / "archive")
 
 
+async def test_a_backup_that_is_put_back_does_not_bring_the_name_back(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with with_archive(open_web, tmp_path) as web:
+        path = web.parts.config.sidecar.database
+        await web.parts.database.copy_to(tmp_path / "backup.db")
+        note(path, backup_of(tmp_path / "backup.db"))
+        first = await erase(web)
+        second = await erase(web, subject="acme_other")
+        copies = {Path(one["file"]).name for one in second["backups"]}
+        assert copies == {"backup.db"}
+        before = await web.get("/v1/usage", customer="acme", period="2026-11")
+    for name in ("meterline.db-wal", "meterline.db-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    shutil.move(tmp_path / "backup.db", path)
+
+    async with open_web(meterline=METERLINE + ARCHIVED) as web:
+        await web.parts.eraser.resume()
+
+        aliases = [one["alias"] for one in (await web.get("/v1/erasures"))["erasures"]]
+        assert aliases == [second["erasure"]["alias"], first["erasure"]["alias"]]
+        archive = web.parts.archive.archived
+        report = await verified(web, archived=archive)
+        assert (report.findings, report.archive_files) == ([], 2)
+        assert NAME.encode() not in in_archive(tmp_path / "archive")
+        assert before == await web.get("/v1/usage", customer="acme", period="2026-11")
+        wanted = Wanted(NAME, (), "ann", "request 7")
+        assert await web.parts.eraser.remains(wanted) == 0
+        await web.ship(event(subject=NAME))
+        assert await web.parts.eraser.resume() == 0
+
+
+def backup_of(path: Path) -> Backup:
+    return Backup(
+        finished_ms=NOON_MS,
+        file=str(path),
+        file_bytes=1,
+        digest="",
+        batches=1,
+        events=1,
+    )
+
+
+async def test_what_a_worker_has_not_sent_yet_is_waited_for(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_web() as web:
+        await filled(web)
+        spool = web.parts.config.sidecar.spool_dir / ("a" * 32)
+        spool.mkdir(parents=True)
+        part = spool / "1.seg"
+        part.write_bytes(b"..." + NAME.encode())
+        looked = web.parts.eraser.spools
+
+        async def sent_then(wanted: Wanted) -> tuple[str, ...]:
+            found = await looked(wanted)
+            if part.exists():
+                await web.ship(event(subject=NAME))
+                part.unlink()
+            return found
+
+        monkeypatch.setattr(web.parts.eraser, "spools", sent_then)
+        done = await erase(web)
+        assert (done["events"], done["spools"], done["is_back"]) == (5, [], False)
+
+        monkeypatch.setattr(web.parts.eraser, "spools", looked)
+        monkeypatch.setattr("meterline_sidecar.ledger.erase.SPOOLS_LOOKS", 0)
+        await web.ship(event(subject=NAME))
+        part.write_bytes(b"..." + NAME.encode())
+        done = await erase(web)
+        assert done["spools"] == [str(part)]
+        await web.ship(event(subject=NAME))
+        part.unlink()
+
+
 def test_the_command_asks_for_the_name_and_says_what_is_left(tmp_path: Path) -> None:
     with SidecarProcess(tmp_path, clock="2026-11-06T12:00:05Z") as sidecar:
         asyncio.run(ship(sidecar.socket, event(subject=NAME)))
@@ -639,20 +724,24 @@ async def test_a_name_is_erased_on_a_page_once_it_is_typed_twice(
 ) -> None:
     async with open_web() as web:
         await web.ship(event(subject="jane"), event(subject="jane"))
-        form = {"subject": "jane", "reason": "she asked"}
+        form = {"subject": "jane", "reason": "she asked", "do": "look"}
+        erasing = {**form, "do": "erase"}
 
-        looked = await web.http.post("/erasures/look", data=form)
-        wrong = await web.http.post("/erasures", data={**form, "again": "june"})
+        looked = await web.http.post("/erasures", data=form)
+        wrong = await web.http.post("/erasures", data={**erasing, "again": "june"})
 
         assert "2 events, and all sums, would be" in looked.text
-        assert (wrong.status_code, "another name" in wrong.text) == (400, True)
+        assert (wrong.status_code, "is another; nothing was erased" in wrong.text) == (
+            400,
+            True,
+        )
         assert "No name was erased" in (await web.http.get("/erasures")).text
         named = {**form, "reason": "jane asked"}
-        assert (await web.http.post("/erasures/look", data=named)).status_code == 400
-        done = await web.http.post("/erasures", data={**form, "again": "jane"})
+        assert (await web.http.post("/erasures", data=named)).status_code == 400
+        done = await web.http.post("/erasures", data={**erasing, "again": "jane"})
         assert done.status_code == 200
-        assert "2 events, and all sums, are of <code>erased-" in done.text
+        assert "2 events, and all sums, are of erased-" in done.text
         html = (await web.http.get("/erasures")).text
         assert ("she asked, by local" in html, "jane" in html) == (True, False)
-        gone = await web.http.post("/erasures/look", data=form)
+        gone = await web.http.post("/erasures", data=form)
         assert gone.status_code == 409

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.files import LedgerFiles
@@ -42,6 +42,10 @@ from meterline_sidecar.store.edge.erase import NewErasure
 from meterline_sidecar.store.port import Ledger, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import decode, encode, renamed
+
+SPOOLS_LOOK_S: Final = 0.25
+SPOOLS_LOOKS: Final = 60
+"""15 s: living workers ship within one, and what dead ones left is taken in every five."""
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +154,7 @@ class Eraser:
                 return await self._finish(erasing)
             if row is not None:  # only old files were left
                 return Done(row, {})
+            await self._wait_for_spools(wanted)
             async with self._archived.changing, self._database.transaction() as tx:
                 erasing = await new_erasure(tx, self._terms, wanted)
                 await keep(tx, erasing)
@@ -314,10 +319,23 @@ class Eraser:
 
     async def mentions(self, wanted: Wanted) -> tuple[Mention, ...]:
         """Return in how many rows of which tables it stands in texts."""
+        return await mentions(self._database, wanted.subject, wanted.also)
+
+    async def is_back(self, wanted: Wanted) -> bool:
+        """Say whether events came under the name again."""
         async with self._database.reading() as tx:
-            found = await event_store.subjects_of(tx, [wanted.subject])
-        number = found.get(wanted.subject, 0)
-        return await mentions(self._database, wanted.subject, number, wanted.also)
+            return bool(await event_store.subjects_of(tx, [wanted.subject]))
+
+    async def _wait_for_spools(self, wanted: Wanted) -> None:
+        """Let workers send what they recorded under the name, for a while.
+
+        What they delete in that time is stored, and erased with the rest. What a dead
+        worker left is taken in meanwhile, as ever.
+        """
+        for _ in range(SPOOLS_LOOKS):
+            if not await self.spools(wanted):
+                return
+            await asyncio.sleep(SPOOLS_LOOK_S)
 
     async def spools(self, wanted: Wanted) -> tuple[str, ...]:
         """Return the spools that hold it: until their events are stored and gone."""

@@ -24,10 +24,10 @@ _USAGE: Final = "usage is told apart by it, and may stand so on final invoices"
 STAYS: Final[Mapping[str, tuple[str, str]]] = {
     "adjustments": ("it is the id of a customer", "meterline customers"),
     "alerts": ("it is the id of a customer", "meterline customers"),
-    "corrections": (_WHO, "meterline corrections list"),
+    "corrections": (_WHO, "meterline correct --list"),
     "credit_ends": (_WHO, "meterline audit"),
-    "credits": ("titles stand on invoices; " + _WHO, "meterline credit list"),
-    "documents": (_LAW, "meterline invoices"),
+    "credits": ("titles stand on invoices; " + _WHO, "meterline credit"),
+    "documents": (_LAW, "meterline invoice"),
     "edge_decisions": (_WHO, "meterline audit"),
     "edges": ("it is the name of an edge", "meterline edges"),
     "endpoints": ("it is part of a route of the app", "GET /v1/events?route="),
@@ -41,18 +41,18 @@ STAYS: Final[Mapping[str, tuple[str, str]]] = {
     "generation_ends": (_WHO, "meterline audit"),
     "groups": (_USAGE, "meterline usage"),
     "held_decisions": (_WHO, "meterline audit"),
-    "import_chunks": ("lines wait aside", "meterline import list"),
-    "import_faults": ("it came while the erasure ran", "meterline import show"),
+    "import_chunks": ("lines wait aside", "GET /v1/imports"),
+    "import_faults": ("it came while the erasure ran", "GET /v1/imports"),
     "import_states": (_WHO, "meterline audit"),
-    "imports": (_WHO, "meterline import list"),
+    "imports": (_WHO, "GET /v1/imports"),
     "invoice_states": (_WHO, "meterline audit"),
-    "invoices": (_LAW, "meterline invoices"),
+    "invoices": (_LAW, "meterline invoice"),
     "late_rejections": (_WHO, "meterline audit"),
     "outbox": ("it is the id of a customer", "meterline customers"),
     "payments": ("it is the id of a customer; " + _WHO, "meterline audit"),
     "producers": ("it is the name of an app or host", "meterline status"),
     "property_values": (_USAGE, "meterline usage"),
-    "stripe_calls": ("it is what Stripe was told of an invoice", "meterline invoices"),
+    "stripe_calls": ("it is what Stripe was told of an invoice", "meterline invoice"),
     "stripe_events": ("it waits to be acted on: erase again", "meterline status"),
     "subjects": ("it is part of another subject: erase that one", "meterline usage"),
     "term_uses": ("it is the id of a customer or plan", "meterline customers"),
@@ -107,12 +107,12 @@ async def replace_texts(
 
 
 async def mentions(
-    database: Readable, subject: str, subject_id: int, also: Sequence[str]
+    database: Readable, subject: str, also: Sequence[str]
 ) -> tuple[Mention, ...]:
     """Return where words stand, to the letter: in every text, of whatever table."""
     words = sorted({form for word in (subject, *also) for form in forms(word)})
     async with database.reading() as tx:
-        found = await store.mentions(tx, words, but_subject=subject_id)
+        found = await store.mentions(tx, words, but_subject=subject)
     return tuple(
         Mention(table, n_rows, *STAYS[table]) for table, n_rows in found.items()
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file, sync
+from meterline_sidecar.ledger import erased_list
 from meterline_sidecar.ledger.chain import ChainFiles, HeadDamaged
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.verify import raise_alarm, verify
@@ -65,6 +66,8 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     missing: Missing
     alarm: str
+    erased: int
+    """How many names are in it that were erased since: they are erased again."""
     put_aside: str | None
     """Where the ledger that was there is now."""
 
@@ -97,6 +100,7 @@ async def restore(
     try:
         key, report = await _copied(backup, files, part, openers, progress)
         missing = await _missing(part, files, openers)
+        n_erased = await _erased(part, files, key, openers)
         alarm = f"restored from {source}: {missing}"
         ledger = await openers.writer(part)
         try:
@@ -114,6 +118,7 @@ async def restore(
         events=report.events,
         missing=missing,
         alarm=alarm,
+        erased=n_erased,
         put_aside=None if put_aside is None else str(put_aside),
     )
 
@@ -149,6 +154,17 @@ async def _copied(
             + "; ".join(report.findings)
         )
     return key, report
+
+
+async def _erased(part: Path, files: LedgerFiles, key: bytes, openers: Openers) -> int:
+    """Return how many names will be here again that were erased."""
+    listed = erased_list.read(files.erased)
+    restored = await openers.reader(part)
+    try:
+        async with restored.reading() as tx:
+            return len(await erased_list.undone(tx, key, listed))
+    finally:
+        await restored.close()
 
 
 async def _missing(part: Path, files: LedgerFiles, openers: Openers) -> Missing:

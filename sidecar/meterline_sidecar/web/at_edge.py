@@ -12,10 +12,7 @@ from meterline_sidecar.web.rights import SAFE_METHODS
 from meterline_sidecar.web.view.render import refused_page
 
 OF_EDGES: Final = frozenset(
-    (
-        *("/login", "/logout", "/v1/reload"),
-        *("/v1/erasures", "/erasures", "/erasures/look"),
-    )
+    ("/login", "/logout", "/v1/reload", "/v1/erasures", "/erasures")
 )
 """What an edge changes itself: nothing that is billed, and names in its own ledger."""
 OF_KEEPERS: Final = frozenset(("/v1/held/accept", "/v1/held/reject"))

@@ -71,7 +71,7 @@ async def test_how_an_edge_stands_is_told_on_both_sides(world: World) -> None:
             "forward_last_ack_timestamp_seconds": NOON_MS / 1000,
         }
         name = {"subject": "acct_9", "reason": "asked"}
-        looked = await edge.http.post("/erasures/look", data=name)
+        looked = await edge.http.post("/erasures", data=name)
         assert looked.status_code == 409  # it is asked, and no event is of such a one
         assert "no event in the ledger is of such a subject" in looked.text
         shown = await page(edge, "/edges")

@@ -89,6 +89,8 @@ def _tell(answer: Erased) -> None:
             )
     for spool in answer.spools:
         _warn(f"{spool} holds it until its worker has sent and deleted it, or ends")
+    if answer.is_back:
+        _warn("events came under the name again: let the app stop, and erase it again")
     for copy in answer.backups:
         made = "set aside" if copy.made is None else f"made {copy.made}"
         moved = "" if copy.is_here else "; it was moved or deleted since"

@@ -59,6 +59,11 @@ def _tell(restored: Restored) -> None:
     if restored.put_aside is not None:
         click.echo(f"the ledger that was there is in {restored.put_aside}")
     click.secho(f"! {missing}", fg="yellow")
+    if restored.erased:
+        click.echo(
+            f"{n_of(restored.erased, 'name')} that were erased are in it: the sidecar"
+            " erases them again when it starts"
+        )
     for gap in missing.workers:
         click.echo(
             f"  {n_of(gap.events, 'event')} of {gap.app}, process {gap.pid} on"

@@ -329,22 +329,24 @@ async def stray_seals(tx: Tx, *, in_progress: int) -> list[tuple[str, int]]:
     return [(row[0], row[1]) for row in rows]
 
 
-async def mentions(tx: Tx, words: Sequence[str], *, but_subject: int) -> dict[str, int]:
+async def mentions(tx: Tx, words: Sequence[str], *, but_subject: str) -> dict[str, int]:
     """Return in how many rows of which tables a word stands in a text.
 
     Every row is looked at, those of events as well.
 
     Args:
-        but_subject: the number of the subject itself.
+        but_subject: the name of the subject itself.
     """
     found: dict[str, int] = {}
-    if not words:
-        return found
     for table, columns in MENTIONS.items():
-        but = f" AND id <> {but_subject}" if table == "subjects" else ""
+        given = [word for _ in columns for word in words]
+        test = _any_holds(columns, words)
+        if table == "subjects":
+            test += " AND name <> ?"
+            given.append(but_subject)
         row = await tx.fetch_one(
-            f"SELECT count(*) FROM {table} WHERE {_any_holds(columns, words)}{but}",  # noqa: S608 - our own names
-            [word for _ in columns for word in words],
+            f"SELECT count(*) FROM {table} WHERE {test}",  # noqa: S608 - our own names
+            given,
         )
         if row is not None and row[0]:
             found[table] = row[0]

@@ -63,7 +63,10 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """Of a dry run: those that cannot be read now, and why."""
     spools: tuple[str, ...]
     """Spools of workers that hold the name until they have been stored and deleted."""
+    is_back: bool
+    """Whether events came under the name again, behind the erasure."""
     backups: tuple[BackupWithName, ...]
+    """Backups, and copies set aside, that were made before."""
     remains: int
     """How often it stands in the ledger's files still, in what stays or in free room."""
 

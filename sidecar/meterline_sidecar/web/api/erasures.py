@@ -73,6 +73,7 @@ async def erase_subject(
             archive_files=holds.files,
             archive_unread=holds.unread,
             spools=holds.spools,
+            is_back=False,
             backups=await _backups(parts),
             remains=0,
         )
@@ -86,6 +87,7 @@ async def erase_subject(
         archive_files=(),
         archive_unread=(),
         spools=await eraser.spools(wanted),
+        is_back=await eraser.is_back(wanted),
         backups=await _backups(parts),
         remains=await eraser.remains(wanted),
     )

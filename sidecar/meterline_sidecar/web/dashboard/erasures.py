@@ -1,6 +1,6 @@
-"""Erasures: which names were taken out, and taking one out, in two steps."""
+"""Erasures: which names were taken out, what holds one, and taking it out."""
 
-from typing import Annotated, Final
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,7 +21,7 @@ from meterline_sidecar.web.problems import BadRequest
 from meterline_sidecar.web.query import ID_MAX, Nothing
 from meterline_sidecar.web.view.render import render
 
-PAGE: Final = 50
+PAGE = 50
 
 
 class ErasuresPageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,60 +30,57 @@ class ErasuresPageQuery(msgspec.Struct, frozen=True, kw_only=True):
     before: Annotated[int, Meta(ge=0, le=ID_MAX)] = ID_MAX
 
 
-class LookForm(msgspec.Struct, frozen=True, kw_only=True):
-    """A name, of which somebody wants to know what holds it."""
+class EraseForm(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose name is taken out, and why."""
 
     subject: str
     reason: str
-
-
-class EraseForm(LookForm, frozen=True, kw_only=True):
-    """A name that is to be erased, typed twice."""
-
-    again: str
+    also: str = ""
+    again: str = ""
+    """The subject once more; needed to erase, and not to look."""
+    do: Literal["look", "erase"] = "look"
 
 
 async def erasures(request: Request) -> Response:
-    """Answer a page of erasures."""
-    return await _page(request)
-
-
-async def look(request: Request) -> Response:
-    """Say what holds a name, and ask for it once more; nothing is changed."""
-    form = await read_form(request, LookForm)
-    done = await _ask(request, form, is_dry=True)
-    return await _page(request, form, done)
+    """Answer a page of names that were erased."""
+    query = read_query(request, ErasuresPageQuery, keeps_empty=False)
+    return await _page(request, before=query.before)
 
 
 async def erase(request: Request) -> Response:
-    """Take a name out of the ledger, and say what that came to."""
+    """Say what holds a name, or erase it; and show what is left of it."""
     form = await read_form(request, EraseForm)
-    if form.again != form.subject:
-        raise BadRequest("that is another name; nothing was erased")
-    return await _page(request, form, await _ask(request, form, is_dry=False))
-
-
-async def _ask(request: Request, form: LookForm, *, is_dry: bool) -> Erased:
-    body = NewErasure(subject=form.subject, reason=form.reason, dry_run=is_dry)
-    parts: Parts = request.app.state.parts
-    return await erase_subject(parts, Nothing(), body=body, author=author_of(request))
+    if form.do == "erase" and form.again != form.subject:
+        raise BadRequest("the subject typed once more is another; nothing was erased")
+    answer = await erase_subject(
+        request.app.state.parts,
+        Nothing(),
+        body=NewErasure(
+            subject=form.subject,
+            also=(form.also,) if form.also else (),
+            reason=form.reason,
+            dry_run=form.do == "look",
+        ),
+        author=author_of(request),
+    )
+    return await _page(request, answer=answer, form=form)
 
 
 async def _page(
-    request: Request, form: LookForm | None = None, done: Erased | None = None
+    request: Request,
+    *,
+    before: int = ID_MAX,
+    answer: Erased | None = None,
+    form: EraseForm | None = None,
 ) -> Response:
-    # No name ever stands in an address: those are kept by browsers and proxies.
     parts: Parts = request.app.state.parts
-    query = read_query(request, ErasuresPageQuery, keeps_empty=False)
-    page = await list_erasures(parts, ErasuresQuery(before=query.before, limit=PAGE))
-    return render(
-        request,
-        "erasures.html",
-        {
-            "erasures": page.erasures,
-            "older": page.next_before,
-            "form": form,
-            "done": done,
-            "may_write": may_write(request),
-        },
-    )
+    page = await list_erasures(parts, ErasuresQuery(before=before, limit=PAGE))
+    context = {
+        "erasures": page.erasures,
+        "older": page.next_before,
+        "may_write": may_write(request),
+        "answer": answer,
+        # What was only looked at is erased next.
+        "form": form if answer is not None and answer.is_dry_run else None,
+    }
+    return render(request, "erasures.html", context)
