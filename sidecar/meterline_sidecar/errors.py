@@ -42,6 +42,13 @@ class DiskFull(RetryLater):
         super().__init__(message, after_s=1.0)
 
 
+class DatabaseGone(RetryLater):
+    """The database's server is away, or busy. Nothing of the transaction was kept."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, after_s=1.0)
+
+
 class DiskFailed(MeterlineError):
     """The disk answered with an error: what is on it is unknown until a clean reopen."""
 

@@ -1,17 +1,36 @@
 """The drivers that every statement of the money side is run on.
 
-A second driver is one more row of ``DRIVERS``: a function that opens an empty ledger.
+A further driver is one more row of ``DRIVERS``: a function that opens an empty ledger.
 """
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+import pytest
+
+from meterline_sidecar.config.postgres import PostgresUrl
 from meterline_sidecar.store.open import open_ledger
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Database, Row
+from tests.postgres_server import programs, shared
 
 Opened = AbstractAsyncContextManager[Database]
+EMPTY: Final = """
+DO $$
+DECLARE
+  place TEXT;
+BEGIN
+  FOR place IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
+    AND tablename NOT IN ('writer', 'producer_sums')
+  LOOP
+    EXECUTE format('DELETE FROM %I', place);
+  END LOOP;
+END
+$$
+"""
+INDEXES: Final = "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"
 
 
 @asynccontextmanager
@@ -23,4 +42,36 @@ async def sqlite(folder: Path) -> AsyncGenerator[Database]:
         await ledger.close()
 
 
-DRIVERS: Final[dict[str, Callable[[Path], Opened]]] = {"sqlite": sqlite}
+@asynccontextmanager
+async def postgres(version: int) -> AsyncGenerator[Database]:
+    """Open a ledger on a server, and empty it behind the test.
+
+    A new database for each takes 50 times as long.
+    """
+    if programs(version) is None:
+        pytest.skip(f"PostgreSQL {version} is not installed: see .ci/run")
+    ledger = await open_ledger(_url(version))
+    try:
+        yield ledger
+    finally:
+        async with ledger.transaction() as tx:
+            await tx.execute(EMPTY)
+            indexes = await tx.fetch_one(INDEXES)
+        await ledger.close()
+        if indexes != _indexes.setdefault(version, indexes):
+            _url.cache_clear()  # a test took one away
+
+
+DRIVERS: Final[dict[str, Callable[[Path], Opened]]] = {
+    "sqlite": sqlite,
+    "postgres-15": lambda _folder: postgres(15),
+    "postgres-18": lambda _folder: postgres(18),
+}
+
+_indexes: dict[int, Row | None] = {}
+
+
+@cache
+def _url(version: int) -> PostgresUrl:
+    server = shared(version)
+    return server.url(server.create())

