@@ -4,6 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import DatabaseCorrupt, DiskFailed, MeterlineError
@@ -36,7 +39,9 @@ class Schedule:
     ) -> None:
         self._clock = clock
         self._on_fatal = on_fatal
-        self._planned: list[tuple[float, float, str, Job]] = []
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        # It warns when a run is still going at its next tick, which is by design.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self.jobs: dict[str, JobState] = {}
 
     def every(
@@ -49,30 +54,39 @@ class Schedule:
         Args:
             at_once: whether the first run is now, or ``seconds`` from now.
         """
+        first = datetime.now(UTC) + timedelta(seconds=0 if at_once else seconds)
         self.jobs[name] = JobState()
-        self._planned.append((0.0 if at_once else seconds, seconds, name, job))
+        self._scheduler.add_job(  # pyright: ignore[reportUnknownMemberType] - untyped
+            self._run,
+            "interval",
+            args=(name, job),
+            seconds=seconds,
+            next_run_time=first,
+            id=name,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
 
-    async def run(self) -> None:
-        """Run the jobs until cancelled, which cuts off those that run then.
+    def start(self) -> None:
+        """Start the clockwork, within a running event loop."""
+        self._scheduler.start()  # pyright: ignore[reportUnknownMemberType] - untyped
 
-        Every job can be cut off: a transaction is there as a whole or not at all.
-        """
-        async with asyncio.TaskGroup() as jobs:
-            for wait_s, every_s, name, job in self._planned:
-                jobs.create_task(self._repeat(wait_s, every_s, name, job))
-
-    async def _repeat(self, wait_s: float, every_s: float, name: str, job: Job) -> None:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(wait_s)
-        while True:
-            next_s = loop.time() + every_s
-            await self._run(name, job)
-            await asyncio.sleep(next_s - loop.time())
+    def stop(self) -> None:
+        """Start no further run."""
+        if self._scheduler.running:
+            # It takes a run that is cut off before its first step for an error.
+            logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+            self._scheduler.shutdown(wait=False)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     async def _run(self, name: str, job: Job) -> None:
         state = self.jobs[name]
         try:
             await job()
+        except asyncio.CancelledError:
+            # At the stop the scheduler cuts off what runs. Every job can be cut off:
+            # a transaction is there as a whole or not at all.
+            log.debug("job %s was cut off", name)
         except (DiskFailed, DatabaseCorrupt) as error:
             self._on_fatal(error)
         except Exception as error:  # noqa: BLE001 - one bad job stops no other

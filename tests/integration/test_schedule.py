@@ -31,10 +31,10 @@ async def run(job: Callable[[int], None], *, times: int) -> Schedule:
 
     schedule = Schedule(clock=FakeClock(), on_fatal=on_fatal)
     schedule.every(EVERY_S, "count", numbered)
-    running = asyncio.create_task(schedule.run())
+    schedule.start()
     async with asyncio.timeout(60):
         await is_over.wait()
-    running.cancel()
+    schedule.stop()
     return schedule
 
 

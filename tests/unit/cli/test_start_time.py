@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = {
-    *("aiosqlite", "httpx", "prometheus_client"),
+    *("aiosqlite", "apscheduler", "httpx", "prometheus_client"),
     *("starlette", "stripe", "uvicorn"),
 }
 
