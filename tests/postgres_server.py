@@ -34,7 +34,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "full_page_writes": "off",
     "listen_addresses": "''",
     "autovacuum": "off",
-    "max_connections": "60",
+    "max_connections": "200",
     "shared_buffers": "32MB",
     "timezone": "UTC",
     "log_checkpoints": "off",

@@ -15,6 +15,7 @@ from tests.postgres_server import PostgresServer, programs, shared
 
 TYPES: Final = {"INTEGER": "bigint", "TEXT": "text", "BLOB": "bytea"}
 DRIVERS_OWN: Final = {"writer"}
+ROWID: Final = "rowid"  # of tables without an id, where SQLite numbers rows by itself
 
 
 class Table(NamedTuple):
@@ -92,6 +93,8 @@ def of_server(server: PostgresServer, database: str) -> dict[str, Table]:
         " FROM information_schema.columns WHERE table_schema = 'public'"
     ):
         one = tables.setdefault(table, Table({}, {}, (), set()))
+        if column == ROWID:
+            continue
         one.columns[column] = (kind, may_be_empty == "YES")
         if default and not default.startswith("next_id("):
             one.defaults[column] = default.replace("::text", "")

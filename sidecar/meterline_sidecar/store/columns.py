@@ -21,6 +21,15 @@ def marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
+def number_rows(width: int, count: int) -> str:
+    """Return marks for so many rows of numbers, for ``VALUES``.
+
+    The first row says that they are numbers, which PostgreSQL would not guess.
+    """
+    first = f"({', '.join(['CAST(? AS BIGINT)'] * width)})"
+    return ", ".join([first] + [f"({marks(width)})"] * (count - 1))
+
+
 class Columns:
     """Some columns of a table, in an order; a row's fields have the same names.
 

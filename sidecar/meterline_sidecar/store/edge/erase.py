@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.port import Row, Tx, Value
 from meterline_sidecar.store.seals import Sealed, SealedRow, as_sealed
 
@@ -83,8 +84,24 @@ SEALED: Final = "stripe_events"
 """The one of these tables whose rows have a seal of their own: see ``store.seals``."""
 IS_DONE: Final = "state = 'done'"
 """Of such a row: nobody acts on what it says any more."""
-HOLDS: Final = "instr(CAST({} AS BLOB), CAST(? AS BLOB)) > 0"
-"""Also in what is no text, and as it stands, to the byte."""
+BYTES: Final = ("l.payload", "losses.payload", "content")
+"""Columns that hold bytes, and no text."""
+NO_ID: Final = ("import_faults", "stripe_events")
+"""Tables whose rows have no number but the one that SQLite gives them."""
+
+_HOLDS: Final[Mapping[str, str]] = {
+    column: either(
+        sqlite=f"instr(CAST({column} AS BLOB), CAST(? AS BLOB)) > 0",
+        postgres=f"instr({column}, convert_to(?, 'UTF8')) > 0"
+        if column in BYTES
+        else f"instr({column}, ?) > 0",
+    )
+    for column in (
+        *("e.properties", "x.external_id", *BYTES),
+        *(column for columns in MENTIONS.values() for column in columns),
+    )
+}
+"""Tests whether a column holds a word: to the byte, and behind a NUL as well."""
 
 
 async def next_id(tx: Tx) -> int:
@@ -148,7 +165,8 @@ async def batches_of(
     refused.
     """
     row = await tx.fetch_one(
-        "SELECT max(id) FROM (SELECT id FROM batches WHERE id > ? ORDER BY id LIMIT ?)",
+        "SELECT max(id) FROM (SELECT id FROM batches WHERE id > ? ORDER BY id LIMIT ?)"
+        " AS b",
         (after, limit),
     )
     if row is None or row[0] is None:
@@ -171,8 +189,12 @@ async def batches_of(
 
 def _any_holds(columns: Sequence[str], words: Sequence[str]) -> str:
     """Return a test whose marks are all words for each column in turn."""
-    tests = [HOLDS.format(column) for column in columns for _ in words]
-    return f"({' OR '.join(tests)})" if tests else "0"
+    tests = [_HOLDS[column] for column in columns for _ in words]
+    return f"({' OR '.join(tests)})" if tests else "1 = 0"
+
+
+def _number(table: str) -> str:
+    return "rowid" if table in NO_ID else "id"
 
 
 async def texts_with(
@@ -185,11 +207,12 @@ async def texts_with(
     limit: int,
 ) -> list[int]:
     """Return the numbers of rows behind one in whose columns a word stands."""
+    number = _number(table)
     test = _any_holds(columns, words)
     rows = await tx.fetch_all(
-        f"SELECT rowid FROM {table}"  # noqa: S608 - our own names
-        f" WHERE rowid > ? AND {test}{f' AND {IS_DONE}' if table == SEALED else ''}"
-        " ORDER BY rowid LIMIT ?",
+        f"SELECT {number} FROM {table}"  # noqa: S608 - our own names
+        f" WHERE {number} > ? AND {test}{f' AND {IS_DONE}' if table == SEALED else ''}"
+        f" ORDER BY {number} LIMIT ?",
         (after, *(word for _ in columns for word in words), limit),
     )
     return [row[0] for row in rows]
@@ -200,7 +223,7 @@ async def texts_of(
 ) -> Row | None:
     """Return the texts of a row."""
     return await tx.fetch_one(
-        f"SELECT {', '.join(columns)} FROM {table} WHERE rowid = ?",  # noqa: S608 - our own names
+        f"SELECT {', '.join(columns)} FROM {table} WHERE {_number(table)} = ?",  # noqa: S608 - our own names
         (row_id,),
     )
 
@@ -209,7 +232,7 @@ async def sealed_row(tx: Tx, of: Sealed, row_id: int) -> SealedRow | None:
     """Return a row that has a seal, by SQLite's own number of it."""
     row = await tx.fetch_one(
         f"SELECT {of.key.listed}, {of.covered.listed}, seal FROM {of.table}"  # noqa: S608 - our own names
-        " WHERE rowid = ?",
+        f" WHERE {_number(of.table)} = ?",
         (row_id,),
     )
     return None if row is None else as_sealed(of, row)
@@ -223,7 +246,7 @@ async def put_texts(
     if table == SEALED:
         sets += ", seal = NULL"
     await tx.execute(
-        f"UPDATE {table} SET {sets} WHERE rowid = ?",  # noqa: S608 - our own names
+        f"UPDATE {table} SET {sets} WHERE {_number(table)} = ?",  # noqa: S608 - our own names
         (*texts, row_id),
     )
 
@@ -246,9 +269,9 @@ async def rename_subject(tx: Tx, subject_id: int, alias: str) -> None:
 async def rename_losses(tx: Tx, words: Sequence[str], alias: str) -> int:
     """Put an alias in the place of what was refused and holds a word; return the rows."""
     return await tx.execute(
-        "UPDATE losses SET payload = CAST(? AS BLOB) WHERE payload IS NOT NULL"  # noqa: S608 - only marks
-        f" AND {_any_holds(['payload'], words)}",
-        (alias, *words),
+        "UPDATE losses SET payload = ? WHERE payload IS NOT NULL"  # noqa: S608 - only marks
+        f" AND {_any_holds(['losses.payload'], words)}",
+        (alias.encode(), *words),
     )
 
 
@@ -278,9 +301,9 @@ async def waiting_imports(tx: Tx, name: str) -> list[str]:
     """Return the imports of which lines wait aside that hold a name, in order."""
     rows = await tx.fetch_all(
         "SELECT i.name FROM imports i WHERE EXISTS (SELECT 1 FROM import_chunks c"
-        " WHERE c.import_id = i.id AND instr(c.content, CAST(? AS BLOB)) > 0)"
+        " WHERE c.import_id = i.id AND instr(c.content, ?) > 0)"
         " ORDER BY i.id",
-        (name,),
+        (name.encode(),),
     )
     return [row[0] for row in rows]
 

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.columns import marks, pieces
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sums import whole
@@ -116,6 +117,14 @@ SELECT: Final = (
     " JOIN endpoints n ON n.id = e.endpoint_id"
     " LEFT JOIN subjects s ON s.id = e.subject_id"
 )
+HAS_PROPERTY: Final = either(
+    sqlite="(json_extract(e.properties, '$.all.' || ?) = ?"
+    " OR EXISTS (SELECT 1 FROM json_each(e.properties, '$.parts') p"
+    " WHERE json_extract(p.value, '$[2].' || ?) = ?))",
+    postgres="(as_json(e.properties) -> 'all' ->> CAST(? AS TEXT) = ?"
+    " OR EXISTS (SELECT 1 FROM json_array_elements(as_json(e.properties) -> 'parts') p"
+    " WHERE p.value -> 2 ->> CAST(? AS TEXT) = ?))",
+)
 TESTS: Final = {
     "customer": "(e.subject_id IN"
     " (SELECT id FROM subjects WHERE customer = ? AND is_split = 0)"
@@ -126,9 +135,7 @@ TESTS: Final = {
     "route": "e.endpoint_id IN (SELECT id FROM endpoints WHERE route = ?)",
     "method": "e.endpoint_id IN (SELECT id FROM endpoints WHERE method = ?)",
     "kind": "e.kind = ?",
-    "where": "(e.properties IS NOT NULL AND (json_extract(e.properties, '$.all.' || ?) = ?"
-    " OR EXISTS (SELECT 1 FROM json_each(e.properties, '$.parts') p"
-    " WHERE json_extract(p.value, '$[2].' || ?) = ?)))",
+    "where": f"(e.properties IS NOT NULL AND {HAS_PROPERTY})",
     "source": "EXISTS (SELECT 1 FROM external_events x JOIN external_sources xs"
     " ON xs.id = x.source_id WHERE x.event_id = e.id AND xs.name = ?)",
     "external_id": "e.id IN (SELECT x.event_id FROM external_events x"
@@ -270,7 +277,8 @@ async def counts(tx: Tx) -> Counts:
         " (SELECT count(*) FROM held_events WHERE state = 'waiting'),"
         " s.bad_quantities - coalesce(h.bad_quantities, 0),"
         " s.open - coalesce(h.open, 0), s.closed - coalesce(h.closed, 0), s.in_memory"
-        " FROM producer_sums s, (SELECT sum(recorded_seq) AS recorded_seq,"
+        " FROM producer_sums s, (SELECT CAST(sum(recorded_seq) AS BIGINT)"
+        " AS recorded_seq,"
         " sum(ingested) AS ingested, sum(unattributed) AS unattributed,"
         " sum(bad_quantities) AS bad_quantities, sum(1 - is_closed) AS open,"
         " sum(is_closed) AS closed FROM producers WHERE producer IN (SELECT value"

@@ -59,14 +59,14 @@ async def named(
     """Return ``(event id, mac)`` of what is stored under ``(source id, external id)``."""
     found: dict[tuple[int, str], tuple[int, bytes]] = {}
     for part in pieces(names):
-        pairs = ", ".join(["(?, ?)"] * len(part))
+        pairs = ", ".join(["(CAST(? AS BIGINT), ?)"] * len(part))
         rows = await tx.fetch_all(
             # An IN of pairs would read the whole table, and so would a plain JOIN where
             # the planner thinks little of it.
             f"WITH wanted (source_id, external_id) AS (VALUES {pairs})"  # noqa: S608 - only marks
             " SELECT x.source_id, x.external_id, x.event_id, x.mac"
             " FROM wanted w CROSS JOIN external_events x"
-            " ON x.source_id = w.source_id AND x.external_id = w.external_id",
+            " WHERE x.source_id = w.source_id AND x.external_id = w.external_id",
             [value for name in part for value in name],
         )
         found.update({(row[0], row[1]): (row[2], row[3]) for row in rows})

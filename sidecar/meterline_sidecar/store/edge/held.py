@@ -147,9 +147,10 @@ async def held_of_period(
         " WHERE h.state = 'waiting' AND h.subject_id IN"
         " (SELECT id FROM subjects WHERE customer = ?"
         " UNION SELECT subject_id FROM owners WHERE customer = ?)"
-        " AND min(h.time_ms, h.learned_ms) < ? AND max(h.time_ms, h.learned_ms) >= ?"
+        " AND (h.time_ms < ? OR h.learned_ms < ?)"
+        " AND (h.time_ms >= ? OR h.learned_ms >= ?)"
         " GROUP BY p.id ORDER BY p.id",
-        (customer, customer, end, start),
+        (customer, customer, end, end, start, start),
     )
     return [HeldOf(*row) for row in rows]
 

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, marks
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.port import Row, Tx
 
 State = Literal["loading", "staged", "committing", "committed", "discarded"]
@@ -87,6 +88,7 @@ class Fault(NamedTuple):
 
 
 SUMS: Final = Columns(Sums._fields)
+NO_BYTES: Final = either(sqlite="x''", postgres="''::bytea")
 CHUNK: Final = Columns(Chunk._fields)
 FAULT: Final = Columns(Fault._fields)
 IMPORTS: Final = (
@@ -213,7 +215,7 @@ async def next_chunk(tx: Tx, import_id: int, *, after: int) -> Chunk | None:
 
 
 async def _chunk(tx: Tx, where: str, import_id: int, *given: int) -> Chunk | None:
-    listed = CHUNK.listed.replace("content", "coalesce(content, x'')")
+    listed = CHUNK.listed.replace("content", f"coalesce(content, {NO_BYTES})")
     row = await tx.fetch_one(
         f"SELECT {listed} FROM import_chunks WHERE import_id = ? AND {where}"  # noqa: S608 - names
         " ORDER BY first_line LIMIT 1",

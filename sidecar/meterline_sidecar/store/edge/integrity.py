@@ -5,6 +5,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from meterline_sidecar.meters import Totals
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Rollup
 from meterline_sidecar.store.sums import summed
@@ -29,9 +30,20 @@ SUMS: Final = (
     " coalesce(sum(duplicates), 0), coalesce(sum(unattributed), 0),"
     " coalesce(sum(bad_quantities), 0), coalesce(sum(1 - is_closed), 0),"
     " coalesce(sum(is_closed), 0),"
-    " coalesce(sum(is_closed = 0 AND spool <> 'file'), 0) FROM producers"
+    " coalesce(sum(CASE WHEN is_closed = 0 AND spool <> 'file' THEN 1 ELSE 0 END), 0)"
+    " FROM producers"
 )
 """What is kept over all producers, made again from their rows."""
+
+FINAL_STEPS: Final = either(
+    sqlite="SELECT CAST(document ->> '$.counted_up_to_event' AS INTEGER) AS counted,"
+    " max(period_end_ms) FROM invoices WHERE json_valid(document)"
+    " AND document ->> '$.agreement.generation' = ? GROUP BY 1 ORDER BY 1",
+    postgres="SELECT json_integer(document, '{counted_up_to_event}') AS counted,"
+    " max(period_end_ms) FROM invoices WHERE json_valid(document)"
+    " AND json_integer(document, '{agreement,generation}') = ?"
+    " GROUP BY 1 ORDER BY 1 NULLS FIRST",
+)
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
@@ -85,8 +97,9 @@ async def producers_beyond(
     rows = await tx.fetch_all(
         "WITH b AS (SELECT producer_id, max(last_seq) AS last_seq,"
         " sum(events) AS events FROM batches GROUP BY producer_id),"
-        " e AS (SELECT producer_id, sum(subject_id = 0) AS nobody,"
-        " sum(flags & ? <> 0) AS held, sum(flags & ? <> 0) AS bad"
+        " e AS (SELECT producer_id, sum(CASE WHEN subject_id = 0 THEN 1 ELSE 0 END) AS nobody,"
+        " sum(CASE WHEN flags & ? <> 0 THEN 1 ELSE 0 END) AS held,"
+        " sum(CASE WHEN flags & ? <> 0 THEN 1 ELSE 0 END) AS bad"
         " FROM events GROUP BY producer_id),"
         " l AS (SELECT producer_id, sum(CASE WHEN payload IS NULL"
         " THEN last_seq - first_seq + 1 ELSE 0 END) AS lost,"
@@ -113,7 +126,7 @@ async def has_wrong_sums(tx: Tx) -> bool:
     """Say whether the sums over all producers are not those of their rows."""
     row = await tx.fetch_one(
         f"SELECT abs(count(*) - 1) + (SELECT count(*) FROM ({SUMS_KEPT}"  # noqa: S608 - our own words
-        f" EXCEPT {SUMS})) FROM producer_sums"
+        f" EXCEPT {SUMS}) AS d) FROM producer_sums"
     )
     assert row is not None
     return bool(row[0])
@@ -237,12 +250,7 @@ async def final_steps(tx: Tx, generation: int) -> list[tuple[int, int]]:
     ``(event id, end_ms)`` of final invoices that were made from a generation, as far as
     the end is later than all before it: so there are few.
     """
-    rows = await tx.fetch_all(
-        "SELECT CAST(document ->> '$.counted_up_to_event' AS INTEGER) AS counted,"
-        " max(period_end_ms) FROM invoices WHERE json_valid(document)"
-        " AND document ->> '$.agreement.generation' = ? GROUP BY 1 ORDER BY 1",
-        (generation,),
-    )
+    rows = await tx.fetch_all(FINAL_STEPS, (generation,))
     found: list[tuple[int, int]] = []
     for counted, end_ms in rows:
         if not found or end_ms > found[-1][1]:

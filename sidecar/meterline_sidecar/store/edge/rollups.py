@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from meterline_sidecar.meters import Totals
+from meterline_sidecar.store.columns import number_rows
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import Rollup, RollupKey
 
@@ -20,14 +21,13 @@ async def totals_of(
     """Return what is stored under these keys."""
     names = rollup.columns
     width = len(names)
-    one = f"({', '.join('?' * width)})"
     joined = " AND ".join(f"u.{name} = k.{name}" for name in names)
     found: dict[RollupKey, Totals] = {}
     step = PARAMETERS_MAX // width
     for start in range(0, len(keys), step):
         part = keys[start : start + step]
         rows = await tx.fetch_all(
-            f"WITH k ({', '.join(names)}) AS (VALUES {', '.join([one] * len(part))})"  # noqa: S608 - our own names and marks
+            f"WITH k ({', '.join(names)}) AS (VALUES {number_rows(width, len(part))})"  # noqa: S608 - our own names and marks
             f" SELECT {', '.join(f'u.{name}' for name in names)}, u.totals FROM k"
             f" JOIN {rollup.table} u ON u.generation = ? AND {joined}",
             [*(field for key in part for field in key), generation],

@@ -222,7 +222,7 @@ async def span_after(tx: Tx, cursor: int, *, limit: int) -> Span:
     await check_here(tx, cursor)
     row = await tx.fetch_one(
         "SELECT max(id), min(time_ms), max(time_ms) FROM"
-        " (SELECT id, time_ms FROM events WHERE id > ? ORDER BY id LIMIT ?)",
+        " (SELECT id, time_ms FROM events WHERE id > ? ORDER BY id LIMIT ?) AS e",
         (cursor, limit),
     )
     assert row is not None

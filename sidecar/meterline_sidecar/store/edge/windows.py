@@ -7,9 +7,17 @@ import msgspec
 
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import marks, pieces
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, Key
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import RollupKey
+
+LISTED: Final = either(
+    sqlite="(SELECT value FROM json_each(?))",
+    postgres="(SELECT CAST(value AS BIGINT)"
+    " FROM json_array_elements_text(CAST(? AS JSON)))",
+)
+"""The numbers of one parameter, as JSON: however many there are, it is one statement."""
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
@@ -53,7 +61,7 @@ async def events_of_subjects(
     rows = await tx.fetch_all(
         f"SELECT {COUNTED.listed} FROM events WHERE id > ? AND id <= ?"  # noqa: S608 - names
         " AND time_ms >= ? AND time_ms < ? AND flags & ? = 0"
-        " AND subject_id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        f" AND subject_id IN {LISTED} ORDER BY id",
         (
             after_id,
             last_id,

@@ -34,6 +34,18 @@ WRITE: Final = (
     " SELECT id FROM writer FOR UPDATE"
 )
 
+DAMAGED_PAGES: Final = (  # since its statistics began; NULL without checksums
+    "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
+)
+PARTS_OFF: Final = (
+    "SELECT 'index', c.relname::text FROM pg_index i JOIN pg_class c"
+    " ON c.oid = i.indexrelid WHERE NOT i.indisvalid"
+    " AND c.relnamespace = current_schema()::regnamespace UNION ALL"
+    " SELECT 'trigger', t.tgname::text FROM pg_trigger t JOIN pg_class c"
+    " ON c.oid = t.tgrelid WHERE t.tgenabled = 'D'"
+    " AND c.relnamespace = current_schema()::regnamespace ORDER BY 2"
+)
+
 
 class Line:
     """A connection that is opened when it is needed, and opened again when it is lost."""
@@ -41,6 +53,7 @@ class Line:
     def __init__(self, url: PostgresUrl) -> None:
         self._url = url
         self._connection: Connection | None = None
+        self._has_begun = False
 
     async def begin(self, sql: str) -> Connection:
         """Begin a transaction, over a new connection where the old one is lost.
@@ -48,48 +61,68 @@ class Line:
         Raises:
             DatabaseGone: the server cannot be reached, or does not let us begin.
         """
-        known = self._connection
-        if known is not None:
+        if self._connection is not None:
             try:
-                await known.execute(sql)
-            except BaseException as error:
-                await self.leave()
-                if not isinstance(error, RAISED):
-                    raise
+                return await self._begin(self._connection, sql)
+            except RAISED as error:
                 if not is_lost(error):
                     raise translate(self._url.url, error) from error
-            else:
-                return known
-        self._connection = fresh = await connect(self._url)
+                self._drop()
+        self._connection = await connect(self._url)
         try:
-            await fresh.execute(sql)
-        except BaseException as error:
+            return await self._begin(self._connection, sql)
+        except RAISED as error:
+            raise translate(self._url.url, error) from error
+
+    async def _begin(self, connection: Connection, sql: str) -> Connection:
+        self._has_begun = True
+        try:
+            await connection.execute(sql)
+        except BaseException:
             await self.leave()
-            if isinstance(error, RAISED):
-                raise translate(self._url.url, error) from error
             raise
-        return fresh
+        return connection
+
+    async def commit(self) -> None:
+        """Commit what was begun.
+
+        Raises:
+            DiskFailed: nobody knows whether it was.
+            MeterlineError: it was not.
+        """
+        assert self._connection is not None
+        try:
+            status = await self._connection.execute("COMMIT")
+        except RAISED as error:
+            raise translate_commit(self._url.url, error) from error
+        if status != "COMMIT":
+            # A statement had failed, and whoever ran it went on all the same.
+            raise MeterlineError(f"{self._url}: nothing was kept: {status}")
+        self._has_begun = False
 
     async def leave(self) -> None:
-        """Give up what was begun; a connection that does not answer is dropped."""
+        """Give up what was begun; a connection that does not answer is dropped.
+
+        Where a statement was cancelled, what it has come to is not known here: the
+        server is told in any case.
+        """
         connection = self._connection
-        if connection is None:
+        if connection is None or not self._has_begun:
             return
         try:
-            if connection.is_closed():
-                self.drop()
-            elif connection.is_in_transaction():
-                await connection.execute("ROLLBACK", timeout=ROLLBACK_S)
+            await connection.execute("ROLLBACK", timeout=ROLLBACK_S)
         except BaseException as error:
-            self.drop()
+            self._drop()
             if not isinstance(error, RAISED):
                 raise
+        else:
+            self._has_begun = False
 
-    def drop(self) -> None:
+    def _drop(self) -> None:
         """Forget the connection: the next transaction opens another."""
         if self._connection is not None:
             self._connection.terminate()
-            self._connection = None
+        self._connection, self._has_begun = None, False
 
     async def close(self) -> None:
         """Say goodbye."""
@@ -157,17 +190,14 @@ class PostgresReader(Readable):
         return int(row[0])
 
     async def check(self) -> list[str]:
-        """Return what the server says of settings that a ledger must not have."""
+        """Return what the server itself knows to be damaged, or switched off."""
         async with self.reading() as tx:
-            row = await tx.fetch_one(
-                "SELECT current_setting('fsync'), current_setting('full_page_writes')"
-            )
-        names = ("fsync", "full_page_writes")
-        return [
-            f"the server's {name} is off: a power cut may damage all of it"
-            for name, value in zip(names, row or (), strict=True)
-            if value == "off"
-        ]
+            pages = await tx.fetch_one(DAMAGED_PAGES)
+            parts = await tx.fetch_all(PARTS_OFF)
+        found = [f"the {kind} {name} is not in use" for kind, name in parts]
+        if pages is not None and pages[0]:
+            found.insert(0, f"the server found {pages[0]} damaged pages")
+        return found
 
     async def copy_to(self, target: Path) -> NoReturn:
         """Refuse: a server has ways of its own."""
@@ -215,19 +245,10 @@ class PostgresDatabase(PostgresReader, Database):
             connection = await self._writer.begin(WRITE)
             try:
                 yield PostgresTx(connection, self.place, self._types)
-                await self._commit(connection)
+                await self._writer.commit()
             finally:
                 # Where it was committed there is nothing to leave.
                 await self._writer.leave()
-
-    async def _commit(self, connection: Connection) -> None:
-        try:
-            status = await connection.execute("COMMIT")
-        except RAISED as error:
-            raise translate_commit(self.place, error) from error
-        if status != "COMMIT":
-            # A statement had failed, and whoever ran it went on all the same.
-            raise MeterlineError(f"{self.place}: nothing was kept: {status}")
 
     async def checkpoint(self) -> bool:
         """Return that nothing waits: the server does this by itself."""

@@ -1,6 +1,6 @@
 """Transactions of the PostgreSQL driver: statements, and rows by the many."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from meterline_sidecar.store.port import Row, Value
@@ -80,12 +80,18 @@ class PostgresTx:
 def _columns(
     rows: Sequence[Sequence[Value]], types: tuple[str, ...]
 ) -> list[list[Any]]:
-    columns: list[list[Any]] = []
-    for values, kind in zip(zip(*rows, strict=True), types, strict=True):
-        if kind == "text":  # an array of texts does not pass through their own form
-            columns.append(
-                [None if value is None else dialect.stored(value) for value in values]
-            )
-        else:
-            columns.append(list(values))
-    return columns
+    return [
+        [
+            None if value is None else _PLAIN.get(kind, _as_it_is)(value)
+            for value in values
+        ]
+        for values, kind in zip(zip(*rows, strict=True), types, strict=True)
+    ]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+# In an array, a text does not pass through its own form, and flags are arrays themselves.
+_PLAIN: Final[dict[str, Callable[[Any], Any]]] = {"text": dialect.stored, "int8": int}

@@ -13,11 +13,23 @@ BEGIN
 END
 $$;
 
--- A number of a document. It takes nothing else out, as a text of JSON may hold what one of
--- PostgreSQL cannot.
+-- A document as JSON. The one character that PostgreSQL has in no text is another in it.
+CREATE FUNCTION as_json(document TEXT) RETURNS JSON LANGUAGE sql IMMUTABLE AS $$
+  SELECT replace(document, '\u0000', '\ufffd')::json
+$$;
+
+-- A number of a document.
 CREATE FUNCTION json_integer(document TEXT, way TEXT[]) RETURNS BIGINT
 LANGUAGE sql IMMUTABLE AS $$
-  SELECT (document::json #> way)::text::bigint
+  SELECT (as_json(document) #>> way)::bigint
+$$;
+
+-- Where a part begins in a whole; 0: nowhere.
+CREATE FUNCTION instr(whole TEXT, part TEXT) RETURNS INTEGER LANGUAGE sql IMMUTABLE AS $$
+  SELECT position(part IN whole)
+$$;
+CREATE FUNCTION instr(whole BYTEA, part BYTEA) RETURNS INTEGER LANGUAGE sql IMMUTABLE AS $$
+  SELECT position(part IN whole)
 $$;
 
 -- Whether a text is JSON. PostgreSQL 16 could say so itself.
