@@ -38,7 +38,6 @@ CUSTOMERS_MAX: Final = 500
 """Whose periods are drawn for a change of terms: about three seconds of work."""
 RECOUNTED_MAX: Final = 20_000
 """The same for counting again, where reading all events takes longer than that."""
-CUSTOMERS_PER_STEP: Final = 500  # a few milliseconds; then others go first
 PRICED_BY: Final = frozenset(
     {"plan", "plans", "overrides", "time_zone", "anchor", "starts", "ends"}
 )
@@ -87,7 +86,7 @@ async def of_terms(
             not_compared = len(moves.histories)
         except EventsArchived as error:
             return Consequences(not_compared=(f"nothing is compared: {error}",))
-    since = await _repriced(terms, diff)
+    since = await asyncio.to_thread(_repriced, terms, diff)
     if recount is not None:
         since |= dict.fromkeys(recount.customers, recount.since_ms)
     money = await compared(
@@ -159,13 +158,13 @@ async def _edges(database: Readable, terms: list[Terms]) -> Edges:
     return edges
 
 
-async def _repriced(terms: Terms, diff: Diff) -> dict[str, int]:
+def _repriced(terms: Terms, diff: Diff) -> dict[str, int]:
     """Return whose prices a difference touches, and from when on."""
     found: dict[str, int] = {}
     plans: dict[str, int] = {}
     for planned in diff.planned:
         match planned.change:
-            case CustomerChange() if terms.entries("customer", planned.name):
+            case CustomerChange() if terms.count("customer", planned.name):
                 fields = given(planned.change)
                 if not PRICED_BY.isdisjoint(fields):
                     _note(found, planned.name, planned.from_ms)
@@ -177,9 +176,7 @@ async def _repriced(terms: Terms, diff: Diff) -> dict[str, int]:
             case _:
                 pass
     if plans:
-        for i, name in enumerate(list(terms.names("customer")), 1):
-            if i % CUSTOMERS_PER_STEP == 0:
-                await asyncio.sleep(0)
+        for name in list(terms.names("customer")):
             for plan in terms.plans_of(name) & plans.keys():
                 _note(found, name, plans[plan])
     return found

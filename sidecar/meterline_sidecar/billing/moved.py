@@ -34,20 +34,12 @@ class Moving(NamedTuple):
 
 async def moving(database: Readable, terms: Terms, diff: Diff) -> Moving:
     """Return which subjects would have had another payer by now."""
-    planned = list(_of_the_past(diff))
-    if not planned:
-        return Moving(None, 0)
-    texts = {
-        text
-        for one, change in planned
-        for text in terms.claims.changed_by(
-            one.name, _subjects(change), from_ms=one.from_ms
-        )
-    }
+    # In a thread: very many changes take longer than an ack may wait.
+    meant = await asyncio.to_thread(lambda: Meant(_texts(terms, diff)))
     subjects: dict[int, str] = {}
     n_subjects = 0
     async with database.reading() as tx:
-        async for some in Meant(texts).all(tx):
+        async for some in meant.all(tx):
             n_subjects += len(some)
             if n_subjects <= SUBJECTS_MAX:
                 subjects.update(some)
@@ -59,6 +51,17 @@ async def moving(database: Readable, terms: Terms, diff: Diff) -> Moving:
     claims = await asyncio.to_thread(_supposed, terms, diff)
     async with database.reading() as tx:
         return Moving(await _moves(tx, claims, subjects), 0)
+
+
+def _texts(terms: Terms, diff: Diff) -> set[str]:
+    """Return what is claimed otherwise for a time that is past, as written."""
+    return {
+        text
+        for one, change in _of_the_past(diff)
+        for text in terms.claims.changed_by(
+            one.name, _subjects(change), from_ms=one.from_ms
+        )
+    }
 
 
 def _of_the_past(diff: Diff) -> Iterator[tuple[Planned, CustomerChange]]:

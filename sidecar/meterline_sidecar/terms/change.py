@@ -6,6 +6,7 @@ from typing import Final, assert_never, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import astuple
 
 from meterline_pricing import Override, Plan
 from meterline_sidecar.config.held_plans import HeldPlan
@@ -109,5 +110,5 @@ def renamed(change: Change, name: str, alias: str) -> Change:
 
 def given(change: CustomerChange) -> dict[str, object]:
     """Return what a change of a customer says, by field."""
-    values = {name: getattr(change, name) for name in change.__struct_fields__}
-    return {name: value for name, value in values.items() if value is not UNSET}
+    values = zip(change.__struct_fields__, astuple(change), strict=True)
+    return {name: value for name, value in values if value is not UNSET}

@@ -22,8 +22,8 @@ from meterline_sidecar.terms.settle import settle_owners
 
 STRIPE_TAKES_MS: Final = 34 * DAY_MS
 """How far back Stripe still hears of a subject that moved."""
-ROWS_PER_TRANSACTION: Final = 2_000
-"""Written at once, all or none: a tenth of a second."""
+ROWS_PER_TRANSACTION: Final = 500
+"""Written at once, all or none: some 20 ms."""
 
 OnChange = Callable[[Terms], Awaitable[None]]
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from meterline_sidecar.config.filters import never_matching
@@ -25,21 +26,22 @@ def oddities(terms: Terms, *, now_ms: int) -> Iterator[Found]:
 
 
 def _subjects(terms: Terms) -> Iterator[Found]:
-    claimants: dict[str, list[str]] = defaultdict(list)
+    first: dict[str, str] = {}
+    more: dict[str, list[str]] = defaultdict(list)  # of few: there may be very many
     for name in list(terms.names("customer")):  # terms may grow meanwhile
         for text in terms.claims.of_customer(name):
-            claimants[text].append(name)
-    twice = [text for text, names in claimants.items() if len(names) > 1]
-    for text in twice[:NAMES_SHOWN]:
+            if text in first:
+                more[text].append(name)
+            else:
+                first[text] = name
+    for text, names in islice(more.items(), NAMES_SHOWN):
         yield found(
             "subject_claimed_twice",
-            f"`{text}` is claimed by {' and '.join(claimants[text])}",
+            f"`{text}` is claimed by {' and '.join([first[text], *names])}",
         )
-    inside = [text for text in claimants if MARK in text[:-1]]
+    inside = [text for text in first if MARK in text[:-1]]
     if inside:
-        shown = [
-            f"`{text}` of {claimants[text][0]}" for text in sorted(inside)[:NAMES_SHOWN]
-        ]
+        shown = [f"`{text}` of {first[text]}" for text in sorted(inside)[:NAMES_SHOWN]]
         yield found(
             "subject_never_matches",
             f"`{MARK}` before the end is a name like any other in"

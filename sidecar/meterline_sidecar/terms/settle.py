@@ -1,5 +1,6 @@
 """Brings the ledger's subjects up to what is claimed, in steps that others fit between."""
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import islice
@@ -97,7 +98,8 @@ async def settle_owners(database: Database, terms: Terms, *, since_ms: int) -> i
     # What is learned meanwhile is settled by whoever learns it.
     row_id = terms.row_id
     n_changed = 0
-    meant = Meant(_texts_after(terms, done))
+    # In a thread: of very many customers it takes longer than an ack may wait.
+    meant = await asyncio.to_thread(lambda: Meant(_texts_after(terms, done)))
     while True:
         # Read where it is written: who is seen first meanwhile is stored with an owner
         # by what was learned before.
