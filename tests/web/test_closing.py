@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from meterline_sidecar.billing import closing
+from meterline_sidecar.billing import close_piece
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
 from meterline_sidecar.store.invoice_states import states_of
@@ -290,7 +290,9 @@ async def test_two_cannot_close_at_once(open_web: OpenWeb) -> None:
 async def test_pieces_of_any_size_come_to_the_same(
     open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closing, "PIECE_S_MAX", 0.0)  # one customer to a transaction
+    monkeypatch.setattr(
+        close_piece, "PIECE_S_MAX", 0.0
+    )  # one customer to a transaction
     async with open_web(meterline=TWO, pricing=EACH) as web:
         await web.parts.closer.run()
         await web.ship(event(), event(subject="beta_1"))

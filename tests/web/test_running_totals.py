@@ -125,3 +125,29 @@ async def test_while_many_come_who_used_something_is_asked_now_and_then(
             totals.append(standings.totals()["usd"])
 
     assert totals == [2, 4, 4, 7]
+
+
+async def test_who_used_something_and_waits_long_is_made_before_all_others(
+    open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customers = "".join(
+        f'[[customer]]\nid = "c{i:03}"\nplan = "dollar"\nsubjects = ["c{i:03}"]\n'
+        for i in range(40)
+    )
+    renewed: list[str] = []
+
+    async def renew(customer: Customer, standing: Standing) -> None:
+        renewed.append(customer.id)
+
+    async with open_web(meterline=METER + customers, pricing=PRICING) as web:
+        web.parts.standings.listen(renew)
+        monkeypatch.setattr(running_totals, "BUSY_EVENTS", 0)  # events always come
+        monkeypatch.setattr(running_totals, "RUN_S_MAX_BUSY", 0)
+        await web.parts.standings.refresh()
+        await web.ship(event(subject="c030"), event(subject="c035"))
+        await web.parts.standings.refresh()
+        assert renewed == []
+        web.clock.time_ms += running_totals.LATE_MS + 1
+        await web.parts.standings.refresh()
+
+    assert renewed == ["c030", "c035"]

@@ -17,7 +17,8 @@ from meterline_sidecar.billing.documents import number_text
 from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.drawing import Drawing
 from meterline_sidecar.billing.kept import Around, differences
-from meterline_sidecar.billing.statement import Agreement, Statement, finals_of
+from meterline_sidecar.billing.past import past_of
+from meterline_sidecar.billing.statement import Agreement, Statement
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.store import again as store
@@ -210,7 +211,7 @@ class InvoicesAgain:
                 return [f"nothing was agreed with {row.customer} when it was made"]
             async with self._scratch.reading() as tx:
                 computed = await self._drawing.final(
-                    *(tx, at, customer, period, await finals_of(tx, customer.id)),
+                    *(tx, at, customer, period, await past_of(tx, customer.id)),
                     now_ms=row.finalized_ms,
                     gaps=kept.accepted_gaps,
                 )

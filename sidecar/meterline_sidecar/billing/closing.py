@@ -7,14 +7,14 @@ other: it is kept in words, and tried again later.
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final
 
-from meterline_pricing import Period, PricingError
+from meterline_pricing import Period
 from meterline_pricing.grid import is_within
+from meterline_sidecar.billing.close_piece import Outcome, close_some
 from meterline_sidecar.billing.close_run import Due, Held, Rules, Run, Wanted
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.invoices import Invoices
@@ -23,27 +23,22 @@ from meterline_sidecar.billing.lifecycle import (
     Spools,
     check_gaps,
     missing_of,
-    note_accepted,
 )
 from meterline_sidecar.billing.next_period import NextPeriods
-from meterline_sidecar.billing.statement import Closing, Statement
 from meterline_sidecar.clock import Clock, format_time_ms
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import invoices as store
-from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.port import Database
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.counted import counted_whole
 
 SINCE: Final = "closing_since_ms"
 """The fact that says from when on periods close by themselves."""
 LOOK_EVERY_MS: Final = 60_000
-PIECE_S_MAX: Final = 0.05
-"""Of one transaction: ingest waits for it."""
 PIECE_MAX: Final = 200
 NEW_PER_STEP: Final = 20  # calendars; some milliseconds
 CUSTOMERS_PER_STEP: Final = 2_000
@@ -57,8 +52,6 @@ class Busy(MeterlineError):
 
 Quiet = Callable[[], AbstractAsyncContextManager[None]]
 """Keeps what is agreed as it is while it is open."""
-_Outcome = Statement | str
-"""An invoice, or why there is none."""
 
 
 class Closer:
@@ -330,8 +323,14 @@ class Closer:
         Where one of them meets a fault of ours, nothing of the transaction is kept, and
         fewer are tried, until that one is alone: it is held up, and no other.
         """
-        work = partial(self._close, run.wanted, ready, missing)
-        outcomes: list[_Outcome]
+        work = partial(
+            close_some,
+            *(self._invoices, self._customers, self._journal),
+            wanted=run.wanted,
+            ready=ready,
+            missing=missing,
+        )
+        outcomes: list[Outcome]
         try:
             async with self._quiet():
                 if run.wanted.is_dry:
@@ -357,42 +356,3 @@ class Closer:
                 self._on_close(due.customer)
         await asyncio.sleep(0)
         return len(outcomes)
-
-    async def _close(
-        self,
-        wanted: Wanted,
-        ready: Sequence[tuple[Due, tuple[str, ...]]],
-        missing: dict[tuple[int, int], Missing],
-        tx: Tx,
-    ) -> list[_Outcome]:
-        """Close customers until it has taken as long as one transaction may."""
-        end_s = time.monotonic() + PIECE_S_MAX
-        at = await counted_whole(tx)
-        outcomes: list[_Outcome] = []
-        by_hand = f"by hand: {wanted.reason}" if wanted.reason else "by hand"
-        cause = "its grace was over" if wanted.is_automatic else by_hand
-        journal = self._journal.together()
-        for due, gaps in ready:
-            customer = self._customers.get(due.customer)
-            assert customer is not None, "customers are never forgotten"
-            try:
-                if wanted.is_dry:
-                    await self._invoices.check(tx, at, customer, due.period)
-                    statement = await self._invoices.statement(
-                        tx, at, customer, due.period
-                    )
-                else:
-                    closing = Closing(wanted.author, cause, gaps)
-                    statement = await self._invoices.close(
-                        tx, at, customer, due.period, closing, journal=journal
-                    )
-                    if gaps:
-                        found = missing[due.period.start, due.period.end]
-                        await note_accepted(tx, found.gaps)
-                outcomes.append(statement)
-            except (NotBillable, PricingError) as error:
-                outcomes.append(str(error))
-            if time.monotonic() > end_s:
-                break
-        await journal.link_noted(tx)
-        return outcomes

@@ -21,7 +21,7 @@ from meterline_pricing import (
 from meterline_pricing.tools import Stretch, invoice_of, share_of, unbroken
 from meterline_sidecar.billing.balances import Balances, Days
 from meterline_sidecar.billing.credits import grants_of
-from meterline_sidecar.billing.statement import AgreedPart, Agreement
+from meterline_sidecar.billing.statement import AgreedPart, Agreement, Grant
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.decimals import share
 from meterline_sidecar.errors import MeterlineError
@@ -90,6 +90,8 @@ class Billing:
     def __init__(self, terms: Terms, *, counting: Counting | None = None) -> None:
         self._terms = terms
         self._counting = counting
+        self._meters: tuple[int, list[Meter]] = (-1, [])
+        """As of which row of terms."""
 
     def first_ms(self, customer: str) -> int | None:
         """Return from when on a customer used what the ledger does not say."""
@@ -98,22 +100,35 @@ class Billing:
     @property
     def meters(self) -> list[Meter]:
         """Every meter there is or was: as it last measured something."""
-        found = (
-            next((m for _, m in reversed(self._terms.meter_timeline(name)) if m), None)
-            for name in self._terms.names("meter")
-        )
-        return [meter for meter in found if meter is not None]
+        row_id, known = self._meters
+        if row_id != self._terms.row_id:
+            row_id = self._terms.row_id
+            found = (
+                next(
+                    (m for _, m in reversed(self._terms.meter_timeline(name)) if m),
+                    None,
+                )
+                for name in self._terms.names("meter")
+            )
+            known = [meter for meter in found if meter is not None]
+            self._meters = row_id, known
+        return known
 
     async def usage(
         self, tx: Tx, at: Counted, customer: Customer, period: Period
     ) -> CustomerUsage:
         """Return a customer's usage of every meter in a span of time."""
-        (usage,) = await usage_of(
-            tx, at, self.meters, customers=[customer.id], period=period
-        )
+        (usage,) = await self.usage_of_all(tx, at, [customer.id], period)
+        return usage
+
+    async def usage_of_all(
+        self, tx: Tx, at: Counted, customers: Sequence[str], period: Period
+    ) -> list[CustomerUsage]:
+        """Return the usage of several customers, for as many statements as of one."""
+        found = await usage_of(tx, at, self.meters, customers=customers, period=period)
         if self._counting is None:
-            return usage
-        return await self._counting.applied_to(tx, at, usage)
+            return found
+        return [await self._counting.applied_to(tx, at, usage) for usage in found]
 
     def agreement(
         self, at: Counted, customer: str, period: Period, *, terms: Terms | None = None
@@ -147,16 +162,17 @@ class Billing:
         *,
         under: Agreement | None = None,
         balances: Balances | None = None,
-        has_grants: bool = True,
+        grants: tuple[Grant, ...] | None = None,
+        usage: CustomerUsage | None = None,
     ) -> Drawn:
         """Return a customer's usage and what it costs under what was agreed.
 
         Args:
             at: of this snapshot; see ``counted``.
             under: what a final invoice was made from; without it, what holds now.
-            balances: of the customer, where they were read already.
-            has_grants: whether what the customer was granted may pay for it, where
-                nothing was agreed that says so.
+            balances: of the customer, where they were read already; likewise what was
+                granted to them, which pays where nothing was agreed that says so, and
+                their usage.
 
         Raises:
             NotBillable: there is no plan for them then.
@@ -165,14 +181,15 @@ class Billing:
             agreement = under or self.agreement(at, customer.id, period)
         except PricingError as error:
             raise NotBillable(f"customer {customer.id}: {error}") from error
-        if under is None and has_grants:
-            grants = await grants_of(tx, customer.id)
+        if under is None:
+            if grants is None:
+                grants = await grants_of(tx, customer.id)
             agreement = msgspec.structs.replace(agreement, grants=grants)
         if all(part.plan is None for part in agreement.parts):
             raise NotBillable(
                 f"customer {customer.id} has no plan; set `plan` in [[customer]]"
             )
-        usage = await self.usage(tx, at, customer, period)
+        usage = usage or await self.usage(tx, at, customer, period)
         by_part = await self._by_part(tx, at, customer, usage, agreement)
         balances = balances or await Balances.of(tx, customer.id)
         plans = _plans(agreement)
@@ -225,8 +242,10 @@ class Billing:
         A highest value of two parts is not that of each added up.
         """
         parts = agreement.parts
+        if len(parts) == 1:
+            return ({},)
         levels = {m.name for m in self.meters if not _adds_up(m.aggregation)}
-        if len(parts) == 1 or not levels:
+        if not levels:
             return tuple({} for _ in parts)
         nothing: Since = {}
         n = len(parts)

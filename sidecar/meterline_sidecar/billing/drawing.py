@@ -10,13 +10,14 @@ import msgspec
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.balances import Balances, uses_of
-from meterline_sidecar.billing.drafts import Billing
+from meterline_sidecar.billing.drafts import Billing, Drawn
 from meterline_sidecar.billing.first_day import first_ms
 from meterline_sidecar.billing.in_order import open_periods
 from meterline_sidecar.billing.late import Difference, differences, stated, taken_back
+from meterline_sidecar.billing.past import Past
 from meterline_sidecar.billing.statement import Final, Statement
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.store.invoices import NewUse, final_names
+from meterline_sidecar.store.invoices import NewUse
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -47,7 +48,7 @@ class Drawing:
         at: Counted,
         customer: Customer,
         period: Period,
-        finals: Finals,
+        past: Past,
         *,
         now_ms: int,
         gaps: tuple[str, ...],
@@ -57,26 +58,26 @@ class Drawing:
 
         Args:
             at: of this snapshot; see ``counted``.
-            finals: all that the customer has before it.
+            past: of the customer, as of this snapshot.
             gaps: what is missing, and is accepted as missing.
             since_ms: from when on they are billed, where that was asked for already.
 
         Raises:
             NotBillable: there is no plan for this customer then.
         """
-        balances = await Balances.of(tx, customer.id)
+        balances = past.balances()
         # First what is older, which uses up credits before this period does.
         found = await self.differences(
-            *(tx, at, customer, finals, balances), now_ms=now_ms
+            *(tx, at, customer, past.finals, balances), now_ms=now_ms
         )
-        found += await taken_back(tx, customer.id, period.name)
-        drawn = await self._billing.draft(tx, at, customer, period, balances=balances)
+        found += taken_back(past.adjusted, period.name)
+        drawn = await self._drawn(tx, at, customer, period, past, balances)
         statement = msgspec.structs.replace(
             stated(at, customer, drawn, found),
             finalized_ms=now_ms,
             accepted_gaps=gaps,
             open_before=await self.open_before(
-                tx, at, customer, period, since_ms=since_ms
+                *(tx, at, customer, period, past.finals), since_ms=since_ms
             ),
         )
         uses = uses_of(
@@ -92,7 +93,7 @@ class Drawing:
         at: Counted,
         customer: Customer,
         period: Period,
-        finals: Finals,
+        past: Past,
         *,
         now_ms: int,
     ) -> Statement:
@@ -101,15 +102,31 @@ class Drawing:
         Raises:
             NotBillable: there is no plan for this customer then.
         """
-        balances = await Balances.of(tx, customer.id)
+        balances = past.balances()
         found: list[Difference] = []
-        if await self._is_next(tx, at, customer, period, finals):
+        if await self._is_next(tx, at, customer, period, past.finals):
             found = await self.differences(
-                *(tx, at, customer, finals, balances), now_ms=now_ms
+                *(tx, at, customer, past.finals, balances), now_ms=now_ms
             )
-        drawn = await self._billing.draft(tx, at, customer, period, balances=balances)
-        found += await taken_back(tx, customer.id, period.name)
+        drawn = await self._drawn(tx, at, customer, period, past, balances)
+        found += taken_back(past.adjusted, period.name)
         return stated(at, customer, drawn, found)
+
+    async def _drawn(
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        past: Past,
+        balances: Balances,
+    ) -> Drawn:
+        return await self._billing.draft(
+            *(tx, at, customer, period),
+            balances=balances,
+            grants=past.grants,
+            usage=past.usage,
+        )
 
     async def _is_next(
         self,
@@ -132,7 +149,7 @@ class Drawing:
             known_ms = calendar.start_of(calendar.starts)
         if name < earliest.name < period.name and earliest.start <= known_ms:
             return True  # plain, without asking for what they used first
-        return not await self.open_before(tx, at, customer, period)
+        return not await self.open_before(tx, at, customer, period, finals)
 
     async def differences(
         self,
@@ -162,6 +179,7 @@ class Drawing:
         at: Counted,
         customer: Customer,
         period: Period,
+        finals: Finals,
         *,
         since_ms: int | None = None,
     ) -> tuple[str, ...]:
@@ -175,7 +193,7 @@ class Drawing:
         earlier = open_periods(
             self._terms,
             customer.id,
-            await final_names(tx, customer.id),
+            finals,
             since_ms=since_ms,
             before_ms=period.start,
         )

@@ -5,12 +5,14 @@ difference is an adjustment on the invoice that becomes final next.
 """
 
 import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
 from meterline_pricing import Period, PricingError
-from meterline_sidecar.billing.balances import Balances, add_uses
+from meterline_sidecar.billing.balances import add_uses
 from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.drawing import Drawing
 from meterline_sidecar.billing.first_day import first_ms, is_billable
@@ -22,10 +24,10 @@ from meterline_sidecar.billing.lifecycle import (
     missing_of,
     note_accepted,
 )
+from meterline_sidecar.billing.past import Past, past_of, pasts_of
 from meterline_sidecar.billing.statement import (
     Adjustment,
     Closing,
-    Final,
     Issuer,
     Journal,
     Statement,
@@ -77,23 +79,49 @@ class Invoices:
         self._alarm = alarm
 
     async def statement(
-        self, tx: Tx, at: Counted, customer: Customer, period: Period
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        *,
+        past: Past | None = None,
     ) -> Statement:
         """Return the final invoice of a period, or its draft as of this snapshot.
 
         Args:
             at: of this snapshot; see ``counted``.
+            past: of the customer, where it was read already.
 
         Raises:
             NotBillable: there is no plan for this customer then.
         """
-        finals = await finals_of(tx, customer.id)
-        final = finals.get(period.name)
+        past = past or await past_of(tx, customer.id)
+        final = past.finals.get(period.name)
         if final is not None:
             return final.statement
         return await self._drawing.draft(
-            *(tx, at, customer, period, finals), now_ms=self._clock.now_ms()
+            *(tx, at, customer, period, past), now_ms=self._clock.now_ms()
         )
+
+    async def pasts(
+        self, tx: Tx, at: Counted, periods: Sequence[tuple[str, Period]]
+    ) -> dict[str, Past]:
+        """Return what is to be known of several customers, each with usage of a period.
+
+        Args:
+            at: of this snapshot; see ``counted``.
+            periods: one of each customer.
+        """
+        pasts = await pasts_of(tx, [customer for customer, _ in periods])
+        among: defaultdict[Period, list[str]] = defaultdict(list)
+        for customer, period in periods:
+            among[period].append(customer)
+        for period, customers in among.items():
+            for usage in await self._billing.usage_of_all(tx, at, customers, period):
+                known = pasts[usage.customer]
+                pasts[usage.customer] = known._replace(usage=usage)
+        return pasts
 
     async def shown(
         self, tx: Tx, at: Counted, customer: Customer, period: Period
@@ -108,15 +136,17 @@ class Invoices:
         Raises:
             NotBillable: there is no plan for this customer then, or they begin later.
         """
-        finals = await finals_of(tx, customer.id)
-        if (final := finals.get(period.name)) is not None:
+        past = await past_of(tx, customer.id)
+        if (final := past.finals.get(period.name)) is not None:
             return final.statement
         await self._check_begun(tx, at, customer, period)
         return msgspec.structs.replace(
             await self._drawing.draft(
-                *(tx, at, customer, period, finals), now_ms=self._clock.now_ms()
+                *(tx, at, customer, period, past), now_ms=self._clock.now_ms()
             ),
-            open_before=await self._drawing.open_before(tx, at, customer, period),
+            open_before=await self._drawing.open_before(
+                tx, at, customer, period, past.finals
+            ),
         )
 
     async def projected(
@@ -156,10 +186,10 @@ class Invoices:
         Raises:
             NotBillable: one of them cannot be rated any more.
         """
-        finals = await finals_of(tx, customer.id)
-        balances = await Balances.of(tx, customer.id)
+        past = await past_of(tx, customer.id)
         found = await self._drawing.differences(
-            *(tx, at, customer, finals, balances), now_ms=self._clock.now_ms()
+            *(tx, at, customer, past.finals, past.balances()),
+            now_ms=self._clock.now_ms(),
         )
         return [d.adjustment for d in found if d.adjustment is not None]
 
@@ -175,15 +205,15 @@ class Invoices:
         Args:
             at: of this snapshot; see ``counted``.
         """
-        finals = await finals_of(tx, customer.id)
+        past = await past_of(tx, customer.id)
         calendar = CustomerCalendar.of(self._terms, customer.id)
         first = await first_ms(tx, at, self._terms, customer.id)
         found: list[tuple[Period, Statement | None]] = []
         name = calendar.name_at(at_ms)
-        oldest = min([calendar.name_at(first), *finals])
+        oldest = min([calendar.name_at(first), *past.finals])
         while len(found) < limit and name > oldest:
             name = calendar.before(name)
-            final = finals.get(name)
+            final = past.finals.get(name)
             if final is not None:
                 found.append((final.period, final.statement))
                 continue
@@ -194,7 +224,7 @@ class Invoices:
                 statement: Statement | None = None
                 with contextlib.suppress(NotBillable):
                     statement = await self._drawing.draft(
-                        *(tx, at, customer, period, finals), now_ms=self._clock.now_ms()
+                        *(tx, at, customer, period, past), now_ms=self._clock.now_ms()
                     )
                 found.append((period, statement))
         return found
@@ -250,28 +280,30 @@ class Invoices:
         closing: Closing,
         *,
         journal: Journal | None = None,
+        past: Past | None = None,
     ) -> Statement:
         """Make a period final in this transaction, unless it is; return its invoice.
 
         Args:
             at: of this transaction; see ``counted``.
             journal: links what is written, for who closes many in one transaction.
+            past: of the customer, where it was read already, in this transaction.
 
         Raises:
             NotBillable: it cannot be; nothing was written.
         """
-        finals = await finals_of(tx, customer.id)
-        if (final := finals.get(period.name)) is not None:
+        past = past or await past_of(tx, customer.id)
+        if (final := past.finals.get(period.name)) is not None:
             return final.statement
-        since_ms = await self.check(tx, at, customer, period)
+        since_ms = await self.check(tx, at, customer, period, past)
         return await self._close(
-            *(tx, at, customer, period, finals, closing),
+            *(tx, at, customer, period, past, closing),
             since_ms=since_ms,
             journal=journal or self._journal,
         )
 
     async def check(
-        self, tx: Tx, at: Counted, customer: Customer, period: Period
+        self, tx: Tx, at: Counted, customer: Customer, period: Period, past: Past
     ) -> int:
         """Check that a customer has begun, and that nothing of a period is held.
 
@@ -281,7 +313,8 @@ class Invoices:
             NotBillable: the text says what speaks against making it final.
         """
         since_ms = await self._check_begun(tx, at, customer, period)
-        await check_held(tx, customer.id, period)
+        if past.may_be_held:
+            await check_held(tx, customer.id, period)
         return since_ms
 
     async def _close(
@@ -290,7 +323,7 @@ class Invoices:
         at: Counted,
         customer: Customer,
         period: Period,
-        finals: dict[str, Final],
+        past: Past,
         closing: Closing,
         *,
         since_ms: int,
@@ -298,7 +331,7 @@ class Invoices:
     ) -> Statement:
         """Draw an invoice and keep it, with all that it adjusts and uses up."""
         final, uses = await self._drawing.final(
-            *(tx, at, customer, period, finals),
+            *(tx, at, customer, period, past),
             now_ms=self._clock.now_ms(),
             gaps=closing.gaps,
             since_ms=since_ms,

@@ -93,13 +93,13 @@ async def differences(
     return found
 
 
-async def taken_back(tx: Tx, customer: str, period: str) -> list[Difference]:
+def taken_back(adjusted: Mapping[str, store.Adjusted], period: str) -> list[Difference]:
     """Return what was billed on other invoices of a period that has no invoice (now).
 
     Its invoice is void, and the next one has all of the period: what adjusted the first
     one is on invoices that stay, so that it is taken back here, by currency.
     """
-    known = (await store.adjusted_of(tx, customer)).get(period)
+    known = adjusted.get(period)
     return [
         Difference(
             Adjustment(
@@ -209,7 +209,7 @@ async def drawn_again(
         *(tx, at, customer, period),
         under=under,
         balances=balances,
-        has_grants=False,
+        grants=(),
     )
 
 

@@ -3,16 +3,18 @@
 One customer's draft is quick to make, ten thousand are not. So a job makes anew only
 those whose usage or terms have changed, oldest first, for as long as one run may take;
 each standing says as of when it holds. Who used something does not wait behind
-everybody whose standing was not made since the start: they take turns.
+everybody whose standing was not made since the start: they take turns, until somebody
+has waited long.
 """
 
 import asyncio
 from bisect import bisect_left, insort
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from decimal import Decimal
 from functools import partial
-from itertools import cycle, islice
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,6 +22,7 @@ import msgspec
 from meterline_pricing import Invoice, Period, PricingError
 from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.invoices import Invoices
+from meterline_sidecar.billing.past import Past
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.decimals import Number
@@ -34,8 +37,12 @@ from meterline_sidecar.usage.counted import Counted, counted
 RUN_S_MAX: Final = 0.1  # of each second: ingest and requests go first
 RUN_S_MAX_BUSY: Final = 0.01
 """The same while events come: a hundredth, as 100,000 drafts take very many runs."""
-PER_SNAPSHOT: Final = 8
+LATE_MS: Final = 10_000
+"""Whoever used something and waits for longer is made with the larger share, also then:
+a tenth of a core is some 250 customers a second."""
+PER_SNAPSHOT: Final = 16
 """Made in one call of the database's thread, which has the interpreter meanwhile."""
+CUSTOMERS_PER_STEP: Final = 2_000  # some milliseconds; then others go first
 BUSY_EVENTS: Final = 100
 """Stored since the run before."""
 LOOK_AGAIN_S: Final = 10.0
@@ -44,7 +51,7 @@ customer their standing would be made again, which costs more than all else of t
 EVERY_S: Final = 1
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Where one customer stands in their current billing period."""
 
     customer: str
@@ -115,16 +122,21 @@ class Standings:
         self._customers = customers
         self._clock = clock
         self._listeners: list[OnChange] = []
-        self._by_customer: dict[str, Standing] = {}
-        self._used: dict[str, None] = {}
-        self._stale: dict[str, None] = dict.fromkeys(customers.ids)
-        """The oldest first; of whom usage changed, and of all others."""
+        self._by_customer: dict[str, bytes] = {}
+        """Packed: of very many a page shows some."""
+        self._used: OrderedDict[str, int] = OrderedDict()
+        """Whose usage changed, and since when they wait; the oldest first."""
+        self._stale: OrderedDict[str, None] = OrderedDict()
+        """Who else is to be made anew."""
+        self._all: Iterator[str] | None = iter(customers.ids)
+        """Everybody, where all are to be made anew, but for whoever was meanwhile."""
+        self._meanwhile: set[str] = set()
         self._generation = self._cursor = self._event_id = self._looked_ms = 0
         self._look_again_s = 0.0
         self._first_end_ms = FOREVER_MS
         """Before that no period ends of which there is a standing."""
         # Kept as standings change: pages ask for both, and there may be many.
-        self._order: list[tuple[Decimal, str]] = []
+        self._order: list[tuple[int, str]] = []
         self._totals: dict[str, Decimal] = {}
         self._odd: dict[str, Standing] = {}
 
@@ -135,7 +147,8 @@ class Standings:
 
     def get(self, customer_id: str) -> Standing | None:
         """Return a customer's standing; ``None`` before it was first made."""
-        return self._by_customer.get(customer_id)
+        packed = self._by_customer.get(customer_id)
+        return None if packed is None else _decode(packed)
 
     @property
     def n_ranked(self) -> int:
@@ -145,13 +158,16 @@ class Standings:
     def ranked(self, limit: int, *, start: int = 0) -> list[Standing]:
         """Return some standings, those with the highest totals first."""
         end = start + limit
-        return [self._by_customer[customer] for _, customer in self._order[start:end]]
+        return [
+            _decode(self._by_customer[customer])
+            for _, customer in self._order[start:end]
+        ]
 
-    def rank(self, customer_id: str) -> tuple[bool, Decimal, str]:
+    def rank(self, customer_id: str) -> tuple[bool, int, str]:
         """Return what customers are sorted by to stand as ``ranked``, the others last."""
-        standing = self._by_customer.get(customer_id)
+        standing = self.get(customer_id)
         if standing is None:
-            return True, Decimal(0), customer_id
+            return True, 0, customer_id
         return False, *_rank(standing)
 
     def totals(self) -> dict[str, Decimal]:
@@ -173,10 +189,15 @@ class Standings:
         """Make stale standings anew, as many as one run may."""
         loop = asyncio.get_running_loop()
         found = await self._database.read(partial(self._look, loop.time()))
-        self._note(found, loop.time())
-        end_s = loop.time() + (RUN_S_MAX_BUSY if found.is_busy else RUN_S_MAX)
-        while (self._used or self._stale) and loop.time() < end_s:
-            customers = list(islice(self._waiting(), PER_SNAPSHOT))
+        await self._note(found, loop.time())
+        is_late = self._waited_ms() > LATE_MS
+        share_s = RUN_S_MAX_BUSY if found.is_busy and not is_late else RUN_S_MAX
+        end_s = loop.time() + share_s
+        while self._is_waiting and loop.time() < end_s:
+            waiting = self._waiting(used_only=found.is_busy and is_late)
+            customers = list(islice(waiting, PER_SNAPSHOT))
+            if not customers:
+                return
             async with self._quiet():
                 made = await self._database.read(partial(self._made, customers))
             for customer, standing in made:
@@ -184,19 +205,47 @@ class Standings:
                 for listener in self._listeners:
                     await listener(customer, standing)
 
-    def _waiting(self) -> Iterator[Customer]:
-        """Yield who has waited the longest, and take them out of the line."""
-        turns = cycle((self._used, self._stale))
-        while self._used or self._stale:
-            waiting = next(turns)
-            if not waiting:
+    @property
+    def _is_waiting(self) -> bool:
+        return bool(self._used or self._stale) or self._all is not None
+
+    def _waited_ms(self) -> int:
+        """Return how long somebody waits whose usage changed."""
+        since_ms = next(iter(self._used.values()), None)
+        return 0 if since_ms is None else self._clock.now_ms() - since_ms
+
+    def _waiting(self, *, used_only: bool) -> Iterator[Customer]:
+        """Yield who has waited the longest, and take them out of the line.
+
+        Args:
+            used_only: only of whom usage changed.
+        """
+        while self._is_waiting:
+            if self._used:
+                yield from self._known(self._used.popitem(last=False)[0])
+            elif used_only:
+                return
+            if used_only:
                 continue
-            customer_id = next(iter(waiting))
-            self._used.pop(customer_id, None)
-            self._stale.pop(customer_id, None)
-            customer = self._customers.get(customer_id)
-            if customer is not None:
-                yield customer
+            if self._stale:
+                yield from self._known(self._stale.popitem(last=False)[0])
+            elif self._all is not None:
+                customer_id = next(self._all, None)
+                if customer_id is None:
+                    self._all = None
+                    self._meanwhile.clear()
+                elif customer_id not in self._meanwhile:
+                    yield from self._known(customer_id)
+
+    def _known(self, customer_id: str) -> Iterator[Customer]:
+        """Yield a customer that there is; they wait no more."""
+        self._used.pop(customer_id, None)
+        self._stale.pop(customer_id, None)
+        if self._all is not None:
+            self._meanwhile.add(customer_id)
+        customer = self._customers.get(customer_id)
+        if customer is not None:
+            yield customer
 
     async def _look(self, now_s: float, tx: Tx) -> Found:
         """Return what there is to do, as cheaply as that can be said."""
@@ -217,41 +266,56 @@ class Standings:
             )
         return Found(at, event_id, is_busy, changed)
 
-    def _note(self, found: Found, now_s: float) -> None:
-        at = found.at
+    async def _note(self, found: Found, now_s: float) -> None:
+        at, now_ms = found.at, self._clock.now_ms()
         self._event_id = found.event_id
-        self._note_ended(self._clock.now_ms())
+        await self._note_ended(now_ms)
         if at.generation != self._generation:
-            self._stale |= dict.fromkeys(self._customers.ids)
+            self._note_all()
             self._generation, self._cursor = at.generation, at.up_to_event
         elif found.changed is not None:
-            self._used |= dict.fromkeys(found.changed)
+            for customer_id in found.changed:
+                self._used.setdefault(customer_id, now_ms)
             self._cursor, self._look_again_s = at.up_to_event, now_s + LOOK_AGAIN_S
         if self._terms.row_id > self._terms_row:
-            self._stale |= dict.fromkeys(self._changed_terms())
+            changed_terms = self._changed_terms()
+            if changed_terms is None:
+                self._note_all()
+            else:
+                self._stale |= dict.fromkeys(changed_terms)
             self._terms_row = self._terms.row_id
 
-    def _note_ended(self, now_ms: int) -> None:
+    def _note_all(self) -> None:
+        self._all = iter(self._customers.ids)
+        self._meanwhile.clear()
+
+    async def _note_ended(self, now_ms: int) -> None:
         """Note the standings of periods that are over, once the first of them is.
 
         Or of those that are yet to come, where the clock was set back.
         """
         if not self._looked_ms <= now_ms < self._first_end_ms:
-            ends: list[int] = [FOREVER_MS]
-            for standing in self._by_customer.values():
-                if now_ms in standing.period:
-                    ends.append(standing.period.end)
+            first_end_ms = FOREVER_MS
+            for i, (customer, packed) in enumerate(list(self._by_customer.items()), 1):
+                if i % CUSTOMERS_PER_STEP == 0:
+                    await asyncio.sleep(0)
+                period = _decode(packed).period
+                if now_ms in period:
+                    first_end_ms = min(first_end_ms, period.end)
                 else:
-                    self._stale[standing.customer] = None
-            self._first_end_ms = min(ends)
+                    self._stale[customer] = None
+            self._first_end_ms = first_end_ms
         self._looked_ms = now_ms
 
-    def _changed_terms(self) -> Iterable[str]:
-        """Return the customers with whom something else was agreed since."""
+    def _changed_terms(self) -> Iterable[str] | None:
+        """Return the customers with whom something else was agreed since.
+
+        ``None``: maybe with everybody.
+        """
         for kind in ("plan", "meter"):
             for name in self._terms.names(kind):
                 if self._terms.entries(kind, name)[-1].row_id > self._terms_row:
-                    return self._customers.ids
+                    return None
         return [
             name
             for kind, name in self._terms.learned_after(self._terms_row)
@@ -267,29 +331,35 @@ class Standings:
     ) -> list[tuple[Customer, Standing]]:
         """Return the standings of some customers, from one snapshot."""
         at = await counted(tx)
-        found = [(one, await self._standing(tx, at, one)) for one in customers]
-        return [(one, standing) for one, standing in found if standing is not None]
+        now_ms = self._clock.now_ms()
+        periods: dict[str, Period] = {}
+        for one in customers:
+            with suppress(PricingError):  # they start later, or have left
+                periods[one.id] = CustomerCalendar.of(self._terms, one.id).at(now_ms)
+        pasts = await self._invoices.pasts(tx, at, list(periods.items()))
+        return [
+            (one, await self._standing(tx, at, one, periods[one.id], pasts[one.id]))
+            for one in customers
+            if one.id in periods
+        ]
 
     async def _standing(
-        self, tx: Tx, at: Counted, customer: Customer
-    ) -> Standing | None:
-        """Return where a customer stands; ``None``: they start later, or have left."""
+        self, tx: Tx, at: Counted, customer: Customer, period: Period, past: Past
+    ) -> Standing:
+        """Return where a customer stands in the period that runs."""
         now_ms = self._clock.now_ms()
-        try:
-            period = CustomerCalendar.of(self._terms, customer.id).at(now_ms)
-        except PricingError:
-            return None
         total: Decimal | None = None
         currency = why_not = None
         drawn: Invoice | None = None
         try:
-            stated = await self._invoices.statement(tx, at, customer, period)
+            stated = await self._invoices.statement(tx, at, customer, period, past=past)
             drawn = stated.invoice
             total, currency = stated.due, drawn.currency
             meters = stated.usage
         except NotBillable as error:
             why_not = str(error)
-            meters = (await self._billing.usage(tx, at, customer, period)).meters
+            assert past.usage is not None, "it was read with the past"
+            meters = past.usage.meters
         return Standing(
             customer=customer.id,
             period=period,
@@ -305,11 +375,11 @@ class Standings:
 
     def _put(self, standing: Standing) -> None:
         """Take a standing in, in place of the one before it."""
-        before = self._by_customer.get(standing.customer)
+        before = self.get(standing.customer)
         if before is not None:
             del self._order[bisect_left(self._order, _rank(before))]
             self._add(before, sign=-1)
-        self._by_customer[standing.customer] = standing
+        self._by_customer[standing.customer] = _encode(standing)
         self._first_end_ms = min(self._first_end_ms, standing.period.end)
         self._odd.pop(standing.customer, None)
         if standing.is_odd:
@@ -332,5 +402,10 @@ def _values(drawn: Invoice) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
-def _rank(standing: Standing) -> tuple[Decimal, str]:
-    return -(standing.total or Decimal(0)), standing.customer
+def _rank(standing: Standing) -> tuple[int, str]:
+    """Return what standings are sorted by: the highest total first, in millionths."""
+    return -int((standing.total or Decimal(0)).scaleb(6)), standing.customer
+
+
+_encode: Final = msgspec.json.Encoder().encode  # whole numbers of any size
+_decode: Final = msgspec.json.Decoder(Standing).decode

@@ -1,5 +1,6 @@
 """What a customer is billed for a period, and the ones that are final in the ledger."""
 
+from collections.abc import Container, Mapping
 from decimal import Decimal
 from typing import Final as Final_
 from typing import NamedTuple, Protocol
@@ -145,6 +146,20 @@ async def finals_of(tx: Tx, customer: str) -> dict[str, Final]:
     """
     adjusted = await store.adjusted_of(tx, customer)
     touched = await store.touched_by_void(tx, customer)
+    return await finals_with(tx, customer, adjusted, touched)
+
+
+async def finals_with(
+    tx: Tx,
+    customer: str,
+    adjusted: Mapping[str, store.Adjusted],
+    touched: Container[str],
+) -> dict[str, Final]:
+    """Return the same, where what was billed of them since was read already.
+
+    Args:
+        touched: the periods of which a void invoice billed or used up something.
+    """
     found: dict[str, Final] = {}
     for row in await store.finals_of(tx, customer):
         statement = _decode(row.document)
