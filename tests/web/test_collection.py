@@ -293,7 +293,7 @@ async def test_a_number_that_is_no_invoice_takes_no_step(desk: Desk) -> None:
     await take(desk, "INV-0001", "void")
 
     assert "is no invoice" in await take(desk, "CN-0001", "sent", 400)
-    assert "no document" in await take(desk, "INV-0099", "void", 404)
+    assert "no invoice or credit note" in await take(desk, "INV-0099", "void", 404)
     await take(desk, "INV-0002", "void", 400, reason="")
 
 

@@ -23,6 +23,7 @@ from meterline_sidecar.ingest.correction_plans import (
     CorrectionRefused,
     NoSuchCorrection,
 )
+from meterline_sidecar.ingest.event_files import BadFile
 from meterline_sidecar.ingest.held import AlreadyCounted, NoSuchHeldEvent
 from meterline_sidecar.ingest.import_chunks import ImportRefused
 from meterline_sidecar.ingest.imports import NoSuchImport
@@ -46,6 +47,7 @@ from tests.web.conftest import Web
 REQUEST = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
 ANSWERS: list[tuple[Exception, int, str]] = [
     (BadRequest("x"), 400, "x"),
+    (BadFile("x"), 400, "x"),
     (PricingError("x"), 400, "x"),
     (NotFound("x"), 400, "x"),  # of a price list: a kind of PricingError
     (BadWebhook("x"), 400, "x"),

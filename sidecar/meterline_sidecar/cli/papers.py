@@ -13,6 +13,7 @@ from meterline_sidecar.cli.exits import NotFound
 from meterline_sidecar.cli.output import money, quantity
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.pdf import pdf_of
+from meterline_sidecar.web.answers.customers import ShownCustomer
 from meterline_sidecar.web.answers.documents import (
     DocumentAnswer,
     DocumentBill,
@@ -81,15 +82,32 @@ def step_of(given: Mapping[str, str | bool | None], reason: str | None) -> Step 
 def find_document(
     client: Client, target: str, *, is_with_usage: bool
 ) -> DocumentAnswer | None:
-    """Return the document of that number; ``None``: it is none, but maybe a customer."""
+    """Return the document of that number; ``None``: it is a customer's id.
+
+    Raises:
+        NotFound: it looks like a number, and is neither.
+    """
     if not NUMBER.fullmatch(target):
         return None
     try:
         return client.get(
             document_path(target), DocumentAnswer, appendix=_flag(is_with_usage)
         )
-    except NotFound:
+    except NotFound as error:
+        check_customer(client, target, error)
         return None
+
+
+def check_customer(client: Client, target: str, error: NotFound) -> None:
+    """Make sure that what is no document's number is a customer's id.
+
+    Raises:
+        NotFound: it is none either: ``error``, since it looks like a number.
+    """
+    try:
+        client.get(f"/v1/customers/{quote(target, safe='')}", ShownCustomer)
+    except NotFound:
+        raise error from None
 
 
 def number_of_final(client: Client, customer: str, period: str | None) -> str:

@@ -97,7 +97,11 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="Of an edge: what people at the centre call it.",
-            extra={"kind": LINE, "default": "the host's name"},
+            extra={
+                "kind": LINE,
+                "default": "the host's name",
+                "variable": "METERLINE_EDGE_NAME",
+            },
         ),
     ] = None
     forward: Annotated[

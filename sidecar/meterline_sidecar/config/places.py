@@ -24,15 +24,13 @@ SOCKET_PATH_BYTES_MAX: Final = 107 if sys.platform == "linux" else 103
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def overridden(
-    config: SidecarConfig, environment: Mapping[str, str], problems: list[Problem]
-) -> SidecarConfig:
+def overridden(config: S, environment: Mapping[str, str], problems: list[Problem]) -> S:
     """Return ``config`` with what the environment says in place of the file.
 
     What is wrong in the environment is added to ``problems``, under the variable.
     """
     changes: dict[str, object] = {}
-    for field, variable, kind in variables_of(SidecarConfig):
+    for field, variable, kind in variables_of(type(config)):
         given = environment.get(variable)
         if not given:
             continue

@@ -24,7 +24,7 @@ from meterline_sidecar.config.across import (
     names_in,
 )
 from meterline_sidecar.config.archive import ArchiveConfig
-from meterline_sidecar.config.centre import check_role
+from meterline_sidecar.config.centre import CentreConfig, check_role
 from meterline_sidecar.config.cut import without_customers
 from meterline_sidecar.config.places import (
     overridden,
@@ -93,6 +93,9 @@ def _read(
     values: dict[str, Any] = ROOT.read(source.root)
     sidecar = overridden(values.pop("sidecar", SidecarConfig()), environment, problems)
     sidecar = placed_sidecar(sidecar, folder, problems)
+    values["centre"] = overridden(
+        values.get("centre", CentreConfig()), environment, problems
+    )
     archive = placed_archive(values.pop("archive", ArchiveConfig()), folder)
     prices = UNREADABLE
     if is_whole:

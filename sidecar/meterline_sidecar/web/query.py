@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from meterline_pricing import Calendar, Period
 from meterline_pricing.tools import currency_of, nearest
+from meterline_sidecar.billing.documents import number_of
 from meterline_sidecar.billing.statement import finals_of
 from meterline_sidecar.clock import parse_time_ms, time_text
 from meterline_sidecar.config.shape import Customer
@@ -106,8 +107,17 @@ def find_customer(parts: Parts, customer_id: str) -> Customer:
     if found is None:
         near = nearest(customer_id, parts.customers.ids)
         hint = f"; did you mean {near}?" if near else "; see /v1/customers"
+        if _is_number(parts, customer_id):
+            hint = "; it looks like the number of a document: see /v1/invoices"
         raise NoSuchThing(f"no customer {customer_id[:100]!r}{hint}")
     return found
+
+
+def _is_number(parts: Parts, name: str) -> bool:
+    """Say whether something is named as documents are numbered here."""
+    number, seller = number_of(name), parts.config.seller
+    series = (seller.invoice_prefix, seller.credit_note_prefix)
+    return number is not None and number[0] in series
 
 
 def billing_period(parts: Parts, customer: Customer | None, name: str | None) -> Period:

@@ -132,7 +132,7 @@ def test_a_statement_lists_documents_and_what_is_owed(sidecar: SidecarProcess) -
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["INV-0099"], "no customer 'INV-0099'"),
+        (["INV-0099"], "no invoice or credit note 'INV-0099'"),
         (["nobody", "--csv", "x.csv"], "only what is final has a number"),
         (["acme", "--period", "2026-11", "--csv", "x.csv"], "for 2026-11"),
     ],
@@ -164,6 +164,24 @@ def test_what_became_of_an_invoice_is_noted_and_shown(sidecar: SidecarProcess) -
     assert account.count("payment of") == account.count("refund of") == 1
     refused = sidecar.meterline("invoice", "INV-0002", "--sent")
     assert (refused.returncode, "is void" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("invoice", "INV-9999"), "no invoice or credit note 'INV-9999'"),
+        (("explain", "INV-9999"), "no invoice or credit note 'INV-9999'"),
+        (("statement", "INV-9999"), "it looks like the number of a document"),
+        (("invoice", "nobody"), "no customer 'nobody'"),
+    ],
+)
+def test_what_is_not_there_is_called_what_it_looks_like(
+    sidecar: SidecarProcess, arguments: tuple[str, ...], said: str
+) -> None:
+    done = sidecar.meterline(*arguments)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What the pages and the metrics of a centre and of an edge say of each other."""
 
+import re
 import shutil
 import subprocess
 
@@ -8,6 +9,7 @@ import pytest
 from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_centre import BY_HAND, DECEMBER_MS
 from tests.integration.fleet.test_forwarding import until_there, used
+from tests.integration.test_deploy import DEPLOY
 from tests.producer import NOON_MS, batch
 from tests.sidecar_process import METERLINE
 
@@ -150,3 +152,18 @@ async def test_a_sidecar_alone_has_no_edges(world: World, path: str) -> None:
         assert 'href="/edges"' not in shown
         wrong = {"edge": "one", "decision": "adopt", "reason": "x"}
         assert (await alone.http.post("/edges", data=wrong)).status_code == 409
+
+
+async def test_every_metric_that_an_alert_asks_for_is_there(world: World) -> None:
+    rules = (DEPLOY / "prometheus" / "alerts.yml").read_text()
+    asked = set(re.findall(r"meterline_\w+", rules))
+    async with world.centre() as centre, world.edge() as edge:
+        forwarder = edge.parts.forwarder
+        assert forwarder is not None
+        await until(lambda: forwarder.acked_ms is not None)
+        texts = [(await one.http.get("/metrics")).text for one in (centre, edge)]
+
+    known = set(re.findall(r"^(meterline_\w+)", "\n".join(texts), re.MULTILINE))
+    # There once it has happened; ``_total`` stands in the help all the same.
+    known.add("meterline_edge_connections_refused_total")
+    assert asked - known == set()

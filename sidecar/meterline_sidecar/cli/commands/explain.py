@@ -20,7 +20,7 @@ from meterline_sidecar.cli.output import (
     show_json,
     shown_name,
 )
-from meterline_sidecar.cli.papers import NUMBER, document_path
+from meterline_sidecar.cli.papers import NUMBER, check_customer, document_path
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.problems.problem import n_of
@@ -102,10 +102,11 @@ def _path(customer: str) -> str:
 def _of_number(
     client: Client, number: str, asked: dict[str, str | None]
 ) -> Explanation | None:
-    """Return how the invoice of a number came about; ``None``: maybe a customer's id."""
+    """Return how the invoice of a number came about; ``None``: it is a customer's id."""
     try:
         return client.get_work(f"{document_path(number)}/explain", Explanation, **asked)
-    except NotFound:
+    except NotFound as error:
+        check_customer(client, number, error)
         return None
 
 

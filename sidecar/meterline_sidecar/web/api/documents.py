@@ -248,7 +248,9 @@ async def find_document(tx: Tx, number: str) -> Document:
     named = number_of(number)
     row = None if named is None else await store.numbered(tx, *named)
     if row is None:
-        raise NoSuchThing(f"no document {number[:60]!r}; see /v1/invoices")
+        raise NoSuchThing(
+            f"no invoice or credit note {number[:60]!r}; see /v1/invoices"
+        )
     return document_of(row)
 
 
