@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import pytest
 
+import meterline
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.config.shape import Config
 
@@ -163,6 +164,12 @@ def test_the_chart_reads_just_the_values_that_it_names() -> None:
     }
 
     assert paths_of(values) == asked
+
+
+def test_the_chart_is_of_this_version() -> None:
+    (chart,) = documents((CHART / "Chart.yaml").read_text())
+
+    assert chart["appVersion"] == meterline.__version__
 
 
 def rendered(values: dict[str, Any], folder: Path) -> list[dict[str, Any]]:

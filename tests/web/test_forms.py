@@ -486,7 +486,7 @@ FORMS: dict[str, Submit] = {
     "close.html: post /close": close_periods,
     "close.html: post /close/gap": accept_gap,
     "edges.html: post /edges": decide_edge,
-    "late.html: post /late/…": decide_late,
+    "late.html: post /late": decide_late,
     "import.html: post /imports/…": decide_import,
     "imports.html: post /imports": put_aside,
     "event.html: post /events/…/void": void_event,

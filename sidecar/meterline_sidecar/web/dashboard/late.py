@@ -32,15 +32,10 @@ class LatePageQuery(msgspec.Struct, frozen=True, kw_only=True):
     after: Annotated[int, Meta(ge=0, le=ID_MAX)] = ID_MAX
 
 
-class WhichLate(msgspec.Struct, frozen=True, kw_only=True):
-    """Which late usage is decided about."""
+class LateForm(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody decides about which late usage, and why."""
 
     late: Annotated[int, Meta(ge=1, le=ID_MAX)]
-
-
-class LateForm(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody decides, and why."""
-
     decision: Literal["accept", "reject"]
     reason: Reason
 
@@ -68,11 +63,10 @@ async def late(request: Request) -> Response:
 async def decide(request: Request) -> Response:
     """Accept or reject late usage, and show all of it."""
     form = await read_form(request, LateForm)
-    which = read_query(request, WhichLate, path_names=frozenset(("late",)))
     take = accept_late if form.decision == "accept" else reject_late
     await take(
         request.app.state.parts,
-        DecideLateQuery(late=which.late, reason=form.reason),
+        DecideLateQuery(late=form.late, reason=form.reason),
         author_of(request),
     )
-    return RedirectResponse(f"/late#late-{which.late}", 303)
+    return RedirectResponse(f"/late#late-{form.late}", 303)

@@ -42,7 +42,7 @@ ROUTES: Final = [
     Route("/corrections", fresh(corrections.corrections)),
     Route("/corrections", corrections.revert, methods=["POST"]),
     Route("/late", fresh(late.late)),
-    Route("/late/{late}", late.decide, methods=["POST"]),
+    Route("/late", late.decide, methods=["POST"]),
     Route("/imports", fresh(imports.imports)),
     Route("/imports", imports.upload, methods=["POST"]),
     Route("/imports/{name}", fresh(imports.one_import)),
