@@ -46,8 +46,9 @@ LINES_SHOWN: Final = 50
 USAGE_SHOWN: Final = 100
 UPLOADING: Final = asyncio.Semaphore(2)
 """Files that are read at once: each is in memory, three times at most."""
-UNPACKED_BYTES_MAX: Final = 32 << 20
-"""Of a file by a form: some 200,000 events, put aside in ten seconds."""
+UNPACKED_BYTES_MAX: Final = 16 << 20
+"""Of a file by a form: some 100,000 to 300,000 events. Whoever sent it waits while they
+are put aside, which is seconds."""
 
 
 class ImportsPageQuery(msgspec.Struct, frozen=True, kw_only=True):
