@@ -289,8 +289,9 @@ async def test_whatever_is_interrupted_goes_on_and_is_sound_all_the_time(
         assert "another erasure is under way" in other
         assert await web.parts.eraser.resume() == 1
         assert await web.parts.eraser.resume() == 0
+        for path, content in bytes_of(web).items():
+            assert NAME.encode() not in content, path
 
-        assert await web.parts.eraser.remains(Wanted(NAME, (), "a", "b")) == 0
         assert (await verified(web)).findings == []
         (done,) = (await web.get("/v1/erasures"))["erasures"]
         assert (done["events"], done["author"], done["reason"]) == (8, "a", "b")
@@ -706,6 +707,33 @@ def test_the_command_asks_for_the_name_and_says_what_is_left(tmp_path: Path) -> 
     assert again.returncode == 1
     assert "no event in the ledger is of such a subject" in again.stderr
     assert sound.returncode == 0, sound.stdout
+
+
+async def test_a_changed_row_of_the_journal_is_not_hidden_either(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web() as web:
+        await filled(web)
+        body = {"amount": "5", "currency": "usd", "reason": f"sorry, {NAME}"}
+        said = await web.http.post("/v1/customers/acme/credits", json=body)
+        assert said.status_code == 200, said.text
+        path = web.parts.config.sidecar.database
+        change(path, "UPDATE credits SET title = title || '!'")
+
+        assert "row 1 of credits is not what was written" in await erase(web, 409)
+        change(path, "UPDATE credits SET title = rtrim(title, '!')")
+        assert await web.parts.eraser.resume() == 1
+
+        assert (await verified(web)).findings == []
+        change(path, "UPDATE credits SET reason = 'sorry'")
+        assert (await verified(web)).findings != []
+
+
+def change(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        assert connection.execute(statement).rowcount > 0
+    connection.close()
 
 
 async def test_a_changed_batch_is_not_hidden_by_an_erasure(open_web: OpenWeb) -> None:

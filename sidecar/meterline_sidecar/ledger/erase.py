@@ -21,7 +21,7 @@ from meterline_sidecar.ledger import erased_list
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.erase_archive import FilesAnew
 from meterline_sidecar.ledger.erase_begin import Wanted, new_erasure
-from meterline_sidecar.ledger.erase_step import BATCHES_PER_STEP, Step, read_step
+from meterline_sidecar.ledger.erase_step import BATCHES_PER_STEP, next_step
 from meterline_sidecar.ledger.erase_texts import Mention, mentions, replace_texts
 from meterline_sidecar.ledger.erased import (
     UNDER_WAY,
@@ -185,9 +185,13 @@ class Eraser:
         async with self._working:
             async with self._database.reading() as tx:
                 erasing = await under_way(tx)
+                has_erased = await store.last_erasure(tx) is not None
             n_names = 0
             if erasing is None:
                 await self._anew.clear()
+                if has_erased and not self._is_compared:
+                    # Whoever was killed behind an erasure may have left it there.
+                    await self._database.empty_wal()
             else:
                 await self._finish(erasing)
                 n_names += 1
@@ -195,13 +199,13 @@ class Eraser:
                 log.warning("erasure %s was undone, and is done again", listed.alias)
                 await self._again(listed, subject)
                 n_names += 1
+            self._is_compared = True
             return n_names
 
     async def _undone(self) -> list[tuple[Listed, str]]:
         """Return names that were erased and are here again, by what lies beside."""
         if self._is_compared:
             return []
-        self._is_compared = True
         listed = await asyncio.to_thread(erased_list.read, self._files.erased)
         async with self._database.reading() as tx:
             return await erased_list.undone(tx, self._key, listed)
@@ -240,6 +244,7 @@ class Eraser:
             await asyncio.to_thread(self._list, erasing)
             row = await self._rename(erasing)
             await self._anew.clear()
+        await self._database.empty_wal()
         return Done(row, texts)
 
     def _list(self, erasing: Erasing) -> None:
@@ -256,27 +261,18 @@ class Eraser:
     async def _seal_step(self, erasing: Erasing) -> Erasing:
         """Seal the batches of one step, while the name still stands in them."""
         async with self._database.reading() as tx:
-            step = await read_step(tx, self._key, erasing)
+            step = await next_step(tx, self._key, erasing)
         async with self._database.transaction() as tx:
-            after = await self._sealed(tx, erasing, step)
-            await keep(tx, after)
-        return after
-
-    async def _sealed(self, tx: Tx, erasing: Erasing, step: Step) -> Erasing:
-        """Seal what a step has read, and replace what stands beside the subject's name."""
-        names = await step.names(tx, self._key, erasing)
-        changed = step.erased(self._key, erasing)
-        seals = [(one.batch.id, one.seal or b"") for one in changed]
-        await store.put_seals(tx, erasing.id, "batches", seals)
-        await store.rename_external(tx, names)
-        await store.put_properties(tx, step.properties(erasing))
-        return step.after(erasing)
+            await step.write(tx)
+            await keep(tx, step.after)
+        return step.after
 
     async def _rename(self, erasing: Erasing) -> NewErasure:
         """Seal the last batches, and replace the name: all of it at once."""
         async with self._database.transaction() as tx:
-            step = await read_step(tx, self._key, erasing)
-            erasing = await self._sealed(tx, erasing, step)
+            step = await next_step(tx, self._key, erasing)
+            await step.write(tx)
+            erasing = step.after
             await store.rename_subject(tx, erasing.subject_id, erasing.alias)
             words = [erasing.subject, *erasing.words]
             await store.rename_losses(tx, words, erasing.alias)

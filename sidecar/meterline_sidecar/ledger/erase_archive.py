@@ -78,10 +78,11 @@ class FilesAnew:
                 except ArchiveFailed as error:
                     unread.append(str(error))
                     continue
-                changed = [one for one in bundle.batches if holds(one, erasing)]
+                changed = await asyncio.to_thread(_changed, bundle, erasing)
                 if changed:
                     found.append(move.what.file)
-                    events += n_events(changed, erasing) if is_away else 0
+                    of_name = [bundle.batches[i] for i in changed]
+                    events += n_events(of_name, erasing) if is_away else 0
         return InFiles(events, tuple(found), tuple(unread))
 
     async def write(self, erasing: Erasing) -> Erasing:
@@ -145,11 +146,13 @@ class FilesAnew:
                 log.warning("an erased name may be in a file: %s", error)
             return await self._done(after)
         key = self._archived.key
-        changed = await asyncio.to_thread(
-            lambda: [i for i, one in enumerate(old.batches) if holds(one, erasing)]
-        )
+        changed = await asyncio.to_thread(_changed, old, erasing)
+        names: list[Name] = []
+        if is_away:
+            async with self._database.reading() as tx:
+                names = await names_of(tx, key, erasing, dict(old.numbered()))
         if not changed and is_known:
-            return await self._done(after)
+            return await self._done(after, names=names)
         batches = list(old.batches)
         for i in changed:
             batches[i] = without_name(batches[i], key, erasing)
@@ -163,8 +166,6 @@ class FilesAnew:
             events=erasing.events
             + n_events([old.batches[i] for i in changed], erasing),
         )
-        async with self._database.reading() as tx:
-            names = await names_of(tx, key, erasing, dict(old.numbered()))
         seals = [
             (one.batch.id, one.seal)
             for i, one in enumerate(batches)
@@ -223,10 +224,15 @@ class FilesAnew:
         async with self._database.transaction() as tx:
             if anew is not None:
                 await erasing_files.add(tx, anew)
-                await store.put_seals(tx, erasing.id, "batches", seals or [])
-                await store.rename_external(tx, names or [])
+            await store.put_seals(tx, erasing.id, "batches", seals or [])
+            await store.rename_external(tx, names or [])
             await keep(tx, erasing)
         return erasing
+
+
+def _changed(bundle: Bundle, erasing: Erasing) -> list[int]:
+    """Return which batches an erasure changes, by their places."""
+    return [i for i, one in enumerate(bundle.batches) if holds(one, erasing)]
 
 
 def _name(mark: str, move: NewMove) -> str:

@@ -1,6 +1,8 @@
 """One step of an erasure: batches in which a name stands, and what is sealed of them."""
 
+import asyncio
 from collections.abc import Mapping
+from itertools import count
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,51 +25,25 @@ Name = tuple[str, bytes, int]
 
 
 class Step(NamedTuple):
-    """Batches that hold a name, or may, and up to which batch it was looked."""
+    """What a step changes, and how far the erasure is behind it."""
 
-    batches: list[Stored]
-    reached: int
+    after: Erasing
+    seals: list[tuple[int, bytes]]
+    properties: list[tuple[str | None, int]]
+    """Of events, each with its id."""
+    names: list[Name]
 
-    def after(self, erasing: Erasing) -> Erasing:
-        """Return how far an erasure is behind it."""
-        changed = [stored for stored in self.batches if holds(stored, erasing)]
-        return msgspec.structs.replace(
-            erasing,
-            batch_id=self.reached,
-            batches=erasing.batches + len(changed),
-            events=erasing.events + n_events(changed, erasing),
-        )
-
-    def erased(self, key: bytes, erasing: Erasing) -> list[Stored]:
-        """Return those that change, as they are when the erasure is done."""
-        return [
-            without_name(stored, key, erasing)
-            for stored in self.batches
-            if holds(stored, erasing)
-        ]
-
-    def properties(self, erasing: Erasing) -> list[tuple[str | None, int]]:
-        """Return ``(properties, event id)`` where they change."""
-        return [
-            (after, event_id)
-            for stored in self.batches
-            for event_id, event in enumerate(stored.events, stored.batch.first_event_id)
-            if (after := erasing.properties(event.properties)) != event.properties
-        ]
-
-    async def names(self, tx: Tx, key: bytes, erasing: Erasing) -> list[Name]:
-        """Return what senders call events otherwise when the erasure is done."""
-        found: list[Name] = []
-        for stored in self.batches:
-            numbered = dict(enumerate(stored.events, stored.batch.first_event_id))
-            found += await names_of(tx, key, erasing, numbered)
-        return found
+    async def write(self, tx: Tx) -> None:
+        """Seal the batches, and replace what stands beside the subject's name."""
+        await store.put_seals(tx, self.after.id, "batches", self.seals)
+        await store.rename_external(tx, self.names)
+        await store.put_properties(tx, self.properties)
 
 
 def holds(stored: Stored, erasing: Erasing) -> bool:
     """Say whether an erasure changes a batch."""
     return (
-        erasing.renamed(stored.events) != stored.events
+        any(map(erasing.changes, stored.events))
         or erasing.renamed_losses(stored.losses) != stored.losses
     )
 
@@ -96,12 +72,19 @@ async def names_of(
     found: list[Name] = []
     if not events:
         return found
-    for name in await external.names_between(tx, min(events), max(events)):
+    span = (min(events), max(events))
+    words = [erasing.subject, *erasing.words]
+    changed = {
+        event_id for event_id, event in events.items() if erasing.changes(event)
+    } | set(await store.named_with(tx, *span, words))
+    if not changed:
+        return found
+    for name in await external.names_between(tx, *span):
+        if name.event_id not in changed or name.source is None:
+            continue
         event = events[name.event_id]
         external_id = erasing.external_id(name.external_id, event)
         (after,) = erasing.renamed([event])
-        if name.source is None or (external_id, after) == (name.external_id, event):
-            continue
         mac = name_mac(
             key,
             source=name.source,
@@ -113,8 +96,8 @@ async def names_of(
     return found
 
 
-async def read_step(tx: Tx, key: bytes, erasing: Erasing) -> Step:
-    """Read the next batches that hold the name, each with the link before it.
+async def next_step(tx: Tx, key: bytes, erasing: Erasing) -> Step:
+    """Return the next step: batches that hold the name, and what becomes of them.
 
     Raises:
         EraseRefused: one of them is not what was committed.
@@ -134,8 +117,8 @@ async def read_step(tx: Tx, key: bytes, erasing: Erasing) -> Step:
         )
         events = await event_store.events_of_batch(tx, batch)
         losses = await event_store.losses_of_batch(tx, batch)
-        seals = await store.seals_of(tx, "batches", first=batch_id, last=batch_id)
-        stored = Stored(batch, producer, mac, events, losses, seals.get(batch_id))
+        sealed = await store.seals_of(tx, "batches", first=batch_id, last=batch_id)
+        stored = Stored(batch, producer, mac, events, losses, sealed.get(batch_id))
         previous = await integrity.batch_mac(tx, batch_id - 1)
         first = await begin(tx)
         if previous is None:
@@ -146,4 +129,32 @@ async def read_step(tx: Tx, key: bytes, erasing: Erasing) -> Step:
                 " hide that: run `meterline verify`"
             )
         found.append(stored)
-    return Step(found, reached)
+    names: list[Name] = []
+    for stored in found:
+        numbered = dict(enumerate(stored.events, stored.batch.first_event_id))
+        names += await names_of(tx, key, erasing, numbered)
+    after, seals, properties = await asyncio.to_thread(_changes, key, erasing, found)
+    after = msgspec.structs.replace(after, batch_id=reached)
+    return Step(after, seals, properties, names)
+
+
+def _changes(
+    key: bytes, erasing: Erasing, batches: list[Stored]
+) -> tuple[Erasing, list[tuple[int, bytes]], list[tuple[str | None, int]]]:
+    """Return what some batches count, their seals, and events' properties that change."""
+    changed = [stored for stored in batches if holds(stored, erasing)]
+    after = msgspec.structs.replace(
+        erasing,
+        batches=erasing.batches + len(changed),
+        events=erasing.events + n_events(changed, erasing),
+    )
+    sealed = [without_name(stored, key, erasing) for stored in changed]
+    properties = [
+        (new.properties, event_id)
+        for stored, done in zip(changed, sealed, strict=True)
+        for event_id, old, new in zip(
+            count(stored.batch.first_event_id), stored.events, done.events, strict=False
+        )
+        if new.properties != old.properties
+    ]
+    return after, [(one.batch.id, one.seal or b"") for one in sealed], properties

@@ -103,6 +103,10 @@ class Erasing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             for event in events
         ]
 
+    def changes(self, event: EventRow) -> bool:
+        """Say whether it changes an event."""
+        return self._renamed(event) is not event
+
     def _renamed(self, event: EventRow) -> EventRow:
         properties = self.properties(event.properties)
         if event.subject == self.subject:

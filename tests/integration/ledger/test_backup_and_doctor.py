@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,12 @@ def test_a_backup_made_under_way_is_verified_and_can_be_restored(
     copy = tmp_path / "copy.db"
     with SidecarProcess(tmp_path) as sidecar:
         ship(sidecar, 20)
+        assert said(sidecar, "backup", "list")["backups"] == []
         assert said(sidecar, "backup", str(copy))["events"] == 20
+        (noted,) = said(sidecar, "backup", "list")["backups"]
+        assert (noted["file"], noted["is_here"]) == (str(copy), True)
+        assert noted["digest"] == sha256(copy.read_bytes()).hexdigest()
+        assert noted["file_bytes"] == copy.stat().st_size
         ship(sidecar, 30, first_seq=21)
     assert copy.stat().st_mode & 0o777 == 0o600
 

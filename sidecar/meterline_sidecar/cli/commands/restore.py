@@ -61,8 +61,8 @@ def _tell(restored: Restored) -> None:
     click.secho(f"! {missing}", fg="yellow")
     if restored.erased:
         click.echo(
-            f"{n_of(restored.erased, 'name')} that were erased are in it: the sidecar"
-            " erases them again when it starts"
+            f"names in it that were erased since: {restored.erased}; the sidecar erases"
+            " them again when it starts"
         )
     for gap in missing.workers:
         click.echo(

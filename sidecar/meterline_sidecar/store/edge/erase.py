@@ -287,6 +287,16 @@ async def rename_external(tx: Tx, rows: Iterable[tuple[str, bytes, int]]) -> Non
     )
 
 
+async def named_with(tx: Tx, first: int, last: int, words: Sequence[str]) -> list[int]:
+    """Return events, by ids of both included, in whose sender's name a word stands."""
+    rows = await tx.fetch_all(
+        "SELECT event_id FROM external_events WHERE event_id BETWEEN ? AND ?"  # noqa: S608 - only marks
+        f" AND {_any_holds(['external_id'], words)}",
+        (first, last, *words),
+    )
+    return [row[0] for row in rows]
+
+
 async def terms_with(tx: Tx, name: str) -> list[tuple[int, str]]:
     """Return ``(id, change)`` of rows about customers in which a text stands."""
     rows = await tx.fetch_all(
