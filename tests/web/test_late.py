@@ -99,6 +99,31 @@ async def test_a_period_whose_invoice_is_void_is_open_to_what_comes_late(
         assert [one["events"] for one in (await web.get("/v1/late"))["late"]] == [1, 2]
 
 
+async def test_nothing_is_billed_that_is_about_to_be_held_back(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=CALLS, meterline=REPORTS) as web:
+        await web.ship(*(event() for _ in range(5)))
+        web.clock.time_ms = JANUARY_MS + 1
+        await finalize(web, "2026-11")
+        n_runs = 0
+
+        async def screen() -> None:
+            nonlocal n_runs
+            n_runs += 1
+            if n_runs > 2:  # as if it came right before the transaction that closes
+                await web.parts.late.screen()
+
+        web.parts.aggregator.when_counted(screen)
+        await web.ship(event(), event())
+
+        assert await finalize(web, "2026-12") == "0.00"
+        assert n_runs > 2
+        assert await states(web) == ["waiting"]
+        final = await web.get("/v1/customers/acme/invoice", period="2026-12")
+        assert final["adjustments"] == []
+
+
 async def test_without_that_it_is_an_adjustment_as_ever(open_web: OpenWeb) -> None:
     meterline = REPORTS.replace('late = "report"', "")
     async with open_web(pricing=CALLS, meterline=meterline) as web:

@@ -35,6 +35,7 @@ from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.customers import CustomerIndex
 from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.counted import when_whole
 
 SINCE: Final = "closing_since_ms"
 """The fact that says from when on periods close by themselves."""
@@ -215,7 +216,8 @@ class Closer:
         gone_on = self._with_gaps(run, due, missing)
         ready = list(gone_on)
         while ready:
-            n_done = await self._piece(run, ready[:PIECE_MAX], missing)
+            piece = partial(self._piece, run, ready[:PIECE_MAX], missing)
+            n_done = await when_whole(piece, self._aggregator.run)
             del ready[:n_done]
         return run.n_closed > n_before and not run.wanted.is_dry
 

@@ -40,7 +40,7 @@ from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.counted import Counted, counted_whole
+from meterline_sidecar.usage.counted import Counted, counted_whole, when_whole
 
 
 class Invoices:
@@ -263,13 +263,17 @@ class Invoices:
             self._database, self._spools, period, clock=self._clock
         )
         await self._aggregator.run()
-        # Drawn where it is kept: no other invoice or event comes in between.
-        async with self._database.transaction() as tx:
-            at = await counted_whole(tx)
-            gaps = check_gaps(period, missing, accept_gap=accept_gap)
-            closing = Closing(author, "by hand", gaps)
-            await note_accepted(tx, missing.gaps)
-            return await self.close(tx, at, customer, period, closing)
+        gaps = check_gaps(period, missing, accept_gap=accept_gap)
+
+        async def close() -> Statement:
+            # Drawn where it is kept: no other invoice or event comes in between.
+            async with self._database.transaction() as tx:
+                at = await counted_whole(tx)
+                await note_accepted(tx, missing.gaps)
+                closing = Closing(author, "by hand", gaps)
+                return await self.close(tx, at, customer, period, closing)
+
+        return await when_whole(close, self._aggregator.run)
 
     async def close(
         self,

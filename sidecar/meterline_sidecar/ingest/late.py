@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from msgspec.structs import replace
 
 from meterline.events import UNCOUNTED, Flag
 from meterline_sidecar.clock import Clock
@@ -31,13 +30,12 @@ from meterline_sidecar.store.owned import read_payers
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import Generation, newest_generation
-from meterline_sidecar.usage.definition import Definition, decode
+from meterline_sidecar.usage.definition import Definition
 from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.screened import SCREENED, screened
 from meterline_sidecar.usage.values import read_values
 
 STEP_EVENTS: Final = 20_000
-SCREENED: Final = "late_screened"
-"""The fact that says up to which event it was looked."""
 BY_ITSELF: Final = "schedule"
 _Late = Mapping[tuple[str, str], list[EventFacts]]
 """Late events by customer and period."""
@@ -133,20 +131,10 @@ class Late:
         async with self._database.reading() as tx:
             served = await newest_generation(tx)
             assert served is not None, "Aggregator.start() comes first"
-            reporting = _reporting(decode(served.definition))
-            if not reporting.meters:
+            known = await screened(tx, served)
+            if known is None or known.up_to_event >= served.cursor:
                 return 0
-            after = max(
-                int(await facts.get_fact(tx, SCREENED) or 0),
-                min(
-                    step.after_event_id
-                    for steps in reporting.meters.values()
-                    for step in steps
-                    if step.meter is not None
-                ),
-            )
-            if after >= served.cursor:
-                return 0
+            reporting, after = known
             late: _Late = {}
             if await store.has_come_since(tx, after):
                 late = await _late_events(tx, reporting, after, served)
@@ -158,23 +146,6 @@ class Late:
         async with self._database.transaction() as tx:
             await facts.put_fact(tx, SCREENED, str(served.cursor))
         return sum(map(len, late.values()))
-
-
-def _reporting(definition: Definition) -> Definition:
-    """Return only what meters measure while they do not bill what is late."""
-    return replace(
-        definition,
-        meters={
-            name: tuple(
-                step
-                if step.meter is not None and step.meter.late == "report"
-                else replace(step, meter=None)
-                for step in steps
-            )
-            for name, steps in definition.meters.items()
-            if any(step.meter and step.meter.late == "report" for step in steps)
-        },
-    )
 
 
 async def _late_events(

@@ -5,9 +5,9 @@ far it is could read usage of events beyond what they say it counts.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final, NamedTuple, TypeVar
 
 from meterline_sidecar.errors import BeingCorrected
 from meterline_sidecar.store import generations, rollups
@@ -15,7 +15,9 @@ from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import corrections, event_log
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.usage.definition import decode
+from meterline_sidecar.usage.screened import is_screened
 
+T = TypeVar("T")
 LOOK_AGAIN_S: Final = 0.05
 LOOKS_MAX: Final = 600  # half a minute
 WAIT: Final = (
@@ -94,12 +96,36 @@ async def counted_whole(tx: Tx) -> Counted:
     """Return how far usage is counted, for who makes something final of it.
 
     Raises:
-        BeingCorrected: it is in the middle of a correction.
+        BeingCorrected: it is in the middle of a correction, or holds late usage that is
+            about to be held back.
     """
     at = await counted(tx)
     if await generations.is_being_corrected(tx, at.generation, at.up_to_event):
         raise BeingCorrected(WAIT)
+    served = await store.newest_generation(tx)
+    if served is not None and not await is_screened(tx, served):
+        raise BeingCorrected(WAIT)
     return at
+
+
+async def when_whole(
+    work: Callable[[], Awaitable[T]], count: Callable[[], Awaitable[object]]
+) -> T:
+    """Do something that makes something final of usage, once usage is whole.
+
+    Args:
+        work: calls ``counted_whole`` before it writes anything.
+        count: counts what is there, as often as it takes.
+
+    Raises:
+        BeingCorrected: it is not whole for long.
+    """
+    for _ in range(LOOKS_MAX):
+        with suppress(BeingCorrected):
+            return await work()
+        await asyncio.sleep(LOOK_AGAIN_S)
+        await count()
+    return await work()
 
 
 async def counted_now(database: Readable) -> Counted:
