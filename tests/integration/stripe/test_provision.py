@@ -53,6 +53,44 @@ async def test_a_plan_shows_everything_and_makes_nothing(
     assert shop.server.catalog.prices == {}
 
 
+@pytest.mark.parametrize(
+    ("more", "recurring"),
+    [
+        ('period = "day"', {"interval": "day"}),
+        ('period = "week"', {"interval": "week"}),
+        ('period = "quarter"', {"interval": "month", "interval_count": "3"}),
+        ('period = "year"', {"interval": "year"}),
+        ("trial_days = 14", {"interval": "month", "trial_period_days": "14"}),
+        ("trial_days = 0", {"interval": "month"}),
+    ],
+)
+async def test_periods_and_trials_are_said_as_stripe_says_them(
+    shop: Shop,
+    configured: Callable[..., Config],
+    more: str,
+    recurring: dict[str, Any],
+) -> None:
+    config = configured(pricing=PRICING.replace("currency =", f"{more}\ncurrency ="))
+
+    found = await make(shop, config)
+
+    assert found.problems == ()
+    (price,) = shop.server.catalog.prices.values()
+    metered = {name: price["recurring"][name] for name in ("usage_type", "meter")}
+    assert price["recurring"] == metered | recurring
+    assert (await provisioner(shop, config).plan()).steps == ()
+
+
+async def test_a_trial_that_stripe_has_not_is_a_problem(
+    shop: Shop, configured: Callable[..., Config]
+) -> None:
+    pricing = PRICING.replace("currency =", "trial_days = 731\ncurrency =")
+
+    found = await provisioner(shop, configured(pricing=pricing)).plan()
+
+    assert "no `trial_days` above 730" in found.problems[0]
+
+
 @pytest.mark.parametrize(("mode", "window"), [("delta", None), ("set", "hour")])
 async def test_what_is_made_is_what_is_reported_to(
     shop: Shop, configured: Callable[..., Config], mode: str, window: str | None

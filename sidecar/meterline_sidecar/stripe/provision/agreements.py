@@ -12,7 +12,7 @@ from meterline_sidecar.stripe.provision.prices import NotSayable, price_fields
 
 PLAN_TERMS: Final = (
     *("minimum_spend", "maximum_spend", "commitment"),
-    *("discounts", "coupons", "credits", "taxes", "trial_days"),
+    *("discounts", "coupons", "credits", "taxes"),
 )
 WRITTEN: Final = {
     "discounts": "[[plan.discount]]",
@@ -50,7 +50,7 @@ def override_problems(
         meters: those that Stripe prices.
     """
     of = f"plan {plan.name}, customer {customer}: Stripe's prices have no"
-    for name in PLAN_TERMS:
+    for name in (*PLAN_TERMS, "trial_days"):
         if getattr(own, name) != getattr(plan, name):
             yield f"{of} `{name}` in an [[override]]"
     cards = {card.name: card for card in plan.prices}

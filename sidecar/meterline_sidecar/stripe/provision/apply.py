@@ -28,6 +28,7 @@ from meterline_sidecar.stripe.provision.plan import (
     price_step,
     wanted_prices,
 )
+from meterline_sidecar.stripe.provision.prices import INTERVALS
 
 LOOKUP_KEYS_PER_READ: Final = 10
 ROUNDS_MAX: Final = 4
@@ -182,7 +183,7 @@ class Provisioner:
                 await self._apply_price(step)
 
     async def _apply_price(self, step: ProvisionStep) -> None:
-        recurring: dict[str, object] = {"interval": "month"}
+        recurring = {**step.details.get("recurring", INTERVALS["month"])}
         if step.event_name is not None:
             meters = await self._meters()
             meter_id = active_id(meters.get(step.event_name, []))

@@ -20,6 +20,7 @@ from meterline_sidecar.stripe.provision.prices import (
     content_hash,
     known_fields,
     price_fields,
+    recurring_fields,
 )
 
 CUSTOMER_KEY: Final = "stripe_customer_id"
@@ -106,8 +107,6 @@ def wanted_prices(
 
 
 def _wanted_price(plan: Plan, card: RateCard, meter: MeterConfig | None) -> WantedPrice:
-    if plan.period != "month":
-        raise NotSayable(f"period but a month here, and its is a {plan.period}")
     key = f"meterline_{plan.name}_{card.name}"
     # A flat price is due once: of a meter, it would be due for each of its units.
     event_name = (
@@ -117,7 +116,7 @@ def _wanted_price(plan: Plan, card: RateCard, meter: MeterConfig | None) -> Want
         lookup_key=key,
         product=key,
         title=f"{plan.name}: {card.description}",
-        fields=price_fields(card, plan.currency),
+        fields={**price_fields(card, plan.currency), **recurring_fields(plan)},
         event_name=event_name,
     )
 

@@ -1,13 +1,13 @@
 """Says a price in Stripe's words, or why those have none for it. Pure."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from meterline_pricing import Price, PricingError, RateCard
+from meterline_pricing import Plan, Price, PricingError, RateCard
 from meterline_pricing.models import (
     Conversion,
     Flat,
@@ -23,6 +23,18 @@ PLACES_MAX: Final = 12
 """Source: x-maxDecimals of unit_amount_decimal in Stripe's OpenAPI, read 2026-05-05."""
 
 
+INTERVALS: Final[Mapping[str, Mapping[str, object]]] = {
+    "day": {"interval": "day"},
+    "week": {"interval": "week"},
+    "month": {"interval": "month"},
+    "quarter": {"interval": "month", "interval_count": 3},
+    "year": {"interval": "year"},
+}
+"""A plan's period, as Stripe says it.
+
+Source: docs.stripe.com/api/prices/create, read 2026-11-26."""
+TRIAL_DAYS_MAX: Final = 730
+"""Of a trial at Stripe. Source: as above."""
 CARD_TERMS: Final = ("discounts", "minimum_spend", "maximum_spend", "commitment")
 
 
@@ -42,6 +54,23 @@ def price_fields(card: RateCard, currency: str) -> dict[str, Any]:
         raise NotSayable(extra)
     fields = _model_fields(card, currency)
     return {"currency": currency, **fields}
+
+
+def recurring_fields(plan: Plan) -> dict[str, Any]:
+    """Return how often a plan's prices are due, and what trial comes before.
+
+    Empty for each month without one: what a digest said of such prices stays.
+
+    Raises:
+        NotSayable: the trial is longer than Stripe's.
+    """
+    recurring = dict(INTERVALS[plan.period])
+    if plan.trial_days is not None:
+        if plan.trial_days > TRIAL_DAYS_MAX:
+            raise NotSayable(f"`trial_days` above {TRIAL_DAYS_MAX}")
+        if plan.trial_days:
+            recurring["trial_period_days"] = plan.trial_days
+    return {} if recurring == INTERVALS["month"] else {"recurring": recurring}
 
 
 def _extra(card: RateCard) -> str | None:
