@@ -96,6 +96,38 @@ class JumpWatch:
         return self._clock.now_ms() - self._steady()
 
 
+class AbsenceWatch:
+    """Doubts a clock, for a while, that starts far ahead of all that was known before.
+
+    A machine may be started before its time service has answered, with a clock of next
+    year; and another one, rightly, after a week's holiday. Nobody can tell them apart at
+    once, but a time service answers within minutes.
+
+    Args:
+        clock: the one that may be ahead.
+        known_ms: the last time that was known before the start; ``None``: there was none.
+        steady: a clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        clock: "Clock",
+        known_ms: int | None,
+        *,
+        steady: Callable[[], int] = steady_ms,
+    ) -> None:
+        self._clock = clock
+        self._known_ms = known_ms
+        self._steady = steady
+        self._since_ms = steady()
+
+    def ahead_ms(self) -> int:
+        """Return how far the clock is ahead; 0 within a day, and once it is believed."""
+        ahead_ms = self._clock.now_ms() - (self._known_ms or self._clock.now_ms())
+        is_believed = self._steady() - self._since_ms > BELIEVED_AFTER_MS
+        return 0 if is_believed or ahead_ms <= DAY_MS else ahead_ms
+
+
 class FileClock:
     """A clock read from a file at every call, to rehearse a month's end.
 

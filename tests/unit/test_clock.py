@@ -9,6 +9,7 @@ from meterline_sidecar.clock import (
     BELIEVED_AFTER_MS,
     DAY_MS,
     JUMP_MS_MIN,
+    AbsenceWatch,
     FileClock,
     JumpWatch,
     ago,
@@ -135,3 +136,22 @@ def test_a_jump_is_one_until_the_clock_is_back_or_has_kept_to_it() -> None:
 
 def test_the_steady_clock_goes_on() -> None:
     assert 0 <= steady_ms() <= steady_ms()
+
+
+def test_a_clock_that_starts_far_ahead_is_doubted_until_it_was_kept_to() -> None:
+    clock, steady = FakeClock(NOON_MS), FakeClock(1)
+    known_ms = NOON_MS - 7 * DAY_MS
+
+    def watch(known: int | None = known_ms) -> AbsenceWatch:
+        return AbsenceWatch(clock, known, steady=steady.now_ms)
+
+    doubting = watch()
+    assert doubting.ahead_ms() == 7 * DAY_MS
+    assert watch(None).ahead_ms() == watch(NOON_MS - DAY_MS).ahead_ms() == 0
+    steady.time_ms += BELIEVED_AFTER_MS
+    assert doubting.ahead_ms() == 7 * DAY_MS
+    clock.time_ms = known_ms + HOUR_MS  # a time service has answered
+    assert doubting.ahead_ms() == 0
+    clock.time_ms = NOON_MS
+    steady.time_ms += 1
+    assert doubting.ahead_ms() == 0

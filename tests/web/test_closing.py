@@ -76,6 +76,20 @@ async def test_a_period_becomes_final_by_itself_once_its_grace_is_over(
         assert step.at_ms == DECEMBER_MS + DAY_MS + 60_000
 
 
+async def test_while_the_clock_is_doubted_only_people_close(open_web: OpenWeb) -> None:
+    async with open_web(pricing=EACH) as web:
+        await web.parts.closer.run()
+        await web.ship(event())
+        web.clock.time_ms = DECEMBER_MS + 2 * DAY_MS
+
+        await web.parts.closer.run(by_itself=False)
+        assert await status(web) == "draft 0.50"
+        await web.http.post("/v1/close")
+        await web.parts.closer.run(by_itself=False)
+
+        assert await status(web) == "final 0.50"
+
+
 async def test_after_a_long_absence_every_period_is_closed_in_order_and_once(
     open_web: OpenWeb,
 ) -> None:

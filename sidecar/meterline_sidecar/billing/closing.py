@@ -153,7 +153,7 @@ class Closer:
         self._n_runs += 1
         return Run(number=self._n_runs, wanted=wanted, started_ms=self._clock.now_ms())
 
-    async def run(self) -> None:
+    async def run(self, *, by_itself: bool = True) -> None:
         """Close what somebody asked for, and what is due by itself."""
         if self._alarm is not None:
             return
@@ -163,7 +163,7 @@ class Closer:
             self._looked_ms = -LOOK_EVERY_MS  # less may be held up now
         now_ms = self._clock.now_ms()
         # Also where a clock was set back.
-        if not 0 <= now_ms - self._looked_ms < LOOK_EVERY_MS:
+        if by_itself and not 0 <= now_ms - self._looked_ms < LOOK_EVERY_MS:
             self._looked_ms = now_ms
             since_ms = await self._since_ms(now_ms)
             if since_ms is not None:

@@ -293,7 +293,8 @@ async def _open_seals(database: Ledger, chain: ChainFiles) -> SealingDatabase:
 async def _close(parts: Parts) -> None:
     """Close what is due, as far as this machine's clock says what is over."""
     if parts.watch is None or parts.watch.is_right():
-        await parts.closer.run()
+        is_doubted = parts.absence is not None and parts.absence.ahead_ms() > 0
+        await parts.closer.run(by_itself=not is_doubted)
 
 
 async def _import(parts: Parts) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from meterline_sidecar.clock import HOUR_MS, Clock, JumpWatch, SystemClock
+from meterline_sidecar.clock import HOUR_MS, AbsenceWatch, Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.fleet.there import There
 from meterline_sidecar.ingest.accept import Ingest
@@ -18,7 +18,9 @@ from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Database, Ledger
+from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.keeper import TermsKeeper
 from meterline_sidecar.usage.aggregate import Aggregator
@@ -31,6 +33,8 @@ class Intake(NamedTuple):
 
     watch: JumpWatch | None
     """Watches the clock; not one that somebody sets on purpose."""
+    absence: AbsenceWatch | None
+    """Likewise."""
     ingest: Ingest
     held: Held
     external: External
@@ -62,7 +66,11 @@ async def open_intake(
         key: of the chain.
         there: what a centre has, where spools are freed only by that.
     """
-    watch = JumpWatch(clock) if isinstance(clock, SystemClock) else None
+    watch: JumpWatch | None = None
+    absence: AbsenceWatch | None = None
+    if isinstance(clock, SystemClock):
+        watch = JumpWatch(clock)
+        absence = AbsenceWatch(clock, await _last_known_ms(database))
     ingest = await _open_ingest(
         *(config, database, chain, keeper.terms, clock, watch), key=key
     )
@@ -75,6 +83,7 @@ async def open_intake(
     sidecar = config.sidecar
     return Intake(
         watch,
+        absence,
         ingest,
         held,
         external,
@@ -97,6 +106,18 @@ async def open_intake(
             elsewhere=there,
         ),
     )
+
+
+async def _last_known_ms(database: Ledger) -> int | None:
+    """Return when events were last learned of, or counted; ``None``: never.
+
+    Not what was agreed: the files are loaded already, by the clock of now.
+    """
+    async with database.reading() as tx:
+        served = await newest_generation(tx)
+        last = await event_log.learned_last_ms(tx)
+    times = (last, served and served.last_success_ms)
+    return max((at_ms for at_ms in times if at_ms), default=None)
 
 
 async def _open_ingest(

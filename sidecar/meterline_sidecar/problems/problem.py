@@ -27,6 +27,7 @@ Code = Literal[
     "chain_head_not_written",
     "clock_rehearsal",
     "clock_jumped",
+    "clock_unconfirmed",
     "clock_behind_events",
     "clocks_apart",
     "edge_refused",

@@ -132,6 +132,14 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         " counted once the clock is back, or has kept to its time for 10 minutes",
         action="check the time service of this host",
     ),
+    "clock_unconfirmed": Problem(
+        severity="info",
+        title="This machine's clock is far ahead of what the ledger knows",
+        means="it was away for more than a day, or its clock is not set yet: no period"
+        " closes by itself until the clock has kept to its time for 10 minutes",
+        action="see that the time is right; if it is, wait, or close at once with"
+        " `meterline close`",
+    ),
     "clock_behind_events": Problem(
         severity="warning",
         title="The newest event is in the future",

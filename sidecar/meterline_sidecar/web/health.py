@@ -209,6 +209,12 @@ def _clock(parts: Parts, last_event_ms: int | None) -> Iterator[Found]:
             f"this machine's clock jumped {way} by {lasting(abs(jump_ms))}: what"
             " arrives is held until it is back, or has kept to that for 10 minutes",
         )
+    if parts.absence is not None and (unknown_ms := parts.absence.ahead_ms()):
+        yield found(
+            "clock_unconfirmed",
+            f"this machine's clock is {lasting(unknown_ms)} ahead of the last time that"
+            " the ledger knows: nothing closes by itself in the first 10 minutes",
+        )
     ahead_ms = (last_event_ms or 0) - parts.clock.now_ms()
     if ahead_ms > FUTURE_MS_MAX:
         text = f"the newest event is {lasting(ahead_ms)} in the future"

@@ -15,7 +15,7 @@ from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.running_totals import Standings
-from meterline_sidecar.clock import Clock, JumpWatch
+from meterline_sidecar.clock import AbsenceWatch, Clock, JumpWatch
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.fleet.door import Door
 from meterline_sidecar.fleet.edges import Edges
@@ -70,6 +70,8 @@ class Parts:
     clock: Clock
     watch: JumpWatch | None
     """Notices when the clock is set; ``None`` for one that is set on purpose."""
+    absence: AbsenceWatch | None
+    """Doubts a clock that is far ahead at the start; likewise."""
     started_ms: int
     alarm: str | None
     """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""

@@ -296,6 +296,12 @@ async def newest_event_ms(tx: Tx) -> int | None:
     return None if row is None else row[0]
 
 
+async def learned_last_ms(tx: Tx) -> int | None:
+    """Return when events were last learned of; ``None``: never."""
+    row = await tx.fetch_one("SELECT learned_ms FROM batches ORDER BY id DESC LIMIT 1")
+    return None if row is None else row[0]
+
+
 async def learned_before_ms(tx: Tx, event_id: int) -> int | None:
     """Return since when there are events behind one; ``None``: there are none."""
     row = await tx.fetch_one(
