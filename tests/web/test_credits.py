@@ -13,6 +13,7 @@ from tests.web.test_portal import token_of
 DECEMBER_MS = 1_796_083_200_000
 JANUARY_MS = DECEMBER_MS + 31 * DAY_MS
 FEE = HEAD + '[[plan.price]]\nname = "seat"\nmodel = "flat"\namount = "30"\n'
+EACH = starter_each("0.50")
 CREDITS = "/v1/customers/acme/credits"
 
 
@@ -177,6 +178,29 @@ async def test_a_credit_is_counted_once_where_the_plan_changes_in_the_middle(
 
         assert Decimal(answer["invoice"]["credits"]) == 20
         assert answer["due"] == "25.00"  # 15 + 30 - 20
+
+
+async def test_what_a_void_period_gave_back_is_not_spent_twice(
+    open_web: OpenWeb,
+) -> None:
+    async with open_web(pricing=EACH) as web:
+        await grant(web, "3.00")
+        await web.ship(*(event() for _ in range(4)))
+        web.clock.time_ms = JANUARY_MS + 20 * DAY_MS
+        assert await finalize(web, "2026-11") == "0.00"
+        body = {"events": [1, 2], "reason": "a test"}
+        await web.http.post("/v1/corrections", json=body)
+        assert await finalize(web, "2026-12") == "0.00"  # gives 1.00 of November back
+        assert await left(web) == [("1.00", "0", "2.00")]
+        path = "/v1/invoices/INV-0001/void"
+        await web.http.post(path, json={"reason": "a test"})
+
+        assert await left(web) == [("0", "0", "3.00")]
+        await web.ship(*(event(time_ms=web.clock.time_ms) for _ in range(8)))
+        web.clock.time_ms += 20 * DAY_MS
+        assert await finalize(web, "2027-01") == "1.00"
+        assert await finalize(web, "2026-11") == "1.00"
+        assert await left(web) == [("3.00", "0", "0.00")]
 
 
 async def test_the_same_credit_under_one_key_counts_once(open_web: OpenWeb) -> None:

@@ -1,5 +1,6 @@
 """What is left of credits and coupons: granted once, used up invoice by invoice."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -44,17 +45,17 @@ class Balances:
         self._uses += uses
 
     def used(self, credit: Credit, currency: str, *, but: str) -> Decimal:
-        """Return what all periods but one used of a credit."""
-        return sum(
-            (
-                Decimal(use.amount)
-                for use in self._uses
-                if (use.kind, use.name, use.currency)
-                == ("credit", credit.name, currency)
-                and use.period != but
-            ),
-            Decimal(0),
-        )
+        """Return what all periods but one used of a credit.
+
+        A period whose invoice is void used nothing: what a later one gave back of it
+        is no more than it had taken, and is not to be spent twice.
+        """
+        by_period: dict[str, Decimal] = defaultdict(Decimal)
+        for use in self._uses:
+            is_of = (use.kind, use.name, use.currency)
+            if is_of == ("credit", credit.name, currency) and use.period != but:
+                by_period[use.period] += Decimal(use.amount)
+        return sum((max(used, Decimal(0)) for used in by_period.values()), Decimal(0))
 
     def used_by(self, period: str) -> dict[tuple[str, str], Decimal]:
         """Return what a period used of each credit, by its name and currency."""

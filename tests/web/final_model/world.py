@@ -220,7 +220,8 @@ class World:
         try:
             await self._load()
         except TermsRefused as refused:
-            from_ms = self.known.start_of(who, said.from_day)
+            said_days = [c.from_day for c in self.customers.values() if c.from_day]
+            from_ms = min(self.known.start_of(who, day) for day in said_days)
             finals = [closed.end for closed in self.known.closed.values()]
             is_final = from_ms < max(finals, default=0)
             if not is_final and "another currency" not in str(refused):
@@ -320,8 +321,10 @@ class World:
         async with self.web.parts.database.reading() as tx:
             last_id = await last_event_id(tx)
         call = Call(at_ms, subject, status)
+        waits = self._waits(call)
+        last_id -= waits  # that by which they wait is an event of its own
         ids, calls = [*range(last_id - n + 1, last_id + 1)], [call] * n
-        if self._waits(call):
+        if waits:
             late = (await self.web.get("/v1/late"))["late"][0]
             assert (late["events"], late["state"]) == (n, "waiting")
             self._waiting[late["late"]] = Corrected(ids, calls, [])
@@ -606,15 +609,20 @@ class World:
             assert _some(owed) == self.known.account(who)
         async with self.web.parts.database.reading() as tx:
             uses = [use for use in await uses_of(tx, who) if use.kind == "credit"]
-        by_credit: dict[str, Decimal] = {}
+        by_period: dict[tuple[str, str], Decimal] = {}
         for use in uses:
             amount = Decimal(use.amount)
             owed[use.currency] = owed.get(use.currency, ZERO) + amount
-            by_credit[use.name] = by_credit.get(use.name, ZERO) + amount
+            key = (use.name, use.period)
+            by_period[key] = by_period.get(key, ZERO) + amount
         assert _some(owed) == self.gross.account(who)
+        for (_, period), used in by_period.items():
+            # What was given back of a period whose invoice is void, it had not taken.
+            assert used >= 0 or (who, period) not in self.finals
         granted = {g.name: g.amount for p in self.plans.values() for g in p.grants}
-        for name, used in by_credit.items():
-            assert 0 <= used <= granted.get(name, used)
+        for name, amount in granted.items():
+            used_up = [used for (of, _), used in by_period.items() if of == name]
+            assert sum(max(used, ZERO) for used in used_up) <= amount
         for one in (await self.web.get(f"/v1/customers/{who}/credits"))["credits"]:
             assert 0 <= Decimal(one["used"]) <= Decimal(one["amount"])
 
