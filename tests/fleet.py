@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
+from meterline_sidecar.config.postgres import PostgresUrl
 from tests.ports import Port
 from tests.sidecar_process import METERLINE, PRICING, SIDECAR, SidecarProcess, until
 
@@ -56,6 +57,14 @@ def make_certificate(folder: Path, name: str, *, signed_by: str | None = None) -
     )
 
 
+def on_server(database: PostgresUrl) -> str:
+    """Return ``SIDECAR`` of a sidecar whose ledger is on a server."""
+    return SIDECAR.replace(
+        'database = "meterline.db"',
+        f'database = "{database}"\ndatabase_files = "meterline.db"',
+    )
+
+
 class Fleet:
     """A centre, and edges as they are asked for; all are ended at the end.
 
@@ -63,6 +72,7 @@ class Fleet:
         folder: which gets a folder for each.
         meterline: what the centre's ``meterline.toml`` says after ``[centre]``.
         clock: rehearse, all of them: see ``SidecarProcess``.
+        database: where the centre's ledger is, if on a server.
     """
 
     def __init__(
@@ -72,8 +82,10 @@ class Fleet:
         meterline: str = METERLINE,
         pricing: str = PRICING,
         clock: str | None = None,
+        database: PostgresUrl | None = None,
     ) -> None:
         self.folder = folder
+        self._database = database
         self._held = Port()
         self.port = self._held.number
         self._clock = clock
@@ -93,9 +105,12 @@ class Fleet:
         folder = self.folder / name
         folder.mkdir()
         role = "centre" if name == "centre" else "edge"
+        sidecar = SIDECAR
+        if role == "centre" and self._database is not None:
+            sidecar = on_server(self._database)
         return SidecarProcess(
             folder,
-            sidecar=f'{SIDECAR}role = "{role}"\n',
+            sidecar=f'{sidecar}role = "{role}"\n',
             meterline=meterline,
             pricing=pricing,
             clock=self._clock,
@@ -138,4 +153,4 @@ class Fleet:
         self.centre.until_counted(n_events)
 
 
-__all__ = ["Fleet", "make_certificate", "until"]
+__all__ = ["Fleet", "make_certificate", "on_server", "until"]

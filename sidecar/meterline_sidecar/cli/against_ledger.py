@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import NamedTuple
 
 from meterline_sidecar.billing.consequences import of_terms
@@ -11,7 +10,7 @@ from meterline_sidecar.config.across import billed_twice
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import invoices
-from meterline_sidecar.store.open import open_reader
+from meterline_sidecar.store.open import Place, open_reader
 from meterline_sidecar.store.port import Readable
 from meterline_sidecar.store.terms import is_known
 from meterline_sidecar.terms.book import ALWAYS, Terms
@@ -62,9 +61,9 @@ async def agreed_with(config: Config) -> frozenset[str]:
     Raises:
         CannotCompare: it cannot be read.
     """
-    if not config.sidecar.database.exists():
+    if not config.has_ledger:
         return frozenset()
-    async with _open(config.sidecar.database) as reader:
+    async with _open(config.ledger) as reader:
         return frozenset((await _terms(reader)).names("customer"))
 
 
@@ -116,9 +115,9 @@ async def agreed_of(config: Config, *, clock: Clock) -> Agreed:
     Raises:
         CannotCompare: the ledger is there and cannot be read.
     """
-    if not config.sidecar.database.exists():
+    if not config.has_ledger:
         return Agreed(config, ())
-    async with _open(config.sidecar.database) as reader:
+    async with _open(config.ledger) as reader:
         terms = await _terms(reader)
         diff = await _diff(reader, terms, config, clock)
     waiting = () if terms.is_empty else (*diff.told, *diff.refused)
@@ -126,9 +125,9 @@ async def agreed_of(config: Config, *, clock: Clock) -> Agreed:
 
 
 @contextlib.asynccontextmanager
-async def _open(path: Path) -> AsyncGenerator[Readable]:
+async def _open(place: Place) -> AsyncGenerator[Readable]:
     try:
-        reader = await open_reader(path)
+        reader = await open_reader(place)
         try:
             yield reader
         finally:
@@ -158,9 +157,9 @@ async def compare(config: Config, *, clock: Clock) -> Compared | None:
     Raises:
         CannotCompare: it cannot be read.
     """
-    if not config.sidecar.database.exists():
+    if not config.has_ledger:
         return None
-    async with _open(config.sidecar.database) as reader:
+    async with _open(config.ledger) as reader:
         terms = await _terms(reader)
         diff = await _diff(reader, terms, config, clock)
         money = shown_money(await of_terms(reader, terms, diff))

@@ -36,15 +36,14 @@ def clock_for(config: Config, path: Path | None) -> Clock:
     """
     if path is not None:
         return clock_in(path)
-    database = config.sidecar.database
-    if database.exists():
+    if config.has_ledger:
         # Who does not answer, or not to us, does not rehearse as far as we know.
         with (
             contextlib.suppress(NoSidecar, Refused, OtherVersion),
             Client.of(config) as client,
         ):
             status = client.get("/status", Status)
-            is_ours = Path(status.database.path) == database
+            is_ours = status.database.path == str(config.ledger)
             if is_ours and status.clock is not None:
                 return HeardClock(status.now_ms, f"the sidecar's {status.clock}")
     return SystemClock()

@@ -13,7 +13,8 @@ from meterline_pricing import Problem
 from meterline_pricing.toml.source import Unfit
 from meterline_sidecar.config.archive import ArchiveConfig
 from meterline_sidecar.config.keys import variables_of
-from meterline_sidecar.config.sidecar import SidecarConfig
+from meterline_sidecar.config.postgres import PostgresUrl
+from meterline_sidecar.config.sidecar import SidecarConfig, default_database
 
 BUCKET: Final = "://"
 """What every URL has in it, and no directory should."""
@@ -52,6 +53,20 @@ def placed(config: S, folder: Path) -> S:
             if isinstance(value, Path)
         },
     )
+
+
+def on_server(
+    config: SidecarConfig, folder: Path
+) -> tuple[SidecarConfig, PostgresUrl | None]:
+    """Return a table whose database is a path, and the server that it named if it did."""
+    place: object = config.database
+    if not isinstance(place, PostgresUrl):
+        return config, None
+    password = config.database_password_file
+    if password is not None:
+        place = replace(place, password_file=folder / password)
+    beside = config.database_files or default_database()
+    return replace(config, database=beside), place
 
 
 def placed_archive(config: ArchiveConfig, folder: Path) -> ArchiveConfig:

@@ -1,10 +1,13 @@
 """Where a ledger on a PostgreSQL server is, and who is let in there."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
+
+from meterline_pricing.toml.source import TEXT, Kind, Unfit
+from meterline_sidecar.config.kinds import PATH
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 
@@ -22,24 +25,26 @@ class PostgresUrl(msgspec.Struct, frozen=True):
         return self.url
 
 
-def is_postgres(text: str) -> bool:
-    """Say whether a text is meant to be such an address."""
-    return text.startswith(SCHEMES)
-
-
-def faults(url: str) -> str | None:
-    """Return what is wrong with an address, without any secret that stands in it."""
+def _database(value: object) -> Path | PostgresUrl:
+    text = TEXT.check(value)
+    if not text.startswith(SCHEMES):
+        return PATH.check(text)
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(text)
         query = dict(parse_qsl(parts.query))
         _ = parts.port
     except ValueError as error:
-        return f"is no address: {error}"
+        raise Unfit("this is no address of a database") from error
+    # Nothing of the text is shown here: there may be a password in it.
     if parts.password is not None or "password" in query:
-        return (
-            "must not hold the password: put it in a file and name that in"
-            " sidecar.database_password_file, or in PGPASSFILE"
+        raise Unfit(
+            "the address must not hold the password: put it into a file of its own and"
+            " name that in sidecar.database_password_file, or use PGPASSFILE"
         )
-    if not parts.path.strip("/") and "dbname" not in query and "database" not in query:
-        return "names no database: postgresql://USER@HOST/NAME"
-    return None
+    if not (parts.path.strip("/") or query.keys() & {"dbname", "database"}):
+        raise Unfit("the address names no database: postgresql://USER@HOST/NAME")
+    return PostgresUrl(text)
+
+
+DATABASE: Final[Kind[Any]] = Kind(TEXT.expected, _database, Path(), TEXT.schema)
+"""Where a ledger is: the path of a file, or the address of a database."""

@@ -27,6 +27,7 @@ from meterline_sidecar.config.archive import ArchiveConfig
 from meterline_sidecar.config.centre import CentreConfig, check_role
 from meterline_sidecar.config.cut import without_customers
 from meterline_sidecar.config.places import (
+    on_server,
     overridden,
     placed,
     placed_archive,
@@ -47,6 +48,10 @@ from meterline_sidecar.errors import ConfigError
 
 DEFAULT_NAME: Final = "meterline.toml"
 NO_PLANS: Final = "an edge has no plans: move this file to the centre"
+NOT_A_CENTRE: Final = (
+    'a ledger in a database on a server is a centre\'s: write role = "centre", or name'
+    " a file here"
+)
 PRICING_VARIABLE: Final = "METERLINE_PRICING"
 
 
@@ -92,6 +97,7 @@ def _read(
     problems: list[Problem] = []  # of anything but this file
     values: dict[str, Any] = ROOT.read(source.root)
     sidecar = overridden(values.pop("sidecar", SidecarConfig()), environment, problems)
+    sidecar, server = on_server(sidecar, folder)
     sidecar = placed_sidecar(sidecar, folder, problems)
     values["centre"] = overridden(
         values.get("centre", CentreConfig()), environment, problems
@@ -109,6 +115,7 @@ def _read(
         sidecar=sidecar,
         archive=archive,
         catalogue=prices.catalogue,
+        server=server,
         **tables,
     )
     known = Known(
@@ -126,6 +133,8 @@ def _read(
     check_ways(source, config.customers, config.collect_rules, config.meters)
     check_archive(source, config.retention, config.archive)
     check_role(source, config.sidecar.role, config.centre)
+    if server is not None and config.sidecar.role != "centre":
+        problems.append(Problem(NOT_A_CENTRE, "sidecar.database"))
     if config.is_edge and sidecar.pricing is not None and config.catalogue.plans:
         problems.append(Problem(NO_PLANS, shown(sidecar.pricing)))
     problems += misfits(prices, config.meters, known)

@@ -33,6 +33,7 @@ from meterline_sidecar.config.kinds import (
     BillThrough,
 )
 from meterline_sidecar.config.names import Name, Names
+from meterline_sidecar.config.postgres import PostgresUrl
 from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.sidecar import SidecarConfig
 from meterline_sidecar.config.stripe import StripeConfig
@@ -278,6 +279,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     alerts: AlertsConfig = AlertsConfig()
     alert_rules: tuple[AlertRule, ...] = ()
     catalogue: Catalogue = Catalogue()
+    server: PostgresUrl | None = None
+    """Where the ledger is if not in the file of ``sidecar.database``, which is then only
+    what the files beside it are called by."""
+
+    @property
+    def ledger(self) -> Path | PostgresUrl:
+        """Where the ledger is."""
+        return self.server or self.sidecar.database
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is one yet. Its key is made with it, and stays on this host."""
+        path = self.sidecar.database
+        return path.exists() if self.server is None else LedgerFiles(path).key.exists()
 
     def with_customers(self, customers: Sequence[Customer]) -> "Config":
         """Return the same with other customers, or none: once agreed they are terms."""

@@ -9,6 +9,7 @@ from msgspec import Meta, field
 from meterline.settings import default_socket, default_spool_dir, state_dir
 from meterline_sidecar.config.centre import Role
 from meterline_sidecar.config.kinds import HTTP, PROXY
+from meterline_sidecar.config.postgres import DATABASE
 
 UID_MAX: Final = 2**32 - 2
 KEY_HOURS_MAX: Final = 7 * 24
@@ -17,7 +18,8 @@ EveryS = Annotated[int, Meta(ge=1, le=3600)]
 PerS = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
-def _default_database() -> Path:
+def default_database() -> Path:
+    """Return where a ledger is unless a file says otherwise."""
     return state_dir() / "meterline.db"
 
 
@@ -46,13 +48,33 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     database: Annotated[
         Path,
         Meta(
-            description="The SQLite file that holds the ledger.",
+            description="The SQLite file that holds the ledger. Of a centre also a"
+            " database on a PostgreSQL server, `postgresql://USER@HOST/NAME`: see"
+            " docs/postgresql.md.",
             extra={
+                "kind": DATABASE,
                 "default": '`"STATE/meterline.db"`',
                 "variable": "METERLINE_DATABASE",
             },
         ),
-    ] = field(default_factory=_default_database)
+    ] = field(default_factory=default_database)
+    database_password_file: Annotated[
+        Path | None,
+        Meta(
+            description="The file that holds the password for a database on a server,"
+            " and nothing else. Without it the password is found as `psql` does:"
+            " `PGPASSWORD`, `PGPASSFILE`, `~/.pgpass`.",
+        ),
+    ] = None
+    database_files: Annotated[
+        Path | None,
+        Meta(
+            description="With a database on a server: what the files are called that"
+            " lie beside a ledger, such as its key: this path, and `.key` and the like"
+            " behind it.",
+            extra={"default": '`"STATE/meterline.db"`'},
+        ),
+    ] = None
     spool_dir: Annotated[
         Path,
         Meta(

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from meterline_sidecar.access.portal_key import portal_key
@@ -79,7 +78,7 @@ async def open_parts(
 ) -> AsyncGenerator[Parts]:
     """Open every part in order, and close them the other way round."""
     chain = ChainFiles(config.sidecar.database)
-    async with _opened_ledger(config.sidecar.database, chain) as database:
+    async with _opened_ledger(config, chain) as database:
         alarm = await _alarm(database, chain)
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock)
@@ -153,9 +152,10 @@ async def _alarm(database: Ledger, chain: ChainFiles) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def _opened_ledger(path: Path, chain: ChainFiles) -> AsyncGenerator[Ledger]:
+async def _opened_ledger(config: Config, chain: ChainFiles) -> AsyncGenerator[Ledger]:
     """Open the ledger, and save what it holds if its files are taken away."""
-    database = await open_ledger(path)
+    path = config.sidecar.database
+    database = await open_ledger(config.ledger)
     try:
         yield database
     except LedgerGone as error:

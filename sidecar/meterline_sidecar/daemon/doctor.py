@@ -62,11 +62,17 @@ def examine(config: Config, *, clock: Clock, status: Status | None) -> list[Chec
         *_files(config),
         *_disk(database, status),
         *_clock(clock, status),
-        _sqlite(sqlite3.sqlite_version_info),
+        *_of_file(config, clock, status),
         *_spools(config.sidecar.spool_dir, is_shared=bool(config.sidecar.allowed_uids)),
-        *_backup(database, clock, status),
         *_archive(config, status),
     ]
+
+
+def _of_file(config: Config, clock: Clock, status: Status | None) -> Iterator[Check]:
+    """Check what is of a ledger in a file; a server has ways of its own for these."""
+    if config.server is None:
+        yield _sqlite(sqlite3.sqlite_version_info)
+        yield from _backup(config.sidecar.database, clock, status)
 
 
 def _problem(name: str, problem: Found) -> Check:
@@ -89,7 +95,7 @@ def _files(config: Config) -> Iterator[Check]:
     wanted = (
         ("socket", config.sidecar.socket, 0o660),
         ("socket's directory", config.sidecar.socket.parent, 0o755),
-        ("database", database, 0o640),
+        *([("database", database, 0o640)] if config.server is None else []),
         ("chain key", LedgerFiles(database).key, 0o600),
         ("spool directory", config.sidecar.spool_dir, 0o770),
     )

@@ -44,12 +44,12 @@ async def load_stopped(config: Config, *, reason: str, clock: Clock) -> Reloaded
         TermsRefused: something must not be, reason or not; nothing was changed.
     """
     path = config.sidecar.database
-    if not path.exists():
+    if not config.has_ledger:
         raise ConfigError(
-            f"there is no ledger at {path}, and so nothing final: start the sidecar"
+            f"there is no ledger at {config.ledger}, and so nothing final: start the sidecar"
         )
     with database_lock(path):
-        database = await open_ledger(path)
+        database = await open_ledger(config.ledger)
         try:
             journal = await open_journal(database, ChainFiles(path))
             terms = Terms()

@@ -123,7 +123,7 @@ async def _serve(
             forwarding = tasks.create_task(_forward(parts, on_fatal))
             parts.schedule.start()
             log.info("events: %s", parts.config.sidecar.socket)
-            log.info("ledger: %s", parts.config.sidecar.database)
+            log.info("ledger: %s", parts.config.ledger)
             log.info("http: %s", address_of(listener))
             await stop.wait()
             log.info("stopping")

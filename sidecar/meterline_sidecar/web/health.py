@@ -54,7 +54,8 @@ def running_problems(
     yield from _archive(parts.archive)
     yield from disk_problems(disk_free_bytes, at=str(database.parent))
     if parts.clock.rehearsal is None:  # ages are real
-        yield from backup_problems(database, backed_up, now_ms=now_ms)
+        if parts.config.server is None:  # a server has backups of its own
+            yield from backup_problems(database, backed_up, now_ms=now_ms)
         yield from _late(usage, started_ms=parts.started_ms, now_ms=now_ms)
     yield from _recounting(usage)
     for name, job in parts.schedule.jobs.items():

@@ -141,7 +141,7 @@ def verify(config_path: Path | None, is_json: bool) -> None:
 async def _verify(config: Config, *, quiet: bool) -> Report:
     report = Report()
     key = ChainFiles(config.sidecar.database).key(has_batches=True)
-    reader = await open_reader(config.sidecar.database)
+    reader = await open_reader(config.ledger)
     try:
         async with reader.reading() as tx:
             await look_at_archive(

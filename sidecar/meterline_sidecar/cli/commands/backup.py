@@ -13,6 +13,7 @@ from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import SystemClock, format_time_ms
 from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.ledger.backup import backup
 from meterline_sidecar.ledger.copies import backups
 from meterline_sidecar.ledger.report import Report
@@ -20,6 +21,10 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_reader
 
 DIGEST_CHARS: Final = 16  # of 64; all of them with --json
+ON_SERVER: Final = (
+    "sidecar.database: {} is a database on a server, which is not copied to a file: make backups with the server's own means, such as pg_dump,"
+    " and keep a copy of the files beside sidecar.database_files; see docs/postgresql.md"
+)
 
 
 class OrFile(click.Group):
@@ -99,6 +104,8 @@ def list_backups(config_path: Path | None, is_json: bool) -> None:
 
 async def _backup(config: Config, file: Path, *, quiet: bool) -> Report:
     database = config.sidecar.database
+    if config.server is not None:
+        raise ConfigError(ON_SERVER.format(config.server))
     ledger = await open_reader(database)
     try:
         return await backup(

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -9,10 +10,16 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, show_json
 from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.files import LedgerLock
 from meterline_sidecar.ledger.restore import Openers, Restored, restore
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_ledger, open_reader
+
+ON_SERVER: Final = (
+    "sidecar.database: {} is a database on a server, which is not put back from a file: restore the server's own backup,"
+    " and put back the files beside sidecar.database_files; see docs/postgresql.md"
+)
 
 
 @click.command()
@@ -36,6 +43,8 @@ def command(backup: Path, config_path: Path | None, is_json: bool) -> None:
 
 def _restore(config: Config, backup: Path, *, quiet: bool) -> Restored:
     database = config.sidecar.database
+    if config.server is not None:
+        raise ConfigError(ON_SERVER.format(config.server))
     lock = LedgerLock.take(database)
     try:
         return asyncio.run(

@@ -81,7 +81,7 @@ def command(
         )
     )
     if accept and alarm is not None:
-        asyncio.run(_accept(config.sidecar.database))
+        asyncio.run(_accept(config))
     if is_json:
         show_json({"report": report, "sound": report.is_sound, "alarm": alarm})
     else:
@@ -104,7 +104,7 @@ async def _verify(
     steps = Steps(quiet=quiet)
     key = chain.key(has_batches=True)
     mark = ProgressMark(path, key, resumes=resumes)
-    reader = await open_reader(path)
+    reader = await open_reader(config.ledger)
     try:
         report = await verify(
             reader,
@@ -165,15 +165,16 @@ def _newest_head(chain: ChainFiles) -> tuple[Head | None, str | None]:
         return None, str(error)
 
 
-async def _accept(path: Path) -> None:
+async def _accept(config: Config) -> None:
     """End the alarm.
 
     Raises:
         AlreadyRunning: the sidecar runs, and it alone may write.
     """
+    path = config.sidecar.database
     lock = LedgerLock.take(path)
     try:
-        database = await open_ledger(path)
+        database = await open_ledger(config.ledger)
         try:
             async with database.transaction() as tx:
                 await facts.drop_fact(tx, ALARM)

@@ -1,0 +1,76 @@
+"""A centre on PostgreSQL: the centre and its server are killed, again and again."""
+
+import json
+import random
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.fault.test_fleet import METERLINE, MILLION, Load
+from tests.fleet import Fleet
+from tests.postgres_server import PostgresServer, programs, started
+from tests.sidecar_process import until
+
+
+@pytest.fixture
+def server() -> Generator[PostgresServer]:
+    """Run a server of the test's own, which keeps what it said it kept."""
+    if programs(15) is None:
+        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    with started(15) as one:
+        yield one
+
+
+def numbers_in(server: PostgresServer, database: str) -> list[int]:
+    """Return the numbers of all events in a ledger, as often as they are there."""
+    rows = server.sql(database, "SELECT quantities FROM events").splitlines()
+    return [msgspec.json.decode(row)["n"] for row in rows]
+
+
+def has_more(server: PostgresServer, database: str, n_before: int) -> bool:
+    (count,) = server.sql(database, "SELECT count(*) FROM events").split()
+    return int(count) > n_before
+
+
+def test_kills_of_the_centre_and_its_server_lose_nothing_and_double_nothing(
+    tmp_path: Path, chance: random.Random, server: PostgresServer
+) -> None:
+    database = server.create()
+    with Fleet(
+        tmp_path, meterline=METERLINE, pricing="", database=server.url(database)
+    ) as fleet:
+        one, two, centre = fleet.edge("one"), fleet.edge("two"), fleet.centre
+        loads = [Load(one, 0), Load(two, MILLION)]
+        for victim in ("server", "centre", "server", "both", "server"):
+            n_before = len(numbers_in(server, database))
+            until(lambda n=n_before: has_more(server, database, n))  # type: ignore[misc]
+            time.sleep(chance.random() / 10)  # the moment is what is tried
+            if victim != "server":
+                centre.kill()
+            if victim != "centre":
+                server.stop("immediate")
+                server.start()
+            # Whoever lost its COMMIT ends, as it does not know; a supervisor starts it.
+            if not centre.is_running:
+                centre.start()
+        for load in loads:
+            load.finish()
+
+        wanted = [n for load in loads for n in range(load.first, load.end)]
+
+        def is_all() -> bool:
+            if not centre.is_running:
+                centre.start()
+            return len(numbers_in(server, database)) >= len(wanted)
+
+        until(is_all)
+        until(lambda: centre.is_running)
+        assert [host.stop() for host in (one, two, centre)] == [0, 0, 0]
+
+        assert sorted(numbers_in(server, database)) == wanted
+        verified = centre.meterline("verify", "--json")
+        report = json.loads(verified.stdout)
+        assert report["sound"], report
