@@ -38,8 +38,6 @@ SETTINGS: Final[Mapping[str, str]] = {
     "shared_buffers": "32MB",
     "timezone": "UTC",
     "log_checkpoints": "off",
-    "max_wal_senders": "0",
-    "wal_level": "minimal",
     "jit": "off",
 }
 
@@ -73,7 +71,7 @@ class PostgresServer:
             text=True,
             timeout=START_S,
             cwd=self.folder,
-            **_as_user(),
+            **as_user(),
         )
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -126,7 +124,8 @@ class PostgresServer:
         return name
 
 
-def _as_user() -> dict[str, Any]:
+def as_user() -> dict[str, Any]:
+    """Return what makes a process run as the server's user."""
     if os.geteuid() != 0:
         return {}
     user = _user()

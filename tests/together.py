@@ -27,6 +27,7 @@ TOGETHER: Final = {
             "tests/integration/cli/test_month.py",
             "tests/integration/jobs/test_recipes.py",
             "tests/integration/usage/test_alike.py",
+            "tests/store/test_postgres.py",
             "tests/web/test_browser.py",
             "tests/web/test_forms.py",
             "tests/web/test_openapi.py",

@@ -243,13 +243,17 @@ class LedgerLock:
     file beside the database itself and, where that harms no reader, on its inode.
     """
 
-    def __init__(self, beside: "ProcessLock", descriptor: int) -> None:
+    def __init__(self, beside: "ProcessLock", descriptor: int | None) -> None:
         self._beside = beside
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, database: Path) -> Self:
+    def take(cls, database: Path, *, is_file: bool = True) -> Self:
         """Lock a ledger, which need not exist yet.
+
+        Args:
+            database: its file, or what the files beside it are called by.
+            is_file: whether it is one; otherwise it is on a server.
 
         Raises:
             AlreadyRunning: another process holds it; the text names that process.
@@ -258,6 +262,8 @@ class LedgerLock:
         files = LedgerFiles(database)
         guards = f"the database {database}"
         beside = ProcessLock.take(files.lock, guards=guards)
+        if not is_file:
+            return cls(beside, None)
         try:
             return cls(beside, _lock_inode(files.database, guards=guards))
         except BaseException:
@@ -267,7 +273,8 @@ class LedgerLock:
     def release(self) -> None:
         """Give the lock up. No connection to the database may be open any more."""
         # Closing any descriptor of a file drops the locks that SQLite has on it.
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
         self._beside.release()
 
 

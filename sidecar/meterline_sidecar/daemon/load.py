@@ -48,7 +48,7 @@ async def load_stopped(config: Config, *, reason: str, clock: Clock) -> Reloaded
         raise ConfigError(
             f"there is no ledger at {config.ledger}, and so nothing final: start the sidecar"
         )
-    with database_lock(path):
+    with database_lock(config):
         database = await open_ledger(config.ledger)
         try:
             journal = await open_journal(database, ChainFiles(path))

@@ -66,7 +66,7 @@ async def run(config: Config, *, clock: Clock) -> None:
     make_directories(config)
     tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
     _check_tokens(config, tokens)
-    with database_lock(config.sidecar.database):
+    with database_lock(config):
         try:
             # What was read stays. With 100,000 customers a collection that looks at all
             # of it takes half a second, in which nothing is acked.
@@ -202,13 +202,13 @@ def _check_tokens(config: Config, tokens: TokenFile) -> None:
 
 
 @contextlib.contextmanager
-def database_lock(path: Path) -> Generator[None]:
+def database_lock(config: Config) -> Generator[None]:
     """Be the one process that writes a ledger, as long as the block lasts.
 
     Raises:
         AlreadyRunning: another process is.
     """
-    lock = LedgerLock.take(path)
+    lock = LedgerLock.take(config.sidecar.database, is_file=config.server is None)
     try:
         yield
     finally:

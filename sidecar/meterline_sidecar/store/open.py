@@ -1,5 +1,6 @@
 """Opens a ledger: the one place that picks a driver."""
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +50,36 @@ async def open_reader(place: Place) -> LedgerReader:
         return await SqliteReader.open_reader(place)
     reader: LedgerReader = await _postgres().PostgresReader.open_reader(place)
     return reader
+
+
+async def copy_ledger(
+    source: Path, target: PostgresUrl, *, progress: Callable[[str, int, int], None]
+) -> dict[str, int]:
+    """Copy a whole ledger into an empty database; return the rows of each table.
+
+    It is there as a whole or not at all. The caller holds the locks of both.
+
+    Args:
+        progress: told of a table, how many of its rows are copied, and how many it has.
+
+    Raises:
+        ForeignDatabase: there is something in the database already, or the source is
+            not a ledger of this Meterline.
+        DatabaseGone, NotInstalled: as ``open_ledger``.
+    """
+    rows = await open_reader(source)
+    try:
+        ledger = await open_ledger(target)
+        try:
+            moving: Any = import_module("meterline_sidecar.store.postgres.moving")
+            copied: dict[str, int] = await moving.move_in(
+                rows, ledger, progress=progress
+            )
+        finally:
+            await ledger.close()
+    finally:
+        await rows.close()
+    return copied
 
 
 def _postgres() -> Any:

@@ -172,7 +172,7 @@ async def _accept(config: Config) -> None:
         AlreadyRunning: the sidecar runs, and it alone may write.
     """
     path = config.sidecar.database
-    lock = LedgerLock.take(path)
+    lock = LedgerLock.take(path, is_file=config.server is None)
     try:
         database = await open_ledger(config.ledger)
         try:

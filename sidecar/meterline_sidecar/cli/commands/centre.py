@@ -1,0 +1,87 @@
+"""``meterline centre``: what is done to a centre's ledger on a server."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import click
+
+from meterline_sidecar.cli.options import CONFIG, JSON
+from meterline_sidecar.cli.output import Steps, show_json
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.errors import ConfigError, MeterlineError
+from meterline_sidecar.files import LedgerFiles, LedgerLock, create_file
+from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.store.open import copy_ledger
+
+
+@click.group()
+def command() -> None:
+    """Move a ledger to a centre's database on a server.
+
+    docs/postgresql.md says how a centre keeps its ledger there.
+    """
+
+
+@command.command("import")
+@click.argument("ledger", type=click.Path(path_type=Path, dir_okay=False))
+@CONFIG
+@JSON
+def import_ledger(config_path: Path | None, is_json: bool, ledger: Path) -> None:
+    """Copy all of LEDGER, a SQLite file, into the empty database of sidecar.database.
+
+    The sidecar of LEDGER must be stopped, and not start again: both would report to
+    Stripe. It is there as a whole or not at all, with what was counted, billed and
+    reported; LEDGER stays as it is.
+    """
+    config = read_config(config_path)
+    if config.server is None:
+        raise ConfigError(
+            "sidecar.database: a ledger is moved to a database on a server:"
+            " postgresql://USER@HOST/NAME; see docs/postgresql.md"
+        )
+    if not ledger.is_file():
+        raise MeterlineError(f"{ledger} is no file; name the ledger's database")
+    rows = _import(config, ledger.absolute(), quiet=is_json)
+    if is_json:
+        show_json({"ledger": str(ledger), "database": str(config.server), "rows": rows})
+        return
+    click.echo(
+        f"{n_of(rows['events'], 'event')} in {n_of(rows['batches'], 'batch')},"
+        f" {n_of(rows['invoices'], 'invoice')} and all else is in {config.server}"
+    )
+    click.echo("`meterline verify` reads all of it there; then start the centre")
+
+
+def _import(config: Config, ledger: Path, *, quiet: bool) -> dict[str, int]:
+    assert config.server is not None
+    beside = config.sidecar.database
+    with contextlib.ExitStack() as locks:
+        # Where both are called the same, one lock keeps both.
+        if LedgerFiles(ledger).lock != LedgerFiles(beside).lock:
+            locks.callback(LedgerLock.take(beside, is_file=False).release)
+        locks.callback(LedgerLock.take(ledger).release)
+        _copy_files(LedgerFiles(ledger), LedgerFiles(beside))
+        return asyncio.run(
+            copy_ledger(ledger, config.server, progress=Steps(quiet=quiet).show)
+        )
+
+
+def _copy_files(source: LedgerFiles, target: LedgerFiles) -> None:
+    """Copy what lies beside a ledger, before the ledger itself.
+
+    Raises:
+        MeterlineError: another one lies there already.
+    """
+    own = (source.database, source.wal, source.shm)
+    for path, copy in zip(source.kept, target.kept, strict=True):
+        if path in own or path == copy or not path.exists():
+            continue
+        content = path.read_bytes()
+        if copy.exists() and copy.read_bytes() != content:
+            raise MeterlineError(
+                f"{copy} is another ledger's: see sidecar.database_files"
+            )
+        if not copy.exists():
+            create_file(copy, content, mode=0o600)

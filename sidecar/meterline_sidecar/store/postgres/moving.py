@@ -1,0 +1,104 @@
+"""Copies a whole ledger of another driver into an empty database."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from meterline_sidecar.errors import ForeignDatabase
+from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.port import Database, Readable, Row, Tx
+
+ROWS_AT_ONCE: Final = 5_000
+
+MADE_BY_TRIGGERS: Final = "producer_sums"
+FIRST: Final = ("invoice_states",)  # before invoices, of which one is not void
+LAST_ROWS_FIRST: Final = ("outbox",)  # a row may name a later one that replaced it
+
+COLUMNS: Final = (
+    "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c"
+    " WHERE c.table_schema = current_schema() AND c.table_name <> 'writer'"
+    " ORDER BY c.table_name, c.ordinal_position"
+)
+KEYS: Final = (
+    "SELECT k.table_name::text, k.column_name::text"
+    " FROM information_schema.table_constraints t"
+    " JOIN information_schema.key_column_usage k"
+    " ON k.constraint_name = t.constraint_name AND k.table_schema = t.table_schema"
+    " WHERE t.constraint_type = 'PRIMARY KEY' AND t.table_schema = current_schema()"
+    " ORDER BY k.table_name, k.ordinal_position"
+)
+
+Progress = Callable[[str, int, int], None]
+"""Told of a table, how many of its rows are copied, and how many there are."""
+
+
+async def move_in(
+    source: Readable, target: Database, *, progress: Progress
+) -> dict[str, int]:
+    """Copy every row of a ledger, in one transaction; return the rows of each table.
+
+    Raises:
+        ForeignDatabase: there is something in the target already.
+    """
+    async with source.reading() as rows, target.transaction() as tx:
+        columns = await _lists(tx, COLUMNS)
+        keys = await _lists(tx, KEYS)
+        del columns[MADE_BY_TRIGGERS]
+        for table in columns:
+            if await tx.fetch_one(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608 - of the schema
+                raise ForeignDatabase(
+                    f"there are {table} in this database already: only an empty one"
+                    " takes a whole ledger in; see sidecar.database"
+                )
+        copied: dict[str, int] = {}
+        for table in sorted(columns, key=lambda name: (name not in FIRST, name)):
+            copied[table] = await _copy(
+                rows, tx, table, columns[table], keys[table], progress
+            )
+        return copied
+
+
+async def _lists(tx: Tx, sql: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for table, column in await tx.fetch_all(sql):
+        found.setdefault(table, []).append(column)
+    return found
+
+
+async def _copy(
+    source: Tx,
+    target: Tx,
+    table: str,
+    columns: Sequence[str],
+    keys: Sequence[str],
+    progress: Progress,
+) -> int:
+    counted = await source.fetch_one(f"SELECT count(*) FROM {table}")  # noqa: S608 - of the schema
+    assert counted is not None
+    total, done = counted[0], 0
+    is_backwards = table in LAST_ROWS_FIRST
+    order = ", ".join(f"{key} DESC" if is_backwards else key for key in keys)
+    sign = "<" if is_backwards else ">"
+    places = [columns.index(key) for key in keys]
+    last: Row | None = None
+    while True:
+        where = (
+            ""
+            if last is None
+            else f"WHERE ({', '.join(keys)}) {sign} ({marks(len(keys))})"
+        )
+        part = await source.fetch_all(
+            f"SELECT {', '.join(columns)} FROM {table} {where}"  # noqa: S608 - of the schema
+            f" ORDER BY {order} LIMIT {ROWS_AT_ONCE}",
+            last or (),
+        )
+        if not part:
+            break
+        await target.execute_many(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks(len(columns))})",  # noqa: S608 - of the schema
+            part,
+        )
+        last = tuple(part[-1][place] for place in places)
+        done += len(part)
+        progress(table, done, total)
+    assert done == total, f"{table}: {done} of {total} rows"
+    return done

@@ -1,0 +1,415 @@
+"""What only the PostgreSQL driver has to do: errors, odd texts, poolers, kills."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from meterline_sidecar.config.postgres import PostgresUrl
+from meterline_sidecar.errors import (
+    DatabaseGone,
+    DiskFailed,
+    ForeignDatabase,
+    MeterlineError,
+)
+from meterline_sidecar.store import facts
+from meterline_sidecar.store.open import copy_ledger, open_ledger, open_reader
+from meterline_sidecar.store.port import Ledger, Tx
+from meterline_sidecar.store.postgres import dialect
+from meterline_sidecar.store.postgres.migrate import newest
+from tests.patience import PATIENCE_S
+from tests.ports import Port
+from tests.postgres_server import USER, PostgresServer, as_user, programs, started
+
+
+@pytest.fixture(scope="module")
+def server() -> Generator[PostgresServer]:
+    if programs(15) is None:
+        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    with started(15) as one:
+        yield one
+
+
+@pytest.fixture
+async def ledger(server: PostgresServer) -> AsyncGenerator[Ledger]:
+    opened = await open_ledger(server.url(server.create()))
+    yield opened
+    await opened.close()
+
+
+async def put(ledger: Ledger, name: str, value: str) -> None:
+    async with ledger.transaction() as tx:
+        await facts.put_fact(tx, name, value)
+
+
+async def got(ledger: Ledger, name: str) -> str | None:
+    async with ledger.reading() as tx:
+        return await facts.get_fact(tx, name)
+
+
+@given(st.text(alphabet=st.sampled_from("\0\x1a01?$ä'")))
+@example("\x1a0")
+def test_every_text_is_read_as_it_was_stored(text: str) -> None:
+    assert "\0" not in dialect.stored(text)
+    assert dialect.read(dialect.stored(text)) == text
+
+
+def test_marks_are_numbered_but_not_those_within_texts() -> None:
+    sql = "SELECT '?' , \"a?\", ? WHERE x = ? AND y = 'it''s ?'"
+
+    assert dialect.numbered(sql) == (
+        "SELECT '?' , \"a?\", $1 WHERE x = $2 AND y = 'it''s ?'"
+    )
+
+
+async def test_texts_that_postgresql_has_not_come_back_one_by_one_and_by_the_many(
+    ledger: Ledger,
+) -> None:
+    odd = ["a\0b", "\x1a", "\x1a0", "?", "$1", "ä\U0001f600"]
+    async with ledger.transaction() as tx:
+        await tx.execute_many(
+            "INSERT INTO endpoints (method, route) VALUES (?, ?)",
+            [("GET", text) for text in odd],
+        )
+        await facts.put_fact(tx, "one\0", "two\0")
+
+    async with ledger.reading() as tx:
+        rows = await tx.fetch_all("SELECT route FROM endpoints ORDER BY id")
+        found = await tx.fetch_one(
+            "SELECT id FROM endpoints WHERE route = ?", ("a\0b",)
+        )
+    assert [row[0] for row in rows] == odd
+    assert found == (1,)
+    assert await got(ledger, "one\0") == "two\0"
+
+
+async def test_what_is_rolled_back_leaves_no_hole_among_ids(ledger: Ledger) -> None:
+    async def add(route: str, *, fails: bool) -> None:
+        async with ledger.transaction() as tx:
+            await tx.execute_many(
+                "INSERT INTO endpoints (method, route) VALUES (?, ?)",
+                [("GET", f"{route}{i}") for i in range(9)],
+            )
+            if fails:
+                raise ZeroDivisionError
+
+    await add("a", fails=False)
+    with pytest.raises(ZeroDivisionError):
+        await add("given up", fails=True)
+    await add("b", fails=False)
+
+    async with ledger.reading() as tx:
+        rows = await tx.fetch_all("SELECT id FROM endpoints ORDER BY id")
+    assert [row[0] for row in rows] == list(range(1, 19))
+
+
+async def test_two_processes_write_one_after_the_other(ledger: Ledger) -> None:
+    other = await open_ledger(PostgresUrl(ledger.place))
+    order: list[str] = []
+
+    async def second() -> None:
+        async with other.transaction() as tx:
+            order.append("second")
+            assert await facts.get_fact(tx, "first") == "done"
+
+    async with ledger.transaction() as tx:
+        waiting = asyncio.create_task(second())
+        async with asyncio.timeout(PATIENCE_S):
+            while not await _is_waiting(other):
+                await asyncio.sleep(0.01)
+        await facts.put_fact(tx, "first", "done")
+        order.append("first")
+    await waiting
+    await other.close()
+
+    assert order == ["first", "second"]
+
+
+async def _is_waiting(ledger: Ledger) -> bool:
+    async with ledger.reading() as tx:
+        row = await tx.fetch_one(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
+    return row != (0,)
+
+
+async def test_a_snapshot_does_not_see_what_is_written_beside_it(
+    ledger: Ledger,
+) -> None:
+    await put(ledger, "name", "old")
+    async with ledger.reading() as tx:
+        assert await facts.get_fact(tx, "name") == "old"
+        await put(ledger, "name", "new")
+        assert await facts.get_fact(tx, "name") == "old"
+        with pytest.raises(MeterlineError, match="read-only"):
+            await facts.put_fact(tx, "name", "x")
+
+    assert await got(ledger, "name") == "new"
+
+
+async def test_who_goes_on_behind_an_error_is_told_that_nothing_was_kept(
+    ledger: Ledger,
+) -> None:
+    async def careless(tx: Tx) -> None:
+        await facts.put_fact(tx, "name", "value")
+        with pytest.raises(MeterlineError):
+            await tx.execute("SELECT 1 / 0")
+
+    with pytest.raises(MeterlineError, match="nothing was kept"):
+        await ledger.write(careless)
+
+    assert await got(ledger, "name") is None
+
+
+async def test_a_transaction_that_is_cut_off_leaves_the_connection_usable(
+    ledger: Ledger,
+) -> None:
+    async def slow() -> None:
+        async with ledger.transaction() as tx:
+            await facts.put_fact(tx, "cut", "off")
+            await tx.fetch_all("SELECT pg_sleep(60)::text")
+
+    for _ in range(3):
+        running = asyncio.create_task(slow())
+        await asyncio.sleep(0.02)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await put(ledger, "whole", "yes")
+
+    assert await got(ledger, "cut") is None
+    assert await got(ledger, "whole") == "yes"
+
+
+async def test_connections_that_the_server_ended_are_opened_again(
+    ledger: Ledger, server: PostgresServer
+) -> None:
+    await put(ledger, "name", "1")
+    assert await got(ledger, "name") == "1"
+    end = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = 'meterline'"
+    )
+    server.sql("postgres", end)
+
+    assert await got(ledger, "name") == "1"
+    await put(ledger, "name", "2")
+
+    async def cut_off(tx: Tx) -> None:
+        server.sql("postgres", end)
+        await facts.put_fact(tx, "name", "3")
+
+    with pytest.raises(DatabaseGone, match="nothing is lost"):
+        await ledger.write(cut_off)
+    await put(ledger, "other", "4")
+    assert await got(ledger, "name") == "2"
+
+
+async def test_a_server_that_ends_in_the_middle_of_a_commit_leaves_it_unknown(
+    ledger: Ledger, server: PostgresServer
+) -> None:
+    """A commit waits for a standby that there is not, and then the server dies."""
+    reached: list[int] = []
+
+    async def count_up() -> None:
+        while True:
+            reached.append(len(reached))
+            await put(ledger, "n", str(reached[-1]))
+
+    server.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    server.sql("postgres", "SELECT pg_reload_conf()")
+    running = asyncio.create_task(count_up())
+    async with asyncio.timeout(PATIENCE_S):
+        while "SyncRep" not in await asyncio.to_thread(
+            server.sql, "postgres", "SELECT wait_event FROM pg_stat_activity"
+        ):
+            await asyncio.sleep(0.01)
+    await asyncio.to_thread(server.stop, "immediate")
+    with pytest.raises(DiskFailed, match="in the middle of COMMIT"):
+        await running
+    with pytest.raises(DatabaseGone):
+        await got(ledger, "n")
+
+    (server.data / "postgresql.auto.conf").write_text("")
+    await asyncio.to_thread(server.start)
+    assert await got(ledger, "n") in {None, *map(str, reached[-2:])}
+    await put(ledger, "n", "after")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("UPDATE writer SET schema_version = 9999", "knows up to"),
+        ("COMMENT ON TABLE writer IS 'mine'", "somebody else"),
+        ("UPDATE writer SET schema_version = 1", "start the sidecar once"),
+    ],
+)
+async def test_a_database_that_is_not_ours_or_not_of_now_is_refused(
+    ledger: Ledger, server: PostgresServer, change: str, message: str
+) -> None:
+    url = PostgresUrl(ledger.place)
+    await ledger.close()
+    server.sql(url.url.partition("@/")[2].partition("?")[0], change)
+
+    with pytest.raises(ForeignDatabase, match=message):
+        await open_reader(url)
+    if "once" not in message:
+        with pytest.raises(ForeignDatabase, match=message):
+            await open_ledger(url)
+
+
+async def test_what_cannot_be_opened_says_why(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    empty = server.url(server.create())
+    with pytest.raises(ForeignDatabase, match="start the sidecar once"):
+        await open_reader(empty)
+    with pytest.raises(ForeignDatabase, match="create it"):
+        await open_ledger(server.url("nowhere"))
+    with pytest.raises(DatabaseGone):
+        await open_ledger(PostgresUrl(f"postgresql://{USER}@/x?host={tmp_path}"))
+    with pytest.raises(MeterlineError, match="database_password_file"):
+        await open_ledger(PostgresUrl(empty.url.replace(USER, "stranger")))
+    for content in (b"", b"two\nlines", b"\xff"):
+        (tmp_path / "password").write_bytes(content)
+        with pytest.raises(MeterlineError, match=r"database_password_file|on one line"):
+            await open_ledger(PostgresUrl(empty.url, tmp_path / "password"))
+    careless = server.create()
+    server.sql("postgres", f"ALTER DATABASE {careless} SET synchronous_commit = off")
+    with pytest.raises(ForeignDatabase, match="synchronous_commit"):
+        await open_ledger(server.url(careless))
+
+
+async def test_two_that_open_an_empty_database_at_once_make_one_ledger(
+    server: PostgresServer,
+) -> None:
+    url = server.url(server.create())
+
+    opened = await asyncio.gather(*(open_ledger(url) for _ in range(3)))
+
+    async with opened[0].reading() as tx:
+        assert await tx.fetch_all("SELECT schema_version FROM writer") == [(newest(),)]
+    for one in opened:
+        await one.close()
+
+
+async def test_a_ledger_on_a_server_is_not_copied_to_a_file(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    with pytest.raises(MeterlineError, match="pg_dump"):
+        await ledger.copy_to(tmp_path / "copy.db")
+
+    assert await ledger.checkpoint()
+    assert await ledger.empty_wal()
+    assert not await ledger.give_back()
+    assert await ledger.size_bytes() > 1_000_000
+    assert await ledger.check() == []
+    async with ledger.transaction() as tx:
+        await tx.execute("ALTER TABLE producers DISABLE TRIGGER producers_summed")
+    assert await ledger.check() == ["the trigger producers_summed is not in use"]
+
+
+async def test_a_whole_ledger_is_moved_in_once(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    file = await open_ledger(tmp_path / "meterline.db")
+    async with file.transaction() as tx:
+        await facts.put_fact(tx, "name", "a\0b")
+        await tx.execute_many(
+            "INSERT INTO endpoints (method, route) VALUES (?, ?)",
+            [("GET", f"/{i}") for i in range(7_000)],
+        )
+        for invoice_id in (1, 2):  # the first one is void
+            await tx.execute(
+                "INSERT INTO invoices (id, customer, period_start_ms, period_end_ms,"
+                " finalized_ms, document, period) VALUES (?, 'acme', 1, 2, 3, '{}', 'p')",
+                (invoice_id,),
+            )
+            if invoice_id == 1:
+                await tx.execute(
+                    "INSERT INTO invoice_states (invoice_id, state, at_ms, author, cause)"
+                    " VALUES (1, 'void', 1, '', '')"
+                )
+    await file.close()
+    url = server.url(server.create())
+    told: list[tuple[str, int, int]] = []
+
+    rows = await copy_ledger(
+        tmp_path / "meterline.db", url, progress=lambda *step: told.append(step)
+    )
+
+    assert (rows["endpoints"], rows["invoices"], rows["events"]) == (7_000, 2, 0)
+    assert ("endpoints", 5_000, 7_000) in told
+    reader = await open_reader(url)
+    async with reader.reading() as tx:
+        assert await facts.get_fact(tx, "name") == "a\0b"
+    await reader.close()
+    with pytest.raises(ForeignDatabase, match="already"):
+        await copy_ledger(tmp_path / "meterline.db", url, progress=lambda *_step: None)
+
+
+@pytest.fixture
+def pooler(server: PostgresServer, tmp_path: Path) -> Generator[Any]:
+    """Run PgBouncer in front of the server: each transaction may get another session."""
+    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+    if program is None:
+        pytest.skip("PgBouncer is not installed: see .ci/run")
+    held = Port()
+    folder = server.folder
+    (folder / "users").write_text(f'"{USER}" ""\n')
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host={folder}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {held.number}\nunix_socket_dir =\nauth_type = any\n"
+        f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\n"
+        f"ignore_startup_parameters = extra_float_digits\nlogfile = {folder}/bouncer.log\n"
+        f"[databases]\n* = host={folder} user={USER}\n"
+    )
+    held.close()
+    process = subprocess.Popen([program, str(folder / "pgbouncer.ini")], **as_user())
+    try:
+        yield lambda name: PostgresUrl(
+            f"postgresql://{USER}@127.0.0.1:{held.number}/{name}?sslmode=disable"
+        )
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE_S)
+
+
+async def test_a_pooler_may_give_each_transaction_another_session(
+    server: PostgresServer, pooler: Any
+) -> None:
+    url = pooler(server.create())
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                ledgers = [await open_ledger(url) for _ in range(4)]
+            except DatabaseGone:
+                await asyncio.sleep(0.05)  # it does not listen yet
+            else:
+                break
+
+    async def count_up(ledger: Ledger) -> None:
+        for _ in range(10):
+            async with ledger.transaction() as tx:
+                n = int(await facts.get_fact(tx, "n") or 0)
+                await tx.execute_many(
+                    "INSERT INTO endpoints (method, route) VALUES (?, ?)",
+                    [(os.urandom(8).hex(), str(i)) for i in range(5)],
+                )
+                await facts.put_fact(tx, "n", str(n + 1))
+            await got(ledger, "n")
+
+    await asyncio.gather(*(count_up(ledger) for ledger in ledgers))
+
+    assert await got(ledgers[0], "n") == "40"
+    for ledger in ledgers:
+        await ledger.close()
