@@ -53,7 +53,7 @@ def _send(socket: Path, producer: str, n_batches: int, ready: Barrier) -> None:
     asyncio.run(ship(socket, producer, frames))
 
 
-def _flood(edge: SidecarProcess, n_events: int, *, first: int) -> float:
+def flood(edge: SidecarProcess, n_events: int, *, first: int) -> float:
     """Return events per second into an edge."""
     ready = multiprocessing.Barrier(SENDERS + 1)
     n_batches = n_events // BATCH_EVENTS // SENDERS
@@ -72,7 +72,8 @@ def _flood(edge: SidecarProcess, n_events: int, *, first: int) -> float:
     return n_batches * SENDERS * BATCH_EVENTS / (time.perf_counter() - began_s)
 
 
-def _stored(host: SidecarProcess) -> int:
+def stored(host: SidecarProcess) -> int:
+    """Return the last event of a host's ledger."""
     connection = sqlite3.connect(f"file:{host.database}?mode=ro", uri=True)
     try:
         return int(
@@ -93,7 +94,7 @@ def _cost_of_forwarding(n_events: int, rounds: int) -> tuple[list[float], list[f
                 if has_centre:
                     fleet.centre.start()
                 edge = fleet.edge("one")
-                rates.append(_flood(edge, n_events, first=1))
+                rates.append(flood(edge, n_events, first=1))
                 edge.kill()
                 fleet.__exit__()
     return there, away
@@ -105,11 +106,11 @@ def _taken(n_events: int) -> tuple[float, float]:
         fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
         edges = [fleet.edge("one"), fleet.edge("two")]
         for i, edge in enumerate(edges):
-            _flood(edge, n_events, first=1 + i * SENDERS)
+            flood(edge, n_events, first=1 + i * SENDERS)
         fleet.centre.start()
-        until(lambda: _stored(fleet.centre) > 0)
-        began_s, before = time.perf_counter(), _stored(fleet.centre)
-        until(lambda: _stored(fleet.centre) == 2 * n_events)
+        until(lambda: stored(fleet.centre) > 0)
+        began_s, before = time.perf_counter(), stored(fleet.centre)
+        until(lambda: stored(fleet.centre) == 2 * n_events)
         rate = (2 * n_events - before) / (time.perf_counter() - began_s)
         us = cpu_s(fleet.centre.pid) / (2 * n_events) * 1e6
         fleet.__exit__()

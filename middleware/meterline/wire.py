@@ -227,7 +227,7 @@ class Heartbeat(Struct, frozen=True, array_like=True, tag="heartbeat"):
     """How many batches were not acked yet."""
     missing: Annotated[tuple[ShortText, ...], Meta(max_length=MISSING_TOLD_MAX)] = ()
     """In words: what the edge itself is waiting for."""
-    generations: Annotated[tuple[Seq, ...], Meta(max_length=GENERATIONS_MAX)] = ()
+    generations: Annotated[tuple[ShortText, ...], Meta(max_length=GENERATIONS_MAX)] = ()
     """By which countings of the centre all was rolled up that there was."""
     lost: Seq = 0
     """How many events of its workers were lost or refused, ever."""
@@ -241,9 +241,9 @@ class Meters(Struct, frozen=True, array_like=True, tag="meters"):
     """By which meters an edge rolls up: the one counting that is read, or two."""
 
     generations: Annotated[
-        tuple[tuple[Seq, str], ...], Meta(max_length=GENERATIONS_MAX)
+        tuple[tuple[ShortText, str], ...], Meta(max_length=GENERATIONS_MAX)
     ]
-    """The number of each, and what its meters measure, as the centre keeps it."""
+    """What each is called, and what its meters measure, as the centre keeps it."""
 
 
 class Epochs(Struct, frozen=True, array_like=True, tag="epochs"):
@@ -257,6 +257,8 @@ class Covered(Struct, frozen=True, array_like=True, tag="covered"):
 
     is_over: bool
     """Whether the edge must begin another epoch."""
+    epochs: Annotated[dict[ProducerId, Seq], Meta(max_length=EPOCHS_MAX)] = {}
+    """Up to which number these are here."""
     producers: dict[ProducerId, Seq] = {}
     """Up to which number of each worker all is rolled up in that."""
 

@@ -92,3 +92,54 @@ def test_kills_of_edges_and_centre_lose_nothing_and_double_nothing(
         for host in (one, two, centre):
             report = verify_ledger(host.database)
             assert report.is_sound, report.findings
+
+
+COUNTED: Final = (
+    METERLINE
+    + """
+[[meter]]
+name = "uses"
+aggregation = "count"
+where = { kind = "use" }
+"""
+)
+
+
+def usage_in(database: Path) -> tuple[int, int]:
+    """Return how many uses a centre has counted, and the sum of their numbers."""
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        rows = connection.execute("SELECT totals FROM usage").fetchall()
+    finally:
+        connection.close()
+    totals = [msgspec.json.decode(row[0]) for row in rows]
+    return sum(one["uses"] for one in totals), sum(one["n"] for one in totals)
+
+
+def test_kills_lose_and_double_nothing_of_usage_that_edges_have_counted(
+    tmp_path: Path, chance: random.Random
+) -> None:
+    with Fleet(tmp_path, meterline=COUNTED, pricing="") as fleet:
+        keys = 'forward = "usage"\n'
+        one, two = fleet.edge("one", more=keys), fleet.edge("two", more=keys)
+        centre = fleet.centre
+        loads = [Load(one, 0), Load(two, MILLION)]
+        for hosts in ((one,), (centre,), (two, centre)):
+            before = usage_in(centre.database)
+            until(lambda: usage_in(centre.database) > before)  # noqa: B023 - at once
+            time.sleep(chance.random() / 10)  # the moment is what is tried
+            for host in hosts:
+                host.kill()
+            for host in hosts:
+                host.start()
+        for load in loads:
+            load.finish()
+
+        wanted = [n for load in loads for n in range(load.first, load.end)]
+        until(lambda: usage_in(centre.database)[0] >= len(wanted))
+        assert [host.stop() for host in (one, two, centre)] == [0, 0, 0]
+
+        assert usage_in(centre.database) == (len(wanted), sum(wanted))
+        for host in (one, two, centre):
+            report = verify_ledger(host.database)
+            assert report.is_sound, report.findings

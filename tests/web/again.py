@@ -2,15 +2,27 @@
 
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 from meterline_sidecar.billing.again import InvoicesAgain, verify_invoices
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.store.edge.usage import ReadEvents, events_after
 from meterline_sidecar.store.open import open_ledger
-from tests.web.conftest import Web
+from meterline_sidecar.web.parts import Parts
 
 
-async def computed_again(web: Web, *, read_events: ReadEvents = events_after) -> Report:
+class HasParts(Protocol):
+    """A sidecar in this process."""
+
+    @property
+    def parts(self) -> Parts:
+        """What it consists of."""
+        ...
+
+
+async def computed_again(
+    web: HasParts, *, read_events: ReadEvents = events_after
+) -> Report:
     """Return what `meterline verify --invoices` finds by the invoices alone."""
     report = Report()
     with tempfile.TemporaryDirectory() as folder:

@@ -41,7 +41,7 @@ class Countings:
         """Return by which meters edges roll up now."""
         async with self._database.reading() as tx:
             found = await _generations(tx)
-        return Meters(tuple((one.id, one.definition) for one in found))
+        return Meters(tuple((_name(one), one.definition) for one in found))
 
     async def covered(self, edge: Edge, epochs: Epochs) -> Covered:
         """Return what is here of an edge, and its ledger does not know.
@@ -49,7 +49,7 @@ class Countings:
         Args:
             epochs: those that it knows, the newest last.
         """
-        is_over, covers = False, dict[str, int]()
+        is_over, ahead, covers = False, dict[str, int](), dict[str, int]()
         newest = next(reversed(epochs.producers), "")[:EPOCH_CHARS]
         async with self._database.reading() as tx:
             for one in await _generations(tx):
@@ -60,15 +60,16 @@ class Countings:
                 known = epochs.producers.get(producer, 0)
                 if edge_id != edge.row.id or last_seq <= known:
                     continue
-                is_over = True
+                ahead[producer] = last_seq
                 for text in await store.texts_of(tx, producer, after_seq=known):
                     for worker, seq in rolled_up_in(text).covers.items():
                         covers[worker] = max(seq, covers.get(worker, 0))
-        return Covered(is_over, dict(list(covers.items())[:COVERED_MAX]))
+        found = dict(list(covers.items())[:COVERED_MAX])
+        return Covered(is_over or bool(ahead), ahead, found)
 
     # --- what counting asks
 
-    async def kept(self, tx: Tx, served: Generation) -> dict[str, int]:
+    async def kept(self, tx: Tx, served: Generation) -> dict[str, str]:
         """Return the epochs whose events nobody can count again, each with its generation.
 
         Those of retired edges, and those that are over: their ledgers are gone, or were
@@ -83,18 +84,25 @@ class Countings:
             of_all.append((edge_id, epoch))
         before = decode(served.definition).kept
         return {
-            epoch: before.get(epoch, served.id)
+            epoch: before.get(epoch, _name(served))
             for edge_id, epoch in of_all
             if edge_id in retired or newest[edge_id] != epoch
         }
 
-    def missing(self, generation: int) -> Iterator[str]:
-        """Yield the names of edges that have not rolled up by a generation yet."""
-        for edge in self._rolling_up():
-            if generation not in edge.generations:
-                yield edge.row.name
+    async def counting_again(self) -> set[str]:
+        """Return the ids of edges that have not rolled up by all that is counted here.
 
-    def is_everywhere(self, generation: int, *, up_to_event: int) -> bool:
+        Until they have, a generation beside the one that is read takes no place of it.
+        """
+        async with self._database.reading() as tx:
+            wanted = [_name(one) for one in await _generations(tx)]
+        return {
+            edge.row.edge
+            for edge in self._rolling_up()
+            if not edge.generations.keys() >= set(wanted)
+        }
+
+    def is_everywhere(self, generation: str, *, up_to_event: int) -> bool:
         """Say whether all that edges have rolled up by a generation is counted here."""
         return not any(
             edge.generations.get(generation, NEVER) > up_to_event
@@ -113,3 +121,7 @@ async def _generations(tx: Tx) -> list[Generation]:
         return []
     beside = await usage_store.generation_beside(tx, served.id)
     return [served] if beside is None else [served, beside]
+
+
+def _name(generation: Generation) -> str:
+    return decode(generation.definition).called(generation.id)

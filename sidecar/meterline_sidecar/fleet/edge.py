@@ -31,7 +31,7 @@ class Edge:
     """How many of its batches are not here, as it said last."""
     missing: tuple[str, ...] = ()
     """In words: what it waits for itself."""
-    generations: dict[int, int] = field(default_factory=dict[int, int])
+    generations: dict[str, int] = field(default_factory=dict[str, int])
     """By which countings all of its events are rolled up that there were, and up to
     which event of this ledger that was here when it said so."""
     lost: int = 0

@@ -346,7 +346,7 @@ class Forwarder:
             waiting = {"": 0}
             missing.append(f"its spools cannot be read: {error.strerror}")
         rolled_up_to: int | None = None
-        generations: tuple[int, ...] = ()
+        generations: tuple[str, ...] = ()
         async with self._database.reading() as tx:
             if self._roller is not None:
                 rolled_up_to, generations = await self._roller.standing(tx, acked)

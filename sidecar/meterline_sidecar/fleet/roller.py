@@ -39,6 +39,7 @@ from meterline_sidecar.usage.values import Values
 
 EVERY_S: Final = 2.0
 STEP_EVENTS: Final = 20_000  # read and folded at once, in some 20 ms
+FIRST_EVENTS: Final = 4_000  # in the first one: all may be in places of their own
 ROLL_EVENTS: Final = 400_000  # rolled up at once, where they are in few places
 ROLL_PLACES: Final = 2_000  # written in one transaction, of some 30 ms
 
@@ -64,7 +65,7 @@ class Roller:
         self._next_s = 0.0
         self._working = asyncio.Lock()
         self._storing: asyncio.Future[int] | None = None
-        self._steps: dict[int, int] = {}
+        self._steps: dict[str, int] = {}
         """How many events the next step of each generation reads."""
 
     # --- what the centre says
@@ -77,8 +78,8 @@ class Roller:
             known: dict[str, int] = {}
             for epoch in await store.list_epochs(tx):
                 row = await event_store.find_producer(tx, epoch.producer)
-                assert row is not None, "it was made with its epoch"
-                known[epoch.producer] = row.last_seq
+                here = 0 if row is None else row.last_seq
+                known[epoch.producer] = max(here, epoch.known_seq)
         return Epochs(known)
 
     async def settle(self, covered: Covered) -> None:
@@ -89,10 +90,10 @@ class Roller:
         if not covered.is_over:
             return
         async with self._alone(), self._database.transaction() as tx:
-            cursor = max(
-                (row.cursor for row in await store.list_roll_ups(tx)), default=0
-            )
+            cursor = await store.rolled_up_at_all(tx)
             await store.add_rolled_up_before(tx, covered.producers.items())
+            for producer, last_seq in covered.epochs.items():
+                await store.put_epoch(tx, Epoch(producer, 0, last_seq))
             await _begin(tx, cursor, now_ms=self._clock.now_ms())
             await store.drop_roll_ups(tx, ())
 
@@ -101,13 +102,15 @@ class Roller:
         async with self._alone(), self._database.transaction() as tx:
             known = {row.generation: row for row in await store.list_roll_ups(tx)}
             begin = (await store.list_epochs(tx))[-1].after_event_id
-            newest = max(known.values(), default=None)
+            newest = next(reversed(known.values()), None)
             for generation, text in meters.generations:
                 row = known.get(generation)
                 wanted = decode(text)
                 definition = as_counted_here(wanted, row or newest, row is not None)
                 if row is None:
-                    row = RollUp(generation, "", begin, 0)
+                    # A centre that was put back may ask for one that was followed.
+                    reached = await store.last_rolled_up(tx, generation)
+                    row = RollUp(generation, "", max(begin, reached), 0)
                 await store.put_roll_up(tx, row._replace(definition=encode(definition)))
             kept = [generation for generation, _ in meters.generations]
             await store.drop_roll_ups(tx, kept)
@@ -159,7 +162,7 @@ class Roller:
         found = Sum(roll_up, folder, values, endpoints, roll_up.cursor)
         while not found.is_all:
             began_s = time.monotonic()
-            limit = self._steps.get(roll_up.generation, STEP_EVENTS)
+            limit = self._steps.get(roll_up.generation, FIRST_EVENTS)
 
             async def step(tx: Tx, limit: int = limit) -> None:
                 await add_step(tx, definition, found, limit=limit)
@@ -263,7 +266,7 @@ class Roller:
 
     # --- how far it is
 
-    async def standing(self, tx: Tx, batch_id: int) -> tuple[int, tuple[int, ...]]:
+    async def standing(self, tx: Tx, batch_id: int) -> tuple[int, tuple[str, ...]]:
         """Return up to which event all is at the centre, and by which generations.
 
         Args:
@@ -287,4 +290,4 @@ async def _begin(tx: Tx, after_event_id: int, *, now_ms: int) -> None:
     producer = secrets.token_hex(16)
     hello = Hello(VERSION, producer, rolled_up.OWN_APP, "", OWN_PID, started_ms=now_ms)
     await event_store.add_producer(tx, new_row(hello, seen_ms=now_ms, is_closed=True))
-    await store.add_epoch(tx, Epoch(producer, after_event_id))
+    await store.put_epoch(tx, Epoch(producer, after_event_id))

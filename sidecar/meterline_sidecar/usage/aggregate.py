@@ -7,6 +7,7 @@ up with it.
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final, Protocol
@@ -57,11 +58,11 @@ Release = Callable[[], Awaitable[int]]
 class OfEdges(Protocol):
     """Knows what edges count that keep their events."""
 
-    async def kept(self, tx: Tx, served: Generation) -> dict[str, int]:
+    async def kept(self, tx: Tx, served: Generation) -> dict[str, str]:
         """Return the epochs that nobody can count again, each with its generation."""
         ...
 
-    def is_everywhere(self, generation: int, *, up_to_event: int) -> bool:
+    def is_everywhere(self, generation: str, *, up_to_event: int) -> bool:
         """Say whether what all edges have counted by a generation is up to an event."""
         ...
 
@@ -121,7 +122,7 @@ class Aggregator:
         async with self._database.transaction() as tx:
             served = await usage_store.newest_generation(tx)
             if served is None:
-                first = self._limited(first_definition(terms))
+                first = _named(self._limited(first_definition(terms)))
                 await store.add_generation(tx, encode(first))
                 return
             beside = await usage_store.generation_beside(tx, served.id)
@@ -147,10 +148,10 @@ class Aggregator:
                     ),
                     terms.row_id,
                 )
-                again = replace(again, kept=await self._kept(tx, served))
+                again = _named(replace(again, kept=await self._kept(tx, served)))
                 await store.add_generation(tx, encode(again))
 
-    async def _kept(self, tx: Tx, served: Generation) -> dict[str, int]:
+    async def _kept(self, tx: Tx, served: Generation) -> dict[str, str]:
         return {} if self._of_edges is None else await self._of_edges.kept(tx, served)
 
     def _limited(self, definition: Definition) -> Definition:
@@ -333,11 +334,11 @@ class Aggregator:
         definition = decode(beside.definition)
         kept = await self._kept(tx, served)
         if definition.kept != kept:
-            again = encode(replace(definition, kept=kept))
-            await store.add_generation(tx, again)
+            await store.add_generation(tx, encode(replace(definition, kept=kept)))
             self._leftovers = True
             return False
-        return self._of_edges.is_everywhere(beside.id, up_to_event=cursor)
+        name = definition.called(beside.id)
+        return self._of_edges.is_everywhere(name, up_to_event=cursor)
 
     async def _drop_leftovers(self) -> None:
         """Delete a piece of what is not read any more, so that nobody waits."""
@@ -354,3 +355,7 @@ class Aggregator:
                 if deleted:
                     break
         self._leftovers = deleted > 0
+
+
+def _named(definition: Definition) -> Definition:
+    return replace(definition, name=secrets.token_hex(8))

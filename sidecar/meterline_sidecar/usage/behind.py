@@ -9,6 +9,8 @@ is passed over: so what is listed is what was counted, neither more nor less.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from meterline.events import UNCOUNTED
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.meters import Meter, Total
@@ -23,7 +25,7 @@ from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.corrected import counting_only
 from meterline_sidecar.usage.customer_usage import meter_usage
-from meterline_sidecar.usage.definition import Definition, decode
+from meterline_sidecar.usage.definition import decode
 from meterline_sidecar.usage.fold import Folder
 from meterline_sidecar.usage.values import Values
 
@@ -207,7 +209,7 @@ async def _takes(tx: Tx, asked: Asked) -> _Takes:
     # Nothing is learned here: what is told apart is what was when it was counted.
     values = Values(await value_store.read_values(tx), values_max=0)
     folder = Folder(
-        Definition(meters={asked.meter.name: steps}, kept=whole.kept),
+        replace(whole, meters={asked.meter.name: steps}),
         await counting.endpoints(tx),
         await counting.cuts_between(tx, asked.start, asked.end),
         values=values,

@@ -36,7 +36,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     event's time and number is what it is counted by."""
     values_max: int = VALUES_MAX
     """How many values of a property are told apart; those that are, stay so."""
-    kept: dict[str, int] = {}
+    name: str = ""
+    """What edges call it that count by it: made up with the first generation that has
+    it, so that no other definition is called so, also where this ledger is put back."""
+    kept: dict[str, str] = {}
     """Epochs of edges that cannot be counted again, and by which generation they were:
     what was rolled up then stands in this one, too."""
 
@@ -58,6 +61,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
             for step in steps
             if step.meter is not None
         }
+
+    def called(self, generation: int) -> str:
+        """Return what edges call a generation that counts by this."""
+        return self.name or str(generation)
 
     def meter_at(self, name: str, *, time_ms: int, event_id: int) -> Meter | None:
         """Return what a meter measures of an event; ``None``: nothing."""

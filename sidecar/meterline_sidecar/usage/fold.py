@@ -95,7 +95,7 @@ class Folder:
         values: Values | None = None,
         generation: int = 0,
     ) -> None:
-        self._generation = generation
+        self._generation = definition.called(generation) if generation else None
         self._definition = definition
         self._aggregations = definition.aggregations
         self._endpoints = endpoints
@@ -162,6 +162,8 @@ class Folder:
         self, event: EventFacts, deltas: dict[tuple[int, int, str], Delta]
     ) -> None:
         """Add what an edge has counted: whatever of it is of a meter known here."""
+        if self._generation is None:
+            return
         assert event.properties is not None, "what has nothing in it was refused"
         rolled_up = rolled_up_in(event.properties)
         kept = self._definition.kept.get(rolled_up.epoch, self._generation)

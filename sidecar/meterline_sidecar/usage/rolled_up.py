@@ -13,14 +13,16 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from meterline_sidecar.meters import Totals
+from meterline_sidecar.meters import Total, Totals
 
-TEXT_MAX: Final = 12_000
-"""Characters of one as it crosses; a record has 16 KiB, with a subject of 1 KiB at most."""
-VALUES_BYTES: Final = 6_000  # different values in one event; more are another event
-COVERED_MAX: Final = 50  # producers that one names, of 45 bytes each
+TEXT_MAX: Final = 16_000
+VALUES_BYTES: Final = 2_000  # totals and values in one event; more are another event
+COVERED_MAX: Final = 20  # producers that one names, of 45 bytes each
+"""A record has 16 KiB. Labels of 16 properties are 9.3 KiB at most, a route 2 and a
+subject 1."""
 CACHED_TEXTS: Final = 64
 EPOCH_CHARS: Final = 8
+GENERATION_CHARS: Final = 32
 OWN_APP: Final = "usage of this host"
 """What the producers of these events call themselves."""
 SHOWN_AS: Final = "(usage of an edge)"
@@ -33,8 +35,8 @@ SUBJECT: Final = None
 class RolledUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What some events of an edge come to in one place, by one counting of meters."""
 
-    generation: Annotated[int, Meta(ge=1)]
-    """Of the centre, by whose meters they were counted."""
+    generation: Annotated[str, Meta(min_length=1, max_length=GENERATION_CHARS)]
+    """Of the centre, by whose meters they were counted: as a definition is called."""
     epoch: Annotated[str, Meta(pattern="^[0-9a-f]{8}$")]
     """The beginning of its producer's id: one life of an edge's ledger."""
     events: Annotated[int, Meta(ge=0)] = 0
@@ -97,19 +99,31 @@ def rolled_up_in(properties: str) -> RolledUp:
 def in_pieces(whole: RolledUp) -> Iterator[RolledUp]:
     """Yield it as events that are not too large: different values may be many."""
     replace = msgspec.structs.replace
-    part: dict[str, list[str | None]] = {}
+    rest = replace(whole, totals={}, unique={})
     n_bytes = 0
-    rest = whole
+    for meter, value in _said(whole):
+        size = len(meter) + len(_encode(value)) + 8
+        if n_bytes and n_bytes + size > VALUES_BYTES:
+            yield rest
+            # How many there are is said once.
+            rest, n_bytes = replace(whole, events=0, totals={}, unique={}), 0
+        if meter in whole.unique:
+            assert value is None or isinstance(value, str)
+            found = [*rest.unique.get(meter, ()), value]
+            rest = replace(rest, unique={**rest.unique, meter: found})
+        else:
+            assert value is not None
+            assert not isinstance(value, str)
+            rest = replace(rest, totals={**rest.totals, meter: value})
+        n_bytes += size
+    yield rest
+
+
+def _said(whole: RolledUp) -> Iterator[tuple[str, Total | str | None]]:
+    yield from whole.totals.items()
     for meter, values in whole.unique.items():
         for value in values:
-            size = len(meter) + len(_encode(value)) + 8
-            if n_bytes + size > VALUES_BYTES:
-                yield replace(rest, unique=part)
-                # Counts and totals are said once.
-                rest, part, n_bytes = replace(whole, events=0, totals={}), {}, 0
-            part.setdefault(meter, []).append(value)
-            n_bytes += size
-    yield replace(rest, unique=part)
+            yield meter, value
 
 
 def covering(

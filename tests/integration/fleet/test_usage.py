@@ -6,7 +6,7 @@ import random
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import pytest
@@ -21,8 +21,10 @@ from meterline_sidecar.store.port import Readable
 from meterline_sidecar.usage.counted import counted
 from tests.fault.oracle import verify_ledger
 from tests.integration.fleet.conftest import Host, World, until
+from tests.integration.fleet.test_centre import DECEMBER_MS, closed
 from tests.integration.fleet.test_forwarding import Cutter
 from tests.producer import NOON_MS, batch, event
+from tests.web.again import computed_again
 
 USAGE: Final = 'forward = "usage"\n'
 METERS: Final = """
@@ -258,6 +260,30 @@ async def test_a_centre_that_was_put_back_is_sent_the_usage_that_it_lost(
             await until_sum(centre, 111)
 
 
+async def test_a_counting_that_a_centre_has_lost_is_counted_once(
+    world: World,
+) -> None:
+    files = LedgerFiles(world.folder / "centre" / "meterline.db")
+    async with world.edge(keys=USAGE) as edge:
+        async with world.centre(N) as centre:
+            await edge.ship(numbers(0, 1))
+            await until_sum(centre, 11)
+        shutil.copy(files.database, world.folder / "old.db")
+        async with world.centre(N) as centre:
+            await recount(centre, "n", edge)
+            await edge.ship(numbers(2, first_seq=3))
+            await until_sum(centre, 111)
+        shutil.copy(world.folder / "old.db", files.database)
+        for path in (files.head, files.wal, files.shm):
+            path.unlink(missing_ok=True)
+
+        async with world.centre(N) as centre:
+            await edge.ship(numbers(3, first_seq=4))
+            await until_sum(centre, 1111)
+            await recount(centre, "n", edge)
+            assert await sum_at(centre) == 1111
+
+
 async def test_usage_of_an_edge_that_was_put_back_is_that_of_both_its_lives(
     world: World,
 ) -> None:
@@ -426,3 +452,75 @@ async def test_an_edge_sends_what_it_always_has(world: World) -> None:
         with pytest.raises(ConfigError, match="has forwarded events"):
             async with world.edge(keys=USAGE):
                 raise AssertionError("it must not start")
+
+
+WORKED_EXAMPLE: Final = """
+[[meter]]
+name = "api_calls"
+aggregation = "sum"
+value = "quantities.calls"
+
+[[customer]]
+id = "acme"
+name = "Acme Corp"
+subjects = ["acct_1"]
+plan = "starter"
+
+[billing]
+close = "by_hand"
+grace_hours = 0
+"""
+
+
+def calls(n_calls: int, *, first_seq: int = 1) -> Batch:
+    return batch(
+        event(kind=Kind.USE, quantities={"calls": n_calls}), first_seq=first_seq
+    )
+
+
+async def test_what_comes_late_of_an_edge_is_an_adjustment(world: World) -> None:
+    async with (
+        world.centre(WORKED_EXAMPLE) as centre,
+        world.edge("one", keys=USAGE) as one,
+        world.edge("two", keys=USAGE) as two,
+    ):
+
+        async def invoice(period: str) -> dict[str, Any]:
+            path = f"/v1/customers/acme/invoice?period={period}"
+            found = await centre.http.get(path)
+            assert found.status_code == 200, found.text
+            return cast("dict[str, Any]", found.json())
+
+        await one.ship(calls(60_000))
+        await two.ship(calls(60_000), producer=OTHER)
+        async with asyncio.timeout(30):
+            while await sum_at(centre, "api_calls") != 120_000:
+                await asyncio.sleep(0.01)
+        edges = centre.parts.edges
+        assert edges is not None
+        world.clock.time_ms = DECEMBER_MS
+        await until(lambda: all(e.row.low_ms >= DECEMBER_MS for e in edges.all()))
+
+        assert (await closed(centre))["closed"] == 1
+        assert (await invoice("2026-11"))["due"] == "70.00"
+
+        await two.ship(calls(1_000, first_seq=2), producer=OTHER)
+        async with asyncio.timeout(30):
+            while await sum_at(centre, "api_calls") != 121_000:
+                await asyncio.sleep(0.01)
+        (late,) = (await invoice("2026-12"))["adjustments"]
+        assert (late["period"], late["amount"]) == ("2026-11", "1.00")
+        assert (await invoice("2026-11"))["due"] == "70.00"
+        assert (await computed_again(centre)).findings == []
+
+        path = "/v1/customers/acme/invoice/events?period=2026-11&line=api_calls"
+        found = (await centre.http.get(path)).json()["events"]
+        assert sorted((one["edge"], one["counted"]) for one in found) == [
+            ("one", 60_000),
+            ("two", 60_000),
+        ]
+        assert found[0]["usage"]["totals"] == {"api_calls": 60_000}
+        assert (
+            "events at edge two"
+            in (await centre.http.get("/events?period=2026-11")).text
+        )

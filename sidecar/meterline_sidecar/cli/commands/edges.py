@@ -88,6 +88,7 @@ def _tell(found: EdgeList, *, is_json: bool) -> None:
         *(">lost", ""),
     )
     for one in found.edges:
+        again = ("counts by newer meters",) if one.counts_again else ()
         table.add(
             one.name,
             one.edge[:8],
@@ -97,6 +98,6 @@ def _tell(found: EdgeList, *, is_json: bool) -> None:
             one.low or "-",
             quantity(one.behind),
             quantity(one.lost),
-            one.trouble or ", ".join(one.missing),
+            one.trouble or ", ".join((*again, *one.missing)),
         )
     show(table)

@@ -106,6 +106,12 @@ def event_line(event: ShownEvent) -> str:
 def _cells(event: ShownEvent) -> list[str]:
     request = " ".join(filter(None, (event.method, event.route)))
     used = [f"{name}={quantity(Decimal(n))}" for name, n in event.quantities.items()]
+    if event.usage is not None:
+        used += [f"{name}={quantity(n)}" for name, n in event.usage.totals.items()]
+        used += [f"{name}: {n} values" for name, n in event.usage.distinct.items()]
+        used.append(
+            f"({event.usage.events} events at edge {event.edge or 'of this host'})"
+        )
     if event.doubt:
         used.append(f"({event.doubt})")
     if event.source is not None:

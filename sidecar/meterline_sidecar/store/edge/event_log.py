@@ -37,6 +37,8 @@ class AuditEvent(NamedTuple):
     external_id: str | None
     voided_by: int | None
     """The correction by which it does not count."""
+    edge: str | None
+    """The name of the edge that sent it; ``None`` for those of this host."""
 
 
 class EventPage(NamedTuple):
@@ -109,6 +111,8 @@ SHOWN: Final = {
     "voided_by": "(SELECT CASE v.is_void WHEN 1 THEN v.correction_id END"
     " FROM corrected_events v JOIN corrections c ON c.id = v.correction_id"
     " WHERE v.event_id = e.id ORDER BY v.correction_id DESC LIMIT 1)",
+    "edge": "(SELECT d.name FROM edge_producers ep JOIN edges d ON d.id = ep.edge_id"
+    " WHERE ep.producer = p.producer)",
 }
 """Where each field of an ``AuditEvent`` is found, in its order."""
 SELECT: Final = (

@@ -14,12 +14,14 @@ class Epoch(NamedTuple):
     """As which its rolled-up events are stored and sent."""
     after_event_id: int
     """Events up to here are of an earlier one."""
+    known_seq: int = 0
+    """Up to which number the centre had it when another began."""
 
 
 class RollUp(NamedTuple):
     """One counting of the centre's, as it is followed here."""
 
-    generation: int
+    generation: str
     definition: str
     cursor: int
     is_complete: int
@@ -29,7 +31,7 @@ class RollUp(NamedTuple):
 class Roll(NamedTuple):
     """Which events were rolled up at one time, and into which."""
 
-    generation: int
+    generation: str
     after_event_id: int
     up_to_event_id: int
     first_event_id: int
@@ -38,15 +40,30 @@ class Roll(NamedTuple):
 
 async def list_epochs(tx: Tx) -> list[Epoch]:
     """Return all epochs of this ledger, in their order."""
-    rows = await tx.fetch_all("SELECT producer, after_event_id FROM epochs ORDER BY id")
+    rows = await tx.fetch_all(
+        "SELECT producer, after_event_id, known_seq FROM epochs ORDER BY id"
+    )
     return [Epoch(*row) for row in rows]
 
 
-async def add_epoch(tx: Tx, epoch: Epoch) -> None:
-    """Begin an epoch."""
+async def put_epoch(tx: Tx, epoch: Epoch) -> None:
+    """Begin an epoch, or note how far the centre has one that is over."""
     await tx.execute(
-        "INSERT INTO epochs (producer, after_event_id) VALUES (?, ?)", epoch
+        "INSERT INTO epochs (producer, after_event_id, known_seq) VALUES (?, ?, ?)"
+        " ON CONFLICT (producer) DO UPDATE SET known_seq = excluded.known_seq",
+        epoch,
     )
+
+
+async def rolled_up_at_all(tx: Tx) -> int:
+    """Return up to which event any counting was followed here, or an epoch had been."""
+    row = await tx.fetch_one(
+        "SELECT max(r.id) FROM (SELECT coalesce(max(cursor), 0) AS id FROM roll_ups"
+        " UNION ALL SELECT coalesce(max(up_to_event_id), 0) FROM rolls"
+        " UNION ALL SELECT coalesce(max(after_event_id), 0) FROM epochs) AS r"
+    )
+    assert row is not None
+    return int(row[0])
 
 
 async def add_rolled_up_before(tx: Tx, rows: Iterable[tuple[str, int]]) -> None:
@@ -80,8 +97,7 @@ async def has_rolled_up_before(tx: Tx) -> bool:
 async def list_roll_ups(tx: Tx) -> list[RollUp]:
     """Return the countings that are followed, the oldest first."""
     rows = await tx.fetch_all(
-        "SELECT generation, definition, cursor, is_complete FROM roll_ups"
-        " ORDER BY generation"
+        "SELECT generation, definition, cursor, is_complete FROM roll_ups ORDER BY id"
     )
     return [RollUp(*row) for row in rows]
 
@@ -97,12 +113,22 @@ async def put_roll_up(tx: Tx, row: RollUp) -> None:
     )
 
 
-async def drop_roll_ups(tx: Tx, kept: Sequence[int]) -> None:
+async def drop_roll_ups(tx: Tx, kept: Sequence[str]) -> None:
     """Follow no counting but some."""
     await tx.execute(
         f"DELETE FROM roll_ups WHERE generation NOT IN ({marks(len(kept))})",  # noqa: S608 - only marks
         kept,
     )
+
+
+async def last_rolled_up(tx: Tx, generation: str) -> int:
+    """Return up to which event a counting was followed here, whenever that was."""
+    row = await tx.fetch_one(
+        "SELECT coalesce(max(up_to_event_id), 0) FROM rolls WHERE generation = ?",
+        (generation,),
+    )
+    assert row is not None
+    return int(row[0])
 
 
 async def add_roll(tx: Tx, roll: Roll) -> None:

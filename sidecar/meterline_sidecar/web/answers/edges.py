@@ -23,6 +23,8 @@ class ShownEdge(msgspec.Struct, frozen=True, kw_only=True):
     """Events of its workers that were lost or refused, as it said last."""
     held: int
     """Events that wait there for a decision about their time, where it keeps them."""
+    counts_again: bool
+    """Whether it has not counted by all meters yet that are counted by here."""
     behind: int
     """Batches that were still on the way at its last heartbeat."""
     missing: tuple[str, ...]

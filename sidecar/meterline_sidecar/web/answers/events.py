@@ -1,5 +1,6 @@
 """What the API answers about raw events."""
 
+from decimal import Decimal
 from typing import Final, get_args
 
 import msgspec
@@ -19,6 +20,19 @@ class ShownPart(msgspec.Struct, frozen=True, kw_only=True):
     quantity: str
     amount: int | str
     properties: dict[str, str]
+
+
+class ShownRolledUp(msgspec.Struct, frozen=True, kw_only=True):
+    """What events come to that an edge has counted, and keeps."""
+
+    events: int
+    """How many there are of this subject in the window of this time, since the event
+    like it before; said once of all groups."""
+    group: dict[str, str]
+    totals: dict[str, int | Decimal]
+    """By meter."""
+    distinct: dict[str, int]
+    """Different values by meter; some may have been told before."""
 
 
 class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +64,10 @@ class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What it is called there."""
     voided_by: int | None = None
     """The correction by which it does not count; see `/v1/corrections`."""
+    edge: str | None = None
+    """The edge that sent it; ``null`` for those of this host."""
+    usage: ShownRolledUp | None = None
+    """What it stands for, where the edge keeps the events themselves."""
 
     @property
     def doubt(self) -> str:

@@ -1,5 +1,6 @@
 """Edges: which there are and how they stand; adopting and retiring one."""
 
+from collections.abc import Set
 from typing import Annotated
 
 import msgspec
@@ -37,7 +38,8 @@ class EdgeQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_edges(parts: Parts, query: Nothing) -> EdgeList:
     """Return all edges, and how they stand."""
-    return EdgeList(edges=shown_edges(parts.edges))
+    again = await parts.door.countings.counting_again() if parts.door else set[str]()
+    return EdgeList(edges=shown_edges(parts.edges, again))
 
 
 async def adopt_edge(parts: Parts, query: EdgeQuery, author: str) -> EdgeList:
@@ -58,12 +60,22 @@ def _edges(parts: Parts) -> Edges:
     return parts.edges
 
 
-def shown_edges(edges: Edges | None) -> tuple[ShownEdge, ...]:
-    """Return all edges as they are shown; none where this is no centre."""
-    return () if edges is None else tuple(_shown(one) for one in edges.all())
+def shown_edges(
+    edges: Edges | None, counting_again: Set[str] = frozenset()
+) -> tuple[ShownEdge, ...]:
+    """Return all edges as they are shown; none where this is no centre.
+
+    Args:
+        counting_again: the ids of those that have not counted by newer meters yet.
+    """
+    if edges is None:
+        return ()
+    return tuple(
+        _shown(one, counts_again=one.row.edge in counting_again) for one in edges.all()
+    )
 
 
-def _shown(edge: Edge) -> ShownEdge:
+def _shown(edge: Edge, *, counts_again: bool) -> ShownEdge:
     row = edge.row
     state = "connected" if edge.is_connected else "silent"
     if row.trouble:
@@ -81,6 +93,7 @@ def _shown(edge: Edge) -> ShownEdge:
         forward=row.forwards,
         lost=edge.lost,
         held=edge.held if edge.rolls_up else 0,
+        counts_again=counts_again,
         behind=edge.behind,
         missing=edge.missing,
         clock_ms=row.skew_ms,

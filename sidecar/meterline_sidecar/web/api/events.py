@@ -7,15 +7,18 @@ from msgspec import Meta
 
 from meterline.events import Flag
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.meters import quantity
 from meterline_sidecar.properties import stored_in
 from meterline_sidecar.store.edge import archive
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage.rolled_up import rolled_up_in
 from meterline_sidecar.web.answers.events import (
     KINDS,
     EventPage,
     ShownEvent,
     ShownPart,
+    ShownRolledUp,
     WholeEvent,
 )
 from meterline_sidecar.web.operations import Operation
@@ -134,6 +137,20 @@ def shown_event(event: audit.AuditEvent) -> ShownEvent:
         source=event.source,
         external_id=event.external_id,
         voided_by=event.voided_by,
+        edge=event.edge,
+        usage=_shown_usage(event),
+    )
+
+
+def _shown_usage(event: audit.AuditEvent) -> ShownRolledUp | None:
+    if not event.flags & Flag.ROLLED_UP or event.properties is None:
+        return None
+    told = rolled_up_in(event.properties)
+    return ShownRolledUp(
+        events=told.events,
+        group=msgspec.json.decode(told.labels, type=dict[str, str]),
+        totals={meter: quantity(total) for meter, total in told.totals.items()},
+        distinct={meter: len(values) for meter, values in told.unique.items()},
     )
 
 

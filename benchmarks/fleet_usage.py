@@ -1,0 +1,241 @@
+"""What a centre spends on edges that keep their events and send what they come to.
+
+*States*: two edges have rolled up events that are all in places of their own; the centre
+is emptied, so that it is sent all of that again. *Load*: two edges take in so many
+requests a second, and ten times as many, of the same customers; once as usage and once
+as events, the centre's CPU time is that of the same span. *Freshness*: from an event at
+an edge until usage at the centre has it. *Ingest*: an edge is flooded with its centre
+there and away, as ``benchmarks.fleet`` does it.
+
+Expected from arithmetic: a state is an event with a small text, which costs 9 us to take
+in, 5 us to decode and fold, and 30 us for its place, as ``usage/step.py`` has it: some
+20,000 a second of one core. Load follows customers, windows and groups: every 2 s each
+place that is busy is sent once, however many requests there were. Freshness is 2 s of
+rolling up, 1 s of counting, and the commits between.
+"""
+
+import argparse
+import asyncio
+import shutil
+import sqlite3
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from benchmarks.fleet import BATCH_EVENTS, METERLINE, SENDERS, flood, stored
+from benchmarks.harness import cpu_s, ship, tell
+from meterline.wire import encode_frame
+from meterline_sidecar.files import LedgerFiles
+from tests.fleet import Fleet
+from tests.producer import Connection, batch, event
+from tests.sidecar_process import SidecarProcess, until
+
+USAGE: Final = 'forward = "usage"\n'
+CUSTOMERS: Final = 100
+ROUTES: Final = 5
+TICK_S: Final = 0.1
+GROUPED: Final = METERLINE + 'group_by = ["route"]\n'
+
+
+def _counted(host: SidecarProcess) -> int:
+    """Return how many calls a centre has counted."""
+    connection = sqlite3.connect(f"file:{host.database}?mode=ro", uri=True)
+    try:
+        found = connection.execute(
+            "SELECT coalesce(sum(totals ->> '$.calls'), 0) FROM usage_totals"
+            " WHERE step_ms = 86400000"
+        ).fetchone()
+        return int(found[0])
+    finally:
+        connection.close()
+
+
+def _send_once(edge: SidecarProcess, producer: str, subjects: range) -> None:
+    """Send an event of each of many subjects."""
+    at_ms = time.time_ns() // 1_000_000
+    numbers = list(subjects)
+    frames = [
+        encode_frame(
+            batch(
+                *(
+                    event(time_ms=at_ms, subject=f"acct_{n}")
+                    for n in numbers[i : i + BATCH_EVENTS]
+                ),
+                first_seq=i + 1,
+            )
+        )
+        for i in range(0, len(numbers), BATCH_EVENTS)
+    ]
+    asyncio.run(ship(edge.socket, producer, frames))
+
+
+def _states(n_states: int) -> tuple[float, float]:
+    """Return states a second into a centre, and its CPU time of one in us."""
+    with tempfile.TemporaryDirectory() as name:
+        fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
+        fleet.centre.start()
+        edges = [fleet.edge(one, more=USAGE) for one in ("one", "two")]
+        each = n_states // 2
+        for i, edge in enumerate(edges):
+            _send_once(edge, f"{i + 1:032x}", range(each * i, each * (i + 1)))
+        until(lambda: _counted(fleet.centre) == n_states, timeout_s=600)
+        fleet.centre.stop()
+        files = LedgerFiles(fleet.centre.database)
+        tokens = fleet.folder / "tokens"
+        shutil.copy(files.tokens, tokens)
+        for path in fleet.centre.database.parent.glob("meterline.db*"):
+            path.unlink()
+        shutil.copy(tokens, files.tokens)
+        files.tokens.chmod(0o600)
+        fleet.centre.start()
+        until(lambda: stored(fleet.centre) > 0)
+        began_s, before = time.perf_counter(), stored(fleet.centre)
+        until(lambda: _counted(fleet.centre) == n_states, timeout_s=600)
+        rate = (n_states - before) / (time.perf_counter() - began_s)
+        us = cpu_s(fleet.centre.pid) / n_states * 1e6
+        fleet.__exit__()
+    return rate, us
+
+
+class _Steady:
+    """Sends so many events a second into an edge, of the same customers and routes."""
+
+    def __init__(self, edge: SidecarProcess, producer: str, rate: int) -> None:
+        self._edge = edge
+        self._producer = producer
+        self._n_events = max(1, int(rate * TICK_S))
+        self._is_over = threading.Event()
+        self.sent = 0
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._send()))
+        self._thread.start()
+
+    async def _send(self) -> None:
+        async with Connection(self._edge.socket) as app:
+            await app.hello(self._producer)
+            due_s = time.monotonic()
+            while not self._is_over.is_set():
+                at_ms = time.time_ns() // 1_000_000
+                events = [
+                    event(
+                        time_ms=at_ms,
+                        subject=f"acct_{i % CUSTOMERS}",
+                        route=f"/v1/items/{i // CUSTOMERS % ROUTES}",
+                    )
+                    for i in range(self.sent, self.sent + self._n_events)
+                ]
+                await app.ship(batch(*events, first_seq=self.sent + 1))
+                self.sent += self._n_events
+                due_s += TICK_S
+                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+
+    def finish(self) -> int:
+        """Stop, and return how many were sent."""
+        self._is_over.set()
+        self._thread.join()
+        return self.sent
+
+
+def _load(rate: int, span_s: float, *, keys: str) -> float:
+    """Return the centre's CPU time, in ms a second, while two edges take in a rate."""
+    with tempfile.TemporaryDirectory() as name:
+        fleet = Fleet(Path(name), meterline=GROUPED, pricing="")
+        fleet.centre.start()
+        edges = [fleet.edge(one, more=keys) for one in ("one", "two")]
+        steady = [
+            _Steady(edge, f"{i + 1:032x}", rate // 2) for i, edge in enumerate(edges)
+        ]
+        until(lambda: _counted(fleet.centre) > 0)
+        before, began_s = cpu_s(fleet.centre.pid), time.perf_counter()
+        time.sleep(span_s)
+        spent = cpu_s(fleet.centre.pid) - before
+        took_s = time.perf_counter() - began_s
+        n_sent = sum(one.finish() for one in steady)
+        until(lambda: _counted(fleet.centre) == n_sent, timeout_s=120)
+        fleet.__exit__()
+    return spent / took_s * 1_000
+
+
+def _freshness(n_rounds: int) -> list[float]:
+    """Return how long single events took from an edge to the centre's usage, in s."""
+    found: list[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
+        fleet.centre.start()
+        edge = fleet.edge("one", more=USAGE)
+        _send_once(edge, f"{1:032x}", range(1))
+        until(lambda: _counted(fleet.centre) == 1)
+        for i in range(2, n_rounds + 2):
+            time.sleep(0.37)  # not always at the same moment of a round
+            began_s = time.perf_counter()
+            _send_once(edge, f"{i:032x}", range(1))
+            until(lambda n=i: _counted(fleet.centre) == n)  # type: ignore[misc]
+            found.append(time.perf_counter() - began_s)
+        fleet.__exit__()
+    return found
+
+
+def _ingest(n_events: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Return events per second into an edge, its centre there and away."""
+    there: list[float] = []
+    away: list[float] = []
+    for _ in range(rounds):
+        for rates, has_centre in ((there, True), (away, False)):
+            with tempfile.TemporaryDirectory() as name:
+                fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
+                if has_centre:
+                    fleet.centre.start()
+                edge = fleet.edge("one", more=USAGE)
+                rates.append(flood(edge, n_events, first=1))
+                edge.kill()
+                fleet.__exit__()
+    return there, away
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--states", type=int, default=100_000)
+    parser.add_argument("--rate", type=int, default=500, help="requests a second")
+    parser.add_argument("--span", type=float, default=20.0, help="seconds of each load")
+    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    rate, us = _states(given.states)
+    loads = {
+        (kind, times): _load(given.rate * times, given.span, keys=keys)
+        for kind, keys in (("usage", USAGE), ("events", ""))
+        for times in (1, 10)
+    }
+    fresh = _freshness(10)
+    there, away = _ingest(given.events, given.rounds)
+    shown = {
+        f"centre, {kind}, {given.rate * times:,} requests/s: ms of CPU/s": spent
+        for (kind, times), spent in loads.items()
+    }
+    tell(
+        __doc__,
+        {
+            "centre, of two edges: states/s": rate,
+            "centre: us of CPU a state": us,
+            **shown,
+            "usage: times the CPU of ten times the requests": loads["usage", 10]
+            / loads["usage", 1],
+            "events: likewise": loads["events", 10] / loads["events", 1],
+            "freshness, median: s": statistics.median(fresh),
+            "freshness, longest: s": max(fresh),
+            "edge, centre there: events/s": statistics.median(there),
+            "edge, centre away: events/s": statistics.median(away),
+            "lost by forwarding, %": 100
+            * (1 - statistics.median(there) / statistics.median(away)),
+            "senders": SENDERS,
+        },
+        as_json=given.json,
+    )
+
+
+if __name__ == "__main__":
+    main()
