@@ -4,8 +4,11 @@ import re
 import shutil
 import subprocess
 
+import msgspec
 import pytest
 
+from meterline_sidecar.cli.commands.status import tell_status
+from meterline_sidecar.web.answers.status import Status
 from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_centre import BY_HAND, DECEMBER_MS
 from tests.integration.fleet.test_forwarding import until_there, used
@@ -43,7 +46,9 @@ async def metrics(host: Host) -> dict[str, float]:
     }
 
 
-async def test_how_an_edge_stands_is_told_on_both_sides(world: World) -> None:
+async def test_how_an_edge_stands_is_told_on_both_sides(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with world.centre() as centre, world.edge() as edge:
         forwarder = edge.parts.forwarder
         assert forwarder is not None
@@ -76,6 +81,11 @@ async def test_how_an_edge_stands_is_told_on_both_sides(world: World) -> None:
         looked = await edge.http.post("/erasures", data=name)
         assert looked.status_code == 409  # it is asked, and no event is of such a one
         assert "no event in the ledger is of such a subject" in looked.text
+        status = (await edge.http.get("/status")).content
+        tell_status(msgspec.json.decode(status, type=Status), at="here")
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "batches that wait here 0 centre 127.0.0.1:" in printed
+        assert "last answer just now" in printed
         shown = await page(edge, "/edges")
         assert "it sends its events to its centre" in shown
         assert "not connected" not in shown

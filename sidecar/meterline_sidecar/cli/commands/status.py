@@ -70,6 +70,9 @@ def _counts(status: Status) -> Table:
             table.add(f"events over HTTP {name}", quantity(count), meaning)
     behind = status.aggregation.behind_events
     table.add("events not added up", quantity(behind), "stored, not in usage yet")
+    if (at := status.forwarding) is not None:
+        meaning = f"centre {at.centre}, last answer {ago(at.acked_ms, status.now_ms)}"
+        table.add("batches that wait here", quantity(at.behind), meaning)
     for state, n_rows in status.outbox.items():
         if n_rows or state == "pending":
             table.add(f"outbox {state}", quantity(n_rows), "rows for Stripe")
