@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, get_args
 from meterline.events import QUANTITY_NAME_CHARS_MAX
 from meterline_pricing.errors import unknown
 from meterline_pricing.toml.source import TEXT, Kind, Unfit, one_of
+from meterline_sidecar.local import why_unknown
 from meterline_sidecar.meters import (
     EVENT_VALUES,
     QUANTITY_PREFIX,
@@ -136,6 +137,23 @@ EMAIL: Final = _matching(
 SERIES: Final = _matching(
     "up to 20 letters, digits and any of _ . -, the last one no digit, such as INV-",
     "[A-Za-z0-9][A-Za-z0-9_.-]{0,18}[A-Za-z_.-]|[A-Za-z]",  # it stands in a URL
+)
+_LOCALE: Final = re.compile("[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}")
+
+
+def _a_locale(value: object) -> str:
+    if type(value) is not str or not _LOCALE.fullmatch(value):
+        raise Unfit
+    if (why := why_unknown(value)) is not None:
+        raise Unfit(f"nothing can be written as in `{value}`: {why}")
+    return value
+
+
+LOCALE: Final = Kind(
+    'a locale such as "de-DE"',
+    _a_locale,
+    "",
+    {"type": "string", "pattern": f"^{_LOCALE.pattern}$"},
 )
 URL: Final = _matching(
     "a URL such as https://ops.example.com/hook", r"https?://[^\s/@]+(/\S*)?"

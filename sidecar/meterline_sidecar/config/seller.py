@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from meterline_sidecar.config.kinds import EMAIL, LINE, SERIES
+from meterline_sidecar.config.kinds import EMAIL, LINE, LOCALE, SERIES
 
 DUE_DAYS_MAX: Final = 365
 INVOICES: Final = "INV-"
@@ -49,6 +49,15 @@ class SellerConfig(msgspec.Struct, frozen=True, kw_only=True):
     paper: Annotated[
         Literal["A4", "Letter"], Meta(description="The sheets of a PDF.")
     ] = "A4"
+    locale: Annotated[
+        str | None,
+        Meta(
+            description="How amounts, quantities and days are written on documents and"
+            " on the customer's page, such as `de-DE`; needs the extra `locale`. The"
+            " words stay English.",
+            extra={"kind": LOCALE},
+        ),
+    ] = None
     invoice_prefix: Annotated[
         Series,
         Meta(

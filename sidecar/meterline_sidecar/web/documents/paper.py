@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from meterline_pricing.tools import number_text
 from meterline_sidecar.decimals import Number
+from meterline_sidecar.local import local_day, local_number, written_for
 from meterline_sidecar.web.answers.documents import DocumentAnswer
 from meterline_sidecar.web.view.render import ENVIRONMENT
 
@@ -17,13 +18,15 @@ STYLE: Final = (
 
 def long_day(day: date) -> str:
     """Return a day as it stands on paper: ``1 December 2026``."""
-    return f"{day.day} {day:%B %Y}"
+    return local_day(day) or f"{day.day} {day:%B %Y}"
 
 
 def span_words(first: date, last: date) -> str:
     """Return a span of days as it stands on paper: ``1 to 31 October 2026``."""
     if first == last:
         return long_day(first)
+    if (start := local_day(first)) is not None:
+        return f"{start} \N{EN DASH} {local_day(last)}"
     start = long_day(first).removesuffix(f" {last:%Y}")
     if (first.year, first.month) == (last.year, last.month):
         start = str(first.day)
@@ -32,7 +35,8 @@ def span_words(first: date, last: date) -> str:
 
 def exact(number: Number, unit: str = "") -> str:
     """Return a quantity with all its digits, and its unit."""
-    return f"{number_text(Decimal(number))} {unit}".rstrip()
+    text = local_number(Decimal(number)) or number_text(Decimal(number))
+    return f"{text} {unit}".rstrip()
 
 
 # As Any: Jinja's own annotation lists the shapes of its built-in filters.
@@ -44,12 +48,14 @@ FILTERS: Final[dict[str, Any]] = {
 ENVIRONMENT.filters.update(FILTERS)
 
 
-def file_of(shown: DocumentAnswer, *, paper: str) -> str:
+def file_of(shown: DocumentAnswer, *, paper: str, locale: str | None = None) -> str:
     """Return a document as a file of HTML in which all stands that it needs.
 
     Args:
         paper: the size of its sheets when it is printed, such as ``A4``.
+        locale: for whom its amounts and days are written.
     """
-    return ENVIRONMENT.get_template("document_file.html").render(
-        shown=shown, paper=paper, style=STYLE
-    )
+    with written_for(locale):
+        return ENVIRONMENT.get_template("document_file.html").render(
+            shown=shown, paper=paper, style=STYLE
+        )

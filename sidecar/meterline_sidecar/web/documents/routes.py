@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from meterline_sidecar.local import written_for
 from meterline_sidecar.pdf import pdf_of
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.web.answers.collection import NewPayment, StepReason
@@ -73,11 +74,13 @@ async def invoices(request: Request) -> Response:
 async def invoice(request: Request) -> Response:
     """Answer one document, as it is printed."""
     shown, query = await _read(request)
-    return render(
-        request,
-        "invoice.html",
-        {"shown": shown, "query": query, "may_write": may_write(request)},
-    )
+    parts: Parts = request.app.state.parts
+    with written_for(parts.config.seller.locale):
+        return render(
+            request,
+            "invoice.html",
+            {"shown": shown, "query": query, "may_write": may_write(request)},
+        )
 
 
 class StepForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +126,7 @@ async def pay(request: Request) -> Response:
 async def html_file(request: Request) -> Response:
     """Answer a document as a file of HTML."""
     shown, _ = await _read(request)
-    html = file_of(shown, paper=_paper(request))
+    html = _html(request, shown)
     return _file(request, html.encode(), "text/html; charset=utf-8", shown, "html")
 
 
@@ -137,7 +140,7 @@ async def csv_file(request: Request) -> Response:
 async def pdf_file(request: Request) -> Response:
     """Answer a document as a PDF."""
     shown, _ = await _read(request)
-    html = file_of(shown, paper=_paper(request))
+    html = _html(request, shown)
     made = await asyncio.get_running_loop().run_in_executor(MAKERS, pdf_of, html)
     return _file(request, made, "application/pdf", shown, "pdf")
 
@@ -149,9 +152,10 @@ async def _read(request: Request) -> tuple[DocumentAnswer, DocumentQuery]:
         return await read_document(parts, tx, at, query), query
 
 
-def _paper(request: Request) -> str:
+def _html(request: Request, shown: DocumentAnswer) -> str:
     parts: Parts = request.app.state.parts
-    return parts.config.seller.paper
+    seller = parts.config.seller
+    return file_of(shown, paper=seller.paper, locale=seller.locale)
 
 
 def _file(

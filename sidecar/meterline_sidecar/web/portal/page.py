@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from meterline.portal import TOKEN_CHARS_MAX, InvalidToken, portal_customer
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.local import written_for
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.web.daily import days_of, read_daily
@@ -114,7 +115,8 @@ async def _page(
         "rehearsal": parts.clock.rehearsal,
         "fresh_ms": at.as_of_ms,
     }
-    return HTMLResponse(ENVIRONMENT.get_template("portal.html").render(context))
+    with written_for(parts.config.seller.locale):
+        return HTMLResponse(ENVIRONMENT.get_template("portal.html").render(context))
 
 
 async def _json(

@@ -20,6 +20,7 @@ from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import ago, format_time_ms, lasting
 from meterline_sidecar.config.names import BYTES as UNIT_BYTES
 from meterline_sidecar.decimals import Number
+from meterline_sidecar.local import local_money, local_number
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
@@ -46,7 +47,9 @@ BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 def number(value: Decimal | int | None) -> str:
     """Return a quantity with its thousands apart; a dash for none."""
-    return "\N{EN DASH}" if value is None else number_text(Decimal(value))
+    if value is None:
+        return "\N{EN DASH}"
+    return local_number(Decimal(value)) or number_text(Decimal(value))
 
 
 def compact(value: Number) -> str:
@@ -67,7 +70,7 @@ def money(amount: Decimal | None, currency: str | None) -> str:
     """Return an amount as people write it; a dash for none."""
     if amount is None or currency is None:
         return "\N{EN DASH}"
-    return money_text(amount, currency_of(currency))
+    return local_money(amount, currency) or money_text(amount, currency_of(currency))
 
 
 def brief(value: Number, unit: str = "") -> str | Markup:
