@@ -3,10 +3,11 @@
 import itertools
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterline_pricing import Period, Plan
 from meterline_pricing.combined import combined
+from meterline_sidecar.terms.alike import Likeness, Shared, likeness, silent_ms
 from meterline_sidecar.terms.beside import edges_of, names_on
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -35,6 +36,33 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
         NotFound: no version of the plan holds then.
         PricingError: plans that they have at one time do not fit each other.
     """
+    like = _alike_in(terms, customer_id, period)
+    known = None if like is None else _SHARED.get(terms, like)
+    if known is not None:
+        return list(known)
+    found = _worked_out(terms, customer_id, period)
+    if like is not None and not _has_trials(terms, customer_id):
+        _SHARED.put(terms, like, tuple(found))
+    return found
+
+
+def _alike_in(terms: Terms, customer_id: str, period: Period) -> Likeness | None:
+    """Return what is equal for customers whose stretches of a period are equal."""
+    like = likeness(terms, customer_id)
+    if like is None:
+        return None
+    cuts = sorted(at for at in silent_ms(terms, customer_id) if at in period)
+    return period, tuple(cuts), like
+
+
+def _has_trials(terms: Terms, customer_id: str) -> bool:
+    """Say whether a trial counts from when a customer was heard of, which is theirs."""
+    return any(
+        _trial_lengths(terms, customer_id, name) for name in terms.plans_of(customer_id)
+    )
+
+
+def _worked_out(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch]:
     found: list[AgreedStretch] = []
     calendar = CustomerCalendar.of(terms, customer_id)
     taken_ms: dict[str, int] = {}
@@ -122,10 +150,19 @@ def _taken_ms(
 
 def _trial_ends(terms: Terms, customer_id: str, plan_name: str) -> set[int]:
     """Return when a trial may end, by what the plan says, or said."""
+    lengths = _trial_lengths(terms, customer_id, plan_name)
+    return {trial_end(terms, customer_id, plan_name, days) for days in lengths}
+
+
+def _trial_lengths(terms: Terms, customer_id: str, plan_name: str) -> set[int]:
+    """Return how long a trial may be, in days, by what the plan says, or said."""
     lengths: set[int] = set()
     for entry in terms.entries("plan", plan_name):
         if isinstance(entry.change, PlanChange) and entry.change.plan is not None:
             lengths.add(entry.change.plan.trial_days or 0)
     for _, overrides in terms.field(customer_id, "overrides"):
         lengths |= {o.trial_days or 0 for o in overrides if o.plan == plan_name}
-    return {trial_end(terms, customer_id, plan_name, days) for days in lengths - {0}}
+    return lengths - {0}
+
+
+_SHARED: Final[Shared[tuple[AgreedStretch, ...]]] = Shared()

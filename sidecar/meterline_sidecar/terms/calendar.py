@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from meterline_pricing import Period, PricingError
 from meterline_pricing.grid import Length, first_day, is_within
+from meterline_sidecar.terms.alike import Shared, likeness
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange
 from meterline_sidecar.terms.days import Days, Zones
@@ -51,9 +52,20 @@ class CustomerCalendar(Days):
         if found is None or found[0] != rows:
             if len(known) >= CALENDARS_MAX:
                 known.clear()
-            found = rows, cls._worked_out(terms, customer_id)
+            found = rows, cls._of_alike(terms, customer_id)
             known[customer_id] = found
         return found[1]  # not read again: another thread may have cleared it
+
+    @classmethod
+    def _of_alike(cls, terms: Terms, customer_id: str) -> "CustomerCalendar":
+        """Return the calendar of all with whom the same was agreed."""
+        like = likeness(terms, customer_id)
+        found = None if like is None else _SHARED.get(terms, like)
+        if found is None:
+            found = cls._worked_out(terms, customer_id)
+            if like is not None:
+                _SHARED.put(terms, like, found)
+        return found
 
     @classmethod
     def _worked_out(cls, terms: Terms, customer_id: str) -> "CustomerCalendar":
@@ -251,6 +263,7 @@ def _absences(
             left_ms = None
 
 
+_SHARED: Final[Shared[CustomerCalendar]] = Shared()
 _KNOWN: Final[WeakKeyDictionary[Terms, dict[str, tuple[object, CustomerCalendar]]]] = (
     WeakKeyDictionary()
 )
