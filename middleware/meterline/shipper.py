@@ -24,7 +24,7 @@ from meterline.waiting import Room
 from meterline.wire import Hello
 
 END_S: Final = 1.0  # for the last files, once what is left was shipped
-POLL_S: Final = 0.05
+POLL_S: Final = 0.1  # much oftener than little is committed
 BUSY_POLL_S: Final = 0.002  # while there is more to send than fits, or somebody waits
 BACKOFF_S_MIN: Final = 0.1
 BACKOFF_S_MAX: Final = 5.0

@@ -66,7 +66,7 @@ async def main(folder: Path) -> None:
         database, clock=clock, key=key, history_of=lambda subject: [(0, None)]
     )
     await committer.start()
-    ingest = Ingest(database, committer, clock=clock, chain=chain)
+    ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=0)
     terms = terms_of(METER)
     await keep(database, terms, key=key)
     aggregator = Aggregator(database, terms, clock=clock)

@@ -38,6 +38,7 @@ _RECORDED_AT: Final = 64
 _DROPPED_AT: Final = _RECORDED_AT + counter.BYTES  # one counter a reason
 _MARKED_AT: Final = _DROPPED_AT + counter.BYTES * len(DROP_REASONS)  # the same
 _WAITING_AT: Final = _MARKED_AT + counter.BYTES * len(DROP_REASONS)
+_COUNTERS: Final = range(_RECORDED_AT, _WAITING_AT + counter.BYTES, counter.BYTES)
 _HELLO_AT: Final = 256
 _HELLO_HEADER: Final = Layout("<II")  # length, crc
 
@@ -80,6 +81,7 @@ class ProducerFile:
             file = cls(mmap.mmap(-1, FILE_BYTES), path=None, lock_fd=-1)
         else:
             file = cls._create_file(directory / FILE_NAME)
+        file._known = dict.fromkeys(_COUNTERS, 0)
         body = msgspec.msgpack.encode(hello)
         _START.pack_into(file._map, 0, _MAGIC, VERSION)
         _HELLO_HEADER.pack_into(file._map, _HELLO_AT, len(body), crc32(body))
@@ -232,7 +234,9 @@ class ProducerFile:
         self._known[at] = number
 
     def _read(self, at: int) -> int:
-        number = self._known.get(at) or counter.read(self._map, at) or 0
+        number = self._known.get(at)
+        if number is None:
+            number = counter.read(self._map, at) or 0
         return number if number <= SEQ_MAX else 0  # no event has a higher number
 
 

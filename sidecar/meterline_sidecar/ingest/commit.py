@@ -153,7 +153,6 @@ class Committer:
 
         async def work(tx: Tx) -> store.Marks:
             marks = self._marks or await store.marks(tx)
-            await self._intern(tx, group)
             for pieces in by_producer.values():
                 await self._judge(tx, pieces, first_id=marks.event_id + 1)
                 row = _advanced(pieces, learned_ms)
@@ -248,7 +247,12 @@ class Committer:
         if not events:
             return
         first_id = batch.first_event_id
-        await store.add_events(tx, self._stored(batch, events))
+        try:
+            rows = self._stored(batch, events)
+        except KeyError:  # few have a name that is new
+            await self._intern(tx, events)
+            rows = self._stored(batch, events)
+        await store.add_events(tx, rows)
         last_id = first_id + len(events) - 1
         hours = sorted({at_ms // HOUR_MS for at_ms in set(map(_time_ms, events))})
         await store.note_hours(
@@ -263,6 +267,9 @@ class Committer:
         They are unpacked into plain tuples, in half the time that fields by name
         take: this is done for every event. The chain covers each field, so that a
         value in another one's place is found by every verification.
+
+        Raises:
+            KeyError: one has a name whose id is not known here.
         """
         producer_id = batch.producer_id
         subjects, endpoints = self._subjects, self._endpoints
@@ -299,13 +306,12 @@ class Committer:
             ],
         )
 
-    async def _intern(self, tx: Tx, group: list[Piece]) -> None:
-        """Learn the ids of the names in a group, within this transaction."""
+    async def _intern(self, tx: Tx, events: list[EventRow]) -> None:
+        """Learn the ids of the names of events, within this transaction."""
         if len(self._subjects) > NAMES_CACHED_MAX:
             self._subjects = dict(NOBODY)
         if len(self._endpoints) > NAMES_CACHED_MAX:
             self._endpoints.clear()
-        events = [event for piece in group for event in piece.events]
         names = set(map(_subject, events)) - self._subjects.keys()
         endpoints = set(map(_endpoint, events)) - self._endpoints.keys()
         if names:
