@@ -13,7 +13,12 @@ import pytest
 
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ledger import shelf as shelf_module
-from meterline_sidecar.ledger.shelf import BucketShelf, DirectoryShelf, open_shelf
+from meterline_sidecar.ledger.shelf import (
+    BucketShelf,
+    DirectoryShelf,
+    FileMissing,
+    open_shelf,
+)
 from tests.fault.test_disk import fill
 from tests.fault.test_disk import small_disk as small_disk  # a fixture
 from tests.integration.conftest import Sidecar
@@ -52,6 +57,18 @@ class _Requests(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         content = self.bucket.files.get(self.path)
         self._answer(404 if content is None else 200, content or b"")
+
+    def do_POST(self) -> None:
+        """Delete what is named: S3 takes many at once."""
+        asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        folder = self.path.partition("?")[0]
+        names = re.findall("<Key>(.*?)</Key>", asked)
+        if self.bucket.status == 200:
+            for name in names:
+                self.bucket.files.pop(f"{folder}/{name}", None)
+        told = "".join(f"<Deleted><Key>{name}</Key></Deleted>" for name in names)
+        said = f"<DeleteResult>{told}</DeleteResult>"
+        self._answer(self.bucket.status, said.encode())
 
     def _answer(self, status: int, content: bytes) -> None:
         self.bucket.asked.append((self.command, self.headers["Authorization"][:16]))
@@ -127,6 +144,26 @@ async def test_a_bucket_that_refuses_keeps_the_events_here(
 async def test_what_is_not_in_a_bucket_is_told(bucket: Bucket) -> None:
     with pytest.raises(ArchiveFailed, match="gone cannot be read at s3://cold"):
         await open_shelf("s3://cold").get("gone")
+
+
+async def test_what_is_deleted_is_gone_and_may_be_deleted_again(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    for shelf in (open_shelf("s3://cold"), open_shelf(str(tmp_path))):
+        await shelf.put("one", b"1")
+        for _ in range(2):
+            await shelf.delete("one")
+        with pytest.raises(FileMissing):
+            await shelf.get("one")
+    bucket.status = 403
+    with pytest.raises(ArchiveFailed, match="one cannot be deleted at s3://cold"):
+        await open_shelf("s3://cold").delete("one")
+    unmounted = open_shelf(str(tmp_path / "gone"))
+    with pytest.raises(ArchiveFailed) as told:
+        await unmounted.get("one")
+    assert not isinstance(told.value, FileMissing)
+    with pytest.raises(ArchiveFailed, match="cannot be deleted"):
+        await unmounted.delete("one")
 
 
 async def test_a_url_that_is_none_is_told_when_something_is_kept() -> None:
