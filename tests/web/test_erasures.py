@@ -35,6 +35,7 @@ from tests.web.test_credits import finalize
 DECEMBER_MS = 1_796_083_200_000
 NAME = "acme_jane.doe@example.org"
 KILLS_MAX = 50
+USUAL_FORM = "meterline_sidecar.daemon.assemble_archive.usual_form"
 ARCHIVED = """
 [billing]
 close = "by_hand"
@@ -544,9 +545,7 @@ def in_archive(folder: Path) -> bytes:
 async def test_files_of_the_archive_are_written_anew_wherever_it_is_killed(
     open_web: OpenWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
 ) -> None:
-    monkeypatch.setattr(
-        "meterline_sidecar.daemon.assemble_archive.usual_form", lambda: form
-    )
+    monkeypatch.setattr(USUAL_FORM, lambda: form)
     async with with_archive(open_web, tmp_path) as web:
         archive = web.parts.archive.archived
         before = sorted(path.name for path in (tmp_path / "archive").iterdir())
@@ -614,8 +613,9 @@ async def test_a_file_that_cannot_be_reached_keeps_an_erasure_open(
 
 
 async def test_a_backup_that_is_put_back_does_not_bring_the_name_back(
-    open_web: OpenWeb, tmp_path: Path
+    open_web: OpenWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(USUAL_FORM, lambda: LINES)
     async with with_archive(open_web, tmp_path) as web:
         path = web.parts.config.sidecar.database
         await web.parts.database.copy_to(tmp_path / "backup.db")
