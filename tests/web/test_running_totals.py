@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from meterline_sidecar.billing import running_totals
-from meterline_sidecar.billing.running_totals import Standing
+from meterline_sidecar.billing.standing import Standing
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.terms.customers import CustomerIndex
 from tests.producer import event

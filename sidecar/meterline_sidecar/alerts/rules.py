@@ -19,7 +19,8 @@ from meterline_pricing.tools import (
     number_text,
 )
 from meterline_sidecar.billing.drafts import Billing
-from meterline_sidecar.billing.running_totals import Standing, Standings
+from meterline_sidecar.billing.running_totals import Standings
+from meterline_sidecar.billing.standing import Standing
 from meterline_sidecar.clock import (
     DAY_MS,
     HOUR_MS,

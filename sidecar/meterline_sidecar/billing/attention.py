@@ -17,7 +17,8 @@ from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.in_order import Skipped
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.next_period import NextPeriods
-from meterline_sidecar.billing.running_totals import Standing, Standings
+from meterline_sidecar.billing.running_totals import Standings
+from meterline_sidecar.billing.standing import Standing
 from meterline_sidecar.clock import DAY_MS, Clock, lasting
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of, such_as

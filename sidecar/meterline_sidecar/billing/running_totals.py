@@ -17,15 +17,19 @@ from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
-import msgspec
-
 from meterline_pricing import Invoice, Period, PricingError
 from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.past import Past
+from meterline_sidecar.billing.standing import (
+    Standing,
+    decode,
+    encode,
+    rank_of,
+    values_not_priced,
+)
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
-from meterline_sidecar.decimals import Number
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Database, Tx
@@ -49,34 +53,6 @@ LOOK_AGAIN_S: Final = 10.0
 """While so many come, who used something is asked no sooner: with each few events of a
 customer their standing would be made again, which costs more than all else of these."""
 EVERY_S: Final = 1
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Where one customer stands in their current billing period."""
-
-    customer: str
-    period: Period
-    quantities: dict[str, Number]
-    """Usage of each meter."""
-    total: Decimal | None
-    """What the draft comes to, with what is due for earlier periods; ``None`` where
-    there is no draft."""
-    currency: str | None
-    why_not: str | None
-    """Why there is no draft."""
-    has_plan: bool = True
-    meters_not_priced: tuple[str, ...] = ()
-    """Used, and no part of the plan."""
-    values_not_priced: tuple[str, ...] = ()
-    """Used, and without a price in a part of the plan: ``calls: method PROPFIND``."""
-    as_of_ms: int
-
-    @property
-    def is_odd(self) -> bool:
-        """Whether the draft leaves out something that was used."""
-        is_used = any(self.quantities.values())
-        without = self.why_not is not None and (self.has_plan or is_used)
-        return bool(without or self.meters_not_priced or self.values_not_priced)
 
 
 class Found(NamedTuple):
@@ -148,7 +124,7 @@ class Standings:
     def get(self, customer_id: str) -> Standing | None:
         """Return a customer's standing; ``None`` before it was first made."""
         packed = self._by_customer.get(customer_id)
-        return None if packed is None else _decode(packed)
+        return None if packed is None else decode(packed)
 
     @property
     def n_ranked(self) -> int:
@@ -159,7 +135,7 @@ class Standings:
         """Return some standings, those with the highest totals first."""
         end = start + limit
         return [
-            _decode(self._by_customer[customer])
+            decode(self._by_customer[customer])
             for _, customer in self._order[start:end]
         ]
 
@@ -168,7 +144,7 @@ class Standings:
         standing = self.get(customer_id)
         if standing is None:
             return True, 0, customer_id
-        return False, *_rank(standing)
+        return False, *rank_of(standing)
 
     def totals(self) -> dict[str, Decimal]:
         """Return what all drafts come to, by currency."""
@@ -299,7 +275,7 @@ class Standings:
             for i, (customer, packed) in enumerate(list(self._by_customer.items()), 1):
                 if i % CUSTOMERS_PER_STEP == 0:
                     await asyncio.sleep(0)
-                period = _decode(packed).period
+                period = decode(packed).period
                 if now_ms in period:
                     first_end_ms = min(first_end_ms, period.end)
                 else:
@@ -369,7 +345,7 @@ class Standings:
             why_not=why_not,
             has_plan=customer.plan is not None,
             meters_not_priced=() if drawn is None else drawn.unpriced,
-            values_not_priced=() if drawn is None else _values(drawn),
+            values_not_priced=() if drawn is None else values_not_priced(drawn),
             as_of_ms=now_ms,
         )
 
@@ -377,35 +353,17 @@ class Standings:
         """Take a standing in, in place of the one before it."""
         before = self.get(standing.customer)
         if before is not None:
-            del self._order[bisect_left(self._order, _rank(before))]
+            del self._order[bisect_left(self._order, rank_of(before))]
             self._add(before, sign=-1)
-        self._by_customer[standing.customer] = _encode(standing)
+        self._by_customer[standing.customer] = encode(standing)
         self._first_end_ms = min(self._first_end_ms, standing.period.end)
         self._odd.pop(standing.customer, None)
         if standing.is_odd:
             self._odd[standing.customer] = standing
-        insort(self._order, _rank(standing))
+        insort(self._order, rank_of(standing))
         self._add(standing, sign=1)
 
     def _add(self, standing: Standing, *, sign: int) -> None:
         if standing.total is not None and standing.currency is not None:
             known = self._totals.get(standing.currency, Decimal(0))
             self._totals[standing.currency] = known + sign * standing.total
-
-
-def _values(drawn: Invoice) -> tuple[str, ...]:
-    """Return the values that a draft has no price for, each once, as people read them."""
-    texts = (
-        f"{group.meter}: {', '.join(f'{k} {v}' for k, v in group.values.items())}"
-        for group in drawn.unpriced_groups
-    )
-    return tuple(dict.fromkeys(texts))
-
-
-def _rank(standing: Standing) -> tuple[int, str]:
-    """Return what standings are sorted by: the highest total first, in millionths."""
-    return -int((standing.total or Decimal(0)).scaleb(6)), standing.customer
-
-
-_encode: Final = msgspec.json.Encoder().encode  # whole numbers of any size
-_decode: Final = msgspec.json.Decoder(Standing).decode

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from meterline_sidecar.billing.running_totals import Standing
+from meterline_sidecar.billing.standing import Standing
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.catalogue import CATALOGUE
 from meterline_sidecar.web.answers.edges import Forwarding, ShownEdge
