@@ -37,7 +37,7 @@ from tests.web.final_model.world import (
 )
 
 Step = tuple[str, int, int]
-HISTORIES: Final = int(os.environ.get("HISTORIES", "13"))
+HISTORIES: Final = int(os.environ.get("HISTORIES", "9"))
 """How many are played; for many, give pytest ``--timeout 0``, too."""
 
 

@@ -26,7 +26,7 @@ from tests.web.final_model.ways import (
 )
 
 Step = tuple[str, int, int]
-HISTORIES: Final = int(os.environ.get("HISTORIES", "3"))
+HISTORIES: Final = int(os.environ.get("HISTORIES", "2"))
 """How many are played; for many, give pytest ``--timeout 0``, too."""
 AGREED: Final = ("plan", "addon", "anchor", "zone")
 """What happens in both ways, at the same time."""
