@@ -3,9 +3,11 @@
 import pytest
 
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import documents, journal
+from meterline_sidecar.store import documents, invoice_states, journal, payments
 from meterline_sidecar.store.documents import NewDocument
+from meterline_sidecar.store.invoice_states import NewState
 from meterline_sidecar.store.port import Database
+from tests.store.test_payments import a_payment
 
 FIRST = NewDocument(
     "INV-", "invoice", 1, "acme", "2026-10", "usd", "12.50", 1_000, '{"reason":""}'
@@ -123,3 +125,43 @@ async def test_equal_amounts_of_periods_come_together(database: Database) -> Non
             ("2026-11", "usd", "-1", 1),
             ("2026-11", "usd", "5.00", 2),
         ]
+
+
+async def test_invoices_of_which_nothing_was_paid_or_credited_are_heaped(
+    database: Database,
+) -> None:
+    details = '{"due":"2026-12-08","time_zone":"Asia/Tokyo"}'
+    other = '{"due":"2026-12-08","also_due":[["1","eur"]]}'
+    plain = FIRST._replace(details=details, period="2026-11")
+    rows = [
+        *(plain._replace(invoice_id=i) for i in (1, 2, 3, 4, 5)),
+        plain._replace(invoice_id=6, details=other),
+        FIRST._replace(invoice_id=7),
+        plain._replace(invoice_id=8, period="2026-11-23", details="{}"),
+    ]
+    note = plain._replace(series="CN-", kind="credit_note", invoice_id=4)
+    async with database.transaction() as tx:
+        made = [await documents.add(tx, row) for row in (*rows, note)]
+        await invoice_states.add_state(tx, NewState(2, "sent", 7, "me", ""))
+        await invoice_states.add_state(tx, NewState(3, "paid", 7, "me", ""))
+        await payments.add_payment(tx, a_payment(invoice_id=5))
+
+    async with database.reading() as tx:
+        heaps = await documents.plain_of_month(tx, "2026-11", states=("final", "sent"))
+        others = await documents.others_of_month(
+            tx, "2026-11", states=("final", "sent"), before=made[-1].id, limit=2
+        )
+        rest = await documents.others_of_month(
+            tx, "2026-11", states=("final", "sent"), before=others[-1].id, limit=2
+        )
+
+    tokyo = ("usd", "12.50", "2026-12-08", "Asia/Tokyo")
+    assert sorted(heaps, key=str) == sorted(
+        [
+            documents.Heap("final", *tokyo, 1),
+            documents.Heap("sent", *tokyo, 1),
+            documents.Heap("final", "usd", "12.50", None, None, 1),
+        ],
+        key=str,
+    )
+    assert [one.invoice_id for one in (*others, *rest)] == [6, 5, 4]

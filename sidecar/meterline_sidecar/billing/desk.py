@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.billing.collection import UNPAID, owing_of
-from meterline_sidecar.billing.documents import document_of
+from meterline_sidecar.billing.documents import day_of, document_of
 from meterline_sidecar.store import documents as store
 from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.store.port import Tx
@@ -60,10 +61,17 @@ async def desk_of(
 
 async def _unpaid(tx: Tx, month: str, heaps: dict[Heap, Tally], *, now_ms: int) -> None:
     """Add the invoices of a month that wait to be paid."""
+    for plain in await store.plain_of_month(tx, month, states=UNPAID):
+        amount = Decimal(plain.amount)
+        today = day_of(now_ms, plain.time_zone or "UTC")
+        is_due = plain.due is not None and today > date.fromisoformat(plain.due)
+        lies: Heap = "overdue" if is_due and amount > 0 else plain.step
+        left = {plain.currency: plain.n_invoices * amount} if amount else {}
+        heaps[lies] = heaps[lies].with_more(plain.n_invoices, left)
     before = store.ID_MAX
     while True:
-        rows = await store.page(
-            tx, period=month, states=UNPAID, before=before, limit=UNPAID_PER_STEP
+        rows = await store.others_of_month(
+            tx, month, states=UNPAID, before=before, limit=UNPAID_PER_STEP
         )
         owing = await owing_of(tx, map(document_of, rows), now_ms=now_ms)
         for one in owing.values():

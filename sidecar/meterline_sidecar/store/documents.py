@@ -50,6 +50,14 @@ LAST_STEP: Final = (
     " documents.invoice_id ORDER BY s.id DESC LIMIT 1), 'final')"
 )
 ID_MAX: Final = 2**63 - 1
+PLAIN: Final = (
+    "documents.kind = 'invoice' AND documents.details ->> '$.also_due' IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM payments p"
+    " WHERE p.invoice_id = documents.invoice_id)"
+    " AND NOT EXISTS (SELECT 1 FROM documents c"
+    " WHERE c.invoice_id = documents.invoice_id AND c.kind = 'credit_note')"
+)
+"""An invoice in one currency, of which nothing was paid or credited."""
 
 
 async def add(tx: Tx, row: NewDocument) -> DocumentRow:
@@ -160,6 +168,53 @@ async def states_of_months(
         (*months, *but),
     )
     return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+
+class Heap(NamedTuple):
+    """Invoices that are alike in all that says how they stand."""
+
+    step: State
+    """The last one of each."""
+    currency: str
+    amount: str
+    due: str | None
+    """The day until which they are to be paid."""
+    time_zone: str | None
+    """In which that day is; ``None`` is UTC."""
+    n_invoices: int
+
+
+async def plain_of_month(tx: Tx, month: str, *, states: Sequence[State]) -> list[Heap]:
+    """Return the invoices of a month of which nothing was paid or credited, heap by heap.
+
+    Of very many customers most are: see ``PLAIN``.
+
+    Args:
+        states: only invoices whose last step is one of these.
+    """
+    rows = await tx.fetch_all(
+        "SELECT step, currency, amount, due, time_zone, count(*) FROM"  # noqa: S608 - only marks
+        f" (SELECT {LAST_STEP} AS step, currency, amount, details ->> '$.due' AS due,"
+        f" details ->> '$.time_zone' AS time_zone FROM documents WHERE {PLAIN}"
+        " AND period >= ? AND period < ?) AS plain"
+        f" WHERE step IN ({marks(len(states))})"
+        " GROUP BY step, currency, amount, due, time_zone",
+        (month, f"{month}{BEHIND_DAYS}", *states),
+    )
+    return [Heap(*row) for row in rows]
+
+
+async def others_of_month(
+    tx: Tx, month: str, *, states: Sequence[State], before: int, limit: int
+) -> list[DocumentRow]:
+    """Return the other invoices of a month, of smaller ids, the newest first."""
+    rows = await tx.fetch_all(
+        f"{SELECT} WHERE id < ? AND kind = 'invoice' AND NOT ({PLAIN})"
+        f" AND period >= ? AND period < ? AND {LAST_STEP} IN ({marks(len(states))})"
+        " ORDER BY id DESC LIMIT ?",
+        (before, month, f"{month}{BEHIND_DAYS}", *states, limit),
+    )
+    return [DocumentRow(*row) for row in rows]
 
 
 async def all_of(tx: Tx, customer: str) -> list[DocumentRow]:
