@@ -258,7 +258,7 @@ async def play(folder: Path, n_edges: int, story: Sequence[str], seed: int) -> N
 
 
 @pytest.mark.slow
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     n_edges=st.integers(1, 4),
     story=st.lists(
