@@ -87,6 +87,12 @@ class Edge:
         elif not self.is_connected and now_ms - row.seen_ms > ALARM_MS:
             silent = lasting(now_ms - row.seen_ms)
             yield found("edge_silent", f"edge {row.name}: silent for {silent}")
+        if self.rolls_up and self.lost:
+            lost = n_of(self.lost, "event")
+            yield found("events_lost", f"edge {row.name}: {lost} lost or refused there")
+        if self.rolls_up and self.held:
+            text = f"edge {row.name}: {n_of(self.held, 'event')} held; decide there"
+            yield found("events_held", text)
         if self.is_connected and abs(row.skew_ms) > SKEW_MS_MAX:
             way = "ahead of" if row.skew_ms > 0 else "behind"
             by = lasting(abs(row.skew_ms))

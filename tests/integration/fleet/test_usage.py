@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from meterline.events import Kind
-from meterline.wire import Batch, Bye
+from meterline.wire import Batch, Bye, Lost
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.files import LedgerFiles
@@ -430,12 +430,15 @@ async def test_held_events_are_decided_about_where_they_are(world: World) -> Non
     async with world.centre(N) as centre, world.edge(keys=USAGE) as edge:
         ahead = event(kind=Kind.USE, time_ms=NOON_MS + 3_600_000, quantities={"n": 100})
         await edge.ship(batch(ahead, first_seq=1))
-        await edge.ship(numbers(0, first_seq=2))
+        await edge.ship(numbers(0, first_seq=2), Lost(3, 9, "spool full"))
         await until_sum(centre, 1)
         known = centre.parts.edges.all()[0] if centre.parts.edges else None
         assert known is not None
-        await until(lambda: known.held == 1)
+        await until(lambda: known.held == 1 and known.lost == 7)
         assert "1 event held" in known.missing[-1]
+        problems = (await centre.http.get("/status")).json()["problems"]
+        codes = {one["code"] for one in problems}
+        assert {"events_held", "events_lost"} <= codes
 
         answer = await edge.post("/v1/held/accept", all="true", reason="our clock")
         assert answer.status_code == 200, answer.text
