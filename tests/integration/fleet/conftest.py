@@ -12,6 +12,7 @@ import pytest
 
 from meterline.wire import Batch, Bye, Lost
 from meterline_sidecar.access.tokens import TokenFile
+from meterline_sidecar.config.postgres import PostgresUrl
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.daemon.assemble import open_parts
 from meterline_sidecar.files import LedgerFiles
@@ -19,7 +20,7 @@ from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.clients import Clients
 from meterline_sidecar.web.parts import Parts
 from tests.clock import FakeClock
-from tests.fleet import CENTRE, EDGE, make_certificate
+from tests.fleet import CENTRE, EDGE, make_certificate, on_server
 from tests.patience import PATIENCE_S
 from tests.ports import Port
 from tests.producer import PRODUCER, Connection
@@ -69,17 +70,19 @@ class World:
     held: Port = field(default_factory=Port)
     clock: FakeClock = field(default_factory=FakeClock)
     token: str = ""
+    database: PostgresUrl | None = None
+    """Where the centre's ledger is, if on a server."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
         make_certificate(self.folder, "centre")
 
     def centre(
-        self, more: str = METERLINE, *, keys: str = ""
+        self, more: str = METERLINE, *, keys: str = "", pricing: str = PRICING
     ) -> AbstractAsyncContextManager[Host]:
         """Run the centre, with more keys of ``[centre]``."""
         text = CENTRE.format(port=self.held.number) + keys + more
-        return self._host("centre", text, PRICING, role="centre")
+        return self._host("centre", text, pricing, role="centre")
 
     def edge(
         self,
@@ -108,7 +111,10 @@ class World:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         file = folder / "meterline.toml"
-        file.write_text(f'{SIDECAR}role = "{role}"\n{text}')
+        sidecar = SIDECAR
+        if role == "centre" and self.database is not None:
+            sidecar = on_server(self.database)
+        file.write_text(f'{sidecar}role = "{role}"\n{text}')
         (folder / "pricing.toml").write_text(pricing)
         config = read_config(file, environment={})
         tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
