@@ -25,6 +25,7 @@ from typing import Final
 from benchmarks.harness import cpu_s, ship, tell
 from meterline.wire import encode_frame
 from tests.fleet import Fleet
+from tests.postgres_server import PostgresServer, started
 from tests.producer import batch, event
 from tests.sidecar_process import SidecarProcess, until
 
@@ -100,21 +101,57 @@ def _cost_of_forwarding(n_events: int, rounds: int) -> tuple[list[float], list[f
     return there, away
 
 
-def _taken(n_events: int) -> tuple[float, float]:
-    """Return events per second from two edges, and the centre's CPU time of one in us."""
-    with tempfile.TemporaryDirectory() as name:
-        fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
+def _taken(n_events: int, server: PostgresServer | None = None) -> tuple[float, float]:
+    """Return events per second from two edges, and the centre's CPU time of one in us.
+
+    Args:
+        n_events: of each edge.
+        server: where the centre's ledger is, if not in a file.
+    """
+    name = "" if server is None else server.create()
+    database = None if server is None else server.url(name)
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Fleet(Path(folder), meterline=METERLINE, pricing="", database=database)
+
+        def here() -> int:
+            if server is None:
+                return stored(fleet.centre)
+            sql = "SELECT coalesce(max(id), 0) FROM events"
+            return int(server.sql(name, sql))
+
         edges = [fleet.edge("one"), fleet.edge("two")]
         for i, edge in enumerate(edges):
             flood(edge, n_events, first=1 + i * SENDERS)
         fleet.centre.start()
-        until(lambda: stored(fleet.centre) > 0)
-        began_s, before = time.perf_counter(), stored(fleet.centre)
-        until(lambda: stored(fleet.centre) == 2 * n_events)
+        until(lambda: here() > 0)
+        began_s, before = time.perf_counter(), here()
+        until(lambda: here() == 2 * n_events)
         rate = (2 * n_events - before) / (time.perf_counter() - began_s)
         us = cpu_s(fleet.centre.pid) / (2 * n_events) * 1e6
         fleet.__exit__()
     return rate, us
+
+
+def _compare(n_events: int, rounds: int, *, as_json: bool) -> None:
+    """Measure what a centre takes in, in turns on SQLite and on PostgreSQL."""
+    on_file: list[tuple[float, float]] = []
+    on_server: list[tuple[float, float]] = []
+    with started(15, is_durable=True) as server:
+        for _ in range(rounds):
+            on_file.append(_taken(n_events // 2))
+            on_server.append(_taken(n_events // 2, server))
+    tell(
+        "What a centre takes in of two edges, on SQLite and on PostgreSQL 15.",
+        {
+            "on SQLite: events/s": statistics.median(rate for rate, _ in on_file),
+            "on PostgreSQL: events/s": statistics.median(rate for rate, _ in on_server),
+            "on SQLite: us of CPU an event": statistics.median(us for _, us in on_file),
+            "on PostgreSQL: us of CPU an event": statistics.median(
+                us for _, us in on_server
+            ),
+        },
+        as_json=as_json,
+    )
 
 
 def main() -> None:
@@ -123,7 +160,15 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--postgres",
+        action="store_true",
+        help="only compare a centre on PostgreSQL 15 with one on SQLite",
+    )
     given = parser.parse_args()
+    if given.postgres:
+        _compare(given.events, given.rounds, as_json=given.json)
+        return
     there, away = _cost_of_forwarding(given.events, given.rounds)
     taken = [_taken(given.events // 2) for _ in range(given.rounds)]
     tell(

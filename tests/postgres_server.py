@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +29,7 @@ START_S: Final = 60
 
 # Nothing of a test has to survive the machine; where it has to survive the server, it
 # does so without.
-SETTINGS: Final[Mapping[str, str]] = {
+SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
     "listen_addresses": "''",
@@ -40,6 +40,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_checkpoints": "off",
     "jit": "off",
 }
+
+DURABLE: Final = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "256MB"}
 
 
 def programs(version: int) -> Path | None:
@@ -76,15 +78,16 @@ class PostgresServer:
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def make(self) -> None:
+    def make(self, *, is_durable: bool) -> None:
         """Make its directory of data."""
+        settings = SETTINGS if not is_durable else SETTINGS | DURABLE
         self.run(
             "initdb", *("--pgdata", str(self.data), "--username", USER, "--no-sync"),
             *("--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8"),
         )  # fmt: skip
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(f"unix_socket_directories = '{self.folder}'\n")
-            file.writelines(f"{name} = {value}\n" for name, value in SETTINGS.items())
+            file.writelines(f"{name} = {value}\n" for name, value in settings.items())
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -141,20 +144,27 @@ def _user() -> pwd.struct_passwd:
 
 
 @contextlib.contextmanager
-def started(version: int) -> Generator[PostgresServer]:
+def started(version: int, *, is_durable: bool = False) -> Generator[PostgresServer]:
     """Run a server that is there until the block ends.
 
     Its directory is short: the path of a socket has a limit.
+
+    Args:
+        version: 15 or 18.
+        is_durable: on a disk, with all that a power cut asks for.
     """
     found = programs(version)
     assert found is not None
-    where = MEMORY if os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(MEMORY) else None
+    in_memory = not is_durable and (
+        os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(MEMORY)
+    )
+    where = MEMORY if in_memory else None
     folder = Path(tempfile.mkdtemp(prefix="pg", dir=where))
     try:
         if os.geteuid() == 0:
             os.chown(folder, _user().pw_uid, _user().pw_gid)
         server = PostgresServer(folder, found)
-        server.make()
+        server.make(is_durable=is_durable)
         server.start()
         try:
             yield server
