@@ -1,0 +1,71 @@
+"""``meterline centre import``: a ledger moves to a server, with what lies beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from meterline import Meter
+from tests.fleet import CENTRE, make_certificate, on_server
+from tests.patience import PATIENCE_S
+from tests.postgres_server import programs, shared
+from tests.sidecar_process import METERLINE, SidecarProcess
+
+
+def record(sidecar: SidecarProcess, *numbers: int) -> None:
+    meter = Meter(socket=sidecar.socket, spool_dir=sidecar.spool_dir)
+    for number in numbers:
+        meter.record("n", number)
+    meter.close(timeout_s=PATIENCE_S)
+
+
+def test_a_ledger_moves_to_a_server_and_goes_on_there(tmp_path: Path) -> None:
+    if programs(15) is None:
+        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    server = shared(15)
+    database = server.url(server.create())
+    make_certificate(tmp_path, "centre")
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    old = SidecarProcess(tmp_path / "old")
+    new = SidecarProcess(
+        tmp_path / "new",
+        sidecar=on_server(database) + 'role = "centre"\n',
+        meterline=CENTRE.format(port=0) + METERLINE,
+    )
+    with old:
+        record(old, 1, 2)
+        old.until_counted(2)
+        running = new.meterline("centre", "import", str(old.database))
+        assert running.returncode == 1
+        assert "in use by process" in running.stderr
+        assert old.stop() == 0
+
+    moved = new.meterline("centre", "import", str(old.database), "--json")
+    again = new.meterline("centre", "import", str(old.database))
+    verified = new.meterline("verify", "--json")
+
+    assert moved.returncode == 0, moved.stderr
+    assert json.loads(moved.stdout)["rows"]["events"] == 2
+    assert again.returncode == 1
+    assert "only an empty one" in again.stderr
+    assert json.loads(verified.stdout)["sound"], verified.stdout
+    key = "meterline.db.key"
+    assert (new.folder / key).read_bytes() == (old.folder / key).read_bytes()
+    with new:
+        record(new, 3)
+        new.until_counted(3)
+        for command in ("backup", "restore"):
+            refused = new.meterline(command, str(tmp_path / "copy.db"))
+            assert (refused.returncode, "on a server" in refused.stderr) == (78, True)
+        assert new.stop() == 0
+    assert new.meterline("verify").returncode == 0
+
+
+def test_only_a_database_on_a_server_takes_a_ledger_in(tmp_path: Path) -> None:
+    sidecar = SidecarProcess(tmp_path)
+
+    refused = sidecar.meterline("centre", "import", str(sidecar.config))
+
+    assert refused.returncode == 78
+    assert "moved to a database on a server" in refused.stderr
