@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 
 from meterline_sidecar.store.port import Database
-from tests.store.drivers import DRIVERS
+from tests.store.drivers import DRIVERS, drivers_for
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "driver" in metafunc.fixturenames:
-        metafunc.parametrize("driver", sorted(DRIVERS))
+        named = metafunc.module.__name__.rpartition(".")[2]
+        metafunc.parametrize("driver", drivers_for(named))
 
 
 @pytest.fixture

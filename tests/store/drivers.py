@@ -62,6 +62,9 @@ async def postgres(version: int) -> AsyncGenerator[Database]:
             _url.cache_clear()  # a test took one away
 
 
+NEWER: Final = "postgres-18"
+ON_NEWER: Final = {"test_documents", "test_outbox", "test_told", "test_usage"}
+"""What the newer server is tried with: the statements that planners disagree about."""
 DRIVERS: Final[dict[str, Callable[[Path], Opened]]] = {
     "sqlite": sqlite,
     "postgres-15": lambda _folder: postgres(15),
@@ -75,3 +78,8 @@ _indexes: dict[int, Row | None] = {}
 def _url(version: int) -> PostgresUrl:
     server = shared(version)
     return server.url(server.create())
+
+
+def drivers_for(module: str) -> list[str]:
+    """Return the drivers that a module of tests is run on."""
+    return [name for name in DRIVERS if name != NEWER or module in ON_NEWER]

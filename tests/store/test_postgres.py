@@ -7,7 +7,6 @@ import signal
 import subprocess
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -343,9 +342,10 @@ async def test_a_whole_ledger_is_moved_in_once(
     url = server.url(server.create())
     told: list[tuple[str, int, int]] = []
 
-    rows = await copy_ledger(
-        tmp_path / "meterline.db", url, progress=lambda *step: told.append(step)
-    )
+    def tell(table: str, done: int, total: int) -> None:
+        told.append((table, done, total))
+
+    rows = await copy_ledger(tmp_path / "meterline.db", url, progress=tell)
 
     assert (rows["endpoints"], rows["invoices"], rows["events"]) == (7_000, 2, 0)
     assert ("endpoints", 5_000, 7_000) in told
@@ -354,11 +354,11 @@ async def test_a_whole_ledger_is_moved_in_once(
         assert await facts.get_fact(tx, "name") == "a\0b"
     await reader.close()
     with pytest.raises(ForeignDatabase, match="already"):
-        await copy_ledger(tmp_path / "meterline.db", url, progress=lambda *_step: None)
+        await copy_ledger(tmp_path / "meterline.db", url, progress=tell)
 
 
 @pytest.fixture
-def pooler(server: PostgresServer, tmp_path: Path) -> Generator[Any]:
+def pooler(server: PostgresServer) -> Generator[str]:
     """Run PgBouncer in front of the server: each transaction may get another session."""
     program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if program is None:
@@ -367,27 +367,24 @@ def pooler(server: PostgresServer, tmp_path: Path) -> Generator[Any]:
     folder = server.folder
     (folder / "users").write_text(f'"{USER}" ""\n')
     (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={folder}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"[databases]\n* = host={folder} user={USER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
         f"listen_port = {held.number}\nunix_socket_dir =\nauth_type = any\n"
         f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\n"
         f"ignore_startup_parameters = extra_float_digits\nlogfile = {folder}/bouncer.log\n"
-        f"[databases]\n* = host={folder} user={USER}\n"
     )
     held.close()
     process = subprocess.Popen([program, str(folder / "pgbouncer.ini")], **as_user())
     try:
-        yield lambda name: PostgresUrl(
-            f"postgresql://{USER}@127.0.0.1:{held.number}/{name}?sslmode=disable"
-        )
+        yield f"postgresql://{USER}@127.0.0.1:{held.number}/NAME?sslmode=disable"
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait(PATIENCE_S)
 
 
 async def test_a_pooler_may_give_each_transaction_another_session(
-    server: PostgresServer, pooler: Any
+    server: PostgresServer, pooler: str
 ) -> None:
-    url = pooler(server.create())
+    url = PostgresUrl(pooler.replace("NAME", server.create()))
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
