@@ -9,7 +9,7 @@ from tests.store.drivers import DRIVERS, drivers_for
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "driver" in metafunc.fixturenames:
-        named = metafunc.module.__name__.rpartition(".")[2]
+        named = metafunc.definition.path.stem
         metafunc.parametrize("driver", drivers_for(named))
 
 
