@@ -9,6 +9,11 @@ centre), nor when a period is closed (``billing`` asks here what may still be mi
 
 How a batch passes through, at an edge: ``backlog`` reads it from the ledger and makes
 frames of it again with ``records``, and ``forwarder`` sends these and waits for the
-acks. At the centre: ``door`` lets an edge in, hands its frames to ``ingest`` and acks
-what was committed; ``edges`` knows all of them, ``edge`` how one stands. ``tls`` is both sides' end of the wire.
+acks. At the centre: ``door`` lets an edge in, ``session`` hands its frames to ``ingest``
+and acks what was committed; ``edges`` knows all of them, ``edge`` how one stands. ``tls``
+is both sides' end of the wire.
+
+Where an edge keeps its events, ``roller`` stores what they come to, by ``rolling``, as
+events of the ledger's own, and these alone are sent. By which meters, and what of that
+the centre has, is said by ``countings``.
 """
