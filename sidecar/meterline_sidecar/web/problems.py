@@ -21,6 +21,7 @@ from meterline_sidecar.errors import (
     BeingCorrected,
     ConfigError,
     DatabaseCorrupt,
+    DatabaseGone,
     DiskFailed,
     DiskFull,
     EventsArchived,
@@ -122,6 +123,7 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     RetryLater: Refusal(409, NO_STRIPE),
     BeingCorrected: Refusal(503),
     DiskFull: Refusal(503),
+    DatabaseGone: Refusal(503),
     NotInstalled: Refusal(503),
 }
 """Every error that is an answer and no bug; a class stands for those derived from it."""

@@ -54,7 +54,10 @@ def translate(place: str, error: Exception) -> MeterlineError:
     """Return our error for one that was raised before anything was committed."""
     text = f"{place}: {_said(error)}"
     if is_lost(error):
-        return DatabaseGone(f"{text}; nothing is lost; it is tried again")
+        return DatabaseGone(
+            f"{place}: the server cannot be reached ({_said(error)}); nothing is lost;"
+            " try again"
+        )
     code = _code(error)
     if code in DISK_FULL:
         return DiskFull(f"{text}; free space on the server's disk; nothing is lost")
@@ -71,7 +74,7 @@ def translate(place: str, error: Exception) -> MeterlineError:
     if code in NOT_ALLOWED:
         return MeterlineError(f"{text}; make the user of sidecar.database its owner")
     if code in TOO_MANY | CUT_OFF | STANDBY:
-        return DatabaseGone(f"{text}; {_ADVICE.get(code, 'it is tried again')}")
+        return DatabaseGone(f"{text}; {_ADVICE.get(code, 'try again')}")
     return MeterlineError(text)
 
 
