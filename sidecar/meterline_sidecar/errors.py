@@ -49,6 +49,17 @@ class DatabaseGone(RetryLater):
         super().__init__(message, after_s=1.0)
 
 
+class LeaseLost(RetryLater):
+    """Another process was elected meanwhile. Nothing of the transaction was kept."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, after_s=1.0)
+
+
+class NotTheLeader(MeterlineError):
+    """Only the elected one of several does this; the text says who that is."""
+
+
 class DiskFailed(MeterlineError):
     """The disk answered with an error: what is on it is unknown until a clean reopen."""
 

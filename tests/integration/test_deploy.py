@@ -104,7 +104,7 @@ def test_the_services_of_compose_name_what_is_there(tmp_path: Path) -> None:
         (DEPLOY / "compose" / "centre.toml").read_text(),
         (DEPLOY / "compose" / "pricing.toml").read_text(),
     )
-    assert (edge.centre.edge_name, str(edge.centre.url)) == ("host-1", "centre:8271")
+    assert (edge.centre.own_name, str(edge.centre.url)) == ("host-1", "centre:8271")
     assert str(centre.centre.listen) == "0.0.0.0:8271"
     for path in (edge.centre.token_file, centre.centre.tls_key):
         assert path is not None

@@ -23,7 +23,7 @@ DECLARE
   place TEXT;
 BEGIN
   FOR place IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
-    AND tablename NOT IN ('writer', 'producer_sums')
+    AND tablename NOT IN ('writer', 'lease', 'producer_sums')
   LOOP
     EXECUTE format('DELETE FROM %I', place);
   END LOOP;

@@ -61,3 +61,25 @@ async def test_a_producer_is_of_the_edge_that_claimed_it(database: Database) -> 
     async with database.reading() as tx:
         assert await fleet.edge_of_producer(tx, "0" * 32) == 7
         assert await fleet.edge_of_producer(tx, "1" * 32) is None
+
+
+async def test_an_edge_is_found_by_the_id_of_its_ledger(database: Database) -> None:
+    async with database.transaction() as tx:
+        one = await fleet.add_edge(tx, an_edge("a"))
+
+    async with database.reading() as tx:
+        assert await fleet.find_edge(tx, "a" * 32) == an_edge("a")._replace(id=one)
+        assert await fleet.find_edge(tx, "b" * 32) is None
+
+
+async def test_the_last_process_that_was_noted_speaks_for_an_edge(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        before = await fleet.speaks_for(tx, 7)
+        await fleet.note_speaks(tx, 7, "one")
+        await fleet.note_speaks(tx, 8, "other")
+        await fleet.note_speaks(tx, 7, "two")
+
+    async with database.reading() as tx:
+        assert (before, await fleet.speaks_for(tx, 7)) == ("", "two")

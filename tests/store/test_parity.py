@@ -14,7 +14,7 @@ from meterline_sidecar.store.sqlite.migrate import migrations as of_sqlite
 from tests.postgres_server import PostgresServer, programs, shared
 
 TYPES: Final = {"INTEGER": "bigint", "TEXT": "text", "BLOB": "bytea"}
-DRIVERS_OWN: Final = {"writer"}
+DRIVERS_OWN: Final = {"writer", "lease"}
 ROWID: Final = "rowid"  # of tables without an id, where SQLite numbers rows by itself
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ from meterline_sidecar.errors import (
     MeterlineError,
 )
 from meterline_sidecar.store import facts
+from meterline_sidecar.store.fence import fenced
 from meterline_sidecar.store.open import copy_ledger, open_ledger, open_reader
-from meterline_sidecar.store.port import Ledger, Tx
+from meterline_sidecar.store.port import Candidate, Ledger, Tx
 from meterline_sidecar.store.postgres import dialect
 from meterline_sidecar.store.postgres.migrate import newest
 from tests.patience import PATIENCE_S
@@ -394,8 +396,17 @@ async def test_a_pooler_may_give_each_transaction_another_session(
             else:
                 break
 
+    led: set[str] = set()
+
     async def count_up(ledger: Ledger) -> None:
+        me = Candidate(os.urandom(16).hex(), "one of four")
+        assert ledger.lease is not None
         for _ in range(10):
+            turn = await ledger.lease.turn(me, lease_s=PATIENCE_S)
+            if turn.life == me.life:
+                led.add(me.life)
+                with fenced(turn.fence):
+                    await ledger.write(partial(facts.put_fact, name="led", value="by"))
             async with ledger.transaction() as tx:
                 n = int(await facts.get_fact(tx, "n") or 0)
                 await tx.execute_many(
@@ -408,5 +419,6 @@ async def test_a_pooler_may_give_each_transaction_another_session(
     await asyncio.gather(*(count_up(ledger) for ledger in ledgers))
 
     assert await got(ledgers[0], "n") == "40"
+    assert (await got(ledgers[0], "led"), len(led)) == ("by", 1)
     for ledger in ledgers:
         await ledger.close()

@@ -31,6 +31,7 @@ async def test_terms_come_back_in_the_order_they_were_learned(
     database: Database,
 ) -> None:
     async with database.transaction() as tx:
+        assert await terms.newest_term(tx) == 0
         (first,) = await terms.add_terms(tx, [a_term(from_ms=9)])
         assert await terms.add_terms(tx, []) == []
         more = await terms.add_terms(tx, [a_term("beta"), a_term("gamma")])
@@ -42,6 +43,7 @@ async def test_terms_come_back_in_the_order_they_were_learned(
         assert await terms.terms_after(tx, 0, limit=1) == [first]
         assert await terms.is_known(tx, "customer", "acme")
         assert not await terms.is_known(tx, "plan", "acme")
+        assert await terms.newest_term(tx) == third.id
     assert (first.name, first.from_ms, first.learned_ms) == ("acme", 9, 7)
     assert [row.name for row in more] == ["beta", "gamma"]
     assert first.id < second.id < third.id
@@ -133,7 +135,11 @@ async def test_a_period_that_was_left_out_makes_final_ones_cover_less(
     final = NewFinal("acme", DAY_MS, 2 * DAY_MS, 1, "{}", "1970-01")
     async with database.transaction() as tx:
         assert await invoices.final_ranges(tx) == {}
+        assert await invoices.newest_invoice(tx) == 0
         await invoices.add_final(tx, final)
+        assert await invoices.customers_after(tx, 0) == ["acme"]
+        first = await invoices.newest_invoice(tx)
+        assert await invoices.customers_after(tx, first) == []
         later = final._replace(period_start_ms=4 * DAY_MS, period_end_ms=5 * DAY_MS)
         await invoices.add_final(tx, later._replace(period="1970-02"))
 

@@ -5,7 +5,7 @@ which are about days, now and then. Each alert is raised once: a limit once a bi
 period and level, the others once a day.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from typing import Final, Protocol
 
@@ -102,9 +102,20 @@ class Alerts:
         self._has_looked = False
         self._raised: dict[tuple[str, str, int], set[int]] = {}
 
-    def watch(self, standings: Standings) -> None:
-        """Look at the limits whenever a standing is made anew."""
-        standings.listen(self.look_at)
+    def watch(
+        self, standings: Standings, *, leads: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Look at the limits whenever a standing is made anew.
+
+        Args:
+            leads: whether this process raises alerts, where several have standings.
+        """
+
+        async def look(customer: Customer, standing: Standing) -> None:
+            if leads():
+                await self.look_at(customer, standing)
+
+        standings.listen(look)
 
     def use(self, rules: Sequence[AlertRule], names: Names) -> None:
         """Apply these rules from now on, and tell of them in these words."""

@@ -39,6 +39,7 @@ from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.moved import check_terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import Counted, counted_whole, when_whole
 
@@ -295,7 +296,9 @@ class Invoices:
 
         Raises:
             NotBillable: it cannot be; nothing was written.
+            TermsMoved: another process agreed to something just now; try again.
         """
+        await check_terms(self._database, tx, self._terms)
         past = past or await past_of(tx, customer.id)
         if (final := past.finals.get(period.name)) is not None:
             return final.statement

@@ -30,6 +30,7 @@ from meterline_sidecar.billing.standing import (
 )
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.store import invoices as invoice_store
 from meterline_sidecar.store import usage as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.port import Database, Tx
@@ -109,6 +110,7 @@ class Standings:
         self._meanwhile: set[str] = set()
         self._generation = self._cursor = self._event_id = self._looked_ms = 0
         self._look_again_s = 0.0
+        self._invoice_id: int | None = None
         self._first_end_ms = FOREVER_MS
         """Before that no period ends of which there is a standing."""
         # Kept as standings change: pages ask for both, and there may be many.
@@ -297,6 +299,19 @@ class Standings:
             for kind, name in self._terms.learned_after(self._terms_row)
             if kind == "customer"
         ]
+
+    async def lead(self) -> None:
+        """Have every standing made anew: who leads tells those who listen."""
+        self._stale |= dict.fromkeys(self._customers.ids)
+
+    async def follow_ledger(self) -> None:
+        """Note whose invoices became final elsewhere since."""
+        async with self._database.reading() as tx:
+            newest = await invoice_store.newest_invoice(tx)
+            if self._invoice_id is not None and newest != self._invoice_id:
+                for name in await invoice_store.customers_after(tx, self._invoice_id):
+                    self.note(name)
+        self._invoice_id = newest
 
     def note(self, customer_id: str) -> None:
         """Have a customer's standing made anew: an invoice of theirs became final."""

@@ -16,8 +16,8 @@ Role = Literal["single", "edge", "centre"]
 URL: Final = re.compile(r"tls://(\[[0-9a-fA-F:]+\]|[^\s/:@\[\]]+):([0-9]{1,5})/?")
 LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s/:@\[\]]+):([0-9]{1,5})")
 
-OF_EDGES: Final = ("url", "token_file", "ca_file", "name", "forward", "ack")
-OF_CENTRES: Final = ("listen", "client_ca")
+OF_EDGES: Final = ("url", "token_file", "ca_file", "forward", "ack")
+OF_CENTRES: Final = ("listen", "client_ca", "lease_s")
 NOT_AT_EDGES: Final = (
     "customer",
     "customer_rule",
@@ -96,7 +96,7 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[
         str | None,
         Meta(
-            description="Of an edge: what people at the centre call it.",
+            description="What people call this edge, or this one of several centres.",
             extra={
                 "kind": LINE,
                 "default": "the host's name",
@@ -138,6 +138,15 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: Annotated[
         Path | None, Meta(description="The key of `tls_certificate` (PEM).")
     ] = None
+    lease_s: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=300,
+            description="Of one of several centres: after how many seconds without a"
+            " word of the one that leads another one does. The same for all of them.",
+        ),
+    ] = 15
     client_ca: Annotated[
         Path | None,
         Meta(
@@ -147,8 +156,8 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
     @property
-    def edge_name(self) -> str:
-        """What people call this edge."""
+    def own_name(self) -> str:
+        """What people call this edge, or this centre."""
         return self.name or socket.gethostname()[:200] or "edge"
 
 

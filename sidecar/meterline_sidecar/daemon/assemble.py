@@ -25,14 +25,16 @@ from meterline_sidecar.daemon.assemble_archive import (
     open_eraser,
 )
 from meterline_sidecar.daemon.assemble_billing import open_billing
-from meterline_sidecar.daemon.assemble_fleet import open_fleet, open_there
+from meterline_sidecar.daemon.assemble_fleet import open_fleet, open_leading, open_there
 from meterline_sidecar.daemon.assemble_intake import open_intake
 from meterline_sidecar.daemon.assemble_stripe import collect_through, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
+from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.one_key import check_key
 from meterline_sidecar.ledger.rescue import rescue
 from meterline_sidecar.ledger.seals import SealingDatabase
 from meterline_sidecar.ledger.verify import alarm_at_start
@@ -59,6 +61,7 @@ DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
 ARCHIVE_EVERY_S: Final = 3_600
 IMPORTS_EVERY_S: Final = 1
+FOLLOW_EVERY_S: Final = 1
 ERASE_EVERY_S: Final = 600
 """To go on with what was interrupted: at the start, above all."""
 CLOSE_EVERY_S: Final = 1
@@ -78,17 +81,22 @@ async def open_parts(
 ) -> AsyncGenerator[Parts]:
     """Open every part in order, and close them the other way round."""
     chain = ChainFiles(config.sidecar.database)
-    async with _opened_ledger(config, chain) as database:
+    async with (
+        _opened_ledger(config, chain) as database,
+        open_leading(config, database) as leading,
+    ):
         alarm = await _alarm(database, chain)
         journal = await open_journal(database, chain)
-        keeper = await _open_terms(database, journal, config, clock)
-        files = LoadedFiles(config, keeper, database)
+        keeper = await _open_terms(database, journal, config, clock, leading)
+        files = LoadedFiles(config, keeper, database, leading)
         config = files.config  # without the customers: they are terms by now
-        away = open_archived(config, key := chain.key(has_batches=True))
+        key = chain.key(has_batches=True)  # it is read already
+        away = open_archived(config, key)
         there = await open_there(config, database)
         intake = await open_intake(
             *(config, database, chain, away, keeper, journal, clock),
             key=key,
+            leading=leading,
             there=there,
             on_fatal=on_fatal,
         )
@@ -106,6 +114,7 @@ async def open_parts(
             started_ms=clock.now_ms(),
             alarm=alarm,
             database=database,
+            leading=leading,
             archive=open_archive(files, database, away, journal, terms, clock, alarm),
             eraser=open_eraser(
                 *(config, database, away, journal, terms, clock), intake.ingest
@@ -174,7 +183,10 @@ async def _at_work(
     await checkpoint()
     _plan_jobs(parts, checkpoint)
     if not parts.config.is_edge:
+        _plan_jobs_of_leader(parts)
         _plan_alerts(parts, files)
+    if not parts.leading.is_alone:
+        _plan_following(parts, files)
     files.on_config(parts.stripe.use)
     try:
         yield
@@ -182,22 +194,31 @@ async def _at_work(
         # A step that is cut off is there as a whole or not at all.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COUNT_AT_STOP_S):
-                await parts.aggregator.run(beside=False)
+                count = partial(parts.aggregator.run, beside=False)
+                await parts.leading.only(count)()
         await checkpoint()
     finally:
         await parts.stripe.close()
 
 
 async def _open_terms(
-    database: Database, journal: Journal, config: Config, clock: Clock
+    database: Database,
+    journal: Journal,
+    config: Config,
+    clock: Clock,
+    leading: Leading,
 ) -> TermsKeeper:
     """Return what was agreed, with what the files say now.
+
+    Where another process leads, its files say it.
 
     Raises:
         ConfigError: they say what must not be.
     """
     keeper = TermsKeeper(database, journal, clock=clock)
     await keeper.start()
+    if not leading.is_leader:
+        return keeper
     diff = await keeper.preview(wanted_of(config))
     money = await _money(database, keeper.terms, diff)
     try:
@@ -220,14 +241,24 @@ async def _money(database: Readable, terms: Terms, diff: Diff) -> tuple[str, ...
 
 
 def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
-    every, stripe = parts.schedule.every, parts.stripe
-    every(parts.config.sidecar.aggregate_every_s, "aggregate", parts.aggregator.run)
+    every = parts.schedule.every
+    count = parts.leading.only(parts.aggregator.run)
+    every(parts.config.sidecar.aggregate_every_s, "aggregate", count)
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
     every(PLACES_EVERY_S, "places", partial(_check_places, parts))
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
-    every(ERASE_EVERY_S, "erase", parts.eraser.resume)
     if parts.config.is_edge:
-        return  # the rest is its centre's
+        every(ERASE_EVERY_S, "erase", parts.eraser.resume)
+
+
+def _plan_jobs_of_leader(parts: Parts) -> None:
+    """Plan what one does of all that share a ledger, and no edge."""
+    stripe = parts.stripe
+
+    def every(seconds: float, name: str, job: Job) -> None:
+        parts.schedule.every(seconds, name, parts.leading.only(job))
+
+    every(ERASE_EVERY_S, "erase", parts.eraser.resume)
     if parts.alarm is None:
         every(parts.config.stripe.report_every_s, "report", stripe.report)
         tell = partial(_tell_invoices, parts)
@@ -235,7 +266,8 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(WEBHOOKS_EVERY_S, "webhooks", stripe.webhooks.process)
     every(RECONCILE_EVERY_S, "reconcile", stripe.reconcile_if_due)
     every(METERS_EVERY_S, "meters", stripe.check_meters)
-    every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
+    # Everybody shows them.
+    parts.schedule.every(STANDINGS_EVERY_S, "standings", parts.standings.refresh)
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
     every(IMPORTS_EVERY_S, "imports", partial(_import, parts))
     every(CLOSE_EVERY_S, "close", partial(_close, parts))
@@ -243,8 +275,34 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
         every(ARCHIVE_EVERY_S, "archive", partial(_archive, parts))
 
 
+def _plan_following(parts: Parts, files: LoadedFiles) -> None:
+    """Have a process know what others write, and begin to lead with all of it."""
+
+    async def follow() -> None:
+        await parts.terms.follow_ledger()
+        await parts.standings.follow_ledger()
+        if parts.edges is not None:
+            await parts.edges.follow_ledger()
+        if not parts.leading.is_leader:
+            parts.closer.forget()
+
+    parts.schedule.every(FOLLOW_EVERY_S, "follow", follow)
+    for work in (
+        parts.terms.lead,
+        follow,
+        parts.standings.lead,
+        parts.stripe.lead,
+        files.look,
+    ):
+        parts.leading.when_elected(work)
+
+
 def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
-    config, every = parts.config, parts.schedule.every
+    config, only = parts.config, parts.leading.only
+
+    def every(seconds: float, name: str, job: Job) -> None:
+        parts.schedule.every(seconds, name, only(job))
+
     url = config.alerts.webhook_url
     alerts = Alerts(
         parts.database,
@@ -255,7 +313,7 @@ def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
         clock=parts.clock,
         is_told=url is not None,
     )
-    alerts.watch(parts.standings)
+    alerts.watch(parts.standings, leads=lambda: parts.leading.is_leader)
     files.on_config(lambda found: alerts.use(found.alert_rules, found.names))
     every(ALERT_DAYS_EVERY_S, "alerts", alerts.look_at_days)
     if url is not None:
@@ -275,7 +333,9 @@ async def open_journal(database: Ledger, chain: ChainFiles) -> Journal:
     async with database.reading() as tx:
         marks = await event_store.marks(tx)
         is_used = marks.batch_id > 0 or await newest_link(tx) is not None
-    journal = Journal(chain.key(has_batches=is_used))
+    key = chain.key(has_batches=is_used)
+    await check_key(database, chain, key)
+    journal = Journal(key)
     async with database.transaction() as tx:
         await journal.adopt(tx)
     return journal

@@ -1,17 +1,20 @@
 """Puts together what this sidecar is among others: an edge, a centre, or neither."""
 
+import os
 import secrets
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.clock import Clock
+from meterline_sidecar.config.alike import digests
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.door import Door, credentials_of
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.forwarder import Forwarder
+from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.fleet.there import There
 from meterline_sidecar.fleet.tls import centre_tls, edge_tls
 from meterline_sidecar.ingest.accept import Ingest
@@ -21,7 +24,7 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge.events import marks
 from meterline_sidecar.store.invoices import final_ends
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Candidate, Database, Ledger
 from meterline_sidecar.terms.keeper import TermsKeeper
 from meterline_sidecar.usage.aggregate import Aggregator
 
@@ -31,6 +34,16 @@ FORWARDS: Final = "forwards"
 """The fact that says what this edge has sent from its first start on."""
 
 OnFatal = Callable[[BaseException], None]
+
+
+def open_leading(config: Config, ledger: Ledger) -> Leading:
+    """Return what says whether this process leads; entered, it does or it follows."""
+    me = Candidate(
+        life=secrets.token_hex(16),
+        name=f"{config.centre.own_name} (process {os.getpid()})",
+        files=digests(config),
+    )
+    return Leading(ledger.lease, me, lease_s=config.centre.lease_s)
 
 
 class Fleet(NamedTuple):

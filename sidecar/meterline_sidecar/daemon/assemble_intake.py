@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS, AbsenceWatch, Clock, JumpWatch, SystemClock
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.fleet.there import There
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer
@@ -56,6 +57,7 @@ async def open_intake(
     clock: Clock,
     *,
     key: bytes,
+    leading: Leading,
     there: There | None,
     on_fatal: OnFatal,
 ) -> Intake:
@@ -64,6 +66,7 @@ async def open_intake(
     Args:
         away: the events that left the ledger.
         key: of the chain.
+        leading: whether this process does by itself what one of several does.
         there: what a centre has, where spools are freed only by that.
     """
     watch: JumpWatch | None = None
@@ -71,13 +74,19 @@ async def open_intake(
     if isinstance(clock, SystemClock):
         watch = JumpWatch(clock)
         absence = AbsenceWatch(clock, await _last_known_ms(database))
+
+    def leads() -> bool:
+        return leading.is_leader
+
     ingest = await _open_ingest(
         *(config, database, chain, keeper.terms, clock, watch), key=key
     )
-    held = Held(database, ingest, journal, clock=clock, watch=watch)
+    held = Held(database, ingest, journal, clock=clock, watch=watch, leads=leads)
     external = External(database, ingest, clock=clock, watch=watch, key=key)
     aggregator = await _counting(config, database, keeper, held, away, clock)
-    corrections = Corrections(database, ingest, journal, aggregator, clock=clock)
+    corrections = Corrections(
+        *(database, ingest, journal, aggregator), clock=clock, leads=leads
+    )
     late = Late(database, corrections, journal, clock=clock)
     aggregator.when_counted(late.screen)
     sidecar = config.sidecar
@@ -135,7 +144,8 @@ async def _open_ingest(
         database,
         clock=clock,
         key=key,
-        history_of=terms.claims.history,
+        history_of=lambda name: terms.claims.history(name),
+        learn=terms.catch_up,
         keys_kept_ms=config.sidecar.idempotency_key_hours * HOUR_MS,
     )
     await committer.start()

@@ -86,7 +86,9 @@ def open_stripe(
         return who is not None and files().collects(name, who.plan) is not None
 
     meters = BilledMeters(database, terms, config)
-    guard = CopyGuard(SentMark(config.sidecar.database))
+    guard = CopyGuard(
+        SentMark(config.sidecar.database), is_shared=database.others_write
+    )
     return StripeService(
         database=database,
         api=api,

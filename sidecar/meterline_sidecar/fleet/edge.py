@@ -40,6 +40,8 @@ class Edge:
     """How many events wait there for a decision about their time."""
     head: bytes = b""
     """The newest mac of its chain."""
+    is_elsewhere: bool = False
+    """Whether it is connected to another centre of this ledger."""
     copy_ms: int | None = None
     """When a second host last spoke as this edge."""
     frames: int = 0
@@ -57,8 +59,8 @@ class Edge:
 
     @property
     def is_connected(self) -> bool:
-        """Whether it is connected."""
-        return self.life is not None
+        """Whether it is connected, here or to another centre."""
+        return self.life is not None or self.is_elsewhere
 
     def behind_in_words(self, before_ms: int, *, now_ms: int) -> str:
         """Say that it may hold events from before a time, and how it stands."""

@@ -7,6 +7,7 @@ backup was put back, or a copy of it went on), and is refused until a person dec
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -25,6 +26,10 @@ SILENT_S: Final = 15.0
 """After so long without a word a connection is over: a heartbeat comes every 2 s."""
 STORED_EVERY_S: Final = 5.0
 """How an edge stands is stored as often; what is older is only sent again."""
+NOBODY: Final = ""
+"""Who speaks for an edge that is not connected."""
+SAID: Final = ("batch", "low_ms", "seen_ms", "skew_ms")
+"""What an edge says in a heartbeat."""
 EDGES_MAX: Final = 256
 PRODUCERS_CACHED_MAX: Final = 100_000
 
@@ -58,10 +63,29 @@ class Edges:
 
     async def start(self) -> None:
         """Read which edges there are."""
+        await self.follow_ledger()
+
+    async def follow_ledger(self) -> None:
+        """Read how edges stand that are not connected here, and what was decided."""
         async with self._database.reading() as tx:
             retired = await store.retired_edges(tx)
-            for row in await store.list_edges(tx):
-                self._by_id[row.edge] = Edge(row, row.id in retired)
+            rows = await store.list_edges(tx)
+        for row in rows:
+            is_new = row.edge not in self._by_id
+            edge = self._by_id.setdefault(row.edge, Edge(row))
+            edge.is_retired = row.id in retired
+            if edge.life is not None:
+                continue
+            if row.seen_ms != edge.row.seen_ms or (is_new and self._is_fresh(row)):
+                edge.is_elsewhere, edge.heard_s = True, _now_s()
+            elif _now_s() - edge.heard_s > SILENT_S:
+                edge.is_elsewhere = False
+            edge.row = row
+
+    def _is_fresh(self, row: EdgeRow) -> bool:
+        """Say whether an edge that we see for the first time may be with others."""
+        age_ms = self._clock.now_ms() - row.seen_ms
+        return self._database.others_write and age_ms < SILENT_S * 1_000
 
     def all(self) -> list[Edge]:
         """Return every edge that ever came, in the order in which they did."""
@@ -85,10 +109,11 @@ class Edges:
 
     async def _enter(self, hello: EdgeHello, credential: str) -> Edge:
         now_ms = self._clock.now_ms()
+        speaks = await self._learn(hello.edge)
         edge = self._by_id.get(hello.edge)
         if edge is None:
             edge = await self._add(hello, credential, now_ms)
-        row, now_s = edge.row, asyncio.get_running_loop().time()
+        row, now_s = edge.row, _now_s()
         if edge.is_retired:
             raise WireError(
                 "retired",
@@ -101,13 +126,16 @@ class Edges:
                 f"edge {row.name} comes with {credential}, and before with"
                 f" {row.credential}, which still holds: revoke that one first",
             )
-        is_other = edge.life not in (None, hello.life)
-        if is_other and now_s - edge.heard_s < SILENT_S:
+        is_other = edge.life == speaks != hello.life
+        is_there = edge.is_elsewhere and speaks not in (NOBODY, hello.life)
+        if (is_other or is_there) and now_s - edge.heard_s < SILENT_S:
             edge.copy_ms = now_ms
             raise WireError("duplicate_edge", f"edge {row.name}: {COPY}")
         edge.life, edge.heard_s, edge.copy_ms = hello.life, now_s, None
+        edge.is_elsewhere = False
         await self._store(
             edge,
+            speaks=hello.life,
             name=hello.name,
             credential=credential,
             program=hello.program,
@@ -116,6 +144,18 @@ class Edges:
             forwards=hello.forward,
         )
         return edge
+
+    async def _learn(self, edge_id: str) -> str:
+        """Read how an edge stands, as others may know more; return who speaks for it."""
+        async with self._database.reading() as tx:
+            row = await store.find_edge(tx, edge_id)
+            if row is None:
+                return NOBODY
+            speaks = await store.speaks_for(tx, row.id)
+            retired = await store.retired_edges(tx)
+        edge = self._by_id.setdefault(edge_id, Edge(row))
+        edge.row, edge.is_retired = row, row.id in retired
+        return speaks
 
     async def _add(self, hello: EdgeHello, credential: str, now_ms: int) -> Edge:
         if len(self._by_id) >= EDGES_MAX:
@@ -177,8 +217,12 @@ class Edges:
     async def leave(self, edge: Edge, life: str) -> None:
         """Note that a connection has ended, and how the edge stands now."""
         if edge.life == life:
-            edge.life = None
-            await self._store(edge)
+            try:
+                with contextlib.suppress(WireError):  # it is connected elsewhere
+                    await self._store(edge, speaks=NOBODY)
+            finally:
+                if edge.life == life:
+                    edge.life = None
 
     def check(self, edge: Edge, life: str, credential: str) -> None:
         """Make sure that an edge may still be here.
@@ -231,7 +275,7 @@ class Edges:
 
     async def beat(self, edge: Edge, beat: Heartbeat) -> None:
         """Take note of how an edge stands."""
-        now_ms, now_s = self._clock.now_ms(), asyncio.get_running_loop().time()
+        now_ms, now_s = self._clock.now_ms(), _now_s()
         edge.heard_s, edge.behind, edge.missing = now_s, beat.behind, beat.missing
         edge.lost, edge.held, edge.head = beat.lost, beat.held, beat.head
         if edge.generations.keys() != set(beat.generations):
@@ -250,23 +294,40 @@ class Edges:
         if now_s - edge.stored_s >= STORED_EVERY_S:
             await self._store(edge)
 
-    async def _store(self, edge: Edge, **changes: Any) -> None:
-        """Change how an edge stands, here and on disk.
+    async def _store(
+        self, edge: Edge, *, speaks: str | None = None, **changes: Any
+    ) -> None:
+        """Change how an edge stands, here and on disk, with what it said last.
 
-        One after the other: what somebody decides meanwhile is not undone.
+        One after the other, in the row as it is: what somebody decides meanwhile is not
+        undone.
+
+        Args:
+            speaks: the process that speaks for it from now on, where that changes.
+
+        Raises:
+            WireError: another process speaks for the edge by now.
         """
-        before = edge.row
-        try:
-            async with self._database.transaction() as tx:
-                before = edge.row
-                edge.row = before._replace(**changes)
-                await store.update_edge(tx, edge.row)
-        except BaseException:
-            # What is not on disk, as far as we know, is noted again.
-            old = {name: getattr(before, name) for name in changes}
-            edge.row = edge.row._replace(**old)
-            raise
-        edge.stored_s = asyncio.get_running_loop().time()
+        async with self._database.transaction() as tx:
+            is_first_word = speaks == edge.life
+            if not is_first_word and edge.life != await store.speaks_for(
+                tx, edge.row.id
+            ):
+                raise WireError(
+                    "duplicate_edge", "a newer connection speaks for this edge"
+                )
+            if speaks is not None:
+                await store.note_speaks(tx, edge.row.id, speaks)
+            before = await store.find_edge(tx, edge.row.edge)
+            assert before is not None, "it is never deleted"
+            said = {name: getattr(edge.row, name) for name in SAID}
+            row = before._replace(**{**said, **changes})
+            row = row._replace(batch=min(row.batch, row.ahead))
+            await store.update_edge(tx, row)
+        # What it said while this was written is newer.
+        said = {name: getattr(edge.row, name) for name in SAID if name not in changes}
+        edge.row = row._replace(**said)
+        edge.stored_s = _now_s()
 
     # --- what people decide
 
@@ -332,12 +393,16 @@ class Edges:
                 reason=reason,
             )
             await self._journal.link(tx, "edge_decisions", decision_id)
-            row = edge.row._replace(trouble="")
+            known = await store.find_edge(tx, edge.row.edge)
+            assert known is not None, "it is never deleted"
+            row = known._replace(trouble="")
             if decision == "adopt":
                 row = row._replace(batch=0, ahead=0, mark=b"", credential="")
             await store.update_edge(tx, row)
+            # Whoever is connected, here or elsewhere, says hello again.
+            await store.note_speaks(tx, edge.row.id, NOBODY)
             edge.row = row
-            edge.life = None  # whoever is connected says hello again
+            edge.life = None
 
     # --- what others ask
 
@@ -355,3 +420,7 @@ class Edges:
         for edge in self.all():
             if not edge.is_retired:
                 yield from edge.problems(now_ms=self._clock.now_ms())
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

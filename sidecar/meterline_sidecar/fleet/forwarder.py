@@ -125,7 +125,7 @@ class Forwarder:
     @property
     def name(self) -> str:
         """What people at the centre call this edge."""
-        return self._config.edge_name
+        return self._config.own_name
 
     async def run(self) -> None:
         """Keep a connection to the centre until stopped, or cancelled.

@@ -11,7 +11,9 @@ from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
 from meterline_sidecar.ingest.decode import APPS_FLAGS, HELD, due_ms
 from meterline_sidecar.ingest.names import NOT_LOOKED_UP, Known, Named, Names
 from meterline_sidecar.ingest.request_keys import Keyed, RequestKeys
+from meterline_sidecar.ingest.watermarks import check_watermarks
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
+from meterline_sidecar.store.edge import erase as erasures
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge.events import (
@@ -20,6 +22,7 @@ from meterline_sidecar.store.edge.events import (
     LossRow,
     ProducerRow,
 )
+from meterline_sidecar.store.fence import fence, fenced
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import set_owners
 
@@ -77,6 +80,8 @@ class Piece:
     """Of events that turned out not to count, by their places: the one that does."""
     when_stored: WhenStored | None = None
     """What else must be true as soon as the events are there."""
+    fence: int | None = field(default_factory=fence)
+    """Under which number of an election it came; see ``store.fence``."""
     done: "asyncio.Future[int]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -93,6 +98,7 @@ class Committer:
     Args:
         key: of the chain.
         history_of: who pays for a subject from when on, kept with it.
+        learn: takes in what others agreed, before ``history_of`` is asked.
         keys_kept_ms: see ``RequestKeys``.
     """
 
@@ -103,16 +109,19 @@ class Committer:
         clock: Clock,
         key: bytes,
         history_of: Callable[[str], Sequence[tuple[int, str | None]]],
+        learn: Callable[[Tx], Awaitable[None]] | None = None,
         keys_kept_ms: int = DAY_MS,
     ) -> None:
         self._database = database
         self._clock = clock
         self._key = key
         self._history_of = history_of
+        self._learn = learn
         self._subjects: dict[str | None, int] = dict(NOBODY)
         self._endpoints: dict[tuple[str, str], int] = {}
         self._marks: store.Marks | None = None
-        self.names = Names(key=key)
+        self._erasure_id = 0
+        self.names = Names(key=key, others_write=database.others_write)
         self.keys = RequestKeys(key=key, kept_ms=keys_kept_ms)
 
     async def start(self) -> None:
@@ -152,6 +161,8 @@ class Committer:
         rows: dict[str, ProducerRow] = {}
 
         async def work(tx: Tx) -> store.Marks:
+            if self._database.others_write:
+                await self._look_again(tx, group)
             marks = self._marks or await store.marks(tx)
             for pieces in by_producer.values():
                 await self._judge(tx, pieces, first_id=marks.event_id + 1)
@@ -160,7 +171,13 @@ class Committer:
                 rows[row.producer] = row
             return marks
 
-        self._marks = marks = await self._database.write(work)
+        # Of several elections the newest one: with another one nothing is kept, and sent
+        # again.
+        number = max(
+            (one.fence for one in group if one.fence is not None), default=None
+        )
+        with fenced(number):
+            self._marks = marks = await self._database.write(work)
         self.names.end(is_committed=True)
         for pieces in by_producer.values():
             state = pieces[0].producer
@@ -168,6 +185,19 @@ class Committer:
         if marks.mac is None:
             return None
         return Head(marks.batch_id, marks.mac)
+
+    async def _look_again(self, tx: Tx, group: list[Piece]) -> None:
+        """See what others have written since.
+
+        Raises:
+            SentElsewhere: events of a producer in this group; nothing of it is kept.
+        """
+        self._marks = None
+        erasure_id = await erasures.newest_id(tx)
+        if erasure_id != self._erasure_id:
+            self.forget_subjects()
+            self._erasure_id = erasure_id
+        await check_watermarks(tx, [piece.producer.row for piece in group])
 
     async def _judge(self, tx: Tx, pieces: list[Piece], *, first_id: int) -> None:
         """Find out which events of those that have names count; few have any."""
@@ -323,6 +353,8 @@ class Committer:
 
     async def _intern_subjects(self, tx: Tx, names: list[str]) -> dict[str, int]:
         known = await store.subjects_of(tx, names)
+        if self._learn is not None and self._database.others_write:
+            await self._learn(tx)
         histories = {n: self._history_of(n) for n in names if n not in known}
         if not histories:
             return known

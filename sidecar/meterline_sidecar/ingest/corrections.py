@@ -7,6 +7,7 @@ function of the events up to one, as ever.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from meterline.events import Flag, Kind
@@ -58,6 +59,7 @@ class Corrections:
         ingest: stores their events.
         journal: links them.
         aggregator: counts them.
+        leads: says whether this process makes them by itself, where several write.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class Corrections:
         aggregator: Aggregator,
         *,
         clock: Clock,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._leads = leads
         self._database = database
         self._ingest = ingest
         self._journal = journal
@@ -78,8 +82,11 @@ class Corrections:
 
     @property
     def can_make(self) -> bool:
-        """Whether anybody commits: not before the start, nor behind the end."""
-        return self._ingest.is_running
+        """Whether anybody commits: not before the start, nor behind the end.
+
+        Of several processes the one that leads makes them.
+        """
+        return self._ingest.is_running and self._leads()
 
     async def make(self, plan: Plan, asked: Asked) -> CorrectionRow:
         """Make a correction, and return it once usage knows it.

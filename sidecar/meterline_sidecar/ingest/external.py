@@ -321,13 +321,17 @@ class External:
     async def _start(self) -> Producer:
         """Return the producer that these events are stored under.
 
-        It is read once: nothing but this changes it from then on.
+        It is read once: nothing but this changes it from then on. Where others write it
+        is one of this process's own, as each worker has one.
         """
         async with self._starting:
             if self._producer is None:
                 async with self._database.transaction() as tx:
                     row = await own_row(
-                        tx, OWN_PRODUCER, app=OWN_APP, now_ms=self._clock.now_ms()
+                        tx,
+                        None if self._database.others_write else OWN_PRODUCER,
+                        app=OWN_APP,
+                        now_ms=self._clock.now_ms(),
                     )
                 self._producer = Producer(row, next_seq=row.last_seq + 1)
             return self._producer

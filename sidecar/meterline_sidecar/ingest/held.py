@@ -6,7 +6,7 @@ events, in whatever order, now or in a recount, and it was learned when it was l
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from meterline.events import Flag
@@ -51,6 +51,7 @@ class Held:
         ingest: stores what is let go.
         journal: links decisions.
         watch: says whether our clock can be judged by.
+        leads: says whether this process lets go by itself, where several write.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Held:
         *,
         clock: Clock,
         watch: JumpWatch | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._leads = leads
         self._watch = watch
         self._database = database
         self._ingest = ingest
@@ -75,12 +78,15 @@ class Held:
     async def release(self) -> int:
         """Store what is to be counted now; return how many events that were.
 
-        Does nothing while nobody commits: before the start, and behind the end.
+        Does nothing while nobody commits: before the start, and behind the end. Of
+        several processes the one that leads does.
 
         Raises:
             RetryLater: it cannot be stored now; it stays held.
         """
         n_events = 0
+        if not self._leads():
+            return 0
         async with self._changing:
             if not await self._judge_again():
                 return 0  # nobody knows what is due

@@ -75,10 +75,12 @@ class Names:
 
     Args:
         key: of the ledger's chain.
+        others_write: whether other processes store names as well.
     """
 
-    def __init__(self, *, key: bytes) -> None:
+    def __init__(self, *, key: bytes, others_write: bool = False) -> None:
         self._key = key
+        self._others_write = others_write
         self.ids: dict[str, int | None] = {}
         """Those of sources; ``None`` before the first event of one is stored."""
         self.version = 0
@@ -87,7 +89,10 @@ class Names:
         self._is_newer = False
 
     async def start(self, tx: Tx) -> None:
-        """Read which sources there are; nothing but this changes them from then on."""
+        """Read which sources there are; nothing but this changes them from then on.
+
+        Where others write, those that are not known are looked for again.
+        """
         self.ids.update(await store.sources(tx))
 
     def admits(self, source: str) -> bool:
@@ -130,6 +135,7 @@ class Names:
     async def find(self, tx: Tx, names: Collection[Name]) -> dict[Name, Known]:
         """Return what is stored under these names."""
         sources = {name.source for name in names}
+        await self._learn_sources(tx, sources)
         ids = {source: self._id_of(source) for source in sources}
         of_known_sources = [
             (source_id, external_id)
@@ -144,6 +150,10 @@ class Names:
             Name(source_of[source_id], external_id): Known(*known)
             for (source_id, external_id), known in found.items()
         }
+
+    async def _learn_sources(self, tx: Tx, sources: Iterable[str]) -> None:
+        if self._others_write and any(self._id_of(one) is None for one in sources):
+            self.ids |= await store.sources(tx)
 
     def _id_of(self, source: str) -> int | None:
         return self._added.get(source) or self.ids.get(source)
@@ -163,7 +173,7 @@ class Names:
             first_id: of the events, as they are about to be stored.
             as_of: the version in which all of these names were free.
         """
-        if as_of == self.version and not self._is_newer:
+        if not self._others_write and as_of == self.version and not self._is_newer:
             # Who has looked them up has each once, and room for their sources.
             await self._add(tx, named, first_id)
             return Judged(list(events), {}, 0, 0)

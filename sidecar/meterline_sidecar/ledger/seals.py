@@ -35,6 +35,11 @@ class SealingDatabase(Database):
         self._database = database
         self._key = key
 
+    @property
+    def others_write(self) -> bool:
+        """Whether other processes write it as well; see ``Database``."""
+        return self._database.others_write
+
     def reading(self) -> AbstractAsyncContextManager[Tx]:
         """Open a read-only snapshot; see ``Readable.reading``."""
         return self._database.reading()

@@ -33,6 +33,8 @@ Code = Literal[
     "edge_refused",
     "edge_silent",
     "edge_clock",
+    "leader_unknown",
+    "files_differ",
     "not_forwarded",
     "disk_low",
     "disk_full",

@@ -178,6 +178,22 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         " near the end of a period may fall into the wrong one",
         action="check the time services of both hosts",
     ),
+    "leader_unknown": Problem(
+        severity="error",
+        title="It is not known which centre leads",
+        means="the database did not say in time which of several centres leads; what one"
+        " of them does, such as closing and reporting, may stand still meanwhile",
+        action="see that the database answers, and that every centre has the same"
+        " `centre.lease_s`",
+    ),
+    "files_differ": Problem(
+        severity="warning",
+        title="The files of the centres differ",
+        means="what this centre's files say is not what holds: another centre that leads,"
+        " or led, was given other files. Nothing changes by itself, whoever leads",
+        action="give all centres the same files, then run `meterline reload` on each, on"
+        " the one that leads first",
+    ),
     "not_forwarded": Problem(
         severity="warning",
         title="Events do not reach the centre",

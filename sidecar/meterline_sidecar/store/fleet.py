@@ -3,8 +3,11 @@
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.facts import get_fact, put_fact
 from meterline_sidecar.store.port import Tx
 
+SPEAKS: Final = "edge_speaks "
+"""What the name of a fact begins with that says which process speaks for an edge."""
 Decided = Literal["adopt", "retire"]
 
 
@@ -46,6 +49,25 @@ async def list_edges(tx: Tx) -> list[EdgeRow]:
     """Return every edge that ever came, in the order in which they did."""
     rows = await tx.fetch_all(f"SELECT {ROW.listed} FROM edges ORDER BY id")  # noqa: S608 - names
     return [EdgeRow(*row) for row in rows]
+
+
+async def find_edge(tx: Tx, edge: str) -> EdgeRow | None:
+    """Return the edge whose ledger has this id, if it ever came."""
+    row = await tx.fetch_one(
+        f"SELECT {ROW.listed} FROM edges WHERE edge = ?",  # noqa: S608 - names
+        (edge,),
+    )
+    return None if row is None else EdgeRow(*row)
+
+
+async def speaks_for(tx: Tx, edge_id: int) -> str:
+    """Return the life of the process that speaks for an edge; empty where none does."""
+    return await get_fact(tx, f"{SPEAKS}{edge_id}") or ""
+
+
+async def note_speaks(tx: Tx, edge_id: int, life: str) -> None:
+    """Note the life of the process that speaks for an edge from now on."""
+    await put_fact(tx, f"{SPEAKS}{edge_id}", life)
 
 
 async def add_edge(tx: Tx, row: EdgeRow) -> int:

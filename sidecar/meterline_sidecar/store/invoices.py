@@ -244,6 +244,22 @@ async def newest_final_end(tx: Tx) -> int:
     return int(row[0])
 
 
+async def newest_invoice(tx: Tx) -> int:
+    """Return the id of the invoice that became final last; 0 before the first."""
+    row = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM invoices")
+    assert row is not None
+    return int(row[0])
+
+
+async def customers_after(tx: Tx, invoice_id: int) -> list[str]:
+    """Return whose invoices became final behind one."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT customer FROM invoices WHERE id > ? ORDER BY customer",
+        (invoice_id,),
+    )
+    return [row[0] for row in rows]
+
+
 async def add_adjustment(tx: Tx, row: NewAdjustment) -> int:
     """Store a difference that is billed, and return the row's id."""
     return await _add(tx, "adjustments", ADJUSTMENT, row)

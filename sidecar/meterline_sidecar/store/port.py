@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 Value = int | str | bytes | float | None
 Row = tuple[Any, ...]
@@ -57,6 +57,14 @@ class Readable(Protocol):
 class Database(Readable, Protocol):
     """A ledger for statements: a single writer, and readers that never wait for it."""
 
+    @property
+    def others_write(self) -> bool:
+        """Whether other processes write it as well.
+
+        One at a time, as ever; but what was read before a transaction may be old in it.
+        """
+        return False
+
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
         """Open a write transaction; one at a time, the others wait their turn.
 
@@ -65,6 +73,7 @@ class Database(Readable, Protocol):
             DiskFailed: nothing is known; the process must reopen the database.
             DatabaseCorrupt: the file is damaged.
             LedgerGone: it was committed, to a file that nobody finds any more.
+            LeaseLost: another process was elected since; see ``fence``.
         """
         ...
 
@@ -109,8 +118,58 @@ class LedgerReader(Readable, Protocol):
         ...
 
 
+class Candidate(NamedTuple):
+    """A process that would lead."""
+
+    life: str
+    """Of this process: 128 random bits."""
+    name: str
+    """What people call it: its host, and its process."""
+    files: str = ""
+    """What tells its files from those of others."""
+
+
+class Turn(NamedTuple):
+    """Who was elected, as the ledger says."""
+
+    fence: int
+    """The number of the election; 0 before the first."""
+    life: str
+    name: str
+    files: str
+    since_ms: int
+    """When it was elected, by the database's clock."""
+    left_ms: int
+    """For how long it leads without saying so again; 0: anybody may be elected."""
+
+
+class Lease(Protocol):
+    """Says who of several leads: by a row of the ledger, and the database's clock."""
+
+    async def turn(self, me: Candidate, *, lease_s: float) -> Turn:
+        """Go on leading, or begin to where nobody does; return who leads.
+
+        Raises:
+            DatabaseGone: the database did not answer.
+        """
+        ...
+
+    async def give_up(self, me: Candidate) -> None:
+        """Let another one lead at once, if we do.
+
+        Raises:
+            DatabaseGone: the database did not answer.
+        """
+        ...
+
+
 class Ledger(LedgerReader, Database, Protocol):
-    """An open ledger of which this process is the single writer."""
+    """An open ledger that this process writes, one transaction at a time."""
+
+    @property
+    def lease(self) -> Lease | None:
+        """What elects one of several writers; ``None``: there is one, which leads."""
+        ...
 
     async def checkpoint(self) -> bool:
         """Fold what was written lately into the main file, where there is such a thing.

@@ -49,14 +49,13 @@ class TermRow(NamedTuple):
 
 async def add_terms(tx: Tx, rows: Sequence[NewTerm]) -> list[TermRow]:
     """Add rows in order and return them with their ids."""
-    newest = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM terms")
-    assert newest is not None
+    newest = await newest_term(tx)
     await tx.execute_many(
         "INSERT INTO terms (kind, name, change, from_ms, learned_ms, source, author,"
         " reason, reaches_final) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
-    return await terms_after(tx, newest[0], limit=len(rows))
+    return await terms_after(tx, newest, limit=len(rows))
 
 
 async def terms_after(tx: Tx, row_id: int, *, limit: int) -> list[TermRow]:
@@ -75,6 +74,13 @@ async def is_known(tx: Tx, kind: Kind, name: str) -> bool:
         "SELECT 1 FROM terms WHERE kind = ? AND name = ? LIMIT 1", (kind, name)
     )
     return row is not None
+
+
+async def newest_term(tx: Tx) -> int:
+    """Return the id of the row that was learned last; 0 before the first."""
+    row = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM terms")
+    assert row is not None
+    return int(row[0])
 
 
 async def subjects_named(tx: Tx, names: Sequence[str]) -> list[tuple[int, str]]:

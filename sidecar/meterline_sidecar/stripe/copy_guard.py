@@ -97,10 +97,17 @@ async def read_suspicion(tx: Tx) -> Suspicion | None:
 
 
 class CopyGuard:
-    """Looks once whether the database is a copy, and keeps the marks up to date."""
+    """Looks once whether the database is a copy, and keeps the marks up to date.
 
-    def __init__(self, mark: SentMark) -> None:
+    Args:
+        is_shared: whether several processes tell of it, one after the other: each has a
+            mark of its own, which says up to where it told something, and no place is
+            that of the ledger.
+    """
+
+    def __init__(self, mark: SentMark, *, is_shared: bool = False) -> None:
         self._mark = mark
+        self._is_shared = is_shared
         self._checked: Cursor | None = None
         self._known: Cursor | None = None
         self._sends = 0
@@ -123,6 +130,10 @@ class CopyGuard:
         if abs(now_ms - self._awake_ms) >= AWAKE_EVERY_MS:
             self._awake_ms = now_ms
             await facts.put_fact(tx, AWAKE, f"{now_ms} {self._mark.boot}")
+
+    def forget(self) -> None:
+        """Look again: another process told something since."""
+        self._known = self._checked = None
 
     def enrol(self) -> None:
         """Note beside the database that this is its place from now on."""
@@ -149,10 +160,10 @@ class CopyGuard:
     async def _look(self, tx: Tx, cursor: Cursor, *, now_ms: int) -> None:
         home = await facts.get_fact(tx, HOME)
         mark = self._mark.read()
-        if home is None and mark is None and cursor.sends == 0:
-            # A new ledger. The file first: without it, whoever is killed in between
+        if mark is None and (self._is_shared or (home is None and cursor.sends == 0)):
+            # A new ledger, or one that others told of. The file first: without it, whoever is killed in between
             # would find a ledger that has a home and no file, as a copy has.
-            self._mark.write(0, cursor.install)
+            self._mark.write(cursor.sends, cursor.install)
             return
         reason = self._contradiction(cursor, home, mark)
         if reason is not None:
@@ -178,7 +189,7 @@ class CopyGuard:
             return "the file beside it that says what was sent is of another ledger"
         if mark.sends > cursor.sends:
             return "it is an older copy: more was sent than it knows of"
-        if home not in (None, self._mark.place):
+        if not self._is_shared and home not in (None, self._mark.place):
             return "it is not where it was: it is a copy"
         return None
 

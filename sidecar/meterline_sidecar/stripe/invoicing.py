@@ -83,6 +83,10 @@ class Invoicer:
         self._backoff = backoff
         self._is_new = True
 
+    def forget(self) -> None:
+        """Begin anew: another process made calls since, and may have died over one."""
+        self._is_new = True
+
     async def run(self) -> None:
         """Make every call that is due, for up to half a minute.
 

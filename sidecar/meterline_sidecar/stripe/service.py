@@ -97,6 +97,12 @@ class StripeService:
             self.reporter.hurry()
         await self.report()
 
+    async def lead(self) -> None:
+        """Forget what is known of what was told: another process went on with it."""
+        self.copy_guard.forget()
+        if self.invoicer is not None:
+            self.invoicer.forget()
+
     async def check_meters(self) -> None:
         """Compare the meters at Stripe with how they add up here.
 

@@ -168,7 +168,8 @@ class Webhooks:
         self._failures = 0
         self._ask_at_ms = 0
         self._is_any_waiting = True
-        """Whether there may be an event that was not acted on: nobody else stores any."""
+        """Whether there may be an event that was not acted on: nobody else stores any,
+        or it is always looked."""
 
     async def receive(self, body: bytes, signature: str) -> bool:
         """Store a webhook; return ``False`` if it was here before.
@@ -201,7 +202,7 @@ class Webhooks:
         Raises:
             MeterlineError: why one waits, when the others are done.
         """
-        if not self._is_any_waiting:
+        if not self._is_any_waiting and not self._database.others_write:
             return
         self._is_any_waiting = False
         try:

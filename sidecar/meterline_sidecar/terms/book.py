@@ -77,7 +77,20 @@ class Terms:
     async def catch_up(self, tx: Tx) -> None:
         """Take in what the ledger knows and this does not."""
         while rows := await terms_after(tx, self.row_id, limit=ROWS_PER_READ):
-            self.add(rows)
+            self.learn(rows)
+
+    def learn(self, rows: Iterable[TermRow]) -> None:
+        """Take in those of these rows that are not known: somebody may have been faster."""
+        self.add(row for row in rows if row.id > self.row_id)
+
+    async def read_again(self, tx: Tx) -> None:
+        """Take in all that the ledger knows in the place of what is known here.
+
+        A name in it is another one by now.
+        """
+        fresh = Terms()
+        await fresh.catch_up(tx)
+        vars(self).update(vars(fresh))
 
     def add(self, rows: Iterable[TermRow]) -> None:
         """Take rows in, in the order in which they were learned."""

@@ -80,6 +80,9 @@ class Diff(Struct, frozen=True, kw_only=True):
     """What must not be, with what to do instead."""
     at_ms: int = 0
     """When it was found: from when on holds what holds from now on."""
+    found_from: tuple[int, int] | None = None
+    """The newest row of terms and the newest final invoice that were known then;
+    ``None``: what is agreed is, and finals do not matter."""
 
 
 class Differ:

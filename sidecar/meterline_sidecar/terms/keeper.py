@@ -10,11 +10,13 @@ from msgspec.structs import replace
 from meterline_sidecar.clock import DAY_MS, Clock
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import generations, invoices, usage
+from meterline_sidecar.store.edge import erase as erasures
 from meterline_sidecar.store.port import Database
 from meterline_sidecar.store.terms import Source
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange
 from meterline_sidecar.terms.diff import Diff, Differ, Wanted
+from meterline_sidecar.terms.moved import check_found, check_terms
 from meterline_sidecar.terms.owners import WantedCustomer
 from meterline_sidecar.terms.record import Journal, Planned, record
 from meterline_sidecar.terms.recount import recount
@@ -51,6 +53,9 @@ class TermsKeeper:
         self._journal = journal
         self._clock = clock
         self._writing = asyncio.Lock()
+        self._told_row = 0
+        """Up to which row of terms those who listen were told."""
+        self._erasure_id = 0
         self._listeners: list[OnChange] = []
 
     def on_change(self, listener: OnChange) -> None:
@@ -60,12 +65,44 @@ class TermsKeeper:
     async def start(self) -> None:
         """Read what the ledger knows, and finish what a crash cut off."""
         async with self._database.reading() as tx:
+            self._erasure_id = await erasures.newest_id(tx)
             await self.terms.catch_up(tx)
+        self._told_row = self.terms.row_id
         await self._settle()
+
+    async def follow_ledger(self) -> None:
+        """Take in what others have agreed to since, and tell those who listen."""
+        async with self._changing():
+            if self.terms.row_id != self._told_row:
+                await self._tell()
+
+    async def lead(self) -> None:
+        """Finish what another one that agreed to something may have left undone."""
+        await self.follow_ledger()
+        await self._settle()
+
+    @contextlib.asynccontextmanager
+    async def _changing(self) -> AsyncGenerator[None]:
+        """Let nobody else here change anything meanwhile; know all that others did."""
+        async with self._writing:
+            if self._database.others_write:
+                async with self._database.reading() as tx:
+                    erasure_id = await erasures.newest_id(tx)
+                    if erasure_id != self._erasure_id:
+                        await self.terms.read_again(tx)
+                        self._erasure_id = erasure_id
+                    else:
+                        await self.terms.catch_up(tx)
+            yield
+
+    async def _tell(self) -> None:
+        self._told_row = self.terms.row_id
+        for listener in self._listeners:
+            await listener(self.terms)
 
     async def preview(self, wanted: Wanted, *, reason: str = "") -> Diff:
         """Return what loading these files would change; change nothing."""
-        async with self._writing:
+        async with self._changing():
             return await self._files(wanted, reason)
 
     async def load(self, wanted: Wanted, *, author: str, reason: str = "") -> Diff:
@@ -78,7 +115,7 @@ class TermsKeeper:
         Raises:
             TermsRefused: something must not be; nothing was changed.
         """
-        async with self._writing:
+        async with self._changing():
             diff = await self._files(wanted, reason)
             return await self._write(diff, "file", author)
 
@@ -88,7 +125,7 @@ class TermsKeeper:
         Raises:
             TermsRefused: something must not be; nothing was changed.
         """
-        async with self._writing:
+        async with self._changing():
             return await self._write(diff, "file", author)
 
     async def change_customer(
@@ -100,7 +137,7 @@ class TermsKeeper:
             TermsRefused: the files look after this customer, another one has one of
                 the subjects, or something final would be reached.
         """
-        async with self._writing:
+        async with self._changing():
             if must_be_new and self.terms.entries("customer", wanted.id):
                 raise TermsRefused(
                     f"customer {wanted.id} is there already; nothing was changed"
@@ -116,9 +153,10 @@ class TermsKeeper:
                 if wanted.from_day is None
                 else await invoices.final_ends(tx)
             )
+            last_invoice = await invoices.newest_invoice(tx)
         differ = self._with_finals("api", "", finals)
         differ.customer(wanted)
-        return differ.result()
+        return replace(differ.result(), found_from=(self.terms.row_id, last_invoice))
 
     async def recount_meter(
         self, name: str, *, from_ms: int, author: str, reason: str
@@ -129,7 +167,7 @@ class TermsKeeper:
             TermsRefused: there is no such meter, or something final would be reached
                 and nobody said why.
         """
-        async with self._writing:
+        async with self._changing():
             diff = await self.preview_recount(name, from_ms=from_ms, reason=reason)
             return await self._write(diff, "api", author)
 
@@ -139,7 +177,8 @@ class TermsKeeper:
         """Return what would be agreed to by that; change nothing."""
         async with self._database.reading() as tx:
             final_ms = await invoices.newest_final_end(tx)
-        return recount(
+            last_invoice = await invoices.newest_invoice(tx)
+        diff = recount(
             self.terms,
             name,
             from_ms=from_ms,
@@ -147,6 +186,7 @@ class TermsKeeper:
             final_ms=final_ms,
             reason=reason,
         )
+        return replace(diff, found_from=(self.terms.row_id, last_invoice))
 
     async def give_up_recount(self, *, author: str, reason: str) -> None:
         """Let what counts again beside the usage that is read count no more.
@@ -157,7 +197,7 @@ class TermsKeeper:
         Raises:
             TermsRefused: nothing is counted again.
         """
-        async with self._writing:
+        async with self._changing():
             async with self._database.transaction() as tx:
                 served = await usage.newest_generation(tx)
                 beside = served and await usage.generation_beside(tx, served.id)
@@ -174,15 +214,14 @@ class TermsKeeper:
                     reason=reason,
                 )
                 await self._journal.link_all(tx, "generation_ends", [row_id])
-            for listener in self._listeners:
-                await listener(self.terms)
+            await self._tell()
 
     async def sign_up(self, wanted: Sequence[WantedCustomer], *, author: str) -> None:
         """Agree with customers who are all new, in one step.
 
         Those who are there by now, and whose subject has a payer by now, are left out.
         """
-        async with self._writing:
+        async with self._changing():
             now_ms = self._clock.now_ms()
             differ = self._with_finals("api", "", {})
             for one in wanted:
@@ -198,12 +237,12 @@ class TermsKeeper:
     @contextlib.asynccontextmanager
     async def unchanged(self) -> AsyncGenerator[None]:
         """Keep what is agreed as it is for a moment, for who reads it in a thread."""
-        async with self._writing:
+        async with self._changing():
             yield
 
     async def adopt(self, customer_id: str, source: Source, *, author: str) -> None:
         """Let the files, or the API, look after a customer from now on."""
-        async with self._writing:
+        async with self._changing():
             change = CustomerChange()
             planned = Planned(customer_id, change, self._clock.now_ms())
             await self._write(Diff(planned=(planned,)), source, author)
@@ -211,10 +250,12 @@ class TermsKeeper:
     async def _files(self, wanted: Wanted, reason: str) -> Diff:
         async with self._database.reading() as tx:
             finals = await invoices.final_ends(tx)
+            last_invoice = await invoices.newest_invoice(tx)
         differ = self._with_finals("file", reason, finals)
         # In a thread: to compare very many customers takes longer than an ack may
         # wait. Nobody writes terms meanwhile.
-        return await asyncio.to_thread(differ.files, wanted)
+        diff = await asyncio.to_thread(differ.files, wanted)
+        return replace(diff, found_from=(self.terms.row_id, last_invoice))
 
     def _with_finals(
         self, source: Source, reason: str, finals: Mapping[str, int]
@@ -235,6 +276,9 @@ class TermsKeeper:
             # between two, the next start finds what is missing: the files say it.
             for i in range(0, len(diff.planned), ROWS_PER_TRANSACTION):
                 async with self._database.transaction() as tx:
+                    await check_terms(self._database, tx, self.terms)
+                    if i == 0:
+                        await check_found(self._database, tx, diff.found_from)
                     rows = await record(
                         tx,
                         diff.planned[i : i + ROWS_PER_TRANSACTION],
@@ -243,10 +287,9 @@ class TermsKeeper:
                         source=source,
                         author=author,
                     )
-                self.terms.add(rows)
+                self.terms.learn(rows)
             await self._settle()
-            for listener in self._listeners:
-                await listener(self.terms)
+            await self._tell()
         return diff
 
     async def _settle(self) -> None:

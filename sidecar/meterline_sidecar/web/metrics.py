@@ -54,6 +54,17 @@ class StatusCollector:
         yield GaugeMetricFamily(
             "meterline_ready", "1 while events can be stored.", value=state.ready
         )
+        if state.leader is not None:
+            yield GaugeMetricFamily(
+                "meterline_leader",
+                "1 on the one of several centres that leads.",
+                value=state.leader.is_here,
+            )
+            yield CounterMetricFamily(
+                "meterline_elections",
+                "The number of the last election of a leader.",
+                value=state.leader.election,
+            )
         yield self._problems()
         yield from self._events()
         yield from self._freshness()

@@ -20,6 +20,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.fleet.door import Door
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.forwarder import Forwarder
+from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.corrections import Corrections
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -49,6 +50,11 @@ class Files(Protocol):
         """What they say, as far as it holds."""
         ...
 
+    @property
+    def unlike(self) -> tuple[str, ...]:
+        """What they say and does not hold, in words: nobody has loaded it."""
+        ...
+
     async def preview(self, *, reason: str = "") -> Reloaded:
         """Return what reading them again would change."""
         ...
@@ -76,6 +82,8 @@ class Parts:
     alarm: str | None
     """Why the ledger is not trusted, so that nothing is billed (``integrity.py``)."""
     database: Ledger
+    leading: Leading
+    """Whether this process leads, where several share the ledger."""
     ingest: Ingest
     external: External
     """Takes what comes over HTTP."""

@@ -25,7 +25,9 @@ from meterline_sidecar.errors import (
     DiskFailed,
     DiskFull,
     EventsArchived,
+    LeaseLost,
     NotInstalled,
+    NotTheLeader,
     RetryLater,
     StripeRefused,
 )
@@ -44,6 +46,7 @@ from meterline_sidecar.ledger.erased import EraseRefused
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.terms.keeper import TermsRefused
+from meterline_sidecar.terms.moved import TermsMoved
 from meterline_sidecar.web.answers.problem import Problem
 
 WHAT_NEXT: Final = {
@@ -118,12 +121,15 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
     EraseRefused: Refusal(409),
     NotPossible: Refusal(409),
     TermsRefused: Refusal(409),
+    TermsMoved: Refusal(409),
+    NotTheLeader: Refusal(409),
     ConfigError: Refusal(409, NO_STRIPE),  # while it runs: Stripe's key is missing
     StripeRefused: Refusal(409, NO_STRIPE),
     RetryLater: Refusal(409, NO_STRIPE),
     BeingCorrected: Refusal(503),
     DiskFull: Refusal(503),
     DatabaseGone: Refusal(503),
+    LeaseLost: Refusal(503),
     NotInstalled: Refusal(503),
 }
 """Every error that is an answer and no bug; a class stands for those derived from it."""

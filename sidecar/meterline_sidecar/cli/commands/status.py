@@ -10,6 +10,7 @@ from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import quantity, show_json, tell_problems
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import ago, lasting
+from meterline_sidecar.web.answers.edges import ShownLeader
 from meterline_sidecar.web.answers.status import ProducerStatus, Status
 
 SECOND_MS: Final = 1_000
@@ -33,6 +34,8 @@ def tell_status(status: Status, *, at: str) -> None:
     up = lasting(status.now_ms - status.started_ms)
     state = "ready" if status.ready else "NOT READY"
     click.echo(f"Meterline {status.version} at {at}: {state}, up for {up}")
+    if status.leader is not None:
+        click.echo(_leader(status.leader, status.now_ms))
     tell_problems(status.problems)
     if not status.to_do:
         click.echo("nothing is wrong")
@@ -41,6 +44,15 @@ def tell_status(status: Status, *, at: str) -> None:
     if status.producers.shown:
         click.echo()
         show(_producers(status))
+
+
+def _leader(leader: ShownLeader, now_ms: int) -> str:
+    """Return in words which of several centres leads."""
+    since = f"election {leader.election}, {ago(leader.since_ms, now_ms)}"
+    if leader.is_here:
+        return f"this centre leads ({since})"
+    who = f"{leader.name} leads" if leader.name else "no centre leads at the moment"
+    return f"this centre follows: {who} ({since})"
 
 
 def _counts(status: Status) -> Table:

@@ -111,6 +111,11 @@ async def next_id(tx: Tx) -> int:
     return int(row[0])
 
 
+async def newest_id(tx: Tx) -> int:
+    """Return the number of the last erasure; 0 before the first."""
+    return await next_id(tx) - 1
+
+
 async def add_erasure(tx: Tx, row: NewErasure) -> None:
     """Note that a name was taken out, in the transaction that does it."""
     await tx.execute(

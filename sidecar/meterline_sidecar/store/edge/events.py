@@ -159,6 +159,15 @@ async def find_producer(tx: Tx, producer: str) -> ProducerRow | None:
     return None if row is None else ProducerRow(*row)
 
 
+async def last_seqs(tx: Tx, producer_ids: Sequence[int]) -> dict[int, int]:
+    """Return how far each of up to some thousand producers is, by their ids here."""
+    rows = await tx.fetch_all(
+        f"SELECT id, last_seq FROM producers WHERE id IN ({marks_of(len(producer_ids))})",  # noqa: S608 - only marks
+        producer_ids,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def list_producers(
     tx: Tx, *, limit: int, open_first: bool = True
 ) -> list[ProducerRow]:

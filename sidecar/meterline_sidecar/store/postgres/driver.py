@@ -7,32 +7,33 @@ from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from meterline_sidecar.config.postgres import PostgresUrl
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import LeaseLost, MeterlineError
+from meterline_sidecar.store.fence import fence
 from meterline_sidecar.store.port import Database, Readable, Tx
-from meterline_sidecar.store.postgres.connect import Connection, connect
-from meterline_sidecar.store.postgres.errors import (
-    RAISED,
-    is_lost,
-    translate,
-    translate_commit,
-)
+from meterline_sidecar.store.postgres.connect import connect
+from meterline_sidecar.store.postgres.errors import RAISED, translate
+from meterline_sidecar.store.postgres.lease import PostgresLease
+from meterline_sidecar.store.postgres.line import Line
 from meterline_sidecar.store.postgres.migrate import check_identity, migrate
 from meterline_sidecar.store.postgres.transactions import PostgresTx
 
 READERS: Final = 4
-ROLLBACK_S: Final = 5.0
-CLOSE_S: Final = 5.0
 
 READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Each statement sees what was committed before it, and the lock comes first: so a writer
 # sees all that writers before it did, and rows are committed in the order of their ids.
-# Who holds the lock and says nothing for a minute, such as a host that froze, loses it.
+# Who holds the lock and says nothing for 10 s, such as a host that froze, loses it: all
+# others wait for it, and one of them is to lead.
 WRITE: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
     " SET LOCAL lock_timeout = '30s';"
-    " SET LOCAL idle_in_transaction_session_timeout = '60s';"
+    " SET LOCAL idle_in_transaction_session_timeout = '10s';"
     " SELECT id FROM writer FOR UPDATE"
 )
+# Behind the lock, which whoever is elected takes as well: so it is the newest number.
+FENCED: Final = WRITE + "; SELECT fence FROM lease WHERE fence = {fence:d}"  # noqa: S608 - a number
+FOUND: Final = "SELECT 1"
+"""What the server says last; where another one was elected there is no such row."""
 
 DAMAGED_PAGES: Final = (  # since its statistics began; NULL without checksums
     "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
@@ -45,93 +46,6 @@ PARTS_OFF: Final = (
     " ON c.oid = t.tgrelid WHERE t.tgenabled = 'D'"
     " AND c.relnamespace = current_schema()::regnamespace ORDER BY 2"
 )
-
-
-class Line:
-    """A connection that is opened when it is needed, and opened again when it is lost."""
-
-    def __init__(self, url: PostgresUrl) -> None:
-        self._url = url
-        self._connection: Connection | None = None
-        self._has_begun = False
-
-    async def begin(self, sql: str) -> Connection:
-        """Begin a transaction, over a new connection where the old one is lost.
-
-        Raises:
-            DatabaseGone: the server cannot be reached, or does not let us begin.
-        """
-        if self._connection is not None:
-            try:
-                return await self._begin(self._connection, sql)
-            except RAISED as error:
-                if not is_lost(error):
-                    raise translate(self._url.url, error) from error
-                self._drop()
-        self._connection = await connect(self._url)
-        try:
-            return await self._begin(self._connection, sql)
-        except RAISED as error:
-            raise translate(self._url.url, error) from error
-
-    async def _begin(self, connection: Connection, sql: str) -> Connection:
-        self._has_begun = True
-        try:
-            await connection.execute(sql)
-        except BaseException:
-            await self.leave()
-            raise
-        return connection
-
-    async def commit(self) -> None:
-        """Commit what was begun.
-
-        Raises:
-            DiskFailed: nobody knows whether it was.
-            MeterlineError: it was not.
-        """
-        assert self._connection is not None
-        try:
-            status = await self._connection.execute("COMMIT")
-        except RAISED as error:
-            raise translate_commit(self._url.url, error) from error
-        if status != "COMMIT":
-            # A statement had failed, and whoever ran it went on all the same.
-            raise MeterlineError(f"{self._url}: nothing was kept: {status}")
-        self._has_begun = False
-
-    async def leave(self) -> None:
-        """Give up what was begun; a connection that does not answer is dropped.
-
-        Where a statement was cancelled, what it has come to is not known here: the
-        server is told in any case.
-        """
-        connection = self._connection
-        if connection is None or not self._has_begun:
-            return
-        try:
-            await connection.execute("ROLLBACK", timeout=ROLLBACK_S)
-        except BaseException as error:
-            self._drop()
-            if not isinstance(error, RAISED):
-                raise
-        else:
-            self._has_begun = False
-
-    def _drop(self) -> None:
-        """Forget the connection: the next transaction opens another."""
-        if self._connection is not None:
-            self._connection.terminate()
-        self._connection, self._has_begun = None, False
-
-    async def close(self) -> None:
-        """Say goodbye."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                await connection.close(timeout=CLOSE_S)
-            except RAISED:
-                connection.terminate()
 
 
 class PostgresReader(Readable):
@@ -219,6 +133,17 @@ class PostgresDatabase(PostgresReader, Database):
         super().__init__(url)
         self._writer = Line(url)
         self._write_lock = asyncio.Lock()
+        self._lease = PostgresLease(url.url, Line(url))
+
+    @property
+    def others_write(self) -> bool:
+        """Return that other centres may."""
+        return True
+
+    @property
+    def lease(self) -> PostgresLease:
+        """Return what elects one of them."""
+        return self._lease
 
     @classmethod
     async def open(cls, url: PostgresUrl) -> Self:
@@ -242,8 +167,14 @@ class PostgresDatabase(PostgresReader, Database):
     async def transaction(self) -> AsyncGenerator[Tx]:
         """Open a write transaction; see ``Database.transaction``."""
         async with self._write_lock:
-            connection = await self._writer.begin(WRITE)
+            number = fence()
+            connection = await self._writer.begin(_writing(number))
             try:
+                if self._writer.said != FOUND:
+                    raise LeaseLost(
+                        f"{self.place}: another centre leads by now, and election"
+                        f" {number} is over; nothing of this was kept"
+                    )
                 yield PostgresTx(connection, self.place, self._types)
                 await self._writer.commit()
             finally:
@@ -269,3 +200,9 @@ class PostgresDatabase(PostgresReader, Database):
         """Close every connection."""
         await super().close()
         await self._writer.close()
+        await self._lease.close()
+
+
+def _writing(number: int | None) -> str:
+    """Return what begins a transaction, under the number of an election or none."""
+    return WRITE if number is None else FENCED.format(fence=number)

@@ -21,6 +21,16 @@ CREATE TABLE writer (
 );
 COMMENT ON TABLE writer IS 'Meterline ledger';
 INSERT INTO writer (id, schema_version) VALUES (1, 0);
+CREATE TABLE lease (  -- who leads; see lease.py
+  id BIGINT PRIMARY KEY CHECK (id = 1),
+  fence BIGINT NOT NULL DEFAULT 0,  -- the number of the last election
+  life TEXT NOT NULL DEFAULT '',
+  name TEXT NOT NULL DEFAULT '',
+  files TEXT NOT NULL DEFAULT '',
+  since TIMESTAMPTZ NOT NULL DEFAULT 'epoch',
+  until TIMESTAMPTZ NOT NULL DEFAULT 'epoch'
+);
+INSERT INTO lease (id) VALUES (1);
 """
 
 

@@ -15,7 +15,7 @@ LAST_ROWS_FIRST: Final = ("outbox",)  # a row may name a later one that replaced
 
 COLUMNS: Final = (
     "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c"
-    " WHERE c.table_schema = current_schema() AND c.table_name <> 'writer'"
+    " WHERE c.table_schema = current_schema() AND c.table_name NOT IN ('writer', 'lease')"
     " ORDER BY c.table_name, c.ordinal_position"
 )
 KEYS: Final = (

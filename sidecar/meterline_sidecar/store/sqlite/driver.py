@@ -167,6 +167,16 @@ class SqliteDatabase(SqliteReader):
         self._places = (self._database_place, self._wal_place, index)
         self.check_places()
 
+    @property
+    def others_write(self) -> bool:
+        """Return that nobody does: the lock on its file says so."""
+        return False
+
+    @property
+    def lease(self) -> None:
+        """Return that there is nothing to elect."""
+        return None
+
     def check_places(self) -> None:
         """See that others find it where we have it open; see ``Ledger.check_places``."""
         for place in self._places:

@@ -52,6 +52,20 @@ class EdgeList(msgspec.Struct, frozen=True, kw_only=True):
     """In the order in which they came first."""
 
 
+class ShownLeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The one of several centres that closes, rates, reports and tells."""
+
+    name: str
+    """Its host and process; empty where none leads at the moment."""
+    is_here: bool
+    """Whether it is the one that answers."""
+    election: int
+    """Its number; each is higher than those before."""
+    since: str
+    """When it was elected, by the database's clock."""
+    since_ms: int
+
+
 class Forwarding(msgspec.Struct, frozen=True, kw_only=True):
     """How an edge fares with its centre."""
 

@@ -4,7 +4,7 @@ import msgspec
 
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store.outbox import State
-from meterline_sidecar.web.answers.edges import Forwarding, ShownEdge
+from meterline_sidecar.web.answers.edges import Forwarding, ShownEdge, ShownLeader
 
 
 class EventCounts(msgspec.Struct, frozen=True):
@@ -154,6 +154,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseStatus
     role: str
     """``single``, ``edge`` or ``centre``."""
+    leader: ShownLeader | None
+    """Which of several centres leads; ``null`` where there is one."""
     edges: tuple[ShownEdge, ...]
     """Of a centre: who sends to it."""
     edge_refusals: dict[str, int]

@@ -62,14 +62,16 @@ async def run_archive(parts: Parts, query: Nothing) -> ArchiveStep:
         raise Conflict("events stay for ever: set retention.events and archive.url")
     if parts.watch is not None and not parts.watch.is_right():
         raise Conflict("this machine's clock jumped: how old events are is not known")
-    step = await parts.archive.step(by_hand=True)
+    with parts.leading.as_leader():
+        step = await parts.archive.step(by_hand=True)
     moved = None if step.moved is None else _shown(step.moved)
     return ArchiveStep(moved=moved, is_done=moved is None, waits=step.waits)
 
 
 async def restore_archive(parts: Parts, query: BackQuery) -> ArchiveStep:
     """Bring the newest file back into the ledger, on the way to one that is named."""
-    back = await parts.archive.bring_back(query.file)
+    with parts.leading.as_leader():
+        back = await parts.archive.bring_back(query.file)
     return ArchiveStep(moved=_shown(back), is_done=back.file == query.file, waits=None)
 
 

@@ -134,7 +134,8 @@ async def close_periods(parts: Parts, query: CloseQuery, author: str) -> CloseRu
         author=author,
     )
     try:
-        return _shown(parts.closer.ask(wanted))
+        with parts.leading.as_leader():
+            return _shown(parts.closer.ask(wanted))
     except Busy as error:
         raise Conflict(str(error)) from error
 

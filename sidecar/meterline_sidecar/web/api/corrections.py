@@ -264,9 +264,9 @@ async def _answer(
         )
         money = shown_money(found)
     else:
-        made = (
-            await _made(parts, await parts.corrections.make(plan, asked))
-        ).correction
+        with parts.leading.as_leader():
+            row = await parts.corrections.make(plan, asked)
+        made = (await _made(parts, row)).correction
     times = [event.time_ms for event in plan.facts]
     times += [event.time_ms for event in plan.added]
     n_void = sum(plan.changed.values())

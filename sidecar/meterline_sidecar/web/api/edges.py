@@ -10,7 +10,13 @@ from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.forwarder import Forwarder
-from meterline_sidecar.web.answers.edges import EdgeList, Forwarding, ShownEdge
+from meterline_sidecar.fleet.leading import Leading
+from meterline_sidecar.web.answers.edges import (
+    EdgeList,
+    Forwarding,
+    ShownEdge,
+    ShownLeader,
+)
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict
@@ -103,6 +109,20 @@ def _shown(edge: Edge, *, counts_again: bool) -> ShownEdge:
         refusals=edge.refusals,
         credential=row.credential or None,
         trouble=row.trouble or None,
+    )
+
+
+def shown_leader(leading: Leading) -> ShownLeader | None:
+    """Return which centre leads; ``None`` where there is one."""
+    turn = leading.turn
+    if turn is None:
+        return None
+    return ShownLeader(
+        name=turn.name if turn.left_ms or leading.is_leader else "",
+        is_here=leading.is_leader,
+        election=turn.fence,
+        since=format_time_ms(turn.since_ms),
+        since_ms=turn.since_ms,
     )
 
 

@@ -77,7 +77,8 @@ async def erase_subject(
             backups=await _backups(parts),
             remains=0,
         )
-    done = await eraser.erase(wanted)
+    with parts.leading.as_leader():
+        done = await eraser.erase(wanted)
     return Erased(
         is_dry_run=False,
         erasure=_shown(done.row),

@@ -47,7 +47,8 @@ async def list_late(parts: Parts, query: LateQuery) -> LatePage:
 
 async def accept_late(parts: Parts, query: DecideLateQuery, author: str) -> ShownLate:
     """Bill late usage after all, as an adjustment of its period."""
-    await parts.late.accept(query.late, author=author, reason=query.reason)
+    with parts.leading.as_leader():
+        await parts.late.accept(query.late, author=author, reason=query.reason)
     return await _one(parts, query.late)
 
 

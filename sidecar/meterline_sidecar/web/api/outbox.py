@@ -95,7 +95,8 @@ async def run_report(parts: Parts, query: Nothing) -> ReportAnswer:
     """Add the closed hours to the outbox, and send what is due, now."""
     if parts.alarm is not None:
         raise Conflict(f"nothing is billed: {parts.alarm}")
-    await parts.stripe.report_now()
+    with parts.leading.as_leader():
+        await parts.stripe.report_now()
     stripe = await read_health(parts.stripe)
     return ReportAnswer(
         mode=parts.config.stripe.mode,
@@ -107,7 +108,8 @@ async def run_report(parts: Parts, query: Nothing) -> ReportAnswer:
 async def run_reconcile(parts: Parts, query: Span) -> Reconciliation:
     """Compare the ledger with Stripe's own totals, and settle what is in doubt."""
     span = span_of(parts, query, None)
-    lines = await parts.stripe.reconciler.run(start_ms=span.start, end_ms=span.end)
+    with parts.leading.as_leader():
+        lines = await parts.stripe.reconciler.run(start_ms=span.start, end_ms=span.end)
     # A customer's month may end some hours beside the month in UTC.
     invoices = await parts.stripe.invoice_reconciler.run(
         start_ms=span.start + DAY_MS, end_ms=span.end + DAY_MS

@@ -10,11 +10,12 @@ from starlette.routing import Route
 
 import meterline
 from meterline_sidecar.clock import format_time_ms, time_text
+from meterline_sidecar.config.alike import differing
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.catalogue import found, in_order
-from meterline_sidecar.problems.problem import Found, n_of
+from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.schedule import JobState
 from meterline_sidecar.store import outbox_sending as sending
 from meterline_sidecar.store.edge import event_log as audit
@@ -33,7 +34,7 @@ from meterline_sidecar.web.answers.status import (
     ReconciliationStatus,
     Status,
 )
-from meterline_sidecar.web.api.edges import shown_edges, shown_forwarding
+from meterline_sidecar.web.api.edges import shown_edges, shown_forwarding, shown_leader
 from meterline_sidecar.web.health import (
     DISK_FREE_LOW,
     SILENT_GAP_MS,
@@ -44,6 +45,7 @@ from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import Nothing
 
 PRODUCERS_SHOWN: Final = 100
+UNLIKE_SHOWN: Final = 3
 
 
 class _Read(NamedTuple):
@@ -102,6 +104,19 @@ async def _of_money(parts: Parts) -> list[Found]:
 
 
 def _of_fleet(parts: Parts) -> Iterator[Found]:
+    leading = parts.leading
+    if leading.trouble is not None:
+        yield found("leader_unknown", f"no word of who leads: {leading.trouble}")
+    if parts.files.unlike:
+        texts = list(parts.files.unlike)
+        yield found("files_differ", such_as(texts[:UNLIKE_SHOWN], n_all=len(texts)))
+    elif leading.turn is not None and not leading.is_leader:
+        tables = differing(leading.me.files, leading.turn.files)
+        if tables:
+            yield found(
+                "files_differ",
+                f"not as at {leading.turn.name}, whose files hold: {', '.join(tables)}",
+            )
     if parts.edges is not None:
         yield from parts.edges.problems()
     if parts.forwarder is not None and parts.forwarder.trouble is not None:
@@ -155,6 +170,7 @@ async def read_status(parts: Parts) -> Status:
             disk_free_bytes,
         ),
         role=parts.config.sidecar.role,
+        leader=shown_leader(parts.leading),
         edges=shown_edges(parts.edges),
         edge_refusals={} if parts.door is None else dict(parts.door.refusals),
         forwarding=shown_forwarding(parts.forwarder),

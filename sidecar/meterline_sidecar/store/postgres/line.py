@@ -1,0 +1,105 @@
+"""A line to a PostgreSQL server: a connection that is opened again when it is lost."""
+
+from typing import Final
+
+from meterline_sidecar.config.postgres import PostgresUrl
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.store.postgres.connect import Connection, connect
+from meterline_sidecar.store.postgres.errors import (
+    RAISED,
+    is_lost,
+    translate,
+    translate_commit,
+)
+
+ROLLBACK_S: Final = 5.0
+CLOSE_S: Final = 5.0
+
+
+class Line:
+    """A connection that is opened when it is needed, and opened again when it is lost."""
+
+    def __init__(self, url: PostgresUrl) -> None:
+        self._url = url
+        self._connection: Connection | None = None
+        self._has_begun = False
+        self.said = ""
+        """How the server answered to what began the last transaction."""
+
+    async def begin(self, sql: str) -> Connection:
+        """Begin a transaction, over a new connection where the old one is lost.
+
+        Raises:
+            DatabaseGone: the server cannot be reached, or does not let us begin.
+        """
+        if self._connection is not None:
+            try:
+                return await self._begin(self._connection, sql)
+            except RAISED as error:
+                if not is_lost(error):
+                    raise translate(self._url.url, error) from error
+                self._drop()
+        self._connection = await connect(self._url)
+        try:
+            return await self._begin(self._connection, sql)
+        except RAISED as error:
+            raise translate(self._url.url, error) from error
+
+    async def _begin(self, connection: Connection, sql: str) -> Connection:
+        self._has_begun = True
+        try:
+            self.said = await connection.execute(sql)
+        except BaseException:
+            await self.leave()
+            raise
+        return connection
+
+    async def commit(self) -> None:
+        """Commit what was begun.
+
+        Raises:
+            DiskFailed: nobody knows whether it was.
+            MeterlineError: it was not.
+        """
+        assert self._connection is not None
+        try:
+            status = await self._connection.execute("COMMIT")
+        except RAISED as error:
+            raise translate_commit(self._url.url, error) from error
+        if status != "COMMIT":
+            # A statement had failed, and whoever ran it went on all the same.
+            raise MeterlineError(f"{self._url}: nothing was kept: {status}")
+        self._has_begun = False
+
+    async def leave(self) -> None:
+        """Give up what was begun; a connection that does not answer is dropped.
+
+        Where a statement was cancelled, what it has come to is not known here: the
+        server is told in any case.
+        """
+        connection = self._connection
+        if connection is None or not self._has_begun:
+            return
+        try:
+            await connection.execute("ROLLBACK", timeout=ROLLBACK_S)
+        except BaseException as error:
+            self._drop()
+            if not isinstance(error, RAISED):
+                raise
+        else:
+            self._has_begun = False
+
+    def _drop(self) -> None:
+        """Forget the connection: the next transaction opens another."""
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection, self._has_begun = None, False
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                await connection.close(timeout=CLOSE_S)
+            except RAISED:
+                connection.terminate()

@@ -1,0 +1,234 @@
+"""Two processes of one ledger, as parts: what one has in memory is right when the other wrote."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from meterline import wire
+from meterline.wire import VERSION, Ahead, EdgeHello, Hello, WireError
+from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.ingest.accept import Ingest
+from meterline_sidecar.ingest.commit import Committer, Producer
+from meterline_sidecar.ingest.watermarks import SentElsewhere
+from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.store import invoices, terms
+from meterline_sidecar.store.edge import events
+from meterline_sidecar.store.invoices import NewFinal
+from meterline_sidecar.store.open import open_ledger
+from meterline_sidecar.store.port import Ledger
+from meterline_sidecar.terms.keeper import TermsKeeper
+from meterline_sidecar.terms.moved import TermsMoved
+from meterline_sidecar.terms.owners import WantedCustomer
+from tests.clock import FakeClock
+from tests.postgres_server import programs, shared
+from tests.producer import NOON_MS, batch, event
+
+KEY: Final = b"k" * 32
+EDGE: Final = "e" * 32
+ONE: Final = "1" * 32
+TWO: Final = "2" * 32
+
+
+class Process:
+    """What one process has of a ledger."""
+
+    def __init__(self, ledger: Ledger, folder: Path) -> None:
+        self.ledger = ledger
+        self.clock = FakeClock(NOON_MS)
+        journal = Journal(KEY)
+        self.keeper = TermsKeeper(ledger, journal, clock=self.clock)
+        self.committer = Committer(
+            ledger,
+            clock=self.clock,
+            key=KEY,
+            history_of=lambda name: self.keeper.terms.claims.history(name),
+            learn=self.keeper.terms.catch_up,
+        )
+        folder.mkdir()
+        chain = ChainFiles(folder / "meterline.db")
+        self.ingest = Ingest(
+            ledger, self.committer, clock=self.clock, chain=chain, company_s=0
+        )
+        self.edges = Edges(
+            ledger, journal, clock=self.clock, is_valid=lambda _credential: True
+        )
+
+    async def start(self) -> None:
+        await self.keeper.start()
+        await self.committer.start()
+        await self.edges.start()
+
+    async def take(self, *subjects: str, first_seq: int) -> int:
+        """Take events of a worker that says hello; return the number that is acked."""
+        producer = await self.ingest.hello(Hello(VERSION, ONE, "app", "h", 1, 0))
+        return await self.go_on(producer, *subjects, first_seq=first_seq)
+
+    async def go_on(self, producer: Producer, *subjects: str, first_seq: int) -> int:
+        """Take events of one that said hello."""
+        sent = batch(*(event(subject=one) for one in subjects), first_seq=first_seq)
+        done = self.ingest.accept(producer, sent)
+        await self.ingest.drain()
+        return await done
+
+
+@pytest.fixture
+async def processes(tmp_path: Path) -> AsyncGenerator[tuple[Process, Process]]:
+    if programs(15) is None:
+        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    server = shared(15)
+    url = server.url(server.create())
+    found = [Process(await open_ledger(url), tmp_path / name) for name in ("a", "b")]
+    for one in found:
+        await one.start()
+    yield found[0], found[1]
+    for one in found:
+        await one.ledger.close()
+
+
+def wanted(name: str, *subjects: str) -> WantedCustomer:
+    return WantedCustomer(id=name, fields={"name": name, "subjects": subjects})
+
+
+async def owner(ledger: Ledger, subject: str) -> str | None:
+    async with ledger.reading() as tx:
+        ((subject_id, _),) = await terms.subjects_named(tx, [subject])
+        return (await terms.owners_of(tx, [subject_id]))[subject_id][-1][1]
+
+
+async def test_a_worker_that_changes_processes_and_back_counts_once(
+    processes: tuple[Process, Process],
+) -> None:
+    one, two = processes
+
+    acks = [
+        await one.take("a", "b", first_seq=1),
+        await two.take("b", "c", "d", first_seq=2),
+        await one.take("d", "e", first_seq=4),
+    ]
+
+    assert acks == [2, 4, 5]
+    async with one.ledger.reading() as tx:
+        assert (await events.marks(tx)).event_id == 5
+
+
+async def test_what_a_worker_sent_to_both_at_once_is_taken_from_one(
+    processes: tuple[Process, Process],
+) -> None:
+    one, two = processes
+    hello = Hello(VERSION, ONE, "app", "h", 1, 0)
+    at_one, at_two = await one.ingest.hello(hello), await two.ingest.hello(hello)
+
+    assert await one.go_on(at_one, "a", first_seq=1) == 1
+    with pytest.raises(SentElsewhere):
+        await two.go_on(at_two, "a", first_seq=1)
+    assert await two.take("a", "b", first_seq=1) == 2
+
+    async with one.ledger.reading() as tx:
+        assert (await events.marks(tx)).event_id == 2
+
+
+async def test_a_subject_that_is_new_to_one_is_whose_the_other_agreed_it_is(
+    processes: tuple[Process, Process],
+) -> None:
+    one, two = processes
+    await one.keeper.change_customer(wanted("acme", "acct_1"), author="me")
+
+    await two.take("acct_1", first_seq=1)
+
+    assert await owner(one.ledger, "acct_1") == "acme"
+
+
+async def test_what_is_agreed_at_both_in_turn_is_known_to_both(
+    processes: tuple[Process, Process],
+) -> None:
+    one, two = processes
+    heard: list[int] = []
+
+    async def listen(_terms: object) -> None:
+        heard.append(one.keeper.terms.row_id)
+
+    one.keeper.on_change(listen)
+    await one.keeper.change_customer(wanted("acme", "acct_1"), author="me")
+    await two.keeper.change_customer(wanted("beta", "acct_2"), author="me")
+    await one.keeper.follow_ledger()
+    await one.keeper.follow_ledger()
+
+    for keeper in (one.keeper, two.keeper):
+        assert set(keeper.terms.names("customer")) == {"acme", "beta"}
+    assert len(heard) == 2
+
+
+@pytest.mark.parametrize("what", ["terms", "invoice"])
+async def test_what_was_found_before_another_wrote_is_not_agreed_to(
+    processes: tuple[Process, Process], what: str
+) -> None:
+    one, two = processes
+    await one.keeper.change_customer(wanted("acme", "acct_1"), author="me")
+    await two.keeper.follow_ledger()
+    diff = await one.keeper.preview_customer(wanted("acme", "acct_1", "acct_2"))
+    if what == "terms":
+        await two.keeper.change_customer(wanted("beta", "acct_3"), author="me")
+    else:
+        async with two.ledger.transaction() as tx:
+            final = NewFinal("acme", 0, NOON_MS, 1, "{}", "2026-10")
+            await invoices.add_final(tx, final)
+
+    with pytest.raises(TermsMoved, match="try again"):
+        await one.keeper.agree(diff, author="me")
+
+
+def edge_hello(life: str) -> EdgeHello:
+    return EdgeHello(wire.EDGE_VERSION, EDGE, life, "api-1", "0.1.0", NOON_MS)
+
+
+async def test_an_edge_that_changes_processes_is_known_to_both_as_it_stands(
+    processes: tuple[Process, Process],
+) -> None:
+    one, two = processes
+    at_one = await one.edges.enter(edge_hello(ONE), "token 1")
+    await one.edges.ahead(at_one, Ahead(7, b"mark"), life=ONE)
+
+    at_two = await two.edges.enter(edge_hello(ONE), "token 1")
+    await two.edges.ahead(at_two, Ahead(9, b"next"), life=ONE)
+    # The connection that is left over ends late, and changes nothing.
+    await one.edges.leave(at_one, ONE)
+    again = await one.edges.enter(edge_hello(ONE), "token 1")
+
+    assert (at_two.row.ahead, at_two.row.id) == (9, at_one.row.id)
+    assert (again.row.ahead, again.row.mark) == (9, b"next")
+
+
+async def test_of_two_hosts_that_speak_as_one_edge_the_second_is_refused_anywhere(
+    processes: tuple[Process, Process],
+) -> None:
+    one, two = processes
+    at_one = await one.edges.enter(edge_hello(ONE), "token 1")
+    await two.edges.follow_ledger()
+
+    with pytest.raises(WireError, match="a second host"):
+        await two.edges.enter(edge_hello(TWO), "token 1")
+    await one.edges.leave(at_one, ONE)
+    assert (await two.edges.enter(edge_hello(TWO), "token 1")).life == TWO
+
+
+async def test_who_was_retired_or_adopted_elsewhere_is_so_everywhere(
+    processes: tuple[Process, Process],
+) -> None:
+    one, two = processes
+    at_one = await one.edges.enter(edge_hello(ONE), "token 1")
+    await one.edges.ahead(at_one, Ahead(7, b"mark"), life=ONE)
+    await two.edges.follow_ledger()
+
+    await two.edges.retire("api-1", author="me", reason="sold")
+    await one.edges.follow_ledger()
+    with pytest.raises(WireError, match="retired"):
+        one.edges.check(at_one, ONE, "token 1")
+    await two.edges.adopt("api-1", author="me", reason="back")
+    with pytest.raises(WireError, match="a newer connection"):
+        await one.edges.ahead(at_one, Ahead(8, b"next"), life=ONE)
+
+    again = await one.edges.enter(edge_hello(TWO), "token 1")
+    assert (again.row.ahead, again.row.batch) == (0, 0)
