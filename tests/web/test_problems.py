@@ -18,7 +18,7 @@ from meterline_sidecar.errors import (
     RetryLater,
     StripeRefused,
 )
-from meterline_sidecar.fleet.edges import UnknownEdge
+from meterline_sidecar.fleet.edge import UnknownEdge
 from meterline_sidecar.ingest.correction_plans import (
     CorrectionRefused,
     NoSuchCorrection,

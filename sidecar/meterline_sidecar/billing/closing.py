@@ -130,11 +130,6 @@ class Closer:
         held = self.held.get(customer)
         return self._rules.is_automatic and not (held is not None and held.is_left)
 
-    def forget(self) -> None:
-        """Know nothing of what waits: another process closes, and looks."""
-        self.held, self.in_grace = {}, []
-        self._looked_ms = -LOOK_EVERY_MS
-
     def use(self, rules: Rules) -> None:
         """Take other rules from now on."""
         self._rules = rules

@@ -119,23 +119,15 @@ async def open_parts(
             eraser=open_eraser(
                 *(config, database, away, journal, terms, clock), intake.ingest
             ),
-            billing=bills.billing,
             terms=keeper,
             sign_ups=SignUps(database, keeper, clock=clock),
-            invoices=bills.invoices,
-            standings=bills.standings,
             schedule=Schedule(clock=clock, on_fatal=on_fatal),
             on_fatal=on_fatal,
-            customers=bills.customers,
-            attention=bills.attention,
-            credits=bills.credits,
-            issuer=bills.issuer,
-            collection=bills.collection,
-            closer=bills.closer,
             tokens=tokens,
             portal_key=portal_key(config.portal_key_file),
             stripe=stripe,
             at_stripe=collect_through(stripe, sealing, bills, files, terms, clock),
+            **bills.parts(),
             **intake._asdict(),
             **fleet._asdict(),
         )
@@ -284,7 +276,9 @@ def _plan_following(parts: Parts, files: LoadedFiles) -> None:
         if parts.edges is not None:
             await parts.edges.follow_ledger()
         if not parts.leading.is_leader:
-            parts.closer.forget()
+            # Whoever closes knows what waits.
+            parts.closer.held.clear()
+            parts.closer.in_grace.clear()
 
     parts.schedule.every(FOLLOW_EVERY_S, "follow", follow)
     for work in (
@@ -313,7 +307,7 @@ def _plan_alerts(parts: Parts, files: LoadedFiles) -> None:
         clock=parts.clock,
         is_told=url is not None,
     )
-    alerts.watch(parts.standings, leads=lambda: parts.leading.is_leader)
+    alerts.watch(parts.standings, leads=parts.leading.leads)
     files.on_config(lambda found: alerts.use(found.alert_rules, found.names))
     every(ALERT_DAYS_EVERY_S, "alerts", alerts.look_at_days)
     if url is not None:

@@ -1,7 +1,7 @@
 """Puts the parts together that turn usage into invoices."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.close_run import Rules
@@ -36,6 +36,10 @@ class Bills(NamedTuple):
     collection: Collection
     closer: Closer
     next_periods: NextPeriods
+
+    def parts(self) -> dict[str, Any]:
+        """Return those that the HTTP side asks, by their names."""
+        return {k: part for k, part in self._asdict().items() if k != "next_periods"}
 
     def use(self, config: Config) -> None:
         """Go by another configuration from now on."""

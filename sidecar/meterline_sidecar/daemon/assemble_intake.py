@@ -74,19 +74,15 @@ async def open_intake(
     if isinstance(clock, SystemClock):
         watch = JumpWatch(clock)
         absence = AbsenceWatch(clock, await _last_known_ms(database))
-
-    def leads() -> bool:
-        return leading.is_leader
-
     ingest = await _open_ingest(
         *(config, database, chain, keeper.terms, clock, watch), key=key
     )
+    leads = leading.leads
     held = Held(database, ingest, journal, clock=clock, watch=watch, leads=leads)
     external = External(database, ingest, clock=clock, watch=watch, key=key)
     aggregator = await _counting(config, database, keeper, held, away, clock)
-    corrections = Corrections(
-        *(database, ingest, journal, aggregator), clock=clock, leads=leads
-    )
+    given = (database, ingest, journal, aggregator)
+    corrections = Corrections(*given, clock=clock, leads=leads)
     late = Late(database, corrections, journal, clock=clock)
     aggregator.when_counted(late.screen)
     sidecar = config.sidecar

@@ -1,12 +1,13 @@
 """One edge as its centre knows it: how it stands, and what of that is wrong, in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from meterline_sidecar.clock import MINUTE_MS, format_time_ms, lasting
+from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.problems.catalogue import found
-from meterline_sidecar.problems.problem import Found, n_of
+from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.store.fleet import EdgeRow
 
 ALARM_MS: Final = 60_000
@@ -17,6 +18,10 @@ COPY: Final = (
     "a second host speaks as this edge while the first is connected; if its state"
     " directory was copied, give the copy an empty one"
 )
+
+
+class UnknownEdge(MeterlineError):
+    """No edge is called so, or several are."""
 
 
 @dataclass(slots=True)
@@ -101,3 +106,21 @@ class Edge:
             yield found(
                 "edge_clock", f"the clock of edge {row.name} is {by} {way} ours"
             )
+
+
+def named(edges: Sequence[Edge], name: str) -> Edge:
+    """Return the edge with a name, or whose id begins so.
+
+    Raises:
+        UnknownEdge: there is none, or more than one.
+    """
+    among = [e for e in edges if e.row.name == name]
+    among = [e for e in among if not e.is_retired] or among
+    among = among or [e for e in edges if e.row.edge.startswith(name)]
+    if len(among) == 1:
+        return among[0]
+    if not among:
+        known = such_as([e.row.name for e in edges], n_all=len(edges))
+        raise UnknownEdge(f"no edge is called {name!r}; there are {known or 'none'}")
+    ids = ", ".join(e.row.edge[:8] for e in among)
+    raise UnknownEdge(f"{n_of(len(among), 'edge')} are called {name}: say which, {ids}")

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from meterline.wire import Ahead, EdgeHello, Heartbeat, Resume, WireError
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.fleet.edge import COPY, Edge
+from meterline_sidecar.fleet.edge import COPY, Edge, named
 from meterline_sidecar.ledger.journal import Journal
-from meterline_sidecar.problems.problem import Found, n_of, such_as
+from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store import fleet as store
 from meterline_sidecar.store.edge.events import find_producer, marks
 from meterline_sidecar.store.fleet import Decided, EdgeRow
@@ -32,10 +31,6 @@ SAID: Final = ("batch", "low_ms", "seen_ms", "skew_ms")
 """What an edge says in a heartbeat."""
 EDGES_MAX: Final = 256
 PRODUCERS_CACHED_MAX: Final = 100_000
-
-
-class UnknownEdge(MeterlineError):
-    """No edge is called so, or several are."""
 
 
 class Edges:
@@ -337,22 +332,7 @@ class Edges:
         Raises:
             UnknownEdge: there is none, or more than one.
         """
-        if name in self._by_id:
-            return self._by_id[name]
-        among = [e for e in self.all() if e.row.name == name]
-        among = [e for e in among if not e.is_retired] or among
-        among = among or [e for e in self.all() if e.row.edge.startswith(name)]
-        if len(among) == 1:
-            return among[0]
-        if not among:
-            known = such_as([e.row.name for e in self.all()], n_all=len(self._by_id))
-            raise UnknownEdge(
-                f"no edge is called {name!r}; there are {known or 'none'}"
-            )
-        ids = ", ".join(e.row.edge[:8] for e in among)
-        raise UnknownEdge(
-            f"{n_of(len(among), 'edge')} are called {name}: say which, {ids}"
-        )
+        return named(self.all(), name)
 
     async def adopt(self, name: str, *, author: str, reason: str) -> Edge:
         """Take the ledger that comes as an edge next for what it is.

@@ -119,6 +119,10 @@ class Leading:
         """Whether this process leads, as far as its own clock can say."""
         return self._lease is None or asyncio.get_running_loop().time() < self._until_s
 
+    def leads(self) -> bool:
+        """Say so, to whoever asks again and again."""
+        return self.is_leader
+
     @property
     def fence(self) -> int | None:
         """The number of its election, while it leads one of several."""
