@@ -16,7 +16,7 @@ from meterline_sidecar.billing.running_totals import Standings
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ledger.journal import Journal
-from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.port import Tx, Work
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.series import read_series
@@ -76,6 +76,11 @@ class Moving:
         async with self._database.reading() as tx:
             moving: Any = MovingTx(tx, self._go_on)
             yield moving
+
+    async def read(self, work: Work[Any]) -> Any:
+        # In one call of the database's thread, in which nothing can come.
+        await self._go_on()
+        return await self._database.read(work)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Tx]:

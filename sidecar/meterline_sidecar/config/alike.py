@@ -1,12 +1,12 @@
 """Whether two sidecars were given the same files: a digest for each table."""
 
-from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any, Final
 
 import msgspec
 
+from meterline_sidecar.config.customers import PackedCustomers
 from meterline_sidecar.config.shape import Config
 
 OF_ONE_HOST: Final = ("file", "sidecar", "centre", "server")
@@ -41,6 +41,6 @@ def _plain(value: Any) -> Any:
     """Return a value as it is compared; a file lies elsewhere on another host."""
     if isinstance(value, PurePath):
         return value.name
-    if isinstance(value, Sequence):
-        return list(value)  # customers that are kept packed
+    if isinstance(value, PackedCustomers):
+        return list(value)
     return repr(value)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, marks, pieces
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.store.port import Tx, Value
 
@@ -50,8 +51,18 @@ LAST_STEP: Final = (
     " documents.invoice_id ORDER BY s.id DESC LIMIT 1), 'final')"
 )
 ID_MAX: Final = 2**63 - 1
+
+
+def _detail(name: str) -> str:
+    """Return a text of a document's details, in either database."""
+    return either(
+        sqlite=f"documents.details ->> '$.{name}'",
+        postgres=f"(as_json(documents.details) ->> '{name}')",
+    )
+
+
 PLAIN: Final = (
-    "documents.kind = 'invoice' AND documents.details ->> '$.also_due' IS NULL"
+    f"documents.kind = 'invoice' AND {_detail('also_due')} IS NULL"  # noqa: S608 - names
     " AND NOT EXISTS (SELECT 1 FROM payments p"
     " WHERE p.invoice_id = documents.invoice_id)"
     " AND NOT EXISTS (SELECT 1 FROM documents c"
@@ -194,8 +205,8 @@ async def plain_of_month(tx: Tx, month: str, *, states: Sequence[State]) -> list
     """
     rows = await tx.fetch_all(
         "SELECT step, currency, amount, due, time_zone, count(*) FROM"  # noqa: S608 - only marks
-        f" (SELECT {LAST_STEP} AS step, currency, amount, details ->> '$.due' AS due,"
-        f" details ->> '$.time_zone' AS time_zone FROM documents WHERE {PLAIN}"
+        f" (SELECT {LAST_STEP} AS step, currency, amount, {_detail('due')} AS due,"
+        f" {_detail('time_zone')} AS time_zone FROM documents WHERE {PLAIN}"
         " AND period >= ? AND period < ?) AS plain"
         f" WHERE step IN ({marks(len(states))})"
         " GROUP BY step, currency, amount, due, time_zone",

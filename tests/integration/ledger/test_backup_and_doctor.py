@@ -58,9 +58,9 @@ def test_a_backup_made_under_way_is_verified_and_can_be_restored(
     copy = tmp_path / "copy.db"
     with SidecarProcess(tmp_path) as sidecar:
         ship(sidecar, 20)
-        assert said(sidecar, "backup", "list")["backups"] == []
+        assert said(sidecar, "backups")["backups"] == []
         assert said(sidecar, "backup", str(copy))["events"] == 20
-        (noted,) = said(sidecar, "backup", "list")["backups"]
+        (noted,) = said(sidecar, "backups")["backups"]
         assert (noted["file"], noted["is_here"]) == (str(copy), True)
         assert noted["digest"] == sha256(copy.read_bytes()).hexdigest()
         assert noted["file_bytes"] == copy.stat().st_size
