@@ -68,6 +68,7 @@ class World:
 
     folder: Path
     held: Port = field(default_factory=Port)
+    second: Port = field(default_factory=Port)
     clock: FakeClock = field(default_factory=FakeClock)
     token: str = ""
     database: PostgresUrl | None = None
@@ -78,11 +79,17 @@ class World:
         make_certificate(self.folder, "centre")
 
     def centre(
-        self, more: str = METERLINE, *, keys: str = "", pricing: str = PRICING
+        self,
+        more: str = METERLINE,
+        *,
+        keys: str = "",
+        pricing: str = PRICING,
+        folder: str = "centre",
     ) -> AbstractAsyncContextManager[Host]:
-        """Run the centre, with more keys of ``[centre]``."""
-        text = CENTRE.format(port=self.held.number) + keys + more
-        return self._host("centre", text, pricing, role="centre")
+        """Run the centre, with more keys of ``[centre]``; in another folder, a second one."""
+        port = self.held.number if folder == "centre" else self.second.number
+        text = CENTRE.format(port=port) + keys + more
+        return self._host(folder, text, pricing, role="centre")
 
     def edge(
         self,
