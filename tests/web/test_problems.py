@@ -12,9 +12,12 @@ from meterline_sidecar.errors import (
     ArchiveFailed,
     BeingCorrected,
     ConfigError,
+    DatabaseGone,
     DiskFull,
     EventsArchived,
+    LeaseLost,
     NotInstalled,
+    NotTheLeader,
     RetryLater,
     StripeRefused,
 )
@@ -33,6 +36,7 @@ from meterline_sidecar.ledger.erased import EraseRefused
 from meterline_sidecar.stripe.by_hand import NoSuchRow, NotPossible
 from meterline_sidecar.stripe.webhooks import BadWebhook
 from meterline_sidecar.terms.keeper import TermsRefused
+from meterline_sidecar.terms.moved import TermsMoved
 from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.problems import (
     HANDLERS,
@@ -74,11 +78,15 @@ ANSWERS: list[tuple[Exception, int, str]] = [
     (ImportRefused("x"), 409, "x"),
     (NotPossible("x"), 409, "x"),
     (TermsRefused("x"), 409, "x"),
+    (TermsMoved("x"), 409, "x"),
+    (NotTheLeader("x"), 409, "x"),
     (ConfigError("x"), 409, "Stripe cannot be reached: x"),
     (StripeRefused("x", status=400, code=None), 409, "Stripe cannot be reached: x"),
     (RetryLater("x", after_s=1), 409, "Stripe cannot be reached: x"),
     (BeingCorrected("x"), 503, "x"),
     (NotInstalled("x"), 503, "x"),
+    (DatabaseGone("x"), 503, "x"),
+    (LeaseLost("x"), 503, "x"),
     (DiskFull("x"), 503, "x"),  # a kind of RetryLater, and its own answer all the same
 ]
 
