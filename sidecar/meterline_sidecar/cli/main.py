@@ -60,7 +60,7 @@ COMMANDS: Final = {
     "erase": "Take the name of a SUBJECT out of the ledger, for good.",
     "meters": "Count what a meter measured again.",
     "what-if": "Show what every customer would pay under other prices.",
-    "centre": "Move a ledger to a centre's database on a server.",
+    "centre": "Move a ledger to a centre's database on a server, or back into a file.",
     "edges": "List the edges of a centre; adopt or retire one.",
     "token": "Create, list and revoke tokens for the HTTP API.",
     "config": "Print the reference of the configuration, or its schema.",

@@ -53,18 +53,20 @@ async def open_reader(place: Place) -> LedgerReader:
 
 
 async def copy_ledger(
-    source: Path, target: PostgresUrl, *, progress: Callable[[str, int, int], None]
+    source: Place, target: Place, *, progress: Callable[[str, int, int], None]
 ) -> dict[str, int]:
-    """Copy a whole ledger into an empty database; return the rows of each table.
+    """Copy a whole ledger to a server, or from there; return the rows of each table.
 
     It is there as a whole or not at all. The caller holds the locks of both.
 
     Args:
+        target: an empty database on a server, or a file that is not there yet.
         progress: told of a table, how many of its rows are copied, and how many it has.
 
     Raises:
         ForeignDatabase: there is something in the database already, or the source is
             not a ledger of this Meterline.
+        MeterlineError: a centre leads, whose ledger is to leave its server.
         DatabaseGone, NotInstalled: as ``open_ledger``.
     """
     rows = await open_reader(source)
@@ -72,9 +74,8 @@ async def copy_ledger(
         ledger = await open_ledger(target)
         try:
             moving: Any = import_module("meterline_sidecar.store.postgres.moving")
-            copied: dict[str, int] = await moving.move_in(
-                rows, ledger, progress=progress
-            )
+            move = moving.move_out if isinstance(target, Path) else moving.move_in
+            copied: dict[str, int] = await move(rows, ledger, progress=progress)
         finally:
             await ledger.close()
     finally:

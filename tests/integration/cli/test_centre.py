@@ -1,4 +1,4 @@
-"""``meterline centre import``: a ledger moves to a server, with what lies beside it."""
+"""``meterline centre``: a ledger moves to a server and back, with what lies beside it."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,9 @@ def record(sidecar: SidecarProcess, *numbers: int) -> None:
     meter.close(timeout_s=PATIENCE_S)
 
 
-def test_a_ledger_moves_to_a_server_and_goes_on_there(tmp_path: Path) -> None:
+def test_a_ledger_moves_to_a_server_goes_on_there_and_moves_back(
+    tmp_path: Path,
+) -> None:
     if programs(15) is None:
         pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
     server = shared(15)
@@ -58,8 +60,27 @@ def test_a_ledger_moves_to_a_server_and_goes_on_there(tmp_path: Path) -> None:
         for command in ("backup", "restore"):
             refused = new.meterline(command, str(tmp_path / "copy.db"))
             assert (refused.returncode, "on a server" in refused.stderr) == (78, True)
+        back = tmp_path / "back.db"
+        running = new.meterline("centre", "export", str(back))
+        assert (running.returncode, "in use by process" in running.stderr) == (1, True)
         assert new.stop() == 0
     assert new.meterline("verify").returncode == 0
+
+    left = new.meterline("centre", "export", str(back), "--json")
+    taken = new.meterline("centre", "export", str(back))
+
+    assert left.returncode == 0, left.stderr
+    assert json.loads(left.stdout)["rows"]["events"] == 3
+    assert (taken.returncode, "is there already" in taken.stderr) == (1, True)
+    old.database.rename(tmp_path / "old.db")
+    for path in sorted(tmp_path.glob("back.db*")):
+        path.replace(old.database.with_name(path.name.replace("back", "meterline")))
+    with old:
+        record(old, 4)
+        old.until_counted(4)
+        assert old.stop() == 0
+    verified = old.meterline("verify", "--json")
+    assert json.loads(verified.stdout)["sound"], verified.stdout
 
 
 def test_only_a_database_on_a_server_takes_a_ledger_in(tmp_path: Path) -> None:

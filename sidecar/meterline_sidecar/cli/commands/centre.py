@@ -1,4 +1,4 @@
-"""``meterline centre``: what is done to a centre's ledger on a server."""
+"""``meterline centre``: a ledger moves to a server, and back."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from meterline_sidecar.store.open import copy_ledger
 
 @click.group()
 def command() -> None:
-    """Move a ledger to a centre's database on a server.
+    """Move a ledger to a centre's database on a server, or back into a file.
 
     docs/postgresql.md says how a centre keeps its ledger there.
     """
@@ -52,6 +52,64 @@ def import_ledger(config_path: Path | None, is_json: bool, ledger: Path) -> None
         f" {n_of(rows['invoices'], 'invoice')} and all else is in {config.server}"
     )
     click.echo("`meterline verify` reads all of it there; then start the centre")
+
+
+@command.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@CONFIG
+@JSON
+def export_ledger(config_path: Path | None, is_json: bool, file: Path) -> None:
+    """Copy all of the database of sidecar.database into FILE, a new SQLite file.
+
+    The way back: every centre of the ledger must be stopped, and not start again. FILE is
+    there as a whole or not at all, with the files that belong beside it; the database
+    stays as it is.
+    """
+    config = read_config(config_path)
+    if config.server is None:
+        raise ConfigError(
+            "sidecar.database: this ledger is a file already; copy one with"
+            " `meterline backup`"
+        )
+    file = file.absolute()
+    if file.exists():
+        raise MeterlineError(f"{file} is there already; name a new file")
+    rows = _export(config, file, quiet=is_json)
+    if is_json:
+        show_json({"database": str(config.server), "ledger": str(file), "rows": rows})
+        return
+    click.echo(
+        f"{n_of(rows['events'], 'event')} in {n_of(rows['batches'], 'batch')},"
+        f" {n_of(rows['invoices'], 'invoice')} and all else is in {file}"
+    )
+    click.echo(
+        "set sidecar.database to it and see `meterline verify`; then start the sidecar"
+    )
+
+
+def _export(config: Config, file: Path, *, quiet: bool) -> dict[str, int]:
+    assert config.server is not None
+    beside = config.sidecar.database
+    part = LedgerFiles(file.with_name(f"{file.name}.part"))
+    with contextlib.ExitStack() as locks:
+        if LedgerFiles(file).lock != LedgerFiles(beside).lock:
+            locks.callback(LedgerLock.take(file, is_file=False).release)
+        locks.callback(LedgerLock.take(beside, is_file=False).release)
+        for left in (part.database, part.wal, part.shm):
+            left.unlink(missing_ok=True)  # of one that was interrupted
+        try:
+            rows = asyncio.run(
+                copy_ledger(
+                    config.server, part.database, progress=Steps(quiet=quiet).show
+                )
+            )
+            _copy_files(LedgerFiles(beside), LedgerFiles(file))
+            part.database.rename(file)
+        except BaseException:
+            for left in (part.database, part.wal, part.shm):
+                left.unlink(missing_ok=True)
+            raise
+    return rows
 
 
 def _import(config: Config, ledger: Path, *, quiet: bool) -> dict[str, int]:

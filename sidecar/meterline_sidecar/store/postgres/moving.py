@@ -1,9 +1,9 @@
-"""Copies a whole ledger of another driver into an empty database."""
+"""Copies a whole ledger into an empty database, and back into a new file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from meterline_sidecar.errors import ForeignDatabase
+from meterline_sidecar.errors import ForeignDatabase, MeterlineError
 from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.port import Database, Readable, Row, Tx
 
@@ -16,6 +16,7 @@ LAST_ROWS_FIRST: Final = ("outbox",)  # a row may name a later one that replaced
 COLUMNS: Final = (
     "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c"
     " WHERE c.table_schema = current_schema() AND c.table_name NOT IN ('writer', 'lease')"
+    " AND c.column_name <> 'rowid'"  # which each driver numbers by itself
     " ORDER BY c.table_name, c.ordinal_position"
 )
 KEYS: Final = (
@@ -26,6 +27,8 @@ KEYS: Final = (
     " WHERE t.constraint_type = 'PRIMARY KEY' AND t.table_schema = current_schema()"
     " ORDER BY k.table_name, k.ordinal_position"
 )
+
+LEADER: Final = "SELECT name FROM lease WHERE until > clock_timestamp()"
 
 Progress = Callable[[str, int, int], None]
 """Told of a table, how many of its rows are copied, and how many there are."""
@@ -40,21 +43,49 @@ async def move_in(
         ForeignDatabase: there is something in the target already.
     """
     async with source.reading() as rows, target.transaction() as tx:
-        columns = await _lists(tx, COLUMNS)
-        keys = await _lists(tx, KEYS)
-        del columns[MADE_BY_TRIGGERS]
+        columns, keys = await _lists(tx, COLUMNS), await _lists(tx, KEYS)
         for table in columns:
-            if await tx.fetch_one(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608 - of the schema
+            if table != MADE_BY_TRIGGERS and await tx.fetch_one(
+                f"SELECT 1 FROM {table} LIMIT 1"  # noqa: S608 - of the schema
+            ):
                 raise ForeignDatabase(
                     f"there are {table} in this database already: only an empty one"
                     " takes a whole ledger in; see sidecar.database"
                 )
-        copied: dict[str, int] = {}
-        for table in sorted(columns, key=lambda name: (name not in FIRST, name)):
-            copied[table] = await _copy(
-                rows, tx, table, columns[table], keys[table], progress
+        return await _copy_all(rows, tx, columns, keys, progress)
+
+
+async def move_out(
+    source: Readable, target: Database, *, progress: Progress
+) -> dict[str, int]:
+    """Copy every row of a ledger on a server into a new one, as ``move_in``.
+
+    Raises:
+        MeterlineError: a centre leads, and may go on writing.
+    """
+    async with source.reading() as rows, target.transaction() as tx:
+        if (leader := await rows.fetch_one(LEADER)) is not None:
+            raise MeterlineError(
+                f"the centre {leader[0]} leads, or did until a moment ago: stop every"
+                " centre of this ledger first"
             )
-        return copied
+        columns, keys = await _lists(rows, COLUMNS), await _lists(rows, KEYS)
+        return await _copy_all(rows, tx, columns, keys, progress)
+
+
+async def _copy_all(
+    source: Tx,
+    target: Tx,
+    columns: Mapping[str, Sequence[str]],
+    keys: Mapping[str, Sequence[str]],
+    progress: Progress,
+) -> dict[str, int]:
+    tables = sorted(columns.keys() - {MADE_BY_TRIGGERS})
+    tables.sort(key=lambda name: name not in FIRST)
+    return {
+        table: await _copy(source, target, table, columns[table], keys[table], progress)
+        for table in tables
+    }
 
 
 async def _lists(tx: Tx, sql: str) -> dict[str, list[str]]:
