@@ -94,7 +94,7 @@ async def open_fleet(
         return Fleet()
     assert centre.listen is not None, "checked where the file is read"
     edges = Edges(database, journal, clock=clock, is_valid=credentials_of(tokens))
-    await edges.start()
+    await edges.follow_ledger()
     countings = Countings(database, edges)
     aggregator.count_with(countings)
     keeper.on_change(countings.follow)

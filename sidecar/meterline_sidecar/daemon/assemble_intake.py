@@ -69,11 +69,7 @@ async def open_intake(
         leading: whether this process does by itself what one of several does.
         there: what a centre has, where spools are freed only by that.
     """
-    watch: JumpWatch | None = None
-    absence: AbsenceWatch | None = None
-    if isinstance(clock, SystemClock):
-        watch = JumpWatch(clock)
-        absence = AbsenceWatch(clock, await _last_known_ms(database))
+    watch, absence = await _watches(clock, database)
     ingest = await _open_ingest(
         *(config, database, chain, keeper.terms, clock, watch), key=key
     )
@@ -111,6 +107,15 @@ async def open_intake(
             elsewhere=there,
         ),
     )
+
+
+async def _watches(
+    clock: Clock, database: Ledger
+) -> tuple[JumpWatch | None, AbsenceWatch | None]:
+    """Return what looks out for jumps of the clock; nothing where it is no real one."""
+    if not isinstance(clock, SystemClock):
+        return None, None
+    return JumpWatch(clock), AbsenceWatch(clock, await _last_known_ms(database))
 
 
 async def _last_known_ms(database: Ledger) -> int | None:

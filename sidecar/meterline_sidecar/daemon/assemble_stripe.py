@@ -73,12 +73,7 @@ def open_stripe(
     config = files()
     stripe = config.stripe
     api = open_api(config, environ=environ)
-    secret = SecretSource(
-        file=stripe.webhook_secret_file,
-        variable=SECRET_VARIABLE,
-        credential="stripe_webhook_secret",
-        environ=environ,
-    )
+    secret = _webhook_secret(config, environ)
     customers = StripeIds(terms, clock=clock)
 
     def is_collected(name: str) -> bool:
@@ -116,6 +111,15 @@ def open_stripe(
         ),
         clock=clock,
         reconcile_every_ms=stripe.reconcile_every_s * 1_000,
+    )
+
+
+def _webhook_secret(config: Config, environ: MutableMapping[str, str]) -> SecretSource:
+    return SecretSource(
+        file=config.stripe.webhook_secret_file,
+        variable=SECRET_VARIABLE,
+        credential="stripe_webhook_secret",
+        environ=environ,
     )
 
 

@@ -2,8 +2,9 @@
 
 An edge is a ledger: its id is born with it. The centre notes up to which of its batches
 something is about to come, with the mac of that batch, before anything of it is taken
-in. An edge that comes back without that batch is not the ledger that it was (an old
-backup was put back, or a copy of it went on), and is refused until a person decides. A retired edge holds up no close, and is refused.
+in. An edge that comes back without that batch is not the ledger that it was (an old backup
+was put back, or a copy of it went on), and is refused until a person decides. A retired
+edge holds up no close, and is refused.
 """
 
 import asyncio
@@ -56,12 +57,9 @@ class Edges:
         self._by_id: dict[str, Edge] = {}
         self._producers: dict[str, int] = {}
 
-    async def start(self) -> None:
-        """Read which edges there are."""
-        await self.follow_ledger()
-
     async def follow_ledger(self) -> None:
-        """Read how edges stand that are not connected here, and what was decided."""
+        """Read which edges there are, how those stand that are not connected here, and
+        what was decided."""
         async with self._database.reading() as tx:
             retired = await store.retired_edges(tx)
             rows = await store.list_edges(tx)
@@ -364,13 +362,9 @@ class Edges:
         self, edge: Edge, decision: Decided, *, author: str, reason: str
     ) -> None:
         async with self._database.transaction() as tx:
+            who, now_ms = {"author": author, "reason": reason}, self._clock.now_ms()
             decision_id = await store.add_decision(
-                tx,
-                edge.row.id,
-                decision,
-                decided_ms=self._clock.now_ms(),
-                author=author,
-                reason=reason,
+                tx, edge.row.id, decision, decided_ms=now_ms, **who
             )
             await self._journal.link(tx, "edge_decisions", decision_id)
             known = await store.find_edge(tx, edge.row.edge)

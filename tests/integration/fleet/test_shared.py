@@ -59,7 +59,7 @@ class Process:
     async def start(self) -> None:
         await self.keeper.start()
         await self.committer.start()
-        await self.edges.start()
+        await self.edges.follow_ledger()
 
     async def take(self, *subjects: str, first_seq: int) -> int:
         """Take events of a worker that says hello; return the number that is acked."""
