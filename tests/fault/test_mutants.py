@@ -140,13 +140,13 @@ MUTANTS: Final = {
     ),
     "head written before commit": Mutant(
         "sidecar/meterline_sidecar/ingest/commit.py",
-        "            return marks\n\n        self._marks = marks =",
+        "            return marks\n\n        # Of several elections",
         "            from meterline_sidecar.ledger.chain import ChainFiles\n"
         "            if marks.mac is not None:\n"
         "                ChainFiles(self._database.path).write_head(\n"
         "                    Head(marks.batch_id, marks.mac), durably=False\n"
         "                )\n"
-        "            return marks\n\n        self._marks = marks =",
+        "            return marks\n\n        # Of several elections",
         CUT_OFF,
     ),
     "usage cursor kept in memory": Mutant(
@@ -209,7 +209,8 @@ MUTANTS: Final = {
     ),
     "an app's id counts each time": Mutant(
         "sidecar/meterline_sidecar/ingest/names.py",
-        "        if as_of == self.version and not self._is_newer:\n",
+        "        if not self._others_write and as_of == self.version and"
+        " not self._is_newer:\n",
         "        if True:\n",
         f"{IDS}::test_a_use_with_an_id_counts_once_whoever_tries_again_and_when",
     ),

@@ -54,7 +54,7 @@ COMMANDS: Final = {
     "verify": "Prove that the ledger has not been changed.",
     "audit": "Show who changed what money stands on, the newest first.",
     "backup": "Copy the ledger while the sidecar runs, and verify the copy.",
-    "backups": "List the backups that were made of this ledger.",
+    "backups": "List the backups that were made of this ledger, the oldest first.",
     "restore": "Put a backup in the place of the ledger, and say what is missing since.",
     "archive": "Move old events out of the ledger, and back.",
     "erase": "Take the name of a SUBJECT out of the ledger, for good.",
