@@ -1,6 +1,6 @@
-"""Writes run.txt and dev.txt: pinned versions with hashes, without any address.
+"""Writes run.txt, dev.txt and image.txt: pinned versions with hashes, without any address.
 
-Run by ``make lock``. Both files are universal: one resolution for every Python
+Run by ``make lock``. All files are universal: one resolution for every Python
 from 3.11 on and every platform, told apart by environment markers.
 """
 
@@ -18,17 +18,27 @@ COMPILE: Final = (
 )
 
 
+LOCKS: Final = {
+    "run": ("--group", "install"),
+    # The demo must run what the tests tested: each starts from the versions before.
+    "dev": (
+        *("--group", "install", "--group", "dev"),
+        *("--constraints", "requirements/run.txt"),
+    ),
+    "image": (
+        *("--group", "install", "--extra", "centre"),
+        *("--constraints", "requirements/dev.txt"),
+    ),
+}
+
+
 def main() -> None:
-    """Resolve the two environments, the small one inside the large one."""
-    groups = {"run": ("install",), "dev": ("install", "dev")}
-    for name, names in groups.items():
+    """Resolve what is run, what it is tested with, and what stands in an image."""
+    for name, options in LOCKS.items():
         target = f"requirements/{name}.txt"
         sys.stderr.write(f"resolving {target} ...\n")
-        options = [option for group in names for option in ("--group", group)]
-        # The demo must run what the tests tested: dev starts from run's versions.
-        pins = ("--constraints", "requirements/run.txt") if name == "dev" else ()
         subprocess.run(  # noqa: S603 - our own command line
-            [*COMPILE, *options, *pins, "--output-file", target], cwd=ROOT, check=True
+            [*COMPILE, *options, "--output-file", target], cwd=ROOT, check=True
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 LOCK: Final = (ROOT / "requirements" / "run.txt").read_text(encoding="utf-8")
+IMAGE: Final = (ROOT / "requirements" / "image.txt").read_text(encoding="utf-8")
 DEPLOY: Final = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 UNITS: Final = ROOT / "examples" / "systemd"
 HARDENING: Final = re.compile(
@@ -38,12 +39,20 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-def test_every_pin_has_a_hash_and_no_address() -> None:
-    pins = re.split(r"^(?=[a-z0-9-]+==)", LOCK, flags=re.MULTILINE)[1:]
+@pytest.mark.parametrize("lock", [LOCK, IMAGE], ids=["run", "image"])
+def test_every_pin_has_a_hash_and_no_address(lock: str) -> None:
+    pins = re.split(r"^(?=[a-z0-9-]+==)", lock, flags=re.MULTILINE)[1:]
 
     assert len(pins) > 20
     assert [pin for pin in pins if "--hash=sha256:" not in pin] == []
-    assert "://" not in LOCK
+    assert "://" not in lock
+
+
+def test_an_image_has_what_is_run_anywhere_and_the_driver_for_postgresql() -> None:
+    run, image = set(PINNED.findall(LOCK)), set(PINNED.findall(IMAGE))
+
+    assert run <= image
+    assert {name for name, _ in image - run} == {"asyncpg"}
 
 
 def test_what_the_package_takes_is_no_older_than_what_is_free_of_known_holes() -> None:
