@@ -50,6 +50,8 @@ def test_while_the_server_is_away_nothing_is_lost_and_everybody_is_told(
         meter.record("n", 2)
 
         with centre.client() as client:
+            # What came may wait a second for its commit, which notices.
+            until(lambda: client.get("/readyz").status_code != 200)
             answers = [client.get(path) for path in ("/v1/usage", "/readyz", "/status")]
         refused = centre.meterline("verify")
         server.start()

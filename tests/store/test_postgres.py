@@ -24,7 +24,9 @@ from meterline_sidecar.store import facts
 from meterline_sidecar.store.fence import fenced
 from meterline_sidecar.store.open import copy_ledger, open_ledger, open_reader
 from meterline_sidecar.store.port import Candidate, Ledger, Tx
-from meterline_sidecar.store.postgres import dialect
+from meterline_sidecar.store.postgres import dialect, driver, line
+from meterline_sidecar.store.postgres.connect import connect
+from meterline_sidecar.store.postgres.errors import RAISED
 from meterline_sidecar.store.postgres.migrate import newest
 from tests.patience import PATIENCE_S
 from tests.ports import Port
@@ -422,3 +424,26 @@ async def test_a_pooler_may_give_each_transaction_another_session(
     assert (await got(ledgers[0], "led"), len(led)) == ("by", 1)
     for ledger in ledgers:
         await ledger.close()
+
+
+async def test_who_has_the_lock_and_sleeps_between_two_messages_is_ended(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.url(server.create())
+    ledger, asleep = await open_ledger(url), await connect(url)
+    sleeping = await asleep.prepare("SELECT id FROM writer FOR UPDATE", name="")
+    await asleep.execute("BEGIN")
+    await sleeping.fetch()
+    monkeypatch.setattr(driver, "WRITE", driver.WRITE.replace("'12s'", "'200ms'"))
+    with pytest.raises(MeterlineError):  # it has not been silent for long enough
+        await put(ledger, "one", "1")
+    monkeypatch.setattr(line, "END_FROZEN", line.END_FROZEN.replace("'10 s'", "'0 s'"))
+
+    with pytest.raises(MeterlineError):
+        await put(ledger, "one", "1")
+    await put(ledger, "one", "1")
+
+    assert await got(ledger, "one") == "1"
+    with pytest.raises(RAISED):
+        await asleep.execute("COMMIT")
+    await ledger.close()

@@ -109,6 +109,7 @@ def test_meters_that_are_no_more_make_room_for_others(
 def test_closing_many_takes_no_longer_than_closing_one(
     where: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shippers.close_all(timeout_s=0.0)  # of tests before this one
     joined: list[float | None] = []
 
     def join(_thread: threading.Thread, timeout: float | None = None) -> None:

@@ -26,7 +26,7 @@ READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # others wait for it, and one of them is to lead.
 WRITE: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-    " SET LOCAL lock_timeout = '30s';"
+    " SET LOCAL lock_timeout = '12s';"
     " SET LOCAL idle_in_transaction_session_timeout = '10s';"
     " SELECT id FROM writer FOR UPDATE"
 )

@@ -1,6 +1,10 @@
 """A line to a PostgreSQL server: a connection that is opened again when it is lost."""
 
+import contextlib
+import logging
 from typing import Final
+
+import asyncpg
 
 from meterline_sidecar.config.postgres import PostgresUrl
 from meterline_sidecar.errors import MeterlineError
@@ -12,8 +16,20 @@ from meterline_sidecar.store.postgres.errors import (
     translate_commit,
 )
 
+log = logging.getLogger(__name__)
+
 ROLLBACK_S: Final = 5.0
 CLOSE_S: Final = 5.0
+END_FROZEN: Final = (
+    "SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a"
+    " JOIN pg_locks l ON l.pid = a.pid WHERE a.datname = current_database()"
+    " AND a.usename = current_user AND a.pid <> pg_backend_pid()"
+    " AND a.wait_event_type = 'Client'"
+    " AND greatest(a.query_start, a.state_change) < clock_timestamp() - interval '10 s'"
+    " AND l.relation = 'writer'::regclass AND l.mode = 'RowShareLock' AND l.granted"
+)
+"""Whoever has the lock of all writers, and has been silent for ten seconds. One that froze
+between two messages of a statement is not idle for the server, which ends it never."""
 
 
 class Line:
@@ -49,8 +65,10 @@ class Line:
         self._has_begun = True
         try:
             self.said = await connection.execute(sql)
-        except BaseException:
+        except BaseException as error:
             await self.leave()
+            if isinstance(error, asyncpg.LockNotAvailableError):
+                await _end_frozen(connection)
             raise
         return connection
 
@@ -103,3 +121,13 @@ class Line:
                 await connection.close(timeout=CLOSE_S)
             except RAISED:
                 connection.terminate()
+
+
+async def _end_frozen(connection: Connection) -> None:
+    """End who has the lock and sleeps: what they began is rolled back by the server."""
+    with contextlib.suppress(*RAISED):
+        ((ended,),) = await connection.fetch(END_FROZEN)
+        if ended:
+            log.warning(
+                "ended %d sessions that held up all others and had gone silent", ended
+            )
