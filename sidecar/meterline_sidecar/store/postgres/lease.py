@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from meterline_sidecar.store.port import Candidate, Turn
 from meterline_sidecar.store.postgres.errors import RAISED, translate
-from meterline_sidecar.store.postgres.line import Line
+from meterline_sidecar.store.postgres.line import Line, end_frozen
 
 BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '12s'"
@@ -50,11 +50,21 @@ class PostgresLease:
         """Go on leading, or begin to; return who leads. See ``Lease.turn``."""
         found = await self._look()
         if found.life == me.life or not found.left_ms:
+            if found.life != me.life:
+                # It may have frozen in a statement, and then keeps the lock for good.
+                await self._end_frozen()
             # The row is looked at again behind its lock: of two that want it one gets it.
             how = (BEGIN, KEEP) if found.life == me.life else (ELECT, TAKE)
             await self._do(*how, lease_s, me.name, me.files, me.life)
             found = await self._look()
         return found
+
+    async def _end_frozen(self) -> None:
+        connection = await self._line.begin("BEGIN READ ONLY")
+        try:
+            await end_frozen(connection)
+        finally:
+            await self._line.leave()
 
     async def give_up(self, me: Candidate) -> None:
         """Let another one lead at once, if we do."""

@@ -68,7 +68,7 @@ class Line:
         except BaseException as error:
             await self.leave()
             if isinstance(error, asyncpg.LockNotAvailableError):
-                await _end_frozen(connection)
+                await end_frozen(connection)
             raise
         return connection
 
@@ -123,7 +123,7 @@ class Line:
                 connection.terminate()
 
 
-async def _end_frozen(connection: Connection) -> None:
+async def end_frozen(connection: Connection) -> None:
     """End who has the lock and sleeps: what they began is rolled back by the server."""
     with contextlib.suppress(*RAISED):
         ((ended,),) = await connection.fetch(END_FROZEN)
