@@ -4,13 +4,13 @@ Each backup is noted as a line of a file beside the ledger. A copy holds what th
 held then, names that were erased since among it, until somebody deletes it.
 """
 
-import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from meterline_sidecar.files import LedgerFiles, replace_file, sync
+from meterline_sidecar.files import LedgerFiles, replace_file
+from meterline_sidecar.ledger import noted_lines
 
 NOTED_MAX: Final = 10_000
 """Backups that are noted; of an hourly one that is more than a year."""
@@ -43,15 +43,7 @@ class Copy(NamedTuple):
 def note(database: Path, backup: Backup) -> None:
     """Note a backup, durably; beyond the most that are kept, the oldest are forgotten."""
     path = LedgerFiles(database).backups
-    is_new = not path.exists()
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        # A line of its own, also behind half of one.
-        file.write(b"\n" + msgspec.json.encode(backup) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    if is_new:
-        sync(path.parent)
+    noted_lines.append(path, backup)
     if path.stat().st_size > BYTES_MAX:
         kept = backups(database)[-NOTED_MAX // 2 :]
         lines = b"".join(msgspec.json.encode(one) + b"\n" for one in kept)
@@ -59,21 +51,8 @@ def note(database: Path, backup: Backup) -> None:
 
 
 def backups(database: Path) -> list[Backup]:
-    """Return the backups that are noted, the oldest first.
-
-    A line that cannot be read says nothing.
-    """
-    try:
-        lines = LedgerFiles(database).backups.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    found: list[Backup] = []
-    for line in lines:
-        try:
-            found.append(msgspec.json.decode(line, type=Backup))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-    return found[-NOTED_MAX:]
+    """Return the backups that are noted, the oldest first."""
+    return noted_lines.read(LedgerFiles(database).backups, Backup)[-NOTED_MAX:]
 
 
 def copies_of(database: Path) -> list[Copy]:

@@ -5,14 +5,13 @@ backup of before holds the name again, and does not know of its erasure: by the 
 is found out, and the name is erased again, under the same alias.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from meterline_sidecar.files import sync
+from meterline_sidecar.ledger import noted_lines
 from meterline_sidecar.ledger.erased import name_digest
 from meterline_sidecar.store.edge import erase as store
 from meterline_sidecar.store.port import Tx
@@ -32,33 +31,14 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add(path: Path, listed: Listed) -> None:
-    """Add a line, durably, unless it is there; whoever is killed leaves half of one."""
-    if listed in read(path):
-        return
-    is_new = not path.exists()
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "r+b") as file:
-        # A line of its own, also behind half of one.
-        file.write(b"\n" + msgspec.json.encode(listed) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    if is_new:
-        sync(path.parent)
+    """Add a line, durably, unless it is there."""
+    if listed not in read(path):
+        noted_lines.append(path, listed)
 
 
 def read(path: Path) -> list[Listed]:
-    """Return what the list says, in order; a line that cannot be read says nothing."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    found: list[Listed] = []
-    for line in lines:
-        try:
-            found.append(msgspec.json.decode(line, type=Listed))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-    return found
+    """Return what the list says, in order."""
+    return noted_lines.read(path, Listed)
 
 
 def mark_of(alias: str) -> str:
