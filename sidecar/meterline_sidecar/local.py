@@ -24,8 +24,12 @@ _locale: ContextVar[str | None] = ContextVar("locale", default=None)
 
 @contextmanager
 def written_for(locale: str | None) -> Generator[None]:
-    """Write as people of a locale do, such as ``de-DE``, until the end of the block."""
-    token = _locale.set(locale)
+    """Write as people of a locale do, such as ``de-DE``, until the end of the block.
+
+    A customer's stays agreed when Babel is not installed any more: until it is again,
+    everything is written as ever.
+    """
+    token = _locale.set(locale if locale and why_unknown(locale) is None else None)
     try:
         yield
     finally:

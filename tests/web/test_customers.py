@@ -70,6 +70,15 @@ async def test_what_is_left_out_of_a_change_stays_as_it_is(open_web: OpenWeb) ->
         assert shown == await web.get("/v1/customers/new")
 
 
+async def test_a_body_that_says_something_twice_is_refused(open_web: OpenWeb) -> None:
+    async with open_web() as web:
+        refused = await web.http.put(
+            "/v1/customers/new", content=b'{"plan": null, "name": "A", "name": "B"}'
+        )
+        assert refused.status_code == 400
+        assert "`name` stands in the body 2 times" in refused.json()["detail"]
+
+
 async def test_a_change_holds_from_the_day_that_is_given(open_web: OpenWeb) -> None:
     async with open_web(pricing=PRICING + PRO) as web:
         await send(web, "POST", "/v1/customers", **NEW)

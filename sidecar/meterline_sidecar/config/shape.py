@@ -24,6 +24,7 @@ from meterline_sidecar.config.kinds import (
     CUSTOMER,
     EMAIL,
     LINE,
+    LOCALE,
     NAME,
     ORIGIN,
     SIGN_UPS,
@@ -165,6 +166,14 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     email: Annotated[
         str | None,
         Meta(description="Where invoices for the customer go.", extra={"kind": EMAIL}),
+    ] = None
+    locale: Annotated[
+        str | None,
+        Meta(
+            description="How amounts, quantities and days are written for the customer,"
+            " such as `de-DE`; needs the extra `locale`.",
+            extra={"kind": LOCALE, "default": "that of `[seller]`"},
+        ),
     ] = None
     plan: Annotated[
         str | None,

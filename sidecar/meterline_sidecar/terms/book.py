@@ -41,6 +41,7 @@ class AgreedCustomer(Struct, frozen=True, kw_only=True):
     address: tuple[str, ...] = ()
     tax_id: str | None = None
     email: str | None = None
+    locale: str | None = None
     plan: str | None = None
     plans: tuple[HeldPlan, ...] = ()
     overrides: tuple[Override, ...] = ()

@@ -22,6 +22,7 @@ class CustomerChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As it stands on documents, line by line."""
     tax_id: str | UnsetType | None = UNSET
     email: str | UnsetType | None = UNSET
+    locale: str | UnsetType | None = UNSET
     plan: str | UnsetType | None = UNSET
     plans: tuple[HeldPlan, ...] | UnsetType = UNSET
     """What they have beside that."""

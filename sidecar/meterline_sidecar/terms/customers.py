@@ -101,6 +101,7 @@ class CustomerIndex:
             address=agreed.address,
             tax_id=agreed.tax_id,
             email=agreed.email,
+            locale=agreed.locale,
             is_taken_out=agreed.is_removed,
         )
         entries = self._terms.entries("customer", customer_id)

@@ -89,6 +89,7 @@ def _wanted(customer: Customer, overrides: Sequence[Override]) -> WantedCustomer
             "address": customer.address,
             "tax_id": customer.tax_id,
             "email": customer.email,
+            "locale": customer.locale,
             "plan": customer.plan,
             "plans": customer.plans,
             "overrides": tuple(overrides),

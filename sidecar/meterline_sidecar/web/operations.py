@@ -4,8 +4,10 @@ Its path, its parameters (the fields of its query struct), its answer and its fi
 line of documentation make both the route and its entry in ``/openapi.json``.
 """
 
+import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import (
     Any,
@@ -130,12 +132,24 @@ def author_of(request: Request) -> str:
 
 
 async def _read_body(request: Request, kind: type[S]) -> S:
+    body = await request.body()
     try:
-        return msgspec.json.decode(await request.body(), type=kind)
+        said = msgspec.json.decode(body, type=kind)
+        json.loads(body, object_pairs_hook=_each_once)
     except msgspec.ValidationError as error:
         raise BadRequest(str(error).replace("`$.", "`")) from error
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is no JSON: {error}") from error
+    return said
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that says something twice: nobody knows which one was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(name, n_times)] = Counter(name for name, _ in pairs).most_common(1)
+        raise BadRequest(f"`{name}` stands in the body {n_times} times")
+    return found
 
 
 def read_query(

@@ -138,6 +138,12 @@ class Parts:
         """What the files say, as far as it holds."""
         return self.files.config
 
+    def locale_of(self, customer_id: str) -> str | None:
+        """Return as whom people write who read what is made for a customer."""
+        customer = self.customers.get(customer_id)
+        own = None if customer is None else customer.locale
+        return own or self.config.seller.locale
+
     @property
     def meters(self) -> list[Meter]:
         """The meters of the configuration, in its order."""

@@ -46,6 +46,7 @@ def _fields(function: F) -> F:
         ("--starts", DAY, "The first day to bill."),
         ("--anchor", DAY, "A day on which a billing period begins."),
         ("--time-zone", str, "An IANA name such as Europe/Berlin."),
+        ("--locale", str, "How amounts and days are written for them, such as de-DE."),
         ("--email", str, "Where invoices go; an empty text: nowhere."),
         ("--tax-id", str, "Their tax id, as it is to stand on documents."),
         ("--plan", str, "A plan of the price list; an empty text: none."),
@@ -201,7 +202,7 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, datetime):
             value = value.date()
         said[{"from": "from_day", "subject": "subjects"}.get(name, name)] = value
-    for name in ("plan", "tax_id", "email"):
+    for name in ("plan", "tax_id", "email", "locale"):
         if said.get(name) == "":
             said[name] = None
     return said

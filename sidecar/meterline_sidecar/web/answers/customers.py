@@ -31,6 +31,8 @@ class ShownCustomer(msgspec.Struct, frozen=True, kw_only=True):
     address: tuple[str, ...]
     tax_id: str | None
     email: str | None
+    locale: str | None = None
+    """How amounts and days are written for them; ``None``: as the seller does."""
     time_zone: str
     anchor: date | None
     """A day on which a billing period begins; ``None``: with the calendar's."""
@@ -58,6 +60,9 @@ class CustomerFields(
     """As it is to stand on documents, such as ``VAT DE123456789``."""
     email: str | UnsetType | None = UNSET
     """Where invoices go."""
+    locale: str | UnsetType | None = UNSET
+    """How amounts, quantities and days are written for them, such as ``de-DE``; ``null``:
+    as the seller does."""
     plan: str | UnsetType | None = UNSET
     """Of the price list; ``null``: none, and so no invoice."""
     plans: Annotated[tuple[HeldPlan, ...], Meta(max_length=50)] | UnsetType = UNSET

@@ -11,7 +11,7 @@ from meterline_pricing.toml.load import read_overrides
 from meterline_pricing.toml.source import Kind, Unfit
 from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.config.held_plans import with_first
-from meterline_sidecar.config.kinds import CUSTOMER, EMAIL, LINE, SUBJECT
+from meterline_sidecar.config.kinds import CUSTOMER, EMAIL, LINE, LOCALE, SUBJECT
 from meterline_sidecar.config.prices import unmet
 from meterline_sidecar.terms.book import AgreedCustomer
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -155,6 +155,7 @@ def _shown(parts: Parts, customer_id: str) -> ShownCustomer:
         address=agreed.address,
         tax_id=agreed.tax_id,
         email=agreed.email,
+        locale=agreed.locale,
         time_zone=agreed.time_zone,
         anchor=agreed.anchor,
         starts=agreed.starts,
@@ -182,7 +183,7 @@ def _wanted(parts: Parts, customer_id: str, said: CustomerFields) -> WantedCusto
         _check(CUSTOMER, "id", customer_id)
     for subject in fields.get("subjects", ()):
         _check(SUBJECT, "subjects", subject)
-    for name, kind in (("tax_id", LINE), ("email", EMAIL)):
+    for name, kind in (("tax_id", LINE), ("email", EMAIL), ("locale", LOCALE)):
         if (text := fields.get(name)) is not None:
             _check(kind, name, text)
     if (zone := fields.get("time_zone")) is not None:

@@ -75,7 +75,7 @@ async def invoice(request: Request) -> Response:
     """Answer one document, as it is printed."""
     shown, query = await _read(request)
     parts: Parts = request.app.state.parts
-    with written_for(parts.config.seller.locale):
+    with written_for(parts.locale_of(shown.customer)):
         return render(
             request,
             "invoice.html",
@@ -154,8 +154,8 @@ async def _read(request: Request) -> tuple[DocumentAnswer, DocumentQuery]:
 
 def _html(request: Request, shown: DocumentAnswer) -> str:
     parts: Parts = request.app.state.parts
-    seller = parts.config.seller
-    return file_of(shown, paper=seller.paper, locale=seller.locale)
+    paper = parts.config.seller.paper
+    return file_of(shown, paper=paper, locale=parts.locale_of(shown.customer))
 
 
 def _file(

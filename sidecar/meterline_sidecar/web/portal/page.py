@@ -115,7 +115,7 @@ async def _page(
         "rehearsal": parts.clock.rehearsal,
         "fresh_ms": at.as_of_ms,
     }
-    with written_for(parts.config.seller.locale):
+    with written_for(parts.locale_of(customer.id)):
         return HTMLResponse(ENVIRONMENT.get_template("portal.html").render(context))
 
 
