@@ -228,7 +228,7 @@ async def test_a_worker_whose_first_batch_left_may_miss_something_from_then(
     async with sidecar.database.transaction() as tx:
         await tx.execute(
             "UPDATE producers SET recorded_seq = recorded_seq + 5, started_ms = ?,"
-            " seen_ms = ? WHERE producer LIKE '0%'",
+            " seen_ms = ? WHERE producer LIKE '0000%'",
             (LATER_MS, LATER_MS),
         )
     span = {"start_ms": NOON_MS - HOUR_MS, "end_ms": NOON_MS + HOUR_MS}
