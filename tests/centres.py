@@ -18,8 +18,8 @@ from tests.postgres_server import PostgresServer
 from tests.sidecar_process import METERLINE, PRICING, SidecarProcess, until
 
 LEASE_S: Final = 2
-OF_ALL: Final = ("meterline.db.key", "meterline.db.tokens", "meterline.db.portal-key")
-"""What every centre of a ledger has: the key of its chain, and who is let in."""
+OF_ALL: Final = ("meterline.db.key", "meterline.db.portal-key")
+"""What every centre of a ledger is given: who is let in stands in the ledger."""
 
 
 class Centres:

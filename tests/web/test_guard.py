@@ -83,7 +83,7 @@ async def test_a_revoked_token_is_refused_at_once(open_web: OpenWeb) -> None:
     async with open_web(sidecar=LOCKED) as web:
         made = web.tokens.create("report", "read", now_ms=0)
         before = await web.http.get("/v1/usage", headers=bearer(made.text))
-        web.tokens.revoke(made.token.id)
+        web.tokens.revoke(made.token.id, now_ms=1)
         after = await web.http.get("/v1/usage", headers=bearer(made.text))
 
     assert (before.status_code, after.status_code) == (200, 401)

@@ -2,19 +2,21 @@
 
 They stand in a file of their own beside the database, so that one can be made before
 the first start, and revoked while the sidecar runs, without a second writer to the
-ledger. The running sidecar reads the file again when it has changed.
+ledger. The running sidecar reads the file again when it has changed. Centres that share
+a ledger have a file each, and tell each other (``fleet.shared_tokens``).
 """
 
 import fcntl
 import os
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.files import lock_of, replace_file
@@ -43,6 +45,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     source: str | None = None
     """The only source that it may send events of; ``None`` for any."""
+    revoked_ms: int | None = None
+    """Since when nobody is let in with it: kept where others have to be told."""
 
     def allows(self, scope: Scope) -> bool:
         """Say whether this token may do what ``scope`` names."""
@@ -59,10 +63,15 @@ class NewToken(NamedTuple):
 
 
 class TokenFile:
-    """The tokens of one sidecar."""
+    """The tokens of one sidecar.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        is_shared: others have them, too: what was revoked is kept, and says so.
+    """
+
+    def __init__(self, path: Path, *, is_shared: bool = False) -> None:
         self.path = path
+        self.is_shared = is_shared
         self._stamp: tuple[int, int, int] | None = None
         self._by_digest: dict[str, Token] = {}
 
@@ -86,6 +95,25 @@ class TokenFile:
         Raises:
             ConfigError: the file cannot be read, or is damaged.
         """
+        return [token for token in self._written() if token.revoked_ms is None]
+
+    def merge(self, others: Iterable[Token]) -> list[Token]:
+        """Take in what others know; return all that is known now, also what was revoked.
+
+        Of a token that one has revoked and another has not, it is revoked.
+
+        Raises:
+            ConfigError: the file cannot be read, or is damaged.
+        """
+        others = list(others)
+        if (written := self._written()) == (merged := _merged(written, others)):
+            return written
+        with self._locked():
+            merged = _merged(self._written(), others)
+            self._write(merged)
+        return merged
+
+    def _written(self) -> list[Token]:
         try:
             written = read_small_file(self.path, bytes_max=FILE_BYTES_MAX)
         except FileNotFoundError:
@@ -127,19 +155,19 @@ class TokenFile:
             source=source,
         )
         with self._locked():
-            tokens = self.all()
-            if len(tokens) >= TOKENS_MAX:
+            if len(self.all()) >= TOKENS_MAX:
                 raise ConfigError(f"there are {TOKENS_MAX} tokens: revoke some first")
-            self._write([*tokens, token])
+            self._write([*self._written(), token])
         return NewToken(token, text)
 
-    def revoke(self, token_id: str) -> Token | None:
+    def revoke(self, token_id: str, *, now_ms: int) -> Token | None:
         """Remove a token, which is refused from the next request on; return it."""
         with self._locked():
-            tokens = self.all()
-            found = next((token for token in tokens if token.id == token_id), None)
+            found = next((one for one in self.all() if one.id == token_id), None)
             if found is not None:
-                self._write([token for token in tokens if token is not found])
+                left = [one for one in self._written() if one.id != token_id]
+                gone = [replace(found, revoked_ms=now_ms)] if self.is_shared else []
+                self._write([*left, *gone])
         return found
 
     def _refresh(self) -> None:
@@ -166,6 +194,16 @@ class TokenFile:
             yield
         finally:
             os.close(lock)
+
+
+def _merged(ours: Iterable[Token], theirs: Iterable[Token]) -> list[Token]:
+    """Return each token once, the oldest first; who was revoked anywhere is."""
+    found = {token.id: token for token in ours}
+    for token in theirs:
+        known = found.get(token.id)
+        if known is None or (known.revoked_ms is None and token.revoked_ms is not None):
+            found[token.id] = token
+    return sorted(found.values(), key=lambda token: (token.created_ms, token.id))
 
 
 def _digest(text: str) -> str:

@@ -31,6 +31,7 @@ from meterline_sidecar.daemon.assemble_stripe import collect_through, open_strip
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError, LedgerGone
 from meterline_sidecar.fleet.leading import Leading
+from meterline_sidecar.fleet.shared_tokens import SharedTokens
 from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
@@ -85,6 +86,8 @@ async def open_parts(
         _opened_ledger(config, chain) as database,
         open_leading(config, database) as leading,
     ):
+        if config.server is not None:
+            await SharedTokens(tokens, database).run()
         alarm = await _alarm(database, chain)
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock, leading)
@@ -281,6 +284,8 @@ def _plan_following(parts: Parts, files: LoadedFiles) -> None:
             parts.closer.in_grace.clear()
 
     parts.schedule.every(FOLLOW_EVERY_S, "follow", follow)
+    shared = SharedTokens(parts.tokens, parts.database)
+    parts.schedule.every(FOLLOW_EVERY_S, "tokens", shared.run)
     for work in (
         parts.terms.lead,
         follow,

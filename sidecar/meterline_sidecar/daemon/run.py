@@ -64,8 +64,12 @@ async def run(config: Config, *, clock: Clock) -> None:
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(GARBAGE_OBJECTS)
     make_directories(config)
-    tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
-    _check_tokens(config, tokens)
+    tokens = TokenFile(
+        LedgerFiles(config.sidecar.database).tokens,
+        is_shared=config.server is not None,
+    )
+    if config.server is None:
+        _check_tokens(config, tokens)
     with database_lock(config):
         try:
             # What was read stays. With 100,000 customers a collection that looks at all
@@ -75,6 +79,7 @@ async def run(config: Config, *, clock: Clock) -> None:
                 config, clock=clock, tokens=tokens, on_fatal=on_fatal
             ) as parts:
                 config = parts.config  # nobody holds the customers any more
+                _check_tokens(config, tokens)  # or other centres have some
                 gc.freeze()
                 await _serve(parts, stop, hang_up, on_fatal)
                 if fatal:  # in here: a disk that failed is not written to any more

@@ -9,6 +9,15 @@ async def get_fact(tx: Tx, name: str) -> str | None:
     return None if row is None else row[0]
 
 
+async def facts_from(tx: Tx, prefix: str) -> dict[str, str]:
+    """Return the small facts whose names begin with a text, by their names."""
+    rows = await tx.fetch_all(
+        "SELECT name, value FROM facts WHERE name >= ? AND name < ? ORDER BY name",
+        (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)),
+    )
+    return dict(rows)
+
+
 async def put_fact(tx: Tx, name: str, value: str) -> None:
     """Set a small fact about this ledger."""
     await tx.execute(

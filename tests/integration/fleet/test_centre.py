@@ -70,7 +70,7 @@ async def test_a_revoked_token_ends_a_live_connection(world: World) -> None:
         await until(lambda: forwarder.is_connected)
         (token,) = centre.parts.tokens.all()
 
-        centre.parts.tokens.revoke(token.id)
+        centre.parts.tokens.revoke(token.id, now_ms=1)
 
         await until(lambda: "revoked" in (forwarder.trouble or ""))
         found = (await edge.http.get("/status")).json()

@@ -8,7 +8,9 @@ import pytest
 
 from meterline import wire
 from meterline.wire import VERSION, Ahead, EdgeHello, Hello, WireError
+from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.shared_tokens import SharedTokens
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer, Producer
 from meterline_sidecar.ingest.watermarks import SentElsewhere
@@ -232,3 +234,34 @@ async def test_who_was_retired_or_adopted_elsewhere_is_so_everywhere(
 
     again = await one.edges.enter(edge_hello(TWO), "token 1")
     assert (again.row.ahead, again.row.batch) == (0, 0)
+
+
+async def test_tokens_that_were_made_and_revoked_on_one_host_are_so_on_all(
+    processes: tuple[Process, Process], tmp_path: Path
+) -> None:
+    here, there = (
+        TokenFile(tmp_path / name / "meterline.db.tokens", is_shared=True)
+        for name in ("a", "b")
+    )
+    at_one, at_two = (
+        SharedTokens(file, process.ledger)
+        for file, process in zip((here, there), processes, strict=True)
+    )
+    made = [here.create("one", "read", now_ms=1), there.create("two", "edge", now_ms=2)]
+
+    for one in (at_one, at_two, at_one):
+        await one.run()
+    assert names(here) == ["one", "two"] == names(there)
+
+    # Of one that both hosts know, it is enough that one revokes it.
+    assert there.revoke(made[0].token.id, now_ms=3) is not None
+    assert there.find(made[0].text) is None
+    for one in (at_one, at_two, at_one):
+        await one.run()
+    assert here.find(made[0].text) is None
+    assert here.find(made[1].text) == made[1].token
+    assert names(here) == ["two"] == names(there)
+
+
+def names(file: TokenFile) -> list[str]:
+    return [token.name for token in file.all()]

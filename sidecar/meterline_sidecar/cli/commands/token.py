@@ -27,7 +27,8 @@ def command() -> None:
     """Create, list and revoke tokens for the HTTP API.
 
     They are kept beside the database, so the sidecar need not run. A running one
-    applies a change from the next request on.
+    applies a change from the next request on; other centres of the same ledger a
+    few seconds later.
     """
 
 
@@ -89,7 +90,7 @@ def list_tokens(config_path: Path | None, is_json: bool) -> None:
 @CONFIG
 def revoke(config_path: Path | None, token_id: str) -> None:
     """Revoke a token. It is refused from the next request on."""
-    token = _tokens(config_path).revoke(token_id)
+    token = _tokens(config_path).revoke(token_id, now_ms=SystemClock().now_ms())
     if token is None:
         raise MeterlineError(f"no token {token_id!r}; see `meterline token list`")
     click.echo(f"revoked {token.name}")
@@ -149,4 +150,6 @@ def _seconds(text: str) -> int:
 
 
 def _tokens(config_path: Path | None) -> TokenFile:
-    return TokenFile(LedgerFiles(read_settings(config_path).sidecar.database).tokens)
+    config = read_settings(config_path)
+    path = LedgerFiles(config.sidecar.database).tokens
+    return TokenFile(path, is_shared=config.server is not None)
