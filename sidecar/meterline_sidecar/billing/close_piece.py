@@ -11,6 +11,7 @@ from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.lifecycle import Missing, note_accepted
 from meterline_sidecar.billing.past import Past
 from meterline_sidecar.billing.statement import Closing, Statement
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.customers import CustomerIndex
@@ -34,6 +35,7 @@ async def close_some(
     wanted: Wanted,
     ready: Sequence[tuple[Due, tuple[str, ...]]],
     missing: Mapping[tuple[int, int], Missing],
+    clock: Clock,
 ) -> list[Outcome]:
     """Close customers until it has taken as long as one transaction may.
 
@@ -41,10 +43,12 @@ async def close_some(
         ready: what is due, each with the gaps that are accepted, in words; no customer
             twice.
         missing: by span, what has not arrived of it.
+        clock: is asked once: all of them become final at one moment.
 
     Returns the outcomes of the first of them, in order.
     """
     end_s = time.monotonic() + PIECE_S_MAX
+    now_ms = clock.now_ms()
     at = await counted_whole(tx)
     outcomes: list[Outcome] = []
     by_hand = f"by hand: {wanted.reason}" if wanted.reason else "by hand"
@@ -55,15 +59,15 @@ async def close_some(
         if i % AHEAD == 0:
             ahead = [one[:2] for one, _ in ready[i : i + AHEAD]]
             pasts = await invoices.pasts(tx, at, ahead)
-        customer, past = customers.get(due.customer), pasts[due.customer]
+        customer, past = customers.get(due.customer, now_ms=now_ms), pasts[due.customer]
         assert customer is not None, "customers are never forgotten"
         among = (tx, at, customer, due.period)
         try:
             if wanted.is_dry:
                 await invoices.check(*among, past)
-                statement = await invoices.statement(*among, past=past)
+                statement = await invoices.statement(*among, past=past, now_ms=now_ms)
             else:
-                closing = Closing(wanted.author, cause, gaps)
+                closing = Closing(now_ms, wanted.author, cause, gaps)
                 statement = await invoices.close(
                     *among, closing, journal=together, past=past
                 )

@@ -331,6 +331,7 @@ class Closer:
             wanted=run.wanted,
             ready=ready,
             missing=missing,
+            clock=self._clock,
         )
         outcomes: list[Outcome]
         try:

@@ -87,12 +87,14 @@ class Invoices:
         period: Period,
         *,
         past: Past | None = None,
+        now_ms: int | None = None,
     ) -> Statement:
         """Return the final invoice of a period, or its draft as of this snapshot.
 
         Args:
             at: of this snapshot; see ``counted``.
             past: of the customer, where it was read already.
+            now_ms: the moment, where many are drawn as of the same.
 
         Raises:
             NotBillable: there is no plan for this customer then.
@@ -101,8 +103,10 @@ class Invoices:
         final = past.finals.get(period.name)
         if final is not None:
             return final.statement
+        if now_ms is None:
+            now_ms = self._clock.now_ms()
         return await self._drawing.draft(
-            *(tx, at, customer, period, past), now_ms=self._clock.now_ms()
+            *(tx, at, customer, period, past), now_ms=now_ms
         )
 
     async def pasts(
@@ -271,7 +275,7 @@ class Invoices:
             async with self._database.transaction() as tx:
                 at = await counted_whole(tx)
                 await note_accepted(tx, missing.gaps)
-                closing = Closing(author, "by hand", gaps)
+                closing = Closing(self._clock.now_ms(), author, "by hand", gaps)
                 return await self.close(tx, at, customer, period, closing)
 
         return await when_whole(close, self._aggregator.run)
@@ -339,7 +343,7 @@ class Invoices:
         """Draw an invoice and keep it, with all that it adjusts and uses up."""
         final, uses = await self._drawing.final(
             *(tx, at, customer, period, past),
-            now_ms=self._clock.now_ms(),
+            now_ms=closing.now_ms,
             gaps=closing.gaps,
             since_ms=since_ms,
         )

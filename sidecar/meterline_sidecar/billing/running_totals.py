@@ -329,21 +329,34 @@ class Standings:
                 periods[one.id] = CustomerCalendar.of(self._terms, one.id).at(now_ms)
         pasts = await self._invoices.pasts(tx, at, list(periods.items()))
         return [
-            (one, await self._standing(tx, at, one, periods[one.id], pasts[one.id]))
+            (
+                one,
+                await self._standing(
+                    *(tx, at, one, periods[one.id], pasts[one.id]), now_ms=now_ms
+                ),
+            )
             for one in customers
             if one.id in periods
         ]
 
     async def _standing(
-        self, tx: Tx, at: Counted, customer: Customer, period: Period, past: Past
+        self,
+        tx: Tx,
+        at: Counted,
+        customer: Customer,
+        period: Period,
+        past: Past,
+        *,
+        now_ms: int,
     ) -> Standing:
         """Return where a customer stands in the period that runs."""
-        now_ms = self._clock.now_ms()
         total: Decimal | None = None
         currency = why_not = None
         drawn: Invoice | None = None
         try:
-            stated = await self._invoices.statement(tx, at, customer, period, past=past)
+            stated = await self._invoices.statement(
+                *(tx, at, customer, period), past=past, now_ms=now_ms
+            )
             drawn = stated.invoice
             total, currency = stated.due, drawn.currency
             meters = stated.usage

@@ -176,8 +176,9 @@ async def finals_with(
 
 
 class Closing(NamedTuple):
-    """Who makes an invoice final, why, and over what."""
+    """Who makes an invoice final, when, why, and over what."""
 
+    now_ms: int
     author: str
     cause: str
     gaps: tuple[str, ...] = ()

@@ -65,11 +65,15 @@ class CustomerIndex:
                 await asyncio.sleep(0)
             yield self._at(name, self._clock.now_ms())
 
-    def get(self, customer_id: str) -> Customer | None:
-        """Return the customer with this id."""
+    def get(self, customer_id: str, *, now_ms: int | None = None) -> Customer | None:
+        """Return the customer with this id.
+
+        Args:
+            now_ms: the moment, where many are asked for as of the same.
+        """
         if not self._terms.count("customer", customer_id):
             return None
-        return self._at(customer_id, self._clock.now_ms())
+        return self._at(customer_id, now_ms or self._clock.now_ms())
 
     def page(self, after: str, limit: int) -> tuple[list[Customer], str | None]:
         """Return customers whose ids come after ``after``, and where to go on."""
