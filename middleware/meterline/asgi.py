@@ -19,6 +19,10 @@ from meterline.traffic import traffic
 
 log = logging.getLogger(__name__)
 
+# Looked up once: what is called for every request is otherwise looked for in a class.
+_set_current = current_event.set
+_reset_current = current_event.reset
+
 
 class MeterMiddleware(Metering):
     """Meters an ASGI app: one usage event for every request and every websocket.
@@ -101,25 +105,26 @@ class MeterMiddleware(Metering):
         exchange.status = exchange.bytes_in = exchange.bytes_out = exchange.flags = 0
         exchange.subject = exchange.route = exchange.quantities = None
         exchange.properties = exchange.handle = exchange.inner = exchange.named = None
-        exchange.is_over = exchange.is_left = False
+        exchange.is_over = False
+        exchange.left_at = 0
         # Always set: a server may start a request in the context of the one before.
-        token = current_event.set(exchange)
+        token = _set_current(exchange)
         traffic.started += 1
+        app = self.app  # called as an attribute, it would be taken for a method first
         try:
-            await self.app(scope, exchange.receive, exchange.send)
+            await app(scope, exchange.receive, exchange.send)
             if not exchange.is_over:
                 exchange.end(None)
         except BaseException as error:
             exchange.end(error)
             raise
         finally:
-            exchange.is_left = True
-            traffic.ended = ended = traffic.ended + 1
-            exchange.alone_at = ended if ended == traffic.started else -1
+            traffic.ended = ended = traffic.ended + 1  # as ``traffic.end``, uncalled
+            exchange.left_at = ended if ended == traffic.started else -1
             if exchange.handle is not None:
                 exchange.handle.settle(exchange)
             try:  # noqa: SIM105 - `suppress` costs more than all the rest here
-                current_event.reset(token)
+                _reset_current(token)
             except ValueError:  # closed by the collector, in somebody else's context
                 pass
 

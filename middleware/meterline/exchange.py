@@ -24,11 +24,26 @@ SCOPE_KEY: Final = "meterline"
 _REQUEST: Final = int(Kind.REQUEST)
 _WEBSOCKET: Final = int(Kind.WEBSOCKET)
 
-# To plain values, whatever the classes of the server's are (``HTTPStatus.OK``).
-_STATUSES: Final = {status: status for status in range(STATUS_MAX + 1)}
-_METHODS: Final = {
-    name: name for name in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-}
+
+class _Statuses(dict[int, int]):
+    """To plain values, whatever the classes of the server's are (``HTTPStatus.OK``)."""
+
+    def __missing__(self, _status: object) -> int:
+        return 0
+
+
+class _Methods(dict[str, str]):
+    """Likewise. It does not grow: methods are what clients make up."""
+
+    def __missing__(self, method: object) -> str | None:
+        return exact_method(method)
+
+
+_STATUSES: Final = _Statuses((status, status) for status in range(STATUS_MAX + 1))
+_METHODS: Final = _Methods(
+    (name, name)
+    for name in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+)
 _DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
 _METHOD_NOT_ALLOWED: Final = 405
 _SERVER_ERROR: Final = 500
@@ -61,15 +76,17 @@ class Exchange(Request):
                     self.bytes_out += len(body)
                 # Recorded before it goes out, not when the app call has ended:
                 # background tasks are not the request's time.
-                if not (message.get("more_body") or self.is_over):
+                is_last = "more_body" not in message or not message["more_body"]
+                if is_last and not self.is_over:
                     self.write(_REQUEST)
             elif kind == "http.response.start":
-                self.status = _STATUSES.get(message["status"], 0)
+                self.status = _STATUSES[message["status"]]
             elif not self.is_over:
                 self.note_unusual(message)
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
             self.middleware.note_failure()
-        return self.inner_send(message)
+        send = self.inner_send  # called as an attribute, it would cost three times that
+        return send(message)
 
     async def receive(self) -> Message:
         """Take note of what the app receives."""
@@ -136,28 +153,21 @@ class Exchange(Request):
         duration_us = (perf_counter_ns() - self.start_ns) // 1000
         middleware = self.middleware
         scope = self.scope
+        status = self.status
         if kind == _REQUEST:
-            named = scope["method"]
-            method = _METHODS[named] if named in _METHODS else exact_method(named)
+            method = self.method = _METHODS[scope["method"]]
             if duration_us > _SLOW_US and inside.has_left(self.inner_receive):
                 self.flags |= Flag.INCOMPLETE
         else:
-            method = "GET"
-        self.method = method
-        if "router" not in scope:  # where Starlette's puts itself
-            self.look_inside(None)
-            scope = self.scope
+            method = self.method = "GET"
+        # What nearly every request asks for, without a call.
+        route = middleware.templates.get(id(scope.get("route")))
+        if not route or status == _METHOD_NOT_ALLOWED:
+            route = self.find_route()
+        self.route = route
         subject = self.subject
         if subject is None:
             subject = self.subject = middleware.resolve_subject(self)
-        status = self.status
-        # Where the method is not allowed, no route was taken.
-        if status == _METHOD_NOT_ALLOWED:
-            route = self.route
-        else:
-            # What nearly every request asks for, without a call.
-            route = middleware.templates.get(id(scope.get("route")))
-            route = self.route = route or middleware.resolve_route(scope)
         if middleware.exclusion is not None and self.is_excluded():
             self.leave_out()
             return
@@ -183,11 +193,20 @@ class Exchange(Request):
             self.flags,
             quantities,
         )
-        middleware.meter.append(
-            encode(fields)
-            if self.properties is None and key is None
-            else self.encoded(fields, key)
-        )
+        append = middleware.meter.append
+        if self.properties is None and key is None:
+            append(encode(fields))
+        else:
+            append(self.encoded(fields, key))
+
+    def find_route(self) -> str | None:
+        """Return the route that was taken, if one was; the scope may be another then."""
+        if "router" not in self.scope:  # where Starlette's puts itself
+            self.look_inside(None)
+        # Where the method is not allowed, no route was taken.
+        if self.status == _METHOD_NOT_ALLOWED:
+            return self.route
+        return self.middleware.resolve_route(self.scope)
 
     def look_inside(self, error: BaseException | None) -> None:
         """Go on with the scope that the app had further inside, if it is another."""

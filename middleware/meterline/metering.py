@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from meterline.asgi_types import Scope
-from meterline.events import Flag
+from meterline.events import SUBJECT_CHARS_MAX, Flag
 from meterline.exclude import exclusion
 from meterline.meter import Meter, Stats
 from meterline.open_event import OpenEvent
@@ -74,10 +74,19 @@ class Metering:
 
     def resolve_subject(self, request: Request) -> str | None:
         """Return who used it; ``None``, with a flag, where the answer is no subject."""
+        resolve = self.resolver
         try:
-            subject = self.resolver(request.scope)
-            if subject is None and request.inner is not None:
+            subject = resolve(request.scope)
+            if subject is None:
+                if request.inner is None:  # so it is where nobody is known
+                    return None
                 subject = request.inner.resolver(request.scope)
+            elif (
+                type(subject) is str
+                and subject.isascii()
+                and 0 < len(subject) <= SUBJECT_CHARS_MAX
+            ):
+                return subject  # what is nearly always so, without a call
         except Exception:  # edge: the resolver is the app's code
             problem = "the subject resolver raised"
             log.debug(problem, exc_info=True)

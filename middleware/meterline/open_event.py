@@ -51,11 +51,10 @@ class OpenEvent:
     """
 
     __slots__ = (
-        "alone_at",
         "flags",
         "handle",
-        "is_left",
         "is_over",
+        "left_at",
         "meter",
         "method",
         "named",
@@ -81,10 +80,9 @@ class OpenEvent:
     start_ns: int
     is_over: bool
     """The event is written. What is recorded now becomes an event of its own."""
-    is_left: bool
-    """The app's call has ended, with its background tasks."""
-    alone_at: int
-    """``Traffic.started`` as it ended, if nobody else was being served; else -1."""
+    left_at: int
+    """0 until the app's call has ended, with its background tasks; then as
+    ``Traffic.end`` says."""
     handle: Keeper | None
 
     part: int = int(Flag.OF_REQUEST)
@@ -106,12 +104,15 @@ class OpenEvent:
                 if not problem:
                     name = text
                     quantity = amount = exact
-            quantities = {} if self.quantities is None else self.quantities
+            quantities = self.quantities
+            is_first = quantities is None
+            if quantities is None:
+                quantities = {}
             if problem := add_quantity(quantities, name, quantity):
                 self.flags |= bad_quantity(name)
                 self.meter.complaints.add(problem)
                 return
-            if self.quantities is None and not self._begin(quantities):
+            if is_first and not self._begin(quantities):
                 self.record_apart(name, quantity, given)
                 return
             if given:
@@ -125,7 +126,11 @@ class OpenEvent:
         if self.is_over:
             return False
         generators.watch()
-        self.wait()
+        shipper = self.meter.shipper
+        if shipper is None:
+            self.wait()
+        else:  # as that does, without a call
+            shipper.waiting.units[self] = copy_context()
         return True
 
     def set_total(
@@ -283,7 +288,8 @@ class OpenEvent:
             with traffic.lock:  # whoever found it open has added by now
                 # Once more: the shipping thread may have written them.
                 quantities = self.quantities
-                self._write_named()
+                if self.named is not None:
+                    self._write_named()
                 self.wait_no_more()
         return quantities or None
 
@@ -381,4 +387,4 @@ class OpenEvent:
         While the app's call runs, whatever has its context works for it. Later, what
         it has started may serve others, unless there was nobody else since.
         """
-        return not self.is_left or self.alone_at == traffic.started
+        return not self.left_at or self.left_at == traffic.started

@@ -9,6 +9,7 @@ with ``current()`` while the request is served, asks no context and is always ri
 
 import sys
 from collections.abc import Mapping
+from typing import Final
 
 from meterline.handle import Handle, current_event, doubt, handle_of
 from meterline.meter import Named
@@ -16,6 +17,9 @@ from meterline.open_event import OpenEvent, generators
 from meterline.quantities import Number
 from meterline.stray import OUTSIDE, complain, record_stray
 from meterline.traffic import traffic
+
+_current: Final = current_event.get  # looked up once, for every quantity
+_exception: Final = sys.exception
 
 
 def record(
@@ -48,15 +52,15 @@ def record(
             most 16 names of small letters, digits and ``_``, and texts of at most 128
             characters, numbers or truth values. They go over those of ``set_property``.
     """
-    event = current_event.get()
+    event = _current()
     if id is not None or source is not None:
         _record_named(event, name, quantity, properties, (id, source))
     elif (
         event is not None
-        and not event.is_left
+        and not event.left_at
         and not traffic.collecting
         and event.start_ns > traffic.born_ns
-        and sys.exception() is None
+        and _exception() is None
     ):  # what is nearly always so, without a call
         event.add(name, quantity, properties)
     elif event is None:

@@ -27,6 +27,14 @@ class Traffic:
         self.lock = threading.RLock()
         """Is held by whoever adds to an open event, or closes one that was added to."""
 
+    def end(self) -> int:
+        """Count the end of a request; return when that was.
+
+        In requests that had begun by then, if nobody else was being served; else -1.
+        """
+        self.ended = ended = self.ended + 1
+        return ended if ended == self.started else -1
+
     def is_collecting(self) -> bool:
         """Tell whether this is a finalizer that the garbage collector runs."""
         return self.collecting == threading.get_ident()

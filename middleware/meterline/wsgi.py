@@ -62,8 +62,8 @@ class Call(Request):
         self.subject = self.route = self.quantities = self.properties = None
         self.handle = self.named = None
         self.method = exact_method(environ.get("REQUEST_METHOD", "GET"))
-        self.status = self.flags = self.bytes_in = self.bytes_out = 0
-        self.is_over = self.is_left = self._has_begun = False
+        self.status = self.flags = self.bytes_in = self.bytes_out = self.left_at = 0
+        self.is_over = self._has_begun = False
         self.content_length: str | None = None
         self.context = copy_context()
         self.context.run(current_event.set, self)
@@ -120,11 +120,9 @@ class Call(Request):
 
     def leave(self) -> None:
         """Note that the server has done with it."""
-        if self.is_left:
+        if self.left_at:
             return
-        self.is_left = True
-        traffic.ended = ended = traffic.ended + 1
-        self.alone_at = ended if ended == traffic.started else -1
+        self.left_at = traffic.end()
         if self.handle is not None:
             self.handle.settle(self)
 
@@ -296,7 +294,7 @@ class MeterMiddleware(Metering):
     ) -> Iterable[bytes]:
         """Serve one request, and meter it."""
         outer = current_event.get()
-        is_asgi = isinstance(outer, Exchange | LeftOut) and not outer.is_left
+        is_asgi = isinstance(outer, Exchange | LeftOut) and not outer.left_at
         if SCOPE_KEY in environ or is_asgi:
             if isinstance(outer, Call) and outer.start_ns == environ[SCOPE_KEY]:
                 outer.inner, outer.scope = self, environ

@@ -174,7 +174,7 @@ MUTANTS: Final = {
     "a number taken by no record": Mutant(
         "middleware/meterline/spool/writer.py",
         "self._write(encode_record(seq, payload))\n",
-        "self._write(encode_record(self._next_seq(), payload))\n",
+        "self._write(encode_record(next(self._numbers), payload))\n",
         SPOOL_NUMBERS,
     ),
     "a record that is being written is damage": Mutant(

@@ -37,6 +37,7 @@ REASON_CHARS_MAX: Final = 200
 OWED_PER_ROUND_MAX: Final = 10_000  # a tenth of a second
 
 _LOW: Final = 0xFFFFFFFF
+_pack: Final = RECORD_HEADER.pack
 
 
 class Writer:
@@ -86,17 +87,17 @@ class Writer:
         """Oldest first. Here they are added at the end; ``free_before`` takes them
         away from the front."""
         self._spare: Segment | None = None
-        self._next_seq: Callable[[], int] = itertools.count(1).__next__
+        self._numbers = itertools.count(1)
         self._write = self._active.write
 
     # --- in the app's request
 
     def append(self, payload: bytes) -> None:
         """Record one encoded event. Never blocks, never raises."""
-        low = (seq := self._next_seq()) & _LOW
+        low = (seq := next(self._numbers)) & _LOW
         write = self._write
         try:
-            write(RECORD_HEADER.pack(len(payload), crc32(payload, low), low) + payload)
+            write(_pack(len(payload), crc32(payload, low), low) + payload)
         except ValueError:
             self._append_elsewhere(payload, seq, write)
 
@@ -104,7 +105,7 @@ class Writer:
         """Count an event that cannot be recorded; see ``DROP_REASONS``."""
         with self._lock:
             if not self.is_closed:
-                self._drop(reason, self._next_seq())
+                self._drop(reason, next(self._numbers))
                 self._mark_drops()
 
     def _count_owed(self) -> None:
@@ -113,7 +114,7 @@ class Writer:
             if not self.owed or self.file.unmarked():  # no room for its numbers now
                 return
             self.owed -= 1
-            self._drop(NOT_RECORDABLE, self._next_seq())
+            self._drop(NOT_RECORDABLE, next(self._numbers))
             self._mark_drops()
 
     def _append_elsewhere(
@@ -283,7 +284,7 @@ class Writer:
             self._when_closed = when_closed
             self.is_closed = True
             self._active.seal()
-            self.last_seq = self._next_seq() - 1
+            self.last_seq = next(self._numbers) - 1
 
     def all_segments(self) -> list[Segment]:
         """Return every segment there is, with the one that is not used yet."""
