@@ -22,47 +22,18 @@ A batch carries its events as *records*, byte for byte as they stand in the spoo
 The CRC covers ``seq`` and payload. A record's number is its position; the ``seq``
 inside it (the low 32 bits) only helps to find the place again after damage.
 
-Between two sidecars, over TLS, the same frames pass for many producers in turn:
-
-    edge                                 centre
-    EdgeHello(version, edge, ...)   ->
-                                    <-   EdgeWelcome(batch, ahead, ...)
-    Resume(mark, ...)               ->
-                                    <-   Ack(batch)
-    Ahead(batch, mark)              ->
-                                    <-   Ack(batch)       after COMMIT
-    Hello(version, producer, ...)   ->
-                                    <-   Welcome(last_seq)
-    Batch, Lost, Bye                ->   of the producer that said hello last
-                                    <-   Ack(seq)         after COMMIT
-    Heartbeat(batch, low_ms, ...)   ->
-                                    <-   Ack(batch)
-
-An edge that forwards usage sends batches of a producer of its own, into which it rolls
-up what came. By which meters, its centre says behind the first ack, and whenever that
-changes, unasked:
-
-                                    <-   Meters(generations)
-    Epochs(producers)               ->   once, before it rolls up anything
-                                    <-   Covered(producers, ...)
-
-Answers come in the order of what they answer. An edge numbers the batches of its own
-ledger 1, 2, 3 ... without a hole, whoever recorded them. ``batch`` is up to which of
-them all is on the centre's disk. Before it sends anything of later ones it says how far
-it goes, with the mac of that batch: a ledger that comes back without it is another one.
+What passes between two sidecars is in ``edge_wire``.
 """
 
 from collections.abc import Iterator
 from struct import Struct as Layout
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, TypeVar
 from zlib import crc32
 
 import msgspec
 from msgspec import Meta, Struct
 
 VERSION: Final = 2
-EDGE_VERSION: Final = 1
-"""Of what passes between two sidecars."""
 VERSIONS_READ: Final = frozenset({1, VERSION})
 """What a sidecar takes. Events of version 1 have no properties, fractions or ids; a
 sidecar that knows no other would drop them unseen, so it refuses version 2, and the
@@ -73,10 +44,6 @@ RECORDS_MAX: Final = 20_480
 """In one batch. The app's batches have at most 256 KiB, which is room for 20,164 records
 of one byte; a frame that is full of them would be 80,000 refusals."""
 BATCHES_IN_FLIGHT_MAX: Final = 8  # sent and not yet acked, per connection
-EDGE_FRAMES_IN_FLIGHT_MAX: Final = 256  # likewise, between two sidecars
-MISSING_TOLD_MAX: Final = 5  # reasons of one heartbeat
-GENERATIONS_MAX: Final = 2  # countings at once: the one that is read, and one beside it
-EPOCHS_MAX: Final = 1_000  # of one ledger; each is a decision of a person
 SEQ_MAX: Final = 2**53
 
 FRAME_HEADER: Final = Layout(">I")
@@ -164,117 +131,14 @@ class Refusal(Struct, frozen=True, array_like=True, tag="refusal"):
     """After a gap: the number to go on from."""
 
 
-class EdgeHello(Struct, frozen=True, array_like=True, tag="edge_hello"):
-    """Opens a connection between two sidecars: which edge speaks."""
-
-    version: int
-    """``EDGE_VERSION`` of the edge. Read before anything else."""
-    edge: ProducerId
-    """One ledger: 128 random bits."""
-    life: ProducerId
-    """One life of the edge's process: two that live at once are two hosts."""
-    name: ShortText
-    """What people call the edge."""
-    program: ShortText
-    """The version of Meterline there."""
-    at_ms: Seq
-    """The edge's clock."""
-    token: ShortText = ""
-    """Of the scope ``edge``; empty where a certificate says who this is."""
-    forward: Literal["events", "usage"] = "events"
-    """What it sends: each event, or what they come to."""
-
-
-class EdgeWelcome(Struct, frozen=True, array_like=True, tag="edge_welcome"):
-    """Answers ``EdgeHello``: the edge's batches up to ``batch`` are on disk here."""
-
-    batch: Seq
-    ahead: Seq
-    """Something of the batches up to here may be, too."""
-    at_ms: Seq
-    """The centre's clock."""
-    version: int = EDGE_VERSION
-    frames_in_flight_max: int = EDGE_FRAMES_IN_FLIGHT_MAX
-
-
-class Resume(Struct, frozen=True, array_like=True, tag="resume"):
-    """What the edge's ledger has at the last batch that the centre knows of."""
-
-    mark: bytes
-    """The mac of batch ``ahead``; empty where the edge has no such batch, or for 0."""
-    last_batch: Seq
-    """The edge's newest."""
-
-
-class Ahead(Struct, frozen=True, array_like=True, tag="ahead"):
-    """What follows is of the edge's batches up to this one."""
-
-    batch: Seq
-    mark: bytes
-    """The mac of that batch."""
-
-
-class Heartbeat(Struct, frozen=True, array_like=True, tag="heartbeat"):
-    """How an edge stands; every few seconds, and whenever it has got on."""
-
-    batch: Seq
-    """Up to here all was acked."""
-    low_ms: Seq
-    """Everything of the edge from before is at the centre, as far as the edge knows."""
-    at_ms: Seq
-    """The edge's clock."""
-    behind: Seq = 0
-    """How many batches were not acked yet."""
-    missing: Annotated[tuple[ShortText, ...], Meta(max_length=MISSING_TOLD_MAX)] = ()
-    """In words: what the edge itself is waiting for."""
-    generations: Annotated[tuple[ShortText, ...], Meta(max_length=GENERATIONS_MAX)] = ()
-    """By which countings of the centre all was rolled up that there was."""
-    lost: Seq = 0
-    """How many events of its workers were lost or refused, ever."""
-    held: Seq = 0
-    """How many events wait there until somebody decides whether their time is right."""
-    head: bytes = b""
-    """The mac of its newest batch."""
-
-
-class Meters(Struct, frozen=True, array_like=True, tag="meters"):
-    """By which meters an edge rolls up: the one counting that is read, or two."""
-
-    generations: Annotated[
-        tuple[tuple[ShortText, str], ...], Meta(max_length=GENERATIONS_MAX)
-    ]
-    """What each is called, and what its meters measure, as the centre keeps it."""
-
-
-class Epochs(Struct, frozen=True, array_like=True, tag="epochs"):
-    """As which producers an edge's ledger has rolled up, and how far it knows them."""
-
-    producers: Annotated[dict[ProducerId, Seq], Meta(max_length=EPOCHS_MAX)]
-
-
-class Covered(Struct, frozen=True, array_like=True, tag="covered"):
-    """What is at the centre of these epochs, and the ledger does not know."""
-
-    is_over: bool
-    """Whether the edge must begin another epoch."""
-    epochs: Annotated[dict[ProducerId, Seq], Meta(max_length=EPOCHS_MAX)] = {}
-    """Up to which number these are here."""
-    producers: dict[ProducerId, Seq] = {}
-    """Up to which number of each worker all is rolled up in that."""
-
-
 FromApp = Hello | Batch | Lost | Bye
 FromSidecar = Welcome | Ack | Refusal
-FromEdge = EdgeHello | Resume | Ahead | Heartbeat | Epochs | FromApp
-FromCentre = EdgeWelcome | Meters | Covered | FromSidecar
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_app: msgspec.msgpack.Decoder[FromApp] = msgspec.msgpack.Decoder(FromApp)
 _from_sidecar: msgspec.msgpack.Decoder[FromSidecar] = msgspec.msgpack.Decoder(
     FromSidecar
 )
-_from_edge: msgspec.msgpack.Decoder[FromEdge] = msgspec.msgpack.Decoder(FromEdge)
-_from_centre: msgspec.msgpack.Decoder[FromCentre] = msgspec.msgpack.Decoder(FromCentre)
 
 
 class WireError(ValueError):
@@ -285,7 +149,7 @@ class WireError(ValueError):
         self.code = code
 
 
-def encode_frame(message: FromEdge | FromCentre) -> bytes:
+def encode_frame(message: Struct) -> bytes:
     """Return the bytes of one frame, header included."""
     body = _encode(message)
     return FRAME_HEADER.pack(len(body)) + body
@@ -313,7 +177,7 @@ def decode_from_app(body: bytes) -> FromApp:
     Raises:
         WireError: ``malformed`` when it is none of the frames above.
     """
-    return _decoded(_from_app, body)
+    return decoded(_from_app, body)
 
 
 def decode_from_sidecar(body: bytes) -> FromSidecar:
@@ -322,28 +186,15 @@ def decode_from_sidecar(body: bytes) -> FromSidecar:
     Raises:
         WireError: ``malformed`` when it is none of the frames above.
     """
-    return _decoded(_from_sidecar, body)
+    return decoded(_from_sidecar, body)
 
 
-def decode_from_edge(body: bytes) -> FromEdge:
-    """Return what an edge sent.
-
-    Raises:
-        WireError: ``malformed`` when it is none of the frames above.
-    """
-    return _decoded(_from_edge, body)
-
-
-def decode_from_centre(body: bytes) -> FromCentre:
-    """Return what a centre sent.
+def decoded(decoder: "msgspec.msgpack.Decoder[T]", body: bytes) -> T:
+    """Return what a decoder finds in a frame's body.
 
     Raises:
-        WireError: ``malformed`` when it is none of the frames above.
+        WireError: ``malformed`` when it is none of its frames.
     """
-    return _decoded(_from_centre, body)
-
-
-def _decoded(decoder: "msgspec.msgpack.Decoder[T]", body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

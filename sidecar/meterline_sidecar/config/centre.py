@@ -27,7 +27,6 @@ NOT_AT_EDGES: Final = (
     "stripe",
     "portal",
     "retention",
-    "archive",
     "alerts",
     "alert",
 )

@@ -22,6 +22,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import (
     open_archive,
     open_archived,
+    open_edge_files,
     open_eraser,
 )
 from meterline_sidecar.daemon.assemble_billing import open_billing
@@ -34,6 +35,7 @@ from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.fleet.shared_tokens import SharedTokens
 from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.edge_events import EdgeEvents
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.one_key import check_key
 from meterline_sidecar.ledger.rescue import rescue
@@ -61,6 +63,8 @@ METERS_EVERY_S: Final = 3_600
 DRAIN_EVERY_S: Final = 5
 PLACES_EVERY_S: Final = 2
 ARCHIVE_EVERY_S: Final = 3_600
+FILES_EVERY_S: Final = 60
+"""To see whether an edge's hour is over, and at its centre."""
 IMPORTS_EVERY_S: Final = 1
 FOLLOW_EVERY_S: Final = 1
 ERASE_EVERY_S: Final = 600
@@ -104,7 +108,10 @@ async def open_parts(
             on_fatal=on_fatal,
         )
         among = (intake.ingest, intake.drain, journal, tokens, clock, on_fatal, there)
-        fleet = await open_fleet(config, database, *among, intake.aggregator, keeper)
+        fleet = await open_fleet(
+            *(config, database, *among, intake.aggregator, keeper),
+            open_edge_files(config, database, away, journal, clock, alarm),
+        )
         spools = Sources(intake.drain, fleet.edges)
         given = (intake.aggregator, keeper, spools, journal, clock)
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
@@ -119,6 +126,7 @@ async def open_parts(
             database=database,
             leading=leading,
             archive=open_archive(files, database, away, journal, terms, clock, alarm),
+            edge_events=EdgeEvents(database, away),
             eraser=open_eraser(
                 *(config, database, away, journal, terms, clock), intake.ingest
             ),
@@ -244,6 +252,8 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
     if parts.config.is_edge:
         every(ERASE_EVERY_S, "erase", parts.eraser.resume)
+    if parts.forwarder is not None and parts.forwarder.filing is not None:
+        every(FILES_EVERY_S, "files", parts.forwarder.filing.run)
 
 
 def _plan_jobs_of_leader(parts: Parts) -> None:

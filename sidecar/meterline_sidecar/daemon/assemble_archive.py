@@ -9,6 +9,7 @@ from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ledger.archive import Archive, Journal
 from meterline_sidecar.ledger.archived import Archived, usual_form
+from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.shelf import open_shelf
 from meterline_sidecar.store.port import Ledger
@@ -41,6 +42,31 @@ def open_eraser(
         spool_dir=config.sidecar.spool_dir,
         clock=clock,
         key=archived.key,
+    )
+
+
+def open_edge_files(
+    config: Config,
+    database: Ledger,
+    archived: Archived,
+    journal: Journal,
+    clock: Clock,
+    alarm: str | None,
+) -> EdgeFiles | None:
+    """Return what writes an edge's files; ``None`` where it is to write none.
+
+    Args:
+        alarm: why the ledger is not trusted; then nothing is written.
+    """
+    if not config.is_edge or config.archive.url is None:
+        return None
+    return EdgeFiles(
+        database,
+        archived,
+        journal,
+        form=usual_form(),
+        clock=clock,
+        is_trusted=alarm is None,
     )
 
 

@@ -13,13 +13,16 @@ from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.door import Door, credentials_of
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.forwarder import Forwarder
 from meterline_sidecar.fleet.leading import Leading
+from meterline_sidecar.fleet.noted import NotedFiles
 from meterline_sidecar.fleet.there import There
 from meterline_sidecar.fleet.tls import centre_tls, edge_tls
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import OWN_PRODUCER
+from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge.events import marks
@@ -75,6 +78,7 @@ async def open_fleet(
     there: There | None,
     aggregator: Aggregator,
     keeper: TermsKeeper,
+    files: EdgeFiles | None,
 ) -> Fleet:
     """Return the parts, none of which does anything by itself yet.
 
@@ -87,7 +91,11 @@ async def open_fleet(
         await _check_forwards(database, centre.forward)
         edge_tls(centre)  # what is wrong is said now, and read again at each try
         forwarder = Forwarder(
-            *(database, ingest, drain, centre), edge=edge, clock=clock, there=there
+            *(database, ingest, drain, centre),
+            edge=edge,
+            clock=clock,
+            there=there,
+            filing=None if files is None else Filing(database, files),
         )
         return Fleet(forwarder=forwarder)
     if config.sidecar.role != "centre":
@@ -99,7 +107,7 @@ async def open_fleet(
     aggregator.count_with(countings)
     keeper.on_change(countings.follow)
     door = Door(
-        *(ingest, edges, countings, centre.listen),
+        *(ingest, edges, countings, NotedFiles(database, journal), centre.listen),
         tls=centre_tls(centre),
         needs_certificate=centre.client_ca is not None,
         tokens=tokens,

@@ -8,7 +8,8 @@ many small commits of one second are a few frames.
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from meterline.wire import RECORD_BYTES_MAX, VERSION, Ahead, Batch, Hello, Lost
+from meterline.edge_wire import Ahead
+from meterline.wire import RECORD_BYTES_MAX, VERSION, Batch, Hello, Lost
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.fleet.records import record_of, record_of_refused
 from meterline_sidecar.store import facts

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
-from meterline.wire import Covered, Epochs, Meters
+from meterline.edge_wire import Covered, Epochs, Meters
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.store import fleet as edge_store

@@ -13,15 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Self
 
-from meterline import wire
-from meterline.wire import (
-    Ack,
-    EdgeHello,
-    EdgeWelcome,
-    Refusal,
-    Resume,
-    WireError,
-)
+from meterline import edge_wire
+from meterline.edge_wire import EdgeHello, EdgeWelcome, Resume
+from meterline.wire import Ack, Refusal, WireError
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.centre import Address
@@ -37,6 +31,7 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.noted import NotedFiles
 from meterline_sidecar.fleet.session import Session, answer, read_frame, send
 from meterline_sidecar.fleet.tls import name_in
 from meterline_sidecar.ingest.accept import Ingest
@@ -76,6 +71,7 @@ class Door:
         ingest: Ingest,
         edges: Edges,
         countings: Countings,
+        noted: NotedFiles,
         address: Address,
         *,
         tls: ssl.SSLContext,
@@ -87,6 +83,7 @@ class Door:
         self._ingest = ingest
         self._edges = edges
         self.countings = countings
+        self._noted = noted
         self._address = address
         self._tls = tls
         self._needs_certificate = needs_certificate
@@ -175,17 +172,20 @@ class Door:
             hello = await read_frame(reader, bytes_max=HELLO_BYTES_MAX)
         if not isinstance(hello, EdgeHello):
             raise WireError("unexpected", "the first frame must be an edge's hello")
-        if hello.version != wire.EDGE_VERSION:
+        if hello.version != edge_wire.EDGE_VERSION:
             raise WireError(
                 "version",
                 f"version {hello.version} of an edge's wire is not spoken here, only"
-                f" {wire.EDGE_VERSION}; install the same Meterline on both sides, at the"
+                f" {edge_wire.EDGE_VERSION}; install the same Meterline on both sides, at the"
                 " centre first",
             )
         credential = self._credential(hello, writer)
         edge = await self._edges.enter(hello, credential)
         try:
-            welcome = EdgeWelcome(edge.row.batch, edge.row.ahead, self._clock.now_ms())
+            welcome = EdgeWelcome(
+                *(edge.row.batch, edge.row.ahead, self._clock.now_ms()),
+                file=await self._noted.last_of(edge),
+            )
             await send(writer, welcome)
             async with asyncio.timeout(HELLO_TIMEOUT_S):
                 resume = await read_frame(reader, bytes_max=HELLO_BYTES_MAX)
@@ -195,7 +195,8 @@ class Door:
             await send(writer, Ack(edge.row.batch))
             log.info("edge %s is connected", edge.row.name)
             session = Session(
-                *(self._ingest, self._edges, self.countings, edge, hello.life, reader)
+                *(self._ingest, self._edges, self.countings, self._noted),
+                *(edge, hello.life, reader),
             )
             if hello.forward == "usage":
                 session.follows = await self.countings.meters()

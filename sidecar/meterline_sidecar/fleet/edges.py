@@ -12,7 +12,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from meterline.wire import Ahead, EdgeHello, Heartbeat, Resume, WireError
+from meterline.edge_wire import Ahead, EdgeHello, Heartbeat, Resume
+from meterline.wire import WireError
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.fleet.edge import COPY, Edge, named
 from meterline_sidecar.ledger.journal import Journal
@@ -58,8 +59,7 @@ class Edges:
         self._producers: dict[str, int] = {}
 
     async def follow_ledger(self) -> None:
-        """Read which edges there are, how those stand that are not connected here, and
-        what was decided."""
+        """Read which edges there are, how others have them stand, what was decided."""
         async with self._database.reading() as tx:
             retired = await store.retired_edges(tx)
             rows = await store.list_edges(tx)

@@ -13,23 +13,19 @@ import time
 from typing import Final
 
 import meterline
-from meterline.wire import (
+from meterline.edge_wire import (
     EDGE_VERSION,
-    Ack,
-    Bye,
     Covered,
     EdgeHello,
     EdgeWelcome,
     Heartbeat,
     Meters,
     Resume,
-    Welcome,
-    WireError,
 )
-from meterline_sidecar.clock import MINUTE_MS, Clock
+from meterline.wire import Ack, Welcome, WireError
+from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.centre import CentreConfig
 from meterline_sidecar.errors import (
-    ConfigError,
     DatabaseCorrupt,
     DiskFailed,
     MeterlineError,
@@ -37,22 +33,21 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.fleet.backlog import (
     Place,
     Slice,
-    hello_of,
-    read_ended,
     read_slice,
     read_standing,
 )
+from meterline_sidecar.fleet.filing import Filing
+from meterline_sidecar.fleet.goodbyes import Goodbyes
 from meterline_sidecar.fleet.line import HURRY, Line, Refused
 from meterline_sidecar.fleet.low import LowMark
 from meterline_sidecar.fleet.roller import Roller
 from meterline_sidecar.fleet.there import There
-from meterline_sidecar.fleet.tls import edge_tls
+from meterline_sidecar.fleet.tls import edge_tls, token_of
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ledger.edge_files import Reached
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.small_file import read_small_file
-from meterline_sidecar.store import facts
-from meterline_sidecar.store.edge.events import ProducerRow, marks
+from meterline_sidecar.store.edge.events import marks
 from meterline_sidecar.store.edge.forward import mac_of_batch
 from meterline_sidecar.store.port import Database, Tx
 
@@ -66,9 +61,6 @@ BUSY_ROWS: Final = 4_000
 SHARE: Final = 29
 DRAIN_S: Final = 5.0
 """How long a stop waits for the centre; systemd waits for 90 s."""
-TOKEN_BYTES_MAX: Final = 4 << 10
-TOLD: Final = "goodbyes_told_ms"
-"""The fact that says up to when goodbyes were told to the centre."""
 BUFFER_BYTES: Final = 256 << 10
 
 log = logging.getLogger(__name__)
@@ -80,6 +72,7 @@ class Forwarder:
     Args:
         edge: the id of this ledger.
         there: is told of what is at the centre, where apps wait for that.
+        filing: has what is at the centre written as files, where that is wanted.
     """
 
     def __init__(
@@ -92,6 +85,7 @@ class Forwarder:
         edge: str,
         clock: Clock,
         there: There | None = None,
+        filing: Filing | None = None,
     ) -> None:
         assert config.url is not None, "checked where the file is read"
         self._database = database
@@ -102,12 +96,13 @@ class Forwarder:
         self.edge = edge
         self._clock = clock
         self.there = there
+        self.filing = filing
         self._roller: Roller | None = None
         if config.forward == "usage":
             self._roller = Roller(database, ingest, clock=clock, pause=self._pause)
         self._life = secrets.token_hex(16)
         self._low = LowMark()
-        self._told: set[str] = set()
+        self._goodbyes = Goodbyes(database, clock=clock)
         self._stopping = asyncio.Event()
         self.acked: int | None = None
         """Up to which batch the centre has all; ``None`` before it first said so."""
@@ -191,7 +186,7 @@ class Forwarder:
                 self.name,
                 meterline.__version__,
                 self._clock.now_ms(),
-                _token(self._config),
+                token_of(self._config),
                 self._config.forward,
             )
         )
@@ -209,6 +204,8 @@ class Forwarder:
         if not isinstance(await line.receive(), Ack):
             raise WireError("unexpected", "an ack must follow the resume")
         self.acked = welcome.batch
+        if self.filing is not None:
+            await self.filing.begin(welcome.file)
         if self._roller is not None:
             await self._agree(line, self._roller)
         return Place(welcome.batch)
@@ -282,11 +279,15 @@ class Forwarder:
                 await line.until_answered()
                 await self._beat(line)
                 await line.until_answered()
+                if self.filing is not None:
+                    await self.filing.finish(line)
                 return
             if time.monotonic() - beat_s >= BEAT_EVERY_S:
                 if is_idle and self._roller is None:
-                    await self._send_goodbyes(line)
+                    await self._goodbyes.send(line)
                 await self._beat(line)
+                if self.filing is not None:
+                    await self.filing.tell(line)
                 beat_s = time.monotonic()
             if is_idle:
                 with contextlib.suppress(TimeoutError):
@@ -313,28 +314,6 @@ class Forwarder:
         if self._ingest.pending_rows >= BUSY_ROWS and not self._stopping.is_set():
             await asyncio.sleep(SHARE * worked_s)
 
-    async def _send_goodbyes(self, line: Line) -> None:
-        """Tell which producers record nothing more, each once."""
-        began_ms, after = self._clock.now_ms(), 0
-        async with self._database.reading() as tx:
-            told_ms = int(await facts.get_fact(tx, TOLD) or 0)
-        fresh: list[ProducerRow] = []
-        while True:
-            async with self._database.reading() as tx:
-                rows = await read_ended(tx, seen_from_ms=told_ms, after=after)
-            if not rows:
-                break
-            after = rows[-1].id
-            fresh += [row for row in rows if row.producer not in self._told]
-        if not fresh:
-            return
-        for row in fresh:
-            await line.send_all([hello_of(row), Bye(row.last_seq)])
-        await line.until_answered()
-        self._told = {row.producer for row in fresh}
-        async with self._database.transaction() as tx:
-            await facts.put_fact(tx, TOLD, str(began_ms - MINUTE_MS))
-
     async def _beat(self, line: Line) -> None:
         now_ms = self._clock.now_ms()
         assert self.acked is not None
@@ -351,6 +330,8 @@ class Forwarder:
             if self._roller is not None:
                 rolled_up_to, generations = await self._roller.standing(tx, acked)
             at = await read_standing(tx, acked, rolled_up_to=rolled_up_to)
+        if self.filing is not None:
+            self.filing.reached = Reached(acked, rolled_up_to)
         low_ms = self._low.of(at.unfinished, waiting, now_ms=now_ms)
         if at.first_hour_ms is not None:
             low_ms = min(low_ms, at.first_hour_ms)
@@ -379,21 +360,3 @@ class Forwarder:
             head=at.head,
         )
         await line.send_all([beat])
-
-
-def _token(config: CentreConfig) -> str:
-    """Return the token that this edge shows; empty where it shows a certificate.
-
-    Raises:
-        ConfigError: its file cannot be read.
-    """
-    if config.token_file is None:
-        return ""
-    try:
-        text = read_small_file(config.token_file, bytes_max=TOKEN_BYTES_MAX).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no text"
-        raise ConfigError(
-            f"centre.token_file: {config.token_file}: {reason}"
-        ) from error
-    return text.strip()[:256]

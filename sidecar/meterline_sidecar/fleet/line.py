@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from meterline import wire
-from meterline.wire import Batch, FromCentre, FromEdge, Refusal
+from meterline import edge_wire, wire
+from meterline.edge_wire import FromCentre, FromEdge
+from meterline.wire import Batch, Refusal
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.fleet.backlog import Slice
 
@@ -30,7 +31,7 @@ class Line:
         self._writer = writer
         self._due: deque[Slice | None] = deque()
         self._moved = asyncio.Event()
-        self.in_flight_max = wire.EDGE_FRAMES_IN_FLIGHT_MAX
+        self.in_flight_max = edge_wire.EDGE_FRAMES_IN_FLIGHT_MAX
 
     async def send(self, message: FromEdge) -> None:
         """Send a frame of the greeting.
@@ -77,7 +78,7 @@ class Line:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             header = await self._reader.readexactly(wire.FRAME_HEADER.size)
             body = await self._reader.readexactly(wire.body_length(header))
-        message = wire.decode_from_centre(body)
+        message = edge_wire.decode_from_centre(body)
         if isinstance(message, Refusal):
             raise Refused(message.message)
         return message

@@ -14,8 +14,9 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
+from meterline.edge_wire import Covered, Epochs, Meters
 from meterline.events import Flag, Kind
-from meterline.wire import VERSION, Covered, Epochs, Hello, Meters
+from meterline.wire import VERSION, Hello
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.fleet.backlog import own_producers
 from meterline_sidecar.fleet.rolling import Sum, add_step, as_counted_here, pieces_of

@@ -3,26 +3,22 @@
 import asyncio
 from typing import Final
 
-from meterline import wire
-from meterline.wire import (
-    Ack,
+from meterline import edge_wire, wire
+from meterline.edge_wire import (
     Ahead,
-    Batch,
-    Bye,
+    EdgeFile,
     EdgeHello,
     Epochs,
     FromCentre,
     Heartbeat,
-    Hello,
-    Lost,
     Meters,
     Resume,
-    Welcome,
-    WireError,
 )
+from meterline.wire import Ack, Batch, Bye, Hello, Lost, Welcome, WireError
 from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import SILENT_S, Edges
+from meterline_sidecar.fleet.noted import NotedFiles
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Producer
 from meterline_sidecar.ingest.decode import EDGES_FLAGS
@@ -41,6 +37,7 @@ class Session:
         ingest: Ingest,
         edges: Edges,
         countings: Countings,
+        noted: NotedFiles,
         edge: Edge,
         life: str,
         reader: asyncio.StreamReader,
@@ -49,6 +46,7 @@ class Session:
         self._ingest = ingest
         self._edges = edges
         self._countings = countings
+        self._noted = noted
         self._edge = edge
         self._reader = reader
         self._producers: dict[str, Producer] = {}
@@ -56,7 +54,7 @@ class Session:
         self.follows: Meters | None = None
         """By which meters the edge counts; ``None`` where it sends each event."""
         self.answers: asyncio.Queue[Answer] = asyncio.Queue(
-            wire.EDGE_FRAMES_IN_FLIGHT_MAX
+            edge_wire.EDGE_FRAMES_IN_FLIGHT_MAX
         )
 
     async def read(self) -> None:
@@ -77,7 +75,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 - raised again by `answer`, in its turn
             await self.answers.put(error)
 
-    async def _take(self, message: wire.FromEdge) -> Answer:
+    async def _take(self, message: edge_wire.FromEdge) -> Answer:
         match message:
             case Hello():
                 return await self._hello(message)
@@ -91,6 +89,9 @@ class Session:
             case Heartbeat():
                 await self._edges.beat(self._edge, message)
                 return Ack(message.batch)
+            case EdgeFile():
+                await self._noted.note(self._edge, message)
+                return Ack(message.last_batch_id)
             case Epochs():
                 return await self._countings.covered(self._edge, message)
             case EdgeHello() | Resume():
@@ -156,7 +157,7 @@ async def answer(
 
 async def read_frame(
     reader: asyncio.StreamReader, *, bytes_max: int = wire.FRAME_BYTES_MAX
-) -> wire.FromEdge:
+) -> edge_wire.FromEdge:
     """Return the next frame of an edge.
 
     Raises:
@@ -169,7 +170,7 @@ async def read_frame(
         raise WireError(
             "frame_too_long", f"a first frame has at most {bytes_max} bytes"
         )
-    return wire.decode_from_edge(await reader.readexactly(length))
+    return edge_wire.decode_from_edge(await reader.readexactly(length))
 
 
 async def send(writer: asyncio.StreamWriter, message: FromCentre) -> None:

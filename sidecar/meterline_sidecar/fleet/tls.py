@@ -1,10 +1,13 @@
 """Both sides' end of the wire between two sidecars."""
 
 import ssl
-from typing import Any
+from typing import Any, Final
 
 from meterline_sidecar.config.centre import CentreConfig
 from meterline_sidecar.errors import ConfigError
+from meterline_sidecar.small_file import read_small_file
+
+TOKEN_BYTES_MAX: Final = 4 << 10
 
 
 def centre_tls(config: CentreConfig) -> ssl.SSLContext:
@@ -68,3 +71,21 @@ def _trust(context: ssl.SSLContext, config: CentreConfig, key: str) -> None:
 
 def _said(error: OSError) -> str:
     return error.strerror or str(error) or "cannot be read"
+
+
+def token_of(config: CentreConfig) -> str:
+    """Return the token that this edge shows; empty where it shows a certificate.
+
+    Raises:
+        ConfigError: its file cannot be read.
+    """
+    if config.token_file is None:
+        return ""
+    try:
+        text = read_small_file(config.token_file, bytes_max=TOKEN_BYTES_MAX).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise ConfigError(
+            f"centre.token_file: {config.token_file}: {reason}"
+        ) from error
+    return text.strip()[:256]

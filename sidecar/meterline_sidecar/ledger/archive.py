@@ -9,8 +9,6 @@ next run writes again under the same name, and behind it all is done.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
-from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
 from meterline.events import UNCOUNTED
@@ -20,21 +18,24 @@ from meterline_sidecar.ledger.archived import Archived, Form
 from meterline_sidecar.ledger.bundle import Bundle, Stored
 from meterline_sidecar.ledger.chain import GENESIS
 from meterline_sidecar.ledger.erased import is_erasing
-from meterline_sidecar.ledger.shelf import Shelf, file_name
+from meterline_sidecar.ledger.writing import (
+    BATCHES_MAX,
+    BYTES_MAX,
+    ROWS_MAX,
+    Writer,
+    n_bytes_of,
+    read_stored,
+)
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import archive as store
 from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.begin import Begin, begin
-from meterline_sidecar.store.edge.erase import seals_of
 from meterline_sidecar.store.edge.events import BatchRow
 from meterline_sidecar.store.journal import ID_MAX
 from meterline_sidecar.store.port import Ledger, Tx
 
-ROWS_MAX: Final = 50_000  # of a file; deleting them takes about as long as an fsync
-BYTES_MAX: Final = 32 << 20  # of their texts, which are in memory at once
-BATCHES_MAX: Final = 5_000
 ERASING: Final = "a name is being erased, and files of the archive are written anew"
 STAYS_MS: Final = 7 * DAY_MS
 """What was brought back stays that long, whatever the retention is."""
@@ -88,8 +89,8 @@ class Archive:
         self._database = database
         self.archived = archived
         self._journal = journal
-        self._form = form
         self._clock = clock
+        self._writer = Writer(archived, form, clock=clock)
         self._before = before
         self._judging = judging
         self.waits: str | None = None
@@ -136,8 +137,8 @@ class Archive:
         return step
 
     async def _step(self, *, by_hand: bool) -> Step:
-        before_ms, shelf = self._before(), self.archived.shelf
-        if before_ms is None or shelf is None:
+        before_ms = self._before()
+        if before_ms is None or self.archived.shelf is None:
             return Step(None, None)
         async with self._database.reading() as tx:
             start = await begin(tx)
@@ -147,17 +148,7 @@ class Archive:
             bundle, waits = await self._oldest(tx, start, before_ms)
         if not bundle.batches:
             return Step(None, waits)
-        # In threads: these are Python, and ingest must be answered meanwhile.
-        wrong = await asyncio.to_thread(bundle.wrong, self.archived.key)
-        if wrong is not None:
-            raise ArchiveFailed(f"{wrong}, and so stays: run `meterline verify`")
-        content = await self._kept(shelf, bundle)
-        if content is None:
-            content = await asyncio.to_thread(self._form.encode, bundle)
-            await shelf.put(self._name_of(bundle), content)
-        move = self._move_of(bundle, content)
-        if await self.archived.bundle(move) != bundle:
-            raise ArchiveFailed(f"{move.file} does not read as it was written")
+        move = await self._writer.write(bundle)
         await self._take_out(start, move)
         await self._database.give_back()
         return Step(move, waits)
@@ -196,11 +187,11 @@ class Archive:
                 or day != found[0].batch.learned_ms // DAY_MS
             ):
                 break
-            stored = await _read(tx, batch, producer, mac)
+            stored = await read_stored(tx, batch, producer, mac)
             waits = await self._why_stays(tx, batch, stored, before_ms, judge)
             if waits is not None:
                 return bundle, waits
-            n_bytes += _n_bytes(stored)
+            n_bytes += n_bytes_of(stored)
             found.append(stored)
         return bundle, None
 
@@ -222,43 +213,6 @@ class Archive:
             if waits is not None:
                 return waits
         return None
-
-    async def _kept(self, shelf: Shelf, bundle: Bundle) -> bytes | None:
-        """Return the file that is there already, if it holds just this.
-
-        It stays as it is: an earlier ledger, or a backup of it, may know its digest.
-        """
-        try:
-            content = await shelf.get(self._name_of(bundle))
-            kept = await asyncio.to_thread(self._form.decode, content)
-        except ArchiveFailed:
-            return None  # Not there, or half of it: it is written.
-        return content if kept == bundle else None
-
-    def _name_of(self, bundle: Bundle) -> str:
-        first, last = bundle.batches[0], bundle.batches[-1]
-        return file_name(first.batch.first_event_id, last.mac, self._form.suffix)
-
-    def _move_of(self, bundle: Bundle, content: bytes) -> NewMove:
-        first, last = bundle.batches[0].batch, bundle.batches[-1].batch
-        first_ms, beyond_ms = bundle.span
-        return NewMove(
-            is_out=1,
-            file=self._name_of(bundle),
-            file_bytes=len(content),
-            digest=sha256(content).hexdigest(),
-            first_batch_id=first.id,
-            last_batch_id=last.id,
-            first_event_id=first.first_event_id,
-            events=bundle.n_events,
-            first_loss_id=first.first_loss_id,
-            losses=bundle.n_losses,
-            previous_mac=bundle.previous_mac,
-            mac=bundle.batches[-1].mac,
-            first_ms=first_ms,
-            beyond_ms=beyond_ms,
-            moved_ms=self._clock.now_ms(),
-        )
 
     async def _take_out(self, start: Begin, move: NewMove) -> None:
         """Delete what the file holds, and note where it is: both or neither."""
@@ -310,23 +264,6 @@ class Archive:
                 row_id = await store.add_move(tx, back)
                 await self._journal.link(tx, "archive_moves", row_id)
         return back
-
-
-async def _read(tx: Tx, batch: BatchRow, producer: str, mac: bytes) -> Stored:
-    events = await event_store.events_of_batch(tx, batch) if batch.events else []
-    losses = await event_store.losses_of_batch(tx, batch) if batch.losses else []
-    seals = await seals_of(tx, "batches", first=batch.id, last=batch.id)
-    # A number of this ledger means nothing elsewhere.
-    of_none = batch._replace(producer_id=0)
-    return Stored(of_none, producer, mac, events, losses, seals.get(batch.id))
-
-
-def _n_bytes(stored: Stored) -> int:
-    texts = chain.from_iterable(
-        (event.subject, event.quantities, event.properties) for event in stored.events
-    )
-    payloads = (loss.payload or b"" for loss in stored.losses)
-    return sum(len(text or "") for text in texts) + sum(map(len, payloads))
 
 
 async def _why_not_settled(tx: Tx, first_id: int, last_id: int) -> str | None:

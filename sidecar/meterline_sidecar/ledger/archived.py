@@ -66,8 +66,12 @@ class Archived:
         self._facts: tuple[str, list[EventFacts]] | None = None
         """The events of the file that was read last: they are asked for step by step."""
 
-    async def bundle(self, move: NewMove) -> Bundle:
+    async def bundle(self, move: NewMove, *, is_own: bool = True) -> Bundle:
         """Return what a file holds, after it was compared with what left for it.
+
+        Args:
+            is_own: of another ledger, whose key nobody has here, the links are compared
+                at both ends alone: what is between has the digest that was noted.
 
         Raises:
             ArchiveFailed: it cannot be read, or is not the file that was written; the
@@ -81,7 +85,8 @@ class Archived:
         content = await self.shelf.get(move.file)
         try:
             # In a thread: it takes as long as counting the events does.
-            return await asyncio.to_thread(self._read, move, content)
+            key = self.key if is_own else None
+            return await asyncio.to_thread(_read, move, content, key)
         except ArchiveFailed as error:
             raise ArchiveFailed(
                 f"{move.file} at {self.shelf.place}: {error}"
@@ -100,17 +105,6 @@ class Archived:
         content = await self.shelf.get(file)
         digest = sha256(content).hexdigest()
         return await self.bundle(move._replace(file=file, digest=digest))
-
-    def _read(self, move: NewMove, content: bytes) -> Bundle:
-        if sha256(content).hexdigest() != move.digest:
-            raise ArchiveFailed("it is not the file that was written there")
-        bundle = form_of(move.file).decode(content)
-        wrong = bundle.wrong(self.key)
-        if wrong is None and not _fits(bundle, move):
-            wrong = "it holds other batches than those that left for it"
-        if wrong is not None:
-            raise ArchiveFailed(wrong)
-        return bundle
 
     async def events_after(
         self, tx: Tx, cursor: int, *, skip_flags: int, limit: int
@@ -164,6 +158,18 @@ class Archived:
         ]
         self._facts = (move.file, facts)
         return facts
+
+
+def _read(move: NewMove, content: bytes, key: bytes | None) -> Bundle:
+    if sha256(content).hexdigest() != move.digest:
+        raise ArchiveFailed("it is not the file that was written there")
+    bundle = form_of(move.file).decode(content)
+    wrong = bundle.wrong(key)
+    if wrong is None and not _fits(bundle, move):
+        wrong = "it holds other batches than those that left for it"
+    if wrong is not None:
+        raise ArchiveFailed(wrong)
+    return bundle
 
 
 def _fits(bundle: Bundle, move: NewMove) -> bool:

@@ -149,6 +149,7 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         " an old one is deleted only once the new one was read",
     ),
     "archive_moves": Cover("journal", "its link, and the files that it names"),
+    "edge_files": Cover("journal", "its link, and the files that it names"),
     "edge_decisions": Cover("journal", "its link"),
     "edges": Cover(
         "not covered",

@@ -22,6 +22,10 @@ class Report(msgspec.Struct):
     """Files of the archive that were read."""
     archive_events_unread: int = 0
     """Events that left the ledger, and whose files were not read."""
+    edge_files: int = 0
+    """Files of edges that were read."""
+    edge_files_unread: int = 0
+    """Those that were not."""
     invoices: int = 0
     """Final invoices that were computed again."""
     invoices_not_computed: int = 0

@@ -30,6 +30,7 @@ from meterline_sidecar.ledger.derived import (
     verify_owners,
     verify_sums,
 )
+from meterline_sidecar.ledger.edge_files_check import look_at_edge_files
 from meterline_sidecar.ledger.external import verify_names
 from meterline_sidecar.ledger.journal import verify_journal
 from meterline_sidecar.ledger.progress_mark import ProgressMark
@@ -166,6 +167,7 @@ async def verify(
         report.add(f"the database: {text}")
     async with ledger.reading() as tx:
         away = await look_at_archive(tx, key, report, progress, archived)
+        await look_at_edge_files(tx, report, progress, archived)
         await verify_batches(tx, key, report, progress, mark=mark, away=away)
         if finding := await check_head(tx, head):
             report.add(finding)

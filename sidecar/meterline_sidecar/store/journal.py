@@ -47,6 +47,9 @@ ENTRIES = {
     "archive_moves": "id, is_out, file, file_bytes, digest, first_batch_id, last_batch_id,"
     " first_event_id, events, first_loss_id, losses, previous_mac, mac, first_ms,"
     " beyond_ms, moved_ms",
+    "edge_files": "id, edge_id, file, file_bytes, digest, first_batch_id, last_batch_id,"
+    " first_event_id, events, first_loss_id, losses, previous_mac, mac, first_ms,"
+    " beyond_ms, learned_ms, written_ms",
 }
 """The tables that the journal covers, with what of their rows it does; the id first."""
 

@@ -12,9 +12,13 @@ from meterline_sidecar.web.rights import SAFE_METHODS
 from meterline_sidecar.web.view.render import refused_page
 
 OF_EDGES: Final = frozenset(
-    ("/login", "/logout", "/v1/reload", "/v1/erasures", "/erasures")
+    (
+        *("/login", "/logout", "/v1/reload", "/v1/erasures", "/erasures"),
+        "/v1/archive/run",
+    )
 )
-"""What an edge changes itself: nothing that is billed, and names in its own ledger."""
+"""What an edge changes itself: nothing that is billed, names in its own ledger, and the
+files that it writes of that."""
 OF_KEEPERS: Final = frozenset(("/v1/held/accept", "/v1/held/reject"))
 """And one that keeps its events: whether their times are right is judged there."""
 

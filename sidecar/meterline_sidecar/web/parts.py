@@ -30,6 +30,7 @@ from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archive import Archive
+from meterline_sidecar.ledger.edge_events import EdgeEvents
 from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
@@ -96,6 +97,8 @@ class Parts:
     aggregator: Aggregator
     archive: Archive
     """Moves events that are old out of the ledger, and back."""
+    edge_events: EdgeEvents
+    """Reads raw events of edges in the files that they wrote."""
     eraser: Eraser
     """Takes names out of the ledger."""
     billing: Billing

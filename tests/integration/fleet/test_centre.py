@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from meterline import wire
-from meterline.wire import EdgeHello, FromEdge, Hello, Refusal
+from meterline import edge_wire, wire
+from meterline.edge_wire import EdgeHello, FromEdge
+from meterline.wire import Hello, Refusal
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError
 from tests.clock import FakeClock
@@ -34,11 +35,13 @@ async def answer_to(world: World, *frames: FromEdge | bytes) -> Any:
     header = await reader.readexactly(wire.FRAME_HEADER.size)
     body = await reader.readexactly(wire.body_length(header))
     writer.close()
-    return wire.decode_from_centre(body)
+    return edge_wire.decode_from_centre(body)
 
 
 async def test_a_stranger_gets_nothing_in(world: World) -> None:
-    hello = EdgeHello(wire.EDGE_VERSION, "a" * 32, "b" * 32, "x", "1", 1, "mtl_wrong")
+    hello = EdgeHello(
+        edge_wire.EDGE_VERSION, "a" * 32, "b" * 32, "x", "1", 1, "mtl_wrong"
+    )
     async with world.centre() as centre:
         reader = centre.parts.tokens.create("reader", "write", now_ms=1).text
         local = Hello(wire.VERSION, PRODUCER, "app", "host", 1, 1)

@@ -6,8 +6,9 @@ from typing import Final
 
 import pytest
 
-from meterline import wire
-from meterline.wire import VERSION, Ahead, EdgeHello, Hello, WireError
+from meterline import edge_wire
+from meterline.edge_wire import Ahead, EdgeHello
+from meterline.wire import VERSION, Hello, WireError
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.shared_tokens import SharedTokens
@@ -183,7 +184,7 @@ async def test_what_was_found_before_another_wrote_is_not_agreed_to(
 
 
 def edge_hello(life: str) -> EdgeHello:
-    return EdgeHello(wire.EDGE_VERSION, EDGE, life, "api-1", "0.1.0", NOON_MS)
+    return EdgeHello(edge_wire.EDGE_VERSION, EDGE, life, "api-1", "0.1.0", NOON_MS)
 
 
 async def test_an_edge_that_changes_processes_is_known_to_both_as_it_stands(

@@ -13,15 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterline.wire import (
-    EDGE_VERSION,
-    VERSION,
-    Batch,
-    EdgeHello,
-    Heartbeat,
-    Hello,
-    Lost,
-)
+from meterline.edge_wire import EDGE_VERSION, EdgeHello, Heartbeat
+from meterline.wire import VERSION, Batch, Hello, Lost
 from meterline_sidecar.errors import SequenceGap
 from meterline_sidecar.fleet.backlog import Place, read_slice
 from meterline_sidecar.fleet.countings import Countings

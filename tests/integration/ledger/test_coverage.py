@@ -23,10 +23,12 @@ from meterline_sidecar.ledger.erase_begin import Wanted
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.meters import Meter
+from meterline_sidecar.store.edge import edge_files
 from meterline_sidecar.store.sqlite.migrate import migrations
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from tests.agreed import agree_to, keep
+from tests.edge_files import a_file
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_migrations import agreed, fill_newest, key_of
 from tests.integration.ledger.test_verify import is_found, verified
@@ -212,6 +214,7 @@ async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
     sidecar: Sidecar, tmp_path: Path, table: str
 ) -> None:
     source = await fill_every_table(sidecar)
+    await note_a_file_of_an_edge(sidecar, source)
     await count_by_property(sidecar, source)
     await erase_a_name(sidecar, source)
     assert (await verified(source)).findings == []
@@ -262,6 +265,13 @@ async def count_by_property(sidecar: Sidecar, source: Path) -> None:
         models = ({"model": name} for name in ("large", "small"))
         await app.ship(batch(*(event(properties=model) for model in models)))
     await aggregator.run()
+
+
+async def note_a_file_of_an_edge(sidecar: Sidecar, source: Path) -> None:
+    """Note a file that an edge wrote, as a centre does."""
+    async with sidecar.database.transaction() as tx:
+        row_id = await edge_files.add_file(tx, a_file())
+        await Journal(key_of(source)).link(tx, "edge_files", row_id)
 
 
 async def erase_a_name(sidecar: Sidecar, source: Path) -> None:

@@ -16,10 +16,12 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archived
 from meterline_sidecar.ledger.archive_check import look_at_archive
 from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.edge_files_check import look_at_edge_files
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_reader
 from meterline_sidecar.web.answers.archive import Archive, ArchiveFile, ArchiveStep
+from meterline_sidecar.web.answers.edge_events import EdgeFile, EdgeFilePage
 
 
 @click.group()
@@ -34,14 +36,21 @@ def command() -> None:
 @command.command("list")
 @daemon_options
 def list_files(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """List the files that hold what left the ledger."""
+    """List the files that hold what left the ledger, and those that edges wrote."""
     with Client.find(url, config_path) as client:
         pages = list(client.pages("/v1/archive", Archive))
+        of_edges = [
+            file
+            for page in client.pages("/v1/archive/edge-files", EdgeFilePage)
+            for file in page.files
+        ]
     files = [file for page in pages for file in page.page]
     last = pages[-1]
     if is_json:
-        show_json({"archive": last, "files": files})
+        show_json({"archive": last, "files": files, "edge_files": of_edges})
         return
+    if of_edges:
+        show(_table_of(of_edges))
     table = Table("file", ">events", ">bytes", "from", "to", "moved")
     for file in files:
         table.add(
@@ -64,23 +73,42 @@ def list_files(config_path: Path | None, url: str | None, is_json: bool) -> None
             click.secho(f"! {text}", fg="yellow")
 
 
+def _table_of(files: list[EdgeFile]) -> Table:
+    table = Table("edge", "file", ">events", ">bytes", "from", "to", "stored to")
+    for file in files:
+        table.add(
+            file.edge or "(this one)",
+            file.file,
+            quantity(file.events),
+            quantity(file.bytes),
+            file.start or "-",
+            file.end or "-",
+            file.learned,
+        )
+    return table
+
+
 @command.command()
 @daemon_options
 def run(config_path: Path | None, url: str | None, is_json: bool) -> None:
-    """Move what is old enough now, and not at the next full hour."""
+    """Move what is old enough now, and not at the next full hour.
+
+    At an edge: copy all that the centre has, also of the hour that is not over.
+    """
     moved: list[ArchiveFile] = []
     with Client.find(url, config_path) as client:
         while True:
             step = client.post("/v1/archive/run", ArchiveStep)
             if step.moved is not None:
                 moved.append(step.moved)
-                _tell(step.moved, "moved to", is_json=is_json)
+                what = "copied to" if step.is_copy else "moved to"
+                _tell(step.moved, what, is_json=is_json)
             if step.is_done:
                 break
     if is_json:
         show_json({"moved": moved, "waits": step.waits})
         return
-    click.echo(f"{n_of(len(moved), 'file')} moved")
+    click.echo(f"{n_of(len(moved), 'file')} {'copied' if step.is_copy else 'moved'}")
     if step.waits is not None:
         click.secho(f"! the rest stays: {step.waits}", fg="yellow")
 
@@ -131,7 +159,8 @@ def verify(config_path: Path | None, is_json: bool) -> None:
         for finding in report.findings:
             click.secho(f"! {finding}", fg="red")
         click.echo(
-            f"{n_of(report.archive_files, 'file')} with {n_of(report.events, 'event')}:"
+            f"{n_of(report.archive_files, 'file')} with {n_of(report.events, 'event')},"
+            f" {n_of(report.edge_files, 'file')} of edges:"
             f" {'as they were written' if report.is_sound else 'NOT all as written'}"
         )
     if not report.is_sound:
@@ -144,9 +173,9 @@ async def _verify(config: Config, *, quiet: bool) -> Report:
     reader = await open_reader(config.ledger)
     try:
         async with reader.reading() as tx:
-            await look_at_archive(
-                tx, key, report, Steps(quiet=quiet).show, open_archived(config, key)
-            )
+            archived, show = open_archived(config, key), Steps(quiet=quiet).show
+            await look_at_archive(tx, key, report, show, archived)
+            await look_at_edge_files(tx, report, show, archived)
     finally:
         await reader.close()
     return report

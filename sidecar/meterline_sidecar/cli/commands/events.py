@@ -1,5 +1,6 @@
 """``meterline events``: the raw events behind the usage."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,9 @@ from meterline_sidecar.cli.options import daemon_options, event_filters, span_op
 from meterline_sidecar.cli.output import quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import DAY_MS, format_time_ms
+from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.web.answers.archive import EdgeFiled
+from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage
 from meterline_sidecar.web.answers.events import EventPage, ShownEvent
 from meterline_sidecar.web.answers.status import Status
 
@@ -33,6 +37,15 @@ PAGE_EVENTS: Final = 1_000
     default=0,
     help="Continue after this id: `next_after` of --json.",
 )
+@click.option(
+    "--at-edges",
+    is_flag=True,
+    help="At a centre: show the events of edges that forward usage, out of the files"
+    " that they wrote.",
+)
+@click.option(
+    "--edge", metavar="EDGE", help="With --at-edges: only those of this edge."
+)
 @daemon_options
 def command(
     config_path: Path | None,
@@ -40,15 +53,26 @@ def command(
     is_json: bool,
     limit: int,
     after: int,
+    at_edges: bool,
+    edge: str | None,
     **filters: str | None,
 ) -> None:
     """Show the raw events behind the usage.
 
-    In the order in which the sidecar learned of them.
+    In the order in which the sidecar learned of them; those of edges file by file.
     """
+    if at_edges:
+        if filters.pop("where") is not None:
+            raise click.UsageError("--where does not go with --at-edges")
+        with Client.find(url, config_path) as client:
+            _at_edges(client, after, limit, is_json=is_json, edge=edge, **filters)
+        return
+    if edge is not None:
+        raise click.UsageError("--edge goes with --at-edges")
     events: list[ShownEvent] = []
     at: int | None = after
     archived: tuple[str, ...] = ()
+    edges: tuple[EdgeFiled, ...] = ()
     with Client.find(url, config_path) as client:
         # A page may be empty and name a next one all the same.
         while at is not None and len(events) < limit:
@@ -60,9 +84,10 @@ def command(
                 **filters,
             )
             events += page.events
-            at, archived = page.next_after, page.archived
+            at, archived, edges = page.next_after, page.archived, page.edges
     if is_json:
-        show_json(EventPage(events=events, next_after=at, archived=archived))
+        page = EventPage(events=events, next_after=at, archived=archived, edges=edges)
+        show_json(page)
         return
     show(events_table(events))
     if archived:
@@ -70,8 +95,55 @@ def command(
             f"\nolder ones of this time left the ledger for {', '.join(archived)};"
             " `meterline archive restore` brings them back"
         )
+    tell_filed(edges)
     if at is not None:
         click.echo(f"\nthere are more: --after {at}, or a larger --limit")
+
+
+def _at_edges(
+    client: Client,
+    after: int,
+    limit: int,
+    *,
+    is_json: bool,
+    **filters: str | None,
+) -> None:
+    """Show what is in files of edges."""
+    events: list[EdgeEvent] = []
+    at: int | None = after
+    edges: tuple[EdgeFiled, ...] = ()
+    while at is not None and len(events) < limit:
+        page = client.get(
+            "/v1/edge-events",
+            EdgeEventPage,
+            after=at,
+            limit=min(PAGE_EVENTS, limit - len(events)),
+            **filters,
+        )
+        events += page.events
+        at, edges = page.next_after, page.edges
+    if is_json:
+        show_json(EdgeEventPage(events=tuple(events), next_after=at, edges=edges))
+        return
+    show(events_table(list(events)))
+    tell_filed(edges)
+    if at is not None:
+        click.echo(f"\nthere are more: --after {at}, or a larger --limit")
+
+
+def tell_filed(edges: Sequence[EdgeFiled], *, err: bool = False) -> None:
+    """Say where raw events of edges are that forward usage."""
+    for one in edges:
+        text = f"edge {one.edge}: "
+        if one.files:
+            text += (
+                f"{n_of(len(one.files), 'file')} of this time, {', '.join(one.files)}; "
+            )
+        if one.filed_to is None:
+            text += "none of its raw events is in a file that is known here"
+        else:
+            text += f"what it stored after {one.filed_to} is only there"
+        click.echo(f"{text}: `meterline events` on its host", err=err)
 
 
 def any_time(status: Status) -> dict[str, str]:

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from meterline_sidecar.cli.client import Client
+from meterline_sidecar.cli.commands.events import tell_filed
 from meterline_sidecar.cli.exits import NotFound
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import (
@@ -24,6 +25,7 @@ from meterline_sidecar.cli.papers import NUMBER, check_customer, document_path
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage
 from meterline_sidecar.web.answers.explain import (
     ExplainedLine,
     Explanation,
@@ -55,6 +57,12 @@ ADDED_UP: Final = ("count", "sum")
     help="With --events, of a final invoice: those that came later in place of those"
     " that it counts.",
 )
+@click.option(
+    "--at-edges",
+    is_flag=True,
+    help="With --events: those of edges that forward usage, out of the files that they"
+    " wrote, in place of what came here.",
+)
 @daemon_options
 def command(
     config_path: Path | None,
@@ -66,6 +74,7 @@ def command(
     day: str | None,
     form: str | None,
     late: bool,
+    at_edges: bool,
 ) -> None:
     """Show how an invoice came about, down to the events.
 
@@ -74,8 +83,10 @@ def command(
     which subjects it was used; then the events of the period, and where the ledger's
     chains have them.
     """
-    if form is None and late:
-        raise click.UsageError("--late goes with --events")
+    if form is None and (late or at_edges):
+        raise click.UsageError("--late and --at-edges go with --events")
+    if late and at_edges:
+        raise click.UsageError("--late does not go with --at-edges")
     if form is not None and line is None:
         raise click.UsageError("--events needs a LINE: which one's")
     asked = {"line": line, "day": day}
@@ -87,7 +98,7 @@ def command(
             path = f"{_path(target)}/explain"
             answer = client.get_work(path, Explanation, period=period, **asked)
         if form is not None:
-            _export(client, answer, asked, form=form, late=late)
+            _export(client, answer, asked, form=form, late=late, at_edges=at_edges)
             return
     if is_json:
         show_json(answer)
@@ -117,29 +128,32 @@ def _export(
     *,
     form: str,
     late: bool,
+    at_edges: bool,
 ) -> None:
     """Print the events of a line, and on stderr what they come to."""
+    kind: type[LineEventPage | EdgeEventPage] = LineEventPage
+    path, params = f"{_path(answer.customer)}/events", {**asked}
+    columns = COLUMNS
+    if at_edges:
+        kind, path = EdgeEventPage, f"{_path(answer.customer)}/edge-events"
+        columns = EdgeEvent.__struct_fields__
+    elif late:
+        params["late"] = "true"
     # The CRLF that CSV has elsewhere would be shown, as any control character is.
     write = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
-        write.writerow(COLUMNS)
+        write.writerow(columns)
     n_events, total = 0, Decimal(0)
-    archived: tuple[str, ...] = ()
-    for page in client.pages(
-        f"{_path(answer.customer)}/events",
-        LineEventPage,
-        period=answer.period.name,
-        late="true" if late else None,
-        **asked,
-    ):
+    page: LineEventPage | EdgeEventPage | None = None
+    for page in client.pages(path, kind, period=answer.period.name, **params):
         for event in page.events:
             if form == "jsonl":
                 click.echo(json_line(event))
-                continue
-            write.writerow(_cell(getattr(event, name)) for name in COLUMNS)
+            else:
+                write.writerow(_cell(getattr(event, name)) for name in columns)
+            total += Decimal(event.counted or 0)
         n_events += len(page.events)
-        total += sum((Decimal(event.counted) for event in page.events), Decimal(0))
-        archived = page.archived
+    assert page is not None, "the first page is there, if it is empty"
     said = n_of(n_events, "event")
     (line,) = answer.lines
     if line.meter is not None and line.meter.get("aggregation") in ADDED_UP:
@@ -147,7 +161,8 @@ def _export(
         if not late and asked["day"] is None and line.quantity is not None:
             said += f"; billed {quantity(line.quantity)}"
     click.echo(said, err=True)
-    for name in archived:
+    tell_filed(page.edges, err=True)
+    for name in page.archived if isinstance(page, LineEventPage) else ():
         click.echo(
             f"events of this time left for {name}: `meterline archive restore {name}`"
             " brings them back, and they are listed",
@@ -252,6 +267,7 @@ def _tell_events(answer: Explanation) -> None:
         click.echo(f"events {first} to {events.last}; all of them: {events.list}")
     for name in events.archived:
         click.echo(f"some of them are in {name}")
+    tell_filed(events.edges)
     if answer.proof is not None:
         proof = answer.proof
         click.echo(

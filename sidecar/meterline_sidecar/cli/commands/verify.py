@@ -213,5 +213,9 @@ def _tell(report: Report, alarm: str | None, *, accepted: bool) -> None:
     if report.archive_events_unread:
         unread = n_of(report.archive_events_unread, "event")
         click.echo(f"{unread} in files of the archive were not read")
+    if report.edge_files:
+        click.echo(f"{n_of(report.edge_files, 'file')} of edges read")
+    if report.edge_files_unread:
+        click.echo(f"{n_of(report.edge_files_unread, 'file')} of edges not read")
     if not report.is_sound:
         click.echo("docs/backup.md says how to restore a backup")

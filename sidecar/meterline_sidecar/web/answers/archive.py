@@ -39,6 +39,8 @@ class Archive(msgspec.Struct, frozen=True, kw_only=True):
     """Why something that is old enough stays, as it was found last."""
     trouble: str | None
     """Why a file cannot be written."""
+    edge_files: int = 0
+    """How many files of edges are noted; at an edge, its own."""
 
 
 class ArchiveStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,3 +51,16 @@ class ArchiveStep(msgspec.Struct, frozen=True, kw_only=True):
     is_done: bool
     """Whether another step would do nothing."""
     waits: str | None
+    is_copy: bool = False
+    """Whether what is in the file is in the ledger still: at an edge."""
+
+
+class EdgeFiled(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the raw events of an edge that forwards usage are in files."""
+
+    edge: str
+    files: tuple[str, ...]
+    """The first 20 that hold some of the time that was asked for."""
+    filed_to: str | None
+    """When the last was stored there that is in a file; what came later is only there.
+    ``null``: so is all of it."""

@@ -6,6 +6,7 @@ from typing import Final, get_args
 import msgspec
 
 from meterline.events import UNCOUNTED, Flag
+from meterline_sidecar.web.answers.archive import EdgeFiled
 from meterline_sidecar.where import KindName
 
 KINDS: Final[tuple[KindName, ...]] = get_args(KindName)
@@ -88,6 +89,8 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     archived: tuple[str, ...] = ()
     """Files of the archive that hold events of this time, the first 20; or the one of
     this `external_id`."""
+    edges: tuple[EdgeFiled, ...] = ()
+    """At a centre: where raw events are of which only usage came here."""
 
 
 class WholeEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import msgspec
 
 from meterline_pricing import Charge
 from meterline_sidecar.decimals import Number
+from meterline_sidecar.web.answers.archive import EdgeFiled
 from meterline_sidecar.web.answers.collection import InvoiceStep
 from meterline_sidecar.web.answers.events import ShownEvent
 from meterline_sidecar.web.answers.usage import ShownPeriod
@@ -69,6 +70,8 @@ class LineEventPage(msgspec.Struct, frozen=True, kw_only=True):
     next_after: int | None
     archived: tuple[str, ...]
     """The first files of the archive that hold events of this time."""
+    edges: tuple[EdgeFiled, ...] = ()
+    """Where raw events are of which only usage came here."""
 
 
 class ExplainedLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +123,8 @@ class EventsBehind(msgspec.Struct, frozen=True, kw_only=True):
     """The path of the API that lists them, page by page."""
     archived: tuple[str, ...]
     """The first files of the archive that hold some of them."""
+    edges: tuple[EdgeFiled, ...] = ()
+    """Where raw events are of which only usage came here."""
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,9 +6,12 @@ import msgspec
 from msgspec import Meta
 
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.store.edge import archive as store
+from meterline_sidecar.store.edge import edge_files
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.web.answers.archive import Archive, ArchiveFile, ArchiveStep
+from meterline_sidecar.web.answers.edge_events import EdgeFile, EdgeFilePage
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import Conflict
@@ -39,7 +42,9 @@ async def read_archive(parts: Parts, query: ArchiveQuery) -> Archive:
     async with parts.database.reading() as tx:
         files = await store.files(tx, after_batch=query.after, limit=query.limit)
         sums = await store.sums(tx)
+        files_of_edges = await edge_files.sums(tx)
     archive, retention = parts.archive, parts.config.retention.events
+    filing = None if parts.forwarder is None else parts.forwarder.filing
     shelf = archive.archived.shelf
     return Archive(
         place=None if shelf is None else shelf.place,
@@ -50,12 +55,37 @@ async def read_archive(parts: Parts, query: ArchiveQuery) -> Archive:
         page=[_shown(file) for file in files],
         next_after=files[-1].first_batch_id if len(files) == query.limit else None,
         waits=archive.waits,
-        trouble=archive.trouble,
+        trouble=archive.trouble if filing is None else filing.files.trouble,
+        edge_files=sum(one.files for one in files_of_edges.values()),
+    )
+
+
+async def list_edge_files(parts: Parts, query: ArchiveQuery) -> EdgeFilePage:
+    """List files that edges wrote of what is in their ledgers; at an edge, its own."""
+    edges = () if parts.edges is None else parts.edges.all()
+    names = {edge.row.id: edge.row.name for edge in edges}
+    async with parts.database.reading() as tx:
+        files = await edge_files.files_after(tx, query.after, limit=query.limit)
+    return EdgeFilePage(
+        files=[
+            EdgeFile(
+                **msgspec.structs.asdict(_shown(file.what.as_move())),
+                edge=names.get(file.what.edge_id),
+                learned=format_time_ms(file.what.learned_ms),
+            )
+            for file in files
+        ],
+        next_after=files[-1].id if len(files) == query.limit else None,
     )
 
 
 async def run_archive(parts: Parts, query: Nothing) -> ArchiveStep:
-    """Move the next file of old events out of the ledger."""
+    """Move the next file of old events out of the ledger; an edge copies into it.
+
+    That is all that its centre has, also of the hour that is not over.
+    """
+    if parts.forwarder is not None:
+        return await _file_at_edge(parts, parts.forwarder.filing)
     if parts.alarm is not None:
         raise Conflict(f"nothing leaves a ledger that is not trusted: {parts.alarm}")
     if parts.config.retention.events is None:
@@ -66,6 +96,20 @@ async def run_archive(parts: Parts, query: Nothing) -> ArchiveStep:
         step = await parts.archive.step(by_hand=True)
     moved = None if step.moved is None else _shown(step.moved)
     return ArchiveStep(moved=moved, is_done=moved is None, waits=step.waits)
+
+
+async def _file_at_edge(parts: Parts, filing: Filing | None) -> ArchiveStep:
+    if filing is None:
+        raise Conflict("there is no place for files: set archive.url")
+    if parts.alarm is not None:
+        raise Conflict(
+            f"nothing is copied of a ledger that is not trusted: {parts.alarm}"
+        )
+    if filing.reached is None:
+        raise Conflict("the centre has not said yet what it has: `meterline status`")
+    file = await filing.write_next(is_urgent=True)
+    copied = None if file is None else _shown(file.as_move())
+    return ArchiveStep(moved=copied, is_done=copied is None, waits=None, is_copy=True)
 
 
 async def restore_archive(parts: Parts, query: BackQuery) -> ArchiveStep:
@@ -95,6 +139,7 @@ def _shown(move: NewMove) -> ArchiveFile:
 
 OPERATIONS = (
     Operation("/v1/archive", read_archive),
+    Operation("/v1/archive/edge-files", list_edge_files),
     Operation("/v1/archive/run", run_archive, method="POST"),
     Operation("/v1/archive/restore", restore_archive, method="POST"),
 )

@@ -1,6 +1,6 @@
 """Raw events: pages of them, and one with all that is known of it."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +11,6 @@ from meterline_sidecar.meters import quantity
 from meterline_sidecar.properties import stored_in
 from meterline_sidecar.store.edge import archive
 from meterline_sidecar.store.edge import event_log as audit
-from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.rolled_up import rolled_up_in
 from meterline_sidecar.web.answers.events import (
     KINDS,
@@ -21,6 +20,7 @@ from meterline_sidecar.web.answers.events import (
     ShownRolledUp,
     WholeEvent,
 )
+from meterline_sidecar.web.api.filed import archived_names, filed_by
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import NoSuchThing
@@ -32,8 +32,6 @@ from meterline_sidecar.web.query import (
     span_of,
 )
 from meterline_sidecar.web.search import Search, filter_of
-
-FILES_NAMED_MAX: Final = 20
 
 
 class EventsQuery(Search, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,17 +70,13 @@ async def list_events(parts: Parts, query: EventsQuery) -> EventPage:
                 tx, query.external_id, source=query.source
             )
             archived = tuple(file.file for file in named)
+        edges = await filed_by(tx, parts, start=span.start, end=span.end)
     return EventPage(
         events=[shown_event(event) for event in page.events],
         next_after=page.next_after,
         archived=archived,
+        edges=edges,
     )
-
-
-async def archived_names(tx: Tx, *, start: int, end: int) -> tuple[str, ...]:
-    """Return the first files of the archive that hold events of a span."""
-    files = await archive.files_of_span(tx, start, end, limit=FILES_NAMED_MAX)
-    return tuple(file.file for file in files)
 
 
 async def get_event(parts: Parts, query: EventQuery) -> WholeEvent:

@@ -37,7 +37,7 @@ from meterline_sidecar.web.api.documents import (
     find_document,
     read_steps,
 )
-from meterline_sidecar.web.api.events import archived_names
+from meterline_sidecar.web.api.filed import archived_names, filed_by
 from meterline_sidecar.web.api.line_events import (
     Day,
     line_events,
@@ -145,7 +145,7 @@ async def explain_invoice(parts: Parts, query: ExplainQuery) -> Explanation:
             lines=tuple(_line(one, parts.config.names, of_line) for one in lines),
             pending=await _pending(parts, tx, at, customer, final),
             steps=() if final is None else await read_steps(tx, final.row_id),
-            events=await _events(tx, at, customer, period),
+            events=await _events(tx, parts, at, customer, period),
             proof=await _proof(tx, statement, final),
         )
 
@@ -217,7 +217,7 @@ async def _pending(
 
 
 async def _events(
-    tx: Tx, at: Counted, customer: Customer, period: Period
+    tx: Tx, parts: Parts, at: Counted, customer: Customer, period: Period
 ) -> EventsBehind:
     found = await usage_store.counted_range(
         tx,
@@ -247,6 +247,7 @@ async def _events(
         last=None if found is None else found[1],
         list=f"/v1/events?{urlencode(span)}",
         archived=await archived_names(tx, start=period.start, end=period.end),
+        edges=await filed_by(tx, parts, start=period.start, end=period.end),
     )
 
 

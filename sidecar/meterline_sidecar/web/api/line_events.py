@@ -23,7 +23,8 @@ from meterline_sidecar.web.answers.explain import (
     LineEventPage,
     LineEvents,
 )
-from meterline_sidecar.web.api.events import archived_names, shown_event
+from meterline_sidecar.web.api.events import shown_event
+from meterline_sidecar.web.api.filed import archived_names, filed_by
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest
@@ -82,6 +83,7 @@ async def list_line_events(parts: Parts, query: LineEventsQuery) -> LineEventPag
         page = await (await Behind.of(tx, asked)).page(limit=query.limit)
         events = await event_log.events_of(tx, [one.event_id for one in page.events])
         archived = await archived_names(tx, start=span.start, end=span.end)
+        edges = await filed_by(tx, parts, start=span.start, end=span.end)
     return LineEventPage(
         customer=customer.id,
         period=period.name,
@@ -97,6 +99,7 @@ async def list_line_events(parts: Parts, query: LineEventsQuery) -> LineEventPag
         ),
         next_after=page.next_after,
         archived=archived,
+        edges=edges,
     )
 
 

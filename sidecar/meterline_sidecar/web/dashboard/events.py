@@ -9,12 +9,8 @@ from starlette.responses import Response
 
 from meterline_sidecar.store.edge import event_log as audit
 from meterline_sidecar.web.answers.events import KINDS
-from meterline_sidecar.web.api.events import (
-    EventQuery,
-    archived_names,
-    get_event,
-    shown_event,
-)
+from meterline_sidecar.web.api.events import EventQuery, get_event, shown_event
+from meterline_sidecar.web.api.filed import archived_names, filed_by
 from meterline_sidecar.web.dashboard.filters import filtered, typed
 from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import read_query
@@ -96,8 +92,10 @@ async def _found(parts: Parts, query: EventsPageQuery) -> dict[str, Any]:
             limit=PAGE,
         )
         archived = await archived_names(tx, start=span.start, end=span.end)
+        edges = await filed_by(tx, parts, start=span.start, end=span.end)
     return {
         "archived": archived,
+        "edges": edges,
         "span": span,
         "events": [shown_event(event) for event in page.events],
         "older": page.next_after,

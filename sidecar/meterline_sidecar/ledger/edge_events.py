@@ -1,0 +1,131 @@
+"""Reads raw events of edges in the files that they wrote, as far as they are noted."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Final, NamedTuple
+
+from meterline.events import Flag
+from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.ledger.bundle import Bundle
+from meterline_sidecar.store.edge import edge_files as store
+from meterline_sidecar.store.edge.edge_files import EdgeFile
+from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.store.port import Readable
+
+FILES_MAX: Final = 4  # read for one page; each takes some tenths of a second
+ROWS_PER_READ: Final = 20
+EVENTS_MAX: Final = 1_000_000
+"""Of one file, several times what an edge puts into one: a place in all files is
+``row * EVENTS_MAX + place in the file``."""
+ROLLED_UP: Final = int(Flag.ROLLED_UP)
+
+
+class Wanted(NamedTuple):
+    """Which events are asked for."""
+
+    start: int
+    end: int
+    """Between which times they happened."""
+    edges: Collection[int]
+    """Of which edges."""
+    matches: Callable[[EventRow], bool]
+
+
+class Found(NamedTuple):
+    """An event in a file."""
+
+    file: EdgeFile
+    event_id: int
+    """In the ledger of the edge."""
+    producer: str
+    event: EventRow
+
+
+class Page(NamedTuple):
+    """Some of them, file by file, and where to go on (``None``: that was all)."""
+
+    events: list[Found]
+    next_after: int | None
+
+
+class EdgeEvents:
+    """What is in the files of a centre's edges."""
+
+    def __init__(self, database: Readable, archived: Archived) -> None:
+        self._database = database
+        self._archived = archived
+        self._last: tuple[int, Bundle] | None = None
+        """The file that was read last: it is asked for page by page."""
+
+    async def page(self, wanted: Wanted, *, after: int, limit: int) -> Page:
+        """Return the first events behind a place.
+
+        A page may be short, or even empty, and still name where to go on.
+
+        Raises:
+            ArchiveFailed: a file cannot be read, or is not what was noted; the text
+                names it.
+        """
+        row_id, skip = divmod(after, EVENTS_MAX)
+        found: list[Found] = []
+        n_read = 0
+        while True:
+            async with self._database.reading() as tx:
+                files = await store.files_of_span(
+                    tx,
+                    wanted.start,
+                    wanted.end,
+                    after=max(0, row_id - 1),
+                    limit=ROWS_PER_READ,
+                )
+            for file in files:
+                if file.id != row_id:
+                    row_id, skip = file.id, 0
+                if file.what.edge_id not in wanted.edges:
+                    continue
+                if n_read == FILES_MAX:
+                    return Page(found, row_id * EVENTS_MAX + skip)
+                n_read += 1
+                some, skip = await self._events_of(
+                    file, wanted, skip=skip, limit=limit - len(found)
+                )
+                found += some
+                if len(found) == limit:
+                    return Page(found, row_id * EVENTS_MAX + skip)
+            if len(files) < ROWS_PER_READ:
+                return Page(found, None)
+            row_id, skip = files[-1].id + 1, 0
+
+    async def _events_of(
+        self, file: EdgeFile, wanted: Wanted, *, skip: int, limit: int
+    ) -> tuple[list[Found], int]:
+        if self._last is None or self._last[0] != file.id:
+            bundle = await self._archived.bundle(file.what.as_move(), is_own=False)
+            self._last = (file.id, bundle)
+        bundle = self._last[1]
+        # In a thread: a file has many events, of which few may be asked for.
+        return await asyncio.to_thread(
+            _found_in, bundle, file, wanted, skip=skip, limit=limit
+        )
+
+
+def _found_in(
+    bundle: Bundle, file: EdgeFile, wanted: Wanted, *, skip: int, limit: int
+) -> tuple[list[Found], int]:
+    """Return events of a file that are wanted, and how many of it were looked at."""
+    found: list[Found] = []
+    place = 0
+    for stored in bundle.batches:
+        first_id = stored.batch.first_event_id
+        for event_id, event in enumerate(stored.events, first_id):
+            place += 1
+            if (
+                place > skip
+                and wanted.start <= event.time_ms < wanted.end
+                and not event.flags & ROLLED_UP
+                and wanted.matches(event)
+            ):
+                found.append(Found(file, event_id, stored.producer, event))
+                if len(found) == limit:
+                    return found, place
+    return found, place

@@ -1,0 +1,203 @@
+"""Raw events of edges that forward usage, out of the files that they wrote."""
+
+from collections.abc import Callable, Collection
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from meterline.events import UNCOUNTED
+from meterline_sidecar.ledger.edge_events import Found, Page, Wanted
+from meterline_sidecar.store.edge.event_log import AuditEvent
+from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.usage.counted import snapshot
+from meterline_sidecar.usage.taken import Taken
+from meterline_sidecar.web.answers.archive import EdgeFiled
+from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage
+from meterline_sidecar.web.answers.events import KINDS
+from meterline_sidecar.web.api.edges import EdgeName
+from meterline_sidecar.web.api.events import shown_event
+from meterline_sidecar.web.api.filed import filed_by
+from meterline_sidecar.web.api.line_events import Day, line_of, meter_of, span_in
+from meterline_sidecar.web.operations import Operation
+from meterline_sidecar.web.parts import Parts
+from meterline_sidecar.web.query import (
+    ID_MAX,
+    PAGE,
+    CustomerId,
+    Limit,
+    MonthName,
+    Span,
+    Statuses,
+    find_customer,
+    invoice_period,
+    span_of,
+    statuses_of,
+)
+from meterline_sidecar.where import KindName
+
+After = Annotated[
+    int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
+]
+Payer = Callable[[EventRow], str | None]
+
+
+class EdgeEventsQuery(Span, frozen=True, kw_only=True):
+    """Which events."""
+
+    edge: EdgeName | None = None
+    customer: CustomerId | None = None
+    subject: Annotated[str, Meta(max_length=256)] | None = None
+    route: Annotated[str, Meta(max_length=512, description="A route's template.")] | (
+        None
+    ) = None
+    method: Annotated[str, Meta(max_length=32)] | None = None
+    status: Statuses | None = None
+    kind: KindName | None = None
+    after: After = 0
+    limit: Limit = PAGE
+
+
+class EdgeLineQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of which line."""
+
+    customer: CustomerId
+    line: Annotated[str, Meta(max_length=256, description="The name of a line.")]
+    period: MonthName | None = None
+    day: Day | None = None
+    after: After = 0
+    limit: Limit = PAGE
+
+
+async def list_edge_events(parts: Parts, query: EdgeEventsQuery) -> EdgeEventPage:
+    """List raw events of edges that forward usage, as far as they are in files."""
+    customer = None
+    if query.customer is not None:
+        customer = find_customer(parts, query.customer)
+    span = span_of(parts, query, customer)
+    payer = payers(parts.terms.terms)
+    wanted = Wanted(
+        span.start, span.end, _edges(parts, query.edge), _matching(query, payer)
+    )
+    page = await parts.edge_events.page(wanted, after=query.after, limit=query.limit)
+    async with parts.database.reading() as tx:
+        filed = await filed_by(tx, parts, start=span.start, end=span.end)
+    return _shown(parts, page, payer, filed)
+
+
+async def list_line_edge_events(parts: Parts, query: EdgeLineQuery) -> EdgeEventPage:
+    """List raw events of edges of which a line's usage came, as far as they are in files.
+
+    By what its meter measures at their times; those that a correction made void, and
+    those that a final invoice came too early for, are among them.
+    """
+    customer = find_customer(parts, query.customer)
+    payer = payers(parts.terms.terms)
+    async with snapshot(parts.database) as (tx, at):
+        period = await invoice_period(tx, parts, customer, query.period)
+        statement = await parts.invoices.shown(tx, at, customer, period)
+        meter = meter_of(parts, line_of(statement, query.line), period)
+        taken = await Taken.of(tx, at.generation, meter)
+        span = span_in(period, query.day)
+        filed = await filed_by(tx, parts, start=span.start, end=span.end)
+
+    def matches(event: EventRow) -> bool:
+        return (
+            not event.flags & UNCOUNTED
+            and payer(event) == customer.id
+            and taken.quantity_of(event) is not None
+        )
+
+    wanted = Wanted(span.start, span.end, _edges(parts, None), matches)
+    page = await parts.edge_events.page(wanted, after=query.after, limit=query.limit)
+    return _shown(parts, page, payer, filed, taken)
+
+
+def payers(terms: Terms) -> Payer:
+    """Return what says who pays for an event by what is agreed now."""
+    known: dict[str, list[tuple[int, str | None]]] = {}
+
+    def payer(event: EventRow) -> str | None:
+        if event.subject is None:
+            return None
+        if event.subject not in known:
+            known[event.subject] = list(terms.claims.history(event.subject))
+        history = reversed(known[event.subject])
+        return next((who for since, who in history if since <= event.time_ms), None)
+
+    return payer
+
+
+def _edges(parts: Parts, name: str | None) -> Collection[int]:
+    """Return which edges are asked for; by default those that keep their events.
+
+    Raises:
+        UnknownEdge: none is called so.
+    """
+    if parts.edges is None:
+        return ()
+    if name is not None:
+        return {parts.edges.named(name).row.id}
+    return {edge.row.id for edge in parts.edges.all() if edge.rolls_up}
+
+
+def _matching(query: EdgeEventsQuery, payer: Payer) -> Callable[[EventRow], bool]:
+    statuses = statuses_of(query.status)
+    kind = None if query.kind is None else KINDS.index(query.kind)
+
+    def matches(event: EventRow) -> bool:
+        return (
+            query.subject in (None, event.subject)
+            and query.route in (None, event.route)
+            and query.method in (None, event.method)
+            and kind in (None, event.kind)
+            and (
+                statuses is None
+                or any(first <= event.status <= last for first, last in statuses)
+            )
+            and (query.customer is None or payer(event) == query.customer)
+        )
+
+    return matches
+
+
+def _shown(
+    parts: Parts,
+    page: Page,
+    payer: Payer,
+    filed: tuple[EdgeFiled, ...],
+    taken: Taken | None = None,
+) -> EdgeEventPage:
+    assert parts.edges is not None or not page.events
+    edges = parts.edges.all() if parts.edges is not None else []
+    names = {edge.row.id: edge.row.name for edge in edges}
+
+    def shown(one: Found) -> EdgeEvent:
+        event = AuditEvent(
+            id=one.event_id,
+            producer=one.producer,
+            customer=payer(one.event),
+            source=None,
+            external_id=None,
+            voided_by=None,
+            edge=names.get(one.file.what.edge_id),
+            **one.event._asdict(),
+        )
+        return EdgeEvent(
+            **msgspec.structs.asdict(shown_event(event)),
+            file=one.file.what.file,
+            counted=None if taken is None else taken.quantity_of(one.event),
+        )
+
+    return EdgeEventPage(
+        events=tuple(shown(one) for one in page.events),
+        next_after=page.next_after,
+        edges=filed,
+    )
+
+
+OPERATIONS = (
+    Operation("/v1/edge-events", list_edge_events),
+    Operation("/v1/customers/{customer}/invoice/edge-events", list_line_edge_events),
+)

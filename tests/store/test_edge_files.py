@@ -1,0 +1,78 @@
+"""Files that edges wrote: each noted once, and written anew by another row."""
+
+from meterline_sidecar.store.edge import edge_files as store
+from meterline_sidecar.store.port import Database
+from tests.edge_files import a_file
+
+
+async def test_files_come_back_in_the_order_of_the_chain(database: Database) -> None:
+    first = a_file()
+    second = a_file(
+        file="events-4.jsonl.gz",
+        first_batch_id=3,
+        last_batch_id=3,
+        previous_mac=b"two",
+        mac=b"\0\xff",
+        events=2**40,
+    )
+    async with database.transaction() as tx:
+        two = await store.add_file(tx, second)
+        one = await store.add_file(tx, first)
+        await store.add_file(tx, a_file(edge_id=2))
+
+    async with database.reading() as tx:
+        assert await store.files_of(tx, 1) == [(one, first), (two, second)]
+        assert await store.last_file(tx, 1) == (two, second)
+        assert await store.newest_file(tx, 1) == (one, first)
+        assert await store.newest_file(tx, 9) is None
+        assert await store.file_named(tx, 1, second.file) == (two, second)
+        assert await store.file_named(tx, 2, second.file) is None
+        sums = await store.sums(tx)
+        assert sums[1] == (2, 3 + 2**40, 14, first.learned_ms)
+        assert sums.keys() == {1, 2}
+
+
+async def test_of_a_file_that_was_written_anew_the_last_row_holds(
+    database: Database,
+) -> None:
+    anew = a_file(file="events-1-anew.jsonl.gz", digest="1" * 64)
+    async with database.transaction() as tx:
+        before = await store.add_file(tx, a_file())
+        other = await store.add_file(tx, a_file(edge_id=2))
+        after = await store.add_file(tx, anew)
+
+    async with database.reading() as tx:
+        assert await store.files_of(tx, 1) == [(after, anew)]
+        assert [row.id for row in await store.files_after(tx, 0, limit=9)] == [
+            other,
+            after,
+        ]
+        assert await store.files_after(tx, 0, edge_id=1, limit=9) == [(after, anew)]
+        assert await store.files_after(tx, after, limit=9) == []
+        assert await store.file_named(tx, 1, a_file().file) == (before, a_file())
+
+
+async def test_files_of_a_span_are_those_of_edges_with_events_in_it(
+    database: Database,
+) -> None:
+    file = a_file()
+    async with database.transaction() as tx:
+        one = await store.add_file(tx, file)
+        two = await store.add_file(tx, file._replace(edge_id=2))
+        await store.add_file(tx, file._replace(edge_id=store.OWN))
+        await store.add_file(tx, file._replace(edge_id=3, first_ms=0, beyond_ms=0))
+
+    async with database.reading() as tx:
+
+        async def found(start: int, end: int, **more: int) -> list[int]:
+            given = {"after": 0, "limit": 9, **more}
+            files = await store.files_of_span(tx, start, end, **given)
+            return [row.id for row in files]
+
+        at_ms = file.first_ms
+        assert await found(at_ms, at_ms + 1) == [one, two]
+        assert await found(at_ms, at_ms + 1, edge_id=2) == [two]
+        assert await found(at_ms, at_ms + 1, after=one) == [two]
+        assert await found(at_ms, at_ms + 1, limit=1) == [one]
+        assert await found(at_ms + 1, at_ms + 2) == []
+        assert await found(0, at_ms) == []
