@@ -182,14 +182,17 @@ class Bill:
         """Return an amount for an explanation."""
         return money_text(amount, self.currency)
 
-    def explanation(self, draft: Draft) -> str:
-        """Return how a line came about: ``50,000 x $0.00 + 70,000 x $0.001 = $70.00``."""
-        text = explained(draft.charges)
-        amount = self.rounded(draft.amount)
-        result = f"{draft.note}{text} = {self.text(amount)}"
-        if amount != draft.amount:
-            result += f" (rounded from {number_text(draft.amount)})"
-        return result
+    def summed(self, draft: Draft) -> tuple[Decimal, str]:
+        """Return what a line comes to, rounded, and how that came about.
+
+        As ``50,000 x $0.00 + 70,000 x $0.001 = $70.00``.
+        """
+        exact_amount = draft.amount
+        amount = self.rounded(exact_amount)
+        text = f"{draft.note}{explained(draft.charges)} = {self.text(amount)}"
+        if amount != exact_amount:
+            text += f" (rounded from {number_text(exact_amount)})"
+        return amount, text
 
 
 def split_amount(

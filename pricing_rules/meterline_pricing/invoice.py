@@ -148,7 +148,9 @@ def _add_price(
         return ZERO
     try:
         priced, unpriced = set_unpriced_aside(card.price, usage.get(card.meter, ZERO))
-        past, _ = set_unpriced_aside(card.price, earlier)
+        past: Usage = ZERO
+        if earlier:
+            past, _ = set_unpriced_aside(card.price, earlier)
         counted, note = billable(card, together(past, priced) if past else priced)
         tier_usage = usage.get(card.price.also_reads or "", ZERO)
         charges = rate(
@@ -204,7 +206,7 @@ def _finished(
     for draft in bill.drafts:
         card = cards.get(draft.of) if draft.kind in ("usage", "fee") else None
         meter = card.meter if card else None
-        amount = bill.rounded(draft.amount)
+        amount, explanation = bill.summed(draft)
         total += amount
         sums[draft.kind] = sums.get(draft.kind, ZERO) + amount
         lines.append(
@@ -217,7 +219,7 @@ def _finished(
                 quantity=quantity_of(usage.get(meter, ZERO)) if meter else None,
                 charges=tuple(draft.charges),
                 amount=amount,
-                explanation=bill.explanation(draft),
+                explanation=explanation,
             )
         )
     return Invoice(

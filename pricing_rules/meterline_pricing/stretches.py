@@ -63,15 +63,13 @@ def invoice_of(
         first, last = _epoch(stretches, i)
         charge = _charge(stretch, _following(stretches, i), carried)
         carried = charge.going_on
-        shares = {
-            card.name: _share(
-                Period(charge.starts[card.name], stretch.period.end),
-                whole,
-                stretch.plan,
-                time_zone,
+        since = {
+            start: _share(
+                Period(start, stretch.period.end), whole, stretch.plan, time_zone
             )
-            for card in charge.cards
+            for start in set(charge.starts.values())
         }
+        shares = {card.name: since[charge.starts[card.name]] for card in charge.cards}
         plan = _without_taken(stretch.plan, parts)
         if charge.cards != plan.prices:
             plan = replace(plan, prices=charge.cards)
@@ -212,8 +210,10 @@ def _check(stretches: Sequence[Stretch]) -> None:
 
 def _epoch(stretches: Sequence[Stretch], i: int) -> tuple[int, int]:
     """Return the first and the last stretch around one that its plan's terms hold in."""
-    terms = _terms(stretches[i].plan)
     first = last = i
+    if len(stretches) == 1:
+        return first, last
+    terms = _terms(stretches[i].plan)
     while first > 0 and _terms(stretches[first - 1].plan) == terms:
         first -= 1
     while last + 1 < len(stretches) and _terms(stretches[last + 1].plan) == terms:

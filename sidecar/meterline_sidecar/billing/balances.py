@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec.structs import replace
 
-from meterline_pricing import Invoice, Plan
+from meterline_pricing import Calendar, Invoice, Period, Plan
 from meterline_pricing.models import Coupon, Credit
 from meterline_sidecar.billing.statement import Journal
 from meterline_sidecar.store import invoices as store
@@ -16,13 +16,6 @@ from meterline_sidecar.store.invoices import NewUse
 from meterline_sidecar.store.port import Tx
 
 NEVER = date.max
-
-
-class Days(NamedTuple):
-    """The first and the last day of a period."""
-
-    first: date
-    last: date
 
 
 class Balances:
@@ -82,7 +75,7 @@ class Balances:
         """Return the names of the coupons that a period had already."""
         return {u.name for u in self._uses if u.kind == "coupon" and u.period == period}
 
-    def applied_to(self, plan: Plan, period: str, days: Days) -> Plan:
+    def applied_to(self, plan: Plan, period: Period, time_zone: str) -> Plan:
         """Return a plan with what is left of its credits and coupons for a period.
 
         Of credits of one priority those that expire soonest come first. What the
@@ -91,24 +84,26 @@ class Balances:
         """
         if not plan.credits and not plan.coupons:
             return plan
+        calendar = Calendar(time_zone=time_zone)
+        first, last = calendar.day(period.start), calendar.day(period.end - 1)
         left = [
             credit
             if credit.every == "period"
             else replace(
                 credit,
                 amount=max(
-                    credit.amount - self.used(credit, plan.currency, but=period),
+                    credit.amount - self.used(credit, plan.currency, but=period.name),
                     Decimal(0),
                 ),
             )
             for credit in plan.credits
-            if credit.pays_on(*days)
+            if credit.pays_on(first, last)
         ]
         coupons = [
             coupon
             for coupon in plan.coupons
             if coupon.periods is None
-            or self.periods(coupon, but=period) < coupon.periods
+            or self.periods(coupon, but=period.name) < coupon.periods
         ]
         return replace(
             plan,
@@ -127,9 +122,11 @@ def uses_of(
     """Return what a period uses up by an invoice, beyond what it used before."""
     assert drawn.period is not None
     period = drawn.period.name
+    before = balances.used_by(period)
+    if not before and not any(plan.coupons or plan.credits for plan in plans):
+        return []  # of most there is nothing to use up
     counted = {c.name for plan in plans for c in plan.coupons if c.periods is not None}
     once = {c.name for plan in plans for c in plan.credits if c.every == "once"}
-    before = balances.used_by(period)
     taken = {name: Decimal(0) for name, _ in before}
     coupons: dict[str, Decimal] = {}
     for line in drawn.lines:

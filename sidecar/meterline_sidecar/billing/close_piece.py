@@ -19,7 +19,7 @@ from meterline_sidecar.usage.counted import counted_whole
 
 PIECE_S_MAX: Final = 0.05
 """Of one transaction: ingest waits for it."""
-AHEAD: Final = 8
+AHEAD: Final = 16
 """Customers of whom what is to be known is read at once; of some it is in vain."""
 
 Outcome = Statement | str

@@ -279,10 +279,14 @@ class Closer:
                 await asyncio.sleep(0)
             period = passed or self._next.of(name, final_ms)
             if period is not None and period.end <= now_ms:
-                customer = self._terms.customer(name, period.end - 1)
-                assert customer is not None, "they have a plan then"
-                grace_ms = self._rules.grace.of(name, customer.plan)
+                plan = partial(self._plan, name, period.end - 1)
+                grace_ms = self._rules.grace.of(name, plan)
                 yield Due(name, period, period.end + grace_ms)
+
+    def _plan(self, name: str, at_ms: int) -> str | None:
+        customer = self._terms.customer(name, at_ms)
+        assert customer is not None, "asked for one that there is"
+        return customer.plan
 
     async def _missing(self, due: Sequence[Due]) -> dict[tuple[int, int], Missing]:
         """Return what has not arrived of each span of time that is to be closed."""

@@ -7,6 +7,7 @@ neither another address nor another seller reaches it.
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,8 @@ from meterline_sidecar.store import documents as store
 from meterline_sidecar.store.documents import DocumentRow, NewDocument
 from meterline_sidecar.store.port import Tx
 
+DAYS_MAX: Final = 1_000
+"""Days that are kept: a piece of a close asks for those of one moment."""
 DIGITS: Final = 4
 """Of a number, at least: the files of a year stand in their order."""
 
@@ -118,7 +121,7 @@ class Issuer:
         """
         assert final.finalized_ms is not None
         config = self._config()
-        seller = config.seller
+        seller, names = config.seller, config.names
         issued = day_of(final.finalized_ms, buyer.time_zone)
         details = Details(
             seller=_sender(seller),
@@ -128,7 +131,7 @@ class Issuer:
             due=issued + timedelta(days=seller.due_days),
             also_due=final.also_due,
             meters={
-                meter: config.names.name(meter)
+                meter: names.name(meter)
                 for line in final.invoice.lines
                 if (meter := line.meter) is not None
             },
@@ -306,6 +309,7 @@ def document_of(row: DocumentRow) -> Document:
     return Document(row, _decode(row.details))
 
 
+@lru_cache(maxsize=DAYS_MAX)
 def day_of(at_ms: int, time_zone: str) -> date:
     """Return the day of a moment in a time zone."""
     at = datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -19,7 +19,7 @@ from meterline_pricing import (
     invoice,
 )
 from meterline_pricing.tools import Stretch, invoice_of, share_of, unbroken
-from meterline_sidecar.billing.balances import Balances, Days
+from meterline_sidecar.billing.balances import Balances
 from meterline_sidecar.billing.credits import grants_of
 from meterline_sidecar.billing.statement import AgreedPart, Agreement, Grant
 from meterline_sidecar.config.shape import Customer
@@ -193,10 +193,8 @@ class Billing:
         by_part = await self._by_part(tx, at, customer, usage, agreement)
         balances = balances or await Balances.of(tx, customer.id)
         plans = _plans(agreement)
-        calendar = Calendar(time_zone=agreement.time_zone)
-        days = Days(calendar.day(period.start), calendar.day(period.end - 1))
         charged_by = tuple(
-            balances.applied_to(plan, period.name, days) for plan in plans
+            balances.applied_to(plan, period, agreement.time_zone) for plan in plans
         )
         since = await self._since(tx, at, customer, charged_by, agreement)
         try:
@@ -390,7 +388,7 @@ def priced(
             tuple(Group(g.labels, Decimal(g.quantity)) for g in meter.groups)
         )
         if meter.groups
-        else Decimal(meter.quantity)
+        else meter.quantity
         for meter in meters
         if meter.quantity or unused
     }

@@ -1,5 +1,6 @@
 """The first day of a customer: nothing before it was ever owed."""
 
+from functools import lru_cache
 from typing import Final
 
 from meterline_pricing import PricingError
@@ -10,6 +11,8 @@ from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.usage.counted import Counted
 
 ALWAYS: Final = 0
+ANSWERS_MAX: Final = 1_000
+"""Answers that are kept: customers with whom the same was agreed share a calendar."""
 
 
 async def first_ms(
@@ -32,6 +35,7 @@ async def first_ms(
     return min(time_ms for time_ms in times if time_ms is not None)
 
 
+@lru_cache(maxsize=ANSWERS_MAX)
 def is_billable(calendar: CustomerCalendar, name: str, first: int) -> bool:
     """Say whether a person may bill a period, given the customer's first instant.
 

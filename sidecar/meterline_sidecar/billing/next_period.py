@@ -109,5 +109,5 @@ class NextPeriods:
             return None  # all of it is closed: they have left
         customer = self._terms.customer(name, period.end - 1)
         assert customer is not None, "asked for one that there is"
-        is_stripes = self.is_stripes(name, period.end - 1)
+        is_stripes = self._is_reported(customer)
         return None if customer.plan is None or is_stripes else period

@@ -1,6 +1,7 @@
 """What the ledger knows of customers before an invoice of theirs is drawn."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from meterline_sidecar.billing.balances import Balances
@@ -8,7 +9,7 @@ from meterline_sidecar.billing.credits import grants_of
 from meterline_sidecar.billing.statement import Final, Grant, finals_with
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.invoices import Adjusted, NewUse
-from meterline_sidecar.store.past import having
+from meterline_sidecar.store.past import What, having
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.customer_usage import CustomerUsage
 
@@ -41,13 +42,17 @@ async def past_of(tx: Tx, customer: str) -> Past:
 
 async def pasts_of(tx: Tx, customers: Sequence[str]) -> dict[str, Past]:
     """Return the past of each of several customers, for fewer statements than one each."""
-    has = await having(tx, customers)
-    return {customer: await _past(tx, customer, has) for customer in customers}
+    kinds: defaultdict[str, set[What]] = defaultdict(set)
+    for kind, customer in await having(tx, customers):
+        kinds[customer].add(kind)
+    return {
+        customer: await _past(tx, customer, kinds[customer]) for customer in customers
+    }
 
 
-async def _past(tx: Tx, customer: str, has: Container[tuple[str, str]]) -> Past:
-    def any_of(*kinds: str) -> bool:
-        return any((kind, customer) in has for kind in kinds)
+async def _past(tx: Tx, customer: str, kinds: Set[What]) -> Past:
+    def any_of(*asked: What) -> bool:
+        return not kinds.isdisjoint(asked)
 
     adjusted: dict[str, Adjusted] = {}
     if any_of("adjustments"):

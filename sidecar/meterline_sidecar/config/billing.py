@@ -1,6 +1,6 @@
 """``[billing]`` and ``[[grace]]``: when a period that is over becomes final."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -68,13 +68,14 @@ class Grace:
             rule.customer: rule.hours for rule in rules if rule.customer
         }
 
-    def of(self, customer: str, plan: str | None) -> int:
+    def of(self, customer: str, plan: Callable[[], str | None]) -> int:
         """Return a customer's grace in milliseconds.
 
         Args:
-            plan: that they are on at the end of the period.
+            plan: says which they are on at the end of the period; asked where the
+                grace depends on it.
         """
         hours = self._of_customer.get(customer)
-        if hours is None:
-            hours = self._of_plan.get(plan or "", self._hours)
-        return hours * HOUR_MS
+        if hours is None and self._of_plan:
+            hours = self._of_plan.get(plan() or "")
+        return (self._hours if hours is None else hours) * HOUR_MS

@@ -182,16 +182,16 @@ class Enqueuer:
             )
             for meter in self._meters
         )
+        starts = sorted(self._starts_ms.items()) if billed else []
         enqueued_for = hashlib.sha256(
-            msgspec.json.encode(
-                (generation.definition, billed, sorted(self._starts_ms.items()))
-            )
+            msgspec.json.encode((generation.definition, billed, starts))
         ).hexdigest()
         if known == enqueued_for:
             return
-        since_ms = self._clock.now_ms() - AGE_MS_MAX
-        await self._note_used(since_ms)
-        await self._note_enqueued(since_ms)
+        if billed:
+            since_ms = self._clock.now_ms() - AGE_MS_MAX
+            await self._note_used(since_ms)
+            await self._note_enqueued(since_ms)
         async with self._database.transaction() as tx:
             await facts.put_fact(tx, ENQUEUED_FOR, enqueued_for)
 

@@ -52,7 +52,7 @@ def likeness(terms: Terms, customer_id: str) -> Likeness | None:
         if change.overrides:
             return None
         about = _about(change)
-        if any(value is not UNSET for value in about):
+        if about != NOTHING:
             said.append((entry.from_ms, about))
     first_ms = min((entry.from_ms for entry in entries), default=0)
     _, plan_row = terms.rows_of_calendar(customer_id)
@@ -63,8 +63,12 @@ def silent_ms(terms: Terms, customer_id: str) -> Iterator[int]:
     """Yield from when on rows hold that say nothing of days, periods and plans."""
     for entry in terms.entries("customer", customer_id):
         assert isinstance(entry.change, CustomerChange)
-        if all(value is UNSET for value in _about(entry.change)):
+        if _about(entry.change) == NOTHING:
             yield entry.from_ms
+
+
+NOTHING: Final = (UNSET,) * 8
+"""What a change is about that says nothing of days, periods and plans."""
 
 
 def _about(change: CustomerChange) -> tuple[Hashable, ...]:

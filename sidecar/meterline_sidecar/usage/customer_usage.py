@@ -78,9 +78,10 @@ async def usage_of(
     span = {"start": period.start, "end": period.end}
     rows = await store.read_usage_of(tx, at.generation, customers=customers, **span)
     has_distinct = any(AGGREGATIONS[m.aggregation].is_distinct for m in meters)
+    aggregations = aggregations_of(meters)
     found: list[CustomerUsage] = []
     for customer in customers:
-        groups = _by_group(meters, rows[customer])
+        groups = _by_group(aggregations, rows[customer])
         if has_distinct:
             for meter, labels, n_values in await store.count_unique(
                 tx, at.generation, customer=customer, **span
@@ -126,7 +127,7 @@ async def unassigned_usage(
 
 def _used(meters: Sequence[Meter], rows: list[store.UsageRow]) -> Iterable[MeterUsage]:
     """Return usage of the meters that were used at all."""
-    groups = _by_group(meters, rows)
+    groups = _by_group(aggregations_of(meters), rows)
     return (
         meter_usage(meter.name, meter.aggregation, groups[meter.name])
         for meter in meters
@@ -135,13 +136,14 @@ def _used(meters: Sequence[Meter], rows: list[store.UsageRow]) -> Iterable[Meter
 
 
 def _by_group(
-    meters: Sequence[Meter], rows: list[store.UsageRow]
+    aggregations: Mapping[str, Aggregation], rows: list[store.UsageRow]
 ) -> dict[str, dict[str, Total]]:
     """Add windows up, per meter and group; meters that nobody asks for are left out."""
-    aggregations = aggregations_of(meters)
     groups: dict[str, Totals] = defaultdict(dict)
     for row in rows:
-        asked = {name: t for name, t in row.totals.items() if name in aggregations}
+        asked = row.totals
+        if not asked.keys() <= aggregations.keys():
+            asked = {name: t for name, t in asked.items() if name in aggregations}
         merge(groups[row.labels], more=asked, aggregations=aggregations)
     found: dict[str, dict[str, Total]] = defaultdict(dict)
     for labels, totals in groups.items():
