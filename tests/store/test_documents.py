@@ -95,36 +95,29 @@ async def test_whether_rows_of_a_table_have_links_is_known(database: Database) -
         assert await journal.unlinked(tx, "documents", after=made[1].id, limit=9) == []
 
 
-async def test_equal_amounts_of_periods_come_together(database: Database) -> None:
+async def test_what_changed_since_some_rows_is_told_by_its_months(
+    database: Database,
+) -> None:
+    october = FIRST._replace(invoice_id=1, period="2026-10")
     async with database.transaction() as tx:
-        for number, (period, amount) in enumerate(
-            [
-                ("2026-11", "5.00"),
-                ("2026-11", "5.00"),
-                ("2026-11", "-1"),
-                ("2026-10", "9"),
-            ]
-        ):
-            await documents.add(
-                tx,
-                documents.NewDocument(
-                    series="X-",
-                    kind="credit_note",
-                    invoice_id=number,
-                    customer="acme",
-                    period=period,
-                    currency="usd",
-                    amount=amount,
-                    issued_ms=1,
-                    details="{}",
-                ),
-            )
+        assert await documents.newest(tx) == (0, 0, 0)
+        assert await documents.newest_months(tx, limit=9) == []
+        await documents.add(tx, october)
+        for i, period in ((2, "2026-11"), (3, "2026-11-23"), (4, "2026-12")):
+            await documents.add(tx, october._replace(invoice_id=i, period=period))
+        before = await documents.newest(tx)
+        await invoice_states.add_state(tx, NewState(1, "sent", 7, "me", ""))
+        await payments.add_payment(tx, a_payment(invoice_id=4))
 
-    async with database.reading() as tx:
-        assert sorted(await documents.sums_of_months(tx, "2026-11", "2026-11")) == [
-            ("2026-11", "usd", "-1", 1),
-            ("2026-11", "usd", "5.00", 2),
-        ]
+    async with database.transaction() as tx:
+        after = await documents.newest(tx)
+        assert await documents.newest_months(tx, limit=2) == ["2026-12", "2026-11"]
+        assert len(await documents.newest_months(tx, limit=9)) == 3
+        assert await documents.changed_months(tx, before) == {"2026-10", "2026-12"}
+        assert await documents.changed_months(tx, after) == frozenset()
+        note = october._replace(series="CN-", kind="credit_note", invoice_id=3)
+        await documents.add(tx, note._replace(period="2026-11-23"))
+        assert await documents.changed_months(tx, after) == {"2026-11"}
 
 
 async def test_invoices_of_which_nothing_was_paid_or_credited_are_heaped(
@@ -147,7 +140,7 @@ async def test_invoices_of_which_nothing_was_paid_or_credited_are_heaped(
         await payments.add_payment(tx, a_payment(invoice_id=5))
 
     async with database.reading() as tx:
-        heaps = await documents.plain_of_month(tx, "2026-11", states=("final", "sent"))
+        heaps = await documents.heaps_of_month(tx, "2026-11")
         others = await documents.others_of_month(
             tx, "2026-11", states=("final", "sent"), before=made[-1].id, limit=2
         )
@@ -158,9 +151,13 @@ async def test_invoices_of_which_nothing_was_paid_or_credited_are_heaped(
     tokyo = ("usd", "12.50", "2026-12-08", "Asia/Tokyo")
     assert sorted(heaps, key=str) == sorted(
         [
-            documents.Heap("final", *tokyo, 1),
-            documents.Heap("sent", *tokyo, 1),
-            documents.Heap("final", "usd", "12.50", None, None, 1),
+            documents.Heap("final", True, *tokyo, 1),
+            documents.Heap("sent", True, *tokyo, 1),
+            documents.Heap("paid", True, *tokyo, 1),
+            documents.Heap("final", True, "usd", "12.50", None, None, 1),
+            documents.Heap("final", False, *tokyo, 2),
+            documents.Heap("final", False, "usd", "12.50", "2026-12-08", None, 1),
+            documents.Heap(None, False, *tokyo, 1),
         ],
         key=str,
     )

@@ -1,9 +1,8 @@
 """Credits, and what became of final invoices."""
 
-from meterline_sidecar.store import grants, invoice_states, invoices
+from meterline_sidecar.store import grants, invoice_states
 from meterline_sidecar.store.grants import CreditRow, NewCredit
 from meterline_sidecar.store.invoice_states import NewState
-from meterline_sidecar.store.invoices import NewFinal
 from meterline_sidecar.store.port import Database
 
 
@@ -54,20 +53,3 @@ async def test_steps_of_an_invoice_come_back_in_order(database: Database) -> Non
     async with database.reading() as tx:
         assert await invoice_states.states_of(tx, 1) == steps
         assert await invoice_states.states_of(tx, 3) == []
-
-
-async def test_final_invoices_are_counted_by_period_the_newest_first(
-    database: Database,
-) -> None:
-    async with database.transaction() as tx:
-        for customer, period, start in (
-            ("acme", "2026-10", 1),
-            ("acme", "2026-11", 2),
-            ("beta", "2026-11", 2),
-        ):
-            row = NewFinal(customer, start, start + 1, 9, "{}", period)
-            await invoices.add_final(tx, row)
-
-    async with database.reading() as tx:
-        assert await invoices.final_counts(tx, limit=9) == {"2026-11": 2, "2026-10": 1}
-        assert list(await invoices.final_counts(tx, limit=1)) == ["2026-11"]

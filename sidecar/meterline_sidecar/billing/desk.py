@@ -1,7 +1,7 @@
 """How the invoices of each month stand: how many are final, sent, paid, overdue ..."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
@@ -37,48 +37,125 @@ class Tally(NamedTuple):
 NONE: Final = Tally(0, {})
 
 
-async def desk_of(
-    tx: Tx, months: Sequence[str], *, now_ms: int
-) -> dict[str, dict[Heap, Tally]]:
-    """Return how invoices stand, by the month of their periods and by where each lies.
+class Month(NamedTuple):
+    """How the invoices stand of all periods that began in a month."""
 
-    One that is overdue is neither among the final ones nor among those that were sent.
-    """
-    desk: dict[str, dict[Heap, Tally]] = {
-        month: dict.fromkeys(HEAPS, NONE) for month in months
-    }
-    if not months:
-        return desk
-    for month, state, currency, amount, n in await store.states_of_months(
-        tx, months, but=UNPAID
-    ):
-        heaps = desk[month]
-        heaps[state] = heaps[state].with_more(n, {currency: n * Decimal(amount)})
-    for month in months:
-        await _unpaid(tx, month, desk[month], now_ms=now_ms)
-    return desk
+    heaps: Mapping[Heap, Tally]
+    """By where each lies. One that is overdue is neither among the final ones nor among
+    those that were sent."""
+    totals: Mapping[str, Decimal]
+    """What its documents come to, credit notes and void invoices with them, by currency."""
+
+    @property
+    def n_final(self) -> int:
+        """How many are final and not void."""
+        return sum(tally.n for heap, tally in self.heaps.items() if heap != "void")
 
 
-async def _unpaid(tx: Tx, month: str, heaps: dict[Heap, Tally], *, now_ms: int) -> None:
-    """Add the invoices of a month that wait to be paid."""
-    for plain in await store.plain_of_month(tx, month, states=UNPAID):
-        amount = Decimal(plain.amount)
-        today = day_of(now_ms, plain.time_zone or "UTC")
-        is_due = plain.due is not None and today > date.fromisoformat(plain.due)
-        lies: Heap = "overdue" if is_due and amount > 0 else plain.step
-        left = {plain.currency: plain.n_invoices * amount} if amount else {}
-        heaps[lies] = heaps[lies].with_more(plain.n_invoices, left)
+class _Lot(NamedTuple):
+    """What is alike of invoices that lie on one heap on any day."""
+
+    state: State
+    due: date | None
+    """From the day after that on they are overdue; ``None``: never."""
+    time_zone: str
+
+    def heap(self, now_ms: int) -> Heap:
+        is_late = self.due is not None and day_of(now_ms, self.time_zone) > self.due
+        return "overdue" if is_late else self.state
+
+
+class _Kept(NamedTuple):
+    lots: dict[_Lot, Tally]
+    totals: dict[str, Decimal]
+
+
+class Desk:
+    """How invoices stand, kept at hand: only months in which that changed are added up."""
+
+    def __init__(self) -> None:
+        self._newest = store.Newest(0, 0, 0)
+        self._kept: dict[str, _Kept] = {}
+        self._adding_up = asyncio.Lock()
+
+    async def months(self, tx: Tx, *, limit: int, now_ms: int) -> dict[str, Month]:
+        """Return the last months that have any invoice, the newest first."""
+        async with self._adding_up:
+            newest = await store.newest(tx)
+            months = await store.newest_months(tx, limit=limit)
+            # Another snapshot may have been a later one: what it found is kept.
+            if any(
+                now > known for now, known in zip(newest, self._newest, strict=True)
+            ):
+                changed = (
+                    await store.changed_months(tx, self._newest)
+                    if self._kept
+                    else frozenset(months)
+                )
+                self._kept = {
+                    month: kept
+                    for month, kept in self._kept.items()
+                    if month in months and month not in changed
+                }
+                self._newest = newest
+            for month in months:
+                if month not in self._kept:
+                    self._kept[month] = await _added_up(tx, month, now_ms=now_ms)
+            return {month: _shown(self._kept[month], now_ms) for month in months}
+
+
+def _shown(kept: _Kept, now_ms: int) -> Month:
+    heaps: dict[Heap, Tally] = dict.fromkeys(HEAPS, NONE)
+    for lot, tally in kept.lots.items():
+        heap = lot.heap(now_ms)
+        heaps[heap] = heaps[heap].with_more(*tally)
+    return Month(heaps, kept.totals)
+
+
+async def _added_up(tx: Tx, month: str, *, now_ms: int) -> _Kept:
+    kept = _Kept({}, {})
+    has_others = False
+    for alike in await store.heaps_of_month(tx, month):
+        n, amount = alike.n_documents, Decimal(alike.amount)
+        known = kept.totals.get(alike.currency, Decimal(0))
+        kept.totals[alike.currency] = known + n * amount
+        if alike.step is None:
+            continue
+        if alike.step not in UNPAID:
+            lot = _Lot(alike.step, None, "UTC")
+        elif alike.is_plain:
+            is_owed = alike.due is not None and amount > 0
+            due = date.fromisoformat(alike.due) if alike.due and is_owed else None
+            lot = _Lot(alike.step, due, alike.time_zone or "UTC")
+        else:
+            has_others = True
+            continue
+        is_shown = amount or alike.step not in UNPAID
+        _put(kept, lot, n, {alike.currency: n * amount} if is_shown else {})
+    if has_others:
+        await _add_others(tx, month, kept, now_ms=now_ms)
+    return kept
+
+
+async def _add_others(tx: Tx, month: str, kept: _Kept, *, now_ms: int) -> None:
+    """Add the invoices of a month that wait to be paid and of which something was."""
     before = store.ID_MAX
     while True:
         rows = await store.others_of_month(
             tx, month, states=UNPAID, before=before, limit=UNPAID_PER_STEP
         )
-        owing = await owing_of(tx, map(document_of, rows), now_ms=now_ms)
-        for one in owing.values():
-            heap: Heap = "overdue" if one.is_overdue else one.state
+        documents = {row.invoice_id: document_of(row) for row in rows}
+        owing = await owing_of(tx, documents.values(), now_ms=now_ms)
+        for invoice_id, one in owing.items():
             left = {name: amount for name, amount in one.left.items() if amount}
-            heaps[heap] = heaps[heap].with_more(1, left)
+            is_owed = any(amount > 0 for amount in left.values())
+            zone = documents[invoice_id].details.time_zone
+            _put(kept, _Lot(one.state, one.due if is_owed else None, zone), 1, left)
         if len(rows) < UNPAID_PER_STEP:
             return
         before = rows[-1].id
         await asyncio.sleep(0)
+
+
+def _put(kept: _Kept, lot: _Lot, n: int, amounts: Mapping[str, Decimal]) -> None:
+    kept.lots[lot] = kept.lots.get(lot, NONE).with_more(n, amounts)

@@ -8,6 +8,7 @@ from meterline_sidecar.billing.close_run import Rules
 from meterline_sidecar.billing.closing import Closer
 from meterline_sidecar.billing.collection import Collection
 from meterline_sidecar.billing.credits import Credits
+from meterline_sidecar.billing.desk import Desk
 from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
@@ -36,6 +37,7 @@ class Bills(NamedTuple):
     collection: Collection
     closer: Closer
     next_periods: NextPeriods
+    desk: Desk
 
     def parts(self) -> dict[str, Any]:
         """Return those that the HTTP side asks, by their names."""
@@ -103,6 +105,7 @@ def open_billing(
     return Bills(
         *(billing, invoices, standings, customers, attention, credits_),
         *(issuer, Collection(issuer, journal, clock=clock), closer, next_periods),
+        desk=Desk(),
     )
 
 

@@ -141,78 +141,86 @@ async def page(
     return [DocumentRow(*row) for row in rows]
 
 
-async def sums_of_months(
-    tx: Tx, first: str, last: str
-) -> list[tuple[str, str, str, int]]:
-    """Return ``(month, currency, amount, how many)`` of documents of equal amounts.
+class Newest(NamedTuple):
+    """The last rows that say how invoices stand: whoever knows them knows all before."""
 
-    Of all whose period began in one of the months from the first to the last, such as
-    ``2026-11``. Amounts are texts, which no database adds up exactly.
-    """
-    rows = await tx.fetch_all(
-        "SELECT substr(period, 1, 7) AS month, currency, amount, count(*)"
-        " FROM documents WHERE period >= ? AND period < ?"
-        " GROUP BY month, currency, amount",
-        (first, f"{last}{BEHIND_DAYS}"),
+    document_id: int
+    state_id: int
+    payment_id: int
+
+
+async def newest(tx: Tx) -> Newest:
+    """Return the last rows that there are; 0 before the first."""
+    row = await tx.fetch_one(
+        "SELECT (SELECT coalesce(max(id), 0) FROM documents),"
+        " (SELECT coalesce(max(id), 0) FROM invoice_states),"
+        " (SELECT coalesce(max(id), 0) FROM payments)"
     )
-    return [(row[0], row[1], row[2], row[3]) for row in rows]
+    assert row is not None
+    return Newest(*row)
 
 
-async def states_of_months(
-    tx: Tx, months: Sequence[str], *, but: Sequence[State]
-) -> list[tuple[str, State, str, str, int]]:
-    """Return ``(month, last step, currency, amount, how many)`` of invoices.
+async def newest_months(tx: Tx, *, limit: int) -> list[str]:
+    """Return months in which periods begin that have documents, the newest first."""
+    found: list[str] = []
+    beyond = "~"  # behind every name of a period
+    while len(found) < limit:
+        row = await tx.fetch_one(
+            "SELECT max(period) FROM documents WHERE period < ?", (beyond,)
+        )
+        if row is None or row[0] is None:
+            break
+        beyond = row[0][: len("2026-11")]
+        found.append(beyond)
+    return found
 
-    By the month in which their periods began, and those of equal amounts together:
-    amounts are texts, which no database adds up.
 
-    Args:
-        but: invoices whose last step is one of these are left out.
-    """
-    rows = await tx.fetch_all(
-        "SELECT month, step, currency, amount, count(*) FROM"  # noqa: S608 - only marks
-        " (SELECT substr(period, 1, 7) AS month, currency, amount,"
-        f" {LAST_STEP} AS step FROM documents WHERE kind = 'invoice') AS stepped"
-        f" WHERE month IN ({marks(len(months))})"
-        f" AND step NOT IN ({marks(len(but))})"
-        " GROUP BY month, step, currency, amount",
-        (*months, *but),
+async def changed_months(tx: Tx, since: Newest) -> frozenset[str]:
+    """Return the months of which invoices stand otherwise since some rows."""
+    of_invoice = (
+        "JOIN documents d ON d.invoice_id = c.invoice_id AND d.kind = 'invoice'"
     )
-    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+    rows = await tx.fetch_all(
+        "SELECT substr(period, 1, 7) FROM documents WHERE id > ?"  # noqa: S608 - our own text
+        f" UNION SELECT substr(d.period, 1, 7) FROM invoice_states c {of_invoice}"
+        f" WHERE c.id > ? UNION SELECT substr(d.period, 1, 7) FROM payments c {of_invoice}"
+        " WHERE c.id > ?",
+        since,
+    )
+    return frozenset(row[0] for row in rows)
 
 
 class Heap(NamedTuple):
-    """Invoices that are alike in all that says how they stand."""
+    """Documents of a month that are alike in all that says how they stand."""
 
-    step: State
-    """The last one of each."""
+    step: State | None
+    """The last one of each invoice; ``None``: they are credit notes."""
+    is_plain: bool
+    """Whether nothing was paid or credited of each, and all is in one currency."""
     currency: str
     amount: str
     due: str | None
     """The day until which they are to be paid."""
     time_zone: str | None
     """In which that day is; ``None`` is UTC."""
-    n_invoices: int
+    n_documents: int
 
 
-async def plain_of_month(tx: Tx, month: str, *, states: Sequence[State]) -> list[Heap]:
-    """Return the invoices of a month of which nothing was paid or credited, heap by heap.
+async def heaps_of_month(tx: Tx, month: str) -> list[Heap]:
+    """Return the documents of all periods that began in a month, heap by heap.
 
-    Of very many customers most are: see ``PLAIN``.
-
-    Args:
-        states: only invoices whose last step is one of these.
+    Amounts are texts, which no database adds up exactly.
     """
     rows = await tx.fetch_all(
-        "SELECT step, currency, amount, due, time_zone, count(*) FROM"  # noqa: S608 - only marks
-        f" (SELECT {LAST_STEP} AS step, currency, amount, {_detail('due')} AS due,"
-        f" {_detail('time_zone')} AS time_zone FROM documents WHERE {PLAIN}"
-        " AND period >= ? AND period < ?) AS plain"
-        f" WHERE step IN ({marks(len(states))})"
-        " GROUP BY step, currency, amount, due, time_zone",
-        (month, f"{month}{BEHIND_DAYS}", *states),
+        "SELECT step, is_plain, currency, amount, due, time_zone, count(*) FROM"  # noqa: S608 - names
+        f" (SELECT CASE WHEN documents.kind = 'invoice' THEN {LAST_STEP} END AS step,"
+        f" CASE WHEN {PLAIN} THEN 1 ELSE 0 END AS is_plain, currency, amount,"
+        f" {_detail('due')} AS due, {_detail('time_zone')} AS time_zone FROM documents"
+        " WHERE period >= ? AND period < ?) AS each_one"
+        " GROUP BY step, is_plain, currency, amount, due, time_zone",
+        (month, f"{month}{BEHIND_DAYS}"),
     )
-    return [Heap(*row) for row in rows]
+    return [Heap(row[0], bool(row[1]), *row[2:]) for row in rows]
 
 
 async def others_of_month(

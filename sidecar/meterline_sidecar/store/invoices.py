@@ -187,20 +187,6 @@ async def names_of(tx: Tx, invoice_ids: Sequence[int]) -> dict[int, tuple[str, s
     return found
 
 
-async def final_counts(tx: Tx, *, limit: int) -> dict[str, int]:
-    """Return how many invoices are final of periods that began in each month.
-
-    The newest months come first, such as ``2026-11``; also one of which all are void.
-    """
-    rows = await tx.fetch_all(
-        "SELECT substr(period, 1, 7) AS month,"  # noqa: S608 - our own text
-        f" CAST(sum(CASE WHEN id IN {VOID} THEN 0 ELSE 1 END) AS BIGINT)"
-        " FROM invoices GROUP BY month ORDER BY month DESC LIMIT ?",
-        (limit,),
-    )
-    return dict(rows)
-
-
 async def final_spans(tx: Tx, *, since_ms: int) -> list[tuple[str, int, int]]:
     """Return ``(customer, start, end)`` of final periods that end after a time."""
     rows = await tx.fetch_all(

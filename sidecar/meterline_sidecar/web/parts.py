@@ -11,6 +11,7 @@ from meterline_sidecar.billing.attention import Attention
 from meterline_sidecar.billing.closing import Closer
 from meterline_sidecar.billing.collection import Collection
 from meterline_sidecar.billing.credits import Credits
+from meterline_sidecar.billing.desk import Desk
 from meterline_sidecar.billing.documents import Issuer
 from meterline_sidecar.billing.drafts import Billing
 from meterline_sidecar.billing.invoices import Invoices
@@ -111,6 +112,7 @@ class Parts:
     """Gives invoices and credit notes their numbers."""
     collection: Collection
     """Knows what becomes of invoices that are final."""
+    desk: Desk
     closer: Closer
     """Makes periods final."""
     schedule: Schedule

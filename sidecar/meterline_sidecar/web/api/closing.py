@@ -17,10 +17,8 @@ from meterline_sidecar.billing.close_run import (
     voided,
 )
 from meterline_sidecar.billing.closing import Busy
-from meterline_sidecar.billing.desk import desk_of
 from meterline_sidecar.billing.statement import Owed
 from meterline_sidecar.clock import format_time_ms
-from meterline_sidecar.store import invoices
 from meterline_sidecar.web.answers.closing import (
     ClosedPeriod,
     CloseRun,
@@ -92,8 +90,7 @@ async def read_closing(parts: Parts, query: Nothing) -> CloseState:
 async def list_collected(parts: Parts, query: Nothing) -> CollectedMonths:
     """List how the invoices of the last twelve months stand, the newest first."""
     async with parts.database.reading() as tx:
-        periods = list(await invoices.final_counts(tx, limit=MONTHS))
-        desk = await desk_of(tx, periods, now_ms=parts.clock.now_ms())
+        months = await parts.desk.months(tx, limit=MONTHS, now_ms=parts.clock.now_ms())
     return CollectedMonths(
         months=tuple(
             CollectedMonth(
@@ -107,10 +104,10 @@ async def list_collected(parts: Parts, query: Nothing) -> CollectedMonths:
                             for currency, amount in tally.amounts.items()
                         ),
                     )
-                    for heap, tally in heaps.items()
+                    for heap, tally in month.heaps.items()
                 ),
             )
-            for period, heaps in desk.items()
+            for period, month in months.items()
         )
     )
 

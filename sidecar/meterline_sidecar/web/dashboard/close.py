@@ -1,7 +1,7 @@
 """The month end: what is final, what waits, what is held up, and closing by a click."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Final, Literal, NamedTuple
 
@@ -12,11 +12,8 @@ from starlette.responses import RedirectResponse, Response
 
 from meterline_pricing import Period
 from meterline_sidecar.billing.close_run import Held, voided
-from meterline_sidecar.billing.desk import HEAPS, desk_of
-from meterline_sidecar.store import invoices as store
-from meterline_sidecar.store.documents import sums_of_months
+from meterline_sidecar.billing.desk import HEAPS
 from meterline_sidecar.store.edge import late
-from meterline_sidecar.store.port import Tx
 from meterline_sidecar.web.answers.corrections import Reason
 from meterline_sidecar.web.api.closing import CloseQuery, close_periods
 from meterline_sidecar.web.forms import read_form
@@ -36,7 +33,7 @@ class Month(NamedTuple):
     n_final: int
     n_in_grace: int
     n_held: int
-    totals: dict[str, Decimal]
+    totals: Mapping[str, Decimal]
     """What its documents come to, by currency."""
 
 
@@ -62,16 +59,14 @@ async def close(request: Request) -> Response:
     parts: Parts = request.app.state.parts
     closer = parts.closer
     async with parts.database.reading() as tx:
-        final = await store.final_counts(tx, limit=MONTHS)
-        totals = await _totals(tx, list(final))
-        desk = await desk_of(tx, list(final), now_ms=parts.clock.now_ms())
+        desk = await parts.desk.months(tx, limit=MONTHS, now_ms=parts.clock.now_ms())
         n_late = await late.n_waiting(tx)
         all_held = [*closer.held.values(), *await voided(tx)]
     asked = () if closer.asked is None else closer.asked.held.values()
     waiting = [one for one in (*closer.held.values(), *asked) if not one.is_left]
     in_grace = Counter(_month(one.period) for one in closer.in_grace)
     held = Counter(_month(one.period) for one in all_held)
-    names = sorted({*final, *in_grace, *held}, reverse=True)[:MONTHS]
+    names = sorted({*desk, *in_grace, *held}, reverse=True)[:MONTHS]
     return render(
         request,
         "close.html",
@@ -80,12 +75,14 @@ async def close(request: Request) -> Response:
             "grace_hours": parts.config.billing.grace_hours,
             "months": [
                 Month(
-                    *(name, final.get(name, 0), in_grace[name], held[name]),
-                    totals=totals.get(name, {}),
+                    name,
+                    desk[name].n_final if name in desk else 0,
+                    *(in_grace[name], held[name]),
+                    totals=desk[name].totals if name in desk else {},
                 )
                 for name in names
             ],
-            "desk": desk,
+            "desk": {name: month.heaps for name, month in desk.items()},
             "heaps": HEAPS,
             "over": sorted({*in_grace, *held}),
             "n_in_grace": len(closer.in_grace),
@@ -115,19 +112,6 @@ def _edges_behind(parts: Parts, held: Sequence[Held]) -> list[tuple[str, str]]:
 def _month(period: Period) -> str:
     """Return the month that a period begins in, which its name begins with."""
     return period.name[: len("2026-11")]
-
-
-async def _totals(tx: Tx, months: list[str]) -> dict[str, dict[str, Decimal]]:
-    """Return what was invoiced and credited, by the month of its period and currency."""
-    found: dict[str, dict[str, Decimal]] = {}
-    if not months:
-        return found
-    for month, currency, amount, n in await sums_of_months(
-        tx, min(months), max(months)
-    ):
-        known = found.setdefault(month, {})
-        known[currency] = known.get(currency, Decimal(0)) + n * Decimal(amount)
-    return found
 
 
 async def close_now(request: Request) -> Response:
