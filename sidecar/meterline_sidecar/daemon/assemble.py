@@ -108,12 +108,10 @@ async def open_parts(
             on_fatal=on_fatal,
         )
         among = (intake.ingest, intake.drain, journal, tokens, clock, on_fatal, there)
-        fleet = await open_fleet(
-            *(config, database, *among, intake.aggregator, keeper),
-            open_edge_files(config, database, away, journal, clock, alarm),
-        )
-        spools = Sources(intake.drain, fleet.edges)
-        given = (intake.aggregator, keeper, spools, journal, clock)
+        filed = open_edge_files(config, database, away, journal, clock, alarm)
+        counts = (intake.aggregator, keeper)
+        fleet = await open_fleet(config, database, *among, *counts, filed)
+        given = (*counts, Sources(intake.drain, fleet.edges), journal, clock)
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
         terms = keeper.terms
         sealing = await _open_seals(database, chain)

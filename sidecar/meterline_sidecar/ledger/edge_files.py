@@ -6,7 +6,7 @@ has a link in the journal. Nothing leaves the ledger for it: it is a copy, and l
 what others wrote.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.errors import ArchiveFailed
@@ -27,6 +27,9 @@ from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
 from meterline_sidecar.store.port import Ledger, Tx
+
+
+ANY_TIME: Final = 1 << 62
 
 
 class Reached(NamedTuple):
@@ -78,9 +81,9 @@ class EdgeFiles:
         """
         if self._archived.shelf is None or not self._is_trusted:
             return None
-        before_ms = self._clock.now_ms()
-        if not is_urgent:
-            before_ms = before_ms // HOUR_MS * HOUR_MS
+        before_ms = self._clock.now_ms() // HOUR_MS * HOUR_MS
+        if is_urgent:
+            before_ms = ANY_TIME
         async with self._archived.changing:
             try:
                 written = await self._write(before_ms, reached, is_urgent=is_urgent)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -31,13 +31,16 @@ from meterline_sidecar.ledger.erased import Erasing, keep
 from meterline_sidecar.ledger.erased_list import mark_of
 from meterline_sidecar.ledger.shelf import FileMissing, file_name
 from meterline_sidecar.store.edge import archive as archive_store
+from meterline_sidecar.store.edge import edge_files, erasing_files
 from meterline_sidecar.store.edge import erase as store
-from meterline_sidecar.store.edge import erasing_files
 from meterline_sidecar.store.edge.archive import Move, NewMove
+from meterline_sidecar.store.edge.edge_files import OWN
 from meterline_sidecar.store.edge.erasing_files import Anew
 from meterline_sidecar.store.port import Ledger, Tx
 
 FILES_PER_READ: Final = 100
+State = Literal["away", "back", "copy"]
+"""Whether what a file holds left the ledger, came back, or never left: an edge wrote it."""
 Link = Callable[[Tx, str, int], Awaitable[None]]
 """Links a row of a table to the journal."""
 
@@ -65,10 +68,10 @@ class FilesAnew:
     async def look(self, erasing: Erasing) -> InFiles:
         """Return which files hold a name; nothing is changed."""
         found, unread, events = list[str](), list[str](), 0
-        after = 0
-        while files := await self._files(after):
-            for move, is_away in files:
-                after = move.id
+        at = erasing
+        while files := await self._files(at):
+            for move, state in files:
+                at, is_away = _behind(at, move, state), state == "away"
                 try:
                     bundle = await self._archived.bundle(move.what)
                 except FileMissing as error:
@@ -92,9 +95,9 @@ class FilesAnew:
             ArchiveFailed: one cannot be read or written; the text names it. What is
                 done stays, and the next time goes on there.
         """
-        while files := await self._files(erasing.file_id):
-            for move, is_away in files:
-                erasing = await self._write(erasing, move, is_away=is_away)
+        while files := await self._files(erasing):
+            for move, state in files:
+                erasing = await self._write(erasing, move, state)
         return erasing
 
     async def put_in_place(self, tx: Tx, link: Link) -> None:
@@ -103,6 +106,11 @@ class FilesAnew:
             if anew.is_away:
                 row_id = await archive_store.add_move(tx, anew.move)
                 await link(tx, "archive_moves", row_id)
+            copy = await edge_files.file_named(tx, OWN, anew.old_file)
+            if copy is not None:
+                learned_ms = copy.what.learned_ms
+                made = edge_files.file_of(anew.move, edge_id=OWN, learned_ms=learned_ms)
+                await link(tx, "edge_files", await edge_files.add_file(tx, made))
 
     async def clear(self) -> int:
         """Delete the old files, once the new ones are in place; return how many.
@@ -127,21 +135,29 @@ class FilesAnew:
                 await erasing_files.drop(tx, anew.old_file)
         return len(waiting)
 
-    async def _files(self, after: int) -> list[tuple[Move, bool]]:
+    async def _files(self, at: Erasing) -> list[tuple[Move, State]]:
+        """Return the next files: of the archive, and then those that an edge wrote."""
         async with self._database.reading() as tx:
-            return await archive_store.ever_written(
-                tx, after=after, limit=FILES_PER_READ
+            written = await archive_store.ever_written(
+                tx, after=at.file_id, limit=FILES_PER_READ
             )
+            if written:
+                return [(move, "away" if out else "back") for move, out in written]
+            copies = await edge_files.files_after(
+                tx, at.edge_file_id, edge_id=OWN, limit=FILES_PER_READ
+            )
+        return [(Move(file.id, file.what.as_move()), "copy") for file in copies]
 
-    async def _write(self, erasing: Erasing, move: Move, *, is_away: bool) -> Erasing:
+    async def _write(self, erasing: Erasing, move: Move, state: State) -> Erasing:
         """Write one file anew, if it holds the name."""
-        after = replace(erasing, file_id=move.id)
+        after, is_away = _behind(erasing, move, state), state == "away"
         try:
-            old, is_known = await self._old(erasing, move.what, is_away=is_away)
+            old, is_known = await self._old(erasing, move.what, state)
         except ArchiveFailed as error:
-            if is_away:
+            is_missing = isinstance(error, FileMissing)
+            if is_away or (state == "copy" and not is_missing):
                 raise
-            if not isinstance(error, FileMissing):
+            if not is_missing:
                 # Its events are in the ledger, and nobody needs it.
                 log.warning("an erased name may be in a file: %s", error)
             return await self._done(after)
@@ -174,7 +190,7 @@ class FilesAnew:
         return await self._done(after, anew, seals, names)
 
     async def _old(
-        self, erasing: Erasing, move: NewMove, *, is_away: bool
+        self, erasing: Erasing, move: NewMove, state: State
     ) -> tuple[Bundle, bool]:
         """Return what a file holds, and whether it is the one that the ledger knows.
 
@@ -185,7 +201,7 @@ class FilesAnew:
             found = await self._archived.bundle(move)
         except FileMissing:
             is_known = False
-            for mark in erasing.marks if is_away else ():
+            for mark in () if state == "back" else erasing.marks:
                 with contextlib.suppress(FileMissing):
                     name = _name(mark, move)
                     found = await self._archived.bundle_anew(move, name)
@@ -228,6 +244,13 @@ class FilesAnew:
             await store.rename_external(tx, names or [])
             await keep(tx, erasing)
         return erasing
+
+
+def _behind(at: Erasing, move: Move, state: State) -> Erasing:
+    """Return how far an erasure is behind a file."""
+    if state == "copy":
+        return replace(at, edge_file_id=move.id)
+    return replace(at, file_id=move.id)
 
 
 def _changed(bundle: Bundle, erasing: Erasing) -> list[int]:

@@ -63,6 +63,8 @@ class Erasing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Of files that were written anew before the ledger was put back."""
     file_id: int = 0
     """Up to which move all files of the archive are written anew."""
+    edge_file_id: int = 0
+    """Likewise, of an edge: up to which row those that it wrote."""
     batch_id: int = 0
     """Up to which batch of the ledger all is sealed."""
     batches: int = 0

@@ -1,7 +1,9 @@
 """Raw events of an edge lie in files, which its centre knows, reads and checks."""
 
 import asyncio
-from typing import Final
+import shutil
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -10,9 +12,10 @@ from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
 from tests.integration.fleet.conftest import Host, World
-from tests.integration.fleet.test_usage import METERS, often
+from tests.integration.fleet.test_usage import often, until_all_is_there
 from tests.integration.ledger.archiving import verified_with
 from tests.producer import NOON_MS, batch, event
+from tests.sidecar_process import METERLINE
 
 __all__ = ["often"]
 USAGE: Final = 'forward = "usage"\n'
@@ -62,7 +65,7 @@ async def test_what_is_over_of_an_hour_is_written_and_known_at_the_centre(
     world: World, archive: str, keys: str
 ) -> None:
     async with (
-        world.centre(METERS + archive) as centre,
+        world.centre(METERLINE + archive) as centre,
         world.edge(keys=keys, more=archive) as edge,
     ):
         await edge.ship(batch(*(event(bytes_out=i) for i in range(5))))
@@ -85,3 +88,197 @@ async def test_what_is_over_of_an_hour_is_written_and_known_at_the_centre(
     for name in ("one", "centre"):
         report = await verified_with(world.folder / name / "meterline.db", folder)
         assert (report.findings, report.edge_files) == ([], len(list(folder.iterdir())))
+
+
+async def get(host: Host, path: str, **params: Any) -> Any:
+    found = await host.http.get(path, params=params)
+    assert found.status_code == 200, found.text
+    return found.json()
+
+
+async def all_pages(host: Host, path: str, **params: Any) -> list[Any]:
+    """Return the events of all pages, of two each."""
+    events: list[Any] = []
+    after = 0
+    while after is not None:
+        page = await get(host, path, after=after, limit=2, **params)
+        events += page["events"]
+        after = page["next_after"]
+    return events
+
+
+async def filed(world: World, centre: Host, edge: Host) -> None:
+    """Let an edge take in two hours of events, and file all of them."""
+    for hour in range(2):
+        world.clock.time_ms = NOON_MS + hour * HOUR_MS
+        at_ms = world.clock.time_ms
+        await edge.ship(
+            batch(
+                event(time_ms=at_ms, subject="acct_1", route="/a", bytes_out=7),
+                event(time_ms=at_ms, subject="stranger", bytes_out=11),
+                event(time_ms=at_ms, subject="acme_2", status=500, bytes_out=13),
+                first_seq=1 + 3 * hour,
+            )
+        )
+    await until_all_is_there(centre, edge)
+    (last,) = await edge.rows("SELECT max(id) FROM batches")
+    await until_filed(edge, last[0])
+    await until_noted(centre, edge)
+
+
+async def test_raw_events_of_an_edge_are_read_at_its_centre(
+    world: World, archive: str
+) -> None:
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(keys=USAGE, more=archive) as edge,
+    ):
+        await filed(world, centre, edge)
+        await centre.parts.aggregator.run()
+
+        path = "/v1/edge-events"
+        found = await all_pages(centre, path)
+        assert [one["id"] for one in found] == [1, 2, 3, 4, 5, 6]
+        assert found[0]["event"].endswith("-1")
+        assert [one["customer"] for one in found[:3]] == ["acme", None, "acme"]
+        assert {one["edge"] for one in found} == {"one"}
+        assert len({one["file"] for one in found}) == 2
+        theirs = await all_pages(centre, path, customer="acme", edge="one")
+        assert [one["id"] for one in theirs] == [1, 3, 4, 6]
+        assert len(await all_pages(centre, path, status="5xx")) == 2
+        assert len(await all_pages(centre, path, subject="stranger")) == 2
+        assert len(await all_pages(centre, path, route="/a", method="GET")) == 2
+        assert await all_pages(centre, path, kind="use") == []
+        span = {"start": "2026-11-06T00:00:00Z", "end": "2026-11-06T12:30:00Z"}
+        assert len(await all_pages(centre, path, **span)) == 3
+
+        line = {"line": "api_calls", "period": "2026-11"}
+        of_line = "/v1/customers/acme/invoice/edge-events"
+        found = await all_pages(centre, of_line, **line)
+        # Another customer's, nobody's, and what its meter does not count, are left out.
+        assert [(one["id"], one["counted"]) for one in found] == [(1, 1), (4, 1)]
+        explained = await get(
+            centre, "/v1/customers/acme/invoice/explain", period="2026-11"
+        )
+        (of_meter,) = (one for one in explained["lines"] if one["line"] == "api_calls")
+        assert of_meter["quantity"] == "2"
+        assert len(explained["events"]["edges"][0]["files"]) == 2
+        assert await all_pages(centre, of_line, day="2026-11-30", **line) == []
+
+        page = await get(centre, "/v1/events")
+        (told,) = page["edges"]
+        assert (told["edge"], len(told["files"])) == ("one", 2)
+        assert told["filed_to"].startswith("2026-11-06T13:")
+        shown = (await centre.http.get("/events?period=2026-11")).text
+        assert "meterline events --at-edges --edge one" in shown
+
+
+async def test_a_file_that_was_changed_or_is_gone_is_a_finding_at_the_centre(
+    world: World, archive: str
+) -> None:
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(keys=USAGE, more=archive) as edge,
+    ):
+        await filed(world, centre, edge)
+        first, second = await files_at(centre, 1)
+
+        folder = world.folder / "archive"
+        content = (folder / first.file).read_bytes()
+        (folder / first.file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        (folder / second.file).unlink()
+
+        refused = await centre.http.get("/v1/edge-events")
+        assert refused.status_code == 409
+        assert "it is not the file that was written there" in refused.text
+    report = await verified_with(world.folder / "centre" / "meterline.db", folder)
+    assert [finding.split(":")[0] for finding in report.findings] == [
+        "a file of an edge",
+        "a file of an edge",
+    ]
+    without = await verified_with(world.folder / "centre" / "meterline.db", None)
+    assert (without.findings, without.edge_files_unread) == ([], 2)
+
+
+async def test_a_name_that_an_edge_erases_is_in_no_file_and_the_centre_follows(
+    world: World, archive: str
+) -> None:
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(keys=USAGE, more=archive) as edge,
+    ):
+        await filed(world, centre, edge)
+        before = {file.file for file in await files_at(centre, 1)}
+
+        asked = {"subject": "stranger", "reason": "asked"}
+        would = await edge.http.post("/v1/erasures", json={**asked, "dry_run": True})
+        assert set(would.json()["archive_files"]) == before
+        erased = await edge.http.post("/v1/erasures", json=asked)
+        assert erased.status_code == 200, erased.text
+        await until_noted(centre, edge)
+
+        folder = world.folder / "archive"
+        files = {path.name for path in folder.iterdir()}
+        assert files == {file.file for file in await files_at(centre, 1)}
+        assert not files & before
+        found = await all_pages(centre, "/v1/edge-events")
+        assert len(found) == 6
+        assert not any(one["subject"] == "stranger" for one in found)
+    for name in ("one", "centre"):
+        report = await verified_with(world.folder / name / "meterline.db", folder)
+        assert (report.findings, report.edge_files) == ([], 2)
+
+
+async def test_a_centre_or_an_edge_that_was_put_back_notes_each_file_once(
+    world: World, archive: str
+) -> None:
+    def kept(name: str, to: str) -> None:
+        """Copy a ledger that is closed."""
+        for path in sorted((world.folder / name).glob("meterline.db*")):
+            if path.is_file():
+                shutil.copy2(path, path.with_name(path.name.replace("meterline", to)))
+
+    def put_back(name: str, of: str) -> None:
+        folder: Path = world.folder / name
+        for path in folder.glob("meterline.db*"):
+            path.unlink()
+        for path in sorted(folder.glob(f"{of}.db*")):
+            shutil.copy2(path, path.with_name(path.name.replace(of, "meterline")))
+
+    async with world.centre(METERLINE + archive), world.edge(more=archive) as edge:
+        await edge.ship(batch(event()))
+        await until_filed(edge, 1)
+    kept("one", "old")
+    kept("centre", "old")
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(more=archive) as edge,
+    ):
+        await edge.ship(batch(event(), event(), first_seq=2))
+        await until_filed(edge, 2)
+        files = await until_noted(centre, edge)
+        assert len(files) == 2
+
+    put_back("centre", "old")
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(more=archive) as edge,
+    ):
+        assert await until_noted(centre, edge) == files
+
+    put_back("one", "old")
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(more=archive) as edge,
+    ):
+        adopted = await centre.post("/v1/edges/one/adopt", reason="put back")
+        assert adopted.status_code == 200, adopted.text
+        await edge.ship(batch(event(), event(status=500), first_seq=2))
+        await until_filed(edge, 2)
+        async with asyncio.timeout(30):
+            while len(await files_at(centre, 1)) != 3:
+                await asyncio.sleep(0.01)
+    report = await verified_with(
+        world.folder / "centre" / "meterline.db", world.folder / "archive"
+    )
+    assert (report.findings, report.edge_files) == ([], 3)
