@@ -103,11 +103,13 @@ async def open_fleet(
     assert centre.listen is not None, "checked where the file is read"
     edges = Edges(database, journal, clock=clock, is_valid=credentials_of(tokens))
     await edges.follow_ledger()
+    noted = NotedFiles(database, journal)
+    await noted.start(edges.all())
     countings = Countings(database, edges)
     aggregator.count_with(countings)
     keeper.on_change(countings.follow)
     door = Door(
-        *(ingest, edges, countings, NotedFiles(database, journal), centre.listen),
+        *(ingest, edges, countings, noted, centre.listen),
         tls=centre_tls(centre),
         needs_certificate=centre.client_ca is not None,
         tokens=tokens,

@@ -45,6 +45,8 @@ class Edge:
     """How many events wait there for a decision about their time."""
     head: bytes = b""
     """The newest mac of its chain."""
+    filed_ms: int = 0
+    """When the last of its batches was stored there that is in a file; 0: none is."""
     is_elsewhere: bool = False
     """Whether it is connected to another centre of this ledger."""
     copy_ms: int | None = None

@@ -27,6 +27,8 @@ class Filing:
         self.files = files
         self.reached: Reached | None = None
         """What the centre has; ``None`` before it first said so."""
+        self.filed_ms = 0
+        """When the last batch was stored that is in a file; 0 before that is known."""
         self._told: int | None = None
         """Up to which row the centre was told; ``None``: it takes note of none."""
 
@@ -52,7 +54,10 @@ class Filing:
         """
         if self.reached is None:
             return None
-        return await self.files.write_next(self.reached, is_urgent=is_urgent)
+        file = await self.files.write_next(self.reached, is_urgent=is_urgent)
+        if file is not None:
+            self.filed_ms = file.learned_ms
+        return file
 
     async def begin(self, last: str | None) -> None:
         """Go on behind the file that the centre noted last.
@@ -60,10 +65,13 @@ class Filing:
         Args:
             last: its name; empty for none. ``None``: the centre is too old to note any.
         """
-        self._told = None if last is None else 0
-        if last:
-            async with self._database.reading() as tx:
-                known = await store.file_named(tx, OWN, last)
+        async with self._database.reading() as tx:
+            written = await store.last_file(tx, OWN)
+            known = await store.file_named(tx, OWN, last or "")
+        if written is not None:
+            self.filed_ms = written.what.learned_ms
+        self._told = None
+        if last is not None:
             self._told = 0 if known is None else known.id
 
     async def tell(self, line: Line) -> None:

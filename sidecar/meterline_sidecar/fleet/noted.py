@@ -1,5 +1,7 @@
 """The centre's end of its edges' files: takes note of each, once."""
 
+from collections.abc import Iterable
+
 from meterline.edge_wire import EdgeFile
 from meterline.wire import WireError
 from meterline_sidecar.fleet.edge import Edge
@@ -17,6 +19,14 @@ class NotedFiles:
     def __init__(self, database: Database, journal: Journal) -> None:
         self._database = database
         self._journal = journal
+
+    async def start(self, edges: Iterable[Edge]) -> None:
+        """Read how far edges have their events in files."""
+        async with self._database.reading() as tx:
+            sums = await store.sums(tx)
+        for edge in edges:
+            if edge.row.id in sums:
+                edge.filed_ms = sums[edge.row.id].learned_ms
 
     async def last_of(self, edge: Edge) -> str:
         """Return the name of an edge's file that was noted last; empty for none."""
@@ -47,3 +57,4 @@ class NotedFiles:
                 return
             row_id = await store.add_file(tx, file)
             await self._journal.link(tx, "edge_files", row_id)
+        edge.filed_ms = max(edge.filed_ms, file.learned_ms)

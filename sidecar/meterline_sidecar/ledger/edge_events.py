@@ -93,6 +93,7 @@ class EdgeEvents:
                 if len(found) == limit:
                     return Page(found, row_id * EVENTS_MAX + skip)
             if len(files) < ROWS_PER_READ:
+                self._last = None
                 return Page(found, None)
             row_id, skip = files[-1].id + 1, 0
 

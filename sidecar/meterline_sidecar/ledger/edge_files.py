@@ -28,7 +28,6 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
 from meterline_sidecar.store.port import Ledger, Tx
 
-
 ANY_TIME: Final = 1 << 62
 
 

@@ -215,7 +215,7 @@ RUNNING: Final[Mapping[Code, Problem]] = {
     ),
     "archive_not_written": Problem(
         severity="warning",
-        title="Old events cannot leave for the archive",
+        title="A file of the archive cannot be written",
         means="a file of the archive cannot be written, or does not read back as it was"
         " written; the events stay in the ledger, which grows meanwhile",
         action="mend the place that `archive.url` names; it is tried again each hour, or"

@@ -264,6 +264,12 @@ def _of_edges(edges: Sequence[ShownEdge]) -> Iterable[Metric]:
             lambda e: e.low_ms / 1000,
         ),
         (
+            "filed_timestamp_seconds",
+            "When the last event of an edge was stored there that is in a file, in UTC"
+            " seconds; 0 without any.",
+            lambda e: e.filed_ms / 1000,
+        ),
+        (
             "behind_batches",
             "Batches that were on the way at an edge's last heartbeat.",
             lambda e: e.behind,
@@ -305,6 +311,12 @@ def _of_forwarding(at: Forwarding) -> Iterable[Metric]:
             "All events of this edge from before are at the centre, in UTC seconds; 0"
             " before that is known.",
             at.low_ms / 1000,
+        ),
+        (
+            "filed_timestamp_seconds",
+            "When the last event was stored that is in a file, in UTC seconds; 0 without"
+            " any.",
+            at.filed_ms / 1000,
         ),
         (
             "clock_ahead_seconds",

@@ -282,3 +282,65 @@ async def test_a_centre_or_an_edge_that_was_put_back_notes_each_file_once(
         world.folder / "centre" / "meterline.db", world.folder / "archive"
     )
     assert (report.findings, report.edge_files) == ([], 3)
+
+
+async def test_whoever_is_killed_behind_a_file_writes_it_again_under_its_name(
+    world: World, archive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = world.folder / "archive"
+    async with world.centre(METERLINE + archive) as centre:
+        async with world.edge(more=archive) as edge:
+            await edge.ship(batch(event(), event()))
+            async with asyncio.timeout(30):
+                while (reached := filing(edge).reached) is None or reached.batch < 1:
+                    await asyncio.sleep(0.01)
+            with monkeypatch.context() as killed:
+
+                async def die(*_: object) -> int:
+                    raise RuntimeError("killed")
+
+                killed.setattr(store, "add_file", die)
+                with pytest.raises(RuntimeError):
+                    await filing(edge).write_next(is_urgent=True)
+            (left,) = folder.iterdir()
+            content = left.read_bytes()
+            assert await files_at(edge, OWN) == []
+
+        async with world.edge(more=archive) as edge:
+            await until_filed(edge, 1)
+            (file,) = await until_noted(centre, edge)
+            assert [path.name for path in folder.iterdir()] == [file.file]
+            assert left.read_bytes() == content
+
+
+async def test_what_cannot_be_written_waits_and_is_a_problem(
+    world: World, archive: str
+) -> None:
+    folder = world.folder / "archive"
+    folder.rmdir()
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(more=archive) as edge,
+    ):
+        await edge.ship(batch(event()))
+        async with asyncio.timeout(30):
+            while (reached := filing(edge).reached) is None or reached.batch < 1:
+                await asyncio.sleep(0.01)
+        refused = await edge.post("/v1/archive/run")
+        assert refused.status_code == 409
+        status = await get(edge, "/status")
+        assert "archive_not_written" in {one["code"] for one in status["problems"]}
+
+        folder.mkdir()
+        copied = (await edge.post("/v1/archive/run")).json()
+        assert (copied["is_copy"], copied["moved"]["events"]) == (True, 1)
+        assert (await edge.post("/v1/archive/run")).json()["is_done"]
+        await until_noted(centre, edge)
+        status = await get(edge, "/status")
+        assert "archive_not_written" not in {one["code"] for one in status["problems"]}
+        (listed,) = (await get(centre, "/v1/archive/edge-files"))["files"]
+        assert (listed["edge"], listed["events"]) == ("one", 1)
+        (listed,) = (await get(centre, "/v1/edges"))["edges"]
+        assert listed["filed_ms"] == NOON_MS
+        metrics = (await centre.http.get("/metrics")).text
+        assert 'meterline_edge_filed_timestamp_seconds{edge="one"' in metrics

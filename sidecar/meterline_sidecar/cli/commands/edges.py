@@ -27,8 +27,9 @@ def list_edges(config_path: Path | None, url: str | None, is_json: bool) -> None
     """List all edges, and how they stand.
 
     "complete to" is the time before which all of an edge's events are here: no period
-    that ends later is closed, unless the edge is retired or its gap accepted. "lost" is
-    how many events of its workers were lost or refused.
+    that ends later is closed, unless the edge is retired or its gap accepted. "in files
+    to" is up to when its raw events lie in files of the archive, too. "lost" is how many
+    events of its workers were lost or refused.
     """
     with Client.find(url, config_path) as client:
         found = client.get("/v1/edges", EdgeList)
@@ -84,8 +85,8 @@ def _tell(found: EdgeList, *, is_json: bool) -> None:
         click.echo("no edge has come yet; docs/fleet.md says how one is set up")
         return
     table = Table(
-        *("edge", "id", "sends", "state", "last seen", "complete to", ">behind"),
-        *(">lost", ""),
+        *("edge", "id", "sends", "state", "last seen", "complete to", "in files to"),
+        *(">behind", ">lost", ""),
     )
     for one in found.edges:
         again = ("counts by newer meters",) if one.counts_again else ()
@@ -96,6 +97,7 @@ def _tell(found: EdgeList, *, is_json: bool) -> None:
             one.state,
             one.seen,
             one.low or "-",
+            one.filed or "-",
             quantity(one.behind),
             quantity(one.lost),
             one.trouble or ", ".join((*again, *one.missing)),

@@ -85,6 +85,8 @@ def _counts(status: Status) -> Table:
     if (at := status.forwarding) is not None:
         meaning = f"centre {at.centre}, last answer {ago(at.acked_ms, status.now_ms)}"
         table.add("batches that wait here", quantity(at.behind), meaning)
+        if at.filed is not None:
+            table.add("in files", at.filed[:16], "all that was stored up to then")
     for state, n_rows in status.outbox.items():
         if n_rows or state == "pending":
             table.add(f"outbox {state}", quantity(n_rows), "rows for Stripe")

@@ -29,6 +29,9 @@ class ShownEdge(msgspec.Struct, frozen=True, kw_only=True):
     """Batches that were still on the way at its last heartbeat."""
     missing: tuple[str, ...]
     """What it waits for itself, in words."""
+    filed: str | None
+    """When the last of its events was stored there that is in a file."""
+    filed_ms: int
     clock_ms: int
     """Its clock, less the centre's."""
     version: str
@@ -84,6 +87,10 @@ class Forwarding(msgspec.Struct, frozen=True, kw_only=True):
     low: str | None
     """All events from before are there."""
     low_ms: int
+    filed: str | None
+    """When the last event was stored that is in a file; ``None``: none is, or there is
+    no ``archive.url``."""
+    filed_ms: int
     clock_ms: int
     """The centre's clock, less ours."""
     trouble: str | None

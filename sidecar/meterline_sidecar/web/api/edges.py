@@ -102,6 +102,8 @@ def _shown(edge: Edge, *, counts_again: bool) -> ShownEdge:
         counts_again=counts_again,
         behind=edge.behind,
         missing=edge.missing,
+        filed=time_text(edge.filed_ms or None),
+        filed_ms=edge.filed_ms,
         clock_ms=row.skew_ms,
         version=row.program,
         frames=edge.frames,
@@ -130,6 +132,7 @@ def shown_forwarding(forwarder: Forwarder | None) -> Forwarding | None:
     """Return how an edge fares with its centre; ``None`` where this is no edge."""
     if forwarder is None:
         return None
+    filed_ms = 0 if forwarder.filing is None else forwarder.filing.filed_ms
     return Forwarding(
         centre=str(forwarder.address),
         edge=forwarder.edge,
@@ -141,6 +144,8 @@ def shown_forwarding(forwarder: Forwarder | None) -> Forwarding | None:
         behind=forwarder.behind,
         low=format_time_ms(forwarder.low_ms) if forwarder.low_ms else None,
         low_ms=forwarder.low_ms,
+        filed=time_text(filed_ms or None),
+        filed_ms=filed_ms,
         clock_ms=forwarder.skew_ms,
         trouble=forwarder.trouble,
     )

@@ -121,6 +121,12 @@ def _of_fleet(parts: Parts) -> Iterator[Found]:
         yield from parts.edges.problems()
     if parts.forwarder is not None and parts.forwarder.trouble is not None:
         yield found("not_forwarded", parts.forwarder.trouble)
+    filing = None if parts.forwarder is None else parts.forwarder.filing
+    if filing is not None and filing.files.trouble is not None:
+        text = (
+            f"what the centre has cannot be written as a file: {filing.files.trouble}"
+        )
+        yield found("archive_not_written", text)
 
 
 async def read_status(parts: Parts) -> Status:
