@@ -80,6 +80,7 @@ OF_OURS = {
     "facts",
     "generations",
     "archive_moves",
+    "edge_files",
     "erasing_files",
     "outbox_cursor",
     "usage",

@@ -93,14 +93,16 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events go that leave the ledger; see docs/archive.md."""
+    """Where events go that leave the ledger, and copies of an edge's; see
+    docs/archive.md."""
 
     url: Annotated[
         str | None,
         Meta(
             description="A directory, which must be there; or, with the extra"
             " `archive`, a bucket: `s3://bucket/path`, `gs://`, `az://`. The keys of a"
-            " bucket come from the environment, as its own tools read them.",
+            " bucket come from the environment, as its own tools read them. An edge"
+            " writes its raw events there, and its centre reads them.",
             extra={"kind": PLACE},
         ),
     ] = None

@@ -11,5 +11,6 @@ the commit the newest digest becomes the head. At start-up the head is compared 
 the end of the ledger, and a ledger that is shorter raises an alarm. ``verify`` walks
 the chain from the first batch and counts usage again; ``backup`` copies and verifies.
 When it is old enough, ``archive`` moves it to a file with all before it; ``archived``
-reads it there.
+reads it there. At an edge ``edge_files`` copies it to a file, which the centre reads with
+``edge_events``.
 """
