@@ -5,11 +5,13 @@ from meterline import MeterMiddleware
 app.add_middleware(MeterMiddleware)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from meterline.asgi import MeterMiddleware
 from meterline.exclude import NOISE
 from meterline.handle import Handle
 from meterline.meter import Meter, Stats
-from meterline.portal import portal_token, read_portal_key
 from meterline.recording import (
     current,
     record,
@@ -25,6 +27,9 @@ from meterline.subjects import (
     from_trusted_header,
     from_user,
 )
+
+if TYPE_CHECKING:
+    from meterline.portal import portal_token, read_portal_key
 
 __version__ = "0.1.0"
 
@@ -49,3 +54,10 @@ __all__ = [
     "set_total",
     "skip",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what only an app with links to its customers' pages asks for, and hashing."""
+    if name in ("portal_token", "read_portal_key"):
+        return getattr(import_module("meterline.portal"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ what it does not ship now stands in the spool.
 
 import contextlib
 import logging
-import random
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -285,7 +285,7 @@ class Shipper:
         self._back_off()
 
     def _back_off(self) -> None:
-        jitter = random.uniform(0.75, 1.25)  # noqa: S311 - spreads, hides nothing
+        jitter = 0.75 + os.urandom(1)[0] / 512  # to 1.25: workers come one by one
         self._retry_at_s = time.monotonic() + self._backoff_s * jitter
         self._backoff_s = min(BACKOFF_S_MAX, 2 * self._backoff_s)
 

@@ -5,10 +5,10 @@ requests has run, and returns a text or ``None`` for "unattributed". It must not
 long: it runs in the request.
 """
 
-import hmac
 import operator
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -84,7 +84,7 @@ def from_api_key(
     Raises:
         ValueError: there is no secret, or it is too short.
     """
-    secret = _secret(key)
+    digest = _digest_with(_secret(key))
     wanted = header.lower().encode("latin-1")
 
     def resolve(scope: Scope) -> str | None:
@@ -93,7 +93,7 @@ def from_api_key(
             return None
         if wanted == b"authorization":
             value = value.rpartition(b" ")[2]
-        return _digest(value, secret)
+        return digest(value)
 
     return resolve
 
@@ -106,7 +106,7 @@ def api_key_subject(api_key: str, *, key: str | bytes | None = None) -> str:
     Raises:
         ValueError: there is no secret, or it is too short.
     """
-    return _digest(api_key.encode("latin-1"), _secret(key))
+    return _digest_with(_secret(key))(api_key.encode("latin-1"))
 
 
 def from_trusted_header(header: str) -> Resolver:
@@ -217,5 +217,13 @@ def _secret(key: str | bytes | None) -> bytes:
     return secret
 
 
-def _digest(value: bytes, secret: bytes) -> str:
-    return "key_" + hmac.digest(secret, value, "sha256").hex()[:DIGEST_CHARS]
+def _digest_with(secret: bytes) -> Callable[[bytes], str]:
+    """Return what makes subjects of API keys."""
+    # Loaded by who asks for it: with hashing comes OpenSSL, for some milliseconds.
+    hmac: Any = import_module("hmac")
+
+    def digest(value: bytes) -> str:
+        code: bytes = hmac.digest(secret, value, "sha256")
+        return "key_" + code.hex()[:DIGEST_CHARS]
+
+    return digest

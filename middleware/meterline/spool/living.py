@@ -4,8 +4,8 @@
 ... Requests use the ``writer`` and nothing else; the shipping thread has the rest.
 """
 
-import secrets
-import shutil
+import contextlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +57,7 @@ class Spool:
         """
         hello = Hello(
             version=VERSION,
-            producer=secrets.token_hex(16),
+            producer=os.urandom(16).hex(),
             app=app,
             host=host,
             pid=pid,
@@ -165,6 +165,9 @@ def _writer_in(spool_dir: Path, hello: Hello, *, bytes_max: int, room: Room) -> 
         # Only now others may see it: with its lock taken and its header written.
         writer.move(spool_dir / hello.producer)
     except BaseException:
-        shutil.rmtree(hidden, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for file in hidden.iterdir():
+                file.unlink()
+            hidden.rmdir()
         raise
     return writer
