@@ -15,7 +15,8 @@ from meterline_sidecar.config.read import read_config
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge.events import BatchRow, ProducerRow, StoredEvent
+from meterline_sidecar.store.edge.events import BatchRow, ProducerRow
+from meterline_sidecar.store.edge.stored import StoredEvent
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper

@@ -24,6 +24,7 @@ from meterline_sidecar.daemon.assemble_archive import (
     open_archived,
     open_edge_files,
     open_eraser,
+    open_packer,
 )
 from meterline_sidecar.daemon.assemble_billing import open_billing
 from meterline_sidecar.daemon.assemble_fleet import open_fleet, open_leading, open_there
@@ -65,6 +66,7 @@ PLACES_EVERY_S: Final = 2
 ARCHIVE_EVERY_S: Final = 3_600
 FILES_EVERY_S: Final = 60
 """To see whether an edge's hour is over, and at its centre."""
+PACK_EVERY_S: Final = 60
 IMPORTS_EVERY_S: Final = 1
 FOLLOW_EVERY_S: Final = 1
 ERASE_EVERY_S: Final = 600
@@ -125,6 +127,7 @@ async def open_parts(
             leading=leading,
             archive=open_archive(files, database, away, journal, terms, clock, alarm),
             edge_events=EdgeEvents(database, away),
+            packer=open_packer(config, database, away, clock),
             eraser=open_eraser(
                 *(config, database, away, journal, terms, clock), intake.ingest
             ),
@@ -248,6 +251,8 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
     every(DRAIN_EVERY_S, "drain", parts.drain.run)
     every(PLACES_EVERY_S, "places", partial(_check_places, parts))
     every(CHECKPOINT_EVERY_S, "checkpoint", checkpoint, at_once=False)
+    if parts.packer is not None and parts.alarm is None:
+        every(PACK_EVERY_S, "pack", parts.packer.run)
     if parts.config.is_edge:
         every(ERASE_EVERY_S, "erase", parts.eraser.resume)
     if parts.forwarder is not None and parts.forwarder.filing is not None:

@@ -11,6 +11,7 @@ from meterline_sidecar.ledger.archive import Archive, Journal
 from meterline_sidecar.ledger.archived import Archived, usual_form
 from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.erase import Eraser
+from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.ledger.shelf import open_shelf
 from meterline_sidecar.store.port import Ledger
 from meterline_sidecar.terms.book import Terms
@@ -68,6 +69,15 @@ def open_edge_files(
         clock=clock,
         is_trusted=alarm is None,
     )
+
+
+def open_packer(
+    config: Config, database: Ledger, archived: Archived, clock: Clock
+) -> Packer | None:
+    """Return what packs events; ``None`` for a ledger on a server, which does not."""
+    if config.server is not None:
+        return None
+    return Packer(database, archived, clock=clock)
 
 
 class Files(Protocol):

@@ -31,6 +31,14 @@ _AT_EDGES: Final = (
 
 COVERAGE: Final[Mapping[str, Cover]] = {
     "events": Cover("chain", "the digest of its batch, and how many there are"),
+    "packed_events": Cover(
+        "chain",
+        "as the rows of `events` that it stands for, and the pack before it",
+        {
+            "last_id": "the end of the last one, behind its last event: what is there is a"
+            " row, and stays one"
+        },
+    ),
     "losses": Cover("chain", "the digest of its batch, and how many there are"),
     "batches": Cover("chain", "the batch before it, the events, and the head outside"),
     "subjects": Cover(

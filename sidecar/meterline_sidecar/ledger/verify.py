@@ -33,6 +33,7 @@ from meterline_sidecar.ledger.derived import (
 from meterline_sidecar.ledger.edge_files_check import look_at_edge_files
 from meterline_sidecar.ledger.external import verify_names
 from meterline_sidecar.ledger.journal import verify_journal
+from meterline_sidecar.ledger.packing import verify_packs
 from meterline_sidecar.ledger.progress_mark import ProgressMark
 from meterline_sidecar.ledger.recount import verify_usage
 from meterline_sidecar.ledger.report import Progress, Report
@@ -200,6 +201,7 @@ async def _verify_rest(
         await look("subjects", verify_owners(tx, terms, report, progress))
         await look("generations", verify_generation(tx, report, terms))
 
+    await look("packed events", verify_packs(tx, report, progress))
     await look("the journal", verify_journal(tx, key, report.add, progress))
     await look("the outbox", verify_seals(tx, key, report.add, progress))
     await look("counts", verify_sums(tx, report, away))

@@ -33,6 +33,7 @@ from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archive import Archive
 from meterline_sidecar.ledger.edge_events import EdgeEvents
 from meterline_sidecar.ledger.erase import Eraser
+from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.schedule import Schedule
 from meterline_sidecar.store.port import Ledger
@@ -100,6 +101,8 @@ class Parts:
     """Moves events that are old out of the ledger, and back."""
     edge_events: EdgeEvents
     """Reads raw events of edges in the files that they wrote."""
+    packer: Packer | None
+    """Packs events whose time is over; ``None`` for a ledger on a server."""
     eraser: Eraser
     """Takes names out of the ledger."""
     billing: Billing

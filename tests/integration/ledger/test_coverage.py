@@ -15,19 +15,23 @@ from meterline_sidecar.ingest.corrections import Asked, Corrections
 from meterline_sidecar.ingest.external import External
 from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.names import Name
+from meterline_sidecar.ledger import packing
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.coverage import COVERAGE
 from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.erase_begin import Wanted
 from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import edge_files
 from meterline_sidecar.store.sqlite.migrate import migrations
+from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from tests.agreed import agree_to, keep
+from tests.clock import FakeClock
 from tests.edge_files import a_file
 from tests.integration.conftest import Sidecar
 from tests.integration.ledger.test_migrations import agreed, fill_newest, key_of
@@ -80,6 +84,17 @@ async def fill_every_table(sidecar: Sidecar) -> Path:
     )
     await deciding.reject(made.id, author="ann", reason="too late")
     return path
+
+
+async def pack_some(sidecar: Sidecar, path: Path) -> None:
+    """Pack the first events."""
+    packer = Packer(
+        sidecar.database, Archived(None, key_of(path)), clock=FakeClock(NEVER_MS)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "IDS_MAX", 2)
+        assert await packer.step()
+        assert await packer.step()
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:
@@ -216,6 +231,7 @@ async def test_whatever_is_done_to_a_row_of_a_covered_table_is_found(
     source = await fill_every_table(sidecar)
     await note_a_file_of_an_edge(sidecar, source)
     await count_by_property(sidecar, source)
+    await pack_some(sidecar, source)
     await erase_a_name(sidecar, source)
     assert (await verified(source)).findings == []
     whole = tmp_path / "whole.db"
@@ -317,6 +333,7 @@ async def test_every_flipped_bit_is_found_or_changes_nothing(
     But for what is not covered: there it may be anything.
     """
     source = await fill_every_table(sidecar)
+    await pack_some(sidecar, source)
     whole, flipped = tmp_path / "whole.db", tmp_path / "flipped.db"
     await sidecar.database.copy_to(whole)
     copy_beside(source, flipped)

@@ -125,7 +125,7 @@ EMPTY: Final = (
     *("generation_ends", "imports", "import_states", "import_chunks", "import_faults"),
     *("edges", "edge_producers", "edge_decisions", "edge_files"),
     *("erasures", "erasure_seals", "erasing_files"),
-    *("epochs", "rolled_up_before", "roll_ups", "rolls"),
+    *("epochs", "rolled_up_before", "roll_ups", "rolls", "packed_events"),
 )
 """What no earlier schema has a place for: names of events, events that left, what
 became of invoices, payments, credits, corrections, imports,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.edge import packed
 from meterline_sidecar.store.edge.begin import IS_AWAY
 from meterline_sidecar.store.edge.events import BatchRow, LossRow
 from meterline_sidecar.store.port import Row, Tx
@@ -160,7 +161,7 @@ async def take_out(tx: Tx, move: NewMove) -> tuple[int, int, int]:
     """Delete what left by a move; return how many batches, events and losses."""
     return (
         await _delete(tx, "batches", move.first_batch_id, move.last_batch_id),
-        await _delete(tx, "events", move.first_event_id, move.last_event_id),
+        await packed.take_out(tx, move.first_event_id, move.last_event_id),
         await _delete(
             tx, "losses", move.first_loss_id, move.first_loss_id + move.losses - 1
         ),

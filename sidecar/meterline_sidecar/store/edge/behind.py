@@ -5,6 +5,7 @@ from typing import Final
 
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.edge.packed import events_between
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
 
@@ -36,11 +37,12 @@ async def events_within(
         start, end: between which they happened.
         skip_flags: of events that are passed over.
     """
+    source = await events_between(tx, *ids)
     rows = await tx.fetch_all(
-        f"SELECT {COUNTED.listed} FROM events WHERE id BETWEEN ? AND ?"  # noqa: S608 - names
+        f"SELECT {COUNTED.listed} FROM {source.sql} WHERE id BETWEEN ? AND ?"  # noqa: S608 - names
         f" AND time_ms >= ? AND time_ms < ? AND flags & ? = 0 AND {OF_CUSTOMER}"
         " ORDER BY id",
-        (*ids, start, end, skip_flags, customer, customer),
+        (*source.given, *ids, start, end, skip_flags, customer, customer),
     )
     return [EventFacts(*row) for row in rows]
 

@@ -7,7 +7,7 @@ correction that is about it; a correction holds for whoever counts beyond its ow
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
-from meterline_sidecar.store.columns import Columns, marks, pieces
+from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.edge.event_log import (
     SCAN_EVENTS_MAX,
     Filter,
@@ -16,6 +16,7 @@ from meterline_sidecar.store.edge.event_log import (
     where,
 )
 from meterline_sidecar.store.edge.events import HASHED, EventRow
+from meterline_sidecar.store.edge.packed import events_between, in_parts
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
 
@@ -104,10 +105,11 @@ async def find_facts(
     if first > last:
         return Facts([], None)
     listed = ", ".join(f"e.{name}" for name in COUNTED.names)
+    source = await events_between(tx, first, last)
     rows = await tx.fetch_all(
-        f"SELECT {listed} FROM events e{where(wanted)}"  # noqa: S608 - our own words
+        f"SELECT {listed} FROM {source.sql} e{where(wanted)}"  # noqa: S608 - our own words
         " AND e.flags & ? = 0 ORDER BY e.id",
-        (first, last, start, end, *given(wanted), skip_flags),
+        (*source.given, first, last, start, end, *given(wanted), skip_flags),
     )
     found = [EventFacts(*row) for row in rows]
     return Facts(found, last if last < last_id else None)
@@ -116,11 +118,11 @@ async def find_facts(
 async def facts_of(tx: Tx, event_ids: Sequence[int]) -> list[EventFacts]:
     """Return those of these events that are in the ledger, in their order."""
     found: list[EventFacts] = []
-    for part in pieces(event_ids):
+    for source, part in await in_parts(tx, event_ids):
         rows = await tx.fetch_all(
-            f"SELECT {COUNTED.listed} FROM events"  # noqa: S608 - names and marks
+            f"SELECT {COUNTED.listed} FROM {source.sql}"  # noqa: S608 - names and marks
             f" WHERE id IN ({marks(len(part))}) ORDER BY id",
-            part,
+            (*source.given, *part),
         )
         found += [EventFacts(*row) for row in rows]
     return found
@@ -129,13 +131,13 @@ async def facts_of(tx: Tx, event_ids: Sequence[int]) -> list[EventFacts]:
 async def rows_of(tx: Tx, event_ids: Sequence[int]) -> list[EventRow]:
     """Return those of these events that are in the ledger with their texts, in order."""
     found: list[EventRow] = []
-    for part in pieces(event_ids):
+    for source, part in await in_parts(tx, event_ids):
         rows = await tx.fetch_all(
-            f"SELECT {', '.join(HASHED.values())} FROM events e"  # noqa: S608 - names and marks
+            f"SELECT {', '.join(HASHED.values())} FROM {source.sql} e"  # noqa: S608 - names and marks
             " LEFT JOIN subjects s ON s.id = e.subject_id"
             " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
             f" WHERE e.id IN ({marks(len(part))}) ORDER BY e.id",
-            part,
+            (*source.given, *part),
         )
         found += [EventRow(*row) for row in rows]
     return found

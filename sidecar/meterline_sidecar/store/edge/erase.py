@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.dialects import either
+from meterline_sidecar.store.edge.packed import batches_of_subject, events_between
 from meterline_sidecar.store.port import Row, Tx, Value
 from meterline_sidecar.store.seals import Sealed, SealedRow, as_sealed
 
@@ -189,7 +190,8 @@ async def batches_of(
         f" AND {in_losses})) ORDER BY b.id",
         (*span, subject_id, *words, *words, name, *words),
     )
-    return [row[0] for row in rows], span[1]
+    packed = await batches_of_subject(tx, subject_id, span)  # no text stands in packs
+    return sorted({row[0] for row in rows} | packed), span[1]
 
 
 def _any_holds(columns: Sequence[str], words: Sequence[str]) -> str:
@@ -258,9 +260,10 @@ async def put_texts(
 
 async def events_before(tx: Tx, event_id: int, *, subject_id: int, limit: int) -> int:
     """Return how many of ``limit`` events up to one are of a subject."""
+    source = await events_between(tx, event_id - limit + 1, event_id)
     row = await tx.fetch_one(
-        "SELECT count(*) FROM events WHERE id > ? AND id <= ? AND subject_id = ?",
-        (event_id - limit, event_id, subject_id),
+        f"SELECT count(*) FROM {source.sql} e WHERE id > ? AND id <= ? AND subject_id = ?",  # noqa: S608 - our own words
+        (*source.given, event_id - limit, event_id, subject_id),
     )
     assert row is not None
     return int(row[0])

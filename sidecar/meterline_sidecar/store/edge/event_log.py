@@ -4,13 +4,20 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS
-from meterline_sidecar.store.columns import marks, pieces
+from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.edge.packed import (
+    events_between,
+    in_parts,
+    last_packed,
+)
+from meterline_sidecar.store.packs import IDS_MAX
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sums import whole
 
 SCAN_EVENTS_MAX: Final = 100_000  # looked at for one page; about 10 ms
+SCAN_PACKED_MAX: Final = IDS_MAX  # likewise, where they are packed
 
 
 class AuditEvent(NamedTuple):
@@ -115,9 +122,9 @@ SHOWN: Final = {
     " WHERE ep.producer = p.producer)",
 }
 """Where each field of an ``AuditEvent`` is found, in its order."""
-SELECT: Final = (
-    f"SELECT {', '.join(SHOWN.values())} FROM events e"  # noqa: S608 - names
-    " JOIN producers p ON p.id = e.producer_id"
+SELECT: Final = f"SELECT {', '.join(SHOWN.values())} FROM"
+JOINED: Final = (
+    "e JOIN producers p ON p.id = e.producer_id"
     " JOIN endpoints n ON n.id = e.endpoint_id"
     " LEFT JOIN subjects s ON s.id = e.subject_id"
 )
@@ -166,9 +173,12 @@ async def read_events(
         return EventPage([], None)
     first = max(after + 1, span[0])
     last = min(first + SCAN_EVENTS_MAX - 1, span[1])
+    if first <= await last_packed(tx):
+        last = min(last, first + SCAN_PACKED_MAX - 1)
+    source = await events_between(tx, first, last)
     rows = await tx.fetch_all(
-        f"{SELECT}{where(wanted)} ORDER BY e.id LIMIT ?",
-        (first, last, start, end, *given(wanted), limit),
+        f"{SELECT} {source.sql} {JOINED}{where(wanted)} ORDER BY e.id LIMIT ?",
+        (*source.given, first, last, start, end, *given(wanted), limit),
     )
     events = [AuditEvent(*row) for row in rows]
     reached = events[-1].id if len(events) == limit else last
@@ -187,9 +197,15 @@ async def newest_events(
         return EventPage([], None)
     last = span[1] if before is None else min(before - 1, span[1])
     first = max(span[0], last - SCAN_EVENTS_MAX + 1)
+    packed = await last_packed(tx)
+    if last <= packed:
+        first = max(first, last - SCAN_PACKED_MAX + 1)
+    else:
+        first = max(first, packed + 1)
+    source = await events_between(tx, first, last)
     rows = await tx.fetch_all(
-        f"{SELECT}{where(wanted)} ORDER BY e.id DESC LIMIT ?",
-        (first, last, start, end, *given(wanted), limit),
+        f"{SELECT} {source.sql} {JOINED}{where(wanted)} ORDER BY e.id DESC LIMIT ?",
+        (*source.given, first, last, start, end, *given(wanted), limit),
     )
     events = [AuditEvent(*row) for row in rows]
     reached = events[-1].id if len(events) == limit else first
@@ -199,15 +215,21 @@ async def newest_events(
 async def events_of(tx: Tx, ids: Sequence[int]) -> dict[int, AuditEvent]:
     """Return events by their ids."""
     found: dict[int, AuditEvent] = {}
-    for part in pieces(ids):
-        rows = await tx.fetch_all(f"{SELECT} WHERE e.id IN ({marks(len(part))})", part)
+    for source, part in await in_parts(tx, ids):
+        rows = await tx.fetch_all(
+            f"{SELECT} {source.sql} {JOINED} WHERE e.id IN ({marks(len(part))})",
+            (*source.given, *part),
+        )
         found.update({row[0]: AuditEvent(*row) for row in rows})
     return found
 
 
 async def read_event(tx: Tx, event_id: int) -> WholeEvent | None:
     """Return one event with its producer and its batch."""
-    row = await tx.fetch_one(f"{SELECT} WHERE e.id = ?", (event_id,))
+    source = await events_between(tx, event_id, event_id)
+    row = await tx.fetch_one(
+        f"{SELECT} {source.sql} {JOINED} WHERE e.id = ?", (*source.given, event_id)
+    )
     if row is None:
         return None
     batch = await tx.fetch_one(

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 from meterline_sidecar.store.columns import Columns, pieces
 from meterline_sidecar.store.columns import marks as marks_of
 from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.port import Tx, Value
 
 
@@ -26,25 +28,6 @@ class EventRow(NamedTuple):
     flags: int
     quantities: str | None
     properties: str | None = None
-
-
-class StoredEvent(NamedTuple):
-    """One usage event as a row: its texts by their ids."""
-
-    id: int
-    producer_id: int
-    seq: int
-    time_ms: int
-    kind: int
-    subject_id: int
-    endpoint_id: int
-    status: int
-    duration_us: int
-    bytes_in: int
-    bytes_out: int
-    flags: int
-    quantities: str | None
-    properties: str | None
 
 
 class LossRow(NamedTuple):
@@ -114,7 +97,6 @@ class Marks(NamedTuple):
     mac: bytes | None
 
 
-STORED: Final = Columns(StoredEvent._fields)
 ADD_EVENTS: Final = {
     size: f"INSERT INTO events ({STORED.listed}) VALUES "  # noqa: S608 - names and marks
     + ", ".join([f"({STORED.marks})"] * size)
@@ -293,12 +275,14 @@ async def events_of_batch(tx: Tx, batch: BatchRow) -> list[EventRow]:
 
     One that is another producer's by now is none of the batch's: so it is missed.
     """
+    end = batch.first_event_id + batch.events
+    source = await events_between(tx, batch.first_event_id, end - 1)
     rows = await tx.fetch_all(
         f"SELECT {', '.join(HASHED.values())}"  # noqa: S608 - names
-        " FROM events e LEFT JOIN subjects s ON s.id = e.subject_id"
+        f" FROM {source.sql} e LEFT JOIN subjects s ON s.id = e.subject_id"
         " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
         " WHERE e.id >= ? AND e.id < ? AND e.producer_id = ? ORDER BY e.id",
-        (batch.first_event_id, batch.first_event_id + batch.events, batch.producer_id),
+        (*source.given, batch.first_event_id, end, batch.producer_id),
     )
     return [EventRow(*row) for row in rows]
 

@@ -10,6 +10,7 @@ from meterline_sidecar.store.edge.events import (
     EventRow,
     ProducerRow,
 )
+from meterline_sidecar.store.edge.packed import events_between
 from meterline_sidecar.store.port import Tx
 
 
@@ -32,14 +33,15 @@ async def events_to_send(
 ) -> list[NamedEvent]:
     """Return events of a batch from one on, in order, with their names."""
     end = min(batch.first_event_id + batch.events, first + limit)
+    source = await events_between(tx, first, end - 1)
     rows = await tx.fetch_all(
         f"SELECT xs.name, x.external_id, {', '.join(HASHED.values())}"  # noqa: S608 - names
-        " FROM events e LEFT JOIN subjects s ON s.id = e.subject_id"
+        f" FROM {source.sql} e LEFT JOIN subjects s ON s.id = e.subject_id"
         " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
         " LEFT JOIN external_events x ON x.event_id = e.id"
         " LEFT JOIN external_sources xs ON xs.id = x.source_id"
         " WHERE e.id >= ? AND e.id < ? AND e.producer_id = ? ORDER BY e.id",
-        (first, end, batch.producer_id),
+        (*source.given, first, end, batch.producer_id),
     )
     return [
         NamedEvent(EventRow(*fields), source, external_id)

@@ -6,6 +6,7 @@ import msgspec
 
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.dialects import either
+from meterline_sidecar.store.edge.packed import events_between, n_packed
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Rollup
 from meterline_sidecar.store.sums import summed
@@ -15,6 +16,7 @@ Key = tuple[int | str, ...]
 Item = tuple[Key, Any]
 """The key of a row, and what it must hold beside it."""
 
+ID_MAX: Final = (1 << 62) - 1
 LOWEST: Final = -(1 << 63)
 """A number behind which every row lies."""
 WRONG_MAX: Final = 50  # of one kind; then the rest is surely wrong as well
@@ -63,8 +65,9 @@ async def stray_rows(tx: Tx) -> list[tuple[str, int]]:
             f" - (SELECT coalesce(sum({table}), 0) FROM batches)"
         )
         assert row is not None
-        if row[0]:
-            found.append((table, row[0]))
+        n_more = row[0] + (await n_packed(tx) if table == "events" else 0)
+        if n_more:
+            found.append((table, n_more))
     return found
 
 
@@ -94,13 +97,14 @@ async def producers_beyond(
     tx: Tx, *, held_flag: int, bad_flag: int, limit: int
 ) -> list[Beyond]:
     """Return producers whose counts are not what the batches here come to."""
+    source = await events_between(tx, 1, ID_MAX)
     rows = await tx.fetch_all(
-        "WITH b AS (SELECT producer_id, max(last_seq) AS last_seq,"
+        "WITH b AS (SELECT producer_id, max(last_seq) AS last_seq,"  # noqa: S608 - our own words
         " sum(events) AS events FROM batches GROUP BY producer_id),"
         " e AS (SELECT producer_id, sum(CASE WHEN subject_id = 0 THEN 1 ELSE 0 END) AS nobody,"
         " sum(CASE WHEN flags & ? <> 0 THEN 1 ELSE 0 END) AS held,"
         " sum(CASE WHEN flags & ? <> 0 THEN 1 ELSE 0 END) AS bad"
-        " FROM events GROUP BY producer_id),"
+        f" FROM {source.sql} s GROUP BY producer_id),"
         " l AS (SELECT producer_id, sum(CASE WHEN payload IS NULL"
         " THEN last_seq - first_seq + 1 ELSE 0 END) AS lost,"
         " sum(CASE WHEN payload IS NULL THEN 0"
@@ -117,7 +121,7 @@ async def producers_beyond(
         " LEFT JOIN e ON e.producer_id = p.id LEFT JOIN l ON l.producer_id = p.id)"
         " SELECT * FROM p WHERE is_short OR last_seq <> coalesce(here, 0)"
         " OR n1 <> 0 OR n2 <> 0 OR n3 <> 0 OR n4 <> 0 OR n5 <> 0 OR n6 <> 0 LIMIT ?",
-        (held_flag, bad_flag, limit),
+        (held_flag, bad_flag, *source.given, limit),
     )
     return [Beyond(*row) for row in rows]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
+from meterline_sidecar.store.edge.packed import events_between
 from meterline_sidecar.store.port import Tx
 
 
@@ -79,11 +80,12 @@ async def add_rolled_up_before(tx: Tx, rows: Iterable[tuple[str, int]]) -> None:
 
 async def rolled_up_before(tx: Tx, after_id: int, last_id: int) -> set[int]:
     """Return which events between two were rolled up by an earlier epoch."""
+    source = await events_between(tx, after_id + 1, last_id)
     rows = await tx.fetch_all(
-        "SELECT e.id FROM rolled_up_before b JOIN producers p ON p.producer = b.producer"
-        " JOIN events e ON e.producer_id = p.id AND e.seq <= b.last_seq"
+        "SELECT e.id FROM rolled_up_before b JOIN producers p ON p.producer = b.producer"  # noqa: S608 - our own words
+        f" JOIN {source.sql} e ON e.producer_id = p.id AND e.seq <= b.last_seq"
         " WHERE e.id > ? AND e.id <= ?",
-        (after_id, last_id),
+        (*source.given, after_id, last_id),
     )
     return {row[0] for row in rows}
 
@@ -159,11 +161,13 @@ async def rolled_up_to(tx: Tx, roll_up: RollUp, *, batch_id: int) -> int:
 
 async def covered(tx: Tx, after_id: int, last_id: int) -> list[tuple[str, int]]:
     """Return ``(producer, last number)`` of the events between two."""
+    source = await events_between(tx, after_id + 1, last_id)
     rows = await tx.fetch_all(
-        "SELECT p.producer, c.seq FROM (SELECT producer_id, max(seq) AS seq FROM events"
+        "SELECT p.producer, c.seq FROM (SELECT producer_id, max(seq) AS seq"  # noqa: S608 - our own words
+        f" FROM {source.sql} e"
         " WHERE id > ? AND id <= ? GROUP BY producer_id) AS c"
         " JOIN producers p ON p.id = c.producer_id ORDER BY p.id",
-        (after_id, last_id),
+        (*source.given, after_id, last_id),
     )
     return [(row[0], row[1]) for row in rows]
 

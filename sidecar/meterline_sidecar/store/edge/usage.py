@@ -10,6 +10,7 @@ from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge.begin import check_here
+from meterline_sidecar.store.edge.packed import events_between
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
 from meterline_sidecar.store.usage import GENERATION, Generation
@@ -220,10 +221,11 @@ async def span_after(tx: Tx, cursor: int, *, limit: int) -> Span:
         EventsArchived: some of them left the ledger.
     """
     await check_here(tx, cursor)
+    source = await events_between(tx, cursor + 1, cursor + limit)
     row = await tx.fetch_one(
-        "SELECT max(id), min(time_ms), max(time_ms) FROM"
-        " (SELECT id, time_ms FROM events WHERE id > ? ORDER BY id LIMIT ?) AS e",
-        (cursor, limit),
+        "SELECT max(id), min(time_ms), max(time_ms) FROM"  # noqa: S608 - our own words
+        f" (SELECT id, time_ms FROM {source.sql} WHERE id > ? ORDER BY id LIMIT ?) AS e",
+        (*source.given, cursor, limit),
     )
     assert row is not None
     return Span(cursor, cursor, 0, 0) if row[0] is None else Span(cursor, *row)
@@ -240,10 +242,11 @@ async def events_in(
     """
     if not span.n_ids:
         return []
+    source = await events_between(tx, span.after_id + 1, span.last_id)
     rows = await tx.fetch_all(
-        f"SELECT {COUNTED.listed} FROM events WHERE id > ? AND id <= ?"  # noqa: S608 - names
+        f"SELECT {COUNTED.listed} FROM {source.sql} WHERE id > ? AND id <= ?"  # noqa: S608 - names
         " AND flags & ? = 0 AND flags & ? = ? ORDER BY id",
-        (span.after_id, span.last_id, skip_flags, only_flags, only_flags),
+        (*source.given, *span[:2], skip_flags, only_flags, only_flags),
     )
     return [EventFacts(*row) for row in rows]
 
@@ -269,11 +272,12 @@ async def alike_in(
         if name not in ("id", "time_ms") and columns[name] == name
     ]
     columns |= {"id": "max(id)", "time_ms": "max(time_ms)"}
+    source = await events_between(tx, span.after_id + 1, span.last_id)
     rows = await tx.fetch_all(
-        f"SELECT {', '.join(columns.values())}, count(*) FROM events"  # noqa: S608 - names
+        f"SELECT {', '.join(columns.values())}, count(*) FROM {source.sql}"  # noqa: S608 - names
         " WHERE id > ? AND id <= ? AND flags & ? = 0"
         f" GROUP BY time_ms / ?, {', '.join(told_apart)}",
-        (span.after_id, span.last_id, skip_flags, window_ms),
+        (*source.given, *span[:2], skip_flags, window_ms),
     )
     return [EventFacts(*row) for row in rows]
 

@@ -8,6 +8,7 @@ import msgspec
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.dialects import either
+from meterline_sidecar.store.edge.packed import events_between
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, Key
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import RollupKey
@@ -58,11 +59,13 @@ async def events_of_subjects(
     skip_flags: int,
 ) -> list[EventFacts]:
     """Return events of subjects that happened in ``[start, end)``, in their order."""
+    source = await events_between(tx, after_id + 1, last_id)
     rows = await tx.fetch_all(
-        f"SELECT {COUNTED.listed} FROM events WHERE id > ? AND id <= ?"  # noqa: S608 - names
+        f"SELECT {COUNTED.listed} FROM {source.sql} WHERE id > ? AND id <= ?"  # noqa: S608 - names
         " AND time_ms >= ? AND time_ms < ? AND flags & ? = 0"
         f" AND subject_id IN {LISTED} ORDER BY id",
         (
+            *source.given,
             after_id,
             last_id,
             start,

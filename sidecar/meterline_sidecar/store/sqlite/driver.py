@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -15,6 +15,7 @@ from meterline_sidecar.errors import (
     LedgerGone,
 )
 from meterline_sidecar.files import LedgerFiles, Place
+from meterline_sidecar.store.packs import Unpacker
 from meterline_sidecar.store.port import Tx, Work
 from meterline_sidecar.store.sqlite.errors import translated
 from meterline_sidecar.store.sqlite.migrate import (
@@ -294,6 +295,7 @@ class SqliteDatabase(SqliteReader):
 
 
 async def _configure_writer(writer: aiosqlite.Connection) -> None:
+    await _teach_unpack(writer)
     for pragma in (
         f"busy_timeout = {BUSY_MS}",
         "auto_vacuum = INCREMENTAL",  # of a file that is new; before its first page
@@ -311,9 +313,16 @@ async def _configure_writer(writer: aiosqlite.Connection) -> None:
 async def _open_reader(path: Path) -> aiosqlite.Connection:
     uri = f"file:{quote(str(path))}?mode=ro"
     reader = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+    await _teach_unpack(reader)
     await reader.execute("PRAGMA query_only = ON")
     await reader.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     # What is sorted is bounded by its query. A file for it would hold events outside of
     # the ledger's directory, and take a disk that may be full or not be there.
     await reader.execute("PRAGMA temp_store = MEMORY")
     return reader
+
+
+async def _teach_unpack(connection: aiosqlite.Connection) -> None:
+    """Let statements read packs: see ``store.packs``."""
+    driver: Any = connection  # its types say nothing of what a function takes
+    await driver.create_function("unpack", 3, Unpacker(), deterministic=True)

@@ -13,6 +13,8 @@ from meterline_sidecar.errors import (
     MeterlineError,
 )
 
+_UNPACK: Final = "user-defined function raised exception"
+"""What SQLite says where ``store.packs`` cannot read a pack: there is no other function."""
 ROOM_BYTES_MIN: Final = 1 << 20  # under this, an I/O error is taken for a full disk
 
 
@@ -49,6 +51,10 @@ def _translate(path: Path, error: sqlite3.Error) -> MeterlineError:
             return DatabaseCorrupt(f"{text}; see `meterline doctor`")
         case sqlite3.SQLITE_NOTADB:
             return ForeignDatabase(f"{text}; choose another sidecar.database")
+        case sqlite3.SQLITE_ERROR if _UNPACK in str(error):
+            return DatabaseCorrupt(
+                f"{path}: packed events cannot be read; see `meterline doctor`"
+            )
         case _:
             return MeterlineError(text)
 

@@ -1,0 +1,103 @@
+"""Puts plain events of runs that are over into packs, which take a quarter of the room.
+
+A run is the next ``IDS_MAX`` ids in a row. Its pack is made from a snapshot beside
+everything else, and read back; then one transaction stores it and deletes the rows that
+it stands for. The rows of a batch are the same before and after, and so is the chain.
+"""
+
+import asyncio
+from typing import Final
+
+from meterline_sidecar.clock import HOUR_MS, Clock
+from meterline_sidecar.errors import DatabaseCorrupt, MeterlineError
+from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.ledger.erased import is_erasing
+from meterline_sidecar.ledger.report import Progress, Report
+from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.edge import packed as store
+from meterline_sidecar.store.edge.begin import begin
+from meterline_sidecar.store.edge.behind import last_learned_by
+from meterline_sidecar.store.packs import IDS_MAX, pack
+from meterline_sidecar.store.port import Ledger, Tx
+
+AGE_MS: Final = HOUR_MS
+"""So long ago all of a run was learned: what people look at most stays as it came."""
+REST: Final = 9
+"""For how many times as long as a step took the time is the others'."""
+PACKS_PER_READ: Final = 500
+
+
+class Packer:
+    """Packs what may be packed, a run to a step.
+
+    Args:
+        archived: what leaves the ledger, and comes back, waits for a step.
+    """
+
+    def __init__(self, database: Ledger, archived: Archived, *, clock: Clock) -> None:
+        self._database = database
+        self._archived = archived
+        self._clock = clock
+
+    async def run(self) -> int:
+        """Pack all that may be packed, gently; return how many events that were."""
+        n_events = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            begun_s = loop.time()
+            packed = await self.step()
+            if packed is None and not await self._database.give_back():
+                return n_events
+            n_events += packed or 0
+            await asyncio.sleep((loop.time() - begun_s) * REST)
+
+    async def step(self) -> int | None:
+        """Pack the next run; return how many of its events, or ``None`` without one."""
+        async with self._archived.changing:
+            async with self._database.reading() as tx:
+                run = await self._next(tx)
+                if run is None:
+                    return None
+                events, lines = await store.plain_lines(tx, *run)
+            body = await asyncio.to_thread(pack, lines)
+            async with self._database.transaction() as tx:
+                deleted = await store.put_pack(tx, *run, events=events, body=body)
+                if deleted != events:
+                    raise MeterlineError(
+                        f"{deleted} events are between {run[0]} and {run[1]}, where"
+                        f" {events} were: they stay as they are; run `meterline verify`"
+                    )
+        return events
+
+    async def _next(self, tx: Tx) -> tuple[int, int] | None:
+        """Return the first and the last id of the next run, if its time has come."""
+        first = max(await store.last_packed(tx), (await begin(tx)).event_id) + 1
+        last = first + IDS_MAX - 1
+        # The newest event stays a row: by it everybody sees how far the ledger is.
+        if last >= await event_log.last_event_id(tx):
+            return None
+        if last > await store.counted_by_all(tx) or await is_erasing(tx):
+            return None
+        old = await last_learned_by(tx, self._clock.now_ms() - AGE_MS)
+        return (first, last) if last <= old else None
+
+
+async def verify_packs(tx: Tx, report: Report, progress: Progress) -> None:
+    """Check that packs follow one another, and hold events of their runs, as they say."""
+    end = await store.last_packed(tx)
+    reached: int | None = None
+    last = 0
+    while packs := await store.packs_after(tx, last, limit=PACKS_PER_READ):
+        for first, last, events in packs:
+            named = f"packed_events: the pack of events {first} to {last}"
+            if reached not in (None, first - 1):
+                report.add(f"{named} does not follow on the one before")
+            reached = last
+            try:
+                count, lowest, highest = await store.ids_in(tx, first)
+            except DatabaseCorrupt:
+                report.add(f"{named} cannot be read: it is damaged")
+                continue
+            if count != events or (count and (lowest < first or highest > last)):
+                report.add(f"{named} does not hold the {events} events that it says")
+            progress("packs", last, end)

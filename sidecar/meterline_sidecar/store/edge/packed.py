@@ -1,0 +1,222 @@
+"""SQL for packs: runs of plain events in a form that takes a quarter of the room.
+
+Whoever reads events by their ids asks here where these are: what is packed and what is
+not are one table then. What is no plain event is always a row of ``events``: one that
+has quantities, properties or a name, or that the ledger itself says something of.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from meterline_sidecar.store.columns import pieces
+from meterline_sidecar.store.edge.stored import STORED
+from meterline_sidecar.store.packs import DIGITS, IDS_MAX
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.usage import generation_beside, newest_generation
+
+PLAIN: Final = (
+    "flags < 65536 AND quantities IS NULL AND properties IS NULL AND "
+    + " AND ".join(
+        f"{name} BETWEEN 0 AND {10**digits - 1}"
+        for name, digits in DIGITS.items()
+        if name not in ("id", "flags")
+    )
+)
+"""Which events are packed: those that say nothing but numbers, none of them too long."""
+
+
+def _read(name: str) -> str:
+    """Return a column as a statement reads it from a line of a pack."""
+    if name not in DIGITS:
+        return f"NULL AS {name}"
+    names = list(DIGITS)
+    start = 1 + sum(DIGITS[before] for before in names[: names.index(name)])
+    number = f"CAST(substr(l.value, {start}, {DIGITS[name]}) AS INTEGER)"
+    return f"{'p.first_id + ' if name == 'id' else ''}{number} AS {name}"
+
+
+FROM_PACKS: Final = (
+    f"SELECT {', '.join(map(_read, STORED.names))} FROM packed_events p,"  # noqa: S608 - names
+    " json_each(unpack(p.body, ? - p.first_id, ? - p.first_id)) l"
+    f" WHERE p.first_id BETWEEN ? - {IDS_MAX - 1} AND ?"
+)
+ALL_OF_PACK: Final = (
+    f"SELECT {_read('id')} FROM packed_events p,"  # noqa: S608 - names
+    f" json_each(unpack(p.body, 0, {10 ** DIGITS['id']})) l WHERE p.first_id = ?"
+)
+BOTH: Final = f"(SELECT {STORED.listed} FROM events WHERE id BETWEEN ? AND ? UNION ALL {FROM_PACKS})"  # noqa: S608 - names
+
+
+class Source(NamedTuple):
+    """What stands behind FROM where events are read."""
+
+    sql: str
+    given: tuple[int, ...]
+    """The parameters in it."""
+    has_packs: bool
+
+
+ROWS: Final = Source("events", (), has_packs=False)
+
+
+async def events_between(tx: Tx, first: int, last: int) -> Source:
+    """Return where events are read from whose ids lie between two, both included.
+
+    It may hold others as well where nothing is packed: a statement asks for its ids
+    all the same. Where something is packed it holds no others, in no order.
+    """
+    found = await tx.fetch_one(
+        "SELECT 1 FROM packed_events WHERE first_id BETWEEN ? AND ? AND last_id >= ?"
+        " LIMIT 1",
+        (first - IDS_MAX + 1, last, first),
+    )
+    if found is None:
+        return ROWS
+    return Source(BOTH, (first, last) * 3, has_packs=True)
+
+
+async def in_parts(tx: Tx, ids: Sequence[int]) -> list[tuple[Source, Sequence[int]]]:
+    """Return some ids in order and in parts, each with where its events are read from."""
+    wanted = sorted(ids)
+    packed = bisect_right(wanted, await last_packed(tx))
+    found: list[tuple[Source, Sequence[int]]] = []
+    start = 0
+    while start < packed:
+        end = bisect_right(wanted, wanted[start] + IDS_MAX - 1, start, packed)
+        source = await events_between(tx, wanted[start], wanted[end - 1])
+        found += [(source, part) for part in pieces(wanted[start:end])]
+        start = end
+    return found + [(ROWS, part) for part in pieces(wanted[packed:])]
+
+
+async def last_packed(tx: Tx) -> int:
+    """Return the last id up to which plain events were packed; 0: none were."""
+    row = await tx.fetch_one("SELECT coalesce(max(last_id), 0) FROM packed_events")
+    assert row is not None
+    return int(row[0])
+
+
+async def n_packed(tx: Tx) -> int:
+    """Return how many events are in packs, as these say."""
+    row = await tx.fetch_one("SELECT coalesce(sum(events), 0) FROM packed_events")
+    assert row is not None
+    return int(row[0])
+
+
+async def counted_by_all(tx: Tx) -> int:
+    """Return up to which event usage is counted, also by a count beside the one read."""
+    read = await newest_generation(tx)
+    if read is None:
+        return 0
+    beside = await generation_beside(tx, read.id)
+    return read.cursor if beside is None else min(read.cursor, beside.cursor)
+
+
+async def plain_lines(tx: Tx, first: int, last: int) -> tuple[int, str]:
+    """Return how many events between two ids can be packed, and the lines of them."""
+    form = "".join(f"%0{digits}d" for digits in DIGITS.values())
+    row = await tx.fetch_one(
+        f"SELECT count(*), coalesce(group_concat(printf('{form}', id - ?,"  # noqa: S608 - names
+        f" {', '.join(list(DIGITS)[1:])}), ''), '') FROM (SELECT * FROM events"
+        f" WHERE id BETWEEN ? AND ? AND {PLAIN} ORDER BY id)",
+        (first, first, last),
+    )
+    assert row is not None
+    return int(row[0]), str(row[1])
+
+
+async def put_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> int:
+    """Store a pack in the place of its rows; return how many of these were deleted."""
+    await tx.execute(
+        "INSERT INTO packed_events (first_id, last_id, events, body)"
+        " VALUES (?, ?, ?, ?)",
+        (first, last, events, body),
+    )
+    return await tx.execute(
+        f"DELETE FROM events WHERE id BETWEEN ? AND ? AND {PLAIN}",  # noqa: S608 - names
+        (first, last),
+    )
+
+
+async def cut(tx: Tx, first: int, last: int) -> None:
+    """Make rows again of packs that lie across the begin or the end of a run of ids."""
+    packs = await tx.fetch_all(
+        "SELECT first_id, last_id, events FROM packed_events WHERE first_id BETWEEN ? AND ?"
+        " AND last_id >= ? AND (first_id < ? OR last_id > ?)",
+        (first - IDS_MAX + 1, last, first, first, last),
+    )
+    for begin, end, events in packs:
+        n_rows = await tx.execute(
+            f"INSERT INTO events ({STORED.listed}) SELECT {STORED.listed} FROM"  # noqa: S608 - names
+            f" ({FROM_PACKS}) WHERE id BETWEEN ? AND ?",
+            (*(begin, end) * 2, begin, end),
+        )
+        assert n_rows == events, f"a pack of {events} events has {n_rows}"
+        await tx.execute("DELETE FROM packed_events WHERE first_id = ?", (begin,))
+
+
+async def take_out(tx: Tx, first: int, last: int) -> int:
+    """Delete the events between two ids, packed or not; return how many."""
+    await cut(tx, first, last)
+    packed = await tx.fetch_one(
+        "SELECT coalesce(sum(events), 0) FROM packed_events"
+        " WHERE first_id >= ? AND last_id <= ?",
+        (first, last),
+    )
+    assert packed is not None
+    await tx.execute(
+        "DELETE FROM packed_events WHERE first_id >= ? AND last_id <= ?", (first, last)
+    )
+    rows = await tx.execute(
+        "DELETE FROM events WHERE id BETWEEN ? AND ?", (first, last)
+    )
+    return int(packed[0]) + rows
+
+
+async def packs_after(
+    tx: Tx, last_id: int, *, limit: int
+) -> list[tuple[int, int, int]]:
+    """Return ``(first id, last id, events)`` of packs behind an id, in order."""
+    rows = await tx.fetch_all(
+        "SELECT first_id, last_id, events FROM packed_events WHERE first_id > ?"
+        " ORDER BY first_id LIMIT ?",
+        (last_id, limit),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def ids_in(tx: Tx, first: int) -> tuple[int, int, int]:
+    """Return how many events a pack holds, and the first and the last of their ids.
+
+    Raises:
+        DatabaseCorrupt: it cannot be read.
+    """
+    row = await tx.fetch_one(
+        f"SELECT count(*), coalesce(min(id), 0), coalesce(max(id), 0) FROM ({ALL_OF_PACK})",  # noqa: S608 - our own words
+        (first,),
+    )
+    assert row is not None
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+async def batches_of_subject(
+    tx: Tx, subject_id: int, batches: tuple[int, int]
+) -> set[int]:
+    """Return in which batches behind one, up to another, packed events of a subject are."""
+    spans = await tx.fetch_all(
+        "SELECT first_event_id, first_event_id + events - 1, id FROM batches"
+        " WHERE id > ? AND id <= ? AND events > 0 ORDER BY id",
+        batches,
+    )
+    if not spans:
+        return set()
+    source = await events_between(tx, spans[0][0], spans[-1][1])
+    if not source.has_packs:
+        return set()
+    rows = await tx.fetch_all(
+        f"SELECT id FROM {source.sql} e WHERE subject_id = ?",  # noqa: S608 - our own words
+        (*source.given, subject_id),
+    )
+    firsts = [span[0] for span in spans]
+    return {spans[bisect_right(firsts, event_id) - 1][2] for (event_id,) in rows}

@@ -1,0 +1,318 @@
+"""A ledger with packs is the same ledger: whoever reads it finds what was there before."""
+
+import random
+import sqlite3
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import pytest
+
+from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.ingest import correction_plans as plans
+from meterline_sidecar.ingest.correction_plans import Search
+from meterline_sidecar.ledger import archive, packing
+from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.ledger.erase import Eraser
+from meterline_sidecar.ledger.erase_begin import Wanted
+from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.packing import Packer
+from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge.behind import events_within
+from meterline_sidecar.store.edge.corrections import facts_of, rows_of
+from meterline_sidecar.store.edge.erase import batches_of, events_before
+from meterline_sidecar.store.edge.event_log import Filter
+from meterline_sidecar.store.edge.forward import events_to_send
+from meterline_sidecar.store.edge.roll_ups import covered
+from meterline_sidecar.store.edge.windows import events_of_subjects
+from meterline_sidecar.store.port import Readable, Tx
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from meterline_sidecar.terms.book import Terms
+from tests.integration.conftest import Sidecar
+from tests.integration.ledger.archiving import (
+    LATER_MS,
+    archive_of,
+    archived_at,
+    fill_for_long,
+    verified_with,
+)
+from tests.integration.ledger.test_archive_readers import copied, count_again
+from tests.integration.ledger.test_migrations import key_of
+from tests.integration.ledger.test_verify import fill
+
+WANTED: Final = Search(wanted=Filter(subject="acct_1"))
+PACKED: Final = "SELECT count(*), sum(events) FROM packed_events"
+FILTERS: Final = (
+    Filter(),
+    Filter(customer="acme"),
+    Filter(subject="acct_1"),
+    Filter(route="/v1/items/{id}"),
+    Filter(statuses=((500, 599),)),
+    Filter(where=("model", "small")),
+    Filter(source="jobs"),
+)
+
+
+def in_runs_of(monkeypatch: pytest.MonkeyPatch, n_ids: int) -> None:
+    monkeypatch.setattr(packing, "IDS_MAX", n_ids)
+
+
+def packer_of(database: SqliteDatabase, sidecar: Sidecar, folder: Path) -> Packer:
+    archived = archived_at(database.path, folder)
+    return Packer(database, archived, clock=sidecar.clock)
+
+
+async def pack_all(sidecar: Sidecar, path: Path, *, steps: int = 1 << 30) -> int:
+    """Pack the runs of a ledger that may be packed; return how many events that were."""
+    database = await SqliteDatabase.open(path)
+    try:
+        packer = packer_of(database, sidecar, path.parent)
+        n_events = 0
+        while steps and (packed := await packer.step()) is not None:
+            n_events += packed
+            steps -= 1
+    finally:
+        await database.close()
+    return n_events
+
+
+def asked(path: Path, sql: str) -> list[Any]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+async def all_that_is_read(ledger: Readable) -> dict[str, Any]:
+    """Return what everybody who reads events finds."""
+    async with ledger.reading() as tx:
+        last = (await event_store.marks(tx)).event_id
+        span = {"start": 0, "end": LATER_MS * 2}
+        every = list(range(1, last + 1))
+        found: dict[str, Any] = {
+            "one": [await event_log.read_event(tx, i) for i in every],
+            "some": await event_log.events_of(tx, every[::2]),
+            "facts": await facts_of(tx, every[::3]),
+            "rows": await rows_of(tx, every[::3]),
+            "within": await events_within(
+                tx, (1, last), customer="acme", skip_flags=0, **span
+            ),
+            "subjects": await events_of_subjects(
+                tx, 0, last, (1, 2), skip_flags=0, **span
+            ),
+            "covered": await covered(tx, 1, last - 1),
+            "n": await events_before(tx, last, subject_id=1, limit=last),
+            "batches": await batches_of(tx, 1, "x", ["small"], after=0, limit=999),
+            "newest": await event_log.newest_event_ms(tx),
+            "sent": [
+                await events_to_send(tx, batch, first=batch.first_event_id, limit=99)
+                for batch, _, _ in await event_store.batches_after(tx, 0, limit=999)
+            ],
+        }
+        for wanted in FILTERS:
+            found[f"up {wanted}"] = await _pages(tx, wanted, 4)
+            found[f"down {wanted}"] = await _down(tx, wanted, 4)
+        return found
+
+
+async def _pages(tx: Tx, wanted: Filter, limit: int) -> list[event_log.AuditEvent]:
+    found: list[event_log.AuditEvent] = []
+    after: int | None = 0
+    while after is not None:
+        page = await event_log.read_events(
+            tx, wanted, start=0, end=LATER_MS * 2, after=after, limit=limit
+        )
+        found += page.events
+        after = page.next_after
+    return found
+
+
+async def _down(tx: Tx, wanted: Filter, limit: int) -> list[event_log.AuditEvent]:
+    found: list[event_log.AuditEvent] = []
+    before: int | None = None
+    while True:
+        page = await event_log.newest_events(
+            tx, wanted, start=0, end=LATER_MS * 2, before=before, limit=limit
+        )
+        found += page.events
+        before = page.next_after
+        if before is None:
+            return found
+
+
+async def test_everybody_reads_packs_as_what_they_were(
+    sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill_for_long(sidecar)
+    whole = await copied(sidecar, tmp_path / "whole.db")
+    before = await all_that_is_read(sidecar.database)
+    plan = await plans.void(sidecar.database, WANTED)
+    counted = await count_again(sidecar, whole)
+    chance = random.Random(7)
+
+    for n_ids in (1, 2, 3, 5, 8):
+        in_runs_of(monkeypatch, n_ids)
+        packed = await copied(sidecar, tmp_path / f"packed{n_ids}.db")
+        steps = chance.choice((1, 2, 1 << 30))
+        assert await pack_all(sidecar, packed, steps=steps) > 0
+        ((n_packs, n_events),) = asked(packed, PACKED)
+        assert n_packs
+        assert n_events
+        database = await SqliteDatabase.open(packed)
+        try:
+            assert await all_that_is_read(database) == before
+            assert await plans.void(database, WANTED) == plan
+        finally:
+            await database.close()
+        report = await verified_with(packed, None)
+        assert report.findings == []
+        assert await count_again(sidecar, packed) == counted
+        assert asked(packed, PACKED) == [(n_packs, n_events)]
+
+
+async def test_a_name_is_erased_as_ever(
+    sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill_for_long(sidecar)
+    whole = await copied(sidecar, tmp_path / "whole.db")
+    packed = await copied(sidecar, tmp_path / "packed.db")
+    in_runs_of(monkeypatch, 2)
+    await pack_all(sidecar, packed)
+
+    done = [await erased(sidecar, path, tmp_path) for path in (whole, packed)]
+
+    assert done[0] == done[1]
+    assert done[0][0] > 0
+    assert (await verified_with(packed, None)).findings == []
+
+
+async def erased(sidecar: Sidecar, path: Path, folder: Path) -> tuple[Any, ...]:
+    """Erase a name in a copy; return what that counted and what holds it."""
+    database = await SqliteDatabase.open(path)
+    key = key_of(path)
+    terms = Terms()
+    async with database.reading() as tx:
+        await terms.catch_up(tx)
+    wanted = Wanted("acct_1", (), "ann", "asked for")
+    eraser = Eraser(
+        database,
+        Archived(None, key),
+        Journal(key),
+        terms=terms,
+        forget=lambda: None,
+        files=LedgerFiles(path),
+        spool_dir=folder / "none",
+        clock=sidecar.clock,
+        key=key,
+    )
+    try:
+        held = await eraser.look(wanted)
+        done = await eraser.erase(wanted)
+        assert await eraser.remains(wanted) == 0
+    finally:
+        await database.close()
+    return done.row.events, done.row.batches, held.events, done.texts
+
+
+@pytest.mark.parametrize("n_ids", [1, 3, 5])
+async def test_packs_leave_for_the_archive_as_their_events(
+    sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_ids: int
+) -> None:
+    await fill_for_long(sidecar)
+    in_runs_of(monkeypatch, n_ids)
+    monkeypatch.setattr(archive, "ROWS_MAX", 4)
+    before = await all_that_is_read(sidecar.database)
+    whole = await copied(sidecar, tmp_path / "whole.db")
+    packer = packer_of(sidecar.database, sidecar, tmp_path)
+    while await packer.step() is not None:
+        pass
+    folders = tmp_path / "of packs", tmp_path / "of rows"
+
+    mover = archive_of(sidecar, folders[0])
+    assert await mover.run() > 1
+    assert (await verified_with(sidecar.database.path, folders[0])).findings == []
+    database = await SqliteDatabase.open(whole)
+    try:
+        await archive_of(
+            cast("Sidecar", SimpleNamespace(database=database, clock=sidecar.clock)),
+            folders[1],
+        ).run()
+    finally:
+        await database.close()
+    files = [{f.name: f.read_bytes() for f in d.iterdir()} for d in folders]
+    assert files[0] == files[1]
+
+    first = min(folders[0].iterdir()).name
+    while (await mover.bring_back(first)).file != first:
+        pass
+    assert await all_that_is_read(sidecar.database) == before
+    assert (await verified_with(sidecar.database.path, folders[0])).findings == []
+
+
+DAMAGE: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "UPDATE packed_events SET body = CAST(x'00' || substr(body, 2) AS BLOB)",
+        "cannot be read",
+    ),
+    ("UPDATE packed_events SET body = substr(body, 1, 30)", "cannot be read"),
+    ("UPDATE packed_events SET events = events + 1", "does not hold"),
+    ("UPDATE packed_events SET last_id = last_id + 1", "does not follow"),
+    ("DELETE FROM packed_events WHERE first_id = 1", "is not what was committed"),
+    ("UPDATE packed_events SET first_id = 2 WHERE first_id = 1", "what was committed"),
+    ("UPDATE packed_events SET body = ?", "is not what was committed"),
+)
+
+
+async def test_what_is_done_to_a_pack_is_found_and_named(
+    sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill_for_long(sidecar)
+    in_runs_of(monkeypatch, 3)
+    packed = await copied(sidecar, tmp_path / "packed.db")
+    await pack_all(sidecar, packed)
+    content = packed.read_bytes()
+    for sql, finding in DAMAGE:
+        packed.write_bytes(content)
+        forged = sqlite3.connect(packed)
+        ((body,),) = forged.execute(
+            "SELECT body FROM packed_events WHERE first_id = 1"
+        ).fetchall()
+        other = zlib.compress(zlib.decompress(body).replace(b"2", b"3", 1))
+        given = (other,) if "?" in sql else ()
+        forged.execute(f"{sql}{'' if 'WHERE' in sql else ' WHERE first_id = 1'}", given)
+        forged.commit()
+        forged.close()
+
+        findings = (await verified_with(packed, None)).findings
+
+        assert any(finding in text for text in findings), (sql, findings)
+
+
+async def test_nothing_is_packed_that_is_not_over(
+    sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(sidecar)
+    in_runs_of(monkeypatch, 1)
+    packer = packer_of(sidecar.database, sidecar, tmp_path)
+
+    sidecar.clock.time_ms += 2 * HOUR_MS
+    async with sidecar.database.transaction() as tx:
+        await tx.execute("UPDATE generations SET cursor = 0")
+    assert await packer.step() is None  # nothing is counted
+    async with sidecar.database.transaction() as tx:
+        await tx.execute("UPDATE generations SET cursor = 9")
+    sidecar.clock.time_ms -= 2 * HOUR_MS
+    assert await packer.step() is None  # it came just now
+    sidecar.clock.time_ms += 2 * HOUR_MS
+    while await packer.step() is not None:
+        pass
+
+    async with sidecar.database.reading() as tx:
+        newest = await event_log.last_event_id(tx)
+    path = sidecar.database.path
+    assert asked(path, "SELECT max(last_id) FROM packed_events") == [(newest - 1,)]
+    assert asked(path, "SELECT max(id) FROM events") == [(newest,)]
