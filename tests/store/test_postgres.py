@@ -21,8 +21,12 @@ from meterline_sidecar.errors import (
     MeterlineError,
 )
 from meterline_sidecar.store import facts
+from meterline_sidecar.store.edge.events import add_events
+from meterline_sidecar.store.edge.packed import n_packed, plain_lines, put_pack
+from meterline_sidecar.store.edge.stored import StoredEvent
 from meterline_sidecar.store.fence import fenced
 from meterline_sidecar.store.open import copy_ledger, open_ledger, open_reader
+from meterline_sidecar.store.packs import pack
 from meterline_sidecar.store.port import Candidate, Ledger, Tx
 from meterline_sidecar.store.postgres import dialect, driver, line
 from meterline_sidecar.store.postgres.connect import connect
@@ -321,6 +325,13 @@ async def test_a_ledger_on_a_server_is_not_copied_to_a_file(
     assert await ledger.check() == ["the trigger producers_summed is not in use"]
 
 
+def plain(i: int) -> StoredEvent:
+    """Return an event that says nothing but numbers."""
+    return StoredEvent(
+        i, 1, i, 1_780_000_000_000 + i, 0, 2, 3, 200, 9, 0, 7, 0, None, None
+    )
+
+
 async def test_a_whole_ledger_is_moved_in_once(
     server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -331,6 +342,9 @@ async def test_a_whole_ledger_is_moved_in_once(
             "INSERT INTO endpoints (method, route) VALUES (?, ?)",
             [("GET", f"/{i}") for i in range(7_000)],
         )
+        await add_events(tx, [plain(i) for i in range(1, 21)])
+        events, lines = await plain_lines(tx, 1, 10)
+        await put_pack(tx, 1, 10, events=events, body=pack(lines))
         for invoice_id in (1, 2):  # the first one is void
             await tx.execute(
                 "INSERT INTO invoices (id, customer, period_start_ms, period_end_ms,"
@@ -351,11 +365,14 @@ async def test_a_whole_ledger_is_moved_in_once(
 
     rows = await copy_ledger(tmp_path / "meterline.db", url, progress=tell)
 
-    assert (rows["endpoints"], rows["invoices"], rows["events"]) == (7_000, 2, 0)
+    assert (rows["endpoints"], rows["invoices"], rows["events"]) == (7_000, 2, 20)
     assert ("endpoints", 5_000, 7_000) in told
     reader = await open_reader(url)
     async with reader.reading() as tx:
         assert await facts.get_fact(tx, "name") == "a\0b"
+        events = await tx.fetch_all("SELECT * FROM events ORDER BY id")
+        assert events == [plain(i) for i in range(1, 21)]
+        assert await n_packed(tx) == 0
     await reader.close()
     with pytest.raises(ForeignDatabase, match="already"):
         await copy_ledger(tmp_path / "meterline.db", url, progress=tell)

@@ -48,7 +48,7 @@ def pack(lines: str) -> bytes:
     body = zlib.compress(columns, LEVEL)
     wide = DIGITS["id"]
     ids = [text[start : start + wide] for start in range(0, len(text), WIDTH)]
-    if (not text.isdigit() and text) or len(text) % WIDTH or ids != sorted(set(ids)):
+    if (not text.isdigit() and text) or len(text) % WIDTH or ids != sorted(ids):
         raise BadPack("lines of events are too wide, or not in order")
     if bytes(_lines(_columns(body), 0, len(ids), b"")) != text:
         raise BadPack("a pack does not read as it was written")

@@ -1,7 +1,10 @@
 """A ledger with packs is the same ledger: whoever reads it finds what was there before."""
 
 import random
+import signal
 import sqlite3
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -316,3 +319,63 @@ async def test_nothing_is_packed_that_is_not_over(
     path = sidecar.database.path
     assert asked(path, "SELECT max(last_id) FROM packed_events") == [(newest - 1,)]
     assert asked(path, "SELECT max(id) FROM events") == [(newest,)]
+
+
+PACKING: Final = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from meterline_sidecar.clock import SystemClock
+from meterline_sidecar.ledger import packing
+from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+
+packing.IDS_MAX = 2
+
+
+class Clock:
+    def now_ms(self):
+        return 1 << 50
+
+
+async def main(path, kills_at):
+    database = await SqliteDatabase.open(path)
+    n_statements = 0
+
+    def count(statement):
+        nonlocal n_statements
+        n_statements += "packed_events" in statement or statement == "COMMIT"
+        if n_statements == kills_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    await database._writer.set_trace_callback(count)
+    packer = packing.Packer(database, Archived(None, b""), clock=Clock())
+    while await packer.step() is not None:
+        pass
+
+asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+"""
+"""Packs a ledger, and dies at one of the statements that change it."""
+
+
+async def test_whoever_is_killed_while_it_packs_loses_nothing(
+    sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill_for_long(sidecar)
+    in_runs_of(monkeypatch, 2)
+    before = await all_that_is_read(sidecar.database)
+
+    for kills_at in (2, 3, 5):
+        path = await copied(sidecar, tmp_path / f"killed{kills_at}.db")
+        died = subprocess.run(
+            [sys.executable, "-c", PACKING, str(path), str(kills_at)],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        assert (await verified_with(path, None)).findings == []
+        await pack_all(sidecar, path)
+        database = await SqliteDatabase.open(path)
+        assert await all_that_is_read(database) == before
+        await database.close()
+        assert (await verified_with(path, None)).findings == []

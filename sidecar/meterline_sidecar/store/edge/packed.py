@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from meterline_sidecar.store.columns import pieces
 from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.packs import DIGITS, IDS_MAX
-from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.usage import generation_beside, newest_generation
 
 PLAIN: Final = (
@@ -198,6 +198,14 @@ async def ids_in(tx: Tx, first: int) -> tuple[int, int, int]:
     )
     assert row is not None
     return int(row[0]), int(row[1]), int(row[2])
+
+
+async def events_of_pack(tx: Tx, first: int, last: int) -> list[Row]:
+    """Return the events of a pack as rows of ``STORED``, in order."""
+    return await tx.fetch_all(
+        f"{FROM_PACKS} ORDER BY 1",
+        (first, last) * 2,
+    )
 
 
 async def batches_of_subject(

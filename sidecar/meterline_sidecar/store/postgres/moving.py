@@ -5,11 +5,14 @@ from typing import Final
 
 from meterline_sidecar.errors import ForeignDatabase, MeterlineError
 from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import packed
 from meterline_sidecar.store.port import Database, Readable, Row, Tx
 
 ROWS_AT_ONCE: Final = 5_000
 
 MADE_BY_TRIGGERS: Final = "producer_sums"
+PACKS: Final = "packed_events"
 FIRST: Final = ("invoice_states",)  # before invoices, of which one is not void
 LAST_ROWS_FIRST: Final = ("outbox",)  # a row may name a later one that replaced it
 
@@ -80,12 +83,27 @@ async def _copy_all(
     keys: Mapping[str, Sequence[str]],
     progress: Progress,
 ) -> dict[str, int]:
-    tables = sorted(columns.keys() - {MADE_BY_TRIGGERS})
+    tables = sorted(columns.keys() - {MADE_BY_TRIGGERS, PACKS})
     tables.sort(key=lambda name: name not in FIRST)
-    return {
+    copied = {
         table: await _copy(source, target, table, columns[table], keys[table], progress)
         for table in tables
     }
+    copied["events"] += await _copy_packed(source, target, progress)
+    return copied
+
+
+async def _copy_packed(source: Tx, target: Tx, progress: Progress) -> int:
+    """Copy packed events as rows: on a server nothing is packed."""
+    total, done, last = await packed.n_packed(source), 0, 0
+    while packs := await packed.packs_after(source, last, limit=1):
+        ((first, last, events),) = packs
+        rows = await packed.events_of_pack(source, first, last)
+        assert len(rows) == events, f"a pack of {events} events has {len(rows)}"
+        await event_store.add_events(target, rows)
+        done += events
+        progress("events", done, total)
+    return done
 
 
 async def _lists(tx: Tx, sql: str) -> dict[str, list[str]]:
