@@ -343,8 +343,8 @@ async def test_a_whole_ledger_is_moved_in_once(
             [("GET", f"/{i}") for i in range(7_000)],
         )
         await add_events(tx, [plain(i) for i in range(1, 21)])
-        events, lines = await plain_lines(tx, 1, 10)
-        await put_pack(tx, 1, 10, events=events, body=pack(lines))
+        n_events, lines = await plain_lines(tx, 1, 10)
+        await put_pack(tx, 1, 10, events=n_events, body=pack(lines))
         for invoice_id in (1, 2):  # the first one is void
             await tx.execute(
                 "INSERT INTO invoices (id, customer, period_start_ms, period_end_ms,"
@@ -370,8 +370,8 @@ async def test_a_whole_ledger_is_moved_in_once(
     reader = await open_reader(url)
     async with reader.reading() as tx:
         assert await facts.get_fact(tx, "name") == "a\0b"
-        events = await tx.fetch_all("SELECT * FROM events ORDER BY id")
-        assert events == [plain(i) for i in range(1, 21)]
+        moved = await tx.fetch_all("SELECT * FROM events ORDER BY id")
+        assert moved == [plain(i) for i in range(1, 21)]
         assert await n_packed(tx) == 0
     await reader.close()
     with pytest.raises(ForeignDatabase, match="already"):

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Final
@@ -20,11 +19,9 @@ from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import (
-    open_archive,
     open_archived,
     open_edge_files,
-    open_eraser,
-    open_packer,
+    open_keeping,
 )
 from meterline_sidecar.daemon.assemble_billing import open_billing
 from meterline_sidecar.daemon.assemble_fleet import open_fleet, open_leading, open_there
@@ -36,7 +33,6 @@ from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.fleet.shared_tokens import SharedTokens
 from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ledger.chain import ChainFiles, Head
-from meterline_sidecar.ledger.edge_events import EdgeEvents
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.one_key import check_key
 from meterline_sidecar.ledger.rescue import rescue
@@ -47,7 +43,6 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.journal import newest_link
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Database, Ledger, Readable
-from meterline_sidecar.stripe.service import StripeService
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import MeterChange
 from meterline_sidecar.terms.diff import Diff
@@ -92,8 +87,7 @@ async def open_parts(
         _opened_ledger(config, chain) as database,
         open_leading(config, database) as leading,
     ):
-        if config.server is not None:
-            await SharedTokens(tokens, database).run()
+        await _share(tokens, config, database)
         alarm = await _alarm(database, chain)
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock, leading)
@@ -116,8 +110,10 @@ async def open_parts(
         given = (*counts, Sources(intake.drain, fleet.edges), journal, clock)
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
         terms = keeper.terms
+        kept = (files, database, away, journal, terms, clock)
+        keeping = open_keeping(*kept, alarm=alarm, ingest=intake.ingest)
         sealing = await _open_seals(database, chain)
-        stripe = _open_stripe(files, sealing, terms, clock)
+        stripe = open_stripe(lambda: files.config, sealing, terms=terms, clock=clock)
         parts = Parts(
             files=files,
             clock=clock,
@@ -125,12 +121,6 @@ async def open_parts(
             alarm=alarm,
             database=database,
             leading=leading,
-            archive=open_archive(files, database, away, journal, terms, clock, alarm),
-            edge_events=EdgeEvents(database, away),
-            packer=open_packer(config, database, away, clock),
-            eraser=open_eraser(
-                *(config, database, away, journal, terms, clock), intake.ingest
-            ),
             terms=keeper,
             sign_ups=SignUps(database, keeper, clock=clock),
             schedule=Schedule(clock=clock, on_fatal=on_fatal),
@@ -139,6 +129,7 @@ async def open_parts(
             portal_key=portal_key(config.portal_key_file),
             stripe=stripe,
             at_stripe=collect_through(stripe, sealing, bills, files, terms, clock),
+            **keeping._asdict(),
             **bills.parts(),
             **intake._asdict(),
             **fleet._asdict(),
@@ -148,12 +139,9 @@ async def open_parts(
             yield parts
 
 
-def _open_stripe(
-    files: LoadedFiles, sealing: SealingDatabase, terms: Terms, clock: Clock
-) -> StripeService:
-    return open_stripe(
-        *(lambda: files.config, sealing), terms=terms, clock=clock, environ=os.environ
-    )
+async def _share(tokens: TokenFile, config: Config, database: Ledger) -> None:
+    if config.server is not None:
+        await SharedTokens(tokens, database).run()
 
 
 async def _alarm(database: Ledger, chain: ChainFiles) -> str | None:

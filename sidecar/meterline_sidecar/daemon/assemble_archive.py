@@ -1,6 +1,6 @@
 """Puts the archive together: where its files lie, and what may leave for them."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from meterline_sidecar.billing.leaving import Leaving
 from meterline_sidecar.clock import Clock
@@ -9,6 +9,7 @@ from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ledger.archive import Archive, Journal
 from meterline_sidecar.ledger.archived import Archived, usual_form
+from meterline_sidecar.ledger.edge_events import EdgeEvents
 from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.packing import Packer
@@ -78,6 +79,36 @@ def open_packer(
     if config.server is not None:
         return None
     return Packer(database, archived, clock=clock)
+
+
+class Keeping(NamedTuple):
+    """What becomes of events once they are stored and counted."""
+
+    archive: Archive
+    edge_events: EdgeEvents
+    packer: Packer | None
+    eraser: Eraser
+
+
+def open_keeping(
+    files: "Files",
+    database: Ledger,
+    archived: Archived,
+    journal: Journal,
+    terms: Terms,
+    clock: Clock,
+    *,
+    alarm: str | None,
+    ingest: Ingest,
+) -> Keeping:
+    """Return the parts that pack events, let them go, and take names out of them."""
+    config, among = files.config, (journal, terms, clock)
+    return Keeping(
+        archive=open_archive(files, database, archived, *among, alarm),
+        edge_events=EdgeEvents(database, archived),
+        packer=open_packer(config, database, archived, clock),
+        eraser=open_eraser(config, database, archived, *among, ingest),
+    )
 
 
 class Files(Protocol):

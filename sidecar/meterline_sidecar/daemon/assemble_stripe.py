@@ -1,6 +1,7 @@
 """Puts together what reports to Stripe: which parts there are, and with what settings."""
 
 import asyncio
+import os
 from collections.abc import Callable, MutableMapping
 from decimal import Decimal
 from typing import Final
@@ -61,7 +62,7 @@ def open_stripe(
     *,
     terms: Terms,
     clock: Clock,
-    environ: MutableMapping[str, str],
+    environ: MutableMapping[str, str] = os.environ,
 ) -> StripeService:
     """Return what reports to Stripe, within a running event loop.
 
