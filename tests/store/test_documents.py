@@ -147,6 +147,8 @@ async def test_invoices_of_which_nothing_was_paid_or_credited_are_heaped(
         rest = await documents.others_of_month(
             tx, "2026-11", states=("final", "sent"), before=others[-1].id, limit=2
         )
+        due = await documents.page(tx, due_until="2026-12-08", kind="invoice", limit=9)
+        assert await documents.page(tx, due_until="2026-12-07", limit=9) == []
 
     tokyo = ("usd", "12.50", "2026-12-08", "Asia/Tokyo")
     assert sorted(heaps, key=str) == sorted(
@@ -162,3 +164,4 @@ async def test_invoices_of_which_nothing_was_paid_or_credited_are_heaped(
         key=str,
     )
     assert [one.invoice_id for one in (*others, *rest)] == [6, 5, 4]
+    assert [one.invoice_id for one in due] == [6, 5, 4, 3, 2, 1]

@@ -117,6 +117,7 @@ async def page(
     period: str | None = None,
     kind: Kind | None = None,
     states: Sequence[State] = (),
+    due_until: str | None = None,
     before: int = ID_MAX,
     limit: int,
 ) -> list[DocumentRow]:
@@ -126,10 +127,12 @@ async def page(
         customer: only this one's; likewise the kind.
         period: only of this one, or of all that begin in this month.
         states: only invoices whose last step is one of these; none: whatever it is.
+        due_until: only what is to be paid until this day, or one before it.
     """
-    wanted = {"customer = ?": customer, "kind = ?": kind}
+    wanted: dict[str, Value] = {"customer = ?": customer, "kind = ?": kind}
     if period is not None:
         wanted |= {"period >= ?": period, "period < ?": f"{period}{BEHIND_DAYS}"}
+    wanted[f"{_detail('due')} <= ?"] = due_until
     given = {text: value for text, value in wanted.items() if value is not None}
     conditions = "".join(f" AND {text}" for text in given)
     if states:

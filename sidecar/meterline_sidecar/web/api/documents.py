@@ -20,7 +20,7 @@ from meterline_sidecar.billing.documents import (
 )
 from meterline_sidecar.billing.explained import words_under
 from meterline_sidecar.billing.statement import Owed, Statement, final_of
-from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.store import documents as store
@@ -63,6 +63,8 @@ DocumentNumber = Annotated[
 ]
 
 DocumentState = Literal["final", "sent", "overdue", "paid", "uncollectible", "void"]
+EARLIEST_MS: Final = 14 * HOUR_MS
+"""So much before UTC days begin where they begin first."""
 OVERDUE_STEP: Final = 500
 """Unpaid invoices that are looked at in one step for those that are overdue."""
 PeriodName = Annotated[
@@ -125,10 +127,11 @@ async def _page(
 ) -> tuple[list[DocumentRow], int | None]:
     """Return a page of rows, and where the next one begins.
 
-    What is overdue follows from days and payments: invoices that are not paid are read
-    until there are enough of them.
+    What is overdue follows from days and payments: invoices that are not paid, of days
+    that are over anywhere, are read until there are enough of them.
     """
     is_overdue = query.state == "overdue"
+    yesterday = day_of(now_ms + EARLIEST_MS - DAY_MS, "UTC")
     states: tuple[State, ...] = ()
     if query.state is not None:
         states = UNPAID if query.state == "overdue" else (query.state,)
@@ -141,6 +144,7 @@ async def _page(
             period=query.period,
             kind=query.kind,
             states=states,
+            due_until=yesterday.isoformat() if is_overdue else None,
             before=before,
             limit=OVERDUE_STEP if is_overdue else query.limit,
         )
