@@ -26,9 +26,14 @@ from meterline_sidecar.ledger.writing import (
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
+from meterline_sidecar.store.facts import drop_fact, get_fact, put_fact
 from meterline_sidecar.store.port import Ledger, Tx
 
 ANY_TIME: Final = 1 << 62
+WRITING: Final = "edge_file_up_to"
+"""The fact that says with which batch the file ends that is being written. Whoever was
+killed behind it is followed by one that ends there as well, and so has the same name: of
+another one no row would tell, nor would an erasure reach it."""
 
 
 class Reached(NamedTuple):
@@ -103,6 +108,8 @@ class EdgeFiles:
             bundle = await _next_bundle(tx, before_ms, reached)
         if not bundle.batches:
             return None
+        async with self._database.transaction() as tx:
+            await put_fact(tx, WRITING, str(bundle.batches[-1].batch.id))
         file = store.file_of(
             await self._writer.write(bundle),
             edge_id=OWN,
@@ -111,6 +118,7 @@ class EdgeFiles:
         async with self._database.transaction() as tx:
             row_id = await store.add_file(tx, file)
             await self._journal.link(tx, "edge_files", row_id)
+            await drop_fact(tx, WRITING)
         return file
 
 
@@ -118,25 +126,30 @@ async def _next_bundle(tx: Tx, before_ms: int, reached: Reached) -> Bundle:
     """Return what the next file holds; without batches, if there is none yet."""
     last = await store.last_file(tx, OWN)
     after = 0 if last is None else last.what.last_batch_id
+    begun = await get_fact(tx, WRITING)
+    ends = None if begun is None or int(begun) <= after else int(begun)
     found: list[Stored] = []
     bundle = Bundle(GENESIS if last is None else last.what.mac, found)
     rows = n_bytes = 0
     batches = await event_store.batches_after(tx, after, limit=BATCHES_MAX)
     for batch, producer, mac in batches:
         last_event = batch.first_event_id + batch.events - 1
-        if batch.id > reached.batch or batch.learned_ms >= before_ms:
+        if batch.id > reached.batch:
             break
         if reached.event is not None and last_event > reached.event:
             break
         hour = batch.learned_ms // HOUR_MS
         rows += batch.events + batch.losses
-        if found and (
+        is_full = found and (
             rows > ROWS_MAX
             or n_bytes > BYTES_MAX
             or hour != found[0].batch.learned_ms // HOUR_MS
-        ):
+        )
+        if batch.id > ends if ends else is_full or batch.learned_ms >= before_ms:
             break
         stored = await read_stored(tx, batch, producer, mac)
         n_bytes += n_bytes_of(stored)
         found.append(stored)
+    if ends is not None and found and found[-1].batch.id < ends:
+        found.clear()  # The centre was put back, and does not have all of it.
     return bundle

@@ -94,6 +94,7 @@ def test_old_events_leave_a_ledger_that_runs_and_come_back(tmp_path: Path) -> No
             "events": [],
             "next_after": None,
             "archived": [name],
+            "edges": [],
         }
         with sidecar.client() as client:
             assert f"left the ledger for {name}" in client.get("/v1/events/7").text

@@ -65,6 +65,7 @@ async def test_how_an_edge_stands_is_told_on_both_sides(
             f"edge_connected{{{labels}}}": 1,
             f"edge_last_heard_timestamp_seconds{{{labels}}}": NOON_MS / 1000,
             f"edge_complete_timestamp_seconds{{{labels}}}": NOON_MS / 1000,
+            f"edge_filed_timestamp_seconds{{{labels}}}": 0,
             f"edge_behind_batches{{{labels}}}": 0,
             f"edge_clock_ahead_seconds{{{labels}}}": 0,
             f"edge_events_total{{{labels}}}": 3,
@@ -74,6 +75,7 @@ async def test_how_an_edge_stands_is_told_on_both_sides(
             "forward_connected": 1,
             "forward_behind_batches": 0,
             "forward_complete_timestamp_seconds": NOON_MS / 1000,
+            "forward_filed_timestamp_seconds": 0,
             "forward_clock_ahead_seconds": 0,
             "forward_last_ack_timestamp_seconds": NOON_MS / 1000,
         }

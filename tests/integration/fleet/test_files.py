@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
+from meterline.edge_wire import EdgeFile
+from meterline.wire import WireError
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.fleet.filing import Filing
+from meterline_sidecar.fleet.noted import NotedFiles
+from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
-from tests.integration.fleet.conftest import Host, World
+from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_usage import often, until_all_is_there
 from tests.integration.ledger.archiving import verified_with
 from tests.producer import NOON_MS, batch, event
@@ -33,6 +38,13 @@ def filing(host: Host) -> Filing:
     assert host.parts.forwarder is not None
     assert host.parts.forwarder.filing is not None
     return host.parts.forwarder.filing
+
+
+async def until_acked(edge: Host, n_batches: int) -> None:
+    """Wait until the centre has so many batches of an edge."""
+    await until(
+        lambda: (at := filing(edge).reached) is not None and at.batch >= n_batches
+    )
 
 
 async def until_filed(edge: Host, n_batches: int, *, is_urgent: bool = True) -> None:
@@ -69,9 +81,7 @@ async def test_what_is_over_of_an_hour_is_written_and_known_at_the_centre(
         world.edge(keys=keys, more=archive) as edge,
     ):
         await edge.ship(batch(*(event(bytes_out=i) for i in range(5))))
-        async with asyncio.timeout(30):
-            while (reached := filing(edge).reached) is None or reached.batch < 1:
-                await asyncio.sleep(0.01)
+        await until_acked(edge, 1)
         assert await filing(edge).write_next() is None  # the hour is not over
 
         world.clock.time_ms += HOUR_MS
@@ -291,9 +301,7 @@ async def test_whoever_is_killed_behind_a_file_writes_it_again_under_its_name(
     async with world.centre(METERLINE + archive) as centre:
         async with world.edge(more=archive) as edge:
             await edge.ship(batch(event(), event()))
-            async with asyncio.timeout(30):
-                while (reached := filing(edge).reached) is None or reached.batch < 1:
-                    await asyncio.sleep(0.01)
+            await until_acked(edge, 1)
             with monkeypatch.context() as killed:
 
                 async def die(*_: object) -> int:
@@ -307,10 +315,16 @@ async def test_whoever_is_killed_behind_a_file_writes_it_again_under_its_name(
             assert await files_at(edge, OWN) == []
 
         async with world.edge(more=archive) as edge:
-            await until_filed(edge, 1)
+            await edge.ship(batch(event(), first_seq=3))
+            await until_acked(edge, 2)
+            # More is there by now, and this ends where that one did.
+            await filing(edge).write_next(is_urgent=True)
             (file,) = await until_noted(centre, edge)
             assert [path.name for path in folder.iterdir()] == [file.file]
-            assert left.read_bytes() == content
+            assert (left.name, left.read_bytes()) == (file.file, content)
+            await filing(edge).write_next(is_urgent=True)
+            first, second = await until_noted(centre, edge)
+            assert (first.events, second.events) == (2, 1)
 
 
 async def test_what_cannot_be_written_waits_and_is_a_problem(
@@ -323,9 +337,7 @@ async def test_what_cannot_be_written_waits_and_is_a_problem(
         world.edge(more=archive) as edge,
     ):
         await edge.ship(batch(event()))
-        async with asyncio.timeout(30):
-            while (reached := filing(edge).reached) is None or reached.batch < 1:
-                await asyncio.sleep(0.01)
+        await until_acked(edge, 1)
         refused = await edge.post("/v1/archive/run")
         assert refused.status_code == 409
         status = await get(edge, "/status")
@@ -344,3 +356,47 @@ async def test_what_cannot_be_written_waits_and_is_a_problem(
         assert listed["filed_ms"] == NOON_MS
         metrics = (await centre.http.get("/metrics")).text
         assert 'meterline_edge_filed_timestamp_seconds{edge="one"' in metrics
+
+
+async def test_an_older_centre_is_told_of_no_file_and_a_newer_one_of_all(
+    world: World, archive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        world.centre(METERLINE + archive) as centre,
+        world.edge(more=archive) as edge,
+    ):
+        with monkeypatch.context() as older:
+
+            async def none(*_: object) -> None:
+                return None
+
+            older.setattr(NotedFiles, "last_of", none)
+            assert edge.forwarding is not None
+            forwarder = edge.parts.forwarder
+            assert forwarder is not None
+            await edge.ship(batch(event()))
+            await until(lambda: forwarder.is_connected)
+            await until_filed(edge, 1)
+        await until(lambda: filing(edge).reached is not None)
+        before = await files_at(centre, 1)
+
+        assert centre.parts.door is not None
+        for task in list(centre.parts.door._tasks):
+            task.cancel()
+        (file,) = await until_noted(centre, edge)
+        assert before in ([], [file])
+
+        noted = NotedFiles(centre.parts.database, Journal(b"key"))
+        assert centre.parts.edges is not None
+        (one,) = centre.parts.edges.all()
+        good = EdgeFile(*file[1:])
+        for bad in (
+            {"first_batch_id": 9},
+            {"first_ms": 2**50},
+            {"file_bytes": 2**40},
+            {"events": 2**40},
+        ):
+            with pytest.raises(WireError, match="no file can be"):
+                await noted.note(one, replace(good, **bad))
+        await noted.note(one, good)
+        assert await files_at(centre, 1) == [file]
