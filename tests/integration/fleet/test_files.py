@@ -361,30 +361,24 @@ async def test_what_cannot_be_written_waits_and_is_a_problem(
 async def test_an_older_centre_is_told_of_no_file_and_a_newer_one_of_all(
     world: World, archive: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with (
-        world.centre(METERLINE + archive) as centre,
-        world.edge(more=archive) as edge,
-    ):
+    async with world.centre(METERLINE + archive) as centre:
         with monkeypatch.context() as older:
 
             async def none(*_: object) -> None:
                 return None
 
             older.setattr(NotedFiles, "last_of", none)
-            assert edge.forwarding is not None
-            forwarder = edge.parts.forwarder
-            assert forwarder is not None
-            await edge.ship(batch(event()))
-            await until(lambda: forwarder.is_connected)
-            await until_filed(edge, 1)
-        await until(lambda: filing(edge).reached is not None)
-        before = await files_at(centre, 1)
+            async with world.edge(more=archive) as edge:
+                await edge.ship(batch(event()))
+                await until_filed(edge, 1)
+                assert edge.parts.forwarder is not None
+                edge.parts.forwarder.stop()  # which tells of all that it may
+                assert edge.forwarding is not None
+                await edge.forwarding
+            assert await files_at(centre, 1) == []
 
-        assert centre.parts.door is not None
-        for task in list(centre.parts.door._tasks):
-            task.cancel()
-        (file,) = await until_noted(centre, edge)
-        assert before in ([], [file])
+        async with world.edge(more=archive) as edge:
+            (file,) = await until_noted(centre, edge)
 
         noted = NotedFiles(centre.parts.database, Journal(b"key"))
         assert centre.parts.edges is not None
