@@ -1,7 +1,8 @@
 """Reads a batch from the wire into rows: what is stored of an event is decided here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple
+from zlib import crc32
 
 import msgspec
 from msgspec import Meta
@@ -63,7 +64,10 @@ all the rest, and there are few names. What an edge has rolled up stands behind 
 names_known: Final[set[str]] = set()
 """Names of quantities that were checked."""
 
+_ARRAY: Final = b"\xdd"
+"""How MessagePack begins an array whose length follows in four bytes."""
 _decode = msgspec.msgpack.Decoder(_Arrived).decode
+_decode_all = msgspec.msgpack.Decoder(list[_Arrived]).decode  # type: ignore[valid-type]
 _to_json = msgspec.json.Encoder().encode
 _to_sorted_json = msgspec.json.Encoder(order="deterministic").encode
 
@@ -116,16 +120,17 @@ def read_records(
     ids: list[tuple[int, str | None, str]] = []
     # None has a possible time while ours is not known.
     possible = possible_ms(now_ms) if is_clock_right else NEVER
-    seq = first_seq - 1
-    for crc, hint, payload in split_records(records):
+    split = list(split_records(records))
+    n_records = len(split)
+    split = split[skip:]
+    seq = first_seq + skip - 1
+    for (crc, hint, payload), event in zip(split, _decoded(split), strict=True):
         seq += 1
-        if seq < first_seq + skip:
-            continue
-        if crc != record_crc(hint, payload):
+        if event is None and crc != record_crc(hint, payload):
             losses.append(LossRow(seq, seq, "damaged: wrong CRC", payload))
             continue
         try:
-            arrived = astuple(_decode(payload))
+            arrived = astuple(_decode(payload) if event is None else event)
             events.append(_row(seq, arrived, possible, flags_kept))
             if arrived[ID] is not None:
                 ids.append((len(events) - 1, arrived[SOURCE], arrived[ID]))
@@ -136,7 +141,23 @@ def read_records(
     flagged = [row.flags for row in events if row.flags]  # few, if any
     held = sum(flags & HELD != 0 for flags in flagged)
     bad = sum(flags & LEFT_OUT != 0 for flags in flagged)
-    return Intake(events, losses, unattributed, held, bad, ids), seq - first_seq + 1
+    return Intake(events, losses, unattributed, held, bad, ids), n_records
+
+
+def _decoded(split: list[tuple[int, int, bytes]]) -> Sequence[Any]:
+    """Return what each record is, by one call for all, which takes half the time.
+
+    If that one cannot, all are ``None``: then each is looked at by itself.
+    """
+    if split:
+        crcs, hints, payloads = zip(*split, strict=True)
+        if tuple(map(crc32, payloads, hints)) == crcs:
+            try:
+                array = _ARRAY + len(split).to_bytes(4)
+                return _decode_all(b"".join((array, *payloads)))
+            except _NOT_AN_EVENT:
+                pass
+    return [None] * len(split)
 
 
 def due_ms(time_ms: int, learned_ms: int) -> int | None:
@@ -161,7 +182,7 @@ def to_row(seq: int, event: UsageEvent, possible: tuple[int, int]) -> EventRow:
     Raises:
         ValueError: its parts are more than the whole.
     """
-    return _row(seq, astuple(event), possible)
+    return _row(seq, (*astuple(event), None), possible)
 
 
 def _row(
@@ -174,7 +195,7 @@ def _row(
     # fmt: off
     (
         time_ms, kind, subject, method, route, status, took_us, n_in, n_out, flags,
-        quantities, properties, parts, _, _, *usage,
+        quantities, properties, parts, _, _, usage,
     ) = event
     # fmt: on
     flags &= flags_kept
@@ -183,13 +204,13 @@ def _row(
     # A server strips the body of these whatever the app sent.
     if method == "HEAD" or status in BODILESS_STATUSES:
         n_out = 0
-    if quantities and not quantities.keys() <= names_known:
+    if quantities and not names_known.issuperset(quantities):
         _check_names(quantities)
     said = None
     if properties or parts:
         said = _properties(properties, parts, quantities or {})
     if flags & ROLLED_UP:
-        said = rolled_up.stored(usage[0] or "")
+        said = rolled_up.stored(usage or "")
     # fmt: off
     # As the class itself would make it, in half the time.
     return tuple.__new__(EventRow, (  # pyright: ignore[reportUnknownMemberType] - typeshed
