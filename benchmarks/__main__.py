@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-NOT_A_BENCHMARK: Final = ("__init__", "__main__", "full_ledger", "harness")
+NOT_A_BENCHMARK: Final = (
+    *("__init__", "__main__", "full_ledger", "harness"),
+    "memory_served",
+)
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """What benchmarks share: what they print, how they ship events, and CPU time."""
 
+import asyncio
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,21 +19,34 @@ WINDOW: Final = 8  # batches sent and not yet acked
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
-async def ship(socket: Path, producer: str, frames: Sequence[bytes]) -> list[float]:
-    """Send batches as an app does; return what each waited for its ack, in s."""
+async def ship(
+    socket: Path, producer: str, frames: Sequence[bytes], *, every_s: float = 0.0
+) -> list[float]:
+    """Send batches as an app does; return what each waited for its ack, in s.
+
+    Args:
+        every_s: how long from one batch to the next; 0 is as fast as acks allow.
+    """
     waits: list[float] = []
+    sent: deque[float] = deque()
+    room = asyncio.Semaphore(WINDOW)
     async with Connection(socket) as app:
         await app.hello(producer)
-        sent: list[float] = []
-        for frame in frames:
-            sent.append(time.perf_counter())
-            await app.send_bytes(frame)
-            if len(sent) >= WINDOW:
+
+        async def take_acks() -> None:
+            for _ in frames:
                 await app.receive()
-                waits.append(time.perf_counter() - sent.pop(0))
-        for start in sent:
-            await app.receive()
-            waits.append(time.perf_counter() - start)
+                waits.append(time.perf_counter() - sent.popleft())
+                room.release()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(take_acks())
+            start_s = time.perf_counter()
+            for i, frame in enumerate(frames):
+                await asyncio.sleep(start_s + i * every_s - time.perf_counter())
+                await room.acquire()
+                sent.append(time.perf_counter())
+                await app.send_bytes(frame)
     return waits
 
 

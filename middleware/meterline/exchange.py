@@ -201,12 +201,14 @@ class Exchange(Request):
 
     def find_route(self) -> str | None:
         """Return the route that was taken, if one was; the scope may be another then."""
-        if "router" not in self.scope:  # where Starlette's puts itself
+        middleware = self.middleware
+        # Where Starlette's router puts itself, if it got this scope.
+        if middleware.is_starlette and "router" not in self.scope:
             self.look_inside(None)
         # Where the method is not allowed, no route was taken.
         if self.status == _METHOD_NOT_ALLOWED:
             return self.route
-        return self.middleware.resolve_route(self.scope)
+        return middleware.resolve_route(self.scope)
 
     def look_inside(self, error: BaseException | None) -> None:
         """Go on with the scope that the app had further inside, if it is another."""

@@ -56,8 +56,8 @@ class RouteMap:
         """
         # An empty text stands for "known, and no route".
         template = self.templates.get(id(scope.get("route")))
-        if template is None:
-            template = _exact(self._find(scope))
+        if template is None and (found := self._find(scope)):
+            template = _exact(found)
         return template or None
 
     def _find(self, scope: Scope) -> str:
