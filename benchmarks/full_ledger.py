@@ -12,17 +12,20 @@ from typing import Final
 
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, SystemClock
 from meterline_sidecar.config.read import read_config
-from meterline_sidecar.ledger.chain import ChainFiles, Head
+from meterline_sidecar.ledger.chain import GENESIS, ChainFiles, Head, batch_mac
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge.events import BatchRow, ProducerRow
+from meterline_sidecar.store.edge.events import BatchRow, EventRow, ProducerRow
 from meterline_sidecar.store.edge.stored import StoredEvent
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.terms.files import wanted_of
 from meterline_sidecar.terms.keeper import TermsKeeper
 from meterline_sidecar.usage.aggregate import Aggregator
 
 ROUTES: Final = 20
+PRODUCER: Final = "f" * 32
+BATCH: Final = 5_000  # as a busy app sends them
 STEP: Final = 200_000  # events in one transaction of the fill
 DAYS: Final = 30
 SKEW: Final = 1.1  # of the Pareto distribution: a few customers are large
@@ -75,39 +78,115 @@ def write_files(folder: Path, n_customers: int) -> int:
     return port
 
 
-async def fill(folder: Path, n_events: int, n_customers: int) -> None:
-    """Write the events, and add them up."""
-    config = read_config(folder / "meterline.toml", environment={})
-    database = await SqliteDatabase.open(folder / "db")
-    # One batch without a true mac: this ledger is to be read, not to be verified.
-    chain = ChainFiles(database.path)
-    chain.key(has_batches=False)
-    chain.write_head(Head(1, bytes(32)), durably=False)
-    end_ms = SystemClock().now_ms()
-    start_ms = end_ms - DAYS * DAY_MS
-    async with database.transaction() as tx:
-        await tx.execute_many(
-            "INSERT INTO subjects (id, name) VALUES (?, ?)",
-            ((i, f"s{i}") for i in range(1, n_customers + 1)),
-        )
-        routes = [("GET", f"/v1/route{i}") for i in range(ROUTES)]
-        await event_store.intern_endpoints(tx, routes)
-        await event_store.add_producer(tx, _producer(n_events, end_ms))
-        whole = BatchRow(1, 1, 1, n_events, 1, n_events, 1, 0, end_ms)
-        await event_store.add_batch(tx, whole, bytes(32))
-    dice = random.Random(1)
-    for first in range(1, n_events + 1, STEP):
-        n_step = min(STEP, n_events + 1 - first)
+class Filler:
+    """Writes events that go on where the last ones ended, in a chain that is true.
+
+    Args:
+        n_events: of the whole ledger, which are spread over its days.
+        end_ms: when the last of them happens.
+        span_ms: how long before that the first one does.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        n_events: int,
+        n_customers: int,
+        end_ms: int,
+        span_ms: int = DAYS * DAY_MS,
+    ) -> None:
+        self.folder = folder
+        self.written = 0
+        self._n_events = n_events
+        self._n_customers = n_customers
+        self._end_ms = end_ms
+        self._start_ms = end_ms - span_ms
+        self._dice = random.Random(1)
+        self._batch_id = 0
+        self._mac = GENESIS
+
+    async def open(self) -> SqliteDatabase:
+        """Make the ledger, with everything that events name."""
+        database = await SqliteDatabase.open(self.folder / "db")
+        self._chain = ChainFiles(database.path)
+        self._key = self._chain.key(has_batches=False)
         async with database.transaction() as tx:
-            rows = _events(dice, first, n_step, n_events, n_customers, start_ms, end_ms)
-            await event_store.add_events(tx, list(rows))
-            await event_store.note_hours(
-                tx, _hours(first, n_step, n_events, start_ms, end_ms)
+            await tx.execute_many(
+                "INSERT INTO subjects (id, name) VALUES (?, ?)",
+                ((i, f"s{i}") for i in range(1, self._n_customers + 1)),
             )
-    keeper = TermsKeeper(database, Journal(bytes(32)), clock=SystemClock())
+            routes = [("GET", f"/v1/route{i}") for i in range(1, ROUTES + 1)]
+            found = await event_store.intern_endpoints(tx, routes)
+            self._routes = {found[route]: route for route in routes}
+            await event_store.add_producer(tx, _producer(0, self._end_ms))
+        return database
+
+    async def write(self, database: SqliteDatabase, n_events: int) -> None:
+        """Write the next events."""
+        while n_events > 0:
+            n_step = min(STEP, n_events)
+            await self._step(database, n_step)
+            n_events -= n_step
+
+    async def _step(self, database: SqliteDatabase, n_step: int) -> None:
+        first = self.written + 1
+        given = (self._n_events, self._n_customers, self._start_ms, self._end_ms)
+        rows = list(_events(self._dice, first, n_step, *given))
+        async with database.transaction() as tx:
+            await event_store.add_events(tx, rows)
+            for start in range(0, n_step, BATCH):
+                await self._add_batch(tx, rows[start : start + BATCH])
+            await event_store.note_hours(tx, _hours(rows, BATCH))
+            self.written += n_step
+            row = _producer(self.written, self._end_ms)
+            await event_store.update_producer(tx, row._replace(id=1))
+        head = Head(self._batch_id, self._mac)
+        self._chain.write_head(head, durably=False)
+
+    async def _add_batch(self, tx: Tx, rows: list[StoredEvent]) -> None:
+        self._batch_id += 1
+        first, last = rows[0].id, rows[-1].id
+        batch = BatchRow(
+            *(self._batch_id, 1, first, last, first, len(rows), 1, 0),
+            learned_ms=rows[-1].time_ms,
+        )
+        events = [
+            EventRow(
+                *(row.seq, row.time_ms, row.kind, f"s{row.subject_id}"),
+                *self._routes[row.endpoint_id],
+                *row[7:],
+            )
+            for row in rows
+        ]
+        self._mac = batch_mac(
+            *(self._key, self._mac),
+            batch=batch,
+            producer=PRODUCER,
+            events=events,
+            losses=[],
+        )
+        await event_store.add_batch(tx, batch, self._mac)
+
+
+async def aggregator_of(database: SqliteDatabase, folder: Path) -> Aggregator:
+    """Return what adds up the events of a ledger, with what its files agree."""
+    config = read_config(folder / "meterline.toml", environment={})
+    key = ChainFiles(database.path).key(has_batches=True)
+    keeper = TermsKeeper(database, Journal(key), clock=SystemClock())
     await keeper.load(wanted_of(config), author="benchmark")
     aggregator = Aggregator(database, keeper.terms, clock=SystemClock())
     await aggregator.start()
+    return aggregator
+
+
+async def fill(folder: Path, n_events: int, n_customers: int) -> None:
+    """Write the events, and add them up."""
+    now_ms = SystemClock().now_ms()
+    filler = Filler(folder, n_events=n_events, n_customers=n_customers, end_ms=now_ms)
+    database = await filler.open()
+    await filler.write(database, n_events)
+    aggregator = await aggregator_of(database, folder)
     await aggregator.run()
     await database.checkpoint()
     await database.close()
@@ -117,7 +196,7 @@ def _producer(n_events: int, now_ms: int) -> ProducerRow:
     counts = dict.fromkeys(("refused", "lost", "duplicates", "unattributed"), 0)
     return ProducerRow(
         id=0,
-        producer="f" * 32,
+        producer=PRODUCER,
         app="fill",
         host="localhost",
         pid=1,
@@ -161,20 +240,21 @@ def _events(
             subject_id=subject,
             endpoint_id=route,
             status=200,
-            duration_us=1500,
+            duration_us=dice.randrange(500, 60_000),
             bytes_in=0,
-            bytes_out=i % 4096,
+            bytes_out=dice.randrange(4_096),
             flags=0,
             quantities=None,
             properties=None,
         )
 
 
-def _hours(
-    first: int, n_step: int, n_events: int, start_ms: int, end_ms: int
-) -> list[tuple[int, int, int]]:
+def _hours(rows: list[StoredEvent], n_batch: int) -> list[tuple[int, int, int]]:
+    """Return the ids that events of hours have, by the batches that these are in."""
     found: dict[int, tuple[int, int]] = {}
-    for i in range(first, first + n_step):
-        hour_ms = _time_ms(i, n_events, start_ms, end_ms) // HOUR_MS * HOUR_MS
-        found[hour_ms] = (found.get(hour_ms, (i, i))[0], i)
-    return [(hour_ms, one, last) for hour_ms, (one, last) in found.items()]
+    for start in range(0, len(rows), n_batch):
+        part = rows[start : start + n_batch]
+        for hour in {row.time_ms // HOUR_MS for row in (part[0], part[-1])}:
+            first = found.get(hour, (part[0].id, 0))[0]
+            found[hour] = (first, part[-1].id)
+    return [(hour * HOUR_MS, *ids) for hour, ids in found.items()]

@@ -9,6 +9,6 @@ another database (see ``store``).
 
 A batch passes through ``events`` on its way in; ``usage`` reads it there and writes
 what it adds up to with ``rollups``; ``event_log`` shows it, ``gaps`` says what is still
-missing, ``held`` what is not counted for now, and ``integrity`` checks all of it. When
-it is old, ``archive`` takes it out, and ``begin`` says where the rest begins.
+missing, ``held`` what is not counted for now, and ``integrity`` checks all of it. What is
+over is ``packed``; when it is old, ``archive`` takes it out, and ``begin`` says where the rest begins.
 """
