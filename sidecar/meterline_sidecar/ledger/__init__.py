@@ -10,7 +10,7 @@ How a batch passes through: ``chain`` computes its digest from the one before; a
 the commit the newest digest becomes the head. At start-up the head is compared with
 the end of the ledger, and a ledger that is shorter raises an alarm. ``verify`` walks
 the chain from the first batch and counts usage again; ``backup`` copies and verifies.
-When it is old enough, ``archive`` moves it to a file with all before it; ``archived``
-reads it there. At an edge ``edge_files`` copies it to a file, which the centre reads with
-``edge_events``.
+Its plain events are made smaller by ``packing``. When it is old enough, ``archive`` moves
+it to a file with all before it; ``archived`` reads it there. At an edge ``edge_files``
+copies it to a file, which the centre reads with ``edge_events``.
 """

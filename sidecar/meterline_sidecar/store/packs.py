@@ -29,7 +29,7 @@ DIGITS: Final[Mapping[str, int]] = {
 """The columns of a line, in order, and how wide each is; an event with a longer number
 is not packed. What is written stays readable: this changes with a migration only."""
 WIDTH: Final = sum(DIGITS.values())
-LEVEL: Final = 3  # half the time of the usual level, for a tenth more room
+LEVEL: Final = 1  # a fifth of the time of the usual level, for a seventh more room
 BETWEEN: Final = b'","'
 
 
@@ -48,7 +48,7 @@ def pack(lines: str) -> bytes:
     body = zlib.compress(columns, LEVEL)
     wide = DIGITS["id"]
     ids = [text[start : start + wide] for start in range(0, len(text), WIDTH)]
-    if (not text.isdigit() and text) or len(text) % WIDTH or ids != sorted(ids):
+    if len(text) % WIDTH or ids != sorted(ids):
         raise BadPack("lines of events are too wide, or not in order")
     if bytes(_lines(_columns(body), 0, len(ids), b"")) != text:
         raise BadPack("a pack does not read as it was written")
@@ -59,7 +59,7 @@ class Unpacker:
     """Reads packs for statements; it keeps the last one, as the next may be of it."""
 
     def __init__(self) -> None:
-        self._body = b""
+        self._body: bytes | None = None
         self._kept = b""
 
     def __call__(self, body: bytes, first: int, last: int) -> str:
@@ -93,7 +93,12 @@ def _columns(body: bytes) -> bytes:
         columns = reader.decompress(body, WIDTH * IDS_MAX + 1)
     except zlib.error as error:
         raise BadPack(f"a pack cannot be read: {error}") from error
-    if not reader.eof or len(columns) % WIDTH or (columns and not columns.isdigit()):
+    if (
+        not reader.eof
+        or reader.unused_data
+        or len(columns) % WIDTH
+        or (columns and not columns.isdigit())
+    ):
         raise BadPack("a pack is cut off, or of something else")
     return columns
 
