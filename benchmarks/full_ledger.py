@@ -152,10 +152,12 @@ class Filler:
             learned_ms=rows[-1].time_ms,
         )
         events = [
-            EventRow(
-                *(row.seq, row.time_ms, row.kind, f"s{row.subject_id}"),
-                *self._routes[row.endpoint_id],
-                *row[7:],
+            EventRow._make(
+                (
+                    *(row.seq, row.time_ms, row.kind, f"s{row.subject_id}"),
+                    *self._routes[row.endpoint_id],
+                    *row[7:],
+                )
             )
             for row in rows
         ]

@@ -4,13 +4,14 @@ Nothing waits and no thread runs, so a schedule of faults has one outcome. A *st
 whatever a process may die before: a statement, and both sides of a COMMIT.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from meterline_sidecar.store.port import Database, Row, Tx, Value
+from meterline_sidecar.store.port import Lease, Ledger, Row, Tx, Value
 from meterline_sidecar.store.sqlite.errors import translated
 from meterline_sidecar.store.sqlite.migrate import migrate
 
@@ -53,7 +54,7 @@ class SimTx:
         return self._connection.execute(sql, parameters).fetchall()
 
 
-class SimDatabase(Database):
+class SimDatabase(Ledger):
     """One ledger.
 
     Args:
@@ -65,6 +66,8 @@ class SimDatabase(Database):
         self.path = path
         self._die = die
         self._writer = sqlite3.connect(path, isolation_level=None)
+        self._idle_readers: list[sqlite3.Connection] = []
+        self._writing = asyncio.Lock()
         self.steps_left: int | None = None
         """How many more steps this process lives; ``None`` as long as nobody kills."""
         for pragma in (
@@ -91,6 +94,35 @@ class SimDatabase(Database):
             self._die()
             raise Killed
 
+    @property
+    def place(self) -> str:
+        """Return the path of the file."""
+        return str(self.path)
+
+    @property
+    def lease(self) -> Lease | None:
+        """Return nothing: whoever has a file leads."""
+        return None
+
+    async def size_bytes(self) -> int:
+        """Return the size of the file."""
+        return self.path.stat().st_size
+
+    async def copy_to(self, target: Path) -> None:
+        """Do nothing: schedules copy files."""
+        raise NotImplementedError
+
+    async def empty_wal(self) -> bool:
+        """Do as ``checkpoint``."""
+        return await self.checkpoint()
+
+    async def give_back(self) -> bool:
+        """Give nothing back."""
+        return False
+
+    def check_places(self) -> None:
+        """See nothing: nobody moves a simulated file."""
+
     async def check(self) -> list[str]:
         """Return what SQLite finds damaged; as ``SqliteDatabase.check`` does."""
         rows = self._writer.execute("PRAGMA quick_check").fetchall()
@@ -103,9 +135,14 @@ class SimDatabase(Database):
         self._writer.execute(f"PRAGMA max_page_count = {limit}")
 
     @asynccontextmanager
+    async def _translated(self) -> AsyncGenerator[None]:
+        with translated(self.path):
+            yield
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Tx]:
         """Open a write transaction; see ``store.port``."""
-        with translated(self.path):
+        async with self._writing, self._translated():
             self.step()
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -122,20 +159,28 @@ class SimDatabase(Database):
     async def reading(self) -> AsyncGenerator[Tx]:
         """Open a read-only snapshot; see ``store.port``."""
         with translated(self.path):
-            connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+            if self._idle_readers:
+                connection = self._idle_readers.pop()
+            else:
+                connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
             try:
                 connection.execute("BEGIN")
                 yield SimTx(connection, lambda: None)
             finally:
-                connection.close()
+                connection.rollback()
+                self._idle_readers.append(connection)
 
-    async def checkpoint(self) -> None:
+    async def checkpoint(self) -> bool:
         """Move the WAL into the file."""
         self.step()
         with translated(self.path):
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self.step()
+        return True
 
-    def close(self) -> None:
-        """Close the writer, which is the last connection."""
+    async def close(self) -> None:
+        """Close every connection, the writer's last."""
+        for connection in self._idle_readers:
+            connection.close()
+        self._idle_readers.clear()
         self._writer.close()

@@ -236,7 +236,7 @@ class Life:
         await self.ingest.drain()
         await self.aggregator.run()
         await self.checkpoint()
-        self.database.close()
+        await self.database.close()
         self.is_dead = True
 
     def die(self) -> None:
@@ -249,7 +249,7 @@ class Life:
         """Clear away what is left of a dead process in ours."""
         self.database.steps_left = 1  # its remains change nothing more
         await self._end_tasks()
-        self.database.close()
+        await self.database.close()
 
     async def _end_tasks(self) -> None:
         await turns(3)  # connections that were just made are known then

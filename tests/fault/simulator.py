@@ -5,7 +5,8 @@
 
 Real are the spool with its files, the link, the socket, the receiver, ingest, the
 chain, aggregation, draining and SQLite with its file. Simulated are the clock, the
-deaths of processes, and who gets to run when: everything is one thread.
+deaths of processes, and who gets to run when: everything is one thread. For each seed
+a fleet is tried as well, see ``fleet_simulator``.
 """
 
 import argparse
@@ -14,29 +15,16 @@ import random
 import sys
 import tempfile
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from unittest.mock import patch
 
+from tests.fault.fleet_simulator import simulate_fleet
 from tests.fault.oracle import assert_law
-from tests.fault.sim_database import Killed
+from tests.fault.sim_time import MEMORY, Inline, ignore_the_dead
 from tests.fault.sim_world import World
 
-MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None  # fsync is free there
 MAY_LOSE: Final = ("spool full",)
-
-
-class _Inline(ThreadPoolExecutor):
-    """Does at once what it is given, so that nothing depends on threads."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - the future raises it
-            future.set_exception(error)
-        return future
 
 
 class Outcome(NamedTuple):
@@ -66,8 +54,8 @@ def simulate(seed: int) -> Outcome:
 
         async def run() -> None:
             loop = asyncio.get_running_loop()
-            loop.set_default_executor(_Inline(1))
-            loop.set_exception_handler(_ignore_the_dead)
+            loop.set_default_executor(Inline(1))
+            loop.set_exception_handler(ignore_the_dead)
             try:
                 await world.run()
             finally:
@@ -85,12 +73,6 @@ def simulate(seed: int) -> Outcome:
     return Outcome(world.log, n_events, found.lost.total())
 
 
-def _ignore_the_dead(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A task of a dead process ends with ``Killed``, and nobody asks for that."""
-    if not isinstance(context.get("exception"), Killed):
-        loop.default_exception_handler(context)
-
-
 def main() -> int:
     """Run many schedules; return 1 if one of them broke the law."""
     parser = argparse.ArgumentParser()
@@ -99,20 +81,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="only this one, and tell all of it")
     options = parser.parse_args()
     if options.seed is not None:
-        outcome = simulate(options.seed)
-        print("\n".join(outcome.schedule))
-        print(f"{outcome.events} events, {outcome.lost} lost, as reported")
+        for outcome in (simulate(options.seed), simulate_fleet(options.seed)):
+            print("\n".join(outcome.schedule))
+            print(f"{outcome.events} events, {outcome.lost} lost, as reported")
         return 0
     start_s = time.monotonic()
     failed: list[int] = []
     for seed in range(options.first, options.first + options.seeds):
-        try:
-            simulate(seed)
-        except AssertionError as error:
-            failed.append(seed)
-            print(error, file=sys.stderr)
+        for one in (simulate, simulate_fleet):
+            try:
+                one(seed)
+            except AssertionError as error:
+                failed.append(seed)
+                print(error, file=sys.stderr)
     took_s = time.monotonic() - start_s
-    print(f"{options.seeds} schedules in {took_s:.0f} s; broken by: {failed or 'none'}")
+    print(f"{options.seeds} seeds in {took_s:.0f} s; broken by: {failed or 'none'}")
     return bool(failed)
 
 

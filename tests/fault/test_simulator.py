@@ -1,7 +1,9 @@
 """Random schedules of faults; `make simulate SEEDS=1000` runs more of them."""
 
 import random
+from typing import Final
 
+from tests.fault.fleet_simulator import simulate_fleet
 from tests.fault.host import rounds
 from tests.fault.simulator import simulate
 
@@ -23,3 +25,18 @@ def test_the_known_seeds_hold() -> None:
 
 def test_a_seed_repeats_its_schedule_and_its_outcome() -> None:
     assert simulate(7) == simulate(7)
+
+
+def test_no_schedule_of_faults_breaks_a_fleet(chance: random.Random) -> None:
+    first = chance.randrange(2**31)
+    for seed in range(first, first + rounds(2, soak=3000)):
+        simulate_fleet(seed)
+
+
+LOST_DISK: Final = 2
+"""Workers live on whose edge has lost its disk."""
+
+
+def test_the_known_fleets_hold() -> None:
+    for seed in (107, LOST_DISK):
+        simulate_fleet(seed)

@@ -10,6 +10,7 @@ from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.store import fleet as edge_store
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import roll_ups as store
+from meterline_sidecar.store.edge.events import find_producer, update_producer
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.terms.book import Terms
@@ -64,8 +65,23 @@ class Countings:
                 for text in await store.texts_of(tx, producer, after_seq=known):
                     for worker, seq in rolled_up_in(text).covers.items():
                         covers[worker] = max(seq, covers.get(worker, 0))
+        await self._expect_no_more(edge, epochs)
         found = dict(list(covers.items())[:COVERED_MAX])
         return Covered(is_over or bool(ahead), ahead, found)
+
+    async def _expect_no_more(self, edge: Edge, epochs: Epochs) -> None:
+        """Wait for no number of an epoch that its ledger has lost: none will come.
+
+        What it stood for is in the next ones, as far as the ledger has the events.
+        """
+        async with self._database.transaction() as tx:
+            for edge_id, producer, _ in await store.epochs_of_edges(tx, app=OWN_APP):
+                row = await find_producer(tx, producer)
+                if edge_id != edge.row.id or row is None:
+                    continue
+                there = max(row.last_seq, epochs.producers.get(producer, 0))
+                if row.recorded_seq > there:
+                    await update_producer(tx, row._replace(recorded_seq=there))
 
     # --- what counting asks
 

@@ -126,3 +126,19 @@ def named(edges: Sequence[Edge], name: str) -> Edge:
         raise UnknownEdge(f"no edge is called {name!r}; there are {known or 'none'}")
     ids = ", ".join(e.row.edge[:8] for e in among)
     raise UnknownEdge(f"{n_of(len(among), 'edge')} are called {name}: say which, {ids}")
+
+
+def whose(producer: str, owner: int | None, edges: Sequence[Edge]) -> str:
+    """Say whose a producer is, and what to do about it.
+
+    Args:
+        owner: the id of its edge; ``None``: it is this host's.
+    """
+    copied = "was a spool, or a whole state directory, copied from there?"
+    name = next((e.row.name for e in edges if e.row.id == owner), None)
+    if name is None:
+        return f"producer {producer} is this host's: {copied}"
+    return (
+        f"producer {producer} is another edge's, {name}: {copied} If the disk of {name}"
+        " is lost, retire that one at the centre"
+    )

@@ -15,7 +15,7 @@ from typing import Any, Final
 from meterline.edge_wire import Ahead, EdgeHello, Heartbeat, Resume
 from meterline.wire import WireError
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.fleet.edge import COPY, Edge, named
+from meterline_sidecar.fleet.edge import COPY, Edge, named, whose
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store import fleet as store
@@ -234,6 +234,8 @@ class Edges:
     async def claim(self, edge: Edge, producer: str) -> None:
         """Note that a producer is an edge's.
 
+        Of an edge that was retired it goes over: its disk is lost, and its workers live on.
+
         Raises:
             WireError: it is another edge's, or of this host.
         """
@@ -241,16 +243,14 @@ class Edges:
             return
         async with self._database.transaction() as tx:
             owner = await store.edge_of_producer(tx, producer)
-            if owner is None and await find_producer(tx, producer) is None:
+            is_free = owner in await store.retired_edges(tx)
+            if owner is None:
+                is_free = await find_producer(tx, producer) is None
+            if is_free:
                 await store.claim_producer(tx, producer, edge_id=edge.row.id)
                 owner = edge.row.id
         if owner is None or owner != edge.row.id:
-            whose = "this host's" if owner is None else "another edge's"
-            raise WireError(
-                "duplicate_producer",
-                f"producer {producer} is {whose}: was a spool, or a whole state"
-                " directory, copied from there?",
-            )
+            raise WireError("duplicate_producer", whose(producer, owner, self.all()))
         if len(self._producers) >= PRODUCERS_CACHED_MAX:
             self._producers.clear()
         self._producers[producer] = owner

@@ -126,8 +126,9 @@ async def edge_of_producer(tx: Tx, producer: str) -> int | None:
 
 
 async def claim_producer(tx: Tx, producer: str, *, edge_id: int) -> None:
-    """Note that a producer is an edge's."""
+    """Note that a producer is an edge's, whosever it was before."""
     await tx.execute(
-        "INSERT INTO edge_producers (producer, edge_id) VALUES (?, ?)",
+        "INSERT INTO edge_producers (producer, edge_id) VALUES (?, ?)"
+        " ON CONFLICT (producer) DO UPDATE SET edge_id = excluded.edge_id",
         (producer, edge_id),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meterline.events import Flag, Kind
+from meterline.spool.scan import FORGOTTEN
 from meterline.wire import Bye, Lost
 from meterline_sidecar.files import LedgerFiles
 from tests.fault.oracle import verify_ledger
@@ -291,3 +292,24 @@ async def test_an_app_keeps_its_events_until_the_centre_has_them(world: World) -
         assert await is_there(centre, 3)
         async with Connection(edge.parts.config.sidecar.socket) as app:
             assert await app.hello() == 3
+
+
+async def test_workers_go_on_whose_edge_has_lost_its_disk(world: World) -> None:
+    async with world.centre() as centre:
+        async with world.edge("one") as edge:
+            await edge.ship(batch(used(1), used(2)))
+            await until_there(centre, 2)
+        async with world.edge("new") as edge:
+            # What was acked is forgotten there: a worker says so, and goes on.
+            await edge.ship(Lost(1, 2, FORGOTTEN), batch(used(3), first_seq=3))
+            forwarder = edge.parts.forwarder
+            await until(lambda: forwarder and "is lost" in (forwarder.trouble or ""))
+            assert "another edge's, one" in str(forwarder and forwarder.trouble)
+
+            answer = await centre.post(
+                "/v1/edges/one/retire", reason="its disk is gone"
+            )
+            assert answer.status_code == 200, answer.text
+            await until_there(centre, 3)
+            assert await centre.rows("SELECT seq FROM events") == [(1,), (2,), (3,)]
+            assert await centre.rows(LOSSES) == []

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterline.edge_wire import EDGE_VERSION, EdgeHello, Heartbeat
+from meterline.edge_wire import EDGE_VERSION, EdgeHello, Epochs, Heartbeat
 from meterline.wire import VERSION, Batch, Hello, Lost
 from meterline_sidecar.errors import SequenceGap
 from meterline_sidecar.fleet.backlog import Place, read_slice
@@ -27,6 +27,7 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.rolled_up import OWN_APP
 from meterline_sidecar.where import Where
 from tests.agreed import agree_to, terms_of
 from tests.integration.conftest import Sidecar, sidecar_at
@@ -270,3 +271,30 @@ def test_usage_of_edges_is_that_of_one_host(
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(play(Path(name), n_edges, story, seed))
+
+
+async def test_numbers_that_a_lost_life_announced_are_waited_for_no_more(
+    tmp_path: Path,
+) -> None:
+    async with fleet_of(tmp_path, 1, Random(1)) as fleet:
+        (host,) = fleet.hosts
+        await fleet.record(host)
+        await fleet.finish()
+        ((epoch, seq),) = await names(
+            fleet.centre, "SELECT producer, last_seq FROM producers"
+        )
+        announced = Hello(VERSION, epoch, OWN_APP, "", 0, NOON_MS, seq + 9)
+        await fleet.centre.ingest.hello(announced, flags_kept=EDGES_FLAGS)
+        gap = "SELECT recorded_seq - last_seq FROM producers"
+
+        # As far as the ledger has them they may still come.
+        await fleet.countings.covered(host.edge, Epochs({epoch: seq + 4}))
+        assert await rows(fleet.centre, gap) == [(4,)]
+        await fleet.countings.covered(host.edge, Epochs({epoch: seq - 1}))
+        assert await rows(fleet.centre, gap) == [(0,)]
+
+
+async def names(sidecar: Sidecar, sql: str) -> list[tuple[str, int]]:
+    """Return what a query for names with numbers finds."""
+    async with sidecar.database.reading() as tx:
+        return await tx.fetch_all(sql)

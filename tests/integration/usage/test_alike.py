@@ -43,7 +43,7 @@ def database() -> Iterator[SimDatabase]:
         database = SimDatabase(Path(folder) / "meterline.db", lambda: None)
         asyncio.run(database.bring_up_to_date())
         yield database
-        database.close()
+        asyncio.run(database.close())
 
 
 @st.composite

@@ -61,7 +61,7 @@ async def parts(tmp_path: Path) -> AsyncGenerator[Parts]:
     parts = Parts(tmp_path / "meterline.db")
     await parts.open()
     yield parts
-    parts.database.close()
+    await parts.database.close()
 
 
 async def test_aggregation_that_is_cut_off_anywhere_counts_once(parts: Parts) -> None:

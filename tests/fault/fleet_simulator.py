@@ -1,0 +1,94 @@
+"""Random schedules of faults for edges and their centre, each repeatable from its seed.
+
+    make simulate SEEDS=1000
+    make simulate SEED=42                 # one again, with its whole schedule
+
+Real is all of a sidecar, as the daemon joins it: ingest, rolling up, forwarding, the
+door, counting, closing, and SQLite with its file. Simulated are time, the wire between
+hosts, the spools of workers, and the deaths of processes: everything is one thread.
+"""
+
+import asyncio
+import logging
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fault.fleet_oracle import bills_at, usage_at, usage_of
+from tests.fault.oracle import verify_ledger
+from tests.fault.sim_fleet import FleetWorld
+from tests.fault.sim_time import MEMORY, Inline, SimLoop, ignore_the_dead
+
+
+class FleetOutcome(NamedTuple):
+    """What a schedule came to."""
+
+    schedule: list[str]
+    events: int
+    lost: int
+
+
+def simulate_fleet(seed: int) -> FleetOutcome:
+    """Run one schedule and check the law.
+
+    Raises:
+        AssertionError: the law was broken; the text ends with the schedule.
+    """
+    with tempfile.TemporaryDirectory(prefix="meterline-sim-", dir=MEMORY) as folder:
+        found: list[FleetWorld] = []
+
+        async def run() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(Inline(1))
+            loop.set_exception_handler(ignore_the_dead)
+            world = FleetWorld(seed, Path(folder))
+            found.append(world)
+            with world.patched():
+                try:
+                    await world.run()
+                finally:
+                    await world.close()
+
+        logging.disable(logging.CRITICAL)
+        try:
+            with asyncio.Runner(loop_factory=SimLoop) as runner:
+                runner.run(run())
+            (world,) = found
+            n_events = _check(world)
+        except Exception as error:
+            schedule = "\n".join(found[0].log if found else ())
+            raise AssertionError(f"SEED={seed}: {error!r}\n{schedule}") from error
+        finally:
+            logging.disable(logging.NOTSET)
+        return FleetOutcome(world.log, n_events, len(world.lost))
+
+
+def _check(world: FleetWorld) -> int:
+    """Compare the centre with what was recorded; return how many events count."""
+    kept = {
+        str(one.route): one
+        for worker in world.workers
+        for one in worker.recorded
+        if one.route not in world.lost
+    }
+    (database,) = world.centre.events()
+    usage, ids = usage_at(database)
+    doubled = [one for one, n in ids.items() if n > 1]
+    assert not doubled, f"counted twice: {doubled[:10]}"
+    missing, more = kept.keys() - ids.keys(), ids.keys() - kept.keys()
+    assert not missing, f"missing: {sorted(missing)[:10]}"
+    assert not more, f"invented: {sorted(more)[:10]}"
+    wanted = usage_of(kept.values())
+    wrong = {
+        key: (usage.get(key), wanted.get(key))
+        for key in usage.keys() | wanted.keys()
+        if usage.get(key) != wanted.get(key)
+    }
+    assert not wrong, f"(what is there, what the events come to): {wrong}"
+    (alone,) = world.alone.events()
+    bills = bills_at(database), bills_at(alone)
+    assert bills[0] == bills[1], f"not the invoices of one host: {bills}"
+    for path in (database, *world.edges[0].events()):
+        report = verify_ledger(path)
+        assert report.is_sound, report.findings
+    return len(kept)
