@@ -34,7 +34,12 @@ async def _send(message: dict[str, Any]) -> None:
 
 
 def _serve(served: Any, i: int) -> None:
-    scope = {"type": "http", "method": "GET", "path": f"/{i}", "headers": []}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": f"/{i}",
+        "headers": [],
+    }
     with contextlib.suppress(StopIteration):
         served(scope, _receive, _send).__await__().send(None)
 
