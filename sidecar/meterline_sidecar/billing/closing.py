@@ -213,8 +213,8 @@ class Closer:
         missing = await self._missing(due)
         await self._aggregator.run()
         n_before = run.n_closed
-        gone_on = self._with_gaps(run, due, missing)
-        ready = list(gone_on)
+        ready = list(self._with_gaps(run, due, missing))
+        del due  # of very many customers it is long, and the rest is deleted as it goes
         while ready:
             piece = partial(self._piece, run, ready[:PIECE_MAX], missing)
             n_done = await when_whole(piece, self._aggregator.run)

@@ -6,6 +6,7 @@ adjusted, nor what it used up.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from sys import intern
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, marks, pieces
@@ -66,6 +67,7 @@ FINAL: Final = Columns(FinalRow._fields)
 NEW_FINAL: Final = Columns(NewFinal._fields)
 ADJUSTMENT: Final = Columns(NewAdjustment._fields)
 USE: Final = Columns(NewUse._fields)
+CUSTOMERS_PER_READ: Final = 5_000
 VOID: Final = "(SELECT invoice_id FROM invoice_states WHERE state = 'void')"
 
 
@@ -116,10 +118,19 @@ async def closed_ends(tx: Tx) -> dict[str, int]:
 
     One whose invoice is void is closed again only where somebody asks for it.
     """
-    rows = await tx.fetch_all(
-        "SELECT customer, max(period_end_ms) FROM invoices GROUP BY customer"
-    )
-    return {row[0]: row[1] for row in rows}
+    found: dict[str, int] = {}
+    same: dict[int, int] = {}
+    last = ""
+    while rows := await tx.fetch_all(
+        "SELECT customer, max(period_end_ms) FROM invoices WHERE customer > ?"
+        " GROUP BY customer ORDER BY customer LIMIT ?",
+        (last, CUSTOMERS_PER_READ),
+    ):
+        for customer, end_ms in rows:
+            # Of very many customers each name is in memory once, and equal ends too.
+            found[intern(customer)] = same.setdefault(end_ms, end_ms)
+        last = rows[-1][0]
+    return found
 
 
 class Voided(NamedTuple):

@@ -149,12 +149,10 @@ class Enqueuer:
                 if generation.cursor == cursor.event_id:
                     return True
                 up_to = min(generation.cursor, cursor.event_id + EVENTS_PER_STEP)
+                span = {"after_event_id": cursor.event_id, "up_to_event_id": up_to}
                 hours: list[tuple[str, int]] = []
                 if self._meters:  # once there are any, all hours are noted
-                    since = cursor.event_id
-                    hours = await usage.changed_hours(
-                        *(tx, generation.id), after_event_id=since, up_to_event_id=up_to
-                    )
+                    hours = await usage.changed_hours(tx, generation.id, **span)
             async with self._database.transaction() as tx:
                 await outbox_hours.note_hours(tx, hours, up_to_event_id=up_to)
 
@@ -223,7 +221,8 @@ class Enqueuer:
         self, tx: Tx, generation: int, *, customer: str, hour_ms: int
     ) -> int:
         """Add what the outbox does not say yet about an hour; return the rows."""
-        if customer not in self._customers or self._is_collected(customer):
+        is_told = self._meters and customer in self._customers
+        if not is_told or self._is_collected(customer):
             return 0
         end_ms = hour_ms + HOUR_MS
         start_ms = min(max(hour_ms, self._starts_ms.get(customer, 0)), end_ms)

@@ -346,6 +346,28 @@ async def test_a_meter_that_is_billed_from_now_on_is_told_of_what_was(
     assert [row.value for row in rows] == [5], "and nothing that Stripe takes no more"
 
 
+async def test_what_is_used_while_nothing_is_billed_is_told_once_it_is_again(
+    books: Books,
+) -> None:
+    await books.use({"calls": 5})
+    books.close_hour()
+    await books.enqueue()
+    books.meters = []
+    await books.use({"calls": 3}, time_ms=NOON_MS - HOUR_MS)
+    meanwhile = await books.enqueue()
+    async with books.database.reading() as tx:
+        noted = await outbox_hours.closed_hours(
+            tx, closed_ms=books.clock.time_ms, limit=9
+        )
+    books.meters = [CALLS]
+
+    rows = await books.enqueue()
+
+    assert [row.value for row in meanwhile] == [5]
+    assert noted == []
+    assert sorted(row.value for row in rows) == [3, 5]
+
+
 async def test_usage_before_the_day_that_a_customer_starts_is_not_told(
     books: Books,
 ) -> None:
