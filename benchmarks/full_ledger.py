@@ -151,16 +151,15 @@ class Filler:
             *(self._batch_id, 1, first, last, first, len(rows), 1, 0),
             learned_ms=rows[-1].time_ms,
         )
-        events = [
-            EventRow._make(
-                (
-                    *(row.seq, row.time_ms, row.kind, f"s{row.subject_id}"),
-                    *self._routes[row.endpoint_id],
-                    *row[7:],
-                )
-            )
-            for row in rows
-        ]
+        events: list[EventRow] = []
+        for row in rows:
+            method, route = self._routes[row.endpoint_id]
+            fields = row._asdict() | {
+                "subject": f"s{row.subject_id}",
+                "method": method,
+                "route": route,
+            }
+            events.append(EventRow(*map(fields.__getitem__, EventRow._fields)))
         self._mac = batch_mac(
             *(self._key, self._mac),
             batch=batch,

@@ -97,7 +97,9 @@ async def producers_beyond(
     tx: Tx, *, held_flag: int, bad_flag: int, limit: int
 ) -> list[Beyond]:
     """Return producers whose counts are not what the batches here come to."""
-    source = await events_between(tx, 1, ID_MAX)
+    source = await events_between(
+        tx, 1, ID_MAX, columns=("producer_id", "subject_id", "flags")
+    )
     rows = await tx.fetch_all(
         "WITH b AS (SELECT producer_id, max(last_seq) AS last_seq,"  # noqa: S608 - our own words
         " sum(events) AS events FROM batches GROUP BY producer_id),"

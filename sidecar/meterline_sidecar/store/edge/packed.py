@@ -7,6 +7,7 @@ has quantities, properties or a name, or that the ledger itself says something o
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import pieces
@@ -36,16 +37,28 @@ def _read(name: str) -> str:
     return f"{'p.first_id + ' if name == 'id' else ''}{number} AS {name}"
 
 
-FROM_PACKS: Final = (
-    f"SELECT {', '.join(map(_read, STORED.names))} FROM packed_events p,"  # noqa: S608 - names
-    " json_each(unpack(p.body, ? - p.first_id, ? - p.first_id)) l"
-    f" WHERE p.first_id BETWEEN ? - {IDS_MAX - 1} AND ?"
-)
+@cache
+def _from_packs(columns: tuple[str, ...]) -> str:
+    return (
+        f"SELECT {', '.join(map(_read, columns))} FROM packed_events p,"  # noqa: S608 - names
+        " json_each(unpack(p.body, ? - p.first_id, ? - p.first_id)) l"
+        f" WHERE p.first_id BETWEEN ? - {IDS_MAX - 1} AND ?"
+    )
+
+
+@cache
+def _from_both(columns: tuple[str, ...]) -> str:
+    return (
+        f"(SELECT {', '.join(columns)} FROM events WHERE id BETWEEN ? AND ?"  # noqa: S608 - names
+        f" UNION ALL {_from_packs(columns)})"
+    )
+
+
+FROM_PACKS: Final = _from_packs(STORED.names)
 ALL_OF_PACK: Final = (
     f"SELECT {_read('id')} FROM packed_events p,"  # noqa: S608 - names
     f" json_each(unpack(p.body, 0, {10 ** DIGITS['id']})) l WHERE p.first_id = ?"
 )
-BOTH: Final = f"(SELECT {STORED.listed} FROM events WHERE id BETWEEN ? AND ? UNION ALL {FROM_PACKS})"  # noqa: S608 - names
 
 
 class Source(NamedTuple):
@@ -60,11 +73,16 @@ class Source(NamedTuple):
 ROWS: Final = Source("events", (), has_packs=False)
 
 
-async def events_between(tx: Tx, first: int, last: int) -> Source:
+async def events_between(
+    tx: Tx, first: int, last: int, *, columns: Sequence[str] = STORED.names
+) -> Source:
     """Return where events are read from whose ids lie between two, both included.
 
     It may hold others as well where nothing is packed: a statement asks for its ids
     all the same. Where something is packed it holds no others, in no order.
+
+    Args:
+        columns: what a statement looks at; each that is not costs something.
     """
     found = await tx.fetch_one(
         "SELECT 1 FROM packed_events WHERE first_id BETWEEN ? AND ? AND last_id >= ?"
@@ -73,7 +91,7 @@ async def events_between(tx: Tx, first: int, last: int) -> Source:
     )
     if found is None:
         return ROWS
-    return Source(BOTH, (first, last) * 3, has_packs=True)
+    return Source(_from_both(tuple(columns)), (first, last) * 3, has_packs=True)
 
 
 async def in_parts(tx: Tx, ids: Sequence[int]) -> list[tuple[Source, Sequence[int]]]:
@@ -219,7 +237,8 @@ async def batches_of_subject(
     )
     if not spans:
         return set()
-    source = await events_between(tx, spans[0][0], spans[-1][1])
+    columns = ("id", "subject_id")
+    source = await events_between(tx, spans[0][0], spans[-1][1], columns=columns)
     if not source.has_packs:
         return set()
     rows = await tx.fetch_all(

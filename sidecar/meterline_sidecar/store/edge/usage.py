@@ -221,7 +221,9 @@ async def span_after(tx: Tx, cursor: int, *, limit: int) -> Span:
         EventsArchived: some of them left the ledger.
     """
     await check_here(tx, cursor)
-    source = await events_between(tx, cursor + 1, cursor + limit)
+    source = await events_between(
+        tx, cursor + 1, cursor + limit, columns=("id", "time_ms")
+    )
     row = await tx.fetch_one(
         "SELECT max(id), min(time_ms), max(time_ms) FROM"  # noqa: S608 - our own words
         f" (SELECT id, time_ms FROM {source.sql} WHERE id > ? ORDER BY id LIMIT ?) AS e",
@@ -272,7 +274,8 @@ async def alike_in(
         if name not in ("id", "time_ms") and columns[name] == name
     ]
     columns |= {"id": "max(id)", "time_ms": "max(time_ms)"}
-    source = await events_between(tx, span.after_id + 1, span.last_id)
+    read = ("id", "time_ms", *told_apart)
+    source = await events_between(tx, span.after_id + 1, span.last_id, columns=read)
     rows = await tx.fetch_all(
         f"SELECT {', '.join(columns.values())}, count(*) FROM {source.sql}"  # noqa: S608 - names
         " WHERE id > ? AND id <= ? AND flags & ? = 0"
