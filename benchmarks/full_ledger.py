@@ -151,15 +151,23 @@ class Filler:
             *(self._batch_id, 1, first, last, first, len(rows), 1, 0),
             learned_ms=rows[-1].time_ms,
         )
-        events: list[EventRow] = []
-        for row in rows:
-            method, route = self._routes[row.endpoint_id]
-            fields = row._asdict() | {
-                "subject": f"s{row.subject_id}",
-                "method": method,
-                "route": route,
-            }
-            events.append(EventRow(*map(fields.__getitem__, EventRow._fields)))
+        events = [
+            EventRow(
+                seq=row.seq,
+                time_ms=row.time_ms,
+                kind=row.kind,
+                subject=f"s{row.subject_id}",
+                method=self._routes[row.endpoint_id][0],
+                route=self._routes[row.endpoint_id][1],
+                status=row.status,
+                duration_us=row.duration_us,
+                bytes_in=row.bytes_in,
+                bytes_out=row.bytes_out,
+                flags=row.flags,
+                quantities=row.quantities,
+            )
+            for row in rows
+        ]
         self._mac = batch_mac(
             *(self._key, self._mac),
             batch=batch,

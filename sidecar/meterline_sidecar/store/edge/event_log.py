@@ -17,7 +17,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sums import whole
 
 SCAN_EVENTS_MAX: Final = 100_000  # looked at for one page; about 10 ms
-SCAN_PACKED_MAX: Final = IDS_MAX  # likewise, where they are packed
+SCAN_PACKED_MAX: Final = IDS_MAX // 2  # likewise, where they are packed
 
 
 class AuditEvent(NamedTuple):
