@@ -76,6 +76,10 @@ class DatabaseCorrupt(MeterlineError):
     """The database file is not what was written to it."""
 
 
+class LedgerWentBack(MeterlineError):
+    """What was committed is not in the ledger any more; the process must end."""
+
+
 class NotInstalled(MeterlineError):
     """It needs what is not installed here; the text says what to install."""
 

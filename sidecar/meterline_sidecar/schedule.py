@@ -9,7 +9,12 @@ from datetime import UTC, datetime, timedelta
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from meterline_sidecar.clock import Clock
-from meterline_sidecar.errors import DatabaseCorrupt, DiskFailed, MeterlineError
+from meterline_sidecar.errors import (
+    DatabaseCorrupt,
+    DiskFailed,
+    LedgerWentBack,
+    MeterlineError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +92,7 @@ class Schedule:
             # At the stop the scheduler cuts off what runs. Every job can be cut off:
             # a transaction is there as a whole or not at all.
             log.debug("job %s was cut off", name)
-        except (DiskFailed, DatabaseCorrupt) as error:
+        except (DiskFailed, DatabaseCorrupt, LedgerWentBack) as error:
             self._on_fatal(error)
         except Exception as error:  # noqa: BLE001 - one bad job stops no other
             _note_failure(name, state, error)

@@ -11,13 +11,16 @@ hosts, the spools of workers, and the deaths of processes: everything is one thr
 import asyncio
 import logging
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tests.fault.fleet_oracle import bills_at, usage_at, usage_of
 from tests.fault.oracle import verify_ledger
 from tests.fault.sim_fleet import FleetWorld
 from tests.fault.sim_time import MEMORY, Inline, SimLoop, ignore_the_dead
+
+World = TypeVar("World", bound=FleetWorld)
 
 
 class FleetOutcome(NamedTuple):
@@ -34,33 +37,49 @@ def simulate_fleet(seed: int) -> FleetOutcome:
     Raises:
         AssertionError: the law was broken; the text ends with the schedule.
     """
-    with tempfile.TemporaryDirectory(prefix="meterline-sim-", dir=MEMORY) as folder:
-        found: list[FleetWorld] = []
+    return played(lambda folder: FleetWorld(seed, folder), FleetWorld.run, name=seed)
 
-        async def run() -> None:
-            loop = asyncio.get_running_loop()
-            loop.set_default_executor(Inline(1))
-            loop.set_exception_handler(ignore_the_dead)
-            world = FleetWorld(seed, Path(folder))
-            found.append(world)
-            with world.patched():
-                try:
-                    await world.run()
-                finally:
-                    await world.close()
 
-        logging.disable(logging.CRITICAL)
-        try:
+def played(
+    made: Callable[[Path], World],
+    play: Callable[[World], Awaitable[None]],
+    *,
+    name: object,
+) -> FleetOutcome:
+    """Let something happen to a world, in simulated time, and check the law.
+
+    Args:
+        made: makes the world, in a folder.
+        play: leaves it at rest.
+        name: what a failure is called.
+    """
+    found: list[World] = []
+
+    async def run(folder: Path) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(Inline(1))
+        loop.set_exception_handler(ignore_the_dead)
+        world = made(folder)
+        found.append(world)
+        with world.patched():
+            try:
+                await play(world)
+            finally:
+                await world.close()
+
+    logging.disable(logging.CRITICAL)
+    try:
+        with tempfile.TemporaryDirectory(prefix="meterline-sim-", dir=MEMORY) as folder:
             with asyncio.Runner(loop_factory=SimLoop) as runner:
-                runner.run(run())
+                runner.run(run(Path(folder)))
             (world,) = found
             n_events = _check(world)
-        except Exception as error:
-            schedule = "\n".join(found[0].log if found else ())
-            raise AssertionError(f"SEED={seed}: {error!r}\n{schedule}") from error
-        finally:
-            logging.disable(logging.NOTSET)
-        return FleetOutcome(world.log, n_events, len(world.lost))
+    except Exception as error:
+        schedule = "\n".join(found[0].log if found else ())
+        raise AssertionError(f"SEED={name}: {error!r}\n{schedule}") from error
+    finally:
+        logging.disable(logging.NOTSET)
+    return FleetOutcome(world.log, n_events, len(world.lost))
 
 
 def _check(world: FleetWorld) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -25,6 +25,8 @@ WORKERS_MAX: Final = 3  # of an edge
 DAY_S: Final = 86_400
 MONTH_S: Final = 31 * DAY_S
 WIRE_S: Final = 5.0  # what was on its way to the centre is there, or nowhere
+WRONG_MS: Final = (0, 0, 0, 4 * MINUTE_MS, -HOUR_MS)
+"""By what clocks are wrong: further ahead, events are held."""
 SETTLE_ROUNDS: Final = 200
 LOOK_EVERY_S: Final = 0.5  # less often than in earnest: nobody waits here
 SIDECAR: Final = """\
@@ -94,13 +96,21 @@ unit_amount = "0.001"
 
 
 class FleetWorld:
-    """Edges and a centre whose processes, wires, disks and clocks fail as a seed says."""
+    """Edges and a centre whose processes, wires, disks and clocks fail as a seed says.
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    Args:
+        kinds: of the edges, by the keys in their files; by default the seed says it.
+    """
+
+    def __init__(
+        self, seed: int, folder: Path, *, kinds: Sequence[str] | None = None
+    ) -> None:
         self.chance = random.Random(seed)
         self._ids = random.Random(seed + 1)
-        self._wires = random.Random(seed + 2)
+        self.wires_chance = random.Random(seed + 2)
         self.log: list[str] = []
+        self.is_calm = False
+        """Whether wires fail no more."""
         self.lost: set[str] = set()
         """Events that no disk has any more, by what tells them apart."""
         self.gone: list[str] = []
@@ -123,8 +133,13 @@ class FleetWorld:
         }
         self.alone = Host("alone", folder, self._clock(), files)
         self.edges: list[Host] = []
-        for i in range(self.chance.randrange(2, EDGES_MAX + 1)):
-            self._add_edge(f"edge{i}")
+        if kinds is None:
+            for i in range(self.chance.randrange(2, EDGES_MAX + 1)):
+                self._add_edge(f"edge{i}", self.chance.choice(KINDS))
+                self.edges[-1].clock.wrong_ms = self.chance.choice(WRONG_MS)
+                self.note(f"  its clock: {self.edges[-1].clock.wrong_ms} ms off")
+        for i, kind in enumerate(kinds or ()):
+            self._add_edge(f"edge{i}", kind)
         self._tasks = [
             loop.create_task(worker.work(edge))
             for edge in self.edges
@@ -142,14 +157,10 @@ class FleetWorld:
             "pricing.toml": PRICING,
         }
 
-    def _add_edge(self, name: str) -> None:
-        kind = self.chance.choice(KINDS)
+    def _add_edge(self, name: str, kind: str) -> None:
         text = EDGE.format(port=1, name=name) + kind
         files = {"meterline.toml": f'{SIDECAR}role = "edge"\n{text}'}
         edge = Host(name, self._root, self._clock(), files)
-        edge.clock.wrong_ms = self.chance.choice(
-            [0, 0, 0, 4 * MINUTE_MS, -HOUR_MS]  # further ahead, events are held
-        )
         edge.rolls_up, edge.waits = "usage" in kind, "ack" in kind
         self.edges.append(edge)
         for _ in range(self.chance.randrange(1, WORKERS_MAX + 1)):
@@ -158,9 +169,10 @@ class FleetWorld:
             worker = Worker(f"w{number}", dice, f"{number + 1:032x}")
             edge.workers.append(worker)
             self.workers.append(worker)
-        self._note(f"{name}: {kind.strip() or 'events'}, {edge.clock.wrong_ms} ms off")
+        self.note(f"{name}: {kind.strip() or 'events'}")
 
-    def _note(self, what: str) -> None:
+    def note(self, what: str) -> None:
+        """Add to what a failure tells."""
         self.log.append(f"{len(self.log):4} {self._loop.time():10.2f} s  {what}")
 
     # --- what the code of all hosts meets
@@ -198,23 +210,27 @@ class FleetWorld:
 
     def _connected(self) -> tuple[asyncio.StreamReader, Any]:
         """Connect whoever asks to the centre, if it is there."""
-        chance = self._wires
-        up = chance.choice([None, None, chance.randrange(8_000)])
-        down = chance.choice([None, None, None, chance.randrange(1_500)])
-        wire = Wire(
-            chance,
-            cut_after=(None, None) if self._is_calm else (up, down),
-            stalls=chance.random() < 0.3,
-            is_slow=chance.random() < 0.1,
-        )
+        wire = self.wire()
         if self.centre.life is None or not self.centre.life.serve(wire):
             raise ConnectionRefusedError(111, "nobody listens")
         living.get().wires.append(wire)
         return wire.edge_reader, wire.edge_writer
 
-    # --- the schedule
+    def wire(self) -> Wire:
+        """Return what the next connection goes over."""
+        if self.is_calm:
+            return Wire(self.wires_chance)
+        chance = self.wires_chance
+        up = chance.choice([None, None, chance.randrange(8_000)])
+        down = chance.choice([None, None, None, chance.randrange(1_500)])
+        return Wire(
+            chance,
+            cut_after=(up, down),
+            stalls=chance.random() < 0.3,
+            is_slow=chance.random() < 0.1,
+        )
 
-    _is_calm = False
+    # --- the schedule
 
     async def run(self) -> None:
         """Run the schedule, and bring everything to rest."""
@@ -239,19 +255,17 @@ class FleetWorld:
             (1, self._skip_a_month),
         ]
         weights = [weight for weight, _ in faults]
-        await self.alone.start()
-        await self.alone.stop()
-        await self._start_all()
+        await self.start_all()
         for _ in range(FAULTS):
             (_, fault) = self.chance.choices(faults, weights)[0]
-            self._note(fault.__name__.strip("_"))
+            self.note(fault.__name__.strip("_"))
             await fault()
             for host in self.hosts:
                 await host.clean_up()
                 if host.life is None and self.chance.random() < 0.5:
-                    self._note(f"start {host.name}")
+                    self.note(f"start {host.name}")
                     await host.start()
-        await self._settle()
+        await self.settle()
 
     async def close(self) -> None:
         """End all that still runs."""
@@ -268,10 +282,14 @@ class FleetWorld:
 
     def _some_edge(self) -> Host:
         edge = self.chance.choice(self.edges)
-        self._note(f"  {edge.name}")
+        self.note(f"  {edge.name}")
         return edge
 
-    async def _start_all(self) -> None:
+    async def start_all(self) -> None:
+        """Have everybody live; the first time, the single host as well."""
+        if self._loop.time() == 0:
+            await self.alone.start()
+            await self.alone.stop()
         for host in self.hosts:
             await host.start()
 
@@ -320,7 +338,7 @@ class FleetWorld:
 
     async def _back_up(self) -> None:
         host = self.chance.choice(self.hosts)
-        self._note(f"  {host.name}")
+        self.note(f"  {host.name}")
         host.make_backup()
 
     async def _restore_edge(self) -> None:
@@ -351,7 +369,7 @@ class FleetWorld:
                 given_up = worker.recorded[: worker.acked]
                 lost = {str(one.route) for one in given_up} - there
                 if lost - self.lost:
-                    self._note(f"  lost of {worker.name}: {len(lost - self.lost)}")
+                    self.note(f"  lost of {worker.name}: {len(lost - self.lost)}")
                 self.lost |= lost
 
     async def _known(self) -> list[Any]:
@@ -374,7 +392,7 @@ class FleetWorld:
                 if known.row.edge in self.gone:
                     await edges.retire(known.row.edge, **why)
                 elif known.row.trouble:
-                    self._note(f"  adopt {known.row.name}: {known.row.trouble}")
+                    self.note(f"  adopt {known.row.name}: {known.row.trouble}")
                     await edges.adopt(known.row.edge, **why)
 
     async def _change_meters(self) -> None:
@@ -406,10 +424,10 @@ class FleetWorld:
 
     # --- the end
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Let nothing fail any more, until everything is where it belongs."""
-        self._note("SETTLE")
-        self._is_calm = True
+        self.note("SETTLE")
+        self.is_calm = True
         for host in self.hosts:
             host.steps_left = None
             if host.life is not None and host.life.database is not None:
@@ -428,7 +446,7 @@ class FleetWorld:
             await asyncio.sleep(5)
             for host in self.hosts:
                 await host.clean_up()
-            await self._start_all()
+            await self.start_all()
             await self._decide()
             if not await self._why():
                 return

@@ -17,7 +17,8 @@ class _End:
     def __init__(self, wire: "Wire", target: asyncio.StreamReader) -> None:
         self._wire = wire
         self.target = target
-        self.n_written = self.n_held = 0
+        self.n_written = self.n_held = self.n_frames = 0
+        self.frames_left: int | None = None
         self.last_s = 0.0
         self.is_closed = False
 
@@ -49,6 +50,7 @@ class Wire:
     Args:
         chance: how what is sent is cut to pieces, and how long they take.
         cut_after: after how many bytes, up and down, nothing passes any more.
+        frames: likewise, in frames.
         stalls: nobody is told of that.
         is_slow: the first bytes come one at a time.
     """
@@ -58,6 +60,7 @@ class Wire:
         chance: random.Random,
         *,
         cut_after: tuple[int | None, int | None] = (None, None),
+        frames: tuple[int | None, int | None] = (None, None),
         stalls: bool = False,
         is_slow: bool = False,
     ) -> None:
@@ -75,6 +78,7 @@ class Wire:
         self.centre_writer = _End(self, self.edge_reader)
         up, down = cut_after
         self._left = {id(self.edge_writer): up, id(self.centre_writer): down}
+        self.edge_writer.frames_left, self.centre_writer.frames_left = frames
 
     def carry(self, end: _End, data: bytes) -> None:
         """Take what one side writes, and hand it on a little later."""
@@ -84,6 +88,9 @@ class Wire:
             end.n_held += len(data)
             return
         left = self._left[id(end)]
+        end.n_frames += 1  # each is one write
+        if end.n_frames == end.frames_left:
+            left = len(data)
         if left is not None:
             self._left[id(end)] = left - len(data)
             data = data[: max(0, left)]

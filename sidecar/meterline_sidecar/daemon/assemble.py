@@ -37,7 +37,7 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.one_key import check_key
 from meterline_sidecar.ledger.rescue import rescue
 from meterline_sidecar.ledger.seals import SealingDatabase
-from meterline_sidecar.ledger.verify import alarm_at_start
+from meterline_sidecar.ledger.verify import alarm_at_start, check_goes_on
 from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.journal import newest_link
@@ -135,7 +135,10 @@ async def open_parts(
             **fleet._asdict(),
         )
         files.on_config(bills.use)
-        async with _at_work(parts, files, partial(_checkpoint, database, chain)):
+        goes_on = partial(check_goes_on, database, chain)
+        async with _at_work(
+            parts, files, partial(_checkpoint, database, chain), goes_on
+        ):
             yield parts
 
 
@@ -168,7 +171,7 @@ async def _opened_ledger(config: Config, chain: ChainFiles) -> AsyncGenerator[Le
 
 @contextlib.asynccontextmanager
 async def _at_work(
-    parts: Parts, files: LoadedFiles, checkpoint: Job
+    parts: Parts, files: LoadedFiles, checkpoint: Job, goes_on: Job
 ) -> AsyncGenerator[None]:
     """Plan the jobs of all parts; at the end store what has arrived, and count it."""
     # Before anybody reads, so that the file alone is whole: see `alarm_at_start`.
@@ -178,7 +181,7 @@ async def _at_work(
         _plan_jobs_of_leader(parts)
         _plan_alerts(parts, files)
     if not parts.leading.is_alone:
-        _plan_following(parts, files)
+        _plan_following(parts, files, goes_on)
     files.on_config(parts.stripe.use)
     try:
         yield
@@ -271,10 +274,11 @@ def _plan_jobs_of_leader(parts: Parts) -> None:
         every(ARCHIVE_EVERY_S, "archive", partial(_archive, parts))
 
 
-def _plan_following(parts: Parts, files: LoadedFiles) -> None:
+def _plan_following(parts: Parts, files: LoadedFiles, goes_on: Job) -> None:
     """Have a process know what others write, and begin to lead with all of it."""
 
     async def follow() -> None:
+        await goes_on()
         await parts.terms.follow_ledger()
         await parts.standings.follow_ledger()
         if parts.edges is not None:
@@ -288,6 +292,7 @@ def _plan_following(parts: Parts, files: LoadedFiles) -> None:
     shared = SharedTokens(parts.tokens, parts.database)
     parts.schedule.every(FOLLOW_EVERY_S, "tokens", shared.run)
     for work in (
+        goes_on,
         parts.terms.lead,
         follow,
         parts.standings.lead,
@@ -384,6 +389,7 @@ async def _check_places(parts: Parts) -> None:
 
 async def _checkpoint(database: Ledger, chain: ChainFiles) -> None:
     """Fold the WAL into the database, and note outside of it how far the chain is."""
+    await check_goes_on(database, chain)
     await database.checkpoint()
     async with database.reading() as tx:
         marks = await event_store.marks(tx)

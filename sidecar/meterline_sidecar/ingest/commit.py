@@ -13,6 +13,7 @@ from meterline_sidecar.ingest.names import NOT_LOOKED_UP, Known, Named, Names
 from meterline_sidecar.ingest.request_keys import Keyed, RequestKeys
 from meterline_sidecar.ingest.watermarks import check_watermarks
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
+from meterline_sidecar.ledger.verify import check_kept
 from meterline_sidecar.store.edge import erase as erasures
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge import held
@@ -120,6 +121,7 @@ class Committer:
         self._subjects: dict[str | None, int] = dict(NOBODY)
         self._endpoints: dict[tuple[str, str], int] = {}
         self._marks: store.Marks | None = None
+        self._head: Head | None = None  # the newest that surely was committed
         self._erasure_id = 0
         self.names = Names(key=key, others_write=database.others_write)
         self.keys = RequestKeys(key=key, kept_ms=keys_kept_ms)
@@ -171,8 +173,7 @@ class Committer:
                 rows[row.producer] = row
             return marks
 
-        # Of several elections the newest one: with another one nothing is kept, and sent
-        # again.
+        # Of several elections the newest: with another, nothing is kept, and sent again.
         number = max(
             (one.fence for one in group if one.fence is not None), default=None
         )
@@ -182,17 +183,18 @@ class Committer:
         for pieces in by_producer.values():
             state = pieces[0].producer
             state.row = rows[state.row.producer]
-        if marks.mac is None:
-            return None
-        return Head(marks.batch_id, marks.mac)
+        if marks.mac is not None:
+            self._head = Head(marks.batch_id, marks.mac)
+        return self._head
 
     async def _look_again(self, tx: Tx, group: list[Piece]) -> None:
         """See what others have written since.
 
         Raises:
-            SentElsewhere: events of a producer in this group; nothing of it is kept.
+            SentElsewhere, LedgerWentBack: nothing of this group is kept.
         """
         self._marks = None
+        await check_kept(tx, self._head)
         erasure_id = await erasures.newest_id(tx)
         if erasure_id != self._erasure_id:
             self.forget_subjects()

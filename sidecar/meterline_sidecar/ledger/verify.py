@@ -13,6 +13,7 @@ import msgspec
 from meterline_sidecar.errors import (
     DatabaseCorrupt,
     DiskFailed,
+    LedgerWentBack,
     MeterlineError,
     RetryLater,
 )
@@ -49,6 +50,11 @@ from meterline_sidecar.store.port import Database, LedgerReader, Tx
 ALARM: Final = "integrity_alarm"
 """The fact that keeps an alarm until a person has looked at it."""
 
+WENT_BACK: Final = (
+    "{finding}; did the server fail over to a standby that lacked them? This process"
+    " ends, so that nothing is billed from what it remembers; the next start says what"
+    " to do"
+)
 UNREADABLE: Final = (
     MeterlineError,
     msgspec.MsgspecError,
@@ -74,9 +80,9 @@ async def check_head(tx: Tx, head: Head | None) -> str | None:
     if head is None:
         return None
     mac = await store.batch_mac(tx, head.batch_id)
-    newest = (await event_store.marks(tx)).batch_id
     if mac == head.mac:
         return None
+    newest = (await event_store.marks(tx)).batch_id
     left = await begin(tx)
     if head.batch_id < left.batch_id or (head.batch_id, head.mac) == (
         left.batch_id,
@@ -92,6 +98,31 @@ async def check_head(tx: Tx, head: Head | None) -> str | None:
             " copy put back)"
         )
     return f"batch {head.batch_id} is not the one that was committed"
+
+
+async def check_goes_on(database: Database, chain: ChainFiles) -> None:
+    """Make sure that the ledger still has what it had, while this process runs.
+
+    A server may have failed over to a standby that lacked the last commits. What is kept
+    in memory of those is not true then, and the next start gives the alarm.
+
+    Raises:
+        LedgerWentBack: it has not.
+    """
+    head = chain.newest()  # before the snapshot: it is written behind a commit
+    async with database.reading() as tx:
+        await check_kept(tx, head)
+
+
+async def check_kept(tx: Tx, head: Head | None) -> None:
+    """Make sure that the batch which a head names is there.
+
+    Raises:
+        LedgerWentBack: it is not.
+    """
+    finding = await check_head(tx, head)
+    if finding is not None:
+        raise LedgerWentBack(WENT_BACK.format(finding=finding))
 
 
 async def _broken_pages(ledger: _Checkable | LedgerReader) -> list[str]:
