@@ -135,10 +135,7 @@ async def open_parts(
             **fleet._asdict(),
         )
         files.on_config(bills.use)
-        goes_on = partial(check_goes_on, database, chain)
-        async with _at_work(
-            parts, files, partial(_checkpoint, database, chain), goes_on
-        ):
+        async with _at_work(parts, files, database, chain):
             yield parts
 
 
@@ -171,9 +168,10 @@ async def _opened_ledger(config: Config, chain: ChainFiles) -> AsyncGenerator[Le
 
 @contextlib.asynccontextmanager
 async def _at_work(
-    parts: Parts, files: LoadedFiles, checkpoint: Job, goes_on: Job
+    parts: Parts, files: LoadedFiles, database: Ledger, chain: ChainFiles
 ) -> AsyncGenerator[None]:
     """Plan the jobs of all parts; at the end store what has arrived, and count it."""
+    checkpoint = partial(_checkpoint, database, chain)
     # Before anybody reads, so that the file alone is whole: see `alarm_at_start`.
     await checkpoint()
     _plan_jobs(parts, checkpoint)
@@ -181,7 +179,7 @@ async def _at_work(
         _plan_jobs_of_leader(parts)
         _plan_alerts(parts, files)
     if not parts.leading.is_alone:
-        _plan_following(parts, files, goes_on)
+        _plan_following(parts, files, partial(check_goes_on, database, chain))
     files.on_config(parts.stripe.use)
     try:
         yield

@@ -5,6 +5,7 @@ gone together with the WAL they were in, nor an old copy put back in place. What
 compared with what, table by table, stands in ``coverage``.
 """
 
+import contextlib
 from collections.abc import Awaitable
 from typing import Final, Protocol
 
@@ -109,7 +110,9 @@ async def check_goes_on(database: Database, chain: ChainFiles) -> None:
     Raises:
         LedgerWentBack: it has not.
     """
-    head = chain.newest()  # before the snapshot: it is written behind a commit
+    head = None
+    with contextlib.suppress(HeadDamaged):  # it is written anew, and told at a start
+        head = chain.newest()  # before the snapshot: it is written behind a commit
     async with database.reading() as tx:
         await check_kept(tx, head)
 
