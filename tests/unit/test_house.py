@@ -34,6 +34,18 @@ PAGES = sorted(
     for path in ROOT.glob(where)
 )
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
+EVENTS = re.compile(r"\b(?:FROM|JOIN) events\b")
+PACKED_APART = {
+    "erase.py": 1,  # words, which no packed event has; and then the packed ones
+    "event_log.py": 3,  # the newest event, which is never packed
+    "events.py": 1,  # likewise
+    "external.py": 2,  # events with a name: never packed
+    "held.py": 2,  # held ones, and those that stand for one: never packed
+    "integrity.py": 3,  # held ones
+    "packed.py": 4,
+    "roll_ups.py": 1,  # with properties: never packed
+}
+"""How often each file of ``store/edge`` reads rows of events alone, and why it may."""
 EITHER = re.compile(r"\w\((?:s|es|ies)\)")
 """How somebody writes who does not know whether it is one or more."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -160,3 +172,14 @@ def test_what_a_face_exports_is_there() -> None:
     ]
 
     assert missing == []
+
+
+def test_whoever_reads_events_reads_packed_ones_as_well() -> None:
+    found = {
+        path.name: n
+        for path in SOURCES
+        if path.parent.name in ("edge", "store", "sqlite", "postgres")
+        and (n := sum(len(EVENTS.findall(text)) for text in texts(TREES[path])))
+    }
+
+    assert found == PACKED_APART
