@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from meterline_sidecar.access.tokens import TokenFile
@@ -23,7 +24,9 @@ from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import OWN_PRODUCER
 from meterline_sidecar.ledger.edge_files import EdgeFiles
+from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.verify import check_newest
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge.events import marks
 from meterline_sidecar.store.invoices import final_ends
@@ -101,7 +104,14 @@ async def open_fleet(
     if config.sidecar.role != "centre":
         return Fleet()
     assert centre.listen is not None, "checked where the file is read"
-    edges = Edges(database, journal, clock=clock, is_valid=credentials_of(tokens))
+    chain = ChainFiles(config.sidecar.database)
+    edges = Edges(
+        database,
+        journal,
+        clock=clock,
+        is_valid=credentials_of(tokens),
+        check=partial(check_newest, chain=chain) if database.others_write else None,
+    )
     await edges.follow_ledger()
     noted = NotedFiles(database, journal)
     await noted.start(edges.all())

@@ -24,6 +24,7 @@ from meterline_sidecar.errors import (
     ConfigError,
     DatabaseCorrupt,
     DiskFailed,
+    LedgerWentBack,
     MeterlineError,
     RetryLater,
     SequenceGap,
@@ -151,9 +152,9 @@ class Door:
             await self._refuse(writer, refusal)
         except (RetryLater, ConfigError) as error:
             await self._refuse(writer, Refusal("not_ready", str(error)))
-        except (DiskFailed, DatabaseCorrupt) as error:
+        except (DiskFailed, DatabaseCorrupt, LedgerWentBack) as error:
             self._on_fatal(error)
-            await self._refuse(writer, Refusal("stopping", "the disk failed"))
+            await self._refuse(writer, Refusal("stopping", "the ledger failed"))
         except (asyncio.CancelledError, MeterlineError):
             await self._refuse(writer, Refusal("stopping", "the centre is stopping"))
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:

@@ -9,7 +9,7 @@ edge holds up no close, and is refused.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from meterline.edge_wire import Ahead, EdgeHello, Heartbeat, Resume
@@ -21,7 +21,7 @@ from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store import fleet as store
 from meterline_sidecar.store.edge.events import find_producer, marks
 from meterline_sidecar.store.fleet import Decided, EdgeRow
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Database, Tx
 
 SILENT_S: Final = 15.0
 """After so long without a word a connection is over: a heartbeat comes every 2 s."""
@@ -40,6 +40,7 @@ class Edges:
 
     Args:
         is_valid: says whether a credential still lets an edge in.
+        check: raises where the ledger has lost what this process knows of it.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class Edges:
         *,
         clock: Clock,
         is_valid: Callable[[str], bool],
+        check: Callable[[Tx], Awaitable[None]] | None = None,
     ) -> None:
         self._database = database
         self._journal = journal
         self._clock = clock
         self._is_valid = is_valid
+        self._check = check
         self._entering = asyncio.Lock()
         self._by_id: dict[str, Edge] = {}
         self._producers: dict[str, int] = {}
@@ -232,9 +235,7 @@ class Edges:
             raise WireError("duplicate_edge", "a newer connection speaks for this edge")
 
     async def claim(self, edge: Edge, producer: str) -> None:
-        """Note that a producer is an edge's.
-
-        Of an edge that was retired it goes over: its disk is lost, and its workers live on.
+        """Note that a producer is an edge's; that of a retired one goes over.
 
         Raises:
             WireError: it is another edge's, or of this host.
@@ -300,8 +301,11 @@ class Edges:
 
         Raises:
             WireError: another process speaks for the edge by now.
+            LedgerWentBack: what was acked is gone.
         """
         async with self._database.transaction() as tx:
+            if self._check is not None:
+                await self._check(tx)
             is_first_word = speaks == edge.life
             if not is_first_word and edge.life != await store.speaks_for(
                 tx, edge.row.id
@@ -347,11 +351,7 @@ class Edges:
         return edge
 
     async def retire(self, name: str, *, author: str, reason: str) -> Edge:
-        """Note that an edge does not come back: it holds up no close any more.
-
-        Raises:
-            UnknownEdge: there is none, or more than one.
-        """
+        """Note that an edge does not come back: it holds up no close; as ``adopt``."""
         edge = self.named(name)
         if not edge.is_retired:
             await self._decide(edge, "retire", author=author, reason=reason)

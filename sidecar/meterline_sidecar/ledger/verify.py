@@ -5,7 +5,6 @@ gone together with the WAL they were in, nor an old copy put back in place. What
 compared with what, table by table, stands in ``coverage``.
 """
 
-import contextlib
 from collections.abc import Awaitable
 from typing import Final, Protocol
 
@@ -110,11 +109,25 @@ async def check_goes_on(database: Database, chain: ChainFiles) -> None:
     Raises:
         LedgerWentBack: it has not.
     """
-    head = None
-    with contextlib.suppress(HeadDamaged):  # it is written anew, and told at a start
-        head = chain.newest()  # before the snapshot: it is written behind a commit
+    head = _newest(chain)  # before the snapshot: it is written behind a commit
     async with database.reading() as tx:
         await check_kept(tx, head)
+
+
+async def check_newest(tx: Tx, *, chain: ChainFiles) -> None:
+    """Do the same in a transaction that writes what this process remembers.
+
+    Raises:
+        LedgerWentBack: it is not true any more.
+    """
+    await check_kept(tx, _newest(chain))
+
+
+def _newest(chain: ChainFiles) -> Head | None:
+    try:
+        return chain.newest()
+    except HeadDamaged:
+        return None  # It is written anew, and a start would tell.
 
 
 async def check_kept(tx: Tx, head: Head | None) -> None:
