@@ -62,6 +62,11 @@ async def test_a_producer_is_of_the_edge_that_claimed_it(database: Database) -> 
         assert await fleet.edge_of_producer(tx, "0" * 32) == 7
         assert await fleet.edge_of_producer(tx, "1" * 32) is None
 
+    async with database.transaction() as tx:  # its edge is retired, and it lives on
+        await fleet.claim_producer(tx, "0" * 32, edge_id=8)
+    async with database.reading() as tx:
+        assert await fleet.edge_of_producer(tx, "0" * 32) == 8
+
 
 async def test_an_edge_is_found_by_the_id_of_its_ledger(database: Database) -> None:
     async with database.transaction() as tx:

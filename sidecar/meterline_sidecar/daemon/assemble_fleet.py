@@ -23,8 +23,8 @@ from meterline_sidecar.fleet.tls import centre_tls, edge_tls
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import OWN_PRODUCER
-from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.chain import ChainFiles
+from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.verify import check_newest
 from meterline_sidecar.store import facts
