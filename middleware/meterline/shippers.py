@@ -55,11 +55,11 @@ class Shippers:
                 self._shared[options] = shared
             if user is not None:
                 shared.users.add(user)
-        try:
-            shared.shipper.start()
-        except RuntimeError as error:
-            # The spool takes the events. The next event tries again.
-            troubles.add(f"could not start the shipping thread: {error}")
+            try:  # within the lock: who closes all must not meet one half started
+                shared.shipper.start()
+            except RuntimeError as error:
+                # The spool takes the events. The next event tries again.
+                troubles.add(f"could not start the shipping thread: {error}")
         return shared.shipper
 
     def _new(self, options: Options) -> Shipper:

@@ -99,7 +99,10 @@ _ADVICE: Final = {
 
 
 def _code(error: Exception) -> str:
-    return str(getattr(error, "sqlstate", None) or "")
+    code = str(getattr(error, "sqlstate", None) or "")
+    # What a standby answers to BEGIN READ WRITE has the code of much else.
+    is_standby = code == "0A000" and "recovery" in str(error)
+    return "25006" if is_standby else code
 
 
 def _said(error: BaseException) -> str:
