@@ -13,7 +13,7 @@ import pytest
 
 from meterline_sidecar.config.postgres import PostgresUrl
 from meterline_sidecar.store.open import open_ledger
-from meterline_sidecar.store.port import Database, Row
+from meterline_sidecar.store.port import Database
 from tests.postgres_server import programs, shared
 
 Opened = AbstractAsyncContextManager[Database]
@@ -51,14 +51,16 @@ async def postgres(version: int) -> AsyncGenerator[Database]:
     if programs(version) is None:
         pytest.skip(f"PostgreSQL {version} is not installed: see .ci/run")
     ledger = await open_ledger(_url(version))
+    async with ledger.reading() as tx:
+        before = await tx.fetch_one(INDEXES)
     try:
         yield ledger
     finally:
         async with ledger.transaction() as tx:
             await tx.execute(EMPTY)
-            indexes = await tx.fetch_one(INDEXES)
+            after = await tx.fetch_one(INDEXES)
         await ledger.close()
-        if indexes != _indexes.setdefault(version, indexes):
+        if after != before:
             _url.cache_clear()  # a test took one away
 
 
@@ -70,8 +72,6 @@ DRIVERS: Final[dict[str, Callable[[Path], Opened]]] = {
     "postgres-15": lambda _folder: postgres(15),
     "postgres-18": lambda _folder: postgres(18),
 }
-
-_indexes: dict[int, Row | None] = {}
 
 
 @cache
