@@ -17,8 +17,8 @@ from meterline_sidecar.web.query import (
 from meterline_sidecar.where import KindName
 
 
-class Search(Span, frozen=True, kw_only=True):
-    """Which events are looked for."""
+class RequestSearch(Span, frozen=True, kw_only=True):
+    """Which events are looked for, by what each says of its request."""
 
     customer: CustomerId | None = None
     subject: Annotated[str, Meta(max_length=256)] | None = None
@@ -28,6 +28,11 @@ class Search(Span, frozen=True, kw_only=True):
     method: Annotated[str, Meta(max_length=32)] | None = None
     status: Statuses | None = None
     kind: KindName | None = None
+
+
+class Search(RequestSearch, frozen=True, kw_only=True):
+    """Which events are looked for, by all that the ledger knows of them."""
+
     where: Where | None = None
     source: (
         Annotated[str, Meta(max_length=256, description="Who sent it over HTTP.")]

@@ -85,7 +85,7 @@ IS_NEWEST: Final = (
 
 
 def file_of(move: NewMove, *, edge_id: int, learned_ms: int) -> NewEdgeFile:
-    """Return a file that was written as an edge'f."""
+    """Return a file that was written as an edge's."""
     return NewEdgeFile(
         edge_id, *move[1:-1], learned_ms=learned_ms, written_ms=move.moved_ms
     )

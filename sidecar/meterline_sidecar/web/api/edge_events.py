@@ -28,14 +28,12 @@ from meterline_sidecar.web.query import (
     CustomerId,
     Limit,
     MonthName,
-    Span,
-    Statuses,
     find_customer,
     invoice_period,
     span_of,
     statuses_of,
 )
-from meterline_sidecar.where import KindName
+from meterline_sidecar.web.search import RequestSearch
 
 After = Annotated[
     int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
@@ -43,18 +41,10 @@ After = Annotated[
 Payer = Callable[[EventRow], str | None]
 
 
-class EdgeEventsQuery(Span, frozen=True, kw_only=True):
+class EdgeEventsQuery(RequestSearch, frozen=True, kw_only=True):
     """Which events."""
 
     edge: EdgeName | None = None
-    customer: CustomerId | None = None
-    subject: Annotated[str, Meta(max_length=256)] | None = None
-    route: Annotated[str, Meta(max_length=512, description="A route's template.")] | (
-        None
-    ) = None
-    method: Annotated[str, Meta(max_length=32)] | None = None
-    status: Statuses | None = None
-    kind: KindName | None = None
     after: After = 0
     limit: Limit = PAGE
 
