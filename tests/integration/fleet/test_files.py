@@ -19,6 +19,7 @@ from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
 from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_usage import often, until_all_is_there
 from tests.integration.ledger.archiving import verified_with
+from tests.patience import PATIENCE_S
 from tests.producer import NOON_MS, batch, event
 from tests.sidecar_process import METERLINE
 
@@ -49,7 +50,7 @@ async def until_acked(edge: Host, n_batches: int) -> None:
 
 async def until_filed(edge: Host, n_batches: int, *, is_urgent: bool = True) -> None:
     """Have files written until so many batches are in them."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             await filing(edge).write_next(is_urgent=is_urgent)
             files = await files_at(edge, OWN)
@@ -66,7 +67,7 @@ async def files_at(host: Host, edge_id: int) -> list[NewEdgeFile]:
 async def until_noted(centre: Host, edge: Host) -> list[NewEdgeFile]:
     """Wait until the centre has noted all files of its first edge; return them."""
     wanted = [file._replace(edge_id=1) for file in await files_at(edge, OWN)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while await files_at(centre, 1) != wanted:
             await asyncio.sleep(0.01)
     return wanted
@@ -285,7 +286,7 @@ async def test_a_centre_or_an_edge_that_was_put_back_notes_each_file_once(
         assert adopted.status_code == 200, adopted.text
         await edge.ship(batch(event(), event(status=500), first_seq=2))
         await until_filed(edge, 2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while len(await files_at(centre, 1)) != 3:
                 await asyncio.sleep(0.01)
     report = await verified_with(

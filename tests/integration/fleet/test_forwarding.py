@@ -13,6 +13,7 @@ from meterline.wire import Bye, Lost
 from meterline_sidecar.files import LedgerFiles
 from tests.fault.oracle import verify_ledger
 from tests.integration.fleet.conftest import Host, World, until
+from tests.patience import PATIENCE_S
 from tests.producer import (
     NOON_MS,
     PRODUCER,
@@ -50,7 +51,7 @@ async def is_there(host: Host, n_numbers: int) -> bool:
 
 
 async def until_there(host: Host, n_numbers: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not await is_there(host, n_numbers):
             await asyncio.sleep(0.01)
 
@@ -74,7 +75,7 @@ async def test_what_an_edge_took_in_stands_at_the_centre_as_it_is(world: World) 
 
         await until_there(centre, 910)
         await until(lambda: edge.parts.forwarder and not edge.parts.forwarder.behind)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while (await centre.rows(PRODUCERS))[-1][-1] != 1:
                 await asyncio.sleep(0.01)
 
@@ -279,7 +280,7 @@ async def test_an_app_keeps_its_events_until_the_centre_has_them(world: World) -
             async with Connection(path) as app:
                 assert await app.hello() == 0
                 await app.send(batch(used(1), used(2)))
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_S):
                     while not await is_there(edge, 2):
                         await asyncio.sleep(0.01)
                 with pytest.raises(TimeoutError):

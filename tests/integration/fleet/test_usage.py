@@ -23,6 +23,7 @@ from tests.fault.oracle import verify_ledger
 from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_centre import DECEMBER_MS, closed
 from tests.integration.fleet.test_forwarding import Cutter
+from tests.patience import PATIENCE_S
 from tests.producer import NOON_MS, batch, event
 from tests.web.again import computed_again
 
@@ -213,7 +214,7 @@ async def sum_at(centre: Host, meter: str = "n") -> int:
 
 
 async def until_sum(centre: Host, wanted: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while await sum_at(centre) != wanted:
             await asyncio.sleep(0.01)
 
@@ -328,7 +329,7 @@ async def recount(centre: Host, meter: str, *edges: Host) -> None:
         async with centre.parts.database.reading() as tx:
             return (await counted(tx)).generation
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while await served() == before:
             await asyncio.sleep(0.01)
     await until_all_is_there(centre, *edges)
@@ -353,7 +354,7 @@ async def test_another_counting_is_read_once_all_edges_have_it(world: World) -> 
 
             answer = await centre.post("/v1/edges/gone/retire", reason="sold")
             assert answer.status_code == 200, answer.text
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while await counting_again(centre):
                     await centre.parts.aggregator.run()
                     await asyncio.sleep(0.01)
@@ -378,7 +379,7 @@ async def test_a_meter_that_changes_counts_so_from_then_on_everywhere(
         file.write_text(file.read_text().replace(N, more))
         answer = await centre.http.post("/v1/reload")
         assert answer.status_code == 200, answer.text
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while (
                 "/b" not in (await edge.rows("SELECT definition FROM roll_ups"))[0][0]
             ):
@@ -496,7 +497,7 @@ async def test_what_comes_late_of_an_edge_is_an_adjustment(world: World) -> None
 
         await one.ship(calls(60_000))
         await two.ship(calls(60_000), producer=OTHER)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while await sum_at(centre, "api_calls") != 120_000:
                 await asyncio.sleep(0.01)
         edges = centre.parts.edges
@@ -508,7 +509,7 @@ async def test_what_comes_late_of_an_edge_is_an_adjustment(world: World) -> None
         assert (await invoice("2026-11"))["due"] == "70.00"
 
         await two.ship(calls(1_000, first_seq=2), producer=OTHER)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while await sum_at(centre, "api_calls") != 121_000:
                 await asyncio.sleep(0.01)
         (late,) = (await invoice("2026-12"))["adjustments"]
