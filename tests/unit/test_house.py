@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import meterline
@@ -33,7 +34,6 @@ PAGES = sorted(
     for where in ("docs/**/*.md", "README.md", "sidecar/**/templates/*.html")
     for path in ROOT.glob(where)
 )
-TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 EVENTS = re.compile(r"\b(?:FROM|JOIN) events\b")
 PACKED_APART = {
     "erase.py": 1,  # words, which no packed event has; and then the packed ones
@@ -49,6 +49,11 @@ PACKED_APART = {
 EITHER = re.compile(r"\w\((?:s|es|ies)\)")
 """How somebody writes who does not know whether it is one or more."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache  # not as soon as it is imported: every worker imports every module
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text()) for path in SOURCES}
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
@@ -96,7 +101,7 @@ def test_modules_are_short() -> None:
 def test_functions_fit_on_a_screen() -> None:
     lengths = {
         (path, function.name): (function.end_lineno or 0) - function.lineno + 1
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for function in functions(tree)
     }
 
@@ -106,7 +111,7 @@ def test_functions_fit_on_a_screen() -> None:
 def test_imports_stand_at_the_top_but_for_the_one_that_says_what_is_missing() -> None:
     inside = [
         (path.name, function.name)
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for function in functions(tree)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
@@ -118,7 +123,7 @@ def test_imports_stand_at_the_top_but_for_the_one_that_says_what_is_missing() ->
 def test_sql_lives_in_the_store() -> None:
     elsewhere = [
         (path, text)
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         if "store" not in path.parts
         for text in texts(tree)
         if SQL.search(text)
@@ -130,7 +135,7 @@ def test_sql_lives_in_the_store() -> None:
 def test_a_count_is_of_one_thing_or_of_several() -> None:
     found = [
         (path.name, text)
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for text in texts(tree)
         if EITHER.search(text)
     ]
@@ -179,7 +184,7 @@ def test_whoever_reads_events_reads_packed_ones_as_well() -> None:
         path.name: n
         for path in SOURCES
         if path.parent.name in ("edge", "store", "sqlite", "postgres")
-        and (n := sum(len(EVENTS.findall(text)) for text in texts(TREES[path])))
+        and (n := sum(len(EVENTS.findall(text)) for text in texts(trees()[path])))
     }
 
     assert found == PACKED_APART

@@ -3,10 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
-import openai
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,6 +19,11 @@ from tests.fake_sidecar import FakeSidecar
 from tests.integration.asgi.conftest import Metered
 from tests.llm_server import ANSWERS, PRIVATE, Provider, provider
 from tests.patience import PATIENCE_S
+
+if TYPE_CHECKING:
+    # Fixtures import them: five seconds, for the one worker that runs these tests.
+    import anthropic
+    import openai
 
 GPT = {"provider": "openai", "model": "gpt-5-mini-2025-08-07"}
 CLAUDE = {"provider": "anthropic", "model": "claude-sonnet-5"}
@@ -45,24 +48,32 @@ def server() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def gpt(server: Provider) -> openai.OpenAI:
+def gpt(server: Provider) -> "openai.OpenAI":
+    import openai
+
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0)
 
 
 @pytest.fixture
-async def async_gpt(server: Provider) -> AsyncIterator[openai.AsyncOpenAI]:
+async def async_gpt(server: Provider) -> AsyncIterator["openai.AsyncOpenAI"]:
+    import openai
+
     url = f"{server.url}/v1"
     async with openai.AsyncOpenAI(base_url=url, api_key="x", max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-def claude(server: Provider) -> anthropic.Anthropic:
+def claude(server: Provider) -> "anthropic.Anthropic":
+    import anthropic
+
     return anthropic.Anthropic(base_url=server.url, api_key="x", max_retries=0)
 
 
 @pytest.fixture
-async def async_claude(server: Provider) -> AsyncIterator[anthropic.AsyncAnthropic]:
+async def async_claude(server: Provider) -> AsyncIterator["anthropic.AsyncAnthropic"]:
+    import anthropic
+
     url = server.url
     async with anthropic.AsyncAnthropic(
         base_url=url, api_key="x", max_retries=0
@@ -108,7 +119,7 @@ def assert_is(event: UsageEvent, counts: dict[str, int], said: dict[str, str]) -
 
 
 async def test_whole_answers_of_both_clients_count_and_come_back(
-    serve: Serve, async_gpt: openai.AsyncOpenAI
+    serve: Serve, async_gpt: "openai.AsyncOpenAI"
 ) -> None:
     async def work() -> None:
         answer = await async_gpt.chat.completions.create(model="chat", messages=ASK)
@@ -118,7 +129,7 @@ async def test_whole_answers_of_both_clients_count_and_come_back(
 
 
 async def test_what_can_be_awaited_counts_when_it_is(
-    serve: Serve, async_claude: anthropic.AsyncAnthropic
+    serve: Serve, async_claude: "anthropic.AsyncAnthropic"
 ) -> None:
     async def work() -> None:
         asked = async_claude.messages.create(model="m", max_tokens=9, messages=ASK)
@@ -128,7 +139,9 @@ async def test_what_can_be_awaited_counts_when_it_is(
     assert_is(await serve(work), MESSAGE, CLAUDE)
 
 
-async def test_responses_and_embeddings_count(serve: Serve, gpt: openai.OpenAI) -> None:
+async def test_responses_and_embeddings_count(
+    serve: Serve, gpt: "openai.OpenAI"
+) -> None:
     async def work() -> None:
         meterline.llm.metered(gpt.responses.create(model="m", input="x"), tenant="eu")
         meterline.llm.metered(
@@ -150,7 +163,7 @@ async def test_responses_and_embeddings_count(serve: Serve, gpt: openai.OpenAI) 
 
 
 async def test_streams_of_chat_count_by_their_last_chunk(
-    serve: Serve, async_gpt: openai.AsyncOpenAI
+    serve: Serve, async_gpt: "openai.AsyncOpenAI"
 ) -> None:
     async def work() -> None:
         stream = await async_gpt.chat.completions.create(
@@ -170,7 +183,7 @@ async def test_streams_of_chat_count_by_their_last_chunk(
 
 
 async def test_sums_that_grow_and_what_was_thought_beside_count_once(
-    serve: Serve, gpt: openai.OpenAI
+    serve: Serve, gpt: "openai.OpenAI"
 ) -> None:
     async def work() -> None:
         for _ in meterline.llm.metered(
@@ -186,7 +199,7 @@ async def test_sums_that_grow_and_what_was_thought_beside_count_once(
 
 
 async def test_streams_of_responses_and_messages_count(
-    serve: Serve, gpt: openai.OpenAI, claude: anthropic.Anthropic
+    serve: Serve, gpt: "openai.OpenAI", claude: "anthropic.Anthropic"
 ) -> None:
     async def work() -> None:
         with meterline.llm.metered(
@@ -210,8 +223,8 @@ async def test_streams_of_responses_and_messages_count(
 
 async def test_the_helpers_of_both_clients_count(
     serve: Serve,
-    gpt: openai.OpenAI,
-    async_claude: anthropic.AsyncAnthropic,
+    gpt: "openai.OpenAI",
+    async_claude: "anthropic.AsyncAnthropic",
 ) -> None:
     async def work() -> None:
         helper = async_claude.messages.stream(model="m", max_tokens=9, messages=ASK)
@@ -245,7 +258,7 @@ def usage_of(event: UsageEvent) -> Any:
 
 
 async def test_the_usage_object_of_both_clients_is_kept_as_it_came(
-    serve_all: ServeAll, gpt: openai.OpenAI, claude: anthropic.Anthropic
+    serve_all: ServeAll, gpt: "openai.OpenAI", claude: "anthropic.Anthropic"
 ) -> None:
     async def work() -> None:
         responses = gpt.responses.create(model="m", input="x", stream=True)
@@ -315,7 +328,7 @@ async def test_a_usage_object_that_is_not_kept_whole_is_flagged(
 
 
 async def test_a_stream_without_usage_is_a_call_of_which_nothing_is_known(
-    serve: Serve, async_gpt: openai.AsyncOpenAI
+    serve: Serve, async_gpt: "openai.AsyncOpenAI"
 ) -> None:
     async def work() -> None:
         asked = async_gpt.chat.completions.create(
@@ -332,7 +345,7 @@ async def test_a_stream_without_usage_is_a_call_of_which_nothing_is_known(
 
 
 async def test_a_client_that_leaves_pays_what_is_known_and_the_rest_is_counted(
-    async_claude: anthropic.AsyncAnthropic,
+    async_claude: "anthropic.AsyncAnthropic",
     server: Provider,
     sidecar: FakeSidecar,
     metered: Metered,
@@ -408,7 +421,7 @@ async def leave_after(app: MeterMiddleware, *, n_parts: int) -> None:
 
 
 async def test_outside_of_requests_a_meter_takes_them_for_a_subject(
-    gpt: openai.OpenAI, sidecar: FakeSidecar, metered: Metered
+    gpt: "openai.OpenAI", sidecar: FakeSidecar, metered: Metered
 ) -> None:
     with Meter(socket=sidecar.path, spool_dir=sidecar.path.parent / "spool") as meter:
         answer = gpt.chat.completions.create(model="chat", messages=ASK)
