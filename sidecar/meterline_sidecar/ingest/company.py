@@ -2,8 +2,9 @@
 
 A commit costs the same for one event as for a thousand. The first after a while is made
 at once; while events keep coming there is one a second, unless so many wait that they
-are company enough, or somebody waits for the ack. What waits is not known here yet, and
-still stands in its app's spool.
+are company enough, or somebody waits for the ack. Where so many come that a moment is
+company enough, there is one each moment. What waits is not known here yet, and still
+stands in its app's spool.
 """
 
 import asyncio
@@ -12,6 +13,9 @@ from typing import Final
 
 COMPANY_S: Final = 1.0  # from the beginning of one commit to that of the next
 COMPANY_ROWS: Final = 5_000  # which need no more: about 15 ms of writing
+CROWD_PER_S: Final = 80_000  # about half of what one process can take
+CROWD_S: Final = 0.015  # from commit to commit then: an ack comes in twice that
+CROWD_ENDS_S: Final = 0.1  # after fewer come: the last of them wait no longer, either
 
 
 class Company:
@@ -24,7 +28,8 @@ class Company:
     def __init__(self, company_s: float = COMPANY_S) -> None:
         self._company_s = company_s
         self._is_enough = asyncio.Event()
-        self._next_s = 0.0
+        self._n_rows = 0
+        self._last_s = self._next_s = self._crowd_until_s = 0.0
 
     def came(self, *, n_rows: int, is_urgent: bool) -> None:
         """Note that something came.
@@ -33,6 +38,7 @@ class Company:
             n_rows: how much waits by now.
             is_urgent: whether somebody waits for its commit.
         """
+        self._n_rows = n_rows
         if is_urgent or n_rows >= COMPANY_ROWS:
             self._is_enough.set()
 
@@ -44,4 +50,9 @@ class Company:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_enough.wait(), left_s)
         self._is_enough.clear()
-        self._next_s = loop.time() + self._company_s
+        now_s = loop.time()
+        if self._n_rows >= CROWD_PER_S * (now_s - self._last_s):
+            self._crowd_until_s = now_s + CROWD_ENDS_S
+        is_crowd = now_s < self._crowd_until_s
+        wait_s = min(CROWD_S, self._company_s) if is_crowd else self._company_s
+        self._last_s, self._next_s, self._n_rows = now_s, now_s + wait_s, 0

@@ -70,3 +70,15 @@ async def test_what_somebody_waits_for_is_committed_at_once() -> None:
     company.came(n_rows=1, is_urgent=False)
     waiting = await waiting_for(company)
     waiting.cancel()
+
+
+async def test_where_many_come_at_once_the_last_of_them_wait_for_a_moment() -> None:
+    company = Company(HOUR_S)
+    await is_served(company)
+    for _ in range(2):
+        company.came(n_rows=COMPANY_ROWS, is_urgent=False)
+        await is_served(company)
+
+    company.came(n_rows=1, is_urgent=False)
+
+    await is_served(company)
