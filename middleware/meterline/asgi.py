@@ -59,16 +59,17 @@ class MeterMiddleware(Metering):
         idempotency_header: str | None = None,
         **options: Unpack[MeterOptions],
     ) -> None:
+        self.routes = RouteMap(app)
         super().__init__(
             subject=subject or subjects.default,
             exclude=exclude,
             idempotency_header=idempotency_header,
             options=options,
+            template_of=self.routes.template,
         )
         self._retry_header = (self.retry_header or "").encode()
         self.app = app
         self.left_out = LeftOut(self.meter)
-        self.routes = RouteMap(app)
         self.templates = self.routes.templates
         self.is_starlette = self.routes.is_starlette
         inside.note_django_requests(app)
@@ -182,7 +183,3 @@ class MeterMiddleware(Metering):
                 text: str = value.decode("latin-1")
                 return text
         return ""
-
-    def template_of(self, scope: Scope) -> str | None:
-        """Return the template of the route that was taken, if one was."""
-        return self.routes.template(scope)

@@ -1,7 +1,7 @@
 """What the middlewares for ASGI and for WSGI have in common."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from meterline.asgi_types import Scope
 from meterline.events import SUBJECT_CHARS_MAX, Flag
@@ -45,6 +45,7 @@ class Metering:
         exclude: what makes no event; see ``exclude.exclusion``.
         idempotency_header: see ``retries.retry_header``.
         options: those of ``Meter``.
+        template_of: finds the template of a route.
 
     Raises:
         ValueError: an option that cannot be meant.
@@ -57,11 +58,14 @@ class Metering:
         exclude: Iterable[str | int] | None,
         idempotency_header: str | None,
         options: MeterOptions,
+        template_of: Callable[[Scope], str | None],
     ) -> None:
         self.exclusion = exclusion(exclude)
         self.retry_header = retry_header(idempotency_header)
         self.meter = Meter(**options)
         self.resolver = subject
+        self.template_of = template_of
+        """Returns the template of the route that was taken, if one was."""
         self.templates: dict[int, str] = {}
         """Of routes, by their ids: what is known without a call."""
         self.is_starlette = False
@@ -108,10 +112,6 @@ class Metering:
 
     def header_of(self, scope: Scope) -> str:
         """Return what a request has in the header with its client's key."""
-        raise NotImplementedError
-
-    def template_of(self, scope: Scope) -> str | None:
-        """Return the template of the route that was taken, if one was."""
         raise NotImplementedError
 
     def resolve_route(self, scope: Scope) -> str | None:

@@ -55,21 +55,21 @@ class RouteMap:
         To be called when the response is over or nearly so.
         """
         # An empty text stands for "known, and no route".
-        template = self.templates.get(id(scope.get("route")))
-        if template is None and (found := self._find(scope)):
-            template = _exact(found)
-        return template or None
+        found = self.templates.get(id(scope.get("route")))
+        if found is None:
+            if "router" in scope:
+                found = _exact(self._of_router(scope))
+            elif "path_template" in scope:
+                found = _exact(scope["path_template"] or "/")
+            elif self._matching is not None:
+                found = _exact(self._matching.template(scope))
+        return found or None
 
-    def _find(self, scope: Scope) -> str:
-        router = scope.get("router")
-        if router is not None:
-            self._learn(router)
-            template = self._of_starlette(scope, may_rewalk=True)
-            own = scope.get("path_template")  # Litestar, mounted in Starlette
-            return template.removesuffix(_TAIL) + own if own else template
-        if "path_template" in scope:
-            return scope["path_template"] or "/"
-        return self._matching.template(scope) if self._matching else ""
+    def _of_router(self, scope: Scope) -> str:
+        self._learn(scope["router"])
+        template = self._of_starlette(scope, may_rewalk=True)
+        own = scope.get("path_template")  # Litestar, mounted in Starlette
+        return template.removesuffix(_TAIL) + own if own else template
 
     # --- Starlette and FastAPI
 

@@ -120,9 +120,12 @@ def from_trusted_header(header: str) -> Resolver:
 
     def resolve(scope: Scope) -> str | None:
         value = _only_value(scope, wanted)
-        if not value or b"," in value or not value.isascii():
+        if not value or not value.isascii():
             return None
-        return value.decode("ascii").strip() or None
+        text = value.decode()
+        # Asked of the text: bytes take what they are asked for for a number first, and
+        # that it is none costs as much as all else here.
+        return None if "," in text else text.strip() or None
 
     return resolve
 
@@ -193,8 +196,8 @@ def _only_value(scope: Scope, wanted: bytes) -> bytes | None:
     """
     if "wsgi.version" in scope:
         name = "HTTP_" + wanted.decode("latin-1").upper().replace("-", "_")
-        value = str(scope.get(name, "")).encode("latin-1", "replace").strip()
-        return None if b"," in value else value
+        text = str(scope.get(name, ""))
+        return None if "," in text else text.encode("latin-1", "replace").strip()
     length = len(wanted)
     found: bytes | None = None
     for name, value in scope["headers"]:

@@ -280,6 +280,7 @@ class MeterMiddleware(Metering):
             exclude=exclude,
             idempotency_header=idempotency_header,
             options=options,
+            template_of=wsgi_apps.route,
         )
         self.app = app
         self._key_name = f"HTTP_{(self.retry_header or '').upper().replace('-', '_')}"
@@ -321,10 +322,6 @@ class MeterMiddleware(Metering):
             return pieces
         made = SizedBody if isinstance(pieces, list | tuple) else Body
         return made(call, pieces)
-
-    def template_of(self, scope: Scope) -> str | None:
-        """Return the template of the route that was taken, if one was."""
-        return wsgi_apps.route(scope)
 
 
 def _path(environ: Environ) -> str:
