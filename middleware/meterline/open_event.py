@@ -290,7 +290,8 @@ class OpenEvent:
                 quantities = self.quantities
                 if self.named is not None:
                     self._write_named()
-                self.wait_no_more()
+                if (shipper := self.meter.shipper) is not None:  # as ``wait_no_more``
+                    shipper.waiting.remove(self)
         return quantities or None
 
     def describe(self) -> None:

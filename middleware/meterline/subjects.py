@@ -44,8 +44,7 @@ def default(scope: Scope) -> str | None:
                 return subject
     if DJANGO_REQUEST in scope and (subject := of_django(scope[DJANGO_REQUEST]())):
         return subject
-    auth = scope.get("auth")
-    return identity(auth) if auth is not None else None
+    return identity(scope["auth"]) if "auth" in scope else None
 
 
 def from_user() -> Resolver:
