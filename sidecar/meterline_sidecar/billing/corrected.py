@@ -5,7 +5,7 @@ the customers who pay for them is drawn twice: as usage is, and with these in th
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -47,17 +47,22 @@ class Supposed(NamedTuple):
     places: frozenset[Place]
     """The windows that these events are in."""
     added: Sequence[EventRow] = ()
+    all_up_to: int = 0
+    """As ``Recounting`` has it."""
 
 
 class Corrected:
     """Usage with other totals in place of those of some windows.
 
     Args:
-        places: what these windows would come to.
+        places: these windows.
+        deltas: what those of them would come to where anything counts.
     """
 
-    def __init__(self, places: Mapping[Place, Delta], payers: Payers) -> None:
-        self._places = places
+    def __init__(
+        self, places: Iterable[Place], deltas: Mapping[Place, Delta], payers: Payers
+    ) -> None:
+        self._deltas = deltas
         self._payers = payers
         self._mine: dict[str, list[Place]] = defaultdict(list)
         for place in places:
@@ -82,37 +87,45 @@ class Corrected:
     ) -> CustomerUsage:
         """Return a customer's usage of a span of time as it would be."""
         start, end = usage.period.start, usage.period.end
-        mine = [
+        mine = {
             place
             for place in self._mine.get(usage.customer, ())
             if start <= place.window_ms < end
-        ]
+        }
         if not mine:
             return usage
-        groups = await windows.groups(tx)
         subjects = self._payers.subjects_of({usage.customer})
         subjects |= {place.subject_id for place in mine}
-        known = {place: self._places[place] for place in mine}
+        found = {place: self._deltas[place] for place in mine if place in self._deltas}
+        groups = await windows.groups(tx)
         for subject_id in sorted(subjects):
-            await self._add_known(tx, at, usage, subject_id, known, groups)
+            found |= await self._others(tx, at, usage, subject_id, mine, groups)
         return replace(
-            usage, meters=tuple(_with(meter, known) for meter in usage.meters)
+            usage, meters=tuple(_with(meter, found) for meter in usage.meters)
         )
 
-    async def _add_known(
+    async def _others(
         self,
         tx: Tx,
         at: Counted,
         usage: CustomerUsage,
         subject_id: int,
-        known: dict[Place, Delta],
+        mine: Set[Place],
         groups: Mapping[int, str],
-    ) -> None:
-        """Add what is stored of a subject's windows to those that are counted again."""
+    ) -> dict[Place, Delta]:
+        """Return what is stored of a subject's windows that are not counted again."""
+        ids = {labels: group_id for group_id, labels in groups.items()}
+        again = {
+            (place.window_ms, ids.get(place.labels, 0))
+            for place in mine
+            if place.subject_id == subject_id
+        }
         span = {"start": usage.period.start, "end": usage.period.end}
         found: dict[Place, Delta] = defaultdict(Delta)
         for key, totals in (
-            await windows.windows_of(tx, at.generation, subject_id, **span)
+            await windows.windows_of(
+                tx, at.generation, subject_id, **span, without=again
+            )
         ).items():
             place = Place(subject_id, key.window_ms, groups[key.group_id])
             found[place].totals = totals
@@ -122,9 +135,12 @@ class Corrected:
             ):
                 place = Place(subject_id, key.window_ms, groups[key.group_id])
                 found[place].unique.setdefault(meter, set()).add(value)
-        for place, delta in found.items():
-            if self._payers.at(subject_id, place.window_ms) == usage.customer:
-                known.setdefault(place, delta)
+        return {
+            place: delta
+            for place, delta in found.items()
+            if place not in mine
+            and self._payers.at(subject_id, place.window_ms) == usage.customer
+        }
 
 
 def _with(used: MeterUsage, places: Mapping[Place, Delta]) -> MeterUsage:
@@ -208,7 +224,7 @@ async def of_correction(
                 definition, endpoints, cuts, values=values, generation=served.id
             )
 
-        places = what.places | await places_of(new_folder, added)
+        places = what.places | await places_of(new_folder(), added)
         recounted = await recount(
             tx,
             Recounting(
@@ -217,9 +233,10 @@ async def of_correction(
                 what.changed,
                 up_to_event=served.cursor,
                 added=added,
+                all_up_to=what.all_up_to,
             ),
         )
-    corrected = Corrected(recounted, payers)
+    corrected = Corrected(places, recounted, payers)
     return await compared(
         database,
         Side(terms, Billing(terms)),

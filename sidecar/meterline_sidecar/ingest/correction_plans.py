@@ -13,16 +13,19 @@ from meterline.events import UNCOUNTED, UsageEvent
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.amended import Changes, NotAmendable, amended
 from meterline_sidecar.ingest.decode import EVER, to_row
+from meterline_sidecar.store.columns import pieces
 from meterline_sidecar.store.edge import corrections as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.event_log import Filter
 from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.owned import times_of
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.usage.corrected import facts_of, places_of
+from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import decode
 from meterline_sidecar.usage.fold import ROLLED_UP, Folder, Place
 from meterline_sidecar.usage.values import read_values
@@ -61,13 +64,15 @@ class Plan(NamedTuple):
     kind: store.Kind
     changed: Mapping[int, bool]
     """Whether each is void by it, in order of the events."""
-    facts: Sequence[EventFacts]
-    """Of these events."""
+    times_ms: tuple[int, ...] = ()
+    """When the first and the last of these events happened, if there are any."""
     added: Sequence[EventRow] = ()
     """Events to be stored with it."""
     places: frozenset[Place] = frozenset()
     """The windows that the events are in."""
     reverts: int | None = None
+    all_up_to: int = 0
+    """Up to this event nothing else counts in these windows."""
 
 
 async def void(database: Readable, search: Search) -> Plan:
@@ -77,20 +82,17 @@ async def void(database: Readable, search: Search) -> Plan:
         CorrectionRefused: there is none, or too much would change at once.
         EventsArchived: some of them left the ledger.
     """
-    facts = await _found(database, search)
-    if not facts:
+    meant = await _found(database, search)
+    if not meant.ids:
         raise CorrectionRefused("no event that counts is meant; nothing to correct")
-    n_rolled_up = sum(event.flags & ROLLED_UP != 0 for event in facts)
-    if n_rolled_up and not search.event_ids:
+    if meant.n_rolled_up and not search.event_ids:
         raise CorrectionRefused(
-            f"{n_rolled_up} of these {len(facts)} events are usage of edges, which keep"
+            f"{meant.n_rolled_up} of these {len(meant.ids)} events are usage of edges, which keep"
             " the events themselves: `meterline events` at the edge shows them. Name"
             " events here by their ids to make void what an edge has counted at one"
             " time, or correct by adding usage"
         )
-    return await _checked(
-        database, Plan("void", {event.id: True for event in facts}, facts)
-    )
+    return meant.planned("void", dict.fromkeys(meant.ids, True))
 
 
 async def amend(database: Readable, search: Search, changes: Changes) -> Plan:
@@ -101,18 +103,18 @@ async def amend(database: Readable, search: Search, changes: Changes) -> Plan:
         EventsArchived: some of them left the ledger.
     """
     plan = await void(database, search)
-    if any(event.flags & ROLLED_UP for event in plan.facts):
+    if len(plan.changed) > ADDED_MAX:
         raise CorrectionRefused(
-            "usage of an edge cannot be amended, as the edge keeps its events: make it"
-            " void, and add what was used"
-        )
-    if len(plan.facts) > ADDED_MAX:
-        raise CorrectionRefused(
-            f"{len(plan.facts)} events are meant, and {ADDED_MAX} are changed at once:"
+            f"{len(plan.changed)} events are meant, and {ADDED_MAX} are changed at once:"
             " say a shorter time, or a subject"
         )
     async with database.reading() as tx:
         rows = await store.rows_of(tx, list(plan.changed))
+    if any(event.flags & ROLLED_UP for event in rows):
+        raise CorrectionRefused(
+            "usage of an edge cannot be amended, as the edge keeps its events: make it"
+            " void, and add what was used"
+        )
     try:
         added = [amended(event, changes) for event in rows]
     except NotAmendable as error:
@@ -124,7 +126,7 @@ async def amend(database: Readable, search: Search, changes: Changes) -> Plan:
         raise CorrectionRefused(
             "some of these events say just that already; name those that do not"
         )
-    return await _checked(database, plan._replace(kind="amend", added=added))
+    return plan._replace(kind="amend", added=added)
 
 
 async def add(database: Readable, events: Sequence[UsageEvent]) -> Plan:
@@ -138,7 +140,7 @@ async def add(database: Readable, events: Sequence[UsageEvent]) -> Plan:
             f"there are {len(events)} events; add 1 to {ADDED_MAX} at once"
         )
     added = [to_row(0, event, EVER) for event in events]
-    return await _checked(database, Plan("add", {}, (), added))
+    return Plan("add", {}, added=added)
 
 
 async def revert(database: Readable, correction_id: int) -> Plan:
@@ -169,23 +171,72 @@ async def revert(database: Readable, correction_id: int) -> Plan:
                 f"correction {later} is about events of correction {correction_id},"
                 f" and is later: revert {later} first"
             )
-        facts = await facts_of(tx, [event_id for event_id, _ in rows])
+        meant = _Meant(await _folder(tx))
+        for part in pieces(rows):
+            await meant.add(await facts_of(tx, [event_id for event_id, _ in part]))
     changed = {event_id: not is_void for event_id, is_void in rows}
-    return await _checked(
-        database, Plan("revert", changed, facts, reverts=correction_id)
-    )
+    return meant.planned("revert", changed)._replace(reverts=correction_id)
 
 
-async def _found(database: Readable, search: Search) -> list[EventFacts]:
-    """Return the events that are meant and count, in their order."""
+class _Meant:
+    """What there is to know of events that are meant: too many to be kept themselves.
+
+    Args:
+        folder: says in which windows they are.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._places: set[Place] = set()
+        self._first_ms = self._last_ms = 0
+        self.all_up_to = 0
+        self.ids: list[int] = []
+        self.n_rolled_up = 0
+
+    async def add(self, events: Sequence[EventFacts]) -> None:
+        """Add some, in their order."""
+        if not events:
+            return
+        self._places |= await places_of(self._folder, events)
+        times = [event.time_ms for event in events]
+        first_ms, last_ms = min(times), max(times)
+        if self.ids:
+            first_ms = min(first_ms, self._first_ms)
+            last_ms = max(last_ms, self._last_ms)
+        self._first_ms, self._last_ms = first_ms, last_ms
+        self.ids += [event.id for event in events]
+        self.n_rolled_up += sum(event.flags & ROLLED_UP != 0 for event in events)
+
+    def planned(self, kind: store.Kind, changed: Mapping[int, bool]) -> Plan:
+        """Return a plan about them, of which not too much changes at once."""
+        n_windows = len(self._places)
+        if n_windows > WINDOWS_MAX:
+            raise CorrectionRefused(
+                f"these {len(changed)} events are in {n_windows} windows of 15 minutes"
+                f" and a subject, and {WINDOWS_MAX} change at once: say a shorter time,"
+                " or a subject"
+            )
+        times_ms = (self._first_ms, self._last_ms) if self.ids else ()
+        return Plan(
+            kind,
+            changed,
+            times_ms,
+            places=frozenset(self._places),
+            all_up_to=self.all_up_to,
+        )
+
+
+async def _found(database: Readable, search: Search) -> _Meant:
+    """Return the events that are meant and count."""
     async with database.reading() as tx:
         last_id = await event_log.last_event_id(tx)
         folder = None
         if search.meter is not None:
             folder = await _folder(tx, only=search.meter)
-        found: list[EventFacts] = []
+        found = _Meant(await _folder(tx))
         if search.event_ids:
-            return await _named(tx, search.event_ids, last_id=last_id)
+            await found.add(await _named(tx, search.event_ids, last_id=last_id))
+            return found
         after: int | None = 0
         while after is not None:
             page = await store.find_facts(
@@ -197,14 +248,28 @@ async def _found(database: Readable, search: Search) -> list[EventFacts]:
                 up_to=last_id,
                 skip_flags=UNCOUNTED,
             )
-            found += await _counting(tx, page.events, folder, last_id=last_id)
+            await found.add(await _counting(tx, page.events, folder, last_id=last_id))
             after = page.next_after
-            if len(found) > EVENTS_MAX:
+            if len(found.ids) > EVENTS_MAX:
                 raise CorrectionRefused(
                     f"more than {EVENTS_MAX} events are meant, and so many are"
                     " corrected at once: say a shorter time, or a subject"
                 )
+        if await _is_of_all(tx, search):
+            found.all_up_to = last_id
     return found
+
+
+async def _is_of_all(tx: Tx, search: Search) -> bool:
+    """Say whether a search finds all that counts in each window that it finds any in."""
+    wanted = search.wanted
+    by_whom = Filter(customer=wanted.customer, subject=wanted.subject)
+    if wanted != by_whom or search.meter is not None:
+        return False
+    if search.start % WINDOW_MS or (search.end % WINDOW_MS and search.end != NEVER_MS):
+        return False
+    # What changed hands has events of others beside.
+    return wanted.customer is None or not await times_of(tx, wanted.customer)
 
 
 async def _named(tx: Tx, event_ids: Sequence[int], *, last_id: int) -> list[EventFacts]:
@@ -245,21 +310,6 @@ async def _folder(tx: Tx, *, only: str | None = None) -> Folder:
         values=await read_values(tx, definition),
         generation=served.id,
     )
-
-
-async def _checked(database: Readable, plan: Plan) -> Plan:
-    """Return a plan of which not too much changes at once."""
-    async with database.reading() as tx:
-        folder = await _folder(tx)
-    places = await places_of(lambda: folder, plan.facts)
-    n_windows = len(places)
-    if n_windows > WINDOWS_MAX:
-        raise CorrectionRefused(
-            f"these {len(plan.facts)} events are in {n_windows} windows of 15 minutes"
-            f" and a subject, and {WINDOWS_MAX} change at once: say a shorter time,"
-            " or a subject"
-        )
-    return plan._replace(places=places)
 
 
 async def _counting(

@@ -139,7 +139,7 @@ class Late:
             if await store.has_come_since(tx, after):
                 late = await _late_events(tx, reporting, after, served)
         for (customer, period), events in late.items():
-            plan = Plan("late", {event.id: True for event in events}, events)
+            plan = Plan("late", {event.id: True for event in events})
             query = msgspec.json.encode({"customer": customer, "period": period})
             why = f"came when {period} was final"
             await self._corrections.make(plan, Asked(BY_ITSELF, why, query.decode()))

@@ -8,6 +8,7 @@ correction's own event, so that whoever looks for changes finds it.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Final, NamedTuple
@@ -58,11 +59,8 @@ def fold(
     return deltas
 
 
-async def places_of(
-    new_folder: NewFolder, events: Sequence[EventFacts]
-) -> frozenset[Place]:
+async def places_of(folder: Folder, events: Sequence[EventFacts]) -> frozenset[Place]:
     """Return the windows that events are in."""
-    folder = new_folder()
     found: set[Place] = set()
     for start in range(0, len(events), PLACED):
         part = events[start : start + PLACED]
@@ -108,23 +106,25 @@ class Recounting(NamedTuple):
     """Events behind there, in these windows, that count as well."""
     read_events: ReadEvents | None = None
     """Reads each event by itself, also where it left the ledger."""
+    all_up_to: int = 0
+    """Up to this event only ``changed`` are in these windows: others are not looked for."""
 
 
 async def recount(tx: Tx, what: Recounting) -> dict[Place, Delta]:
-    """Return all that is counted in each of some windows; empty where nothing is.
+    """Return all that is counted in those of some windows where anything is.
 
     Raises:
         EventsArchived: without ``read_events``, where events of these windows left the
             ledger.
     """
-    found = {place: Delta() for place in what.places}
+    found: dict[Place, Delta] = {}
     folder = what.new_folder()
     async for events in _events(tx, what):
         for place, delta in (await asyncio.to_thread(folder.fold, events)).items():
-            if place in found:
-                _merge(found[place], delta, folder)
+            if place in what.places:
+                _merge(found.setdefault(place, Delta()), delta, folder)
     for place, delta in folder.fold(what.added).items():
-        _merge(found[place], delta, folder)
+        _merge(found.setdefault(place, Delta()), delta, folder)
     return found
 
 
@@ -134,13 +134,16 @@ async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[list[EventFacts]]:
     wanted = {(place.subject_id, _start(place)) for place in what.places}
     subjects = sorted({subject_id for subject_id, _ in wanted})
     hours = sorted({start // HOUR_MS * HOUR_MS for start in starts})
+    changed = sorted(what.changed)
     for first, last in await windows.id_ranges(tx, hours):
         if what.read_events is None:
             await check_here(tx, first - 1)
-        after, end = first - 1, min(last, what.up_to_event)
+        after, end = max(first - 1, what.all_up_to), min(last, what.up_to_event)
         while after < end:
             upper = min(after + SCAN_EVENTS_MAX, end)
             if what.read_events is None:
+                # Not even read: they are nearly all of a correction of everything.
+                void = await _void(tx, what, changed, after, upper)
                 events = await windows.events_of_subjects(
                     tx,
                     after,
@@ -149,6 +152,7 @@ async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[list[EventFacts]]:
                     start=min(starts),
                     end=max(starts) + WINDOW_MS,
                     skip_flags=UNCOUNTED,
+                    without=void,
                 )
             else:
                 events, upper = await what.read_events(
@@ -156,18 +160,28 @@ async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[list[EventFacts]]:
                 )
                 if upper == after:
                     break  # the last events are gone
-            marks = await store.marks_in(tx, after, upper, up_to_event=what.up_to_event)
-            void = {event_id for event_id, mark in marks.items() if mark.is_void}
+                void = await _void(tx, what, changed, after, upper)
             kept = [
                 event
                 for event in events
                 if (event.subject_id, event.time_ms // WINDOW_MS * WINDOW_MS) in wanted
                 and event.id <= end
-                and not what.changed.get(event.id, event.id in void)
+                and event.id not in void
             ]
             for start in range(0, len(kept), FOLDED):
                 yield kept[start : start + FOLDED]
             after = upper
+
+
+async def _void(
+    tx: Tx, what: Recounting, changed: Sequence[int], after: int, last: int
+) -> set[int]:
+    """Return which events between two do not count; ``changed`` are in order."""
+    marks = await store.marks_in(tx, after, last, up_to_event=what.up_to_event)
+    void = {event_id for event_id, mark in marks.items() if mark.is_void}
+    for event_id in changed[bisect_right(changed, after) : bisect_right(changed, last)]:
+        (void.add if what.changed[event_id] else void.discard)(event_id)
+    return void
 
 
 def _start(place: Place) -> int:

@@ -70,13 +70,14 @@ async def corrected(
     facts = await facts_of(tx, list(changed), read_events=read_events)
     what = Recounting(
         new_folder,
-        await places_of(new_folder, facts),
+        await places_of(new_folder(), facts),
         changed,
         up_to_event=after_id,
         added=[event for event in facts if event.id > after_id],
         read_events=read_events,
     )
-    deltas = await recount(tx, what)
+    found = await recount(tx, what)
+    deltas = {place: found.get(place) or Delta() for place in what.places}
     for delta in deltas.values():
         delta.last_event_id = correction.event_id
     return Corrected(deltas, min(changed, default=after_id + 1))

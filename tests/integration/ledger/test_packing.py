@@ -94,7 +94,7 @@ async def all_that_is_read(ledger: Readable) -> dict[str, Any]:
     """Return what everybody who reads events finds."""
     async with ledger.reading() as tx:
         last = (await event_store.marks(tx)).event_id
-        span = {"start": 0, "end": LATER_MS * 2}
+        span: Any = {"start": 0, "end": LATER_MS * 2}
         every = list(range(1, last + 1))
         found: dict[str, Any] = {
             "one": [await event_log.read_event(tx, i) for i in every],
@@ -105,7 +105,10 @@ async def all_that_is_read(ledger: Readable) -> dict[str, Any]:
                 tx, (1, last), customer="acme", skip_flags=0, **span
             ),
             "subjects": await events_of_subjects(
-                tx, 0, last, (1, 2), skip_flags=0, **span
+                tx, 0, last, (1, 2), skip_flags=0, without=every[::4], **span
+            ),
+            "many": await events_of_subjects(
+                tx, 0, last, every, skip_flags=0, without=(), **span
             ),
             "covered": await covered(tx, 1, last - 1),
             "n": await events_before(tx, last, subject_id=1, limit=last),

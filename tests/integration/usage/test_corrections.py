@@ -37,6 +37,7 @@ from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage import aggregate, correction, step
 from meterline_sidecar.usage import counted as usage_counted
 from meterline_sidecar.usage.aggregate import Aggregator
+from meterline_sidecar.usage.corrected import Recounting, recount
 from meterline_sidecar.usage.counted import counted, counted_whole, snapshot
 from meterline_sidecar.usage.definition import decode
 from meterline_sidecar.usage.fold import Folder
@@ -243,6 +244,34 @@ async def test_a_search_finds_what_counts_and_nothing_else(sidecar: Sidecar) -> 
     later = search._replace(start=NOON_MS + 1, end=NOON_MS + 2)
     with pytest.raises(CorrectionRefused, match="no event that counts"):
         await plans.void(sidecar.database, later)
+
+
+async def test_all_that_counts_in_some_windows_is_known_where_a_search_finds_it_all(
+    sidecar: Sidecar,
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(40, seed=1))
+    await ledger.void(1, 2, 3)
+    everything = Search(wanted=Filter(customer="acme"), start=0, end=NEVER_MS)
+
+    plan = await plans.void(sidecar.database, everything)
+
+    async with sidecar.database.reading() as tx:
+        served = await newest_generation(tx)
+        assert served is not None
+        folder = Folder(decode(served.definition), await counting.endpoints(tx))
+        again = Recounting(
+            lambda: folder, plan.places, plan.changed, up_to_event=served.cursor
+        )
+        assert not await recount(tx, again), "others count in these windows"
+        assert plan.all_up_to == served.cursor
+    for search in (
+        everything._replace(start=NOON_MS - 1_000_001),
+        everything._replace(meter="calls"),
+        everything._replace(wanted=Filter(customer="acme", route="/a")),
+        Search((4, 5)),
+    ):
+        plan = await plans.void(sidecar.database, search)
+        assert not plan.all_up_to, search
 
 
 async def test_a_meter_finds_what_it_counts(sidecar: Sidecar) -> None:

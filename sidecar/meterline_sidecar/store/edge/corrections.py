@@ -13,6 +13,7 @@ from meterline_sidecar.store.edge.event_log import (
     Filter,
     given,
     ids_between,
+    subjects_meant,
     where,
 )
 from meterline_sidecar.store.edge.events import HASHED, EventRow
@@ -105,11 +106,16 @@ async def find_facts(
     if first > last:
         return Facts([], None)
     listed = ", ".join(f"e.{name}" for name in COUNTED.names)
-    source = await events_between(tx, first, last)
+    subjects = await subjects_meant(tx, wanted)
+    source = await events_between(tx, first, last, columns=COUNTED.names)
     rows = await tx.fetch_all(
-        f"SELECT {listed} FROM {source.sql} e{where(wanted)}"  # noqa: S608 - our own words
+        f"SELECT {listed} FROM {source.sql} e{where(wanted, subjects)}"  # noqa: S608 - our own words
         " AND e.flags & ? = 0 ORDER BY e.id",
-        (*source.given, first, last, start, end, *given(wanted), skip_flags),
+        (
+            *source.given,
+            *given(wanted, subjects, (first, last), start, end),
+            skip_flags,
+        ),
     )
     found = [EventFacts(*row) for row in rows]
     return Facts(found, last if last < last_id else None)

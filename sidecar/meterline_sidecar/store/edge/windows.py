@@ -1,6 +1,6 @@
 """SQL for counting some windows again: what happened in them, and what is stored."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.dialects import either
+from meterline_sidecar.store.edge.event_log import FEW_SUBJECTS
 from meterline_sidecar.store.edge.packed import events_between
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, Key
 from meterline_sidecar.store.port import Tx
@@ -52,35 +53,60 @@ async def events_of_subjects(
     tx: Tx,
     after_id: int,
     last_id: int,
-    subjects: Iterable[int],
+    subjects: Sequence[int],
     *,
     start: int,
     end: int,
     skip_flags: int,
+    without: Iterable[int] = (),
 ) -> list[EventFacts]:
-    """Return events of subjects that happened in ``[start, end)``, in their order."""
-    source = await events_between(tx, after_id + 1, last_id)
+    """Return events of subjects that happened in ``[start, end)``, in their order.
+
+    Args:
+        without: events that are not asked for.
+    """
+    source = await events_between(tx, after_id + 1, last_id, columns=COUNTED.names)
+    # Those of others are told by one look; by marks, where they are packed, even
+    # before they are made rows.
+    is_few = len(subjects) <= FEW_SUBJECTS
+    those = f"({marks(len(subjects))})" if is_few else LISTED
     rows = await tx.fetch_all(
         f"SELECT {COUNTED.listed} FROM {source.sql} WHERE id > ? AND id <= ?"  # noqa: S608 - names
-        " AND time_ms >= ? AND time_ms < ? AND flags & ? = 0"
-        f" AND subject_id IN {LISTED} ORDER BY id",
+        f" AND subject_id IN {those} AND id NOT IN {LISTED}"
+        " AND time_ms >= ? AND time_ms < ? AND flags & ? = 0 ORDER BY id",
         (
             *source.given,
             after_id,
             last_id,
+            *(subjects if is_few else [_listed(subjects)]),
+            _listed(without),
             start,
             end,
             skip_flags,
-            f"[{','.join(map(str, subjects))}]",
         ),
     )
     return [EventFacts(*row) for row in rows]
 
 
+def _listed(numbers: Iterable[int]) -> str:
+    """Return numbers as one parameter; see ``LISTED``."""
+    return f"[{','.join(map(str, numbers))}]"
+
+
 async def windows_of(
-    tx: Tx, generation: int, subject_id: int, *, start: int, end: int
+    tx: Tx,
+    generation: int,
+    subject_id: int,
+    *,
+    start: int,
+    end: int,
+    without: Container[tuple[int, int]] = (),
 ) -> dict[Key, Totals]:
-    """Return what is stored of a subject's windows in ``[start, end)``."""
+    """Return what is stored of a subject's windows in ``[start, end)``.
+
+    Args:
+        without: of which windows and groups it is not asked for.
+    """
     rows = await tx.fetch_all(
         "SELECT window_ms, group_id, totals FROM usage WHERE generation = ?"
         " AND subject_id = ? AND window_ms >= ? AND window_ms < ?",
@@ -89,6 +115,7 @@ async def windows_of(
     return {
         Key(subject_id, window_ms, group_id): _totals.decode(totals)
         for window_ms, group_id, totals in rows
+        if (window_ms, group_id) not in without
     }
 
 

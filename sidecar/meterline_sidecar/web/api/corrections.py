@@ -259,7 +259,7 @@ async def _answer(
         found = await of_correction(
             parts.database,
             parts.terms.terms,
-            Supposed(plan.changed, plan.places, plan.added),
+            Supposed(plan.changed, plan.places, plan.added, plan.all_up_to),
             now_ms=parts.clock.now_ms(),
         )
         money = shown_money(found)
@@ -267,8 +267,7 @@ async def _answer(
         with parts.leading.as_leader():
             row = await parts.corrections.make(plan, asked)
         made = (await _made(parts, row)).correction
-    times = [event.time_ms for event in plan.facts]
-    times += [event.time_ms for event in plan.added]
+    times = [*plan.times_ms, *(event.time_ms for event in plan.added)]
     n_void = sum(plan.changed.values())
     return CorrectionAnswer(
         is_dry_run=is_dry_run,
