@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
@@ -24,7 +25,12 @@ from meterline_sidecar.store.sqlite.migrate import (
     migrate,
     misshapen,
 )
-from meterline_sidecar.store.sqlite.transactions import ReadingTx, SqliteTx, transact
+from meterline_sidecar.store.sqlite.transactions import (
+    ReadingTx,
+    SqliteTx,
+    transact,
+    work_outside,
+)
 
 READERS: Final = 4
 FINDINGS_MAX: Final = 20  # of a check of the file; one is enough to act on
@@ -120,10 +126,9 @@ class SqliteReader:
 
     async def check(self) -> list[str]:
         """Return what SQLite itself finds wrong with its file; empty when nothing."""
-        async with self.reading() as tx, aiosqlite.connect(":memory:") as fresh:
+        async with self.reading() as tx:
             rows = await tx.fetch_all(f"PRAGMA quick_check({FINDINGS_MAX})")
-            await migrate(SqliteTx(fresh), self.path)
-            shape = await misshapen(tx, SqliteTx(fresh))
+            shape = await misshapen(tx)
         return [row[0] for row in rows if row[0] != "ok"] + shape
 
     async def copy_to(self, target: Path) -> None:
@@ -200,7 +205,7 @@ class SqliteDatabase(SqliteReader):
                 # First of all: a stranger's file must stay as it is.
                 await check_origin(SqliteTx(writer), path)
                 await _configure_writer(writer)
-                await migrate(SqliteTx(writer), path)
+                await work_outside(writer, partial(migrate, path=path))
             except BaseException:
                 await writer.close()
                 raise

@@ -2,14 +2,25 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Iterable
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from meterline_sidecar.errors import ForeignDatabase
-from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.port import Row, Tx
 
 APPLICATION_ID: Final = 0x4D74726C  # "Mtrl": what `file` and our own check look for
+COLUMNS: Final = (
+    'SELECT m.name, c.name, c.type, c."notnull", c.pk'
+    " FROM sqlite_schema m, pragma_table_info(m.name) c"
+    " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'"
+)
+BESIDE_TABLES: Final = (
+    "SELECT type, name, tbl_name FROM sqlite_schema"
+    " WHERE type <> 'table' AND name NOT LIKE 'sqlite%'"
+)
 
 
 class Migration(NamedTuple):
@@ -20,6 +31,7 @@ class Migration(NamedTuple):
     statements: tuple[str, ...]
 
 
+@cache
 def migrations() -> tuple[Migration, ...]:
     """Return every migration of this Meterline, in order, without a hole."""
     folder = resources.files("meterline_sidecar.store.sqlite") / "migrations"
@@ -57,14 +69,11 @@ async def migrate(tx: Tx, path: Path) -> None:
             raise
 
 
-async def misshapen(tx: Tx, fresh: Tx) -> list[str]:
-    """Return which tables, indexes and triggers are not as this Meterline makes them.
-
-    Args:
-        fresh: a database in which ``migrate`` has made everything.
-    """
-    found, meant = await _columns(tx), await _columns(fresh)
-    beside, made = await _beside_tables(tx), await _beside_tables(fresh)
+async def misshapen(tx: Tx) -> list[str]:
+    """Return which tables, indexes and triggers are not as this Meterline makes them."""
+    meant, made = _fresh()
+    found = _by_table(await tx.fetch_all(COLUMNS))
+    beside = set(await tx.fetch_all(BESIDE_TABLES))
     return [
         f"the columns of table {table} are not those that Meterline made"
         for table in sorted(found.keys() | meant.keys())
@@ -75,24 +84,25 @@ async def misshapen(tx: Tx, fresh: Tx) -> list[str]:
     ]
 
 
-async def _columns(tx: Tx) -> dict[str, set[tuple[object, ...]]]:
-    rows = await tx.fetch_all(
-        'SELECT m.name, c.name, c.type, c."notnull", c.pk'
-        " FROM sqlite_schema m, pragma_table_info(m.name) c"
-        " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'"
-    )
-    found: dict[str, set[tuple[object, ...]]] = {}
+Columns = dict[str, set[tuple[object, ...]]]
+
+
+@cache  # a ledger is looked at again and again, and this takes longer
+def _fresh() -> tuple[Columns, set[Row]]:
+    """Return what a database consists of in which each step has just run."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
+        for step in migrations():
+            for statement in step.statements:
+                fresh.execute(statement)
+        columns = _by_table(fresh.execute(COLUMNS))
+        return columns, set(fresh.execute(BESIDE_TABLES))
+
+
+def _by_table(rows: Iterable[Row]) -> Columns:
+    found: Columns = {}
     for table, *column in rows:
-        found.setdefault(table, set()).add(tuple(column))
+        found.setdefault(str(table), set()).add(tuple(column))
     return found
-
-
-async def _beside_tables(tx: Tx) -> set[tuple[str, str, str]]:
-    rows = await tx.fetch_all(
-        "SELECT type, name, tbl_name FROM sqlite_schema"
-        " WHERE type <> 'table' AND name NOT LIKE 'sqlite%'"
-    )
-    return {(row[0], row[1], row[2]) for row in rows}
 
 
 async def check_origin(tx: Tx, path: Path) -> int:

@@ -1,7 +1,7 @@
 """Transactions of the SQLite driver, statement by statement or in one call."""
 
 import sqlite3
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,10 +81,7 @@ class _DirectTx:
 async def transact(
     connection: aiosqlite.Connection, begin: str, work: Work[T], end: str
 ) -> T:
-    """Run a whole transaction in the connection's thread.
-
-    A call to that thread and back costs as much as ten short statements.
-    """
+    """Run a whole transaction in the connection's thread."""
 
     def whole(raw: sqlite3.Connection) -> T:
         raw.execute(begin)
@@ -96,8 +93,23 @@ async def transact(
             raise
         return result
 
+    return await _in_thread(connection, whole)
+
+
+async def work_outside(connection: aiosqlite.Connection, work: Work[T]) -> T:
+    """Run what begins and ends its own transactions in the connection's thread."""
+    return await _in_thread(connection, lambda raw: _run(work(_DirectTx(raw))))
+
+
+async def _in_thread(
+    connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]
+) -> T:
+    """Call a function in the connection's thread.
+
+    A call to that thread and back costs as much as ten short statements.
+    """
     driver: Any = connection  # no public way leads to that thread
-    done: T = await driver._execute(whole, driver._conn)
+    done: T = await driver._execute(function, driver._conn)
     return done
 
 
