@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import gc
 import os
 import shutil
 import signal
@@ -90,6 +91,12 @@ class PromisesShown:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
     """Keep together what shares something."""
     return Together(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was loaded for all tests out of each look for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
