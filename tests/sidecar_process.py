@@ -10,6 +10,7 @@ Everything here blocks; an async test calls it with ``asyncio.to_thread``.
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -61,6 +62,18 @@ def until(condition: Callable[[], object], *, timeout_s: float = PATIENCE_S) -> 
         if time.monotonic() > end:
             raise TimeoutError(f"not within {timeout_s} s")
         time.sleep(POLL_S)
+
+
+NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Trusts nobody, for where no TLS is spoken: a client that loads whom to trust takes
+20 ms of computing, at every look of ``until``."""
+
+
+def unix_client(path: Path, **options: Any) -> httpx.Client:
+    """Return an HTTP client of what listens on a Unix socket."""
+    transport = httpx.HTTPTransport(verify=NO_TLS, uds=str(path))
+    options = {"base_url": "http://meterline", "timeout": PATIENCE_S, **options}
+    return httpx.Client(transport=transport, **options)
 
 
 class SidecarProcess:
@@ -174,10 +187,7 @@ class SidecarProcess:
 
     def client(self) -> httpx.Client:
         """Return an HTTP client of its API."""
-        transport = httpx.HTTPTransport(uds=str(self.http))
-        return httpx.Client(
-            transport=transport, base_url="http://meterline", timeout=PATIENCE_S
-        )
+        return unix_client(self.http)
 
     def get(self, path: str, **params: str | int) -> Any:
         """Return what the API answers, as JSON; anything but 200 is an error."""
@@ -218,7 +228,13 @@ class SidecarProcess:
         return process.wait(PATIENCE_S)
 
 
-MODULE: Final = (sys.executable, "-m", "meterline_sidecar")
+ABSENT: Final = ("h2", "pygments", "trio")
+"""What only tests have installed: httpx would load it into each of their processes."""
+MODULE: Final = (
+    *(sys.executable, "-c"),
+    f"import sys; sys.modules.update(dict.fromkeys({ABSENT}));"
+    " from meterline_sidecar.__main__ import main; main()",
+)
 
 
 def meterline(

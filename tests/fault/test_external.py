@@ -16,6 +16,7 @@ import pytest
 from meterline_sidecar.demo.stage import calm_time_zone
 from tests.fault.host import ROOT, pause, rounds
 from tests.patience import PATIENCE_S
+from tests.sidecar_process import NO_TLS
 from tests.web.external import plain
 from tests.web.live import LiveSidecar
 
@@ -41,7 +42,7 @@ FAST: Final = "http_requests_per_s = 100000\n"
 
 def send(url: str, batches: list[list[dict[str, object]]]) -> None:
     """Send batches in order, each again until it is answered, as clients do."""
-    with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+    with httpx.Client(base_url=url, timeout=PATIENCE_S, verify=NO_TLS) as client:
         for batch in batches:
             while not is_taken(client, batch):
                 time.sleep(0.05)

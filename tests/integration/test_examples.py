@@ -17,7 +17,7 @@ from meterline.portal import portal_customer
 from tests.fake_sidecar import FakeSidecar
 from tests.integration.test_servers import Server, running
 from tests.patience import PATIENCE_S
-from tests.sidecar_process import SidecarProcess, meterline
+from tests.sidecar_process import SidecarProcess, meterline, unix_client
 
 ROOT = Path(__file__).parents[2]
 SUBJECT_KEY = "k" * 32
@@ -35,10 +35,7 @@ def uvicorn(name: str) -> list[str]:
 
 
 def client(server: Server) -> httpx.Client:
-    transport = httpx.HTTPTransport(uds=str(server.path))
-    return httpx.Client(
-        transport=transport, base_url="http://example", timeout=PATIENCE_S
-    )
+    return unix_client(server.path, base_url="http://example")
 
 
 def test_the_quickstart_meters_who_and_how_much(

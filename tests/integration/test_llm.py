@@ -10,8 +10,7 @@ import pytest
 
 from tests.integration.test_servers import Server, running
 from tests.llm_server import PRIVATE, Provider, provider
-from tests.patience import PATIENCE_S
-from tests.sidecar_process import SidecarProcess, until
+from tests.sidecar_process import SidecarProcess, unix_client, until
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +37,7 @@ def uvicorn(name: str) -> list[str]:
 
 
 def client(server: Server) -> httpx.Client:
-    transport = httpx.HTTPTransport(uds=str(server.path))
-    headers = {"x-account": "acme_1"}
-    return httpx.Client(
-        transport=transport, base_url="http://x", headers=headers, timeout=PATIENCE_S
-    )
+    return unix_client(server.path, headers={"x-account": "acme_1"})
 
 
 def environment(model: Provider) -> dict[str, str]:

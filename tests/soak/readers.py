@@ -7,6 +7,7 @@ from typing import Final
 import httpx
 
 from meterline import portal_token, read_portal_key
+from tests.sidecar_process import unix_client
 from tests.soak.book import FIXED
 from tests.soak.loops import Deed
 from tests.soak.stage import Stage
@@ -40,11 +41,7 @@ def _read(stage: Stage, path: str) -> None:
     """Read one; 200 is right, and whatever a disturbance explains is no failure."""
     before = stage.disturbances
     start_s = time.monotonic()
-    transport = httpx.HTTPTransport(uds=str(stage.sidecar.http))
-    url = "http://meterline"
-    with httpx.Client(
-        transport=transport, base_url=url, timeout=ANSWER_TIMEOUT_S
-    ) as client:
+    with unix_client(stage.sidecar.http, timeout=ANSWER_TIMEOUT_S) as client:
         try:
             answer = client.get(path)
         except httpx.HTTPError as error:

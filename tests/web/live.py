@@ -14,7 +14,7 @@ from meterline.wire import VERSION, Hello, encode_frame
 from tests.patience import PATIENCE_S
 from tests.ports import Port
 from tests.producer import PRODUCER, Connection, batch
-from tests.sidecar_process import SIDECAR, SidecarProcess
+from tests.sidecar_process import NO_TLS, SIDECAR, SidecarProcess
 
 
 class LiveSidecar(SidecarProcess):
@@ -33,7 +33,7 @@ class LiveSidecar(SidecarProcess):
 
     def client(self) -> httpx.Client:
         """Return an HTTP client of its API."""
-        return httpx.Client(base_url=self.url, timeout=PATIENCE_S)
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_S, verify=NO_TLS)
 
     def ship(self, *events: UsageEvent, producer: str = PRODUCER) -> None:
         """Send events as an app would, and return once they are stored."""
