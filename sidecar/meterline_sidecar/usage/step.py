@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from meterline.events import UNCOUNTED
 from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.store import usage as usage_store
-from meterline_sidecar.store.edge import corrections
+from meterline_sidecar.store.edge import alike, corrections
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.corrections import CorrectionRow, Mark
 from meterline_sidecar.store.edge.usage import Cut, EventFacts, ReadEvents, Span
@@ -214,7 +214,7 @@ async def _alike_in(
     Those that are rolled up stand for others already, and are read one by one.
     """
     skip_flags = UNCOUNTED | ROLLED_UP
-    found = await store.alike_in(
+    found = await alike.alike_in(
         tx, span, skip_flags=skip_flags, looked_at=looked_at, window_ms=window_ms
     )
     if await store.has_endpoint(tx, rolled_up.SHOWN_AS):

@@ -1,7 +1,8 @@
 """SQL for what arrives: producers, events, losses and the batches over them."""
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from functools import cache
+from itertools import chain, groupby
 from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, pieces
@@ -97,13 +98,12 @@ class Marks(NamedTuple):
     mac: bytes | None
 
 
-ADD_EVENTS: Final = {
-    size: f"INSERT INTO events ({STORED.listed}) VALUES "  # noqa: S608 - names and marks
-    + ", ".join([f"({STORED.marks})"] * size)
-    for size in (500, 50, 1)
-}
-"""By how many events it adds: the more, the less one costs, and the less often the
+ADDED_AT_ONCE: Final = (500, 50, 1)
+"""How many events a statement adds: the more, the less one costs, and the less often the
 writer's thread lets others run and waits for its turn. SQLite takes 32,766 marks."""
+OFTEN_EMPTY: Final = 2
+"""How many columns at the end are, quantities and properties. To hand over one that is
+costs as much as seven numbers; it is left out where it is of all that a statement adds."""
 LOSS: Final = Columns(LossRow._fields)
 BATCH: Final = Columns(BatchRow._fields)
 PRODUCER: Final = Columns(ProducerRow._fields)
@@ -224,17 +224,34 @@ async def intern_endpoints(
 async def add_events(tx: Tx, rows: Sequence[Sequence[Value]]) -> None:
     """Append events: rows with the fields of ``StoredEvent``, in its order."""
     start = 0
-    for size in ADD_EVENTS:
+    for size in ADDED_AT_ONCE:
         end = len(rows) - (len(rows) - start) % size
-        if start < end:
-            await tx.execute_many(
-                ADD_EVENTS[size],
-                [
-                    list(chain.from_iterable(rows[i : i + size]))
-                    for i in range(start, end, size)
-                ],
-            )
+        added = [_in_line(rows[i : i + size]) for i in range(start, end, size)]
+        for width, same in groupby(added, key=lambda values: len(values) // size):
+            await tx.execute_many(_add_events(size, width), same)
         start = end
+
+
+def _in_line(rows: Sequence[Sequence[Value]]) -> list[Value]:
+    """Return the values of events one behind the other, without columns at the end that
+    are empty.
+    """
+    values = list(chain.from_iterable(rows))
+    width = len(STORED.names)
+    for _ in range(OFTEN_EMPTY):
+        if values[width - 1 :: width].count(None) < len(rows):
+            break
+        del values[width - 1 :: width]
+        width -= 1
+    return values
+
+
+@cache
+def _add_events(size: int, width: int) -> str:
+    columns = Columns(STORED.names[:width])
+    return f"INSERT INTO events ({columns.listed}) VALUES " + ", ".join(  # noqa: S608 - names and marks
+        [f"({columns.marks})"] * size
+    )
 
 
 async def add_losses(

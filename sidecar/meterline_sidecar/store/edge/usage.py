@@ -1,6 +1,6 @@
 """SQL for counting: events in, and what they add up to, per subject and window."""
 
-from collections.abc import Awaitable, Iterable, Sequence, Set
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -68,14 +68,6 @@ class Span(NamedTuple):
 
 
 COUNTED: Final = Columns(EventFacts._fields).without("n_events")
-OF_ITS_OWN: Final = {
-    "duration_us": "0",
-    "bytes_in": "0",
-    "bytes_out": "0",
-    "quantities": "NULL",
-    "properties": "NULL",
-}
-"""What differs from event to event, and what stands for it where no meter looks."""
 
 
 class ReadEvents(Protocol):
@@ -249,38 +241,6 @@ async def events_in(
         f"SELECT {COUNTED.listed} FROM {source.sql} WHERE id > ? AND id <= ?"  # noqa: S608 - names
         " AND flags & ? = 0 AND flags & ? = ? ORDER BY id",
         (*source.given, *span[:2], skip_flags, only_flags, only_flags),
-    )
-    return [EventFacts(*row) for row in rows]
-
-
-async def alike_in(
-    tx: Tx, span: Span, *, skip_flags: int, looked_at: Set[str], window_ms: int
-) -> list[EventFacts]:
-    """Return the events of a span, those that are alike as one, in no order.
-
-    Args:
-        looked_at: which columns of ``OF_ITS_OWN`` must be the same; others are empty.
-        window_ms: how long the windows are in which they are told apart by time.
-    """
-    if not span.n_ids:
-        return []
-    columns = {name: name for name in COUNTED.names} | {
-        name: name if name in looked_at else nothing
-        for name, nothing in OF_ITS_OWN.items()
-    }
-    told_apart = [
-        name
-        for name in COUNTED.names
-        if name not in ("id", "time_ms") and columns[name] == name
-    ]
-    columns |= {"id": "max(id)", "time_ms": "max(time_ms)"}
-    read = ("id", "time_ms", *told_apart)
-    source = await events_between(tx, span.after_id + 1, span.last_id, columns=read)
-    rows = await tx.fetch_all(
-        f"SELECT {', '.join(columns.values())}, count(*) FROM {source.sql}"  # noqa: S608 - names
-        " WHERE id > ? AND id <= ? AND flags & ? = 0"
-        f" GROUP BY time_ms / ?, {', '.join(told_apart)}",
-        (*source.given, *span[:2], skip_flags, window_ms),
     )
     return [EventFacts(*row) for row in rows]
 
