@@ -34,6 +34,13 @@ wrote them, behind the last one that the welcome names:
 
     EdgeFile(file, digest, ...)     ->
                                     <-   Ack(last_batch)  after COMMIT
+
+Of an edge that says in its hello that it tells events, the centre may ask, unasked and
+at any time behind its first heartbeat, for some of those that are in no file yet:
+
+                                    <-   AskEvents(number, ...)
+    EventsTold(number, ...)         ->
+                                    <-   Ack(number)
 """
 
 from typing import Annotated, Final, Literal
@@ -41,6 +48,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from meterline.events import Kind
 from meterline.wire import (
     FromApp,
     FromSidecar,
@@ -55,6 +63,10 @@ EDGE_FRAMES_IN_FLIGHT_MAX: Final = 256  # sent and not yet answered
 MISSING_TOLD_MAX: Final = 5  # reasons of one heartbeat
 GENERATIONS_MAX: Final = 2  # countings at once: the one that is read, and one beside it
 EPOCHS_MAX: Final = 1_000  # of one ledger; each is a decision of a person
+EVENTS_TOLD_MAX: Final = 1_000  # in one answer
+EVENTS_TOLD_BYTES: Final = 256 << 10
+"""An answer is full from here on: with one more event of the largest size it is a frame."""
+SUBJECTS_MAX: Final = 500  # ranges of names in one question: 256 KiB at most
 
 Mac = Annotated[bytes, Meta(max_length=64)]
 
@@ -78,6 +90,8 @@ class EdgeHello(Struct, frozen=True, array_like=True, tag="edge_hello"):
     """Of the scope ``edge``; empty where a certificate says who this is."""
     forward: Literal["events", "usage"] = "events"
     """What it sends: each event, or what they come to."""
+    tells: bool | None = None
+    """Whether it tells events that it is asked for. ``None``: it is too old to."""
 
 
 class EdgeWelcome(Struct, frozen=True, array_like=True, tag="edge_welcome"):
@@ -187,8 +201,66 @@ class EdgeFile(Struct, frozen=True, array_like=True, tag="edge_file"):
     written_ms: Seq
 
 
-FromEdge = EdgeHello | Resume | Ahead | Heartbeat | Epochs | EdgeFile | FromApp
-FromCentre = EdgeWelcome | Meters | Covered | FromSidecar
+class AskEvents(Struct, frozen=True, array_like=True, tag="ask_events"):
+    """Asks an edge for events of ``[start_ms, end_ms)`` that are in none of its files."""
+
+    number: Seq
+    """Of the question, within the connection."""
+    start_ms: Seq
+    end_ms: Seq
+    file: ShortText
+    """Those behind this file; empty, or one that the edge does not know: behind its
+    last one."""
+    after: Seq
+    """Those behind this event. 0: as the file says."""
+    limit: Annotated[int, Meta(ge=1, le=EVENTS_TOLD_MAX)]
+    subjects: (
+        Annotated[
+            tuple[tuple[ShortText, ShortText], ...], Meta(max_length=SUBJECTS_MAX)
+        ]
+        | None
+    ) = None
+    """Between which names subjects are, both included; ``None``: whichever."""
+    route: str | None = None
+    method: str | None = None
+    kind: int | None = None
+
+
+class EventTold(Struct, frozen=True, array_like=True):
+    """One event as the edge has it, under its number there."""
+
+    id: Seq
+    producer: ProducerId
+    seq: Seq
+    time_ms: Seq
+    kind: Annotated[int, Meta(ge=0, le=int(max(Kind)))]
+    subject: str | None
+    method: str
+    route: str
+    status: Annotated[int, Meta(ge=0, le=999)]
+    duration_us: Seq
+    bytes_in: Seq
+    bytes_out: Seq
+    flags: Seq
+    quantities: str | None
+    properties: str | None
+
+
+class EventsTold(Struct, frozen=True, array_like=True, tag="events_told"):
+    """Some events that a question was about. It may be none, and not the last."""
+
+    number: Seq
+    events: Annotated[tuple[EventTold, ...], Meta(max_length=EVENTS_TOLD_MAX)] = ()
+    next_after: Seq | None = None
+    """Behind which event to go on; ``None``: that was all."""
+    trouble: ShortText = ""
+    """Why nothing is told, in words."""
+
+
+FromEdge = (
+    EdgeHello | Resume | Ahead | Heartbeat | Epochs | EdgeFile | EventsTold | FromApp
+)
+FromCentre = EdgeWelcome | Meters | Covered | AskEvents | FromSidecar
 
 _from_edge: msgspec.msgpack.Decoder[FromEdge] = msgspec.msgpack.Decoder(FromEdge)
 _from_centre: msgspec.msgpack.Decoder[FromCentre] = msgspec.msgpack.Decoder(FromCentre)

@@ -16,7 +16,14 @@ Role = Literal["single", "edge", "centre"]
 URL: Final = re.compile(r"tls://(\[[0-9a-fA-F:]+\]|[^\s/:@\[\]]+):([0-9]{1,5})/?")
 LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s/:@\[\]]+):([0-9]{1,5})")
 
-OF_EDGES: Final = ("url", "token_file", "ca_file", "forward", "ack")
+OF_EDGES: Final = (
+    "url",
+    "token_file",
+    "ca_file",
+    "forward",
+    "ack",
+    "tells_events",
+)
 OF_CENTRES: Final = ("listen", "client_ca", "lease_s")
 NOT_AT_EDGES: Final = (
     "customer",
@@ -120,6 +127,13 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
             " for as long as the centre is away."
         ),
     ] = "edge"
+    tells_events: Annotated[
+        bool,
+        Meta(
+            description="Of an edge: whether its centre may ask it for raw events that"
+            " are in no file of `[archive]` yet, to show them to whoever may read there."
+        ),
+    ] = True
     listen: Annotated[
         Address | None,
         Meta(

@@ -110,7 +110,7 @@ async def open_parts(
         given = (*counts, Sources(intake.drain, fleet.edges), journal, clock)
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
         terms = keeper.terms
-        kept = (files, database, away, journal, terms, clock)
+        kept = (files, database, away, journal, terms, clock, fleet.edges)
         keeping = open_keeping(*kept, alarm=alarm, ingest=intake.ingest)
         sealing = await _open_seals(database, chain)
         stripe = open_stripe(lambda: files.config, sealing, terms=terms, clock=clock)

@@ -6,6 +6,8 @@ from meterline_sidecar.billing.leaving import Leaving
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.raw_events import RawEvents
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ledger.archive import Archive, Journal
 from meterline_sidecar.ledger.archived import Archived, usual_form
@@ -85,7 +87,7 @@ class Keeping(NamedTuple):
     """What becomes of events once they are stored and counted."""
 
     archive: Archive
-    edge_events: EdgeEvents
+    raw_events: RawEvents
     packer: Packer | None
     eraser: Eraser
 
@@ -97,6 +99,7 @@ def open_keeping(
     journal: Journal,
     terms: Terms,
     clock: Clock,
+    edges: Edges | None,
     *,
     alarm: str | None,
     ingest: Ingest,
@@ -105,7 +108,7 @@ def open_keeping(
     config, among = files.config, (journal, terms, clock)
     return Keeping(
         archive=open_archive(files, database, archived, *among, alarm),
-        edge_events=EdgeEvents(database, archived),
+        raw_events=RawEvents(EdgeEvents(database, archived), edges, clock=clock),
         packer=open_packer(config, database, archived, clock),
         eraser=open_eraser(config, database, archived, *among, ingest),
     )

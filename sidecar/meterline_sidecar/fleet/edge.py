@@ -6,6 +6,7 @@ from typing import Final
 
 from meterline_sidecar.clock import MINUTE_MS, format_time_ms, lasting
 from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.fleet.asking import Asking
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of, such_as
 from meterline_sidecar.store.fleet import EdgeRow
@@ -30,6 +31,10 @@ class Edge:
 
     row: EdgeRow
     is_retired: bool = False
+    tells: bool | None = None
+    """Whether it tells events that it is asked for; ``None``: it is too old to."""
+    asking: Asking | None = None
+    """Asks it; ``None`` while it is not connected here, and at the very beginning."""
     life: str | None = None
     """Of the process that is connected; ``None`` while none is."""
     behind: int = 0
@@ -85,6 +90,20 @@ class Edge:
         elif self.behind:
             yield f"{n_of(self.behind, 'batch')} on the way"
         yield from self.missing
+
+    def why_not_asked(self, *, now_ms: int) -> str | None:
+        """Say why its events cannot be asked for now; ``None``: they can."""
+        if self.is_elsewhere:
+            return "it is connected to another centre of this ledger: ask that one"
+        if not self.is_connected:
+            away = lasting(max(0, now_ms - self.row.seen_ms))
+            since = f"it is away since {format_time_ms(self.row.seen_ms)}, for {away}"
+            return f"{since}, and was retired" if self.is_retired else since
+        if self.tells is None:
+            return f"its Meterline ({self.row.program}) is too old to be asked: upgrade"
+        if not self.tells:
+            return "it tells no events: `centre.tells_events` is false there"
+        return None if self.asking is not None else "it has just connected: ask again"
 
     def problems(self, *, now_ms: int) -> Iterator[Found]:
         """Yield what a person should look at."""

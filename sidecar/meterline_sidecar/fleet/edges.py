@@ -128,7 +128,7 @@ class Edges:
             edge.copy_ms = now_ms
             raise WireError("duplicate_edge", f"edge {row.name}: {COPY}")
         edge.life, edge.heard_s, edge.copy_ms = hello.life, now_s, None
-        edge.is_elsewhere = False
+        edge.is_elsewhere, edge.tells = False, hello.tells
         await self._store(
             edge,
             speaks=hello.life,

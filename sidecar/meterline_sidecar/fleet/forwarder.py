@@ -15,6 +15,7 @@ from typing import Final
 import meterline
 from meterline.edge_wire import (
     EDGE_VERSION,
+    AskEvents,
     Covered,
     EdgeHello,
     EdgeWelcome,
@@ -41,6 +42,7 @@ from meterline_sidecar.fleet.goodbyes import Goodbyes
 from meterline_sidecar.fleet.line import HURRY, Line, Refused
 from meterline_sidecar.fleet.low import LowMark
 from meterline_sidecar.fleet.roller import Roller
+from meterline_sidecar.fleet.telling import Telling
 from meterline_sidecar.fleet.there import There
 from meterline_sidecar.fleet.tls import edge_tls, token_of
 from meterline_sidecar.ingest.accept import Ingest
@@ -188,6 +190,7 @@ class Forwarder:
                 self._clock.now_ms(),
                 token_of(self._config),
                 self._config.forward,
+                self._config.tells_events,
             )
         )
         welcome = await line.receive()
@@ -225,24 +228,30 @@ class Forwarder:
 
     async def _converse(self, line: Line, place: Place) -> None:
         """Send while answers come in, until either ends."""
-        listening = asyncio.ensure_future(self._listen(line))
-        sending = asyncio.ensure_future(self._send(line, place))
+        may_tell = self._config.tells_events
+        telling = Telling(self._database, may_tell=may_tell, pause=self._pause)
+        # What the centre said is the reason why nothing could be sent.
+        tasks = [
+            asyncio.ensure_future(self._listen(line, telling)),
+            asyncio.ensure_future(self._send(line, place)),
+            asyncio.ensure_future(telling.run(line)),
+        ]
         try:
-            await asyncio.wait(
-                (listening, sending), return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (listening, sending):
+            for task in tasks:
                 task.cancel()
-            # What the centre said is the reason why nothing could be sent.
-            found = await asyncio.gather(listening, sending, return_exceptions=True)
+            found = await asyncio.gather(*tasks, return_exceptions=True)
         for error in found:
             if isinstance(error, Exception):
                 raise error
 
-    async def _listen(self, line: Line) -> None:
+    async def _listen(self, line: Line, telling: Telling) -> None:
         while True:
             message = await line.receive()
+            if isinstance(message, AskEvents):
+                telling.take(message)
+                continue
             if isinstance(message, Meters) and self._roller is not None:
                 await self._roller.follow(message)
                 continue

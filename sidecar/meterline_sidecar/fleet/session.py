@@ -9,12 +9,14 @@ from meterline.edge_wire import (
     EdgeFile,
     EdgeHello,
     Epochs,
+    EventsTold,
     FromCentre,
     Heartbeat,
     Meters,
     Resume,
 )
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Welcome, WireError
+from meterline_sidecar.fleet.asking import Asking
 from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import SILENT_S, Edges
@@ -56,6 +58,7 @@ class Session:
         self.answers: asyncio.Queue[Answer] = asyncio.Queue(
             edge_wire.EDGE_FRAMES_IN_FLIGHT_MAX
         )
+        self._asking = Asking(self.answers.put)
 
     async def read(self) -> None:
         """Read frames up to the error that ends the connection.
@@ -88,10 +91,15 @@ class Session:
                 return Ack(message.batch)
             case Heartbeat():
                 await self._edges.beat(self._edge, message)
+                # From now on it understands whatever comes unasked.
+                self._edge.asking = self._asking
                 return Ack(message.batch)
             case EdgeFile():
                 await self._noted.note(self._edge, message)
                 return Ack(message.last_batch_id)
+            case EventsTold():
+                self._asking.told(message)
+                return Ack(message.number)
             case Epochs():
                 return await self._countings.covered(self._edge, message)
             case EdgeHello() | Resume():
@@ -132,7 +140,10 @@ class Session:
         self.answers.put_nowait(error)
 
     def forget(self) -> None:
-        """Let others speak for its producers."""
+        """Let others speak for its producers; nothing is asked of it any more."""
+        if self._edge.asking is self._asking:
+            self._edge.asking = None
+        self._asking.end()
         for producer in self._producers.values():
             self._ingest.forget(producer)
 

@@ -1,7 +1,7 @@
 """Reads raw events of edges in the files that they wrote, as far as they are noted."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from meterline.events import Flag
@@ -12,10 +12,10 @@ from meterline_sidecar.store.edge.edge_files import EdgeFile
 from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.store.port import Readable
 
-FILES_MAX: Final = 4  # read for one page; each takes some tenths of a second
+FILES_MAX: Final = 4  # read for one part; each takes some tenths of a second
 ROWS_PER_READ: Final = 20
-EVENTS_MAX: Final = 1_000_000
-"""Of one file, several times what an edge puts into one: a place in all files is
+EVENTS_MAX: Final = 1 << 17
+"""Of one file, more than an edge puts into one: a place in all files is
 ``row * EVENTS_MAX + place in the file``."""
 ROLLED_UP: Final = int(Flag.ROLLED_UP)
 
@@ -26,26 +26,29 @@ class Wanted(NamedTuple):
     start: int
     end: int
     """Between which times they happened."""
-    edges: Collection[int]
-    """Of which edges."""
     matches: Callable[[EventRow], bool]
 
 
 class Found(NamedTuple):
-    """An event in a file."""
+    """An event of an edge."""
 
-    file: EdgeFile
+    file: str | None
+    """In which it lies; ``None``: in none."""
     event_id: int
     """In the ledger of the edge."""
     producer: str
     event: EventRow
 
 
-class Page(NamedTuple):
-    """Some of them, file by file, and where to go on (``None``: that was all)."""
+class Part(NamedTuple):
+    """Some that are in files of one edge, file by file, and where to go on."""
 
     events: list[Found]
-    next_after: int | None
+    reached: int
+    is_all: bool
+    """Whether nothing is behind that, as far as files are noted."""
+    last_file: str
+    """The one with the last batches of this edge that was noted then; empty for none."""
 
 
 class EdgeEvents:
@@ -57,10 +60,12 @@ class EdgeEvents:
         self._last: tuple[int, Bundle] | None = None
         """The file that was read last: it is asked for page by page."""
 
-    async def page(self, wanted: Wanted, *, after: int, limit: int) -> Page:
-        """Return the first events behind a place.
+    async def part(
+        self, edge_id: int, wanted: Wanted, *, after: int, limit: int
+    ) -> Part:
+        """Return the first events of an edge behind a place.
 
-        A page may be short, or even empty, and still name where to go on.
+        It may be short, or even empty, without being all.
 
         Raises:
             ArchiveFailed: a file cannot be read, or is not what was noted; the text
@@ -76,26 +81,27 @@ class EdgeEvents:
                     wanted.start,
                     wanted.end,
                     after=max(0, row_id - 1),
+                    edge_id=edge_id,
                     limit=ROWS_PER_READ,
                 )
+                last = await store.last_file(tx, edge_id)
+            name = "" if last is None else last.what.file
             for file in files:
                 if file.id != row_id:
                     row_id, skip = file.id, 0
-                if file.what.edge_id not in wanted.edges:
-                    continue
-                if n_read == FILES_MAX:
-                    return Page(found, row_id * EVENTS_MAX + skip)
+                if n_read == FILES_MAX or len(found) == limit:
+                    return Part(found, row_id * EVENTS_MAX + skip, False, name)
                 n_read += 1
                 some, skip = await self._events_of(
                     file, wanted, skip=skip, limit=limit - len(found)
                 )
                 found += some
                 if len(found) == limit:
-                    return Page(found, row_id * EVENTS_MAX + skip)
+                    return Part(found, row_id * EVENTS_MAX + skip, False, name)
+                row_id, skip = file.id + 1, 0
             if len(files) < ROWS_PER_READ:
                 self._last = None
-                return Page(found, None)
-            row_id, skip = files[-1].id + 1, 0
+                return Part(found, row_id * EVENTS_MAX + skip, True, name)
 
     async def _events_of(
         self, file: EdgeFile, wanted: Wanted, *, skip: int, limit: int
@@ -126,7 +132,7 @@ def _found_in(
                 and not event.flags & ROLLED_UP
                 and wanted.matches(event)
             ):
-                found.append(Found(file, event_id, stored.producer, event))
+                found.append(Found(file.what.file, event_id, stored.producer, event))
                 if len(found) == limit:
                     return found, place
     return found, place

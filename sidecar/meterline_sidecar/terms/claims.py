@@ -15,6 +15,7 @@ from msgspec import UNSET
 from meterline_sidecar.terms.change import ALWAYS, CustomerChange
 
 MARK: Final = "*"
+LAST_CHARACTER: Final = "\U0010ffff"
 
 Step = tuple[int, str | None]
 """From when on, and who."""
@@ -224,6 +225,16 @@ class Claims:
         """Return what a customer claims, as written, by the last row about it."""
         return tuple(text for text, _ in self._held.get(customer, ()))
 
+    def ever_of(self, customer: str) -> list[str]:
+        """Return what a customer claims or claimed at any time, as written."""
+        return [
+            text
+            for text, found in self._by_text.items()
+            if found == customer
+            or (not isinstance(found, str) and any(who == customer for _, who in found))
+            or any(one.customer == customer for one in self._unclaimed.get(text, ()))
+        ]
+
     def changed_by(
         self, customer: str, texts: Iterable[str], *, from_ms: int
     ) -> list[str]:
@@ -286,3 +297,13 @@ def _joined(steps: Iterable[Step]) -> list[Step]:
         if not found or found[-1][1] != owner:
             found.append((at_ms, owner))
     return found
+
+
+def name_ranges(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return between which names, both included, all are that claims are about."""
+    return tuple(
+        (text[: -len(MARK)], text[: -len(MARK)] + LAST_CHARACTER)
+        if text.endswith(MARK)
+        else (text, text)
+        for text in texts
+    )

@@ -22,6 +22,7 @@ from meterline_sidecar.fleet.door import Door
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.forwarder import Forwarder
 from meterline_sidecar.fleet.leading import Leading
+from meterline_sidecar.fleet.raw_events import RawEvents
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.corrections import Corrections
 from meterline_sidecar.ingest.dead_spools import Drain
@@ -31,7 +32,6 @@ from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.archive import Archive
-from meterline_sidecar.ledger.edge_events import EdgeEvents
 from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.meters import Meter
@@ -99,8 +99,8 @@ class Parts:
     aggregator: Aggregator
     archive: Archive
     """Moves events that are old out of the ledger, and back."""
-    edge_events: EdgeEvents
-    """Reads raw events of edges in the files that they wrote."""
+    raw_events: RawEvents
+    """Finds raw events of edges: in the files that they wrote, and by asking them."""
     packer: Packer | None
     """Packs events whose time is over; ``None`` for a ledger on a server."""
     eraser: Eraser

@@ -11,11 +11,14 @@ from msgspec.structs import replace
 from meterline.edge_wire import EdgeFile
 from meterline.wire import WireError
 from meterline_sidecar.clock import HOUR_MS
+from meterline_sidecar.fleet import raw_events, telling
 from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.noted import NotedFiles
+from meterline_sidecar.fleet.telling import Telling
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
+from meterline_sidecar.store.edge.event_log import EventPage
 from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_usage import often, until_all_is_there
 from tests.integration.ledger.archiving import verified_with
@@ -182,6 +185,88 @@ async def test_raw_events_of_an_edge_are_read_at_its_centre(
         assert told["filed_to"].startswith("2026-11-06T13:")
         shown = (await centre.http.get("/events?period=2026-11")).text
         assert "meterline events --at-edges --edge one" in shown
+
+
+async def test_what_is_in_no_file_yet_is_asked_of_the_edge_and_else_it_is_named(
+    world: World, archive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.centre(METERLINE + archive) as centre:
+        async with world.edge(keys=USAGE, more=archive) as edge:
+            await filed(world, centre, edge)
+            await edge.ship(
+                batch(
+                    event(time_ms=world.clock.time_ms, subject="acct_1", route="/b"),
+                    event(time_ms=world.clock.time_ms, subject="stranger"),
+                    event(time_ms=world.clock.time_ms, subject="acme_2", status=500),
+                    first_seq=7,
+                )
+            )
+            assert centre.parts.edges is not None
+            (one,) = centre.parts.edges.all()
+            await until(lambda: one.asking is not None)
+
+            path = "/v1/edge-events"
+            found = await all_pages(centre, path)
+            assert [one["id"] for one in found[:6]] == [1, 2, 3, 4, 5, 6]
+            assert [one["event"][-2:] for one in found[6:]] == ["-7", "-8", "-9"]
+            assert [one["file"] is None for one in found] == [False] * 6 + [True] * 3
+            theirs = await all_pages(centre, path, customer="acme", edge="one")
+            assert [one["event"][-2:] for one in theirs[4:]] == ["-7", "-9"]
+            assert len(await all_pages(centre, path, route="/b", kind="request")) == 1
+            assert len(await all_pages(centre, path, subject="stranger")) == 3
+            assert len(await all_pages(centre, path, status="5xx")) == 3
+            span = {"start": "2026-11-06T12:00:00Z", "end": "2026-11-06T12:30:00Z"}
+            assert len(await all_pages(centre, path, **span)) == 3
+            line = {"line": "api_calls", "period": "2026-11"}
+            of_line = "/v1/customers/acme/invoice/edge-events"
+            counted = await all_pages(centre, of_line, **line)
+            assert [one["event"][-2:] for one in counted] == ["-1", "-4", "-7"]
+
+            with monkeypatch.context() as silent:
+                silent.setattr(Telling, "take", _nothing)
+                silent.setattr(raw_events, "ANSWER_S", 0.01)
+                (untold,) = (await get(centre, path))["untold"]
+                assert (untold["edge"], "within" in untold["why"]) == ("one", True)
+            with monkeypatch.context() as wrong:
+                wrong.setattr(telling, "_end_of_files", _backwards)
+                wrong.setattr(telling, "read_events", _backwards)
+                (untold,) = (await get(centre, path))["untold"]
+                assert "in no order" in untold["why"]
+            for tells, why in ((None, "too old to be asked"), (False, "tells no")):
+                one.tells = tells
+                (untold,) = (await get(centre, path))["untold"]
+                assert why in untold["why"]
+            one.tells = True
+            assert (await get(centre, path))["untold"] == []
+
+        page = await get(centre, path)
+        (untold,) = page["untold"]
+        assert untold["why"].startswith("it is away since 2026-11-06T13:00")
+        assert len(page["events"]) == 6  # those in files
+        world.clock.time_ms += HOUR_MS
+        async with world.edge(
+            keys=f"{USAGE}tells_events = false\n", more=archive
+        ) as edge:
+            await until(lambda: one.asking is not None)
+            (untold,) = (await get(centre, path))["untold"]
+            assert "centre.tells_events" in untold["why"]
+            one.tells = True  # whatever a centre believes, the edge decides
+            (untold,) = (await get(centre, path))["untold"]
+            assert untold["why"] == "it tells no events"
+        page = "/customers/acme/explain?period=2026-11&line=api_calls"
+        assert "Raw events at edges" in (await centre.http.get(page)).text
+        shown = (await centre.http.get(f"{page}&at_edges=true")).text
+        assert "it is away since" in shown
+        assert shown.count("<td>one: ") == 2
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing."""
+
+
+async def _backwards(*_: object, **question: int) -> Any:
+    """Return a page that goes on where it began."""
+    return EventPage([], 0) if question else 0
 
 
 async def test_a_file_that_was_changed_or_is_gone_is_a_finding_at_the_centre(

@@ -14,7 +14,7 @@ from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.clock import DAY_MS, format_time_ms
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.answers.archive import EdgeFiled
-from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage
+from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage, Untold
 from meterline_sidecar.web.answers.events import EventPage, ShownEvent
 from meterline_sidecar.web.answers.status import Status
 
@@ -41,7 +41,7 @@ PAGE_EVENTS: Final = 1_000
     "--at-edges",
     is_flag=True,
     help="At a centre: show the events of edges that forward usage, out of the files"
-    " that they wrote.",
+    " that they wrote, and those in no file yet, for which they are asked.",
 )
 @click.option(
     "--edge", metavar="EDGE", help="With --at-edges: only those of this edge."
@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Show the raw events behind the usage.
 
-    In the order in which the sidecar learned of them; those of edges file by file.
+    In the order in which the sidecar learned of them; those of edges edge by edge.
     """
     if at_edges:
         if filters.pop("where") is not None:
@@ -108,10 +108,11 @@ def _at_edges(
     is_json: bool,
     **filters: str | None,
 ) -> None:
-    """Show what is in files of edges."""
+    """Show what edges have, in files and besides."""
     events: list[EdgeEvent] = []
     at: int | None = after
     edges: tuple[EdgeFiled, ...] = ()
+    untold: tuple[Untold, ...] = ()
     while at is not None and len(events) < limit:
         page = client.get(
             "/v1/edge-events",
@@ -122,13 +123,28 @@ def _at_edges(
         )
         events += page.events
         at, edges = page.next_after, page.edges
+        untold += page.untold
     if is_json:
-        show_json(EdgeEventPage(events=tuple(events), next_after=at, edges=edges))
+        show_json(
+            EdgeEventPage(
+                events=tuple(events), next_after=at, edges=edges, untold=untold
+            )
+        )
         return
     show(events_table(list(events)))
-    tell_filed(edges)
+    tell_untold(untold)
     if at is not None:
         click.echo(f"\nthere are more: --after {at}, or a larger --limit")
+
+
+def tell_untold(untold: Sequence[Untold], *, err: bool = False) -> None:
+    """Say of which edges what is in no file yet is not among the events."""
+    for one in untold:
+        click.echo(
+            f"edge {one.edge}: what it has in no file is not listed, as {one.why}:"
+            " `meterline events` on its host",
+            err=err,
+        )
 
 
 def tell_filed(edges: Sequence[EdgeFiled], *, err: bool = False) -> None:
@@ -142,8 +158,8 @@ def tell_filed(edges: Sequence[EdgeFiled], *, err: bool = False) -> None:
         if one.filed_to is None:
             text += "none of its raw events is in a file that is known here"
         else:
-            text += f"what it stored after {one.filed_to} is only there"
-        click.echo(f"{text}: `meterline events` on its host", err=err)
+            text += f"what it stored after {one.filed_to} is in none"
+        click.echo(f"{text}; `meterline events --at-edges` asks for it", err=err)
 
 
 def any_time(status: Status) -> dict[str, str]:
@@ -186,6 +202,8 @@ def _cells(event: ShownEvent) -> list[str]:
         )
     if event.doubt:
         used.append(f"({event.doubt})")
+    if isinstance(event, EdgeEvent) and event.file is None:
+        used.append(f"(in no file of edge {event.edge} yet)")
     if event.source is not None:
         used.append(f"({event.source} {event.external_id})")
     told = [f"{name}={text}" for name, text in event.properties.items()]

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.commands.events import tell_filed
+from meterline_sidecar.cli.commands.events import tell_filed, tell_untold
 from meterline_sidecar.cli.exits import NotFound
 from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import (
@@ -25,7 +25,7 @@ from meterline_sidecar.cli.papers import NUMBER, check_customer, document_path
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.problems.problem import n_of
-from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage
+from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage, Untold
 from meterline_sidecar.web.answers.explain import (
     ExplainedLine,
     Explanation,
@@ -61,7 +61,7 @@ ADDED_UP: Final = ("count", "sum")
     "--at-edges",
     is_flag=True,
     help="With --events: those of edges that forward usage, out of the files that they"
-    " wrote, in place of what came here.",
+    " wrote and as they tell them, in place of what came here.",
 )
 @daemon_options
 def command(
@@ -144,6 +144,7 @@ def _export(
     if form == "csv":
         write.writerow(columns)
     n_events, total = 0, Decimal(0)
+    untold: tuple[Untold, ...] = ()
     page: LineEventPage | EdgeEventPage | None = None
     for page in client.pages(path, kind, period=answer.period.name, **params):
         for event in page.events:
@@ -153,6 +154,7 @@ def _export(
                 write.writerow(_cell(getattr(event, name)) for name in columns)
             total += Decimal(event.counted or 0)
         n_events += len(page.events)
+        untold += page.untold if isinstance(page, EdgeEventPage) else ()
     assert page is not None, "the first page is there, if it is empty"
     said = n_of(n_events, "event")
     (line,) = answer.lines
@@ -161,7 +163,10 @@ def _export(
         if not late and asked["day"] is None and line.quantity is not None:
             said += f"; billed {quantity(line.quantity)}"
     click.echo(said, err=True)
-    tell_filed(page.edges, err=True)
+    if at_edges:
+        tell_untold(untold, err=True)
+    else:
+        tell_filed(page.edges, err=True)
     for name in page.archived if isinstance(page, LineEventPage) else ():
         click.echo(
             f"events of this time left for {name}: `meterline archive restore {name}`"

@@ -89,6 +89,10 @@ class Filter(NamedTuple):
     """A property and its value, of the whole event or of a part of it."""
     source: str | None = None
     external_id: str | None = None
+    subjects: str | None = None
+    """JSON: pairs of names, between which a subject's is, both included."""
+    without: str | None = None
+    """Flags that none of them has, as a number in digits."""
 
 
 class WholeEvent(NamedTuple):
@@ -137,6 +141,12 @@ HAS_PROPERTY: Final = either(
     " OR EXISTS (SELECT 1 FROM json_array_elements(as_json(e.properties) -> 'parts') p"
     " WHERE p.value -> 2 ->> CAST(? AS TEXT) = ?))",
 )
+BETWEEN_NAMES: Final = either(
+    sqlite="(SELECT w.id FROM json_each(?) j JOIN subjects w ON w.name BETWEEN"
+    " json_extract(j.value, '$[0]') AND json_extract(j.value, '$[1]'))",
+    postgres="(SELECT w.id FROM json_array_elements(as_json(?)) j JOIN subjects w"
+    " ON w.name BETWEEN j.value ->> 0 AND j.value ->> 1)",
+)
 TESTS: Final = {
     "customer": "(e.subject_id IN"
     " (SELECT id FROM subjects WHERE customer = ? AND is_split = 0)"
@@ -152,6 +162,8 @@ TESTS: Final = {
     " ON xs.id = x.source_id WHERE x.event_id = e.id AND xs.name = ?)",
     "external_id": "e.id IN (SELECT x.event_id FROM external_events x"
     " WHERE x.external_id = ? AND x.source_id IN (SELECT id FROM external_sources))",
+    "subjects": f"e.subject_id IN {BETWEEN_NAMES}",
+    "without": "e.flags & CAST(? AS BIGINT) = 0",
 }
 """What each field of a ``Filter`` but the statuses asks of an event."""
 IN_RANGE: Final = "e.status BETWEEN ? AND ?"

@@ -26,16 +26,26 @@ class EdgeFilePage(msgspec.Struct, frozen=True, kw_only=True):
 class EdgeEvent(ShownEvent, frozen=True, kw_only=True):
     """A raw event of an edge; its id is the one that it has there."""
 
-    file: str
+    file: str | None
+    """``null``: in none yet, the edge was asked for it."""
     counted: Number | None = None
     """What a line counts of it, where one was asked for."""
 
 
+class Untold(msgspec.Struct, frozen=True, kw_only=True):
+    """An edge that did not tell what it has in no file."""
+
+    edge: str
+    why: str
+
+
 class EdgeEventPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Raw events of edges, file by file, a page of them. It may be empty, and not the
-    last."""
+    """Raw events of edges, edge by edge: file by file, then those that are in none. It
+    may be empty, and not the last page."""
 
     events: tuple[EdgeEvent, ...]
     next_after: int | None
     edges: tuple[EdgeFiled, ...]
     """All that forward usage."""
+    untold: tuple[Untold, ...] = ()
+    """Those whose turn came on this page, and of which only files are listed."""

@@ -1,20 +1,24 @@
 """Raw events of edges that forward usage, out of the files that they wrote."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from meterline.edge_wire import SUBJECTS_MAX
 from meterline.events import UNCOUNTED
-from meterline_sidecar.ledger.edge_events import Found, Page, Wanted
+from meterline_sidecar.fleet.edge import Edge
+from meterline_sidecar.fleet.raw_events import ANYTHING, Narrow, Page
+from meterline_sidecar.ledger.edge_events import Found, Wanted
 from meterline_sidecar.store.edge.event_log import AuditEvent
 from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.claims import name_ranges
 from meterline_sidecar.usage.counted import snapshot
 from meterline_sidecar.usage.taken import Taken
 from meterline_sidecar.web.answers.archive import EdgeFiled
-from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage
+from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage, Untold
 from meterline_sidecar.web.answers.events import KINDS
 from meterline_sidecar.web.api.edges import EdgeName
 from meterline_sidecar.web.api.events import shown_event
@@ -61,23 +65,36 @@ class EdgeLineQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_edge_events(parts: Parts, query: EdgeEventsQuery) -> EdgeEventPage:
-    """List raw events of edges that forward usage, as far as they are in files."""
+    """List raw events of edges that forward usage: those in files, then the others.
+
+    An edge is asked for what is in no file yet, for some seconds at most.
+    """
     customer = None
     if query.customer is not None:
         customer = find_customer(parts, query.customer)
     span = span_of(parts, query, customer)
     payer = payers(parts.terms.terms)
-    wanted = Wanted(
-        span.start, span.end, _edges(parts, query.edge), _matching(query, payer)
+    wanted = Wanted(span.start, span.end, _matching(query, payer))
+    narrow = Narrow(
+        customer_subjects(parts.terms.terms, query.customer, query.subject),
+        query.route,
+        query.method,
+        None if query.kind is None else KINDS.index(query.kind),
     )
-    page = await parts.edge_events.page(wanted, after=query.after, limit=query.limit)
+    page = await parts.raw_events.page(
+        _edges(parts, query.edge),
+        wanted,
+        narrow,
+        after=query.after,
+        limit=query.limit,
+    )
     async with parts.database.reading() as tx:
         filed = await filed_by(tx, parts, start=span.start, end=span.end)
-    return _shown(parts, page, payer, filed)
+    return _shown(page, payer, filed)
 
 
 async def list_line_edge_events(parts: Parts, query: EdgeLineQuery) -> EdgeEventPage:
-    """List raw events of edges of which a line's usage came, as far as they are in files.
+    """List raw events of edges of which a line's usage came: those in files, then others.
 
     By what its meter measures at their times; those that a correction made void, and
     those that a final invoice came too early for, are among them.
@@ -99,9 +116,16 @@ async def list_line_edge_events(parts: Parts, query: EdgeLineQuery) -> EdgeEvent
             and taken.quantity_of(event) is not None
         )
 
-    wanted = Wanted(span.start, span.end, _edges(parts, None), matches)
-    page = await parts.edge_events.page(wanted, after=query.after, limit=query.limit)
-    return _shown(parts, page, payer, filed, taken)
+    wanted = Wanted(span.start, span.end, matches)
+    subjects = customer_subjects(parts.terms.terms, customer.id)
+    page = await parts.raw_events.page(
+        _edges(parts, None),
+        wanted,
+        ANYTHING._replace(subjects=subjects),
+        after=query.after,
+        limit=query.limit,
+    )
+    return _shown(page, payer, filed, taken)
 
 
 def payers(terms: Terms) -> Payer:
@@ -119,17 +143,32 @@ def payers(terms: Terms) -> Payer:
     return payer
 
 
-def _edges(parts: Parts, name: str | None) -> Collection[int]:
+def customer_subjects(
+    terms: Terms, customer: str | None, subject: str | None = None
+) -> tuple[tuple[str, str], ...] | None:
+    """Return between which names all subjects are that can be asked for.
+
+    ``None``: whichever; they are looked through here.
+    """
+    if subject is not None:
+        return ((subject, subject),)
+    if customer is None:
+        return None
+    texts = terms.claims.ever_of(customer)
+    return name_ranges(texts) if len(texts) <= SUBJECTS_MAX else None
+
+
+def _edges(parts: Parts, name: str | None) -> list[Edge]:
     """Return which edges are asked for; by default those that keep their events.
 
     Raises:
         UnknownEdge: none is called so.
     """
     if parts.edges is None:
-        return ()
+        return []
     if name is not None:
-        return {parts.edges.named(name).row.id}
-    return {edge.row.id for edge in parts.edges.all() if edge.rolls_up}
+        return [parts.edges.named(name)]
+    return [edge for edge in parts.edges.all() if edge.rolls_up]
 
 
 def _matching(query: EdgeEventsQuery, payer: Payer) -> Callable[[EventRow], bool]:
@@ -153,17 +192,12 @@ def _matching(query: EdgeEventsQuery, payer: Payer) -> Callable[[EventRow], bool
 
 
 def _shown(
-    parts: Parts,
     page: Page,
     payer: Payer,
     filed: tuple[EdgeFiled, ...],
     taken: Taken | None = None,
 ) -> EdgeEventPage:
-    assert parts.edges is not None or not page.events
-    edges = parts.edges.all() if parts.edges is not None else []
-    names = {edge.row.id: edge.row.name for edge in edges}
-
-    def shown(one: Found) -> EdgeEvent:
+    def shown(edge: str, one: Found) -> EdgeEvent:
         event = AuditEvent(
             id=one.event_id,
             producer=one.producer,
@@ -171,19 +205,20 @@ def _shown(
             source=None,
             external_id=None,
             voided_by=None,
-            edge=names.get(one.file.what.edge_id),
+            edge=edge,
             **one.event._asdict(),
         )
         return EdgeEvent(
             **msgspec.structs.asdict(shown_event(event)),
-            file=one.file.what.file,
+            file=one.file,
             counted=None if taken is None else taken.quantity_of(one.event),
         )
 
     return EdgeEventPage(
-        events=tuple(shown(one) for one in page.events),
+        events=tuple(shown(edge, one) for edge, one in page.events),
         next_after=page.next_after,
         edges=filed,
+        untold=tuple(Untold(edge=edge, why=why) for edge, why in page.untold),
     )
 
 

@@ -20,6 +20,11 @@ from meterline_sidecar.usage.series import aligned, read_series
 from meterline_sidecar.web.answers.credits import NewCredit
 from meterline_sidecar.web.api.account import read_account
 from meterline_sidecar.web.api.credit import CreditsQuery, credits_shown, grant_credit
+from meterline_sidecar.web.api.edge_events import (
+    After,
+    EdgeLineQuery,
+    list_line_edge_events,
+)
 from meterline_sidecar.web.api.explain import ExplainQuery, explain_invoice
 from meterline_sidecar.web.forms import read_form
 from meterline_sidecar.web.guard import may_write
@@ -202,13 +207,33 @@ async def grant(request: Request) -> Response:
     return RedirectResponse(f"/customers/{query.customer}#credits", 303)
 
 
+class ExplainPageQuery(ExplainQuery, frozen=True, kw_only=True):
+    """Which invoice and line, and whether its raw events at edges are shown."""
+
+    at_edges: bool = False
+    after: After = 0
+
+
 async def explain(request: Request) -> Response:
     """Answer how an invoice came about."""
     query = read_query(
         request,
-        ExplainQuery,
+        ExplainPageQuery,
         path_names=frozenset(("customer",)),
         keeps_empty=False,
     )
-    found = await explain_invoice(request.app.state.parts, query)
-    return render(request, "explain.html", {"found": found})
+    parts: Parts = request.app.state.parts
+    found = await explain_invoice(parts, query)
+    raw = None
+    if query.at_edges and query.line is not None:
+        asked = EdgeLineQuery(
+            customer=query.customer,
+            line=query.line,
+            period=found.period.name,
+            day=query.day,
+            after=query.after,
+        )
+        raw = await list_line_edge_events(parts, asked)
+    here = {"period": found.period.name, "line": query.line, "day": query.day}
+    kept = {name: value for name, value in here.items() if value is not None}
+    return render(request, "explain.html", {"found": found, "raw": raw, "kept": kept})
