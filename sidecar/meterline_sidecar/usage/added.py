@@ -9,7 +9,14 @@ from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, Rollup, RollupKey
+from meterline_sidecar.store.rollups import (
+    ALL,
+    DAYS,
+    STEPS_MS,
+    WINDOW_MS,
+    Rollup,
+    RollupKey,
+)
 from meterline_sidecar.usage.counted import counted
 from meterline_sidecar.usage.definition import Definition
 from meterline_sidecar.usage.fold import Delta, Place
@@ -37,7 +44,10 @@ async def add_deltas(
         generation,
         ((key, known[key], delta.last_event_id) for key, delta in keyed),
     )
-    for rollup, totals in ((DAYS, _by_day(keyed)), (ALL, _by_step(keyed))):
+    for rollup, totals in (
+        (DAYS, _by_day(keyed)),
+        (ALL, _by_step(keyed, aggregations)),
+    ):
         await _roll_up(tx, generation, rollup, totals, aggregations)
     await store.add_unique(
         tx,
@@ -90,7 +100,16 @@ def _by_day(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]
         yield (subject_id, window_ms // DAY_MS * DAY_MS, group_id), delta.totals
 
 
-def _by_step(keyed: list[tuple[Key, Delta]]) -> Iterable[tuple[RollupKey, Totals]]:
+def _by_step(
+    keyed: list[tuple[Key, Delta]], aggregations: Mapping[str, Aggregation]
+) -> Iterable[tuple[RollupKey, Totals]]:
+    """Yield what each span of everybody's comes to, from windows added up before."""
+    windows: dict[tuple[int, int], Totals] = {}
     for (_subject_id, window_ms, group_id), delta in keyed:
+        window = (window_ms // WINDOW_MS * WINDOW_MS, group_id)
+        merge(
+            windows.setdefault(window, {}), more=delta.totals, aggregations=aggregations
+        )
+    for (window_ms, group_id), totals in windows.items():
         for step_ms in STEPS_MS:
-            yield (step_ms, window_ms // step_ms * step_ms, group_id), delta.totals
+            yield (step_ms, window_ms // step_ms * step_ms, group_id), totals
