@@ -12,5 +12,6 @@ the end of the ledger, and a ledger that is shorter raises an alarm. ``verify`` 
 the chain from the first batch and counts usage again; ``backup`` copies and verifies.
 Its plain events are made smaller by ``packing``. When it is old enough, ``archive`` moves
 it to a file with all before it; ``archived`` reads it there. At an edge ``edge_files``
-copies it to a file, which the centre reads with ``edge_events``.
+copies it to a file, which the centre reads with ``edge_events``, and ``edge_sums`` compares
+with what came as usage.
 """

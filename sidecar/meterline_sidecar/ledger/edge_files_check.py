@@ -2,7 +2,9 @@
 
 from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.ledger.archived import Archived
+from meterline_sidecar.ledger.bundle import Bundle
 from meterline_sidecar.ledger.chain import GENESIS
+from meterline_sidecar.ledger.edge_sums import EdgeSums
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge.edge_files import OWN, EdgeFile
@@ -13,13 +15,14 @@ from meterline_sidecar.store.port import Tx
 async def look_at_edge_files(
     tx: Tx, report: Report, progress: Progress, archived: Archived | None
 ) -> None:
-    """Compare each file with what is noted of it, and with the one before.
+    """Compare each file with what is noted of it, with the one before, and with usage.
 
     Args:
         archived: ``None``: the files are not read. Nor are they where nobody says where
             they lie: nothing of the ledger is in them that is not elsewhere.
     """
     sums = await store.sums(tx)
+    compared = await EdgeSums.of(tx) if archived is not None else None
     n_files, done = sum(one.files for one in sums.values()), 0
     for edge_id in sorted(sums):
         files = await store.files_of(tx, edge_id)
@@ -29,8 +32,12 @@ async def look_at_edge_files(
             if archived is None or archived.shelf is None:
                 report.edge_files_unread += 1
                 continue
-            await _look_at(tx, file, report, archived)
+            bundle = await _look_at(tx, file, report, archived)
+            if compared is not None and bundle is not None:
+                compared.add(file, bundle)
             progress("files of edges", done, n_files)
+    if compared is not None:
+        await compared.compare(tx, report)
 
 
 def _look_at_order(files: list[EdgeFile], report: Report) -> None:
@@ -41,13 +48,16 @@ def _look_at_order(files: list[EdgeFile], report: Report) -> None:
             report.add(f"edge_files: {file.what.file} does not follow on any other")
 
 
-async def _look_at(tx: Tx, file: EdgeFile, report: Report, archived: Archived) -> None:
+async def _look_at(
+    tx: Tx, file: EdgeFile, report: Report, archived: Archived
+) -> Bundle | None:
     what, is_own = file.what, file.what.edge_id == OWN
     if is_own and await mac_of_batch(tx, what.last_batch_id) not in (None, what.mac):
         report.add(f"edge_files: {what.file} is not of the batches of this ledger")
     try:
-        await archived.bundle(what.as_move(), is_own=is_own)
+        bundle = await archived.bundle(what.as_move(), is_own=is_own)
     except ArchiveFailed as error:
         report.add(f"a file of {'this' if is_own else 'an'} edge: {error}")
-        return
+        return None
     report.edge_files += 1
+    return bundle

@@ -26,6 +26,10 @@ class Report(msgspec.Struct):
     """Files of edges that were read."""
     edge_files_unread: int = 0
     """Those that were not."""
+    edge_hours: int = 0
+    """Hours of edges of which files and usage were compared."""
+    edge_hours_not_compared: int = 0
+    """Those that have usage newer than the files, or that has left for the archive."""
     invoices: int = 0
     """Final invoices that were computed again."""
     invoices_not_computed: int = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
@@ -140,7 +141,7 @@ async def filed(world: World, centre: Host, edge: Host) -> None:
     await until_noted(centre, edge)
 
 
-async def test_raw_events_of_an_edge_are_read_at_its_centre(
+async def test_raw_events_of_an_edge_are_read_at_its_centre_and_compared_with_usage(
     world: World, archive: str
 ) -> None:
     async with (
@@ -185,6 +186,27 @@ async def test_raw_events_of_an_edge_are_read_at_its_centre(
         assert told["filed_to"].startswith("2026-11-06T13:")
         shown = (await centre.http.get("/events?period=2026-11")).text
         assert "meterline events --at-edges --edge one" in shown
+
+    database, folder = (
+        world.folder / "centre" / "meterline.db",
+        world.folder / "archive",
+    )
+    report = await verified_with(database, folder)
+    assert (report.findings, report.edge_hours) == ([], 2)
+
+    with sqlite3.connect(database) as changed:
+        changed.execute(
+            "UPDATE events SET properties ="
+            " replace(properties, '\"api_calls\":1', '\"api_calls\":7')"
+            " WHERE time_ms < ? AND properties LIKE '%api_calls%'",
+            (NOON_MS + HOUR_MS,),
+        )
+    report = await verified_with(database, folder)
+    (found,) = (text for text in report.findings if text.startswith("edge one"))
+    assert found == (
+        "edge one, 2026-11-06T12h: api_calls is 2 by the events in its files, and 14 came"
+        " as usage"
+    )
 
 
 async def test_what_is_in_no_file_yet_is_asked_of_the_edge_and_else_it_is_named(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
 
 
@@ -201,6 +202,28 @@ async def texts_of(tx: Tx, producer: str, *, after_seq: int) -> list[str]:
         )
         found += [row[0] for row in rows]
     return found
+
+
+async def states_of_edges(
+    tx: Tx, after: int, last: int, *, flags: int
+) -> list[tuple[int, str, int, EventFacts]]:
+    """Return what edges have counted, of some ids, in order.
+
+    Args:
+        flags: which these events have.
+
+    Returns:
+        Of each the edge's id, its producer and number there, and the event.
+    """
+    source = await events_between(tx, after + 1, last)
+    rows = await tx.fetch_all(
+        f"SELECT ep.edge_id, p.producer, e.seq, {', '.join(f'e.{name}' for name in COUNTED.names)}"  # noqa: S608 - names
+        f" FROM {source.sql} e JOIN producers p ON p.id = e.producer_id"
+        " JOIN edge_producers ep ON ep.producer = p.producer"
+        " WHERE e.id > ? AND e.id <= ? AND e.flags & ? = ? ORDER BY e.id",
+        (*source.given, after, last, flags, flags),
+    )
+    return [(row[0], row[1], row[2], EventFacts(*row[3:])) for row in rows]
 
 
 async def epochs_of_edges(tx: Tx, *, app: str) -> list[tuple[int, str, int]]:
