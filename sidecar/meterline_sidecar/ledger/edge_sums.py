@@ -16,6 +16,7 @@ from meterline_sidecar.clock import HOUR_MS, format_time_ms
 from meterline_sidecar.decimals import Number, plus
 from meterline_sidecar.ledger.bundle import Bundle
 from meterline_sidecar.ledger.report import Report
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import fleet
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import archive, roll_ups
@@ -137,9 +138,16 @@ class EdgeSums:
         report: Report,
     ) -> None:
         hours = {hour for hour, _ in (*filed, *came)}
+        if is_open:
+            report.edges_ahead.append(
+                f"edge {name}: usage of {n_of(len(is_open), 'hour')} is newer than its"
+                " files that are noted here"
+            )
         for hour in sorted(hours):
-            if hour in is_open or hour * HOUR_MS < self._from_ms:
-                report.edge_hours_not_compared += 1
+            if hour * HOUR_MS < self._from_ms:
+                report.edge_hours_away += 1
+                continue
+            if hour in is_open:
                 continue
             report.edge_hours += 1
             for meter in sorted({m for h, m in (*filed, *came) if h == hour}):

@@ -28,8 +28,10 @@ class Report(msgspec.Struct):
     """Those that were not."""
     edge_hours: int = 0
     """Hours of edges of which files and usage were compared."""
-    edge_hours_not_compared: int = 0
-    """Those that have usage newer than the files, or that has left for the archive."""
+    edge_hours_away: int = 0
+    """Those of which usage has left for the archive, and which were not."""
+    edges_ahead: list[str] = []
+    """Edges with hours of which usage is newer than their files, in words."""
     invoices: int = 0
     """Final invoices that were computed again."""
     invoices_not_computed: int = 0

@@ -192,7 +192,7 @@ async def test_raw_events_of_an_edge_are_read_at_its_centre_and_compared_with_us
         world.folder / "archive",
     )
     report = await verified_with(database, folder)
-    assert (report.findings, report.edge_hours) == ([], 2)
+    assert (report.findings, report.edge_hours, report.edges_ahead) == ([], 2, [])
 
     with sqlite3.connect(database) as changed:
         changed.execute(
@@ -202,8 +202,8 @@ async def test_raw_events_of_an_edge_are_read_at_its_centre_and_compared_with_us
             (NOON_MS + HOUR_MS,),
         )
     report = await verified_with(database, folder)
-    (found,) = (text for text in report.findings if text.startswith("edge one"))
-    assert found == (
+    (differs,) = (text for text in report.findings if text.startswith("edge one"))
+    assert differs == (
         "edge one, 2026-11-06T12h: api_calls is 2 by the events in its files, and 14 came"
         " as usage"
     )
@@ -265,6 +265,13 @@ async def test_what_is_in_no_file_yet_is_asked_of_the_edge_and_else_it_is_named(
         (untold,) = page["untold"]
         assert untold["why"].startswith("it is away since 2026-11-06T13:00")
         assert len(page["events"]) == 6  # those in files
+        folder = world.folder / "archive"
+        database = world.folder / "centre" / "meterline.db"
+        report = await verified_with(database, folder)
+        assert (report.findings, report.edge_hours) == ([], 1)
+        assert report.edges_ahead == [
+            "edge one: usage of 1 hour is newer than its files that are noted here"
+        ]
         world.clock.time_ms += HOUR_MS
         async with world.edge(
             keys=f"{USAGE}tells_events = false\n", more=archive

@@ -215,12 +215,14 @@ def _tell(report: Report, alarm: str | None, *, accepted: bool) -> None:
         click.echo(f"{unread} in files of the archive were not read")
     if report.edge_files:
         click.echo(f"{n_of(report.edge_files, 'file')} of edges read")
-    if report.edge_hours or report.edge_hours_not_compared:
-        more = report.edge_hours_not_compared
+    if report.edge_hours or report.edge_hours_away:
+        away = report.edge_hours_away
         click.echo(
             f"{n_of(report.edge_hours, 'hour')} of edges compared with their files"
-            + (f", {more} not yet: newer than these, or in the archive" if more else "")
+            + (f", {away} not: their usage is in the archive" if away else "")
         )
+    for text in report.edges_ahead:
+        click.echo(text)
     if report.edge_files_unread:
         click.echo(f"{n_of(report.edge_files_unread, 'file')} of edges not read")
     if not report.is_sound:
