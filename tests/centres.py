@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
+from meterline_sidecar.config.postgres import PostgresUrl
 from tests.balancer import Balancer
 from tests.fleet import CENTRE, Fleet, on_server
 from tests.ports import Port
-from tests.postgres_server import PostgresServer
+from tests.postgres_server import USER, PostgresServer
 from tests.sidecar_process import METERLINE, PRICING, SidecarProcess, until
 
 LEASE_S: Final = 2
@@ -30,6 +31,7 @@ class Centres:
         server: gets a database for their ledger.
         meterline: what ``meterline.toml`` of both says after ``[centre]``.
         clock: rehearse, all of them: see ``SidecarProcess``.
+        pooler: the port of what stands in between, if anything does.
     """
 
     def __init__(
@@ -40,9 +42,15 @@ class Centres:
         meterline: str = METERLINE,
         pricing: str = PRICING,
         clock: str | None = None,
+        pooler: int | None = None,
     ) -> None:
         self.server = server
         self.database = server.create()
+        self._url = server.url(self.database)
+        if pooler is not None:
+            self._url = PostgresUrl(
+                f"postgresql://{USER}@127.0.0.1:{pooler}/{self.database}?sslmode=disable"
+            )
         self._clock = clock
         self._more = f"lease_s = {LEASE_S}\n" + meterline
         self._pricing = pricing
@@ -51,7 +59,7 @@ class Centres:
             meterline=self._more,
             pricing=pricing,
             clock=clock,
-            database=server.url(self.database),
+            database=self._url,
         )
         self.one = self._fleet.centre
         self._port_two = Port()
@@ -60,7 +68,7 @@ class Centres:
 
     def _second(self, folder: Path) -> SidecarProcess:
         folder.mkdir()
-        sidecar = on_server(self.server.url(self.database)) + 'role = "centre"\n'
+        sidecar = on_server(self._url) + 'role = "centre"\n'
         text = CENTRE.format(port=self._port_two.number) + self._more
         return SidecarProcess(
             folder,
@@ -91,9 +99,14 @@ class Centres:
         """Return where a centre takes in edges."""
         return self._fleet.port if centre is self.one else self._port_two.number
 
-    def edge(self, name: str) -> SidecarProcess:
-        """Return an edge that runs, in front of the balancer."""
-        return self._fleet.edge(name, port=self.balancer.port)
+    def edge(self, name: str, *, more: str = "") -> SidecarProcess:
+        """Return an edge that runs, in front of the balancer.
+
+        Args:
+            name: what it is called.
+            more: keys of ``[centre]``.
+        """
+        return self._fleet.edge(name, port=self.balancer.port, more=more)
 
     def other(self, centre: SidecarProcess) -> SidecarProcess:
         """Return the other one."""

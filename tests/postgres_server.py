@@ -21,6 +21,8 @@ from typing import Any, Final
 
 from meterline_sidecar.config.postgres import PostgresUrl
 from tests.conftest import MEMORY
+from tests.patience import PATIENCE_S
+from tests.ports import Port
 
 DEBIAN: Final = Path("/usr/lib/postgresql/15/bin")
 USER: Final = "meterline"
@@ -144,7 +146,9 @@ def _user() -> pwd.struct_passwd:
 
 
 @contextlib.contextmanager
-def started(version: int, *, is_durable: bool = False) -> Generator[PostgresServer]:
+def started(
+    version: int, *, is_durable: bool = False, where: Path | None = None
+) -> Generator[PostgresServer]:
     """Run a server that is there until the block ends.
 
     Its directory is short: the path of a socket has a limit.
@@ -152,13 +156,14 @@ def started(version: int, *, is_durable: bool = False) -> Generator[PostgresServ
     Args:
         version: 15 or 18.
         is_durable: on a disk, with all that a power cut asks for.
+        where: in which folder its own is made; by default where temporary ones are.
     """
     found = programs(version)
     assert found is not None
     in_memory = not is_durable and (
         os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(MEMORY)
     )
-    where = MEMORY if in_memory else None
+    where = where or (MEMORY if in_memory else None)
     folder = Path(tempfile.mkdtemp(prefix="pg", dir=where))
     try:
         if os.geteuid() == 0:
@@ -173,6 +178,40 @@ def started(version: int, *, is_durable: bool = False) -> Generator[PostgresServ
                 server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def pooled(server: PostgresServer, *, size: int) -> Generator[int]:
+    """Run PgBouncer in front of a server: each transaction may get another session.
+
+    Yields the port of this host where it listens, soon.
+
+    Args:
+        size: how many sessions a database has.
+    """
+    program = pooler()
+    assert program is not None
+    held = Port()
+    folder = server.folder
+    (folder / "users").write_text(f'"{USER}" ""\n')
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host={folder} user={USER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {held.number}\nunix_socket_dir =\nauth_type = any\n"
+        f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = {size}\n"
+        f"ignore_startup_parameters = extra_float_digits\nlogfile = {folder}/bouncer.log\n"
+    )
+    held.close()
+    process = subprocess.Popen([program, str(folder / "pgbouncer.ini")], **as_user())
+    try:
+        yield held.number
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE_S)
+
+
+def pooler() -> str | None:
+    """Return where PgBouncer is, if it is there."""
+    return shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
 
 
 @cache

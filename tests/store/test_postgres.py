@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import shutil
-import signal
-import subprocess
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from pathlib import Path
@@ -33,8 +30,8 @@ from meterline_sidecar.store.postgres.connect import connect
 from meterline_sidecar.store.postgres.errors import RAISED
 from meterline_sidecar.store.postgres.migrate import newest
 from tests.patience import PATIENCE_S
-from tests.ports import Port
-from tests.postgres_server import USER, PostgresServer, as_user, programs, started
+from tests.postgres_server import USER, PostgresServer, pooled, programs, started
+from tests.postgres_server import pooler as pooler_program
 
 
 @pytest.fixture(scope="module")
@@ -381,25 +378,10 @@ async def test_a_whole_ledger_is_moved_in_once(
 @pytest.fixture
 def pooler(server: PostgresServer) -> Generator[str]:
     """Run PgBouncer in front of the server: each transaction may get another session."""
-    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-    if program is None:
+    if pooler_program() is None:
         pytest.skip("PgBouncer is not installed: see .ci/run")
-    held = Port()
-    folder = server.folder
-    (folder / "users").write_text(f'"{USER}" ""\n')
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={folder} user={USER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {held.number}\nunix_socket_dir =\nauth_type = any\n"
-        f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\n"
-        f"ignore_startup_parameters = extra_float_digits\nlogfile = {folder}/bouncer.log\n"
-    )
-    held.close()
-    process = subprocess.Popen([program, str(folder / "pgbouncer.ini")], **as_user())
-    try:
-        yield f"postgresql://{USER}@127.0.0.1:{held.number}/NAME?sslmode=disable"
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(PATIENCE_S)
+    with pooled(server, size=3) as port:
+        yield f"postgresql://{USER}@127.0.0.1:{port}/NAME?sslmode=disable"
 
 
 async def test_a_pooler_may_give_each_transaction_another_session(
