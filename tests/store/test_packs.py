@@ -1,9 +1,11 @@
 """Events are read from packs as they were, whatever numbers they hold."""
 
-from collections.abc import AsyncGenerator
+import zlib
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,15 +13,16 @@ from hypothesis import strategies as st
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge.events import add_events
 from meterline_sidecar.store.edge.packed import (
+    columns_between,
     cut,
     events_between,
     n_packed,
-    plain_lines,
+    plain_columns,
     put_pack,
     take_out,
 )
 from meterline_sidecar.store.edge.stored import STORED, StoredEvent
-from meterline_sidecar.store.packs import DIGITS, IDS_MAX, BadPack, Unpacker, pack
+from meterline_sidecar.store.packs import DIGITS, IDS_MAX, WIDTH, BadPack, pack, unpack
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 
@@ -44,6 +47,17 @@ EVENTS: Final = st.lists(
 )
 
 
+NOTHING: Final[list[tuple[int, ...]]] = [() for _ in DIGITS]
+
+
+def in_lines(columns: Sequence[Sequence[int]]) -> bytes:
+    """Return a pack in the earlier form: lines of digits, all first ones first."""
+    form = "".join(f"%0{digits}d" for digits in DIGITS.values())
+    text = "".join(form % row for row in zip(*columns, strict=True))
+    places = "".join(text[place::WIDTH] for place in range(WIDTH))
+    return zlib.compress(places.encode(), 1)
+
+
 @pytest.fixture
 async def file(tmp_path: Path) -> AsyncGenerator[SqliteDatabase]:
     database = await SqliteDatabase.open(tmp_path / "meterline.db")
@@ -51,14 +65,17 @@ async def file(tmp_path: Path) -> AsyncGenerator[SqliteDatabase]:
     await database.close()
 
 
-async def read(tx: Tx, first: int, last: int) -> list[StoredEvent]:
-    source = await events_between(tx, first, last)
+async def read(
+    tx: Tx, first: int, last: int, *, subjects: Sequence[int] | None = None
+) -> list[StoredEvent]:
+    source = await events_between(tx, first, last, subjects=subjects)
     rows = await tx.fetch_all(
         f"SELECT {Columns(STORED.names).listed} FROM {source.sql} e"
         " WHERE id BETWEEN ? AND ? ORDER BY id",
         (*source.given, first, last),
     )
-    return [StoredEvent(*row) for row in rows]
+    found = [StoredEvent(*row) for row in rows]
+    return [row for row in found if subjects is None or row.subject_id in subjects]
 
 
 @settings(
@@ -74,16 +91,25 @@ async def test_any_events_are_read_from_a_pack_as_they_were(
     last = FIRST + IDS_MAX - 1
     ends = st.integers(FIRST - 5, last + 5)
     low, high = data.draw(ends), data.draw(ends)
+    made = data.draw(st.sampled_from([pack, in_lines]))
     async with file.transaction() as tx:
         await tx.execute("DELETE FROM events")
         await tx.execute("DELETE FROM packed_events")
         await add_events(tx, rows)
-        n_plain, lines = await plain_lines(tx, FIRST, last)
-        deleted = await put_pack(tx, FIRST, last, events=n_plain, body=pack(lines))
+        columns = await plain_columns(tx, FIRST, last)
+        n_plain = len(columns[0])
+        deleted = await put_pack(tx, FIRST, last, events=n_plain, body=made(columns))
 
         assert deleted == n_plain == await n_packed(tx)
         assert await read(tx, FIRST, last) == rows
         assert await read(tx, low, high) == [r for r in rows if low <= r.id <= high]
+        found = await columns_between(tx, low, high, columns=STORED.names)
+        assert [StoredEvent(*row) for row in zip(*found, strict=True)] == [
+            row for row in rows if low <= row.id <= high
+        ]
+        assert await read(tx, FIRST, last, subjects=(1, 7)) == [
+            row for row in rows if row.subject_id in {1, 7}
+        ]
         await cut(tx, low, high)
         assert await read(tx, FIRST, last) == rows
         assert await take_out(tx, low, high) == len(
@@ -94,16 +120,36 @@ async def test_any_events_are_read_from_a_pack_as_they_were(
         ]
 
 
-@pytest.mark.parametrize("body", [b"", b"x", pack("")[:-1], pack("") + b"x"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"x",
+            zlib.compress(b"1"),
+            zlib.compress(b"x" * WIDTH),
+            pack(NOTHING)[:-1],
+        ),
+        *(pack(NOTHING) + b"x", in_lines(NOTHING)[:-1], in_lines(NOTHING) + b"x"),
+        msgspec.msgpack.encode((1, [(1, zlib.compress(b""))] * len(DIGITS))),
+        msgspec.msgpack.encode((1, [(1, zlib.compress(b"12"))] * len(DIGITS))),
+        msgspec.msgpack.encode((1, [(9, zlib.compress(b"1" * 9))] * len(DIGITS))),
+        msgspec.msgpack.encode((1, [(1, zlib.compress(b"1"))])),
+        msgspec.msgpack.encode((1 << 60, [(0, zlib.compress(b""))] * len(DIGITS))),
+    ],
+)
 def test_what_is_no_pack_is_not_read_as_one(body: bytes) -> None:
     with pytest.raises(BadPack):
-        Unpacker()(body, 0, 1)
+        unpack(body, 0, 1, "id,seq", None)
 
 
-def test_lines_that_are_not_in_order_are_not_packed() -> None:
-    line = "0" * sum(DIGITS.values())
+def test_events_that_are_not_in_order_are_not_packed() -> None:
+    def columns(*ids: int) -> list[tuple[int, ...]]:
+        return [ids, *[(0,) * len(ids)] * (len(DIGITS) - 1)]
 
     with pytest.raises(BadPack, match="not in order"):
-        pack("00002" + line[5:] + line)
-    with pytest.raises(BadPack, match="too wide"):
-        pack(line + "1")
+        pack(columns(2, 1))
+    with pytest.raises(BadPack, match="too many"):
+        pack(columns(*range(IDS_MAX + 1)))
+    with pytest.raises(BadPack, match="not fit"):
+        pack([(1,), (-1,), *columns(1)[2:]])

@@ -41,8 +41,8 @@ PACKED_APART = {
     "events.py": 1,  # likewise
     "external.py": 2,  # events with a name: never packed
     "held.py": 2,  # held ones, and those that stand for one: never packed
-    "integrity.py": 3,  # held ones
-    "packed.py": 4,
+    "integrity.py": 4,  # held ones; and flags, with the packed ones beside
+    "packed.py": 5,
     "roll_ups.py": 1,  # with properties: never packed
 }
 """How often each file of ``store/edge`` reads rows of events alone, and why it may."""

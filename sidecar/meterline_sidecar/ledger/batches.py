@@ -1,7 +1,9 @@
 """Recomputes the chain over all batches, and what is noted of their events."""
 
 import hmac
-from collections.abc import AsyncIterator
+from bisect import bisect_left
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from meterline.events import Flag
@@ -9,7 +11,7 @@ from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.ledger.away import Away, Hours
 from meterline_sidecar.ledger.bundle import Stored
-from meterline_sidecar.ledger.chain import GENESIS
+from meterline_sidecar.ledger.chain import GENESIS, mac_of_rows
 from meterline_sidecar.ledger.erased import Erasing, under_way
 from meterline_sidecar.ledger.progress_mark import ProgressMark, Verified
 from meterline_sidecar.ledger.report import Progress, Report
@@ -17,9 +19,11 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge.erase import seals_of
 from meterline_sidecar.store.edge.events import BatchRow, EventRow
+from meterline_sidecar.store.edge.hashed import Hashed, HashedEvents
 from meterline_sidecar.store.port import Tx
 
 BATCHES_PER_READ: Final = 200
+EVENTS_PER_READ: Final = 20_000  # and the batch that goes beyond
 HELD: Final = int(Flag.HELD)  # arithmetic on enums costs ten times as much
 
 
@@ -56,9 +60,9 @@ async def verify_batches(
         report.findings = list(done.findings)
         follows = done.follows
     erasing = await under_way(tx)
-    seals: dict[int, bytes] = {}
-    sealed_to = last_id
-    async for batch, producer, mac in _batches(tx, last_id, report):
+    seals, sealed_to = dict[int, bytes](), last_id
+    read = _Events()
+    async for batch, producer, mac in _batches(tx, last_id, report, read):
         if batch.id > sealed_to:
             sealed_to = batch.id + BATCHES_PER_READ
             seals = await seals_of(tx, "batches", first=batch.id, last=sealed_to)
@@ -66,16 +70,14 @@ async def verify_batches(
             report.add(f"batches {last_id + 1} to {batch.id - 1} are missing")
         if (batch.first_event_id, batch.first_loss_id) != follows:
             report.add(f"{_named(batch, producer)} does not follow on the one before")
-        stored = (batch, producer, mac)
-        seal = seals.get(batch.id)
         await _verify_batch(
-            *(tx, key, previous, stored, hours, report), seal=seal, erasing=erasing
+            *(tx, key, previous, (batch, producer, mac), hours, report),
+            read=read,
+            seal=seals.get(batch.id),
+            erasing=erasing,
         )
         previous, last_id = mac, batch.id
-        follows = (
-            batch.first_event_id + batch.events,
-            batch.first_loss_id + batch.losses,
-        )
+        follows = batch.follows
         report.batches += 1
         progress("batches", batch.id, newest)
         if mark is not None and mark.is_due():
@@ -83,6 +85,77 @@ async def verify_batches(
     if mark is not None:
         mark.clear()
     _compare_hours(hours, await store.hours(tx), report, away)
+
+
+class _Events:
+    """Events of some batches in a row, which are read at once."""
+
+    def __init__(self) -> None:
+        self._reader = HashedEvents()
+        self._read: Hashed | None = None
+        self._following: deque[tuple[int, int]] = deque()
+
+    def follow(self, batches: Iterable[BatchRow]) -> None:
+        """Note which batches come next."""
+        self._following = deque(
+            (batch.first_event_id, batch.first_event_id + batch.events)
+            for batch in batches
+            if batch.events
+        )
+        self._read = None
+
+    async def of(self, tx: Tx, batch: BatchRow) -> Hashed | None:
+        """Return the events of a batch; ``None``: look at it by itself."""
+        first, beyond = batch.first_event_id, batch.first_event_id + batch.events
+        while self._following and self._following[0][0] < first:
+            self._following.popleft()
+        read = self._read
+        if read is None or not read.ids or read.ids[-1] < beyond - 1:
+            end = beyond
+            for start, reaches in self._following:
+                if start < end or reaches > first + EVENTS_PER_READ:
+                    continue
+                if start != end:
+                    break
+                end = reaches
+            try:
+                read = await self._reader.between(tx, first, end - 1)
+            except DatabaseCorrupt:
+                read = None
+            self._read = read
+            if read is None:
+                return None
+        part = slice(bisect_left(read.ids, first), bisect_left(read.ids, beyond))
+        return read.part(part)
+
+
+async def _is_plainly_right(
+    tx: Tx,
+    key: bytes,
+    previous: bytes,
+    stored: tuple[BatchRow, str, bytes],
+    hours: Hours,
+    report: Report,
+    *,
+    read: _Events,
+) -> bool:
+    """Say whether a batch is what was committed, and count it, if that is seen at once."""
+    batch, producer, mac = stored
+    if batch.losses:
+        return False
+    found = await read.of(tx, batch)
+    if found is None or not set(found.producer_ids) <= {batch.producer_id}:
+        return False
+    if any(flags & HELD for flags in set(found.flags)):
+        return False
+    expected = mac_of_rows(
+        key, previous, batch=batch, producer=producer, rows=found.rows, losses=[]
+    )
+    if not hmac.compare_digest(expected, mac):
+        return False
+    report.events += len(found.ids)
+    _note_times(hours, batch, found.times)
+    return True
 
 
 async def _verify_batch(
@@ -93,9 +166,14 @@ async def _verify_batch(
     hours: Hours,
     report: Report,
     *,
+    read: "_Events",
     seal: bytes | None,
     erasing: Erasing | None,
 ) -> None:
+    if seal is None and await _is_plainly_right(
+        *(tx, key, previous, stored, hours, report), read=read
+    ):
+        return
     batch, producer, mac = stored
     try:
         events = await event_store.events_of_batch(tx, batch)
@@ -140,8 +218,12 @@ def _will_be(key: bytes, found: Stored, erasing: Erasing | None) -> bool:
 
 def note_hours(hours: Hours, batch: BatchRow, events: list[EventRow]) -> None:
     """Note in which hours the events of a batch happened."""
+    _note_times(hours, batch, (event.time_ms for event in events))
+
+
+def _note_times(hours: Hours, batch: BatchRow, times: Iterable[int]) -> None:
     last_id = batch.first_event_id + batch.events - 1
-    for hour in {event.time_ms // HOUR_MS for event in events}:
+    for hour in {time_ms // HOUR_MS for time_ms in times}:
         first, _ = hours.get(hour * HOUR_MS, (batch.first_event_id, 0))
         hours[hour * HOUR_MS] = (first, last_id)
 
@@ -205,7 +287,7 @@ def _noted(
 
 
 async def _batches(
-    tx: Tx, last_id: int, report: Report
+    tx: Tx, last_id: int, report: Report, read: _Events
 ) -> AsyncIterator[tuple[BatchRow, str, bytes]]:
     while True:
         try:
@@ -215,6 +297,7 @@ async def _batches(
             return
         if not found:
             return
+        read.follow(batch for batch, _, _ in found)
         for item in found:
             yield item
         last_id = found[-1][0].id

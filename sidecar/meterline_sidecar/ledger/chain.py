@@ -8,6 +8,7 @@ itself, and only the head tells that something came after it.
 
 import hmac
 import secrets
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ import msgspec
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles, overwrite, replace_file
 from meterline_sidecar.store.edge.events import BatchRow, EventRow, LossRow
+from meterline_sidecar.store.port import Value
 
 KEY_BYTES: Final = 32
 GENESIS: Final = b"meterline chain 1"
@@ -35,11 +37,26 @@ def batch_mac(
     losses: list[LossRow],
 ) -> bytes:
     """Return the mac of a batch, 32 bytes, over everything that was stored of it."""
-    facts = (producer, *batch.facts())
     # One without properties is hashed as it was before there were any.
     hashed = [event if event.properties is not None else event[:-1] for event in events]
-    rows = sha256(_encode((hashed, losses))).digest()
-    return hmac.digest(key, previous + _encode(facts) + rows, "sha256")
+    return mac_of_rows(
+        key, previous, batch=batch, producer=producer, rows=hashed, losses=losses
+    )
+
+
+def mac_of_rows(
+    key: bytes,
+    previous: bytes,
+    *,
+    batch: BatchRow,
+    producer: str,
+    rows: Sequence[tuple[Value, ...]],
+    losses: list[LossRow],
+) -> bytes:
+    """Return the same of rows as they are hashed: without properties, where none are."""
+    facts = (producer, *batch.facts())
+    digest = sha256(_encode((rows, losses))).digest()
+    return hmac.digest(key, previous + _encode(facts) + digest, "sha256")
 
 
 class Head(msgspec.Struct, frozen=True):

@@ -58,8 +58,8 @@ class Packer:
                 run = await self._next(tx)
                 if run is None:
                     return None
-                events, lines = await store.plain_lines(tx, *run)
-            body = await asyncio.to_thread(pack, lines)
+                columns = await store.plain_columns(tx, *run)
+            body, events = await asyncio.to_thread(pack, columns), len(columns[0])
             async with self._database.transaction() as tx:
                 deleted = await store.put_pack(tx, *run, events=events, body=body)
                 if deleted != events:
@@ -94,10 +94,10 @@ async def verify_packs(tx: Tx, report: Report, progress: Progress) -> None:
                 report.add(f"{named} does not follow on the one before")
             reached = last
             try:
-                count, lowest, highest = await store.ids_in(tx, first)
+                (ids,) = await store.columns_of_pack(tx, first, ("id",))
             except DatabaseCorrupt:
                 report.add(f"{named} cannot be read: it is damaged")
                 continue
-            if count != events or (count and (lowest < first or highest > last)):
+            if len(ids) != events or (ids and not first <= ids[0] <= ids[-1] <= last):
                 report.add(f"{named} does not hold the {events} events that it says")
             progress("packs", last, end)

@@ -5,6 +5,7 @@ does not grow with the ledger: neither with its events nor with what they come t
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import msgspec
@@ -25,16 +26,20 @@ from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge import values as value_store
 from meterline_sidecar.store.edge.corrections import Mark
+from meterline_sidecar.store.edge.packed import columns_between
+from meterline_sidecar.store.packs import IDS_MAX
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, WINDOWS, Rollup
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.usage.corrected import fold
 from meterline_sidecar.usage.definition import Definition, decode
-from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.in_bulk import BulkFolder
 from meterline_sidecar.usage.values import Values
 
 EVENTS_PER_STEP: Final = 10_000
+EVENTS_AT_ONCE: Final = 2 * IDS_MAX
 PLACES_MAX: Final = 20_000  # sums that are kept in memory before they become a run
 ROWS_PER_READ: Final = 2_000
 
@@ -115,10 +120,23 @@ class Sums:
 
         Args:
             marks: what corrections say of them.
+            late_before: as ``add_deltas``.
+        """
+        self.add_deltas(fold(folder, events, marks), late_before=late_before)
+
+    def add_deltas(
+        self,
+        deltas: Mapping[Place, Delta],
+        *,
+        late_before: Callable[[int], int],
+    ) -> None:
+        """Add what events come to.
+
+        Args:
             late_before: returns up to when somebody's period was final when an event
                 was counted, or the own event of a correction.
         """
-        for place, delta in fold(folder, events, marks).items():
+        for place, delta in deltas.items():
             subject_id, window_ms, labels = place
             where = (subject_id, window_ms, self._group(labels))
             key: Key = (OF_WINDOWS, *where)
@@ -212,31 +230,85 @@ async def _add_events(
     def late_before(event_id: int) -> int:
         return max((end for after, end in finals if after < event_id), default=0)
 
-    subjects, routes = Seen(), Seen()
+    bulk = BulkFolder(
+        definition, endpoints, cuts, values=values, generation=generation.id
+    )
+    adding = _Adding(tx, sums, folder, bulk, generation.cursor, late_before, read)
     cursor = 0 if away.is_read else away.begin.event_id
     while cursor < last:
         # What was final is told apart by the event behind which it was: see _note_late.
         stops = [generation.cursor, *(after for after, _ in finals)]
         stop = min([last, *(at for at in stops if at > cursor)])
-        events, reached = await read(
-            tx, cursor, skip_flags=0, limit=min(EVENTS_PER_STEP, stop - cursor)
-        )
+        reached = cursor
+        if cursor >= away.begin.event_id:
+            reached = await adding.many(cursor, min(stop, cursor + EVENTS_AT_ONCE))
+        if reached == cursor:
+            reached = await adding.each(cursor, min(stop, cursor + EVENTS_PER_STEP))
         if reached == cursor:  # the last events are gone
             break
-        subjects.note({event.subject_id for event in events})
-        routes.note({event.endpoint_id for event in events})
-        if reached <= generation.cursor:
-            marks = await corrections.marks_in(
-                tx, cursor, reached, up_to_event=generation.cursor
-            )
-            counted = [event for event in events if not event.flags & UNCOUNTED]
-            sums.add(folder, counted, marks, late_before=late_before)
         cursor = reached
         progress("usage", cursor, last)
     for name, _, _ in values.learned:
         report.add(f"property_values: it is not noted that {name} has too many values")
     if away.is_read:
-        await _compare_names(tx, subjects, routes, report)
+        await _compare_names(tx, adding.subjects, adding.routes, report)
+
+
+@dataclass(slots=True)
+class _Adding:
+    """Adds events of a ledger to sums, and notes whose they are."""
+
+    tx: Tx
+    sums: Sums
+    folder: Folder
+    bulk: BulkFolder
+    counted_up_to: int
+    late_before: Callable[[int], int]
+    read: counting.ReadEvents
+    subjects: "Seen" = field(default_factory=lambda: Seen())
+    routes: "Seen" = field(default_factory=lambda: Seen())
+
+    async def many(self, cursor: int, upper: int) -> int:
+        """Add the events between two at once; return the second, or the first: not so."""
+        if await self._marks(cursor, upper):
+            return cursor
+        names = counting.COUNTED.names
+        read = await columns_between(self.tx, cursor + 1, upper, columns=names)
+        columns = dict(zip(names, read, strict=True))
+        if not columns["id"]:
+            return cursor
+        if upper <= self.counted_up_to:
+            found = self.bulk.fold(columns)
+            if found is None:
+                return cursor
+            for deltas in found:
+                self.sums.add_deltas(deltas, late_before=self.late_before)
+        self._note(columns["subject_id"], columns["endpoint_id"])
+        return upper
+
+    async def each(self, cursor: int, upper: int) -> int:
+        """Add as many events behind one, each by itself; return the last one."""
+        events, reached = await self.read(
+            self.tx, cursor, skip_flags=0, limit=upper - cursor
+        )
+        if reached <= self.counted_up_to:
+            marks = await self._marks(cursor, reached)
+            counted = [event for event in events if not event.flags & UNCOUNTED]
+            self.sums.add(self.folder, counted, marks, late_before=self.late_before)
+        self._note(
+            (event.subject_id for event in events),
+            (event.endpoint_id for event in events),
+        )
+        return reached
+
+    async def _marks(self, cursor: int, upper: int) -> Mapping[int, Mark]:
+        return await corrections.marks_in(
+            self.tx, cursor, upper, up_to_event=self.counted_up_to
+        )
+
+    def _note(self, subjects: Iterable[int], routes: Iterable[int]) -> None:
+        self.subjects.note(set(subjects))
+        self.routes.note(set(routes))
 
 
 class Seen:

@@ -2,7 +2,7 @@ import tracemalloc
 
 import pytest
 
-from meterline_sidecar.ledger import recount, runs
+from meterline_sidecar.ledger import batches, recount, runs
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.usage.aggregate import Aggregator
@@ -44,6 +44,8 @@ async def fill(sidecar: Sidecar, n_events: int) -> None:
 
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recount, "EVENTS_PER_STEP", 200)
+    monkeypatch.setattr(recount, "EVENTS_AT_ONCE", 200)
+    monkeypatch.setattr(batches, "EVENTS_PER_READ", 200)
     monkeypatch.setattr(recount, "PLACES_MAX", 200)
     monkeypatch.setattr(recount, "ROWS_PER_READ", 100)
     monkeypatch.setattr(runs, "RUNS_MAX", 4)

@@ -107,7 +107,9 @@ async def find_facts(
         return Facts([], None)
     listed = ", ".join(f"e.{name}" for name in COUNTED.names)
     subjects = await subjects_meant(tx, wanted)
-    source = await events_between(tx, first, last, columns=COUNTED.names)
+    source = await events_between(
+        tx, first, last, columns=COUNTED.names, subjects=subjects or None
+    )
     rows = await tx.fetch_all(
         f"SELECT {listed} FROM {source.sql} e{where(wanted, subjects)}"  # noqa: S608 - our own words
         " AND e.flags & ? = 0 ORDER BY e.id",

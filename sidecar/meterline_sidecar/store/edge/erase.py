@@ -261,7 +261,9 @@ async def put_texts(
 async def events_before(tx: Tx, event_id: int, *, subject_id: int, limit: int) -> int:
     """Return how many of ``limit`` events up to one are of a subject."""
     source = await events_between(
-        tx, event_id - limit + 1, event_id, columns=("id", "subject_id")
+        *(tx, event_id - limit + 1, event_id),
+        columns=("id", "subject_id"),
+        subjects=(subject_id,),
     )
     row = await tx.fetch_one(
         f"SELECT count(*) FROM {source.sql} e WHERE id > ? AND id <= ? AND subject_id = ?",  # noqa: S608 - our own words

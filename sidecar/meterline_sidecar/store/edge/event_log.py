@@ -189,7 +189,7 @@ async def read_events(
     if first <= await last_packed(tx):
         last = min(last, first + SCAN_PACKED_MAX - 1)
     subjects = await subjects_meant(tx, wanted)
-    source = await events_between(tx, first, last)
+    source = await events_between(tx, first, last, subjects=subjects or None)
     rows = await tx.fetch_all(
         f"{SELECT} {source.sql} {JOINED}{where(wanted, subjects)} ORDER BY e.id LIMIT ?",
         (*source.given, *given(wanted, subjects, (first, last), start, end), limit),
@@ -217,7 +217,7 @@ async def newest_events(
     else:
         first = max(first, packed + 1)
     subjects = await subjects_meant(tx, wanted)
-    source = await events_between(tx, first, last)
+    source = await events_between(tx, first, last, subjects=subjects or None)
     rows = await tx.fetch_all(
         f"{SELECT} {source.sql} {JOINED}{where(wanted, subjects)} ORDER BY e.id DESC LIMIT ?",
         (*source.given, *given(wanted, subjects, (first, last), start, end), limit),

@@ -53,6 +53,11 @@ class BatchRow(NamedTuple):
     losses: int
     learned_ms: int
 
+    @property
+    def follows(self) -> tuple[int, int]:
+        """The ids with which events and losses of the next batch begin."""
+        return (self.first_event_id + self.events, self.first_loss_id + self.losses)
+
     def facts(self) -> tuple[int, ...]:
         """Return what the chain covers besides the rows and the producer's name."""
         return (

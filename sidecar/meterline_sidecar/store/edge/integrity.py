@@ -6,7 +6,7 @@ import msgspec
 
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.dialects import either
-from meterline_sidecar.store.edge.packed import events_between, n_packed
+from meterline_sidecar.store.edge.packed import n_packed, sorts_of_packed
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Rollup
 from meterline_sidecar.store.sums import summed
@@ -47,7 +47,15 @@ FINAL_STEPS: Final = either(
     " GROUP BY 1 ORDER BY 1 NULLS FIRST",
 )
 
+_OF_PACKED: Final = (
+    " UNION ALL SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4"
+    " FROM json_each(?)"
+)
 _totals: Final = msgspec.json.Decoder(Totals)
+
+
+def _json(rows: list[list[int]]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 async def batch_mac(tx: Tx, batch_id: int) -> bytes | None:
@@ -97,16 +105,23 @@ async def producers_beyond(
     tx: Tx, *, held_flag: int, bad_flag: int, limit: int
 ) -> list[Beyond]:
     """Return producers whose counts are not what the batches here come to."""
-    source = await events_between(
-        tx, 1, ID_MAX, columns=("producer_id", "subject_id", "flags")
-    )
+    packed = [
+        [
+            producer_id,
+            *map(int, (not subject_id, flags & held_flag > 0, flags & bad_flag > 0)),
+            n,
+        ]
+        for (producer_id, subject_id, flags), n in (await sorts_of_packed(tx)).items()
+    ]
+    counted = _OF_PACKED if packed else ""
     rows = await tx.fetch_all(
         "WITH b AS (SELECT producer_id, max(last_seq) AS last_seq,"  # noqa: S608 - our own words
         " sum(events) AS events FROM batches GROUP BY producer_id),"
-        " e AS (SELECT producer_id, sum(CASE WHEN subject_id = 0 THEN 1 ELSE 0 END) AS nobody,"
-        " sum(CASE WHEN flags & ? <> 0 THEN 1 ELSE 0 END) AS held,"
-        " sum(CASE WHEN flags & ? <> 0 THEN 1 ELSE 0 END) AS bad"
-        f" FROM {source.sql} s GROUP BY producer_id),"
+        " r AS (SELECT producer_id, CASE WHEN subject_id = 0 THEN 1 ELSE 0 END AS nobody,"
+        " CASE WHEN flags & ? <> 0 THEN 1 ELSE 0 END AS held,"
+        " CASE WHEN flags & ? <> 0 THEN 1 ELSE 0 END AS bad, 1 AS n FROM events"
+        f"{counted}), e AS (SELECT producer_id, sum(n * nobody) AS nobody,"
+        " sum(n * held) AS held, sum(n * bad) AS bad FROM r GROUP BY producer_id),"
         " l AS (SELECT producer_id, sum(CASE WHEN payload IS NULL"
         " THEN last_seq - first_seq + 1 ELSE 0 END) AS lost,"
         " sum(CASE WHEN payload IS NULL THEN 0"
@@ -123,7 +138,7 @@ async def producers_beyond(
         " LEFT JOIN e ON e.producer_id = p.id LEFT JOIN l ON l.producer_id = p.id)"
         " SELECT * FROM p WHERE is_short OR last_seq <> coalesce(here, 0)"
         " OR n1 <> 0 OR n2 <> 0 OR n3 <> 0 OR n4 <> 0 OR n5 <> 0 OR n6 <> 0 LIMIT ?",
-        (held_flag, bad_flag, *source.given, limit),
+        (held_flag, bad_flag, *([_json(packed)] if packed else []), limit),
     )
     return [Beyond(*row) for row in rows]
 

@@ -65,9 +65,10 @@ async def events_of_subjects(
     Args:
         without: events that are not asked for.
     """
-    source = await events_between(tx, after_id + 1, last_id, columns=COUNTED.names)
-    # Those of others are told by one look; by marks, where they are packed, even
-    # before they are made rows.
+    source = await events_between(
+        tx, after_id + 1, last_id, columns=COUNTED.names, subjects=list(subjects)
+    )
+    # Those of others are told by one look.
     is_few = len(subjects) <= FEW_SUBJECTS
     those = f"({marks(len(subjects))})" if is_few else LISTED
     rows = await tx.fetch_all(

@@ -98,7 +98,7 @@ async def _copy_packed(source: Tx, target: Tx, progress: Progress) -> int:
     total, done, last = await packed.n_packed(source), 0, 0
     while packs := await packed.packs_after(source, last, limit=1):
         ((first, last, events),) = packs
-        rows = await packed.events_of_pack(source, first, last)
+        rows = await packed.events_of_pack(source, first)
         assert len(rows) == events, f"a pack of {events} events has {len(rows)}"
         await event_store.add_events(target, rows)
         done += events
