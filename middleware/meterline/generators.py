@@ -9,15 +9,17 @@ import sys
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from weakref import ref
+
+from msgspec import Struct
 
 CLOSING: Final = "async_generator_athrow"  # the type of what ``aclose`` returns
 
 Hook = Callable[[Any], None]
 
 
-class Known(NamedTuple):
+class Known(Struct, frozen=True):
     """A generator that began in a request and has not ended."""
 
     reference: "ref[Any]"

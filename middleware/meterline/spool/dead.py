@@ -17,9 +17,10 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import msgspec
+from msgspec import Struct
 
 from meterline.spool.folder import Folder
 from meterline.spool.living import NEW_SUFFIX
@@ -52,7 +53,7 @@ def spool_directories(spool_dir: Path) -> list[Path]:
     return [spool_dir / name for name in names if _NAME.fullmatch(name)]
 
 
-class Owner(NamedTuple):
+class Owner(Struct, frozen=True):
     """Whose spool a directory is; its worker may be alive."""
 
     uid: int

@@ -10,7 +10,7 @@ took their numbers.
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
 
 import msgspec
@@ -65,7 +65,7 @@ class Loss(Struct, frozen=True):
 Part = Run | Loss
 
 
-class _Found(NamedTuple):
+class _Found(Struct, frozen=True):
     """A record that is whole."""
 
     position: int
