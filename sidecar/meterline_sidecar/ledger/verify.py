@@ -6,6 +6,8 @@ compared with what, table by table, stands in ``coverage``.
 """
 
 from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
@@ -37,6 +39,7 @@ from meterline_sidecar.ledger.journal import verify_journal
 from meterline_sidecar.ledger.packing import verify_packs
 from meterline_sidecar.ledger.progress_mark import ProgressMark
 from meterline_sidecar.ledger.recount import verify_usage
+from meterline_sidecar.ledger.recount_apart import RecountApart, is_worth_it
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.runs import NoScratchRoom
 from meterline_sidecar.ledger.seals import verify_seals
@@ -199,6 +202,7 @@ async def verify(
     progress: Progress,
     mark: ProgressMark | None = None,
     archived: Archived | None = None,
+    apart: Path | None = None,
 ) -> Report:
     """Compare every table with what it must hold; return what differs.
 
@@ -209,18 +213,24 @@ async def verify(
         mark: keeps how far the chain is verified, so that another run can go on.
         archived: the files of what left the ledger; without them, what they hold is
             not looked at, and the report says how much that is.
+        apart: the ledger's file, where usage may be added up in another process meanwhile.
     """
     report = Report(head_batch_id=None if head is None else head.batch_id)
     for text in await _broken_pages(ledger):
         report.add(f"the database: {text}")
-    async with ledger.reading() as tx:
+    async with ledger.reading() as tx, AsyncExitStack() as others:
+        recount = None
+        if apart is not None and await is_worth_it(tx):
+            recount = others.enter_context(RecountApart(apart))
         away = await look_at_archive(tx, key, report, progress, archived)
         await look_at_edge_files(tx, report, progress, archived)
         await verify_batches(tx, key, report, progress, mark=mark, away=away)
         if finding := await check_head(tx, head):
             report.add(finding)
         read = archived if away.is_read else None
-        await _verify_rest(tx, key, report, progress, away=away, archived=read)
+        await _verify_rest(
+            *(tx, key, report, progress), away=away, archived=read, recount=recount
+        )
     return report
 
 
@@ -232,6 +242,7 @@ async def _verify_rest(
     *,
     away: Away,
     archived: Archived | None,
+    recount: RecountApart | None,
 ) -> None:
     """Verify what stands beside the chain; what cannot be read stops nothing else."""
 
@@ -259,5 +270,11 @@ async def _verify_rest(
     names = verify_names(tx, key, report, progress, begins_behind=begins)
     await look("external events", names)
     await look("terms", look_at_terms())
-    usage = verify_usage(tx, report, progress, away=away, archived=archived)
-    await look("usage", usage)
+    found = None if recount is None else await recount.found()
+    if found is None:
+        usage = verify_usage(tx, report, progress, away=away, archived=archived)
+        await look("usage", usage)
+        return
+    report.usage_rows += found.usage_rows
+    for finding in found.findings:
+        report.add(finding)

@@ -1,8 +1,11 @@
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from meterline_sidecar.ledger import recount_apart
+from meterline_sidecar.ledger import verify as verification
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.ledger.verify import alarm_at_start, check_head, verify
@@ -33,7 +36,7 @@ async def fill(sidecar: Sidecar) -> None:
     await aggregator.run()
 
 
-async def verified(path: Path) -> Report:
+async def verified(path: Path, *, apart: Path | None = None) -> Report:
     """Verify a database file as the command does."""
     chain = ChainFiles(path)
     head = chain.head()
@@ -44,6 +47,7 @@ async def verified(path: Path) -> Report:
             key=chain.key(has_batches=True),
             head=head,
             progress=lambda what, done, total: None,
+            apart=apart,
         )
     finally:
         await reader.close()
@@ -218,3 +222,42 @@ async def test_a_schema_that_is_another_is_found(
 
     (found,) = await sidecar.database.check()
     assert named in found
+
+
+def any_ledger_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_cores(_pid: int) -> set[int]:
+        return {0, 1}
+
+    monkeypatch.setattr(recount_apart, "EVENTS_MIN", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", two_cores)
+
+
+async def test_usage_is_added_up_in_another_process_as_in_this_one(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sidecar.database.path
+    await fill(sidecar)
+    tamper(path, "UPDATE usage SET totals = '{\"calls\":7}'")
+    here = await verified(path)
+    any_ledger_is_worth_it(monkeypatch)
+    looked_here: list[Path] = []
+    monkeypatch.setattr(verification, "verify_usage", looked_here.append)
+
+    apart = await verified(path, apart=path)
+
+    assert apart == here
+    assert apart.findings
+    assert looked_here == []
+
+
+async def test_usage_is_added_up_here_where_another_process_cannot(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = sidecar.database.path
+    await fill(sidecar)
+    any_ledger_is_worth_it(monkeypatch)
+
+    report = await verified(path, apart=tmp_path / "none")
+
+    assert report == await verified(path)
+    assert report.usage_rows > 0

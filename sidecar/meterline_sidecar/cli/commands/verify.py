@@ -113,6 +113,7 @@ async def _verify(
             progress=steps.show,
             mark=mark,
             archived=open_archived(config, key) if reads_archive else None,
+            apart=config.ledger if isinstance(config.ledger, Path) else None,
         )
         if damaged is not None:
             report.add(damaged)
