@@ -11,6 +11,7 @@ from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.config.alike import differing, digests
 from meterline_sidecar.config.apart import read_files
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.memory import give_back
 from meterline_sidecar.errors import ConfigError, NotTheLeader
 from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.store.port import Readable
@@ -84,7 +85,10 @@ class LoadedFiles:
             found = await asyncio.to_thread(read_files, self.config.file)
             if not self._leading.is_leader:
                 return await self._follow(found)
-            return await self._load(found, author=author, reason=reason)
+            reloaded = await self._load(found, author=author, reason=reason)
+        del found
+        await asyncio.to_thread(give_back)
+        return reloaded
 
     async def look(self) -> None:
         """See what the files say and does not hold, as this process begins to lead.

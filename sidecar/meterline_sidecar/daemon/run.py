@@ -17,6 +17,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble import OnFatal, open_parts
 from meterline_sidecar.daemon.folders import make_directories
 from meterline_sidecar.daemon.listen import HttpServer, address_of, bind
+from meterline_sidecar.daemon.memory import give_back
 from meterline_sidecar.errors import ConfigError, DatabaseCorrupt, MeterlineError
 from meterline_sidecar.files import LedgerFiles, LedgerLock
 from meterline_sidecar.ledger.quarantine import quarantine
@@ -81,6 +82,7 @@ async def run(config: Config, *, clock: Clock) -> None:
                 config = parts.config  # nobody holds the customers any more
                 _check_tokens(config, tokens)  # or other centres have some
                 gc.freeze()
+                give_back()
                 await _serve(parts, stop, hang_up, on_fatal)
                 if fatal:  # in here: a disk that failed is not written to any more
                     raise fatal[0]

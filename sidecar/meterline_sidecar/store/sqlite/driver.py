@@ -38,7 +38,7 @@ BUSY_MS: Final = 5_000
 WAL_PAGES_MAX: Final = 4_000  # 16 MB: then the next commit is followed by a checkpoint
 GIVEN_BACK_PAGES: Final = 500  # 2 MB in one step; others wait for some milliseconds
 SPARE_PART: Final = 20  # one in so many pages stays free, for what comes next
-CACHE_KIB: Final = 65_536
+CACHE_KIB: Final = 16_384
 
 T = TypeVar("T")
 
