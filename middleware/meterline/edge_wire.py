@@ -48,7 +48,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from meterline.events import Kind
+from meterline.events import Kind, Status
 from meterline.wire import (
     FromApp,
     FromSidecar,
@@ -237,7 +237,7 @@ class EventTold(Struct, frozen=True, array_like=True):
     subject: str | None
     method: str
     route: str
-    status: Annotated[int, Meta(ge=0, le=999)]
+    status: Status
     duration_us: Seq
     bytes_in: Seq
     bytes_out: Seq

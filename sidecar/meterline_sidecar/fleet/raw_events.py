@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from meterline.edge_wire import AskEvents, EventTold
+from meterline.wire import SEQ_MAX
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.fleet.asking import NotTold
 from meterline_sidecar.fleet.edge import Edge
@@ -121,7 +122,7 @@ class RawEvents:
                 return place
             n_left = limit - len(page.events)
             question = AskEvents(
-                *(0, wanted.start, wanted.end, file, asked),
+                *(0, _in_bounds(wanted.start), _in_bounds(wanted.end), file, asked),
                 limit=max(n_left, ASKED_MIN),
                 subjects=narrow.subjects,
                 route=narrow.route,
@@ -164,6 +165,11 @@ class RawEvents:
         ):
             raise NotTold("what it told is in no order: `meterline verify` there")
         return [_found(one) for one in told.events], told.next_after
+
+
+def _in_bounds(time_ms: int) -> int:
+    """Return a time that can be asked for: what cannot would end the connection."""
+    return min(max(time_ms, 0), SEQ_MAX)
 
 
 def _found(told: EventTold) -> Found:

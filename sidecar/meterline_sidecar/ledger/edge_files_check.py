@@ -22,7 +22,8 @@ async def look_at_edge_files(
             they lie: nothing of the ledger is in them that is not elsewhere.
     """
     sums = await store.sums(tx)
-    compared = await EdgeSums.of(tx) if archived is not None else None
+    is_read = archived is not None and archived.shelf is not None
+    compared = await EdgeSums.of(tx) if is_read else None
     n_files, done = sum(one.files for one in sums.values()), 0
     for edge_id in sorted(sums):
         files = await store.files_of(tx, edge_id)

@@ -1,7 +1,7 @@
 """Raw events of edges that forward usage, out of the files that they wrote."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +42,7 @@ from meterline_sidecar.web.search import RequestSearch
 After = Annotated[
     int, Meta(ge=0, le=ID_MAX, description="`next_after` of the page before.")
 ]
+NAME_MAX: Final = 256  # of what is asked for; longer ones would end the connection
 Payer = Callable[[EventRow], str | None]
 
 
@@ -155,7 +156,10 @@ def customer_subjects(
     if customer is None:
         return None
     texts = terms.claims.ever_of(customer)
-    return name_ranges(texts) if len(texts) <= SUBJECTS_MAX else None
+    is_short = (
+        len(texts) <= SUBJECTS_MAX and max(map(len, texts), default=0) <= NAME_MAX
+    )
+    return name_ranges(texts) if is_short else None
 
 
 def _edges(parts: Parts, name: str | None) -> list[Edge]:
