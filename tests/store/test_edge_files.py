@@ -1,8 +1,20 @@
 """Files that edges wrote: each noted once, and written anew by another row."""
 
+from typing import Final
+
+from meterline.events import Flag
+from meterline.wire import Hello
+from meterline_sidecar.ingest.producer_row import new_row
+from meterline_sidecar.store import fleet
 from meterline_sidecar.store.edge import edge_files as store
+from meterline_sidecar.store.edge import event_log, roll_ups
+from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.port import Database
 from tests.edge_files import a_file
+from tests.producer import PRODUCER
+from tests.store.rows import add_subjects
+
+ROLLED_UP: Final = int(Flag.ROLLED_UP)
 
 
 async def test_files_come_back_in_the_order_of_the_chain(database: Database) -> None:
@@ -76,3 +88,51 @@ async def test_files_of_a_span_are_those_of_edges_with_events_in_it(
         assert await found(at_ms, at_ms + 1, limit=1) == [one]
         assert await found(at_ms + 1, at_ms + 2) == []
         assert await found(0, at_ms) == []
+
+
+async def test_raw_events_and_what_they_came_to_are_told_apart(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        await add_subjects(
+            tx, [(1, "acme_1", None), (2, "acme_2", None), (3, "b", None)]
+        )
+        hello = Hello(1, PRODUCER, "app", "host", 1, 0)
+        producer_id = await event_store.add_producer(tx, new_row(hello, seen_ms=0))
+        await fleet.claim_producer(tx, PRODUCER, edge_id=7)
+        endpoint = (await event_store.intern_endpoints(tx, [("GET", "/")]))["GET", "/"]
+        of_none = (None, None)
+        of_each = [(1, 1, 0), (2, 2, 0), (3, 3, 0), (4, 1, ROLLED_UP)]
+        await event_store.add_events(
+            tx,
+            [
+                (
+                    one,
+                    producer_id,
+                    one,
+                    5,
+                    0,
+                    who,
+                    endpoint,
+                    200,
+                    *(0, 0, 0),
+                    flags,
+                    *of_none,
+                )
+                for one, who, flags in of_each
+            ],
+        )
+        await event_store.note_hours(tx, [(0, 1, 4)])
+
+    async with database.reading() as tx:
+        wanted = event_log.Filter(
+            subjects='[["acme_", "acme_\U0010ffff"]]', without=ROLLED_UP
+        )
+        page = await event_log.read_events(
+            tx, wanted, start=0, end=10, after=0, limit=9
+        )
+        states = await roll_ups.states_of_edges(tx, 0, 9, flags=ROLLED_UP)
+        none = await roll_ups.states_of_edges(tx, 4, 9, flags=ROLLED_UP)
+    assert [one.id for one in page.events] == [1, 2]
+    assert [(edge, seq, state.id) for edge, _, seq, state in states] == [(7, 4, 4)]
+    assert none == []

@@ -25,7 +25,7 @@ from meterline_sidecar.store.port import Readable, Tx
 
 WAITING_MAX: Final = 8
 """Questions of one connection; of a centre that asks more, those are left alone."""
-ROLLED_UP: Final = str(int(Flag.ROLLED_UP))
+ROLLED_UP: Final = int(Flag.ROLLED_UP)
 
 
 class Telling:

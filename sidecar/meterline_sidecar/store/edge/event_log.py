@@ -91,8 +91,8 @@ class Filter(NamedTuple):
     external_id: str | None = None
     subjects: str | None = None
     """JSON: pairs of names, between which a subject's is, both included."""
-    without: str | None = None
-    """Flags that none of them has, as a number in digits."""
+    without: int | None = None
+    """Flags that none of them has."""
 
 
 class WholeEvent(NamedTuple):
@@ -163,7 +163,7 @@ TESTS: Final = {
     "external_id": "e.id IN (SELECT x.event_id FROM external_events x"
     " WHERE x.external_id = ? AND x.source_id IN (SELECT id FROM external_sources))",
     "subjects": f"e.subject_id IN {BETWEEN_NAMES}",
-    "without": "e.flags & CAST(? AS BIGINT) = 0",
+    "without": "e.flags & ? = 0",
 }
 """What each field of a ``Filter`` but the statuses asks of an event."""
 IN_RANGE: Final = "e.status BETWEEN ? AND ?"
