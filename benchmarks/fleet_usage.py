@@ -5,7 +5,7 @@ is emptied, so that it is sent all of that again. *Load*: two edges take in so m
 requests a second, and ten times as many, of the same customers; once as usage and once
 as events, the centre's CPU time is that of the same span. *Freshness*: from an event at
 an edge until usage at the centre has it. *Ingest*: an edge is flooded with its centre
-there and away, as ``benchmarks.fleet`` does it.
+there and away, in turns; what it spends on an event is its CPU time up to the last ack.
 
 Expected from arithmetic: a state is an event with a small text, which costs 9 us to take
 in, 5 us to decode and fold, and 30 us for its place, as ``usage/step.py`` has it: some
@@ -40,7 +40,7 @@ TICK_S: Final = 0.1
 GROUPED: Final = METERLINE + 'group_by = ["route"]\n'
 
 
-def _counted(host: SidecarProcess) -> int:
+def counted(host: SidecarProcess) -> int:
     """Return how many calls a centre has counted."""
     connection = sqlite3.connect(f"file:{host.database}?mode=ro", uri=True)
     try:
@@ -81,7 +81,7 @@ def _states(n_states: int) -> tuple[float, float]:
         each = n_states // 2
         for i, edge in enumerate(edges):
             _send_once(edge, f"{i + 1:032x}", range(each * i, each * (i + 1)))
-        until(lambda: _counted(fleet.centre) == n_states, timeout_s=600)
+        until(lambda: counted(fleet.centre) == n_states, timeout_s=600)
         fleet.centre.stop()
         files = LedgerFiles(fleet.centre.database)
         tokens = fleet.folder / "tokens"
@@ -93,7 +93,7 @@ def _states(n_states: int) -> tuple[float, float]:
         fleet.centre.start()
         until(lambda: stored(fleet.centre) > 0)
         began_s, before = time.perf_counter(), stored(fleet.centre)
-        until(lambda: _counted(fleet.centre) == n_states, timeout_s=600)
+        until(lambda: counted(fleet.centre) == n_states, timeout_s=600)
         rate = (n_states - before) / (time.perf_counter() - began_s)
         us = cpu_s(fleet.centre.pid) / n_states * 1e6
         fleet.__exit__()
@@ -147,13 +147,13 @@ def _load(rate: int, span_s: float, *, keys: str) -> float:
         steady = [
             _Steady(edge, f"{i + 1:032x}", rate // 2) for i, edge in enumerate(edges)
         ]
-        until(lambda: _counted(fleet.centre) > 0)
+        until(lambda: counted(fleet.centre) > 0)
         before, began_s = cpu_s(fleet.centre.pid), time.perf_counter()
         time.sleep(span_s)
         spent = cpu_s(fleet.centre.pid) - before
         took_s = time.perf_counter() - began_s
         n_sent = sum(one.finish() for one in steady)
-        until(lambda: _counted(fleet.centre) == n_sent, timeout_s=120)
+        until(lambda: counted(fleet.centre) == n_sent, timeout_s=120)
         fleet.__exit__()
     return spent / took_s * 1_000
 
@@ -166,32 +166,56 @@ def _freshness(n_rounds: int) -> list[float]:
         fleet.centre.start()
         edge = fleet.edge("one", more=USAGE)
         _send_once(edge, f"{1:032x}", range(1))
-        until(lambda: _counted(fleet.centre) == 1)
+        until(lambda: counted(fleet.centre) == 1)
         for i in range(2, n_rounds + 2):
             time.sleep(0.37)  # not always at the same moment of a round
             began_s = time.perf_counter()
             _send_once(edge, f"{i:032x}", range(1))
-            until(lambda n=i: _counted(fleet.centre) == n)  # type: ignore[misc]
+            until(lambda n=i: counted(fleet.centre) == n)  # type: ignore[misc]
             found.append(time.perf_counter() - began_s)
         fleet.__exit__()
     return found
 
 
-def _ingest(n_events: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Return events per second into an edge, its centre there and away."""
-    there: list[float] = []
-    away: list[float] = []
+def _ingest(n_events: int, rounds: int) -> dict[str, list[float]]:
+    """Return an edge's CPU time of an event in us, in turns: its centre away, and there.
+
+    Up to the last ack; with the centre there also until it has counted all.
+    """
+    found: dict[str, list[float]] = {"away": [], "there": [], "counted": []}
     for _ in range(rounds):
-        for rates, has_centre in ((there, True), (away, False)):
+        for has_centre in (False, True):
             with tempfile.TemporaryDirectory() as name:
                 fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
                 if has_centre:
                     fleet.centre.start()
                 edge = fleet.edge("one", more=USAGE)
-                rates.append(flood(edge, n_events, first=1))
+                before = cpu_s(edge.pid)
+                flood(edge, n_events, first=1)
+                us = (cpu_s(edge.pid) - before) / n_events * 1e6
+                found["there" if has_centre else "away"].append(us)
+                if has_centre:
+                    until(lambda: counted(fleet.centre) == n_events)  # noqa: B023 - at once
+                    us = (cpu_s(edge.pid) - before) / n_events * 1e6
+                    found["counted"].append(us)
                 edge.kill()
                 fleet.__exit__()
-    return there, away
+    return found
+
+
+def _ingest_rows(n_events: int, rounds: int) -> dict[str, object]:
+    """Return what is shown of it."""
+    cpu = _ingest(n_events, rounds)
+    there, away, done = (
+        statistics.median(cpu[name]) for name in ("there", "away", "counted")
+    )
+    return {
+        "edge, centre away: us of CPU an event": away,
+        "edge, centre there: us of CPU an event": there,
+        "lost by forwarding while events come, %": 100 * (there / away - 1),
+        "edge, until all is counted: us of CPU an event": done,
+        "rounds": str(cpu),
+    }
 
 
 def main() -> None:
@@ -202,8 +226,12 @@ def main() -> None:
     parser.add_argument("--span", type=float, default=20.0, help="seconds of each load")
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ingest", action="store_true", help="only what an edge loses")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    if given.ingest:
+        tell(__doc__, _ingest_rows(given.events, given.rounds), as_json=given.json)
+        return
     rate, us = _states(given.states)
     loads = {
         (kind, times): _load(given.rate * times, given.span, keys=keys)
@@ -211,7 +239,7 @@ def main() -> None:
         for times in (1, 10)
     }
     fresh = _freshness(10)
-    there, away = _ingest(given.events, given.rounds)
+    ingest = _ingest_rows(given.events, given.rounds)
     shown = {
         f"centre, {kind}, {given.rate * times:,} requests/s: ms of CPU/s": spent
         for (kind, times), spent in loads.items()
@@ -227,10 +255,7 @@ def main() -> None:
             "events: likewise": loads["events", 10] / loads["events", 1],
             "freshness, median: s": statistics.median(fresh),
             "freshness, longest: s": max(fresh),
-            "edge, centre there: events/s": statistics.median(there),
-            "edge, centre away: events/s": statistics.median(away),
-            "lost by forwarding, %": 100
-            * (1 - statistics.median(there) / statistics.median(away)),
+            **ingest,
             "senders": SENDERS,
         },
         as_json=given.json,

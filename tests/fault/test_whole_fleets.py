@@ -5,6 +5,7 @@ soak`` runs them; each can be run by hand, ``SOAK=1 python -m pytest PATH::NAME`
 """
 
 import json
+import os
 import random
 import subprocess
 import tempfile
@@ -66,7 +67,8 @@ PRICES: Final = (
 )
 DISK_BYTES: Final = 200 << 20
 EDGES: Final = 20
-LASTS_S: Final = 60.0
+MONTH_END: Final = "2026-12-01T00:00:00Z"
+LASTS_S: Final = float(os.environ.get("METERLINE_SOAK_S") or 60)
 
 
 class Uses(Load):
@@ -117,7 +119,10 @@ def until_closed(centres: Centres, wanted: list[int]) -> None:
     for centre in (centres.one, centres.two):
         until(lambda one=centre: one.is_running)  # type: ignore[misc]
         centre.until_ready()
-    centres.set_clock("2026-12-02T00:00:00Z")
+    after = datetime.fromisoformat(MONTH_END).timestamp() - time.time() + 86_400
+    centres.set_clock(
+        f"+{after:.0f}"
+    )  # it goes on: edges are told apart by when they spoke
     invoices = "SELECT document FROM invoices WHERE period = '2026-11'"
     centres.until_sql(invoices, bool)
     time.sleep(3)  # no second one
@@ -223,7 +228,7 @@ report_every_s = 1
                 load.finish()
             wanted = numbers_of(loads)
             until_counted(centres, wanted)
-            month_end = datetime.fromisoformat("2026-12-02T00:00:00Z")
+            month_end = datetime.fromisoformat(MONTH_END)
             account.now_s = month_end.timestamp
             until_closed(centres, wanted)
             assert [edge.stop() for edge in edges] == [0, 0]

@@ -1,0 +1,221 @@
+"""What a centre spends as requests grow, and its customers do not: a plot, and its rows.
+
+So many edges of one process, each with its ledger and its forwarder, are sent events of the
+same customers at one rate, and at two, five and ten times that, once with ``forward =
+"usage"`` and once with ``"events"``. The centre is a process of its own; what is measured is its
+CPU time, which holds on a busy machine. ``--write`` puts both into docs/scaling.md.
+
+Expected from arithmetic: an edge rolls up every 2 s, and sends a state of each place (a
+subject, a window, a group) in which anything happened. At the lowest rate each place is
+busy in every 2 s already, so that usage costs the same at all rates, and events grow with
+them: 10 us each, above what edges cost that say nothing.
+"""
+
+import argparse
+import asyncio
+import itertools
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from benchmarks.fleet import METERLINE
+from benchmarks.fleet_plot import draw
+from benchmarks.fleet_usage import counted
+from benchmarks.harness import cpu_s, tell
+from tests.clock import FakeClock
+from tests.fleet import Fleet
+from tests.integration.fleet.conftest import Host, World
+from tests.producer import Connection, batch, event
+from tests.sidecar_process import until
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "scaling.md"
+PICTURE: Final = ROOT / "docs" / "pictures" / "fleet-load.svg"
+BEGIN: Final = (
+    "<!-- fleet load: written by `python -m benchmarks.fleet_load --write` -->"
+)
+END: Final = "<!-- the end of fleet load -->"
+TIMES: Final = (1, 2, 5, 10)
+CUSTOMERS: Final = 10  # of each edge
+TICK_S: Final = 0.25
+
+
+class _RealClock(FakeClock):
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class Measured(Struct, frozen=True):
+    """What was measured at one rate."""
+
+    kind: str
+    times: int
+    cpu_ms: float
+    """Of the centre, in a second."""
+    per_s: float
+    """Requests that came to all edges, in a second."""
+
+
+async def _send(edge: Host, i: int, rate: float, is_over: Event) -> None:
+    """Send events of an edge's customers, in turn, until it is over."""
+    first = itertools.count()
+    n_sent, due_s = 0, time.monotonic()
+    each = max(1, round(rate * TICK_S))
+    async with Connection(edge.parts.config.sidecar.socket) as app:
+        await app.hello(f"{i + 1:032x}")
+        while not is_over.is_set():
+            at_ms = time.time_ns() // 1_000_000
+            events = [
+                event(time_ms=at_ms, subject=f"acct_{i}_{next(first) % CUSTOMERS}")
+                for _ in range(each)
+            ]
+            await app.ship(batch(*events, first_seq=n_sent + 1))
+            n_sent += each
+            due_s += TICK_S
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def _edges(
+    folder: Path, port: int, *, n: int, rate: float, keys: str, is_over: Event
+) -> None:
+    """Run edges, until it is over."""
+
+    async def run() -> None:
+        (folder / "edges").mkdir()
+        for name in ("centre.pem", "token"):
+            (folder / "edges" / name).write_bytes((folder / name).read_bytes())
+        world = World(folder / "edges", clock=_RealClock())
+        (folder / "edges" / "centre.pem").write_bytes(
+            (folder / "centre.pem").read_bytes()
+        )
+        async with AsyncExitStack() as stack:
+            hosts = [
+                await stack.enter_async_context(
+                    world.edge(f"e{i}", port=port, keys=keys)
+                )
+                for i in range(n)
+            ]
+            await asyncio.gather(
+                *(_send(host, i, rate / n, is_over) for i, host in enumerate(hosts))
+            )
+
+    asyncio.run(run())
+
+
+def measure(
+    kind: str, times: int, *, n_edges: int, rate: int, span_s: float
+) -> Measured:
+    """Return what a centre spends at so many times a rate."""
+    keys = 'forward = "usage"\n' if kind == "usage" else ""
+    is_over = multiprocessing.Event()
+    with tempfile.TemporaryDirectory() as name:
+        fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
+        fleet.centre.start()
+        edges = multiprocessing.Process(
+            target=_edges,
+            args=(Path(name), fleet.port),
+            kwargs={
+                "n": n_edges, "rate": rate * times, "keys": keys, "is_over": is_over,
+            },
+        )  # fmt: skip
+        edges.start()
+        until(lambda: counted(fleet.centre) > 2 * rate * times)
+        before, began_s, n_before = (
+            cpu_s(fleet.centre.pid),
+            time.perf_counter(),
+            counted(fleet.centre),
+        )
+        time.sleep(span_s)
+        spent = cpu_s(fleet.centre.pid) - before
+        took_s = time.perf_counter() - began_s
+        n_more = counted(fleet.centre) - n_before
+        is_over.set()
+        edges.join()
+        fleet.__exit__()
+    return Measured(kind, times, spent / took_s * 1_000, n_more / took_s)
+
+
+def page(found: list[Measured], *, n_edges: int, rate: int, span_s: float) -> str:
+    """Return what the page says of it."""
+    lines = [
+        f"![The centre's CPU time by requests](pictures/{PICTURE.name})",
+        "",
+        f"| requests a second, of {n_edges} edges with {CUSTOMERS} customers each |"
+        ' the centre\'s CPU time of a second, `forward = "usage"` | `"events"` |',
+        "|---|---|---|",
+    ]
+    for times in TIMES:
+        of = {one.kind: one.cpu_ms for one in found if one.times == times}
+        lines.append(
+            f"| {rate * times:,} | {of['usage']:.0f} ms | {of['events']:.0f} ms |"
+        )
+    lines += [
+        "",
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores, load average"
+        f" {os.getloadavg()[0]:.0f}, {span_s:.0f} s of each: CPU time of the process, ledger in"
+        " a file. Repeat it with `python -m benchmarks.fleet_load --write`.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, and print or write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--edges", type=int, default=20)
+    parser.add_argument("--rate", type=int, default=400, help="requests a second")
+    parser.add_argument("--span", type=float, default=12.0, help="seconds of each")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
+    given = parser.parse_args()
+    rounds = [
+        measure(kind, times, n_edges=given.edges, rate=given.rate, span_s=given.span)
+        for _ in range(given.rounds)
+        for times in TIMES
+        for kind in ("usage", "events")
+    ]
+    found = [
+        Measured(
+            kind,
+            times,
+            statistics.median(
+                one.cpu_ms for one in rounds if (one.kind, one.times) == (kind, times)
+            ),
+            statistics.median(
+                one.per_s for one in rounds if (one.kind, one.times) == (kind, times)
+            ),
+        )
+        for kind in ("usage", "events")
+        for times in TIMES
+    ]
+    if given.write:
+        text = PAGE.read_text()
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        middle = page(found, n_edges=given.edges, rate=given.rate, span_s=given.span)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{middle}\n\n{END}{after}")
+        lines = {
+            kind: [one.cpu_ms for one in found if one.kind == kind]
+            for kind in ("usage", "events")
+        }
+        PICTURE.write_text(draw(lines, rates=[given.rate * one for one in TIMES]))
+    tell(
+        __doc__,
+        {
+            f"{one.kind}, {given.rate * one.times:,}/s ({one.per_s:,.0f} came): ms of"
+            " CPU/s": one.cpu_ms
+            for one in found
+        },
+        as_json=given.json,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The plot of ``benchmarks.fleet_load``, as SVG: CPU time by requests, a line of each kind."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Final
+
+WIDTH: Final = 720
+HEIGHT: Final = 320
+LEFT: Final = 70
+RIGHT: Final = 130
+TOP: Final = 40
+BOTTOM: Final = 50
+COLOURS: Final = {"usage": "#0f766e", "events": "#94a3b8"}
+INK: Final = "#334155"
+TITLE: Final = "The centre's CPU time by requests, of the same customers"
+
+
+def draw(lines: Mapping[str, Sequence[float]], *, rates: Sequence[int]) -> str:
+    """Return the plot.
+
+    Args:
+        lines: by what edges forward: the centre's CPU time in ms of a second, by rate.
+        rates: requests a second of all edges together, rising.
+    """
+    top = max(value for values in lines.values() for value in values) * 1.1
+
+    def x(rate: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * rate / rates[-1], 1)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top, 1)
+
+    drawn = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
+        f' font-family="system-ui, sans-serif" font-size="13" fill="{INK}" role="img">',
+        f"<title>{escape(TITLE)}</title>",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        _text(LEFT, 22, "ms of CPU time in a second"),
+        _text(WIDTH - RIGHT, HEIGHT - 12, "requests a second", anchor="end"),
+        f'<path d="M{LEFT} {TOP}V{y(0)}H{WIDTH - RIGHT}" fill="none" stroke="{INK}"/>',
+    ]
+    drawn += [_text(x(rate), y(0) + 18, f"{rate:,}", anchor="middle") for rate in rates]
+    for part in (0.5, 1.0):
+        value = top / 1.1 * part
+        drawn.append(_text(LEFT - 8, y(value) + 4, f"{value:.0f}", anchor="end"))
+    for name, values in lines.items():
+        points = [
+            (x(rate), y(value)) for rate, value in zip(rates, values, strict=True)
+        ]
+        path = " ".join(f"{px},{py}" for px, py in points)
+        drawn.append(
+            f'<polyline points="{path}" fill="none" stroke="{COLOURS[name]}"'
+            ' stroke-width="2.5"/>'
+        )
+        drawn += [
+            f'<circle cx="{px}" cy="{py}" r="3.5" fill="{COLOURS[name]}"/>'
+            for px, py in points
+        ]
+        px, py = points[-1]
+        drawn.append(_text(px + 10, py + 4, f"{name}: {values[-1]:.0f} ms"))
+    return "\n".join([*drawn, "</svg>"]) + "\n"
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
