@@ -15,11 +15,12 @@ from typing import Any, Final
 from meterline.edge_wire import Ahead, EdgeHello, Heartbeat, Resume
 from meterline.wire import WireError
 from meterline_sidecar.clock import Clock
+from meterline_sidecar.fleet import counts_by
 from meterline_sidecar.fleet.edge import COPY, Edge, named, whose
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store import fleet as store
-from meterline_sidecar.store.edge.events import find_producer, marks
+from meterline_sidecar.store.edge.events import find_producer
 from meterline_sidecar.store.fleet import Decided, EdgeRow
 from meterline_sidecar.store.port import Database, Tx
 
@@ -66,6 +67,7 @@ class Edges:
         async with self._database.reading() as tx:
             retired = await store.retired_edges(tx)
             rows = await store.list_edges(tx)
+            counted = await counts_by.read(tx)
         for row in rows:
             is_new = row.edge not in self._by_id
             edge = self._by_id.setdefault(row.edge, Edge(row))
@@ -76,7 +78,7 @@ class Edges:
                 edge.is_elsewhere, edge.heard_s = True, _now_s()
             elif _now_s() - edge.heard_s > SILENT_S:
                 edge.is_elsewhere = False
-            edge.row = row
+            edge.row, edge.generations = row, counted.get(row.edge, {})
 
     def _is_fresh(self, row: EdgeRow) -> bool:
         """Say whether an edge that we see for the first time may be with others."""
@@ -273,11 +275,7 @@ class Edges:
         edge.heard_s, edge.behind, edge.missing = now_s, beat.behind, beat.missing
         edge.lost, edge.held, edge.head = beat.lost, beat.held, beat.head
         if edge.generations.keys() != set(beat.generations):
-            async with self._database.reading() as tx:
-                here = (await marks(tx)).event_id
-            edge.generations = {
-                one: edge.generations.get(one, here) for one in beat.generations
-            }
+            await counts_by.note(self._database, edge, beat.generations)
         edge.row = edge.row._replace(
             batch=min(beat.batch, edge.row.ahead),
             # What has not been yet, by our clock, is not over.

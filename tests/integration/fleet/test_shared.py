@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from meterline import edge_wire
-from meterline.edge_wire import Ahead, EdgeHello
+from meterline.edge_wire import Ahead, EdgeHello, Heartbeat
 from meterline.wire import VERSION, Hello, WireError
 from meterline_sidecar.access.tokens import TokenFile
 from meterline_sidecar.fleet.edges import Edges
@@ -202,6 +202,12 @@ async def test_an_edge_that_changes_processes_is_known_to_both_as_it_stands(
 
     assert (at_two.row.ahead, at_two.row.id) == (9, at_one.row.id)
     assert (again.row.ahead, again.row.mark) == (9, b"next")
+
+    # Where another one leads, it waits for an edge's counting, and for no longer.
+    await one.edges.beat(again, Heartbeat(9, NOON_MS, NOON_MS, generations=("g", "h")))
+    await two.edges.leave(at_two, ONE)
+    await two.edges.follow_ledger()
+    assert two.edges.named("api-1").generations == {"g": 0, "h": 0}
 
 
 async def test_of_two_hosts_that_speak_as_one_edge_the_second_is_refused_anywhere(
