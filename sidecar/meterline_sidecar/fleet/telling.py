@@ -17,6 +17,7 @@ from meterline.edge_wire import (
     EventTold,
 )
 from meterline.events import Flag
+from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.fleet.line import Line
 from meterline_sidecar.store.edge import edge_files
 from meterline_sidecar.store.edge.edge_files import OWN
@@ -25,6 +26,7 @@ from meterline_sidecar.store.port import Readable, Tx
 
 WAITING_MAX: Final = 8
 """Questions of one connection; of a centre that asks more, those are left alone."""
+TROUBLE_CHARS: Final = 256
 ROLLED_UP: Final = int(Flag.ROLLED_UP)
 
 
@@ -58,7 +60,10 @@ class Telling:
         while True:
             question = await self._waiting.get()
             began_s = time.monotonic()
-            told = await self._answer_to(question)
+            try:
+                told = await self._answer_to(question)
+            except MeterlineError as error:  # what is sent besides goes on
+                told = EventsTold(question.number, trouble=str(error)[:TROUBLE_CHARS])
             await line.send_all([told])
             await self._pause(time.monotonic() - began_s)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from meterline_sidecar.ingest.company import COMPANY_ROWS, Company
+from meterline_sidecar.ingest.company import COMPANY_ROWS, FEW_ROWS, FEW_S, Company
 from tests.patience import PATIENCE_S
 
 HOUR_S = 3_600.0  # whoever waits so long is not served by chance
@@ -32,11 +32,23 @@ async def test_the_first_after_a_while_waits_for_nobody() -> None:
 async def test_those_that_keep_coming_wait_for_each_other() -> None:
     company = Company(HOUR_S)
     await is_served(company)
-    company.came(n_rows=1, is_urgent=False)
+    company.came(n_rows=FEW_ROWS + 1, is_urgent=False)
 
     waiting = await waiting_for(company)
 
+    await asyncio.sleep(2 * FEW_S)
+    assert not waiting.done()
     waiting.cancel()
+
+
+async def test_few_wait_for_a_moment() -> None:
+    company = Company(HOUR_S)
+    await is_served(company)
+    company.came(n_rows=FEW_ROWS, is_urgent=False)
+
+    waiting = await waiting_for(company)
+
+    await asyncio.wait_for(waiting, PATIENCE_S)
 
 
 async def test_nobody_waits_longer_than_was_said() -> None:
