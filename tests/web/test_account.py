@@ -4,8 +4,12 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from meterline_sidecar.cli.commands.statement import tell_statement
+from meterline_sidecar.local import written_for
+from meterline_sidecar.web.answers.documents import AccountStatement
 from tests.web.conftest import OpenWeb
 from tests.web.papers import METERS, SELLER, credit, issue_all
 from tests.web.test_final import BASIC, CALLS, JAPAN, Desk, customer
@@ -40,6 +44,26 @@ async def test_each_document_changes_what_is_owed(desk: Desk) -> None:
     ]
     assert found["balances"] == [{"amount": "125.40", "currency": "usd"}]
     assert found["brought_forward"] == []
+    assert found["locale"] is None
+
+
+async def test_a_statement_says_and_tells_how_its_customer_writes(
+    open_web: OpenWeb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"meterline": METERS + SELLER + 'locale = "de-DE"\n', "pricing": ""}
+    async with open_web(**files) as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-11-01T00:00:00Z")
+        await issue_all(desk)
+
+        found = await web.get(STATEMENT)
+
+    assert found["locale"] == "de-DE"
+    with written_for(found["locale"]):
+        tell_statement(msgspec.convert(found, AccountStatement, strict=False))
+    told = capsys.readouterr().out
+    assert "137,74 $" in told
+    assert "Dezember 2026" in told
 
 
 async def test_of_many_entries_the_newest_are_shown_with_what_was_owed_before(

@@ -1,5 +1,7 @@
 """``meterline statement``: what was invoiced, credited and paid, and what is owed."""
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,6 +11,7 @@ from meterline_sidecar.cli.client import PAGE, Client
 from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.local import local_day, local_money, written_for
 from meterline_sidecar.web.answers.documents import AccountStatement
 
 
@@ -20,7 +23,8 @@ def command(
 ) -> None:
     """Show a customer's invoices, credit notes and payments, and what is owed.
 
-    What CUSTOMER owes after each of them, by currency, the oldest first.
+    What CUSTOMER owes after each of them, by currency, the oldest first; written as
+    they are used to, where they or the seller have a locale.
     """
     with Client.find(url, config_path) as client:
         path = f"/v1/customers/{quote(customer, safe='')}/statement"
@@ -28,7 +32,8 @@ def command(
     if is_json:
         show_json(found)
     else:
-        tell_statement(found)
+        with written_for(found.locale):
+            tell_statement(found)
 
 
 def tell_statement(found: AccountStatement) -> None:
@@ -39,14 +44,26 @@ def tell_statement(found: AccountStatement) -> None:
         return
     table = Table("day", "document", "period", "due", ">amount", ">balance")
     for owed in found.brought_forward:
-        balance = money(owed.amount, owed.currency)
+        balance = _money(owed.amount, owed.currency)
         table.add("", "brought forward", "", "", "", balance)
     for entry in found.entries:
-        due = "" if entry.due is None else str(entry.due)
-        changed = (money(n, entry.currency) for n in (entry.amount, entry.balance))
+        due = "" if entry.due is None else _day(entry.due)
+        changed = (_money(n, entry.currency) for n in (entry.amount, entry.balance))
         is_paid = entry.kind in ("payment", "refund")
         what = f"{entry.kind} of {entry.number}" if is_paid else entry.number
-        table.add(str(entry.day), what, entry.period, due, *changed)
+        table.add(_day(entry.day), what, entry.period, due, *changed)
     show(table)
-    amounts = [money(one.amount, one.currency) for one in found.balances]
+    amounts = [_money(one.amount, one.currency) for one in found.balances]
     click.echo(f"\nowed: {', and '.join(amounts)}")
+
+
+def _money(amount: Decimal, currency: str) -> str:
+    text = local_money(amount, currency) or money(amount, currency)
+    # A terminal is shown no space but the plain one.
+    return text.replace("\N{NO-BREAK SPACE}", " ").replace(
+        "\N{NARROW NO-BREAK SPACE}", " "
+    )
+
+
+def _day(day: date) -> str:
+    return local_day(day) or str(day)

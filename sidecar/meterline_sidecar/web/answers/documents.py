@@ -175,6 +175,9 @@ class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):
 
     customer: str
     customer_name: str
+    locale: str | None
+    """How amounts and days are written for the customer, such as ``de-DE``: their own
+    or the seller's; here they are as ever."""
     brought_forward: tuple[ShownOwed, ...]
     """What was owed before the first entry that is shown, by currency."""
     entries: tuple[AccountEntry, ...]

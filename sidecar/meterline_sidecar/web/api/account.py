@@ -44,11 +44,19 @@ async def get_statement(parts: Parts, query: AccountQuery) -> AccountStatement:
     """Return the statement of a customer: invoices, credit notes, payments, balances."""
     customer = find_customer(parts, query.customer)
     async with parts.database.reading() as tx:
-        return await read_account(tx, customer, limit=query.limit)
+        return await read_account(
+            tx, customer, limit=query.limit, locale=parts.locale_of(customer.id)
+        )
 
 
-async def read_account(tx: Tx, customer: Customer, *, limit: int) -> AccountStatement:
-    """Return the newest entries of a customer's account, the oldest of them first."""
+async def read_account(
+    tx: Tx, customer: Customer, *, limit: int, locale: str | None = None
+) -> AccountStatement:
+    """Return the newest entries of a customer's account, the oldest of them first.
+
+    Args:
+        locale: how it is written for the customer.
+    """
     balances: dict[str, Decimal] = defaultdict(Decimal)
     entries: list[AccountEntry] = []
     found = [document_of(row) for row in await store.all_of(tx, customer.id)]
@@ -72,6 +80,7 @@ async def read_account(tx: Tx, customer: Customer, *, limit: int) -> AccountStat
     return AccountStatement(
         customer=customer.id,
         customer_name=customer.name,
+        locale=locale,
         brought_forward=_owed(before),
         entries=tuple(shown),
         balances=_owed(balances),
