@@ -26,7 +26,7 @@ test: .venv/dev.stamp ## Run the whole test suite
 # Without the laws: what only a random example reaches is no covered branch.
 coverage: .venv/dev.stamp ## Show that the tests of prices reach every branch
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q tests/unit/pricing tests/cases --ignore tests/unit/pricing/test_laws.py
+	@$(BIN)/coverage run -m pytest -q --numprocesses 2 tests/unit/pricing tests/cases --ignore tests/unit/pricing/test_laws.py
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --include='*/meterline_pricing/*' --skip-covered --show-missing --fail-under=100
 
