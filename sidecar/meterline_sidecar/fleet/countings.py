@@ -7,6 +7,7 @@ from typing import Final
 from meterline.edge_wire import Covered, Epochs, Meters
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.store import facts
 from meterline_sidecar.store import fleet as edge_store
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import roll_ups as store
@@ -18,6 +19,10 @@ from meterline_sidecar.usage.definition import decode
 from meterline_sidecar.usage.rolled_up import EPOCH_CHARS, OWN_APP, rolled_up_in
 
 NEVER: Final = 1 << 62
+OVER: Final = "edge_epoch_over:"
+"""The fact, by an edge, that names its last epoch here if that is over: nothing of the next
+one need have come yet.
+"""
 COVERED_MAX: Final = 15_000  # producers of one answer, of 45 bytes: a frame has 1 MiB
 
 
@@ -65,20 +70,29 @@ class Countings:
                 for text in await store.texts_of(tx, producer, after_seq=known):
                     for worker, seq in rolled_up_in(text).covers.items():
                         covers[worker] = max(seq, covers.get(worker, 0))
-        await self._expect_no_more(edge, epochs)
+        is_over |= bool(ahead)
+        await self._expect_no_more(edge, epochs, is_over=is_over)
         found = dict(list(covers.items())[:COVERED_MAX])
-        return Covered(is_over or bool(ahead), ahead, found)
+        return Covered(is_over, ahead, found)
 
-    async def _expect_no_more(self, edge: Edge, epochs: Epochs) -> None:
+    async def _expect_no_more(
+        self, edge: Edge, epochs: Epochs, *, is_over: bool
+    ) -> None:
         """Wait for no number of an epoch that its ledger has lost: none will come.
 
         What it stood for is in the next ones, as far as the ledger has the events.
+
+        Args:
+            is_over: whether another epoch begins.
         """
         async with self._database.transaction() as tx:
             for edge_id, producer, _ in await store.epochs_of_edges(tx, app=OWN_APP):
                 row = await find_producer(tx, producer)
                 if edge_id != edge.row.id or row is None:
                     continue
+                if is_over:
+                    name = f"{OVER}{edge_id}"
+                    await facts.put_fact(tx, name, producer[:EPOCH_CHARS])
                 there = max(row.last_seq, epochs.producers.get(producer, 0))
                 if row.recorded_seq > there:
                     await update_producer(tx, row._replace(recorded_seq=there))
@@ -92,6 +106,7 @@ class Countings:
         put back.
         """
         retired = await edge_store.retired_edges(tx)
+        over = await facts.facts_from(tx, OVER)
         newest: dict[int, str] = {}
         of_all: list[tuple[int, str]] = []
         for edge_id, producer, _ in await store.epochs_of_edges(tx, app=OWN_APP):
@@ -102,7 +117,9 @@ class Countings:
         return {
             epoch: before.get(epoch, _name(served))
             for edge_id, epoch in of_all
-            if edge_id in retired or newest[edge_id] != epoch
+            if edge_id in retired
+            or newest[edge_id] != epoch
+            or over.get(f"{OVER}{edge_id}") == epoch
         }
 
     async def counting_again(self) -> set[str]:
