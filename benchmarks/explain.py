@@ -27,6 +27,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ import httpx
 
 from benchmarks.full_ledger import fill, write_files
 from benchmarks.harness import cpu_s, heading
+from meterline_sidecar.store.packs import opened
 
 PATIENCE_S: Final = 600
 ROUNDS: Final = 7
@@ -83,9 +85,16 @@ def customers(folder: Path) -> tuple[dict[str, str], dict[str, int], str]:
     """Return the customers that are asked about, how many events they have, and a day."""
     uri = f"{(folder / 'db').as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as ledger:
-        rows = ledger.execute(
-            "SELECT subject_id, count(*) FROM events GROUP BY subject_id"
-        ).fetchall()
+        n_events = Counter[int](
+            dict(
+                ledger.execute(
+                    "SELECT subject_id, count(*) FROM events GROUP BY subject_id"
+                )
+            )
+        )
+        for (body,) in ledger.execute("SELECT body FROM packed_events"):
+            n_events.update(opened(body)["subject_id"])
+        rows = list(n_events.items())
         ((last_ms,),) = ledger.execute("SELECT max(time_ms) FROM events").fetchall()
     top = max(rows, key=lambda row: row[1])
     few = [row for row in rows if row[1] <= WANTED_EVENTS]
