@@ -64,9 +64,7 @@ def _value_then(value: Number | str, events: Measured) -> Total:
 
 def _sum(one: Total, other: Total) -> Total:
     if type(one) is int and type(other) is int:
-        return (
-            one + other
-        )  # nearly always: counting adds up nearly as often as it reads
+        return one + other  # nearly always
     return plus(quantity(one), quantity(other))
 
 

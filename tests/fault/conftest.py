@@ -9,6 +9,7 @@ import pytest
 
 from tests.fault.fuzz import Fuzz
 from tests.fault.host import IS_SOAK, Host
+from tests.postgres_server import PostgresServer, programs, started
 
 SOAK_TIMEOUT_S = 7200
 
@@ -25,6 +26,15 @@ def chance() -> random.Random:
     seed = int(os.environ.get("SEED") or random.randrange(2**32))
     print(f"SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     return random.Random(seed)
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """Run a server of the test's own: it is killed."""
+    if programs(15) is None:
+        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
+    with started(15) as one:
+        yield one
 
 
 @pytest.fixture

@@ -7,20 +7,18 @@ import json
 import os
 import signal
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import cycle
 from pathlib import Path
 from typing import Final
-
-import pytest
 
 from tests.centres import LEASE_S, Centres, leads
 from tests.fault.test_fleet import METERLINE as NUMBERS
 from tests.fault.test_fleet import MILLION, Load
 from tests.patience import PATIENCE_S
 from tests.plans import STARTER
-from tests.postgres_server import PostgresServer, programs, started
+from tests.postgres_server import PostgresServer
 from tests.sidecar_process import SidecarProcess, until
 from tests.stripe_server.account import Account
 from tests.stripe_server.server import ServerThread, StripeServer
@@ -34,15 +32,6 @@ value = "quantities.n"
 CUSTOMERS: Final = 120
 NOON: Final = "2026-11-06T12:00:00Z"
 KEY: Final = "rk_test_of_both"
-
-
-@pytest.fixture
-def server() -> Generator[PostgresServer]:
-    """Run a server of the test's own: it is killed."""
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    with started(15) as one:
-        yield one
 
 
 def use(

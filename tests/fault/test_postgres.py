@@ -3,27 +3,16 @@
 import json
 import random
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from meterline import Meter
 from tests.fault.test_fleet import METERLINE, MILLION, Load
 from tests.fleet import Fleet
 from tests.patience import PATIENCE_S
-from tests.postgres_server import PostgresServer, programs, started
+from tests.postgres_server import PostgresServer
 from tests.sidecar_process import until
-
-
-@pytest.fixture
-def server() -> Generator[PostgresServer]:
-    """Run a server of the test's own, which keeps what it said it kept."""
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    with started(15) as one:
-        yield one
 
 
 def numbers_in(server: PostgresServer, database: str) -> list[int]:

@@ -178,14 +178,6 @@ def test_a_failover_that_lost_commits_costs_two_centres_and_edges_of_usage_nothi
         assert accepted.returncode == 0, accepted.stdout + accepted.stderr
 
 
-@pytest.fixture
-def server() -> Generator[PostgresServer]:
-    if programs(15) is None:
-        pytest.skip("PostgreSQL 15 is not installed: see .ci/run")
-    with started(15) as one:
-        yield one
-
-
 def test_a_month_ends_behind_a_pooler_while_its_leader_is_killed(
     tmp_path: Path, server: PostgresServer
 ) -> None:

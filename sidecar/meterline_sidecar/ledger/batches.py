@@ -166,7 +166,7 @@ async def _verify_batch(
     hours: Hours,
     report: Report,
     *,
-    read: "_Events",
+    read: _Events,
     seal: bytes | None,
     erasing: Erasing | None,
 ) -> None:

@@ -22,16 +22,16 @@ from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import archive, roll_ups
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.edge_files import OWN, EdgeFile
-from meterline_sidecar.store.edge.events import EventRow, marks
+from meterline_sidecar.store.edge.events import marks
 from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage import rolled_up
 from meterline_sidecar.usage.definition import Definition, decode
 from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.outside import Outside
 
 ROLLED_UP: Final = int(Flag.ROLLED_UP)
 ADDED_UP: Final = ("count", "sum")
-LAST: Final = 1 << 60
 STEP_EVENTS: Final = 20_000
 
 Sums = dict[tuple[int, str], Number]
@@ -51,9 +51,10 @@ class EdgeSums:
     ) -> None:
         self._names = names
         """Of those edges that are compared."""
-        self._endpoints: dict[int, tuple[str, str]] = {}
-        self._numbers: dict[tuple[str, str], int] = {}
-        self._folder = Folder(definition, self._endpoints, generation=generation)
+        self._outside = Outside()
+        self._folder = Folder(
+            definition, self._outside.endpoints, generation=generation
+        )
         self._from_ms = from_ms
         self._filed: dict[int, Sums] = defaultdict(dict)
         self._ends: dict[int, int] = defaultdict(int)
@@ -106,7 +107,7 @@ class EdgeSums:
                     before = self._states.get(stored.producer, 0)
                     self._states[stored.producer] = max(before, event.seq)
                 elif not event.flags & UNCOUNTED:
-                    counted.append(self._facts(event))
+                    counted.append(self._outside.facts(event))
         self._fold(counted, self._filed[edge_id])
 
     async def compare(self, tx: Tx, report: Report) -> None:
@@ -168,22 +169,3 @@ class EdgeSums:
             for meter, total in delta.totals.items():
                 assert not isinstance(total, list), "it adds up"
                 sums[hour, meter] = plus(sums.get((hour, meter), 0), total)
-
-    def _facts(self, event: EventRow) -> EventFacts:
-        endpoint = (event.method, event.route)
-        number = self._numbers.setdefault(endpoint, len(self._numbers) + 1)
-        self._endpoints[number] = endpoint
-        return EventFacts(
-            id=LAST,
-            time_ms=event.time_ms,
-            kind=event.kind,
-            subject_id=0,
-            endpoint_id=number,
-            status=event.status,
-            duration_us=event.duration_us,
-            bytes_in=event.bytes_in,
-            bytes_out=event.bytes_out,
-            flags=event.flags,
-            quantities=event.quantities,
-            properties=event.properties,
-        )

@@ -254,6 +254,24 @@ async def _add_events(
         await _compare_names(tx, adding.subjects, adding.routes, report)
 
 
+class Seen:
+    """Which ids were seen, a bit to each."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def note(self, ids: Iterable[int]) -> None:
+        """Note ids, from 0 on."""
+        for i in ids:
+            if i >= len(self._bits) * 8:
+                self._bits.extend(bytes(i // 8 + 1 - len(self._bits) + 1_024))
+            self._bits[i // 8] |= 1 << i % 8
+
+    def __contains__(self, i: int) -> bool:
+        """Say whether an id was seen."""
+        return i < len(self._bits) * 8 and bool(self._bits[i // 8] >> i % 8 & 1)
+
+
 @dataclass(slots=True)
 class _Adding:
     """Adds events of a ledger to sums, and notes whose they are."""
@@ -265,8 +283,8 @@ class _Adding:
     counted_up_to: int
     late_before: Callable[[int], int]
     read: counting.ReadEvents
-    subjects: "Seen" = field(default_factory=lambda: Seen())
-    routes: "Seen" = field(default_factory=lambda: Seen())
+    subjects: Seen = field(default_factory=Seen)
+    routes: Seen = field(default_factory=Seen)
 
     async def many(self, cursor: int, upper: int) -> int:
         """Add the events between two at once; return the second, or the first: not so."""
@@ -309,24 +327,6 @@ class _Adding:
     def _note(self, subjects: Iterable[int], routes: Iterable[int]) -> None:
         self.subjects.note(set(subjects))
         self.routes.note(set(routes))
-
-
-class Seen:
-    """Which ids were seen, a bit to each."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray()
-
-    def note(self, ids: Iterable[int]) -> None:
-        """Note ids, from 0 on."""
-        for i in ids:
-            if i >= len(self._bits) * 8:
-                self._bits.extend(bytes(i // 8 + 1 - len(self._bits) + 1_024))
-            self._bits[i // 8] |= 1 << i % 8
-
-    def __contains__(self, i: int) -> bool:
-        """Say whether an id was seen."""
-        return i < len(self._bits) * 8 and bool(self._bits[i // 8] >> i % 8 & 1)
 
 
 async def _compare_names(tx: Tx, subjects: Seen, routes: Seen, report: Report) -> None:

@@ -1,22 +1,16 @@
 """What a meter takes of raw events that are in no ledger here: those of an edge."""
 
-from typing import Final
-
 from msgspec.structs import replace
 
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.meters import Meter, Total
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.events import EventRow
-from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.customer_usage import meter_usage
 from meterline_sidecar.usage.definition import Definition, decode
 from meterline_sidecar.usage.fold import Folder
-
-LAST: Final = 1 << 60
-"""As their number: of what a meter measured at a time the newest holds. Which of several
-it was when the edge counted them, only the edge can tell."""
+from meterline_sidecar.usage.outside import Outside
 
 
 class Taken:
@@ -24,11 +18,10 @@ class Taken:
 
     def __init__(self, definition: Definition, meter: Meter) -> None:
         self._meter = meter
-        self._endpoints: dict[int, tuple[str, str]] = {}
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._outside = Outside()
         steps = definition.meters.get(meter.name, ())
         self._folder = Folder(
-            replace(definition, meters={meter.name: steps}), self._endpoints
+            replace(definition, meters={meter.name: steps}), self._outside.endpoints
         )
 
     @classmethod
@@ -44,7 +37,7 @@ class Taken:
         Of a meter that counts different values, 1.
         """
         name, totals = self._meter.name, dict[str, Total]()
-        for place, delta in self._folder.fold([self._facts(event)]).items():
+        for place, delta in self._folder.fold([self._outside.facts(event)]).items():
             if name in delta.unique:
                 return len(delta.unique[name])
             if name in delta.totals:
@@ -52,22 +45,3 @@ class Taken:
         if not totals:
             return None
         return meter_usage(name, self._meter.aggregation, totals).quantity
-
-    def _facts(self, event: EventRow) -> EventFacts:
-        endpoint = (event.method, event.route)
-        number = self._numbers.setdefault(endpoint, len(self._numbers) + 1)
-        self._endpoints[number] = endpoint
-        return EventFacts(
-            id=LAST,
-            time_ms=event.time_ms,
-            kind=event.kind,
-            subject_id=0 if event.subject is None else 1,
-            endpoint_id=number,
-            status=event.status,
-            duration_us=event.duration_us,
-            bytes_in=event.bytes_in,
-            bytes_out=event.bytes_out,
-            flags=event.flags,
-            quantities=event.quantities,
-            properties=event.properties,
-        )
