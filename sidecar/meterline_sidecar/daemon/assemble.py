@@ -28,14 +28,14 @@ from meterline_sidecar.daemon.assemble_fleet import open_fleet, open_leading, op
 from meterline_sidecar.daemon.assemble_intake import open_intake
 from meterline_sidecar.daemon.assemble_stripe import collect_through, open_stripe
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
-from meterline_sidecar.errors import ConfigError, LedgerGone
+from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.fleet.leading import Leading
 from meterline_sidecar.fleet.shared_tokens import SharedTokens
 from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.one_key import check_key
-from meterline_sidecar.ledger.rescue import rescue
+from meterline_sidecar.ledger.rescue import rescuing
 from meterline_sidecar.ledger.seals import SealingDatabase
 from meterline_sidecar.ledger.verify import alarm_at_start, check_goes_on
 from meterline_sidecar.schedule import Job, Schedule
@@ -158,10 +158,8 @@ async def _opened_ledger(config: Config, chain: ChainFiles) -> AsyncGenerator[Le
     path = config.sidecar.database
     database = await open_ledger(config.ledger)
     try:
-        yield database
-    except LedgerGone as error:
-        saved = await rescue(database, path, chain, why=str(error))
-        raise LedgerGone(f"{error}\n{saved}") from error
+        async with rescuing(database, path, chain):
+            yield database
     finally:
         await database.close()
 

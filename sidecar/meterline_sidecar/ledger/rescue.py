@@ -1,9 +1,15 @@
 """Saves what an open ledger holds whose files were taken away from under it."""
 
 import contextlib
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from meterline_sidecar.errors import LedgerGone, MeterlineError
+from meterline_sidecar.errors import (
+    DatabaseCorrupt,
+    DiskFailed,
+    LedgerGone,
+    MeterlineError,
+)
 from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file
 from meterline_sidecar.ledger.chain import ChainFiles, Head
 from meterline_sidecar.ledger.verify import raise_alarm
@@ -11,7 +17,39 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.port import Ledger
 
 
-async def rescue(ledger: Ledger, database: Path, chain: ChainFiles, *, why: str) -> str:
+@contextlib.asynccontextmanager
+async def rescuing(
+    ledger: Ledger, database: Path, chain: ChainFiles
+) -> AsyncGenerator[None]:
+    """Save what an open ledger holds if its files are taken away during the block.
+
+    Raises:
+        LedgerGone: they were; the text says where what it held is.
+    """
+    try:
+        yield
+    except (DiskFailed, DatabaseCorrupt) as error:
+        gone = _taken_away(ledger, error)
+        if gone is None:
+            raise
+        saved = await _rescue(ledger, database, chain, why=str(gone))
+        raise LedgerGone(f"{gone}\n{saved}") from error
+
+
+def _taken_away(ledger: Ledger, error: BaseException) -> LedgerGone | None:
+    if isinstance(error, LedgerGone):
+        return error
+    try:
+        # A job that met files of which one is gone says that the disk failed.
+        ledger.check_places()
+    except LedgerGone as found:
+        return found
+    return None
+
+
+async def _rescue(
+    ledger: Ledger, database: Path, chain: ChainFiles, *, why: str
+) -> str:
     """Copy an open ledger beside where it was; return in words what became of it.
 
     As long as this process has it open, all of it can still be read. Whoever is asked

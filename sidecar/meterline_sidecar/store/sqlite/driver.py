@@ -318,13 +318,25 @@ async def _configure_writer(writer: aiosqlite.Connection) -> None:
 async def _open_reader(path: Path) -> aiosqlite.Connection:
     uri = f"file:{quote(str(path))}?mode=ro"
     reader = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+    try:
+        await _configure_reader(reader)
+    except BaseException:
+        await reader.close()
+        raise
+    return reader
+
+
+async def _configure_reader(reader: aiosqlite.Connection) -> None:
     await _teach_unpack(reader)
     await reader.execute("PRAGMA query_only = ON")
     await reader.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     # What is sorted is bounded by its query. A file for it would hold events outside of
     # the ledger's directory, and take a disk that may be full or not be there.
     await reader.execute("PRAGMA temp_store = MEMORY")
-    return reader
+    # A first read, which opens the WAL as well: once the file is deleted from under us
+    # that fails, and a reader that had not read could save nothing of it.
+    async with reader.execute("PRAGMA schema_version"):
+        pass
 
 
 async def _teach_unpack(connection: aiosqlite.Connection) -> None:
