@@ -1,11 +1,13 @@
 """How plain events lie in a pack: column by column, each compressed by itself.
 
 Of a column first come the lowest bytes of all its numbers, then the next ones, and so on:
-most of these are alike, and compress to nothing. Whoever looks at few columns has few of
-them read. All of it is done by a few calls that run over whole columns.
+most of these are alike, and compress to nothing. Of one whose numbers are all the same
+there is that number alone. Whoever looks at few columns has few of them read. All of it is
+done by a few calls that run over whole columns.
 
-Packs of an earlier form are read as well, and never written anew: a line of decimal digits
-to each event, of which all first digits come first.
+Packs of earlier forms are read as well, and never written anew: those where equal numbers
+are written out, and a line of decimal digits to each event, of which all first digits come
+first.
 """
 
 import sys
@@ -40,7 +42,9 @@ migration only."""
 NAMES: Final = tuple(DIGITS)
 PLACE: Final = {name: place for place, name in enumerate(NAMES)}
 WIDTH: Final = sum(DIGITS.values())
-LEVEL: Final = 1  # a fifth of the time of the usual level, for a seventh more room
+COMPRESSED: Final = (1, zlib.DEFLATED, 13)
+"""Level 1 takes a fifth of the time of the usual one, for a seventh more room; and of few
+events much of it is to make room for the usual 32 KiB of what was before."""
 LINES: Final = b"\x78"
 """How a pack of lines begins, as all that zlib has compressed."""
 CODES: Final[tuple[tuple[int, Literal["B", "H", "I", "Q"]], ...]] = (
@@ -60,8 +64,9 @@ class BadPack(ValueError):
 
 class _Written(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     count: int
-    columns: list[tuple[int, bytes]]
-    """Of each the bytes of a number, and all of them, compressed."""
+    columns: list[int | tuple[int, bytes] | None]
+    """Of each the bytes of a number, and all of them, compressed; or the one number that
+    they all are; or nothing, where they count from 0 on."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -71,31 +76,82 @@ _decode = msgspec.msgpack.Decoder(_Written).decode
 def pack(columns: Sequence[Sequence[int]]) -> bytes:
     """Return a pack of events in the order of their ids, given column by column.
 
+    What is written is read back, as far as numbers lie in a row of bytes.
+
     Raises:
         BadPack: they are not in order, hold what no pack can hold, or do not read as they
             were written.
     """
     ids = columns[0]
-    if list(ids) != sorted(ids) or len(ids) > IDS_MAX:
+    if len(ids) > IDS_MAX or not (isinstance(ids, range) or _is_in_order(ids)):
         raise BadPack("events are too many, or not in order")
+    if ids and ids[0] == 0 and ids[-1] == len(ids) - 1:
+        ids = range(len(ids))
     try:
-        body = _encode(_Written(len(ids), [_column(numbers) for numbers in columns]))
+        written = [
+            _column(numbers, 10**digits - 1)
+            for numbers, digits in zip(
+                (ids, *columns[1:]), DIGITS.values(), strict=True
+            )
+        ]
     except OverflowError as error:
         raise BadPack(f"a number does not fit into a pack: {error}") from error
-    written = Pack(body)
-    if [written[name] for name in NAMES] != [list(numbers) for numbers in columns]:
-        raise BadPack("a pack does not read as it was written")
-    return body
+    return _encode(_Written(len(ids), written))
 
 
-def _column(numbers: Sequence[int]) -> tuple[int, bytes]:
-    wide = (max(numbers, default=0).bit_length() + 7) // 8
-    size, code = next((size, code) for size, code in CODES if size >= wide)
-    laid = array(code, numbers)
+def _is_in_order(ids: Sequence[int]) -> bool:
+    return list(ids) == sorted(set(ids))
+
+
+def _column(numbers: Sequence[int], largest: int) -> int | tuple[int, bytes] | None:
+    """Return a column as it is written.
+
+    Raises:
+        OverflowError: one of the numbers is below 0, or above the largest.
+        BadPack: it does not read as it was written.
+    """
+    if numbers == range(len(numbers)):
+        return None
+    first = numbers[0] if numbers else 0
+    if numbers.count(first) == len(numbers):
+        if not 0 <= first <= largest:
+            raise OverflowError(f"{first} is not from 0 to {largest}")
+        return first
+    try:
+        laid = array("I", numbers)  # twice as fast as the others
+    except OverflowError:
+        laid = array("Q", numbers)
     if IS_SWAPPED:
         laid.byteswap()
-    raw = laid.tobytes()
-    return wide, zlib.compress(b"".join([raw[i::size] for i in range(wide)]), LEVEL)
+    raw, size = laid.tobytes(), laid.itemsize
+    apart = [raw[i::size] for i in range(size)]
+    while apart[-1].count(0) == len(numbers):
+        apart.pop()
+    wide = len(apart)
+    if 256**wide > largest and (found := max(numbers)) > largest:
+        raise OverflowError(f"{found} is more than {largest}")
+    compressor = zlib.compressobj(*COMPRESSED)
+    compressed = compressor.compress(b"".join(apart)) + compressor.flush()
+    if _laid_out(wide, compressed, len(numbers), size) != raw:
+        raise BadPack("a pack does not read as it was written")
+    return wide, compressed
+
+
+def _laid_out(wide: int, compressed: bytes, count: int, size: int) -> bytes:
+    """Return the numbers of a column one behind the other, each in so many bytes.
+
+    Raises:
+        BadPack: it is no column of so many numbers.
+    """
+    read = _decompressed(compressed, wide * count)
+    if len(read) != wide * count:
+        raise BadPack("a column of a pack is too short")
+    if wide == size == 1:
+        return read
+    raw = bytearray(size * count)
+    for i in range(wide):
+        raw[i::size] = read[i * count : (i + 1) * count]
+    return bytes(raw)
 
 
 class Pack:
@@ -106,9 +162,9 @@ class Pack:
     """
 
     def __init__(self, body: bytes) -> None:
-        self._read: dict[str, list[int]] = {}
+        self._read: dict[str, Sequence[int]] = {}
         self._lines: bytes | None = None
-        self._columns: list[tuple[int, bytes]] = []
+        self._columns: list[int | tuple[int, bytes] | None] = []
         if body.startswith(LINES):
             lines = self._lines = _decompressed(body, WIDTH * IDS_MAX)
             if len(lines) % WIDTH or (lines and not lines.isdigit()):
@@ -123,7 +179,7 @@ class Pack:
         if len(self._columns) != len(NAMES) or not 0 <= self.count <= IDS_MAX:
             raise BadPack("a pack is of something else")
 
-    def __getitem__(self, name: str) -> list[int]:
+    def __getitem__(self, name: str) -> Sequence[int]:
         """Return the numbers of a column."""
         found = self._read.get(name)
         if found is None:
@@ -137,19 +193,19 @@ class Pack:
         ids = self["id"]
         return slice(bisect_left(ids, first), bisect_right(ids, last))
 
-    def _of_column(self, name: str) -> list[int]:
-        wide, compressed = self._columns[PLACE[name]]
+    def _of_column(self, name: str) -> Sequence[int]:
+        column = self._columns[PLACE[name]]
+        if column is None:
+            return range(self.count)
+        if isinstance(column, int):
+            return [column] * self.count
+        wide, compressed = column
         if not 0 <= wide <= CODES[-1][0]:
             raise BadPack("a pack is of something else")
-        read = _decompressed(compressed, wide * self.count)
-        if len(read) != wide * self.count:
-            raise BadPack("a column of a pack is too short")
-        if wide <= 1:
-            return list(read) if wide else [0] * self.count
         size, code = next((size, code) for size, code in CODES if size >= wide)
-        raw = bytearray(size * self.count)
-        for i in range(wide):
-            raw[i::size] = read[i * self.count : (i + 1) * self.count]
+        raw = _laid_out(wide, compressed, self.count, size)
+        if size == 1:
+            return list(raw)
         laid: array[int] = array(code)
         laid.frombytes(raw)
         if IS_SWAPPED:

@@ -268,7 +268,7 @@ DAMAGE: Final[tuple[tuple[str, str], ...]] = (
     ),
     ("UPDATE packed_events SET body = substr(body, 1, 30)", "cannot be read"),
     ("UPDATE packed_events SET events = events + 1", "does not hold"),
-    ("UPDATE packed_events SET last_id = last_id + 1", "does not follow"),
+    ("UPDATE packed_events SET last_id = last_id + 1", "does not lie behind"),
     ("DELETE FROM packed_events WHERE first_id = 1", "is not what was committed"),
     ("UPDATE packed_events SET first_id = 2 WHERE first_id = 1", "what was committed"),
     ("UPDATE packed_events SET body = ?", "is not what was committed"),
@@ -278,10 +278,8 @@ DAMAGE: Final[tuple[tuple[str, str], ...]] = (
 def with_other_numbers(body: bytes) -> bytes:
     """Return a pack in which one event has another status."""
     count, columns = msgspec.msgpack.decode(body)
-    wide, compressed = columns[list(DIGITS).index("status")]
-    numbers = bytearray(zlib.decompress(compressed))
-    numbers[0] ^= 1
-    columns[list(DIGITS).index("status")] = wide, zlib.compress(bytes(numbers))
+    numbers = [int(i == 0) for i in range(count)]
+    columns[list(DIGITS).index("status")] = 1, zlib.compress(bytes(numbers))
     return msgspec.msgpack.encode((count, columns))
 
 
