@@ -38,7 +38,9 @@ async def sidecar(
 
 
 @asynccontextmanager
-async def sidecar_at(folder: Path, company_s: float = 0) -> AsyncGenerator[Sidecar]:
+async def sidecar_at(
+    folder: Path, company_s: float = 0, *, packed_from: int | None = None
+) -> AsyncGenerator[Sidecar]:
     """Open the parts in a folder."""
     clock = FakeClock()
     database = await SqliteDatabase.open(folder / "meterline.db")
@@ -50,6 +52,7 @@ async def sidecar_at(folder: Path, company_s: float = 0) -> AsyncGenerator[Sidec
         history_of=lambda subject: [
             (0, "acme" if subject.startswith("acct_") else None)
         ],
+        packed_from=packed_from,
     )
     await committer.start()
     ingest = Ingest(database, committer, clock=clock, chain=chain, company_s=company_s)

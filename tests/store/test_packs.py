@@ -11,18 +11,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.edge.alike import alike_in
 from meterline_sidecar.store.edge.events import add_events
 from meterline_sidecar.store.edge.packed import (
     columns_between,
     cut,
     events_between,
     n_packed,
+    pack_plain,
     plain_columns,
     put_pack,
     take_out,
 )
 from meterline_sidecar.store.edge.stored import STORED, StoredEvent
-from meterline_sidecar.store.packs import DIGITS, IDS_MAX, WIDTH, BadPack, pack, unpack
+from meterline_sidecar.store.edge.usage import events_in, span_after
+from meterline_sidecar.store.packs import (
+    DIGITS,
+    IDS_MAX,
+    WIDTH,
+    BadPack,
+    Pack,
+    pack,
+    unpack,
+)
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 
@@ -91,13 +102,23 @@ async def test_any_events_are_read_from_a_pack_as_they_were(
     last = FIRST + IDS_MAX - 1
     ends = st.integers(FIRST - 5, last + 5)
     low, high = data.draw(ends), data.draw(ends)
-    made = data.draw(st.sampled_from([pack, in_lines]))
+    made = data.draw(st.sampled_from([pack, in_columns, in_lines]))
     async with file.transaction() as tx:
         await tx.execute("DELETE FROM events")
         await tx.execute("DELETE FROM packed_events")
         await add_events(tx, rows)
         columns = await plain_columns(tx, FIRST, last)
         n_plain = len(columns[0])
+        if rows:
+            told = list(zip(*(row[1:] for row in rows), strict=True))
+            places, body = pack_plain(told, but_last=False)
+            assert [place * gap for place in places] == list(columns[0])
+            assert list(pack_plain(told, but_last=True)[0]) == [
+                place for place in places if place < len(rows) - 1
+            ]
+            others = Pack(body), Pack(pack(columns))
+            for name in list(DIGITS)[1:]:
+                assert others[0][name] == others[1][name]
         deleted = await put_pack(tx, FIRST, last, events=n_plain, body=made(columns))
 
         assert deleted == n_plain == await n_packed(tx)
@@ -118,6 +139,54 @@ async def test_any_events_are_read_from_a_pack_as_they_were(
         assert await read(tx, FIRST, last) == [
             row for row in rows if not low <= row.id <= high
         ]
+
+
+ALIKE: Final = st.lists(
+    st.tuples(
+        *(st.sampled_from((name, name + 7)) for name in range(7)),
+        *(st.integers(0, 1), st.just(0), st.integers(0, 1)),
+        *(
+            st.sampled_from((0, 0, 2, 1 << 16)),
+            st.sampled_from((None, None, '{"a":1}')),
+            st.none(),
+        ),
+    ),
+    max_size=30,
+)
+
+
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
+@given(events=ALIKE, data=st.data())
+async def test_events_are_counted_from_packs_as_from_rows(
+    file: SqliteDatabase, events: list[tuple[int, ...]], data: st.DataObject
+) -> None:
+    rows = [StoredEvent(FIRST + i, *row) for i, row in enumerate(events)]  # type: ignore[arg-type]
+    looked_at = data.draw(st.sets(st.sampled_from(("bytes_out", "quantities"))))
+    n_before, limit = data.draw(st.integers(0, 9)), data.draw(st.integers(1, 40))
+
+    async def counted(tx: Tx) -> list[object]:
+        span = await span_after(tx, FIRST - 1 + n_before, limit=limit)
+        alike = await alike_in(
+            tx, span, skip_flags=1 << 16, looked_at=looked_at, window_ms=5
+        )
+        found = sorted(event._replace(time_ms=event.time_ms // 5) for event in alike)
+        return [span, found, *await events_in(tx, span, skip_flags=2, only_flags=0)]
+
+    async with file.transaction() as tx:
+        await tx.execute("DELETE FROM events")
+        await tx.execute("DELETE FROM packed_events")
+        await add_events(tx, rows)
+        before = await counted(tx)
+        for start in range(0, len(rows), 9):
+            first, last = FIRST + start, FIRST + start + 8 - start % 2
+            columns = await plain_columns(tx, first, last)
+            await put_pack(tx, first, last, events=len(columns[0]), body=pack(columns))
+
+        assert await counted(tx) == before
 
 
 @pytest.mark.parametrize(
@@ -141,6 +210,22 @@ async def test_any_events_are_read_from_a_pack_as_they_were(
 def test_what_is_no_pack_is_not_read_as_one(body: bytes) -> None:
     with pytest.raises(BadPack):
         unpack(body, 0, 1, "id,seq", None)
+
+
+def in_columns(columns: Sequence[Sequence[int]]) -> bytes:
+    """Return a pack in the form before: also of columns of one number."""
+    written = [
+        (
+            8,
+            zlib.compress(
+                b"".join(
+                    n.to_bytes(8, "little")[i : i + 1] for i in range(8) for n in column
+                )
+            ),
+        )
+        for column in columns
+    ]
+    return msgspec.msgpack.encode((len(columns[0]), written))
 
 
 def test_events_that_are_not_in_order_are_not_packed() -> None:

@@ -36,6 +36,7 @@ PAGES = sorted(
 )
 EVENTS = re.compile(r"\b(?:FROM|JOIN) events\b")
 PACKED_APART = {
+    "alike.py": 1,  # where nothing is packed
     "erase.py": 1,  # words, which no packed event has; and then the packed ones
     "event_log.py": 3,  # the newest event, which is never packed
     "events.py": 1,  # likewise
@@ -44,6 +45,7 @@ PACKED_APART = {
     "integrity.py": 4,  # held ones; and flags, with the packed ones beside
     "packed.py": 5,
     "roll_ups.py": 1,  # with properties: never packed
+    "usage.py": 2,  # where nothing is packed
 }
 """How often each file of ``store/edge`` reads rows of events alone, and why it may."""
 EITHER = re.compile(r"\w\((?:s|es|ies)\)")

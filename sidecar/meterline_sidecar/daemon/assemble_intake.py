@@ -16,6 +16,7 @@ from meterline_sidecar.ingest.held import Held
 from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.late import Late
 from meterline_sidecar.ingest.receiver import Receiver
+from meterline_sidecar.ingest.writer import PACKED_FROM
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
@@ -148,6 +149,7 @@ async def _open_ingest(
         history_of=lambda name: terms.claims.history(name),
         learn=terms.catch_up,
         keys_kept_ms=config.sidecar.idempotency_key_hours * HOUR_MS,
+        packed_from=PACKED_FROM if config.server is None else None,
     )
     await committer.start()
     return Ingest(database, committer, clock=clock, chain=chain, watch=watch)

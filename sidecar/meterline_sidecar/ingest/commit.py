@@ -2,21 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Final
 
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, Clock
-from meterline_sidecar.ingest.decode import APPS_FLAGS, HELD, due_ms
+from meterline_sidecar.clock import DAY_MS, Clock
+from meterline_sidecar.ingest.decode import APPS_FLAGS
 from meterline_sidecar.ingest.names import NOT_LOOKED_UP, Known, Named, Names
 from meterline_sidecar.ingest.request_keys import Keyed, RequestKeys
 from meterline_sidecar.ingest.watermarks import check_watermarks
+from meterline_sidecar.ingest.writer import EventWriter, Written
 from meterline_sidecar.ledger.chain import GENESIS, Head, batch_mac
 from meterline_sidecar.ledger.verify import check_kept
 from meterline_sidecar.store.edge import erase as erasures
 from meterline_sidecar.store.edge import events as store
-from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge.events import (
     BatchRow,
     EventRow,
@@ -25,16 +23,6 @@ from meterline_sidecar.store.edge.events import (
 )
 from meterline_sidecar.store.fence import fence, fenced
 from meterline_sidecar.store.port import Database, Tx
-from meterline_sidecar.store.terms import set_owners
-
-NOBODY: Final[dict[str | None, int]] = {None: 0}
-"""The id of no subject: an event that nobody can be billed for."""
-NAMES_CACHED_MAX: Final = 100_000  # subjects and endpoints; more are looked up again
-
-_time_ms = attrgetter("time_ms")
-_subject = attrgetter("subject")
-_endpoint = attrgetter("method", "route")
-
 
 WhenStored = Callable[[Tx, int], Awaitable[None]]
 """Is called in the transaction that stores a piece, with the id of its first event."""
@@ -101,6 +89,7 @@ class Committer:
         history_of: who pays for a subject from when on, kept with it.
         learn: takes in what others agreed, before ``history_of`` is asked.
         keys_kept_ms: see ``RequestKeys``.
+        packed_from: see ``EventWriter``.
     """
 
     def __init__(
@@ -112,14 +101,16 @@ class Committer:
         history_of: Callable[[str], Sequence[tuple[int, str | None]]],
         learn: Callable[[Tx], Awaitable[None]] | None = None,
         keys_kept_ms: int = DAY_MS,
+        packed_from: int | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._key = key
-        self._history_of = history_of
-        self._learn = learn
-        self._subjects: dict[str | None, int] = dict(NOBODY)
-        self._endpoints: dict[tuple[str, str], int] = {}
+        self._writer = EventWriter(
+            history_of=history_of,
+            learn=learn if database.others_write else None,
+            packed_from=packed_from,
+        )
         self._marks: store.Marks | None = None
         self._head: Head | None = None  # the newest that surely was committed
         self._erasure_id = 0
@@ -134,7 +125,7 @@ class Committer:
 
     def forget_subjects(self) -> None:
         """Ask the ledger anew who is who: a subject has another name by now."""
-        self._subjects = dict(NOBODY)
+        self._writer.forget_subjects()
 
     async def write(self, group: list[Piece]) -> Head | None:
         """Commit a group, advance its producers, and return the chain's head.
@@ -148,8 +139,7 @@ class Committer:
         except BaseException:
             # The transaction may have added names: their ids are no longer true. Or
             # it was cancelled during COMMIT, which went through all the same.
-            self._subjects = dict(NOBODY)
-            self._endpoints.clear()
+            self._writer.roll_back()
             self._marks = None
             self.names.end(is_committed=False)
             self.keys.roll_back()
@@ -166,11 +156,21 @@ class Committer:
             if self._database.others_write:
                 await self._look_again(tx, group)
             marks = self._marks or await store.marks(tx)
+            written: list[Written] = []
+            told: list[tuple[WhenStored, int]] = []
             for pieces in by_producer.values():
                 await self._judge(tx, pieces, first_id=marks.event_id + 1)
                 row = _advanced(pieces, learned_ms)
-                marks = await self._write_producer(tx, row, pieces, marks, learned_ms)
+                before = marks
+                marks = await self._write_producer(
+                    tx, row, pieces, marks, learned_ms, written
+                )
+                if marks is not before:
+                    told += _to_tell(pieces, before.event_id + 1)
                 rows[row.producer] = row
+            await self._writer.add(tx, written)
+            for when_stored, event_id in told:
+                await when_stored(tx, event_id)
             return marks
 
         # Of several elections the newest: with another, nothing is kept, and sent again.
@@ -233,7 +233,9 @@ class Committer:
         pieces: list[Piece],
         marks: store.Marks,
         learned_ms: int,
+        written: list[Written],
     ) -> store.Marks:
+        """Write all of a producer but its events, which follow for all at once."""
         events = [event for piece in pieces for event in piece.events]
         losses = [loss for piece in pieces for loss in piece.losses]
         await store.update_producer(tx, row)
@@ -258,13 +260,7 @@ class Committer:
             events=events,
             losses=losses,
         )
-        await self._add_events(tx, batch, events)
-        await self._add_held(tx, batch, pieces)
-        event_id = batch.first_event_id
-        for piece in pieces:
-            if piece.when_stored is not None:
-                await piece.when_stored(tx, event_id)
-            event_id += len(piece.events)
+        written.append((batch, events))
         await store.add_losses(
             tx, first_id=batch.first_loss_id, producer_id=row.id, losses=losses
         )
@@ -273,101 +269,14 @@ class Committer:
             marks.event_id + len(events), marks.loss_id + len(losses), batch.id, mac
         )
 
-    async def _add_events(
-        self, tx: Tx, batch: BatchRow, events: list[EventRow]
-    ) -> None:
-        if not events:
-            return
-        first_id = batch.first_event_id
-        try:
-            rows = self._stored(batch, events)
-        except KeyError:  # few have a name that is new
-            await self._intern(tx, events)
-            rows = self._stored(batch, events)
-        await store.add_events(tx, rows)
-        last_id = first_id + len(events) - 1
-        hours = sorted({at_ms // HOUR_MS for at_ms in set(map(_time_ms, events))})
-        await store.note_hours(
-            tx, ((hour * HOUR_MS, first_id, last_id) for hour in hours)
-        )
 
-    def _stored(
-        self, batch: BatchRow, events: list[EventRow]
-    ) -> list[tuple[int | str | None, ...]]:
-        """Return events as rows in the order of ``StoredEvent``.
-
-        They are unpacked into plain tuples, in half the time that fields by name
-        take: this is done for every event. The chain covers each field, so that a
-        value in another one's place is found by every verification.
-
-        Raises:
-            KeyError: one has a name whose id is not known here.
-        """
-        producer_id = batch.producer_id
-        subjects, endpoints = self._subjects, self._endpoints
-        # fmt: off
-        return [
-            (event_id, producer_id, seq, time_ms, kind, subjects[subject],
-             endpoints[method, route], status, took_us, n_in, n_out, flags, quantities,
-             properties)
-            for event_id, (
-                seq, time_ms, kind, subject, method, route, status, took_us,
-                n_in, n_out, flags, quantities, properties,
-            ) in enumerate(events, batch.first_event_id)
-        ]
-        # fmt: on
-
-    async def _add_held(self, tx: Tx, batch: BatchRow, pieces: list[Piece]) -> None:
-        """Note the events that are not counted for now, so that they can be found."""
-        if not any(piece.held for piece in pieces):
-            return
-        events = [event for piece in pieces for event in piece.events]
-        await held.add_held(
-            tx,
-            [
-                held.NewHeld(
-                    event_id,
-                    batch.producer_id,
-                    self._subjects[event.subject],
-                    event.time_ms,
-                    batch.learned_ms,
-                    due_ms(event.time_ms, batch.learned_ms),
-                )
-                for event_id, event in enumerate(events, batch.first_event_id)
-                if event.flags & HELD
-            ],
-        )
-
-    async def _intern(self, tx: Tx, events: list[EventRow]) -> None:
-        """Learn the ids of the names of events, within this transaction."""
-        if len(self._subjects) > NAMES_CACHED_MAX:
-            self._subjects = dict(NOBODY)
-        if len(self._endpoints) > NAMES_CACHED_MAX:
-            self._endpoints.clear()
-        names = set(map(_subject, events)) - self._subjects.keys()
-        endpoints = set(map(_endpoint, events)) - self._endpoints.keys()
-        if names:
-            texts = [name for name in names if name is not None]
-            self._subjects.update(await self._intern_subjects(tx, texts))
-        if endpoints:
-            found = await store.intern_endpoints(tx, list(endpoints))
-            self._endpoints.update(found)
-
-    async def _intern_subjects(self, tx: Tx, names: list[str]) -> dict[str, int]:
-        known = await store.subjects_of(tx, names)
-        if self._learn is not None and self._database.others_write:
-            await self._learn(tx)
-        histories = {n: self._history_of(n) for n in names if n not in known}
-        if not histories:
-            return known
-        # Who pays last stands beside the subject: nearly always that is everybody.
-        added = await store.add_subjects(
-            tx, [(name, history[-1][1]) for name, history in histories.items()]
-        )
-        split = {added[n]: of for n, of in histories.items() if len(of) > 1}
-        if split:
-            await set_owners(tx, split)
-        return known | added
+def _to_tell(
+    pieces: Sequence[Piece], first_id: int
+) -> Iterator[tuple[WhenStored, int]]:
+    for piece in pieces:
+        if piece.when_stored is not None:
+            yield piece.when_stored, first_id
+        first_id += len(piece.events)
 
 
 def _advanced(pieces: list[Piece], learned_ms: int) -> ProducerRow:

@@ -1,8 +1,10 @@
 """Puts plain events of runs that are over into packs, which take a quarter of the room.
 
-A run is the next ``IDS_MAX`` ids in a row. Its pack is made from a snapshot beside
-everything else, and read back; then one transaction stores it and deletes the rows that
-it stands for. The rows of a batch are the same before and after, and so is the chain.
+A run is the next ``IDS_MAX`` ids in a row that no pack is of; where very many events came
+at once, they were packed as they were stored (``ingest.writer``). The pack of a run is made
+from a snapshot beside everything else, and read back; then one transaction stores it and
+deletes the rows that it stands for. The rows of a batch are the same before and after, and
+so is the chain.
 """
 
 import asyncio
@@ -25,6 +27,8 @@ AGE_MS: Final = HOUR_MS
 REST: Final = 9
 """For how many times as long as a step took the time is the others'."""
 PACKS_PER_READ: Final = 500
+SHORT: Final = 256
+"""A run between packs that has fewer ids stays as it is."""
 
 
 class Packer:
@@ -38,6 +42,8 @@ class Packer:
         self._database = database
         self._archived = archived
         self._clock = clock
+        self._reached = 0
+        """Up to here every run has its pack, or stays as it is."""
 
     async def run(self) -> int:
         """Pack all that may be packed, gently; return how many events that were."""
@@ -71,8 +77,7 @@ class Packer:
 
     async def _next(self, tx: Tx) -> tuple[int, int] | None:
         """Return the first and the last id of the next run, if its time has come."""
-        first = max(await store.last_packed(tx), (await begin(tx)).event_id) + 1
-        last = first + IDS_MAX - 1
+        first, last = await self._free(tx)
         # The newest event stays a row: by it everybody sees how far the ledger is.
         if last >= await event_log.last_event_id(tx):
             return None
@@ -81,17 +86,28 @@ class Packer:
         old = await last_learned_by(tx, self._clock.now_ms() - AGE_MS)
         return (first, last) if last <= old else None
 
+    async def _free(self, tx: Tx) -> tuple[int, int]:
+        """Return the first and the last id of the next run that no pack is of."""
+        reached = max(self._reached, (await begin(tx)).event_id)
+        while packs := await store.packs_after(tx, reached, limit=PACKS_PER_READ):
+            for first, last, _ in packs:
+                if first - 1 - reached >= SHORT:
+                    self._reached = reached
+                    return reached + 1, min(reached + IDS_MAX, first - 1)
+                reached = last
+        self._reached = reached
+        return reached + 1, reached + IDS_MAX
+
 
 async def verify_packs(tx: Tx, report: Report, progress: Progress) -> None:
-    """Check that packs follow one another, and hold events of their runs, as they say."""
+    """Check that packs lie behind one another, and hold events of their runs, as they say."""
     end = await store.last_packed(tx)
-    reached: int | None = None
-    last = 0
+    reached = last = 0
     while packs := await store.packs_after(tx, last, limit=PACKS_PER_READ):
         for first, last, events in packs:
             named = f"packed_events: the pack of events {first} to {last}"
-            if reached not in (None, first - 1):
-                report.add(f"{named} does not follow on the one before")
+            if first <= reached:
+                report.add(f"{named} does not lie behind the one before")
             reached = last
             try:
                 (ids,) = await store.columns_of_pack(tx, first, ("id",))

@@ -16,6 +16,7 @@ import pytest
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.ingest import correction_plans as plans
+from meterline_sidecar.ingest import writer
 from meterline_sidecar.ingest.correction_plans import Search
 from meterline_sidecar.ledger import archive, packing
 from meterline_sidecar.ledger.archived import Archived
@@ -25,6 +26,7 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge import packed as packed_store
 from meterline_sidecar.store.edge.behind import events_within
 from meterline_sidecar.store.edge.corrections import facts_of, rows_of
 from meterline_sidecar.store.edge.erase import batches_of, events_before
@@ -36,7 +38,8 @@ from meterline_sidecar.store.packs import DIGITS
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.terms.book import Terms
-from tests.integration.conftest import Sidecar
+from meterline_sidecar.usage.aggregate import Aggregator
+from tests.integration.conftest import Sidecar, sidecar_at
 from tests.integration.ledger.archiving import (
     LATER_MS,
     archive_of,
@@ -45,8 +48,9 @@ from tests.integration.ledger.archiving import (
     verified_with,
 )
 from tests.integration.ledger.test_archive_readers import copied, count_again
-from tests.integration.ledger.test_migrations import key_of
+from tests.integration.ledger.test_migrations import agreed, key_of
 from tests.integration.ledger.test_verify import fill
+from tests.producer import Connection, batch, event
 
 WANTED: Final = Search(wanted=Filter(subject="acct_1"))
 PACKED: Final = "SELECT count(*), sum(events) FROM packed_events"
@@ -180,6 +184,77 @@ async def test_everybody_reads_packs_as_what_they_were(
         assert report.findings == []
         assert await count_again(sidecar, packed) == counted
         assert asked(packed, PACKED) == [(n_packs, n_events)]
+
+
+async def test_what_is_packed_at_once_is_what_its_rows_would_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(11)
+    monkeypatch.setattr(writer, "IDS_MAX", 7)
+    monkeypatch.setattr(packing, "SHORT", 1)
+    in_runs_of(monkeypatch, 5)
+    async with sidecar_at(tmp_path, packed_from=2) as sidecar:
+        await fill_for_long(sidecar)
+        for i in range(1, 4):
+            await ship_some(sidecar, chance, producer=f"{i:032x}")
+        path = sidecar.database.path
+        packed = await copied(sidecar, tmp_path / "packed.db")
+        later = await copied(sidecar, tmp_path / "later.db")
+        whole = await copied(sidecar, tmp_path / "whole.db")
+        ((n_packs, n_at_once),) = asked(path, PACKED)
+        ((n_rows,),) = asked(path, "SELECT count(*) FROM events")
+        assert n_packs > 3 < n_rows
+        assert n_at_once > 20
+        assert await in_rows(whole) == n_at_once
+
+        before = await all_that_is_read(sidecar.database)
+
+        sidecar.clock.time_ms += 2 * HOUR_MS
+        assert await pack_all(sidecar, later) > 0
+        counted = await count_again(sidecar, whole)
+        for other in (whole, packed, later):
+            database = await SqliteDatabase.open(other)
+            assert await all_that_is_read(database) == before
+            await database.close()
+            assert (await verified_with(other, None)).findings == []
+            if other is not whole:
+                assert await count_again(sidecar, other) == counted
+        assert asked(path, PACKED) == [(n_packs, n_at_once)]
+
+
+async def ship_some(sidecar: Sidecar, chance: random.Random, *, producer: str) -> None:
+    """Ship some batches of events that are plain but for a few, and count them."""
+    now_ms = sidecar.clock.time_ms
+    async with Connection(sidecar.socket) as app:
+        await app.hello(producer)
+        for first_seq in range(1, 40, 13):
+            events = [
+                event(
+                    time_ms=now_ms - chance.randrange(3 * HOUR_MS),
+                    subject=chance.choice(("acct_1", "acct_2", None)),
+                    status=chance.choice((200, 404)),
+                    bytes_out=chance.randrange(1 << 33),
+                    duration_us=chance.choice((3, 10 ** DIGITS["duration_us"])),
+                    flags=chance.choice((0, 0, 0, 1)),
+                    quantities=chance.choice((None, None, None, {"tokens": 5})),
+                )
+                for _ in range(13)
+            ]
+            await app.ship(batch(*events, first_seq=first_seq))
+    await Aggregator(sidecar.database, agreed(), clock=sidecar.clock).run()
+
+
+async def in_rows(path: Path) -> int:
+    """Make rows of everything that is packed; return how many events that were."""
+    database = await SqliteDatabase.open(path)
+    n_events = 0
+    async with database.transaction() as tx:
+        for first, last, events in await packed_store.packs_after(tx, 0, limit=999):
+            await packed_store.cut(tx, first + 1, last)
+            n_events += events
+        assert await packed_store.last_packed(tx) == 0
+    await database.close()
+    return n_events
 
 
 async def test_a_name_is_erased_as_ever(

@@ -1,18 +1,17 @@
 """SQL that counts events which are alike, as far as any meter looks."""
 
-from collections.abc import Set
-from typing import Final
+from collections import Counter
+from collections.abc import Sequence, Set
+from itertools import repeat
+from typing import Any, Final
 
-from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.packed import columns_between, is_packed
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, Span, events_in
 from meterline_sidecar.store.port import Tx
 
-OF_ITS_OWN: Final = {
-    "duration_us": "0",
-    "bytes_in": "0",
-    "bytes_out": "0",
-    "quantities": "NULL",
-    "properties": "NULL",
+OF_ITS_OWN: Final[dict[str, int | None]] = {
+    **dict.fromkeys(("duration_us", "bytes_in", "bytes_out"), 0),
+    **dict.fromkeys(("quantities", "properties")),
 }
 """What differs from event to event, and what stands for it where no meter looks."""
 SUBJECT_FROM: Final = 32
@@ -37,22 +36,27 @@ async def alike_in(
     """
     if not span.n_ids:
         return []
+    if await is_packed(tx, span.after_id + 1, span.last_id):
+        names = [n for n in COUNTED.names if n in looked_at or n not in OF_ITS_OWN]
+        columns = await columns_between(
+            tx, span.after_id + 1, span.last_id, columns=names
+        )
+        return _alike_of(dict(zip(names, columns, strict=True)), skip_flags, window_ms)
     if await _last_endpoint(tx) > ENDPOINTS_MAX:
         return await events_in(tx, span, skip_flags=skip_flags)
-    columns = {name: name for name in COUNTED.names} | {
-        name: name if name in looked_at else nothing
+    read = {name: name for name in COUNTED.names} | {
+        name: "NULL" if nothing is None else str(nothing)
         for name, nothing in OF_ITS_OWN.items()
+        if name not in looked_at
     }
-    columns |= {"id": "max(id)", "time_ms": "max(time_ms)"}
-    columns |= {"subject_id": SORT, "endpoint_id": "0", "status": "0"}
-    told_apart = [name for name in COUNTED.names if columns[name] == name]
-    read = ("id", "time_ms", "subject_id", "endpoint_id", "status", *told_apart)
-    source = await events_between(tx, span.after_id + 1, span.last_id, columns=read)
+    read |= {"id": "max(id)", "time_ms": "max(time_ms)"}
+    read |= {"subject_id": SORT, "endpoint_id": "0", "status": "0"}
+    told_apart = [name for name in COUNTED.names if read[name] == name]
     rows = await tx.fetch_all(
-        f"SELECT {', '.join(columns.values())}, count(*) FROM {source.sql}"  # noqa: S608 - names
+        f"SELECT {', '.join(read.values())}, count(*) FROM events"  # noqa: S608 - names
         " WHERE id > ? AND id <= ? AND flags & ? = 0"
         f" GROUP BY {SORT}, time_ms / ?, {', '.join(told_apart)}",
-        (*source.given, *span[:2], skip_flags, window_ms),
+        (*span[:2], skip_flags, window_ms),
     )
     # Made at once: where few are alike, these are nearly as many as there are events.
     return [
@@ -63,6 +67,36 @@ async def alike_in(
         )
         for event_id, time_ms, kind, sort, _, _, *others in rows
     ]
+
+
+def _alike_of(
+    columns: dict[str, Sequence[Any]], skip_flags: int, window_ms: int
+) -> list[EventFacts]:
+    """Return the same of columns that were read, by a few calls over all of them."""
+    ids, times = columns["id"], columns["time_ms"]
+    if not ids:
+        return []
+    told_apart = [
+        column
+        for name, column in columns.items()
+        if name not in ("id", "time_ms") and column.count(column[0]) < len(ids)
+    ]
+    if min(times) // window_ms < max(times) // window_ms or not told_apart:
+        told_apart.append([time_ms // window_ms for time_ms in times])
+    sorts = list(zip(*told_apart, strict=True))
+    numbers = Counter(sorts)  # in the order of the first of each, as the places are
+    places = list(dict(zip(sorts, range(len(ids)), strict=True)).values())
+    found = map(
+        EventFacts,
+        *(
+            map(columns[name].__getitem__, places)
+            if name in columns
+            else repeat(nothing)
+            for name, nothing in {**dict.fromkeys(COUNTED.names), **OF_ITS_OWN}.items()
+        ),
+        numbers.values(),
+    )
+    return [event for event in found if not event.flags & skip_flags]
 
 
 async def _last_endpoint(tx: Tx) -> int:

@@ -210,12 +210,8 @@ async def newest_events(
     if span is None:
         return EventPage([], None)
     last = span[1] if before is None else min(before - 1, span[1])
-    first = max(span[0], last - SCAN_EVENTS_MAX + 1)
-    packed = await last_packed(tx)
-    if last <= packed:
-        first = max(first, last - SCAN_PACKED_MAX + 1)
-    else:
-        first = max(first, packed + 1)
+    packed = min(last, await last_packed(tx))
+    first = max(span[0], last - SCAN_EVENTS_MAX + 1, packed - SCAN_PACKED_MAX + 1)
     subjects = await subjects_meant(tx, wanted)
     source = await events_between(tx, first, last, subjects=subjects or None)
     rows = await tx.fetch_all(

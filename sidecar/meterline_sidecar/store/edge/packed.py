@@ -5,25 +5,40 @@ not are one table then. What is no plain event is always a row of ``events``: on
 has quantities, properties or a name, or that the ledger itself says something of.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.store.columns import pieces
 from meterline_sidecar.store.edge.stored import STORED
-from meterline_sidecar.store.packs import DIGITS, IDS_MAX, NAMES, BadPack, opened
+from meterline_sidecar.store.packs import (
+    DIGITS,
+    IDS_MAX,
+    NAMES,
+    BadPack,
+    opened,
+    pack,
+)
 from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.usage import generation_beside, newest_generation
 
 LAST: Final = 1 << 62
 """Behind all ids."""
+_ID: Final = itemgetter(0)
+OWN_FLAGS: Final = 1 << 16
+"""From here on flags say something that the ledger itself has found."""
+LONGEST: Final = (
+    *(10 ** DIGITS[name] - 1 for name in NAMES if name not in ("id", "flags")),
+    OWN_FLAGS - 1,
+)
+"""The greatest number in each column behind the id."""
 PLAIN: Final = (
-    "flags < 65536 AND quantities IS NULL AND properties IS NULL AND "
+    f"flags < {OWN_FLAGS} AND quantities IS NULL AND properties IS NULL AND "
     + " AND ".join(
         f"{name} BETWEEN 0 AND {10**digits - 1}"
         for name, digits in DIGITS.items()
@@ -93,16 +108,21 @@ async def events_between(
         columns: what a statement looks at; each that is not costs something.
         subjects: whose events a statement looks for: packed ones of others are left out.
     """
+    if not await is_packed(tx, first, last):
+        return ROWS
+    listed = None if subjects is None else f"[{','.join(map(str, subjects))}]"
+    given = (*(first, last) * 2, listed, first, last)
+    return Source(_from_both(tuple(columns)), given, has_packs=True)
+
+
+async def is_packed(tx: Tx, first: int, last: int) -> bool:
+    """Say whether a pack is of any of the ids between two, both included."""
     found = await tx.fetch_one(
         "SELECT 1 FROM packed_events WHERE first_id BETWEEN ? AND ? AND last_id >= ?"
         " LIMIT 1",
         (first - IDS_MAX + 1, last, first),
     )
-    if found is None:
-        return ROWS
-    listed = None if subjects is None else f"[{','.join(map(str, subjects))}]"
-    given = (*(first, last) * 2, listed, first, last)
-    return Source(_from_both(tuple(columns)), given, has_packs=True)
+    return found is not None
 
 
 async def columns_between(
@@ -128,21 +148,30 @@ async def columns_between(
         (first - IDS_MAX + 1, last, first),
     )
     read: list[list[Sequence[Any]]] = []
+    done = 0
     for first_id, body in packs:
         part = _columns_of(first_id, body, columns, (first, last))
-        if part[0]:
-            read.append(part)
-    if rows and read:
-        rows += chain.from_iterable(zip(*part, strict=True) for part in read)
-        rows.sort(key=itemgetter(0))
-    if rows:
-        return list(zip(*rows, strict=True))
+        if not part[0]:
+            continue
+        begin = bisect_left(rows, part[0][0], done, key=_ID)
+        end = bisect_right(rows, part[0][-1], begin, key=_ID)
+        read += _turned(rows[done:begin])
+        among = rows[begin:end]
+        read += [part] if not among else _turned([*among, *zip(*part, strict=True)])
+        done = end
+    read += _turned(rows[done:])
     if len(read) == 1:
         return read[0]
     return [
         list(chain.from_iterable(part[place] for part in read))
         for place in range(len(columns))
     ]
+
+
+def _turned(rows: list[Row]) -> list[list[Sequence[Any]]]:
+    """Return rows as a part of columns, in the order of ids; no part where there are none."""
+    rows.sort(key=_ID)
+    return [list(zip(*rows, strict=True))] if rows else []
 
 
 def _columns_of(
@@ -157,7 +186,11 @@ def _columns_of(
         ]
     except BadPack as error:
         raise DatabaseCorrupt(f"the pack of events {first_id} on: {error}") from error
-    found[0] = [first_id + number for number in found[0]]
+    numbers: Sequence[int] = found[0]
+    if isinstance(numbers, range):
+        found[0] = range(first_id + numbers.start, first_id + numbers.stop)
+    else:
+        found[0] = [first_id + number for number in numbers]
     return found
 
 
@@ -176,10 +209,11 @@ async def in_parts(tx: Tx, ids: Sequence[int]) -> list[tuple[Source, Sequence[in
 
 
 async def last_packed(tx: Tx) -> int:
-    """Return the last id up to which plain events were packed; 0: none were."""
-    row = await tx.fetch_one("SELECT coalesce(max(last_id), 0) FROM packed_events")
-    assert row is not None
-    return int(row[0])
+    """Return the last id of a run that has a pack; 0: none has."""
+    row = await tx.fetch_one(
+        "SELECT last_id FROM packed_events ORDER BY first_id DESC LIMIT 1"
+    )
+    return 0 if row is None else int(row[0])
 
 
 async def n_packed(tx: Tx) -> int:
@@ -208,13 +242,55 @@ async def plain_columns(tx: Tx, first: int, last: int) -> list[Sequence[int]]:
     return list(zip(*rows, strict=True)) if rows else [() for _ in NAMES]
 
 
-async def put_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> int:
-    """Store a pack in the place of its rows; return how many of these were deleted."""
+def pack_plain(
+    columns: Sequence[Sequence[Any]], *, but_last: bool
+) -> tuple[Sequence[int], bytes]:
+    """Return which events of a run are ``PLAIN``, by their places, and a pack of them.
+
+    Args:
+        columns: those of ``STORED`` behind the id.
+        but_last: whether the last event stays a row whatever it is.
+    """
+    *numbers, quantities, properties = columns
+    n_asked = len(quantities) - but_last
+    flags = numbers[-1]
+    places: Sequence[int] = range(n_asked)
+    if not flags.count(0) == quantities.count(None) == properties.count(None):
+        said = zip(flags, quantities, properties, strict=True)
+        places = [
+            place
+            for place, (flag, *texts) in enumerate(islice(said, n_asked))
+            if flag < OWN_FLAGS and texts == [None, None]
+        ]
+    try:
+        return places, pack([places, *_picked(numbers, places)])
+    except BadPack:
+        pass
+    for column, longest in zip(numbers, LONGEST, strict=True):  # a number is too long
+        places = [place for place in places if 0 <= column[place] <= longest]
+    return places, pack([places, *_picked(numbers, places)])
+
+
+def _picked(
+    columns: Sequence[Sequence[int]], places: Sequence[int]
+) -> list[Sequence[int]]:
+    if isinstance(places, range):
+        return [column[: len(places)] for column in columns]
+    return [[column[place] for place in places] for column in columns]
+
+
+async def add_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> None:
+    """Store a pack of events of a run of ids, which are in no rows."""
     await tx.execute(
         "INSERT INTO packed_events (first_id, last_id, events, body)"
         " VALUES (?, ?, ?, ?)",
         (first, last, events, body),
     )
+
+
+async def put_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> int:
+    """Store a pack in the place of its rows; return how many of these were deleted."""
+    await add_pack(tx, first, last, events=events, body=body)
     return await tx.execute(
         f"DELETE FROM events WHERE id BETWEEN ? AND ? AND {PLAIN}",  # noqa: S608 - names
         (first, last),

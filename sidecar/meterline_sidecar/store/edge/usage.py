@@ -10,7 +10,7 @@ from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge.begin import check_here
-from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.packed import columns_between, is_packed
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
 from meterline_sidecar.store.usage import GENERATION, Generation
@@ -213,13 +213,16 @@ async def span_after(tx: Tx, cursor: int, *, limit: int) -> Span:
         EventsArchived: some of them left the ledger.
     """
     await check_here(tx, cursor)
-    source = await events_between(
-        tx, cursor + 1, cursor + limit, columns=("id", "time_ms")
-    )
+    if await is_packed(tx, cursor + 1, cursor + limit):
+        ids, times = await columns_between(
+            tx, cursor + 1, cursor + limit, columns=("id", "time_ms")
+        )
+        if ids:
+            return Span(cursor, ids[-1], min(times), max(times))
     row = await tx.fetch_one(
-        "SELECT max(id), min(time_ms), max(time_ms) FROM"  # noqa: S608 - our own words
-        f" (SELECT id, time_ms FROM {source.sql} WHERE id > ? ORDER BY id LIMIT ?) AS e",
-        (*source.given, cursor, limit),
+        "SELECT max(id), min(time_ms), max(time_ms) FROM"
+        " (SELECT id, time_ms FROM events WHERE id > ? ORDER BY id LIMIT ?) AS e",
+        (cursor, limit),
     )
     assert row is not None
     return Span(cursor, cursor, 0, 0) if row[0] is None else Span(cursor, *row)
@@ -236,11 +239,19 @@ async def events_in(
     """
     if not span.n_ids:
         return []
-    source = await events_between(tx, span.after_id + 1, span.last_id)
+    if await is_packed(tx, span.after_id + 1, span.last_id):
+        columns = await columns_between(
+            tx, span.after_id + 1, span.last_id, columns=COUNTED.names
+        )
+        return [
+            event
+            for event in map(EventFacts, *columns)
+            if not event.flags & skip_flags and event.flags & only_flags == only_flags
+        ]
     rows = await tx.fetch_all(
-        f"SELECT {COUNTED.listed} FROM {source.sql} WHERE id > ? AND id <= ?"  # noqa: S608 - names
+        f"SELECT {COUNTED.listed} FROM events WHERE id > ? AND id <= ?"  # noqa: S608 - names
         " AND flags & ? = 0 AND flags & ? = ? ORDER BY id",
-        (*source.given, *span[:2], skip_flags, only_flags, only_flags),
+        (*span[:2], skip_flags, only_flags, only_flags),
     )
     return [EventFacts(*row) for row in rows]
 
