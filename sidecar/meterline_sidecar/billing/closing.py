@@ -7,6 +7,7 @@ other: it is kept in words, and tried again later.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -98,6 +99,9 @@ class Closer:
         self._running: Run | None = None
         self._n_runs = 0
         self._looked_ms = -LOOK_EVERY_MS
+        self._looked_s = 0.0
+        self._awaited_ms: set[int] = set()
+        """The ends of periods that waited for edges at the last look."""
         self.held: dict[str, Held] = {}
         """By customer: what should be final by itself and is not."""
         self.in_grace: list[Due] = []
@@ -162,13 +166,26 @@ class Closer:
             await self._whole(self._running)
             self._looked_ms = -LOOK_EVERY_MS  # less may be held up now
         now_ms = self._clock.now_ms()
-        # Also where a clock was set back.
-        if by_itself and not 0 <= now_ms - self._looked_ms < LOOK_EVERY_MS:
-            self._looked_ms = now_ms
+        if by_itself and self._may_find_more(now_ms):
+            self._looked_ms, self._looked_s = now_ms, time.monotonic()
+            self._awaited_ms.clear()
             since_ms = await self._since_ms(now_ms)
             if since_ms is not None:
                 self._running = self._begun(Wanted(is_automatic=True))
                 await self._whole(self._running, since_ms=since_ms)
+
+    def _may_find_more(self, now_ms: int) -> bool:
+        """Say whether to look for what is due by itself: each minute, and once edges come.
+
+        A minute by either clock: that of a rehearsal may stand still, and one that was
+        set shows at once what is due by then.
+        """
+        # Also where a clock was set back.
+        return (
+            not 0 <= now_ms - self._looked_ms < LOOK_EVERY_MS
+            or time.monotonic() - self._looked_s >= LOOK_EVERY_MS / 1_000
+            or any(not self._spools.behind(before_ms=ms) for ms in self._awaited_ms)
+        )
 
     async def _since_ms(self, now_ms: int) -> int | None:
         """Return from when on periods close by themselves; ``None``: they do not.
@@ -211,6 +228,8 @@ class Closer:
         if not due:
             return False
         missing = await self._missing(due)
+        if run.wanted.is_automatic:
+            self._awaited_ms |= {end for (_, end), one in missing.items() if one.edges}
         await self._aggregator.run()
         n_before = run.n_closed
         ready = list(self._with_gaps(run, due, missing))

@@ -317,8 +317,10 @@ class Edges:
             assert before is not None, "it is never deleted"
             said = {name: getattr(edge.row, name) for name in SAID}
             row = before._replace(**{**said, **changes})
-            row = row._replace(batch=min(row.batch, row.ahead))
-            await store.update_edge(tx, row)
+            if speaks is None and row.seen_ms == before.seen_ms:
+                # Others see by it that the edge is here; a rehearsal's clock may stand.
+                row = row._replace(seen_ms=row.seen_ms + 1)
+            await store.update_edge(tx, row._replace(batch=min(row.batch, row.ahead)))
         # What it said while this was written is newer.
         said = {name: getattr(edge.row, name) for name in SAID if name not in changes}
         edge.row = row._replace(**said)

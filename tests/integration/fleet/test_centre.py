@@ -138,10 +138,11 @@ async def test_a_period_is_closed_once_all_edges_are_past_its_end(
     world: World,
 ) -> None:
     async with world.centre() as centre, world.edge() as edge:
+        await centre.parts.closer.run()  # from now on it closes by itself
         await edge.ship(batch(used(1)))
         await until_there(centre, 1)
         (known,) = centre.parts.edges.all() if centre.parts.edges else []
-        world.clock.time_ms = DECEMBER_MS
+        world.clock.time_ms = DECEMBER_MS  # where it stands still
         # A worker announces more than it has sent.
         await edge.ship(wire.Batch(2, 5, b""), recorded_seq=5)
         await until(lambda: known.missing)
@@ -150,7 +151,9 @@ async def test_a_period_is_closed_once_all_edges_are_past_its_end(
 
         await edge.ship(batch(*(used(n) for n in range(2, 6)), first_seq=2))
         await until(lambda: known.row.low_ms >= DECEMBER_MS)
-        assert (await closed(centre))["closed"] == 1
+        await centre.parts.closer.run()
+        state = (await centre.http.get("/v1/close")).json()
+        assert (state["automatic"]["closed"], state["held"]) == (1, [])
 
 
 async def test_a_retired_edge_holds_nothing_up_and_is_refused(world: World) -> None:

@@ -216,6 +216,11 @@ async def test_of_two_hosts_that_speak_as_one_edge_the_second_is_refused_anywher
     one, two = processes
     at_one = await one.edges.enter(edge_hello(ONE), "token 1")
     await two.edges.follow_ledger()
+    seen = two.edges.named("api-1")
+    seen.is_elsewhere, at_one.stored_s = False, 0.0  # as after some seconds of silence
+    await one.edges.beat(at_one, Heartbeat(0, NOON_MS, NOON_MS))
+    await two.edges.follow_ledger()
+    assert seen.is_elsewhere, "it spoke, though the clock stands still"
 
     with pytest.raises(WireError, match="a second host"):
         await two.edges.enter(edge_hello(TWO), "token 1")
