@@ -6,9 +6,11 @@ from meterline.events import Flag
 from meterline.wire import Hello
 from meterline_sidecar.ingest.producer_row import new_row
 from meterline_sidecar.store import fleet
+from meterline_sidecar.store.edge import archive, event_log, forward, roll_ups
 from meterline_sidecar.store.edge import edge_files as store
-from meterline_sidecar.store.edge import event_log, roll_ups
 from meterline_sidecar.store.edge import events as event_store
+from meterline_sidecar.store.edge.events import BatchRow
+from meterline_sidecar.store.edge.roll_ups import RollUp
 from meterline_sidecar.store.port import Database
 from tests.edge_files import a_file
 from tests.producer import PRODUCER
@@ -62,6 +64,67 @@ async def test_of_a_file_that_was_written_anew_the_last_row_holds(
         assert await store.files_after(tx, 0, edge_id=1, limit=9) == [(after, anew)]
         assert await store.files_after(tx, after, limit=9) == []
         assert await store.file_named(tx, 1, a_file().file) == (before, a_file())
+
+
+async def test_what_left_for_an_edges_file_is_found_by_its_batches(
+    database: Database,
+) -> None:
+    own = a_file(edge_id=store.OWN)
+    second = own._replace(
+        file="events-4.jsonl.gz", first_batch_id=3, last_batch_id=4, mac=b"four"
+    )
+    async with database.transaction() as tx:
+        await store.add_file(tx, a_file(first_batch_id=3))
+        await store.add_file(tx, own)
+        two = await store.add_file(tx, second)
+        await archive.add_move(tx, own.as_move())
+
+    async with database.reading() as tx:
+        assert await archive.file_of_batch(tx, 2) == own.as_move()
+        assert await archive.file_of_batch(tx, 3) is None
+        assert await store.file_behind(tx, store.OWN, 2) == (two, second)
+        assert await store.file_behind(tx, store.OWN, 3) is None
+        assert await store.copies_after(tx, 0, limit=9) == [(two, second)]
+        assert await store.copies_after(tx, two, limit=9) == []
+
+
+async def test_what_left_was_sent_and_counted_before_what_is_here(
+    database: Database,
+) -> None:
+    hello = Hello(1, PRODUCER, "app", "host", 1, 0)
+    other = Hello(1, "f" * 32, "app", "host", 1, 0)
+    roll_up = RollUp("g", "", 9, 1)
+    async with database.transaction() as tx:
+        here = await event_store.add_producer(
+            tx, new_row(hello, seen_ms=0)._replace(last_seq=8)
+        )
+        gone = await event_store.add_producer(
+            tx, new_row(other, seen_ms=0)._replace(last_seq=2)
+        )
+        # Batches 1 and 2 left, with three events; the next one begins with number 6.
+        await archive.add_move(tx, a_file().as_move())
+        await event_store.add_batch(
+            tx, BatchRow(3, here, 6, 8, 4, 3, 2, 0, 0), b"three"
+        )
+        for after_id, up_to_id, first_id in ((0, 2, 3), (2, 4, 5)):
+            await roll_ups.add_roll(
+                tx, roll_ups.Roll("g", after_id, up_to_id, first_id, 1)
+            )
+        await roll_ups.add_rolled_up_before(tx, [(PRODUCER, 3), (PRODUCER, 2)])
+
+    async with database.reading() as tx:
+
+        async def seq(producer_id: int, batch_id: int) -> int:
+            return await forward.last_seq_by(tx, producer_id, batch_id=batch_id)
+
+        assert [await seq(here, 2), await seq(here, 3)] == [5, 8]
+        assert await seq(gone, 3) == 2
+
+        async def counted(batch_id: int) -> int:
+            return await roll_ups.rolled_up_to(tx, roll_up, batch_id=batch_id)
+
+        assert [await counted(at) for at in (0, 1, 2, 3)] == [0, 0, 2, 9]
+        assert await roll_ups.all_rolled_up_before(tx) == {PRODUCER: 3}
 
 
 async def test_files_of_a_span_are_those_of_edges_with_events_in_it(

@@ -234,14 +234,6 @@ def _check_edge(
                 'does not go with centre.forward = "usage": the events stay on this'
                 ' host; where its disk can vanish, set forward = "events"',
             )
-    if "retention" in written:
-        source.report(
-            ("retention",),
-            "an edge keeps its events: a centre that was put back is sent them again, and"
-            " what `meterline meters rebuild` counts again is read from them. Files of [archive] are"
-            " copies; an edge that has grown too large is stopped once nothing waits, and"
-            " started with a new sidecar.database",
-        )
     for table in NOT_AT_EDGES:
         if table in written:
             source.report(

@@ -106,11 +106,11 @@ async def open_parts(
         among = (intake.ingest, intake.drain, journal, tokens, clock, on_fatal, there)
         filed = open_edge_files(config, database, away, journal, clock, alarm)
         counts = (intake.aggregator, keeper)
-        fleet = await open_fleet(config, database, *among, *counts, filed)
+        fleet = await open_fleet(config, database, *among, *counts, away, filed)
         given = (*counts, Sources(intake.drain, fleet.edges), journal, clock)
         bills = open_billing(lambda: files.config, database, *given, alarm=alarm)
         terms = keeper.terms
-        kept = (files, database, away, journal, terms, clock, fleet.edges)
+        kept = (files, database, away, journal, terms, clock, fleet.edges, fleet.filing)
         keeping = open_keeping(*kept, alarm=alarm, ingest=intake.ingest)
         sealing = await _open_seals(database, chain)
         stripe = open_stripe(lambda: files.config, sealing, terms=terms, clock=clock)
@@ -244,6 +244,8 @@ def _plan_jobs(parts: Parts, checkpoint: Job) -> None:
         every(ERASE_EVERY_S, "erase", parts.eraser.resume)
     if parts.forwarder is not None and parts.forwarder.filing is not None:
         every(FILES_EVERY_S, "files", parts.forwarder.filing.run)
+    if parts.config.retention.events is not None:
+        every(ARCHIVE_EVERY_S, "archive", parts.leading.only(partial(_archive, parts)))
 
 
 def _plan_jobs_of_leader(parts: Parts) -> None:
@@ -266,8 +268,6 @@ def _plan_jobs_of_leader(parts: Parts) -> None:
     every(SIGN_UPS_EVERY_S, "sign-ups", parts.sign_ups.run)
     every(IMPORTS_EVERY_S, "imports", partial(_import, parts))
     every(CLOSE_EVERY_S, "close", partial(_close, parts))
-    if parts.config.retention.events is not None:
-        every(ARCHIVE_EVERY_S, "archive", partial(_archive, parts))
 
 
 def _plan_following(parts: Parts, files: LoadedFiles, goes_on: Job) -> None:

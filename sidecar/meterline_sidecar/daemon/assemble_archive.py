@@ -7,6 +7,7 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.raw_events import RawEvents
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ledger.archive import Archive, Journal
@@ -14,6 +15,7 @@ from meterline_sidecar.ledger.archived import Archived, usual_form
 from meterline_sidecar.ledger.edge_events import EdgeEvents
 from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.erase import Eraser
+from meterline_sidecar.ledger.leaving_copies import LeavingCopies
 from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.ledger.shelf import open_shelf
 from meterline_sidecar.store.port import Ledger
@@ -100,6 +102,7 @@ def open_keeping(
     terms: Terms,
     clock: Clock,
     edges: Edges | None,
+    filing: Filing | None,
     *,
     alarm: str | None,
     ingest: Ingest,
@@ -107,7 +110,7 @@ def open_keeping(
     """Return the parts that pack events, let them go, and take names out of them."""
     config, among = files.config, (journal, terms, clock)
     return Keeping(
-        archive=open_archive(files, database, archived, *among, alarm),
+        archive=open_archive(files, database, archived, *among, alarm, filing),
         raw_events=RawEvents(EdgeEvents(database, archived), edges, clock=clock),
         packer=open_packer(config, database, archived, clock),
         eraser=open_eraser(config, database, archived, *among, ingest),
@@ -131,11 +134,13 @@ def open_archive(
     terms: Terms,
     clock: Clock,
     alarm: str | None,
+    filing: Filing | None,
 ) -> Archive:
     """Return what moves events to the archive.
 
     Args:
         alarm: why the ledger is not trusted; then nothing leaves it.
+        filing: at an edge, knows what the centre has.
     """
     retention = files.config.retention.events
     leaving = Leaving(
@@ -155,4 +160,5 @@ def open_archive(
         clock=clock,
         before=before,
         judging=leaving.judging,
+        copies=None if filing is None else LeavingCopies(filing),
     )

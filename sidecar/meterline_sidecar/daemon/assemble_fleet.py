@@ -23,6 +23,7 @@ from meterline_sidecar.fleet.tls import centre_tls, edge_tls
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
 from meterline_sidecar.ingest.external import OWN_PRODUCER
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.edge_files import EdgeFiles
 from meterline_sidecar.ledger.journal import Journal
@@ -59,6 +60,11 @@ class Fleet(NamedTuple):
     edges: Edges | None = None
     door: Door | None = None
 
+    @property
+    def filing(self) -> Filing | None:
+        """What an edge holds as files, if it is to write any."""
+        return None if self.forwarder is None else self.forwarder.filing
+
 
 async def open_there(config: Config, database: Database) -> There | None:
     """Return what apps wait for besides this ledger, if they do."""
@@ -81,6 +87,7 @@ async def open_fleet(
     there: There | None,
     aggregator: Aggregator,
     keeper: TermsKeeper,
+    archived: Archived,
     files: EdgeFiles | None,
 ) -> Fleet:
     """Return the parts, none of which does anything by itself yet.
@@ -97,6 +104,7 @@ async def open_fleet(
             *(database, ingest, drain, centre),
             edge=edge,
             clock=clock,
+            archived=archived,
             there=there,
             filing=None if files is None else Filing(database, files),
         )

@@ -10,13 +10,16 @@ from typing import Final, NamedTuple
 
 from meterline.edge_wire import Ahead
 from meterline.wire import RECORD_BYTES_MAX, VERSION, Batch, Hello, Lost
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import EventsArchived, MeterlineError
 from meterline_sidecar.fleet.records import record_of, record_of_refused
+from meterline_sidecar.ledger.bundle import Bundle, Stored
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import forward as store
 from meterline_sidecar.store.edge import held
+from meterline_sidecar.store.edge.archive import file_of_batch
 from meterline_sidecar.store.edge.events import BatchRow, LossRow, ProducerRow
+from meterline_sidecar.store.edge.forward import NamedEvent
 from meterline_sidecar.store.edge.roll_ups import list_epochs
 from meterline_sidecar.store.port import Tx
 
@@ -54,18 +57,28 @@ class Slice(NamedTuple):
     """By the id of each producer in it: up to which number of it that goes."""
 
 
-async def read_slice(tx: Tx, place: Place, *, is_rolled_up: bool = False) -> Slice:
+async def read_slice(
+    tx: Tx, place: Place, *, is_rolled_up: bool = False, away: Bundle | None = None
+) -> Slice:
     """Return what is behind a place; no frames where there is nothing to send.
 
     Args:
         is_rolled_up: only what events were rolled up into, and not these themselves.
+        away: the file with what comes next, where that left the ledger.
 
     Raises:
+        EventsArchived: without ``away``, where it did.
         MeterlineError: events are missing in the ledger: nothing behind them is sent.
     """
     own = await own_producers(tx)
     epochs = {epoch.producer for epoch in await list_epochs(tx)}
-    rows = await event_store.batches_after(tx, place.batch, limit=BATCHES_MAX)
+    stored = await _stored_behind(tx, place.batch, away)
+    if away is None:
+        rows = await event_store.batches_after(tx, place.batch, limit=BATCHES_MAX)
+        if rows and rows[0][0].id != place.batch + 1:
+            raise EventsArchived(f"batch {place.batch + 1} left the ledger")
+    else:
+        rows = [(one.batch, one.producer, one.mac) for one in stored.values()]
     producers = await store.producers_of(
         tx, sorted({batch.producer_id for batch, _, _ in rows})
     )
@@ -79,7 +92,9 @@ async def read_slice(tx: Tx, place: Place, *, is_rolled_up: bool = False) -> Sli
             one = making.setdefault(
                 batch.producer_id, _Making(producers[batch.producer_id])
             )
-            n_events = await _read_batch(tx, one, batch, end, limit=n_left)
+            n_events = await _read_batch(
+                tx, one, batch, end, limit=n_left, stored=stored.get(batch.id)
+            )
             n_left -= n_events + 1
             if end.n_events + n_events < batch.events:
                 end = Place(end.batch, end.n_events + n_events, one.last_seq)
@@ -87,8 +102,30 @@ async def read_slice(tx: Tx, place: Place, *, is_rolled_up: bool = False) -> Sli
         end = Place(batch.id)
     frames = [frame for one in making.values() for frame in one.frames()]
     is_all = not rows or (len(rows) < BATCHES_MAX and end.batch == rows[-1][0].id)
+    is_all = is_all and away is None  # The newest batch never leaves.
     reached = {producer_id: one.reached for producer_id, one in making.items()}
     return Slice(ahead, frames, end, is_all, reached)
+
+
+async def _stored_behind(
+    tx: Tx, batch_id: int, away: Bundle | None
+) -> dict[int, Stored]:
+    """Return the next batches of a file, with the numbers that producers have here."""
+    behind = [] if away is None else [b for b in away.batches if b.batch.id > batch_id]
+    ids: dict[str, int] = {}
+    found: dict[int, Stored] = {}
+    for one in behind[:BATCHES_MAX]:
+        if one.producer not in ids:
+            row = await event_store.find_producer(tx, one.producer)
+            if row is None:
+                raise MeterlineError(
+                    f"producer {one.producer} is not in this ledger any more: run"
+                    " `meterline verify`"
+                )
+            ids[one.producer] = row.id
+        batch = one.batch._replace(producer_id=ids[one.producer])
+        found[batch.id] = one._replace(batch=batch)
+    return found
 
 
 async def own_producers(tx: Tx) -> set[str | None]:
@@ -97,13 +134,26 @@ async def own_producers(tx: Tx) -> set[str | None]:
 
 
 async def _read_batch(
-    tx: Tx, making: "_Making", batch: BatchRow, place: Place, *, limit: int
+    tx: Tx,
+    making: "_Making",
+    batch: BatchRow,
+    place: Place,
+    *,
+    limit: int,
+    stored: Stored | None,
 ) -> int:
     """Add a batch, or the next part of it; return how many events that were."""
     n_events = min(limit, batch.events - place.n_events)
-    events = await store.events_to_send(
-        tx, batch, first=batch.first_event_id + place.n_events, limit=n_events
-    )
+    first = batch.first_event_id + place.n_events
+    if stored is None:
+        events = await store.events_to_send(tx, batch, first=first, limit=n_events)
+    else:
+        some = stored.events[place.n_events :][:n_events]
+        names = await store.names_between(tx, first, first + n_events - 1)
+        events = [
+            NamedEvent(event, *names.get(event_id, (None, None)))
+            for event_id, event in enumerate(some, first)
+        ]
     if len(events) < n_events:
         raise MeterlineError(
             f"events of batch {batch.id} are missing in this ledger: run `meterline"
@@ -113,11 +163,12 @@ async def _read_batch(
     last_seq = batch.last_seq if is_whole else events[-1].event.seq
     losses: list[LossRow] = []
     if batch.losses:
-        losses = [
-            loss
-            for loss in await event_store.losses_of_batch(tx, batch)
-            if place.seq < loss.first_seq <= last_seq
-        ]
+        of_batch = (
+            await event_store.losses_of_batch(tx, batch)
+            if stored is None
+            else stored.losses
+        )
+        losses = [loss for loss in of_batch if place.seq < loss.first_seq <= last_seq]
     making.add(events, losses)
     making.reached = last_seq
     return n_events
@@ -234,8 +285,12 @@ async def read_standing(
     if rolled_up_to is not None:
         hour_ms = await store.first_hour_behind(tx, rolled_up_to)
     elif newest.batch_id > batch_id:
-        behind = await event_store.batches_after(tx, batch_id, limit=1)
-        first = behind[0][0].first_event_id if behind else 1
+        move = await file_of_batch(tx, batch_id + 1)
+        if move is None:
+            behind = await event_store.batches_after(tx, batch_id, limit=1)
+            first = behind[0][0].first_event_id if behind else 1
+        else:
+            first = move.first_event_id
         hour_ms = await store.first_hour_behind(tx, first - 1)
     return Standing(
         newest.batch_id,

@@ -13,8 +13,9 @@ from meterline_sidecar.errors import ArchiveFailed
 from meterline_sidecar.fleet.line import Line
 from meterline_sidecar.ledger.edge_files import EdgeFiles, Reached
 from meterline_sidecar.store.edge import edge_files as store
+from meterline_sidecar.store.edge import roll_ups
 from meterline_sidecar.store.edge.edge_files import OWN, NewEdgeFile
-from meterline_sidecar.store.port import Readable
+from meterline_sidecar.store.port import Readable, Tx
 
 ROWS_PER_READ: Final = 100
 
@@ -29,8 +30,8 @@ class Filing:
         """What the centre has; ``None`` before it first said so."""
         self.filed_ms = 0
         """When the last batch was stored that is in a file; 0 before that is known."""
-        self._told: int | None = None
-        """Up to which row the centre was told; ``None``: it takes note of none."""
+        self._noted: int | None = None
+        """Up to which row the centre has noted all; ``None``: it takes note of none."""
 
     async def run(self) -> int:
         """Write what is over of hours; return how many files that were.
@@ -70,21 +71,46 @@ class Filing:
             known = await store.file_named(tx, OWN, last or "")
         if written is not None:
             self.filed_ms = written.what.learned_ms
-        self._told = None
+        self.reached = None  # of a centre that was put back nothing is known yet
+        self._noted = None
         if last is not None:
-            self._told = 0 if known is None else known.id
+            self._noted = 0 if known is None else known.id
 
     async def tell(self, line: Line) -> None:
         """Tell the centre of files that it has not noted."""
-        while self._told is not None:
+        while self._noted is not None:
             async with self._database.reading() as tx:
                 rows = await store.files_after(
-                    tx, self._told, edge_id=OWN, limit=ROWS_PER_READ
+                    tx, self._noted, edge_id=OWN, limit=ROWS_PER_READ
                 )
             if not rows:
                 return
             await line.send_all([EdgeFile(*row.what[1:]) for row in rows])
-            self._told = rows[-1].id
+            await line.until_answered()
+            self._noted = rows[-1].id
+
+    async def why_not_there(self, tx: Tx, file: store.EdgeFile) -> str | None:
+        """Return what the centre does not have of a file; ``None``: nothing.
+
+        It has noted it, and has its batches, or what their events come to by every
+        counting that is followed here.
+        """
+        reached, what = self.reached, file.what
+        if reached is None:
+            return "the centre has not said yet what it has"
+        if self._noted is None or file.id > self._noted:
+            return f"the centre has not noted {what.file} yet"
+        last_event_id = what.first_event_id + what.events - 1
+        if what.last_batch_id > reached.batch:
+            return f"the centre does not have batch {what.last_batch_id} yet"
+        if reached.event is None:
+            return None
+        followed = await roll_ups.list_roll_ups(tx)
+        for one in followed:
+            there = await roll_ups.rolled_up_to(tx, one, batch_id=reached.batch)
+            if there < last_event_id:
+                return f"the centre does not have what events up to {last_event_id} come to"
+        return None if followed else "the centre has not said by which meters it counts"
 
     async def finish(self, line: Line) -> None:
         """Write all that the centre has, as the disk may vanish, and tell of it."""

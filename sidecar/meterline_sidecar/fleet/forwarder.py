@@ -34,9 +34,9 @@ from meterline_sidecar.errors import (
 from meterline_sidecar.fleet.backlog import (
     Place,
     Slice,
-    read_slice,
     read_standing,
 )
+from meterline_sidecar.fleet.batches import Batches
 from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.goodbyes import Goodbyes
 from meterline_sidecar.fleet.line import HURRY, Line, Refused
@@ -47,11 +47,11 @@ from meterline_sidecar.fleet.there import There
 from meterline_sidecar.fleet.tls import edge_tls, token_of
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.dead_spools import Drain
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.edge_files import Reached
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.edge.events import marks
-from meterline_sidecar.store.edge.forward import mac_of_batch
-from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.store.port import Database
 
 CONNECT_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.5
@@ -74,6 +74,7 @@ class Forwarder:
     Args:
         edge: the id of this ledger.
         there: is told of what is at the centre, where apps wait for that.
+        archived: the files that what is in this ledger no more is in.
         filing: has what is at the centre written as files, where that is wanted.
     """
 
@@ -86,6 +87,7 @@ class Forwarder:
         *,
         edge: str,
         clock: Clock,
+        archived: Archived,
         there: There | None = None,
         filing: Filing | None = None,
     ) -> None:
@@ -101,7 +103,12 @@ class Forwarder:
         self.filing = filing
         self._roller: Roller | None = None
         if config.forward == "usage":
-            self._roller = Roller(database, ingest, clock=clock, pause=self._pause)
+            self._roller = Roller(
+                database, ingest, archived, clock=clock, pause=self._pause
+            )
+        self._batches = Batches(
+            database, archived, is_rolled_up=config.forward == "usage"
+        )
         self._life = secrets.token_hex(16)
         self._low = LowMark()
         self._goodbyes = Goodbyes(database, clock=clock)
@@ -202,7 +209,7 @@ class Forwarder:
         )
         async with self._database.reading() as tx:
             newest = (await marks(tx)).batch_id
-            mark = await mac_of_batch(tx, welcome.ahead)
+        mark = await self._batches.mac_of(welcome.ahead)
         await line.send(Resume(mark or b"", newest))
         if not isinstance(await line.receive(), Ack):
             raise WireError("unexpected", "an ack must follow the resume")
@@ -309,13 +316,7 @@ class Forwarder:
         this takes a thirtieth of it meanwhile.
         """
         began_s = time.monotonic()
-
-        async def work(tx: Tx) -> Slice:
-            return await read_slice(
-                tx, place, is_rolled_up=self._config.forward == "usage"
-            )
-
-        part = await self._database.read(work)
+        part = await self._batches.behind(place)
         await self._pause(time.monotonic() - began_s)
         return part
 
@@ -352,6 +353,8 @@ class Forwarder:
             )
         if waiting:
             missing.append(f"{n_of(len(waiting), 'spool')} not taken in")
+        if self._roller is not None and self._roller.trouble is not None:
+            missing.append(self._roller.trouble)
         if at.held and self._roller is not None:
             missing.append(
                 f"{n_of(at.held, 'event')} held: decide there, `meterline held`"

@@ -18,12 +18,20 @@ from meterline.edge_wire import Covered, Epochs, Meters
 from meterline.events import Flag, Kind
 from meterline.wire import VERSION, Hello
 from meterline_sidecar.clock import Clock
+from meterline_sidecar.errors import ArchiveFailed, EventsArchived
 from meterline_sidecar.fleet.backlog import own_producers
-from meterline_sidecar.fleet.rolling import Sum, add_step, as_counted_here, pieces_of
+from meterline_sidecar.fleet.rolling import (
+    Sum,
+    add_archived_step,
+    add_step,
+    as_counted_here,
+    pieces_of,
+)
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Piece, Producer
 from meterline_sidecar.ingest.own_producer import OWN_PID
 from meterline_sidecar.ingest.producer_row import new_row
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import roll_ups as store
 from meterline_sidecar.store.edge import values as value_store
@@ -42,6 +50,8 @@ EVERY_S: Final = 2.0
 STEP_EVENTS: Final = 20_000  # read and folded at once, in some 20 ms
 FIRST_EVENTS: Final = 4_000  # in the first one: all may be in places of their own
 ROLL_EVENTS: Final = 400_000  # rolled up at once, where they are in few places
+ROLL_S: Final = 1.0  # likewise: files take long to read, and a heartbeat is due
+UNREAD_S: Final = 60.0  # until a file that could not be read is tried again
 ROLL_PLACES: Final = 2_000  # written in one transaction, of some 30 ms
 
 Pause = Callable[[float], Awaitable[None]]
@@ -53,14 +63,22 @@ class Roller:
 
     Args:
         ingest: stores what they come to.
+        archived: has the events that left the ledger.
         pause: is awaited behind each step.
     """
 
     def __init__(
-        self, database: Database, ingest: Ingest, *, clock: Clock, pause: Pause
+        self,
+        database: Database,
+        ingest: Ingest,
+        archived: Archived,
+        *,
+        clock: Clock,
+        pause: Pause,
     ) -> None:
         self._database = database
         self._ingest = ingest
+        self._archived = archived
         self._clock = clock
         self._pause = pause
         self._next_s = 0.0
@@ -68,6 +86,8 @@ class Roller:
         self._storing: asyncio.Future[int] | None = None
         self._steps: dict[str, int] = {}
         """How many events the next step of each generation reads."""
+        self._unread: dict[str, tuple[float, str]] = {}
+        """Generations that need a file which cannot be read: until when they wait, why."""
 
     # --- what the centre says
 
@@ -132,7 +152,9 @@ class Roller:
             async with self._database.reading() as tx:
                 roll_ups = await store.list_roll_ups(tx)
             for roll_up in roll_ups:
-                found = await self._summed(roll_up)
+                found = await self._summed_if_read(roll_up)
+                if found is None:
+                    continue
                 is_news = found.is_all and not roll_up.is_complete
                 if found.cursor > roll_up.cursor or is_news:
                     await self._store(found)
@@ -140,6 +162,28 @@ class Roller:
         if is_left:
             self._next_s = 0.0
         return is_left
+
+    @property
+    def trouble(self) -> str | None:
+        """Why something is not counted again that left the ledger; ``None``: it is."""
+        return next((why for _, why in self._unread.values()), None)
+
+    async def _summed_if_read(self, roll_up: RollUp) -> Sum | None:
+        """Return the same; ``None`` while a file of it cannot be read.
+
+        What is counted besides goes on.
+        """
+        generation = roll_up.generation
+        if time.monotonic() < self._unread.get(generation, (0.0, ""))[0]:
+            return None
+        try:
+            found = await self._summed(roll_up)
+        except ArchiveFailed as error:
+            why = f"a meter is counted again, and needs a file: {error}"
+            self._unread[generation] = (time.monotonic() + UNREAD_S, why)
+            return None
+        self._unread.pop(generation, None)
+        return found
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
@@ -161,6 +205,7 @@ class Roller:
             )
         folder = Folder(definition, endpoints, values=values)
         found = Sum(roll_up, folder, values, endpoints, roll_up.cursor)
+        first_s = time.monotonic()
         while not found.is_all:
             began_s = time.monotonic()
             limit = self._steps.get(roll_up.generation, FIRST_EVENTS)
@@ -168,10 +213,15 @@ class Roller:
             async def step(tx: Tx, limit: int = limit) -> None:
                 await add_step(tx, definition, found, limit=limit)
 
-            # In the database's thread: ingest must be answered meanwhile.
-            await self._database.read(step)
+            try:
+                # In the database's thread: ingest must be answered meanwhile.
+                await self._database.read(step)
+            except EventsArchived:
+                async with self._database.reading() as tx:
+                    await add_archived_step(tx, found, self._archived, limit=limit)
             await self._pause(time.monotonic() - began_s)
-            if found.cursor - roll_up.cursor >= ROLL_EVENTS:
+            is_long = time.monotonic() - first_s >= ROLL_S
+            if is_long or found.cursor - roll_up.cursor >= ROLL_EVENTS:
                 break
             if len(found.deltas) >= ROLL_PLACES:
                 self._steps[roll_up.generation] = max(500, limit // 2)
@@ -228,7 +278,7 @@ class Roller:
         subject_ids = sorted({place.subject_id for place in found.deltas} - {0})
         async with self._database.reading() as tx:
             names = await store.names_of(tx, subject_ids)
-            covers = await store.covered(tx, found.roll_up.cursor, found.cursor)
+            here = await store.covered(tx, found.roll_up.cursor, found.cursor)
             epochs = [epoch.producer for epoch in await store.list_epochs(tx)]
             own = {*epochs, *await own_producers(tx)}
             row = await event_store.find_producer(tx, epochs[-1])
@@ -236,7 +286,11 @@ class Roller:
             return [], None
         assert row is not None, "it was made with its epoch"
         pieces = list(pieces_of(found, epoch=epochs[-1]))
-        covers = [cover for cover in covers if cover[0] not in own]
+        covers = [
+            cover
+            for cover in {**found.covers, **dict(here)}.items()
+            if cover[0] not in own
+        ]
         texts = rolled_up.covering([piece for _, piece in pieces], covers)
         subjects = [names.get(place.subject_id) for place, _ in pieces]
         times = [found.time_of(place) for place, _ in pieces]

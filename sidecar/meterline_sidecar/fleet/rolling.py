@@ -1,12 +1,15 @@
 """What events of an edge come to since the last time, and by which meters; pure but for
 reading."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from meterline.events import UNCOUNTED
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.store.edge import roll_ups as store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.roll_ups import RollUp
@@ -38,6 +41,8 @@ class Sum:
     )
     n_events: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
     """By subject and window: when the last of them happened, and how many there are."""
+    covers: dict[str, int] = field(default_factory=dict[str, int])
+    """Up to which number of each producer those are that left the ledger."""
 
     def add(self, events: list[EventFacts]) -> None:
         """Add events."""
@@ -72,6 +77,29 @@ async def add_step(tx: Tx, definition: Definition, found: Sum, *, limit: int) ->
         events = [event for event in events if event.id not in before]
     found.add(events)
     found.cursor = span.last_id
+
+
+async def add_archived_step(
+    tx: Tx, found: Sum, archived: Archived, *, limit: int
+) -> None:
+    """Add the next events where they left the ledger, at most so many of a file.
+
+    Raises:
+        ArchiveFailed: the file cannot be read.
+    """
+    numbered = await archived.numbered_after(tx, found.cursor, limit=limit)
+    after = next(reversed(found.endpoints), 0)
+    found.endpoints |= await counting.endpoints(tx, after=after)
+    before = await store.all_rolled_up_before(tx)
+    events = [
+        facts
+        for facts, producer, seq in numbered
+        if not facts.flags & UNCOUNTED and seq > before.get(producer, 0)
+    ]
+    await asyncio.to_thread(found.add, events)  # as long as reading the file
+    for _, producer, seq in numbered:
+        found.covers[producer] = max(seq, found.covers.get(producer, 0))
+    found.cursor = numbered[-1].facts.id
 
 
 def as_counted_here(

@@ -17,9 +17,10 @@ from meterline.edge_wire import (
     EventTold,
 )
 from meterline.events import Flag
-from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.errors import EventsArchived, MeterlineError
 from meterline_sidecar.fleet.line import Line
 from meterline_sidecar.store.edge import edge_files
+from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.edge_files import OWN
 from meterline_sidecar.store.edge.event_log import AuditEvent, Filter, read_events
 from meterline_sidecar.store.port import Readable, Tx
@@ -81,6 +82,13 @@ class Telling:
         )
         async with self._database.reading() as tx:
             after = question.after or await _end_of_files(tx, question.file)
+            left = (await begin(tx)).event_id
+            if after < left:
+                # It was put back, and is told of these files.
+                raise EventsArchived(
+                    f"its events up to {left} are in files, and not all of these are noted"
+                    " here yet: ask again in a moment"
+                )
             page = await read_events(
                 tx,
                 wanted,

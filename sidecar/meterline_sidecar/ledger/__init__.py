@@ -13,5 +13,5 @@ the chain from the first batch and counts usage again; ``backup`` copies and ver
 Its plain events are made smaller by ``packing``. When it is old enough, ``archive`` moves
 it to a file with all before it; ``archived`` reads it there. At an edge ``edge_files``
 copies it to a file, which the centre reads with ``edge_events``, and ``edge_sums`` compares
-with what came as usage.
+with what came as usage; ``leaving_copies`` says which of these files it may leave for.
 """

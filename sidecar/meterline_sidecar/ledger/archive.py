@@ -33,6 +33,7 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.archive import NewMove
 from meterline_sidecar.store.edge.begin import Begin, begin
 from meterline_sidecar.store.edge.events import BatchRow
+from meterline_sidecar.store.edge.forward import mac_of_batch
 from meterline_sidecar.store.journal import ID_MAX
 from meterline_sidecar.store.port import Ledger, Tx
 
@@ -51,6 +52,23 @@ class Journal(Protocol):
 
     async def link(self, tx: Tx, entry: str, row_id: int) -> None:
         """Link a row that was written in this transaction."""
+        ...
+
+
+class Copies(Protocol):
+    """The files that an edge wrote, for which alone anything leaves its ledger.
+
+    Its centre has noted them, so that one list says what lies where.
+    """
+
+    async def oldest(
+        self, tx: Tx, start: Begin, before_ms: int
+    ) -> tuple[NewMove | None, str | None]:
+        """Return the next one, and why something that is old enough stays."""
+        ...
+
+    async def why_stays(self, tx: Tx, move: NewMove) -> str | None:
+        """Return why what one holds must stay; ``None``: it may leave."""
         ...
 
 
@@ -73,6 +91,7 @@ class Archive:
     Args:
         before: returns before when events leave, UTC ms; ``None`` where none do.
         judging: which events are settled as far as money goes.
+        copies: at an edge, what its events leave for; no other file is written then.
     """
 
     def __init__(
@@ -85,6 +104,7 @@ class Archive:
         clock: Clock,
         before: Callable[[], int | None],
         judging: Judging,
+        copies: Copies | None = None,
     ) -> None:
         self._database = database
         self.archived = archived
@@ -93,6 +113,7 @@ class Archive:
         self._writer = Writer(archived, form, clock=clock)
         self._before = before
         self._judging = judging
+        self._copies = copies
         self.waits: str | None = None
         """Why something that is old enough stays, as the last step found."""
         self.trouble: str | None = None
@@ -145,10 +166,17 @@ class Archive:
             waits = await self._why_not_now(tx, start, by_hand=by_hand)
             if waits is not None:
                 return Step(None, waits)
-            bundle, waits = await self._oldest(tx, start, before_ms)
-        if not bundle.batches:
+            bundle, move = None, None
+            if self._copies is None:
+                bundle, waits = await self._oldest(tx, start, before_ms)
+            else:
+                move, waits = await self._copies.oldest(tx, start, before_ms)
+        if bundle is not None and bundle.batches:
+            move = await self._writer.write(bundle)
+        elif move is not None:
+            await self._read_back(move)
+        if move is None:
             return Step(None, waits)
-        move = await self._writer.write(bundle)
         await self._take_out(start, move)
         await self._database.give_back()
         return Step(move, waits)
@@ -200,7 +228,7 @@ class Archive:
     ) -> str | None:
         """Return why a batch that is old enough stays; ``None``: it may leave."""
         last_id = batch.first_event_id + batch.events - 1
-        waits = await _why_not_settled(tx, batch.first_event_id, last_id)
+        waits = await why_not_settled(tx, batch.first_event_id, last_id)
         if waits is not None:
             return waits
         for event_id, event in enumerate(stored.events, batch.first_event_id):
@@ -214,6 +242,20 @@ class Archive:
                 return waits
         return None
 
+    async def _read_back(self, move: NewMove) -> None:
+        """Make sure that a copy is what the ledger holds, and is there still.
+
+        Each link in it is proved by the key, and the last one is that of the ledger: so
+        all that is in it is what was committed.
+        """
+        await self.archived.bundle(move)
+        async with self._database.reading() as tx:
+            if await mac_of_batch(tx, move.last_batch_id) != move.mac:
+                raise ArchiveFailed(
+                    f"{move.file} is not of the batches of this ledger: run `meterline"
+                    " verify`"
+                )
+
     async def _take_out(self, start: Begin, move: NewMove) -> None:
         """Delete what the file holds, and note where it is: both or neither."""
         expected = (
@@ -222,9 +264,11 @@ class Archive:
             move.losses,
         )
         async with self._database.transaction() as tx:
-            unsettled = await _why_not_settled(
+            unsettled = await why_not_settled(
                 tx, move.first_event_id, move.last_event_id
             )
+            if self._copies is not None:
+                unsettled = unsettled or await self._copies.why_stays(tx, move)
             if await begin(tx) != start or unsettled is not None:
                 raise ArchiveFailed("the ledger changed meanwhile; try again")
             deleted = await store.take_out(tx, move)
@@ -266,7 +310,7 @@ class Archive:
         return back
 
 
-async def _why_not_settled(tx: Tx, first_id: int, last_id: int) -> str | None:
+async def why_not_settled(tx: Tx, first_id: int, last_id: int) -> str | None:
     """Return why events cannot leave yet, whoever they are of."""
     served = await usage_store.newest_generation(tx)
     if served is None or served.cursor < last_id:

@@ -27,6 +27,15 @@ class Form(NamedTuple):
     decode: Callable[[bytes], Bundle]
 
 
+class Numbered(NamedTuple):
+    """An event as it is counted, and by which number it has its place."""
+
+    facts: EventFacts
+    producer: str
+    """The random id."""
+    seq: int
+
+
 LINES: Final = Form(bundle_lines.SUFFIX, bundle_lines.encode, bundle_lines.decode)
 PARQUET: Final = Form(
     bundle_parquet.SUFFIX, bundle_parquet.encode, bundle_parquet.decode
@@ -63,7 +72,7 @@ class Archived:
         self.key = key
         self.changing = asyncio.Lock()
         """Held by whoever writes files, or moves what is in them."""
-        self._facts: tuple[str, list[EventFacts]] | None = None
+        self._read: tuple[str, list[Numbered]] | None = None
         """The events of the file that was read last: they are asked for step by step."""
 
     async def bundle(self, move: NewMove, *, is_own: bool = True) -> Bundle:
@@ -118,46 +127,65 @@ class Archived:
             return await counting.events_after(
                 tx, cursor, skip_flags=skip_flags, limit=limit
             )
+        found = await self.numbered_after(tx, cursor, limit=limit)
+        events = [one.facts for one in found if not one.facts.flags & skip_flags]
+        return events, found[-1].facts.id
+
+    async def numbered_after(
+        self, tx: Tx, cursor: int, *, limit: int
+    ) -> list[Numbered]:
+        """Return events behind one that left the ledger, of one file.
+
+        Raises:
+            ArchiveFailed: as ``bundle``.
+        """
         move = await store.file_of_event(tx, cursor + 1)
         if move is None:
             raise ArchiveFailed(f"no file is noted of event {cursor + 1}")
-        facts = await self._facts_of(tx, move)
+        numbered = await self._numbered(tx, move)
         skip = cursor + 1 - move.first_event_id
-        found = facts[skip : skip + limit]
-        if found[-1].id == move.last_event_id:
-            self._facts = None  # The next ones are asked for.
-        return [one for one in found if not one.flags & skip_flags], found[-1].id
+        found = numbered[skip : skip + limit]
+        if found[-1].facts.id == move.last_event_id:
+            self._read = None  # The next ones are asked for.
+        return found
 
-    async def _facts_of(self, tx: Tx, move: NewMove) -> list[EventFacts]:
-        if self._facts is not None and self._facts[0] == move.file:
-            return self._facts[1]
-        numbered = list((await self.bundle(move)).numbered())
-        names = {event.subject for _, event in numbered if event.subject is not None}
+    async def _numbered(self, tx: Tx, move: NewMove) -> list[Numbered]:
+        if self._read is not None and self._read[0] == move.file:
+            return self._read[1]
+        bundle = await self.bundle(move)
+        names = {
+            event.subject for _, event in bundle.numbered() if event.subject is not None
+        }
         subjects: dict[str | None, int] = {None: 0}
         subjects.update(await event_store.subjects_of(tx, sorted(names)))
         routes = {
             (method, route): number
             for number, (method, route) in (await counting.endpoints(tx)).items()
         }
-        facts = [
-            EventFacts(
-                event_id,
-                event.time_ms,
-                event.kind,
-                subjects[event.subject],
-                routes[event.method, event.route],
-                event.status,
-                event.duration_us,
-                event.bytes_in,
-                event.bytes_out,
-                event.flags,
-                event.quantities,
-                event.properties,
+        numbered = [
+            Numbered(
+                EventFacts(
+                    event_id,
+                    event.time_ms,
+                    event.kind,
+                    subjects[event.subject],
+                    routes[event.method, event.route],
+                    event.status,
+                    event.duration_us,
+                    event.bytes_in,
+                    event.bytes_out,
+                    event.flags,
+                    event.quantities,
+                    event.properties,
+                ),
+                stored.producer,
+                event.seq,
             )
-            for event_id, event in numbered
+            for stored in bundle.batches
+            for event_id, event in enumerate(stored.events, stored.batch.first_event_id)
         ]
-        self._facts = (move.file, facts)
-        return facts
+        self._read = (move.file, numbered)
+        return numbered
 
 
 def _read(move: NewMove, content: bytes, key: bytes | None) -> Bundle:

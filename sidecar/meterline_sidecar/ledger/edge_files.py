@@ -2,8 +2,8 @@
 
 A file holds batches whole and in order, from where the last one ended, all of one
 hour and all of them acked by the centre. It is of the archive's form, is read back, and
-has a link in the journal. Nothing leaves the ledger for it: it is a copy, and lies beside
-what others wrote.
+has a link in the journal. Nothing leaves the ledger by that: it is a copy, and lies beside
+what others wrote. What is old may leave for it later, see ``leaving_copies``.
 """
 
 from typing import Final, NamedTuple

@@ -6,6 +6,7 @@ from meterline_sidecar.ledger.bundle import Bundle
 from meterline_sidecar.ledger.chain import GENESIS
 from meterline_sidecar.ledger.edge_sums import EdgeSums
 from meterline_sidecar.ledger.report import Progress, Report
+from meterline_sidecar.store.edge import archive
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge.edge_files import OWN, EdgeFile
 from meterline_sidecar.store.edge.forward import mac_of_batch
@@ -17,11 +18,14 @@ async def look_at_edge_files(
 ) -> None:
     """Compare each file with what is noted of it, with the one before, and with usage.
 
+    What left this ledger for one of its own is compared with the archive.
+
     Args:
         archived: ``None``: the files are not read. Nor are they where nobody says where
             they lie: nothing of the ledger is in them that is not elsewhere.
     """
     sums = await store.sums(tx)
+    left_for = {move.file: move.digest for move in await archive.files(tx)}
     is_read = archived is not None and archived.shelf is not None
     compared = await EdgeSums.of(tx) if is_read else None
     n_files, done = sum(one.files for one in sums.values()), 0
@@ -30,6 +34,12 @@ async def look_at_edge_files(
         _look_at_order(files, report)
         for file in files:
             done += 1
+            if edge_id == OWN and file.what.file in left_for:
+                if left_for[file.what.file] != file.what.digest:
+                    report.add(
+                        f"edge_files: {file.what.file} is not the one in archive_moves"
+                    )
+                continue
             if archived is None or archived.shelf is None:
                 report.edge_files_unread += 1
                 continue

@@ -143,8 +143,8 @@ class FilesAnew:
             )
             if written:
                 return [(move, "away" if out else "back") for move, out in written]
-            copies = await edge_files.files_after(
-                tx, at.edge_file_id, edge_id=OWN, limit=FILES_PER_READ
+            copies = await edge_files.copies_after(
+                tx, at.edge_file_id, limit=FILES_PER_READ
             )
         return [(Move(file.id, file.what.as_move()), "copy") for file in copies]
 

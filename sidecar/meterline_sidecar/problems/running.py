@@ -225,8 +225,8 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         severity="warning",
         title="Old events wait to leave for the archive",
         means="events are older than `retention.events`, and one of them must stay, with"
-        " all that came behind it: its period is not final, or nobody has decided about"
-        " it",
+        " all that came behind it: its period is not final, nobody has decided about it,"
+        " or the centre of an edge does not have it yet",
         action="do what is named, or see who can; then `meterline archive run`",
     ),
     "backup_missing": Problem(

@@ -14,7 +14,7 @@ from meterline_sidecar.web.view.render import refused_page
 OF_EDGES: Final = frozenset(
     (
         *("/login", "/logout", "/v1/reload", "/v1/erasures", "/erasures"),
-        "/v1/archive/run",
+        *("/v1/archive/run", "/v1/archive/restore"),
     )
 )
 """What an edge changes itself: nothing that is billed, names in its own ledger, and the

@@ -15,16 +15,25 @@ from hypothesis import strategies as st
 
 from meterline.edge_wire import EDGE_VERSION, EdgeHello, Epochs, Heartbeat
 from meterline.wire import VERSION, Batch, Hello, Lost
+from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import SequenceGap
-from meterline_sidecar.fleet.backlog import Place, read_slice
+from meterline_sidecar.fleet.backlog import Place
+from meterline_sidecar.fleet.batches import Batches
 from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.roller import Roller
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.decode import EDGES_FLAGS
+from meterline_sidecar.ledger.archive import Archive, Judge
+from meterline_sidecar.ledger.archived import LINES, Archived
+from meterline_sidecar.ledger.edge_files import EdgeFiles, Reached
 from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.leaving_copies import LeavingCopies
 from meterline_sidecar.meters import Meter
+from meterline_sidecar.store.edge.edge_files import OWN, last_file
+from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.rolled_up import OWN_APP
@@ -32,6 +41,7 @@ from meterline_sidecar.where import Where
 from tests.agreed import agree_to, terms_of
 from tests.integration.conftest import Sidecar, sidecar_at
 from tests.integration.fleet.test_usage import usage_of
+from tests.integration.ledger.archiving import ANY, archived_at
 from tests.patience import PATIENCE_S
 from tests.producer import NOON_MS, batch, event
 
@@ -61,6 +71,9 @@ class Host:
     sidecar: Sidecar
     roller: Roller
     edge: Edge
+    archived: Archived
+    filing: Filing
+    archive: Archive
     acked: Place = field(default_factory=lambda: Place(0))
     seqs: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -78,6 +91,8 @@ class Fleet:
     hosts: list[Host]
     dice: Random
     n_events: int = 0
+    n_left: int = 0
+    """Files that events of edges left for."""
 
     async def record(self, host: Host) -> None:
         """Have a worker of an edge, and one of the single host, record the same."""
@@ -113,8 +128,8 @@ class Fleet:
     async def ship(self, host: Host, *, n_frames: int = 1 << 20) -> None:
         """Send frames from somewhere behind what was acked, and lose those behind some."""
         place = Place(self.dice.randrange(host.acked.batch + 1))
-        async with host.sidecar.database.reading() as tx:
-            part = await read_slice(tx, place, is_rolled_up=True)
+        batches = Batches(host.sidecar.database, host.archived, is_rolled_up=True)
+        part = await batches.behind(place)
         frames = part.frames[:n_frames]
         if n_frames < len(part.frames) and self.dice.random() < 0.3:
             self.dice.shuffle(frames)
@@ -136,6 +151,22 @@ class Fleet:
         if n_frames >= len(part.frames):
             await ingest.drain()
             host.acked = max(host.acked, part.end)
+
+    async def leave(self, host: Host) -> None:
+        """Have a file written of what is at the centre, and all of it leave that may."""
+        async with host.sidecar.database.reading() as tx:
+            rolled_up_to, _ = await host.roller.standing(tx, host.acked.batch)
+        reached = Reached(host.acked.batch, rolled_up_to)
+        host.filing.reached = reached
+        while await host.filing.write_next(is_urgent=True) is not None:
+            pass
+        async with host.sidecar.database.reading() as tx:
+            last = await last_file(tx, OWN)
+        await host.filing.begin("" if last is None else last.what.file)
+        host.filing.reached = reached
+        await Aggregator(host.sidecar.database, Terms(), clock=host.sidecar.clock).run()
+        while (await host.archive.step(by_hand=True)).moved is not None:
+            self.n_left += 1
 
     async def finish(self) -> None:
         """Let everything arrive, and be counted."""
@@ -211,16 +242,44 @@ async def fleet_of(folder: Path, n_edges: int, dice: Random) -> AsyncGenerator[F
                 forward="usage",
             )
             edge = await edges.enter(hello, "token 1")
-            hosts.append(Host(i, sidecar, roller_of(sidecar), edge))
+            hosts.append(host_of(i, sidecar, edge))
         fleet = Fleet(centre, alone, terms, edges, countings, counting, hosts, dice)
         for host in hosts:
             await fleet.connect(host)
         yield fleet
 
 
-def roller_of(sidecar: Sidecar) -> Roller:
+def host_of(number: int, sidecar: Sidecar, edge: Edge) -> Host:
+    """Return an edge whose events may leave its ledger at any age."""
+    folder = sidecar.database.path.parent / "archive"
+    folder.mkdir()
+    archived = archived_at(sidecar.database.path, folder)
+    database, journal, clock = sidecar.database, Journal(b"k" * 32), sidecar.clock
+    files = EdgeFiles(
+        *(database, archived, journal), form=LINES, clock=clock, is_trusted=True
+    )
+    filing = Filing(database, files)
+    archive = Archive(
+        *(database, archived, journal),
+        form=LINES,
+        clock=clock,
+        before=lambda: NOON_MS + DAY_MS,
+        judging=anyone,
+        copies=LeavingCopies(filing),
+    )
+    roller = roller_of(sidecar, archived)
+    return Host(number, sidecar, roller, edge, archived, filing, archive)
+
+
+async def anyone(_: Tx) -> Judge:
+    """Let all go."""
+    return ANY
+
+
+def roller_of(sidecar: Sidecar, archived: Archived) -> Roller:
     """Return a roller that has not begun anything, as after a kill."""
-    return Roller(sidecar.database, sidecar.ingest, clock=sidecar.clock, pause=no_pause)
+    among = (sidecar.database, sidecar.ingest, archived)
+    return Roller(*among, clock=sidecar.clock, pause=no_pause)
 
 
 async def play(folder: Path, n_edges: int, story: Sequence[str], seed: int) -> None:
@@ -239,8 +298,10 @@ async def play(folder: Path, n_edges: int, story: Sequence[str], seed: int) -> N
                 case "count":
                     await fleet.counting[0].run()
                 case "kill":
-                    host.roller = roller_of(host.sidecar)
+                    host.roller = roller_of(host.sidecar, host.archived)
                     await fleet.connect(host)
+                case "leave":
+                    await fleet.leave(host)
                 case "change":
                     await fleet.change(f"m{i % 3}", reaches_back=False)
                 case _:
@@ -259,7 +320,7 @@ async def play(folder: Path, n_edges: int, story: Sequence[str], seed: int) -> N
         st.sampled_from(
             ["record"] * 4
             + ["roll", "ship"] * 3
-            + ["count", "kill", "change", "reaches back"]
+            + ["count", "kill", "leave", "change", "reaches back"]
         ),
         min_size=8,
         max_size=24,

@@ -93,22 +93,26 @@ def _table_of(files: list[EdgeFile]) -> Table:
 def run(config_path: Path | None, url: str | None, is_json: bool) -> None:
     """Move what is old enough now, and not at the next full hour.
 
-    At an edge: copy all that the centre has, also of the hour that is not over.
+    At an edge: copy all that the centre has, also of the hour that is not over. With
+    [retention] what is old enough then leaves for the copies that the centre has noted.
     """
-    moved: list[ArchiveFile] = []
+    moved, copied = list[ArchiveFile](), list[ArchiveFile]()
     with Client.find(url, config_path) as client:
         while True:
             step = client.post("/v1/archive/run", ArchiveStep)
             if step.moved is not None:
-                moved.append(step.moved)
+                (copied if step.is_copy else moved).append(step.moved)
                 what = "copied to" if step.is_copy else "moved to"
                 _tell(step.moved, what, is_json=is_json)
             if step.is_done:
                 break
     if is_json:
-        show_json({"moved": moved, "waits": step.waits})
+        show_json({"moved": moved, "copied": copied, "waits": step.waits})
         return
-    click.echo(f"{n_of(len(moved), 'file')} {'copied' if step.is_copy else 'moved'}")
+    counts = [f"{n_of(len(copied), 'file')} copied"] if copied or step.is_copy else []
+    if moved or not step.is_copy:
+        counts.append(f"{n_of(len(moved), 'file')} moved")
+    click.echo(", ".join(counts))
     if step.waits is not None:
         click.secho(f"! the rest stays: {step.waits}", fg="yellow")
 

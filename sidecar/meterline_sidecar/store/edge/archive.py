@@ -113,6 +113,15 @@ async def file_of_event(tx: Tx, event_id: int) -> NewMove | None:
     return None if row is None else _move(row).what
 
 
+async def file_of_batch(tx: Tx, batch_id: int) -> NewMove | None:
+    """Return the file that holds a batch, if it is away."""
+    row = await tx.fetch_one(
+        f"{SELECT} WHERE m.first_batch_id <= ? AND m.last_batch_id >= ? AND{IS_AWAY}",
+        (batch_id, batch_id),
+    )
+    return None if row is None else _move(row).what
+
+
 async def files_of_name(
     tx: Tx, external_id: str, *, source: str | None
 ) -> list[NewMove]:

@@ -128,6 +128,25 @@ async def file_named(tx: Tx, edge_id: int, file: str) -> EdgeFile | None:
     return None if row is None else _file(row)
 
 
+async def file_behind(tx: Tx, edge_id: int, batch_id: int) -> EdgeFile | None:
+    """Return the one of an edge's that begins behind a batch, as last written."""
+    row = await tx.fetch_one(
+        f"{SELECT} WHERE f.edge_id = ? AND f.first_batch_id = ? ORDER BY f.id DESC LIMIT 1",
+        (edge_id, batch_id + 1),
+    )
+    return None if row is None else _file(row)
+
+
+async def copies_after(tx: Tx, row_id: int, *, limit: int) -> list[EdgeFile]:
+    """Return this ledger's own behind a row, but for those that it ever left for."""
+    rows = await tx.fetch_all(
+        f"{SELECT} WHERE f.id > ? AND f.edge_id = ? AND{IS_NEWEST} AND NOT EXISTS"  # noqa: S608 - our own words
+        " (SELECT 1 FROM archive_moves m WHERE m.file = f.file) ORDER BY f.id LIMIT ?",
+        (row_id, OWN, limit),
+    )
+    return [_file(row) for row in rows]
+
+
 async def files_after(
     tx: Tx, row_id: int, *, edge_id: int | None = None, limit: int
 ) -> list[EdgeFile]:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.events import (
     HASHED,
     SELECT_PRODUCER,
@@ -49,6 +50,20 @@ async def events_to_send(
     ]
 
 
+async def names_between(tx: Tx, first: int, last: int) -> dict[int, tuple[str, str]]:
+    """Return the names that events of some ids have from their apps, with their sources.
+
+    These stay in the ledger when their events leave it.
+    """
+    rows = await tx.fetch_all(
+        "SELECT x.event_id, xs.name, x.external_id FROM external_events x"
+        " JOIN external_sources xs ON xs.id = x.source_id"
+        " WHERE x.event_id BETWEEN ? AND ?",
+        (first, last),
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
 async def producers_of(tx: Tx, ids: list[int]) -> dict[int, ProducerRow]:
     """Return producers by their ids here; at most some hundred."""
     rows = await tx.fetch_all(
@@ -59,12 +74,21 @@ async def producers_of(tx: Tx, ids: list[int]) -> dict[int, ProducerRow]:
 
 
 async def last_seq_by(tx: Tx, producer_id: int, *, batch_id: int) -> int:
-    """Return the last number of a producer in the batches up to one; 0 for none."""
+    """Return the last number of a producer in the batches up to one; 0 for none.
+
+    What left the ledger is before all that is here.
+    """
     row = await tx.fetch_one(
         "SELECT last_seq FROM batches WHERE id <= ? AND producer_id = ?"
         " ORDER BY id DESC LIMIT 1",
         (batch_id, producer_id),
     )
+    if row is None and (await begin(tx)).batch_id:
+        row = await tx.fetch_one(
+            "SELECT coalesce((SELECT min(first_seq) - 1 FROM batches"
+            " WHERE producer_id = p.id), p.last_seq) FROM producers p WHERE p.id = ?",
+            (producer_id,),
+        )
     return 0 if row is None else int(row[0])
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
+from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.packed import events_between
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
@@ -97,6 +98,12 @@ async def has_rolled_up_before(tx: Tx) -> bool:
     return row is not None
 
 
+async def all_rolled_up_before(tx: Tx) -> dict[str, int]:
+    """Return up to which number of each producer an earlier epoch has rolled up."""
+    rows = await tx.fetch_all("SELECT producer, last_seq FROM rolled_up_before")
+    return {row[0]: row[1] for row in rows}
+
+
 async def list_roll_ups(tx: Tx) -> list[RollUp]:
     """Return the countings that are followed, the oldest first."""
     rows = await tx.fetch_all(
@@ -150,11 +157,17 @@ async def rolled_up_to(tx: Tx, roll_up: RollUp, *, batch_id: int) -> int:
         roll_up: the counting, as it stands in this snapshot.
         batch_id: those behind it are not at the centre.
     """
+    left = await begin(tx)
     row = await tx.fetch_one(
         "SELECT min(after_event_id) FROM rolls WHERE generation = ?"
         " AND first_event_id > coalesce((SELECT first_event_id + events - 1"
-        " FROM batches WHERE id = ?), 0)",
-        (roll_up.generation, batch_id),
+        " FROM batches WHERE id = ?), ?)",
+        # Up to where in what left is not known: it is told again from the first on.
+        (
+            roll_up.generation,
+            batch_id,
+            left.event_id if batch_id == left.batch_id else 0,
+        ),
     )
     assert row is not None
     return roll_up.cursor if row[0] is None else int(row[0])

@@ -55,7 +55,7 @@ async def read_archive(parts: Parts, query: ArchiveQuery) -> Archive:
         page=[_shown(file) for file in files],
         next_after=files[-1].first_batch_id if len(files) == query.limit else None,
         waits=archive.waits,
-        trouble=archive.trouble if filing is None else filing.files.trouble,
+        trouble=archive.trouble or (None if filing is None else filing.files.trouble),
         edge_files=sum(one.files for one in files_of_edges.values()),
     )
 
@@ -80,12 +80,14 @@ async def list_edge_files(parts: Parts, query: ArchiveQuery) -> EdgeFilePage:
 
 
 async def run_archive(parts: Parts, query: Nothing) -> ArchiveStep:
-    """Move the next file of old events out of the ledger; an edge copies into it.
+    """Move the next file of old events out of the ledger; an edge copies first.
 
     That is all that its centre has, also of the hour that is not over.
     """
     if parts.forwarder is not None:
-        return await _file_at_edge(parts, parts.forwarder.filing)
+        copied = await _file_at_edge(parts, parts.forwarder.filing)
+        if copied.moved is not None or parts.config.retention.events is None:
+            return copied
     if parts.alarm is not None:
         raise Conflict(f"nothing leaves a ledger that is not trusted: {parts.alarm}")
     if parts.config.retention.events is None:
