@@ -3,33 +3,35 @@
 import zlib
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meterline_sidecar.store import shapes
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge.alike import alike_in
 from meterline_sidecar.store.edge.events import add_events
 from meterline_sidecar.store.edge.packed import (
+    TEXT_CHARS_MAX,
     columns_between,
     cut,
     events_between,
     n_packed,
-    pack_plain,
     plain_columns,
     put_pack,
     take_out,
 )
+from meterline_sidecar.store.edge.packed_at_once import pack_plain
 from meterline_sidecar.store.edge.stored import STORED, StoredEvent
 from meterline_sidecar.store.edge.usage import events_in, span_after
+from meterline_sidecar.store.pack_columns import BadPack
 from meterline_sidecar.store.packs import (
     DIGITS,
     IDS_MAX,
     WIDTH,
-    BadPack,
     Pack,
     pack,
     unpack,
@@ -48,13 +50,16 @@ def numbers(name: str) -> st.SearchStrategy[int]:
     )
 
 
+ANY_TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+SAID: Final = st.one_of(
+    st.none(),
+    st.builds('{{"tokens":{},"%d":"{}"}}'.format, st.integers(0), st.integers(0, 9)),
+    st.sampled_from(['{"all":{"a":"\\u0000\\""}}', "", "007", "x" * TEXT_CHARS_MAX]),
+    ANY_TEXT,
+)
+"""Texts, some of which are alike, and some that no pack can hold."""
 EVENTS: Final = st.lists(
-    st.tuples(
-        *(numbers(name) for name in STORED.names[1:12]),
-        st.sampled_from([None, None, None, '{"tokens":3}']),
-        st.sampled_from([None, None, None, '{"all":{"a":"\\u0000\\""}}']),
-    ),
-    max_size=12,
+    st.tuples(*(numbers(name) for name in STORED.names[1:12]), SAID, SAID), max_size=12
 )
 
 
@@ -103,23 +108,39 @@ async def test_any_events_are_read_from_a_pack_as_they_were(
     ends = st.integers(FIRST - 5, last + 5)
     low, high = data.draw(ends), data.draw(ends)
     made = data.draw(st.sampled_from([pack, in_columns, in_lines]))
+    if made is not pack:
+        rows = [row._replace(quantities=None, properties=None) for row in rows]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "ALIKE_MIN", 2)
+        await packed_as_they_were(file, rows, made, (low, high))
+
+
+async def packed_as_they_were(
+    file: SqliteDatabase, rows: list[StoredEvent], made: Any, ids: tuple[int, int]
+) -> None:
+    last = FIRST + IDS_MAX - 1
+    low, high = ids
     async with file.transaction() as tx:
         await tx.execute("DELETE FROM events")
         await tx.execute("DELETE FROM packed_events")
         await add_events(tx, rows)
-        columns = await plain_columns(tx, FIRST, last)
+        columns, texts = await plain_columns(tx, FIRST, last)
         n_plain = len(columns[0])
         if rows:
             told = list(zip(*(row[1:] for row in rows), strict=True))
-            places, body = pack_plain(told, but_last=False)
-            assert [place * gap for place in places] == list(columns[0])
+            places, at_once = pack_plain(told, but_last=False)
             assert list(pack_plain(told, but_last=True)[0]) == [
                 place for place in places if place < len(rows) - 1
             ]
-            others = Pack(body), Pack(pack(columns))
+            assert {row.id for row in (rows[place] for place in places)} <= {
+                FIRST + number for number in columns[0]
+            }
+            read_anew = Pack(at_once)
             for name in list(DIGITS)[1:]:
-                assert others[0][name] == others[1][name]
-        deleted = await put_pack(tx, FIRST, last, events=n_plain, body=made(columns))
+                asked = [getattr(rows[place], name) for place in places]
+                assert list(read_anew[name]) == asked
+        body = pack(columns, texts) if made is pack else made(columns)
+        deleted = await put_pack(tx, FIRST, last, events=n_plain, body=body)
 
         assert deleted == n_plain == await n_packed(tx)
         assert await read(tx, FIRST, last) == rows
@@ -183,8 +204,10 @@ async def test_events_are_counted_from_packs_as_from_rows(
         before = await counted(tx)
         for start in range(0, len(rows), 9):
             first, last = FIRST + start, FIRST + start + 8 - start % 2
-            columns = await plain_columns(tx, first, last)
-            await put_pack(tx, first, last, events=len(columns[0]), body=pack(columns))
+            columns, texts = await plain_columns(tx, first, last)
+            await put_pack(
+                tx, first, last, events=len(columns[0]), body=pack(columns, texts)
+            )
 
         assert await counted(tx) == before
 
@@ -226,6 +249,38 @@ def in_columns(columns: Sequence[Sequence[int]]) -> bytes:
         for column in columns
     ]
     return msgspec.msgpack.encode((len(columns[0]), written))
+
+
+def with_texts_column(kinds: Any, places: bytes, *numbers: bytes) -> bytes:
+    """Return a pack of two events of which the properties are as given."""
+    count, columns, _ = msgspec.msgpack.decode(pack([(0, 1)] * len(DIGITS)))
+    written = [
+        zlib.compress(msgspec.msgpack.encode(kinds)),
+        (1, zlib.compress(places)),
+        [(1, zlib.compress(column)) for column in numbers],
+    ]
+    return msgspec.msgpack.encode((count, columns, [written, written]))
+
+
+def test_texts_that_are_damaged_are_not_read() -> None:
+    good = with_texts_column([["a"], ["b", ""]], b"\1\0", b"\7")
+    assert msgspec.json.decode(unpack(good, 0, 1, "id,properties", None)) == [
+        ["00000", "b7"],
+        ["00001", "a"],
+    ]
+    for bad in (
+        with_texts_column([["a"], ["b", ""]], b"\1\1", b"\7"),
+        with_texts_column([["a"], ["b", ""]], b"\1\0", b"\7\7"),
+        with_texts_column([["a"], ["b", ""]], b"\1\0", b"\7", b"\7"),
+        with_texts_column([["a"], ["b", ""]], b"\1\0"),
+        with_texts_column([["a"]], b"\1\0"),
+        with_texts_column([["a"]], b"\0"),
+        with_texts_column([[1]], b"\0\0"),
+        with_texts_column("a", b"\0\0"),
+        good[:-1],
+    ):
+        with pytest.raises(BadPack):
+            unpack(bad, 0, 1, "id,properties", None)
 
 
 def test_events_that_are_not_in_order_are_not_packed() -> None:

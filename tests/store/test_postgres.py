@@ -323,9 +323,10 @@ async def test_a_ledger_on_a_server_is_not_copied_to_a_file(
 
 
 def plain(i: int) -> StoredEvent:
-    """Return an event that says nothing but numbers."""
+    """Return an event that can be packed."""
+    said = f'{{"tokens":{i}}}'
     return StoredEvent(
-        i, 1, i, 1_780_000_000_000 + i, 0, 2, 3, 200, 9, 0, 7, 0, None, None
+        i, 1, i, 1_780_000_000_000 + i, 0, 2, 3, 200, 9, 0, 7, 0, said, None
     )
 
 
@@ -340,8 +341,8 @@ async def test_a_whole_ledger_is_moved_in_once(
             [("GET", f"/{i}") for i in range(7_000)],
         )
         await add_events(tx, [plain(i) for i in range(1, 21)])
-        columns = await plain_columns(tx, 1, 10)
-        await put_pack(tx, 1, 10, events=len(columns[0]), body=pack(columns))
+        columns, texts = await plain_columns(tx, 1, 10)
+        await put_pack(tx, 1, 10, events=len(columns[0]), body=pack(columns, texts))
         for invoice_id in (1, 2):  # the first one is void
             await tx.execute(
                 "INSERT INTO invoices (id, customer, period_start_ms, period_end_ms,"

@@ -37,14 +37,14 @@ PAGES = sorted(
 EVENTS = re.compile(r"\b(?:FROM|JOIN) events\b")
 PACKED_APART = {
     "alike.py": 1,  # where nothing is packed
-    "erase.py": 1,  # words, which no packed event has; and then the packed ones
+    "erase.py": 1,  # and then the packed ones
     "event_log.py": 3,  # the newest event, which is never packed
     "events.py": 1,  # likewise
     "external.py": 2,  # events with a name: never packed
     "held.py": 2,  # held ones, and those that stand for one: never packed
     "integrity.py": 4,  # held ones; and flags, with the packed ones beside
-    "packed.py": 5,
-    "roll_ups.py": 1,  # with properties: never packed
+    "packed.py": 6,
+    "roll_ups.py": 1,  # what an edge has counted: never packed
     "usage.py": 2,  # where nothing is packed
 }
 """How often each file of ``store/edge`` reads rows of events alone, and why it may."""

@@ -265,7 +265,6 @@ async def test_nothing_but_the_name_may_differ(
 async def test_whatever_is_interrupted_goes_on_and_is_sound_all_the_time(
     open_web: OpenWeb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("meterline_sidecar.ledger.erase.BATCHES_PER_STEP", 1)
     monkeypatch.setattr("meterline_sidecar.ledger.erase_step.BATCHES_PER_STEP", 1)
     put_seals = store.put_seals
     left = 0

@@ -10,7 +10,8 @@ from meterline_sidecar.ingest.decode import HELD, due_ms
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge.events import BatchRow, EventRow
-from meterline_sidecar.store.edge.packed import add_pack, pack_plain
+from meterline_sidecar.store.edge.packed import add_pack
+from meterline_sidecar.store.edge.packed_at_once import pack_plain
 from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.packs import IDS_MAX
 from meterline_sidecar.store.port import Tx
@@ -22,6 +23,9 @@ NAMES_CACHED_MAX: Final = 100_000  # subjects and endpoints; more are looked up 
 PACKED_FROM: Final = 1_000
 """So many plain events in a transaction take less time as a pack than as rows, and a
 third of the bytes: most of what fewer take is the time of the transaction itself."""
+LEFT_PART: Final = 16
+"""Of so many events one may be left a row among packed ones: it always stays one. Where
+more are, as they have quantities, all are packed an hour later."""
 
 FLAGS: Final = STORED.names.index("flags") - 1
 QUANTITIES: Final = STORED.names.index("quantities") - 1
@@ -121,7 +125,8 @@ class EventWriter:
                 # The newest event stays a row: by it all see how far the ledger is.
                 is_last = start + n_part == n_events
                 places, body = pack_plain(part, but_last=is_last)
-                if len(places) >= packed_from:
+                n_left = n_part - len(places)
+                if len(places) >= packed_from and n_left <= 1 + n_part // LEFT_PART:
                     last, events = first + n_part - 1, len(places)
                     await add_pack(tx, first, last, events=events, body=body)
                     left = sorted(set(left).difference(places))

@@ -21,7 +21,7 @@ from meterline_sidecar.ledger import erased_list
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.erase_archive import FilesAnew
 from meterline_sidecar.ledger.erase_begin import Wanted, new_erasure
-from meterline_sidecar.ledger.erase_step import BATCHES_PER_STEP, next_step
+from meterline_sidecar.ledger.erase_step import next_step
 from meterline_sidecar.ledger.erase_texts import Mention, mentions, replace_texts
 from meterline_sidecar.ledger.erased import (
     UNDER_WAY,
@@ -238,9 +238,9 @@ class Eraser:
             while True:
                 async with self._database.reading() as tx:
                     newest = (await event_store.marks(tx)).batch_id
-                if newest - erasing.batch_id <= BATCHES_PER_STEP:
-                    break
                 erasing = await self._seal_step(erasing)
+                if erasing.batch_id >= newest:
+                    break  # What is left came just now: it is little.
             await asyncio.to_thread(self._list, erasing)
             row = await self._rename(erasing)
             await self._anew.clear()

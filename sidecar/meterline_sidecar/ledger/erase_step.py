@@ -13,9 +13,10 @@ from meterline_sidecar.ledger.erased import EraseRefused, Erasing
 from meterline_sidecar.ledger.external import name_mac
 from meterline_sidecar.store.edge import erase as store
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge import external, integrity
+from meterline_sidecar.store.edge import external, integrity, packed_words
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.store.pack_words import with_texts
 from meterline_sidecar.store.port import Tx
 
 BATCHES_PER_STEP: Final = 50
@@ -32,12 +33,15 @@ class Step(NamedTuple):
     properties: list[tuple[str | None, int]]
     """Of events, each with its id."""
     names: list[Name]
+    packs: list[tuple[int, bytes]]
+    """Those in which such events are, as they are to be stored, by their first ids."""
 
     async def write(self, tx: Tx) -> None:
         """Seal the batches, and replace what stands beside the subject's name."""
         await store.put_seals(tx, self.after.id, "batches", self.seals)
         await store.rename_external(tx, self.names)
         await store.put_properties(tx, self.properties)
+        await packed_words.put_bodies(tx, self.packs)
 
 
 def holds(stored: Stored, erasing: Erasing) -> bool:
@@ -135,7 +139,26 @@ async def next_step(tx: Tx, key: bytes, erasing: Erasing) -> Step:
         names += await names_of(tx, key, erasing, numbered)
     after, seals, properties = await asyncio.to_thread(_changes, key, erasing, found)
     after = msgspec.structs.replace(after, batch_id=reached)
-    return Step(after, seals, properties, names)
+    packs = await packed_words.packs_of(tx, [event_id for _, event_id in properties])
+    bodies = await asyncio.to_thread(_anew, packs, properties)
+    return Step(after, seals, properties, names, bodies)
+
+
+def _anew(
+    packs: list[tuple[int, int, bytes]], properties: list[tuple[str | None, int]]
+) -> list[tuple[int, bytes]]:
+    """Return packs with other properties of some events, which may be in one of them."""
+    return [
+        (
+            first,
+            with_texts(
+                body,
+                "properties",
+                {i - first: text for text, i in properties if first <= i <= last},
+            ),
+        )
+        for first, last, body in packs
+    ]
 
 
 def _changes(

@@ -1,10 +1,10 @@
-"""Puts plain events of runs that are over into packs, which take a quarter of the room.
+"""Puts plain events of runs that are over into packs, which take a tenth of the room.
 
-A run is the next ``IDS_MAX`` ids in a row that no pack is of; where very many events came
-at once, they were packed as they were stored (``ingest.writer``). The pack of a run is made
-from a snapshot beside everything else, and read back; then one transaction stores it and
-deletes the rows that it stands for. The rows of a batch are the same before and after, and
-so is the chain.
+A run is the next ``IDS_MAX`` ids in a row that no pack is of, or fewer where texts are long;
+where very many events came at once, they were packed as they were stored
+(``ingest.writer``). The pack of a run is made from a snapshot beside everything else, and
+read back; then one transaction stores it and deletes the rows that it stands for. The rows
+of a batch are the same before and after, and so is the chain.
 """
 
 import asyncio
@@ -64,8 +64,9 @@ class Packer:
                 run = await self._next(tx)
                 if run is None:
                     return None
-                columns = await store.plain_columns(tx, *run)
-            body, events = await asyncio.to_thread(pack, columns), len(columns[0])
+                columns, texts = await store.plain_columns(tx, *run)
+            body = await asyncio.to_thread(pack, columns, texts)
+            events = len(columns[0])
             async with self._database.transaction() as tx:
                 deleted = await store.put_pack(tx, *run, events=events, body=body)
                 if deleted != events:
@@ -84,7 +85,7 @@ class Packer:
         if last > await store.counted_by_all(tx) or await is_erasing(tx):
             return None
         old = await last_learned_by(tx, self._clock.now_ms() - AGE_MS)
-        return (first, last) if last <= old else None
+        return (first, await store.end_of_run(tx, first, last)) if last <= old else None
 
     async def _free(self, tx: Tx) -> tuple[int, int]:
         """Return the first and the last id of the next run that no pack is of."""

@@ -24,6 +24,7 @@ from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.ledger.erase_begin import Wanted
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.ledger.packing import Packer
+from meterline_sidecar.store import shapes
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import packed as packed_store
@@ -191,6 +192,7 @@ async def test_what_is_packed_at_once_is_what_its_rows_would_be(
 ) -> None:
     chance = random.Random(11)
     monkeypatch.setattr(writer, "IDS_MAX", 7)
+    monkeypatch.setattr(writer, "LEFT_PART", 1)
     monkeypatch.setattr(packing, "SHORT", 1)
     in_runs_of(monkeypatch, 5)
     async with sidecar_at(tmp_path, packed_from=2) as sidecar:
@@ -257,20 +259,63 @@ async def in_rows(path: Path) -> int:
     return n_events
 
 
+WORD: Final = "ann@example.org"
+
+
+async def say_words(sidecar: Sidecar) -> None:
+    """Let events come that have texts: of a person, of nobody, and alike ones."""
+    said = [{"user": WORD}, {"user": f"for acct_1 or {WORD}"}, {"user": "nobody"}]
+    async with Connection(sidecar.socket) as app:
+        await app.hello("8" * 32)
+        for i, properties in enumerate(said * 2):
+            one = event(subject="acct_2", properties=properties)
+            tokens = {"tokens": i, WORD.replace("@", "."): 1}
+            other = event(subject="acct_3", quantities=tokens)
+            await app.ship(batch(one, other, event(), first_seq=1 + 3 * i))
+    sidecar.clock.time_ms += 2 * HOUR_MS
+    await Aggregator(sidecar.database, agreed(), clock=sidecar.clock).run()
+
+
 async def test_a_name_is_erased_as_ever(
     sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill_for_long(sidecar)
+    await say_words(sidecar)
     whole = await copied(sidecar, tmp_path / "whole.db")
     packed = await copied(sidecar, tmp_path / "packed.db")
-    in_runs_of(monkeypatch, 2)
+    in_runs_of(monkeypatch, 4)
+    monkeypatch.setattr(shapes, "ALIKE_MIN", 2)
+    monkeypatch.setattr("secrets.token_hex", hex_of_an_alias)
     await pack_all(sidecar, packed)
+    with_texts = (
+        "SELECT count(*) FROM events WHERE properties IS NOT NULL AND flags = 0"
+    )
+    assert asked(packed, with_texts) == [(0,)]
+    assert asked(whole, with_texts) > [(6,)]
+    n_packs = asked(packed, PACKED)
 
     done = [await erased(sidecar, path, tmp_path) for path in (whole, packed)]
 
     assert done[0] == done[1]
     assert done[0][0] > 0
+    assert done[0][3] == {"events": 4 + 6}
+    assert done[0][4] == {"events": 6}  # the name of a quantity stays
     assert (await verified_with(packed, None)).findings == []
+    assert asked(packed, PACKED) == n_packs
+    after = [await everything(path) for path in (whole, packed)]
+    assert after[0] == after[1]
+
+
+def hex_of_an_alias(n_bytes: int) -> str:
+    return "5" * 2 * n_bytes
+
+
+async def everything(path: Path) -> dict[str, Any]:
+    database = await SqliteDatabase.open(path)
+    try:
+        return await all_that_is_read(database)
+    finally:
+        await database.close()
 
 
 async def erased(sidecar: Sidecar, path: Path, folder: Path) -> tuple[Any, ...]:
@@ -280,7 +325,7 @@ async def erased(sidecar: Sidecar, path: Path, folder: Path) -> tuple[Any, ...]:
     terms = Terms()
     async with database.reading() as tx:
         await terms.catch_up(tx)
-    wanted = Wanted("acct_1", (), "ann", "asked for")
+    wanted = Wanted("acct_1", (WORD, WORD.replace("@", ".")), "ann", "asked for")
     eraser = Eraser(
         database,
         Archived(None, key),
@@ -295,10 +340,15 @@ async def erased(sidecar: Sidecar, path: Path, folder: Path) -> tuple[Any, ...]:
     try:
         held = await eraser.look(wanted)
         done = await eraser.erase(wanted)
-        assert await eraser.remains(wanted) == 0
+        left = await eraser.mentions(wanted)
+        assert await eraser.remains(wanted._replace(also=())) == 0
     finally:
         await database.close()
-    return done.row.events, done.row.batches, held.events, done.texts
+    counts = done.row.events, done.row.batches, held.events
+    mentioned = [
+        {one.table: one.rows for one in those} for those in (held.mentions, left)
+    ]
+    return (*counts, *mentioned, done.texts)
 
 
 @pytest.mark.parametrize("n_ids", [1, 3, 5])
@@ -352,10 +402,10 @@ DAMAGE: Final[tuple[tuple[str, str], ...]] = (
 
 def with_other_numbers(body: bytes) -> bytes:
     """Return a pack in which one event has another status."""
-    count, columns = msgspec.msgpack.decode(body)
+    count, columns, texts = msgspec.msgpack.decode(body)
     numbers = [int(i == 0) for i in range(count)]
     columns[list(DIGITS).index("status")] = 1, zlib.compress(bytes(numbers))
-    return msgspec.msgpack.encode((count, columns))
+    return msgspec.msgpack.encode((count, columns, texts))
 
 
 async def test_what_is_done_to_a_pack_is_found_and_named(

@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.dialects import either
-from meterline_sidecar.store.edge.packed import batches_of_subject, events_between
+from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.packed_words import batches_of_subject, n_packed_with
 from meterline_sidecar.store.port import Row, Tx, Value
 from meterline_sidecar.store.seals import Sealed, SealedRow, as_sealed
 
@@ -190,8 +191,8 @@ async def batches_of(
         f" AND {in_losses})) ORDER BY b.id",
         (*span, subject_id, *words, *words, name, *words),
     )
-    packed = await batches_of_subject(tx, subject_id, span)  # no text stands in packs
-    return sorted({row[0] for row in rows} | packed), span[1]
+    found = await batches_of_subject(tx, subject_id, words, span)
+    return sorted(found.union(row[0] for row in rows)), span[1]
 
 
 def _any_holds(columns: Sequence[str], words: Sequence[str]) -> str:
@@ -393,6 +394,7 @@ async def mentions(tx: Tx, words: Sequence[str], *, but_subject: str) -> dict[st
             f"SELECT count(*) FROM {table} WHERE {test}",  # noqa: S608 - our own names
             given,
         )
-        if row is not None and row[0]:
-            found[table] = row[0]
+        n_rows = await n_packed_with(tx, words) if table == "events" else 0
+        if row is not None and (n_rows := n_rows + row[0]):
+            found[table] = n_rows
     return found

@@ -1,28 +1,29 @@
-"""SQL for packs: runs of plain events in a form that takes a quarter of the room.
+"""SQL for packs: runs of plain events in a form that takes a tenth of the room.
 
 Whoever reads events by their ids asks here where these are: what is packed and what is
 not are one table then. What is no plain event is always a row of ``events``: one that
-has quantities, properties or a name, or that the ledger itself says something of.
+has a name, or that the ledger itself says something of.
 """
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain, islice
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.store.columns import pieces
 from meterline_sidecar.store.edge.stored import STORED
+from meterline_sidecar.store.pack_columns import BadPack
 from meterline_sidecar.store.packs import (
     DIGITS,
     IDS_MAX,
+    INDENT,
     NAMES,
-    BadPack,
+    TEXTS,
     opened,
-    pack,
 )
 from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.usage import generation_beside, newest_generation
@@ -32,38 +33,49 @@ LAST: Final = 1 << 62
 _ID: Final = itemgetter(0)
 OWN_FLAGS: Final = 1 << 16
 """From here on flags say something that the ledger itself has found."""
-LONGEST: Final = (
-    *(10 ** DIGITS[name] - 1 for name in NAMES if name not in ("id", "flags")),
-    OWN_FLAGS - 1,
+TEXT_CHARS_MAX: Final = 1 << 15
+"""Longer texts are not packed. None is that comes from an app."""
+RUN_CHARS_MAX: Final = 4 << 20
+"""What texts of a run come to at most: it is shorter where they come to more."""
+PLAIN: Final = " AND ".join(
+    [
+        f"flags < {OWN_FLAGS}",
+        *(
+            f"{name} BETWEEN 0 AND {10**digits - 1}"
+            for name, digits in DIGITS.items()
+            if name not in ("id", "flags")
+        ),
+        # JSON ends at a NUL where SQLite reads it, and no text of an app's has one.
+        *(
+            f"({name} IS NULL OR length({name}) <= {TEXT_CHARS_MAX}"
+            f" AND instr({name}, char(0)) = 0)"
+            for name in TEXTS
+        ),
+    ]
 )
-"""The greatest number in each column behind the id."""
-PLAIN: Final = (
-    f"flags < {OWN_FLAGS} AND quantities IS NULL AND properties IS NULL AND "
-    + " AND ".join(
-        f"{name} BETWEEN 0 AND {10**digits - 1}"
-        for name, digits in DIGITS.items()
-        if name not in ("id", "flags")
-    )
-)
-"""Which events are packed: those that say nothing but numbers, none of them too long."""
+"""Which events are packed: those that have no name, that the ledger says nothing of, and
+whose numbers and texts are not too long."""
 
 
-def _read(name: str, lines: tuple[str, ...]) -> str:
-    """Return a column as a statement reads it from a line of a pack."""
-    if name not in DIGITS:
-        return f"NULL AS {name}"
-    start = 1 + sum(DIGITS[before] for before in lines[: lines.index(name)])
+def _read(name: str, asked: tuple[str, ...]) -> str:
+    """Return a column as a statement reads it from what ``unpack`` returns."""
+    numbers = [one for one in asked if one in DIGITS]
+    texts = [one for one in asked if one in TEXTS]
+    if name in TEXTS:
+        place = 1 + texts.index(name)
+        return f"CASE l.type WHEN 'array' THEN l.value ->> {place} END AS {name}"
+    start = 1 + sum(DIGITS[before] for before in numbers[: numbers.index(name)])
+    start += len(INDENT) if texts else 0
     number = f"CAST(substr(l.value, {start}, {DIGITS[name]}) AS INTEGER)"
     return f"{'p.first_id + ' if name == 'id' else ''}{number} AS {name}"
 
 
 @cache
 def _from_packs(columns: tuple[str, ...]) -> str:
-    lines = tuple(name for name in columns if name in DIGITS)
-    read = ", ".join(_read(name, lines) for name in columns)
+    read = ", ".join(_read(name, columns) for name in columns)
     return (
         f"SELECT {read} FROM packed_events p,"  # noqa: S608 - names
-        f" json_each(unpack(p.body, ? - p.first_id, ? - p.first_id, '{','.join(lines)}', ?)) l"
+        f" json_each(unpack(p.body, ? - p.first_id, ? - p.first_id, '{','.join(columns)}', ?)) l"
         f" WHERE p.first_id BETWEEN ? - {IDS_MAX - 1} AND ?"
     )
 
@@ -181,7 +193,7 @@ def _columns_of(
         pack = opened(body)
         part = pack.between(ids[0] - first_id, ids[1] - first_id)
         found: list[Sequence[Any]] = [
-            pack[name][part] if name in DIGITS else [None] * (part.stop - part.start)
+            pack[name][part] if name in DIGITS else pack.texts(name)[part]
             for name in columns
         ]
     except BadPack as error:
@@ -232,51 +244,34 @@ async def counted_by_all(tx: Tx) -> int:
     return read.cursor if beside is None else min(read.cursor, beside.cursor)
 
 
-async def plain_columns(tx: Tx, first: int, last: int) -> list[Sequence[int]]:
-    """Return those events between two ids that can be packed, column by column."""
+async def end_of_run(tx: Tx, first: int, last: int) -> int:
+    """Return up to which id a run goes that may end at ``last``: texts bound it as well."""
+    while last > first:
+        row = await tx.fetch_one(
+            "SELECT coalesce(sum(coalesce(length(quantities), 0)"
+            " + coalesce(length(properties), 0)), 0) FROM events WHERE id BETWEEN ? AND ?",
+            (first, last),
+        )
+        assert row is not None
+        if row[0] <= RUN_CHARS_MAX:
+            break
+        last = (first + last) // 2
+    return last
+
+
+async def plain_columns(
+    tx: Tx, first: int, last: int
+) -> tuple[list[Sequence[int]], list[Sequence[str | None]]]:
+    """Return those events between two ids that can be packed, as ``pack`` takes them."""
     rows = await tx.fetch_all(
-        f"SELECT id - ?, {', '.join(NAMES[1:])} FROM events"  # noqa: S608 - names
+        f"SELECT id - ?, {', '.join((*NAMES[1:], *TEXTS))} FROM events"  # noqa: S608 - names
         f" WHERE id BETWEEN ? AND ? AND {PLAIN} ORDER BY id",
         (first, first, last),
     )
-    return list(zip(*rows, strict=True)) if rows else [() for _ in NAMES]
-
-
-def pack_plain(
-    columns: Sequence[Sequence[Any]], *, but_last: bool
-) -> tuple[Sequence[int], bytes]:
-    """Return which events of a run are ``PLAIN``, by their places, and a pack of them.
-
-    Args:
-        columns: those of ``STORED`` behind the id.
-        but_last: whether the last event stays a row whatever it is.
-    """
-    *numbers, quantities, properties = columns
-    n_asked = len(quantities) - but_last
-    flags = numbers[-1]
-    places: Sequence[int] = range(n_asked)
-    if not flags.count(0) == quantities.count(None) == properties.count(None):
-        said = zip(flags, quantities, properties, strict=True)
-        places = [
-            place
-            for place, (flag, *texts) in enumerate(islice(said, n_asked))
-            if flag < OWN_FLAGS and texts == [None, None]
-        ]
-    try:
-        return places, pack([places, *_picked(numbers, places)])
-    except BadPack:
-        pass
-    for column, longest in zip(numbers, LONGEST, strict=True):  # a number is too long
-        places = [place for place in places if 0 <= column[place] <= longest]
-    return places, pack([places, *_picked(numbers, places)])
-
-
-def _picked(
-    columns: Sequence[Sequence[int]], places: Sequence[int]
-) -> list[Sequence[int]]:
-    if isinstance(places, range):
-        return [column[: len(places)] for column in columns]
-    return [[column[place] for place in places] for column in columns]
+    columns: list[Sequence[Any]] = (
+        list(zip(*rows, strict=True)) if rows else [() for _ in (*NAMES, *TEXTS)]
+    )
+    return columns[: len(NAMES)], columns[len(NAMES) :]
 
 
 async def add_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> None:
@@ -379,28 +374,3 @@ async def sorts_of_packed(tx: Tx) -> dict[tuple[int, int, int], int]:
 async def events_of_pack(tx: Tx, first: int) -> list[Row]:
     """Return the events of a pack as rows of ``STORED``, in order."""
     return list(zip(*await columns_of_pack(tx, first, STORED.names), strict=True))
-
-
-async def batches_of_subject(
-    tx: Tx, subject_id: int, batches: tuple[int, int]
-) -> set[int]:
-    """Return in which batches behind one, up to another, packed events of a subject are."""
-    spans = await tx.fetch_all(
-        "SELECT first_event_id, first_event_id + events - 1, id FROM batches"
-        " WHERE id > ? AND id <= ? AND events > 0 ORDER BY id",
-        batches,
-    )
-    if not spans:
-        return set()
-    columns = ("id", "subject_id")
-    source = await events_between(
-        tx, spans[0][0], spans[-1][1], columns=columns, subjects=(subject_id,)
-    )
-    if not source.has_packs:
-        return set()
-    rows = await tx.fetch_all(
-        f"SELECT id FROM {source.sql} e WHERE subject_id = ?",  # noqa: S608 - our own words
-        (*source.given, subject_id),
-    )
-    firsts = [span[0] for span in spans]
-    return {spans[bisect_right(firsts, event_id) - 1][2] for (event_id,) in rows}

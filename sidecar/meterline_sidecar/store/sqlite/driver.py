@@ -16,6 +16,7 @@ from meterline_sidecar.errors import (
     LedgerGone,
 )
 from meterline_sidecar.files import LedgerFiles, Place
+from meterline_sidecar.store.pack_words import search_pack
 from meterline_sidecar.store.packs import unpack
 from meterline_sidecar.store.port import Tx, Work
 from meterline_sidecar.store.sqlite.errors import translated
@@ -343,3 +344,4 @@ async def _teach_unpack(connection: aiosqlite.Connection) -> None:
     """Let statements read packs: see ``store.packs``."""
     driver: Any = connection  # its types say nothing of what a function takes
     await driver.create_function("unpack", 5, unpack, deterministic=True)
+    await driver.create_function("search_pack", 6, search_pack, deterministic=True)

@@ -14,7 +14,7 @@ from meterline_sidecar.errors import (
 )
 
 _UNPACK: Final = "user-defined function raised exception"
-"""What SQLite says where ``store.packs`` cannot read a pack: there is no other function."""
+"""What SQLite says where ``store.packs`` cannot read a pack: no other function is defined."""
 ROOM_BYTES_MIN: Final = 1 << 20  # under this, an I/O error is taken for a full disk
 
 
