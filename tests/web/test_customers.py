@@ -105,6 +105,15 @@ async def test_who_ends_can_still_be_invoiced(open_web: OpenWeb) -> None:
         assert await calls(web, "new") == 1
 
 
+async def test_the_last_day_of_all_is_as_good_as_none(open_web: OpenWeb) -> None:
+    async with open_web() as web:
+        await send(web, "POST", "/v1/customers", **NEW, ends="9999-12-31")
+        await web.ship(event(subject="new_1"))
+
+        assert await calls(web, "new") == 1
+        assert (await web.http.get("/status")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "detail"),
     [
@@ -129,6 +138,14 @@ async def test_who_ends_can_still_be_invoiced(open_web: OpenWeb) -> None:
         (
             *("POST", "/v1/customers", NEW | {"time_zone": "Mars"}, 400),
             "Mars",
+        ),
+        (
+            *("POST", "/v1/customers", NEW | {"time_zone": "right/UTC"}, 400),
+            "time_zone: `right/UTC` is not the same everywhere",
+        ),
+        (
+            *("POST", "/v1/customers", NEW | {"starts": "0001-01-01"}, 400),
+            "starts: 0001-01-01 is before 1900",
         ),
         (
             "POST",

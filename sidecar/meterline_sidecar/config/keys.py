@@ -25,18 +25,17 @@ from meterline_pricing.toml.reference import default_text
 from meterline_pricing.toml.shape import Key, Many, One, Value
 from meterline_pricing.toml.source import (
     BOOLEAN,
-    DATE,
     DECIMAL,
     TEXT,
     Kind,
     integer,
     one_of,
 )
-from meterline_sidecar.config.kinds import PATH
+from meterline_sidecar.config.kinds import DAY, PATH
 
 OF_TYPE: Final[Mapping[type, Kind[Any]]] = {
     bool: BOOLEAN,
-    date: DATE,
+    date: DAY,
     Decimal: DECIMAL,
     Path: PATH,
     str: TEXT,

@@ -2,12 +2,13 @@
 
 import ipaddress
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from meterline.events import QUANTITY_NAME_CHARS_MAX
 from meterline_pricing.errors import unknown
-from meterline_pricing.toml.source import TEXT, Kind, Unfit, one_of
+from meterline_pricing.toml.source import DATE, TEXT, Kind, Unfit, one_of
 from meterline_sidecar.local import why_unknown
 from meterline_sidecar.meters import (
     EVENT_VALUES,
@@ -18,6 +19,8 @@ from meterline_sidecar.meters import (
 BillThrough = Literal["none", "meter"]
 
 PORT_MAX: Final = 65535
+YEAR_MIN: Final = 1900
+_OF_THE_MACHINE: Final = ("localtime", "posixrules", "Factory")
 _QUANTITY: Final = re.compile(r"[\w.:-]+")  # as meterline.events has it
 MARK: Final = "*"
 CUSTOMER_ID: Final = re.compile("[A-Za-z0-9_][A-Za-z0-9_.:@+=~|-]{0,99}")
@@ -60,6 +63,22 @@ def _path(value: object) -> Path:
     if "\0" in text:
         raise Unfit("no path has a NUL in it")
     return Path(text)
+
+
+def _day(value: object) -> date:
+    day = DATE.check(value)
+    if day.year < YEAR_MIN:
+        raise Unfit(f"{day} is before {YEAR_MIN}, when nothing was metered")
+    return day
+
+
+def _zone(value: object) -> str:
+    name = TEXT.check(value)
+    if name in _OF_THE_MACHINE or name.startswith(("posix/", "right/")):
+        raise Unfit(
+            f"`{name}` is not the same everywhere: name a place, such as Europe/Berlin"
+        )
+    return name
 
 
 def _value(value: object) -> str:
@@ -178,6 +197,8 @@ SIGN_UPS: Final = Kind(
     "",
     {"type": "string", "pattern": "^[^*]*\\*$"},
 )
+DAY: Final = Kind(DATE.expected, _day, DATE.blank, DATE.schema)
+ZONE: Final = Kind(TEXT.expected, _zone, "UTC", TEXT.schema)
 PATH: Final = Kind(TEXT.expected, _path, Path(), TEXT.schema)
 VALUE: Final = Kind("the name of a value", _value, "units", _STRING)
 HTTP: Final = Kind("HOST:PORT, or unix:PATH", _http, "", _STRING)

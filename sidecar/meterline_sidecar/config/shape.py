@@ -31,6 +31,7 @@ from meterline_sidecar.config.kinds import (
     SUBJECT,
     TITLE,
     UNIT,
+    ZONE,
     BillThrough,
 )
 from meterline_sidecar.config.names import Name, Names
@@ -195,7 +196,8 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="An IANA name such as `Europe/Berlin`; billing periods begin at"
-            " midnight there."
+            " midnight there.",
+            extra={"kind": ZONE},
         ),
     ] = "UTC"
     anchor: Annotated[

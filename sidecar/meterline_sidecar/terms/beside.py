@@ -1,14 +1,13 @@
 """Plans that a customer has beside their plan, such as add-ons."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
-from typing import Any, Final
+from datetime import date
+from typing import Any
 
 from meterline_pricing import Plan
 from meterline_sidecar.config.held_plans import HeldPlan, clashes
 from meterline_sidecar.terms.book import AgreedCustomer, Terms
-
-DAY: Final = timedelta(days=1)
+from meterline_sidecar.terms.days import day_after
 
 
 def names_on(customer: AgreedCustomer, day: date) -> tuple[str, ...]:
@@ -23,7 +22,7 @@ def edges_of(plans: Sequence[HeldPlan]) -> Iterator[date]:
         if held.from_day is not None:
             yield held.from_day
         if held.to is not None:
-            yield held.to + DAY
+            yield day_after(held.to)
 
 
 def changed_from(
@@ -44,7 +43,7 @@ def changed_from(
             days.append(max(first or today, today))
         elif before[key] != after[key]:
             lasts = (last for last in (before[key], after[key]) if last is not None)
-            days.append(min(lasts) + DAY)
+            days.append(day_after(min(lasts)))
     return min(days, default=today)
 
 

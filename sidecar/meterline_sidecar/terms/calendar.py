@@ -15,7 +15,7 @@ from meterline_pricing.grid import Length, first_day, is_within
 from meterline_sidecar.terms.alike import Shared, likeness
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import CustomerChange
-from meterline_sidecar.terms.days import Days, Zones
+from meterline_sidecar.terms.days import Days, Zones, day_after
 from meterline_sidecar.terms.grids import MONTHLY, Grids, grids_of
 
 CALENDARS_MAX: Final = 256
@@ -148,7 +148,7 @@ class CustomerCalendar(Days):
                     f"period {name} ends before the customer starts on {self.starts}"
                 )
         if self.ends is not None:
-            end = min(end, self.start_of(self.ends + timedelta(days=1)))
+            end = min(end, self.start_of(day_after(self.ends)))
             if start >= end:
                 raise PricingError(
                     f"period {name} begins after the customer's last day, {self.ends}"
@@ -213,7 +213,7 @@ class CustomerCalendar(Days):
             PricingError: none, as the customer starts later.
         """
         if self.ends is not None:
-            last_ms = self.start_of(self.ends + timedelta(days=1)) - 1
+            last_ms = self.start_of(day_after(self.ends)) - 1
             at_ms = min(at_ms, last_ms)
         return self.at(at_ms)
 
@@ -235,7 +235,7 @@ class CustomerCalendar(Days):
             at_ms = max(at_ms, self.start_of(self.starts))
         last_ms = None
         if self.ends is not None:
-            last_ms = self.start_of(self.ends + timedelta(days=1)) - 1
+            last_ms = self.start_of(day_after(self.ends)) - 1
         first = self._first(at_ms)
         while last_ms is None or self.edge(first) <= last_ms:
             whole = self._period(first)
@@ -255,7 +255,7 @@ def _absences(
         change = entry.change
         assert isinstance(change, CustomerChange)
         if change.is_removed is True and isinstance(change.ends, date):
-            left_ms = calendar.start_of(change.ends + timedelta(days=1))
+            left_ms = calendar.start_of(day_after(change.ends))
         elif change.is_removed is False and left_ms is not None:
             back_ms = calendar.start_of(calendar.day(entry.from_ms))
             if left_ms < back_ms:

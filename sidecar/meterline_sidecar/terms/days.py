@@ -1,7 +1,7 @@
 """A customer's days: when each begins, in the zone that holds then."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -11,6 +11,11 @@ ZONES_MAX: Final = 600  # there are about as many
 DAYS_MAX: Final = 5_000
 Zones = Sequence[tuple[int, str]]
 """The zone from when on, in order of time."""
+
+
+def day_after(day: date) -> date:
+    """Return the day behind one; behind 9999-12-31, as people write *never*, is none."""
+    return day if day == date.max else day + timedelta(days=1)
 
 
 class Days:

@@ -287,6 +287,13 @@ MISTAKES = {
         ":3: customer[0].starts: expected a date such as 2026-01-31, not the text"
         ' "2026-01-01"'
     ),
+    '[[customer]]\nid = "a"\nstarts = 0001-01-01': (
+        ":3: customer[0].starts: 0001-01-01 is before 1900, when nothing was metered"
+    ),
+    '[[customer]]\nid = "a"\ntime_zone = "localtime"': (
+        ":3: customer[0].time_zone: `localtime` is not the same everywhere: name a"
+        " place, such as Europe/Berlin"
+    ),
     # What could not be read makes nothing else wrong.
     '[[meter]]\nname = "a"\naggregation = "latest"\nvalue = "units"\n'
     'bill_through = "meter"\nstripe_mode = "sett"': (

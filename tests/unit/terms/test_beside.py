@@ -49,6 +49,16 @@ def test_a_plan_holds_beside_the_other_from_a_day_to_a_day() -> None:
     ]
 
 
+def test_a_plan_holds_beside_the_other_until_the_last_day_of_all() -> None:
+    history = History()
+    beside = (held("addon", date(2026, 11, 10), date.max),)
+    history.load(
+        "2026-11-01T00:00:00Z", customer(plan="base", plans=beside), plans=PLANS
+    )
+
+    assert november(history) == ["2026-11-01 base", "2026-11-10 base + addon"]
+
+
 def test_days_are_those_of_the_customer() -> None:
     history = History()
     wanted = customer(

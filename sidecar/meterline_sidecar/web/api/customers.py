@@ -1,6 +1,6 @@
 """Customers: who there is, and adding and changing those whom the API looks after."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -11,7 +11,15 @@ from meterline_pricing.toml.load import read_overrides
 from meterline_pricing.toml.source import Kind, Unfit
 from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.config.held_plans import with_first
-from meterline_sidecar.config.kinds import CUSTOMER, EMAIL, LINE, LOCALE, SUBJECT
+from meterline_sidecar.config.kinds import (
+    CUSTOMER,
+    DAY,
+    EMAIL,
+    LINE,
+    LOCALE,
+    SUBJECT,
+    ZONE,
+)
 from meterline_sidecar.config.prices import unmet
 from meterline_sidecar.terms.book import AgreedCustomer
 from meterline_sidecar.terms.calendar import CustomerCalendar
@@ -38,6 +46,8 @@ from meterline_sidecar.web.query import (
     Nothing,
     find_customer,
 )
+
+T = TypeVar("T")
 
 
 class CustomersQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,9 +193,9 @@ def _wanted(parts: Parts, customer_id: str, said: CustomerFields) -> WantedCusto
         _check(CUSTOMER, "id", customer_id)
     for subject in fields.get("subjects", ()):
         _check(SUBJECT, "subjects", subject)
-    for name, kind in (("tax_id", LINE), ("email", EMAIL), ("locale", LOCALE)):
-        if (text := fields.get(name)) is not None:
-            _check(kind, name, text)
+    for name, kind in _KINDS.items():
+        if (value := fields.get(name)) is not None:
+            _check(kind, name, value)
     if (zone := fields.get("time_zone")) is not None:
         Calendar(time_zone=zone)
     starts, ends = (
@@ -240,11 +250,18 @@ def _overrides(
     return found
 
 
-def _check(kind: Kind[str], key: str, value: str) -> None:
+_KINDS: Final[dict[str, Kind[Any]]] = {
+    **{"tax_id": LINE, "email": EMAIL, "locale": LOCALE, "time_zone": ZONE},
+    **{"anchor": DAY, "starts": DAY, "ends": DAY},
+}
+"""What must hold of fields that their types do not say."""
+
+
+def _check(kind: Kind[T], key: str, value: T) -> None:
     try:
         kind.check(value)
     except Unfit as error:
-        message = str(error) or f"expected {kind.expected}, not {value:.60}"
+        message = str(error) or f"expected {kind.expected}, not {value!s:.60}"
         raise BadRequest(f"{key}: {message}") from error
 
 
