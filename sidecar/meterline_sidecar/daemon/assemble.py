@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from meterline_sidecar.access.portal_key import portal_key
@@ -41,7 +42,7 @@ from meterline_sidecar.ledger.verify import alarm_at_start, check_goes_on
 from meterline_sidecar.schedule import Job, Schedule
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.journal import newest_link
-from meterline_sidecar.store.open import open_ledger
+from meterline_sidecar.store.open import Place, open_ledger
 from meterline_sidecar.store.port import Database, Ledger, Readable
 from meterline_sidecar.terms.book import Terms
 from meterline_sidecar.terms.change import MeterChange
@@ -84,7 +85,7 @@ async def open_parts(
     """Open every part in order, and close them the other way round."""
     chain = ChainFiles(config.sidecar.database)
     async with (
-        _opened_ledger(config, chain) as database,
+        _opened_ledger(config.ledger, config.sidecar.database, chain) as database,
         open_leading(config, database) as leading,
     ):
         await _share(tokens, config, database)
@@ -153,10 +154,12 @@ async def _alarm(database: Ledger, chain: ChainFiles) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def _opened_ledger(config: Config, chain: ChainFiles) -> AsyncGenerator[Ledger]:
+async def _opened_ledger(
+    ledger: Place, path: Path, chain: ChainFiles
+) -> AsyncGenerator[Ledger]:
     """Open the ledger, and save what it holds if its files are taken away."""
-    path = config.sidecar.database
-    database = await open_ledger(config.ledger)
+    # No configuration is given: its customers would stay, and may be 20 MiB.
+    database = await open_ledger(ledger)
     try:
         async with rescuing(database, path, chain):
             yield database

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -208,15 +207,15 @@ def _check_tokens(config: Config, tokens: TokenFile) -> None:
         )
 
 
-@contextlib.contextmanager
-def database_lock(config: Config) -> Generator[None]:
+def database_lock(config: Config) -> contextlib.ExitStack:
     """Be the one process that writes a ledger, as long as the block lasts.
+
+    Nothing of the configuration is kept meanwhile.
 
     Raises:
         AlreadyRunning: another process is.
     """
     lock = LedgerLock.take(config.sidecar.database, is_file=config.server is None)
-    try:
-        yield
-    finally:
-        lock.release()
+    held = contextlib.ExitStack()
+    held.callback(lock.release)
+    return held

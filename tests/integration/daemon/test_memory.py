@@ -1,0 +1,39 @@
+"""What a sidecar does not keep in memory."""
+
+import gc
+import weakref
+from pathlib import Path
+
+from meterline_sidecar.access.tokens import TokenFile
+from meterline_sidecar.config.customers import PackedCustomers
+from meterline_sidecar.config.read import read_config
+from meterline_sidecar.daemon.assemble import open_parts
+from meterline_sidecar.daemon.run import database_lock
+from meterline_sidecar.files import LedgerFiles
+from tests.clock import FakeClock
+from tests.sidecar_process import METERLINE, PRICING, SIDECAR
+
+
+async def test_customers_of_the_files_are_kept_no_longer_than_until_they_are_agreed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "meterline.toml").write_text(SIDECAR + METERLINE)
+    (tmp_path / "pricing.toml").write_text(PRICING)
+    config = read_config(tmp_path / "meterline.toml", environment={})
+    config = config.with_customers(PackedCustomers.of(config.customers))
+    kept = weakref.ref(config.customers)
+    tokens = TokenFile(LedgerFiles(config.sidecar.database).tokens)
+    fatal: list[BaseException] = []
+
+    with database_lock(config):
+        async with open_parts(
+            config, clock=FakeClock(), tokens=tokens, on_fatal=fatal.append
+        ) as parts:
+            config = parts.config
+            gc.collect()
+            n_customers = len(parts.customers)
+            is_kept = kept() is not None
+
+    assert n_customers > 0
+    assert not is_kept
+    assert fatal == []
