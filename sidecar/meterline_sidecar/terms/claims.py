@@ -54,13 +54,30 @@ class _Unclaimed(NamedTuple):
     learned_ms: int
 
 
+_Held = str | tuple[str, ...] | Mapping[str, int]
+"""What a customer claims: one text or some, theirs from the beginning as most are; or
+each, and from when on."""
+
+
+def _packed(held: dict[str, int]) -> _Held:
+    if any(from_ms != ALWAYS for from_ms in held.values()):
+        return held
+    return tuple(held) if len(held) != 1 else next(iter(held))
+
+
+def _unpacked(held: _Held) -> Mapping[str, int]:
+    if isinstance(held, Mapping):
+        return held
+    return dict.fromkeys((held,) if isinstance(held, str) else held, ALWAYS)
+
+
 class Claims:
     """Every claim that was ever made, by the subject or the pattern as written."""
 
     def __init__(self) -> None:
         self._by_text: dict[str, str | list[Step]] = {}
         """Most of many texts are somebody's from the beginning: that is the name alone."""
-        self._held: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._held: dict[str, _Held] = {}
         """By customer: what they claim now, and from when on it was theirs."""
         self._unclaimed: dict[str, list[_Unclaimed]] = {}
         self._prefixes: set[str] = set()
@@ -73,10 +90,11 @@ class Claims:
         for named in (self._by_text, self._unclaimed):
             if name in named:
                 named[alias] = named.pop(name)  # type: ignore[assignment]
-        for customer, held in self._held.items():
-            if any(text == name for text, _ in held):
-                self._held[customer] = tuple(
-                    (alias if text == name else text, at_ms) for text, at_ms in held
+        for customer, packed in self._held.items():
+            held = _unpacked(packed)
+            if name in held:
+                self._held[customer] = _packed(
+                    {alias if text == name else text: ms for text, ms in held.items()}
                 )
 
     def prefix_of(self, subject: str) -> str:
@@ -107,7 +125,7 @@ class Claims:
         """Take in what a customer claims from a time on."""
         if change.subjects is UNSET:
             return
-        held = dict(self._held.get(customer, ()))
+        held = _unpacked(self._held.get(customer, ()))
         changed = turn(held, change.subjects, from_ms=from_ms)
         for text in changed.given_up:
             if change.is_removed is not True:
@@ -119,7 +137,7 @@ class Claims:
             if since_ms is not UNSET and since_ms < from_ms:
                 waiting = _Unclaimed(since_ms, from_ms, customer, learned_ms)
                 self._unclaimed[text] = [*self._unclaimed.get(text, ()), waiting]
-        self._held[customer] = tuple(changed.held.items())
+        self._held[customer] = _packed(changed.held)
 
     def _steps(self, text: str) -> list[Step]:
         """Return who claims a text, as written, from when on."""
@@ -223,7 +241,7 @@ class Claims:
 
     def of_customer(self, customer: str) -> tuple[str, ...]:
         """Return what a customer claims, as written, by the last row about it."""
-        return tuple(text for text, _ in self._held.get(customer, ()))
+        return tuple(_unpacked(self._held.get(customer, ())))
 
     def ever_of(self, customer: str) -> list[str]:
         """Return what a customer claims or claimed at any time, as written."""
@@ -239,7 +257,7 @@ class Claims:
         self, customer: str, texts: Iterable[str], *, from_ms: int
     ) -> list[str]:
         """Return the texts that become a customer's, or cease to be, by a new list."""
-        held = dict(self._held.get(customer, ()))
+        held = _unpacked(self._held.get(customer, ()))
         changed = turn(held, texts, from_ms=from_ms)
         return [*changed.taken, *changed.given_up]
 
