@@ -22,6 +22,8 @@ PIECE_S_MAX: Final = 0.05
 AHEAD: Final = 16
 """Customers of whom what is to be known is read at once; of some it is in vain."""
 
+Ready = tuple[Due, tuple[str, ...]]
+"""What is due, with the gaps that are accepted, in words."""
 Outcome = Statement | str
 """An invoice, or why there is none."""
 
@@ -33,15 +35,14 @@ async def close_some(
     tx: Tx,
     *,
     wanted: Wanted,
-    ready: Sequence[tuple[Due, tuple[str, ...]]],
+    ready: Sequence[Ready],
     missing: Mapping[tuple[int, int], Missing],
     clock: Clock,
 ) -> list[Outcome]:
     """Close customers until it has taken as long as one transaction may.
 
     Args:
-        ready: what is due, each with the gaps that are accepted, in words; no customer
-            twice.
+        ready: no customer twice.
         missing: by span, what has not arrived of it.
         clock: is asked once: all of them become final at one moment.
 

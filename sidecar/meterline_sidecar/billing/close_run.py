@@ -1,5 +1,8 @@
 """One run of closing: what was asked for, and what it came to."""
 
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -50,6 +53,44 @@ class Due(NamedTuple):
     customer: str
     period: Period
     grace_end_ms: int
+
+
+class DueList:
+    """Periods that are over, in order of their ends and of customers.
+
+    Of very many customers most have the same period, and are one name each here.
+    """
+
+    def __init__(self) -> None:
+        self._customers: defaultdict[tuple[Period, int], list[str]] = defaultdict(list)
+        """By the period, and the end of its grace."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return sum(map(len, self._customers.values()))
+
+    def __iter__(self) -> Iterator[Due]:
+        """Yield them in order."""
+        return heapq.merge(
+            *map(self._of, self._customers),
+            key=lambda due: (due.period.end, due.customer),
+        )
+
+    def _of(self, same: tuple[Period, int]) -> Iterator[Due]:
+        return (Due(customer, *same) for customer in sorted(self._customers[same]))
+
+    def add(self, due: Due) -> None:
+        """Take one in, of a customer who is not here."""
+        self._customers[due.period, due.grace_end_ms].append(due.customer)
+
+    def periods(self) -> Iterator[tuple[Period, int]]:
+        """Yield each period, in no order, and of how many customers it is."""
+        for (period, _), customers in self._customers.items():
+            yield period, len(customers)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._customers.clear()
 
 
 class Held(NamedTuple):

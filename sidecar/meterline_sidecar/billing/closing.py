@@ -11,12 +11,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from meterline_pricing import Period
 from meterline_pricing.grid import is_within
-from meterline_sidecar.billing.close_piece import Outcome, close_some
-from meterline_sidecar.billing.close_run import Due, Held, Rules, Run, Wanted
+from meterline_sidecar.billing.close_piece import Outcome, Ready, close_some
+from meterline_sidecar.billing.close_run import Due, DueList, Held, Rules, Run, Wanted
 from meterline_sidecar.billing.drafts import NotBillable
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.lifecycle import (
@@ -104,7 +105,7 @@ class Closer:
         """The ends of periods that waited for edges at the last look."""
         self.held: dict[str, Held] = {}
         """By customer: what should be final by itself and is not."""
-        self.in_grace: list[Due] = []
+        self.in_grace = DueList()
         """What was over and not due yet at the last look."""
         self.asked: Run | None = None
         """The last run that somebody asked for, once it has ended."""
@@ -232,22 +233,21 @@ class Closer:
             self._awaited_ms |= {end for (_, end), one in missing.items() if one.edges}
         await self._aggregator.run()
         n_before = run.n_closed
-        ready = list(self._with_gaps(run, due, missing))
-        del due  # of very many customers it is long, and the rest is deleted as it goes
-        while ready:
-            piece = partial(self._piece, run, ready[:PIECE_MAX], missing)
+        rest = self._with_gaps(run, due, missing)
+        ready: list[Ready] = []
+        while ready := ready + list(islice(rest, PIECE_MAX - len(ready))):
+            piece = partial(self._piece, run, ready, missing)
             n_done = await when_whole(piece, self._aggregator.run)
             del ready[:n_done]
         return run.n_closed > n_before and not run.wanted.is_dry
 
-    async def _due(self, run: Run, since_ms: int) -> list[Due]:
-        """Return what is to be closed now, in order of its end; note what waits."""
+    async def _due(self, run: Run, since_ms: int) -> DueList:
+        """Return what is to be closed now; note what waits."""
         wanted, now_ms = run.wanted, self._clock.now_ms()
         async with self._database.reading() as tx:
             finals = await store.closed_ends(tx)
             passed = await self._next.passed(tx, wanted, finals)
-        found: list[Due] = []
-        waiting: list[Due] = []
+        found, waiting = DueList(), DueList()
         async for due in self._over(wanted, finals, passed, now_ms):
             if due.customer in run.held:
                 continue
@@ -258,7 +258,7 @@ class Closer:
                     why = f"their {due.period.name} is not final, and comes first"
                     run.held[due.customer] = Held(*due[:2], why)
             elif now_ms < due.grace_end_ms and not wanted.skips_grace:
-                waiting.append(due)
+                waiting.add(due)
             elif wanted.is_automatic and due.period.end <= since_ms:
                 run.held[due.customer] = Held(
                     *due[:2],
@@ -268,10 +268,9 @@ class Closer:
                     is_left=True,
                 )
             else:
-                found.append(due)
+                found.add(due)
         if wanted.is_automatic:
             self.in_grace = waiting
-        found.sort(key=lambda due: (due.period.end, due.customer))
         return found
 
     def _comes_first(self, due: Due, wanted: str) -> bool:
@@ -307,9 +306,9 @@ class Closer:
         assert customer is not None, "asked for one that there is"
         return customer.plan
 
-    async def _missing(self, due: Sequence[Due]) -> dict[tuple[int, int], Missing]:
+    async def _missing(self, due: DueList) -> dict[tuple[int, int], Missing]:
         """Return what has not arrived of each span of time that is to be closed."""
-        spans = {(one.period.start, one.period.end): one.period for one in due}
+        spans = {(period.start, period.end): period for period, _ in due.periods()}
         return {
             span: await missing_of(
                 self._database, self._spools, period, clock=self._clock
@@ -320,27 +319,26 @@ class Closer:
     def _with_gaps(
         self,
         run: Run,
-        due: Sequence[Due],
+        due: Iterable[Due],
         missing: dict[tuple[int, int], Missing],
-    ) -> Iterator[tuple[Due, tuple[str, ...]]]:
+    ) -> Iterator[Ready]:
         """Yield what is complete, or may be closed as it is, with its gaps in words."""
+        gaps: dict[Period, tuple[str, ...] | str] = {}
+        """Or why it is not to be closed: of very many customers the same."""
         for one in due:
-            found = missing[one.period.start, one.period.end]
-            try:
-                gaps = check_gaps(
-                    *(one.period, found),
-                    accept_gap=run.wanted.accepts_gap,
-                    accept_edge=run.wanted.accepts_edge,
-                )
-            except NotBillable as error:
-                run.held[one.customer] = Held(one.customer, one.period, str(error))
-                continue
-            yield one, gaps
+            if one.period not in gaps:
+                found = missing[one.period.start, one.period.end]
+                gaps[one.period] = _gaps(run.wanted, one.period, found)
+            accepted = gaps[one.period]
+            if isinstance(accepted, str):
+                run.held[one.customer] = Held(one.customer, one.period, accepted)
+            else:
+                yield one, accepted
 
     async def _piece(
         self,
         run: Run,
-        ready: Sequence[tuple[Due, tuple[str, ...]]],
+        ready: Sequence[Ready],
         missing: dict[tuple[int, int], Missing],
     ) -> int:
         """Close some customers in one transaction; return how many were looked at.
@@ -382,3 +380,15 @@ class Closer:
                 self._on_close(due.customer)
         await asyncio.sleep(0)
         return len(outcomes)
+
+
+def _gaps(wanted: Wanted, period: Period, missing: Missing) -> tuple[str, ...] | str:
+    """Return in words what is given up of a period; or why it is not to be closed."""
+    try:
+        return check_gaps(
+            *(period, missing),
+            accept_gap=wanted.accepts_gap,
+            accept_edge=wanted.accepts_edge,
+        )
+    except NotBillable as error:
+        return str(error)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
@@ -64,7 +65,9 @@ async def close(request: Request) -> Response:
         all_held = [*closer.held.values(), *await voided(tx)]
     asked = () if closer.asked is None else closer.asked.held.values()
     waiting = [one for one in (*closer.held.values(), *asked) if not one.is_left]
-    in_grace = Counter(_month(one.period) for one in closer.in_grace)
+    in_grace: Counter[str] = Counter()
+    for period, n_customers in closer.in_grace.periods():
+        in_grace[_month(period)] += n_customers
     held = Counter(_month(one.period) for one in all_held)
     names = sorted({*desk, *in_grace, *held}, reverse=True)[:MONTHS]
     return render(
@@ -86,7 +89,7 @@ async def close(request: Request) -> Response:
             "heaps": HEAPS,
             "over": sorted({*in_grace, *held}),
             "n_in_grace": len(closer.in_grace),
-            "in_grace": closer.in_grace[:ROWS],
+            "in_grace": list(islice(closer.in_grace, ROWS)),
             "n_held": len(all_held),
             "held": all_held[:ROWS],
             "running": closer.running,
