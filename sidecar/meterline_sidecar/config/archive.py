@@ -86,7 +86,8 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="Events that are older leave the ledger for the archive, once"
             ' the periods that they belong to are final: `"13 months"`, `"400 days"`.'
-            " Needs `archive.url`.",
+            " Needs `archive.url`. At an edge they leave once its centre has them, or"
+            " what they come to, and has noted their file.",
             extra={"kind": RETENTION, "default": "for ever"},
         ),
     ] = None

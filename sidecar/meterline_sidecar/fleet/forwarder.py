@@ -61,6 +61,7 @@ BEAT_EVERY_S: Final = 2.0
 BUSY_ROWS: Final = 4_000
 """So many events wait for their commit only where there are very many: see ``_read``."""
 SHARE: Final = 29
+TOLD_CHARS: Final = 256  # of each thing that is missing
 DRAIN_S: Final = 5.0
 """How long a stop waits for the centre; systemd waits for 90 s."""
 BUFFER_BYTES: Final = 256 << 10
@@ -130,6 +131,11 @@ class Forwarder:
     def name(self) -> str:
         """What people at the centre call this edge."""
         return self._config.own_name
+
+    @property
+    def recount_trouble(self) -> str | None:
+        """Why a meter is not counted again that should be; ``None``: it is."""
+        return None if self._roller is None else self._roller.trouble
 
     async def run(self) -> None:
         """Keep a connection to the centre until stopped, or cancelled.
@@ -353,8 +359,8 @@ class Forwarder:
             )
         if waiting:
             missing.append(f"{n_of(len(waiting), 'spool')} not taken in")
-        if self._roller is not None and self._roller.trouble is not None:
-            missing.append(self._roller.trouble)
+        if self.recount_trouble is not None:
+            missing.append(self.recount_trouble[:TOLD_CHARS])
         if at.held and self._roller is not None:
             missing.append(
                 f"{n_of(at.held, 'event')} held: decide there, `meterline held`"

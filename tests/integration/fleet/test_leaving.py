@@ -2,21 +2,31 @@
 
 import asyncio
 import shutil
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pytest
 
 from meterline.wire import Lost
 from meterline_sidecar.clock import DAY_MS, HOUR_MS
+from meterline_sidecar.errors import ArchiveFailed
+from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.ledger.archive import Step
+from meterline_sidecar.ledger.edge_files import Reached
 from meterline_sidecar.store.edge import archive as store
+from meterline_sidecar.store.edge import edge_files, roll_ups
 from meterline_sidecar.store.edge.edge_files import OWN
+from meterline_sidecar.store.edge.events import marks
+from meterline_sidecar.store.edge.roll_ups import RollUp
+from meterline_sidecar.store.port import Tx
 from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_files import (
     USAGE,
     all_pages,
     archive,
     files_at,
+    filing,
+    get,
     until_filed,
     until_noted,
 )
@@ -145,11 +155,11 @@ async def test_a_meter_is_counted_again_from_files_and_waits_for_one_that_is_gon
         assert centre.parts.edges is not None
         (one,) = centre.parts.edges.all()
         await until(lambda: any(first.file in text for text in one.missing))
-        # What is read is counted on meanwhile, and nothing leaves.
+        problems = (await get(edge, "/status"))["problems"]
+        assert "job_failing" in {one["code"] for one in problems}
+        # What is read is counted on meanwhile.
         await edge.ship(numbers(6, first_seq=10))
         await until_sum(centre, 1_111_111)
-        step = await edge.parts.archive.step(by_hand=True)
-        assert step.moved is None
 
         (world.folder / "lost").rename(folder / first.file)
         await recounted(centre, edge)
@@ -241,3 +251,59 @@ async def test_what_an_earlier_life_had_counted_is_told_apart_in_files_as_well(
         database = world.folder / name / "meterline.db"
         report = await verified_with(database, world.folder / "archive")
         assert report.findings == []
+
+
+async def test_nothing_leaves_before_the_centre_has_it_and_the_file_is_read_back(
+    world: World, archive: str
+) -> None:
+    folder = world.folder / "archive"
+    async with (
+        world.centre(N + archive) as centre,
+        world.edge(keys=USAGE, more=archive + RETENTION) as edge,
+    ):
+        await used_for_long(world, centre, edge)
+        database = edge.parts.database
+        among = Filing(database, filing(edge).files)  # which is told nothing by itself
+        async with database.reading() as tx:
+            (file, *_) = await edge_files.files_after(tx, 0, edge_id=OWN, limit=1)
+            what, newest = file.what, await marks(tx)
+
+        async def why(reached: Reached | None, *, followed: str | None = None) -> str:
+            among.reached = reached
+            async with database.reading() as tx:
+                known = await roll_ups.list_roll_ups(tx)
+                if followed is not None:
+                    known = [RollUp(followed, "", 0, 0)] if followed else []
+                with pytest.MonkeyPatch.context() as others:
+                    others.setattr(roll_ups, "list_roll_ups", returning(known))
+                    return str(await among.why_not_there(tx, file))
+
+        everything = Reached(newest.batch_id, newest.event_id)
+        assert await why(None) == "the centre has not said yet what it has"
+        assert await why(everything) == f"the centre has not noted {what.file} yet"
+        await among.begin(what.file)
+        none_of_it = Reached(what.last_batch_id - 1, newest.event_id)
+        assert "does not have batch" in await why(none_of_it)
+        assert "come to" in await why(everything, followed="another")
+        assert "by which meters" in await why(everything, followed="")
+        assert await why(everything) == "None"
+
+        content = (folder / what.file).read_bytes()
+        (folder / what.file).write_bytes(content[:-1])
+        with pytest.raises(ArchiveFailed, match="not the file that was written"):
+            await all_that_is_old_leaves(edge)
+        assert await edge.rows("SELECT min(id) FROM events") == [(1,)]
+        problems = (await get(edge, "/status"))["problems"]
+        assert "archive_not_written" in {one["code"] for one in problems}
+        (folder / what.file).write_bytes(content)
+        await all_that_is_old_leaves(edge)
+        assert await edge.rows("SELECT min(id) FROM events") != [(1,)]
+
+
+def returning(found: list[RollUp]) -> Callable[[Tx], Awaitable[list[RollUp]]]:
+    """Return what returns this."""
+
+    async def list_roll_ups(_: Tx) -> list[RollUp]:
+        return found
+
+    return list_roll_ups

@@ -121,6 +121,8 @@ def _of_fleet(parts: Parts) -> Iterator[Found]:
         yield from parts.edges.problems()
     if parts.forwarder is not None and parts.forwarder.trouble is not None:
         yield found("not_forwarded", parts.forwarder.trouble)
+    if parts.forwarder is not None and parts.forwarder.recount_trouble is not None:
+        yield found("job_failing", parts.forwarder.recount_trouble)
     filing = None if parts.forwarder is None else parts.forwarder.filing
     if filing is not None and filing.files.trouble is not None:
         text = (
