@@ -23,6 +23,8 @@ changes, unasked:
                                     <-   Meters(generations)
     Epochs(producers)               ->   once, before it rolls up anything
                                     <-   Covered(producers, ...)
+    Workers(producers)              ->   before it rolls up the first event of each
+                                    <-   Covered(producers, ...)
 
 Answers come in the order of what they answer. An edge numbers the batches of its own
 ledger 1, 2, 3 ... without a hole, whoever recorded them. ``batch`` is up to which of
@@ -66,6 +68,7 @@ EPOCHS_MAX: Final = 1_000  # of one ledger; each is a decision of a person
 EVENTS_TOLD_MAX: Final = 1_000  # in one answer
 EVENTS_TOLD_BYTES: Final = 256 << 10
 """An answer is full from here on: with one more event of the largest size it is a frame."""
+WORKERS_MAX: Final = 1_000  # in one question
 SUBJECTS_MAX: Final = 500  # ranges of names in one question: 256 KiB at most
 
 Mac = Annotated[bytes, Meta(max_length=64)]
@@ -165,7 +168,10 @@ class Epochs(Struct, frozen=True, array_like=True, tag="epochs"):
 
 
 class Covered(Struct, frozen=True, array_like=True, tag="covered"):
-    """What is at the centre of these epochs, and the ledger does not know."""
+    """What is at the centre, and the ledger does not know.
+
+    Of its own epochs; or of workers that it asks about, by other edges.
+    """
 
     is_over: bool
     """Whether the edge must begin another epoch."""
@@ -173,6 +179,15 @@ class Covered(Struct, frozen=True, array_like=True, tag="covered"):
     """Up to which number these are here."""
     producers: dict[ProducerId, Seq] = {}
     """Up to which number of each worker all is rolled up in that."""
+
+
+class Workers(Struct, frozen=True, array_like=True, tag="workers"):
+    """Workers whose events an edge is about to roll up: from now on they are its own.
+
+    Whose they were before may have rolled up some of them, and be gone; or have sent them.
+    """
+
+    producers: Annotated[tuple[ProducerId, ...], Meta(max_length=WORKERS_MAX)]
 
 
 class EdgeFile(Struct, frozen=True, array_like=True, tag="edge_file"):
@@ -258,7 +273,15 @@ class EventsTold(Struct, frozen=True, array_like=True, tag="events_told"):
 
 
 FromEdge = (
-    EdgeHello | Resume | Ahead | Heartbeat | Epochs | EdgeFile | EventsTold | FromApp
+    EdgeHello
+    | Resume
+    | Ahead
+    | Heartbeat
+    | Epochs
+    | Workers
+    | EdgeFile
+    | EventsTold
+    | FromApp
 )
 FromCentre = EdgeWelcome | Meters | Covered | AskEvents | FromSidecar
 

@@ -105,6 +105,7 @@ class FleetWorld:
     def __init__(
         self, seed: int, folder: Path, *, kinds: Sequence[str] | None = None
     ) -> None:
+        self._seed = seed
         self.chance = random.Random(seed)
         self._ids = random.Random(seed + 1)
         self.wires_chance = random.Random(seed + 2)
@@ -166,7 +167,8 @@ class FleetWorld:
         for _ in range(self.chance.randrange(1, WORKERS_MAX + 1)):
             number = len(self.workers)
             dice = random.Random(self.chance.random())
-            worker = Worker(f"w{number}", dice, f"{number + 1:032x}")
+            ears = random.Random(f"{self._seed} {number}")
+            worker = Worker(f"w{number}", dice, f"{number + 1:032x}", ears=ears)
             edge.workers.append(worker)
             self.workers.append(worker)
         self.note(f"{name}: {kind.strip() or 'events'}")
@@ -354,8 +356,6 @@ class FleetWorld:
 
     async def _lose_edge(self) -> None:
         edge = self._some_edge()
-        if edge.rolls_up:
-            return  # what it had counted and not acked would count again
         self.gone += [edge_id_of(path) for path in edge.events()]
         await edge.lose_disk()
         await asyncio.sleep(WIRE_S)

@@ -29,6 +29,8 @@ from tests.producer import NOON_MS, event, records
 STOP_S: Final = 5.0  # what an edge has to send the rest
 WORK_EVERY_S: Final = 1.0
 WORKER_S: Final = 20.0  # after so long a worker connects anew
+DEAF: Final = 0.15
+"""How often a connection ends before a worker hears of what is committed."""
 NO_BACKUP_HAS: Final = ("meterline.db.head", "meterline.db.newest")
 
 living: ContextVar["Life"] = ContextVar("living")
@@ -67,6 +69,8 @@ class Worker:
     is_leaving: bool = False
     """Whether it says goodbye when all is acked."""
     connected_to: "Life | None" = None
+    ears: random.Random = field(default_factory=random.Random)
+    """Decides which acks are not heard."""
 
     def record(self, n_events: int, *, now_ms: int) -> None:
         """Record the next events, of a short while ago or of some days."""
@@ -130,12 +134,17 @@ class Worker:
             done.append(self._sent(parts.ingest, producer, first))
             first = min(first + self.dice.randrange(1, 9), len(self.recorded) + 1)
             first = max(first, producer.next_seq)
+        is_deaf = self.ears.random() < DEAF
         for one in done:
             seq = await asyncio.shield(one)
+            if is_deaf:
+                continue
             if there is not None:
                 await there.until(producer.row, seq)
             self._note(life, seq)
-        if (
+        if is_deaf:
+            await asyncio.sleep(self.ears.choice([1.0, 10.0]))
+        elif (
             self.is_leaving
             and self.acked == len(self.recorded) == producer.row.last_seq
         ):

@@ -35,8 +35,10 @@ def test_no_schedule_of_faults_breaks_a_fleet(chance: random.Random) -> None:
 
 LOST_DISK: Final = 2
 """Workers live on whose edge has lost its disk."""
+READ_AGAIN: Final = 2022
+"""Likewise, of events that it had counted and sent, and never acked."""
 
 
 def test_the_known_fleets_hold() -> None:
-    for seed in (107, LOST_DISK):
+    for seed in (107, LOST_DISK, READ_AGAIN):
         simulate_fleet(seed)

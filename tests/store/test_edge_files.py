@@ -10,7 +10,7 @@ from meterline_sidecar.store.edge import archive, event_log, forward, roll_ups
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.events import BatchRow
-from meterline_sidecar.store.edge.roll_ups import RollUp
+from meterline_sidecar.store.edge.roll_ups import EdgeCover, RollUp
 from meterline_sidecar.store.port import Database
 from tests.edge_files import a_file
 from tests.producer import PRODUCER
@@ -199,3 +199,32 @@ async def test_raw_events_and_what_they_came_to_are_told_apart(
     assert [one.id for one in page.events] == [1, 2]
     assert [(edge, seq, state.id) for edge, _, seq, state in states] == [(7, 4, 4)]
     assert none == []
+
+
+async def test_how_far_edges_are_with_a_worker_never_goes_back(
+    database: Database,
+) -> None:
+    one, other = "1" * 32, "2" * 32
+    covers = [
+        EdgeCover(one, "a" * 8, "g", 7, 5),
+        EdgeCover(one, "a" * 8, "h", 7, 4),
+        EdgeCover(other, "b" * 8, "g", 8, 2**53),
+    ]
+    async with database.transaction() as tx:
+        await roll_ups.add_edge_covers(tx, covers)
+        await roll_ups.add_edge_covers(tx, [covers[0]._replace(last_seq=3)])
+        for worker, edge_id in ((one, 7), (other, 8)):
+            await fleet.claim_producer(tx, worker, edge_id=edge_id)
+        before = await roll_ups.edges_that_took_over(tx, app="usage")
+        await fleet.claim_producer(tx, one, edge_id=9)
+
+    async with database.reading() as tx:
+        assert sorted(await roll_ups.edge_covers(tx, [one])) == covers[:2]
+        assert await roll_ups.edge_covers(tx, [other, "3" * 32]) == covers[2:]
+        after = await roll_ups.edges_that_took_over(tx, app="usage")
+        hello = Hello(1, other, "app", "host", 1, 0)
+    async with database.transaction() as tx:
+        row = new_row(hello, seen_ms=0)._replace(last_seq=1)
+        await event_store.add_producer(tx, row)
+        sent = await roll_ups.edges_that_took_over(tx, app="usage")
+    assert (before, after, sent) == (set(), {9}, {8, 9})

@@ -61,6 +61,7 @@ async def test_a_producer_is_of_the_edge_that_claimed_it(database: Database) -> 
     async with database.reading() as tx:
         assert await fleet.edge_of_producer(tx, "0" * 32) == 7
         assert await fleet.edge_of_producer(tx, "1" * 32) is None
+        assert await fleet.edges_of_producers(tx, ["0" * 32, "1" * 32]) == {"0" * 32: 7}
 
     async with database.transaction() as tx:  # its edge is retired, and it lives on
         await fleet.claim_producer(tx, "0" * 32, edge_id=8)

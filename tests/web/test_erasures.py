@@ -89,6 +89,9 @@ OF_OURS = {
 """Tables of which no text comes from anybody else."""
 IDS = {
     ("edge_producers", "producer"),
+    ("edge_covers", "epoch"),
+    ("edge_covers", "generation"),
+    ("edge_covers", "producer"),
     ("edges", "edge"),
     ("edges", "forwards"),
     ("edges", "program"),

@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from meterline.edge_wire import Ahead
-from meterline.wire import RECORD_BYTES_MAX, VERSION, Batch, Hello, Lost
+from meterline.wire import (
+    FRAME_BYTES_MAX,
+    RECORD_BYTES_MAX,
+    VERSION,
+    Batch,
+    Hello,
+    Lost,
+)
 from meterline_sidecar.errors import EventsArchived, MeterlineError
 from meterline_sidecar.fleet.records import record_of, record_of_refused
 from meterline_sidecar.ledger.bundle import Bundle, Stored
@@ -27,6 +34,10 @@ BATCHES_MAX: Final = 256  # of one slice
 EVENTS_MAX: Final = 4_000  # likewise: some 20 ms of reading and encoding
 FRAME_BYTES: Final = 192 << 10  # a frame is full from here on; its limit is 1 MiB
 FRAME_RECORDS: Final = 4_000
+WHOLE_BYTES: Final = FRAME_BYTES_MAX - 1_000
+WHOLE_EVENTS: Final = 10_000
+"""What was rolled up at once is one frame up to here, so that the centre has all of it or
+nothing: with the last of it comes what all of it covers."""
 OWN_PRODUCERS: Final = ("held_producer", "external_producer")
 """Facts that name producers of the ledger's own: the centre has its own for these."""
 ENDED_MAX: Final = 200
@@ -92,8 +103,12 @@ async def read_slice(
             one = making.setdefault(
                 batch.producer_id, _Making(producers[batch.producer_id])
             )
+            most = max(n_left, WHOLE_EVENTS) if is_rolled_up else n_left
             n_events = await _read_batch(
-                tx, one, batch, end, limit=n_left, stored=stored.get(batch.id)
+                *(tx, one, batch, end),
+                limit=most,
+                is_rolled_up=is_rolled_up,
+                stored=stored.get(batch.id),
             )
             n_left -= n_events + 1
             if end.n_events + n_events < batch.events:
@@ -140,6 +155,7 @@ async def _read_batch(
     place: Place,
     *,
     limit: int,
+    is_rolled_up: bool,
     stored: Stored | None,
 ) -> int:
     """Add a batch, or the next part of it; return how many events that were."""
@@ -169,7 +185,8 @@ async def _read_batch(
             else stored.losses
         )
         losses = [loss for loss in of_batch if place.seq < loss.first_seq <= last_seq]
-    making.add(events, losses)
+    if not (is_rolled_up and is_whole and making.add_whole(events)):
+        making.add(events, losses)
     making.reached = last_seq
     return n_events
 
@@ -198,6 +215,21 @@ class _Making:
         while loss is not None:
             self._add_loss(loss)
             loss = next(waiting, None)
+
+    def add_whole(self, events: list[store.NamedEvent]) -> bool:
+        """Add events so that they are in one frame; return whether there is room in any."""
+        records = [record_of(event) for event in events]
+        n_bytes = sum(map(len, records))
+        if not records or n_bytes > WHOLE_BYTES:
+            return False
+        if len(self._records) + n_bytes > FRAME_BYTES:
+            self._flush()
+        if not self._n_records:
+            self._first_seq = events[0].event.seq
+        self._records += b"".join(records)
+        self._n_records += len(records)
+        self.last_seq = events[-1].event.seq
+        return True
 
     def _add_loss(self, loss: LossRow) -> None:
         if loss.payload is not None and 0 < len(loss.payload) <= RECORD_BYTES_MAX:

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
-from meterline.edge_wire import Covered, Epochs, Meters
+from meterline.edge_wire import Covered, Epochs, Meters, Workers
+from meterline.wire import WireError
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.taking_over import covered_elsewhere
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import fleet as edge_store
 from meterline_sidecar.store import usage as usage_store
@@ -74,6 +76,35 @@ class Countings:
         await self._expect_no_more(edge, epochs, is_over=is_over)
         found = dict(list(covers.items())[:COVERED_MAX])
         return Covered(is_over, ahead, found)
+
+    async def covered_elsewhere(self, edge: Edge, asked: Workers) -> Covered:
+        """Return up to which number workers of an edge count by what others sent."""
+        async with self._database.reading() as tx:
+            served = await usage_store.newest_generation(tx)
+            if served is None:
+                return Covered(is_over=False)
+            found = await covered_elsewhere(
+                *(tx, edge.row.id, asked.producers),
+                kept=await self.kept(tx, served),
+                served=_name(served),
+            )
+        return Covered(is_over=False, producers=found)
+
+    async def check_counts_nowhere(self, worker: str) -> None:
+        """Make sure that no edge has rolled up events of a worker that are sent as such.
+
+        Raises:
+            WireError: one has; nobody can tell which of them count already.
+        """
+        async with self._database.reading() as tx:
+            covers = await store.edge_covers(tx, [worker])
+        if covers:
+            raise WireError(
+                "duplicate_producer",
+                f"events of producer {worker} are here as usage already, by an edge that"
+                ' forwarded that: start this one with `forward = "usage"` and a new'
+                " `sidecar.database`, so that they do not count twice",
+            )
 
     async def _expect_no_more(
         self, edge: Edge, epochs: Epochs, *, is_over: bool

@@ -26,10 +26,8 @@ from meterline_sidecar.store.port import Database, Tx
 
 SILENT_S: Final = 15.0
 """After so long without a word a connection is over: a heartbeat comes every 2 s."""
-STORED_EVERY_S: Final = 5.0
-"""How an edge stands is stored as often; what is older is only sent again."""
-NOBODY: Final = ""
-"""Who speaks for an edge that is not connected."""
+STORED_EVERY_S: Final = 5.0  # how an edge stands; what is older is only sent again
+NOBODY: Final = ""  # speaks for an edge that is not connected
 SAID: Final = ("batch", "low_ms", "seen_ms", "skew_ms")
 """What an edge says in a heartbeat."""
 EDGES_MAX: Final = 256
@@ -131,6 +129,8 @@ class Edges:
             raise WireError("duplicate_edge", f"edge {row.name}: {COPY}")
         edge.life, edge.heard_s, edge.copy_ms = hello.life, now_s, None
         edge.is_elsewhere, edge.tells = False, hello.tells
+        # Of which workers it speaks is looked up anew: one may have gone over elsewhere.
+        self._producers = {p: of for p, of in self._producers.items() if of != row.id}
         await self._store(
             edge,
             speaks=hello.life,

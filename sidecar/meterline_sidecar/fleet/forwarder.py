@@ -268,7 +268,9 @@ class Forwarder:
             if isinstance(message, Meters) and self._roller is not None:
                 await self._roller.follow(message)
                 continue
-            if not isinstance(message, Ack | Welcome):
+            if isinstance(message, Covered):
+                line.told(message)
+            elif not isinstance(message, Ack | Welcome):
                 raise WireError("unexpected", "no answer to what was sent")
             part = line.answered()
             self.acked_ms = self._clock.now_ms()
@@ -286,7 +288,8 @@ class Forwarder:
         while True:
             is_left = False
             if self._roller is not None:
-                is_left = await self._roller.run(is_urgent=self._stopping.is_set())
+                is_urgent = self._stopping.is_set()
+                is_left = await self._roller.run(line.ask, is_urgent=is_urgent)
             part = await self._read(place)
             if part.ahead is not None:
                 await line.send_all([part.ahead, *part.frames], part)

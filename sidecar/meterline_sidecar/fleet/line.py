@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from meterline import edge_wire, wire
-from meterline.edge_wire import FromCentre, FromEdge
+from meterline.edge_wire import Covered, FromCentre, FromEdge, Workers
 from meterline.wire import Batch, Refusal
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.fleet.backlog import Slice
@@ -31,6 +31,7 @@ class Line:
         self._writer = writer
         self._due: deque[Slice | None] = deque()
         self._moved = asyncio.Event()
+        self._told: deque[asyncio.Future[Covered]] = deque()
         self.in_flight_max = edge_wire.EDGE_FRAMES_IN_FLIGHT_MAX
 
     async def send(self, message: FromEdge) -> None:
@@ -57,6 +58,25 @@ class Line:
             await self._until(self.in_flight_max - 1)
             self._due.append(part if i == last else None)
             await self.send(frame)
+
+    async def ask(self, workers: Sequence[str]) -> Covered:
+        """Return what the centre has of workers whose events are to be rolled up."""
+        told: asyncio.Future[Covered] = asyncio.get_running_loop().create_future()
+        self._told.append(told)
+        await self.send_all([Workers(tuple(workers))])
+        return await told
+
+    def told(self, covered: Covered) -> None:
+        """Take in the answer to what was asked first.
+
+        Raises:
+            WireError: nothing was.
+        """
+        if not self._told:
+            raise wire.WireError("unexpected", "an answer to nothing")
+        told = self._told.popleft()
+        if not told.done():
+            told.set_result(covered)
 
     async def until_answered(self) -> None:
         """Wait until nothing is due."""

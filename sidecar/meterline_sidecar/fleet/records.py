@@ -5,13 +5,14 @@ crosses unchanged. Only what an edge judged crosses as a judgement: of an event 
 twice here its name is not kept, but that it does not count is.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
-from meterline.events import Flag, Kind
+from meterline.events import Flag, Kind, UsageEvent
 from meterline.wire import RECORD_HEADER, encode_record, record_crc
-from meterline_sidecar.store.edge.events import LossRow
+from meterline_sidecar.store.edge.events import EventRow, LossRow
 from meterline_sidecar.store.edge.forward import NamedEvent
 from meterline_sidecar.usage import rolled_up
 from meterline_sidecar.usage.fold import ROLLED_UP
@@ -20,6 +21,9 @@ OURS: Final = int(Flag.HELD | Flag.NAMED)
 """The centre sets these itself: by its clock, and by the name that comes along."""
 DAMAGED: Final = "damaged: "
 USE: Final = int(Kind.USE)
+USAGE_FIELD: Final = len(UsageEvent.__struct_fields__)
+"""Where in a record stands what was rolled up into it: behind all that an app says."""
+RECORD_BYTES: Final = 80  # all but the subject and what was rolled up
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_json = msgspec.json.Decoder().decode
@@ -44,6 +48,16 @@ def record_of(event: NamedEvent) -> bytes:
         said: dict[str, Any] = _from_json(properties) if properties else {}
         fields += (said.get("all"), said.get("parts"), event.external_id, event.source)
     return encode_record(seq, _encode(fields))
+
+
+def bytes_of(events: Iterable[EventRow]) -> int:
+    """Return how large rolled-up events are as records, or a little more."""
+    return sum(
+        len((event.properties or "").encode())
+        + len((event.subject or "").encode())
+        + RECORD_BYTES
+        for event in events
+    )
 
 
 def record_of_refused(loss: LossRow) -> bytes:

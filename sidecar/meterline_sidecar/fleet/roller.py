@@ -11,15 +11,16 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
 
-from meterline.edge_wire import Covered, Epochs, Meters
+from meterline.edge_wire import WORKERS_MAX, Covered, Epochs, Meters
 from meterline.events import Flag, Kind
 from meterline.wire import VERSION, Hello
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import ArchiveFailed, EventsArchived
-from meterline_sidecar.fleet.backlog import own_producers
+from meterline_sidecar.fleet.backlog import WHOLE_BYTES, own_producers
+from meterline_sidecar.fleet.records import bytes_of
 from meterline_sidecar.fleet.rolling import (
     Sum,
     add_archived_step,
@@ -56,6 +57,8 @@ ROLL_PLACES: Final = 2_000  # written in one transaction, of some 30 ms
 
 Pause = Callable[[float], Awaitable[None]]
 """Lets others go first behind a piece of work of so many seconds."""
+Ask = Callable[[Sequence[str]], Awaitable[Covered]]
+"""Asks the centre about workers."""
 
 
 class Roller:
@@ -84,8 +87,12 @@ class Roller:
         self._next_s = 0.0
         self._working = asyncio.Lock()
         self._storing: asyncio.Future[int] | None = None
+        self._known: set[str] = set()
+        """Workers that the centre was asked about since it is there."""
         self._steps: dict[str, int] = {}
         """How many events the next step of each generation reads."""
+        self._most: dict[str, int] = {}
+        """How many it rolls up at once, where that is fewer than usual."""
         self._unread: dict[str, tuple[float, str]] = {}
         """Generations that need a file which cannot be read: until when they wait, why."""
 
@@ -93,6 +100,7 @@ class Roller:
 
     async def epochs(self) -> Epochs:
         """Return the epochs of this ledger; the first one begins with it."""
+        self._known.clear()  # it may be another centre by now
         async with self._database.transaction() as tx:
             if not await store.list_epochs(tx):
                 await _begin(tx, 0, now_ms=self._clock.now_ms())
@@ -138,16 +146,18 @@ class Roller:
 
     # --- rolling up
 
-    async def run(self, *, is_urgent: bool = False) -> bool:
+    async def run(self, ask: Ask, *, is_urgent: bool = False) -> bool:
         """Roll up what is due; return whether anything is left to be rolled up.
 
         Args:
+            ask: is asked about each worker before its first event is rolled up.
             is_urgent: not only every two seconds.
         """
         if time.monotonic() < self._next_s and not is_urgent:
             return False
         self._next_s = time.monotonic() + EVERY_S
         is_left = False
+        strangers: set[str] = set()
         async with self._alone():
             async with self._database.reading() as tx:
                 roll_ups = await store.list_roll_ups(tx)
@@ -155,10 +165,16 @@ class Roller:
                 found = await self._summed_if_read(roll_up)
                 if found is None:
                     continue
+                strangers = await self._strangers(found)
+                if strangers:
+                    break
                 is_news = found.is_all and not roll_up.is_complete
                 if found.cursor > roll_up.cursor or is_news:
-                    await self._store(found)
+                    is_left |= not await self._store(found)
                 is_left |= not found.is_all
+        if strangers:  # others may go on meanwhile: the answer comes among theirs
+            await self._meet(sorted(strangers), ask)
+        is_left |= bool(strangers)
         if is_left:
             self._next_s = 0.0
         return is_left
@@ -185,6 +201,24 @@ class Roller:
         self._unread.pop(generation, None)
         return found
 
+    async def _strangers(self, found: Sum) -> set[str]:
+        """Return workers of whom the centre was not asked yet what it has."""
+        if found.covers.keys() <= self._known:
+            return set()
+        async with self._database.reading() as tx:
+            self._known |= await _own(tx)
+        return found.covers.keys() - self._known
+
+    async def _meet(self, workers: Sequence[str], ask: Ask) -> None:
+        """Note what of workers counts already, as their edge of before has sent it."""
+        for start in range(0, len(workers), WORKERS_MAX):
+            some = workers[start : start + WORKERS_MAX]
+            covered = await ask(some)
+            if covered.producers:
+                async with self._alone(), self._database.transaction() as tx:
+                    await store.add_rolled_up_before(tx, covered.producers.items())
+            self._known.update(some)
+
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
         """Wait for what was begun, also by who was cancelled meanwhile."""
@@ -194,8 +228,9 @@ class Roller:
             yield
 
     async def _summed(self, roll_up: RollUp) -> Sum:
-        """Return what the next events come to."""
+        """Return what the next events come to; of strangers', no more than a step."""
         definition = decode(roll_up.definition)
+        most = self._most.get(roll_up.generation, ROLL_EVENTS)
         endpoints: Endpoints = {}
         async with self._database.reading() as tx:
             values = Values(
@@ -208,7 +243,8 @@ class Roller:
         first_s = time.monotonic()
         while not found.is_all:
             began_s = time.monotonic()
-            limit = self._steps.get(roll_up.generation, FIRST_EVENTS)
+            left = most - (found.cursor - roll_up.cursor)
+            limit = min(left, self._steps.get(roll_up.generation, FIRST_EVENTS))
 
             async def step(tx: Tx, limit: int = limit) -> None:
                 await add_step(tx, definition, found, limit=limit)
@@ -221,7 +257,9 @@ class Roller:
                     await add_archived_step(tx, found, self._archived, limit=limit)
             await self._pause(time.monotonic() - began_s)
             is_long = time.monotonic() - first_s >= ROLL_S
-            if is_long or found.cursor - roll_up.cursor >= ROLL_EVENTS:
+            if is_long or found.cursor - roll_up.cursor >= most:
+                break
+            if await self._strangers(found):
                 break
             if len(found.deltas) >= ROLL_PLACES:
                 self._steps[roll_up.generation] = max(500, limit // 2)
@@ -229,8 +267,11 @@ class Roller:
             self._steps[roll_up.generation] = min(STEP_EVENTS, 2 * limit)
         return found
 
-    async def _store(self, found: Sum) -> None:
-        """Store it as events, and move the cursor with them."""
+    async def _store(self, found: Sum) -> bool:
+        """Store it as events, and move the cursor with them; say whether it was not too large.
+
+        Of what is, less is read the next time.
+        """
         before = found.roll_up
         after = before._replace(
             cursor=found.cursor, is_complete=int(before.is_complete or found.is_all)
@@ -244,10 +285,15 @@ class Roller:
             await self._move(tx, found, after)
 
         events, row = await self._events(found)
+        n_read = found.cursor - before.cursor
+        if n_read > 1 and bytes_of(events) > WHOLE_BYTES:
+            self._most[before.generation] = n_read // 2
+            return False
+        self._most.pop(before.generation, None)
         if row is None:
             async with self._database.transaction() as tx:
                 await self._move(tx, found, after)
-            return
+            return True
         piece = Piece(
             Producer(row, next_seq=row.last_seq + 1),
             events[-1].seq,
@@ -261,6 +307,7 @@ class Roller:
         self._storing = self._ingest.append(piece)
         await asyncio.wait([self._storing])
         self._storing.result()
+        return True
 
     async def _move(self, tx: Tx, found: Sum, after: RollUp) -> None:
         known = {row.generation: row for row in await store.list_roll_ups(tx)}
@@ -278,19 +325,13 @@ class Roller:
         subject_ids = sorted({place.subject_id for place in found.deltas} - {0})
         async with self._database.reading() as tx:
             names = await store.names_of(tx, subject_ids)
-            here = await store.covered(tx, found.roll_up.cursor, found.cursor)
-            epochs = [epoch.producer for epoch in await store.list_epochs(tx)]
-            own = {*epochs, *await own_producers(tx)}
-            row = await event_store.find_producer(tx, epochs[-1])
+            epochs, own = await store.list_epochs(tx), await _own(tx)
+            row = await event_store.find_producer(tx, epochs[-1].producer)
         if not found.deltas:
             return [], None
         assert row is not None, "it was made with its epoch"
-        pieces = list(pieces_of(found, epoch=epochs[-1]))
-        covers = [
-            cover
-            for cover in {**found.covers, **dict(here)}.items()
-            if cover[0] not in own
-        ]
+        pieces = list(pieces_of(found, epoch=epochs[-1].producer))
+        covers = [cover for cover in found.covers.items() if cover[0] not in own]
         texts = rolled_up.covering([piece for _, piece in pieces], covers)
         subjects = [names.get(place.subject_id) for place, _ in pieces]
         times = [found.time_of(place) for place, _ in pieces]
@@ -338,6 +379,12 @@ class Roller:
             one: event_id for one, event_id in reached.items() if event_id >= first
         }
         return min(there.values(), default=0), tuple(there)
+
+
+async def _own(tx: Tx) -> set[str]:
+    """Return the producers whose events this ledger has made of others."""
+    own = {name for name in await own_producers(tx) if name is not None}
+    return own | {epoch.producer for epoch in await store.list_epochs(tx)}
 
 
 async def _begin(tx: Tx, after_event_id: int, *, now_ms: int) -> None:

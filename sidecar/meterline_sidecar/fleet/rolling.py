@@ -35,14 +35,14 @@ class Sum:
     cursor: int
     is_all: bool = False
     """Whether nothing was behind them."""
+    covers: dict[str, int] = field(default_factory=dict[str, int])
+    """Up to which number of each producer they go."""
     deltas: dict[Place, Delta] = field(default_factory=dict[Place, Delta])
     last_ms: dict[tuple[int, int], int] = field(
         default_factory=dict[tuple[int, int], int]
     )
     n_events: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
     """By subject and window: when the last of them happened, and how many there are."""
-    covers: dict[str, int] = field(default_factory=dict[str, int])
-    """Up to which number of each producer those are that left the ledger."""
 
     def add(self, events: list[EventFacts]) -> None:
         """Add events."""
@@ -70,6 +70,7 @@ async def add_step(tx: Tx, definition: Definition, found: Sum, *, limit: int) ->
         return
     after = next(reversed(found.endpoints), 0)
     found.endpoints |= await counting.endpoints(tx, after=after)
+    found.covers |= await store.covered(tx, span.after_id, span.last_id)
     has_before = await store.has_rolled_up_before(tx)
     events = await events_of(tx, definition, span, [], is_corrected=has_before)
     if has_before:

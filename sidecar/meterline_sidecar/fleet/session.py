@@ -1,6 +1,7 @@
 """What one connected edge sends to its centre, and what it is answered, in that order."""
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from meterline import edge_wire, wire
@@ -14,6 +15,7 @@ from meterline.edge_wire import (
     Heartbeat,
     Meters,
     Resume,
+    Workers,
 )
 from meterline.wire import Ack, Batch, Bye, Hello, Lost, Welcome, WireError
 from meterline_sidecar.fleet.asking import Asking
@@ -21,6 +23,7 @@ from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import SILENT_S, Edges
 from meterline_sidecar.fleet.noted import NotedFiles
+from meterline_sidecar.fleet.taking_over import covers_in, note_covers
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Producer
 from meterline_sidecar.ingest.decode import EDGES_FLAGS
@@ -85,7 +88,7 @@ class Session:
             case Batch() | Lost() | Bye():
                 if self._speaking is None:
                     raise WireError("unexpected", "no producer has said hello")
-                return self._accept(self._speaking, message)
+                return await self._accept(self._speaking, message)
             case Ahead():
                 await self._edges.ahead(self._edge, message, life=self._life)
                 return Ack(message.batch)
@@ -102,14 +105,27 @@ class Session:
                 return Ack(message.number)
             case Epochs():
                 return await self._countings.covered(self._edge, message)
+            case Workers():
+                for worker in message.producers:
+                    await self._edges.claim(self._edge, worker)
+                return await self._countings.covered_elsewhere(self._edge, message)
             case EdgeHello() | Resume():
                 raise WireError("unexpected", "only one hello to a connection")
 
-    def _accept(
+    async def _accept(
         self, producer: Producer, message: Batch | Lost | Bye
     ) -> asyncio.Future[int]:
+        note = None
+        if self.follows is not None and isinstance(message, Batch):
+            covers = covers_in(
+                message, edge_id=self._edge.row.id, after_seq=producer.row.last_seq
+            )
+            for cover in covers:
+                await self._edges.claim(self._edge, cover.producer)
+            if covers:
+                note = partial(note_covers, covers)
         next_seq = producer.next_seq
-        done = self._ingest.accept(producer, message)
+        done = self._ingest.accept(producer, message, when_stored=note)
         if isinstance(message, Batch):
             self._edge.events += producer.next_seq - next_seq
         return done
@@ -119,6 +135,8 @@ class Session:
         producer = self._producers.get(hello.producer)
         if producer is None:
             await self._edges.claim(self._edge, hello.producer)
+            if self.follows is None:
+                await self._countings.check_counts_nowhere(hello.producer)
             producer = await self._ingest.hello(hello, flags_kept=EDGES_FLAGS)
             self._producers[hello.producer] = producer
         self._speaking = producer

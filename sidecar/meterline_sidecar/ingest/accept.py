@@ -10,7 +10,6 @@ import logging
 from typing import Final
 
 from meterline.wire import (
-    BATCHES_IN_FLIGHT_MAX,
     Batch,
     Bye,
     Hello,
@@ -19,8 +18,8 @@ from meterline.wire import (
 )
 from meterline_sidecar.clock import Clock, JumpWatch
 from meterline_sidecar.errors import MeterlineError, RetryLater, SequenceGap
-from meterline_sidecar.ingest.commit import Committer, Piece, Producer
-from meterline_sidecar.ingest.company import COMPANY_S, Company
+from meterline_sidecar.ingest.commit import Committer, Piece, Producer, WhenStored
+from meterline_sidecar.ingest.company import COMPANY_S, Company, is_urgent
 from meterline_sidecar.ingest.decode import APPS_FLAGS, read_records
 from meterline_sidecar.ingest.left_out import LeftOut
 from meterline_sidecar.ingest.names import Names
@@ -152,9 +151,18 @@ class Ingest:
             await self._room.wait()
 
     def accept(
-        self, producer: Producer, message: Batch | Lost | Bye
+        self,
+        producer: Producer,
+        message: Batch | Lost | Bye,
+        *,
+        when_stored: WhenStored | None = None,
     ) -> "asyncio.Future[int]":
         """Accept a message; the future is the number to ack, once it is on disk.
+
+        Args:
+            producer: whose it is.
+            message: what came.
+            when_stored: as of a ``Piece``.
 
         Raises:
             SequenceGap: numbers are missing before it; nothing of it is taken.
@@ -174,6 +182,7 @@ class Ingest:
             case Bye():
                 self._check_follows(producer, message.last_seq + 1, exactly=True)
                 piece = Piece(producer, message.last_seq, message.last_seq, is_bye=True)
+        piece.when_stored = when_stored
         if not isinstance(message, Lost) and message.excluded:
             self.left_out.note(producer.row.producer, message.excluded)
         return self._queue(piece)
@@ -190,7 +199,7 @@ class Ingest:
         piece.producer.n_waiting += 1
         self._pending.append(piece)
         self._weigh(piece)
-        self._company.came(n_rows=self._pending_rows, is_urgent=_is_urgent(piece))
+        self._company.came(n_rows=self._pending_rows, is_urgent=is_urgent(piece))
         self._wake.set()
         return piece.done
 
@@ -384,16 +393,3 @@ class Ingest:
         if self.trouble is not None:
             log.info("events are stored again")
         self.trouble = None
-
-
-def _is_urgent(piece: Piece) -> bool:
-    """Say whether somebody waits for a commit.
-
-    Who has said goodbye does, who has a full window, and who sends a batch of nothing
-    only to say so.
-    """
-    return (
-        piece.is_bye
-        or not piece.n_rows
-        or piece.producer.n_waiting >= BATCHES_IN_FLIGHT_MAX
-    )

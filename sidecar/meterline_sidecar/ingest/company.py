@@ -12,6 +12,9 @@ import asyncio
 import contextlib
 from typing import Final
 
+from meterline.wire import BATCHES_IN_FLIGHT_MAX
+from meterline_sidecar.ingest.commit import Piece
+
 COMPANY_S: Final = 1.0  # from the beginning of one commit to that of the next
 COMPANY_ROWS: Final = 5_000  # which need no more: about 15 ms of writing
 FEW_S: Final = 0.25
@@ -65,3 +68,16 @@ class Company:
         if left_s > 0 and not self._is_enough.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_enough.wait(), left_s)
+
+
+def is_urgent(piece: Piece) -> bool:
+    """Say whether somebody waits for a commit.
+
+    Who has said goodbye does, who has a full window, and who sends a batch of nothing
+    only to say so.
+    """
+    return (
+        piece.is_bye
+        or not piece.n_rows
+        or piece.producer.n_waiting >= BATCHES_IN_FLIGHT_MAX
+    )

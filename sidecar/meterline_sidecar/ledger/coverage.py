@@ -169,6 +169,11 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "not covered",
         "over which edge a worker's events come; they count by the worker's numbers",
     ),
+    "edge_covers": Cover(
+        "not covered",
+        "up to where edges have rolled up each worker, as their states say; it is asked"
+        " for once a worker goes over to another edge",
+    ),
     "epochs": Cover("not covered", _AT_EDGES),
     "rolled_up_before": Cover("not covered", _AT_EDGES),
     "roll_ups": Cover("not covered", _AT_EDGES),

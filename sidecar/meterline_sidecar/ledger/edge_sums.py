@@ -70,11 +70,15 @@ class EdgeSums:
             return None
         epochs = await roll_ups.epochs_of_edges(tx, app=rolled_up.OWN_APP)
         lives = Counter(edge_id for edge_id, _, _ in epochs)
+        taken_over = await roll_ups.edges_that_took_over(tx, app=rolled_up.OWN_APP)
         names = {
             row.id: row.name
             for row in await fleet.list_edges(tx)
-            # Of one that was put back, several files hold the same.
-            if row.forwards == "usage" and lives[row.id] == 1
+            # Of one that was put back, several files hold the same; of one that took over
+            # a worker, they hold what another one has counted as well.
+            if row.forwards == "usage"
+            and lives[row.id] == 1
+            and row.id not in taken_over
         }
         away = await archive.files(tx)
         from_ms = max((file.beyond_ms for file in away), default=0)

@@ -1,8 +1,9 @@
 """SQL for the edges that forward to this ledger, and for what people decided of them."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.columns import Columns, marks, pieces
 from meterline_sidecar.store.facts import get_fact, put_fact
 from meterline_sidecar.store.port import Tx
 
@@ -123,6 +124,19 @@ async def edge_of_producer(tx: Tx, producer: str) -> int | None:
         "SELECT edge_id FROM edge_producers WHERE producer = ?", (producer,)
     )
     return None if row is None else int(row[0])
+
+
+async def edges_of_producers(tx: Tx, producers: Sequence[str]) -> dict[str, int]:
+    """Return the ids of the edges that producers are of, of those that are of any."""
+    found: dict[str, int] = {}
+    for part in pieces(producers):
+        rows = await tx.fetch_all(
+            "SELECT producer, edge_id FROM edge_producers"  # noqa: S608 - only marks
+            f" WHERE producer IN ({marks(len(part))})",
+            part,
+        )
+        found.update({row[0]: row[1] for row in rows})
+    return found
 
 
 async def claim_producer(tx: Tx, producer: str, *, edge_id: int) -> None:

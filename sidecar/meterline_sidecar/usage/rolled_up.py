@@ -96,6 +96,15 @@ def rolled_up_in(properties: str) -> RolledUp:
     return _decode_stored(properties).usage
 
 
+def decode(text: str) -> RolledUp:
+    """Return what crossed.
+
+    Raises:
+        ValueError: it is not what an edge sends.
+    """
+    return _decode(text)
+
+
 def in_pieces(whole: RolledUp) -> Iterator[RolledUp]:
     """Yield it as events that are not too large: different values may be many."""
     replace = msgspec.structs.replace

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from meterline.events import Kind
+from meterline.spool.scan import FORGOTTEN
 from meterline.wire import Batch, Bye, Lost
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError
@@ -316,6 +317,46 @@ async def test_usage_of_an_edge_that_was_put_back_is_that_of_both_its_lives(
             assert await sum_at(centre) == 111111
 
 
+async def test_what_a_lost_edge_had_counted_does_not_count_again_at_another(
+    world: World,
+) -> None:
+    async with world.centre(N) as centre:
+        async with world.edge("lost", keys=USAGE) as edge:
+            await edge.ship(numbers(0, 1))
+            await until_sum(centre, 11)
+        async with world.edge("new", keys=USAGE) as edge:
+            # The worker was acked its first event, and has the second one still.
+            lost = Lost(1, 1, FORGOTTEN)
+            await edge.ship(lost, numbers(1, 2, first_seq=2))
+            await edge.ship(numbers(3), producer=OTHER)
+            forwarder = edge.parts.forwarder
+            await until(lambda: forwarder and "is lost" in (forwarder.trouble or ""))
+            assert await sum_at(centre) == 11
+
+            answer = await centre.post("/v1/edges/lost/retire", reason="its disk")
+            assert answer.status_code == 200, answer.text
+            await until_sum(centre, 1111)
+            await edge.ship(numbers(4, first_seq=4))
+            await until_sum(centre, 11111)
+            assert (
+                len(await edge.rows("SELECT id FROM events WHERE flags < 65536")) == 4
+            )
+
+            await recount(centre, "n", edge)
+            assert await sum_at(centre) == 11111
+
+        # Whoever was retired too soon is not heard, of what another edge has by now.
+        assert centre.parts.edges is not None
+        await centre.post("/v1/edges/lost/adopt", reason="it is there after all")
+        async with world.edge("lost", keys=USAGE) as edge:
+            await edge.ship(numbers(2, first_seq=3))
+            forwarder = edge.parts.forwarder
+            await until(
+                lambda: forwarder and "another edge's, new" in (forwarder.trouble or "")
+            )
+            assert await sum_at(centre) == 11111
+
+
 async def recount(centre: Host, meter: str, *edges: Host) -> None:
     """Have a meter counted again from the first event on, and wait for it."""
     async with centre.parts.database.reading() as tx:
@@ -338,7 +379,7 @@ async def recount(centre: Host, meter: str, *edges: Host) -> None:
 async def test_another_counting_is_read_once_all_edges_have_it(world: World) -> None:
     async with world.centre(N) as centre:
         async with world.edge("gone", keys=USAGE) as gone:
-            await gone.ship(numbers(3))
+            await gone.ship(numbers(3), producer=OTHER)
             await until_sum(centre, 1000)
         async with world.edge("one", keys=USAGE) as one:
             await one.ship(numbers(0, 1))

@@ -13,17 +13,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterline.edge_wire import EDGE_VERSION, EdgeHello, Epochs, Heartbeat
-from meterline.wire import VERSION, Batch, Hello, Lost
+from meterline.edge_wire import (
+    EDGE_VERSION,
+    Covered,
+    EdgeHello,
+    Epochs,
+    Heartbeat,
+    Workers,
+)
+from meterline.wire import VERSION, Batch, Hello, Lost, split_records
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import SequenceGap
-from meterline_sidecar.fleet.backlog import Place
+from meterline_sidecar.fleet.backlog import Place, read_slice
 from meterline_sidecar.fleet.batches import Batches
 from meterline_sidecar.fleet.countings import Countings
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.roller import Roller
+from meterline_sidecar.fleet.taking_over import covers_in
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.decode import EDGES_FLAGS
 from meterline_sidecar.ledger.archive import Archive, Judge
@@ -125,6 +133,16 @@ class Fleet:
         await host.roller.settle(await self.countings.covered(host.edge, epochs))
         await host.roller.follow(meters)
 
+    async def roll(self, host: Host) -> bool:
+        """Roll up what an edge has; say whether anything is left."""
+
+        async def ask(workers: Sequence[str]) -> Covered:
+            return await self.countings.covered_elsewhere(
+                host.edge, Workers(tuple(workers))
+            )
+
+        return await host.roller.run(ask, is_urgent=True)
+
     async def ship(self, host: Host, *, n_frames: int = 1 << 20) -> None:
         """Send frames from somewhere behind what was acked, and lose those behind some."""
         place = Place(self.dice.randrange(host.acked.batch + 1))
@@ -172,7 +190,7 @@ class Fleet:
         """Let everything arrive, and be counted."""
         for host in self.hosts:
             await self.connect(host)
-            while await host.roller.run(is_urgent=True):
+            while await self.roll(host):
                 pass
             last = (await rows(host.sidecar, "SELECT max(id) FROM batches"))[0][0] or 0
             while host.acked.batch < last:
@@ -292,7 +310,7 @@ async def play(folder: Path, n_edges: int, story: Sequence[str], seed: int) -> N
                 case "record":
                     await fleet.record(host)
                 case "roll":
-                    await host.roller.run(is_urgent=True)
+                    await fleet.roll(host)
                 case "ship":
                     await fleet.ship(host, n_frames=dice.randrange(1, 5))
                 case "count":
@@ -359,3 +377,33 @@ async def names(sidecar: Sidecar, sql: str) -> list[tuple[str, int]]:
     """Return what a query for names with numbers finds."""
     async with sidecar.database.reading() as tx:
         return await tx.fetch_all(sql)
+
+
+async def test_what_is_rolled_up_at_once_crosses_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meterline_sidecar.fleet.roller.WHOLE_BYTES", 20_000)
+    monkeypatch.setattr("meterline_sidecar.fleet.backlog.FRAME_BYTES", 6_000)
+    async with fleet_of(tmp_path, 1, Random(1)) as fleet:
+        (host,) = fleet.hosts
+        events = [event(subject=f"acct_{i}") for i in range(150)]
+        await ingested(host.sidecar.ingest, "a" * 32, batch(*events))
+        while await fleet.roll(host):
+            pass
+        async with host.sidecar.database.reading() as tx:
+            part = await read_slice(tx, Place(0), is_rolled_up=True)
+        frames = [frame for frame in part.frames if isinstance(frame, Batch)]
+        rolled = await rows(
+            host.sidecar, "SELECT first_seq, last_seq FROM batches WHERE id > 1"
+        )
+
+    spans = [
+        (one.first_seq, one.first_seq + len(list(split_records(one.records))) - 1)
+        for one in frames
+    ]
+    assert len(rolled) > 2
+    assert {first for first, _ in spans} <= {first for first, _ in rolled}
+    assert {last for _, last in spans} <= {last for _, last in rolled}
+    assert max(len(one.records) for one in frames) <= 20_000
+    assert len(covers_in(frames[-1], edge_id=1, after_seq=0)) == 1
+    assert covers_in(frames[-1], edge_id=1, after_seq=spans[-1][1]) == []

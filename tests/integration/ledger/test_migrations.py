@@ -123,7 +123,7 @@ EMPTY: Final = (
     *("invoice_states", "payments", "credits", "credit_ends", "stripe_calls"),
     *("corrections", "corrected_events", "late_rejections"),
     *("generation_ends", "imports", "import_states", "import_chunks", "import_faults"),
-    *("edges", "edge_producers", "edge_decisions", "edge_files"),
+    *("edges", "edge_producers", "edge_decisions", "edge_files", "edge_covers"),
     *("erasures", "erasure_seals", "erasing_files"),
     *("epochs", "rolled_up_before", "roll_ups", "rolls", "packed_events"),
 )

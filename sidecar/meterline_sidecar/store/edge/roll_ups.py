@@ -173,8 +173,8 @@ async def rolled_up_to(tx: Tx, roll_up: RollUp, *, batch_id: int) -> int:
     return roll_up.cursor if row[0] is None else int(row[0])
 
 
-async def covered(tx: Tx, after_id: int, last_id: int) -> list[tuple[str, int]]:
-    """Return ``(producer, last number)`` of the events between two."""
+async def covered(tx: Tx, after_id: int, last_id: int) -> dict[str, int]:
+    """Return the last number of each producer of the events between two."""
     source = await events_between(tx, after_id + 1, last_id)
     rows = await tx.fetch_all(
         "SELECT p.producer, c.seq FROM (SELECT producer_id, max(seq) AS seq"  # noqa: S608 - our own words
@@ -183,7 +183,7 @@ async def covered(tx: Tx, after_id: int, last_id: int) -> list[tuple[str, int]]:
         " JOIN producers p ON p.id = c.producer_id ORDER BY p.id",
         (*source.given, after_id, last_id),
     )
-    return [(row[0], row[1]) for row in rows]
+    return {row[0]: row[1] for row in rows}
 
 
 async def names_of(tx: Tx, subject_ids: Sequence[int]) -> dict[int, str]:
@@ -237,6 +237,57 @@ async def states_of_edges(
         (*source.given, after, last, flags, flags),
     )
     return [(row[0], row[1], row[2], EventFacts(*row[3:])) for row in rows]
+
+
+class EdgeCover(NamedTuple):
+    """Up to which number of a worker an epoch of an edge has rolled up what is here."""
+
+    producer: str
+    epoch: str
+    """As a rolled-up event says it."""
+    generation: str
+    edge_id: int
+    last_seq: int
+
+
+async def add_edge_covers(tx: Tx, rows: Iterable[EdgeCover]) -> None:
+    """Note how far edges have rolled up, with the events that say so."""
+    await tx.execute_many(
+        "INSERT INTO edge_covers (producer, epoch, generation, edge_id, last_seq)"
+        " VALUES (?, ?, ?, ?, ?) ON CONFLICT (producer, epoch, generation) DO UPDATE SET"
+        " last_seq = CASE WHEN excluded.last_seq > edge_covers.last_seq"
+        " THEN excluded.last_seq ELSE edge_covers.last_seq END",
+        rows,
+    )
+
+
+async def edge_covers(tx: Tx, producers: Sequence[str]) -> list[EdgeCover]:
+    """Return how far edges have rolled up some workers."""
+    found: list[EdgeCover] = []
+    for part in pieces(producers):
+        rows = await tx.fetch_all(
+            "SELECT producer, epoch, generation, edge_id, last_seq FROM edge_covers"  # noqa: S608 - only marks
+            f" WHERE producer IN ({marks(len(part))})",
+            part,
+        )
+        found += [EdgeCover(*row) for row in rows]
+    return found
+
+
+async def edges_that_took_over(tx: Tx, *, app: str) -> set[int]:
+    """Return the ids of edges with a worker of which another edge has sent something.
+
+    Args:
+        app: what the producers of rolled-up events call themselves.
+    """
+    rows = await tx.fetch_all(
+        "SELECT ep.edge_id FROM edge_covers c JOIN edge_producers ep"
+        " ON ep.producer = c.producer WHERE ep.edge_id <> c.edge_id"
+        " UNION SELECT ep.edge_id FROM producers p JOIN edge_producers ep"
+        " ON ep.producer = p.producer WHERE p.app <> ? AND p.last_seq > 0",
+        (app,),
+    )
+    return {row[0] for row in rows}
 
 
 async def epochs_of_edges(tx: Tx, *, app: str) -> list[tuple[int, str, int]]:

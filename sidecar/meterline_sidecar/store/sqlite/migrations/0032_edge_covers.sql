@@ -1,0 +1,11 @@
+-- Up to which number of a worker's events an edge has rolled up what is here, by an epoch
+-- of its ledger and a counting. Written with what it rolled up: one is never without the
+-- other. An edge to which the worker goes over counts only what comes behind that.
+CREATE TABLE edge_covers (
+  producer TEXT NOT NULL,       -- the worker
+  epoch TEXT NOT NULL,          -- the beginning of the epoch's producer
+  generation TEXT NOT NULL,     -- as the counting is called
+  edge_id INTEGER NOT NULL,
+  last_seq INTEGER NOT NULL,
+  PRIMARY KEY (producer, epoch, generation)
+) STRICT, WITHOUT ROWID;
