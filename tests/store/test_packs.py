@@ -24,7 +24,7 @@ from meterline_sidecar.store.edge.packed import (
     put_pack,
     take_out,
 )
-from meterline_sidecar.store.edge.packed_at_once import pack_plain
+from meterline_sidecar.store.edge.plain import pack_plain
 from meterline_sidecar.store.edge.stored import STORED, StoredEvent
 from meterline_sidecar.store.edge.usage import events_in, span_after
 from meterline_sidecar.store.pack_columns import BadPack

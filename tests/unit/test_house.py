@@ -44,7 +44,7 @@ PACKED_APART = {
     "held.py": 2,  # held ones, and those that stand for one: never packed
     "integrity.py": 4,  # held ones; and flags, with the packed ones beside
     "packed.py": 6,
-    "roll_ups.py": 1,  # what an edge has counted: never packed
+    "roll_ups.py": 2,  # what an edge has counted: never packed; where nothing is
     "usage.py": 2,  # where nothing is packed
 }
 """How often each file of ``store/edge`` reads rows of events alone, and why it may."""

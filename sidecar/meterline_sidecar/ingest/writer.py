@@ -11,7 +11,7 @@ from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge.events import BatchRow, EventRow
 from meterline_sidecar.store.edge.packed import add_pack
-from meterline_sidecar.store.edge.packed_at_once import pack_plain
+from meterline_sidecar.store.edge.plain import pack_plain
 from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.packs import IDS_MAX
 from meterline_sidecar.store.port import Tx

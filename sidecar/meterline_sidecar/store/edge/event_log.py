@@ -7,18 +7,16 @@ from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.begin import begin
-from meterline_sidecar.store.edge.packed import (
-    events_between,
-    in_parts,
-    last_packed,
-)
+from meterline_sidecar.store.edge.packed import events_between, in_parts, last_packed
 from meterline_sidecar.store.packs import IDS_MAX
 from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.sums import whole
 
 SCAN_EVENTS_MAX: Final = 100_000  # looked at for one page; about 10 ms
 SCAN_PACKED_MAX: Final = IDS_MAX // 2  # likewise, where they are packed
+NEAR: Final = 4  # times a page is looked at first: to read what is packed takes longer
 FEW_SUBJECTS: Final = 100
+Spans = Sequence[tuple[int, int]]
 
 
 class AuditEvent(NamedTuple):
@@ -188,13 +186,8 @@ async def read_events(
     last = min(first + SCAN_EVENTS_MAX - 1, span[1])
     if first <= await last_packed(tx):
         last = min(last, first + SCAN_PACKED_MAX - 1)
-    subjects = await subjects_meant(tx, wanted)
-    source = await events_between(tx, first, last, subjects=subjects or None)
-    rows = await tx.fetch_all(
-        f"{SELECT} {source.sql} {JOINED}{where(wanted, subjects)} ORDER BY e.id LIMIT ?",
-        (*source.given, *given(wanted, subjects, (first, last), start, end), limit),
-    )
-    events = [AuditEvent(*row) for row in rows]
+    near = first, min(last, first + NEAR * limit)
+    events = await _page(tx, wanted, (near, (first, last)), start, end, limit, "ASC")
     reached = events[-1].id if len(events) == limit else last
     return EventPage(events, reached if reached < span[1] else None)
 
@@ -212,15 +205,28 @@ async def newest_events(
     last = span[1] if before is None else min(before - 1, span[1])
     packed = min(last, await last_packed(tx))
     first = max(span[0], last - SCAN_EVENTS_MAX + 1, packed - SCAN_PACKED_MAX + 1)
-    subjects = await subjects_meant(tx, wanted)
-    source = await events_between(tx, first, last, subjects=subjects or None)
-    rows = await tx.fetch_all(
-        f"{SELECT} {source.sql} {JOINED}{where(wanted, subjects)} ORDER BY e.id DESC LIMIT ?",
-        (*source.given, *given(wanted, subjects, (first, last), start, end), limit),
-    )
-    events = [AuditEvent(*row) for row in rows]
+    near = max(first, last - NEAR * limit), last
+    events = await _page(tx, wanted, (near, (first, last)), start, end, limit, "DESC")
     reached = events[-1].id if len(events) == limit else first
     return EventPage(events, reached if reached > span[0] else None)
+
+
+async def _page(
+    tx: Tx, wanted: Filter, spans: Spans, start: int, end: int, limit: int, order: str
+) -> list[AuditEvent]:
+    """Return events of the first span of ids where they fill a page, or of the last."""
+    subjects = await subjects_meant(tx, wanted)
+    rows: list[Row] = []
+    for ids in spans:
+        source = await events_between(tx, *ids, subjects=subjects or None)
+        rows = await tx.fetch_all(
+            f"{SELECT} {source.sql} {JOINED}{where(wanted, subjects)}"
+            f" ORDER BY e.id {order} LIMIT ?",
+            (*source.given, *given(wanted, subjects, ids, start, end), limit),
+        )
+        if len(rows) == limit:
+            break
+    return [AuditEvent(*row) for row in rows]
 
 
 async def events_of(tx: Tx, ids: Sequence[int]) -> dict[int, AuditEvent]:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from meterline_sidecar.store.columns import Columns, pieces
 from meterline_sidecar.store.columns import marks as marks_of
 from meterline_sidecar.store.edge.begin import begin
-from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.hashed import HashedEvents
 from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.port import Tx, Value
 
@@ -116,6 +116,7 @@ NEW_PRODUCER: Final = PRODUCER.without("id")
 CHANGING: Final = NEW_PRODUCER.without("producer", "app", "host", "pid", "started_ms")
 """What changes of a producer while it lives."""
 SELECT_PRODUCER: Final = f"SELECT {PRODUCER.listed} FROM producers"  # noqa: S608 - names
+
 
 HASHED: Final = {
     **{name: f"e.{name}" for name in EventRow._fields},
@@ -297,16 +298,13 @@ async def events_of_batch(tx: Tx, batch: BatchRow) -> list[EventRow]:
 
     One that is another producer's by now is none of the batch's: so it is missed.
     """
-    end = batch.first_event_id + batch.events
-    source = await events_between(tx, batch.first_event_id, end - 1)
-    rows = await tx.fetch_all(
-        f"SELECT {', '.join(HASHED.values())}"  # noqa: S608 - names
-        f" FROM {source.sql} e LEFT JOIN subjects s ON s.id = e.subject_id"
-        " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
-        " WHERE e.id >= ? AND e.id < ? AND e.producer_id = ? ORDER BY e.id",
-        (*source.given, batch.first_event_id, end, batch.producer_id),
-    )
-    return [EventRow(*row) for row in rows]
+    first = batch.first_event_id
+    found = await HashedEvents().between(tx, first, first + batch.events - 1)
+    return [
+        EventRow(*row)
+        for producer_id, row in zip(found.producer_ids, found.rows, strict=True)
+        if producer_id == batch.producer_id
+    ]
 
 
 async def losses_of_batch(tx: Tx, batch: BatchRow) -> list[LossRow]:

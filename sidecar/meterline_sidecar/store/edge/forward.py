@@ -5,13 +5,12 @@ from typing import NamedTuple
 from meterline_sidecar.store.columns import marks
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.events import (
-    HASHED,
     SELECT_PRODUCER,
     BatchRow,
     EventRow,
     ProducerRow,
 )
-from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.hashed import HashedEvents
 from meterline_sidecar.store.port import Tx
 
 
@@ -33,20 +32,21 @@ async def events_to_send(
     tx: Tx, batch: BatchRow, *, first: int, limit: int
 ) -> list[NamedEvent]:
     """Return events of a batch from one on, in order, with their names."""
-    end = min(batch.first_event_id + batch.events, first + limit)
-    source = await events_between(tx, first, end - 1)
+    last = min(batch.first_event_id + batch.events, first + limit) - 1
+    found = await HashedEvents().between(tx, first, last)
     rows = await tx.fetch_all(
-        f"SELECT xs.name, x.external_id, {', '.join(HASHED.values())}"  # noqa: S608 - names
-        f" FROM {source.sql} e LEFT JOIN subjects s ON s.id = e.subject_id"
-        " LEFT JOIN endpoints n ON n.id = e.endpoint_id"
-        " LEFT JOIN external_events x ON x.event_id = e.id"
+        "SELECT x.event_id, xs.name, x.external_id FROM external_events x"
         " LEFT JOIN external_sources xs ON xs.id = x.source_id"
-        " WHERE e.id >= ? AND e.id < ? AND e.producer_id = ? ORDER BY e.id",
-        (*source.given, first, end, batch.producer_id),
+        " WHERE x.event_id BETWEEN ? AND ?",
+        (first, last),
     )
+    named = {event_id: name for event_id, *name in rows}
     return [
-        NamedEvent(EventRow(*fields), source, external_id)
-        for source, external_id, *fields in rows
+        NamedEvent(EventRow(*row), *named.get(event_id, (None, None)))
+        for event_id, producer_id, row in zip(
+            found.ids, found.producer_ids, found.rows, strict=True
+        )
+        if producer_id == batch.producer_id
     ]
 
 

@@ -1,12 +1,12 @@
 """SQL for whoever looks at all events of a chain: as it hashes them, many at once."""
 
 from collections.abc import Sequence, Set
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.edge.packed import columns_between
 from meterline_sidecar.store.edge.stored import STORED
-from meterline_sidecar.store.port import Tx, Value
+from meterline_sidecar.store.port import Tx
 
 SUBJECTS_MAX: Final = 100_000  # names of them that are kept in memory: some 10 MB
 ENDPOINT: Final = ("", "")
@@ -20,7 +20,7 @@ class Hashed(NamedTuple):
     producer_ids: Sequence[int]
     times: Sequence[int]
     flags: Sequence[int]
-    rows: Sequence[tuple[Value, ...]]
+    rows: Sequence[tuple[Any, ...]]
     """The fields of an ``EventRow`` each, without properties where it has none."""
 
     def part(self, places: slice) -> "Hashed":
@@ -61,7 +61,7 @@ class HashedEvents:
             *([method for method, _ in endpoints], [route for _, route in endpoints]),
             *(statuses, durations, bytes_in, bytes_out, flags, quantities),
         )
-        rows: Sequence[tuple[Value, ...]] = list(zip(*fields, strict=True))
+        rows: Sequence[tuple[Any, ...]] = list(zip(*fields, strict=True))
         if properties.count(None) < len(properties):
             rows = [
                 row if text is None else (*row, text)

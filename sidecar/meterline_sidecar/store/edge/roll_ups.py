@@ -5,7 +5,11 @@ from typing import NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.edge.begin import begin
-from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.packed import (
+    columns_between,
+    events_between,
+    is_packed,
+)
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
 
@@ -175,15 +179,30 @@ async def rolled_up_to(tx: Tx, roll_up: RollUp, *, batch_id: int) -> int:
 
 async def covered(tx: Tx, after_id: int, last_id: int) -> dict[str, int]:
     """Return the last number of each producer of the events between two."""
-    source = await events_between(tx, after_id + 1, last_id)
-    rows = await tx.fetch_all(
-        "SELECT p.producer, c.seq FROM (SELECT producer_id, max(seq) AS seq"  # noqa: S608 - our own words
-        f" FROM {source.sql} e"
-        " WHERE id > ? AND id <= ? GROUP BY producer_id) AS c"
-        " JOIN producers p ON p.id = c.producer_id ORDER BY p.id",
-        (*source.given, after_id, last_id),
+    if not await is_packed(tx, after_id + 1, last_id):
+        rows = await tx.fetch_all(
+            "SELECT p.producer, c.seq FROM (SELECT producer_id, max(seq) AS seq"
+            " FROM events WHERE id > ? AND id <= ? GROUP BY producer_id) AS c"
+            " JOIN producers p ON p.id = c.producer_id ORDER BY p.id",
+            (after_id, last_id),
+        )
+        return {row[0]: row[1] for row in rows}
+    _, producers, seqs = await columns_between(
+        tx, after_id + 1, last_id, columns=("id", "producer_id", "seq")
     )
-    return {row[0]: row[1] for row in rows}
+    last: dict[int, int] = {}
+    for producer_id, seq in zip(producers, seqs, strict=True):
+        if seq > last.get(producer_id, 0):
+            last[producer_id] = seq
+    found: dict[str, int] = {}
+    for part in pieces(sorted(last)):
+        rows = await tx.fetch_all(
+            f"SELECT producer, id FROM producers WHERE id IN ({marks(len(part))})"  # noqa: S608 - only marks
+            " ORDER BY id",
+            part,
+        )
+        found |= {row[0]: last[row[1]] for row in rows}
+    return found
 
 
 async def names_of(tx: Tx, subject_ids: Sequence[int]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Which events of a run are packed as they are stored: those that are all numbers."""
+"""Tells which of many events are all numbers, and packs these."""
 
 from collections.abc import Sequence
 from itertools import islice
