@@ -517,3 +517,65 @@ async def test_whoever_is_killed_while_it_packs_loses_nothing(
         assert await all_that_is_read(database) == before
         await database.close()
         assert (await verified_with(path, None)).findings == []
+
+
+STORING: Final = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tests.integration.conftest import sidecar_at
+from tests.integration.ledger.test_packing import ship_plain
+
+
+async def main(folder, kills_at):
+    n_statements = 0
+
+    def count(statement):
+        nonlocal n_statements
+        n_statements += "packed_events" in statement or statement == "COMMIT"
+        if n_statements == kills_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async with sidecar_at(folder, packed_from=2) as sidecar:
+        await sidecar.database._writer.set_trace_callback(count)
+        await ship_plain(sidecar)
+
+asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+"""
+"""Stores events as packs, and dies at one of the statements that do."""
+BATCHES: Final = 4
+
+
+async def ship_plain(sidecar: Sidecar) -> None:
+    """Ship what a producer has recorded and is not acked, saying what was."""
+    async with Connection(sidecar.socket) as app:
+        acked = await app.hello()
+        for first_seq in range(acked + 1, 5 * BATCHES, 5):
+            events = [event(subject="x", bytes_out=first_seq + i) for i in range(5)]
+            await app.ship(batch(*events, first_seq=first_seq))
+            print(first_seq + 4, flush=True)  # noqa: T201 - to who looks on
+
+
+async def test_whoever_is_killed_while_packs_are_stored_loses_nothing_acked(
+    tmp_path: Path,
+) -> None:
+    died = subprocess.run(
+        [sys.executable, "-c", STORING, str(tmp_path), "5"],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    acked = int(died.stdout.split()[-1])
+    path = tmp_path / "meterline.db"
+    assert (await verified_with(path, None)).findings == []
+    async with sidecar_at(tmp_path, packed_from=2) as sidecar:
+        async with sidecar.database.reading() as tx:
+            assert (await event_store.marks(tx)).event_id >= acked
+        await ship_plain(sidecar)
+        async with sidecar.database.reading() as tx:
+            columns = await packed_store.columns_between(
+                tx, 1, 999, columns=("id", "seq", "bytes_out")
+            )
+    assert [list(column) for column in columns] == 3 * [[*range(1, 5 * BATCHES + 1)]]
+    assert (await verified_with(path, None)).findings == []
+    assert asked(path, PACKED) == [(BATCHES, 4 * BATCHES)]
