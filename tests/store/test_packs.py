@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from meterline_sidecar.store import shapes
 from meterline_sidecar.store.columns import Columns
 from meterline_sidecar.store.edge.alike import alike_in
+from meterline_sidecar.store.edge.by_column import columns_between, columns_of
 from meterline_sidecar.store.edge.events import add_events
 from meterline_sidecar.store.edge.packed import (
     TEXT_CHARS_MAX,
-    columns_between,
     cut,
     events_between,
     n_packed,
@@ -94,6 +94,11 @@ async def read(
     return [row for row in found if subjects is None or row.subject_id in subjects]
 
 
+async def by_column(tx: Tx, first: int, last: int, **only: Any) -> list[StoredEvent]:
+    found = await columns_between(tx, first, last, columns=STORED.names, **only)
+    return [StoredEvent(*row) for row in zip(*found, strict=True)]
+
+
 @settings(
     max_examples=25,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -145,10 +150,19 @@ async def packed_as_they_were(
         assert deleted == n_plain == await n_packed(tx)
         assert await read(tx, FIRST, last) == rows
         assert await read(tx, low, high) == [r for r in rows if low <= r.id <= high]
-        found = await columns_between(tx, low, high, columns=STORED.names)
-        assert [StoredEvent(*row) for row in zip(*found, strict=True)] == [
+        assert await by_column(tx, low, high) == [
             row for row in rows if low <= row.id <= high
         ]
+        assert await by_column(tx, low, high, subjects=(1, 7)) == [
+            row for row in rows if low <= row.id <= high and row.subject_id in {1, 7}
+        ]
+        all_ids = [row.id for row in rows]
+        assert (
+            await by_column(tx, FIRST, last, without=frozenset(all_ids[::2]))
+            == rows[1::2]
+        )
+        some = await columns_of(tx, [FIRST - 1, *all_ids[1::2]], columns=STORED.names)
+        assert [StoredEvent(*row) for row in zip(*some, strict=True)] == rows[1::2]
         assert await read(tx, FIRST, last, subjects=(1, 7)) == [
             row for row in rows if row.subject_id in {1, 7}
         ]

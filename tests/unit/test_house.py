@@ -43,7 +43,8 @@ PACKED_APART = {
     "external.py": 2,  # events with a name: never packed
     "held.py": 2,  # held ones, and those that stand for one: never packed
     "integrity.py": 4,  # held ones; and flags, with the packed ones beside
-    "packed.py": 6,
+    "by_column.py": 2,
+    "packed.py": 5,
     "roll_ups.py": 2,  # what an edge has counted: never packed; where nothing is
     "usage.py": 2,  # where nothing is packed
 }

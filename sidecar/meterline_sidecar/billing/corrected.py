@@ -6,6 +6,7 @@ the customers who pay for them is drawn twice: as usage is, and with these in th
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -17,13 +18,14 @@ from meterline_sidecar.store.edge import event_log, windows
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.events import EventRow
+from meterline_sidecar.store.edge.fact_columns import of_events
 from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.store.owned import Payers, read_payers
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.store.usage import newest_generation
 from meterline_sidecar.terms.book import Terms
-from meterline_sidecar.usage.corrected import Recounting, places_of, recount
+from meterline_sidecar.usage.corrected import Recounting, recount
 from meterline_sidecar.usage.counted import Counted
 from meterline_sidecar.usage.customer_usage import (
     CustomerUsage,
@@ -31,11 +33,13 @@ from meterline_sidecar.usage.customer_usage import (
     meter_usage,
 )
 from meterline_sidecar.usage.definition import decode
-from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.fold import Delta, Place
+from meterline_sidecar.usage.in_bulk import BulkFolder
 from meterline_sidecar.usage.values import read_values
 
 NEW_ID: Final = -1
 """Of a name that the ledger does not know; the next one is below."""
+WINDOW_OF: Final = itemgetter(Place._fields.index("window_ms"))
 CUSTOMERS_MAX: Final = 500  # whose periods are drawn: about three seconds of work
 
 
@@ -62,21 +66,22 @@ class Corrected:
     def __init__(
         self, places: Iterable[Place], deltas: Mapping[Place, Delta], payers: Payers
     ) -> None:
-        self._deltas = deltas
         self._payers = payers
-        self._mine: dict[str, list[Place]] = defaultdict(list)
+        self._mine: dict[str, dict[int, list[Place]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        self._left: dict[str, dict[Place, Delta]] = defaultdict(dict)
         for place in places:
             customer = payers.at(place.subject_id, place.window_ms)
             if customer is not None:
-                self._mine[customer].append(place)
-
-    @property
-    def since_ms(self) -> dict[str, int]:
-        """Whose usage would be another, and from when on."""
-        return {
-            customer: min(place.window_ms for place in places)
-            for customer, places in self._mine.items()
+                self._mine[customer][place.subject_id].append(place)
+                if place in deltas:
+                    self._left[customer][place] = deltas[place]
+        self.since_ms = {
+            customer: min(min(map(WINDOW_OF, of)) for of in by_subject.values())
+            for customer, by_subject in self._mine.items()
         }
+        """Whose usage would be another, and from when on."""
 
     def first_ms(self, customer: str) -> int | None:
         """Return when the first of these windows begins that a customer pays for."""
@@ -88,18 +93,24 @@ class Corrected:
         """Return a customer's usage of a span of time as it would be."""
         start, end = usage.period.start, usage.period.end
         mine = {
-            place
-            for place in self._mine.get(usage.customer, ())
-            if start <= place.window_ms < end
+            subject_id: again
+            for subject_id, places in self._mine.get(usage.customer, {}).items()
+            if (again := [one[1:] for one in places if start <= one[1] < end])
         }
         if not mine:
             return usage
-        subjects = self._payers.subjects_of({usage.customer})
-        subjects |= {place.subject_id for place in mine}
-        found = {place: self._deltas[place] for place in mine if place in self._deltas}
+        left = self._left.get(usage.customer, {}).items()
+        found = {place: delta for place, delta in left if start <= place[1] < end}
         groups = await windows.groups(tx)
-        for subject_id in sorted(subjects):
-            found |= await self._others(tx, at, usage, subject_id, mine, groups)
+        for subject_id in sorted(
+            self._payers.subjects_of({usage.customer}) | mine.keys()
+        ):
+            others = await self._others(
+                *(tx, at, usage, subject_id),
+                again=frozenset(mine.get(subject_id, ())),
+                groups=groups,
+            )
+            found |= others
         return replace(
             usage, meters=tuple(_with(meter, found) for meter in usage.meters)
         )
@@ -110,36 +121,40 @@ class Corrected:
         at: Counted,
         usage: CustomerUsage,
         subject_id: int,
-        mine: Set[Place],
+        *,
+        again: Set[tuple[int, str]],
         groups: Mapping[int, str],
     ) -> dict[Place, Delta]:
-        """Return what is stored of a subject's windows that are not counted again."""
+        """Return what is stored of a subject's windows that are not counted again.
+
+        Args:
+            again: these, and of which group.
+        """
+        start, end = usage.period.start, usage.period.end
         ids = {labels: group_id for group_id, labels in groups.items()}
-        again = {
-            (place.window_ms, ids.get(place.labels, 0))
-            for place in mine
-            if place.subject_id == subject_id
-        }
-        span = {"start": usage.period.start, "end": usage.period.end}
         found: dict[Place, Delta] = defaultdict(Delta)
         for key, totals in (
             await windows.windows_of(
-                tx, at.generation, subject_id, **span, without=again
+                *(tx, at.generation, subject_id),
+                start=start,
+                end=end,
+                without={(start_ms, ids.get(labels, 0)) for start_ms, labels in again},
             )
         ).items():
             place = Place(subject_id, key.window_ms, groups[key.group_id])
             found[place].totals = totals
         if any(AGGREGATIONS[m.aggregation].is_distinct for m in usage.meters):
             for key, meter, value in await windows.values_between(
-                tx, at.generation, subject_id, **span
+                tx, at.generation, subject_id, start=start, end=end
             ):
-                place = Place(subject_id, key.window_ms, groups[key.group_id])
-                found[place].unique.setdefault(meter, set()).add(value)
+                labels = groups[key.group_id]
+                if (key.window_ms, labels) not in again:
+                    place = Place(subject_id, key.window_ms, labels)
+                    found[place].unique.setdefault(meter, set()).add(value)
         return {
             place: delta
             for place, delta in found.items()
-            if place not in mine
-            and self._payers.at(subject_id, place.window_ms) == usage.customer
+            if self._payers.at(subject_id, place.window_ms) == usage.customer
         }
 
 
@@ -219,12 +234,12 @@ async def of_correction(
                 payers.add_part(NEW_ID - i, from_ms, customer)
         added = _facts(what.added, subjects, endpoints, after_id=last_id)
 
-        def new_folder() -> Folder:
-            return Folder(
+        def new_folder() -> BulkFolder:
+            return BulkFolder(
                 definition, endpoints, cuts, values=values, generation=served.id
             )
 
-        places = what.places | await places_of(new_folder(), added)
+        places = what.places | new_folder().each.places(of_events(added))
         recounted = await recount(
             tx,
             Recounting(

@@ -4,7 +4,8 @@ Each function returns a plan, by which ``corrections`` makes the correction, and
 is worked out what it comes to.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -13,13 +14,12 @@ from meterline.events import UNCOUNTED, UsageEvent
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.ingest.amended import Changes, NotAmendable, amended
 from meterline_sidecar.ingest.decode import EVER, to_row
-from meterline_sidecar.store.columns import pieces
 from meterline_sidecar.store.edge import corrections as store
 from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.event_log import Filter
 from meterline_sidecar.store.edge.events import EventRow
-from meterline_sidecar.store.edge.usage import EventFacts
+from meterline_sidecar.store.edge.fact_columns import PLACING, FactColumns, picked
 from meterline_sidecar.store.owned import times_of
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.store.terms import NEVER_MS
@@ -171,10 +171,10 @@ async def revert(database: Readable, correction_id: int) -> Plan:
                 f"correction {later} is about events of correction {correction_id},"
                 f" and is later: revert {later} first"
             )
+        changed = {event_id: not is_void for event_id, is_void in rows}
         meant = _Meant(await _folder(tx))
-        for part in pieces(rows):
-            await meant.add(await facts_of(tx, [event_id for event_id, _ in part]))
-    changed = {event_id: not is_void for event_id, is_void in rows}
+        async for facts in facts_of(tx, list(changed)):
+            await meant.add(facts)
     return meant.planned("revert", changed)._replace(reverts=correction_id)
 
 
@@ -193,19 +193,19 @@ class _Meant:
         self.ids: list[int] = []
         self.n_rolled_up = 0
 
-    async def add(self, events: Sequence[EventFacts]) -> None:
+    async def add(self, facts: FactColumns) -> None:
         """Add some, in their order."""
-        if not events:
+        ids, times = facts["id"], facts["time_ms"]
+        if not ids:
             return
-        self._places |= await places_of(self._folder, events)
-        times = [event.time_ms for event in events]
+        self._places |= await places_of(self._folder, facts)
         first_ms, last_ms = min(times), max(times)
         if self.ids:
             first_ms = min(first_ms, self._first_ms)
             last_ms = max(last_ms, self._last_ms)
         self._first_ms, self._last_ms = first_ms, last_ms
-        self.ids += [event.id for event in events]
-        self.n_rolled_up += sum(event.flags & ROLLED_UP != 0 for event in events)
+        self.ids += ids
+        self.n_rolled_up += sum(flags & ROLLED_UP != 0 for flags in facts["flags"])
 
     def planned(self, kind: store.Kind, changed: Mapping[int, bool]) -> Plan:
         """Return a plan about them, of which not too much changes at once."""
@@ -235,7 +235,8 @@ async def _found(database: Readable, search: Search) -> _Meant:
             folder = await _folder(tx, only=search.meter)
         found = _Meant(await _folder(tx))
         if search.event_ids:
-            await found.add(await _named(tx, search.event_ids, last_id=last_id))
+            async for facts in _named(tx, search.event_ids, last_id=last_id):
+                await found.add(facts)
             return found
         after: int | None = 0
         while after is not None:
@@ -247,8 +248,9 @@ async def _found(database: Readable, search: Search) -> _Meant:
                 after=after,
                 up_to=last_id,
                 skip_flags=UNCOUNTED,
+                columns=PLACING.names,
             )
-            await found.add(await _counting(tx, page.events, folder, last_id=last_id))
+            await found.add(await _counting(tx, page.facts, folder, last_id=last_id))
             after = page.next_after
             if len(found.ids) > EVENTS_MAX:
                 raise CorrectionRefused(
@@ -272,11 +274,17 @@ async def _is_of_all(tx: Tx, search: Search) -> bool:
     return wanted.customer is None or not await times_of(tx, wanted.customer)
 
 
-async def _named(tx: Tx, event_ids: Sequence[int], *, last_id: int) -> list[EventFacts]:
-    """Return events that are named, each of which must count."""
+async def _named(
+    tx: Tx, event_ids: Sequence[int], *, last_id: int
+) -> AsyncGenerator[FactColumns]:
+    """Yield events that are named, each of which must count."""
     wanted = sorted(set(event_ids))
-    facts = await facts_of(tx, wanted)
-    found = {event.id for event in facts}
+    read = [facts async for facts in facts_of(tx, wanted)]
+    found = {
+        event_id: flags
+        for facts in read
+        for event_id, flags in zip(facts["id"], facts["flags"], strict=True)
+    }
     marks = await store.marks_in(tx, wanted[0] - 1, wanted[-1], up_to_event=last_id)
     for event_id in wanted:
         if event_id not in found:
@@ -286,13 +294,14 @@ async def _named(tx: Tx, event_ids: Sequence[int], *, last_id: int) -> list[Even
                 f"event {event_id} is void already; `meterline events` says by which"
                 " correction"
             )
-    for event in facts:
-        if event.flags & UNCOUNTED:
+    for event_id, flags in found.items():
+        if flags & UNCOUNTED:
             raise CorrectionRefused(
-                f"event {event.id} counts for nothing: it is held, a correction's own,"
+                f"event {event_id} counts for nothing: it is held, a correction's own,"
                 " or another one with its id counts; `meterline events` says which"
             )
-    return facts
+    for facts in read:
+        yield facts
 
 
 async def _folder(tx: Tx, *, only: str | None = None) -> Folder:
@@ -313,18 +322,16 @@ async def _folder(tx: Tx, *, only: str | None = None) -> Folder:
 
 
 async def _counting(
-    tx: Tx, events: Sequence[EventFacts], folder: Folder | None, *, last_id: int
-) -> list[EventFacts]:
+    tx: Tx, facts: FactColumns, folder: Folder | None, *, last_id: int
+) -> FactColumns:
     """Return those events that count, and that a folder's meter takes."""
-    if not events:
-        return []
-    marks = await store.marks_in(
-        tx, events[0].id - 1, events[-1].id, up_to_event=last_id
-    )
-    return [
-        event
-        for event in events
-        if not event.flags & UNCOUNTED
-        and not (event.id in marks and marks[event.id].is_void)
-        and (folder is None or folder.fold([event]))
-    ]
+    ids = facts["id"]
+    if not ids:
+        return facts
+    marks = await store.marks_in(tx, ids[0] - 1, ids[-1], up_to_event=last_id)
+    void = {event_id for event_id, mark in marks.items() if mark.is_void}
+    if void:
+        facts = picked(facts, [event_id not in void for event_id in ids])
+    if folder is not None:
+        facts = picked(facts, await asyncio.to_thread(folder.takes, facts))
+    return facts

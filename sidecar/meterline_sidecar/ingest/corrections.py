@@ -19,11 +19,11 @@ from meterline_sidecar.ingest.own_producer import own_row
 from meterline_sidecar.ledger.corrections import digest_of
 from meterline_sidecar.store.edge import corrections as store
 from meterline_sidecar.store.edge import event_log
+from meterline_sidecar.store.edge.begin import check_here
 from meterline_sidecar.store.edge.corrections import CorrectionRow, NewCorrection
 from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.usage.aggregate import Aggregator
-from meterline_sidecar.usage.corrected import facts_of
 
 SHOWN_AS: Final = "(correction)"
 """The route of a correction's own event, for who reads lists of events."""
@@ -139,9 +139,9 @@ class Corrections:
             marks = await store.marks_in(
                 tx, min(plan.changed) - 1, max(plan.changed), up_to_event=last_id
             )
-            begins = await facts_of(tx, [min(plan.changed)])
+            await check_here(tx, min(plan.changed) - 1)
         is_void = {event_id: mark.is_void for event_id, mark in marks.items()}
-        if not begins or any(
+        if any(
             is_void.get(event_id, False) == becomes
             for event_id, becomes in plan.changed.items()
         ):

@@ -19,6 +19,7 @@ from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import packed as store
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.behind import last_learned_by
+from meterline_sidecar.store.edge.by_column import columns_of_pack
 from meterline_sidecar.store.packs import IDS_MAX, pack
 from meterline_sidecar.store.port import Ledger, Tx
 
@@ -111,7 +112,7 @@ async def verify_packs(tx: Tx, report: Report, progress: Progress) -> None:
                 report.add(f"{named} does not lie behind the one before")
             reached = last
             try:
-                (ids,) = await store.columns_of_pack(tx, first, ("id",))
+                (ids,) = await columns_of_pack(tx, first, ("id",))
             except DatabaseCorrupt:
                 report.add(f"{named} cannot be read: it is damaged")
                 continue

@@ -25,8 +25,8 @@ from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import integrity as store
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge import values as value_store
+from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.corrections import Mark
-from meterline_sidecar.store.edge.packed import columns_between
 from meterline_sidecar.store.packs import IDS_MAX
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, STEPS_MS, WINDOWS, Rollup
@@ -221,9 +221,6 @@ async def _add_events(
     endpoints = await counting.endpoints(tx)
     # Nothing is learned here: what is not told apart by the ledger was not counted so.
     values = Values(await value_store.read_values(tx), values_max=0)
-    folder = Folder(
-        definition, endpoints, cuts, values=values, generation=generation.id
-    )
     finals = await store.final_steps(tx, generation.id)
     last = (await event_store.marks(tx)).event_id
 
@@ -233,7 +230,7 @@ async def _add_events(
     bulk = BulkFolder(
         definition, endpoints, cuts, values=values, generation=generation.id
     )
-    adding = _Adding(tx, sums, folder, bulk, generation.cursor, late_before, read)
+    adding = _Adding(tx, sums, bulk, generation.cursor, late_before, read)
     cursor = 0 if away.is_read else away.begin.event_id
     while cursor < last:
         # What was final is told apart by the event behind which it was: see _note_late.
@@ -278,7 +275,6 @@ class _Adding:
 
     tx: Tx
     sums: Sums
-    folder: Folder
     bulk: BulkFolder
     counted_up_to: int
     late_before: Callable[[int], int]
@@ -312,7 +308,7 @@ class _Adding:
         if reached <= self.counted_up_to:
             marks = await self._marks(cursor, reached)
             counted = [event for event in events if not event.flags & UNCOUNTED]
-            self.sums.add(self.folder, counted, marks, late_before=self.late_before)
+            self.sums.add(self.bulk.each, counted, marks, late_before=self.late_before)
         self._note(
             (event.subject_id for event in events),
             (event.endpoint_id for event in events),

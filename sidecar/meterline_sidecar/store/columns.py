@@ -3,11 +3,20 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.port import Value
 
 T = TypeVar("T")
 
 MARKS_MAX: Final = 500  # rows looked up by one statement; SQLite takes 32,766 marks
+FEW_SUBJECTS: Final = 100
+"""So many are marks of a statement: events of others are told by one look then."""
+LISTED: Final = either(
+    sqlite="(SELECT value FROM json_each(?))",
+    postgres="(SELECT CAST(value AS BIGINT)"
+    " FROM json_array_elements_text(CAST(? AS JSON)))",
+)
+"""The numbers of one parameter, as JSON: however many there are, it is one statement."""
 
 
 def pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -19,6 +28,11 @@ def pieces(values: Sequence[T]) -> Iterator[Sequence[T]]:
 def marks(count: int) -> str:
     """Return so many marks for parameters, such as ``?, ?, ?``."""
     return ", ".join("?" * count)
+
+
+def listed(numbers: Iterable[int]) -> str:
+    """Return numbers as one parameter; see ``LISTED``."""
+    return f"[{','.join(map(str, numbers))}]"
 
 
 def number_rows(width: int, count: int) -> str:

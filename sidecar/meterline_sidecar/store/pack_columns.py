@@ -59,13 +59,16 @@ def column_of(numbers: Sequence[int], largest: int) -> Column:
     if 256**wide > largest and (found := max(numbers)) > largest:
         raise OverflowError(f"{found} is more than {largest}")
     body = compressed(b"".join(apart))
-    if _laid_out(wide, body, len(numbers), size) != raw:
+    if (
+        _laid_out(planes_of((wide, body), len(numbers))[1], wide, len(numbers), size)
+        != raw
+    ):
         raise BadPack("a pack does not read as it was written")
     return wide, body
 
 
 def numbers_of(column: Column, count: int) -> Sequence[int]:
-    """Return the numbers of a column.
+    """Return the numbers of a column, as they are had at once.
 
     Raises:
         BadPack: it is no column of so many numbers.
@@ -74,34 +77,40 @@ def numbers_of(column: Column, count: int) -> Sequence[int]:
         return range(count)
     if isinstance(column, int):
         return [column] * count
-    wide, body = column
-    if not 0 <= wide <= CODES[-1][0]:
-        raise BadPack("a pack is of something else")
+    wide, planes = planes_of(column, count)
     size, code = next((size, code) for size, code in CODES if size >= wide)
-    raw = _laid_out(wide, body, count, size)
+    raw = _laid_out(planes, wide, count, size)
     if size == 1:
-        return list(raw)
+        return raw
     laid: array[int] = array(code)
     laid.frombytes(raw)
     if IS_SWAPPED:
         laid.byteswap()
-    return laid.tolist()
+    return laid
 
 
-def _laid_out(wide: int, body: bytes, count: int, size: int) -> bytes:
-    """Return the numbers of a column one behind the other, each in so many bytes.
+def planes_of(column: tuple[int, bytes], count: int) -> tuple[int, bytes]:
+    """Return of how many bytes the numbers of a column are, and all lowest bytes first.
 
     Raises:
         BadPack: it is no column of so many numbers.
     """
+    wide, body = column
+    if not 0 <= wide <= CODES[-1][0]:
+        raise BadPack("a pack is of something else")
     read = decompressed(body, wide * count)
     if len(read) != wide * count:
         raise BadPack("a column of a pack is too short")
+    return wide, read
+
+
+def _laid_out(planes: bytes, wide: int, count: int, size: int) -> bytes:
+    """Return the numbers of a column one behind the other, each in so many bytes."""
     if wide == size == 1:
-        return read
+        return planes
     raw = bytearray(size * count)
     for i in range(wide):
-        raw[i::size] = read[i * count : (i + 1) * count]
+        raw[i::size] = planes[i * count : (i + 1) * count]
     return bytes(raw)
 
 

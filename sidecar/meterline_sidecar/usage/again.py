@@ -24,7 +24,8 @@ from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.usage.added import add_deltas, note_late
 from meterline_sidecar.usage.correction import corrected, in_parts
 from meterline_sidecar.usage.definition import Definition, decode
-from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.fold import Delta, Place
+from meterline_sidecar.usage.in_bulk import BulkFolder
 from meterline_sidecar.usage.rewritten import rewritten
 from meterline_sidecar.usage.step import how_far
 from meterline_sidecar.usage.values import Values
@@ -51,7 +52,7 @@ class CountedAgain:
         self._definitions: dict[int, Definition] = {}
         self._cuts: list[Cut] = []
         self._known: list[ValueRow] = []
-        self._folders: dict[int, Folder] = {}
+        self._folders: dict[int, BulkFolder] = {}
         self._endpoints: dict[int, tuple[str, str]] = {}
         self.reached = 0
         """The last event that is counted."""
@@ -104,7 +105,7 @@ class CountedAgain:
             after = next(reversed(self._endpoints), 0)
             self._endpoints |= await store.endpoints(tx, after=after)
             comes_to = {
-                generation: self._folders[generation].fold(events)
+                generation: self._folders[generation].each.fold(events)
                 if correction is None
                 else await self._corrected(tx, generation, correction)
                 for generation in self._definitions
@@ -125,8 +126,8 @@ class CountedAgain:
         self.reached = reached
         return reached < event_id
 
-    def _new_folder(self, generation: int) -> Folder:
-        return Folder(
+    def _new_folder(self, generation: int) -> BulkFolder:
+        return BulkFolder(
             self._definitions[generation],
             self._endpoints,
             self._cuts,

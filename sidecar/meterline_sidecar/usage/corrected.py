@@ -18,20 +18,29 @@ from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.edge import corrections as store
 from meterline_sidecar.store.edge import windows
 from meterline_sidecar.store.edge.begin import check_here
+from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.corrections import Mark
 from meterline_sidecar.store.edge.event_log import SCAN_EVENTS_MAX
-from meterline_sidecar.store.edge.usage import EventFacts, ReadEvents
+from meterline_sidecar.store.edge.fact_columns import (
+    PLACING,
+    FactColumns,
+    of_events,
+    part_of,
+    picked,
+)
+from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, ReadEvents
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.in_bulk import BulkFolder
 
-FOLDED: Final = 10_000
-PLACED: Final = 50_000
-"""Events at once in a thread: to be counted, and to see where they are."""
+FOLDED: Final = 20_000
+"""Events at once in a thread, to be counted or looked at."""
 READ: Final = 1_000
 """Events at once, where those of a correction are read wherever they are."""
 
-NewFolder = Callable[[], Folder]
+IN_WINDOW: Final = ("subject_id", "time_ms", "flags")
+NewFolder = Callable[[], BulkFolder]
 """Returns a folder that knows nothing of the events before."""
 
 
@@ -59,21 +68,22 @@ def fold(
     return deltas
 
 
-async def places_of(folder: Folder, events: Sequence[EventFacts]) -> frozenset[Place]:
+async def places_of(folder: Folder, facts: FactColumns) -> frozenset[Place]:
     """Return the windows that events are in."""
-    found: set[Place] = set()
-    for start in range(0, len(events), PLACED):
-        part = events[start : start + PLACED]
-        found |= await asyncio.to_thread(folder.places, part)
-    return frozenset(found)
+    return frozenset(await asyncio.to_thread(folder.places, facts))
 
 
 async def facts_of(
-    tx: Tx, event_ids: Sequence[int], *, read_events: ReadEvents | None = None
-) -> list[EventFacts]:
-    """Return events by their ids, which are in order.
+    tx: Tx,
+    event_ids: Sequence[int],
+    *,
+    columns: Sequence[str] = PLACING.names,
+    read_events: ReadEvents | None = None,
+) -> AsyncGenerator[FactColumns]:
+    """Yield events by their ids, which are in order, some at once.
 
     Args:
+        columns: what of them is asked for; the first is ``id``.
         read_events: reads them also where they left the ledger.
 
     Raises:
@@ -81,16 +91,18 @@ async def facts_of(
     """
     if read_events is None:
         if event_ids:
-            await check_here(tx, min(event_ids) - 1)
-        return await store.facts_of(tx, event_ids)
-    wanted, found, reached = set(event_ids), list[EventFacts](), 0
+            await check_here(tx, event_ids[0] - 1)
+        for start in range(0, len(event_ids), FOLDED):
+            part = event_ids[start : start + FOLDED]
+            yield await store.facts_of(tx, part, columns=columns)
+        return
+    wanted, reached = set(event_ids), 0
     for event_id in event_ids:
         if event_id > reached:
             events, reached = await read_events(
                 tx, event_id - 1, skip_flags=0, limit=READ
             )
-            found += [event for event in events if event.id in wanted]
-    return found
+            yield of_events(event for event in events if event.id in wanted)
 
 
 class Recounting(NamedTuple):
@@ -119,19 +131,25 @@ async def recount(tx: Tx, what: Recounting) -> dict[Place, Delta]:
     """
     found: dict[Place, Delta] = {}
     folder = what.new_folder()
-    async for events in _events(tx, what):
-        for place, delta in (await asyncio.to_thread(folder.fold, events)).items():
-            if place in what.places:
-                _merge(found.setdefault(place, Delta()), delta, folder)
-    for place, delta in folder.fold(what.added).items():
-        _merge(found.setdefault(place, Delta()), delta, folder)
+    async for facts in _events(tx, what):
+        for deltas in await asyncio.to_thread(folder.fold_all, facts):
+            for place, delta in deltas.items():
+                if place in what.places:
+                    _merge(found.setdefault(place, Delta()), delta, folder.each)
+    for place, delta in folder.each.fold(what.added).items():
+        _merge(found.setdefault(place, Delta()), delta, folder.each)
     return found
 
 
-async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[list[EventFacts]]:
+async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[FactColumns]:
     """Yield what counts in the windows, in its order."""
-    starts = {_start(place) for place in what.places}
-    wanted = {(place.subject_id, _start(place)) for place in what.places}
+    if what.all_up_to >= what.up_to_event:
+        return
+    wanted = {
+        (subject_id, window_ms // WINDOW_MS * WINDOW_MS)
+        for subject_id, window_ms, _ in what.places
+    }
+    starts = {start for _, start in wanted}
     subjects = sorted({subject_id for subject_id, _ in wanted})
     hours = sorted({start // HOUR_MS * HOUR_MS for start in starts})
     changed = sorted(what.changed)
@@ -142,18 +160,15 @@ async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[list[EventFacts]]:
         while after < end:
             upper = min(after + SCAN_EVENTS_MAX, end)
             if what.read_events is None:
-                # Not even read: they are nearly all of a correction of everything.
+                # Not even read: of a correction of everything they are nearly all.
                 void = await _void(tx, what, changed, after, upper)
-                events = await windows.events_of_subjects(
-                    tx,
-                    after,
-                    upper,
-                    subjects,
-                    start=min(starts),
-                    end=max(starts) + WINDOW_MS,
-                    skip_flags=UNCOUNTED,
+                read = await columns_between(
+                    *(tx, after + 1, upper),
+                    columns=COUNTED.names,
+                    subjects=subjects,
                     without=void,
                 )
+                facts = dict(zip(COUNTED.names, read, strict=True))
             else:
                 events, upper = await what.read_events(
                     tx, after, skip_flags=UNCOUNTED, limit=upper - after
@@ -161,15 +176,20 @@ async def _events(tx: Tx, what: Recounting) -> AsyncGenerator[list[EventFacts]]:
                 if upper == after:
                     break  # the last events are gone
                 void = await _void(tx, what, changed, after, upper)
-            kept = [
-                event
-                for event in events
-                if (event.subject_id, event.time_ms // WINDOW_MS * WINDOW_MS) in wanted
-                and event.id <= end
-                and event.id not in void
+                facts = of_events(
+                    event
+                    for event in events
+                    if event.id <= end and event.id not in void
+                )
+            where = zip(*(facts[name] for name in IN_WINDOW), strict=True)
+            which = [
+                (subject_id, time_ms // WINDOW_MS * WINDOW_MS) in wanted
+                and not flags & UNCOUNTED
+                for subject_id, time_ms, flags in where
             ]
-            for start in range(0, len(kept), FOLDED):
-                yield kept[start : start + FOLDED]
+            kept = picked(facts, which)
+            for start in range(0, len(kept["id"]), FOLDED):
+                yield part_of(kept, slice(start, start + FOLDED))
             after = upper
 
 
@@ -182,11 +202,6 @@ async def _void(
     for event_id in changed[bisect_right(changed, after) : bisect_right(changed, last)]:
         (void.add if what.changed[event_id] else void.discard)(event_id)
     return void
-
-
-def _start(place: Place) -> int:
-    """Return where the window begins that a place is in, or a part of."""
-    return place.window_ms // WINDOW_MS * WINDOW_MS
 
 
 def _merge(known: Delta, more: Delta, folder: Folder) -> None:

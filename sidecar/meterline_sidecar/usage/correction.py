@@ -6,6 +6,7 @@ by that readers know, and wait (``counted.snapshot``). Who is killed in between 
 again, and writes the same.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -13,7 +14,8 @@ from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.store.edge import corrections
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.corrections import CorrectionRow
-from meterline_sidecar.store.edge.usage import Cut, Key, ReadEvents
+from meterline_sidecar.store.edge.fact_columns import events_at
+from meterline_sidecar.store.edge.usage import COUNTED, Cut, EventFacts, Key, ReadEvents
 from meterline_sidecar.store.port import Database, Tx
 from meterline_sidecar.store.terms import NEVER_MS
 from meterline_sidecar.usage.corrected import (
@@ -23,7 +25,8 @@ from meterline_sidecar.usage.corrected import (
     places_of,
     recount,
 )
-from meterline_sidecar.usage.fold import Delta, Folder, Place
+from meterline_sidecar.usage.fold import Delta, Place
+from meterline_sidecar.usage.in_bulk import BulkFolder
 from meterline_sidecar.usage.rewritten import Rewritten, rewritten
 from meterline_sidecar.usage.step import Endpoints, Step
 
@@ -67,13 +70,20 @@ async def corrected(
         EventsArchived: without ``read_events``, where events of them left the ledger.
     """
     changed = dict(await corrections.events_of(tx, correction.id))
-    facts = await facts_of(tx, list(changed), read_events=read_events)
+    folder, places = new_folder().each, set[Place]()
+    added: list[EventFacts] = []
+    async for facts in facts_of(
+        tx, list(changed), columns=COUNTED.names, read_events=read_events
+    ):
+        places |= await places_of(folder, facts)
+        new = range(bisect_right(facts["id"], after_id), len(facts["id"]))
+        added += events_at(facts, new)
     what = Recounting(
         new_folder,
-        await places_of(new_folder(), facts),
+        frozenset(places),
         changed,
         up_to_event=after_id,
-        added=[event for event in facts if event.id > after_id],
+        added=added,
         read_events=read_events,
     )
     found = await recount(tx, what)
@@ -108,8 +118,8 @@ async def work_out(
     async with database.reading() as tx:
         cuts = await store.cuts_between(tx, 0, NEVER_MS)
 
-        def new_folder() -> Folder:
-            return Folder(
+        def new_folder() -> BulkFolder:
+            return BulkFolder(
                 step.definition,
                 endpoints,
                 cuts,

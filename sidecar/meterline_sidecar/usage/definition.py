@@ -5,14 +5,15 @@ the one that was counted last when it was learned: what is counted stays as it w
 counted. So the same events come to the same usage whenever they are added up again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from meterline_sidecar.meters import Aggregation, Meter
+from meterline_sidecar.meters import AGGREGATIONS, Aggregation, Meter
 from meterline_sidecar.properties import VALUES_MAX
+from meterline_sidecar.store.edge.usage import Span
 from meterline_sidecar.terms.book import Entry, Terms
 from meterline_sidecar.terms.change import MeterChange
 
@@ -168,3 +169,26 @@ def encode(definition: Definition) -> str:
 def decode(text: str) -> Definition:
     """Return the definition that a generation keeps."""
     return _decoder.decode(text)
+
+
+def looked_at_of(definition: Definition, span: Span) -> Set[str] | None:
+    """Return what of its own meters look at in an event; ``None``: at which it is.
+
+    That is so where the last of them counts, where values are told apart from an event
+    on, and where a meter changes in between.
+    """
+    looked_at: set[str] = set()
+    for steps in definition.meters.values():
+        for step in steps:
+            if (
+                span.first_ms < step.from_ms <= span.last_ms
+                or span.after_id < step.after_event_id < span.last_id
+            ):
+                return None
+            meter = step.meter
+            if meter is None:
+                continue
+            if meter.told_apart or AGGREGATIONS[meter.aggregation].is_of_one:
+                return None
+            looked_at |= meter.looks_at
+    return looked_at

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, NamedTuple
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 from meterline.events import Flag
 from meterline_sidecar.decimals import Number, at_scale
@@ -23,6 +24,7 @@ from meterline_sidecar.meters import (
     merge,
     reader,
 )
+from meterline_sidecar.store.edge.fact_columns import FactColumns, events_at
 from meterline_sidecar.store.edge.usage import Cut, EventFacts
 from meterline_sidecar.usage.by_property import PropertyRule
 from meterline_sidecar.usage.counted import WINDOW_MS
@@ -34,6 +36,10 @@ from meterline_sidecar.usage.values import Values
 from meterline_sidecar.where import UNMATCHED
 
 ROLLED_UP: Final = int(Flag.ROLLED_UP)  # arithmetic on enums costs ten times as much
+SORTED: Final = (
+    *("kind", "endpoint_id", "status", "flags"),
+    *("quantities", "properties"),
+)
 Sort = tuple[int, int, int, int, tuple[int, int] | None]
 """What decides which meters take an event: kind, endpoint, status, and era."""
 
@@ -119,7 +125,7 @@ class Folder:
             if event.flags & ROLLED_UP:
                 self._add_rolled_up(event, deltas)
                 continue
-            era = self._era(event) if self._has_eras else None
+            era = self._era(event.time_ms, event.id) if self._has_eras else None
             part = event.flags & SORTED_BY
             sort = (event.kind, part, event.endpoint_id, event.status, era)
             rules = self._rules.get(sort)
@@ -130,7 +136,7 @@ class Folder:
                 continue
             window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
             if event.subject_id in self._cuts:
-                window_ms = self._cut(event, window_ms)
+                window_ms = self._cut(event.subject_id, event.time_ms, event.id)
             for meter, adding, read, labels, scale in plain:
                 value = read(event)
                 if scale or type(value) is Decimal:
@@ -190,7 +196,7 @@ class Folder:
             return
         window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
         if event.subject_id in self._cuts:
-            window_ms = self._cut(event, window_ms)
+            window_ms = self._cut(event.subject_id, event.time_ms, event.id)
         place = (event.subject_id, window_ms, rolled_up.labels)
         delta = deltas.setdefault(place, Delta())
         delta.last_event_id = max(delta.last_event_id, event.id)
@@ -198,24 +204,47 @@ class Folder:
         for meter, values in unique.items():
             delta.unique.setdefault(meter, set()).update(values)
 
-    def places(self, events: Iterable[EventFacts]) -> set[Place]:
-        """Return where events are added up; most are where others are, and cheap."""
-        tells_values_apart = self._definition.tells_values_apart
-        unlike: dict[object, EventFacts] = {}
-        for event in events:
-            window_ms = event.time_ms // WINDOW_MS * WINDOW_MS
-            if event.subject_id in self._cuts:
-                window_ms = self._cut(event, window_ms)
-            sort = (
-                event.subject_id,
-                window_ms,
-                self._era(event) if self._has_eras else None,
-                event.id if tells_values_apart and event.properties else None,
-                *(event.kind, event.endpoint_id, event.status, event.flags),
-                *(event.quantities, event.properties),
+    def places(self, facts: FactColumns) -> set[Place]:
+        """Return where events are added up; most are as others are, and cheap."""
+        ids, times, subjects = (facts[name] for name in ("id", "time_ms", "subject_id"))
+        windows = [time_ms // WINDOW_MS * WINDOW_MS for time_ms in times]
+        if not self._cuts.keys().isdisjoint(subjects):
+            windows = list(map(self._cut, subjects, times, ids))
+        sorts = self._sorts(facts)
+        labels = {
+            sort: [found.labels for found in self.fold(events_at(facts, [place]))]
+            for sort, place in dict(zip(sorts, count(), strict=False)).items()
+        }
+        return {
+            Place(subject_id, window_ms, text)
+            for subject_id, window_ms, sort in set(
+                zip(subjects, windows, sorts, strict=True)
             )
-            unlike.setdefault(sort, event)
-        return set(self.fold(unlike.values()))
+            for text in labels[sort]
+        }
+
+    def takes(self, facts: FactColumns) -> list[bool]:
+        """Say of events whether any meter takes them; as cheap."""
+        sorts = self._sorts(facts)
+        taken = {
+            sort: bool(self.fold(events_at(facts, [place])))
+            for sort, place in dict(zip(sorts, count(), strict=False)).items()
+        }
+        return [taken[sort] for sort in sorts]
+
+    def _sorts(self, facts: FactColumns) -> list[tuple[Any, ...]]:
+        """Return of each event what decides which meters take it, and in which groups."""
+        told_apart = [facts[name] for name in SORTED]
+        if self._has_eras:
+            told_apart.append(list(map(self._era, facts["time_ms"], facts["id"])))
+        if self._definition.tells_values_apart:
+            told_apart.append(
+                [
+                    of and one
+                    for one, of in zip(facts["id"], facts["properties"], strict=True)
+                ]
+            )
+        return list(zip(*told_apart, strict=True))
 
     def merge(self, known: Totals, *, more: Totals) -> None:
         """Add totals of other events to those in place, as its meters add up."""
@@ -243,12 +272,9 @@ class Folder:
             self.misfits.setdefault(meter, Misfits()).rounded += event.n_events
         return fitted
 
-    def _era(self, event: EventFacts) -> tuple[int, int]:
+    def _era(self, time_ms: int, event_id: int) -> tuple[int, int]:
         """Return between which changes of meters an event is, by time and number."""
-        return (
-            bisect_right(self._from_ms, event.time_ms),
-            bisect_left(self._after, event.id),
-        )
+        return bisect_right(self._from_ms, time_ms), bisect_left(self._after, event_id)
 
     def _rules_for(self, event: EventFacts) -> Rules:
         method, route = self._endpoints[event.endpoint_id]
@@ -279,14 +305,14 @@ class Folder:
             found.plain.append(Rule(name, adding, read, labels, meter.scale))
         return found
 
-    def _cut(self, event: EventFacts, window_ms: int) -> int:
+    def _cut(self, subject_id: int, time_ms: int, event_id: int) -> int:
         """Return where the part of a window begins that an event lies in."""
         cuts = (
             cut.cut_ms
-            for cut in self._cuts[event.subject_id]
-            if cut.cut_ms <= event.time_ms and cut.after_event_id < event.id
+            for cut in self._cuts.get(subject_id, ())
+            if cut.cut_ms <= time_ms and cut.after_event_id < event_id
         )
-        return max([window_ms, *cuts])
+        return max([time_ms // WINDOW_MS * WINDOW_MS, *cuts])
 
 
 def _add_value(

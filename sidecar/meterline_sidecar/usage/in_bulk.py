@@ -5,33 +5,28 @@ such as bytes, need not be alike: of events that are alike else, the sum is fold
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from meterline.events import UNCOUNTED
+from meterline_sidecar.store.edge.fact_columns import VALUES, FactColumns, events_at
 from meterline_sidecar.store.edge.usage import COUNTED, Cut, EventFacts, Span
 from meterline_sidecar.usage.counted import WINDOW_MS
-from meterline_sidecar.usage.definition import Definition, Step
+from meterline_sidecar.usage.definition import Definition, Step, looked_at_of
 from meterline_sidecar.usage.fold import ROLLED_UP, Delta, Folder, Place
-from meterline_sidecar.usage.step import looked_at_of
 from meterline_sidecar.usage.values import Values
-
-ADDED_UP: Final = ("duration_us", "bytes_in", "bytes_out")
-"""Whole numbers that every event has."""
 
 OF_SORT: Final = ("subject_id", "kind", "endpoint_id", "status", "flags")
 OF_ITS_OWN: Final[dict[str, Any]] = {
-    **dict.fromkeys(ADDED_UP, 0),
+    **dict.fromkeys(VALUES, 0),
     "quantities": None,
     "properties": None,
 }
 """What differs from event to event, and what stands for it where no meter looks."""
 
 Deltas = dict[Place, Delta]
-Columns = dict[str, Sequence[Any]]
-"""The columns of ``COUNTED``, by name."""
 
 
 class BulkFolder:
@@ -45,7 +40,7 @@ class BulkFolder:
         self,
         definition: Definition,
         endpoints: dict[int, tuple[str, str]],
-        cuts: Iterable[Cut],
+        cuts: Collection[Cut],
         *,
         values: Values,
         generation: int,
@@ -55,14 +50,24 @@ class BulkFolder:
         others = {n: s for n, s in definition.meters.items() if n not in added}
         self._added = replace(definition, meters=added)
         self._others = replace(definition, meters=others)
-        given = (endpoints, ())
+        same: Any = {"values": values, "generation": generation}
         self._folders = (
-            Folder(self._added, *given, values=values, generation=generation),
-            Folder(self._others, *given, values=values, generation=generation),
+            Folder(self._added, endpoints, **same),
+            Folder(self._others, endpoints, **same),
         )
-        self._whole = Folder(definition, *given, values=values, generation=generation)
+        self.each = Folder(definition, endpoints, cuts, **same)
+        """Folds what cannot be folded so, each event by itself."""
 
-    def fold(self, columns: Columns) -> list[Deltas] | None:
+    def fold_all(self, columns: FactColumns) -> list[Deltas]:
+        """Return what events add that count, in parts, one by one where it must be."""
+        if not columns["id"]:
+            return []
+        found = self.fold(columns)
+        if found is None:
+            found = [self.each.fold(events_at(columns, range(len(columns["id"]))))]
+        return found
+
+    def fold(self, columns: FactColumns) -> list[Deltas] | None:
         """Return what events add, in parts; ``None``: look at each of them by itself.
 
         Args:
@@ -83,7 +88,7 @@ class BulkFolder:
         if self._added.meters:
             found.append(added.fold(_as_sums(columns, alike, added_up)))
         if single:
-            found.append(self._whole.fold(_each(columns, single)))
+            found.append(self.each.fold(events_at(columns, single)))
         return found
 
 
@@ -93,7 +98,7 @@ def _is_added_up(steps: Sequence[Step]) -> bool:
         step.meter is None
         or (
             step.meter.aggregation == "sum"
-            and step.meter.value in ADDED_UP
+            and step.meter.value in VALUES
             and not step.meter.names_properties
         )
         for step in steps
@@ -101,7 +106,7 @@ def _is_added_up(steps: Sequence[Step]) -> bool:
 
 
 def _sorted_out(
-    columns: Columns, looked_at: Set[str]
+    columns: FactColumns, looked_at: Set[str]
 ) -> tuple[list[list[int]], list[int]]:
     """Return the places of events that are alike, and those of events by themselves."""
     told_apart = [
@@ -125,7 +130,7 @@ def _sorted_out(
 
 
 def _as_one(
-    columns: Columns, alike: Sequence[Sequence[int]], looked_at: Set[str]
+    columns: FactColumns, alike: Sequence[Sequence[int]], looked_at: Set[str]
 ) -> Iterator[EventFacts]:
     """Yield events that are alike as one, with only what is looked at."""
     for places in alike:
@@ -140,7 +145,7 @@ def _as_one(
 
 
 def _as_sums(
-    columns: Columns, alike: Sequence[Sequence[int]], added_up: Set[str]
+    columns: FactColumns, alike: Sequence[Sequence[int]], added_up: Set[str]
 ) -> Iterator[EventFacts]:
     """Yield events that are alike as one that has the sums of their numbers."""
     for places in alike:
@@ -152,11 +157,3 @@ def _as_sums(
             for name in COUNTED.names
         ]
         yield EventFacts._make([*facts, 1])
-
-
-def _each(columns: Columns, places: Sequence[int]) -> list[EventFacts]:
-    """Return some events each by itself."""
-    return [
-        EventFacts(*(columns[name][place] for name in COUNTED.names))
-        for place in places
-    ]

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from meterline.events import UNCOUNTED
-from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import alike, corrections
 from meterline_sidecar.store.edge import usage as store
@@ -22,7 +21,7 @@ from meterline_sidecar.store.usage import Generation
 from meterline_sidecar.usage import rolled_up
 from meterline_sidecar.usage.corrected import fold
 from meterline_sidecar.usage.counted import WINDOW_MS
-from meterline_sidecar.usage.definition import Definition, decode
+from meterline_sidecar.usage.definition import Definition, decode, looked_at_of
 from meterline_sidecar.usage.fold import ROLLED_UP, Delta, Folder, Place
 from meterline_sidecar.usage.values import Values, read_values
 
@@ -222,29 +221,6 @@ async def _alike_in(
             tx, span, skip_flags=UNCOUNTED, only_flags=ROLLED_UP
         )
     return found
-
-
-def looked_at_of(definition: Definition, span: Span) -> Set[str] | None:
-    """Return what of its own meters look at in an event; ``None``: at which it is.
-
-    That is so where the last of them counts, where values are told apart from an event
-    on, and where a meter changes in between.
-    """
-    looked_at: set[str] = set()
-    for steps in definition.meters.values():
-        for step in steps:
-            if (
-                span.first_ms < step.from_ms <= span.last_ms
-                or span.after_id < step.after_event_id < span.last_id
-            ):
-                return None
-            meter = step.meter
-            if meter is None:
-                continue
-            if meter.told_apart or AGGREGATIONS[meter.aggregation].is_of_one:
-                return None
-            looked_at |= meter.looks_at
-    return looked_at
 
 
 def _span(after_id: int, last_id: int, events: list[EventFacts]) -> Span:

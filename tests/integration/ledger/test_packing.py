@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -29,12 +30,14 @@ from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import packed as packed_store
 from meterline_sidecar.store.edge.behind import events_within
+from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.corrections import facts_of, rows_of
 from meterline_sidecar.store.edge.erase import batches_of, events_before
 from meterline_sidecar.store.edge.event_log import Filter
+from meterline_sidecar.store.edge.fact_columns import FactColumns
 from meterline_sidecar.store.edge.forward import events_to_send
 from meterline_sidecar.store.edge.roll_ups import covered
-from meterline_sidecar.store.edge.windows import events_of_subjects
+from meterline_sidecar.store.edge.usage import COUNTED
 from meterline_sidecar.store.packs import DIGITS
 from meterline_sidecar.store.port import Readable, Tx
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
@@ -106,17 +109,13 @@ async def all_that_is_read(ledger: Readable) -> dict[str, Any]:
         found: dict[str, Any] = {
             "one": [await event_log.read_event(tx, i) for i in every],
             "some": await event_log.events_of(tx, every[::2]),
-            "facts": await facts_of(tx, every[::3]),
+            "facts": _listed(await facts_of(tx, every[::3], columns=COUNTED.names)),
             "rows": await rows_of(tx, every[::3]),
             "within": await events_within(
                 tx, (1, last), customer="acme", skip_flags=0, **span
             ),
-            "subjects": await events_of_subjects(
-                tx, 0, last, (1, 2), skip_flags=0, without=every[::4], **span
-            ),
-            "many": await events_of_subjects(
-                tx, 0, last, every, skip_flags=0, without=(), **span
-            ),
+            "subjects": await _read(tx, last, (1, 2), without=frozenset(every[::4])),
+            "many": await _read(tx, last, list(range(200))),
             "covered": await covered(tx, 1, last - 1),
             "n": await events_before(tx, last, subject_id=1, limit=last),
             "batches": await batches_of(tx, 1, "x", ["small"], after=0, limit=999),
@@ -142,6 +141,26 @@ async def _pages(tx: Tx, wanted: Filter, limit: int) -> list[event_log.AuditEven
         found += page.events
         after = page.next_after
     return found
+
+
+async def _read(
+    tx: Tx, last: int, subjects: Sequence[int], *, without: frozenset[int] = frozenset()
+) -> list[list[Any]]:
+    return list(
+        map(
+            list,
+            await columns_between(
+                *(tx, 1, last),
+                columns=COUNTED.names,
+                subjects=subjects,
+                without=without,
+            ),
+        )
+    )
+
+
+def _listed(facts: FactColumns) -> dict[str, list[Any]]:
+    return {name: list(column) for name, column in facts.items()}
 
 
 async def _down(tx: Tx, wanted: Filter, limit: int) -> list[event_log.AuditEvent]:
@@ -573,7 +592,7 @@ async def test_whoever_is_killed_while_packs_are_stored_loses_nothing_acked(
             assert (await event_store.marks(tx)).event_id >= acked
         await ship_plain(sidecar)
         async with sidecar.database.reading() as tx:
-            columns = await packed_store.columns_between(
+            columns = await columns_between(
                 tx, 1, 999, columns=("id", "seq", "bytes_out")
             )
     assert [list(column) for column in columns] == 3 * [[*range(1, 5 * BATCHES + 1)]]

@@ -28,6 +28,7 @@ from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import corrections as store
+from meterline_sidecar.store.edge import event_log
 from meterline_sidecar.store.edge import usage as counting
 from meterline_sidecar.store.edge.event_log import Filter
 from meterline_sidecar.store.port import Tx
@@ -41,8 +42,9 @@ from meterline_sidecar.usage.corrected import Recounting, recount
 from meterline_sidecar.usage.counted import counted, counted_whole, snapshot
 from meterline_sidecar.usage.definition import decode
 from meterline_sidecar.usage.fold import Folder
+from meterline_sidecar.usage.in_bulk import BulkFolder
 from meterline_sidecar.usage.misfits import add_misfits
-from meterline_sidecar.usage.values import read_values
+from meterline_sidecar.usage.values import Values, read_values
 from tests.agreed import agree_to, claim, keep, terms_of
 from tests.integration.conftest import Sidecar, sidecar_at
 from tests.integration.ledger.test_verify import verified
@@ -258,9 +260,15 @@ async def test_all_that_counts_in_some_windows_is_known_where_a_search_finds_it_
     async with sidecar.database.reading() as tx:
         served = await newest_generation(tx)
         assert served is not None
-        folder = Folder(decode(served.definition), await counting.endpoints(tx))
+        bulk = BulkFolder(
+            decode(served.definition),
+            await counting.endpoints(tx),
+            (),
+            values=Values(values_max=10),
+            generation=served.id,
+        )
         again = Recounting(
-            lambda: folder, plan.places, plan.changed, up_to_event=served.cursor
+            lambda: bulk, plan.places, plan.changed, up_to_event=served.cursor
         )
         assert not await recount(tx, again), "others count in these windows"
         assert plan.all_up_to == served.cursor
@@ -272,6 +280,34 @@ async def test_all_that_counts_in_some_windows_is_known_where_a_search_finds_it_
     ):
         plan = await plans.void(sidecar.database, search)
         assert not plan.all_up_to, search
+
+
+async def test_of_who_changed_hands_is_found_what_each_pays_for(
+    sidecar: Sidecar,
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(40, seed=2))
+    half_ms = NOON_MS - 3_600_000
+    claim(ledger.terms, "acme", "acct_2", from_ms=half_ms)
+    claim(ledger.terms, "globex", "acct_1", from_ms=half_ms)
+    await keep(sidecar.database, ledger.terms, key=ledger.key)
+    span: Any = {"start": NOON_MS - 7_000_000, "end": NOON_MS - 9}
+
+    async with sidecar.database.reading() as tx:
+        for wanted in (
+            *(Filter(customer="acme"), Filter(customer="globex")),
+            *(Filter(subject="acct_1"), Filter(subject="nobody")),
+        ):
+            found = await store.find_facts(
+                *(tx, wanted),
+                **span,
+                after=0,
+                up_to=40,
+                skip_flags=0,
+                columns=("id", "time_ms", "subject_id", "flags"),
+            )
+            page = await event_log.read_events(tx, wanted, **span, after=0, limit=99)
+            assert list(found.facts["id"]) == [one.id for one in page.events], wanted
+            assert bool(page.events) == (wanted.subject != "nobody")
 
 
 async def test_a_meter_finds_what_it_counts(sidecar: Sidecar) -> None:

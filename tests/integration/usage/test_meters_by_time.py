@@ -260,12 +260,12 @@ async def test_a_subject_that_is_new_has_its_whole_history(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history: list[tuple[int, str | None]] = [(0, None), (NOON_MS - 90_001, "beta")]
-    committer = shop.sidecar.ingest.__dict__["_committer"]
+    writer = shop.sidecar.ingest.__dict__["_committer"].__dict__["_writer"]
 
     def history_of(_subject: str) -> list[tuple[int, str | None]]:
         return history
 
-    monkeypatch.setattr(committer, "_history_of", history_of)
+    monkeypatch.setattr(writer, "_history_of", history_of)
     await shop.ship(NOON_MS - 90_002, NOON_MS - 90_001, NOON_MS, subject="new")
     await shop.count()
 

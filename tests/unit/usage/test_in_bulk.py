@@ -1,5 +1,6 @@
 """Whole columns of events come to what each of their events comes to by itself."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -8,10 +9,11 @@ from hypothesis import strategies as st
 
 from meterline.events import UNCOUNTED, Flag
 from meterline_sidecar.meters import Meter, merge
-from meterline_sidecar.store.edge.usage import COUNTED, Cut, EventFacts
+from meterline_sidecar.store.edge.fact_columns import of_events, picked
+from meterline_sidecar.store.edge.usage import Cut, EventFacts
 from meterline_sidecar.usage.definition import Definition, Step
 from meterline_sidecar.usage.fold import Delta, Folder, Place
-from meterline_sidecar.usage.in_bulk import BulkFolder
+from meterline_sidecar.usage.in_bulk import BulkFolder, Deltas
 from meterline_sidecar.usage.values import Values
 from meterline_sidecar.where import Where
 
@@ -64,23 +66,32 @@ def test_columns_come_to_what_their_events_come_to(
     folder = Folder(*given_, values=Values(values_max=10), generation=1)
     bulk = BulkFolder(*given_, values=Values(values_max=10), generation=1)
 
-    parts = bulk.fold(
-        {name: [getattr(one, name) for one in facts] for name in COUNTED.names}
-    )
+    columns = of_events(facts)
+    parts = bulk.fold(columns)
 
+    counting = [one for one in facts if not one.flags & UNCOUNTED]
+    each = _plain(folder.fold(counting))
     is_simple = (
         not cuts and not after and not {"models", "last"} & {m.name for m in meters}
     )
     assert parts is not None or not is_simple
     if parts is not None:
-        whole: dict[Place, Delta] = {}
-        for place, delta in [item for part in parts for item in part.items()]:
-            known = whole.setdefault(place, Delta())
-            merge(known.totals, more=delta.totals, aggregations=definition.aggregations)
-            known.unique |= delta.unique
-            known.last_event_id = max(known.last_event_id, delta.last_event_id)
-        each = folder.fold(one for one in facts if not one.flags & UNCOUNTED)
-        assert _plain(whole) == _plain(each)
+        assert _plain(_whole(parts, definition)) == each
+    whole = bulk.fold_all(picked(columns, [one in counting for one in facts]))
+    assert _plain(_whole(whole, definition)) == each
+    assert folder.takes(columns) == [bool(folder.fold([one])) for one in facts]
+    assert folder.places(columns) == set(folder.fold(facts))
+
+
+def _whole(parts: Sequence[Deltas], definition: Definition) -> Deltas:
+    whole: Deltas = {}
+    for place, delta in [item for part in parts for item in part.items()]:
+        known = whole.setdefault(place, Delta())
+        merge(known.totals, more=delta.totals, aggregations=definition.aggregations)
+        for meter, values in delta.unique.items():
+            known.unique.setdefault(meter, set()).update(values)
+        known.last_event_id = max(known.last_event_id, delta.last_event_id)
+    return whole
 
 
 def _plain(deltas: dict[Place, Delta]) -> dict[Place, object]:

@@ -7,10 +7,9 @@ import pytest
 
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge.usage import EventFacts, Span
-from meterline_sidecar.usage.definition import Definition, Step
+from meterline_sidecar.usage.definition import Definition, Step, looked_at_of
 from meterline_sidecar.usage.fold import Delta, Folder
 from meterline_sidecar.usage.misfits import Misfits
-from meterline_sidecar.usage.step import looked_at_of
 from meterline_sidecar.where import Where
 from tests.producer import NOON_MS
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence, Set
 from itertools import repeat
 from typing import Any, Final
 
-from meterline_sidecar.store.edge.packed import columns_between, is_packed
+from meterline_sidecar.store.edge.by_column import columns_between
+from meterline_sidecar.store.edge.packed import is_packed
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, Span, events_in
 from meterline_sidecar.store.port import Tx
 

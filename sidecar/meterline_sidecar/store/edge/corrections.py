@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, marks
+from meterline_sidecar.store.edge.by_column import columns_between, columns_of
 from meterline_sidecar.store.edge.event_log import (
     SCAN_EVENTS_MAX,
     Filter,
@@ -17,10 +18,14 @@ from meterline_sidecar.store.edge.event_log import (
     where,
 )
 from meterline_sidecar.store.edge.events import HASHED, EventRow
+from meterline_sidecar.store.edge.fact_columns import FactColumns, of_events, picked
 from meterline_sidecar.store.edge.packed import events_between, in_parts
-from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
+from meterline_sidecar.store.edge.usage import COUNTED
+from meterline_sidecar.store.owned import times_of
 from meterline_sidecar.store.port import Tx
 
+SUBJECTS_MAX: Final = 10_000
+"""Of a customer so many are looked for at once."""
 Kind = Literal["void", "amend", "add", "revert", "late"]
 
 
@@ -66,10 +71,10 @@ class Mark(NamedTuple):
     """The own event of the last of them: from behind it on that holds."""
 
 
-class Facts(NamedTuple):
+class Found(NamedTuple):
     """Some events of a search, and behind which one it goes on (``None``: nowhere)."""
 
-    events: list[EventFacts]
+    facts: FactColumns
     next_after: int | None
 
 
@@ -90,50 +95,94 @@ async def find_facts(
     after: int,
     up_to: int,
     skip_flags: int,
-) -> Facts:
+    columns: Sequence[str],
+) -> Found:
     """Return events of ``[start, end)`` as they are counted, some ids at once.
 
     Args:
         after: the id that the search has reached; 0 at first.
         up_to: the last event that is looked at.
+        columns: what of them is asked for; the first is ``id``.
     """
     span = await ids_between(tx, start, end)
-    if span is None:
-        return Facts([], None)
-    last_id = min(span[1], up_to)
-    first = max(after + 1, span[0])
+    last_id = 0 if span is None else min(span[1], up_to)
+    first = after + 1 if span is None else max(after + 1, span[0])
     last = min(first + SCAN_EVENTS_MAX - 1, last_id)
     if first > last:
-        return Facts([], None)
-    listed = ", ".join(f"e.{name}" for name in COUNTED.names)
+        return Found(of_events(()), None)
+    next_after = last if last < last_id else None
+    whose = await _whose(tx, wanted)
+    if whose is not None:
+        ids = list(whose.subjects)
+        read = await columns_between(tx, first, last, columns=columns, subjects=ids)
+        facts = dict(zip(columns, read, strict=True))
+        times = zip(*(facts[name] for name in ("time_ms", "flags")), strict=True)
+        which = [
+            start <= at_ms < end and not flags & skip_flags for at_ms, flags in times
+        ]
+        return Found(whose.of(picked(facts, which)), next_after)
     subjects = await subjects_meant(tx, wanted)
     source = await events_between(
         tx, first, last, columns=COUNTED.names, subjects=subjects or None
     )
     rows = await tx.fetch_all(
-        f"SELECT {listed} FROM {source.sql} e{where(wanted, subjects)}"  # noqa: S608 - our own words
-        " AND e.flags & ? = 0 ORDER BY e.id",
+        f"SELECT {', '.join(f'e.{name}' for name in columns)} FROM {source.sql} e"  # noqa: S608 - our own words
+        f"{where(wanted, subjects)} AND e.flags & ? = 0 ORDER BY e.id",
         (
             *source.given,
             *given(wanted, subjects, (first, last), start, end),
             skip_flags,
         ),
     )
-    found = [EventFacts(*row) for row in rows]
-    return Facts(found, last if last < last_id else None)
+    whole = list(zip(*rows, strict=True)) or [()] * len(columns)
+    return Found(dict(zip(columns, whole, strict=True)), next_after)
 
 
-async def facts_of(tx: Tx, event_ids: Sequence[int]) -> list[EventFacts]:
-    """Return those of these events that are in the ledger, in their order."""
-    found: list[EventFacts] = []
-    for source, part in await in_parts(tx, event_ids):
+class _Whose(NamedTuple):
+    """Subjects, and from when to when those are meant that are not always."""
+
+    subjects: frozenset[int]
+    times: dict[int, list[tuple[int, int]]]
+
+    def of(self, facts: FactColumns) -> FactColumns:
+        """Return those events of them that happened when they are meant."""
+        if not self.times:
+            return facts
+        which = [
+            subject_id not in self.times
+            or any(start <= at_ms < end for start, end in self.times[subject_id])
+            for subject_id, at_ms in zip(
+                facts["subject_id"], facts["time_ms"], strict=True
+            )
+        ]
+        return picked(facts, which)
+
+
+async def _whose(tx: Tx, wanted: Filter) -> _Whose | None:
+    """Return whose events are meant; ``None``: that is not all that is asked."""
+    if wanted.subject is not None and wanted == Filter(subject=wanted.subject):
         rows = await tx.fetch_all(
-            f"SELECT {COUNTED.listed} FROM {source.sql}"  # noqa: S608 - names and marks
-            f" WHERE id IN ({marks(len(part))}) ORDER BY id",
-            (*source.given, *part),
+            "SELECT id FROM subjects WHERE name = ?", (wanted.subject,)
         )
-        found += [EventFacts(*row) for row in rows]
-    return found
+        return _Whose(frozenset(row[0] for row in rows), {})
+    if wanted.customer is None or wanted != Filter(customer=wanted.customer):
+        return None
+    rows = await tx.fetch_all(
+        "SELECT id FROM subjects WHERE customer = ? AND is_split = 0 LIMIT ?",
+        (wanted.customer, SUBJECTS_MAX + 1),
+    )
+    if len(rows) > SUBJECTS_MAX:
+        return None
+    times = await times_of(tx, wanted.customer)
+    return _Whose(frozenset(row[0] for row in rows) | times.keys(), times)
+
+
+async def facts_of(
+    tx: Tx, event_ids: Sequence[int], *, columns: Sequence[str]
+) -> FactColumns:
+    """Return those of these events that are in the ledger; the ids are in order."""
+    read = await columns_of(tx, event_ids, columns=columns)
+    return dict(zip(columns, read, strict=True))
 
 
 async def rows_of(tx: Tx, event_ids: Sequence[int]) -> list[EventRow]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS
-from meterline_sidecar.store.columns import marks
+from meterline_sidecar.store.columns import FEW_SUBJECTS, marks
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.packed import events_between, in_parts, last_packed
@@ -15,7 +15,6 @@ from meterline_sidecar.store.sums import whole
 SCAN_EVENTS_MAX: Final = 100_000  # looked at for one page; about 10 ms
 SCAN_PACKED_MAX: Final = IDS_MAX // 2  # likewise, where they are packed
 NEAR: Final = 4  # times a page is looked at first: to read what is packed takes longer
-FEW_SUBJECTS: Final = 100
 Spans = Sequence[tuple[int, int]]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from typing import Any, Final, NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
-from meterline_sidecar.store.edge.packed import columns_between
+from meterline_sidecar.store.edge.by_column import columns_between
 from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.port import Tx
 

@@ -5,32 +5,21 @@ not are one table then. What is no plain event is always a row of ``events``: on
 has a name, or that the ledger itself says something of.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from meterline_sidecar.errors import DatabaseCorrupt
-from meterline_sidecar.store.columns import pieces
+from meterline_sidecar.store.columns import listed, pieces
+from meterline_sidecar.store.edge.by_column import columns_of_pack
 from meterline_sidecar.store.edge.stored import STORED
-from meterline_sidecar.store.pack_columns import BadPack
-from meterline_sidecar.store.packs import (
-    DIGITS,
-    IDS_MAX,
-    INDENT,
-    NAMES,
-    TEXTS,
-    opened,
-)
+from meterline_sidecar.store.packs import DIGITS, IDS_MAX, INDENT, NAMES, TEXTS
 from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.usage import generation_beside, newest_generation
 
 LAST: Final = 1 << 62
 """Behind all ids."""
-_ID: Final = itemgetter(0)
 OWN_FLAGS: Final = 1 << 16
 """From here on flags say something that the ledger itself has found."""
 TEXT_CHARS_MAX: Final = 1 << 15
@@ -122,8 +111,8 @@ async def events_between(
     """
     if not await is_packed(tx, first, last):
         return ROWS
-    listed = None if subjects is None else f"[{','.join(map(str, subjects))}]"
-    given = (*(first, last) * 2, listed, first, last)
+    those = None if subjects is None else listed(subjects)
+    given = (*(first, last) * 2, those, first, last)
     return Source(_from_both(tuple(columns)), given, has_packs=True)
 
 
@@ -135,75 +124,6 @@ async def is_packed(tx: Tx, first: int, last: int) -> bool:
         (first - IDS_MAX + 1, last, first),
     )
     return found is not None
-
-
-async def columns_between(
-    tx: Tx, first: int, last: int, *, columns: Sequence[str]
-) -> list[Sequence[Any]]:
-    """Return whole columns of the events between two ids, in order of these.
-
-    Who looks at every event reads them so, which takes a third of the time.
-
-    Args:
-        columns: the first is ``id``.
-
-    Raises:
-        DatabaseCorrupt: a pack cannot be read.
-    """
-    rows = await tx.fetch_all(
-        f"SELECT {', '.join(columns)} FROM events WHERE id BETWEEN ? AND ? ORDER BY id",  # noqa: S608 - names
-        (first, last),
-    )
-    packs = await tx.fetch_all(
-        "SELECT first_id, body FROM packed_events WHERE first_id BETWEEN ? AND ?"
-        " AND last_id >= ? ORDER BY first_id",
-        (first - IDS_MAX + 1, last, first),
-    )
-    read: list[list[Sequence[Any]]] = []
-    done = 0
-    for first_id, body in packs:
-        part = _columns_of(first_id, body, columns, (first, last))
-        if not part[0]:
-            continue
-        begin = bisect_left(rows, part[0][0], done, key=_ID)
-        end = bisect_right(rows, part[0][-1], begin, key=_ID)
-        read += _turned(rows[done:begin])
-        among = rows[begin:end]
-        read += [part] if not among else _turned([*among, *zip(*part, strict=True)])
-        done = end
-    read += _turned(rows[done:])
-    if len(read) == 1:
-        return read[0]
-    return [
-        list(chain.from_iterable(part[place] for part in read))
-        for place in range(len(columns))
-    ]
-
-
-def _turned(rows: list[Row]) -> list[list[Sequence[Any]]]:
-    """Return rows as a part of columns, in the order of ids; no part where there are none."""
-    rows.sort(key=_ID)
-    return [list(zip(*rows, strict=True))] if rows else []
-
-
-def _columns_of(
-    first_id: int, body: bytes, columns: Sequence[str], ids: tuple[int, int]
-) -> list[Sequence[Any]]:
-    try:
-        pack = opened(body)
-        part = pack.between(ids[0] - first_id, ids[1] - first_id)
-        found: list[Sequence[Any]] = [
-            pack[name][part] if name in DIGITS else pack.texts(name)[part]
-            for name in columns
-        ]
-    except BadPack as error:
-        raise DatabaseCorrupt(f"the pack of events {first_id} on: {error}") from error
-    numbers: Sequence[int] = found[0]
-    if isinstance(numbers, range):
-        found[0] = range(first_id + numbers.start, first_id + numbers.stop)
-    else:
-        found[0] = [first_id + number for number in numbers]
-    return found
 
 
 async def in_parts(tx: Tx, ids: Sequence[int]) -> list[tuple[Source, Sequence[int]]]:
@@ -337,21 +257,6 @@ async def packs_after(
         (last_id, limit),
     )
     return [(row[0], row[1], row[2]) for row in rows]
-
-
-async def columns_of_pack(
-    tx: Tx, first: int, columns: Sequence[str]
-) -> list[Sequence[Any]]:
-    """Return whole columns of a pack, in the order of its ids; the first is ``id``.
-
-    Raises:
-        DatabaseCorrupt: it cannot be read.
-    """
-    row = await tx.fetch_one(
-        "SELECT body FROM packed_events WHERE first_id = ?", (first,)
-    )
-    assert row is not None
-    return _columns_of(first, row[0], columns, (first, LAST))
 
 
 async def sorts_of_packed(tx: Tx) -> dict[tuple[int, int, int], int]:

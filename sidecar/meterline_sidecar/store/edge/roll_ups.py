@@ -5,11 +5,8 @@ from typing import NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.edge.begin import begin
-from meterline_sidecar.store.edge.packed import (
-    columns_between,
-    events_between,
-    is_packed,
-)
+from meterline_sidecar.store.edge.by_column import columns_between
+from meterline_sidecar.store.edge.packed import events_between, is_packed
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
 

@@ -10,7 +10,8 @@ from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import Columns, marks
 from meterline_sidecar.store.edge import rollups
 from meterline_sidecar.store.edge.begin import check_here
-from meterline_sidecar.store.edge.packed import columns_between, is_packed
+from meterline_sidecar.store.edge.by_column import columns_between
+from meterline_sidecar.store.edge.packed import is_packed
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS
 from meterline_sidecar.store.usage import GENERATION, Generation

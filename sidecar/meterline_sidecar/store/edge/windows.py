@@ -7,19 +7,9 @@ import msgspec
 
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import marks, pieces
-from meterline_sidecar.store.dialects import either
-from meterline_sidecar.store.edge.event_log import FEW_SUBJECTS
-from meterline_sidecar.store.edge.packed import events_between
-from meterline_sidecar.store.edge.usage import COUNTED, EventFacts, Key
+from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import RollupKey
-
-LISTED: Final = either(
-    sqlite="(SELECT value FROM json_each(?))",
-    postgres="(SELECT CAST(value AS BIGINT)"
-    " FROM json_array_elements_text(CAST(? AS JSON)))",
-)
-"""The numbers of one parameter, as JSON: however many there are, it is one statement."""
 
 _totals: Final = msgspec.json.Decoder(Totals)
 
@@ -47,51 +37,6 @@ async def id_ranges(tx: Tx, hours: Sequence[int]) -> list[tuple[int, int]]:
         else:
             ranges.append((first, last))
     return ranges
-
-
-async def events_of_subjects(
-    tx: Tx,
-    after_id: int,
-    last_id: int,
-    subjects: Sequence[int],
-    *,
-    start: int,
-    end: int,
-    skip_flags: int,
-    without: Iterable[int] = (),
-) -> list[EventFacts]:
-    """Return events of subjects that happened in ``[start, end)``, in their order.
-
-    Args:
-        without: events that are not asked for.
-    """
-    source = await events_between(
-        tx, after_id + 1, last_id, columns=COUNTED.names, subjects=list(subjects)
-    )
-    # Those of others are told by one look.
-    is_few = len(subjects) <= FEW_SUBJECTS
-    those = f"({marks(len(subjects))})" if is_few else LISTED
-    rows = await tx.fetch_all(
-        f"SELECT {COUNTED.listed} FROM {source.sql} WHERE id > ? AND id <= ?"  # noqa: S608 - names
-        f" AND subject_id IN {those} AND id NOT IN {LISTED}"
-        " AND time_ms >= ? AND time_ms < ? AND flags & ? = 0 ORDER BY id",
-        (
-            *source.given,
-            after_id,
-            last_id,
-            *(subjects if is_few else [_listed(subjects)]),
-            _listed(without),
-            start,
-            end,
-            skip_flags,
-        ),
-    )
-    return [EventFacts(*row) for row in rows]
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    """Return numbers as one parameter; see ``LISTED``."""
-    return f"[{','.join(map(str, numbers))}]"
 
 
 async def windows_of(
