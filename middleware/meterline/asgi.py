@@ -61,7 +61,7 @@ class MeterMiddleware(Metering):
     ) -> None:
         self.routes = RouteMap(app)
         super().__init__(
-            subject=subject or subjects.default,
+            subject=subjects.chosen(subject, subjects.default),
             exclude=exclude,
             idempotency_header=idempotency_header,
             options=options,

@@ -22,6 +22,7 @@ KEY_VARIABLE: Final = "METERLINE_SUBJECT_KEY"
 KEY_BYTES_MIN: Final = 16
 DIGEST_CHARS: Final = 32  # 128 bits: two keys never meet
 
+_ASYNC: Final = 0x80  # CO_COROUTINE; to import inspect for it takes milliseconds
 _NOTHING: Final[dict[str, Any]] = {}
 
 # Where the objects that frameworks call "user" or "token" keep who it is.
@@ -45,6 +46,30 @@ def default(scope: Scope) -> str | None:
     if DJANGO_REQUEST in scope and (subject := of_django(scope[DJANGO_REQUEST]())):
         return subject
     return identity(scope["auth"]) if "auth" in scope else None
+
+
+def chosen(given: object, usual: Resolver) -> Resolver:
+    """Return the resolver that an app has given, or the usual one.
+
+    Raises:
+        ValueError: it can be none, and every request would be nobody's.
+    """
+    if given is None:
+        return usual
+    if not callable(given):
+        raise ValueError(  # noqa: TRY004 - as for every option
+            f"subject must be a function that says who used it, not {given!r:.60};"
+            " by a header: from_api_key or from_trusted_header"
+        )
+    if given in (from_user, from_state, from_api_key, from_trusted_header):
+        name: str = getattr(given, "__name__", "")
+        raise ValueError(f"subject: {name} makes a resolver: call it")
+    if getattr(getattr(given, "__code__", None), "co_flags", 0) & _ASYNC:
+        raise ValueError(
+            "subject must not be async: whoever has to wait to know the user says it in"
+            " the handler, by meterline.set_subject"
+        )
+    return cast("Resolver", given)
 
 
 def from_user() -> Resolver:

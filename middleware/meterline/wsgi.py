@@ -276,7 +276,7 @@ class MeterMiddleware(Metering):
     ) -> None:
         super().__init__(
             # What it is given is an environ each time.
-            subject=cast("subjects.Resolver", subject or wsgi_apps.user),
+            subject=subjects.chosen(subject, cast("subjects.Resolver", wsgi_apps.user)),
             exclude=exclude,
             idempotency_header=idempotency_header,
             options=options,

@@ -10,6 +10,7 @@ from starlette.authentication import BaseUser, SimpleUser, UnauthenticatedUser
 
 import meterline
 from meterline import subjects
+from meterline.wsgi import MeterMiddleware as WsgiMiddleware
 from tests.asgi_driver import http_scope
 
 KEY = "a secret of the installation"
@@ -203,3 +204,26 @@ def test_a_row_that_is_not_known_by_its_key_is_not_taken_for_another(
 ) -> None:
     with pytest.raises(LookupError, match="expired"):
         subjects.default({"user": user})
+
+
+async def looked_up(scope: Any) -> str:
+    return str(scope)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("x-api-key", "must be a function that says who used it, not 'x-api-key'"),
+        ("", "must be a function"),
+        (meterline.from_user, "from_user makes a resolver: call it"),
+        (looked_up, "must not be async"),
+    ],
+)
+@pytest.mark.parametrize(
+    "middleware", [meterline.MeterMiddleware, WsgiMiddleware], ids=["asgi", "wsgi"]
+)
+def test_what_can_be_no_resolver_is_refused_at_once(
+    middleware: Any, given: object, why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        middleware(looked_up, subject=given)
