@@ -44,3 +44,5 @@ async def test_every_decision_is_there_once_in_the_order_of_the_journal(
         rest = await web.get("/v1/audit", after=some["next_after"])
         assert some["acts"] + rest["acts"] == page["acts"]
         assert rest["next_after"] is None
+        # The newest link is of the invoice's document, which its state tells of.
+        assert (await web.get("/v1/audit", limit=1))["acts"] == page["acts"][:1]

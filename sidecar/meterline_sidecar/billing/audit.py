@@ -5,7 +5,7 @@ of the journal's chain. This puts them into words; ``meterline verify`` proves t
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from meterline_sidecar.billing.documents import document_of, number_text
@@ -13,6 +13,7 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import invoices, journal
 from meterline_sidecar.store.documents import DocumentRow
 from meterline_sidecar.store.edge import imports
+from meterline_sidecar.store.journal import Link
 from meterline_sidecar.store.port import Row, Tx
 
 BY_ITSELF: Final = "schedule"
@@ -21,6 +22,8 @@ PAYMENTS: Final = "payments"
 OF_INVOICES: Final = (STATES, PAYMENTS)
 """Tables whose rows name an invoice by its row, which people know by customer and period."""
 IMPORT_STATES: Final = "import_states"
+LINKS_PER_READ: Final = 100
+READS_MAX: Final = 50  # 5,000 links: some 10 ms
 
 
 class Act(NamedTuple):
@@ -159,9 +162,25 @@ invoice's adjustments, is not told once more."""
 async def acts_before(tx: Tx, link: int, *, limit: int) -> tuple[list[Act], int | None]:
     """Return what was decided before a link of the journal, the newest first.
 
-    And the link to go on before, unless that was all: not every link is an act.
+    And the link to go on before, unless that was all: not every link is an act, so that
+    a page may have fewer than there are, and none behind a very large month end.
     """
-    links = await journal.links_before(tx, link, entries=list(WORDS), limit=limit)
+    acts: list[Act] = []
+    n_read = max(limit, LINKS_PER_READ)
+    for _ in range(READS_MAX):
+        links = await journal.links_before(tx, link, entries=list(WORDS), limit=n_read)
+        acts += await _told(tx, links)
+        if len(acts) > limit:
+            return acts[:limit], acts[limit - 1].link
+        if len(links) < n_read:
+            return acts, None
+        link = links[-1].id
+        if len(acts) == limit:
+            break
+    return acts, link
+
+
+async def _told(tx: Tx, links: Sequence[Link]) -> list[Act]:
     ids: dict[str, list[int]] = defaultdict(list)
     for one in links:
         ids[one.entry].append(one.row_id)
@@ -189,4 +208,4 @@ async def acts_before(tx: Tx, link: int, *, limit: int) -> tuple[list[Act], int 
         if one.entry == IMPORT_STATES and row[1] in files:
             act = act._replace(about=f"import {files[row[1]]}")
         acts.append(act)
-    return acts, links[-1].id if len(links) == limit else None
+    return acts

@@ -40,8 +40,8 @@ def command(
     if is_json:
         show_json(page)
         return
-    if not page.acts:
-        click.echo("nothing was decided yet")
+    if not page.acts and page.next_after is None:
+        click.echo("nothing was decided yet" if after is None else "nothing is older")
         return
     table = Table(">link", "when", "who", "about", "what", "why")
     for act in page.acts:
@@ -50,6 +50,7 @@ def command(
             act.what if len(act.what) <= WHAT_CHARS else f"{act.what[:WHAT_CHARS]}...",
             act.reason or "-",
         )
-    show(table)
+    if page.acts:
+        show(table)
     if page.next_after is not None:
         click.echo(f"\nmore: --after {page.next_after}")
