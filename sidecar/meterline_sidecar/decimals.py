@@ -5,6 +5,7 @@ just so many digits behind its point: a whole number of its smallest unit, which
 itself what that is. So numbers from before and after a change of ``scale`` add up.
 """
 
+import re
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
@@ -13,6 +14,9 @@ SCALE_MAX: Final = 6
 """Digits behind the point of what is billed; ``str`` writes no exponent up to here."""
 
 _EXACT: Final = Context(prec=100)  # as pricing has it
+
+_ENDLESS: Final = re.compile(r"([.][0-9]{8})[0-9]{13,}")
+"""What no price comes to, of which products have up to 20 digits: a share, as 1/3."""
 
 Number = int | Decimal
 
@@ -83,3 +87,11 @@ def share(number: Number, part: int, whole: int) -> Number:
         return number * part // whole
     units, scale = in_units(number)
     return _EXACT.scaleb(Decimal(units * part // whole), -scale)
+
+
+def readable(words: str) -> str:
+    """Return how an amount came about without the digits that nobody reads.
+
+    ``25.83333333...`` stands for a third with all of its hundred digits.
+    """
+    return _ENDLESS.sub(r"\1...", words)

@@ -14,6 +14,7 @@ from meterline_sidecar.decimals import (
     number_of,
     of_units,
     plus,
+    readable,
     share,
     times,
     total_of,
@@ -88,3 +89,14 @@ def test_units_say_where_the_point_is() -> None:
     assert in_units(Decimal("-1.230")) == (-1230, 3)
     assert str(of_units(-1230, 3)) == "-1.230"
     assert str(of_units(0, SCALE_MAX)) == "0.000000"
+
+
+def test_a_third_is_told_without_its_hundred_digits() -> None:
+    with localcontext(prec=100):
+        endless = Decimal(10) / 3
+    exact = "$31.00 flat x 1/3, 7 x $0.12345678901234567891"
+
+    assert readable(f"$10.00 flat x 1/3 = $3.33 (rounded from {endless})") == (
+        "$10.00 flat x 1/3 = $3.33 (rounded from 3.33333333...)"
+    )
+    assert readable(exact) == exact

@@ -23,6 +23,7 @@ from meterline_sidecar.cli.output import (
 )
 from meterline_sidecar.cli.papers import NUMBER, check_customer, document_path
 from meterline_sidecar.cli.table import Table, show
+from meterline_sidecar.decimals import readable
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.answers.edge_events import EdgeEvent, EdgeEventPage, Untold
@@ -207,7 +208,7 @@ def _tell(answer: Explanation) -> None:
 
 def _tell_line(line: ExplainedLine, currency: str) -> None:
     click.secho(f"{line.description}: {money(line.amount, currency)}", bold=True)
-    click.echo(f"  {line.explanation}")
+    click.echo(f"  {readable(line.explanation)}")
     if line.meter is None:
         return
     click.echo(f"  {_counts(line.meter)}")

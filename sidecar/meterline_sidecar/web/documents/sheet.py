@@ -5,6 +5,7 @@ import io
 from decimal import Decimal
 from typing import Final
 
+from meterline_sidecar.decimals import readable
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.web.answers.documents import DocumentAnswer, DocumentLine
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
@@ -101,7 +102,7 @@ def _of_line(line: DocumentLine, currency: str) -> list[Row]:
             if charge.unit_amount is None
             else _exact(charge.unit_amount),
             "amount": _exact(charge.amount),
-            "explanation": csv_cell(charge.explanation),
+            "explanation": csv_cell(readable(charge.explanation)),
         }
         for charge in line.charges
     ]

@@ -19,7 +19,7 @@ from meterline_pricing.period import title_of
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.clock import ago, format_time_ms, lasting
 from meterline_sidecar.config.names import BYTES as UNIT_BYTES
-from meterline_sidecar.decimals import Number
+from meterline_sidecar.decimals import Number, readable
 from meterline_sidecar.local import local_money, local_number
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.usage.counted import Counted, counted_now
@@ -180,6 +180,7 @@ def _environment() -> jinja2.Environment:
         "in_unit": in_unit,
         "shown_as": shown_as,
         "prose": prose,
+        "readable": readable,
         "sentence": sentence,
         "money": money,
         "size": size,
