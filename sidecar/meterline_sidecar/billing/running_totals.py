@@ -8,7 +8,6 @@ has waited long.
 """
 
 import asyncio
-from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -21,6 +20,7 @@ from meterline_pricing import Invoice, Period, PricingError
 from meterline_sidecar.billing.drafts import Billing, NotBillable
 from meterline_sidecar.billing.invoices import Invoices
 from meterline_sidecar.billing.past import Past
+from meterline_sidecar.billing.ranking import Ranking
 from meterline_sidecar.billing.standing import (
     Standing,
     decode,
@@ -103,8 +103,9 @@ class Standings:
         """Packed: of very many a page shows some."""
         self._used: OrderedDict[str, int] = OrderedDict()
         """Whose usage changed, and since when they wait; the oldest first."""
-        self._stale: OrderedDict[str, None] = OrderedDict()
-        """Who else is to be made anew."""
+        self._stale: dict[str, None] = {}
+        """Who else is to be made anew; the newest first: after a close it is everybody,
+        and an ordered one takes twice the memory."""
         self._all: Iterator[str] | None = iter(customers.ids)
         """Everybody, where all are to be made anew, but for whoever was meanwhile."""
         self._meanwhile: set[str] = set()
@@ -114,7 +115,7 @@ class Standings:
         self._first_end_ms = FOREVER_MS
         """Before that no period ends of which there is a standing."""
         # Kept as standings change: pages ask for both, and there may be many.
-        self._order: list[tuple[int, str]] = []
+        self._order = Ranking()
         self._totals: dict[str, Decimal] = {}
         self._odd: dict[str, Standing] = {}
 
@@ -136,10 +137,7 @@ class Standings:
     def ranked(self, limit: int, *, start: int = 0) -> list[Standing]:
         """Return some standings, those with the highest totals first."""
         end = start + limit
-        return [
-            decode(self._by_customer[customer])
-            for _, customer in self._order[start:end]
-        ]
+        return [decode(self._by_customer[one]) for one in self._order[start:end]]
 
     def rank(self, customer_id: str) -> tuple[bool, int, str]:
         """Return what customers are sorted by to stand as ``ranked``, the others last."""
@@ -193,20 +191,20 @@ class Standings:
         return 0 if since_ms is None else self._clock.now_ms() - since_ms
 
     def _waiting(self, *, used_only: bool) -> Iterator[Customer]:
-        """Yield who has waited the longest, and take them out of the line.
+        """Yield who is next, and take them out of the line.
 
         Args:
             used_only: only of whom usage changed.
         """
         while self._is_waiting:
             if self._used:
-                yield from self._known(self._used.popitem(last=False)[0])
+                yield from self._before_all(self._used.popitem(last=False)[0])
             elif used_only:
                 return
             if used_only:
                 continue
             if self._stale:
-                yield from self._known(self._stale.popitem(last=False)[0])
+                yield from self._before_all(self._stale.popitem()[0])
             elif self._all is not None:
                 customer_id = next(self._all, None)
                 if customer_id is None:
@@ -215,12 +213,15 @@ class Standings:
                 elif customer_id not in self._meanwhile:
                     yield from self._known(customer_id)
 
+    def _before_all(self, customer_id: str) -> Iterator[Customer]:
+        if self._all is not None:
+            self._meanwhile.add(customer_id)
+        return self._known(customer_id)
+
     def _known(self, customer_id: str) -> Iterator[Customer]:
         """Yield a customer that there is; they wait no more."""
         self._used.pop(customer_id, None)
         self._stale.pop(customer_id, None)
-        if self._all is not None:
-            self._meanwhile.add(customer_id)
         customer = self._customers.get(customer_id)
         if customer is not None:
             yield customer
@@ -302,7 +303,7 @@ class Standings:
 
     async def lead(self) -> None:
         """Have every standing made anew: who leads tells those who listen."""
-        self._stale |= dict.fromkeys(self._customers.ids)
+        self._stale = dict.fromkeys(self._customers.ids)
 
     async def follow_ledger(self) -> None:
         """Note whose invoices became final elsewhere since."""
@@ -381,14 +382,14 @@ class Standings:
         """Take a standing in, in place of the one before it."""
         before = self.get(standing.customer)
         if before is not None:
-            del self._order[bisect_left(self._order, rank_of(before))]
+            self._order.remove(*rank_of(before))
             self._add(before, sign=-1)
         self._by_customer[standing.customer] = encode(standing)
         self._first_end_ms = min(self._first_end_ms, standing.period.end)
         self._odd.pop(standing.customer, None)
         if standing.is_odd:
             self._odd[standing.customer] = standing
-        insort(self._order, rank_of(standing))
+        self._order.add(*rank_of(standing))
         self._add(standing, sign=1)
 
     def _add(self, standing: Standing, *, sign: int) -> None:

@@ -8,6 +8,9 @@ import msgspec
 from meterline_pricing import Invoice, Period
 from meterline_sidecar.decimals import Number
 
+RANK_MAX: Final = 2**63 - 1
+"""Of totals above, nine million million, the order is that of names."""
+
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Where one customer stands in their current billing period."""
@@ -48,7 +51,8 @@ def values_not_priced(drawn: Invoice) -> tuple[str, ...]:
 
 def rank_of(standing: Standing) -> tuple[int, str]:
     """Return what standings are sorted by: the highest total first, in millionths."""
-    return -int((standing.total or Decimal(0)).scaleb(6)), standing.customer
+    number = -int((standing.total or Decimal(0)).scaleb(6))
+    return max(-RANK_MAX, min(number, RANK_MAX)), standing.customer
 
 
 encode: Final = msgspec.json.Encoder().encode  # whole numbers of any size

@@ -126,8 +126,8 @@ async def closed_ends(tx: Tx) -> dict[str, int]:
         " GROUP BY customer ORDER BY customer LIMIT ?",
         (last, CUSTOMERS_PER_READ),
     ):
+        # Of very many customers each name is in memory once, and what is equal too.
         for customer, end_ms in rows:
-            # Of very many customers each name is in memory once, and equal ends too.
             found[intern(customer)] = same.setdefault(end_ms, end_ms)
         last = rows[-1][0]
     return found
@@ -168,12 +168,20 @@ class FinalRange(NamedTuple):
 
 async def final_ranges(tx: Tx) -> dict[str, FinalRange]:
     """Return where each customer's periods lie that were ever final."""
-    rows = await tx.fetch_all(
+    found: dict[str, FinalRange] = {}
+    same: dict[FinalRange, FinalRange] = {}
+    last = ""
+    while rows := await tx.fetch_all(
         "SELECT customer, min(period_start_ms), max(period_end_ms), count(*),"  # noqa: S608 - our own text
         f" sum(CASE WHEN id IN {VOID} THEN 0 ELSE period_end_ms - period_start_ms END)"
-        " FROM invoices GROUP BY customer"
-    )
-    return {row[0]: FinalRange(row[1], row[2], row[3], int(row[4])) for row in rows}
+        " FROM invoices WHERE customer > ? GROUP BY customer ORDER BY customer LIMIT ?",
+        (last, CUSTOMERS_PER_READ),
+    ):
+        for customer, start_ms, end_ms, n_invoices, covered_ms in rows:
+            one = FinalRange(start_ms, end_ms, n_invoices, int(covered_ms))
+            found[intern(customer)] = same.setdefault(one, one)
+        last = rows[-1][0]
+    return found
 
 
 async def final_names(tx: Tx, customer: str) -> frozenset[str]:
