@@ -36,7 +36,9 @@ database = "meterline.db"
 spool_dir = "spool"
 http = "unix:http.sock"
 """
-KINDS: Final = ("", 'ack = "centre"\n', 'forward = "usage"\n', 'forward = "usage"\n')
+ACK: Final = 'ack = "centre"\n'
+USAGE: Final = 'forward = "usage"\n'
+KINDS: Final = ("", ACK, USAGE, USAGE + ACK)
 """What edges are: who sends events, whose apps wait for the centre, who sends usage."""
 METERS: Final = """
 [[meter]]

@@ -126,6 +126,17 @@ async def test_what_left_was_sent_and_counted_before_what_is_here(
         assert [await counted(at) for at in (0, 1, 2, 3)] == [0, 0, 2, 9]
         assert await roll_ups.all_rolled_up_before(tx) == {PRODUCER: 3}
 
+        async def batch_by(event_id: int, after: int = 2) -> int:
+            return await forward.batch_by_event(tx, event_id, after=after)
+
+        assert [await batch_by(at) for at in (3, 5, 6)] == [2, 2, 3]
+        assert await batch_by(5, after=3) == 3
+        assert await forward.last_seqs_between(tx, 2, 3) == {here: 8}
+        assert await forward.last_seqs_between(tx, 3, 3) == {}
+
+        found = [await roll_ups.has_batch_of(tx, PRODUCER, at) for at in (5, 6, 8, 9)]
+        assert found == [False, True, True, False]
+
 
 async def test_files_of_a_span_are_those_of_edges_with_events_in_it(
     database: Database,

@@ -122,8 +122,8 @@ class CentreConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="Of an edge: when an app's spool gives its events up. `edge`:"
             " once they are on this host's disk. `centre`: once they are on the"
-            " centre's, for hosts whose disk can vanish; the spools then have to last"
-            " for as long as the centre is away."
+            " centre's, or what they come to is, for hosts whose disk can vanish; the"
+            " spools then have to last for as long as the centre is away."
         ),
     ] = "edge"
     tells_events: Annotated[
@@ -221,19 +221,12 @@ def _check_edge(
             " `meterline token create NAME --scope edge`; or a certificate,"
             " centre.tls_certificate and centre.tls_key",
         )
-    if centre.forward == "usage":
-        if "meter" in written:
-            source.report(
-                ("meter",),
-                'an edge with centre.forward = "usage" counts by the meters of its'
-                " centre: move this to meterline.toml there",
-            )
-        if centre.ack == "centre":
-            source.report(
-                ("centre", "ack"),
-                'does not go with centre.forward = "usage": the events stay on this'
-                ' host; where its disk can vanish, set forward = "events"',
-            )
+    if centre.forward == "usage" and "meter" in written:
+        source.report(
+            ("meter",),
+            'an edge with centre.forward = "usage" counts by the meters of its'
+            " centre: move this to meterline.toml there",
+        )
     for table in NOT_AT_EDGES:
         if table in written:
             source.report(

@@ -25,6 +25,10 @@ OVER: Final = "edge_epoch_over:"
 """The fact, by an edge, that names its last epoch here if that is over: nothing of the next
 one need have come yet.
 """
+LEFT: Final = (
+    "edge {name} was put back to a time of which the centre's events are in its archive:"
+    " there, bring back those since then with `meterline archive restore`, and it is taken in"
+)
 COVERED_MAX: Final = 15_000  # producers of one answer, of 45 bytes: a frame has 1 MiB
 
 
@@ -56,6 +60,9 @@ class Countings:
 
         Args:
             epochs: those that it knows, the newest last.
+
+        Raises:
+            WireError: what says it has left this ledger.
         """
         is_over, ahead, covers = False, dict[str, int](), dict[str, int]()
         newest = next(reversed(epochs.producers), "")[:EPOCH_CHARS]
@@ -69,6 +76,8 @@ class Countings:
                 if edge_id != edge.row.id or last_seq <= known:
                     continue
                 ahead[producer] = last_seq
+                if not await store.has_batch_of(tx, producer, known + 1):
+                    raise WireError("archived", LEFT.format(name=edge.row.name))
                 for text in await store.texts_of(tx, producer, after_seq=known):
                     for worker, seq in rolled_up_in(text).covers.items():
                         covers[worker] = max(seq, covers.get(worker, 0))

@@ -279,8 +279,14 @@ class Forwarder:
 
     async def _moved_to(self, part: Slice) -> None:
         self.acked = part.end.batch
-        if self.there is not None:
+        if self.there is None:
+            return
+        if self._roller is None:
             await self.there.move(part.end.batch, part.reached)
+            return
+        async with self._database.reading() as tx:
+            rolled_up_to, _ = await self._roller.standing(tx, self.acked)
+        await self.there.move_to_event(rolled_up_to)
 
     async def _send(self, line: Line, place: Place) -> None:
         """Send what is behind a place, and whatever comes behind that."""
@@ -351,6 +357,9 @@ class Forwarder:
             at = await read_standing(tx, acked, rolled_up_to=rolled_up_to)
         if self.filing is not None:
             self.filing.reached = Reached(acked, rolled_up_to)
+        if self.there is not None and rolled_up_to is not None:
+            # Events that no meter counts come to nothing, of which there is no ack.
+            await self.there.move_to_event(rolled_up_to)
         low_ms = self._low.of(at.unfinished, waiting, now_ms=now_ms)
         if at.first_hour_ms is not None:
             low_ms = min(low_ms, at.first_hour_ms)

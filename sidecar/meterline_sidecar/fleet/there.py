@@ -1,5 +1,7 @@
 """Up to which number of each producer all is at the centre, for ``ack = "centre"``.
 
+Of an edge that forwards usage that is what events come to, by the counting that is read.
+
 An app gives up what it was acked, so that what is noted here never goes back: it is on
 this disk before the app hears of it.
 """
@@ -10,7 +12,11 @@ from typing import Final
 
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge.events import ProducerRow
-from meterline_sidecar.store.edge.forward import last_seq_by
+from meterline_sidecar.store.edge.forward import (
+    batch_by_event,
+    last_seq_by,
+    last_seqs_between,
+)
 from meterline_sidecar.store.port import Database
 
 SETTLED: Final = "batch_at_centre"
@@ -49,6 +55,14 @@ class There:
             self._seqs[producer_id] = max(seq, self._seqs.get(producer_id, 0))
         self._moved.set()
         self._moved = asyncio.Event()
+
+    async def move_to_event(self, event_id: int) -> None:
+        """Note that what all events up to one come to is there."""
+        async with self._database.reading() as tx:
+            batch = await batch_by_event(tx, event_id, after=self._batch)
+            reached = await last_seqs_between(tx, self._batch, batch)
+        if reached:
+            await self.move(batch, reached)
 
     async def seq(self, row: ProducerRow) -> int:
         """Return up to which number all of a producer is there."""

@@ -25,7 +25,7 @@ from tests.integration.fleet.conftest import Host, World, until
 from tests.integration.fleet.test_centre import DECEMBER_MS, closed
 from tests.integration.fleet.test_forwarding import Cutter
 from tests.patience import PATIENCE_S
-from tests.producer import NOON_MS, batch, event
+from tests.producer import NOON_MS, Connection, batch, event
 from tests.web.again import computed_again
 
 USAGE: Final = 'forward = "usage"\n'
@@ -357,6 +357,48 @@ async def test_what_a_lost_edge_had_counted_does_not_count_again_at_another(
             assert await sum_at(centre) == 11111
 
 
+async def test_an_app_keeps_its_events_until_the_centre_has_what_they_come_to(
+    world: World,
+) -> None:
+    keys = f'{USAGE}ack = "centre"\n'
+    async with world.centre(N):
+        pass  # which makes the token
+    for _ in range(2):  # also behind a restart of the edge
+        async with (
+            world.edge(keys=keys) as edge,
+            Connection(edge.parts.config.sidecar.socket) as app,
+        ):
+            assert await app.hello() == 0
+            await app.send(numbers(0, 1))
+            async with asyncio.timeout(PATIENCE_S):
+                while await edge.rows("SELECT count(*) FROM events") != [(2,)]:
+                    await asyncio.sleep(0.01)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(app.receive(), 0.05)
+
+    async with world.centre(N) as centre:
+        async with world.edge(keys=keys) as edge:
+            async with Connection(edge.parts.config.sidecar.socket) as app:
+                await app.hello()
+                assert await app.ship(numbers(0, 1, 2)) == 3
+            async with Connection(edge.parts.config.sidecar.socket) as app:
+                assert await app.hello() == 3
+            assert await sum_at(centre) == 111
+            # Of what comes to nothing there is no ack to wait for.
+            await edge.ship(batch(b"\xc1", first_seq=4))
+        # Its disk is lost, and its apps have heard of the first event alone.
+        shutil.rmtree(world.folder / "one")
+        assert centre.parts.edges is not None
+        lost = centre.parts.edges.all()[0].row.edge
+        done = await centre.post(f"/v1/edges/{lost}/retire", reason="its disk is gone")
+        assert done.status_code == 200, done.text
+        async with world.edge(keys=keys) as edge:
+            await edge.ship(Lost(1, 1, FORGOTTEN), numbers(1, 2, 3, first_seq=2))
+            assert await sum_at(centre) == 1_111
+            await recount(centre, "n", edge)
+            assert await sum_at(centre) == 1_111
+
+
 async def recount(centre: Host, meter: str, *edges: Host) -> None:
     """Have a meter counted again from the first event on, and wait for it."""
     async with centre.parts.database.reading() as tx:
@@ -436,7 +478,7 @@ def test_what_does_not_go_with_forwarding_usage_is_told(tmp_path: Path) -> None:
     file = tmp_path / "meterline.toml"
     file.write_text(
         '[sidecar]\nrole = "edge"\n[centre]\nurl = "tls://localhost:1"\n'
-        'token_file = "token"\nforward = "usage"\nack = "centre"\n'
+        'token_file = "token"\nforward = "usage"\n'
         '[[meter]]\nname = "n"\naggregation = "count"\n'
     )
 
@@ -444,7 +486,6 @@ def test_what_does_not_go_with_forwarding_usage_is_told(tmp_path: Path) -> None:
         read_config(file, environment={})
 
     assert "counts by the meters of its centre" in str(caught.value)
-    assert "the events stay on this host" in str(caught.value)
 
 
 async def test_single_events_of_an_edge_are_corrected_by_what_it_has_counted(

@@ -21,7 +21,7 @@ from meterline.edge_wire import (
     Heartbeat,
     Workers,
 )
-from meterline.wire import VERSION, Batch, Hello, Lost, split_records
+from meterline.wire import VERSION, Batch, Hello, Lost, WireError, split_records
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.errors import SequenceGap
 from meterline_sidecar.fleet.backlog import Place, read_slice
@@ -365,6 +365,12 @@ async def test_numbers_that_a_lost_life_announced_are_waited_for_no_more(
         announced = Hello(VERSION, epoch, OWN_APP, "", 0, NOON_MS, seq + 9)
         await fleet.centre.ingest.hello(announced, flags_kept=EDGES_FLAGS)
         gap = "SELECT recorded_seq - last_seq FROM producers"
+
+        # What an edge that was put back had counted cannot be told of what left.
+        async with fleet.centre.database.transaction() as tx:
+            await tx.execute("UPDATE batches SET first_seq = first_seq + 1", ())
+        with pytest.raises(WireError, match="in its archive"):
+            await fleet.countings.covered(host.edge, Epochs({epoch: 0}))
 
         # As far as the ledger has them they may still come.
         await fleet.countings.covered(host.edge, Epochs({epoch: seq + 4}))

@@ -92,6 +92,28 @@ async def last_seq_by(tx: Tx, producer_id: int, *, batch_id: int) -> int:
     return 0 if row is None else int(row[0])
 
 
+async def batch_by_event(tx: Tx, event_id: int, *, after: int) -> int:
+    """Return the last batch that has no event behind one, looking behind a batch."""
+    row = await tx.fetch_one(
+        "SELECT coalesce((SELECT id - 1 FROM batches WHERE id > ?"
+        " AND first_event_id + events - 1 > ? ORDER BY id LIMIT 1),"
+        " (SELECT max(id) FROM batches), 0)",
+        (after, event_id),
+    )
+    assert row is not None
+    return max(after, int(row[0]))
+
+
+async def last_seqs_between(tx: Tx, after: int, last: int) -> dict[int, int]:
+    """Return the last number of each producer in the batches between two."""
+    rows = await tx.fetch_all(
+        "SELECT producer_id, max(last_seq) FROM batches WHERE id > ? AND id <= ?"
+        " GROUP BY producer_id",
+        (after, last),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def unfinished_producers(tx: Tx) -> list[ProducerRow]:
     """Return producers that recorded more than is here."""
     rows = await tx.fetch_all(

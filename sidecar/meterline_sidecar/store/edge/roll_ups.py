@@ -233,6 +233,16 @@ async def texts_of(tx: Tx, producer: str, *, after_seq: int) -> list[str]:
     return found
 
 
+async def has_batch_of(tx: Tx, producer: str, seq: int) -> bool:
+    """Say whether the batch with a producer's number is in this ledger."""
+    row = await tx.fetch_one(
+        "SELECT 1 FROM batches b JOIN producers p ON p.id = b.producer_id"
+        " WHERE p.producer = ? AND b.first_seq <= ? AND b.last_seq >= ? LIMIT 1",
+        (producer, seq, seq),
+    )
+    return row is not None
+
+
 async def states_of_edges(
     tx: Tx, after: int, last: int, *, flags: int
 ) -> list[tuple[int, str, int, EventFacts]]:
