@@ -8,9 +8,9 @@ Does not own the events themselves (``ingest`` takes them in, at an edge and at 
 centre), nor when a period is closed (``billing`` asks here what may still be missing).
 
 How a batch passes through, at an edge: ``backlog`` reads it from the ledger and makes
-frames of it again with ``records`` (``batches``, where it left the ledger), and
-``forwarder`` sends these and waits for the acks. At the centre: ``door`` lets an edge in, ``session`` hands its frames to ``ingest``
-and acks what was committed; ``edges`` knows all of them, ``edge`` how one stands. ``tls``
+frames of it again with ``records`` (``batches`` has it where it left the ledger), and
+``forwarder`` sends these and waits for the acks. At the centre: ``door`` lets an edge in,
+``session`` hands its frames to ``ingest`` and acks what was committed; ``edges`` knows all of them, ``edge`` how one stands. ``tls``
 is both sides' end of the wire.
 
 Where an edge keeps its events, ``roller`` stores what they come to, by ``rolling``, as

@@ -51,7 +51,7 @@ EVERY_S: Final = 2.0
 STEP_EVENTS: Final = 20_000  # read and folded at once, in some 20 ms
 FIRST_EVENTS: Final = 4_000  # in the first one: all may be in places of their own
 ROLL_EVENTS: Final = 400_000  # rolled up at once, where they are in few places
-ROLL_S: Final = 1.0  # likewise: files take long to read, and a heartbeat is due
+ARCHIVED_S: Final = 1.0  # likewise of files, which take long: a heartbeat is due
 UNREAD_S: Final = 60.0  # until a file that could not be read is tried again
 ROLL_PLACES: Final = 2_000  # written in one transaction, of some 30 ms
 
@@ -161,6 +161,11 @@ class Roller:
         async with self._alone():
             async with self._database.reading() as tx:
                 roll_ups = await store.list_roll_ups(tx)
+            self._unread = {
+                one.generation: self._unread[one.generation]
+                for one in roll_ups
+                if one.generation in self._unread
+            }
             for roll_up in roll_ups:
                 found = await self._summed_if_read(roll_up)
                 if found is None:
@@ -185,7 +190,7 @@ class Roller:
         return next((why for _, why in self._unread.values()), None)
 
     async def _summed_if_read(self, roll_up: RollUp) -> Sum | None:
-        """Return the same; ``None`` while a file of it cannot be read.
+        """Return what the next events come to; ``None`` while their file cannot be read.
 
         What is counted besides goes on.
         """
@@ -245,6 +250,7 @@ class Roller:
             began_s = time.monotonic()
             left = most - (found.cursor - roll_up.cursor)
             limit = min(left, self._steps.get(roll_up.generation, FIRST_EVENTS))
+            is_long = False
 
             async def step(tx: Tx, limit: int = limit) -> None:
                 await add_step(tx, definition, found, limit=limit)
@@ -255,8 +261,8 @@ class Roller:
             except EventsArchived:
                 async with self._database.reading() as tx:
                     await add_archived_step(tx, found, self._archived, limit=limit)
+                is_long = time.monotonic() - first_s >= ARCHIVED_S
             await self._pause(time.monotonic() - began_s)
-            is_long = time.monotonic() - first_s >= ROLL_S
             if is_long or found.cursor - roll_up.cursor >= most:
                 break
             if await self._strangers(found):

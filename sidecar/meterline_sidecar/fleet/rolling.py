@@ -71,10 +71,11 @@ async def add_step(tx: Tx, definition: Definition, found: Sum, *, limit: int) ->
     after = next(reversed(found.endpoints), 0)
     found.endpoints |= await counting.endpoints(tx, after=after)
     found.covers |= await store.covered(tx, span.after_id, span.last_id)
-    has_before = await store.has_rolled_up_before(tx)
-    events = await events_of(tx, definition, span, [], is_corrected=has_before)
-    if has_before:
+    before: set[int] = set()
+    if await store.has_rolled_up_before(tx):
         before = await store.rolled_up_before(tx, span.after_id, span.last_id)
+    events = await events_of(tx, definition, span, [], is_corrected=bool(before))
+    if before:
         events = [event for event in events if event.id not in before]
     found.add(events)
     found.cursor = span.last_id

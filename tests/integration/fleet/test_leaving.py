@@ -82,14 +82,13 @@ async def until_all_is_filed(centre: Host, edge: Host) -> None:
     await until_noted(centre, edge)
 
 
-@pytest.mark.parametrize("keys", ["", USAGE])
 async def test_what_is_old_leaves_for_the_files_that_the_centre_knows(
-    world: World, archive: str, keys: str
+    world: World, archive: str
 ) -> None:
     folder = world.folder / "archive"
     async with (
         world.centre(N + archive) as centre,
-        world.edge(keys=keys, more=archive + RETENTION) as edge,
+        world.edge(keys=USAGE, more=archive + RETENTION) as edge,
     ):
         await used_for_long(world, centre, edge)
         before = sorted(folder.iterdir())
@@ -127,8 +126,7 @@ async def test_what_is_old_leaves_for_the_files_that_the_centre_knows(
         assert away[0].file not in {one.file for one in noted}
         span = {"start": "2026-11-01T00:00:00Z", "end": "2027-01-01T00:00:00Z"}
         shown = await all_pages(centre, "/v1/edge-events", **span)
-        # What an edge sends event by event is at the centre itself.
-        assert len(shown) == (6 if keys else 0)
+        assert len(shown) == 6
         assert not any(one["subject"] == "stranger" for one in shown)
     for name in ("one", "centre"):
         report = await verified_with(world.folder / name / "meterline.db", folder)
