@@ -239,3 +239,54 @@ async def test_how_far_edges_are_with_a_worker_never_goes_back(
         await event_store.add_producer(tx, row)
         sent = await roll_ups.edges_that_took_over(tx, app="usage")
     assert (before, after, sent) == (set(), {9}, {8, 9})
+
+
+async def test_what_events_cover_is_known_by_batches_and_within_them(
+    database: Database,
+) -> None:
+    workers = ["1" * 32, "2" * 32]
+    async with database.transaction() as tx:
+        ids = [
+            await event_store.add_producer(
+                tx, new_row(Hello(1, worker, "app", "host", 1, 0), seen_ms=0)
+            )
+            for worker in workers
+        ]
+        endpoint = (await event_store.intern_endpoints(tx, [("GET", "/")]))["GET", "/"]
+        of_none = (0, 0, 0, 0, None, None)
+        # Of each batch: whose it is, its numbers, and of how many of them there are events.
+        batches = [(0, 1, 3, 3), (1, 1, 9, 2), (0, 4, 4, 0), (0, 5, 7, 3)]
+        event_id = 0
+        for i, (who, first, last, n_events) in enumerate(batches, 1):
+            batch = BatchRow(
+                *(i, ids[who], first, last, event_id + 1, n_events, 1, 0),
+                learned_ms=0,
+            )
+            await event_store.add_batch(tx, batch, b"mac")
+            rows = [
+                (
+                    event_id + 1 + n,
+                    ids[who],
+                    first + n,
+                    5,
+                    0,
+                    0,
+                    endpoint,
+                    200,
+                    *of_none,
+                )
+                for n in range(n_events)
+            ]
+            await event_store.add_events(tx, rows)
+            event_id += n_events
+
+    one, other = workers
+    async with database.reading() as tx:
+        found = [
+            await roll_ups.covered(tx, *span)
+            for span in ((0, 1), (0, 3), (2, 4), (3, 5), (0, 8), (5, 7), (7, 8))
+        ]
+    assert found == [
+        *({one: 1}, {one: 3}, {one: 3, other: 1}, {other: 9}),
+        *({one: 7, other: 9}, {one: 6}, {one: 7}),
+    ]

@@ -45,7 +45,7 @@ PACKED_APART = {
     "integrity.py": 4,  # held ones; and flags, with the packed ones beside
     "by_column.py": 2,
     "packed.py": 5,
-    "roll_ups.py": 2,  # what an edge has counted: never packed; where nothing is
+    "roll_ups.py": 1,  # what an edge has counted: never packed
     "usage.py": 2,  # where nothing is packed
 }
 """How often each file of ``store/edge`` reads rows of events alone, and why it may."""

@@ -148,6 +148,12 @@ async def own_producers(tx: Tx) -> set[str | None]:
     return {await facts.get_fact(tx, fact) for fact in OWN_PRODUCERS}
 
 
+async def own_and_epochs(tx: Tx) -> set[str]:
+    """Return the same, and those of what it has rolled up."""
+    own = {name for name in await own_producers(tx) if name is not None}
+    return own | {epoch.producer for epoch in await list_epochs(tx)}
+
+
 async def _read_batch(
     tx: Tx,
     making: "_Making",

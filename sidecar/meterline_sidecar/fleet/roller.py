@@ -19,7 +19,7 @@ from meterline.events import Flag, Kind
 from meterline.wire import VERSION, Hello
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import ArchiveFailed, EventsArchived
-from meterline_sidecar.fleet.backlog import WHOLE_BYTES, own_producers
+from meterline_sidecar.fleet.backlog import WHOLE_BYTES, own_and_epochs
 from meterline_sidecar.fleet.records import bytes_of
 from meterline_sidecar.fleet.rolling import (
     Sum,
@@ -211,7 +211,7 @@ class Roller:
         if found.covers.keys() <= self._known:
             return set()
         async with self._database.reading() as tx:
-            self._known |= await _own(tx)
+            self._known |= await own_and_epochs(tx)
         return found.covers.keys() - self._known
 
     async def _meet(self, workers: Sequence[str], ask: Ask) -> None:
@@ -331,7 +331,7 @@ class Roller:
         subject_ids = sorted({place.subject_id for place in found.deltas} - {0})
         async with self._database.reading() as tx:
             names = await store.names_of(tx, subject_ids)
-            epochs, own = await store.list_epochs(tx), await _own(tx)
+            epochs, own = await store.list_epochs(tx), await own_and_epochs(tx)
             row = await event_store.find_producer(tx, epochs[-1].producer)
         if not found.deltas:
             return [], None
@@ -385,12 +385,6 @@ class Roller:
             one: event_id for one, event_id in reached.items() if event_id >= first
         }
         return min(there.values(), default=0), tuple(there)
-
-
-async def _own(tx: Tx) -> set[str]:
-    """Return the producers whose events this ledger has made of others."""
-    own = {name for name in await own_producers(tx) if name is not None}
-    return own | {epoch.producer for epoch in await store.list_epochs(tx)}
 
 
 async def _begin(tx: Tx, after_event_id: int, *, now_ms: int) -> None:

@@ -18,7 +18,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage import rolled_up
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition, Step, decode
-from meterline_sidecar.usage.fold import ROLLED_UP, Delta, Folder, Place
+from meterline_sidecar.usage.fold import Delta, Folder, Place
 from meterline_sidecar.usage.rolled_up import RolledUp
 from meterline_sidecar.usage.step import Endpoints, events_of
 from meterline_sidecar.usage.values import Values
@@ -52,10 +52,9 @@ class Sum:
             for meter, values in delta.unique.items():
                 known.unique.setdefault(meter, set()).update(values)
         for event in events:
-            if not event.flags & ROLLED_UP:
-                key = (event.subject_id, event.time_ms // WINDOW_MS * WINDOW_MS)
-                self.last_ms[key] = max(self.last_ms.get(key, 0), event.time_ms)
-                self.n_events[key] += event.n_events
+            key = (event.subject_id, event.time_ms // WINDOW_MS * WINDOW_MS)
+            self.last_ms[key] = max(self.last_ms.get(key, 0), event.time_ms)
+            self.n_events[key] += event.n_events
 
     def time_of(self, place: Place) -> int:
         """Return when the last event of a place's subject and window happened."""
@@ -74,7 +73,9 @@ async def add_step(tx: Tx, definition: Definition, found: Sum, *, limit: int) ->
     before: set[int] = set()
     if await store.has_rolled_up_before(tx):
         before = await store.rolled_up_before(tx, span.after_id, span.last_id)
-    events = await events_of(tx, definition, span, [], is_corrected=bool(before))
+    events = await events_of(
+        *(tx, definition, span, []), is_corrected=bool(before), skips_rolled_up=True
+    )
     if before:
         events = [event for event in events if event.id not in before]
     found.add(events)

@@ -182,12 +182,19 @@ async def cuts_in(tx: Tx, span: Span) -> list[Cut]:
 
 
 async def events_of(
-    tx: Tx, definition: Definition, span: Span, cuts: list[Cut], *, is_corrected: bool
+    tx: Tx,
+    definition: Definition,
+    span: Span,
+    cuts: list[Cut],
+    *,
+    is_corrected: bool,
+    skips_rolled_up: bool = False,
 ) -> list[EventFacts]:
     """Return the events of a span as they are folded: those that are alike as one.
 
     Args:
         is_corrected: whether corrections are about some of them.
+        skips_rolled_up: without those into which others are rolled up.
     """
     looked_at = looked_at_of(definition, span)
     if not cuts and not is_corrected and looked_at is not None:
@@ -196,17 +203,24 @@ async def events_of(
             tx,
             looked_at=looked_at,
             window_ms=WINDOW_MS,
+            skips_rolled_up=skips_rolled_up,
         )
         if span.n_ids <= 2 * TRIED_EVENTS:
             return await alike_in(span)
         tried = span._replace(last_id=span.after_id + TRIED_EVENTS)
         if len(await alike_in(tried)) <= TRIED_EVENTS // 2:
             return await alike_in(span)
-    return await store.events_in(tx, span, skip_flags=UNCOUNTED)
+    skip_flags = UNCOUNTED | ROLLED_UP if skips_rolled_up else UNCOUNTED
+    return await store.events_in(tx, span, skip_flags=skip_flags)
 
 
 async def _alike_in(
-    tx: Tx, span: Span, *, looked_at: Set[str], window_ms: int
+    tx: Tx,
+    span: Span,
+    *,
+    looked_at: Set[str],
+    window_ms: int,
+    skips_rolled_up: bool,
 ) -> list[EventFacts]:
     """Return the events of a span, those that are alike as one; none is rolled up.
 
@@ -216,7 +230,7 @@ async def _alike_in(
     found = await alike.alike_in(
         tx, span, skip_flags=skip_flags, looked_at=looked_at, window_ms=window_ms
     )
-    if await store.has_endpoint(tx, rolled_up.SHOWN_AS):
+    if not skips_rolled_up and await store.has_endpoint(tx, rolled_up.SHOWN_AS):
         found += await store.events_in(
             tx, span, skip_flags=UNCOUNTED, only_flags=ROLLED_UP
         )

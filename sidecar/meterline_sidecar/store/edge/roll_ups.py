@@ -1,14 +1,15 @@
 """SQL for rolling up: what an edge that forwards usage has counted, and how far."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
 from meterline_sidecar.store.edge.begin import begin
-from meterline_sidecar.store.edge.by_column import columns_between
-from meterline_sidecar.store.edge.packed import events_between, is_packed
+from meterline_sidecar.store.edge.packed import events_between
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
+
+OF_PRODUCER: Final = ("id", "producer_id", "seq")
 
 
 class Epoch(NamedTuple):
@@ -176,30 +177,41 @@ async def rolled_up_to(tx: Tx, roll_up: RollUp, *, batch_id: int) -> int:
 
 async def covered(tx: Tx, after_id: int, last_id: int) -> dict[str, int]:
     """Return the last number of each producer of the events between two."""
-    if not await is_packed(tx, after_id + 1, last_id):
-        rows = await tx.fetch_all(
-            "SELECT p.producer, c.seq FROM (SELECT producer_id, max(seq) AS seq"
-            " FROM events WHERE id > ? AND id <= ? GROUP BY producer_id) AS c"
-            " JOIN producers p ON p.id = c.producer_id ORDER BY p.id",
-            (after_id, last_id),
-        )
-        return {row[0]: row[1] for row in rows}
-    _, producers, seqs = await columns_between(
-        tx, after_id + 1, last_id, columns=("id", "producer_id", "seq")
+    first, last = await _batch_of(tx, after_id + 1), await _batch_of(tx, last_id)
+    rows = await tx.fetch_all(
+        "SELECT p.producer, max(b.last_seq) FROM batches b JOIN producers p"
+        " ON p.id = b.producer_id WHERE b.id BETWEEN ? AND ? AND b.events > 0"
+        " AND b.first_event_id + b.events - 1 <= ? GROUP BY p.producer",
+        (first, last, last_id),
     )
-    last: dict[int, int] = {}
-    for producer_id, seq in zip(producers, seqs, strict=True):
-        if seq > last.get(producer_id, 0):
-            last[producer_id] = seq
+    # Of the last batch it may be a part.
+    source = await events_between(tx, last_id, last_id, columns=OF_PRODUCER)
+    rows += await tx.fetch_all(
+        f"SELECT p.producer, e.seq FROM {source.sql} e JOIN producers p"  # noqa: S608 - our own words
+        " ON p.id = e.producer_id WHERE e.id = ?",
+        (*source.given, last_id),
+    )
     found: dict[str, int] = {}
-    for part in pieces(sorted(last)):
-        rows = await tx.fetch_all(
-            f"SELECT producer, id FROM producers WHERE id IN ({marks(len(part))})"  # noqa: S608 - only marks
-            " ORDER BY id",
-            part,
-        )
-        found |= {row[0]: last[row[1]] for row in rows}
+    for producer, seq in rows:
+        found[producer] = max(seq, found.get(producer, 0))
     return found
+
+
+async def _batch_of(tx: Tx, event_id: int) -> int:
+    """Return the batch of an event; there is no index by events, so that ids are halved."""
+    row = await tx.fetch_one("SELECT min(id), max(id) FROM batches")
+    assert row is not None
+    low, high = row[0] or 0, row[1] or 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = await tx.fetch_one(
+            "SELECT id, first_event_id FROM batches WHERE id <= ?"
+            " ORDER BY id DESC LIMIT 1",
+            (middle,),
+        )
+        assert found is not None, "the first one is below"
+        low, high = (middle, high) if found[1] <= event_id else (low, found[0] - 1)
+    return int(low)
 
 
 async def names_of(tx: Tx, subject_ids: Sequence[int]) -> dict[int, str]:
