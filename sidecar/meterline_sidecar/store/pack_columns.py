@@ -60,7 +60,7 @@ def column_of(numbers: Sequence[int], largest: int) -> Column:
         raise OverflowError(f"{found} is more than {largest}")
     body = compressed(b"".join(apart))
     if (
-        _laid_out(planes_of((wide, body), len(numbers))[1], wide, len(numbers), size)
+        _laid_out(_planes_of((wide, body), len(numbers))[1], wide, len(numbers), size)
         != raw
     ):
         raise BadPack("a pack does not read as it was written")
@@ -77,7 +77,7 @@ def numbers_of(column: Column, count: int) -> Sequence[int]:
         return range(count)
     if isinstance(column, int):
         return [column] * count
-    wide, planes = planes_of(column, count)
+    wide, planes = _planes_of(column, count)
     size, code = next((size, code) for size, code in CODES if size >= wide)
     raw = _laid_out(planes, wide, count, size)
     if size == 1:
@@ -89,7 +89,7 @@ def numbers_of(column: Column, count: int) -> Sequence[int]:
     return laid
 
 
-def planes_of(column: tuple[int, bytes], count: int) -> tuple[int, bytes]:
+def _planes_of(column: tuple[int, bytes], count: int) -> tuple[int, bytes]:
     """Return of how many bytes the numbers of a column are, and all lowest bytes first.
 
     Raises:

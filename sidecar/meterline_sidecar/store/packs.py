@@ -8,6 +8,8 @@ are written out, and a line of decimal digits to each event, of which all first 
 first.
 """
 
+import sys
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -24,7 +26,6 @@ from meterline_sidecar.store.pack_columns import (
     compressed,
     decompressed,
     numbers_of,
-    planes_of,
 )
 from meterline_sidecar.store.shapes import NUMBER_MAX, apart, together
 
@@ -59,6 +60,7 @@ PLACE: Final = {name: place for place, name in enumerate(NAMES)}
 WIDTH: Final = sum(DIGITS.values())
 LINES: Final = b"\x78"
 """How a pack of lines begins, as all that zlib has compressed."""
+FEW: Final = 8  # of so many each is looked for; else all are looked at
 KEPT: Final = 2  # some megabytes each
 
 
@@ -210,27 +212,25 @@ class Pack:
 
     def places_of(self, subjects: Set[int]) -> list[int]:
         """Return at which places the events of some subjects lie, in order."""
-        column = self._columns[PLACE["subject_id"]] if self._columns else None
-        if not isinstance(column, tuple):
-            return _found(self["subject_id"], subjects)
-        wide, planes = planes_of(column, self.count)
-        possible = [one for one in subjects if 0 <= one < 1 << 8 * wide]
-        if not wide or not possible:
-            return list(range(self.count)) if 0 in subjects and not wide else []
-        # A byte for each event: 1 where each byte of its subject is one of a subject's.
-        may_be = -1
-        for i in range(wide):
-            told = bytearray(256)
-            for one in possible:
-                told[one >> 8 * i & 255] = 1
-            plane = planes[i * self.count : (i + 1) * self.count]
-            may_be &= int.from_bytes(plane.translate(told), "little")
-        places = list(
-            compress(range(self.count), may_be.to_bytes(self.count, "little"))
-        )
-        if wide == 1 or len(possible) == 1:
-            return places
         numbers = self._numbers("subject_id")
+        if isinstance(numbers, list | range):
+            return [i for i, one in enumerate(numbers) if one in subjects]
+        size = numbers.itemsize if isinstance(numbers, array) else 1
+        wanted = [
+            one.to_bytes(size, sys.byteorder)
+            for one in subjects
+            if 0 <= one < 1 << 8 * size
+        ]
+        # A byte for each event: 1 where each byte of its subject is one of a subject's.
+        raw, may_be = bytes(numbers), -1
+        for i in range(size):
+            told = bytearray(256)
+            for one in wanted:
+                told[one[i]] = 1
+            may_be &= int.from_bytes(raw[i::size].translate(told), "little")
+        places = _ones(may_be.to_bytes(self.count, "little"))
+        if len(wanted) <= 1:
+            return places
         return [place for place in places if numbers[place] in subjects]
 
     def between(self, first: int, last: int) -> slice:
@@ -281,9 +281,16 @@ def _in_kinds(
     return iter([numbers_of(*of) for of in zip(written, counts, strict=True)])
 
 
-def _found(numbers: Sequence[int], wanted: Set[int]) -> list[int]:
-    """Return where numbers lie that are among some."""
-    return list(compress(range(len(numbers)), map(wanted.__contains__, numbers)))
+def _ones(flags: bytes) -> list[int]:
+    """Return at which places a 1 stands, where all others are 0."""
+    if flags.count(1) > len(flags) // FEW:
+        return list(compress(range(len(flags)), flags))
+    places: list[int] = []
+    place = flags.find(1)
+    while place >= 0:
+        places.append(place)
+        place = flags.find(1, place + 1)
+    return places
 
 
 opened = lru_cache(maxsize=KEPT)(Pack)
