@@ -129,7 +129,7 @@ class EventWriter:
                 if len(places) >= packed_from and n_left <= 1 + n_part // LEFT_PART:
                     last, events = first + n_part - 1, len(places)
                     await add_pack(tx, first, last, events=events, body=body)
-                    left = sorted(set(left).difference(places))
+                    left = _others(places, n_part)
             await _add_rows(tx, first, part, left)
 
     async def _add_held(self, tx: Tx, batch: BatchRow, events: list[EventRow]) -> None:
@@ -181,11 +181,18 @@ class EventWriter:
         return known | added
 
 
+def _others(places: Sequence[int], n_places: int) -> Sequence[int]:
+    """Return the places that are none of some, in order."""
+    if isinstance(places, range):  # from 0 on
+        return range(len(places), n_places)
+    return sorted(set(range(n_places)).difference(places))
+
+
 async def _add_rows(
     tx: Tx, first_id: int, columns: Sequence[Sequence[Any]], places: Sequence[int]
 ) -> None:
     """Add events as rows: those of a run that are in some places."""
-    if isinstance(places, range):
+    if len(places) == len(columns[0]):
         ids = range(first_id, first_id + len(places))
         await store.add_events(tx, list(zip(ids, *columns, strict=True)))
         return
