@@ -10,6 +10,7 @@ share a commit: at 500 events a second hardly any do unless somebody waits for c
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import os
 import sqlite3
@@ -18,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 from benchmarks.harness import cpu_s, tell
 from meterline import Meter
@@ -30,6 +33,7 @@ GOALS: Final = {500: (30, 600), 5_000: (6, 80), 20_000: (5, 60), 60_000: (5, 40)
 """CPU us and bytes, for an event."""
 WORKERS: Final = 2
 CUSTOMERS: Final = 200
+ROUTES: Final = 20
 TICK_S: Final = 0.01
 WARM_S: Final = 3.0
 CONFIG: Final = """
@@ -63,14 +67,36 @@ class Cost(NamedTuple):
     per_s: float
 
 
-def _work(folder: str, rate: float, seconds: float) -> None:
+def _uses(meter: Meter) -> Iterator[None]:
+    """Record quantities without end."""
+    for i in itertools.count():
+        meter.record("words", 3, subject=f"acct_{i % CUSTOMERS}", route="/v1/ask")
+        yield
+
+
+def _requests(meter: Meter) -> Iterator[None]:
+    """Record requests without end, as ``asgi`` does: they say nothing but numbers."""
+    meter.record("words", 3)  # its spool is open from here on
+    encode = msgspec.msgpack.Encoder().encode
+    for i in itertools.count():
+        time_ms = time.time_ns() // 1_000_000
+        name, route = f"acct_{i % CUSTOMERS}", f"/v1/items/{i * 7 % ROUTES}"
+        took_us, n_bytes = i * 7_919 % 50_000, i * 104_729 % 5_000
+        meter.append(
+            encode([time_ms, 0, name, "GET", route, 200, took_us, 0, n_bytes, 0, None])
+        )
+        yield
+
+
+def _work(folder: str, rate: float, seconds: float, plain: bool) -> None:
     """Record as evenly as a sleep of a hundredth of a second lets one."""
     meter = Meter(socket=f"{folder}/s", spool_dir=f"{folder}/spool", app_name="bench")
+    events = _requests(meter) if plain else _uses(meter)
     start, n_done = time.perf_counter(), 0
     while (now_s := time.perf_counter() - start) < seconds:
         n_due = int(now_s * rate)
-        for i in range(n_done, n_due):
-            meter.record("words", 3, subject=f"acct_{i % CUSTOMERS}", route="/v1/ask")
+        for _ in range(n_done, n_due):
+            next(events)
         n_done = n_due
         time.sleep(TICK_S)
     meter.close()
@@ -106,12 +132,14 @@ def _written(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("write_b"))
 
 
-def cost(rate: int, seconds: float) -> Cost:
-    """Return what an event costs at a rate."""
+def cost(rate: int, seconds: float, *, plain: bool = False) -> Cost:
+    """Return what an event costs at a rate; ``plain``: one that is packed as it comes."""
     with tempfile.TemporaryDirectory() as name, _sidecar(Path(name)) as pid:
         whole = seconds + WARM_S + 1
         workers = [
-            multiprocessing.Process(target=_work, args=(name, rate / WORKERS, whole))
+            multiprocessing.Process(
+                target=_work, args=(name, rate / WORKERS, whole, plain)
+            )
             for _ in range(WORKERS)
         ]
         for worker in workers:
@@ -131,12 +159,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--plain", action="store_true", help="requests, not quantities")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found: dict[int, list[Cost]] = {rate: [] for rate in RATES}
     for _ in range(options.rounds):
         for rate in RATES:
-            found[rate].append(cost(rate, options.seconds))
+            found[rate].append(cost(rate, options.seconds, plain=options.plain))
     result: dict[str, object] = {"cores": os.cpu_count()}
     for rate, costs in found.items():
         cpu_goal, bytes_goal = GOALS[rate]
