@@ -6,7 +6,7 @@ and added up by the real aggregator.
 
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -67,13 +67,45 @@ tiers = [ { up_to = 1_000, unit_amount = "0" }, { unit_amount = "0.001" } ]
 """
 
 
-def write_files(folder: Path, n_customers: int) -> int:
+TOKENS: Final = """
+[[meter]]
+name = "tokens"
+aggregation = "sum"
+value = "quantities.input_tokens"
+"""
+"""A meter of what ``tokens`` says."""
+NAMES: Final = ("input_tokens", "output_tokens", "cached_tokens")
+MODELS: Final = ("large-4", "small-4", "small-3-mini", "vision")
+REGIONS: Final = ("eu-1", "us-2", "ap-1")
+TIERS: Final = ("free", "pro")
+
+Says = Callable[[random.Random], tuple[str | None, str | None]]
+"""Returns the quantities and properties of an event, as a row has them."""
+
+
+def nothing(_dice: random.Random) -> tuple[None, None]:
+    """Return what a plain request says."""
+    return None, None
+
+
+def tokens(dice: random.Random) -> tuple[str, str]:
+    """Return what an API that sells tokens says: one to three numbers, three properties."""
+    names = NAMES[: dice.randint(1, len(NAMES))]
+    counts = ",".join(f'"{name}":{int(dice.lognormvariate(6, 1.2))}' for name in names)
+    said = zip(("model", "region", "tier"), (MODELS, REGIONS, TIERS), strict=True)
+    values = ",".join(f'"{name}":"{dice.choice(of)}"' for name, of in said)
+    return f"{{{counts}}}", f'{{"all":{{{values}}}}}'
+
+
+def write_files(folder: Path, n_customers: int, *, meters: str = "") -> int:
     """Write the configuration; return the port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     customers = "".join(CUSTOMER.format(i=i) for i in range(1, n_customers + 1))
-    (folder / "meterline.toml").write_text(CONFIG.format(port=port) + customers)
+    (folder / "meterline.toml").write_text(
+        CONFIG.format(port=port) + meters + customers
+    )
     (folder / "pricing.toml").write_text(PRICING)
     return port
 
@@ -85,6 +117,7 @@ class Filler:
         n_events: of the whole ledger, which are spread over its days.
         end_ms: when the last of them happens.
         span_ms: how long before that the first one does.
+        says: what else they say.
     """
 
     def __init__(
@@ -95,9 +128,11 @@ class Filler:
         n_customers: int,
         end_ms: int,
         span_ms: int = DAYS * DAY_MS,
+        says: Says = nothing,
     ) -> None:
         self.folder = folder
         self.written = 0
+        self._says = says
         self._n_events = n_events
         self._n_customers = n_customers
         self._end_ms = end_ms
@@ -132,7 +167,7 @@ class Filler:
     async def _step(self, database: SqliteDatabase, n_step: int) -> None:
         first = self.written + 1
         given = (self._n_events, self._n_customers, self._start_ms, self._end_ms)
-        rows = list(_events(self._dice, first, n_step, *given))
+        rows = list(_events(self._dice, self._says, first, n_step, *given))
         async with database.transaction() as tx:
             await event_store.add_events(tx, rows)
             for start in range(0, n_step, BATCH):
@@ -165,6 +200,7 @@ class Filler:
                 bytes_out=row.bytes_out,
                 flags=row.flags,
                 quantities=row.quantities,
+                properties=row.properties,
             )
             for row in rows
         ]
@@ -228,6 +264,7 @@ def _time_ms(i: int, n_events: int, start_ms: int, end_ms: int) -> int:
 
 def _events(
     dice: random.Random,
+    says: Says,
     first: int,
     n_step: int,
     n_events: int,
@@ -240,6 +277,7 @@ def _events(
         subject = subject or dice.randint(1, n_customers)
         at_ms = _time_ms(i, n_events, start_ms, end_ms)
         route = dice.randint(1, ROUTES)
+        quantities, properties = says(dice)
         yield StoredEvent(
             id=i,
             producer_id=1,
@@ -253,8 +291,8 @@ def _events(
             bytes_in=0,
             bytes_out=dice.randrange(4_096),
             flags=0,
-            quantities=None,
-            properties=None,
+            quantities=quantities,
+            properties=properties,
         )
 
 

@@ -1,8 +1,10 @@
 """What more stored events cost: the same figures of a small ledger and of a large one.
 
 Plain events, as many a second as make 50 million in a month, are written in a true chain
-and added up by the real aggregator; then what is over is packed. Each figure stands beside its goal; those of the small ledger
-are of its first million events.
+and added up by the real aggregator; then what is over is packed. With ``--tokens`` each
+says one to three numbers of tokens and three properties as well, and a meter adds tokens
+up. Each figure stands beside its goal; those of the small ledger are of its first million
+events.
 
     python -m benchmarks.stored --events 50_000_000 --folder DIR
 
@@ -25,7 +27,14 @@ from typing import Final
 import httpx
 import msgspec
 
-from benchmarks.full_ledger import Filler, aggregator_of, write_files
+from benchmarks.full_ledger import (
+    TOKENS,
+    Filler,
+    aggregator_of,
+    nothing,
+    tokens,
+    write_files,
+)
 from benchmarks.harness import cpu_s, heading, ship
 from meterline.wire import encode_frame
 from meterline_sidecar.clock import HOUR_MS, SystemClock
@@ -58,6 +67,7 @@ async def _built(folder: Path, options: argparse.Namespace, figures: Figures) ->
         n_customers=n_customers,
         end_ms=end_ms,
         span_ms=n_events * 1_000 // PER_S,
+        says=tokens if options.tokens else nothing,
     )
     database = await filler.open()
     await filler.write(database, min(SMALL, n_events) - ADDED)
@@ -220,7 +230,8 @@ def _verified(folder: Path, n_events: int) -> Figures:
 
 def _measured(folder: Path, options: argparse.Namespace) -> Figures:
     figures: Figures = {}
-    port = write_files(folder, options.customers)
+    meters = TOKENS if options.tokens else ""
+    port = write_files(folder, options.customers, meters=meters)
     asyncio.run(_built(folder, options, figures))
     figures |= _verified(folder, options.events)
     figures |= _answered(folder, port, options)
@@ -249,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=SMALL + ADDED)
     parser.add_argument("--customers", type=int, default=20)
+    parser.add_argument("--tokens", action="store_true", help="what events say")
     parser.add_argument("--taken-in", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="an empty one; it is kept")
     parser.add_argument("--json", action="store_true")

@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from meterline_sidecar.store import shapes
 from meterline_sidecar.store.columns import Columns
+from meterline_sidecar.store.edge import packed
 from meterline_sidecar.store.edge.alike import alike_in
 from meterline_sidecar.store.edge.by_column import columns_between, columns_of
 from meterline_sidecar.store.edge.events import add_events
 from meterline_sidecar.store.edge.packed import (
     TEXT_CHARS_MAX,
+    columns_to_pack,
     cut,
+    end_of_run,
     events_between,
     n_packed,
-    plain_columns,
     put_pack,
     take_out,
 )
@@ -129,7 +131,7 @@ async def packed_as_they_were(
         await tx.execute("DELETE FROM events")
         await tx.execute("DELETE FROM packed_events")
         await add_events(tx, rows)
-        columns, texts = await plain_columns(tx, FIRST, last)
+        columns, texts = await columns_to_pack(tx, FIRST, last)
         n_plain = len(columns[0])
         if rows:
             told = list(zip(*(row[1:] for row in rows), strict=True))
@@ -218,12 +220,30 @@ async def test_events_are_counted_from_packs_as_from_rows(
         before = await counted(tx)
         for start in range(0, len(rows), 9):
             first, last = FIRST + start, FIRST + start + 8 - start % 2
-            columns, texts = await plain_columns(tx, first, last)
+            columns, texts = await columns_to_pack(tx, first, last)
             await put_pack(
                 tx, first, last, events=len(columns[0]), body=pack(columns, texts)
             )
 
         assert await counted(tx) == before
+
+
+async def test_a_run_is_shorter_where_texts_are_long(
+    file: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "RUN_CHARS_MAX", 1_000)
+    numbers = (0,) * 11
+    async with file.transaction() as tx:
+        rows = [(i, *numbers, None, "x" * 100 * (i >= 64)) for i in range(1, 129)]
+        await add_events(tx, rows)
+
+        assert await end_of_run(tx, 1, 40) == 40
+        assert await end_of_run(tx, 1, 128) == 64
+        assert await end_of_run(tx, 65, 128) == 72
+        await tx.execute("UPDATE events SET quantities = properties || properties")
+        await tx.execute("UPDATE events SET properties = quantities || quantities")
+        monkeypatch.setattr(packed, "RUN_CHARS_MAX", 10)
+        assert await end_of_run(tx, 65, 128) == 65
 
 
 @pytest.mark.parametrize(

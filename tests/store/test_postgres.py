@@ -19,7 +19,7 @@ from meterline_sidecar.errors import (
 )
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge.events import add_events
-from meterline_sidecar.store.edge.packed import n_packed, plain_columns, put_pack
+from meterline_sidecar.store.edge.packed import columns_to_pack, n_packed, put_pack
 from meterline_sidecar.store.edge.stored import StoredEvent
 from meterline_sidecar.store.fence import fenced
 from meterline_sidecar.store.open import copy_ledger, open_ledger, open_reader
@@ -341,7 +341,7 @@ async def test_a_whole_ledger_is_moved_in_once(
             [("GET", f"/{i}") for i in range(7_000)],
         )
         await add_events(tx, [plain(i) for i in range(1, 21)])
-        columns, texts = await plain_columns(tx, 1, 10)
+        columns, texts = await columns_to_pack(tx, 1, 10)
         await put_pack(tx, 1, 10, events=len(columns[0]), body=pack(columns, texts))
         for invoice_id in (1, 2):  # the first one is void
             await tx.execute(

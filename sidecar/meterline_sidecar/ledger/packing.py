@@ -1,4 +1,4 @@
-"""Puts plain events of runs that are over into packs, which take a tenth of the room.
+"""Puts events of runs that are over into packs, which take a tenth of the room.
 
 A run is the next ``IDS_MAX`` ids in a row that no pack is of, or fewer where texts are long;
 where very many events came at once, they were packed as they were stored
@@ -65,7 +65,7 @@ class Packer:
                 run = await self._next(tx)
                 if run is None:
                     return None
-                columns, texts = await store.plain_columns(tx, *run)
+                columns, texts = await store.columns_to_pack(tx, *run)
             body = await asyncio.to_thread(pack, columns, texts)
             events = len(columns[0])
             async with self._database.transaction() as tx:

@@ -1,8 +1,8 @@
-"""SQL for packs: runs of plain events in a form that takes a tenth of the room.
+"""SQL for packs: runs of events in a form that takes a tenth of the room.
 
 Whoever reads events by their ids asks here where these are: what is packed and what is
-not are one table then. What is no plain event is always a row of ``events``: one that
-has a name, or that the ledger itself says something of.
+not are one table then. An event that has a name, or that the ledger itself says something
+of, is always a row of ``events``.
 """
 
 from bisect import bisect_right
@@ -24,9 +24,9 @@ OWN_FLAGS: Final = 1 << 16
 """From here on flags say something that the ledger itself has found."""
 TEXT_CHARS_MAX: Final = 1 << 15
 """Longer texts are not packed. None is that comes from an app."""
-RUN_CHARS_MAX: Final = 4 << 20
+RUN_CHARS_MAX: Final = 2 << 20
 """What texts of a run come to at most: it is shorter where they come to more."""
-PLAIN: Final = " AND ".join(
+PACKABLE: Final = " AND ".join(
     [
         f"flags < {OWN_FLAGS}",
         *(
@@ -179,13 +179,13 @@ async def end_of_run(tx: Tx, first: int, last: int) -> int:
     return last
 
 
-async def plain_columns(
+async def columns_to_pack(
     tx: Tx, first: int, last: int
 ) -> tuple[list[Sequence[int]], list[Sequence[str | None]]]:
     """Return those events between two ids that can be packed, as ``pack`` takes them."""
     rows = await tx.fetch_all(
         f"SELECT id - ?, {', '.join((*NAMES[1:], *TEXTS))} FROM events"  # noqa: S608 - names
-        f" WHERE id BETWEEN ? AND ? AND {PLAIN} ORDER BY id",
+        f" WHERE id BETWEEN ? AND ? AND {PACKABLE} ORDER BY id",
         (first, first, last),
     )
     columns: list[Sequence[Any]] = (
@@ -207,7 +207,7 @@ async def put_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -
     """Store a pack in the place of its rows; return how many of these were deleted."""
     await add_pack(tx, first, last, events=events, body=body)
     return await tx.execute(
-        f"DELETE FROM events WHERE id BETWEEN ? AND ? AND {PLAIN}",  # noqa: S608 - names
+        f"DELETE FROM events WHERE id BETWEEN ? AND ? AND {PACKABLE}",  # noqa: S608 - names
         (first, last),
     )
 

@@ -20,7 +20,7 @@ def pack_plain(
 ) -> tuple[Sequence[int], bytes]:
     """Return which events of a run are all numbers, by their places, and a pack of them.
 
-    All of these are ``PLAIN``.
+    All of these are ``PACKABLE``.
 
     Args:
         columns: those of ``STORED`` behind the id.
