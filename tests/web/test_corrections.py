@@ -143,6 +143,13 @@ async def test_what_is_wrong_is_refused_and_changes_nothing(web: Web) -> None:
         (400, {"events": [1], "set": {"status": 200}}, "unknown field"),
         (400, {"events": [1], "set": {"properties": {"time": "x"}}}, "this name"),
         (400, {"events": [1], "reason": ""}, "reason"),
+        (400, {"add": [{"subject": "a", "time": LATER}]}, "is still to come"),
+        (400, {"events": [1], "set": {"time": LATER}}, "is still to come"),
+        (
+            400,
+            {"add": [{"subject": "a", "time": TIME, "quantities": {"n": "-1"}}]},
+            "Expected a number from 0 on, such as 12 or 1.25",
+        ),
         (404, {"customer": "acne", "period": "2026-11"}, "did you mean acme"),
         (409, {"events": [99]}, "no event 99"),
         (409, {"period": "2026-10"}, "no event that counts"),
@@ -179,3 +186,4 @@ async def test_an_event_is_made_void_and_back_by_forms(web: Web) -> None:
 
 
 TIME = "2026-11-06T11:00:00Z"
+LATER = "2062-11-06T11:00:00Z"

@@ -20,6 +20,10 @@ from tests.web.conftest import Web
         ),
         ("/v1/customers/acme/invoice/finalize", "period is missing"),
         ("/v1/outbox/1/drop?reason=", "reason has at least 1 characters"),
+        (
+            "/v1/customers/acme/invoice/explain?day=2026-02-30",
+            "Expected a day: 2026-11-30 - at `day`",
+        ),
         ("/v1/events?status=5xy", "status='5xy' is no HTTP status; write 404, 5xx, "),
         ("/v1/events?status=99", "status='99' is no HTTP status"),
         ("/v1/events?status=499-400", "status='499-400' is no HTTP status"),

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.requests import Request
 
-from meterline_sidecar.web.problems import BadRequest
+from meterline_sidecar.web.problems import BadRequest, in_plain_words
 
 S = TypeVar("S", bound=msgspec.Struct)
 FIELDS_MAX: Final = 50
@@ -87,4 +87,4 @@ def _converted(pairs: Iterable[tuple[str, str]], kind: type[S]) -> S:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(str(error)) from error
+        raise BadRequest(in_plain_words(str(error))) from error

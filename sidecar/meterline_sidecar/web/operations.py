@@ -27,7 +27,7 @@ from starlette.routing import Route
 
 from meterline_pricing.errors import unknown
 from meterline_sidecar.access.tokens import Token
-from meterline_sidecar.web.problems import BadRequest
+from meterline_sidecar.web.problems import BadRequest, in_plain_words
 
 S = TypeVar("S", bound=msgspec.Struct)
 Method = Literal["GET", "POST", "PUT"]
@@ -137,7 +137,8 @@ async def _read_body(request: Request, kind: type[S]) -> S:
         said = msgspec.json.decode(body, type=kind)
         json.loads(body, object_pairs_hook=_each_once)
     except msgspec.ValidationError as error:
-        raise BadRequest(str(error).replace("`$.", "`")) from error
+        why = in_plain_words(str(error)).replace("`$.", "`")
+        raise BadRequest(why) from error
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is no JSON: {error}") from error
     return said
@@ -190,7 +191,7 @@ def _in_words(said: str, kind: type[msgspec.Struct], given: dict[str, str]) -> s
         return f"{missing[1]} is missing"
     found = _WRONG.fullmatch(said)
     if found is None:
-        return said
+        return in_plain_words(said).replace("`$.", "`")
     what, bound, sign, name = found.group("what", "bound", "sign", "name")
     typed = f"{name}={given[name][:50]!r}"
     if bound is not None:

@@ -12,6 +12,7 @@ from meterline_sidecar.ingest import correction_plans as plans
 from meterline_sidecar.ingest.amended import Changes
 from meterline_sidecar.ingest.correction_plans import ADDED_MAX, Plan, Search
 from meterline_sidecar.ingest.corrections import Asked
+from meterline_sidecar.ingest.decode import possible_ms
 from meterline_sidecar.store.edge import corrections as store
 from meterline_sidecar.store.edge.corrections import CorrectionRow
 from meterline_sidecar.store.edge.event_log import Filter
@@ -182,11 +183,12 @@ async def _plan(parts: Parts, wanted: Wanted) -> Plan:
             if name != "add" and (value := getattr(wanted, name))
         ):
             raise BadRequest("add goes alone: what is added is no event to look for")
-        return await plans.add(parts.database, [_event(one) for one in wanted.add])
+        added = [_event(parts, one) for one in wanted.add]
+        return await plans.add(parts.database, added)
     search = _search(parts, wanted)
     if wanted.set is None:
         return await plans.void(parts.database, search)
-    return await plans.amend(parts.database, search, _changes(wanted.set))
+    return await plans.amend(parts.database, search, _changes(parts, wanted.set))
 
 
 def _search(parts: Parts, wanted: Wanted) -> Search:
@@ -209,10 +211,10 @@ def _search(parts: Parts, wanted: Wanted) -> Search:
     )
 
 
-def _changes(changed: ChangedEvent) -> Changes:
+def _changes(parts: Parts, changed: ChangedEvent) -> Changes:
     found = Changes(
         subject=changed.subject or None,
-        time_ms=time_ms("time", changed.time) if changed.time else None,
+        time_ms=_happened(parts, changed.time) if changed.time else None,
         quantities=_amounts(changed.quantities or None),
         properties=_texts(changed.properties or None),
     )
@@ -221,9 +223,19 @@ def _changes(changed: ChangedEvent) -> Changes:
     return found
 
 
-def _event(added: AddedEvent) -> UsageEvent:
+def _happened(parts: Parts, time: str) -> int:
+    at_ms = time_ms("time", time)
+    _, latest_ms = possible_ms(parts.clock.now_ms())
+    if at_ms > latest_ms:
+        raise BadRequest(
+            f"time={time!r} is still to come: only what has happened can be counted"
+        )
+    return at_ms
+
+
+def _event(parts: Parts, added: AddedEvent) -> UsageEvent:
     return UsageEvent(
-        time_ms=time_ms("time", added.time),
+        time_ms=_happened(parts, added.time),
         kind=KINDS.index(added.kind),
         subject=added.subject,
         method=added.method,

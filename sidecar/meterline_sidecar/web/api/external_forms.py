@@ -29,6 +29,7 @@ from meterline_sidecar.web.api.external_shapes import (
     Quantities,
 )
 from meterline_sidecar.web.api.strict_json import Twice
+from meterline_sidecar.web.problems import in_plain_words
 
 REASON_CHARS_MAX: Final = 256
 NO_DATA: Final = EventData()
@@ -279,7 +280,8 @@ def _in_words(
             unknown("field", name, known.__struct_fields__),
             f"{field}.{name}" if field else name,
         )
-    return f"{reason[:1].lower()}{reason[1:]}", field or None
+    plain = in_plain_words(reason)
+    return f"{plain[:1].lower()}{plain[1:]}", field or None
 
 
 def _which_member(raw: Any, path: str) -> str:
