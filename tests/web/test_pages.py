@@ -149,6 +149,12 @@ async def test_a_week_of_one_customer_is_shown_by_day(
     assert table.count('<th scope="row">') == n_steps
 
 
+async def test_a_price_of_thirty_digits_is_shown(open_web: OpenWeb) -> None:
+    vast = starter_each("9" * 30)
+    async with open_web(pricing=vast) as web:
+        assert "999,990,000.00<" in await page(web, "/pricing")
+
+
 async def test_an_earlier_period_shows_what_was_billed_and_what_came_later(
     open_web: OpenWeb,
 ) -> None:

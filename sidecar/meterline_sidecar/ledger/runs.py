@@ -7,14 +7,16 @@ holds what was added last and one block of each run, however much there is.
 import heapq
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import IO, Any, Final, NamedTuple, cast
 
 import msgspec
 
 from meterline_sidecar.errors import MeterlineError
 
 BLOCK_ITEMS: Final = 200
+BITS_MAX: Final = 64
 RUNS_MAX: Final = 64  # then they become one: about 64 blocks are in memory at once
 
 Key = tuple[int | str, ...]
@@ -112,7 +114,10 @@ class Runs:
             yield self._write_block(block, to)
 
     def _write_block(self, block: list[Item], to: IO[bytes]) -> int:
-        encoded = self._encode(block)
+        try:
+            encoded = self._encode(block)
+        except OverflowError:
+            encoded = self._encode(_wide(block))
         to.write(len(encoded).to_bytes(4, "big"))
         to.write(encoded)
         return to.tell()
@@ -125,6 +130,20 @@ class Runs:
             size = int.from_bytes(os.pread(file.fileno(), 4, at), "big")
             yield from self._decode(os.pread(file.fileno(), size, at + 4))
             at += 4 + size
+
+
+def _wide(value: Any) -> Any:
+    """Return what is written where a sum has more bits than a number of MessagePack.
+
+    It becomes a decimal, which is written as text and read as all others are.
+    """
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        return {name: _wide(of) for name, of in members.items()}
+    if isinstance(value, list | tuple):
+        return [_wide(of) for of in cast("Sequence[Any]", value)]
+    is_wide = isinstance(value, int) and value.bit_length() >= BITS_MAX
+    return Decimal(value) if is_wide else value
 
 
 def _key(item: Item) -> Key:

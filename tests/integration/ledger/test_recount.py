@@ -16,7 +16,9 @@ METERS = (
     Meter("calls", "count", group_by=("route",)),
     Meter("users", "unique", value="subject"),
     Meter("last", "latest", value="bytes_out"),
+    Meter("sent", "sum", value="bytes_out"),
 )
+VAST = 2**63 - 1  # a few of them have no room in 64 bits
 
 
 async def fill(sidecar: Sidecar, n_events: int) -> None:
@@ -34,7 +36,7 @@ async def fill(sidecar: Sidecar, n_events: int) -> None:
                     time_ms=NOON_MS - i % 90 * QUARTER_MS,
                     subject=f"acct_{i * 7_919 % n_events}",
                     route=f"/v1/{i % 3}",
-                    bytes_out=i,
+                    bytes_out=i if i % 400 else VAST,
                 )
                 for i in range(first, min(first + 500, n_events))
             ]

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from meterline_pricing import Plan, Price, PricingError, RateCard, rate
 from meterline_pricing.models import Tier
 from meterline_pricing.tools import Finding, Point, currency_of, curve, findings
+from meterline_sidecar.decimals import at_scale
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.view.charts import line
 from meterline_sidecar.web.view.render import money, render
@@ -81,12 +82,11 @@ def _shown_up_to(card: RateCard) -> int | None:
 
 
 def _drawn(plan: Plan, card: RateCard, points: tuple[Point, ...]) -> Markup:
-    minor = currency_of(plan.currency).minor_unit
-    highest = max(point.amount for point in points).quantize(minor)
+    highest = max(point.amount for point in points)
     return line(
         [(point.quantity, point.amount) for point in points],
         f"{card.name} of plan {plan.name}: what quantities cost",
-        money(highest, plan.currency),
+        money(_whole(highest, plan.currency), plan.currency),
     )
 
 
@@ -94,7 +94,10 @@ def _examples(
     price: Price, points: tuple[Point, ...], currency: str
 ) -> Iterator[tuple[Decimal, Decimal]]:
     """Yield some quantities of the curve with what they cost."""
-    minor = currency_of(currency).minor_unit
     for divisor in EXAMPLES if points else ():
         quantity = points[-1].quantity // divisor
-        yield quantity, rate(price, quantity).amount.quantize(minor)
+        yield quantity, _whole(rate(price, quantity).amount, currency)
+
+
+def _whole(amount: Decimal, currency: str) -> Decimal:
+    return at_scale(amount, currency_of(currency).decimals)
