@@ -35,56 +35,43 @@ class Apart(NamedTuple):
 def apart(texts: Sequence[str | None]) -> Apart:
     """Take texts apart; in all that is returned they stand in their order."""
     different = [text for text in dict.fromkeys(texts) if text is not None]
-    kinds: list[list[str]] = [[]]
-    of: dict[str | None, tuple[int, Sequence[str]]] = {None: (0, ())}
-    known: dict[str, int] = {}
-    for text, shape, numbers in _shaped(different):
-        if not numbers:
-            of[text] = len(kinds), ()
-            kinds.append([text])
-            continue
-        kind = known.get(shape)
-        if kind is None:
-            kind = known[shape] = len(kinds)
-            kinds.append(shape.split(MARK))
-        of[text] = kind, numbers
-    found = list(map(of.__getitem__, texts))
-    written: list[list[Sequence[str]]] = [[] for _ in kinds]
-    if known:
-        for kind, numbers in found:
-            written[kind].append(numbers)
-    return Apart(
-        kinds,
-        [kind for kind, _ in found],
-        [
-            list(map(int, column))
-            for those in written
-            for column in zip(*those, strict=True)
-        ],
+    shapes, alike = _shapes(different)
+    kinds: list[list[str]] = [[], *(shape.split(MARK) for shape in alike)]
+    known = {shape: kind for kind, shape in enumerate(alike, 1)}
+    kind_of = dict[str | None, int](
+        zip(different, map(known.get, shapes, repeat(0)), strict=True)
     )
+    for text in different:
+        if not kind_of[text]:
+            kind_of[text] = len(kinds)
+            kinds.append([text])
+    kind_of[None] = 0
+    places = list(map(kind_of.__getitem__, texts))
+    those: list[list[str]] = [[] for _ in known]
+    if known:
+        for said, kind in zip(texts, places, strict=True):
+            if said is not None and kind <= len(those):
+                those[kind - 1].append(said)
+    numbers: list[list[int]] = []
+    for kind, of_kind in enumerate(those, 1):
+        written = list(map(int, NUMBER.findall("\n".join(of_kind))))
+        n_numbers = len(kinds[kind]) - 1
+        numbers += [written[i::n_numbers] for i in range(n_numbers)]
+    return Apart(kinds, places, numbers)
 
 
-def _shaped(texts: Sequence[str]) -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Yield each text, its shape and its numbers; none where it stays whole."""
+def _shapes(texts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the shapes of texts, and which of these are of many."""
     joined = "\n".join(texts)
     shapes = NUMBER.sub(MARK, joined).split("\n")
-    n_numbers: dict[str, int] = {}
-    if len(shapes) == len(texts) and MARK not in joined:
-        n_numbers = {
-            shape: shape.count(MARK)
-            for shape, n in Counter(shapes).items()
-            if n >= ALIKE_MIN
-        }
-    if not any(0 < n <= NUMBERS_MAX for n in n_numbers.values()):
-        yield from zip(texts, repeat(""), repeat(()))
-        return
-    numbers = NUMBER.findall(joined)
-    end = 0
-    for text, shape in zip(texts, shapes, strict=True):
-        n = n_numbers.get(shape)
-        begin, end = end, end + (shape.count(MARK) if n is None else n)
-        is_whole = n is None or n > NUMBERS_MAX
-        yield text, shape, () if is_whole else numbers[begin:end]
+    if len(shapes) != len(texts) or MARK in joined:
+        return texts, ()
+    counted = Counter(shapes).items()
+    return shapes, [
+        shape
+        for shape, n in counted
+        if n >= ALIKE_MIN and 0 < shape.count(MARK) <= NUMBERS_MAX
+    ]
 
 
 def together(
