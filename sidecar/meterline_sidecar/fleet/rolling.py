@@ -74,7 +74,12 @@ async def add_step(tx: Tx, definition: Definition, found: Sum, *, limit: int) ->
     if await store.has_rolled_up_before(tx):
         before = await store.rolled_up_before(tx, span.after_id, span.last_id)
     events = await events_of(
-        *(tx, definition, span, []), is_corrected=bool(before), skips_rolled_up=True
+        tx,
+        definition,
+        span,
+        list[int](),
+        is_corrected=bool(before),
+        skips_rolled_up=True,
     )
     if before:
         events = [event for event in events if event.id not in before]
