@@ -48,9 +48,9 @@ async def rewritten(
     tx: Tx, generation: int, known: Mapping[Key, Delta], aggregations: Aggregations
 ) -> Rewritten:
     """Return what follows where windows come to something else than is stored."""
-    before = await store.totals_of(tx, generation, sorted(known))
-    values = await windows.values_of(tx, generation, known)
-    have = {(key, *value) for key, stored in values.items() for value in sorted(stored)}
+    keys = sorted(known)
+    before = await store.totals_of(tx, generation, keys)
+    have = await windows.values_of(tx, generation, keys)
     want = {
         (key, meter, value)
         for key, delta in known.items()

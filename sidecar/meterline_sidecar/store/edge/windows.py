@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 
 from meterline_sidecar.meters import Totals
-from meterline_sidecar.store.columns import marks, pieces
+from meterline_sidecar.store.columns import marks, number_rows, pieces
+from meterline_sidecar.store.edge.rollups import PARAMETERS_MAX
 from meterline_sidecar.store.edge.usage import Key
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.rollups import RollupKey
@@ -85,17 +86,23 @@ async def windows_of_all(
 
 
 async def values_of(
-    tx: Tx, generation: int, keys: Iterable[Key]
-) -> dict[Key, set[tuple[str, str]]]:
-    """Return the distinct values that are stored of windows: ``(meter, value)``."""
-    found: dict[Key, set[tuple[str, str]]] = {}
-    for key in keys:
+    tx: Tx, generation: int, keys: Sequence[Key]
+) -> set[tuple[Key, str, str]]:
+    """Return the distinct values that are stored of windows: ``(key, meter, value)``."""
+    found: set[tuple[Key, str, str]] = set()
+    width = len(Key._fields)
+    step = PARAMETERS_MAX // width
+    for start in range(0, len(keys), step):
+        part = keys[start : start + step]
         rows = await tx.fetch_all(
-            "SELECT meter, value FROM unique_values WHERE generation = ?"
-            " AND subject_id = ? AND window_ms = ? AND group_id = ?",
-            (generation, *key),
+            "WITH k (subject_id, window_ms, group_id) AS"  # noqa: S608 - only marks
+            f" (VALUES {number_rows(width, len(part))})"
+            " SELECT u.subject_id, u.window_ms, u.group_id, u.meter, u.value FROM k"
+            " JOIN unique_values u ON u.generation = ? AND u.subject_id = k.subject_id"
+            " AND u.window_ms = k.window_ms AND u.group_id = k.group_id",
+            [*(field for key in part for field in key), generation],
         )
-        found[key] = {(row[0], row[1]) for row in rows}
+        found.update((Key(*key), meter, value) for *key, meter, value in rows)
     return found
 
 
