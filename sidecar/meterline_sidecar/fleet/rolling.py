@@ -77,7 +77,7 @@ async def add_step(tx: Tx, definition: Definition, found: Sum, *, limit: int) ->
         tx,
         definition,
         span,
-        list[int](),
+        [],
         is_corrected=bool(before),
         skips_rolled_up=True,
     )
