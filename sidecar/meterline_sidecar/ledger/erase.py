@@ -240,7 +240,7 @@ class Eraser:
                     newest = (await event_store.marks(tx)).batch_id
                 erasing = await self._seal_step(erasing)
                 if erasing.batch_id >= newest:
-                    break  # What is left came just now: it is little.
+                    break  # What is left came just now, and is little.
             await asyncio.to_thread(self._list, erasing)
             row = await self._rename(erasing)
             await self._anew.clear()
