@@ -16,7 +16,9 @@ from meterline_sidecar.store.edge import packed
 from meterline_sidecar.store.edge.alike import alike_in
 from meterline_sidecar.store.edge.by_column import columns_between, columns_of
 from meterline_sidecar.store.edge.events import add_events
+from meterline_sidecar.store.edge.pack_at_once import pack_of, packable_of
 from meterline_sidecar.store.edge.packed import (
+    OWN_FLAGS,
     TEXT_CHARS_MAX,
     columns_to_pack,
     cut,
@@ -26,13 +28,14 @@ from meterline_sidecar.store.edge.packed import (
     put_pack,
     take_out,
 )
-from meterline_sidecar.store.edge.plain import pack_plain
 from meterline_sidecar.store.edge.stored import STORED, StoredEvent
 from meterline_sidecar.store.edge.usage import events_in, span_after
 from meterline_sidecar.store.pack_columns import BadPack
 from meterline_sidecar.store.packs import (
     DIGITS,
     IDS_MAX,
+    NAMES,
+    TEXTS,
     WIDTH,
     Pack,
     pack,
@@ -135,17 +138,16 @@ async def packed_as_they_were(
         n_plain = len(columns[0])
         if rows:
             told = list(zip(*(row[1:] for row in rows), strict=True))
-            places, at_once = pack_plain(told, but_last=False)
-            assert list(pack_plain(told, but_last=True)[0]) == [
-                place for place in places if place < len(rows) - 1
+            wanted = packable_of(told, but_last=False)
+            places, at_once = pack_of(told, wanted)
+            assert [rows[place].id - FIRST for place in places] == list(columns[0])
+            assert list(packable_of(told, but_last=True)) == [
+                place for place in wanted if place < len(rows) - 1
             ]
-            assert {row.id for row in (rows[place] for place in places)} <= {
-                FIRST + number for number in columns[0]
-            }
             read_anew = Pack(at_once)
-            for name in list(DIGITS)[1:]:
-                asked = [getattr(rows[place], name) for place in places]
-                assert list(read_anew[name]) == asked
+            for name, column in zip(NAMES[1:], columns[1:], strict=True):
+                assert list(read_anew[name]) == list(column)
+            assert [read_anew.texts(name) for name in TEXTS] == [*map(list, texts)]
         body = pack(columns, texts) if made is pack else made(columns)
         deleted = await put_pack(tx, FIRST, last, events=n_plain, body=body)
 
@@ -226,6 +228,17 @@ async def test_events_are_counted_from_packs_as_from_rows(
             )
 
         assert await counted(tx) == before
+
+
+def test_only_what_can_be_packed_is_packed_at_once() -> None:
+    flags, texts = (0, OWN_FLAGS, 0, 1), (None, "a", "b\0", None)
+    columns = [(7,) * 4] * 10 + [flags, texts, (None, None, "c", "d")]
+    assert list(packable_of(columns, but_last=False)) == [0, 3]
+    assert list(packable_of(columns, but_last=True)) == [0]
+    # As many of each are nothing, and none of one event.
+    columns = [(7,) * 2] * 10 + [(0, OWN_FLAGS), (None, "a"), ("b", None)]
+    assert list(packable_of(columns, but_last=False)) == [0]
+    assert Pack(pack_of(columns, [0])[1]).texts("properties") == ["b"]
 
 
 async def test_a_run_is_shorter_where_texts_are_long(

@@ -10,8 +10,8 @@ from meterline_sidecar.ingest.decode import HELD, due_ms
 from meterline_sidecar.store.edge import events as store
 from meterline_sidecar.store.edge import held
 from meterline_sidecar.store.edge.events import BatchRow, EventRow
+from meterline_sidecar.store.edge.pack_at_once import pack_of, packable_of
 from meterline_sidecar.store.edge.packed import add_pack
-from meterline_sidecar.store.edge.plain import pack_plain
 from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.packs import IDS_MAX
 from meterline_sidecar.store.port import Tx
@@ -21,15 +21,14 @@ NOBODY: Final[dict[str | None, int]] = {None: 0}
 """The id of no subject: an event that nobody can be billed for."""
 NAMES_CACHED_MAX: Final = 100_000  # subjects and endpoints; more are looked up again
 PACKED_FROM: Final = 1_000
-"""So many plain events in a transaction take less time as a pack than as rows, and a
+"""So many events in a transaction take less time as a pack than as rows, and a
 third of the bytes: most of what fewer take is the time of the transaction itself."""
 LEFT_PART: Final = 16
 """Of so many events one may be left a row among packed ones: it always stays one. Where
-more are, as they have quantities, all are packed an hour later."""
+more are, as their texts are long, all are packed an hour later."""
 
 FLAGS: Final = STORED.names.index("flags") - 1
-QUANTITIES: Final = STORED.names.index("quantities") - 1
-"""Which of the columns behind the id."""
+"""Which of the columns behind the id they are."""
 
 _time_ms = attrgetter("time_ms")
 _subject = attrgetter("subject")
@@ -121,12 +120,13 @@ class EventWriter:
             part = [column[start : start + IDS_MAX] for column in columns]
             n_part, first = len(part[0]), first_id + start
             left: Sequence[int] = range(n_part)
-            if packed_from is not None and packed_from <= part[QUANTITIES].count(None):
+            if packed_from is not None and n_part >= packed_from:
                 # The newest event stays a row: by it all see how far the ledger is.
                 is_last = start + n_part == n_events
-                places, body = pack_plain(part, but_last=is_last)
+                places = packable_of(part, but_last=is_last)
                 n_left = n_part - len(places)
                 if len(places) >= packed_from and n_left <= 1 + n_part // LEFT_PART:
+                    places, body = pack_of(part, places)
                     last, events = first + n_part - 1, len(places)
                     await add_pack(tx, first, last, events=events, body=body)
                     left = _others(places, n_part)
