@@ -156,6 +156,10 @@ def test_no_page_is_wider_than_a_narrow_screen(
     with seen_as(chrome, width=360):
         for path in PAGES:
             chrome.get(f"{live.url}{path}")
+            chrome.execute_script(  # names are of others, and any length
+                "for (const e of document.querySelectorAll('h1, main h2, main p, .facts'))"
+                " e.append(' ', 'W'.repeat(250))"
+            )
             too_wide = chrome.execute_script(
                 "return document.documentElement.scrollWidth - innerWidth"
             )
