@@ -290,6 +290,11 @@ def _header(row: Sequence[str], name: str) -> list[tuple[str, ...]]:
     Raises:
         BadFile: a column is none of an event's, or there twice.
     """
+    for mark, called in ((";", "semicolons"), ("\t", "tabs")):
+        if len(row) == 1 and mark in row[0]:
+            raise BadFile(
+                f"{name}: its columns stand between {called}; save it with commas"
+            )
     found: list[tuple[str, ...]] = []
     for column in (cell.strip() for cell in row):
         group, point, member = column.partition(".")

@@ -81,6 +81,8 @@ def test_a_row_of_several_lines_stands_at_its_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
+        (b"id;time;tokens\n1;2;3\n", "between semicolons; save it with commas"),
+        (b"id\ttime\n", "between tabs; save it with commas"),
         (b"id,time,tokens\n", "unknown column `tokens`"),
         (b"id,time,propertys.a\n", "did you mean `properties.NAME`|unknown column"),
         (b"id,time,id\n", "column id is there twice"),
