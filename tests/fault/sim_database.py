@@ -120,6 +120,9 @@ class SimDatabase(Ledger):
         """Give nothing back."""
         return False
 
+    async def forget_pages(self) -> None:
+        """Do nothing: a simulated ledger lives in memory."""
+
     def check_places(self) -> None:
         """See nothing: nobody moves a simulated file."""
 

@@ -13,10 +13,10 @@ import pytest
 
 from meterline_sidecar.config.postgres import PostgresUrl
 from meterline_sidecar.store.open import open_ledger
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Ledger
 from tests.postgres_server import programs, shared
 
-Opened = AbstractAsyncContextManager[Database]
+Opened = AbstractAsyncContextManager[Ledger]
 EMPTY: Final = """
 DO $$
 DECLARE
@@ -34,7 +34,7 @@ INDEXES: Final = "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'"
 
 
 @asynccontextmanager
-async def sqlite(folder: Path) -> AsyncGenerator[Database]:
+async def sqlite(folder: Path) -> AsyncGenerator[Ledger]:
     ledger = await open_ledger(folder / "meterline.db")
     try:
         yield ledger
@@ -43,7 +43,7 @@ async def sqlite(folder: Path) -> AsyncGenerator[Database]:
 
 
 @asynccontextmanager
-async def postgres(version: int) -> AsyncGenerator[Database]:
+async def postgres(version: int) -> AsyncGenerator[Ledger]:
     """Open a ledger on a server, and empty it behind the test.
 
     A new database for each takes 50 times as long.

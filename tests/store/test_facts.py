@@ -1,7 +1,7 @@
 """Small facts of a ledger, by name."""
 
 from meterline_sidecar.store import facts
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Database, Ledger
 
 
 async def test_facts_are_found_by_what_their_names_begin_with(
@@ -17,3 +17,21 @@ async def test_facts_are_found_by_what_their_names_begin_with(
         found = await facts.facts_from(tx, "token:")
 
     assert found == {"token:1": "a", "token:2": "changed"}
+
+
+async def test_who_reads_sees_the_same_once_pages_in_memory_were_given_back(
+    database: Ledger,
+) -> None:
+    async with database.transaction() as tx:
+        await facts.put_fact(tx, "name", "before")
+
+    async with database.reading() as tx:
+        seen = [await facts.get_fact(tx, "name")]
+        async with database.transaction() as other:
+            await facts.put_fact(other, "name", "after")
+        await database.forget_pages()
+        seen.append(await facts.get_fact(tx, "name"))
+    async with database.reading() as tx:
+        seen.append(await facts.get_fact(tx, "name"))
+
+    assert seen == ["before", "before", "after"]

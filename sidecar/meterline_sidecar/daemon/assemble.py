@@ -19,6 +19,7 @@ from meterline_sidecar.billing.consequences import of_terms
 from meterline_sidecar.billing.running_totals import EVERY_S as STANDINGS_EVERY_S
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon import memory
 from meterline_sidecar.daemon.assemble_archive import (
     open_archived,
     open_edge_files,
@@ -176,6 +177,7 @@ async def _at_work(
     # Before anybody reads, so that the file alone is whole: see `alarm_at_start`.
     await checkpoint()
     _plan_jobs(parts, checkpoint)
+    parts.schedule.every(memory.EVERY_S, "memory", partial(memory.rest, database))
     if not parts.config.is_edge:
         _plan_jobs_of_leader(parts)
         _plan_alerts(parts, files)

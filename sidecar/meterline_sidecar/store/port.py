@@ -189,6 +189,10 @@ class Ledger(LedgerReader, Database, Protocol):
         """
         ...
 
+    async def forget_pages(self) -> None:
+        """Give back the memory that holds what was read; it is read again as needed."""
+        ...
+
     def check_places(self) -> None:
         """See that others find the ledger where this process has it open.
 

@@ -193,6 +193,9 @@ class PostgresDatabase(PostgresReader, Database):
         """Return that there is nothing to do: the server's autovacuum does it."""
         return False
 
+    async def forget_pages(self) -> None:
+        """Do nothing: the server has them."""
+
     def check_places(self) -> None:
         """Do nothing: there is one place, and every reader asks there."""
 

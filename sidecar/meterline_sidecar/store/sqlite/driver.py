@@ -280,6 +280,14 @@ class SqliteDatabase(SqliteReader):
                     pass
                 return await self._pragma("freelist_count") < free
 
+    async def forget_pages(self) -> None:
+        """Give back what caches hold; see ``Ledger.forget_pages``."""
+        async with self._write_lock:
+            await self._writer.execute("PRAGMA shrink_memory")
+        for reader in self._readers:
+            # Also between two statements of a snapshot, which goes on as it was.
+            await reader.execute("PRAGMA shrink_memory")
+
     async def _pragma(self, name: str) -> int:
         row = await SqliteTx(self._writer).fetch_one(f"PRAGMA {name}")
         assert row is not None
