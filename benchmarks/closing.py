@@ -32,7 +32,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from benchmarks.harness import cpu_s, heading, ship
+from benchmarks.harness import cpu_s, heading, memory_of, ship
 from meterline.wire import encode_frame
 from tests.producer import batch, event
 
@@ -117,7 +117,15 @@ GOALS: Final = {
 class Sidecar:
     """A real sidecar with a folder and a clock of its own."""
 
-    def __init__(self, folder: Path, n_customers: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        n_customers: int,
+        *,
+        config: str = CONFIG,
+        plan: str = PLAN,
+        clock: str | None = DURING,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -125,10 +133,11 @@ class Sidecar:
         self.n_customers = n_customers
         self._seq = 0
         customers = "".join(CUSTOMER.format(i=i) for i in range(n_customers))
-        text = CONFIG.format(port=self.port) + customers
+        text = config.format(port=self.port) + customers
         (folder / "meterline.toml").write_text(text)
-        (folder / "pricing.toml").write_text(PLAN)
-        self.set_clock(DURING)
+        (folder / "pricing.toml").write_text(plan)
+        if clock is not None:
+            self.set_clock(clock)
 
     def set_clock(self, text: str) -> None:
         """Have the sidecar believe that it is so late."""
@@ -139,8 +148,9 @@ class Sidecar:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[float]:
         """Run it; yields how long the start took, in s."""
-        config, clock = str(self.folder / "meterline.toml"), str(self.folder / "clock")
-        words = ["run", "--config", config, "--clock", clock]
+        words = ["run", "--config", str(self.folder / "meterline.toml")]
+        if (clock := self.folder / "clock").exists():
+            words += ["--clock", str(clock)]
         start = time.perf_counter()
         with (self.folder / "log").open("a") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -318,10 +328,14 @@ async def measure(
     async with sidecar.running() as took:
         yield {"restart_s": took, "restart_cpu_s": sidecar.cpu_s()}
         yield {"restart_memory_mib_max": sidecar.memory_mib(most=True)}
-        yield {"memory_mib": sidecar.memory_mib()}
+        yield {
+            "memory_mib": sidecar.memory_mib(),
+            "memory_mib_private": memory_of(sidecar.process.pid).private,
+        }
         yield await looked_at(sidecar, "before")
         yield await closed(sidecar)
         yield await looked_at(sidecar, "after")
+        yield {"memory_mib_in_looking_after": sidecar.memory_mib(most=True)}
 
 
 async def run(options: argparse.Namespace) -> None:

@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import meterline
 from tests.producer import Connection
@@ -54,6 +55,28 @@ def cpu_s(pid: int) -> float:
     """Return how long a process has worked, on all cores together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+class Memory(NamedTuple):
+    """What a process has of the machine's memory, in MiB."""
+
+    resident: float
+    """With all pages of Python and of libraries, which others may have as well."""
+    shared_out: float
+    """The same, with a page of n processes as its nth part."""
+    private: float
+    """What would be free if it ended."""
+
+
+def memory_of(pid: int) -> Memory:
+    """Return what a process has now."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    kib = {
+        name: int(n)
+        for name, n in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)
+    }
+    private = kib["Private_Clean"] + kib["Private_Dirty"]
+    return Memory(kib["Rss"] / 1024, kib["Pss"] / 1024, private / 1024)
 
 
 def tell(text: str | None, result: Mapping[str, object], *, as_json: bool) -> None:
