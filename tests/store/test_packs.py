@@ -232,7 +232,11 @@ async def test_events_are_counted_from_packs_as_from_rows(
 
 def test_only_what_can_be_packed_is_packed_at_once() -> None:
     flags, texts = (0, OWN_FLAGS, 0, 1), (None, "a", "b\0", None)
-    columns = [(7,) * 4] * 10 + [flags, texts, (None, None, "c", "d")]
+    columns: list[tuple[Any, ...]] = [(7,) * 4] * 10 + [
+        flags,
+        texts,
+        (None, None, "c", "d"),
+    ]
     assert list(packable_of(columns, but_last=False)) == [0, 3]
     assert list(packable_of(columns, but_last=True)) == [0]
     # As many of each are nothing, and none of one event.

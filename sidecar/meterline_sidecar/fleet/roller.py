@@ -245,12 +245,11 @@ class Roller:
             )
         folder = Folder(definition, endpoints, values=values)
         found = Sum(roll_up, folder, values, endpoints, roll_up.cursor)
-        first_s = time.monotonic()
+        until_s = time.monotonic() + EVERY_S
         while not found.is_all:
             began_s = time.monotonic()
             left = most - (found.cursor - roll_up.cursor)
             limit = min(left, self._steps.get(roll_up.generation, FIRST_EVENTS))
-            is_long = False
 
             async def step(tx: Tx, limit: int = limit) -> None:
                 await add_step(tx, definition, found, limit=limit)
@@ -261,8 +260,9 @@ class Roller:
             except EventsArchived:
                 async with self._database.reading() as tx:
                     await add_archived_step(tx, found, self._archived, limit=limit)
-                is_long = time.monotonic() - first_s >= ARCHIVED_S
+                until_s = min(until_s, began_s + ARCHIVED_S)
             await self._pause(time.monotonic() - began_s)
+            is_long = time.monotonic() >= until_s  # others were let go first
             if is_long or found.cursor - roll_up.cursor >= most:
                 break
             if await self._strangers(found):

@@ -413,3 +413,20 @@ async def test_what_is_rolled_up_at_once_crosses_as_a_whole(
     assert max(len(one.records) for one in frames) <= 20_000
     assert len(covers_in(frames[-1], edge_id=1, after_seq=0)) == 1
     assert covers_in(frames[-1], edge_id=1, after_seq=spans[-1][1]) == []
+
+
+async def test_what_takes_long_to_roll_up_is_sent_before_all_of_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meterline_sidecar.fleet.roller.FIRST_EVENTS", 10)
+    monkeypatch.setattr("meterline_sidecar.fleet.roller.EVERY_S", 0.0)
+    async with fleet_of(tmp_path, 1, Random(1)) as fleet:
+        (host,) = fleet.hosts
+        events = [event(subject="acct_1") for _ in range(25)]
+        await ingested(host.sidecar.ingest, "a" * 32, batch(*events))
+        await fleet.roll(host)  # asks about the worker
+
+        is_left = await fleet.roll(host)
+
+        (cursor,) = (await rows(host.sidecar, "SELECT cursor FROM roll_ups"))[0]
+        assert (cursor, is_left) == (10, True)
