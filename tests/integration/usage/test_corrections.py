@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterline.events import UNCOUNTED, UsageEvent
+from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.errors import BeingCorrected
 from meterline_sidecar.ingest import correction_plans as plans
 from meterline_sidecar.ingest.amended import Changes
@@ -24,8 +25,11 @@ from meterline_sidecar.ingest.correction_plans import (
     Search,
 )
 from meterline_sidecar.ingest.corrections import Asked, Corrections
+from meterline_sidecar.ledger import packing
+from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.journal import Journal
+from meterline_sidecar.ledger.packing import Packer
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import corrections as store
 from meterline_sidecar.store.edge import event_log
@@ -280,6 +284,69 @@ async def test_all_that_counts_in_some_windows_is_known_where_a_search_finds_it_
     ):
         plan = await plans.void(sidecar.database, search)
         assert not plan.all_up_to, search
+
+
+@pytest.mark.parametrize("n_ids", [0, 7])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Search(wanted=Filter(customer="acme")),
+        Search(wanted=Filter(customer="acme", route="/a")),
+        Search(wanted=Filter(subject="acct_2"), start=NOON_MS - 4_000_000),
+        Search(meter="seats"),
+    ],
+)
+async def test_a_dry_run_counts_what_is_stored_once_it_is_done(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, n_ids: int, wanted: Search
+) -> None:
+    ledger = await Corrected.of(sidecar, some_events(60, seed=3))
+    await ledger.void(5, 6)
+    if n_ids:
+        monkeypatch.setattr(packing, "IDS_MAX", n_ids)
+        sidecar.clock.time_ms += 2 * HOUR_MS
+        packer = Packer(sidecar.database, Archived(None, b""), clock=sidecar.clock)
+        assert sum([n async for n in _steps(packer)]) > 5
+
+    plan = await plans.void(sidecar.database, wanted)
+    would_be = await supposed(ledger, plan)
+    made = await ledger.corrections.make(plan, WHY)
+    stored = await windows(ledger)
+    assert would_be == {one: stored[one] for one in stored.keys() & plan.places}
+    back = await plans.revert(sidecar.database, made.id)
+    would_be = await supposed(ledger, back)
+    assert back.places == plan.places
+    await ledger.corrections.make(back, WHY)
+    stored = await windows(ledger)
+    assert would_be == {one: stored[one] for one in stored.keys() & plan.places}
+    assert await ledger.sound() == []
+
+
+async def _steps(packer: Packer) -> AsyncGenerator[int]:
+    while (packed := await packer.step()) is not None:
+        yield packed
+
+
+async def supposed(ledger: Corrected, plan: plans.Plan) -> dict[tuple[Any, ...], Any]:
+    """Return what the windows of a plan would come to, but for those of nothing."""
+    async with ledger.sidecar.database.reading() as tx:
+        served = await newest_generation(tx)
+        assert served is not None
+        bulk = BulkFolder(
+            decode(served.definition),
+            await counting.endpoints(tx),
+            await counting.cuts_between(tx, 0, NEVER_MS),
+            values=await read_values(tx, decode(served.definition)),
+            generation=served.id,
+        )
+        what = Recounting(
+            lambda: bulk,
+            plan.places,
+            plan.changed,
+            up_to_event=served.cursor,
+            all_up_to=plan.all_up_to,
+        )
+        found = await recount(tx, what)
+    return {tuple(place): (of.totals, of.unique) for place, of in found.items()}
 
 
 async def test_of_who_changed_hands_is_found_what_each_pays_for(
