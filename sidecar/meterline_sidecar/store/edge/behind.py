@@ -5,7 +5,8 @@ from typing import Final
 
 from meterline_sidecar.clock import HOUR_MS
 from meterline_sidecar.store.edge.begin import begin
-from meterline_sidecar.store.edge.packed import events_between
+from meterline_sidecar.store.edge.by_column import columns_between
+from meterline_sidecar.store.edge.fact_columns import events_at
 from meterline_sidecar.store.edge.usage import COUNTED, EventFacts
 from meterline_sidecar.store.port import Tx
 
@@ -13,8 +14,8 @@ Ids = tuple[int, int]
 """The first and the last id of events in a row."""
 
 OF_CUSTOMER: Final = (
-    "subject_id IN (SELECT id FROM subjects WHERE customer = ? AND is_split = 0"
-    " UNION ALL SELECT subject_id FROM owners WHERE customer = ?)"
+    "SELECT id FROM subjects WHERE customer = ? AND is_split = 0"
+    " UNION SELECT subject_id FROM owners WHERE customer = ?"
 )
 
 
@@ -37,14 +38,20 @@ async def events_within(
         start, end: between which they happened.
         skip_flags: of events that are passed over.
     """
-    source = await events_between(tx, *ids)
-    rows = await tx.fetch_all(
-        f"SELECT {COUNTED.listed} FROM {source.sql} WHERE id BETWEEN ? AND ?"  # noqa: S608 - names
-        f" AND time_ms >= ? AND time_ms < ? AND flags & ? = 0 AND {OF_CUSTOMER}"
-        " ORDER BY id",
-        (*source.given, *ids, start, end, skip_flags, customer, customer),
+    subjects = await tx.fetch_all(OF_CUSTOMER, (customer, customer))
+    read = await columns_between(
+        *(tx, *ids), columns=COUNTED.names, subjects=[row[0] for row in subjects]
     )
-    return [EventFacts(*row) for row in rows]
+    facts = dict(zip(COUNTED.names, read, strict=True))
+    of_time = zip(facts["time_ms"], facts["flags"], strict=True)
+    return events_at(
+        facts,
+        [
+            place
+            for place, (time_ms, flags) in enumerate(of_time)
+            if start <= time_ms < end and not flags & skip_flags
+        ],
+    )
 
 
 async def here(tx: Tx, spans: Sequence[Ids]) -> list[Ids]:

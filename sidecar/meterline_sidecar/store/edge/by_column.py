@@ -115,7 +115,7 @@ def _of_subjects(subjects: Sequence[int]) -> tuple[str, tuple[int | str, ...]]:
 
     Where they are few each is a mark: events of others are told by one look then.
     """
-    if len(subjects) > FEW_SUBJECTS:
+    if not 0 < len(subjects) <= FEW_SUBJECTS:
         return f" AND subject_id IN {LISTED}", (listed(subjects),)
     return f" AND subject_id IN ({marks(len(subjects))})", tuple(subjects)
 
