@@ -11,7 +11,7 @@ from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge.events import BatchRow
 from meterline_sidecar.store.edge.roll_ups import EdgeCover, RollUp
-from meterline_sidecar.store.port import Database
+from meterline_sidecar.store.port import Database, Tx
 from tests.edge_files import a_file
 from tests.producer import PRODUCER
 from tests.store.rows import add_subjects
@@ -136,6 +136,27 @@ async def test_what_left_was_sent_and_counted_before_what_is_here(
 
         found = [await roll_ups.has_batch_of(tx, PRODUCER, at) for at in (5, 6, 8, 9)]
         assert found == [False, True, True, False]
+
+
+async def test_what_a_retired_edge_announced_is_waited_for_no_more(
+    database: Database,
+) -> None:
+    hellos = [Hello(1, c * 32, "app", "", 1, 0, recorded_seq=9) for c in "ab"]
+
+    async def recorded(tx: Tx) -> list[int]:
+        rows = [await event_store.find_producer(tx, one.producer) for one in hellos]
+        return [row.recorded_seq for row in rows if row is not None]
+
+    async with database.transaction() as tx:
+        for edge_id, hello in enumerate(hellos, 1):
+            row = new_row(hello, seen_ms=0)._replace(last_seq=8)
+            await event_store.add_producer(tx, row)
+            await fleet.claim_producer(tx, hello.producer, edge_id=edge_id)
+        assert await recorded(tx) == [9, 9]
+        await roll_ups.expect_no_more(tx, 1, app="another")
+        assert await recorded(tx) == [9, 9]
+        await roll_ups.expect_no_more(tx, 1, app="app")
+        assert await recorded(tx) == [8, 9]
 
 
 async def test_files_of_a_span_are_those_of_edges_with_events_in_it(

@@ -21,8 +21,10 @@ from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store import fleet as store
 from meterline_sidecar.store.edge.events import find_producer
+from meterline_sidecar.store.edge.roll_ups import expect_no_more
 from meterline_sidecar.store.fleet import Decided, EdgeRow
 from meterline_sidecar.store.port import Database, Tx
+from meterline_sidecar.usage.rolled_up import OWN_APP
 
 SILENT_S: Final = 15.0
 """After so long without a word a connection is over: a heartbeat comes every 2 s."""
@@ -291,8 +293,7 @@ class Edges:
     ) -> None:
         """Change how an edge stands, here and on disk, with what it said last.
 
-        One after the other, in the row as it is: what somebody decides meanwhile is not
-        undone.
+        One after the other, in the row as it is: nothing decided meanwhile is undone.
 
         Args:
             speaks: the process that speaks for it from now on, where that changes.
@@ -339,8 +340,7 @@ class Edges:
     async def adopt(self, name: str, *, author: str, reason: str) -> Edge:
         """Take the ledger that comes as an edge next for what it is.
 
-        It sends all that it has; what is here already, by the numbers of its producers,
-        does not count again.
+        It sends all that it has; what is here already does not count again.
 
         Raises:
             UnknownEdge: there is none, or more than one.
@@ -372,6 +372,8 @@ class Edges:
             row = known._replace(trouble="")
             if decision == "adopt":
                 row = row._replace(batch=0, ahead=0, mark=b"", credential="")
+            else:  # nobody else has what it announced of its usage
+                await expect_no_more(tx, row.id, app=OWN_APP)
             await store.update_edge(tx, row)
             # Whoever is connected, here or elsewhere, says hello again.
             await store.note_speaks(tx, edge.row.id, NOBODY)

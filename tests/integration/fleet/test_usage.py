@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -386,12 +387,19 @@ async def test_an_app_keeps_its_events_until_the_centre_has_what_they_come_to(
             assert await sum_at(centre) == 111
             # Of what comes to nothing there is no ack to wait for.
             await edge.ship(batch(b"\xc1", first_seq=4))
-        # Its disk is lost, and its apps have heard of the first event alone.
+        # Its disk is lost, and its apps have heard of the first event alone; that of
+        # the next one is lost before it has sent anything.
+        shutil.rmtree(world.folder / "one")
+        async with world.edge(keys=keys) as edge:
+            forwarder = edge.parts.forwarder
+            assert forwarder is not None
+            await until(partial(getattr, forwarder, "is_connected"))
         shutil.rmtree(world.folder / "one")
         assert centre.parts.edges is not None
-        lost = centre.parts.edges.all()[0].row.edge
-        done = await centre.post(f"/v1/edges/{lost}/retire", reason="its disk is gone")
-        assert done.status_code == 200, done.text
+        for lost in centre.parts.edges.all():
+            path = f"/v1/edges/{lost.row.edge}/retire"
+            done = await centre.post(path, reason="its disk is gone")
+            assert done.status_code == 200, done.text
         async with world.edge(keys=keys) as edge:
             await edge.ship(Lost(1, 1, FORGOTTEN), numbers(1, 2, 3, first_seq=2))
             assert await sum_at(centre) == 1_111

@@ -277,6 +277,20 @@ async def states_of_edges(
     return [(row[0], row[1], row[2], EventFacts(*row[3:])) for row in rows]
 
 
+async def expect_no_more(tx: Tx, edge_id: int, *, app: str) -> None:
+    """Wait for no number of an edge's epochs that it announced, and is not here.
+
+    Args:
+        app: what these producers call themselves.
+    """
+    await tx.execute(
+        "UPDATE producers SET recorded_seq = last_seq WHERE app = ?"
+        " AND recorded_seq > last_seq AND producer IN"
+        " (SELECT producer FROM edge_producers WHERE edge_id = ?)",
+        (app, edge_id),
+    )
+
+
 class EdgeCover(NamedTuple):
     """Up to which number of a worker an epoch of an edge has rolled up what is here."""
 
