@@ -30,6 +30,7 @@ from benchmarks.harness import cpu_s, ship, tell
 from meterline.wire import encode_frame
 from meterline_sidecar.files import LedgerFiles
 from tests.fleet import Fleet
+from tests.postgres_server import PostgresServer, started
 from tests.producer import Connection, batch, event
 from tests.sidecar_process import SidecarProcess, until
 
@@ -72,28 +73,57 @@ def _send_once(edge: SidecarProcess, producer: str, subjects: range) -> None:
     asyncio.run(ship(edge.socket, producer, frames))
 
 
-def _states(n_states: int) -> tuple[float, float]:
-    """Return states a second into a centre, and its CPU time of one in us."""
+def _states(n_states: int, server: PostgresServer | None = None) -> tuple[float, float]:
+    """Return states a second into a centre, and its CPU time of one in us.
+
+    Args:
+        n_states: of both edges.
+        server: where the centre's ledger is, if not in a file.
+    """
+    ledgers = [] if server is None else [server.create(), server.create()]
+
+    def here(sql: str) -> int:
+        assert server is not None
+        return int(server.sql(ledgers[0], sql))
+
+    def all_counted() -> int:
+        if server is None:
+            return counted(fleet.centre)
+        return here(
+            "SELECT coalesce(sum((totals::json ->> 'calls')::bigint), 0)"
+            " FROM usage_totals WHERE step_ms = 86400000"
+        )
+
+    def all_stored() -> int:
+        if server is None:
+            return stored(fleet.centre)
+        return here("SELECT coalesce(max(id), 0) FROM events")
+
     with tempfile.TemporaryDirectory() as name:
-        fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
+        database = None if server is None else server.url(ledgers[0])
+        fleet = Fleet(Path(name), meterline=METERLINE, pricing="", database=database)
         fleet.centre.start()
         edges = [fleet.edge(one, more=USAGE) for one in ("one", "two")]
         each = n_states // 2
         for i, edge in enumerate(edges):
             _send_once(edge, f"{i + 1:032x}", range(each * i, each * (i + 1)))
-        until(lambda: counted(fleet.centre) == n_states, timeout_s=600)
+        until(lambda: all_counted() == n_states, timeout_s=600)
         fleet.centre.stop()
         files = LedgerFiles(fleet.centre.database)
         tokens = fleet.folder / "tokens"
         shutil.copy(files.tokens, tokens)
         for path in fleet.centre.database.parent.glob("meterline.db*"):
             path.unlink()
+        if server is not None:
+            config = fleet.centre.config
+            old, new = ledgers.pop(0), ledgers[0]
+            config.write_text(config.read_text().replace(f"/{old}", f"/{new}"))
         shutil.copy(tokens, files.tokens)
         files.tokens.chmod(0o600)
         fleet.centre.start()
-        until(lambda: stored(fleet.centre) > 0)
-        began_s, before = time.perf_counter(), stored(fleet.centre)
-        until(lambda: counted(fleet.centre) == n_states, timeout_s=600)
+        until(lambda: all_stored() > 0)
+        began_s, before = time.perf_counter(), all_stored()
+        until(lambda: all_counted() == n_states, timeout_s=600)
         rate = (n_states - before) / (time.perf_counter() - began_s)
         us = cpu_s(fleet.centre.pid) / n_states * 1e6
         fleet.__exit__()
@@ -218,6 +248,22 @@ def _ingest_rows(n_events: int, rounds: int) -> dict[str, object]:
     }
 
 
+def _compared(n_states: int, rounds: int) -> dict[str, object]:
+    """Return what a centre takes in on SQLite and on a server, in turns."""
+    with started(15, is_durable=True) as server:
+        found = [
+            (where, *_states(n_states, server if where == "PostgreSQL" else None))
+            for _ in range(rounds)
+            for where in ("SQLite", "PostgreSQL")
+        ]
+    shown: dict[str, object] = {"rounds": str(found)}
+    for where in ("SQLite", "PostgreSQL"):
+        of = [(rate, us) for on, rate, us in found if on == where]
+        shown[f"on {where}: states/s"] = statistics.median(rate for rate, _ in of)
+        shown[f"on {where}: us of CPU a state"] = statistics.median(us for _, us in of)
+    return shown
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -227,8 +273,16 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ingest", action="store_true", help="only what an edge loses")
+    parser.add_argument(
+        "--postgres",
+        action="store_true",
+        help="only what a centre on PostgreSQL 15 takes in, and one on SQLite, in turns",
+    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    if given.postgres:
+        tell(__doc__, _compared(given.states, given.rounds), as_json=given.json)
+        return
     if given.ingest:
         tell(__doc__, _ingest_rows(given.events, given.rounds), as_json=given.json)
         return

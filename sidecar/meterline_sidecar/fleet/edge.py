@@ -1,5 +1,6 @@
 """One edge as its centre knows it: how it stands, and what of that is wrong, in words."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -161,3 +162,8 @@ def whose(producer: str, owner: int | None, edges: Sequence[Edge]) -> str:
         f"producer {producer} is another edge's, {name}: {copied} If the disk of {name}"
         " is lost, retire that one at the centre"
     )
+
+
+def now_s() -> float:
+    """Return the event loop's time, by which a silence is measured."""
+    return asyncio.get_running_loop().time()

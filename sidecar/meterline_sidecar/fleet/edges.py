@@ -16,7 +16,7 @@ from meterline.edge_wire import Ahead, EdgeHello, Heartbeat, Resume
 from meterline.wire import WireError
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.fleet import counts_by
-from meterline_sidecar.fleet.edge import COPY, Edge, named, whose
+from meterline_sidecar.fleet.edge import COPY, Edge, named, now_s, whose
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store import fleet as store
@@ -75,8 +75,8 @@ class Edges:
             if edge.life is not None:
                 continue
             if row.seen_ms != edge.row.seen_ms or (is_new and self._is_fresh(row)):
-                edge.is_elsewhere, edge.heard_s = True, _now_s()
-            elif _now_s() - edge.heard_s > SILENT_S:
+                edge.is_elsewhere, edge.heard_s = True, now_s()
+            elif now_s() - edge.heard_s > SILENT_S:
                 edge.is_elsewhere = False
             edge.row, edge.generations = row, counted.get(row.edge, {})
 
@@ -111,7 +111,7 @@ class Edges:
         edge = self._by_id.get(hello.edge)
         if edge is None:
             edge = await self._add(hello, credential, now_ms)
-        row, now_s = edge.row, _now_s()
+        row, said_s = edge.row, now_s()
         if edge.is_retired:
             raise WireError(
                 "retired",
@@ -126,10 +126,10 @@ class Edges:
             )
         is_other = edge.life == speaks != hello.life
         is_there = edge.is_elsewhere and speaks not in (NOBODY, hello.life)
-        if (is_other or is_there) and now_s - edge.heard_s < SILENT_S:
+        if (is_other or is_there) and said_s - edge.heard_s < SILENT_S:
             edge.copy_ms = now_ms
             raise WireError("duplicate_edge", f"edge {row.name}: {COPY}")
-        edge.life, edge.heard_s, edge.copy_ms = hello.life, now_s, None
+        edge.life, edge.heard_s, edge.copy_ms = hello.life, said_s, None
         edge.is_elsewhere, edge.tells = False, hello.tells
         # Of which workers it speaks is looked up anew: one may have gone over elsewhere.
         self._producers = {p: of for p, of in self._producers.items() if of != row.id}
@@ -273,8 +273,8 @@ class Edges:
 
     async def beat(self, edge: Edge, beat: Heartbeat) -> None:
         """Take note of how an edge stands."""
-        now_ms, now_s = self._clock.now_ms(), _now_s()
-        edge.heard_s, edge.behind, edge.missing = now_s, beat.behind, beat.missing
+        now_ms, at_s = self._clock.now_ms(), now_s()
+        edge.heard_s, edge.behind, edge.missing = at_s, beat.behind, beat.missing
         edge.lost, edge.held, edge.head = beat.lost, beat.held, beat.head
         if edge.generations.keys() != set(beat.generations):
             await counts_by.note(self._database, edge, beat.generations)
@@ -285,7 +285,7 @@ class Edges:
             seen_ms=now_ms,
             skew_ms=beat.at_ms - now_ms,
         )
-        if now_s - edge.stored_s >= STORED_EVERY_S:
+        if at_s - edge.stored_s >= STORED_EVERY_S:
             await self._store(edge)
 
     async def _store(
@@ -325,7 +325,7 @@ class Edges:
         # What it said while this was written is newer.
         said = {name: getattr(edge.row, name) for name in SAID if name not in changes}
         edge.row = row._replace(**said)
-        edge.stored_s = _now_s()
+        edge.stored_s = now_s()
 
     # --- what people decide
 
@@ -396,7 +396,3 @@ class Edges:
         for edge in self.all():
             if not edge.is_retired:
                 yield from edge.problems(now_ms=self._clock.now_ms())
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
