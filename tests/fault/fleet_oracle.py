@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from meterline.events import UsageEvent
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.rolled_up import SHOWN_AS, rolled_up_in
+from tests.all_events import ALL_EVENTS, with_packs
 
 IDS: Final = "ids"
 """The meter whose values are what tells events apart."""
@@ -39,8 +40,8 @@ def there_of(hosts: Iterable[HasLedger]) -> set[str]:
 
 def _there(database: Path) -> Iterator[str]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as ledger:
-        for route, properties in ledger.execute(
-            "SELECT n.route, e.properties FROM events e"
+        for route, properties in with_packs(ledger).execute(
+            f"SELECT n.route, e.properties FROM {ALL_EVENTS} e"
             " JOIN endpoints n ON n.id = e.endpoint_id"
         ):
             if route == SHOWN_AS:

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from tests.all_events import ALL_EVENTS, with_packs
 from tests.fault.host import IS_SOAK
 
 FUZZ_S: Final = float(os.environ.get("METERLINE_FUZZ_S") or (3600 if IS_SOAK else 2))
@@ -140,11 +141,11 @@ def numbers_of(database: Path, producer: str) -> list[int]:
 def all_numbers(database: Path, *producers: str) -> dict[str, list[int]]:
     """Return likewise the numbers of these producers; of all, if none is named."""
     which = f"WHERE p.producer IN ({','.join('?' * len(producers))})"
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection = with_packs(sqlite3.connect(f"file:{database}?mode=ro", uri=True))
     try:
         rows = connection.execute(
             "SELECT p.producer, e.quantities FROM producers p"
-            f" JOIN events e ON p.id = e.producer_id {which if producers else ''}"
+            f" JOIN {ALL_EVENTS} e ON p.id = e.producer_id {which if producers else ''}"
             " ORDER BY p.id, e.seq",
             producers,
         )

@@ -19,6 +19,7 @@ from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.ledger.verify import verify
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.sqlite.driver import SqliteReader
+from tests.all_events import ALL_EVENTS, with_packs
 
 METER = Meter("n", "sum", value="quantities.n")
 """Adds up the numbers of the events, so that sums tell which events were counted."""
@@ -91,12 +92,12 @@ def assert_law(
 
 def read_ledger(database: Path) -> Found:
     """Read what there is, with SQL of our own."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection = with_packs(sqlite3.connect(f"file:{database}?mode=ro", uri=True))
     try:
         numbers: dict[str, list[int]] = {}
         billed: Counter[str] = Counter()
         for subject, quantities, flags in connection.execute(
-            "SELECT s.name, e.quantities, e.flags FROM events e"
+            f"SELECT s.name, e.quantities, e.flags FROM {ALL_EVENTS} e"
             " JOIN subjects s ON s.id = e.subject_id"
         ):
             number = msgspec.json.decode(quantities)["n"]

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from meterline import Meter
+from tests.all_events import ALL_EVENTS, with_packs
 from tests.fault.oracle import verify_ledger
 from tests.fleet import Fleet
 from tests.patience import PATIENCE_S
@@ -27,9 +28,9 @@ value = "quantities.n"
 
 def numbers_in(database: Path) -> list[int]:
     """Return the numbers of all events in a ledger, as often as they are there."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection = with_packs(sqlite3.connect(f"file:{database}?mode=ro", uri=True))
     try:
-        rows = connection.execute("SELECT quantities FROM events").fetchall()
+        rows = connection.execute(f"SELECT quantities FROM {ALL_EVENTS}").fetchall()
     finally:
         connection.close()
     return [msgspec.json.decode(row[0])["n"] for row in rows]

@@ -24,6 +24,7 @@ from meterline_sidecar.ledger.chain import ChainFiles
 from meterline_sidecar.ledger.verify import alarm_at_start
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
+from tests.all_events import ALL_EVENTS, with_packs
 from tests.fault.host import IS_SOAK, Host, rounds
 from tests.fault.oracle import assert_law, verify_ledger
 from tests.fault.power import Call, Disk, put, read_calls, recording
@@ -117,9 +118,9 @@ async def open_ledger(database: Path) -> str | None:
 
 
 def read_numbers(database: Path) -> list[int]:
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection = with_packs(sqlite3.connect(f"file:{database}?mode=ro", uri=True))
     try:
-        rows = connection.execute("SELECT quantities FROM events ORDER BY id")
+        rows = connection.execute(f"SELECT quantities FROM {ALL_EVENTS} ORDER BY id")
         return [msgspec.json.decode(row[0])["n"] for row in rows]
     finally:
         connection.close()

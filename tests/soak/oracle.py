@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from meterline.events import Flag, Kind
+from tests.all_events import ALL_EVENTS, with_packs
 from tests.fault.oracle import verify_ledger
 from tests.soak.notes import read_notes
 
@@ -30,7 +31,7 @@ ATTACH '{ledger}' AS ledger;
 INSERT INTO found
   SELECT e.id, json_extract(e.quantities, '$.n'), p.app, s.name, e.time_ms, e.kind,
     e.flags, coalesce(json_extract(e.quantities, '$.w'), 0)
-  FROM ledger.events e JOIN ledger.producers p ON p.id = e.producer_id
+  FROM {events} e JOIN ledger.producers p ON p.id = e.producer_id
   LEFT JOIN ledger.subjects s ON s.id = e.subject_id;
 CREATE INDEX found_by_number ON found (number);
 CREATE INDEX found_by_subject ON found (subject);
@@ -108,8 +109,8 @@ class Oracle:
 
     def __init__(self, file: Path, *, notes: Path, ledger: Path) -> None:
         self._ledger = ledger
-        self._db = sqlite3.connect(file)
-        self._db.executescript(_SCHEMA.format(ledger=ledger))
+        self._db = with_packs(sqlite3.connect(file))
+        self._db.executescript(_SCHEMA.format(ledger=ledger, events=ALL_EVENTS))
         for path in sorted(notes.iterdir()):
             self._db.executemany(
                 "INSERT INTO told (number, app, subject, is_call, begun_ms, ended_ms,"

@@ -11,6 +11,7 @@ from meterline.events import Flag, Kind
 from meterline.spool.scan import FORGOTTEN
 from meterline.wire import Bye, Lost
 from meterline_sidecar.files import LedgerFiles
+from tests.all_events import ALL_EVENTS
 from tests.fault.oracle import verify_ledger
 from tests.integration.fleet.conftest import Host, World, until
 from tests.patience import PATIENCE_S
@@ -28,7 +29,7 @@ EVENTS = f"""
 SELECT p.producer, p.app, p.host, e.seq, e.time_ms, e.kind, s.name, n.method, n.route,
  e.status, e.duration_us, e.bytes_in, e.bytes_out, e.flags & ~{int(Flag.NAMED)}, e.quantities,
  e.properties, xs.name, x.external_id
-FROM events e JOIN producers p ON p.id = e.producer_id
+FROM {ALL_EVENTS} e JOIN producers p ON p.id = e.producer_id
 LEFT JOIN subjects s ON s.id = e.subject_id
 LEFT JOIN endpoints n ON n.id = e.endpoint_id
 LEFT JOIN external_events x ON x.event_id = e.id
@@ -185,7 +186,9 @@ async def test_a_wire_that_is_cut_anywhere_counts_each_event_once(
             await until_there(centre, 4_000)
         server.close()
 
-        counted = await centre.rows("SELECT count(*), count(DISTINCT seq) FROM events")
+        counted = await centre.rows(
+            f"SELECT count(*), count(DISTINCT seq) FROM {ALL_EVENTS}"
+        )
         assert counted == [(4_000, 4_000)]
 
 
