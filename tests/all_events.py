@@ -7,7 +7,7 @@ from meterline_sidecar.store.edge.packed import FROM_PACKS, LAST
 from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.packs import unpack
 
-_GIVEN: Final = ("0", str(LAST), "NULL", "0", str(LAST))
+_GIVEN: Final = ("0", str(LAST), "NULL", "0", str(LAST), "0")
 
 
 def _with(sql: str, given: tuple[str, ...]) -> str:

@@ -65,7 +65,7 @@ def _from_packs(columns: tuple[str, ...]) -> str:
     return (
         f"SELECT {read} FROM packed_events p,"  # noqa: S608 - names
         f" json_each(unpack(p.body, ? - p.first_id, ? - p.first_id, '{','.join(columns)}', ?)) l"
-        f" WHERE p.first_id BETWEEN ? - {IDS_MAX - 1} AND ?"
+        f" WHERE p.first_id BETWEEN ? - {IDS_MAX - 1} AND ? AND p.last_id >= ?"
     )
 
 
@@ -112,7 +112,7 @@ async def events_between(
     if not await is_packed(tx, first, last):
         return ROWS
     those = None if subjects is None else listed(subjects)
-    given = (*(first, last) * 2, those, first, last)
+    given = (*(first, last) * 2, those, first, last, first)
     return Source(_from_both(tuple(columns)), given, has_packs=True)
 
 
@@ -223,7 +223,7 @@ async def cut(tx: Tx, first: int, last: int) -> None:
         n_rows = await tx.execute(
             f"INSERT INTO events ({STORED.listed}) SELECT {STORED.listed} FROM"  # noqa: S608 - names
             f" ({FROM_PACKS}) WHERE id BETWEEN ? AND ?",
-            (begin, end, None, *(begin, end) * 2),
+            (begin, end, None, begin, end, begin, *(begin, end)),
         )
         assert n_rows == events, f"a pack of {events} events has {n_rows}"
         await tx.execute("DELETE FROM packed_events WHERE first_id = ?", (begin,))
