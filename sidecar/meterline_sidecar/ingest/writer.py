@@ -44,7 +44,7 @@ class EventWriter:
     Args:
         history_of: who pays for a subject from when on, kept with it.
         learn: takes in what others agreed, before ``history_of`` is asked.
-        packed_from: how many plain events of a transaction are packed; ``None``: none
+        packed_from: from how many events of a transaction on they are packed; ``None``: none
             ever are.
     """
 

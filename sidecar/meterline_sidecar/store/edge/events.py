@@ -117,7 +117,6 @@ CHANGING: Final = NEW_PRODUCER.without("producer", "app", "host", "pid", "starte
 """What changes of a producer while it lives."""
 SELECT_PRODUCER: Final = f"SELECT {PRODUCER.listed} FROM producers"  # noqa: S608 - names
 
-
 HASHED: Final = {
     **{name: f"e.{name}" for name in EventRow._fields},
     "subject": "s.name",

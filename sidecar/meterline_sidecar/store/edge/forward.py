@@ -34,13 +34,7 @@ async def events_to_send(
     """Return events of a batch from one on, in order, with their names."""
     last = min(batch.first_event_id + batch.events, first + limit) - 1
     found = await HashedEvents().between(tx, first, last)
-    rows = await tx.fetch_all(
-        "SELECT x.event_id, xs.name, x.external_id FROM external_events x"
-        " LEFT JOIN external_sources xs ON xs.id = x.source_id"
-        " WHERE x.event_id BETWEEN ? AND ?",
-        (first, last),
-    )
-    named = {event_id: name for event_id, *name in rows}
+    named = await names_between(tx, first, last)
     return [
         NamedEvent(EventRow(*row), *named.get(event_id, (None, None)))
         for event_id, producer_id, row in zip(
