@@ -12,6 +12,9 @@ from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.answers.erasures import Erased, NewErasure
 
 PATH: Final = "/v1/erasures"
+CHANCE_BYTES: Final = 3
+"""A name of so many is found by chance in numbers and in what is compressed: one of two
+bytes once in 64 KiB, one of three in 16 MiB."""
 
 
 @click.command()
@@ -56,10 +59,10 @@ def command(
     if is_json:
         show_json(answer)
     else:
-        _tell(answer)
+        _tell(answer, shortest=min(len(word.encode()) for word in (subject, *also)))
 
 
-def _tell(answer: Erased) -> None:
+def _tell(answer: Erased, *, shortest: int) -> None:
     done = answer.erasure
     if done is None:
         click.echo(
@@ -98,10 +101,11 @@ def _tell(answer: Erased) -> None:
     if done is None:
         return
     if answer.remains:
+        by_chance = ", or by chance, as it is short" if shortest <= CHANCE_BYTES else ""
         _warn(
             f"it still stands {quantity(answer.remains)} times in the ledger's file, in"
-            " what is named above or in free room: docs/erasure.md says how the file is"
-            " written anew"
+            f" what is named above or in free room{by_chance}: docs/erasure.md says how"
+            " the file is written anew"
         )
     click.echo(
         "other copies from before hold the name: let them expire. Events that come from"
