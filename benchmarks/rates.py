@@ -88,8 +88,13 @@ def _requests(meter: Meter) -> Iterator[None]:
         yield
 
 
-def _work(folder: str, rate: float, seconds: float, plain: bool) -> None:
-    """Record as evenly as a sleep of a hundredth of a second lets one."""
+def work(folder: str, rate: float, seconds: float, plain: bool) -> None:
+    """Record as evenly as a sleep of a hundredth of a second lets one, then end.
+
+    Args:
+        rate: events a second of this worker.
+        plain: requests instead of quantities.
+    """
     meter = Meter(socket=f"{folder}/s", spool_dir=f"{folder}/spool", app_name="bench")
     events = _requests(meter) if plain else _uses(meter)
     start, n_done = time.perf_counter(), 0
@@ -103,7 +108,8 @@ def _work(folder: str, rate: float, seconds: float, plain: bool) -> None:
 
 
 @contextlib.contextmanager
-def _sidecar(folder: Path) -> Generator[int]:
+def sidecar(folder: Path) -> Generator[int]:
+    """Run one over 200 customers and two meters; yield its process id."""
     customers = "".join(CUSTOMER.format(i=i) for i in range(CUSTOMERS))
     (folder / "m.toml").write_text(CONFIG.format(folder=folder) + customers)
     command = [sys.executable, "-m", "meterline_sidecar", "run"]
@@ -119,7 +125,7 @@ def _sidecar(folder: Path) -> Generator[int]:
         daemon.wait()
 
 
-def _stored(folder: Path) -> int:
+def stored(folder: Path) -> int:
     """Return how many events there are, asked in a way that costs the sidecar nothing."""
     uri = f"{(folder / 'db').as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as ledger:
@@ -134,20 +140,20 @@ def _written(pid: int) -> int:
 
 def cost(rate: int, seconds: float, *, plain: bool = False) -> Cost:
     """Return what an event costs at a rate; ``plain``: one that is packed as it comes."""
-    with tempfile.TemporaryDirectory() as name, _sidecar(Path(name)) as pid:
+    with tempfile.TemporaryDirectory() as name, sidecar(Path(name)) as pid:
         whole = seconds + WARM_S + 1
         workers = [
             multiprocessing.Process(
-                target=_work, args=(name, rate / WORKERS, whole, plain)
+                target=work, args=(name, rate / WORKERS, whole, plain)
             )
             for _ in range(WORKERS)
         ]
         for worker in workers:
             worker.start()
         time.sleep(WARM_S)
-        before = _stored(Path(name)), cpu_s(pid), _written(pid)
+        before = stored(Path(name)), cpu_s(pid), _written(pid)
         time.sleep(seconds)
-        after = _stored(Path(name)), cpu_s(pid), _written(pid)
+        after = stored(Path(name)), cpu_s(pid), _written(pid)
         for worker in workers:
             worker.join()
     n_events, used_s, written = (b - a for a, b in zip(before, after, strict=True))
