@@ -6,13 +6,14 @@ lost answer made us send it again.
 Source: Standard Webhooks 1.0.0, github.com/standard-webhooks/standard-webhooks.
 """
 
+from __future__ import annotations
+
 import base64
 import hmac
+import importlib
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
-
-import httpx
+from typing import TYPE_CHECKING, Any, Final
 
 from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.clock import HOUR_MS, MINUTE_MS, Clock
@@ -20,6 +21,9 @@ from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.store import alerts as store
 from meterline_sidecar.store.alerts import AlertRow
 from meterline_sidecar.store.port import Database
+
+if TYPE_CHECKING:
+    import httpx
 
 PREFIX: Final = "whsec_"
 TIMEOUT_S: Final = 10.0
@@ -31,6 +35,11 @@ PAUSES_MS: Final = (
     *(5 * HOUR_MS, 10 * HOUR_MS, 14 * HOUR_MS, 20 * HOUR_MS, 24 * HOUR_MS),
 )
 """After each attempt that failed; three days in all, then it is given up."""
+
+
+def _library() -> Any:
+    """Return httpx: 6 MiB, which a sidecar that tells nobody of alerts does without."""
+    return importlib.import_module("httpx")
 
 
 def signature(secret: str, *, message_id: str, timestamp_s: int, body: str) -> str:
@@ -83,7 +92,7 @@ class AlertDelivery:
                 "alerts.webhook_url is set, and there is no secret to sign with: name a"
                 " file in alerts.secret_file, or set METERLINE_ALERTS_SECRET"
             )
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
+        async with _library().AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
             for row in rows:
                 await self._settle(row, await self._send(http, secret, row))
 
@@ -106,7 +115,7 @@ class AlertDelivery:
         }
         try:
             answer = await http.post(self._url, content=row.body, headers=headers)
-        except httpx.HTTPError as error:
+        except _library().HTTPError as error:
             return f"{type(error).__name__}: {error}"[:200]
         return answer.status_code
 

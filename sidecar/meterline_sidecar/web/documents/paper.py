@@ -3,13 +3,13 @@
 from datetime import date
 from decimal import Decimal
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 from meterline_pricing.tools import number_text
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.local import local_day, local_number, written_for
 from meterline_sidecar.web.answers.documents import DocumentAnswer
-from meterline_sidecar.web.view.render import ENVIRONMENT
+from meterline_sidecar.web.view.render import FILTERS, environment
 
 STYLE: Final = (
     resources.files("meterline_sidecar.web") / "static" / "paper.css"
@@ -39,13 +39,7 @@ def exact(number: Number, unit: str = "") -> str:
     return f"{text} {unit}".rstrip()
 
 
-# As Any: Jinja's own annotation lists the shapes of its built-in filters.
-FILTERS: Final[dict[str, Any]] = {
-    "long_day": long_day,
-    "exact": exact,
-    "until": span_words,
-}
-ENVIRONMENT.filters.update(FILTERS)
+FILTERS.update({"long_day": long_day, "exact": exact, "until": span_words})
 
 
 def file_of(shown: DocumentAnswer, *, paper: str, locale: str | None = None) -> str:
@@ -56,6 +50,8 @@ def file_of(shown: DocumentAnswer, *, paper: str, locale: str | None = None) -> 
         locale: for whom its amounts and days are written.
     """
     with written_for(locale):
-        return ENVIRONMENT.get_template("document_file.html").render(
-            shown=shown, paper=paper, style=STYLE
+        return (
+            environment()
+            .get_template("document_file.html")
+            .render(shown=shown, paper=paper, style=STYLE)
         )

@@ -27,7 +27,7 @@ from meterline_sidecar.web.portal.data import read_portal
 from meterline_sidecar.web.problems import answer, problem
 from meterline_sidecar.web.query import MonthName, invoice_period
 from meterline_sidecar.web.view.charts import figure_of
-from meterline_sidecar.web.view.render import ENVIRONMENT
+from meterline_sidecar.web.view.render import environment
 from meterline_sidecar.web.view.series import find_meter
 
 GROUPS_SHOWN: Final = 20  # on the page; the CSV has all
@@ -85,7 +85,7 @@ def _customer(request: Request, parts: Parts, query: PortalQuery) -> Customer:
 def _refused(request: Request, detail: str) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return problem(401, detail)
-    template = ENVIRONMENT.get_template("portal_refused.html")
+    template = environment().get_template("portal_refused.html")
     return HTMLResponse(template.render(detail=detail), 401)
 
 
@@ -116,7 +116,7 @@ async def _page(
         "fresh_ms": at.as_of_ms,
     }
     with written_for(parts.locale_of(customer.id)):
-        return HTMLResponse(ENVIRONMENT.get_template("portal.html").render(context))
+        return HTMLResponse(environment().get_template("portal.html").render(context))
 
 
 async def _json(

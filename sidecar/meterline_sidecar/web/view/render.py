@@ -1,13 +1,15 @@
 """Turns templates into pages: the environment, its filters, what every page shares."""
 
+from __future__ import annotations
+
+import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import wraps
+from functools import cache, wraps
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 import msgspec
 from markupsafe import Markup, escape
 from starlette.requests import Request
@@ -26,6 +28,9 @@ from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
 from meterline_sidecar.web.view.mark import mark_of
+
+if TYPE_CHECKING:
+    import jinja2
 
 PAGES: Final = (
     ("/", "Overview", "pulse"),
@@ -163,46 +168,52 @@ def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("meterline_sidecar.web"),
+# As Any: Jinja's own annotation lists the shapes of its built-in filters.
+FILTERS: Final[dict[str, Any]] = {
+    "number": number,
+    "compact": compact,
+    "brief": brief,
+    "in_unit": in_unit,
+    "shown_as": shown_as,
+    "prose": prose,
+    "readable": readable,
+    "sentence": sentence,
+    "money": money,
+    "size": size,
+    "apart": apart,
+    "lasting": lasting,
+    "moment": moment,
+    "last_day": last_day,
+    "title_of": title_of,
+    "as_json": as_json,
+    "rfc3339": format_time_ms,
+}
+"""What templates write things by; a paper adds its own before there is any page."""
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Return what makes pages of templates.
+
+    Its library is 4 MiB, which a sidecar whose pages nobody opens does without.
+    """
+    library = importlib.import_module("jinja2")
+    made: jinja2.Environment = library.Environment(
+        loader=library.PackageLoader("meterline_sidecar.web"),
         autoescape=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=library.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
-    # Typed as Any: Jinja's own annotation lists the shapes of its built-in filters.
-    filters: dict[str, Any] = {
-        "number": number,
-        "compact": compact,
-        "brief": brief,
-        "in_unit": in_unit,
-        "shown_as": shown_as,
-        "prose": prose,
-        "readable": readable,
-        "sentence": sentence,
-        "money": money,
-        "size": size,
-        "apart": apart,
-        "lasting": lasting,
-        "moment": moment,
-        "last_day": last_day,
-        "title_of": title_of,
-        "as_json": as_json,
-        "rfc3339": format_time_ms,
-    }
-    environment.filters.update(filters)
+    made.filters.update(FILTERS)
     shared: dict[str, Any] = {
         "static": url_of,
         "version": meterline.__version__,
         "age": age,
     }
-    environment.globals.update(shared)
-    return environment
-
-
-ENVIRONMENT: Final = _environment()
+    made.globals.update(shared)
+    return made
 
 
 Page = Callable[[Request], Awaitable[Response]]
@@ -226,7 +237,7 @@ def fresh(page: Page) -> Page:
 
 def refused_page(status: int, detail: str) -> str:
     """Return the page for a person who is not let in: it shows nothing of the sidecar."""
-    template = ENVIRONMENT.get_template("refused.html")
+    template = environment().get_template("refused.html")
     return template.render(
         status=status,
         detail=detail,
@@ -244,16 +255,20 @@ def render(
     """
     parts: Parts = request.app.state.parts
     at: Counted | None = getattr(request.state, "counted", None)
-    html = ENVIRONMENT.get_template(template).render(
-        path=request.url.path,
-        pages=PAGES if parts.config.sidecar.role == "single" else FLEET_PAGES,
-        now_ms=parts.clock.now_ms(),
-        rehearsal=parts.clock.rehearsal,
-        counted=at,
-        mark=getattr(request.state, "mark", ""),
-        trouble=parts.ingest.trouble,
-        names=parts.config.names,
-        has_login=parts.config.needs_token,
-        **context,
+    html = (
+        environment()
+        .get_template(template)
+        .render(
+            path=request.url.path,
+            pages=PAGES if parts.config.sidecar.role == "single" else FLEET_PAGES,
+            now_ms=parts.clock.now_ms(),
+            rehearsal=parts.clock.rehearsal,
+            counted=at,
+            mark=getattr(request.state, "mark", ""),
+            trouble=parts.ingest.trouble,
+            names=parts.config.names,
+            has_login=parts.config.needs_token,
+            **context,
+        )
     )
     return HTMLResponse(html, status)
