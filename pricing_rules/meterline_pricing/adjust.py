@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
+from msgspec.structs import replace
+
 from meterline_pricing.bill import Bill, Draft
-from meterline_pricing.charge import Charge
+from meterline_pricing.charge import Charge, percent_charge
 from meterline_pricing.money import ZERO, number_text
 from meterline_pricing.order import StepName
 from meterline_pricing.plan import Plan, RateCard, committed_amount
@@ -119,11 +121,10 @@ def taxes(bill: Bill, plan: Plan, used: Used) -> None:
             bases = [sum(bases, ZERO)]
         draft = Draft("tax", tax.name)
         for base in bases:
-            amount = base * tax.percent / 100
+            charge = percent_charge(base, tax.percent, bill.currency)
             if tax.per == "line":
-                amount = bill.rounded(amount)
-            text = f"{number_text(tax.percent)}% of {bill.text(base)}"
-            draft.charges.append(Charge(amount, text))
+                charge = replace(charge, amount=bill.rounded(charge.amount))
+            draft.charges.append(charge)
         drafts.append(draft)
     if plan.order.taxes_together and drafts:
         names = ", ".join(dict.fromkeys(draft.name for draft in drafts))

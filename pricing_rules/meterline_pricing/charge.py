@@ -1,12 +1,16 @@
 """What rating gives: charges that explain themselves, and how they are worded."""
 
+import re
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from meterline_pricing.money import Currency, money_text, number_text
+
+_PERCENT: Final = re.compile(r"([\d.,]+)% of [^\d-]?([\d.,]+)( [A-Z]{3})?")
 
 
 class Charge(Struct, frozen=True):
@@ -90,3 +94,15 @@ def percent_charge(
     """Return the charge of ``rate`` percent of an amount."""
     text = f"{number_text(rate)}% of {money_text(amount, currency)}"
     return Charge(amount * rate / 100, text, tier=tier)
+
+
+def rate_and_base(charge: Charge) -> tuple[Decimal, Decimal] | None:
+    """Return the percentage of a charge, and the amount it is of, as it says itself.
+
+    ``None``: it is none of ``percent_charge``.
+    """
+    found = _PERCENT.fullmatch(charge.explanation)
+    if found is None:
+        return None
+    percent, amount = (Decimal(text.replace(",", "")) for text in found.group(1, 2))
+    return percent, amount

@@ -4,6 +4,7 @@ Looking at a price (curves, what is included), comparing prices, billing a perio
 parts, prorating, quantities that need division, and money in words.
 """
 
+from meterline_pricing.charge import rate_and_base
 from meterline_pricing.compare import (
     Difference,
     LineDifference,
@@ -70,6 +71,7 @@ __all__ = [
     "prorate",
     "quantity_of",
     "ranked",
+    "rate_and_base",
     "rate_between",
     "round_money",
     "share_of",

@@ -121,6 +121,7 @@ from meterline_pricing.tools import (
     prorate,
     quantity_of,
     ranked,
+    rate_and_base,
     rate_between,
     round_money,
     share_of,
@@ -262,6 +263,7 @@ def rate_and_bill(usage: Mapping[str, Usage]) -> None:
     assert_type(charges, Charges)
     assert_type(charges.charges[0], Charge)
     assert_type(rate_between(prices()[1], 10, 20), Charges)
+    assert_type(rate_and_base(charges.charges[0]), tuple[Decimal, Decimal] | None)
     november = Calendar(time_zone="Europe/Berlin", starts=date(2026, 1, 5)).named(
         "2026-11"
     )

@@ -244,6 +244,59 @@ async def test_what_is_void_is_credited_and_invoiced_again_only_when_asked_for(
     assert before.content == after.content
 
 
+PREPAID = """
+[[plan]]
+name = "basic"
+currency = "usd"
+[[plan.price]]
+name = "fee"
+model = "flat"
+amount = "10"
+[[plan.tax]]
+name = "VAT"
+percent = "19"
+[[plan.tax]]
+name = "Reverse charge"
+percent = "0"
+[[plan.credit]]
+name = "Prepaid"
+amount = "11"
+"""
+
+
+async def test_void_takes_back_net_and_taxes_and_gives_credits_back(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with open_web(meterline=ACME, pricing=PREPAID) as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-12-02T12:00:00Z")
+        assert (await desk.close("2026-10"))["due"] == "1.90"  # it pays for no tax
+        (whole,) = (await shown(desk))["breakdown"]
+        for amount in ("0.63", "0.63", "0.64"):
+            await take(desk, "INV-0001", "credit", amount=amount)
+        page = (await web.http.get("/v1/invoices/INV-0001.html")).text
+
+        await take(desk, "INV-0001", "void")
+
+        notes = [(await shown(desk, f"CN-000{i}"))["breakdown"][0] for i in range(1, 5)]
+        assert [(one["net"], one["tax"], one["credits"]) for one in notes] == [
+            *(("-0.53", "-0.10", "0"), ("-0.53", "-0.10", "0")),
+            *(("-0.54", "-0.10", "0"), ("-8.40", "-1.60", "10.00")),
+        ]
+        assert (whole["net"], whole["tax"], whole["credits"], whole["amount"]) == (
+            *("10.00", "1.90", "-10.00", "1.90"),
+        )
+        assert [(t["title"], t["base"], t["amount"]) for t in notes[-1]["taxes"]] == [
+            ("VAT", "-8.40", "-1.60"),
+            ("Reverse charge", "-8.40", "0.00"),
+        ]
+        assert page.index("Net") < page.index("Prepaid") < page.index("Total for this")
+        last = (await web.http.get("/invoices/CN-0004", headers=HTML)).text
+        assert "there again" in last
+        assert "0% of -$8.40" in last
+        assert await balance(desk) == "0.00"
+
+
 async def test_late_usage_of_a_void_period_is_billed_with_its_next_invoice_alone(
     desk: Desk,
 ) -> None:

@@ -18,6 +18,8 @@ import pytest
 
 from meterline_sidecar.errors import NotInstalled
 from meterline_sidecar.pdf import pdf_of
+from meterline_sidecar.store import documents as store
+from meterline_sidecar.store.documents import NewDocument
 from tests.plans import starter_each
 from tests.producer import event
 from tests.web.conftest import OpenWeb
@@ -89,7 +91,47 @@ async def test_a_credit_note_names_its_invoice_and_the_invoice_names_it(
     assert (note["invoice"], note["reason"]) == ("INV-0001", "Outage on 12 October")
     assert note["bill"] is None
     assert invoice["credit_notes"] == ["CN-0001"]
-    assert "Credit note" in await text_of(desk, "/invoices/CN-0001")
+    page = await text_of(desk, "/invoices/CN-0001")
+    for said in ("Credit note", "Net", "-$10.37", "19% of -$10.37", "-$1.97", "$12.34"):
+        assert said in page
+
+
+async def test_a_credit_note_says_its_net_and_its_taxes_as_its_invoice_does(
+    desk: Desk,
+) -> None:
+    (note,) = (await document(desk, "CN-0001"))["breakdown"]
+    (invoice,) = (await document(desk, "INV-0001"))["breakdown"]
+
+    assert (invoice["net"], invoice["tax"], invoice["amount"]) == (
+        *("66.30", "12.60", "78.90"),
+    )
+    assert (note["net"], note["tax"], note["amount"]) == ("-10.37", "-1.97", "-12.34")
+    assert note["taxes"] == [
+        {"title": "VAT", "percent": "19", "base": "-10.37", "amount": "-1.97"}
+    ]
+
+
+async def test_a_credit_note_that_is_older_stays_as_it_is_and_counts_for_its_part(
+    desk: Desk,
+) -> None:
+    parts = desk.web.parts
+    async with parts.database.transaction() as tx:
+        found = await store.numbered(tx, "INV-", 1)
+        assert found is not None
+        new = NewDocument(*(getattr(found, name) for name in NewDocument._fields))
+        old = new._replace(series="CN-", kind="credit_note", amount="-60.00")
+        await store.add(tx, old._replace(details='{"reason":"before"}'))
+
+    older = await document(desk, "CN-0002")
+    page = await text_of(desk, "/v1/invoices/CN-0002.html")
+    (row,) = await rows_of(desk, "CN-0002")
+    await credit(desk, "INV-", 1, "6.56")  # all that is left
+
+    assert (older["breakdown"], row["amount"]) == ([], "-60.00")
+    assert "Net" not in page
+    (last,) = (await document(desk, "CN-0003"))["breakdown"]
+    # 66.30 - 10.37 - 50.42, and 12.60 - 1.97 - 9.58
+    assert (last["net"], last["tax"]) == ("-5.51", "-1.05")
 
 
 async def test_documents_are_listed_newest_first_and_found_by_who_when_and_what(
@@ -143,14 +185,16 @@ async def test_rows_add_up_to_what_is_due_to_the_last_digit(desk: Desk) -> None:
 
 async def test_names_become_no_formulas_and_numbers_stay_numbers(desk: Desk) -> None:
     rows = await rows_of(desk, "INV-0005")
-    (credit,) = await rows_of(desk, "CN-0001")
+    credit, tax = await rows_of(desk, "CN-0001")
 
     assert [row["line"] for row in rows if row["row"] == "line"] == [
         "Platform fee",
         "API calls",
         "'=Traffic",
     ]
-    assert credit["amount"] == "-12.34"
+    assert (credit["row"], credit["amount"]) == ("credit_note", "-10.37")
+    assert (tax["row"], tax["line"], tax["amount"]) == ("tax", "VAT", "-1.97")
+    assert tax["explanation"] == "19% of -$10.37"
     assert {row["row"] for row in rows} == {"line", "charge", "tax", "adjustment"}
 
 

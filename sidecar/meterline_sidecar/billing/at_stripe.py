@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from meterline_pricing import PricingError
+from meterline_sidecar.billing.breakdown import negative
 from meterline_sidecar.billing.collection import (
     AT_STRIPE,
     Collection,
@@ -44,6 +45,8 @@ CURSOR: Final = "stripe_told"
 """The fact that says up to which rows Stripe was told."""
 INSTALL: Final = "stripe_install"
 """The fact that names this ledger at Stripe, with whatever is made of it."""
+NET: Final = "meterline_net"
+TAX: Final = "meterline_tax"
 INVOICES_PER_STEP: Final = 10  # some milliseconds: ingest waits for it
 
 log = logging.getLogger(__name__)
@@ -191,10 +194,14 @@ class AtStripe:
 
     def _noted(self, first: CallRow, note: DocumentRow) -> NewCall:
         number = number_text(note.series, note.number)
+        details = document_of(note).details
+        metadata = {NOTE: number}
+        for part in map(negative, details.breakdown):  # there its taxes are lines, too
+            metadata |= {NET: f"{part.net:f}", TAX: f"{part.tax:f}"}
         params = {
             "amount": minor(-Decimal(note.amount), note.currency),
-            "memo": document_of(note).details.reason[:WORDS_MAX],
-            "metadata": {NOTE: number},
+            "memo": details.reason[:WORDS_MAX],
+            "metadata": metadata,
         }
         return follow(first, "credit_note", params, self._wall.now_ms(), ref=number)
 

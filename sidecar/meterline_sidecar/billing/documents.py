@@ -4,7 +4,7 @@ What stands on a document was so on the day on which it was issued, and never ch
 neither another address nor another seller reaches it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -14,7 +14,15 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from meterline_pricing import Period
-from meterline_sidecar.billing.statement import Journal, Owed, Statement
+from meterline_sidecar.billing.breakdown import (
+    Breakdown,
+    breakdowns_of,
+    less,
+    negative,
+    part_of,
+    together,
+)
+from meterline_sidecar.billing.statement import Journal, Owed, Statement, final_of
 from meterline_sidecar.config.names import Name
 from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.shape import Config, Customer
@@ -63,6 +71,9 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why something was credited."""
     author: str = ""
     """By whom."""
+    breakdown: tuple[Breakdown, ...] = ()
+    """What a credit note takes back, by currency, its own first; an invoice says it by
+    its lines. Empty in what is older than this field."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -180,8 +191,11 @@ class Issuer:
                 f"{amount} {invoice.currency} cannot be credited of {number}: of it"
                 f" {left} {invoice.currency} are left; credit more than 0 and at most that"
             )
+        statement, _ = await final_of(tx, invoice.invoice_id)
+        whole = breakdowns_of(statement)[invoice.currency]
+        part = part_of(whole, _taken_of(whole, known), amount)
         return await self._credit(
-            *(tx, invoice, -amount, ()),
+            *(tx, invoice, [negative(part)]),
             buyer=buyer,
             reason=reason,
             author=author,
@@ -200,15 +214,19 @@ class Issuer:
     ) -> DocumentRow | None:
         """Credit all that is left of an invoice, in each of its currencies.
 
-        Also where it is below zero. ``None``: nothing is left of it.
+        Also where it is below zero, and where only what its credits paid is left.
+        ``None``: nothing is left of it.
         """
-        left = left_of(await store.of_invoice(tx, invoice.invoice_id))
-        own = left.pop(invoice.currency)
-        others = tuple(Owed(-amount, name) for name, amount in left.items() if amount)
-        if not own and not others:
+        known = await store.of_invoice(tx, invoice.invoice_id)
+        statement, _ = await final_of(tx, invoice.invoice_id)
+        left = [
+            less(whole, _taken_of(whole, known))
+            for whole in breakdowns_of(statement).values()
+        ]
+        if all(one.is_nothing for one in left):
             return None
         return await self._credit(
-            *(tx, invoice, -own, others),
+            *(tx, invoice, [negative(one) for one in left]),
             buyer=buyer,
             reason=reason,
             author=author,
@@ -219,22 +237,23 @@ class Issuer:
         self,
         tx: Tx,
         invoice: DocumentRow,
-        amount: Decimal,
-        also: tuple[Owed, ...],
+        parts: Sequence[Breakdown],
         *,
         buyer: Customer,
         reason: str,
         author: str,
         now_ms: int,
     ) -> DocumentRow:
+        own, *others = parts
         seller = self._config().seller
         details = Details(
             seller=_sender(seller),
             buyer=_buyer(buyer),
             time_zone=buyer.time_zone,
-            also_due=also,
+            also_due=tuple(Owed(o.amount, o.currency) for o in others if o.amount),
             reason=reason,
             author=author,
+            breakdown=(own, *(one for one in others if not one.is_nothing)),
         )
         return await self._add(
             tx,
@@ -245,7 +264,7 @@ class Issuer:
                 customer=invoice.customer,
                 period=invoice.period,
                 currency=invoice.currency,
-                amount=str(amount),
+                amount=str(own.amount),
                 issued_ms=now_ms,
                 details=msgspec.json.encode(details).decode(),
             ),
@@ -267,6 +286,26 @@ def left_of(rows: Iterable[DocumentRow]) -> dict[str, Decimal]:
         for one in (owed, *document_of(row).details.also_due):
             found[one.currency] = found.get(one.currency, Decimal(0)) + one.amount
     return found
+
+
+def _taken_of(whole: Breakdown, rows: Iterable[DocumentRow]) -> Breakdown:
+    """Return what credit notes took of an invoice, in one currency.
+
+    One that is older than what it says of that took as if it said it.
+    """
+    taken = Breakdown(currency=whole.currency)
+    for row in rows:
+        if row.kind != "credit_note":
+            continue
+        said = {one.currency: one for one in document_of(row).details.breakdown}
+        if whole.currency in said:
+            part = negative(said[whole.currency])
+        elif said or row.currency != whole.currency:
+            continue
+        else:
+            part = part_of(whole, taken, -Decimal(row.amount))
+        taken = together(whole.currency, [taken, part])
+    return taken
 
 
 def _sender(seller: SellerConfig) -> Party:

@@ -24,9 +24,11 @@ FOCUS: Final = "focus.csv"
 DOCUMENTS: Final = "documents"
 TOTAL_COLUMNS: Final = (
     *("document", "kind", "customer", "customer_name", "period", "issued", "due"),
-    *("currency", "net", "tax", "total", "adjustments", "amount"),
+    *("currency", "net", "tax", "total", "adjustments", "amount", "credits"),
 )
-"""``amount`` is ``net`` with tax and adjustments: what is due by the document."""
+"""``total`` is net with tax, less what credits paid; ``amount`` is that with adjustments:
+what is due by the document. They only ever get more, at the end."""
+ZERO: Final = Decimal(0)
 Row = dict[str, object]
 
 
@@ -120,27 +122,53 @@ def _documents(client: Client, period: str) -> Iterator[DocumentAnswer]:
 
 def _totals(shown: DocumentAnswer) -> Iterator[Row]:
     """Yield a row for what is due in each currency."""
-    adjusted: dict[str, Decimal] = defaultdict(Decimal)
-    total, tax = shown.amount, Decimal(0)
+    about = sheet.about_of(shown)
     if shown.bill is not None:
-        total, tax = shown.bill.total, shown.bill.tax
+        adjusted: dict[str, Decimal] = defaultdict(Decimal)
         for found in shown.bill.adjustments:
             adjusted[found.currency] += found.amount
-    about = sheet.about_of(shown)
-    yield about | {
-        "currency": shown.currency,
-        "net": f"{total - tax:f}",
-        "tax": f"{tax:f}",
-        "total": f"{total:f}",
-        "adjustments": f"{adjusted[shown.currency]:f}",
-        "amount": f"{shown.amount:f}",
+        yield about | _total(
+            shown.currency,
+            net=shown.bill.net,
+            tax=shown.bill.tax,
+            total=shown.bill.total,
+            adjustments=adjusted[shown.currency],
+        )
+        for owed in shown.also_due:
+            yield about | _total(owed.currency, adjustments=adjusted[owed.currency])
+    elif shown.breakdown:
+        for one in shown.breakdown:
+            yield about | _total(
+                one.currency,
+                net=one.net,
+                tax=one.tax,
+                total=one.amount - one.adjustments,
+                adjustments=one.adjustments,
+            )
+    else:  # a credit note that is older than what it says of that
+        yield about | _total(shown.currency, net=shown.amount, total=shown.amount)
+        for owed in shown.also_due:
+            yield about | _total(owed.currency, adjustments=owed.amount)
+
+
+def _total(
+    currency: str,
+    *,
+    net: Decimal = ZERO,
+    tax: Decimal = ZERO,
+    total: Decimal = ZERO,
+    adjustments: Decimal = ZERO,
+) -> Row:
+    amounts = {
+        "net": net,
+        "tax": tax,
+        "total": total,
+        "adjustments": adjustments,
+        "amount": total + adjustments,
+        "credits": total - net - tax,
     }
-    for owed in shown.also_due:
-        yield about | {
-            "currency": owed.currency,
-            "adjustments": f"{adjusted[owed.currency]:f}",
-            "amount": f"{owed.amount:f}",
-        }
+    row: Row = {name: f"{amount:f}" for name, amount in amounts.items()}
+    return row | {"currency": currency}
 
 
 def _write(

@@ -19,6 +19,7 @@ from meterline_sidecar.web.answers.documents import (
     DocumentBill,
     DocumentPage,
 )
+from meterline_sidecar.web.documents.sheet import ADJUSTMENTS, CREDITS, tax_words
 
 NUMBER: Final = re.compile(r".*\D\d+")
 """What a number of a document looks like; customers may be called so as well."""
@@ -168,8 +169,7 @@ def tell_document(shown: DocumentAnswer) -> None:
     )
     table = Table("line", ">quantity", ">amount")
     if shown.bill is None:
-        table.add(f"credit of {shown.invoice}", "", money(shown.amount, shown.currency))
-        table.add(f"  {shown.reason}", "", "")
+        _add_credit(table, shown)
     else:
         _add_bill(table, shown.bill, shown.currency)
     table.add("due", "", money(shown.amount, shown.currency))
@@ -189,6 +189,23 @@ def tell_document(shown: DocumentAnswer) -> None:
                 str(day.date), "" if day.quantity is None else quantity(day.quantity)
             )
         show(usage)
+
+
+def _add_credit(table: Table, shown: DocumentAnswer) -> None:
+    own = next(iter(shown.breakdown), None)
+    amount = shown.amount if own is None else own.net
+    table.add(f"credit of {shown.invoice}", "", money(amount, shown.currency))
+    table.add(f"  {shown.reason}", "", "")
+    for one in shown.breakdown:
+        if one is not own:
+            table.add("net", "", money(one.net, one.currency))
+        for tax in one.taxes:
+            table.add(tax.title, "", money(tax.amount, one.currency))
+            table.add(f"  {tax_words(tax, one.currency)}", "", "")
+        if one.credits:
+            table.add(CREDITS.lower(), "", money(one.credits, one.currency))
+        if one.adjustments:
+            table.add(ADJUSTMENTS.lower(), "", money(one.adjustments, one.currency))
 
 
 def _tell_steps(shown: DocumentAnswer) -> None:

@@ -1,9 +1,11 @@
-"""What a change does to money, as it is shown."""
+"""What amounts are made of, and what a change does to money, as it is shown."""
 
 from collections.abc import Iterable
 
+from meterline_sidecar.billing.breakdown import Breakdown
 from meterline_sidecar.billing.compared import Consequences
 from meterline_sidecar.billing.statement import Owed
+from meterline_sidecar.web.answers.documents import ShownBreakdown, ShownTax
 from meterline_sidecar.web.answers.money import ChangedPeriod, MoneyChange, ShownOwed
 
 
@@ -30,6 +32,30 @@ def shown_money(found: Consequences) -> MoneyChange:
 def shown_owed(amounts: Iterable[Owed]) -> tuple[ShownOwed, ...]:
     """Return amounts, each in its currency, as they are shown."""
     return tuple(_owed(owed) for owed in amounts)
+
+
+def shown_breakdown(parts: Iterable[Breakdown]) -> tuple[ShownBreakdown, ...]:
+    """Return what amounts are made of, each in its currency, as it is shown."""
+    return tuple(
+        ShownBreakdown(
+            currency=one.currency,
+            net=one.net,
+            tax=one.tax,
+            taxes=tuple(
+                ShownTax(
+                    title=tax.title,
+                    percent=tax.percent,
+                    base=tax.base,
+                    amount=tax.amount,
+                )
+                for tax in one.taxes
+            ),
+            credits=one.credits,
+            adjustments=one.adjustments,
+            amount=one.amount,
+        )
+        for one in parts
+    )
 
 
 def _owed(owed: Owed) -> ShownOwed:

@@ -35,7 +35,7 @@ from meterline_pricing.models import (
     Volume,
 )
 from meterline_pricing.order import STEPS
-from meterline_pricing.tools import invoice_between
+from meterline_pricing.tools import invoice_between, rate_and_base
 
 D = Decimal
 DOLLAR = PerUnit(D(1))
@@ -591,3 +591,18 @@ def test_another_meter_finds_the_tier_and_is_not_unpriced() -> None:
 def test_a_price_inside_another_cannot_look_at_another_meter() -> None:
     with pytest.raises(PricingError, match=r"price\.tier_by: only a price that is in"):
         RateCard(price=PerGroup(SEATS), meter="seat_days")
+
+
+@pytest.mark.parametrize("currency", ["usd", "jpy", "kwd", "inr"])
+@pytest.mark.parametrize("percent", ["0", "7", "9.975", "1200"])
+@pytest.mark.parametrize("price", ["0", "3", "12345678901"])
+def test_a_charge_of_a_tax_says_its_rate_and_its_base(
+    currency: str, percent: str, price: str
+) -> None:
+    taxes = (Tax(percent=D(percent)),)
+    fee = RateCard(name="fee", price=Flat(D(price)))
+
+    first, tax = invoice(plan(fee, currency=currency, taxes=taxes), {}).lines
+
+    assert rate_and_base(tax.charges[0]) == (D(percent), D(price))
+    assert rate_and_base(first.charges[0]) is None

@@ -103,6 +103,33 @@ class AppendixMeter(msgspec.Struct, frozen=True, kw_only=True):
     """By what the meter is told apart, the largest first, as it was invoiced."""
 
 
+class ShownTax(msgspec.Struct, frozen=True, kw_only=True):
+    """A tax within an amount."""
+
+    title: str
+    percent: Decimal | None
+    """``null``: several rates are rounded together, or nobody knows."""
+    base: Decimal | None
+    """What it is taken of; ``null`` where that cannot be said."""
+    amount: Decimal
+
+
+class ShownBreakdown(msgspec.Struct, frozen=True, kw_only=True):
+    """What the amount of a document in one currency is made of: they add up to it."""
+
+    currency: str
+    net: Decimal
+    """Before taxes, and before what credits paid."""
+    tax: Decimal
+    """All taxes together."""
+    taxes: tuple[ShownTax, ...]
+    credits: Decimal
+    """What credits paid: below zero on an invoice, above where it is taken back."""
+    adjustments: Decimal
+    """Adjustments of earlier periods that do not say their tax."""
+    amount: Decimal
+
+
 class DocumentBill(msgspec.Struct, frozen=True, kw_only=True):
     """What an invoice is made of."""
 
@@ -115,6 +142,8 @@ class DocumentBill(msgspec.Struct, frozen=True, kw_only=True):
     """Usage, fees, minimums and discounts: all but coupons, credits and tax."""
     coupons: Decimal
     credits: Decimal
+    net: Decimal
+    """Before taxes, and before what credits paid, unless they lower the taxes."""
     tax: Decimal
     total: Decimal
     """Of the lines; with the adjustments in its currency it is the amount."""
@@ -144,6 +173,8 @@ class DocumentAnswer(DocumentEntry, frozen=True, kw_only=True):
     """Why something is credited."""
     bill: DocumentBill | None
     """``None`` on a credit note."""
+    breakdown: tuple[ShownBreakdown, ...]
+    """By currency, its own first. Empty on a credit note that is older than this."""
     appendix: tuple[AppendixMeter, ...] | None
     """``None`` where nobody asked for it."""
     steps: tuple[InvoiceStep, ...]

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Line, Period
+from meterline_sidecar.billing.breakdown import breakdowns_of, made_of
 from meterline_sidecar.billing.collection import UNPAID, Owing, owing_of
 from meterline_sidecar.billing.documents import (
     Document,
@@ -47,7 +48,7 @@ from meterline_sidecar.web.answers.usage import ShownGroup
 from meterline_sidecar.web.api.invoices import shown_adjustments
 from meterline_sidecar.web.api.usage import shown_period
 from meterline_sidecar.web.daily import days_of, read_daily
-from meterline_sidecar.web.money import shown_owed
+from meterline_sidecar.web.money import shown_breakdown, shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import NoSuchThing
@@ -207,6 +208,9 @@ async def read_document(
         else (),
         reason=said.reason,
         bill=_bill(statement, names) if is_invoice else None,
+        breakdown=shown_breakdown(
+            breakdowns_of(statement).values() if is_invoice else said.breakdown
+        ),
         appendix=appendix,
         steps=await read_steps(tx, found.row.invoice_id) if is_invoice else (),
         payments=await _payments(tx, found.row.invoice_id) if is_invoice else (),
@@ -308,6 +312,7 @@ def _bill(statement: Statement, names: Names) -> DocumentBill:
         subtotal=drawn.subtotal,
         coupons=drawn.coupons,
         credits=drawn.credits,
+        net=made_of(statement).net,
         tax=drawn.tax,
         total=drawn.total,
         accepted_gaps=statement.accepted_gaps,

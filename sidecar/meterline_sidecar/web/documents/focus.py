@@ -15,6 +15,7 @@ from meterline_pricing.bill import Kind
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.web.answers.documents import DocumentAnswer, DocumentLine
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
+from meterline_sidecar.web.documents.sheet import ADJUSTMENTS, CREDITS
 
 COLUMNS: Final = (
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency"),
@@ -47,7 +48,7 @@ Row = dict[str, str]
 def focus_rows(shown: DocumentAnswer) -> list[Row]:
     """Return a document's rows: their ``BilledCost`` adds up to what is due."""
     if shown.bill is None:
-        return [_row(shown, shown.amount, shown.currency, _correction(shown.reason))]
+        return _of_credit(shown)
     lines = [
         _row(shown, line.amount, shown.currency, _of_line(line))
         for line in shown.bill.lines
@@ -56,6 +57,32 @@ def focus_rows(shown: DocumentAnswer) -> list[Row]:
         _row(shown, found.amount, found.currency, _correction(_words(found)))
         for found in shown.bill.adjustments
     ]
+
+
+def _of_credit(shown: DocumentAnswer) -> list[Row]:
+    """Return the rows of a credit note: its net, and all else that it takes back."""
+    whole = _correction(shown.reason)
+    if not shown.breakdown:  # older than what it says of that
+        owed = ((shown.amount, shown.currency),)
+        others = ((one.amount, one.currency) for one in shown.also_due)
+        return [
+            _row(shown, amount, currency, whole)
+            for amount, currency in (*owed, *others)
+        ]
+    found: list[Row] = []
+    for one in shown.breakdown:
+        currency = one.currency
+        found.append(_row(shown, one.net, currency, whole))
+        for tax in one.taxes:
+            row = _correction(tax.title) | {"ChargeCategory": "Tax"}
+            found.append(_row(shown, tax.amount, currency, row))
+        if one.credits:
+            row = _correction(CREDITS) | {"ChargeCategory": "Credit"}
+            found.append(_row(shown, one.credits, currency, row))
+        if one.adjustments:
+            row = _correction(ADJUSTMENTS)
+            found.append(_row(shown, one.adjustments, currency, row))
+    return found
 
 
 def _row(shown: DocumentAnswer, cost: Decimal, currency: str, more: Row) -> Row:

@@ -8,8 +8,8 @@ from typing import Final
 from meterline_pricing.tools import number_text
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.local import local_day, local_number, written_for
-from meterline_sidecar.web.answers.documents import DocumentAnswer
-from meterline_sidecar.web.view.render import FILTERS, environment
+from meterline_sidecar.web.answers.documents import DocumentAnswer, ShownTax
+from meterline_sidecar.web.view.render import FILTERS, environment, money
 
 STYLE: Final = (
     resources.files("meterline_sidecar.web") / "static" / "paper.css"
@@ -39,7 +39,20 @@ def exact(number: Number, unit: str = "") -> str:
     return f"{text} {unit}".rstrip()
 
 
-FILTERS.update({"long_day": long_day, "exact": exact, "until": span_words})
+def tax_words(tax: ShownTax, currency: str) -> str:
+    """Return how a tax came about, as an invoice says it: ``19% of -$4.20``."""
+    assert tax.percent is not None, "it goes with the base"
+    return f"{exact(tax.percent)}% of {money(tax.base, currency)}"
+
+
+FILTERS.update(
+    {
+        "long_day": long_day,
+        "exact": exact,
+        "until": span_words,
+        "tax_words": tax_words,
+    }
+)
 
 
 def file_of(shown: DocumentAnswer, *, paper: str, locale: str | None = None) -> str:

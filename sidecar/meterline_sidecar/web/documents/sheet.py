@@ -5,9 +5,14 @@ import io
 from decimal import Decimal
 from typing import Final
 
+from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.decimals import readable
 from meterline_sidecar.printable import csv_cell
-from meterline_sidecar.web.answers.documents import DocumentAnswer, DocumentLine
+from meterline_sidecar.web.answers.documents import (
+    DocumentAnswer,
+    DocumentLine,
+    ShownTax,
+)
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
 
 COLUMNS: Final = (
@@ -16,6 +21,8 @@ COLUMNS: Final = (
     *("amount", "currency", "explanation"),
 )
 """They only ever get more, at the end."""
+CREDITS: Final = "Paid by credits"
+ADJUSTMENTS: Final = "Adjustments of earlier periods"
 Row = dict[str, object]
 
 
@@ -37,7 +44,7 @@ def rows_of(shown: DocumentAnswer) -> list[Row]:
     """
     rows: list[Row] = []
     if shown.bill is None:
-        rows.append(_of_credit(shown))
+        rows += _of_credit(shown)
     else:
         for line in shown.bill.lines:
             rows += _of_line(line, shown.currency)
@@ -59,14 +66,47 @@ def about_of(shown: DocumentAnswer) -> Row:
     }
 
 
-def _of_credit(shown: DocumentAnswer) -> Row:
-    return {
-        "row": "credit_note",
-        "line": csv_cell(f"Credit of {shown.invoice}"),
-        "amount": _exact(shown.amount),
-        "currency": shown.currency,
-        "explanation": csv_cell(shown.reason),
-    }
+def _of_credit(shown: DocumentAnswer) -> list[Row]:
+    """Return the rows of a credit note: its net, and all else that it takes back."""
+    title = csv_cell(f"Credit of {shown.invoice}")
+    reason = csv_cell(shown.reason)
+    found: list[tuple[str, str, Decimal, str, str]] = []
+    for one in shown.breakdown:
+        currency = one.currency
+        found.append(("credit_note", title, one.net, currency, reason))
+        for tax in one.taxes:
+            words = tax_words(tax, currency)
+            found.append(("tax", csv_cell(tax.title), tax.amount, currency, words))
+        if one.credits:
+            found.append(("line", CREDITS, one.credits, currency, ""))
+        if one.adjustments:
+            found.append(("adjustment", ADJUSTMENTS, one.adjustments, currency, ""))
+    if not shown.breakdown:  # older than what it says of that
+        found = [
+            ("credit_note", title, amount, currency, reason)
+            for amount, currency in (
+                (shown.amount, shown.currency),
+                *((owed.amount, owed.currency) for owed in shown.also_due),
+            )
+        ]
+    return [
+        {
+            "row": row,
+            "line": line,
+            "amount": _exact(amount),
+            "currency": currency,
+            "explanation": words,
+        }
+        for row, line, amount, currency, words in found
+    ]
+
+
+def tax_words(tax: ShownTax, currency: str) -> str:
+    """Return how a tax came about, as an invoice says it: ``19% of -$4.20``."""
+    if tax.percent is None or tax.base is None:
+        return ""
+    base = money_text(tax.base, currency_of(currency))
+    return f"{number_text(tax.percent)}% of {base}"
 
 
 def _of_adjustment(found: ShownAdjustment) -> Row:
