@@ -127,32 +127,33 @@ def uses_of(
         return []  # of most there is nothing to use up
     counted = {c.name for plan in plans for c in plan.coupons if c.periods is not None}
     once = {c.name for plan in plans for c in plan.credits if c.every == "once"}
-    taken = {name: Decimal(0) for name, _ in before}
+    own = drawn.currency
+    taken = {name: Decimal(0) for name, currency in before if currency == own}
     coupons: dict[str, Decimal] = {}
     for line in drawn.lines:
         if line.kind == "credit" and line.name in once:
             taken[line.name] = taken.get(line.name, Decimal(0)) - line.amount
         elif line.kind == "coupon" and line.name in counted - balances.given(period):
             coupons[line.name] = coupons.get(line.name, Decimal(0)) - line.amount
-    more = {
-        name: amount - before.get((name, drawn.currency), Decimal(0))
-        for name, amount in taken.items()
-    }
-    changes: list[tuple[Literal["credit", "coupon"], str, Decimal]] = [
-        *(("credit", name, amount) for name, amount in more.items() if amount),
-        *(("coupon", name, amount) for name, amount in coupons.items()),
+    # What it used when it was in another currency is there again.
+    more = {key: -amount for key, amount in before.items() if key[1] != own}
+    for name, amount in taken.items():
+        more[name, own] = amount - before.get((name, own), Decimal(0))
+    changes: list[tuple[Literal["credit", "coupon"], str, str, Decimal]] = [
+        *(("credit", *key, amount) for key, amount in more.items() if amount),
+        *(("coupon", name, own, amount) for name, amount in coupons.items()),
     ]
     return [
         NewUse(
             customer=customer,
             kind=kind,
             name=name,
-            currency=drawn.currency,
+            currency=currency,
             period=period,
             invoice_id=0,
             amount=str(amount),
         )
-        for kind, name, amount in changes
+        for kind, name, currency, amount in changes
     ]
 
 

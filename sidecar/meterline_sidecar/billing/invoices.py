@@ -196,7 +196,7 @@ class Invoices:
             *(tx, at, customer, past.finals, past.balances()),
             now_ms=self._clock.now_ms(),
         )
-        return [d.adjustment for d in found if d.adjustment is not None]
+        return [one for difference in found for one in difference.adjustments]
 
     async def before(
         self, tx: Tx, at: Counted, customer: Customer, *, at_ms: int, limit: int

@@ -15,10 +15,16 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from meterline_pricing import Period, PricingError
+from meterline_pricing import Invoice, Period, Plan, PricingError
 from meterline_sidecar.billing.balances import Balances, uses_of
 from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
-from meterline_sidecar.billing.statement import Adjustment, Final, Owed, Statement
+from meterline_sidecar.billing.statement import (
+    Adjustment,
+    AgreedPart,
+    Final,
+    Owed,
+    Statement,
+)
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import invoices as store
@@ -32,8 +38,9 @@ from meterline_sidecar.usage.counted import Counted
 class Difference(NamedTuple):
     """A final period that comes to something else now."""
 
-    adjustment: Adjustment | None
-    """``None`` where a credit paid for all of it."""
+    adjustments: tuple[Adjustment, ...]
+    """One for each currency in which something was billed, or is to be; none where a
+    credit paid for all of it."""
     uses: tuple[NewUse, ...]
     """What it uses up of credits, or gives back."""
 
@@ -78,19 +85,31 @@ async def differences(
         uses = uses_of(
             drawn.invoice, drawn.plans, customer=customer.id, balances=balances
         )
-        amount = drawn.invoice.total - final.billed
-        if not amount and not uses:
+        adjustments = tuple(_adjustments(final, drawn.invoice))
+        if not adjustments and not uses:
             continue
         balances.take(uses)
-        adjustment = Adjustment(
-            period=final.period.name,
-            billed=final.billed,
-            now=drawn.invoice.total,
-            amount=amount,
-            currency=drawn.invoice.currency,
-        )
-        found.append(Difference(adjustment if amount else None, tuple(uses)))
+        found.append(Difference(adjustments, tuple(uses)))
     return found
+
+
+def _adjustments(final: Final, now: Invoice) -> Iterator[Adjustment]:
+    """Yield what a final period comes to now, less what was billed, by currency.
+
+    Where a plan in another currency was agreed on purpose, all that was billed is taken
+    back in the one, and all that it comes to is billed in the other.
+    """
+    for currency in {**final.billed, now.currency: Decimal(0)}:
+        billed = final.billed.get(currency, Decimal(0))
+        total = now.total if currency == now.currency else Decimal(0)
+        if total != billed:
+            yield Adjustment(
+                period=final.period.name,
+                billed=billed,
+                now=total,
+                amount=total - billed,
+                currency=currency,
+            )
 
 
 def taken_back(adjusted: Mapping[str, store.Adjusted], period: str) -> list[Difference]:
@@ -102,12 +121,14 @@ def taken_back(adjusted: Mapping[str, store.Adjusted], period: str) -> list[Diff
     known = adjusted.get(period)
     return [
         Difference(
-            Adjustment(
-                period=period,
-                billed=amount,
-                now=Decimal(0),
-                amount=-amount,
-                currency=currency,
+            (
+                Adjustment(
+                    period=period,
+                    billed=amount,
+                    now=Decimal(0),
+                    amount=-amount,
+                    currency=currency,
+                ),
             ),
             (),
         )
@@ -120,7 +141,7 @@ def stated(
     at: Counted, customer: Customer, drawn: Drawn, found: Sequence[Difference]
 ) -> Statement:
     """Return a draft with the differences that are billed on it."""
-    adjusted = tuple(d.adjustment for d in found if d.adjustment is not None)
+    adjusted = tuple(one for difference in found for one in difference.adjustments)
     by_currency: dict[str, Decimal] = {}
     for adjustment in adjusted:
         known = by_currency.get(adjustment.currency, Decimal(0))
@@ -203,13 +224,39 @@ async def drawn_again(
             else ()
             for start, end in edges
         )
-        under = replace(under, parts=(*before, *under.parts, *behind))
+        parts = _in_one_currency(before, under.parts, behind)
+        under = replace(under, parts=parts)
     # What was granted since pays for other invoices.
     return await billing.draft(
         *(tx, at, customer, period),
         under=under,
         balances=balances,
         grants=(),
+    )
+
+
+def _in_one_currency(
+    before: Sequence[AgreedPart],
+    final: Sequence[AgreedPart],
+    behind: Sequence[AgreedPart],
+) -> tuple[AgreedPart, ...]:
+    """Return the parts of a final period, with those that are billed around it by now.
+
+    An invoice has one currency: where a plan around it is in another, the next one that
+    the invoice was made from holds there as well.
+    """
+    plans = [part.plan for part in final if part.plan is not None]
+    if not plans:
+        return (*before, *final, *behind)
+
+    def kept(part: AgreedPart, plan: Plan) -> AgreedPart:
+        is_other = part.plan is not None and part.plan.currency != plan.currency
+        return replace(part, plan=plan) if is_other else part
+
+    return (
+        *(kept(part, plans[0]) for part in before),
+        *final,
+        *(kept(part, plans[-1]) for part in behind),
     )
 
 

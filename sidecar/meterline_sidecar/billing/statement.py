@@ -98,17 +98,13 @@ class Final(msgspec.Struct, frozen=True):
     row_id: int
     period: Period
     statement: Statement
-    adjusted: Decimal
-    """The sum of its adjustments on other invoices."""
+    billed: dict[str, Decimal]
+    """What was billed for this period, on whichever invoices, by currency: that of its own
+    invoice comes first."""
     compared_up_to_event: int
     """Up to which event its usage is billed."""
     is_touched: bool = False
     """Whether an invoice that is void by now billed or used up something of it."""
-
-    @property
-    def billed(self) -> Decimal:
-        """What was billed for this period, on whichever invoices."""
-        return self.statement.invoice.total + self.adjusted
 
 
 class Journal(Protocol):
@@ -168,11 +164,19 @@ async def finals_with(
             row_id=row.id,
             period=Period(row.period_start_ms, row.period_end_ms, row.period),
             statement=statement,
-            adjusted=sum(known.amounts.values(), Decimal(0)),
+            billed=_billed(statement.invoice, known.amounts),
             compared_up_to_event=max(statement.counted_up_to_event, known.up_to_event),
             is_touched=row.period in touched,
         )
     return found
+
+
+def _billed(own: Invoice, adjusted: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Return what an invoice and its adjustments billed, by currency."""
+    billed = {own.currency: own.total}
+    for currency, amount in adjusted.items():
+        billed[currency] = billed.get(currency, Decimal(0)) + amount
+    return billed
 
 
 class Closing(NamedTuple):

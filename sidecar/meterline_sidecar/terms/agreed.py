@@ -1,7 +1,7 @@
 """The plan that holds in each stretch of a billing period."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -9,7 +9,7 @@ from meterline_pricing import Period, Plan
 from meterline_pricing.combined import combined
 from meterline_sidecar.terms.alike import Likeness, Shared, likeness, silent_ms
 from meterline_sidecar.terms.beside import edges_of, names_on
-from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.book import AgreedCustomer, Terms
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.change import PlanChange
 
@@ -29,8 +29,10 @@ def agreed(terms: Terms, customer_id: str, period: Period) -> list[AgreedStretch
     A customer who takes another plan has it from then on. A plan that is edited reads
     so from then on. Which version of a plan holds is decided by the day on which the
     stretch under this plan begins: a version that becomes effective in the middle of
-    a period holds from the next one. Between leaving and coming back there is no plan.
-    In the first days on a plan it may be on trial.
+    a period holds from the next one. So does a plan in another currency than that in
+    which the period begins, whatever first or last day, version or absence put it there:
+    until then what held before it goes on. Between leaving and coming back there is no
+    plan. In the first days on a plan it may be on trial.
 
     Raises:
         NotFound: no version of the plan holds then.
@@ -66,28 +68,47 @@ def _worked_out(terms: Terms, customer_id: str, period: Period) -> list[AgreedSt
     found: list[AgreedStretch] = []
     calendar = CustomerCalendar.of(terms, customer_id)
     taken_ms: dict[str, int] = {}
+    held_ms: dict[str, int] = {}  # the same of the last stretch that had a plan
+    currency: str | None = None
     for start, end in _parts(terms, customer_id, period):
         customer = terms.customer(customer_id, start)
         assert customer is not None, "asked for a customer that there is"
         is_absent = any(left <= start < back for left, back in calendar.absences)
         names = () if is_absent else names_on(customer, calendar.day(start))
         taken_ms = {name: taken_ms.get(name, start) for name in names}
-        plans: list[Plan] = []
-        for name in names:
-            day = calendar.day(taken_ms[name])
-            plan = terms.plan_held(name, day=day, at_ms=start)
-            for override in customer.overrides:
-                if override.plan == name:
-                    plan = override.applied_to(plan)
-            if start < trial_end(terms, customer_id, name, plan.trial_days):
-                plan = plan.on_trial
-            plans.append(plan)
-        together = combined(plans) if plans else None
+        together = _together(terms, customer, taken_ms, start)
+        if together is not None:
+            currency = currency or together.currency
+            if together.currency != currency:
+                taken_ms = held_ms
+                together = _together(terms, customer, taken_ms, start)
+            held_ms = taken_ms
         if found and found[-1].plan == together:
             found[-1] = found[-1]._replace(end=end)
         else:
             found.append(AgreedStretch(start, end, together))
     return found
+
+
+def _together(
+    terms: Terms, customer: AgreedCustomer, taken_ms: Mapping[str, int], start: int
+) -> Plan | None:
+    """Return the plans that a customer has from a time on as one; ``None``: none.
+
+    Args:
+        taken_ms: when the stretch begins in which they have each.
+    """
+    calendar = CustomerCalendar.of(terms, customer.id)
+    plans: list[Plan] = []
+    for name, since_ms in taken_ms.items():
+        plan = terms.plan_held(name, day=calendar.day(since_ms), at_ms=start)
+        for override in customer.overrides:
+            if override.plan == name:
+                plan = override.applied_to(plan)
+        if start < trial_end(terms, customer.id, name, plan.trial_days):
+            plan = plan.on_trial
+        plans.append(plan)
+    return combined(plans) if plans else None
 
 
 def plan_of(terms: Terms, customer_id: str, period: Period) -> Plan | None:

@@ -131,10 +131,11 @@ def unlike_before(
             return Unlike(period, "length")
         if not _may_differ(terms, customer_id, plan.currency):
             return None
-        end = min(from_ms, calendar.named(period.name).end)
-        if end <= period.start:
+        billed = calendar.named(period.name)
+        end = min(from_ms, billed.end)
+        if end <= billed.start:
             return None
-        before = agreed(terms, customer_id, Period(period.start, end))
+        before = agreed(terms, customer_id, Period(billed.start, end))
     except (NotFound, PricingError):
         return None  # nothing is billed of it
     currencies = {part.plan.currency for part in before if part.plan is not None}

@@ -225,7 +225,10 @@ class Reference:
     # --- what it comes to
 
     def parts(self, who: str, start: int, end: int) -> list[Part]:
-        """Return the parts of a period, and the plan of each, as known now."""
+        """Return the parts of a period, and the plan of each, as known now.
+
+        A plan in another currency than the first one waits for the next period.
+        """
         cuts = {start}
         plans = {row.value for row in self.changes(who, "plan")}
         for row in self.rows:
@@ -233,15 +236,23 @@ class Reference:
                 cuts.add(row.from_ms)
         cuts |= {at_ms for absence in self.absences(who) for at_ms in absence}
         inside = sorted(cut for cut in cuts if start <= cut < end)
-        return [
-            Part(one, other, self._plan(who, one))
-            for one, other in itertools.pairwise([*inside, end])
-        ]
+        found: list[Part] = []
+        held = currency = None
+        for one, other in itertools.pairwise([*inside, end]):
+            name = self.at(who, "plan", one)
+            plan = self._plan(who, name, one)
+            if plan is not None:
+                currency = currency or plan.currency
+                held = name if plan.currency == currency else held
+                plan = self._plan(who, held, one)
+            found.append(Part(one, other, plan))
+        return found
 
-    def _plan(self, who: str, at_ms: int) -> PlanText | None:
+    def _plan(self, who: str, name: str | None, at_ms: int) -> PlanText | None:
+        if name is None:
+            return None
         if any(start <= at_ms < end for start, end in self.absences(who)):
             return None
-        name = self.at(who, "plan", at_ms)
         text = self.at(name, "text", at_ms)
         own = self.at(who, "own", at_ms)
         if own is not None and name == "basic":
@@ -431,7 +442,17 @@ class Reference:
         edges = self.period(who, name)
         if edges is None or not closed.end < edges[1] <= now_ms:
             return closed.parts
-        return [*closed.parts, *self.parts(who, closed.end, edges[1])]
+        last = next(part.plan for part in reversed(closed.parts) if part.plan)
+        behind = self.parts(who, closed.end, edges[1])
+        return [
+            *closed.parts,
+            *(
+                part._replace(plan=last)
+                if part.plan and part.plan.currency != last.currency
+                else part
+                for part in behind
+            ),
+        ]
 
 
 def _goes_on(one: PlanText | None, other: PlanText | None, what: str) -> bool:

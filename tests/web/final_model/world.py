@@ -462,17 +462,8 @@ class World:
         """Let a customer end in some days, or not at all."""
         said = self.customers[who]
         today = self.known.day(who, self.now_ms)
-        if not said.is_here or self._would_have_two_currencies(who, today):
-            return
-        said.ends = today + timedelta(days=days) if days else None
-
-    def _would_have_two_currencies(self, who: str, today: date) -> bool:
-        """Say whether who is over has another currency since: then that month is held."""
-        said = self.customers[who]
-        if said.ends is None or said.ends >= today:
-            return False
-        before = self.known.at(who, "plan", self.known.last_ms(who) - 1)
-        return self.plans[before].currency != self.plans[said.plan].currency
+        if said.is_here:
+            said.ends = today + timedelta(days=days) if days else None
 
     # --- invoices
 

@@ -213,7 +213,8 @@ async def _pending(
         found = await parts.invoices.pending(tx, at, customer)
     except NotBillable:
         return None
-    return next((d.amount for d in found if d.period == final.period.name), None)
+    own = final.period.name, final.statement.invoice.currency
+    return next((d.amount for d in found if (d.period, d.currency) == own), None)
 
 
 async def _events(
