@@ -217,7 +217,7 @@ async def test_the_json_says_what_it_costs_and_what_the_next_unit_costs(
     (meter,) = data["meters"]
     assert meter["quantity"] == sum(day["quantity"] for day in meter["days"]) == 7
     assert [d["date"] for d in meter["days"] if d["quantity"]] == ["2026-11-06"]
-    assert len(meter["days"]) == 30
+    assert len(meter["days"]) == 6  # those to come are no days without usage
 
 
 async def test_days_are_those_of_the_customers_own_calendar(open_web: OpenWeb) -> None:
@@ -232,7 +232,8 @@ async def test_days_are_those_of_the_customers_own_calendar(open_web: OpenWeb) -
 
     rows = dict(csv.reader(io.StringIO(answer.text)))
     assert rows["2026-11-06"] == "1"
-    assert rows["2026-11-07"] == "1"
+    assert rows["2026-11-07"] == "1"  # today is the last one
+    assert (list(rows)[1], list(rows)[-1]) == ("2026-11-01", "2026-11-07")
     assert answer.headers["content-disposition"].endswith('globex-2026-11.csv"')
 
 

@@ -53,6 +53,21 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     total: Number
     """What the meter came to over the whole time."""
 
+    def begun_by(self, now_ms: int) -> "Series":
+        """Return the series without a value in spans that are still to come.
+
+        But where usage is ahead of the clock: that is counted.
+        """
+
+        def said(line: Line) -> list[Number | None]:
+            return [
+                value if value or at_ms <= now_ms else None
+                for at_ms, value in zip(self.times_ms, line.values, strict=True)
+            ]
+
+        lines = [msgspec.structs.replace(one, values=said(one)) for one in self.lines]
+        return msgspec.structs.replace(self, lines=lines)
+
 
 def step_for(span: Period) -> int:
     """Return the span of a chart's points, in milliseconds, that suits a time."""

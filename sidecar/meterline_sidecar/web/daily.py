@@ -1,7 +1,7 @@
 """What a customer used day by day, on their own calendar."""
 
 from bisect import bisect_right
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
@@ -26,12 +26,28 @@ class DayUsage(msgspec.Struct, frozen=True):
     """``None`` on a day without a value, where that is no 0."""
 
 
-def days_of(series: Series) -> tuple[DayUsage, ...]:
-    """Return a meter's usage day by day."""
+def days_of(series: Series, today: date = date.max) -> tuple[DayUsage, ...]:
+    """Return a meter's usage day by day, without days that are still to come.
+
+    But where usage is ahead of the clock: that is counted.
+
+    Args:
+        series: as ``read_daily`` has it.
+        today: the customer's; a period that is over needs none.
+    """
+    values = zip(series.times_ms, series.lines[0].values, strict=True)
+    days = [
+        (datetime.fromtimestamp(at // 1000, UTC).date(), value) for at, value in values
+    ]
     return tuple(
-        DayUsage(f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d}", value)
-        for at_ms, value in zip(series.times_ms, series.lines[0].values, strict=True)
+        DayUsage(day.isoformat(), value) for day, value in days if value or day <= today
     )
+
+
+def today_of(parts: Parts, customer: Customer) -> date:
+    """Return which day it is on a customer's calendar."""
+    calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
+    return calendar.day(parts.clock.now_ms())
 
 
 async def read_daily(
@@ -40,16 +56,13 @@ async def read_daily(
     """Return each meter's usage by day of the customer's own calendar.
 
     Each day stands at its midnight in UTC, wherever it began for the customer: charts
-    then show its date.
+    then show its date. Days that are still to come have no value.
     """
     calendar = CustomerCalendar.of(parts.terms.terms, customer.id)
     first, last = calendar.day(period.start), calendar.day(period.end - 1)
     dates = [first + timedelta(days=i) for i in range((last - first).days + 1)]
-    starts = [calendar.start_of(date) for date in dates]
-    midnights = [
-        int(datetime(d.year, d.month, d.day, tzinfo=UTC).timestamp()) * 1000
-        for d in dates
-    ]
+    starts = [calendar.start_of(day) for day in dates]
+    midnights = [_midnight_ms(day) for day in dates]
     span = {"start": period.start, "end": period.end}
     if all(start % DAY_MS == 0 for start in starts):
         found = await store.read_usage(tx, at.generation, customer=customer.id, **span)
@@ -65,11 +78,19 @@ async def read_daily(
     ends = [*starts[1:], period.end]
     spans = [(max(a, period.start), b) for a, b in zip(starts, ends, strict=True)]
     days = dict(zip(midnights, spans, strict=True))
-    return {
-        meter.name: await unique_series(
-            tx, at, meter, days, step_ms=DAY_MS, customer=customer.id
-        )
-        if AGGREGATIONS[meter.aggregation].is_distinct
-        else series_of(meter, placed, shown, step_ms=DAY_MS)
-        for meter in parts.meters
-    }
+    today_ms = _midnight_ms(today_of(parts, customer))
+    found_by_meter: dict[str, Series] = {}
+    for meter in parts.meters:
+        if AGGREGATIONS[meter.aggregation].is_distinct:
+            series = await unique_series(
+                tx, at, meter, days, step_ms=DAY_MS, customer=customer.id
+            )
+        else:
+            series = series_of(meter, placed, shown, step_ms=DAY_MS)
+        found_by_meter[meter.name] = series.begun_by(today_ms)
+    return found_by_meter
+
+
+def _midnight_ms(day: date) -> int:
+    """Return when a day begins in UTC."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000

@@ -185,6 +185,7 @@ async def _by_day(
         step_ms=DAY_MS,
         customer=customer.id,
     )
+    series = series.begun_by(parts.clock.now_ms())
     return figure_of(meter, series, names=parts.config.names, when="by day in UTC")
 
 

@@ -35,7 +35,7 @@ from meterline_sidecar.usage.series import Series
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
 from meterline_sidecar.web.answers.money import ShownOwed
 from meterline_sidecar.web.api.invoices import shown_adjustments
-from meterline_sidecar.web.daily import DayUsage, days_of
+from meterline_sidecar.web.daily import DayUsage, days_of, today_of
 from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import fresh_as_of
@@ -78,6 +78,7 @@ class PortalMeter(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[PortalGroup, ...]
     """By properties, the largest first; empty for a meter that adds up by none."""
     days: tuple[DayUsage, ...]
+    """Without those that are still to come."""
 
 
 class PortalPeriod(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +144,7 @@ async def read_portal(
     daily: dict[str, Series],
 ) -> PortalUsage:
     """Return everything that a customer's page shows."""
-    now_ms = parts.clock.now_ms()
+    now_ms, today = parts.clock.now_ms(), today_of(parts, customer)
     statement: Statement | None = None
     plan: Plan | None = None
     with contextlib.suppress(NotBillable):
@@ -175,7 +176,7 @@ async def read_portal(
         also_due=() if statement is None else shown_owed(statement.also_due),
         credits=await _credits(parts, tx, customer, now_ms),
         meters=tuple(
-            _meter(meter, daily[meter.name], usage, parts.config.names)
+            _meter(meter, days_of(daily[meter.name], today), usage, parts.config.names)
             for meter in parts.shown_meters
         ),
         earlier=tuple(
@@ -208,7 +209,7 @@ async def _credits(
 
 
 def _meter(
-    meter: Meter, series: Series, usage: CustomerUsage, names: Names
+    meter: Meter, days: tuple[DayUsage, ...], usage: CustomerUsage, names: Names
 ) -> PortalMeter:
     used = next(m for m in usage.meters if m.meter == meter.name)
     return PortalMeter(
@@ -218,7 +219,7 @@ def _meter(
         shown_as=AGGREGATIONS[used.aggregation].shown_as,
         quantity=used.quantity,
         groups=tuple(_groups(meter, used)),
-        days=days_of(series),
+        days=days,
     )
 
 

@@ -20,7 +20,7 @@ from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.local import written_for
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.usage.counted import snapshot
-from meterline_sidecar.web.daily import days_of, read_daily
+from meterline_sidecar.web.daily import days_of, read_daily, today_of
 from meterline_sidecar.web.operations import read_query
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.portal.data import read_portal
@@ -140,9 +140,13 @@ async def _csv(
     meters = [meter.name for meter in parts.shown_meters]
     titles = map(parts.config.names.title, meters)
     table.writerow(["date", *map(csv_cell, titles)])
-    shown = [days_of(daily[name]) for name in meters]
-    for same_day in zip(*shown, strict=True):
-        table.writerow([same_day[0].date, *(day.quantity for day in same_day)])
+    today = today_of(parts, customer)
+    shown = [
+        {day.date: day.quantity for day in days_of(daily[name], today)}
+        for name in meters
+    ]
+    for day in sorted({day for days in shown for day in days}):
+        table.writerow([day, *(days.get(day) for days in shown)])
     return _file(out, f"usage-{customer.id}-{period.name}.csv")
 
 
