@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from html import escape
 from typing import Final
-from xml.sax.saxutils import escape
 
 from meterline_pricing.curve import Finding, Point
 from meterline_pricing.errors import PricingError
@@ -78,12 +78,12 @@ def draw_svg(
         marks = "".join(
             f'<line x1="{_x(finding.quantity, most)}" y1="{_TOP}" '
             f'x2="{_x(finding.quantity, most)}" y2="{_TOP + _PLOT_HEIGHT}" '
-            f'stroke="#c33" stroke-dasharray="4"><title>{escape(finding.message)}'
+            f'stroke="#c33" stroke-dasharray="4"><title>{escape(finding.message, quote=False)}'
             "</title></line>\n"
             for finding in findings
             if finding.quantity <= most
         )
-    name = escape(title)
+    name = escape(title, quote=False)
     bottom = _TOP + _PLOT_HEIGHT
     right = _LEFT + _PLOT_WIDTH
     return (
@@ -93,9 +93,9 @@ def draw_svg(
         f'<text x="{_LEFT}" y="24" font-size="15">{name}</text>\n'
         f'<path d="M{_LEFT},{_TOP}V{bottom}H{right}" fill="none" stroke="#888"/>\n'
         f'<text x="{_LEFT - 6}" y="{_TOP + 4}" text-anchor="end">'
-        f"{escape(_money(top, currency))}</text>\n"
+        f"{escape(_money(top, currency), quote=False)}</text>\n"
         f'<text x="{_LEFT - 6}" y="{bottom}" text-anchor="end">'
-        f"{escape(_money(ZERO, currency))}</text>\n"
+        f"{escape(_money(ZERO, currency), quote=False)}</text>\n"
         f'<text x="{_LEFT}" y="{bottom + 18}" text-anchor="middle">0</text>\n'
         f'<text x="{right}" y="{bottom + 18}" text-anchor="end">'
         f"{number_text(most)}</text>\n{marks}"

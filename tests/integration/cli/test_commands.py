@@ -37,6 +37,17 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Generator[SidecarProces
         yield running
 
 
+def test_a_command_that_asks_a_sidecar_reads_no_command_line_but_its_own() -> None:
+    done = meterline(
+        *("status", "--url", "http://127.0.0.1:9"),
+        environment={"PYTHONPROFILEIMPORTTIME": "1"},
+    )
+
+    read = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "httpx._client" in read
+    assert not read & {"rich.console", "pygments", "xml.sax.saxutils"}
+
+
 def run(sidecar: SidecarProcess, *arguments: str) -> str:
     done = sidecar.meterline(*arguments)
     assert done.returncode == 0, done.stderr
