@@ -72,6 +72,7 @@ class MeterMiddleware(Metering):
         self.left_out = LeftOut(self.meter)
         self.templates = self.routes.templates
         self.is_starlette = self.routes.is_starlette
+        self.has_matching = self.routes.has_matching
         inside.note_django_requests(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,8 +121,8 @@ class MeterMiddleware(Metering):
             exchange.end(error)
             raise
         finally:
-            traffic.ended = ended = traffic.ended + 1  # as ``traffic.end``, uncalled
-            exchange.left_at = ended if ended == traffic.started else -1
+            # As ``traffic.end``, uncalled.
+            exchange.left_at = traffic.ended = traffic.ended + 1
             if exchange.handle is not None:
                 exchange.handle.settle(exchange)
             try:  # noqa: SIM105 - `suppress` costs more than all the rest here

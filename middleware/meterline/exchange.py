@@ -59,8 +59,10 @@ class Exchange(Request):
         try:
             kind = message["type"]
             if kind == "http.response.body":
-                if body := message.get("body"):
-                    self.bytes_out += len(body)
+                try:  # noqa: SIM105 - `suppress` costs more than all the rest here
+                    self.bytes_out += len(message["body"])
+                except (KeyError, TypeError):  # there is none
+                    pass
                 # Recorded before it goes out, not when the app call has ended:
                 # background tasks are not the request's time.
                 is_last = "more_body" not in message or not message["more_body"]
@@ -155,13 +157,23 @@ class Exchange(Request):
         else:
             method = self.method = "GET"
         # What nearly every request asks for, without a call.
-        route = middleware.templates.get(id(scope.get("route")))
+        route = None
+        if "route" in scope:
+            route = middleware.templates.get(id(scope["route"]))
         if not route or status == _METHOD_NOT_ALLOWED:
             route = self.find_route()
         self.route = route
         subject = self.subject
         if subject is None:
-            subject = self.subject = middleware.resolve_subject(self)
+            # As ``resolve_subject``, without a call where nobody is known.
+            resolve = middleware.resolver
+            try:
+                subject = resolve(self.scope)
+            except Exception:  # noqa: BLE001 - edge: the resolver is the app's code
+                middleware.note_unresolved(self)
+            else:
+                if subject is not None or self.inner is not None:
+                    subject = self.subject = middleware.exact_subject(self, subject)
         if middleware.exclusion is not None and self.is_excluded():
             self.leave_out()
             return
@@ -187,7 +199,7 @@ class Exchange(Request):
             self.flags,
             quantities,
         )
-        append = middleware.meter.append
+        append = self.meter.append
         if self.properties is None and key is None:
             append(encode(fields))
         else:
@@ -197,8 +209,11 @@ class Exchange(Request):
         """Return the route that was taken, if one was; the scope may be another then."""
         middleware = self.middleware
         # Where Starlette's router puts itself, if it got this scope.
-        if middleware.is_starlette and "router" not in self.scope:
-            self.look_inside(None)
+        if "router" not in self.scope:
+            if middleware.is_starlette:
+                self.look_inside(None)
+            elif not middleware.has_matching and "path_template" not in self.scope:
+                return None  # nobody knows of routes
         # Where the method is not allowed, no route was taken.
         if self.status == _METHOD_NOT_ALLOWED:
             return self.route

@@ -69,6 +69,8 @@ class Metering:
         self.templates: dict[int, str] = {}
         """Of routes, by their ids: what is known without a call."""
         self.is_starlette = False
+        self.has_matching = True
+        """Routes are asked for also where the scope says nothing."""
         set_home(self.meter)
 
     @property
@@ -78,29 +80,43 @@ class Metering:
 
     def resolve_subject(self, request: Request) -> str | None:
         """Return who used it; ``None``, with a flag, where the answer is no subject."""
-        resolve = self.resolver
         try:
-            subject = resolve(request.scope)
-            if subject is None:
-                if request.inner is None:  # so it is where nobody is known
-                    return None
+            subject = self.resolver(request.scope)
+        except Exception:  # noqa: BLE001 - edge: the resolver is the app's code
+            self.note_unresolved(request)
+            return None
+        return self.exact_subject(request, subject)
+
+    def exact_subject(self, request: Request, subject: str | None) -> str | None:
+        """Return what the resolver said as it is recorded; for nobody, the inner one's."""
+        if subject is None:
+            if request.inner is None:
+                return None
+            try:
                 subject = request.inner.resolver(request.scope)
-            elif (
-                type(subject) is str
-                and subject.isascii()
-                and 0 < len(subject) <= SUBJECT_CHARS_MAX
-            ):
-                return subject  # what is nearly always so, without a call
-        except Exception:  # edge: the resolver is the app's code
-            problem = "the subject resolver raised"
-            log.debug(problem, exc_info=True)
-        else:
-            text, problem = ("", "") if subject is None else checked_subject(subject)
-            if not problem:
-                return text or None
+            except Exception:  # noqa: BLE001 - edge: as above
+                self.note_unresolved(request)
+                return None
+        if (
+            type(subject) is str
+            and subject.isascii()
+            and 0 < len(subject) <= SUBJECT_CHARS_MAX
+        ):
+            return subject  # what is nearly always so, without a call
+        text, problem = ("", "") if subject is None else checked_subject(subject)
+        if problem:
+            self._note_bad_subject(request, problem)
+        return text or None
+
+    def note_unresolved(self, request: Request) -> None:
+        """Take note that the resolver raises, where that was caught."""
+        problem = "the subject resolver raised"
+        log.debug(problem, exc_info=True)  # noqa: LOG014 - as is said above
+        self._note_bad_subject(request, problem)
+
+    def _note_bad_subject(self, request: Request, problem: str) -> None:
         request.flags |= Flag.BAD_SUBJECT
         self.meter.complaints.add(problem)
-        return None
 
     def key_of(self, request: Request) -> str | None:
         """Return what a client called its request, with a flag where it cannot be."""

@@ -33,6 +33,8 @@ class RouteMap:
 
     def __init__(self, app: object) -> None:
         self._matching = _matching(app)
+        self.has_matching = self._matching is not None
+        """It can be asked also where the scope says nothing."""
         self.is_starlette = _is_starlette(app)
         """Its router says in the scope that it has seen it."""
         self._routers: list[object] = []

@@ -112,7 +112,7 @@ def from_api_key(
     wanted = header.lower().encode("latin-1")
 
     def resolve(scope: Scope) -> str | None:
-        value = _only_value(scope, wanted)
+        value = (_only_value(scope, wanted) or b"").strip()
         if not value:
             return None
         if wanted == b"authorization":
@@ -221,16 +221,16 @@ def _only_value(scope: Scope, wanted: bytes) -> bytes | None:
     if "wsgi.version" in scope:
         name = "HTTP_" + wanted.decode("latin-1").upper().replace("-", "_")
         text = str(scope.get(name, ""))
-        return None if "," in text else text.encode("latin-1", "replace").strip()
+        return None if "," in text else text.encode("latin-1", "replace")
     length = len(wanted)
     found: bytes | None = None
     for name, value in scope["headers"]:
-        # Most have another length: to compare those costs a third of small letters.
-        if len(name) == length and name.lower() == wanted:
+        # Most have another length, and servers make letters small: what is cheap first.
+        if len(name) == length and (name == wanted or name.lower() == wanted):
             if found is not None:
                 return None
             found = value
-    return None if found is None else found.strip()
+    return found
 
 
 def _secret(key: str | bytes | None) -> bytes:

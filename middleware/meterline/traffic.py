@@ -28,12 +28,12 @@ class Traffic:
         """Is held by whoever adds to an open event, or closes one that was added to."""
 
     def end(self) -> int:
-        """Count the end of a request; return when that was.
+        """Count the end of a request; return how many have ended now.
 
-        In requests that had begun by then, if nobody else was being served; else -1.
+        As many have begun only if nobody else was being served, and nobody is since.
         """
         self.ended = ended = self.ended + 1
-        return ended if ended == self.started else -1
+        return ended
 
     def is_collecting(self) -> bool:
         """Tell whether this is a finalizer that the garbage collector runs."""
