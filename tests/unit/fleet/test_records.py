@@ -94,3 +94,25 @@ def test_what_was_refused_is_refused_there_with_the_same_bytes() -> None:
 
         assert found.payload == payload
         assert found.reason.startswith(reason.partition(":")[0])
+
+
+@given(st.lists(events() | st.just(event(quantities={"a b": 1})), min_size=2))
+def test_what_is_stored_of_events_is_the_same_whatever_comes_beside(
+    several: list[Any],
+) -> None:
+    records = [
+        encode_record(seq, msgspec.msgpack.encode(one))
+        for seq, one in enumerate(several, 1)
+    ]
+
+    together = taken(b"".join(records), 1)
+    alone = [taken(record, seq) for seq, record in enumerate(records, 1)]
+
+    assert together.events == [row for one in alone for row in one.events]
+    assert together.losses == [loss for one in alone for loss in one.losses]
+    assert together[2:5] == tuple(
+        map(sum, zip(*(one[2:5] for one in alone), strict=True))
+    )
+    assert [own[1:] for own in together.ids] == [
+        own[1:] for one in alone for own in one.ids
+    ]

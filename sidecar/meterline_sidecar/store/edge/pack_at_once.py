@@ -30,16 +30,16 @@ def packable_of(columns: Sequence[Sequence[Any]], *, but_last: bool) -> Sequence
     """
     *_, flags, quantities, properties = columns
     n_asked = len(flags) - but_last
-    n_plain = {flags.count(0), quantities.count(None), properties.count(None)}
-    if n_plain == {len(flags)}:
+    texts: list[str] = list(filter(None, chain(quantities, properties)))
+    longest = TEXT_CHARS_MAX if sum(map(len, texts)) <= RUN_CHARS_MAX else -1
+    misfits = {text for text in set(texts) if len(text) > longest or "\0" in text}
+    if not misfits and max(flags, default=0) < OWN_FLAGS:
         return range(n_asked)
-    n_chars = sum(len(text) for text in chain(quantities, properties) if text)
-    longest = TEXT_CHARS_MAX if n_chars <= RUN_CHARS_MAX else -1
     said = zip(flags, quantities, properties, strict=True)
     return [
         place
-        for place, (flag, *texts) in enumerate(islice(said, n_asked))
-        if flag < OWN_FLAGS and all(_fits(text, longest) for text in texts)
+        for place, (flag, *of_event) in enumerate(islice(said, n_asked))
+        if flag < OWN_FLAGS and misfits.isdisjoint(of_event)
     ]
 
 
@@ -57,10 +57,6 @@ def pack_of(
     for column, largest in zip(columns, LARGEST, strict=False):  # not of texts
         places = [place for place in places if 0 <= column[place] <= largest]
     return places, _packed(columns, places)
-
-
-def _fits(text: str | None, chars_max: int) -> bool:
-    return text is None or (len(text) <= chars_max and "\0" not in text)
 
 
 def _packed(columns: Sequence[Sequence[Any]], places: Sequence[int]) -> bytes:
