@@ -33,6 +33,11 @@ from tests.patience import PATIENCE_S
 from tests.postgres_server import USER, PostgresServer, pooled, programs, started
 from tests.postgres_server import pooler as pooler_program
 
+PUT_FACT = (
+    "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE"
+    " SET value = excluded.value"
+)
+
 
 @pytest.fixture(scope="module")
 def server() -> Generator[PostgresServer]:
@@ -72,6 +77,35 @@ def test_marks_are_numbered_but_not_those_within_texts() -> None:
     assert dialect.numbered(sql) == (
         "SELECT '?' , \"a?\", $1 WHERE x = $2 AND y = 'it''s ?'"
     )
+
+
+def test_a_list_of_marks_is_an_array_and_others_stay_where_they_are() -> None:
+    sql = (
+        "WITH k (a, b) AS (VALUES (CAST(? AS BIGINT), CAST(? AS BIGINT)), (?, ?)) SELECT"
+        " '?' FROM k WHERE a = ? AND b NOT IN (?, ?, ?) OR b IN (?) OR a IN (?, ?)"
+    )
+
+    found = dialect.statement(sql)
+
+    assert found.sql == (
+        "WITH k (a, b) AS (SELECT * FROM unnest(CAST($1 AS BIGINT[]),"
+        " CAST($2 AS BIGINT[]))) SELECT '?' FROM k WHERE a = $3 AND b <> ALL($4)"
+        " OR b IN ($5) OR a = ANY($6)"
+    )
+    assert found.of([1, 2, 3, 4, 5, 6, 7, 8, 9, "a\0", "b"]) == [
+        *([1, 3], [2, 4], 5, [6, 7, 8], 9, ["a\x1a0", "b"])
+    ]
+
+
+async def test_a_row_that_is_changed_twice_at_once_is_what_was_said_last(
+    ledger: Ledger,
+) -> None:
+    said = [("a", "1"), ("b", "1"), ("a", "2"), ("c", "\0"), ("a", "3")]
+    async with ledger.transaction() as tx:
+        await tx.execute_many(PUT_FACT, said)
+        await tx.execute_many(PUT_FACT, [(name, name) for name in "bcde"])
+
+    assert [await got(ledger, name) for name in "abcde"] == ["3", *"bcde"]
 
 
 async def test_texts_that_postgresql_has_not_come_back_one_by_one_and_by_the_many(

@@ -383,7 +383,7 @@ async def learned_before_ms(tx: Tx, event_id: int) -> int | None:
     """Return since when there are events behind one; ``None``: there are none."""
     row = await tx.fetch_one(
         "SELECT learned_ms FROM batches WHERE first_event_id <= ? AND events > 0"
-        " AND EXISTS (SELECT 1 FROM events WHERE id > ?)"
+        " AND (SELECT max(id) FROM events) > ?"  # which is one look, however many there are
         " ORDER BY first_event_id DESC LIMIT 1",
         (event_id + 1, event_id),
     )

@@ -7,12 +7,33 @@ import msgspec
 
 from meterline_sidecar.meters import Totals
 from meterline_sidecar.store.columns import number_rows
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.port import Tx
-from meterline_sidecar.store.rollups import Rollup, RollupKey
+from meterline_sidecar.store.rollups import ALL, DAYS, WINDOWS, Rollup, RollupKey
 
 PARAMETERS_MAX: Final = 750  # in one query; SQLite takes 32,766
 
 _totals: Final = msgspec.json.Decoder(Totals)
+
+
+def _found(rollup: Rollup) -> str:
+    """Return what finds the totals under each of ``k``, by their keys.
+
+    PostgreSQL is told to look each up: it believes that reading all of a table costs
+    less, and does so for every few hundred keys.
+    """
+    names = rollup.columns
+    found = ", ".join(f"u.{name}" for name in names)
+    joined = " AND ".join(f"u.{name} = k.{name}" for name in names)
+    where = f"u.generation = ? AND {joined}"
+    return either(
+        sqlite=f"SELECT {found}, u.totals FROM k JOIN {rollup.table} u ON {where}",  # noqa: S608 - our own names
+        postgres=f"SELECT {found}, u.totals FROM k CROSS JOIN LATERAL"  # noqa: S608 - our own names
+        f" (SELECT {found}, u.totals FROM {rollup.table} u WHERE {where} LIMIT 1) AS u",
+    )
+
+
+_FOUND: Final = {rollup: _found(rollup) for rollup in (WINDOWS, DAYS, ALL)}
 
 
 async def totals_of(
@@ -21,15 +42,13 @@ async def totals_of(
     """Return what is stored under these keys."""
     names = rollup.columns
     width = len(names)
-    joined = " AND ".join(f"u.{name} = k.{name}" for name in names)
     found: dict[RollupKey, Totals] = {}
     step = PARAMETERS_MAX // width
     for start in range(0, len(keys), step):
         part = keys[start : start + step]
         rows = await tx.fetch_all(
-            f"WITH k ({', '.join(names)}) AS (VALUES {number_rows(width, len(part))})"  # noqa: S608 - our own names and marks
-            f" SELECT {', '.join(f'u.{name}' for name in names)}, u.totals FROM k"
-            f" JOIN {rollup.table} u ON u.generation = ? AND {joined}",
+            f"WITH k ({', '.join(names)}) AS (VALUES {number_rows(width, len(part))})"
+            f" {_FOUND[rollup]}",
             [*(field for key in part for field in key), generation],
         )
         found.update((tuple(key), _totals.decode(totals)) for *key, totals in rows)

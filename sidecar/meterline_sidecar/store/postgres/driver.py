@@ -11,11 +11,12 @@ from meterline_sidecar.errors import LeaseLost, MeterlineError
 from meterline_sidecar.store.fence import fence
 from meterline_sidecar.store.port import Database, Readable, Tx
 from meterline_sidecar.store.postgres.connect import connect
+from meterline_sidecar.store.postgres.dialect import Append
 from meterline_sidecar.store.postgres.errors import RAISED, translate
 from meterline_sidecar.store.postgres.lease import PostgresLease
 from meterline_sidecar.store.postgres.line import Line
 from meterline_sidecar.store.postgres.migrate import check_identity, migrate
-from meterline_sidecar.store.postgres.transactions import PostgresTx
+from meterline_sidecar.store.postgres.transactions import PostgresTx, Shape
 
 READERS: Final = 4
 
@@ -57,7 +58,7 @@ class PostgresReader(Readable):
         self._idle_readers: asyncio.LifoQueue[Line] = asyncio.LifoQueue()
         for reader in self._readers:
             self._idle_readers.put_nowait(reader)
-        self._types: dict[str, tuple[str, ...]] = {}
+        self._shapes: dict[Append, Shape] = {}
 
     @classmethod
     async def open_reader(cls, url: PostgresUrl) -> "PostgresReader":
@@ -90,7 +91,7 @@ class PostgresReader(Readable):
         try:
             connection = await reader.begin(READ)
             try:
-                yield PostgresTx(connection, self.place, self._types)
+                yield PostgresTx(connection, self.place, self._shapes)
             finally:
                 await reader.leave()
         finally:
@@ -175,7 +176,7 @@ class PostgresDatabase(PostgresReader, Database):
                         f"{self.place}: another centre leads by now, and election"
                         f" {number} is over; nothing of this was kept"
                     )
-                yield PostgresTx(connection, self.place, self._types)
+                yield PostgresTx(connection, self.place, self._shapes)
                 await self._writer.commit()
             finally:
                 # Where it was committed there is nothing to leave.
