@@ -1,10 +1,10 @@
 """What a centre spends on edges that keep their events and send what they come to.
 
-*States*: two edges have rolled up events that are all in places of their own; the centre
-is emptied, so that it is sent all of that again. *Load*: two edges take in so many
-requests a second, and ten times as many, of the same customers; once as usage and once
-as events, the centre's CPU time is that of the same span. *Freshness*: from an event at
-an edge until usage at the centre has it. *Ingest*: an edge is flooded with its centre
+*States*: two edges have sent what they rolled up, a state of each customer; the centre is
+put back to before that, so that it is sent all of it again. *Load*: two edges take in so
+many requests a second, and ten times as many, of the same customers; once as usage and
+once as events, the centre's CPU time is that of the same span. *Freshness*: from an event
+at an edge until usage at the centre has it. *Ingest*: an edge is flooded with its centre
 there and away, in turns; what it spends on an event is its CPU time up to the last ack.
 
 Expected from arithmetic: a state is an event with a small text, which costs 9 us to take
@@ -23,12 +23,12 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from benchmarks.fleet import BATCH_EVENTS, METERLINE, SENDERS, flood, stored
-from benchmarks.harness import cpu_s, ship, tell
+from benchmarks.harness import cpu_s, family_cpu_s, ship, tell
 from meterline.wire import encode_frame
-from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.store.postgres import connect as postgres
 from tests.fleet import Fleet
 from tests.postgres_server import PostgresServer, started
 from tests.producer import Connection, batch, event
@@ -73,61 +73,148 @@ def _send_once(edge: SidecarProcess, producer: str, subjects: range) -> None:
     asyncio.run(ship(edge.socket, producer, frames))
 
 
-def _states(n_states: int, server: PostgresServer | None = None) -> tuple[float, float]:
-    """Return states a second into a centre, and its CPU time of one in us.
+class _Ledger:
+    """A centre's ledger as these measures see it: what is in it, and as it was once.
 
     Args:
-        n_states: of both edges.
-        server: where the centre's ledger is, if not in a file.
+        centre: whose it is.
+        server: where it is, if not in a file.
+        name: of its database there.
     """
-    ledgers = [] if server is None else [server.create(), server.create()]
 
-    def here(sql: str) -> int:
-        assert server is not None
-        return int(server.sql(ledgers[0], sql))
+    def __init__(
+        self, centre: SidecarProcess, server: PostgresServer | None, name: str
+    ) -> None:
+        self._centre = centre
+        self._server = server
+        self._name = name
+        self._before = name
+        self._asks = asyncio.Runner()
+        self._connection: postgres.Connection | None = None
 
-    def all_counted() -> int:
-        if server is None:
-            return counted(fleet.centre)
-        return here(
-            "SELECT coalesce(sum((totals::json ->> 'calls')::bigint), 0)"
+    def stored(self) -> int:
+        """Return its last event."""
+        if self._server is None:
+            return stored(self._centre)
+        return self._asked("SELECT coalesce(max(id), 0) FROM events")
+
+    def counted(self) -> int:
+        """Return how many calls are counted in it."""
+        if self._server is None:
+            return counted(self._centre)
+        return self._asked(
+            "SELECT coalesce(sum((totals::json ->> 'calls')::bigint), 0)::bigint"
             " FROM usage_totals WHERE step_ms = 86400000"
         )
 
-    def all_stored() -> int:
-        if server is None:
-            return stored(fleet.centre)
-        return here("SELECT coalesce(max(id), 0) FROM events")
+    def _asked(self, sql: str) -> int:
+        assert self._server is not None
+        if self._connection is None:
+            url = self._server.url(self._name)
+            self._connection = self._asks.run(postgres.connect(url))
+        return int(self._asks.run(self._connection.fetchval(sql)))
 
-    with tempfile.TemporaryDirectory() as name:
-        database = None if server is None else server.url(ledgers[0])
-        fleet = Fleet(Path(name), meterline=METERLINE, pricing="", database=database)
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    def remember(self) -> None:
+        """Keep a copy of it as it is; its centre is stopped."""
+        self._hang_up()
+        if self._server is not None:
+            self._before = self._server.create(self._name)
+        for path in self._files():
+            shutil.copy(path, path.parent / f"before.{path.name}")
+
+    def go_back(self) -> None:
+        """Put that copy in its place; its centre is stopped."""
+        self._hang_up()
+        if self._server is not None:
+            config = self._centre.config
+            there = f"/{self._name}?", f"/{self._before}?"
+            config.write_text(config.read_text().replace(*there))
+            self._name = self._before
+        for path in self._files():
+            path.unlink()
+        for path in self._centre.database.parent.glob("before.*"):
+            path.rename(path.parent / path.name.removeprefix("before."))
+
+    def _files(self) -> list[Path]:
+        return list(self._centre.database.parent.glob("meterline.db*"))
+
+    def server_cpu_s(self) -> float:
+        """Return how long its server has worked, with all of its processes."""
+        return 0.0 if self._server is None else family_cpu_s(self._server.pid)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._hang_up()
+        self._asks.close()
+
+
+class States(NamedTuple):
+    """What it took to take states in."""
+
+    per_s: float
+    centre_us: float
+    """CPU time of one, of the centre's process."""
+    server_us: float
+    """Of the database's server."""
+
+
+def _states(
+    n_states: int, server: PostgresServer | None = None, *, are_new: bool
+) -> States:
+    """Return what it takes a centre to be sent again what it has lost.
+
+    Args:
+        n_states: of both edges, which have sent them once.
+        server: where the centre's ledger is, if not in a file.
+        are_new: whether the centre knows nobody whose usage they are, and else has usage
+            in the same places.
+    """
+    name = "" if server is None else server.create()
+    database = None if server is None else server.url(name)
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Fleet(Path(folder), meterline=METERLINE, pricing="", database=database)
+        ledger = _Ledger(fleet.centre, server, name)
         fleet.centre.start()
         edges = [fleet.edge(one, more=USAGE) for one in ("one", "two")]
         each = n_states // 2
-        for i, edge in enumerate(edges):
-            _send_once(edge, f"{i + 1:032x}", range(each * i, each * (i + 1)))
-        until(lambda: all_counted() == n_states, timeout_s=600)
+
+        def send(life: int, n_subjects: int) -> None:
+            for i, edge in enumerate(edges):
+                subjects = range(each * i, each * i + n_subjects)
+                _send_once(edge, f"{2 * life + i:032x}", subjects)
+
+        n_first = 1 if are_new else each
+        send(1, n_first)
+        until(lambda: ledger.counted() == 2 * n_first, timeout_s=600)
         fleet.centre.stop()
-        files = LedgerFiles(fleet.centre.database)
-        tokens = fleet.folder / "tokens"
-        shutil.copy(files.tokens, tokens)
-        for path in fleet.centre.database.parent.glob("meterline.db*"):
-            path.unlink()
-        if server is not None:
-            config = fleet.centre.config
-            old, new = ledgers.pop(0), ledgers[0]
-            config.write_text(config.read_text().replace(f"/{old}", f"/{new}"))
-        shutil.copy(tokens, files.tokens)
-        files.tokens.chmod(0o600)
+        ledger.remember()
         fleet.centre.start()
-        until(lambda: all_stored() > 0)
-        began_s, before = time.perf_counter(), all_stored()
-        until(lambda: all_counted() == n_states, timeout_s=600)
-        rate = (n_states - before) / (time.perf_counter() - began_s)
-        us = cpu_s(fleet.centre.pid) / n_states * 1e6
+        send(2, each)
+        until(lambda: ledger.counted() == 2 * (n_first + each), timeout_s=600)
+        fleet.centre.stop()
+        ledger.go_back()
+        n_before = ledger.stored()
+        fleet.centre.start()
+        until(lambda: ledger.stored() > n_before, timeout_s=60)
+        began_s, had = time.perf_counter(), ledger.stored()
+        centre_s, server_s = cpu_s(fleet.centre.pid), ledger.server_cpu_s()
+        until(lambda: ledger.counted() == 2 * (n_first + each), timeout_s=600)
+        took_s = time.perf_counter() - began_s
+        n_taken = ledger.stored() - had
+        assert n_taken <= n_states, "each crosses once"
+        found = States(
+            n_taken / took_s,
+            (cpu_s(fleet.centre.pid) - centre_s) / n_taken * 1e6,
+            (ledger.server_cpu_s() - server_s) / n_taken * 1e6,
+        )
+        ledger.close()
         fleet.__exit__()
-    return rate, us
+    return found
 
 
 class _Steady:
@@ -250,17 +337,19 @@ def _ingest_rows(n_events: int, rounds: int) -> dict[str, object]:
 
 def _compared(n_states: int, rounds: int) -> dict[str, object]:
     """Return what a centre takes in on SQLite and on a server, in turns."""
+    shown: dict[str, object] = {}
     with started(15, is_durable=True) as server:
-        found = [
-            (where, *_states(n_states, server if where == "PostgreSQL" else None))
-            for _ in range(rounds)
-            for where in ("SQLite", "PostgreSQL")
-        ]
-    shown: dict[str, object] = {"rounds": str(found)}
-    for where in ("SQLite", "PostgreSQL"):
-        of = [(rate, us) for on, rate, us in found if on == where]
-        shown[f"on {where}: states/s"] = statistics.median(rate for rate, _ in of)
-        shown[f"on {where}: us of CPU a state"] = statistics.median(us for _, us in of)
+        for kind, are_new in (("of new customers", True), ("where some is", False)):
+            found: dict[str, list[States]] = {"SQLite": [], "PostgreSQL": []}
+            for _ in range(rounds):
+                for where, of in found.items():
+                    at = server if where == "PostgreSQL" else None
+                    of.append(_states(n_states, at, are_new=are_new))
+            for where, of in found.items():
+                for name in States._fields:
+                    values = [getattr(one, name) for one in of]
+                    shown[f"{where}, {kind}: {name}"] = statistics.median(values)
+                shown[f"{where}, {kind}: rounds"] = str([tuple(one) for one in of])
     return shown
 
 
@@ -286,7 +375,7 @@ def main() -> None:
     if given.ingest:
         tell(__doc__, _ingest_rows(given.events, given.rounds), as_json=given.json)
         return
-    rate, us = _states(given.states)
+    states = _states(given.states, are_new=True)
     loads = {
         (kind, times): _load(given.rate * times, given.span, keys=keys)
         for kind, keys in (("usage", USAGE), ("events", ""))
@@ -301,8 +390,8 @@ def main() -> None:
     tell(
         __doc__,
         {
-            "centre, of two edges: states/s": rate,
-            "centre: us of CPU a state": us,
+            "centre, of two edges: states/s": states.per_s,
+            "centre: us of CPU a state": states.centre_us,
             **shown,
             "usage: times the CPU of ten times the requests": loads["usage", 10]
             / loads["usage", 1],

@@ -1,6 +1,7 @@
 """What benchmarks share: what they print, how they ship events, and CPU time."""
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -55,6 +56,20 @@ def cpu_s(pid: int) -> float:
     """Return how long a process has worked, on all cores together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def family_cpu_s(pid: int) -> float:
+    """Return how long a process and its children have worked, with those that ended."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            number, _, rest = path.read_text().partition(" ")
+            fields = rest.rpartition(")")[2].split()
+            if int(number) == pid:
+                total += sum(map(int, fields[11:15]))
+            elif int(fields[1]) == pid:
+                total += int(fields[11]) + int(fields[12])
+    return total / TICKS_PER_S
 
 
 class Memory(NamedTuple):
