@@ -44,6 +44,11 @@ def number_rows(width: int, count: int) -> str:
     return ", ".join([first] + [f"({marks(width)})"] * (count - 1))
 
 
+def text_rows(count: int) -> str:
+    """Return marks for so many rows of a text each, likewise."""
+    return ", ".join(["(CAST(? AS TEXT))"] + ["(?)"] * (count - 1))
+
+
 class Columns:
     """Some columns of a table, in an order; a row's fields have the same names.
 

@@ -5,8 +5,9 @@ from functools import cache
 from itertools import chain, groupby
 from typing import Final, NamedTuple
 
-from meterline_sidecar.store.columns import Columns, pieces
+from meterline_sidecar.store.columns import Columns, pieces, text_rows
 from meterline_sidecar.store.columns import marks as marks_of
+from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.edge.begin import begin
 from meterline_sidecar.store.edge.hashed import HashedEvents
 from meterline_sidecar.store.edge.stored import STORED
@@ -117,6 +118,14 @@ CHANGING: Final = NEW_PRODUCER.without("producer", "app", "host", "pid", "starte
 """What changes of a producer while it lives."""
 SELECT_PRODUCER: Final = f"SELECT {PRODUCER.listed} FROM producers"  # noqa: S608 - names
 
+NAMED: Final = either(
+    sqlite="SELECT s.name, s.id FROM k JOIN subjects s ON s.name = k.name",
+    # Else it reads all of them for every few hundred.
+    postgres="SELECT s.name, s.id FROM k CROSS JOIN LATERAL"
+    " (SELECT s.name, s.id FROM subjects s WHERE s.name = k.name LIMIT 1) AS s",
+)
+"""Finds those subjects that are named in ``k``."""
+
 HASHED: Final = {
     **{name: f"e.{name}" for name in EventRow._fields},
     "subject": "s.name",
@@ -188,7 +197,7 @@ async def subjects_of(tx: Tx, names: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in pieces(names):
         rows = await tx.fetch_all(
-            f"SELECT name, id FROM subjects WHERE name IN ({marks_of(len(part))})",  # noqa: S608 - only marks
+            f"WITH k (name) AS (VALUES {text_rows(len(part))}) {NAMED}",
             part,
         )
         found.update(dict(rows))
@@ -199,10 +208,13 @@ async def add_subjects(
     tx: Tx, subjects: Sequence[tuple[str, str | None]]
 ) -> dict[str, int]:
     """Add subjects that are new, each with its customer, and return their ids."""
+    last = await tx.fetch_one("SELECT coalesce(max(id), 0) FROM subjects")
+    assert last is not None
     await tx.execute_many(
         "INSERT INTO subjects (name, customer) VALUES (?, ?)", subjects
     )
-    return await subjects_of(tx, [name for name, _ in subjects])
+    rows = await tx.fetch_all("SELECT name, id FROM subjects WHERE id > ?", last)
+    return dict(rows)
 
 
 async def intern_endpoints(

@@ -29,10 +29,10 @@ _APPEND: Final = re.compile(
     r" DO (?:NOTHING|(?P<changes>UPDATE) SET [^?]+))?)\s*"
 )
 _GATHERED: Final = re.compile(
-    r"VALUES \((?P<first>CAST\(\? AS BIGINT\)(?:, CAST\(\? AS BIGINT\))*)\)"
+    r"VALUES \((?P<first>CAST\(\? AS (?:BIGINT|TEXT)\)(?:, CAST\(\? AS BIGINT\))*)\)"
     r"(?:, \([?, ]+\))+|(?P<but>\bNOT )?\bIN \(\?(?:, \?)+\)"
 )
-"""Rows of numbers, and lists of marks: however many there are, it is one statement."""
+"""Rows of numbers or of a text, and lists of marks: however many, it is one statement."""
 
 
 class Statement(NamedTuple):
@@ -74,7 +74,9 @@ def statement(sql: str) -> Statement:
              first + part[0].count("?"))
         )  # fmt: skip
         if part["first"]:
-            arrays = part["first"].replace("BIGINT", "BIGINT[]")
+            arrays = (
+                part["first"].replace("BIGINT", "BIGINT[]").replace("TEXT", "TEXT[]")
+            )
             return f"SELECT * FROM unnest({arrays})"  # noqa: S608 - only marks
         return "<> ALL(?)" if part["but"] else "= ANY(?)"
 
