@@ -451,8 +451,24 @@ class FleetWorld:
             await self.start_all()
             await self._decide()
             if not await self._why():
+                self._compare_lost()
                 return
         raise AssertionError(f"never at rest: {await self._why()}")
+
+    def _compare_lost(self) -> None:
+        """See that nothing is told to be lost that counts: what edges say, and what is."""
+        centre = self.centre.life
+        assert centre is not None
+        assert centre.parts is not None
+        assert centre.parts.edges is not None
+        for known in centre.parts.edges.all():
+            (workers,) = (e.workers for e in self.edges if e.name == known.row.name)
+            recorded = {str(one.route) for w in workers for one in w.recorded}
+            n_lost = len(recorded & self.lost)
+            if known.rolls_up and not known.is_retired and known.lost > n_lost:
+                raise AssertionError(
+                    f"{known.row.name} says that {known.lost} are lost: {n_lost} are"
+                )
 
     async def _bill_alone(self) -> None:
         """Have one host that was there all the time take in and bill all events."""

@@ -3,13 +3,15 @@
 from typing import Final
 
 from meterline.events import Flag
-from meterline.wire import Hello
+from meterline.wire import SEQ_MAX, Hello
+from meterline_sidecar.fleet.forgotten import n_lost
 from meterline_sidecar.ingest.producer_row import new_row
 from meterline_sidecar.store import fleet
 from meterline_sidecar.store.edge import archive, event_log, forward, roll_ups
 from meterline_sidecar.store.edge import edge_files as store
 from meterline_sidecar.store.edge import events as event_store
-from meterline_sidecar.store.edge.events import BatchRow
+from meterline_sidecar.store.edge.events import BatchRow, LossRow
+from meterline_sidecar.store.edge.forward import Forgotten
 from meterline_sidecar.store.edge.roll_ups import EdgeCover, RollUp
 from meterline_sidecar.store.port import Database, Tx
 from tests.edge_files import a_file
@@ -136,6 +138,40 @@ async def test_what_left_was_sent_and_counted_before_what_is_here(
 
         found = [await roll_ups.has_batch_of(tx, PRODUCER, at) for at in (5, 6, 8, 9)]
         assert found == [False, True, True, False]
+
+
+async def test_what_is_forgotten_is_told_with_what_was_counted_before(
+    database: Database,
+) -> None:
+    hello = Hello(1, PRODUCER, "app", "host", 1, 0)
+    other = Hello(1, "f" * 32, "app", "host", 1, 0)
+    async with database.transaction() as tx:
+        first = await event_store.add_producer(
+            tx, new_row(hello, seen_ms=0)._replace(lost=SEQ_MAX, refused=1)
+        )
+        second = await event_store.add_producer(
+            tx, new_row(other, seen_ms=0)._replace(lost=SEQ_MAX)
+        )
+        losses = [
+            (first, LossRow(1, 5, "gone", None)),
+            (first, LossRow(6, 6, "gone", b"refused")),
+            (second, LossRow(1, 2, "gone", None)),
+            (second, LossRow(3, 4, "dropped", None)),
+        ]
+        for i, (producer_id, loss) in enumerate(losses, 1):
+            await event_store.add_losses(
+                tx, first_id=i, producer_id=producer_id, losses=[loss]
+            )
+        await roll_ups.add_rolled_up_before(tx, [(PRODUCER, 3)])
+
+    async with database.reading() as tx:
+        assert await forward.forgotten(tx, reason="gone") == [
+            Forgotten(PRODUCER, 1, 5, 3),
+            Forgotten("f" * 32, 1, 2, 0),
+        ]
+        assert await forward.n_lost(tx) == 2 * SEQ_MAX + 1
+        # No more than a heartbeat can say, whatever workers have announced.
+        assert await n_lost(tx) == SEQ_MAX
 
 
 async def test_what_a_retired_edge_announced_is_waited_for_no_more(

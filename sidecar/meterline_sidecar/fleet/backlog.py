@@ -18,6 +18,7 @@ from meterline.wire import (
     Lost,
 )
 from meterline_sidecar.errors import EventsArchived, MeterlineError
+from meterline_sidecar.fleet.forgotten import n_lost
 from meterline_sidecar.fleet.records import record_of, record_of_refused
 from meterline_sidecar.ledger.bundle import Bundle, Stored
 from meterline_sidecar.store import facts
@@ -304,7 +305,7 @@ class Standing(NamedTuple):
     unfinished: list[ProducerRow]
     """Producers that recorded more than is here."""
     lost: int
-    """How many events were lost or refused, ever."""
+    """How many events were lost or refused, ever, and count nowhere."""
     held: int
     """How many wait for a decision about their time."""
 
@@ -335,6 +336,6 @@ async def read_standing(
         newest.mac or b"",
         hour_ms,
         await store.unfinished_producers(tx),
-        await store.n_lost(tx),
+        await n_lost(tx),
         (await held.sum_held(tx, held.Wanted(state="waiting"))).events,
     )

@@ -11,22 +11,22 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 from typing import Final
 
 from meterline.edge_wire import WORKERS_MAX, Covered, Epochs, Meters
-from meterline.events import Flag, Kind
 from meterline.wire import VERSION, Hello
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import ArchiveFailed, EventsArchived
 from meterline_sidecar.fleet.backlog import WHOLE_BYTES, own_and_epochs
+from meterline_sidecar.fleet.forgotten import Forgotten
 from meterline_sidecar.fleet.records import bytes_of
 from meterline_sidecar.fleet.rolling import (
     Sum,
     add_archived_step,
     add_step,
     as_counted_here,
-    pieces_of,
+    rows_of,
 )
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Piece, Producer
@@ -87,6 +87,7 @@ class Roller:
         self._next_s = 0.0
         self._working = asyncio.Lock()
         self._storing: asyncio.Future[int] | None = None
+        self._forgotten = Forgotten(database)
         self._known: set[str] = set()
         """Workers that the centre was asked about since it is there."""
         self._steps: dict[str, int] = {}
@@ -125,6 +126,7 @@ class Roller:
                 await store.put_epoch(tx, Epoch(producer, 0, last_seq))
             await _begin(tx, cursor, now_ms=self._clock.now_ms())
             await store.drop_roll_ups(tx, ())
+        self._forgotten.told()
 
     async def follow(self, meters: Meters) -> None:
         """Count by these meters, from the next event on; what is new, from the first."""
@@ -157,8 +159,9 @@ class Roller:
             return False
         self._next_s = time.monotonic() + EVERY_S
         is_left = False
-        strangers: set[str] = set()
         async with self._alone():
+            # Of some there may be nothing to roll up, and all at the centre.
+            strangers = await self._strangers(await self._forgotten.workers())
             async with self._database.reading() as tx:
                 roll_ups = await store.list_roll_ups(tx)
             self._unread = {
@@ -166,11 +169,11 @@ class Roller:
                 for one in roll_ups
                 if one.generation in self._unread
             }
-            for roll_up in roll_ups:
+            for roll_up in () if strangers else roll_ups:
                 found = await self._summed_if_read(roll_up)
                 if found is None:
                     continue
-                strangers = await self._strangers(found)
+                strangers = await self._strangers(found.covers.keys())
                 if strangers:
                     break
                 is_news = found.is_all and not roll_up.is_complete
@@ -206,13 +209,13 @@ class Roller:
         self._unread.pop(generation, None)
         return found
 
-    async def _strangers(self, found: Sum) -> set[str]:
-        """Return workers of whom the centre was not asked yet what it has."""
-        if found.covers.keys() <= self._known:
-            return set()
+    async def _strangers(self, workers: Set[str]) -> Set[str]:
+        """Return those of whom the centre was not asked yet what it has."""
+        if workers <= self._known:
+            return frozenset()
         async with self._database.reading() as tx:
             self._known |= await own_and_epochs(tx)
-        return found.covers.keys() - self._known
+        return workers - self._known
 
     async def _meet(self, workers: Sequence[str], ask: Ask) -> None:
         """Note what of workers counts already, as their edge of before has sent it."""
@@ -222,6 +225,7 @@ class Roller:
             if covered.producers:
                 async with self._alone(), self._database.transaction() as tx:
                     await store.add_rolled_up_before(tx, covered.producers.items())
+                self._forgotten.told()
             self._known.update(some)
 
     @contextlib.asynccontextmanager
@@ -265,7 +269,7 @@ class Roller:
             is_long = time.monotonic() >= until_s  # others were let go first
             if is_long or found.cursor - roll_up.cursor >= most:
                 break
-            if await self._strangers(found):
+            if await self._strangers(found.covers.keys()):
                 break
             if len(found.deltas) >= ROLL_PLACES:
                 self._steps[roll_up.generation] = max(500, limit // 2)
@@ -336,34 +340,9 @@ class Roller:
         if not found.deltas:
             return [], None
         assert row is not None, "it was made with its epoch"
-        pieces = list(pieces_of(found, epoch=epochs[-1].producer))
-        covers = [cover for cover in found.covers.items() if cover[0] not in own]
-        texts = rolled_up.covering([piece for _, piece in pieces], covers)
-        subjects = [names.get(place.subject_id) for place, _ in pieces]
-        times = [found.time_of(place) for place, _ in pieces]
-        n_more = len(texts) - len(pieces)
-        subjects += subjects[-1:] * n_more
-        times += times[-1:] * n_more
-        events = [
-            EventRow(
-                seq=row.last_seq + 1 + i,
-                time_ms=at_ms,
-                kind=int(Kind.USE),
-                subject=subject,
-                method="",
-                route=rolled_up.SHOWN_AS,
-                status=0,
-                duration_us=0,
-                bytes_in=0,
-                bytes_out=0,
-                flags=int(Flag.ROLLED_UP),
-                quantities=None,
-                properties=rolled_up.stored(rolled_up.encode(text)),
-            )
-            for i, (subject, at_ms, text) in enumerate(
-                zip(subjects, times, texts, strict=True)
-            )
-        ]
+        events = rows_of(
+            *(found, names), epoch=epochs[-1].producer, own=own, after_seq=row.last_seq
+        )
         return events, row
 
     # --- how far it is

@@ -3,15 +3,16 @@ reading."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from meterline.events import UNCOUNTED
+from meterline.events import UNCOUNTED, Flag, Kind
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.store.edge import roll_ups as store
 from meterline_sidecar.store.edge import usage as counting
+from meterline_sidecar.store.edge.events import EventRow
 from meterline_sidecar.store.edge.roll_ups import RollUp
 from meterline_sidecar.store.edge.usage import EventFacts
 from meterline_sidecar.store.port import Tx
@@ -167,6 +168,53 @@ def pieces_of(found: Sum, *, epoch: str) -> list[tuple[Place, RolledUp]]:
         told.add(key)
         pieces += [(place, piece) for piece in rolled_up.in_pieces(whole)]
     return pieces
+
+
+def rows_of(
+    found: Sum,
+    names: Mapping[int, str],
+    *,
+    epoch: str,
+    own: Set[str],
+    after_seq: int,
+) -> list[EventRow]:
+    """Return what is stored of a sum, as events of an epoch.
+
+    Args:
+        found: of it there is something.
+        names: of subjects, by their ids.
+        epoch: its producer.
+        own: producers of the ledger's own, of which nothing is covered.
+        after_seq: the last number of the epoch.
+    """
+    pieces = pieces_of(found, epoch=epoch)
+    covers = [cover for cover in found.covers.items() if cover[0] not in own]
+    texts = rolled_up.covering([piece for _, piece in pieces], covers)
+    subjects = [names.get(place.subject_id) for place, _ in pieces]
+    times = [found.time_of(place) for place, _ in pieces]
+    n_more = len(texts) - len(pieces)
+    subjects += subjects[-1:] * n_more
+    times += times[-1:] * n_more
+    return [
+        EventRow(
+            seq=after_seq + 1 + i,
+            time_ms=at_ms,
+            kind=int(Kind.USE),
+            subject=subject,
+            method="",
+            route=rolled_up.SHOWN_AS,
+            status=0,
+            duration_us=0,
+            bytes_in=0,
+            bytes_out=0,
+            flags=int(Flag.ROLLED_UP),
+            quantities=None,
+            properties=rolled_up.stored(rolled_up.encode(text)),
+        )
+        for i, (subject, at_ms, text) in enumerate(
+            zip(subjects, times, texts, strict=True)
+        )
+    ]
 
 
 def _values_of(

@@ -194,6 +194,9 @@ id = "acme"
 subjects = ["acct_1"]
 """
 OTHER: Final = "0" * 31 + "2"
+SILENT: Final = "0" * 31 + "5"
+AWAY: Final = 2 * 10**9
+"""What two uses of the silent one come to."""
 
 
 def numbers(*found: int, first_seq: int = 1) -> Batch:
@@ -324,27 +327,39 @@ async def test_what_a_lost_edge_had_counted_does_not_count_again_at_another(
     async with world.centre(N) as centre:
         async with world.edge("lost", keys=USAGE) as edge:
             await edge.ship(numbers(0, 1))
-            await until_sum(centre, 11)
+            await edge.ship(numbers(9, 9), producer=SILENT)
+            await until_sum(centre, 11 + AWAY)
         async with world.edge("new", keys=USAGE) as edge:
+            # One has nothing more to say, but was acked more than was counted.
+            await edge.ship(Lost(1, 5, FORGOTTEN), producer=SILENT)
             # The worker was acked its first event, and has the second one still.
             lost = Lost(1, 1, FORGOTTEN)
             await edge.ship(lost, numbers(1, 2, first_seq=2))
             await edge.ship(numbers(3), producer=OTHER)
             forwarder = edge.parts.forwarder
             await until(lambda: forwarder and "is lost" in (forwarder.trouble or ""))
-            assert await sum_at(centre) == 11
+            assert await sum_at(centre) == 11 + AWAY
 
             answer = await centre.post("/v1/edges/lost/retire", reason="its disk")
             assert answer.status_code == 200, answer.text
-            await until_sum(centre, 1111)
+            await until_sum(centre, 1111 + AWAY)
             await edge.ship(numbers(4, first_seq=4))
-            await until_sum(centre, 11111)
+            await until_sum(centre, 11111 + AWAY)
             assert (
                 len(await edge.rows("SELECT id FROM events WHERE flags < 65536")) == 4
             )
 
+            # What was acked and counted is no loss, whoever says that it is forgotten.
+            assert centre.parts.edges is not None
+            known = centre.parts.edges.named("new")
+            await until(lambda: known.lost == 3)
+            status = (await edge.http.get("/status")).json()
+            told = [one["text"] for one in status["problems"]]
+            assert "3 events were lost at the apps" in told
+            assert status["events"]["lost"] == 6
+
             await recount(centre, "n", edge)
-            assert await sum_at(centre) == 11111
+            assert await sum_at(centre) == 11111 + AWAY
 
         # Whoever was retired too soon is not heard, of what another edge has by now.
         assert centre.parts.edges is not None
@@ -355,7 +370,7 @@ async def test_what_a_lost_edge_had_counted_does_not_count_again_at_another(
             await until(
                 lambda: forwarder and "another edge's, new" in (forwarder.trouble or "")
             )
-            assert await sum_at(centre) == 11111
+            assert await sum_at(centre) == 11111 + AWAY
 
 
 async def test_an_app_keeps_its_events_until_the_centre_has_what_they_come_to(

@@ -12,6 +12,7 @@ from meterline_sidecar.store.edge.events import (
 )
 from meterline_sidecar.store.edge.hashed import HashedEvents
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.store.sums import summed, whole
 
 
 class NamedEvent(NamedTuple):
@@ -118,9 +119,35 @@ async def unfinished_producers(tx: Tx) -> list[ProducerRow]:
 
 async def n_lost(tx: Tx) -> int:
     """Return how many events of all producers were lost or refused."""
-    row = await tx.fetch_one("SELECT coalesce(sum(lost + refused), 0) FROM producers")
+    row = await tx.fetch_one(f"SELECT {summed('lost + refused')} FROM producers")  # noqa: S608 - our own words
     assert row is not None
-    return int(row[0])
+    return whole(*row)
+
+
+class Forgotten(NamedTuple):
+    """Numbers that a worker says its ledger has forgotten."""
+
+    producer: str
+    first_seq: int
+    last_seq: int
+    counted_seq: int
+    """Up to which number an earlier ledger had counted what is at the centre."""
+
+
+async def forgotten(tx: Tx, *, reason: str) -> list[Forgotten]:
+    """Return what workers say that this ledger has forgotten.
+
+    Args:
+        reason: what they call it.
+    """
+    rows = await tx.fetch_all(
+        "SELECT p.producer, l.first_seq, l.last_seq, coalesce(b.last_seq, 0)"
+        " FROM losses l JOIN producers p ON p.id = l.producer_id"
+        " LEFT JOIN rolled_up_before b ON b.producer = p.producer"
+        " WHERE l.reason = ? AND l.payload IS NULL ORDER BY l.id",
+        (reason,),
+    )
+    return [Forgotten(*row) for row in rows]
 
 
 async def closed_producers(

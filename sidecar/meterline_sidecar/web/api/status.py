@@ -11,6 +11,7 @@ from starlette.routing import Route
 import meterline
 from meterline_sidecar.clock import format_time_ms, time_text
 from meterline_sidecar.config.alike import differing
+from meterline_sidecar.fleet.forgotten import n_not_lost
 from meterline_sidecar.ingest.receiver import Receiver
 from meterline_sidecar.ledger.backup import last_backup
 from meterline_sidecar.printable import printable
@@ -52,6 +53,8 @@ class _Read(NamedTuple):
     """What one snapshot of the ledger says."""
 
     counts: audit.Counts
+    not_lost: int
+    """Events that are forgotten here, and count at the centre."""
     producers: list[event_store.ProducerRow]
     silent: gaps.SilentGaps
     last_event_id: int
@@ -69,6 +72,7 @@ async def _read(parts: Parts) -> _Read:
         last_event_id = await audit.last_event_id(tx)
         return _Read(
             counts=await audit.counts(tx),
+            not_lost=await n_not_lost(tx),
             producers=await event_store.list_producers(tx, limit=PRODUCERS_SHOWN),
             silent=await gaps.silent_gaps(tx, seen_before_ms=_heard_since_ms(parts)),
             last_event_id=last_event_id,
@@ -142,7 +146,7 @@ async def read_status(parts: Parts) -> Status:
     disk_free_bytes = shutil.disk_usage(path.parent).free
     problems = running_problems(
         parts,
-        read.counts,
+        read.counts._replace(lost=read.counts.lost - read.not_lost),
         read.silent,
         read.conflicts,
         read.imports,
