@@ -99,6 +99,11 @@ async def read_slice(
     for batch, producer, mac in rows:
         if n_left <= 0:
             break
+        if batch.id != end.batch + 1:
+            raise MeterlineError(
+                f"batch {end.batch + 1} is missing in this ledger: run `meterline verify`;"
+                " nothing behind it is forwarded"
+            )
         if producer in epochs if is_rolled_up else producer not in own:
             ahead = Ahead(batch.id, mac)
             one = making.setdefault(

@@ -182,9 +182,10 @@ class Door:
             )
         credential = self._credential(hello, writer)
         edge = await self._edges.enter(hello, credential)
+        sent_from = edge.row.batch
         try:
             welcome = EdgeWelcome(
-                *(edge.row.batch, edge.row.ahead, self._clock.now_ms()),
+                *(sent_from, edge.row.ahead, self._clock.now_ms()),
                 file=await self._noted.last_of(edge),
             )
             await send(writer, welcome)
@@ -193,7 +194,7 @@ class Door:
             if not isinstance(resume, Resume):
                 raise WireError("unexpected", "a resume must follow the hello")
             await self._edges.resume(edge, resume)
-            await send(writer, Ack(edge.row.batch))
+            await send(writer, Ack(sent_from))
             log.info("edge %s is connected", edge.row.name)
             session = Session(
                 *(self._ingest, self._edges, self.countings, self._noted),
@@ -204,6 +205,9 @@ class Door:
                 await send(writer, session.follows)
             check = (edge, hello.life, credential)
             await self._exchange(session, writer, check)
+        except SequenceGap as gap:
+            await self._edges.ask_for_all(edge, gap, sent_from=sent_from)
+            raise
         finally:
             await self._edges.leave(edge, hello.life)
 

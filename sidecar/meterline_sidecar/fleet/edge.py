@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from meterline.edge_wire import EdgeHello
 from meterline_sidecar.clock import MINUTE_MS, format_time_ms, lasting
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.fleet.asking import Asking
@@ -128,6 +129,26 @@ class Edge:
             yield found(
                 "edge_clock", f"the clock of edge {row.name} is {by} {way} ours"
             )
+
+
+def new_row(hello: EdgeHello, credential: str, *, now_ms: int) -> EdgeRow:
+    """Return the row of an edge that comes for the first time."""
+    return EdgeRow(
+        id=0,
+        edge=hello.edge,
+        name=hello.name,
+        credential=credential,
+        program=hello.program,
+        first_ms=now_ms,
+        seen_ms=now_ms,
+        batch=0,
+        ahead=0,
+        mark=b"",
+        low_ms=0,
+        skew_ms=hello.at_ms - now_ms,
+        trouble="",
+        forwards=hello.forward,
+    )
 
 
 def named(edges: Sequence[Edge], name: str) -> Edge:

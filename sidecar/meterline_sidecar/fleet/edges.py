@@ -15,8 +15,9 @@ from typing import Any, Final
 from meterline.edge_wire import Ahead, EdgeHello, Heartbeat, Resume
 from meterline.wire import WireError
 from meterline_sidecar.clock import Clock
+from meterline_sidecar.errors import SequenceGap
 from meterline_sidecar.fleet import counts_by
-from meterline_sidecar.fleet.edge import COPY, Edge, named, now_s, whose
+from meterline_sidecar.fleet.edge import COPY, Edge, named, new_row, now_s, whose
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store import fleet as store
@@ -131,7 +132,7 @@ class Edges:
             raise WireError("duplicate_edge", f"edge {row.name}: {COPY}")
         edge.life, edge.heard_s, edge.copy_ms = hello.life, said_s, None
         edge.is_elsewhere, edge.tells = False, hello.tells
-        # Of which workers it speaks is looked up anew: one may have gone over elsewhere.
+        # Of which workers it speaks is looked up anew: some may have gone over.
         self._producers = {p: of for p, of in self._producers.items() if of != row.id}
         await self._store(
             edge,
@@ -160,22 +161,7 @@ class Edges:
     async def _add(self, hello: EdgeHello, credential: str, now_ms: int) -> Edge:
         if len(self._by_id) >= EDGES_MAX:
             raise WireError("not_ready", f"there are {EDGES_MAX} edges already")
-        row = EdgeRow(
-            id=0,
-            edge=hello.edge,
-            name=hello.name,
-            credential=credential,
-            program=hello.program,
-            first_ms=now_ms,
-            seen_ms=now_ms,
-            batch=0,
-            ahead=0,
-            mark=b"",
-            low_ms=0,
-            skew_ms=hello.at_ms - now_ms,
-            trouble="",
-            forwards=hello.forward,
-        )
+        row = new_row(hello, credential, now_ms=now_ms)
         async with self._database.transaction() as tx:
             row = row._replace(id=await store.add_edge(tx, row))
         edge = self._by_id[hello.edge] = Edge(row)
@@ -213,6 +199,24 @@ class Edges:
             code,
             f"{how}; at the centre, `meterline edges list` says what to do: {name}",
         )
+
+    async def ask_for_all(
+        self, edge: Edge, gap: SequenceGap, *, sent_from: int
+    ) -> None:
+        """Have an edge send all again: of what is here of it, the mark is wrong.
+
+        Args:
+            gap: the number that is missing.
+            sent_from: behind which batch it was to send in this connection.
+
+        Raises:
+            WireError: that was all of it.
+        """
+        if sent_from:
+            await self._store(edge, batch=0)
+            return
+        how = f"{gap}, and it was to send all that it has: run `meterline verify` there"
+        await self._refuse(edge, "gap", how)
 
     async def leave(self, edge: Edge, life: str) -> None:
         """Note that a connection has ended, and how the edge stands now."""

@@ -26,16 +26,18 @@ class Forgotten:
         self._n_lost: int | None = None
         self._workers: Set[str] = frozenset()
 
-    def told(self) -> None:
-        """Look again: more is known of what the centre has."""
-        self._n_lost = None
-
     async def workers(self) -> Set[str]:
-        """Return the workers that say so, and note what of it counts at the centre."""
+        """Return the workers that say so."""
         async with self._database.reading() as tx:
             n_lost = await store.n_lost(tx)
-            if n_lost == self._n_lost:
-                return self._workers
+        if n_lost != self._n_lost:
+            await self.look()
+        return self._workers
+
+    async def look(self) -> None:
+        """Note what of it counts at the centre, as far as that is known."""
+        async with self._database.reading() as tx:
+            n_lost = await store.n_lost(tx)
             found = await store.forgotten(tx, reason=FORGOTTEN)
             known = await n_not_lost(tx)
         n_counted = sum(
@@ -46,7 +48,6 @@ class Forgotten:
             async with self._database.transaction() as tx:
                 await facts.put_fact(tx, COUNTED, str(n_counted))
         self._n_lost, self._workers = n_lost, {one.producer for one in found}
-        return self._workers
 
 
 async def n_lost(tx: Tx) -> int:

@@ -126,7 +126,7 @@ class Roller:
                 await store.put_epoch(tx, Epoch(producer, 0, last_seq))
             await _begin(tx, cursor, now_ms=self._clock.now_ms())
             await store.drop_roll_ups(tx, ())
-        self._forgotten.told()
+        await self._forgotten.look()
 
     async def follow(self, meters: Meters) -> None:
         """Count by these meters, from the next event on; what is new, from the first."""
@@ -225,7 +225,7 @@ class Roller:
             if covered.producers:
                 async with self._alone(), self._database.transaction() as tx:
                     await store.add_rolled_up_before(tx, covered.producers.items())
-                self._forgotten.told()
+                await self._forgotten.look()
             self._known.update(some)
 
     @contextlib.asynccontextmanager

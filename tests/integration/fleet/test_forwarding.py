@@ -9,8 +9,10 @@ import pytest
 
 from meterline.events import Flag, Kind
 from meterline.spool.scan import FORGOTTEN
-from meterline.wire import Bye, Lost
+from meterline.wire import Bye, Lost, WireError
+from meterline_sidecar.errors import SequenceGap
 from meterline_sidecar.files import LedgerFiles
+from meterline_sidecar.store.fleet import update_edge
 from tests.all_events import ALL_EVENTS
 from tests.fault.oracle import verify_ledger
 from tests.integration.fleet.conftest import Host, World, until
@@ -241,6 +243,52 @@ async def test_an_edge_that_was_put_back_is_refused_until_it_is_adopted(
             assert [row[0] for row in found] == [
                 f'{{"n":{n}}}' for n in (1, 2, 3, 9, 10)
             ]
+
+
+async def test_where_the_mark_of_an_edge_is_wrong_it_sends_all_again(
+    world: World,
+) -> None:
+    async with world.centre() as centre, world.edge() as edge:
+        await edge.ship(batch(used(1)))
+        await until_there(centre, 1)
+    async with world.edge() as edge:  # alone
+        for n in (2, 3):
+            await edge.ship(batch(used(n), first_seq=n))
+        ((mark,),) = await edge.rows("SELECT mac FROM batches WHERE id = 2")
+    async with world.centre() as centre:
+        (known,) = centre.parts.edges.all() if centre.parts.edges else []
+        async with centre.parts.database.transaction() as tx:
+            row = known.row._replace(batch=2, ahead=2, mark=mark)
+            await update_edge(tx, row)
+        async with world.edge() as edge:
+            await until_there(centre, 3)
+            assert centre.parts.door is not None
+            assert centre.parts.door.refusals == {"gap": 1}
+            assert not known.row.trouble
+
+
+async def test_what_is_missing_in_the_ledger_of_an_edge_is_told(world: World) -> None:
+    async with world.centre():
+        pass  # which makes the token
+    async with world.edge() as edge:
+        for n in (1, 2, 3):
+            await edge.ship(batch(used(n), first_seq=n))
+        async with edge.parts.database.transaction() as tx:
+            await tx.execute("DELETE FROM batches WHERE id = 2")
+    async with world.centre() as centre, world.edge() as edge:
+        forwarder = edge.parts.forwarder
+        await until(
+            lambda: forwarder and "batch 2 is missing" in (forwarder.trouble or "")
+        )
+        assert await is_there(centre, 0)
+
+        # One that says that it sent all, and did not, is named at the centre.
+        assert centre.parts.edges is not None
+        (known,) = centre.parts.edges.all()
+        gap = SequenceGap("number 3 was sent where 2 must follow", resume_seq=2)
+        known.life = None
+        with pytest.raises(WireError, match="`meterline verify` there"):
+            await centre.parts.edges.ask_for_all(known, gap, sent_from=0)
 
 
 async def test_a_copy_beside_the_first_is_refused_and_told(world: World) -> None:
