@@ -102,6 +102,13 @@ def _typos(one: str, other: str) -> int:
     return last[-1]
 
 
+def _ending_with(name: str, known: Iterable[str]) -> str | None:
+    """Return the one whose last part it is: ``Europe/Berlin`` for ``Berlin``."""
+    end = f"/{name}".lower()
+    found = [other for other in known if other.lower().endswith(end)]
+    return found[0] if len(found) == 1 else None
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return the message for a name that is not one of ``known``.
 
@@ -111,7 +118,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if len(name) > NAME_CHARS_MAX:
         return f"unknown {what} `{name[:NAME_CHARS_MAX]}...` of {len(name)} characters"
-    if near := nearest(name, known):
+    if near := nearest(name, known) or _ending_with(name, known):
         return f"unknown {what} `{name}`; did you mean `{near}`?"
     if len(known) > CHOICES_MAX:
         likest = sorted(

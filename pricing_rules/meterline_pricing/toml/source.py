@@ -30,14 +30,13 @@ from msgspec import Struct
 
 from meterline_pricing.errors import PricingError, Problem, unknown
 from meterline_pricing.toml.lines import KeyPath, line_index
+from meterline_pricing.toml.syntax import TOO_DEEP, syntax_problem
 from meterline_pricing.toml.values import JsonDate, TomlFloat, as_toml
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
 
-_LINE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 UNKNOWN_KEYS_MAX: Final = 20  # told one by one, of one table
-TOO_DEEP: Final = "too deeply nested"
 _TOO_DEEP: Final = re.compile(
     r"""(?<![\w.-])(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
     r"""(?:[ \t]*+\.[ \t]*+(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')){32}"""
@@ -83,7 +82,7 @@ class Source:
             self._text = text
         except (ValueError, RecursionError) as error:
             self.is_toml = False
-            self.problems.append(_syntax_problem(error, text, file))
+            self.problems.append(syntax_problem(error, text, file=file))
         self.root = Table(self, (), data)
 
     @classmethod
@@ -386,14 +385,3 @@ def key_path(text: str) -> KeyPath:
 
 def _field(key: str) -> str:
     return key.rpartition(".")[2]
-
-
-def _syntax_problem(error: Exception, text: str, file: str) -> Problem:
-    """Return what ``tomllib`` said, with its line as a number."""
-    message = str(error)
-    if isinstance(error, RecursionError):
-        return Problem(TOO_DEEP, file=file)
-    match = _LINE.search(message)
-    line = int(match[1]) if match else text.count("\n") + 1
-    shown = message[: match.start()] if match else message
-    return Problem(f"not TOML: {shown[:1].lower()}{shown[1:]}", line=line, file=file)

@@ -47,13 +47,15 @@ class Client:
     """A connection to the sidecar's HTTP API.
 
     Args:
-        url: where it answers: ``http://HOST:PORT`` or ``unix:PATH``.
+        url: where it answers: ``http://HOST:PORT``, ``HOST:PORT`` or ``unix:PATH``.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url
         path = url.removeprefix("unix:")
         is_unix = path != url
+        if not is_unix and "://" not in url:
+            url = f"http://{url}"
+        self.url = url
         # Loading whom to trust takes longer than the answer: a socket has no TLS.
         trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_unix else True
         token = os.environ.get(TOKEN)

@@ -229,8 +229,8 @@ MONEY: Final[Mapping[Code, Problem]] = {
     "outbox_parked": Problem(
         severity="warning",
         title="Reports wait for a customer or a meter at Stripe",
-        means="its customer has no stripe_customer, or Stripe no active meter of that"
-        " name that counts as ours does",
+        means="a row's customer has no stripe_customer, or Stripe has no active meter of"
+        " that name that counts as ours does",
         action="add `stripe_customer` to the customer and restart, or make the meter"
         " with `meterline stripe apply`, which says what is wrong with one that there"
         " is; the rows then go out by themselves",

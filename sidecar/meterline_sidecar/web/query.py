@@ -106,7 +106,11 @@ def find_customer(parts: Parts, customer_id: str) -> Customer:
     found = parts.customers.get(customer_id)
     if found is None:
         near = nearest(customer_id, parts.customers.ids)
-        hint = f"; did you mean {near}?" if near else "; see /v1/customers"
+        hint = (
+            f"; did you mean {near}?"
+            if near
+            else "; `meterline customers list` names all"
+        )
         if _is_number(parts, customer_id):
             hint = "; it looks like the number of a document: see /v1/invoices"
         raise NoSuchThing(f"no customer {customer_id[:100]!r}{hint}")

@@ -332,6 +332,13 @@ MISTAKES = {
         " that only the sidecar can read and name that in `api_key_file`"
     ),
     "[sidecar\n": ":1: not TOML: expected ']' at the end of a table declaration",
+    "[[customer]]\nid = acme\n": (
+        ':2: not TOML: invalid value; a text stands in straight quotes, such as "acme"'
+    ),
+    '[meter]\nname = "a"\n[[meter]]\n': (
+        ":3: not TOML: cannot overwrite a value; it stands twice, or one table of a"
+        " list has [one] bracket, not [[two]]"
+    ),
 }
 
 

@@ -9,7 +9,8 @@ from meterline_pricing import Amounts, Group, Groups, Period, PricingError
 from meterline_pricing.errors import nearest, unknown
 from meterline_pricing.models import Cell, Coupon, Credit, Matrix, PerGroup, PerUnit
 from meterline_pricing.stretches import invoice_of
-from meterline_pricing.toml.source import TOO_DEEP, UNKNOWN_KEYS_MAX, Source
+from meterline_pricing.toml.source import UNKNOWN_KEYS_MAX, Source
+from meterline_pricing.toml.syntax import TOO_DEEP
 from meterline_pricing.unpriced import set_unpriced_aside
 from meterline_pricing.usage import together
 

@@ -181,6 +181,13 @@ def test_what_the_values_are_wrong_for_is_told_with_the_key() -> None:
     assert read("[shop]\nsize = 5\n")[1] == []
 
 
+def test_the_last_part_of_a_name_finds_it_where_it_is_of_one() -> None:
+    zones = ["America/New_York", "Europe/Berlin", "Asia/Cairo", "Africa/Cairo"]
+
+    assert unknown("zone", "berlin", zones).endswith("did you mean `Europe/Berlin`?")
+    assert "known are" in unknown("zone", "Cairo", zones)
+
+
 def test_of_many_names_only_the_least_unlike_are_told() -> None:
     known = [f"meter_{i:02}" for i in range(31)]
 

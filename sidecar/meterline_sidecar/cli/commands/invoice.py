@@ -220,7 +220,7 @@ def open_words(answer: ShownInvoice) -> str:
     return (
         f"not final yet, and earlier: {names}; usually the earliest comes first:"
         f" `meterline invoice {answer.customer} --period {answer.open_before[0]}"
-        " --finalize`. Whichever becomes final first has what final periods came to since"
+        " --finalize`. Adjustments of final periods go on whichever becomes final first"
     )
 
 

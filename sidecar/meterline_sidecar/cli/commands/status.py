@@ -66,7 +66,7 @@ def _counts(status: Status) -> Table:
         ("duplicates", events.duplicates, "sent twice, stored once"),
         ("unattributed", events.unattributed, "stored without a subject"),
         ("held", events.held, "stored, and kept out of billing for their time"),
-        ("left out of", events.bad_quantities, "stored without a quantity or property"),
+        ("incomplete", events.bad_quantities, "stored without a quantity or property"),
     ):
         table.add(f"events {name}", quantity(count), meaning)
     if events.excluded:

@@ -257,6 +257,7 @@
     seen.set(element.id, element.outerHTML);
   });
   setClock(document.body);
+  document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   setInterval(grow, 1000);
   drawNew();
   watchReader();

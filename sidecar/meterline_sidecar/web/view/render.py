@@ -168,6 +168,20 @@ def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def chosen(value: object) -> str:
+    """Return what a meter's ``where`` asks of one thing, as its file says it."""
+    match value:
+        case {"first": first, "last": last, **more}:
+            sign = "!" if more.get("is_left_out") else ""
+            return f"{sign}{first}" if first == last else f"{sign}{first}-{last}"
+        case dict():
+            return ", ".join(f"{name} = {chosen(of)}" for name, of in value.items())
+        case list() | tuple():
+            return ", ".join(chosen(one) for one in value)
+        case _:
+            return str(value)
+
+
 # As Any: Jinja's own annotation lists the shapes of its built-in filters.
 FILTERS: Final[dict[str, Any]] = {
     "number": number,
@@ -186,6 +200,7 @@ FILTERS: Final[dict[str, Any]] = {
     "last_day": last_day,
     "title_of": title_of,
     "as_json": as_json,
+    "chosen": chosen,
     "rfc3339": format_time_ms,
 }
 """What templates write things by; a paper adds its own before there is any page."""
