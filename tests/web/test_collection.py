@@ -1,6 +1,7 @@
 """What becomes of final invoices: sent, paid, given up, void, and invoiced again."""
 
 import asyncio
+import json
 import os
 import tempfile
 from collections.abc import AsyncGenerator
@@ -13,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meterline_sidecar.ledger.journal import verify_journal
+from tests.web.again import computed_again
 from tests.web.conftest import OpenWeb, web_at
 from tests.web.papers import METERS, SELLER
 from tests.web.test_final import Desk, customer
@@ -30,6 +32,7 @@ meter = "calls"
 model = "graduated"
 tiers = [{ up_to = 10, unit_amount = "0.10" }, { unit_amount = "0.03" }]
 """
+VAT = '[[plan.tax]]\nname = "VAT"\npercent = "19"\n'
 DEARER = TIERS.replace('"0.10"', '"0.20"')
 ACME = METERS + SELLER + customer(more="starts = 2026-10-01")
 HTML = {"Accept": "text/html"}
@@ -332,6 +335,43 @@ async def test_what_adjusted_a_void_invoice_elsewhere_is_taken_back_by_the_next(
     assert (late["period"], late["amount"]) == ("2026-10", "0.30")
 
 
+async def test_an_adjustment_says_its_tax_and_takes_back_what_was_said(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with open_web(meterline=ACME, pricing=TIERS + VAT) as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-12-02T12:00:00Z")
+        await desk.use("2026-10-10T00:00:00Z", 10)
+        await desk.close("2026-10")
+        await desk.use("2026-10-11T00:00:00Z", 10)
+        (late,) = (await desk.close("2026-11"))["adjustments"]
+        await take(desk, "INV-0001", "void")
+        (back,) = (await desk.close("2026-10"))["adjustments"]
+        await take(desk, "INV-0002", "void")
+
+        assert (late["amount"], late["breakdown"]["net"]) == ("0.36", "0.30")
+        assert late["breakdown"]["taxes"] == [
+            {"title": "VAT", "percent": "19", "base": "0.30", "amount": "0.06"}
+        ]
+        assert (back["amount"], back["breakdown"]["tax"]) == ("-0.36", "-0.06")
+        (note,) = (await shown(desk, "CN-0002"))["breakdown"]
+        assert (note["net"], note["tax"], note["amount"]) == ("-1.30", "-0.25", "-1.55")
+        report = await computed_again(web)
+        assert (report.invoices, report.findings) == (3, [])
+        # What is older says nothing of it; neither does what is drawn behind it.
+        async with web.parts.database.transaction() as tx:
+            for row in await tx.fetch_all("SELECT id, document FROM invoices"):
+                older = json.loads(row[1])
+                for one in older["adjustments"]:
+                    one.pop("breakdown")
+                text = json.dumps(older, separators=(",", ":"), ensure_ascii=False)
+                await tx.execute(
+                    "UPDATE invoices SET document = ? WHERE id = ?", (text, row[0])
+                )
+        report = await computed_again(web)
+        assert (report.invoices, report.findings) == (3, [])
+
+
 async def test_an_invoice_that_somebody_paid_is_not_void(desk: Desk) -> None:
     await take(desk, "INV-0001", "payments", amount="0.50")
 
@@ -477,7 +517,7 @@ def test_documents_add_up_to_all_that_was_used_whatever_was_void(
 
 
 async def play(folder: Path, plays: list[Play]) -> None:
-    async with web_at(folder, meterline=ACME, pricing=TIERS) as web:
+    async with web_at(folder, meterline=ACME, pricing=TIERS + VAT) as web:
         desk = Desk(web, folder)
         desk.clock("2027-01-02T12:00:00Z")
         gift = {"amount": str(GIFT), "reason": "a gift"}
@@ -512,15 +552,26 @@ async def one_of(
 async def check_sum(desk: Desk, used: dict[str, int]) -> None:
     documents = (await desk.web.get("/v1/invoices"))["documents"]
     void = {one["number"] for one in documents if one["state"] == "void"}
-    total = sum(Decimal(one["amount"]) for one in documents)
+    sums = dict.fromkeys(("net", "tax", "credits", "amount"), Decimal(0))
     for one in documents:
         whole = await shown(desk, one["number"])
-        if whole["reason"] == "by hand" and whole["invoice"] not in void:
-            total -= Decimal(one["amount"])
+        (made_of,) = whole["breakdown"]
+        assert made_of["amount"] == one["amount"]
+        if whole["reason"] != "by hand" or whole["invoice"] in void:
+            for name in sums:
+                sums[name] += Decimal(made_of[name])
         if one["number"] in void:
             assert left(whole) == "0.00 usd"
-    gross = sum(rated(n) for n in used.values())
-    assert total == gross - min(gross, GIFT)
+    net = sum(rated(n) for n in used.values())
+    cents = sum(int(rated(n) * 19 + Decimal("0.5")) for n in used.values())
+    tax = Decimal(cents) / 100
+    paid = min(net, GIFT)
+    assert sums == {
+        "net": net,
+        "tax": tax,
+        "credits": -paid,
+        "amount": net + tax - paid,
+    }
     findings: list[str] = []
     parts = desk.web.parts
     key = parts.config.sidecar.database.with_suffix(".db.key").read_bytes()

@@ -74,6 +74,14 @@ async def test_a_document_says_what_is_due_to_whom_and_why(desk: Desk) -> None:
     assert bill["lines"][1]["words"] == ["tier 1: 3 x $0.00"]
     (adjustment,) = bill["adjustments"]
     assert (adjustment["period"], adjustment["amount"]) == ("2026-10", "0.41")
+    part = adjustment["breakdown"]
+    assert (part["net"], part["tax"], part["taxes"][0]["base"]) == (
+        *("0.35", "0.06", "0.35"),
+    )
+    (whole,) = found["breakdown"]
+    assert (whole["net"], whole["tax"], whole["amount"]) == ("49.45", "9.39", "58.84")
+    page = await text_of(desk, "/invoices/INV-0005")
+    assert "VAT</span> of it: $0.06" in page
     assert (bill["total"], found["amount"]) == ("58.43", "58.84")
     assert (bill["subtotal"], bill["tax"]) == ("49.10", "9.33")
 

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from meterline_pricing import Line
+from meterline_pricing import Invoice, Line
 from meterline_pricing.tools import currency_of, rate_and_base
-from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.decimals import minus, of_units, total_of
 
 ZERO = Decimal(0)
@@ -64,27 +63,14 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return _sum((self.net, self.tax, self.credits, self.adjustments))
 
 
-def breakdowns_of(statement: Statement) -> dict[str, Breakdown]:
-    """Return what is due by an invoice is made of, by currency, its own first."""
-    own = made_of(statement)
-    found = {own.currency: own}
-    for adjustment in statement.adjustments:
-        currency = adjustment.currency or own.currency
-        one = Breakdown(currency=currency, adjustments=adjustment.amount)
-        before = found.get(currency, Breakdown(currency=currency))
-        found[currency] = together(currency, [before, one])
-    return found
+def of_invoice(drawn: Invoice, *, credits_lower_tax: bool) -> Breakdown:
+    """Return what an invoice comes to is made of.
 
-
-def made_of(statement: Statement) -> Breakdown:
-    """Return what an invoice is made of without its adjustments."""
-    drawn, agreement = statement.invoice, statement.agreement
-    lowers_tax = agreement is not None and any(
-        part.plan is not None and part.plan.order.credits_lower_tax
-        for part in agreement.parts
-    )
+    Args:
+        credits_lower_tax: then they are discounts, and the net is what they left of it.
+    """
     credit = _sum(line.amount for line in drawn.lines if line.kind == "credit")
-    paid = ZERO if lowers_tax else credit
+    paid = ZERO if credits_lower_tax else credit
     net = _sum(line.amount for line in drawn.lines if line.kind != "tax")
     own = Breakdown(
         currency=drawn.currency,

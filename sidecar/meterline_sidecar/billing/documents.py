@@ -16,13 +16,18 @@ import msgspec
 from meterline_pricing import Period
 from meterline_sidecar.billing.breakdown import (
     Breakdown,
-    breakdowns_of,
     less,
     negative,
     part_of,
     together,
 )
-from meterline_sidecar.billing.statement import Journal, Owed, Statement, final_of
+from meterline_sidecar.billing.statement import (
+    Journal,
+    Owed,
+    Statement,
+    breakdowns_of,
+    final_of,
+)
 from meterline_sidecar.config.names import Name
 from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.shape import Config, Customer

@@ -13,7 +13,13 @@ from meterline_sidecar.billing.balances import Balances, uses_of
 from meterline_sidecar.billing.drafts import Billing, Drawn
 from meterline_sidecar.billing.first_day import first_ms
 from meterline_sidecar.billing.in_order import open_periods
-from meterline_sidecar.billing.late import Difference, differences, stated, taken_back
+from meterline_sidecar.billing.late import (
+    Difference,
+    differences,
+    said_of,
+    stated,
+    taken_back,
+)
 from meterline_sidecar.billing.past import Past
 from meterline_sidecar.billing.statement import Final, Statement
 from meterline_sidecar.config.shape import Customer
@@ -70,7 +76,7 @@ class Drawing:
         found = await self.differences(
             *(tx, at, customer, past.finals, balances), now_ms=now_ms
         )
-        found += taken_back(past.adjusted, period.name)
+        found += taken_back(past.adjusted, period.name, said_of(past.finals))
         drawn = await self._drawn(tx, at, customer, period, past, balances)
         statement = msgspec.structs.replace(
             stated(at, customer, drawn, found),
@@ -109,7 +115,7 @@ class Drawing:
                 *(tx, at, customer, past.finals, balances), now_ms=now_ms
             )
         drawn = await self._drawn(tx, at, customer, period, past, balances)
-        found += taken_back(past.adjusted, period.name)
+        found += taken_back(past.adjusted, period.name, said_of(past.finals))
         return stated(at, customer, drawn, found)
 
     async def _drawn(

@@ -8,7 +8,7 @@ import msgspec
 
 from meterline_sidecar.billing.documents import number_text
 from meterline_sidecar.billing.drawing import ToKeep
-from meterline_sidecar.billing.statement import Agreement, Statement
+from meterline_sidecar.billing.statement import Adjustment, Agreement, Statement
 from meterline_sidecar.store.invoices import FinalRow
 from meterline_sidecar.store.port import Row
 
@@ -73,7 +73,22 @@ def _as_kept(row: FinalRow, kept: Statement, computed: Statement) -> Statement:
             computed.agreement or kept.agreement, kept.agreement, written["agreement"]
         )
         computed = msgspec.structs.replace(computed, agreement=of_agreement)
-    return computed
+    return msgspec.structs.replace(
+        computed, adjustments=tuple(_adjustments_as_kept(kept, computed))
+    )
+
+
+def _adjustments_as_kept(kept: Statement, computed: Statement) -> Iterator[Adjustment]:
+    """Yield what was computed; what is older does not say what it is made of."""
+    by_place = {(one.period, one.currency): one for one in kept.adjustments}
+    for one in computed.adjustments:
+        before = by_place.get((one.period, one.currency))
+        if before is None and not one.amount:
+            continue  # of what credits paid whole nothing was said
+        if before is not None and before.breakdown is None:
+            yield msgspec.structs.replace(one, breakdown=None)
+        else:
+            yield one
 
 
 def _without(computed: S, kept: S, written: Mapping[str, object]) -> S:

@@ -15,8 +15,15 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from meterline_pricing import Invoice, Period, Plan, PricingError
+from meterline_pricing import Period, Plan, PricingError
 from meterline_sidecar.billing.balances import Balances, uses_of
+from meterline_sidecar.billing.breakdown import (
+    Breakdown,
+    less,
+    negative,
+    of_invoice,
+    together,
+)
 from meterline_sidecar.billing.drafts import Billing, Drawn, NotBillable
 from meterline_sidecar.billing.statement import (
     Adjustment,
@@ -24,6 +31,8 @@ from meterline_sidecar.billing.statement import (
     Final,
     Owed,
     Statement,
+    lowers_tax,
+    made_of,
 )
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
@@ -39,8 +48,8 @@ class Difference(NamedTuple):
     """A final period that comes to something else now."""
 
     adjustments: tuple[Adjustment, ...]
-    """One for each currency in which something was billed, or is to be; none where a
-    credit paid for all of it."""
+    """One for each currency in which something was billed, or is to be. It is 0 where a
+    credit paid for all of it, and there is none where nobody knows that of it."""
     uses: tuple[NewUse, ...]
     """What it uses up of credits, or gives back."""
 
@@ -69,6 +78,7 @@ async def differences(
     if not finals:
         return []
     late = await store.late_days(tx, customer.id)
+    said = said_of(finals)
     found: list[Difference] = []
     for final, period in as_of_now(terms, customer.id, finals, now_ms=now_ms):
         corrected = is_corrected(terms, customer.id, final)
@@ -85,7 +95,7 @@ async def differences(
         uses = uses_of(
             drawn.invoice, drawn.plans, customer=customer.id, balances=balances
         )
-        adjustments = tuple(_adjustments(final, drawn.invoice))
+        adjustments = tuple(_adjustments(final, drawn, said))
         if not adjustments and not uses:
             continue
         balances.take(uses)
@@ -93,48 +103,89 @@ async def differences(
     return found
 
 
-def _adjustments(final: Final, now: Invoice) -> Iterator[Adjustment]:
+Said = Mapping[tuple[str, str], Breakdown | None]
+"""What was billed of periods on other invoices, by the period and the currency;
+``None``: an adjustment that is older does not say what it is made of."""
+
+
+def said_of(finals: Mapping[str, Final]) -> Said:
+    """Return what the adjustments on all invoices of a customer say."""
+    found: dict[tuple[str, str], Breakdown | None] = {}
+    for final in finals.values():
+        for one in final.statement.adjustments:
+            currency = one.currency or final.statement.invoice.currency
+            key = (one.period, currency)
+            before = found.get(key, Breakdown(currency=currency))
+            found[key] = (
+                None
+                if before is None or one.breakdown is None
+                else together(currency, [before, one.breakdown])
+            )
+    return found
+
+
+def _adjustments(final: Final, drawn: Drawn, said: Said) -> Iterator[Adjustment]:
     """Yield what a final period comes to now, less what was billed, by currency.
 
     Where a plan in another currency was agreed on purpose, all that was billed is taken
     back in the one, and all that it comes to is billed in the other.
     """
+    now = drawn.invoice
     for currency in {**final.billed, now.currency: Decimal(0)}:
         billed = final.billed.get(currency, Decimal(0))
         total = now.total if currency == now.currency else Decimal(0)
-        if total != billed:
+        breakdown = _since(final, drawn, said, currency)
+        if total != billed or not (breakdown is None or breakdown.is_nothing):
             yield Adjustment(
                 period=final.period.name,
                 billed=billed,
                 now=total,
                 amount=total - billed,
                 currency=currency,
+                breakdown=breakdown,
             )
 
 
-def taken_back(adjusted: Mapping[str, store.Adjusted], period: str) -> list[Difference]:
+def _since(final: Final, drawn: Drawn, said: Said, currency: str) -> Breakdown | None:
+    """Return what came to a final period since, in a currency; ``None``: nobody knows."""
+    nothing = Breakdown(currency=currency)
+    others = said.get((final.period.name, currency), nothing)
+    if others is None:
+        return None
+    invoiced = made_of(final.statement)
+    billed = [invoiced if invoiced.currency == currency else nothing, others]
+    now = nothing
+    if drawn.invoice.currency == currency:
+        now = of_invoice(drawn.invoice, credits_lower_tax=lowers_tax(drawn.agreement))
+    found = less(now, together(currency, billed))
+    changed = tuple(tax for tax in found.taxes if tax.amount or tax.base)
+    return replace(found, taxes=changed)
+
+
+def taken_back(
+    adjusted: Mapping[str, store.Adjusted], period: str, said: Said
+) -> list[Difference]:
     """Return what was billed on other invoices of a period that has no invoice (now).
 
     Its invoice is void, and the next one has all of the period: what adjusted the first
     one is on invoices that stay, so that it is taken back here, by currency.
     """
     known = adjusted.get(period)
-    return [
-        Difference(
-            (
-                Adjustment(
-                    period=period,
-                    billed=amount,
-                    now=Decimal(0),
-                    amount=-amount,
-                    currency=currency,
-                ),
-            ),
-            (),
+    found: list[Difference] = []
+    for currency, amount in ({} if known is None else known.amounts).items():
+        billed = said.get((period, currency))
+        if not amount and (billed is None or billed.is_nothing):
+            continue
+        adjustment = Adjustment(
+            period=period,
+            billed=amount,
+            now=Decimal(0),
+            amount=-amount,
+            currency=currency,
+            breakdown=None if billed is None else negative(billed),
         )
-        for currency, amount in ({} if known is None else known.amounts).items()
-        if amount
-    ]
+        found.append(Difference((adjustment,), ()))
+    return found
 
 
 def stated(

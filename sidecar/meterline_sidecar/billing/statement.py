@@ -9,6 +9,7 @@ import msgspec
 
 from meterline_pricing import Invoice, Period, Plan
 from meterline_pricing.models import Credit
+from meterline_sidecar.billing.breakdown import Breakdown, of_invoice, together
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store import invoice_states
 from meterline_sidecar.store import invoices as store
@@ -16,7 +17,7 @@ from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.customer_usage import MeterUsage
 
 
-class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a final invoice would come to now, less what was billed for it."""
 
     period: str
@@ -27,6 +28,9 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     """``now - billed``: below zero it is a credit."""
     currency: str = ""
     """That of the period that is corrected; empty in what is older than this field."""
+    breakdown: Breakdown | None = None
+    """What the amount is made of. ``None`` in what is older than this field, and where
+    an adjustment of the same period before it does not say so."""
 
 
 class AgreedPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +94,33 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """Earlier periods that were not final when this one became so."""
     agreement: Agreement | None = None
     """``None`` in what is older than this field."""
+
+
+def lowers_tax(agreement: Agreement | None) -> bool:
+    """Say whether credits lower the taxes: otherwise they pay, as money does."""
+    return agreement is not None and any(
+        part.plan is not None and part.plan.order.credits_lower_tax
+        for part in agreement.parts
+    )
+
+
+def made_of(statement: Statement) -> Breakdown:
+    """Return what an invoice is made of without its adjustments."""
+    return of_invoice(
+        statement.invoice, credits_lower_tax=lowers_tax(statement.agreement)
+    )
+
+
+def breakdowns_of(statement: Statement) -> dict[str, Breakdown]:
+    """Return what is due by an invoice is made of, by currency, its own first."""
+    own = made_of(statement)
+    found = {own.currency: own}
+    for adjustment in statement.adjustments:
+        currency = adjustment.currency or own.currency
+        unsaid = Breakdown(currency=currency, adjustments=adjustment.amount)
+        before = found.get(currency, Breakdown(currency=currency))
+        found[currency] = together(currency, [before, adjustment.breakdown or unsaid])
+    return found
 
 
 class Final(msgspec.Struct, frozen=True):

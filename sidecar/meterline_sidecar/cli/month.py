@@ -15,19 +15,27 @@ from meterline_sidecar.cli.client import PAGE, Client
 from meterline_sidecar.cli.papers import document_path
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.pdf import pdf_of
+from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.web.answers.documents import DocumentAnswer, DocumentPage
 from meterline_sidecar.web.documents import focus, sheet
 
 LINES: Final = "lines.csv"
 TOTALS: Final = "totals.csv"
 FOCUS: Final = "focus.csv"
+TAXES: Final = "taxes.csv"
 DOCUMENTS: Final = "documents"
 TOTAL_COLUMNS: Final = (
     *("document", "kind", "customer", "customer_name", "period", "issued", "due"),
     *("currency", "net", "tax", "total", "adjustments", "amount", "credits"),
+    "adjustments_tax",
 )
 """``total`` is net with tax, less what credits paid; ``amount`` is that with adjustments:
 what is due by the document. They only ever get more, at the end."""
+TAX_COLUMNS: Final = (
+    *("document", "kind", "customer", "customer_name", "period", "issued", "due"),
+    *("currency", "tax", "percent", "base", "amount"),
+)
+"""A tax of a document with its adjustments: what it is taken of, and what it comes to."""
 ZERO: Final = Decimal(0)
 Row = dict[str, object]
 
@@ -94,12 +102,14 @@ def export_month(
         _Table(folder / LINES, sheet.COLUMNS, amount=amount) as lines,
         _Table(folder / TOTALS, TOTAL_COLUMNS, amount=amount) as totals,
         _Table(folder / FOCUS, focus.COLUMNS, amount=focus.AMOUNT) as in_columns,
+        _Table(folder / TAXES, TAX_COLUMNS, amount=amount) as taxes,
     ):
         for shown in _documents(client, period):
             n_documents += 1
             lines.add(sheet.rows_of(shown))
             totals.add(_totals(shown))
             in_columns.add(focus.focus_rows(shown))
+            taxes.add(_taxes(shown))
             _write(client, papers, shown.number, documents)
     for table in (lines, in_columns):
         _check(table, totals)
@@ -127,15 +137,21 @@ def _totals(shown: DocumentAnswer) -> Iterator[Row]:
         adjusted: dict[str, Decimal] = defaultdict(Decimal)
         for found in shown.bill.adjustments:
             adjusted[found.currency] += found.amount
+        taxes = {one.currency: one.tax for one in shown.breakdown}
         yield about | _total(
             shown.currency,
             net=shown.bill.net,
             tax=shown.bill.tax,
             total=shown.bill.total,
             adjustments=adjusted[shown.currency],
+            adjustments_tax=taxes[shown.currency] - shown.bill.tax,
         )
         for owed in shown.also_due:
-            yield about | _total(owed.currency, adjustments=adjusted[owed.currency])
+            yield about | _total(
+                owed.currency,
+                adjustments=adjusted[owed.currency],
+                adjustments_tax=taxes[owed.currency],
+            )
     elif shown.breakdown:
         for one in shown.breakdown:
             yield about | _total(
@@ -158,6 +174,7 @@ def _total(
     tax: Decimal = ZERO,
     total: Decimal = ZERO,
     adjustments: Decimal = ZERO,
+    adjustments_tax: Decimal = ZERO,
 ) -> Row:
     amounts = {
         "net": net,
@@ -166,9 +183,24 @@ def _total(
         "adjustments": adjustments,
         "amount": total + adjustments,
         "credits": total - net - tax,
+        "adjustments_tax": adjustments_tax,
     }
     row: Row = {name: f"{amount:f}" for name, amount in amounts.items()}
     return row | {"currency": currency}
+
+
+def _taxes(shown: DocumentAnswer) -> Iterator[Row]:
+    """Yield a row for each tax."""
+    about = sheet.about_of(shown)
+    for one in shown.breakdown:
+        for tax in one.taxes:
+            yield about | {
+                "currency": one.currency,
+                "tax": csv_cell(tax.title),
+                "percent": "" if tax.percent is None else f"{tax.percent:f}",
+                "base": "" if tax.base is None else f"{tax.base:f}",
+                "amount": f"{tax.amount:f}",
+            }
 
 
 def _write(

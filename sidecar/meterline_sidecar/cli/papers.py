@@ -235,3 +235,6 @@ def _add_bill(table: Table, bill: DocumentBill, currency: str) -> None:
     for found in bill.adjustments:
         amount = money(found.amount, found.currency)
         table.add(f"adjustment of {found.period}", "", amount)
+        for tax in () if found.breakdown is None else found.breakdown.taxes:
+            part = money(tax.amount, found.currency)
+            table.add(f"  {tax.title} of it: {part}", "", "")

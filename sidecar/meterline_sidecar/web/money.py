@@ -5,8 +5,13 @@ from collections.abc import Iterable
 from meterline_sidecar.billing.breakdown import Breakdown
 from meterline_sidecar.billing.compared import Consequences
 from meterline_sidecar.billing.statement import Owed
-from meterline_sidecar.web.answers.documents import ShownBreakdown, ShownTax
-from meterline_sidecar.web.answers.money import ChangedPeriod, MoneyChange, ShownOwed
+from meterline_sidecar.web.answers.money import (
+    ChangedPeriod,
+    MoneyChange,
+    ShownBreakdown,
+    ShownOwed,
+    ShownTax,
+)
 
 
 def shown_money(found: Consequences) -> MoneyChange:
@@ -34,27 +39,20 @@ def shown_owed(amounts: Iterable[Owed]) -> tuple[ShownOwed, ...]:
     return tuple(_owed(owed) for owed in amounts)
 
 
-def shown_breakdown(parts: Iterable[Breakdown]) -> tuple[ShownBreakdown, ...]:
-    """Return what amounts are made of, each in its currency, as it is shown."""
-    return tuple(
-        ShownBreakdown(
-            currency=one.currency,
-            net=one.net,
-            tax=one.tax,
-            taxes=tuple(
-                ShownTax(
-                    title=tax.title,
-                    percent=tax.percent,
-                    base=tax.base,
-                    amount=tax.amount,
-                )
-                for tax in one.taxes
-            ),
-            credits=one.credits,
-            adjustments=one.adjustments,
-            amount=one.amount,
-        )
-        for one in parts
+def shown_breakdown(one: Breakdown) -> ShownBreakdown:
+    """Return what an amount is made of as it is shown."""
+    taxes = tuple(
+        ShownTax(title=tax.title, percent=tax.percent, base=tax.base, amount=tax.amount)
+        for tax in one.taxes
+    )
+    return ShownBreakdown(
+        currency=one.currency,
+        net=one.net,
+        tax=one.tax,
+        taxes=taxes,
+        credits=one.credits,
+        adjustments=one.adjustments,
+        amount=one.amount,
     )
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from meterline_sidecar.cli.client import Client
-from meterline_sidecar.cli.month import DOCUMENTS, FOCUS, LINES, TOTALS, export_month
+from meterline_sidecar.cli.month import (
+    DOCUMENTS,
+    FOCUS,
+    LINES,
+    TAXES,
+    TOTALS,
+    export_month,
+)
 from meterline_sidecar.clock import parse_time_ms
 from meterline_sidecar.web.documents import focus
 from tests.producer import event
@@ -89,10 +96,17 @@ def test_every_table_adds_up_to_what_the_ledger_says(
     due = export(sidecar, tmp_path, period)
 
     in_totals: dict[str, Decimal] = defaultdict(Decimal)
+    taxes: dict[str, Decimal] = defaultdict(Decimal)
     for row in read(tmp_path / TOTALS):
         in_totals[row["currency"]] += Decimal(row["amount"])
         parts = (row["net"], row["tax"], row["adjustments"])
         assert sum(map(Decimal, parts)) == Decimal(row["amount"])
+        taxes[row["document"]] += Decimal(row["tax"]) + Decimal(row["adjustments_tax"])
+    for row in read(tmp_path / TAXES):
+        taxes[row["document"]] -= Decimal(row["amount"])
+        difference = Decimal(row["base"]) * 19 / 100 - Decimal(row["amount"])
+        assert abs(difference) <= Decimal("0.01")  # two that are rounded each
+    assert set(taxes.values()) == {0}
     in_lines: dict[str, Decimal] = defaultdict(Decimal)
     for row in read(tmp_path / LINES):
         if row["row"] != "charge":

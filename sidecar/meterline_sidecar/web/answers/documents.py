@@ -12,7 +12,7 @@ from meterline_sidecar.decimals import Number
 from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.web.answers.collection import InvoiceStep, ShownPayment
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
-from meterline_sidecar.web.answers.money import ShownOwed
+from meterline_sidecar.web.answers.money import ShownBreakdown, ShownOwed
 from meterline_sidecar.web.answers.usage import ShownGroup, ShownPeriod
 
 DocumentKind = Literal["invoice", "credit_note"]
@@ -101,33 +101,6 @@ class AppendixMeter(msgspec.Struct, frozen=True, kw_only=True):
     """What the days come to; ``None`` where they are not added up."""
     groups: tuple[ShownGroup, ...]
     """By what the meter is told apart, the largest first, as it was invoiced."""
-
-
-class ShownTax(msgspec.Struct, frozen=True, kw_only=True):
-    """A tax within an amount."""
-
-    title: str
-    percent: Decimal | None
-    """``null``: several rates are rounded together, or nobody knows."""
-    base: Decimal | None
-    """What it is taken of; ``null`` where that cannot be said."""
-    amount: Decimal
-
-
-class ShownBreakdown(msgspec.Struct, frozen=True, kw_only=True):
-    """What the amount of a document in one currency is made of: they add up to it."""
-
-    currency: str
-    net: Decimal
-    """Before taxes, and before what credits paid."""
-    tax: Decimal
-    """All taxes together."""
-    taxes: tuple[ShownTax, ...]
-    credits: Decimal
-    """What credits paid: below zero on an invoice, above where it is taken back."""
-    adjustments: Decimal
-    """Adjustments of earlier periods that do not say their tax."""
-    amount: Decimal
 
 
 class DocumentBill(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from meterline_pricing import Invoice
-from meterline_sidecar.web.answers.money import ShownOwed
+from meterline_sidecar.web.answers.money import ShownBreakdown, ShownOwed
 from meterline_sidecar.web.answers.usage import ShownMeter, ShownPeriod
 
 
@@ -20,6 +20,8 @@ class ShownAdjustment(msgspec.Struct, frozen=True, kw_only=True):
     amount: Decimal
     """``now - billed``: below zero it is a credit."""
     currency: str
+    breakdown: ShownBreakdown | None
+    """What the amount is made of; ``null`` where it was billed before that was kept."""
 
 
 class DatedInvoice(Invoice, frozen=True, kw_only=True):

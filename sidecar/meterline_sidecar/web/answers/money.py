@@ -1,4 +1,4 @@
-"""What the API answers about what a change does to money."""
+"""What the API answers about amounts: what they are made of, and what a change does."""
 
 from decimal import Decimal
 from typing import Literal
@@ -11,6 +11,33 @@ class ShownOwed(msgspec.Struct, frozen=True, kw_only=True):
 
     amount: Decimal
     currency: str
+
+
+class ShownTax(msgspec.Struct, frozen=True, kw_only=True):
+    """A tax within an amount."""
+
+    title: str
+    percent: Decimal | None
+    """``null``: several rates are rounded together, or nobody knows."""
+    base: Decimal | None
+    """What it is taken of; ``null`` where that cannot be said."""
+    amount: Decimal
+
+
+class ShownBreakdown(msgspec.Struct, frozen=True, kw_only=True):
+    """What the amount of a document in one currency is made of: they add up to it."""
+
+    currency: str
+    net: Decimal
+    """Before taxes, and before what credits paid."""
+    tax: Decimal
+    """All taxes together."""
+    taxes: tuple[ShownTax, ...]
+    credits: Decimal
+    """What credits paid: below zero on an invoice, above where it is taken back."""
+    adjustments: Decimal
+    """Adjustments of earlier periods that do not say their tax."""
+    amount: Decimal
 
 
 class ChangedPeriod(msgspec.Struct, frozen=True, kw_only=True):

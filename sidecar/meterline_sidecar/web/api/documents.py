@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Line, Period
-from meterline_sidecar.billing.breakdown import breakdowns_of, made_of
 from meterline_sidecar.billing.collection import UNPAID, Owing, owing_of
 from meterline_sidecar.billing.documents import (
     Document,
@@ -20,7 +19,13 @@ from meterline_sidecar.billing.documents import (
     number_text,
 )
 from meterline_sidecar.billing.explained import words_under
-from meterline_sidecar.billing.statement import Owed, Statement, final_of
+from meterline_sidecar.billing.statement import (
+    Owed,
+    Statement,
+    breakdowns_of,
+    final_of,
+    made_of,
+)
 from meterline_sidecar.clock import DAY_MS, HOUR_MS, format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.meters import AGGREGATIONS
@@ -208,8 +213,11 @@ async def read_document(
         else (),
         reason=said.reason,
         bill=_bill(statement, names) if is_invoice else None,
-        breakdown=shown_breakdown(
-            breakdowns_of(statement).values() if is_invoice else said.breakdown
+        breakdown=tuple(
+            map(
+                shown_breakdown,
+                breakdowns_of(statement).values() if is_invoice else said.breakdown,
+            )
         ),
         appendix=appendix,
         steps=await read_steps(tx, found.row.invoice_id) if is_invoice else (),

@@ -17,7 +17,7 @@ from meterline_sidecar.web.answers.invoices import (
     ShownInvoice,
 )
 from meterline_sidecar.web.api.usage import shown_meters, shown_period
-from meterline_sidecar.web.money import shown_owed
+from meterline_sidecar.web.money import shown_breakdown, shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import (
@@ -115,6 +115,9 @@ def shown_adjustments(statement: Statement) -> tuple[ShownAdjustment, ...]:
             now=found.now,
             amount=found.amount,
             currency=found.currency or statement.invoice.currency,
+            breakdown=None
+            if found.breakdown is None
+            else shown_breakdown(found.breakdown),
         )
         for found in statement.adjustments
     )

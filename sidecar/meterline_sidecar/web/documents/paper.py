@@ -8,7 +8,8 @@ from typing import Final
 from meterline_pricing.tools import number_text
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.local import local_day, local_number, written_for
-from meterline_sidecar.web.answers.documents import DocumentAnswer, ShownTax
+from meterline_sidecar.web.answers.documents import DocumentAnswer
+from meterline_sidecar.web.answers.money import ShownTax
 from meterline_sidecar.web.view.render import FILTERS, environment, money
 
 STYLE: Final = (

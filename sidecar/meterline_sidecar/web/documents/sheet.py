@@ -8,12 +8,9 @@ from typing import Final
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.decimals import readable
 from meterline_sidecar.printable import csv_cell
-from meterline_sidecar.web.answers.documents import (
-    DocumentAnswer,
-    DocumentLine,
-    ShownTax,
-)
+from meterline_sidecar.web.answers.documents import DocumentAnswer, DocumentLine
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
+from meterline_sidecar.web.answers.money import ShownTax
 
 COLUMNS: Final = (
     *("document", "kind", "customer", "customer_name", "period", "issued", "due"),
@@ -110,13 +107,17 @@ def tax_words(tax: ShownTax, currency: str) -> str:
 
 
 def _of_adjustment(found: ShownAdjustment) -> Row:
+    taxes = "".join(
+        f"; {tax.title} {_exact(tax.amount)}"
+        for tax in (() if found.breakdown is None else found.breakdown.taxes)
+    )
     return {
         "row": "adjustment",
         "line": f"Adjustment of {found.period}",
         "adjusts": found.period,
         "amount": _exact(found.amount),
         "currency": found.currency,
-        "explanation": f"was {found.billed:f}, is {found.now:f}",
+        "explanation": csv_cell(f"was {found.billed:f}, is {found.now:f}{taxes}"),
     }
 
 
