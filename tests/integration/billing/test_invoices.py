@@ -90,6 +90,15 @@ def test_a_period_becomes_final_once_it_has_ended_and_stays_as_it_is(
                 "now": "1.50",
                 "amount": "0.50",
                 "currency": "usd",
+                "breakdown": {
+                    "currency": "usd",
+                    "net": "0.50",
+                    "tax": "0",
+                    "taxes": [],
+                    "credits": "0",
+                    "adjustments": "0",
+                    "amount": "0.50",
+                },
             }
         ]
         assert december["due"] == "0.50"
