@@ -20,6 +20,7 @@ REDRAW: Final = r"^(?:\r\[|\x1b\[H\x1b\[J$)"  # a bar that grows; a page drawn a
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _SUSPECT: Final = re.compile(r"[^ -~]")
 _SUSPECT_IN_LINES: Final = re.compile(r"[^ -~\n\t]")
+_TURNING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _STYLED: Final = re.compile(f"{STYLE}|{REDRAW}|[^ -~\n\t]")
 
 
@@ -34,6 +35,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return a text of several lines likewise; their ends and tabs stay."""
     return _SUSPECT_IN_LINES.sub(_escaped, text)
+
+
+def in_order(text: str) -> str:
+    """Return a text without controls that turn what stands around them, as amounts."""
+    return _TURNING.sub("", text)
 
 
 def csv_cell(text: str) -> str:

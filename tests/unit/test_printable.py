@@ -12,6 +12,7 @@ from meterline_sidecar.printable import (
     PrintableFormatter,
     PrintableStream,
     csv_cell,
+    in_order,
     printable,
     printable_lines,
 )
@@ -104,3 +105,8 @@ def test_a_line_of_the_log_is_one_line_whoever_wrote_it() -> None:
     assert first == "ERROR refused x\\u000aERROR no"
     assert all(line.startswith("  ") for line in others)
     assert not any("\x1b" in line for line in others)
+
+
+def test_no_name_turns_the_amounts_behind_it() -> None:
+    assert in_order("10% of €5 \u202eevil\u2066 = €0.50") == "10% of €5 evil = €0.50"
+    assert in_order("\u200fشركة") == "\u200fشركة"  # a mark of where it stands alone

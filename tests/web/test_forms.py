@@ -334,6 +334,19 @@ def record_payment(scene: Scene, chrome: Chrome) -> None:
     assert "paid on" in scene.meterline("invoice", "INV-0001")
 
 
+def credit_part(scene: Scene, chrome: Chrome) -> None:
+    enter(scene, chrome, final_invoice(scene))
+    inside = "form[action$=credit]"
+
+    chrome.find_element(By.CSS_SELECTOR, f"{inside} [name=amount]").send_keys("0.01")
+    chrome.find_element(By.CSS_SELECTOR, f"{inside} [name=reason]").send_keys("a test")
+    press(chrome, f"{inside} button")
+
+    assert "/invoices/CN-" in chrome.current_url
+    assert "Credit of invoice INV-0001" in text(chrome, "main")
+    assert "credited by CN-" in scene.meterline("invoice", "INV-0001")
+
+
 def void_event(scene: Scene, chrome: Chrome) -> None:
     scene.live.ship(
         event(time_ms=scene.now_ms(), subject="acme_key_1"), producer="0" * 31 + "7"
@@ -496,6 +509,7 @@ FORMS: dict[str, Submit] = {
     "customers.html: get": find_customers,
     "events.html: get": find_events,
     "invoices.html: get": find_documents,
+    "invoice.html: post /invoices/…/credit": credit_part,
     "invoice.html: post /invoices/…/payments": record_payment,
     "invoice.html: post /invoices/…/steps": take_step,
     "login.html: post /login?…": log_in,

@@ -65,7 +65,8 @@ def _file(kind: str, text: str) -> Callable[[F], F]:
 @click.option(
     "--credit",
     metavar="AMOUNT",
-    help="Credit so much of an invoice, by its NUMBER, under a number of its own.",
+    help="Credit so much of an invoice, taxes included, by its NUMBER, under a number "
+    "of its own.",
 )
 @click.option("--sent", is_flag=True, help="Note that the customer has the invoice.")
 @click.option(

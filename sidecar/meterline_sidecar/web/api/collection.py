@@ -38,7 +38,12 @@ class NewCreditNote(
     """What of an invoice is credited."""
 
     amount: Annotated[
-        str, Meta(max_length=30, description="A decimal in quotes.", examples=["5.00"])
+        str,
+        Meta(
+            max_length=30,
+            description="A decimal in quotes, taxes included.",
+            examples=["5.00"],
+        ),
     ]
     reason: Annotated[str, Meta(min_length=1, max_length=500)]
     """Why; it stands on the credit note."""

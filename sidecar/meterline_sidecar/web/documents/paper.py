@@ -8,6 +8,7 @@ from typing import Final
 from meterline_pricing.tools import number_text
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.local import local_day, local_number, written_for
+from meterline_sidecar.printable import in_order
 from meterline_sidecar.web.answers.documents import DocumentAnswer
 from meterline_sidecar.web.answers.money import ShownTax
 from meterline_sidecar.web.view.render import FILTERS, environment, money
@@ -52,6 +53,7 @@ FILTERS.update(
         "exact": exact,
         "until": span_words,
         "tax_words": tax_words,
+        "in_order": in_order,
     }
 )
 

@@ -20,6 +20,8 @@ from meterline_sidecar.web.answers.collection import NewPayment, StepReason
 from meterline_sidecar.web.answers.documents import DocumentAnswer
 from meterline_sidecar.web.api.collection import (
     InvoiceNumber,
+    NewCreditNote,
+    credit_invoice,
     give_up_invoice,
     pay_invoice,
     refund_invoice,
@@ -99,6 +101,13 @@ class PaymentForm(msgspec.Struct, frozen=True, kw_only=True):
     reference: Annotated[str, Meta(max_length=200)] = ""
 
 
+class CreditForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of an invoice that somebody credits."""
+
+    amount: Annotated[str, Meta(max_length=30)]
+    reason: Annotated[str, Meta(max_length=500)]
+
+
 async def step(request: Request) -> Response:
     """Note what became of an invoice, and show it again."""
     form = await read_form(request, StepForm)
@@ -121,6 +130,16 @@ async def pay(request: Request) -> Response:
     record = pay_invoice if form.what == "payment" else refund_invoice
     await record(request.app.state.parts, query, body=body, author=author_of(request))
     return RedirectResponse(f"/invoices/{quote(query.number, safe='')}#steps", 303)
+
+
+async def credit(request: Request) -> Response:
+    """Issue a credit note to an invoice, and show the credit note."""
+    form = await read_form(request, CreditForm)
+    query = read_query(request, InvoiceNumber, path_names=IN_PATH)
+    body = NewCreditNote(amount=form.amount, reason=form.reason)
+    parts: Parts = request.app.state.parts
+    note = await credit_invoice(parts, query, body=body, author=author_of(request))
+    return RedirectResponse(f"/invoices/{quote(note.number, safe='')}", 303)
 
 
 async def html_file(request: Request) -> Response:
@@ -196,4 +215,5 @@ PAGES: Final = [
     Route("/invoices/{number}", invoice),
     Route("/invoices/{number}/steps", step, methods=["POST"]),
     Route("/invoices/{number}/payments", pay, methods=["POST"]),
+    Route("/invoices/{number}/credit", credit, methods=["POST"]),
 ]
