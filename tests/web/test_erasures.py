@@ -34,6 +34,8 @@ from tests.web.test_credits import finalize
 
 DECEMBER_MS = 1_796_083_200_000
 NAME = "acme_jane.doe@example.org"
+MAIL = "jane@example.net"
+PHONE = "+49 30 1234567"
 KILLS_MAX = 50
 USUAL_FORM = "meterline_sidecar.daemon.assemble_archive.usual_form"
 ARCHIVED = """
@@ -646,6 +648,53 @@ async def test_a_backup_that_is_put_back_does_not_bring_the_name_back(
         assert await web.parts.eraser.remains(wanted) == 0
         await web.ship(event(subject=NAME))
         assert await web.parts.eraser.resume() == 0
+
+
+async def test_other_words_are_named_again_where_a_ledger_is_put_back(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    async with open_web() as web:
+        path = web.parts.config.sidecar.database
+        await filled(web)
+        await correct(web, events=[1], reason=f"asked {MAIL}, at {PHONE}")
+        await web.parts.database.copy_to(tmp_path / "backup.db")
+        first = await erase(web, also=[MAIL, PHONE])
+    for name in ("meterline.db-wal", "meterline.db-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", path)
+
+    async with open_web() as web:
+        assert await web.parts.eraser.resume() == 1
+        alias = first["erasure"]["alias"]
+        (problem,) = await missing(web)
+        assert "2 words may" in problem
+        assert alias in problem
+
+        some = await erase(web, subject=alias, also=[MAIL])
+        assert await web.parts.eraser.remains(Wanted(MAIL, (), "ann", "")) == 0
+        assert "1 word may" in (await missing(web))[0]
+    async with open_web() as web:  # a start does not forget it
+        await web.parts.eraser.resume()
+        last = some["erasure"]["alias"]
+        assert last in (await missing(web))[0]
+
+        await erase(web, subject=last, reason="nobody knows the other one")
+        assert await missing(web) == []
+        reasons = await web.get("/v1/corrections")
+    lines = path.with_name("meterline.db.erased").read_text()
+    assert MAIL not in lines + str(reasons)
+    assert PHONE not in lines
+    # Once more, all of that is done again, and all of them are asked for.
+    shutil.copy(tmp_path / "backup.db", path)
+    async with open_web() as web:
+        assert await web.parts.eraser.resume() == 3
+        assert "2 words may" in (await missing(web))[0]
+        assert (await verified(web)).findings == []
+
+
+async def missing(web: Web) -> list[str]:
+    problems = (await web.get("/status"))["problems"]
+    return [p["text"] for p in problems if p["code"] == "erased_words_missing"]
 
 
 def backup_of(path: Path) -> Backup:

@@ -25,6 +25,7 @@ from meterline_sidecar.ledger.erase_step import next_step
 from meterline_sidecar.ledger.erase_texts import Mention, mentions, replace_texts
 from meterline_sidecar.ledger.erased import (
     UNDER_WAY,
+    ErasedWord,
     EraseRefused,
     Erasing,
     keep,
@@ -32,6 +33,12 @@ from meterline_sidecar.ledger.erased import (
     under_way,
 )
 from meterline_sidecar.ledger.erased_list import Listed
+from meterline_sidecar.ledger.erased_words import (
+    Missing,
+    known_aliases,
+    missing_words,
+    note_words,
+)
 from meterline_sidecar.ledger.journal import is_as_written, seal_erased
 from meterline_sidecar.ledger.traces import files_with
 from meterline_sidecar.store import facts
@@ -118,6 +125,8 @@ class Eraser:
         self._working = asyncio.Lock()
         self._is_compared = False
         """Whether this ledger was compared with the list beside it."""
+        self.missing: Missing = {}
+        """Words that have to be named again, as far as it was compared."""
 
     async def look(self, wanted: Wanted) -> Holds:
         """Return what holds a name.
@@ -156,7 +165,8 @@ class Eraser:
                 return Done(row, {})
             await self._wait_for_spools(wanted)
             async with self._archived.changing, self._database.transaction() as tx:
-                erasing = await new_erasure(tx, self._terms, wanted)
+                known = await known_aliases(tx, self._key, wanted.also)
+                erasing = await new_erasure(tx, self._terms, wanted, known=known)
                 await keep(tx, erasing)
             return await self._finish(erasing)
 
@@ -195,11 +205,17 @@ class Eraser:
             else:
                 await self._finish(erasing)
                 n_names += 1
-            for listed, subject in await self._undone():
-                log.warning("erasure %s was undone, and is done again", listed.alias)
-                await self._again(listed, subject)
-                n_names += 1
+            # An alias may have been erased, too: it is here once its name is not.
+            while undone := await self._undone():
+                for listed, subject in undone:
+                    log.warning(
+                        "erasure %s was undone, and is done again", listed.alias
+                    )
+                    await self._again(listed, subject)
+                    n_names += 1
             self._is_compared = True
+            async with self._database.reading() as tx:
+                self.missing = await missing_words(tx)
             return n_names
 
     async def _undone(self) -> list[tuple[Listed, str]]:
@@ -215,7 +231,10 @@ class Eraser:
         wanted = Wanted(subject, (), listed.author, listed.reason)
         async with self._archived.changing, self._database.transaction() as tx:
             erasing = await new_erasure(
-                tx, self._terms, wanted, alias=listed.alias, marks=marks
+                *(tx, self._terms, wanted),
+                alias=listed.alias,
+                again=listed.also,
+                marks=marks,
             )
             await keep(tx, erasing)
         await self._finish(erasing)
@@ -249,12 +268,16 @@ class Eraser:
 
     def _list(self, erasing: Erasing) -> None:
         """Note beside the ledger that this is erased, for one that is put back."""
-        digest = name_digest(self._key, erasing.subject).hex()
+        words = (
+            ErasedWord(name_digest(self._key, word).hex(), alias)
+            for word, alias in erasing.also.items()
+        )
         made = Listed(
-            digest=digest,
+            digest=name_digest(self._key, erasing.subject).hex(),
             alias=erasing.alias,
             author=erasing.author,
             reason=erasing.text(erasing.reason),
+            also=(*words, *(erasing.again or ())),
         )
         erased_list.add(self._files.erased, made)
 
@@ -290,11 +313,14 @@ class Eraser:
             )
             await store.add_erasure(tx, row)
             await self._journal.link(tx, "erasures", row.id)
+            await note_words(tx, self._key, erasing)
+            missing = await missing_words(tx)
             await facts.drop_fact(tx, UNDER_WAY)
             # Before anybody else writes: who ingests would store the name's events
             # under the number that is the alias's by now.
             self._forget()
         self._terms.rename_subject(erasing.subject, erasing.alias)
+        self.missing = missing
         return row
 
     async def _rename_terms(self, tx: Tx, erasing: Erasing) -> None:

@@ -1,10 +1,12 @@
 """What can be erased: it is looked at first, and gets an alias that fits."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from meterline_sidecar.ledger.erased import (
     TEXT_CHARS_MIN,
+    ErasedWord,
     EraseRefused,
     Erasing,
     forms,
@@ -18,6 +20,7 @@ from meterline_sidecar.terms.change import MeterChange
 from meterline_sidecar.terms.claims import MARK
 
 ALSO_MAX: Final = 10
+NOTHING: Final[Mapping[str, str]] = {}
 
 
 class Wanted(NamedTuple):
@@ -105,12 +108,16 @@ async def new_erasure(
     wanted: Wanted,
     *,
     alias: str = "",
+    again: tuple[ErasedWord, ...] | None = None,
+    known: Mapping[str, str] = NOTHING,
     marks: tuple[str, ...] = (),
 ) -> Erasing:
     """Return an erasure that is to begin.
 
     Args:
         alias: of one that is done again; else it is made.
+        again: see ``Erasing``.
+        known: what already took the place of other words, where that is known.
         marks: see ``Erasing``.
 
     Raises:
@@ -123,7 +130,11 @@ async def new_erasure(
         subject=wanted.subject,
         subject_id=subject_id,
         alias=alias or _alias(terms, wanted.subject),
-        also={word: f"erased-{secrets.token_hex(8)}" for word in wanted.also},
+        also={
+            word: known.get(word) or f"erased-{secrets.token_hex(8)}"
+            for word in wanted.also
+        },
+        again=again,
         kept=_kept(terms),
         author=wanted.author,
         reason=wanted.reason,

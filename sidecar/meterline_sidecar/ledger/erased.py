@@ -46,6 +46,14 @@ class EraseRefused(MeterlineError, ValueError):
     """A name cannot be erased now; the text says why, and what to do."""
 
 
+class ErasedWord(msgspec.Struct, frozen=True):
+    """What is kept of another word that was erased with a name."""
+
+    digest: str
+    """Keyed, in hex; see ``name_digest``."""
+    alias: str
+
+
 class Erasing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """An erasure that is under way: gone from the ledger when it is done."""
 
@@ -57,6 +65,8 @@ class Erasing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     reason: str
     also: dict[str, str] = {}
     """Other words that lead to the person, and what takes the place of each."""
+    again: tuple[ErasedWord, ...] | None = None
+    """Of one that is done again: its other words, which nobody has named yet."""
     kept: tuple[str, ...] = ()
     """Properties that meters look at: usage is by their values, which stay."""
     marks: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """The list of erased names beside the ledger, which no restore sets back.
 
-It holds no name: a keyed digest of each, and the alias. A ledger that was put back from a
+It holds no name: a keyed digest of each, and the alias; likewise of the other words that
+were given. A ledger that was put back from a
 backup of before holds the name again, and does not know of its erasure: by the list that
 is found out, and the name is erased again, under the same alias.
 """
@@ -12,7 +13,7 @@ from typing import Final
 import msgspec
 
 from meterline_sidecar.ledger import noted_lines
-from meterline_sidecar.ledger.erased import name_digest
+from meterline_sidecar.ledger.erased import ErasedWord, name_digest
 from meterline_sidecar.store.edge import erase as store
 from meterline_sidecar.store.port import Tx
 
@@ -28,6 +29,8 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     author: str
     reason: str
+    also: tuple[ErasedWord, ...] = ()
+    """Other words; not known of what is older than this field."""
 
 
 def add(path: Path, listed: Listed) -> None:

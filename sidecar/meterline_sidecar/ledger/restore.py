@@ -11,6 +11,7 @@ from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.files import LedgerFiles, put_in_place, replace_file, sync
 from meterline_sidecar.ledger import erased_list
 from meterline_sidecar.ledger.chain import ChainFiles, HeadDamaged
+from meterline_sidecar.ledger.erased_list import Listed
 from meterline_sidecar.ledger.report import Progress, Report
 from meterline_sidecar.ledger.verify import raise_alarm, verify
 from meterline_sidecar.problems.problem import n_of
@@ -68,6 +69,8 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     alarm: str
     erased: int
     """How many names are in it that were erased since: they are erased again."""
+    erased_words: int
+    """How many other words were erased with these: they have to be named again."""
     put_aside: str | None
     """Where the ledger that was there is now."""
 
@@ -100,7 +103,7 @@ async def restore(
     try:
         key, report = await _copied(backup, files, part, openers, progress)
         missing = await _missing(part, files, openers)
-        n_erased = await _erased(part, files, key, openers)
+        undone = await _erased(part, files, key, openers)
         alarm = f"restored from {source}: {missing}"
         ledger = await openers.writer(part)
         try:
@@ -118,7 +121,8 @@ async def restore(
         events=report.events,
         missing=missing,
         alarm=alarm,
-        erased=n_erased,
+        erased=len(undone),
+        erased_words=sum(len(listed.also) for listed in undone),
         put_aside=None if put_aside is None else str(put_aside),
     )
 
@@ -156,13 +160,15 @@ async def _copied(
     return key, report
 
 
-async def _erased(part: Path, files: LedgerFiles, key: bytes, openers: Openers) -> int:
-    """Return how many names will be here again that were erased."""
+async def _erased(
+    part: Path, files: LedgerFiles, key: bytes, openers: Openers
+) -> list[Listed]:
+    """Return the erasures of names that will be here again."""
     listed = erased_list.read(files.erased)
     restored = await openers.reader(part)
     try:
         async with restored.reading() as tx:
-            return len(await erased_list.undone(tx, key, listed))
+            return [one for one, _ in await erased_list.undone(tx, key, listed)]
     finally:
         await restored.close()
 

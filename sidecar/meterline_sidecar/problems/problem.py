@@ -24,6 +24,7 @@ Code = Literal[
     "import_stuck",
     "request_keys_forgotten",
     "ledger_not_trusted",
+    "erased_words_missing",
     "chain_head_not_written",
     "clock_rehearsal",
     "clock_jumped",

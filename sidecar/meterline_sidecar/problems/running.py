@@ -112,6 +112,15 @@ RUNNING: Final[Mapping[Code, Problem]] = {
         action="run `meterline verify`; when you know what happened, stop the sidecar"
         " and run `meterline verify --accept`",
     ),
+    "erased_words_missing": Problem(
+        severity="error",
+        title="Words that were erased may be here again",
+        means="a ledger of before the erasure was put back. The name is erased again;"
+        " of the other words that were given with `--also` only a keyed digest is kept, by"
+        " which nobody finds them",
+        action="look up the request, and name them again: `meterline erase ALIAS --also"
+        " WORD`; where nobody knows them any more, the same without `--also` gives them up",
+    ),
     "chain_head_not_written": Problem(
         severity="warning",
         title="The chain's head cannot be written",

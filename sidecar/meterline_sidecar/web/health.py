@@ -10,6 +10,7 @@ from meterline_sidecar.ingest.imports import Imports
 from meterline_sidecar.ingest.request_keys import RequestKeys
 from meterline_sidecar.ledger.archive import Archive
 from meterline_sidecar.ledger.backup import Receipt
+from meterline_sidecar.ledger.erase import Eraser
 from meterline_sidecar.problems.catalogue import found
 from meterline_sidecar.problems.problem import Found, n_of
 from meterline_sidecar.store.edge.event_log import Counts
@@ -57,6 +58,7 @@ def running_problems(
         if parts.config.server is None:  # a server has backups of its own
             yield from backup_problems(database, backed_up, now_ms=now_ms)
         yield from _late(usage, started_ms=parts.started_ms, now_ms=now_ms)
+    yield from _erased(parts.eraser)
     yield from _recounting(usage)
     for name, job in parts.schedule.jobs.items():
         if job.error is not None:
@@ -121,6 +123,15 @@ def _archive(archive: Archive) -> Iterator[Found]:
     if archive.waits is not None:
         text = f"events that are old enough stay in the ledger: {archive.waits}"
         yield found("archive_waits", text)
+
+
+def _erased(eraser: Eraser) -> Iterator[Found]:
+    for alias, words in eraser.missing.items():
+        yield found(
+            "erased_words_missing",
+            f"the ledger was put back, and {n_of(len(words), 'word')} may be here again"
+            f" that went with {alias}: `meterline erase {alias} --also WORD --reason ...`",
+        )
 
 
 def _left_out(counts: Counts) -> Iterator[Found]:

@@ -73,6 +73,12 @@ def _tell(restored: Restored) -> None:
             f"names in it that were erased since: {restored.erased}; the sidecar erases"
             " them again when it starts"
         )
+    if restored.erased_words:
+        click.secho(
+            f"! {n_of(restored.erased_words, 'other word')} erased with them cannot be"
+            " found without being named: `meterline status` says then how to name them",
+            fg="yellow",
+        )
     for gap in missing.workers:
         click.echo(
             f"  {n_of(gap.events, 'event')} of {gap.app}, process {gap.pid} on"
