@@ -300,6 +300,23 @@ async def test_void_takes_back_net_and_taxes_and_gives_credits_back(
         assert await balance(desk) == "0.00"
 
 
+async def test_a_void_period_that_goes_on_is_left_to_nobody_until_it_is_over(
+    desk: Desk,
+) -> None:
+    await desk.load(ACME + "ends = 2026-12-01\n", TIERS)
+    await desk.close("2026-12")
+    await take(desk, "INV-0003", "void")
+    await desk.load(ACME, TIERS)
+
+    async def held() -> list[str]:
+        return [one["period"] for one in (await desk.web.get("/v1/close"))["held"]]
+
+    running = await held()
+    desk.clock("2027-01-01T00:00:00Z")
+
+    assert (running, await held()) == ([], ["2026-12"])
+
+
 async def test_late_usage_of_a_void_period_is_billed_with_its_next_invoice_alone(
     desk: Desk,
 ) -> None:

@@ -8,11 +8,14 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
-from meterline_pricing import Period
+from meterline_pricing import Period, PricingError
 from meterline_sidecar.billing.statement import Statement
 from meterline_sidecar.config.billing import Grace
 from meterline_sidecar.store import invoices as store
+from meterline_sidecar.store.invoices import Voided
 from meterline_sidecar.store.port import Tx
+from meterline_sidecar.terms.book import Terms
+from meterline_sidecar.terms.calendar import CustomerCalendar
 
 AUTHOR: Final = "schedule"
 """Who closes what closes by itself."""
@@ -103,18 +106,31 @@ class Held(NamedTuple):
     """Whether it is left to people: it ended before periods closed by themselves."""
 
 
-async def voided(tx: Tx) -> list[Held]:
-    """Return what is left to people as its invoice is void, the first thousand."""
+async def voided(tx: Tx, terms: Terms, *, now_ms: int) -> list[Held]:
+    """Return what is left to people as its invoice is void, the first thousand.
+
+    A period that is billed for longer by now than its invoice was is left to nobody until
+    that is over.
+    """
     return [
         Held(
             one.customer,
-            Period(one.start_ms, one.end_ms, one.period),
+            period,
             f"its invoice is void: `meterline close --customer {one.customer} --period"
             f" {one.period}` makes another one, of what is known and agreed by now",
             is_left=True,
         )
         for one in await store.voided(tx, limit=LISTED_MAX)
+        if (period := _by_now(terms, one)).end <= now_ms
     ]
+
+
+def _by_now(terms: Terms, one: Voided) -> Period:
+    """Return the period of a void invoice as far as it is billed by now."""
+    try:
+        return CustomerCalendar.of(terms, one.customer).named(one.period)
+    except PricingError:  # nothing of it is
+        return Period(one.start_ms, one.end_ms, one.period)
 
 
 class Closed(NamedTuple):

@@ -72,8 +72,9 @@ class CloseQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def read_closing(parts: Parts, query: Nothing) -> CloseState:
     """Return how closing stands: what runs, what waits, what is held up and why."""
     closer, config = parts.closer, parts.config.billing
+    terms, now_ms = parts.terms.terms, parts.clock.now_ms()
     async with parts.database.reading() as tx:
-        held = [*closer.held.values(), *await voided(tx)]
+        held = [*closer.held.values(), *await voided(tx, terms, now_ms=now_ms)]
     return CloseState(
         is_automatic=closer.rules.is_automatic,
         grace_hours=config.grace_hours,

@@ -58,11 +58,11 @@ class CloseForm(msgspec.Struct, frozen=True, kw_only=True):
 async def close(request: Request) -> Response:
     """Answer how the month end stands."""
     parts: Parts = request.app.state.parts
-    closer = parts.closer
+    closer, now_ms = parts.closer, parts.clock.now_ms()
     async with parts.database.reading() as tx:
-        desk = await parts.desk.months(tx, limit=MONTHS, now_ms=parts.clock.now_ms())
+        desk = await parts.desk.months(tx, limit=MONTHS, now_ms=now_ms)
         n_late = await late.n_waiting(tx)
-        all_held = [*closer.held.values(), *await voided(tx)]
+        all_held = [*closer.held.values(), *await voided(tx, parts.terms.terms, now_ms=now_ms)]
     asked = () if closer.asked is None else closer.asked.held.values()
     waiting = [one for one in (*closer.held.values(), *asked) if not one.is_left]
     in_grace: Counter[str] = Counter()
