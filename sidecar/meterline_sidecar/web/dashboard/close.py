@@ -62,7 +62,10 @@ async def close(request: Request) -> Response:
     async with parts.database.reading() as tx:
         desk = await parts.desk.months(tx, limit=MONTHS, now_ms=now_ms)
         n_late = await late.n_waiting(tx)
-        all_held = [*closer.held.values(), *await voided(tx, parts.terms.terms, now_ms=now_ms)]
+        all_held = [
+            *closer.held.values(),
+            *await voided(tx, parts.terms.terms, now_ms=now_ms),
+        ]
     asked = () if closer.asked is None else closer.asked.held.values()
     waiting = [one for one in (*closer.held.values(), *asked) if not one.is_left]
     in_grace: Counter[str] = Counter()
