@@ -145,7 +145,6 @@ class Exchange(Request):
         duration_us = (perf_counter_ns() - self.start_ns) // 1000
         middleware = self.middleware
         scope = self.scope
-        status = self.status
         if kind == _REQUEST:
             try:
                 method = _METHODS[scope["method"]]
@@ -156,24 +155,21 @@ class Exchange(Request):
                 self.flags |= Flag.INCOMPLETE
         else:
             method = self.method = "GET"
-        # What nearly every request asks for, without a call.
-        route = None
-        if "route" in scope:
-            route = middleware.templates.get(id(scope["route"]))
-        if not route or status == _METHOD_NOT_ALLOWED:
+        # What nearly every request asks for, with few calls: as ``resolve_subject``.
+        known = middleware.templates
+        route = known.get(id(scope["route"])) if "route" in scope else None
+        if not route or self.status == _METHOD_NOT_ALLOWED:
             route = self.find_route()
         self.route = route
         subject = self.subject
         if subject is None:
-            # As ``resolve_subject``, without a call where nobody is known.
             resolve = middleware.resolver
             try:
                 subject = resolve(self.scope)
-            except Exception:  # noqa: BLE001 - edge: the resolver is the app's code
-                middleware.note_unresolved(self)
-            else:
                 if subject is not None or self.inner is not None:
                     subject = self.subject = middleware.exact_subject(self, subject)
+            except Exception:  # noqa: BLE001 - edge: the resolver is the app's code
+                middleware.note_unresolved(self)
         if middleware.exclusion is not None and self.is_excluded():
             self.leave_out()
             return
@@ -192,7 +188,7 @@ class Exchange(Request):
             subject,
             method,
             route,
-            status,
+            self.status,
             duration_us,
             self.bytes_in,
             self.bytes_out,
