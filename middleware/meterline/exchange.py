@@ -28,7 +28,7 @@ _WEBSOCKET: Final = int(Kind.WEBSOCKET)
 # To plain values, whatever the classes of the server's are (``HTTPStatus.OK``). What is
 # not in there is an error that is caught: to look it up otherwise takes twice as long.
 _STATUSES: Final = {status: status for status in range(STATUS_MAX + 1)}
-_METHODS: Final[dict[str, str | None]] = {
+METHODS: Final[dict[str, str | None]] = {
     name: name for name in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 }
 _DISCONNECTS: Final = frozenset({"ClientDisconnect", "ClientDisconnected"})
@@ -147,7 +147,7 @@ class Exchange(Request):
         scope = self.scope
         if kind == _REQUEST:
             try:
-                method = _METHODS[scope["method"]]
+                method = METHODS[scope["method"]]
             except KeyError:
                 method = exact_method(scope["method"])
             self.method = method

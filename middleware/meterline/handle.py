@@ -1,5 +1,6 @@
 """Handles on usage events: what code outside of their context reaches them by."""
 
+import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from time import perf_counter_ns
@@ -164,6 +165,13 @@ def handle_of(event: OpenEvent | Handle) -> Handle:
 
 def doubt(event: OpenEvent | Handle) -> str:
     """Return why what is said now may not be about ``event``; empty if it is."""
+    if (
+        not event.left_at
+        and not traffic.collecting
+        and event.start_ns > traffic.born_ns
+        and sys.exception() is None
+    ):
+        return ""  # what is nearly always so, without a call of ours
     if event.start_ns <= traffic.born_ns:
         return FORKED
     if traffic.is_collecting() or (isinstance(event, OpenEvent) and is_closing()):

@@ -72,13 +72,15 @@ def exact_number(value: object) -> int | str | None:
     """
     if type(value) is int:
         return value
+    if type(value) is Decimal or type(value) is str:
+        return _decimal_number(value)
     if isinstance(value, bool):
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]  # it says so if it is none
     except TypeError:
         pass
-    if isinstance(value, str | Decimal):
+    if isinstance(value, (str, Decimal)):
         return _decimal_number(value)
     # numpy and Fraction are registered there; bytes and arrays are not.
     if not isinstance(value, numbers.Number):

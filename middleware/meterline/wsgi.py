@@ -13,13 +13,14 @@ piece by piece, perhaps in another thread. All of that runs in one context, so t
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
+from functools import lru_cache
 from time import perf_counter_ns, time_ns
 from typing import Any, Final, Unpack, cast
 
 from meterline import inside, subjects, wsgi_apps
 from meterline.asgi_types import Scope
 from meterline.events import STATUS_MAX, Flag, Kind
-from meterline.exchange import SCOPE_KEY, Exchange
+from meterline.exchange import METHODS, SCOPE_KEY, Exchange
 from meterline.handle import current_event
 from meterline.left_out import LeftOut
 from meterline.metering import Metering, Request
@@ -34,6 +35,10 @@ Resolver = Callable[[Environ], str | None]
 
 _REQUEST: Final = int(Kind.REQUEST)
 _SERVER_ERROR: Final = 500
+STATUSES_MAX: Final = 256  # texts that are remembered: an app has few
+# Made once: a union of classes that is written where it is asked costs most of a question.
+_OF_ASGI: Final = (Exchange, LeftOut)
+_SIZED: Final = (list, tuple)
 
 
 class Call(Request):
@@ -42,8 +47,9 @@ class Call(Request):
     __slots__ = (
         "_has_begun",
         "_start_response",
-        "content_length",
+        "_write_at_once",
         "context",
+        "headers",
     )
 
     def __init__(
@@ -61,10 +67,13 @@ class Call(Request):
         self.meter = middleware.meter
         self.subject = self.route = self.quantities = self.properties = None
         self.handle = self.named = None
-        self.method = exact_method(environ.get("REQUEST_METHOD", "GET"))
+        try:
+            self.method = METHODS[environ["REQUEST_METHOD"]]
+        except KeyError:
+            self.method = exact_method(environ.get("REQUEST_METHOD", "GET"))
         self.status = self.flags = self.bytes_in = self.bytes_out = self.left_at = 0
         self.is_over = self._has_begun = False
-        self.content_length: str | None = None
+        self.headers: list[tuple[str, str]] = []
         self.context = copy_context()
         self.context.run(current_event.set, self)
         traffic.started += 1
@@ -75,19 +84,19 @@ class Call(Request):
         """Pass on what the app says of its response, and take note of it."""
         given = (status, headers) if exc_info is None else (status, headers, exc_info)
         # First: where something was sent already, the server raises.
-        write = self._start_response(*given)
+        self._write_at_once = self._start_response(*given)
         try:
             self.status = _status_of(status)
-            self.content_length = dict(headers).get("Content-Length")
+            self.headers = headers
             self._look()
         except Exception:  # noqa: BLE001 - edge: the app must not see our errors
             self.middleware.note_failure()
+        return self.write_at_once
 
-        def counted_write(data: bytes) -> object:
-            self.bytes_out += len(data)
-            return write(data)
-
-        return counted_write
+    def write_at_once(self, data: bytes) -> object:
+        """Send a piece by what the server gave for that, as few apps do."""
+        self.bytes_out += len(data)
+        return self._write_at_once(data)
 
     def _look(self) -> None:
         """Find out subject and route: later, the frameworks have forgotten them."""
@@ -162,6 +171,9 @@ class Body:
     def __init__(self, call: Call, pieces: Iterable[bytes]) -> None:
         self._call = call
         self._pieces = pieces
+        # Of these no code of the app's runs, which would have to run in its context.
+        is_plain = type(pieces) is list or type(pieces) is tuple
+        self._plain: Iterator[bytes] | None = iter(pieces) if is_plain else None
         self._iterator: Iterator[bytes] | None = None
         self._left = -1  # pieces, where their number is known
 
@@ -171,9 +183,11 @@ class Body:
     def __next__(self) -> bytes:
         call = self._call
         try:
-            piece = call.context.run(self._next)
+            plain = self._plain
+            piece = call.context.run(self._next) if plain is None else next(plain)
         except StopIteration:
-            call.context.run(call.finish)
+            if not call.is_over:
+                call.context.run(call.finish)
             raise
         except BaseException as error:
             call.context.run(call.end, error)
@@ -199,7 +213,8 @@ class Body:
             call.context.run(call.end, error)
             raise
         finally:
-            call.context.run(call.end, None)
+            if not call.is_over:
+                call.context.run(call.end, None)
             call.leave()
 
 
@@ -295,7 +310,7 @@ class MeterMiddleware(Metering):
     ) -> Iterable[bytes]:
         """Serve one request, and meter it."""
         outer = current_event.get()
-        is_asgi = isinstance(outer, Exchange | LeftOut) and not outer.left_at
+        is_asgi = isinstance(outer, _OF_ASGI) and not outer.left_at
         if SCOPE_KEY in environ or is_asgi:
             if isinstance(outer, Call) and outer.start_ns == environ[SCOPE_KEY]:
                 outer.inner, outer.scope = self, environ
@@ -316,11 +331,11 @@ class MeterMiddleware(Metering):
             raise
         if _is_file(environ, pieces):
             # The server sends it as a file, which it would not if it were wrapped.
-            call.bytes_out += _file_bytes(pieces, call.content_length)
+            call.bytes_out += _file_bytes(pieces, call.headers)
             call.context.run(call.finish)
             call.leave()
             return pieces
-        made = SizedBody if isinstance(pieces, list | tuple) else Body
+        made = SizedBody if isinstance(pieces, _SIZED) else Body
         return made(call, pieces)
 
 
@@ -330,6 +345,7 @@ def _path(environ: Environ) -> str:
     return path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
+@lru_cache(STATUSES_MAX)
 def _status_of(status: str) -> int:
     number = status[:3]
     is_one = number.isascii() and number.isdecimal()
@@ -346,13 +362,14 @@ def _is_file(environ: Environ, pieces: object) -> bool:
     return isinstance(wrapper, type) and isinstance(pieces, wrapper)
 
 
-def _file_bytes(pieces: Any, content_length: str | None) -> int:
+def _file_bytes(pieces: Any, headers: list[tuple[str, str]]) -> int:
     """Return how much of a file the server is going to send."""
-    if content_length is not None and content_length.isdecimal():
-        return int(content_length)
     try:
+        length = dict(headers).get("Content-Length")
+        if length is not None and length.isdecimal():
+            return int(length)
         descriptor = pieces.filelike.fileno()
         position: int = os.lseek(descriptor, 0, os.SEEK_CUR)
         return max(0, os.fstat(descriptor).st_size - position)
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, OSError, TypeError, ValueError):
         return 0

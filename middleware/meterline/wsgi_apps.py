@@ -15,7 +15,10 @@ from meterline.quantities import exact_text, is_unicode
 
 def route(environ: Scope) -> str | None:
     """Return the template of the route that was taken, ``None`` where none is known."""
-    template = exact_text(_template(environ)) or ""
+    found = _template(environ)
+    if found is None:
+        return None
+    template = exact_text(found) or ""
     template = template[:ROUTE_CHARS_MAX]
     return template if template and is_unicode(template) else None
 
@@ -41,7 +44,8 @@ def user(environ: Scope) -> str | None:
         return subject
     if "werkzeug.request" in environ and (subject := _of_flask_login()):
         return subject
-    return subjects.identity(environ.get("REMOTE_USER"))
+    remote = environ.get("REMOTE_USER")
+    return None if remote is None else subjects.identity(remote)
 
 
 def _of_flask_login() -> str | None:
