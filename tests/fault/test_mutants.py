@@ -50,6 +50,9 @@ READING: Final = """\
 COUNTING: Final = """\
             if step is None:
                 return None
+            pace.note(step)
+            if not pace.admits(step):
+                continue
             if step.correction is not None:
                 if await self._correct(step, step.correction):
                     return step

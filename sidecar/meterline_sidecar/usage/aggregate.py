@@ -49,6 +49,9 @@ from meterline_sidecar.usage.step import (
 )
 
 DELETE_ROWS: Final = 20_000
+AGAIN_S: Final = 0.5
+"""So long all is counted again before new events are counted in between: most of what these
+take is the same for one as for a thousand."""
 
 
 Release = Callable[[], Awaitable[int]]
@@ -182,21 +185,28 @@ class Aggregator:
                 step = await self._count(beside=False)
                 assert step is not None, "Aggregator.start() comes first"
                 n_events += step.span.n_ids
-                self._paces[False].note(step)
                 if step.is_full:
                     continue
                 # All that was there is counted. What came meanwhile waits for the next
                 # run: a step costs the same for one event as for a thousand.
                 if not (beside and step.is_counted_again):
                     break
-                again = await self._count(beside=True)
-                if again is None or not again.span.n_ids:
+                if not await self._count_again():
                     break
-                self._paces[True].note(again)
             await self._drop_leftovers()
         if self._when_counted is not None:
             await self._when_counted()
         return n_events
+
+    async def _count_again(self) -> bool:
+        """Count beside, until new events have waited a while; say whether there is more."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + AGAIN_S
+        while loop.time() < until_s:
+            step = await self._count(beside=True)
+            if step is None or not step.span.n_ids:
+                return False
+        return True
 
     async def behind(self) -> int:
         """Return how many events are not counted yet."""
@@ -208,10 +218,14 @@ class Aggregator:
 
         ``None`` where there is none beside it.
         """
+        pace = self._paces[beside]
         while True:
             step = await self._read(beside=beside)
             if step is None:
                 return None
+            pace.note(step)
+            if not pace.admits(step):
+                continue
             if step.correction is not None:
                 if await self._correct(step, step.correction):
                     return step

@@ -29,7 +29,9 @@ STEP_EVENTS: Final = 20_000
 """In one transaction, which ingest waits for: of events that are alike, at most 0.1 s."""
 STEP_PLACES: Final = 1_500
 """Where a step comes to more than so many, the next one has fewer events: each place is
-written thrice, in 30 us. What is imported can be of any subject and time."""
+written thrice, in 20 us. What is imported can be of any subject and time."""
+STEP_PLACES_MAX: Final = 2 * STEP_PLACES
+"""What comes to more is read again, fewer events of it, before anything is written."""
 TRIED_EVENTS: Final = 500
 """Of a long step so many show whether most are like others. Where they are not, such as
 numbers of tokens, to sort them takes twice as long as to read each."""
@@ -59,10 +61,14 @@ class Step(NamedTuple):
 
 
 class Pace:
-    """How many events the next step takes."""
+    """How many events the next step takes: few at first, as nobody knows yet how it goes."""
 
     def __init__(self) -> None:
-        self.n_events = STEP_EVENTS
+        self.n_events = STEP_PLACES
+
+    def admits(self, step: Step) -> bool:
+        """Say whether a step may be written: all that comes meanwhile waits for it."""
+        return len(step.deltas) <= STEP_PLACES_MAX or step.span.n_ids <= 1
 
     def note(self, step: Step) -> None:
         """Go slower behind a step that came to many places, faster behind one of few."""

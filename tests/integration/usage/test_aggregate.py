@@ -1,12 +1,17 @@
 import random
+from typing import Any
 
 import pytest
 
 from meterline_sidecar.ingest.decode import EARLIEST_MS
 from meterline_sidecar.meters import Meter
 from meterline_sidecar.store import usage as store
+from meterline_sidecar.store.port import Tx
+from meterline_sidecar.usage import aggregate, step
+from meterline_sidecar.usage.added import add_deltas
 from meterline_sidecar.usage.aggregate import Aggregator
 from meterline_sidecar.usage.counted import counted
+from meterline_sidecar.usage.definition import Definition
 from tests.agreed import agree_to, terms_of
 from tests.integration.conftest import Sidecar
 from tests.producer import NOON_MS, Connection, batch, event
@@ -72,6 +77,33 @@ async def test_counting_in_steps_comes_to_the_same_as_counting_at_once(
     for i in range(100, 0, -1):
         counted = counted.replace(f", 'new': {i}", "")
     assert counted == str(stepped)
+
+
+async def test_however_many_places_events_come_to_few_are_written_at_once(
+    sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "STEP_PLACES", 10)
+    monkeypatch.setattr(step, "STEP_PLACES_MAX", 20)
+    sizes: list[int] = []
+
+    async def noted(tx: Tx, generation: int, by: Definition, deltas: Any) -> None:
+        sizes.append(len(deltas))
+        await add_deltas(tx, generation, by, deltas)
+
+    monkeypatch.setattr(aggregate, "add_deltas", noted)
+    counting = Aggregator(sidecar.database, terms_of(*METERS), clock=sidecar.clock)
+    await counting.start()
+    async with Connection(sidecar.socket) as app:
+        await app.hello()
+        alike = [event() for _ in range(200)]
+        await app.ship(batch(*alike, first_seq=1))
+        await counting.run()  # so the next step takes many
+        others = [event(route=f"/{i}") for i in range(100)]
+        await app.ship(batch(*others, first_seq=201))
+        assert await counting.run() == 100
+
+    assert sum(sizes) > 100
+    assert max(sizes) <= 20
 
 
 async def test_counting_twice_changes_nothing(sidecar: Sidecar) -> None:
