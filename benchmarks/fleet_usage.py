@@ -16,6 +16,7 @@ rolling up, 1 s of counting, and the commits between.
 
 import argparse
 import asyncio
+import math
 import shutil
 import sqlite3
 import statistics
@@ -38,6 +39,8 @@ USAGE: Final = 'forward = "usage"\n'
 CUSTOMERS: Final = 100
 ROUTES: Final = 5
 TICK_S: Final = 0.1
+FRESH_TICK_S: Final = 0.137  # not always at the same moment of a round
+FRESH_LOOK_S: Final = 0.02
 GROUPED: Final = METERLINE + 'group_by = ["route"]\n'
 
 
@@ -275,23 +278,54 @@ def _load(rate: int, span_s: float, *, keys: str) -> float:
     return spent / took_s * 1_000
 
 
-def _freshness(n_rounds: int) -> list[float]:
-    """Return how long single events took from an edge to the centre's usage, in s."""
+def _freshness(n_events: int, server: PostgresServer | None = None) -> list[float]:
+    """Return how long events took from an app's edge to the centre's usage, in s, sorted.
+
+    Args:
+        n_events: a few each second, one by one.
+        server: where the centre's ledger is, if not in a file.
+    """
+    name = "" if server is None else server.create()
+    database = None if server is None else server.url(name)
+    sent: list[float] = []
     found: list[float] = []
-    with tempfile.TemporaryDirectory() as name:
-        fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
+
+    async def send(edge: SidecarProcess) -> None:
+        async with Connection(edge.socket) as app:
+            await app.hello(f"{1:032x}")
+            for i in range(n_events):
+                sent.append(time.perf_counter())
+                at_ms = time.time_ns() // 1_000_000
+                await app.ship(batch(event(time_ms=at_ms), first_seq=i + 1))
+                await asyncio.sleep(FRESH_TICK_S)
+
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Fleet(Path(folder), meterline=METERLINE, pricing="", database=database)
+        ledger = _Ledger(fleet.centre, server, name)
         fleet.centre.start()
         edge = fleet.edge("one", more=USAGE)
-        _send_once(edge, f"{1:032x}", range(1))
-        until(lambda: counted(fleet.centre) == 1)
-        for i in range(2, n_rounds + 2):
-            time.sleep(0.37)  # not always at the same moment of a round
-            began_s = time.perf_counter()
-            _send_once(edge, f"{i:032x}", range(1))
-            until(lambda n=i: counted(fleet.centre) == n)  # type: ignore[misc]
-            found.append(time.perf_counter() - began_s)
+        sender = threading.Thread(target=lambda: asyncio.run(send(edge)))
+        sender.start()
+        while len(found) < n_events:
+            time.sleep(FRESH_LOOK_S)
+            n_counted, now_s = ledger.counted(), time.perf_counter()
+            found += [now_s - at_s for at_s in sent[len(found) : n_counted]]
+        sender.join()
+        ledger.close()
         fleet.__exit__()
-    return found
+    return sorted(found)
+
+
+def _fresh_rows(n_events: int) -> dict[str, object]:
+    """Return what is shown of it, of a centre with a file and of one with a server."""
+    shown: dict[str, object] = {}
+    with started(15, is_durable=True) as server:
+        for where, at in (("SQLite", None), ("PostgreSQL", server)):
+            waits = _freshness(n_events, at)
+            for name, part in (("half", 0.5), ("99 of 100", 0.99), ("all", 1.0)):
+                wait_s = waits[max(0, math.ceil(part * n_events) - 1)]
+                shown[f"freshness, {where}, {name} within: s"] = wait_s
+    return shown
 
 
 def _ingest(n_events: int, rounds: int) -> dict[str, list[float]]:
@@ -361,6 +395,8 @@ def main() -> None:
     parser.add_argument("--span", type=float, default=20.0, help="seconds of each load")
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--fresh-events", type=int, default=300)
+    parser.add_argument("--fresh", action="store_true", help="only freshness")
     parser.add_argument("--ingest", action="store_true", help="only what an edge loses")
     parser.add_argument(
         "--postgres",
@@ -372,6 +408,9 @@ def main() -> None:
     if given.postgres:
         tell(__doc__, _compared(given.states, given.rounds), as_json=given.json)
         return
+    if given.fresh:
+        tell(__doc__, _fresh_rows(given.fresh_events), as_json=given.json)
+        return
     if given.ingest:
         tell(__doc__, _ingest_rows(given.events, given.rounds), as_json=given.json)
         return
@@ -381,7 +420,7 @@ def main() -> None:
         for kind, keys in (("usage", USAGE), ("events", ""))
         for times in (1, 10)
     }
-    fresh = _freshness(10)
+    fresh = _fresh_rows(given.fresh_events)
     ingest = _ingest_rows(given.events, given.rounds)
     shown = {
         f"centre, {kind}, {given.rate * times:,} requests/s: ms of CPU/s": spent
@@ -396,8 +435,7 @@ def main() -> None:
             "usage: times the CPU of ten times the requests": loads["usage", 10]
             / loads["usage", 1],
             "events: likewise": loads["events", 10] / loads["events", 1],
-            "freshness, median: s": statistics.median(fresh),
-            "freshness, longest: s": max(fresh),
+            **fresh,
             **ingest,
             "senders": SENDERS,
         },
