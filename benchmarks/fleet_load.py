@@ -1,7 +1,7 @@
 """What a centre spends as requests grow, and its customers do not: a plot, and its rows.
 
 So many edges of one process, each with its ledger and its forwarder, are sent events of the
-same customers at one rate, and at two, five and ten times that, once with ``forward =
+same customers at one rate, and then at two, five and ten times that, once with ``forward =
 "usage"`` and once with ``"events"``. The centre is a process of its own; what is measured is its
 CPU time, which holds on a busy machine. ``--write`` puts both into docs/scaling.md.
 
@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Final
@@ -44,7 +45,7 @@ BEGIN: Final = (
 )
 END: Final = "<!-- the end of fleet load -->"
 TIMES: Final = (1, 2, 5, 10)
-CUSTOMERS: Final = 10  # of each edge
+CUSTOMERS: Final = 5  # of each edge
 TICK_S: Final = 0.25
 
 
@@ -64,15 +65,15 @@ class Measured(Struct, frozen=True):
     """Requests that came to all edges, in a second."""
 
 
-async def _send(edge: Host, i: int, rate: float, is_over: Event) -> None:
-    """Send events of an edge's customers, in turn, until it is over."""
+async def _send(edge: Host, i: int, rate: "Synchronized[float]", is_over: Event) -> None:
+    """Send events of an edge's customers, in turn, at the rate of the moment, until it is over."""
     first = itertools.count()
     n_sent, due_s = 0, time.monotonic()
-    each = max(1, round(rate * TICK_S))
     async with Connection(edge.parts.config.sidecar.socket) as app:
         await app.hello(f"{i + 1:032x}")
         while not is_over.is_set():
             at_ms = time.time_ns() // 1_000_000
+            each = max(1, round(rate.value * TICK_S))
             events = [
                 event(time_ms=at_ms, subject=f"acct_{i}_{next(first) % CUSTOMERS}")
                 for _ in range(each)
@@ -84,7 +85,13 @@ async def _send(edge: Host, i: int, rate: float, is_over: Event) -> None:
 
 
 def _edges(
-    folder: Path, port: int, *, n: int, rate: float, keys: str, is_over: Event
+    folder: Path,
+    port: int,
+    *,
+    n: int,
+    rate: "Synchronized[float]",
+    keys: str,
+    is_over: Event,
 ) -> None:
     """Run edges, until it is over."""
 
@@ -104,43 +111,45 @@ def _edges(
                 for i in range(n)
             ]
             await asyncio.gather(
-                *(_send(host, i, rate / n, is_over) for i, host in enumerate(hosts))
+                *(_send(host, i, rate, is_over) for i, host in enumerate(hosts))
             )
 
     asyncio.run(run())
 
 
-def measure(
-    kind: str, times: int, *, n_edges: int, rate: int, span_s: float
-) -> Measured:
-    """Return what a centre spends at so many times a rate."""
+def measure(kind: str, *, n_edges: int, rate: int, span_s: float) -> list[Measured]:
+    """Return what a centre spends at a rate and at so many times that, one after the other."""
     keys = 'forward = "usage"\n' if kind == "usage" else ""
     is_over = multiprocessing.Event()
+    of_an_edge = multiprocessing.Value("d", rate / n_edges)
+    found: list[Measured] = []
     with tempfile.TemporaryDirectory() as name:
         fleet = Fleet(Path(name), meterline=METERLINE, pricing="")
         fleet.centre.start()
         edges = multiprocessing.Process(
             target=_edges,
             args=(Path(name), fleet.port),
-            kwargs={
-                "n": n_edges, "rate": rate * times, "keys": keys, "is_over": is_over,
-            },
-        )  # fmt: skip
-        edges.start()
-        until(lambda: counted(fleet.centre) > 2 * rate * times)
-        before, began_s, n_before = (
-            cpu_s(fleet.centre.pid),
-            time.perf_counter(),
-            counted(fleet.centre),
+            kwargs={"n": n_edges, "rate": of_an_edge, "keys": keys, "is_over": is_over},
         )
-        time.sleep(span_s)
-        spent = cpu_s(fleet.centre.pid) - before
-        took_s = time.perf_counter() - began_s
-        n_more = counted(fleet.centre) - n_before
+        edges.start()
+        for times in TIMES:
+            of_an_edge.value = rate * times / n_edges
+            steady = counted(fleet.centre) + 5 * rate * times
+            until(lambda n=steady: counted(fleet.centre) > n, timeout_s=600)  # type: ignore[misc]
+            before, began_s, n_before = (
+                cpu_s(fleet.centre.pid),
+                time.perf_counter(),
+                counted(fleet.centre),
+            )
+            time.sleep(span_s)
+            spent = cpu_s(fleet.centre.pid) - before
+            took_s = time.perf_counter() - began_s
+            n_more = counted(fleet.centre) - n_before
+            found.append(Measured(kind, times, spent / took_s * 1_000, n_more / took_s))
         is_over.set()
         edges.join()
         fleet.__exit__()
-    return Measured(kind, times, spent / took_s * 1_000, n_more / took_s)
+    return found
 
 
 def page(found: list[Measured], *, n_edges: int, rate: int, span_s: float) -> str:
@@ -169,18 +178,20 @@ def page(found: list[Measured], *, n_edges: int, rate: int, span_s: float) -> st
 def main() -> None:
     """Measure, and print or write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--edges", type=int, default=20)
+    parser.add_argument("--edges", type=int, default=100)
     parser.add_argument("--rate", type=int, default=400, help="requests a second")
-    parser.add_argument("--span", type=float, default=12.0, help="seconds of each")
+    parser.add_argument("--span", type=float, default=20.0, help="seconds of each")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
     given = parser.parse_args()
     rounds = [
-        measure(kind, times, n_edges=given.edges, rate=given.rate, span_s=given.span)
+        one
         for _ in range(given.rounds)
-        for times in TIMES
         for kind in ("usage", "events")
+        for one in measure(
+            kind, n_edges=given.edges, rate=given.rate, span_s=given.span
+        )
     ]
     found = [
         Measured(

@@ -126,24 +126,40 @@ class Append(NamedTuple):
     def _listed(self) -> str:
         return ", ".join(self.columns)
 
-    def of_arrays(self, types: tuple[str, ...], *, numbers_rows: bool) -> str:
+    def of_arrays(
+        self, types: Sequence[str], same: Sequence[bool], *, numbers_rows: bool
+    ) -> str:
         """Return a statement that adds many rows: a parameter is a column's values.
 
         Args:
             types: of the columns.
+            same: which of them have one value in all rows, and are that; not all have.
             numbers_rows: whether they get the next ids, which the server would find anew
                 for each of them.
         """
-        arrays = ", ".join(f"${i}::{name}[]" for i, name in enumerate(types, start=1))
-        if numbers_rows:
-            return (
-                f"INSERT INTO {self.table} (id, {self._listed}) SELECT"  # noqa: S608 - names of ours
-                f" (SELECT next_id('{self.table}')) - 1 + r.ordinality, {self._listed}"
-                f" FROM unnest({arrays}) WITH ORDINALITY AS r ({self._listed})"
+        values = [
+            f"${i}::{kind}" if is_same else f"r.{name}"
+            for i, (name, kind, is_same) in enumerate(
+                zip(self.columns, types, same, strict=True), start=1
             )
+        ]
+        arrays = [
+            (name, f"${i}::{kind}[]")
+            for i, (name, kind, is_same) in enumerate(
+                zip(self.columns, types, same, strict=True), start=1
+            )
+            if not is_same
+        ]
+        names = ", ".join(name for name, _ in arrays)
+        rows = f"unnest({', '.join(array for _, array in arrays)})"
+        listed = self._listed
+        if numbers_rows:
+            listed = f"id, {listed}"
+            values.insert(0, f"(SELECT next_id('{self.table}')) - 1 + r.ordinality")
+            rows += " WITH ORDINALITY"
         return (
-            f"INSERT INTO {self.table} ({self._listed})"  # noqa: S608 - names of ours
-            f" SELECT * FROM unnest({arrays}){self.conflict}"
+            f"INSERT INTO {self.table} ({listed}) SELECT {', '.join(values)}"  # noqa: S608 - names of ours
+            f" FROM {rows} AS r ({names}){self.conflict}"
         )
 
     def changes_twice(self, columns: Sequence[Sequence[Any]]) -> bool:

@@ -65,25 +65,31 @@ class PostgresTx:
             ):
                 await self._connection.executemany(dialect.numbered(sql), all_rows)
                 return
-            await self._append(append, sql, all_rows)
+            await self._append(append, all_rows)
         except RAISED as error:
             raise translate(self._place, error) from error
 
-    async def _append(
-        self, append: Append, sql: str, rows: Sequence[Sequence[Value]]
-    ) -> None:
+    async def _append(self, append: Append, rows: Sequence[Sequence[Value]]) -> None:
         """Add rows by as few statements as may be."""
         shape = await self._shape_of(append)
-        statement = append.of_arrays(shape.types, numbers_rows=shape.numbers_rows)
-        width = len(append.columns)
-        for part in _parts(rows, width):
-            columns = [*map(dialect.in_array, zip(*part, strict=True))]
+        for part in _parts(rows, len(append.columns)):
+            columns = list(zip(*part, strict=True))
             if append.changes_twice(columns):
-                await self._connection.executemany(
-                    f"{append.of_one}{append.conflict}", part
-                )
-            else:
-                await self._connection.execute(statement, *columns)
+                one_by_one = f"{append.of_one}{append.conflict}"
+                await self._connection.executemany(one_by_one, part)
+                continue
+            # To hand over a value costs more than to compare it.
+            same = [column.count(column[0]) == len(column) for column in columns]
+            if all(same):
+                same[0] = False
+            statement = append.of_arrays(
+                shape.types, same, numbers_rows=shape.numbers_rows
+            )
+            values = [
+                column[0] if is_same else dialect.in_array(column)
+                for column, is_same in zip(columns, same, strict=True)
+            ]
+            await self._connection.execute(statement, *values)
 
     async def _shape_of(self, append: Append) -> Shape:
         """Ask the server once what the values of a statement are, and who numbers them."""
