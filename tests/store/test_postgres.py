@@ -103,9 +103,9 @@ async def test_a_row_that_is_changed_twice_at_once_is_what_was_said_last(
     said = [("a", "1"), ("b", "1"), ("a", "2"), ("c", "\0"), ("a", "3")]
     async with ledger.transaction() as tx:
         await tx.execute_many(PUT_FACT, said)
-        await tx.execute_many(PUT_FACT, [(name, name) for name in "bcde"])
+        await tx.execute_many(PUT_FACT, [(name, "\0") for name in "cdefg"])
 
-    assert [await got(ledger, name) for name in "abcde"] == ["3", *"bcde"]
+    assert [await got(ledger, name) for name in "abcdefg"] == [*"31", *["\0"] * 5]
 
 
 async def test_texts_that_postgresql_has_not_come_back_one_by_one_and_by_the_many(
