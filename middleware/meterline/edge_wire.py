@@ -179,6 +179,9 @@ class Covered(Struct, frozen=True, array_like=True, tag="covered"):
     """Up to which number these are here."""
     producers: dict[ProducerId, Seq] = {}
     """Up to which number of each worker all is rolled up in that."""
+    parts: dict[ProducerId, tuple[tuple[Seq, Seq], ...]] = {}
+    """Between which other numbers, both included, that is so: an edge had the worker
+    meanwhile, and others had it before."""
 
 
 class Workers(Struct, frozen=True, array_like=True, tag="workers"):
@@ -188,6 +191,9 @@ class Workers(Struct, frozen=True, array_like=True, tag="workers"):
     """
 
     producers: Annotated[tuple[ProducerId, ...], Meta(max_length=WORKERS_MAX)]
+    begins: dict[ProducerId, Seq] | None = None
+    """From which number on the ledger has those of whom it is not the first one: what was
+    before is forgotten there. ``None``: the edge is too old to say so."""
 
 
 class EdgeFile(Struct, frozen=True, array_like=True, tag="edge_file"):

@@ -347,3 +347,9 @@ async def test_what_events_cover_is_known_by_batches_and_within_them(
         *({one: 1}, {one: 3}, {one: 3, other: 1}, {other: 9}),
         *({one: 7, other: 9}, {one: 6}, {one: 7}),
     ]
+    async with database.reading() as tx:
+        parts = [
+            await roll_ups.events_of_part(tx, one, (2, 6), among)
+            for among in ((0, 8), (2, 6), (6, 6))
+        ]
+    assert parts == [{2, 3, 6, 7}, {3, 6}, set()]

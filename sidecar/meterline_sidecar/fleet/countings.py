@@ -8,6 +8,7 @@ from meterline.edge_wire import Covered, Epochs, Meters, Workers
 from meterline.wire import WireError
 from meterline_sidecar.fleet.edge import Edge
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.owners import note_begins
 from meterline_sidecar.fleet.taking_over import covered_elsewhere
 from meterline_sidecar.store import facts
 from meterline_sidecar.store import fleet as edge_store
@@ -87,17 +88,20 @@ class Countings:
         return Covered(is_over, ahead, found)
 
     async def covered_elsewhere(self, edge: Edge, asked: Workers) -> Covered:
-        """Return up to which number workers of an edge count by what others sent."""
+        """Return which numbers of workers of an edge count by what others sent."""
         async with self._database.reading() as tx:
             served = await usage_store.newest_generation(tx)
             if served is None:
                 return Covered(is_over=False)
             found = await covered_elsewhere(
-                *(tx, edge.row.id, asked.producers),
+                *(tx, edge.row.id, asked),
                 kept=await self.kept(tx, served),
                 served=_name(served),
             )
-        return Covered(is_over=False, producers=found)
+        if found.producers:
+            async with self._database.transaction() as tx:
+                await note_begins(tx, edge.row.id, found.producers)
+        return found
 
     async def check_counts_nowhere(self, worker: str) -> None:
         """Make sure that no edge has rolled up events of a worker that are sent as such.

@@ -18,10 +18,10 @@ from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import SequenceGap
 from meterline_sidecar.fleet import counts_by
 from meterline_sidecar.fleet.edge import COPY, Edge, named, new_row, now_s, whose
+from meterline_sidecar.fleet.owners import claimed
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.problems.problem import Found
 from meterline_sidecar.store import fleet as store
-from meterline_sidecar.store.edge.events import find_producer
 from meterline_sidecar.store.edge.roll_ups import expect_no_more
 from meterline_sidecar.store.fleet import Decided, EdgeRow
 from meterline_sidecar.store.port import Database, Tx
@@ -242,8 +242,11 @@ class Edges:
         if edge.life != life:
             raise WireError("duplicate_edge", "a newer connection speaks for this edge")
 
-    async def claim(self, edge: Edge, producer: str) -> None:
+    async def claim(self, edge: Edge, producer: str, *, begins: int = 1) -> None:
         """Note that a producer is an edge's; that of a retired one goes over.
+
+        Args:
+            begins: from which number on the edge has it.
 
         Raises:
             WireError: it is another edge's, or of this host.
@@ -251,13 +254,7 @@ class Edges:
         if self._producers.get(producer) == edge.row.id:
             return
         async with self._database.transaction() as tx:
-            owner = await store.edge_of_producer(tx, producer)
-            is_free = owner in await store.retired_edges(tx)
-            if owner is None:
-                is_free = await find_producer(tx, producer) is None
-            if is_free:
-                await store.claim_producer(tx, producer, edge_id=edge.row.id)
-                owner = edge.row.id
+            owner = await claimed(tx, producer, edge_id=edge.row.id, begins=begins)
         if owner is None or owner != edge.row.id:
             raise WireError("duplicate_producer", whose(producer, owner, self.all()))
         if len(self._producers) >= PRODUCERS_CACHED_MAX:

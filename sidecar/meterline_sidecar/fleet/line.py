@@ -59,11 +59,11 @@ class Line:
             self._due.append(part if i == last else None)
             await self.send(frame)
 
-    async def ask(self, workers: Sequence[str]) -> Covered:
+    async def ask(self, workers: Workers) -> Covered:
         """Return what the centre has of workers whose events are to be rolled up."""
         told: asyncio.Future[Covered] = asyncio.get_running_loop().create_future()
         self._told.append(told)
-        await self.send_all([Workers(tuple(workers))])
+        await self.send_all([workers])
         return await told
 
     def told(self, covered: Covered) -> None:

@@ -14,11 +14,12 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 from typing import Final
 
-from meterline.edge_wire import WORKERS_MAX, Covered, Epochs, Meters
+from meterline.edge_wire import WORKERS_MAX, Covered, Epochs, Meters, Workers
 from meterline.wire import VERSION, Hello
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import ArchiveFailed, EventsArchived
 from meterline_sidecar.fleet.backlog import WHOLE_BYTES, own_and_epochs
+from meterline_sidecar.fleet.elsewhere import add_elsewhere, counted_elsewhere
 from meterline_sidecar.fleet.forgotten import Forgotten
 from meterline_sidecar.fleet.records import bytes_of
 from meterline_sidecar.fleet.rolling import (
@@ -57,7 +58,7 @@ ROLL_PLACES: Final = 2_000  # written in one transaction, of some 30 ms
 
 Pause = Callable[[float], Awaitable[None]]
 """Lets others go first behind a piece of work of so many seconds."""
-Ask = Callable[[Sequence[str]], Awaitable[Covered]]
+Ask = Callable[[Workers], Awaitable[Covered]]
 """Asks the centre about workers."""
 
 
@@ -161,7 +162,8 @@ class Roller:
         is_left = False
         async with self._alone():
             # Of some there may be nothing to roll up, and all at the centre.
-            strangers = await self._strangers(await self._forgotten.workers())
+            lost = await self._forgotten.workers()
+            strangers = await self._strangers(lost.keys())
             async with self._database.reading() as tx:
                 roll_ups = await store.list_roll_ups(tx)
             self._unread = {
@@ -221,10 +223,12 @@ class Roller:
         """Note what of workers counts already, as their edge of before has sent it."""
         for start in range(0, len(workers), WORKERS_MAX):
             some = workers[start : start + WORKERS_MAX]
-            covered = await ask(some)
-            if covered.producers:
+            begins = await self._forgotten.begins(some)
+            covered = await ask(Workers(tuple(some), begins))
+            if covered.producers or covered.parts:
                 async with self._alone(), self._database.transaction() as tx:
                     await store.add_rolled_up_before(tx, covered.producers.items())
+                    await add_elsewhere(tx, covered.parts)
                 await self._forgotten.look()
             self._known.update(some)
 
@@ -247,8 +251,10 @@ class Roller:
                 values_max=definition.values_max,
                 counted_up_to=roll_up.cursor,
             )
+            elsewhere = await counted_elsewhere(tx)
         folder = Folder(definition, endpoints, values=values)
         found = Sum(roll_up, folder, values, endpoints, roll_up.cursor)
+        found.elsewhere = elsewhere
         until_s = time.monotonic() + EVERY_S
         while not found.is_all:
             began_s = time.monotonic()

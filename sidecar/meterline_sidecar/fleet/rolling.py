@@ -3,12 +3,13 @@ reading."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from meterline.events import UNCOUNTED, Flag, Kind
+from meterline_sidecar.fleet.elsewhere import Parts, below, is_within
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.store.edge import roll_ups as store
 from meterline_sidecar.store.edge import usage as counting
@@ -44,6 +45,15 @@ class Sum:
     )
     n_events: Counter[tuple[int, int]] = field(default_factory=Counter[tuple[int, int]])
     """By subject and window: when the last of them happened, and how many there are."""
+    elsewhere: Parts = field(default_factory=dict[str, Sequence[tuple[int, int]]])
+    """Numbers of producers that are left out: another edge has counted them."""
+
+    def add_covers(self, covers: Mapping[str, int]) -> None:
+        """Note up to which number of each producer all is read."""
+        for producer, seq in covers.items():
+            own = below(seq, self.elsewhere.get(producer, ()))
+            if own:
+                self.covers[producer] = max(own, self.covers.get(producer, 0))
 
     def add(self, events: list[EventFacts]) -> None:
         """Add events."""
@@ -70,10 +80,15 @@ async def add_step(tx: Tx, definition: Definition, found: Sum, *, limit: int) ->
         return
     after = next(reversed(found.endpoints), 0)
     found.endpoints |= await counting.endpoints(tx, after=after)
-    found.covers |= await store.covered(tx, span.after_id, span.last_id)
+    covers = await store.covered(tx, span.after_id, span.last_id)
+    found.add_covers(covers)
     before: set[int] = set()
+    for producer in covers.keys() & found.elsewhere.keys():
+        for part in found.elsewhere[producer]:
+            among = (span.after_id, span.last_id)
+            before |= await store.events_of_part(tx, producer, part, among)
     if await store.has_rolled_up_before(tx):
-        before = await store.rolled_up_before(tx, span.after_id, span.last_id)
+        before |= await store.rolled_up_before(tx, span.after_id, span.last_id)
     events = await events_of(
         tx,
         definition,
@@ -103,11 +118,13 @@ async def add_archived_step(
     events = [
         facts
         for facts, producer, seq in numbered
-        if not facts.flags & UNCOUNTED and seq > before.get(producer, 0)
+        if not facts.flags & UNCOUNTED
+        and seq > before.get(producer, 0)
+        and not is_within(seq, found.elsewhere.get(producer, ()))
     ]
     await asyncio.to_thread(found.add, events)  # as long as reading the file
     for _, producer, seq in numbered:
-        found.covers[producer] = max(seq, found.covers.get(producer, 0))
+        found.add_covers({producer: seq})
     found.cursor = numbered[-1].facts.id
 
 

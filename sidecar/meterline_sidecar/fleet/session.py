@@ -107,7 +107,8 @@ class Session:
                 return await self._countings.covered(self._edge, message)
             case Workers():
                 for worker in message.producers:
-                    await self._edges.claim(self._edge, worker)
+                    begins = (message.begins or {}).get(worker, 1)
+                    await self._edges.claim(self._edge, worker, begins=begins)
                 return await self._countings.covered_elsewhere(self._edge, message)
             case EdgeHello() | Resume():
                 raise WireError("unexpected", "only one hello to a connection")

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from meterline.edge_wire import Covered, Workers
 from meterline.wire import Batch, split_records
+from meterline_sidecar.fleet.owners import Part, parts_had
 from meterline_sidecar.fleet.records import USAGE_FIELD
 from meterline_sidecar.ingest.watermarks import SentElsewhere
 from meterline_sidecar.store import fleet as edge_store
@@ -75,28 +77,41 @@ async def note_covers(covers: Sequence[EdgeCover], tx: Tx, _first_id: int) -> No
 async def covered_elsewhere(
     tx: Tx,
     edge_id: int,
-    workers: Sequence[str],
+    asked: Workers,
     *,
     kept: Mapping[str, str],
     served: str,
-) -> dict[str, int]:
-    """Return up to which number workers count already, by what other edges sent.
+) -> Covered:
+    """Return which numbers of workers count already, by what other edges sent.
 
     Args:
         tx: a transaction.
         edge_id: of the edge that asks.
-        workers: about whom.
+        asked: about whom.
         kept: by which counting each epoch is read of which that is not the newest one.
         served: by which all others are.
     """
-    found: dict[str, int] = {}
-    for cover in await store.edge_covers(tx, workers):
+    reached: dict[tuple[str, int], int] = {}
+    for cover in await store.edge_covers(tx, asked.producers):
         is_read = cover.generation == kept.get(cover.epoch, served)
         if is_read and cover.edge_id != edge_id:
-            known = found.get(cover.producer, 0)
-            found[cover.producer] = max(cover.last_seq, known)
-    for worker in workers:
+            key = (cover.producer, cover.edge_id)
+            reached[key] = max(cover.last_seq, reached.get(key, 0))
+    found: dict[str, int] = {}
+    parts: dict[str, list[Part]] = {}
+    for (worker, other), last_seq in reached.items():
+        had: list[Part] = [(1, last_seq)]
+        if asked.begins is not None:
+            *before, (first, _) = await parts_had(tx, other, worker)
+            had = [*before, (first, last_seq)]
+        for first, last in had:
+            if first == 1:
+                found[worker] = max(last, found.get(worker, 0))
+            elif first <= last:
+                parts.setdefault(worker, []).append((first, last))
+    for worker in asked.producers:
         row = await find_producer(tx, worker)
         if row is not None and row.last_seq:  # its edge sent each event
             found[worker] = max(row.last_seq, found.get(worker, 0))
-    return found
+    told = {worker: tuple(some) for worker, some in parts.items()}
+    return Covered(is_over=False, producers=found, parts=told)

@@ -136,10 +136,8 @@ class Fleet:
     async def roll(self, host: Host) -> bool:
         """Roll up what an edge has; say whether anything is left."""
 
-        async def ask(workers: Sequence[str]) -> Covered:
-            return await self.countings.covered_elsewhere(
-                host.edge, Workers(tuple(workers))
-            )
+        async def ask(workers: Workers) -> Covered:
+            return await self.countings.covered_elsewhere(host.edge, workers)
 
         return await host.roller.run(ask, is_urgent=True)
 

@@ -94,6 +94,25 @@ async def rolled_up_before(tx: Tx, after_id: int, last_id: int) -> set[int]:
     return {row[0] for row in rows}
 
 
+async def events_of_part(
+    tx: Tx, producer: str, part: tuple[int, int], among: tuple[int, int]
+) -> set[int]:
+    """Return which events behind one and up to another have numbers of a part.
+
+    Args:
+        part: the first and the last number.
+        among: behind which event, and up to which.
+    """
+    after_id, last_id = among
+    source = await events_between(tx, after_id + 1, last_id, columns=OF_PRODUCER)
+    rows = await tx.fetch_all(
+        f"SELECT e.id FROM {source.sql} e JOIN producers p ON p.id = e.producer_id"  # noqa: S608 - our own words
+        " WHERE p.producer = ? AND e.seq BETWEEN ? AND ? AND e.id > ? AND e.id <= ?",
+        (*source.given, producer, *part, after_id, last_id),
+    )
+    return {row[0] for row in rows}
+
+
 async def has_rolled_up_before(tx: Tx) -> bool:
     """Say whether an earlier epoch has rolled up what this ledger does not know."""
     row = await tx.fetch_one("SELECT 1 FROM rolled_up_before LIMIT 1")
