@@ -1,10 +1,13 @@
 """What a meter counts is said on pages as in its file."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
 import pytest
 
 from meterline_sidecar.web.view.render import chosen
 
-KEPT = {
+KEPT: Final[dict[str, Mapping[str, Any] | Sequence[Any]]] = {
     "200-499, !404": (
         {"first": 200, "last": 499},
         {"first": 404, "last": 404, "is_left_out": True},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, wraps
@@ -168,18 +168,17 @@ def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def chosen(value: object) -> str:
+def chosen(value: str | Mapping[str, Any] | Sequence[Any]) -> str:
     """Return what a meter's ``where`` asks of one thing, as its file says it."""
-    match value:
-        case {"first": first, "last": last, **more}:
-            sign = "!" if more.get("is_left_out") else ""
-            return f"{sign}{first}" if first == last else f"{sign}{first}-{last}"
-        case dict():
-            return ", ".join(f"{name} = {chosen(of)}" for name, of in value.items())
-        case list() | tuple():
-            return ", ".join(chosen(one) for one in value)
-        case _:
-            return str(value)
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        return ", ".join(chosen(one) for one in value)
+    if "first" not in value:
+        return ", ".join(f"{name} = {chosen(of)}" for name, of in value.items())
+    sign = "!" if value.get("is_left_out") else ""
+    first, last = value["first"], value["last"]
+    return f"{sign}{first}" if first == last else f"{sign}{first}-{last}"
 
 
 # As Any: Jinja's own annotation lists the shapes of its built-in filters.
