@@ -44,6 +44,8 @@ def main(target: Path) -> None:
             events = month(12_000)
             sidecar.ship(*events)
             sidecar.until_counted(len(events))
+            with sidecar.client() as client:
+                client.post("/v1/report").raise_for_status()
             made = sidecar.meterline("token", "portal", "--customer", "acme")
             pages = {**PAGES, "portal": f"/portal?token={made.stdout.strip()}"}
             with sidecar.worker(PRODUCER), browser(work / "profile") as chrome:
