@@ -1,8 +1,8 @@
 """Which events a meter takes: by route, method, status, kind and properties."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -161,3 +161,16 @@ def _chosen(texts: tuple[str, ...], is_it: Callable[[str], object]) -> bool:
     named, left_out = split(texts)
     is_named = not named or any(is_it(text) is True for text in named)
     return is_named and not any(is_it(text) is True for text in left_out)
+
+
+def chosen(value: str | Mapping[str, Any] | Sequence[Any]) -> str:
+    """Return what a meter's ``where`` asks of one thing, as its file says it."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        return ", ".join(chosen(one) for one in value)
+    if "first" not in value:
+        return ", ".join(f"{name} = {chosen(of)}" for name, of in value.items())
+    sign = "!" if value.get("is_left_out") else ""
+    first, last = value["first"], value["last"]
+    return f"{sign}{first}" if first == last else f"{sign}{first}-{last}"

@@ -4,7 +4,7 @@ import csv
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
@@ -34,6 +34,7 @@ from meterline_sidecar.web.answers.explain import (
     LineEventPage,
     LineEvents,
 )
+from meterline_sidecar.where import chosen
 
 SHOWN_MAX: Final = 10
 COLUMNS: Final = LineEvent.__struct_fields__
@@ -257,10 +258,14 @@ def _tell_line_events(
     click.echo(f"  all of them: meterline explain {target} {line.line} --events jsonl")
 
 
-def _counts(meter: dict[str, object]) -> str:
+def _counts(meter: dict[str, Any]) -> str:
     """Return what a meter counts, in its own words."""
-    words = [f"{name} {value}" for name, value in meter.items() if value]
-    return f"counted by: {', '.join(words)}"
+    words = str(meter["aggregation"])
+    if value := meter.get("value"):
+        words += f" of {value}"
+    where = {name: of for name, of in meter.get("where", {}).items() if of}
+    asked = ", ".join(f"{name} is {chosen(of)}" for name, of in where.items())
+    return f"counted by {meter['name']}: {words}{', where ' if asked else ''}{asked}"
 
 
 def _tell_events(answer: Explanation) -> None:

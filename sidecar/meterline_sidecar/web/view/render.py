@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, wraps
@@ -28,6 +28,7 @@ from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
 from meterline_sidecar.web.view.mark import mark_of
+from meterline_sidecar.where import chosen
 
 if TYPE_CHECKING:
     import jinja2
@@ -166,19 +167,6 @@ def last_day(end_ms: int, time_zone: str) -> str:
 def as_json(value: object) -> str:
     """Return a value as JSON, for an attribute that scripts read."""
     return msgspec.json.encode(value).decode()
-
-
-def chosen(value: str | Mapping[str, Any] | Sequence[Any]) -> str:
-    """Return what a meter's ``where`` asks of one thing, as its file says it."""
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, Mapping):
-        return ", ".join(chosen(one) for one in value)
-    if "first" not in value:
-        return ", ".join(f"{name} = {chosen(of)}" for name, of in value.items())
-    sign = "!" if value.get("is_left_out") else ""
-    first, last = value["first"], value["last"]
-    return f"{sign}{first}" if first == last else f"{sign}{first}-{last}"
 
 
 # As Any: Jinja's own annotation lists the shapes of its built-in filters.

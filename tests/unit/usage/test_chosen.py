@@ -1,11 +1,11 @@
-"""What a meter counts is said on pages as in its file."""
+"""What a meter counts is said as in its file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pytest
 
-from meterline_sidecar.web.view.render import chosen
+from meterline_sidecar.where import chosen
 
 KEPT: Final[dict[str, Mapping[str, Any] | Sequence[Any]]] = {
     "200-499, !404": (
