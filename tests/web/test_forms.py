@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pytest
 from selenium.webdriver import Chrome
@@ -143,6 +143,20 @@ def chrome(scene: Scene, started: Chrome) -> Chrome:
     started.get(f"{scene.live.url}/login")
     started.delete_all_cookies()
     return started
+
+
+PRESSED_TWICE: Final = """
+    const held = [];
+    addEventListener("submit", (event) => {
+        held.push(event.defaultPrevented);
+        event.preventDefault();  // nothing is to be sent here
+    });
+    const form = document.querySelector("main form");
+    form.requestSubmit();
+    form.requestSubmit();
+    return held;
+"""
+"""Says of two presses of a button which ones the page holds back."""
 
 
 def fill(chrome: Chrome, inside: str = "body", **fields: str) -> None:
@@ -283,6 +297,10 @@ def grant_credit(scene: Scene, chrome: Chrome) -> None:
     fill(chrome, "main", amount="five", reason="an outage")
     press(chrome, "main form button")
     assert "expected a decimal above 0" in text(chrome, "main")
+
+    chrome.get(f"{scene.live.url}/customers/globex")
+    fill(chrome, "main", amount="12.50", reason="an outage")
+    assert chrome.execute_script(PRESSED_TWICE) == [False, True]
 
     chrome.get(f"{scene.live.url}/customers/globex")
     fill(chrome, "main", amount="12.50", reason="an outage")

@@ -13,6 +13,7 @@ from meterline_sidecar.web.problems import BadRequest, in_plain_words
 S = TypeVar("S", bound=msgspec.Struct)
 FIELDS_MAX: Final = 50
 BOUNDARY: Final = re.compile(r'multipart/form-data; *boundary="?([^";, ]{1,70})"?')
+MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 FIELD: Final = re.compile(
     r'content-disposition: *form-data; *name="([^"]*)"(?:; *filename="([^"]*)")?',
     re.IGNORECASE,
@@ -87,4 +88,5 @@ def _converted(pairs: Iterable[tuple[str, str]], kind: type[S]) -> S:
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(in_plain_words(str(error))) from error
+        said = MISSING.sub(r"\1 is missing", in_plain_words(str(error)))
+        raise BadRequest(said.replace("`$.", "`")) from error

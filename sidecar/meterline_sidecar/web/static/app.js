@@ -256,6 +256,14 @@
   document.querySelectorAll("[data-fresh][id]").forEach((element) => {
     seen.set(element.id, element.outerHTML);
   });
+  // A form is sent once, however often its button is pressed; who comes back may send it again.
+  document.addEventListener("submit", (event) => {
+    if (event.target.method !== "post") return;
+    if (event.target.classList.contains("sent")) event.preventDefault();
+    event.target.classList.add("sent");
+  });
+  addEventListener("pageshow", () => document.querySelectorAll(".sent").forEach((form) => form.classList.remove("sent")));
+
   setClock(document.body);
   document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   setInterval(grow, 1000);
