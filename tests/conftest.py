@@ -87,7 +87,7 @@ class PromisesShown:
             terminalreporter.write_line(f"ERROR {text}", red=True)
 
 
-@pytest.hookimpl(optionalhook=True)  # some run without xdist
+@pytest.hookimpl(optionalhook=True)  # `-p no:xdist` is one that has none
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
     """Keep together what shares something."""
     return Together(config, log)

@@ -23,6 +23,7 @@ COMMON: Final = (
     "pytest>=9",
     "pytest-asyncio>=1.2",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "anyio",
     "hypothesis",
     "httpx",
