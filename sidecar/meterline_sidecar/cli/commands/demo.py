@@ -54,6 +54,7 @@ def command(keep: bool) -> None:
             _tell_stripe(demo, client)
             if keep:
                 _keep(demo)
+    click.echo("\nwith `demo --keep` it stays, with its dashboard, until Ctrl-C")
 
 
 def _serve(demo: Stage, client: Client) -> None:
