@@ -89,7 +89,10 @@ def command(
         page = EventPage(events=events, next_after=at, archived=archived, edges=edges)
         show_json(page)
         return
-    show(events_table(events))
+    if events:
+        show(events_table(events))
+    else:
+        click.echo(f"none behind event {after}" if after else "no such event")
     if archived:
         click.echo(
             f"\nolder ones of this time left the ledger for {', '.join(archived)};"

@@ -73,11 +73,13 @@ def tell_lines(answer: Reconciliation, names: Names) -> None:
                 quantity(hour.theirs, unit),
                 *("", "", ""),
             )
-    if answer.lines or not answer.invoices:
+    if answer.lines:
         show(table)
     if answer.invoices:
         _tell_invoices(answer.invoices)
     words = "everything matches" if answer.is_equal else "something does not match"
+    if not answer.lines and not answer.invoices:
+        words = "nothing was reported, so there is nothing to compare"
     if any(line.is_fresh and line.verdict != "equal" for line in answer.lines):
         words += (
             "; Stripe's totals lag behind, and some rows were sent within the last hour"
