@@ -47,6 +47,16 @@ def times(number: Number, count: int) -> Number:
     return _EXACT.multiply(number, count)
 
 
+def added(one: Decimal, other: Decimal) -> Decimal:
+    """Return the sum of two amounts of money, exactly."""
+    return _EXACT.add(one, other)
+
+
+def subtracted(one: Decimal, other: Decimal) -> Decimal:
+    """Return the difference of two amounts of money, exactly."""
+    return _EXACT.subtract(one, other)
+
+
 def total_of(numbers: Iterable[Number]) -> Number:
     """Return the sum of some numbers, exactly; 0 of none."""
     total: Number = 0

@@ -389,6 +389,26 @@ async def test_an_adjustment_says_its_tax_and_takes_back_what_was_said(
         assert (report.invoices, report.findings) == (3, [])
 
 
+async def test_amounts_of_more_than_28_digits_are_added_to_the_last_one(
+    open_web: OpenWeb, tmp_path: Path
+) -> None:
+    fee = "12345678901234567890123456789"
+    pricing = PREPAID.replace('"10"', f'"{fee}"').replace('"19"', '"10"')
+    async with open_web(meterline=ACME, pricing=pricing) as web:
+        desk = Desk(web, tmp_path)
+        desk.clock("2026-12-02T12:00:00Z")
+        due = Decimal((await desk.close("2026-10"))["due"])
+        assert str(due) == "13580246791358024679135802456.90"
+        await take(desk, "INV-0001", "credit", amount="0.01")
+        part = "1234567890.12"
+        await take(desk, "INV-0001", "payments", amount=part)
+        assert left(await shown(desk)) == "13580246791358024677901234566.77 usd"
+        assert await balance(desk) == "13580246791358024677901234566.77"
+        await take(desk, "INV-0001", "refunds", amount=part)
+        await take(desk, "INV-0001", "void")
+        assert await balance(desk) == "0.00"
+
+
 async def test_an_invoice_that_somebody_paid_is_not_void(desk: Desk) -> None:
     await take(desk, "INV-0001", "payments", amount="0.50")
 

@@ -23,6 +23,7 @@ from meterline_sidecar.billing.documents import (
 from meterline_sidecar.billing.statement import Journal, add_step
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import added, subtracted
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import (
     documents,
@@ -107,7 +108,8 @@ def _owing(
 ) -> Owing:
     left = left_of(rows)
     for row in paid:
-        left[row.currency] = left.get(row.currency, Decimal(0)) - Decimal(row.amount)
+        before = left.get(row.currency, Decimal(0))
+        left[row.currency] = subtracted(before, Decimal(row.amount))
     due = invoice.details.due
     is_late = due is not None and day_of(now_ms, invoice.details.time_zone) > due
     is_open = state in UNPAID and _is_left(left)
@@ -284,7 +286,7 @@ class Collection:
             return
         paid: dict[str, Decimal] = defaultdict(Decimal)
         for row in await payments.of_invoices(tx, [invoice.invoice_id]):
-            paid[row.currency] += Decimal(row.amount)
+            paid[row.currency] = added(paid[row.currency], Decimal(row.amount))
         for currency, amount in paid.items():
             if amount:
                 raise StepRefused(

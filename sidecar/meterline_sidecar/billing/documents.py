@@ -31,6 +31,7 @@ from meterline_sidecar.billing.statement import (
 from meterline_sidecar.config.names import Name
 from meterline_sidecar.config.seller import SellerConfig
 from meterline_sidecar.config.shape import Config, Customer
+from meterline_sidecar.decimals import added
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.store import documents as store
 from meterline_sidecar.store.documents import DocumentRow, NewDocument
@@ -289,7 +290,8 @@ def left_of(rows: Iterable[DocumentRow]) -> dict[str, Decimal]:
     for row in rows:
         owed = Owed(Decimal(row.amount), row.currency)
         for one in (owed, *document_of(row).details.also_due):
-            found[one.currency] = found.get(one.currency, Decimal(0)) + one.amount
+            before = found.get(one.currency, Decimal(0))
+            found[one.currency] = added(before, one.amount)
     return found
 
 

@@ -36,6 +36,7 @@ from meterline_sidecar.billing.statement import (
 )
 from meterline_sidecar.clock import DAY_MS
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import added, subtracted
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.invoices import NewUse
 from meterline_sidecar.store.port import Tx
@@ -140,7 +141,7 @@ def _adjustments(final: Final, drawn: Drawn, said: Said) -> Iterator[Adjustment]
                 period=final.period.name,
                 billed=billed,
                 now=total,
-                amount=total - billed,
+                amount=subtracted(total, billed),
                 currency=currency,
                 breakdown=breakdown,
             )
@@ -180,7 +181,7 @@ def taken_back(
             period=period,
             billed=amount,
             now=Decimal(0),
-            amount=-amount,
+            amount=subtracted(Decimal(0), amount),
             currency=currency,
             breakdown=None if billed is None else negative(billed),
         )
@@ -196,7 +197,7 @@ def stated(
     by_currency: dict[str, Decimal] = {}
     for adjustment in adjusted:
         known = by_currency.get(adjustment.currency, Decimal(0))
-        by_currency[adjustment.currency] = known + adjustment.amount
+        by_currency[adjustment.currency] = added(known, adjustment.amount)
     own = by_currency.pop(drawn.invoice.currency, Decimal(0))
     return Statement(
         customer=customer.id,
@@ -207,7 +208,7 @@ def stated(
         usage=drawn.usage.meters,
         invoice=drawn.invoice,
         adjustments=adjusted,
-        due=drawn.invoice.total + own,
+        due=added(drawn.invoice.total, own),
         also_due=tuple(
             Owed(amount, currency) for currency, amount in by_currency.items()
         ),

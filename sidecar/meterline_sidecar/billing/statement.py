@@ -11,6 +11,7 @@ from meterline_pricing import Invoice, Period, Plan
 from meterline_pricing.models import Credit
 from meterline_sidecar.billing.breakdown import Breakdown, of_invoice, together
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import added
 from meterline_sidecar.store import invoice_states
 from meterline_sidecar.store import invoices as store
 from meterline_sidecar.store.port import Tx
@@ -206,7 +207,7 @@ def _billed(own: Invoice, adjusted: Mapping[str, Decimal]) -> dict[str, Decimal]
     """Return what an invoice and its adjustments billed, by currency."""
     billed = {own.currency: own.total}
     for currency, amount in adjusted.items():
-        billed[currency] = billed.get(currency, Decimal(0)) + amount
+        billed[currency] = added(billed.get(currency, Decimal(0)), amount)
     return billed
 
 

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple, Self
 
 from meterline_sidecar.cli.client import PAGE, Client
 from meterline_sidecar.cli.papers import document_path
+from meterline_sidecar.decimals import added, subtracted
 from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.pdf import pdf_of
 from meterline_sidecar.printable import csv_cell
@@ -79,7 +80,8 @@ class _Table:
         for row in rows:
             self._out.writerow(row)
             if row.get("row") != "charge":
-                self.sums[str(row[currency]).lower()] += Decimal(str(row[amount]))
+                of = str(row[currency]).lower()
+                self.sums[of] = added(self.sums[of], Decimal(str(row[amount])))
 
 
 def export_month(
@@ -136,7 +138,7 @@ def _totals(shown: DocumentAnswer) -> Iterator[Row]:
     if shown.bill is not None:
         adjusted: dict[str, Decimal] = defaultdict(Decimal)
         for found in shown.bill.adjustments:
-            adjusted[found.currency] += found.amount
+            adjusted[found.currency] = added(adjusted[found.currency], found.amount)
         taxes = {one.currency: one.tax for one in shown.breakdown}
         yield about | _total(
             shown.currency,
@@ -144,7 +146,7 @@ def _totals(shown: DocumentAnswer) -> Iterator[Row]:
             tax=shown.bill.tax,
             total=shown.bill.total,
             adjustments=adjusted[shown.currency],
-            adjustments_tax=taxes[shown.currency] - shown.bill.tax,
+            adjustments_tax=subtracted(taxes[shown.currency], shown.bill.tax),
         )
         for owed in shown.also_due:
             yield about | _total(
@@ -158,7 +160,7 @@ def _totals(shown: DocumentAnswer) -> Iterator[Row]:
                 one.currency,
                 net=one.net,
                 tax=one.tax,
-                total=one.amount - one.adjustments,
+                total=subtracted(one.amount, one.adjustments),
                 adjustments=one.adjustments,
             )
     else:  # a credit note that is older than what it says of that
@@ -181,8 +183,8 @@ def _total(
         "tax": tax,
         "total": total,
         "adjustments": adjustments,
-        "amount": total + adjustments,
-        "credits": total - net - tax,
+        "amount": added(total, adjustments),
+        "credits": subtracted(total, added(net, tax)),
         "adjustments_tax": adjustments_tax,
     }
     row: Row = {name: f"{amount:f}" for name, amount in amounts.items()}

@@ -9,6 +9,7 @@ from decimal import Decimal
 from sys import intern
 from typing import Final, Literal, NamedTuple
 
+from meterline_sidecar.decimals import added
 from meterline_sidecar.store.columns import Columns, marks, pieces
 from meterline_sidecar.store.dialects import either
 from meterline_sidecar.store.port import Tx
@@ -289,7 +290,7 @@ async def adjusted_of(tx: Tx, customer: str) -> dict[str, Adjusted]:
     for period, currency, amount, up_to_event in rows:
         known = found.get(period, Adjusted({}, 0))
         before = known.amounts.get(currency, Decimal(0))
-        amounts = {**known.amounts, currency: before + Decimal(amount)}
+        amounts = {**known.amounts, currency: added(before, Decimal(amount))}
         found[period] = Adjusted(amounts, max(known.up_to_event, up_to_event))
     return found
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 from meterline_sidecar.billing.documents import Document, document_of
 from meterline_sidecar.billing.statement import Owed
 from meterline_sidecar.config.shape import Customer
+from meterline_sidecar.decimals import added, subtracted
 from meterline_sidecar.store import documents as store
 from meterline_sidecar.store import payments
 from meterline_sidecar.store.payments import PaymentRow
@@ -93,7 +94,7 @@ def _entries(
     """Yield what a document changes, and change the balances by it."""
     row, said = document.row, document.details
     for owed in (Owed(document.amount, row.currency), *said.also_due):
-        balances[owed.currency] += owed.amount
+        balances[owed.currency] = added(balances[owed.currency], owed.amount)
         yield AccountEntry(
             day=document.issued,
             number=document.number,
@@ -112,7 +113,7 @@ def _paid(
 ) -> AccountEntry:
     """Return what a payment changes, and change the balances by it."""
     amount = Decimal(payment.amount)
-    balances[payment.currency] -= amount
+    balances[payment.currency] = subtracted(balances[payment.currency], amount)
     return AccountEntry(
         day=date.fromisoformat(payment.paid_on),
         number=invoice.number,
@@ -120,7 +121,7 @@ def _paid(
         period=invoice.row.period,
         due=None,
         currency=payment.currency,
-        amount=-amount,
+        amount=subtracted(Decimal(0), amount),
         balance=balances[payment.currency],
         reference=payment.reference,
     )
