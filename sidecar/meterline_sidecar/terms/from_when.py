@@ -50,6 +50,10 @@ def from_when(
             known = value_at(steps, edge_ms, OF_PERIODS[name])
             if from_ms >= final_ms or known == value:
                 return edge_ms
+            # Nor is anything asked of it that holds behind what is final: the day is
+            # that of another change, which was loaded with it.
+            if value_at(steps, final_ms, OF_PERIODS[name]) == value:
+                return final_ms
         return from_ms
     is_early = calendar.starts is not None and now_ms < calendar.start_of(
         calendar.starts

@@ -627,3 +627,22 @@ def test_who_said_no_zone_was_in_utc_until_they_said_one() -> None:
     assert calendar.named("2026-01").start == ms("2026-01-01T00:00:00Z")
     assert calendar.named("2026-01").end == ms("2026-02-01T00:00:00Z")
     assert calendar.named("2026-02").end == ms("2026-02-28T15:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("time_zone", "Asia/Tokyo"), ("anchor", date(2026, 1, 15))]
+)
+def test_a_plan_is_put_right_in_what_is_final_whatever_holds_behind_it(
+    field: str, value: Any
+) -> None:
+    history = History()
+    history.load("2026-10-05T00:00:00Z", customer(plan="basic"), plans=BOTH)
+    moved = customer(plan="basic", **{field: value})
+    history.load("2026-11-05T00:00:00Z", moved, plans=BOTH)
+    history.finals["acme"] = ms("2026-12-01T00:00:00Z")
+    dated = customer(plan="pro", from_day=date(2026, 10, 10), **{field: value})
+
+    found = history.diff("2026-12-05T00:00:00Z", dated, plans=BOTH, reason="a promise")
+
+    assert found.refused == ()
+    assert [change.from_ms for change in found.planned] == [ms("2026-10-10T00:00:00Z")]
