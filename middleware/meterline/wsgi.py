@@ -172,8 +172,9 @@ class Body:
         self._call = call
         self._pieces = pieces
         # Of these no code of the app's runs, which would have to run in its context.
-        is_plain = type(pieces) is list or type(pieces) is tuple
-        self._plain: Iterator[bytes] | None = iter(pieces) if is_plain else None
+        self._plain: Iterator[bytes] | None = None
+        if type(pieces) in _SIZED:
+            self._plain = iter(pieces)
         self._iterator: Iterator[bytes] | None = None
         self._left = -1  # pieces, where their number is known
 
