@@ -234,7 +234,8 @@ def _rows(
     if not names_known.issuperset(names):
         _check_names(names)
     said: Iterable[str | None] = repeat(None, len(events))
-    if any(properties) or any(parts) or any(one & ROLLED_UP for one in set(flags)):
+    has_usage = any(flags) and any(one & ROLLED_UP for one in set(flags))
+    if has_usage or any(properties) or any(parts):
         said = map(_said, flags, quantities, properties, parts, usages)
     columns = (
         *(range(first_seq, first_seq + len(events)), times, kinds, subjects),
@@ -258,7 +259,7 @@ def _flags(
     flags_kept: int,
 ) -> Sequence[int]:
     """Return flags without those that are not the sender's, and with ours."""
-    if any(one & ~flags_kept for one in set(flags)):
+    if any(flags) and any(one & ~flags_kept for one in set(flags)):
         flags = [one & flags_kept for one in flags]
     first_ms, last_ms = possible
     if first_ms <= min(times) and max(times) <= last_ms:

@@ -84,7 +84,9 @@ def _alike_of(
     ]
     if min(times) // window_ms < max(times) // window_ms or not told_apart:
         told_apart.append([time_ms // window_ms for time_ms in times])
-    sorts = list(zip(*told_apart, strict=True))
+    sorts: Sequence[Any] = told_apart[0]
+    if len(told_apart) > 1:
+        sorts = list(zip(*told_apart, strict=True))
     numbers = Counter(sorts)  # in the order of the first of each, as the places are
     places = list(dict(zip(sorts, range(len(ids)), strict=True)).values())
     found = map(
