@@ -15,17 +15,21 @@ INK: Final = "#334155"
 TITLE: Final = "The centre's CPU time by requests, of the same customers"
 
 
-def draw(lines: Mapping[str, Sequence[float]], *, rates: Sequence[int]) -> str:
+def draw(
+    lines: Mapping[str, Sequence[tuple[float, float]]], *, rates: Sequence[int]
+) -> str:
     """Return the plot.
 
     Args:
-        lines: by what edges forward: the centre's CPU time in ms of a second, by rate.
-        rates: requests a second of all edges together, rising.
+        lines: by what edges forward: requests a second that came to all of them together,
+            rising, each with the centre's CPU time in ms of a second.
+        rates: which are written below, rising.
     """
-    top = max(value for values in lines.values() for value in values) * 1.1
+    top = max(value for points in lines.values() for _, value in points) * 1.1
+    most = max(rates[-1], *(rate for points in lines.values() for rate, _ in points))
 
     def x(rate: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * rate / rates[-1], 1)
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * rate / most, 1)
 
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top, 1)
@@ -43,10 +47,8 @@ def draw(lines: Mapping[str, Sequence[float]], *, rates: Sequence[int]) -> str:
     for part in (0.5, 1.0):
         value = top / 1.1 * part
         drawn.append(_text(LEFT - 8, y(value) + 4, f"{value:.0f}", anchor="end"))
-    for name, values in lines.items():
-        points = [
-            (x(rate), y(value)) for rate, value in zip(rates, values, strict=True)
-        ]
+    for name, found in lines.items():
+        points = [(x(rate), y(value)) for rate, value in found]
         path = " ".join(f"{px},{py}" for px, py in points)
         drawn.append(
             f'<polyline points="{path}" fill="none" stroke="{COLOURS[name]}"'
@@ -57,7 +59,7 @@ def draw(lines: Mapping[str, Sequence[float]], *, rates: Sequence[int]) -> str:
             for px, py in points
         ]
         px, py = points[-1]
-        drawn.append(_text(px + 10, py + 4, f"{name}: {values[-1]:.0f} ms"))
+        drawn.append(_text(px + 10, py + 4, f"{name}: {found[-1][1]:.0f} ms"))
     return "\n".join([*drawn, "</svg>"]) + "\n"
 
 
