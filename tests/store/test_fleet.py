@@ -36,6 +36,17 @@ async def test_an_edge_comes_back_as_it_stands(database: Database) -> None:
         assert await fleet.list_edges(tx) == [stands, an_edge("b")._replace(id=other)]
 
 
+async def test_who_speaks_for_an_edge_is_known_and_where(database: Database) -> None:
+    async with database.transaction() as tx:
+        await fleet.note_speaks(tx, 7, "1" * 32, at="one")
+        await fleet.note_speaks(tx, 8, "2" * 32, at="one")
+        await fleet.note_speaks(tx, 8, "", at="two")
+
+    async with database.reading() as tx:
+        assert [await fleet.speaks_for(tx, n) for n in (7, 8, 9)] == ["1" * 32, "", ""]
+        assert await fleet.centres_of_edges(tx) == {7: "one", 8: "two"}
+
+
 async def test_the_last_decision_about_an_edge_holds(database: Database) -> None:
     async with database.transaction() as tx:
         one = await fleet.add_edge(tx, an_edge("a"))

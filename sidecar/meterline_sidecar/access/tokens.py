@@ -9,7 +9,7 @@ a ledger have a file each, and tell each other (``fleet.shared_tokens``).
 import fcntl
 import os
 import secrets
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -31,7 +31,8 @@ PREFIX: Final = "mtl_"  # lets secret scanners, and people, see what they have f
 TOKENS_MAX: Final = 1_000
 NAME_CHARS_MAX: Final = 100
 SOURCE_CHARS_MAX: Final = 256
-FILE_BYTES_MAX: Final = 4 << 20  # a thousand tokens with the longest names and sources
+REVOKED_MAX: Final = 1_000  # known as revoked by centres that share a ledger
+FILE_BYTES_MAX: Final = 8 << 20  # as many of both, with the longest names and sources
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,19 +98,25 @@ class TokenFile:
         """
         return [token for token in self._written() if token.revoked_ms is None]
 
-    def merge(self, others: Iterable[Token]) -> list[Token]:
+    def merge(self, others: Iterable[Token], *, forgotten_ms: int = 0) -> list[Token]:
         """Take in what others know; return all that is known now, also what was revoked.
 
         Of a token that one has revoked and another has not, it is revoked.
+
+        Args:
+            others: what they know.
+            forgotten_ms: up to when revoked ones may be forgotten among that. Whatever is
+                older, and unknown to them, may be one of these: it does not hold.
 
         Raises:
             ConfigError: the file cannot be read, or is damaged.
         """
         others = list(others)
-        if (written := self._written()) == (merged := _merged(written, others)):
+        written = self._written()
+        if written == (merged := _merged(written, others, forgotten_ms)):
             return written
         with self._locked():
-            merged = _merged(self._written(), others)
+            merged = _merged(self._written(), others, forgotten_ms)
             self._write(merged)
         return merged
 
@@ -196,9 +203,17 @@ class TokenFile:
             os.close(lock)
 
 
-def _merged(ours: Iterable[Token], theirs: Iterable[Token]) -> list[Token]:
+def _merged(
+    ours: Iterable[Token], theirs: Sequence[Token], forgotten_ms: int
+) -> list[Token]:
     """Return each token once, the oldest first; who was revoked anywhere is."""
-    found = {token.id: token for token in ours}
+    known_there = {token.id for token in theirs}
+    found = {
+        token.id: token
+        for token in ours
+        if token.id in known_there
+        or (token.revoked_ms or token.created_ms) > forgotten_ms
+    }
     for token in theirs:
         known = found.get(token.id)
         if known is None or (known.revoked_ms is None and token.revoked_ms is not None):

@@ -114,11 +114,11 @@ async def open_fleet(
     assert centre.listen is not None, "checked where the file is read"
     chain = ChainFiles(config.sidecar.database)
     edges = Edges(
-        database,
-        journal,
+        *(database, journal),
         clock=clock,
         is_valid=credentials_of(tokens),
         check=partial(check_newest, chain=chain) if database.others_write else None,
+        name=centre.own_name,
     )
     await edges.follow_ledger()
     noted = NotedFiles(database, journal)

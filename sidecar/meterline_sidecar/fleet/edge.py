@@ -56,6 +56,8 @@ class Edge:
     """When the last of its batches was stored there that is in a file; 0: none is."""
     is_elsewhere: bool = False
     """Whether it is connected to another centre of this ledger."""
+    at: str = ""
+    """What that one is called; empty: it is too old to have said so."""
     copy_ms: int | None = None
     """When a second host last spoke as this edge."""
     frames: int = 0
@@ -96,7 +98,11 @@ class Edge:
     def why_not_asked(self, *, now_ms: int) -> str | None:
         """Say why its events cannot be asked for now; ``None``: they can."""
         if self.is_elsewhere:
-            return "it is connected to another centre of this ledger: ask that one"
+            which = self.at or "another one"
+            return (
+                f"it is connected to the centre {which} of this ledger: ask that one, by"
+                " its own address"
+            )
         if not self.is_connected:
             away = lasting(max(0, now_ms - self.row.seen_ms))
             since = f"it is away since {format_time_ms(self.row.seen_ms)}, for {away}"

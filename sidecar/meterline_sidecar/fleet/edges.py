@@ -43,6 +43,7 @@ class Edges:
     Args:
         is_valid: says whether a credential still lets an edge in.
         check: raises where the ledger has lost what this process knows of it.
+        name: what this centre is called among several.
     """
 
     def __init__(
@@ -53,12 +54,13 @@ class Edges:
         clock: Clock,
         is_valid: Callable[[str], bool],
         check: Callable[[Tx], Awaitable[None]] | None = None,
+        name: str = "",
     ) -> None:
         self._database = database
         self._journal = journal
         self._clock = clock
         self._is_valid = is_valid
-        self._check = check
+        self._check, self._name = check, name
         self._entering = asyncio.Lock()
         self._by_id: dict[str, Edge] = {}
         self._producers: dict[str, int] = {}
@@ -69,10 +71,11 @@ class Edges:
             retired = await store.retired_edges(tx)
             rows = await store.list_edges(tx)
             counted = await counts_by.read(tx)
+            centres = await store.centres_of_edges(tx)
         for row in rows:
             is_new = row.edge not in self._by_id
             edge = self._by_id.setdefault(row.edge, Edge(row))
-            edge.is_retired = row.id in retired
+            edge.is_retired, edge.at = row.id in retired, centres.get(row.id, "")
             if edge.life is not None:
                 continue
             if row.seen_ms != edge.row.seen_ms or (is_new and self._is_fresh(row)):
@@ -164,8 +167,7 @@ class Edges:
         row = new_row(hello, credential, now_ms=now_ms)
         async with self._database.transaction() as tx:
             row = row._replace(id=await store.add_edge(tx, row))
-        edge = self._by_id[hello.edge] = Edge(row)
-        return edge
+        return self._by_id.setdefault(hello.edge, Edge(row))
 
     async def resume(self, edge: Edge, resume: Resume) -> None:
         """Make sure that an edge's ledger is the one that it was.
@@ -206,7 +208,6 @@ class Edges:
         """Have an edge send all again: of what is here of it, the mark is wrong.
 
         Args:
-            gap: the number that is missing.
             sent_from: behind which batch it was to send in this connection.
 
         Raises:
@@ -314,7 +315,7 @@ class Edges:
                     "duplicate_edge", "a newer connection speaks for this edge"
                 )
             if speaks is not None:
-                await store.note_speaks(tx, edge.row.id, speaks)
+                await store.note_speaks(tx, edge.row.id, speaks, at=self._name)
             before = await store.find_edge(tx, edge.row.edge)
             assert before is not None, "it is never deleted"
             said = {name: getattr(edge.row, name) for name in SAID}

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.store.columns import Columns, marks, pieces
-from meterline_sidecar.store.facts import get_fact, put_fact
+from meterline_sidecar.store.facts import facts_from, get_fact, put_fact
 from meterline_sidecar.store.port import Tx
 
 SPEAKS: Final = "edge_speaks "
 """What the name of a fact begins with that says which process speaks for an edge."""
+AT: Final = "edge_at "
+"""Likewise, which of several centres it is connected to."""
 Decided = Literal["adopt", "retire"]
 
 
@@ -66,9 +68,20 @@ async def speaks_for(tx: Tx, edge_id: int) -> str:
     return await get_fact(tx, f"{SPEAKS}{edge_id}") or ""
 
 
-async def note_speaks(tx: Tx, edge_id: int, life: str) -> None:
-    """Note the life of the process that speaks for an edge from now on."""
+async def note_speaks(tx: Tx, edge_id: int, life: str, *, at: str = "") -> None:
+    """Note the life of the process that speaks for an edge from now on.
+
+    Args:
+        at: what the centre is called that it is connected to.
+    """
     await put_fact(tx, f"{SPEAKS}{edge_id}", life)
+    await put_fact(tx, f"{AT}{edge_id}", at)
+
+
+async def centres_of_edges(tx: Tx) -> dict[int, str]:
+    """Return what the centres are called that edges are connected to, by their ids."""
+    found = await facts_from(tx, AT)
+    return {int(name.removeprefix(AT)): at for name, at in found.items()}
 
 
 async def add_edge(tx: Tx, row: EdgeRow) -> int:

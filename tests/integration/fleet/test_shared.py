@@ -56,7 +56,10 @@ class Process:
             ledger, self.committer, clock=self.clock, chain=chain, company_s=0
         )
         self.edges = Edges(
-            ledger, journal, clock=self.clock, is_valid=lambda _credential: True
+            *(ledger, journal),
+            clock=self.clock,
+            is_valid=lambda _credential: True,
+            name=folder.name,
         )
 
     async def start(self) -> None:
@@ -221,6 +224,9 @@ async def test_of_two_hosts_that_speak_as_one_edge_the_second_is_refused_anywher
     await one.edges.beat(at_one, Heartbeat(0, NOON_MS, NOON_MS))
     await two.edges.follow_ledger()
     assert seen.is_elsewhere, "it spoke, though the clock stands still"
+    why = seen.why_not_asked(now_ms=NOON_MS)
+    assert why is not None
+    assert "the centre a of this ledger: ask that one" in why
 
     with pytest.raises(WireError, match="a second host"):
         await two.edges.enter(edge_hello(TWO), "token 1")
@@ -273,6 +279,41 @@ async def test_tokens_that_were_made_and_revoked_on_one_host_are_so_on_all(
     assert here.find(made[0].text) is None
     assert here.find(made[1].text) == made[1].token
     assert names(here) == ["two"] == names(there)
+
+
+async def test_the_oldest_revoked_tokens_are_forgotten_and_never_hold_again(
+    processes: tuple[Process, Process],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("meterline_sidecar.fleet.shared_tokens.REVOKED_MAX", 2)
+    here, away = (
+        TokenFile(tmp_path / name / "meterline.db.tokens", is_shared=True)
+        for name in ("a", "b")
+    )
+    at_one, at_two = (
+        SharedTokens(file, process.ledger)
+        for file, process in zip((here, away), processes, strict=True)
+    )
+    made = [here.create(str(n), "edge", now_ms=n) for n in range(1, 6)]
+    for one in (at_one, at_two):
+        await one.run()
+    alone = away.create("never told of", "edge", now_ms=6)
+    for n, token in enumerate(made[:4], 11):
+        here.revoke(token.token.id, now_ms=n)
+    late = here.create("late", "edge", now_ms=20)
+
+    for _ in range(3):
+        await at_one.run()
+    assert len((tmp_path / "a" / "meterline.db.tokens").read_text().split("id")) == 5
+    # Who was away meanwhile has them all as if they held.
+    assert away.find(made[0].text) is not None
+    await at_two.run()
+    assert names(away) == ["5", "late"] == names(here)
+    assert [away.find(one.text) for one in (*made[:4], alone)] == [None] * 5
+    assert away.find(late.text) == late.token
+    await at_one.run()
+    assert names(here) == ["5", "late"]
 
 
 def names(file: TokenFile) -> list[str]:
