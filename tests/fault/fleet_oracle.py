@@ -40,6 +40,9 @@ def there_of(hosts: Iterable[HasLedger]) -> set[str]:
 
 def _there(database: Path) -> Iterator[str]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as ledger:
+        made = "SELECT 1 FROM sqlite_master WHERE name = 'packed_events'"
+        if ledger.execute(made).fetchone() is None:
+            return  # It was killed before it had a ledger.
         for route, properties in with_packs(ledger).execute(
             f"SELECT n.route, e.properties FROM {ALL_EVENTS} e"
             " JOIN endpoints n ON n.id = e.endpoint_id"

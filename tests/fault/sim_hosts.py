@@ -315,6 +315,8 @@ class Host:
         self._number = itertools.count()
         self.folder = self._made()
         self.backup: Path | None = None
+        self.lost: Path | None = None
+        """Its files of before it lost them."""
         self.steps_left: int | None = None
         self.rolls_up = self.waits = False
 
@@ -388,7 +390,14 @@ class Host:
     async def lose_disk(self) -> None:
         """Lose all files."""
         await self.kill()
-        self.folder = self._made()
+        self.lost, self.folder = self.folder, self._made()
+        self.backup = None
+
+    async def find_disk(self) -> None:
+        """Have the files back that were lost last, and lose those of now."""
+        assert self.lost is not None
+        await self.kill()
+        self.lost, self.folder = self.folder, self.lost
         self.backup = None
 
     def events(self) -> Iterator[Path]:

@@ -39,6 +39,10 @@ READ_AGAIN: Final = 2022
 """Likewise, of events that it had counted and sent, and never acked."""
 
 
+FOUND_AGAIN: Final = 2042
+"""A disk is found again that had never been at the centre, and has events alone."""
+
+
 def test_the_known_fleets_hold() -> None:
-    for seed in (107, LOST_DISK, READ_AGAIN):
+    for seed in (107, LOST_DISK, READ_AGAIN, FOUND_AGAIN):
         simulate_fleet(seed)

@@ -32,6 +32,8 @@ async def claimed(tx: Tx, producer: str, *, edge_id: int, begins: int) -> int | 
     if owner is None and await find_producer(tx, producer) is None:
         owner = edge_id
         await store.claim_producer(tx, producer, edge_id=edge_id)
+        if begins > 1:  # the edge that had it before never asked
+            await _put(tx, edge_id, producer, [(begins, SEQ_MAX)])
     if owner is None or owner == edge_id or owner not in await store.retired_edges(tx):
         return owner
     await store.claim_producer(tx, producer, edge_id=edge_id)
