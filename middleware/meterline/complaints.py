@@ -27,8 +27,11 @@ class Complaints:
         self.counts[reason] += 1  # first: a handler may record, and come here again
         if self.counts[reason] == 1:
             with contextlib.suppress(Exception):
+                # Most apps set up no logging: then the text stands alone on stderr.
                 log.warning(
-                    "%s; further ones are only counted", reason, exc_info=exc_info
+                    "meterline: %s; further ones are only counted",
+                    reason,
+                    exc_info=exc_info,
                 )
 
 

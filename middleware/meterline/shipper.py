@@ -281,7 +281,9 @@ class Shipper:
     def _go_away(self, problem: str) -> None:
         if not self._is_away:
             self._is_away = True
-            log.warning("the sidecar is away, events wait in the spool: %s", problem)
+            log.warning(
+                "meterline: the sidecar is away, events wait in the spool: %s", problem
+            )
         self._back_off()
 
     def _back_off(self) -> None:
@@ -293,7 +295,7 @@ class Shipper:
         self._backoff_s = BACKOFF_S_MIN
         if self._is_away:
             self._is_away = False
-            log.info("the sidecar is back")
+            log.info("meterline: the sidecar is back")
 
     # --- what dead workers left
 

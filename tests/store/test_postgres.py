@@ -214,7 +214,9 @@ async def test_a_transaction_that_is_cut_off_leaves_the_connection_usable(
     async def slow() -> None:
         async with ledger.transaction() as tx:
             await facts.put_fact(tx, "cut", "off")
-            await tx.fetch_all("SELECT pg_sleep(60)::text")
+            # Shorter than one waits for a lock: a cancellation can come between statements,
+            # where the server does not hear it.
+            await tx.fetch_all("SELECT pg_sleep(5)::text")
 
     for _ in range(3):
         running = asyncio.create_task(slow())

@@ -70,7 +70,7 @@ class Spool:
             reason = words(error)
             troubles.add(
                 f"events wait in memory only, a crash would lose them: {spool_dir}:"
-                f" {reason}"
+                f" {reason} (METERLINE_SPOOL_DIR, or spool_dir, names another place)"
             )
             hello = msgspec.structs.replace(hello, spool=in_memory(reason))
             return cls(Writer(hello, directory=None, bytes_max=bytes_max, room=room))

@@ -183,7 +183,7 @@ async def test_what_is_recorded_after_skip_goes_too_and_is_said_once(
     assert left(metering, sidecar) == []
     assert metering.stats.complaints == {IN_EXCLUDED: 3}
     assert [record.message for record in caplog.records] == [
-        f"{IN_EXCLUDED}; further ones are only counted"
+        f"meterline: {IN_EXCLUDED}; further ones are only counted"
     ]
 
 
