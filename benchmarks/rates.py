@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -88,12 +89,19 @@ def _requests(meter: Meter) -> Iterator[None]:
         yield
 
 
-def work(folder: str, rate: float, seconds: float, plain: bool) -> None:
+def work(
+    folder: str,
+    rate: float,
+    seconds: float,
+    plain: bool,
+    recorded: "Synchronized[int] | None" = None,
+) -> None:
     """Record as evenly as a sleep of a hundredth of a second lets one, then end.
 
     Args:
         rate: events a second of this worker.
         plain: requests instead of quantities.
+        recorded: kept at how many they are.
     """
     meter = Meter(socket=f"{folder}/s", spool_dir=f"{folder}/spool", app_name="bench")
     events = _requests(meter) if plain else _uses(meter)
@@ -103,6 +111,8 @@ def work(folder: str, rate: float, seconds: float, plain: bool) -> None:
         for _ in range(n_done, n_due):
             next(events)
         n_done = n_due
+        if recorded is not None:
+            recorded.value = n_done
         time.sleep(TICK_S)
     meter.close()
 

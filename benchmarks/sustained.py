@@ -4,15 +4,17 @@ Two workers record requests through ``Meter`` and ship them as apps do; the side
 them in, packs them, counts two meters of 200 customers and makes their running totals.
 Each second it is asked how many events it has and how many are counted.
 
-Usage is as old as the events that are not counted yet took to come: those that are
-recorded but not stored wait in the workers' spools, and count as well.
+Usage is as old as the oldest event that is not counted yet, also where that is still in
+a worker's spool.
 """
 
 import argparse
+import bisect
+import multiprocessing
 import statistics
 import tempfile
 import time
-from multiprocessing import Process
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,52 +32,69 @@ class Second(NamedTuple):
     """What was seen at one moment."""
 
     at_s: float
+    recorded: int
     stored: int
     behind: int
 
+    @property
+    def counted(self) -> int:
+        """How many events are in usage."""
+        return self.stored - self.behind
 
-def _seen(folder: Path, began_s: float, client: httpx.Client) -> Second:
-    answer = client.get("/status", headers={"Accept": "application/json"})
-    behind = answer.raise_for_status().json()["aggregation"]["behind_events"]
-    return Second(time.monotonic() - began_s, stored(folder), int(behind))
 
-
-def _old_s(seen: Second, rate: int) -> float:
-    """Return how old usage is: how long the rate needs for what is not counted."""
-    return max(0.0, seen.at_s - (seen.stored - seen.behind) / rate)
+def _old_s(seen: Sequence[Second]) -> Iterator[float]:
+    """Yield how old usage was at each moment: since when there was more than is counted."""
+    at = [0.0, *(one.at_s for one in seen)]
+    recorded = [0, *(one.recorded for one in seen)]
+    for i, one in enumerate(seen, 1):
+        k = bisect.bisect_left(recorded, one.counted, 1, i)
+        span = max(1, recorded[k] - recorded[k - 1])
+        part = (one.counted - recorded[k - 1]) / span
+        yield one.at_s - at[k - 1] - part * (at[k] - at[k - 1])
 
 
 def measure(folder: Path, rate: int, seconds: float) -> dict[str, object]:
     """Record at a rate for some time, and say how the sidecar fared."""
     with sidecar(folder) as pid:
         began_s = time.monotonic()
+        recorded = [multiprocessing.Value("q", 0) for _ in range(WORKERS)]
         workers = [
-            Process(target=work, args=(str(folder), rate / WORKERS, seconds, True))
-            for _ in range(WORKERS)
+            multiprocessing.Process(
+                target=work, args=(str(folder), rate / WORKERS, seconds, True, of_one)
+            )
+            for of_one in recorded
         ]
         for worker in workers:
             worker.start()
         transport = httpx.HTTPTransport(uds=str(folder / "http"))
         found: list[Second] = []
+
+        def look(client: httpx.Client) -> Second:
+            n_stored = stored(folder)  # first: what comes meanwhile seems older
+            answer = client.get("/status", headers={"Accept": "application/json"})
+            behind = answer.raise_for_status().json()["aggregation"]["behind_events"]
+            n_recorded = sum(one.value for one in recorded)
+            return Second(time.monotonic() - began_s, n_recorded, n_stored, int(behind))
+
         with httpx.Client(transport=transport, base_url="http://localhost") as client:
             while time.monotonic() < began_s + seconds:
                 time.sleep(1)
-                found.append(_seen(folder, began_s, client))
+                found.append(look(client))
             used_s, memory = cpu_s(pid), memory_of(pid)
-            while (last := _seen(folder, began_s, client)).behind or any(
+            while (last := look(client)).behind or any(
                 worker.is_alive() for worker in workers
             ):
                 if last.at_s > seconds + DRAINED_WITHIN_S:
                     raise TimeoutError(f"{last.behind} events are not counted")
                 time.sleep(0.2)
         n_bytes = sum(path.stat().st_size for path in folder.glob("db*"))
-    old_s = sorted(_old_s(seen, rate) for seen in found)
+    old_s = sorted(_old_s(found))
     half = found[len(found) // 2]
     return {
         "events": last.stored,
-        "events_per_s": found[-1].stored / found[-1].at_s,
+        "events_per_s": found[-1].recorded / found[-1].at_s,
         "events_per_s_goal": RATE_GOAL,
-        "events_per_s_of_the_first_half": half.stored / half.at_s,
+        "events_per_s_of_the_first_half": half.recorded / half.at_s,
         "usage_old_s_p50": statistics.median(old_s),
         "usage_old_s_most": old_s[-1],
         "usage_old_s_goal": OLD_GOAL_S,

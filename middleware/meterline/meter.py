@@ -238,9 +238,8 @@ class Meter:
         self.failed += 1
         try:
             if self.failed == 1:
-                log.error(
-                    "meterline: %s; further ones are only counted", what, exc_info=True
-                )  # noqa: LOG014
+                text = "meterline: %s; further ones are only counted"
+                log.error(text, what, exc_info=True)  # noqa: LOG014
             self.open()
             if (shipper := self.shipper) is not None:
                 shipper.spool.writer.drop(NOT_RECORDABLE)
