@@ -29,7 +29,7 @@ from msgspec import Struct
 
 from benchmarks.fleet import METERLINE
 from benchmarks.fleet_plot import draw
-from benchmarks.fleet_usage import counted
+from benchmarks.fleet_states import counted
 from benchmarks.harness import cpu_s, tell
 from tests.clock import FakeClock
 from tests.fleet import Fleet
