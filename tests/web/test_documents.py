@@ -177,7 +177,7 @@ async def test_a_number_that_there_is_none_of_is_told(desk: Desk, path: str) -> 
     answer = await desk.web.http.get(path)
 
     assert answer.status_code == 404
-    assert "see /v1/invoices" in answer.json()["detail"]
+    assert "GET /v1/invoices" in answer.json()["detail"]
 
 
 async def test_rows_add_up_to_what_is_due_to_the_last_digit(desk: Desk) -> None:

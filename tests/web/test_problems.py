@@ -113,7 +113,12 @@ def test_every_row_of_the_table_is_asked_and_answered() -> None:
         ("GET", "/v1/outbox/99", 404, "no row 99"),
         ("POST", "/v1/outbox/99/retry", 404, "no row 99"),
         ("POST", "/v1/outbox/99/drop?reason=x", 404, "no row 99"),
-        ("GET", "/v1/events/99", 404, "no event 99; see /v1/events"),
+        (
+            "GET",
+            "/v1/events/99",
+            404,
+            "no event 99; `meterline events` lists the newest",
+        ),
         ("GET", "/v1/customers/acmee", 404, "did you mean acme?"),
         ("GET", "/v1/customers/acme/invoice?period=2025-11", 409, "customer acme: "),
         (

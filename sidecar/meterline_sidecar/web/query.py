@@ -112,7 +112,7 @@ def find_customer(parts: Parts, customer_id: str) -> Customer:
             else "; `meterline customers list` names all"
         )
         if _is_number(parts, customer_id):
-            hint = "; it looks like the number of a document: see /v1/invoices"
+            hint = "; it looks like the number of a document: try `meterline invoice`"
         raise NoSuchThing(f"no customer {customer_id[:100]!r}{hint}")
     return found
 

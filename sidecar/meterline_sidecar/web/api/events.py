@@ -90,7 +90,9 @@ async def get_event(parts: Parts, query: EventQuery) -> WholeEvent:
             f" restore {file.file}` brings it back"
         )
     if found is None:
-        raise NoSuchThing(f"no event {query.event}; see /v1/events")
+        raise NoSuchThing(
+            f"no event {query.event}; `meterline events` lists the newest"
+        )
     return WholeEvent(
         event=shown_event(found.event),
         producer=found.event.producer,
