@@ -123,14 +123,15 @@ def negative(whole: Breakdown) -> Breakdown:
 def part_of(whole: Breakdown, taken: Breakdown, amount: Decimal) -> Breakdown:
     """Return what a part of an invoice is made of that is credited.
 
-    What credits paid stays paid: the part is one of net, taxes and adjustments.
+    What credits paid stays paid. Where adjustments gave more of them back than were used,
+    that is owed like everything else, and the part is one of it as well.
 
     Args:
         whole: the invoice.
         taken: what was credited of it before.
         amount: above zero, in whole minor units, and at most what is left of it.
     """
-    atoms = _Atoms.of(replace(whole, credits=ZERO))
+    atoms = _Atoms.of(replace(whole, credits=max(ZERO, whole.credits)))
     shares = share_out(
         atoms.units(whole), atoms.units(taken), atoms.in_minor_units(amount)
     )
@@ -176,7 +177,7 @@ class _Atoms(NamedTuple):
     """The parts of an invoice that add up to it, and to what its taxes are taken of.
 
     They are what no tax of a part alone is taken of, what each such tax is taken of, each
-    tax, and the adjustments.
+    tax, credits that are owed, and the adjustments.
     """
 
     whole: Breakdown
@@ -207,7 +208,9 @@ class _Atoms(NamedTuple):
         found = [taxes.get(_key(tax), nothing) for tax in self.whole.taxes]
         bases = [found[i].base or ZERO for i in self.bases]
         rest = _sum((of.net, _less(_sum(bases))))
-        amounts = (rest, *bases, *(tax.amount for tax in found), of.adjustments)
+        owed = of.credits if self.whole.credits else ZERO
+        taxes_of = (tax.amount for tax in found)
+        amounts = (rest, *bases, *taxes_of, owed, of.adjustments)
         return [self.in_minor_units(amount) for amount in amounts]
 
     def breakdown(self, units: Sequence[int]) -> Breakdown:
@@ -224,9 +227,10 @@ class _Atoms(NamedTuple):
             taxes=tuple(
                 replace(tax, amount=amount, base=self._base(i, net, bases))
                 for i, (tax, amount) in enumerate(
-                    zip(whole.taxes, amounts[n_bases:-1], strict=True)
+                    zip(whole.taxes, amounts[n_bases:-2], strict=True)
                 )
             ),
+            credits=amounts[-2] if whole.credits else ZERO,
             adjustments=amounts[-1],
         )
 

@@ -50,7 +50,7 @@ def invoices(draw: st.DrawFn) -> Breakdown:
         currency=currency,
         net=net,
         taxes=taxes,
-        credits=-draw(st.integers(0, int(found.amount / unit))) * unit,
+        credits=draw(st.integers(-int(found.amount / unit), 300)) * unit,
         adjustments=adjustments,
     )
 
@@ -68,7 +68,9 @@ def test_parts_that_are_credited_never_exceed_their_invoice_and_come_to_it(
         left -= amount
         taken = together(invoice.currency, [taken, part])
 
-        assert part.amount == amount == part.net + part.tax + part.adjustments
+        beside = part.adjustments + part.credits
+        assert part.amount == amount == part.net + part.tax + beside
+        assert 0 <= part.credits <= max(D(0), invoice.credits)
         assert 0 <= part.net <= amount + abs(invoice.adjustments)
         assert 0 <= taken.net <= invoice.net
         for tax, whole in zip(part.taxes, invoice.taxes, strict=True):
