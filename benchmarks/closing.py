@@ -17,7 +17,6 @@ beside it, 40 us of SQLite; it takes some 15 queries of 10 us, and 100 us of pri
 import argparse
 import asyncio
 import contextlib
-import json
 import random
 import socket
 import sqlite3
@@ -32,7 +31,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from benchmarks.harness import cpu_s, heading, memory_of, ship
+from benchmarks.harness import cpu_s, memory_of, ship, tell_as_found
 from meterline.wire import encode_frame
 from tests.producer import batch, event
 
@@ -340,19 +339,9 @@ async def measure(
 
 async def run(options: argparse.Namespace) -> None:
     """Print what is measured, with its goals, or all of it as JSON."""
-    found: dict[str, float] = {}
-    if not options.json:
-        heading(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        async for some in measure(
-            Path(folder), options.customers, options.kills, options.seed
-        ):
-            found |= some
-            for name, value in some.items() if not options.json else ():
-                sys.stdout.write(f"{name:32} {value:12,.2f}  {GOALS.get(name, '')}\n")
-                sys.stdout.flush()
-    if options.json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        found = measure(Path(folder), options.customers, options.kills, options.seed)
+        await tell_as_found(__doc__, found, GOALS, as_json=options.json)
 
 
 def main() -> None:

@@ -23,7 +23,6 @@ the sidecar for an event says more than events per second.
 import argparse
 import asyncio
 import contextlib
-import json
 import socket
 import sqlite3
 import statistics
@@ -37,7 +36,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from benchmarks.harness import cpu_s, heading, ship
+from benchmarks.harness import cpu_s, ship, tell_as_found
 from meterline.wire import encode_frame
 from tests.producer import batch, event
 
@@ -353,19 +352,11 @@ async def measure(
 
 async def run(options: argparse.Namespace) -> None:
     """Print what is measured, with its goals, or all of it as JSON."""
-    found: dict[str, float] = {}
-    if not options.json:
-        heading(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        async for some in measure(
+        found = measure(
             Path(folder), options.customers, options.rounds, options.additions
-        ):
-            found |= some
-            for name, value in some.items() if not options.json else ():
-                sys.stdout.write(f"{name:28} {value:12,.2f}  {GOALS.get(name, '')}\n")
-                sys.stdout.flush()
-    if options.json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        )
+        await tell_as_found(__doc__, found, GOALS, as_json=options.json)
 
 
 def main() -> None:

@@ -21,7 +21,6 @@ dry run reads 190,000 events at 1 us each and counts their windows again.
 import argparse
 import asyncio
 import contextlib
-import json
 import sqlite3
 import statistics
 import sys
@@ -36,7 +35,7 @@ from typing import Final
 import httpx
 
 from benchmarks.full_ledger import fill, write_files
-from benchmarks.harness import cpu_s, heading
+from benchmarks.harness import cpu_s, tell_as_found
 from meterline_sidecar.store.packs import opened
 
 PATIENCE_S: Final = 600
@@ -149,9 +148,6 @@ async def measure(
 
 async def run(options: argparse.Namespace) -> None:
     """Print what is measured, with its goals, or all of it as JSON."""
-    found: dict[str, float] = {}
-    if not options.json:
-        heading(__doc__)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(exist_ok=True)
@@ -159,13 +155,8 @@ async def run(options: argparse.Namespace) -> None:
         port = write_files(folder, options.customers)
         if is_new:
             await fill(folder, options.events, options.customers)
-        async for some in measure(folder, port, options.rounds):
-            found |= some
-            for name, value in some.items() if not options.json else ():
-                sys.stdout.write(f"{name:28} {value:12,.1f}  {GOALS.get(name, '')}\n")
-                sys.stdout.flush()
-    if options.json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        found = measure(folder, port, options.rounds)
+        await tell_as_found(__doc__, found, GOALS, as_json=options.json)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -104,6 +104,26 @@ def tell(text: str | None, result: Mapping[str, object], *, as_json: bool) -> No
         is_number = isinstance(value, float | int) and not isinstance(value, bool)
         shown = f"{value:,.2f}" if is_number else value
         sys.stdout.write(f"{name:28} {shown}\n")
+
+
+async def tell_as_found(
+    text: str | None,
+    found: AsyncIterable[Mapping[str, float]],
+    goals: Mapping[str, str],
+    *,
+    as_json: bool,
+) -> None:
+    """Print each figure beside its goal when it is known, or in the end all as JSON."""
+    result: dict[str, float] = {}
+    if not as_json:
+        heading(text)
+    async for some in found:
+        result |= some
+        for name, value in some.items() if not as_json else ():
+            sys.stdout.write(f"{name:32} {value:12,.2f}  {goals.get(name, '')}\n")
+            sys.stdout.flush()
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
 
 
 def heading(text: str | None) -> None:

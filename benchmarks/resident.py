@@ -15,8 +15,6 @@ standing; the rest is what a sidecar has with nobody, and what SQLite keeps of t
 
 import argparse
 import asyncio
-import json
-import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -26,7 +24,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.closing import BATCH_EVENTS, PLAN, Sidecar
-from benchmarks.harness import heading, memory_of, ship
+from benchmarks.harness import memory_of, ship, tell_as_found
 from meterline.wire import encode_frame
 from tests.producer import batch, event
 
@@ -148,19 +146,9 @@ async def rounds(
 
 async def run(options: argparse.Namespace) -> None:
     """Print what is measured, with its goals, or all of it as JSON."""
-    found: dict[str, float] = {}
-    if not options.json:
-        heading(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        async for some in measure(
-            Path(folder), options.customers, minutes=options.minutes
-        ):
-            found |= some
-            for name, value in some.items() if not options.json else ():
-                sys.stdout.write(f"{name:32} {value:12,.2f}  {GOALS.get(name, '')}\n")
-                sys.stdout.flush()
-    if options.json:
-        sys.stdout.write(json.dumps(found) + "\n")
+        found = measure(Path(folder), options.customers, minutes=options.minutes)
+        await tell_as_found(__doc__, found, GOALS, as_json=options.json)
 
 
 def main() -> None:
