@@ -10,7 +10,7 @@ import pytest
 
 from meterline_sidecar.web.app import make_app
 from meterline_sidecar.web.clients import Clients
-from meterline_sidecar.web.neighbours import Neighbours
+from meterline_sidecar.web.neighbours import CONNECTION, Neighbours
 from tests.web.conftest import Web
 
 HEAD = (
@@ -67,6 +67,20 @@ def test_a_connection_of_this_process_is_its_own() -> None:
             connected = {"client": client.getsockname(), "server": address}
 
             assert neighbours.is_own(connected)
+
+
+async def test_whose_a_connection_is_is_asked_once(tmp_path: Path) -> None:
+    ours = tables(tmp_path, v4=ROW.format(V4, os.geteuid()))
+    connected = {**scope("127.0.0.1"), "state": {CONNECTION: {}}}
+    assert await ours.has_own(connected)
+
+    others = tables(tmp_path, v4=ROW.format(V4, 65_534))
+    assert await ours.has_own(connected)
+    assert not await ours.has_own(scope("127.0.0.1"))
+    # Who was refused is asked again: a token may not be needed the next time.
+    refused = {**scope("127.0.0.1"), "state": {CONNECTION: {}}}
+    assert not await others.has_own(refused)
+    assert await tables(tmp_path, v4=ROW.format(V4, 0)).has_own(refused)
 
 
 async def test_who_is_not_let_in_needs_a_token(web: Web, tmp_path: Path) -> None:

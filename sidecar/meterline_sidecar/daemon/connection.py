@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from meterline_sidecar.web.clients import UNIX, Clients
+from meterline_sidecar.web.neighbours import CONNECTION
 
 REQUEST_TIMEOUT_S: Final = 10.0  # from the first byte, or the connection, to the last
 ANSWER_TIMEOUT_S: Final = 60.0  # until a client takes more of an answer
@@ -46,6 +47,8 @@ class HttpConnection(H11Protocol):
         """Begin: somebody connected."""
         assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
+        # Of the server's, each connection has a copy, and each request one of that.
+        self.app_state = {**self.app_state, CONNECTION: {}}
         self.address = self.client[0] if self.client else UNIX
         self.waits_since_s = self.loop.time()
         self._watch()

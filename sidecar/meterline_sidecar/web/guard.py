@@ -155,9 +155,7 @@ class Guard:
             is_checked = False
         needs_token = self._needs_token
         if token is None and not needs_token and self._neighbours is not None:
-            # In a thread: the kernel lists every connection of this machine.
-            is_own = await asyncio.to_thread(self._neighbours.is_own, scope)
-            needs_token = not is_own
+            needs_token = not await self._neighbours.has_own(scope)
         address = self._clients.address_of(scope, headers)
         return Caller(address, given, token, is_checked, needs_token)
 

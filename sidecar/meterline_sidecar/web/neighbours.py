@@ -5,6 +5,7 @@ loopback: so does an app that can be talked into fetching an address. Without a 
 those come in who could open the file: the sidecar's own user, and root.
 """
 
+import asyncio
 import ipaddress
 import os
 import struct
@@ -16,6 +17,8 @@ from starlette.types import Scope
 TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 UID_FIELD: Final = 7
 """``sl local remote state queues timer retransmits uid ...``"""
+CONNECTION: Final = "connection"
+"""In the state of a request: what is known of its connection, shared by all requests of it."""
 
 
 class Neighbours:
@@ -30,11 +33,20 @@ class Neighbours:
         """Whether this system says who connects."""
         return self._tables[0].exists()
 
-    def is_own(self, scope: Scope) -> bool:
-        """Say whether a request came from a process of our own user, or of root.
+    async def has_own(self, scope: Scope) -> bool:
+        """Say whether a request's connection is of our own user, or of root.
 
-        Asked of the kernel each time: the number of a port may be another's next.
+        Asked once for a connection: it stays whose it was, while the number of its port
+        may be another's next.
         """
+        known: dict[str, bool] = scope.get("state", {}).get(CONNECTION, {})
+        if not known.get("is_own"):
+            # In a thread: the kernel lists every connection of this machine.
+            known["is_own"] = await asyncio.to_thread(self.is_own, scope)
+        return known["is_own"]
+
+    def is_own(self, scope: Scope) -> bool:
+        """Ask the kernel whether a request came from a process of our own user, or root's."""
         client, server = scope.get("client"), scope.get("server")
         if client is None or server is None:
             return False
