@@ -3,7 +3,7 @@
 import hmac
 from bisect import bisect_left
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 from meterline.events import Flag
@@ -154,7 +154,7 @@ async def _is_plainly_right(
     if not hmac.compare_digest(expected, mac):
         return False
     report.events += len(found.ids)
-    _note_times(hours, batch, found.times)
+    _note_hours(hours, batch, _hours_of(found.times))
     return True
 
 
@@ -218,12 +218,22 @@ def _will_be(key: bytes, found: Stored, erasing: Erasing | None) -> bool:
 
 def note_hours(hours: Hours, batch: BatchRow, events: list[EventRow]) -> None:
     """Note in which hours the events of a batch happened."""
-    _note_times(hours, batch, (event.time_ms for event in events))
+    _note_hours(hours, batch, _hours_of([event.time_ms for event in events]))
 
 
-def _note_times(hours: Hours, batch: BatchRow, times: Iterable[int]) -> None:
+def _hours_of(times: Sequence[int]) -> Iterable[int]:
+    """Return the different hours of some times, counted from the first one ever."""
+    if not times:
+        return ()
+    first, last = min(times) // HOUR_MS, max(times) // HOUR_MS
+    if last - first <= 1:  # as nearly always: of both there is a time
+        return range(first, last + 1)
+    return {time_ms // HOUR_MS for time_ms in times}
+
+
+def _note_hours(hours: Hours, batch: BatchRow, of: Iterable[int]) -> None:
     last_id = batch.first_event_id + batch.events - 1
-    for hour in {time_ms // HOUR_MS for time_ms in times}:
+    for hour in of:
         first, _ = hours.get(hour * HOUR_MS, (batch.first_event_id, 0))
         hours[hour * HOUR_MS] = (first, last_id)
 

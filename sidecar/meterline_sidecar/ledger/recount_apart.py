@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from meterline_sidecar.ledger.away import Away
+from meterline_sidecar.ledger.garbage import seldom_collected
 from meterline_sidecar.ledger.recount import verify_usage
 from meterline_sidecar.ledger.report import Report
 from meterline_sidecar.store.edge import events as event_store
@@ -75,7 +76,8 @@ async def _recounted(path: Path) -> Report | None:
             away = Away(await begin(tx))
             if away.begin.event_id:
                 return None
-            await verify_usage(tx, report, _quiet, away=away, archived=None)
+            with seldom_collected():
+                await verify_usage(tx, report, _quiet, away=away, archived=None)
     finally:
         await reader.close()
     return report

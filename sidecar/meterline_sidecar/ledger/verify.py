@@ -35,6 +35,7 @@ from meterline_sidecar.ledger.derived import (
 )
 from meterline_sidecar.ledger.edge_files_check import look_at_edge_files
 from meterline_sidecar.ledger.external import verify_names
+from meterline_sidecar.ledger.garbage import seldom_collected
 from meterline_sidecar.ledger.journal import verify_journal
 from meterline_sidecar.ledger.packing import verify_packs
 from meterline_sidecar.ledger.progress_mark import ProgressMark
@@ -219,6 +220,7 @@ async def verify(
     for text in await _broken_pages(ledger):
         report.add(f"the database: {text}")
     async with ledger.reading() as tx, AsyncExitStack() as others:
+        others.enter_context(seldom_collected())
         recount = None
         if apart is not None and await is_worth_it(tx):
             recount = others.enter_context(RecountApart(apart))

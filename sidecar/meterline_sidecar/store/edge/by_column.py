@@ -40,6 +40,25 @@ async def columns_between(
     Raises:
         DatabaseCorrupt: a pack cannot be read.
     """
+    read = await parts_between(
+        tx, first, last, columns=columns, subjects=subjects, without=without
+    )
+    return _joined(read, len(columns))
+
+
+async def parts_between(
+    tx: Tx,
+    first: int,
+    last: int,
+    *,
+    columns: Sequence[str],
+    subjects: Sequence[int] | None = None,
+    without: Set[int] = frozenset(),
+) -> list[list[Sequence[Any]]]:
+    """Return the same in parts, one behind the other: a part of a pack, or of rows.
+
+    Args, Raises: as ``columns_between``.
+    """
     test, given = ("", ()) if subjects is None else _of_subjects(subjects)
     if without:
         test, given = f"{test} AND id NOT IN {LISTED}", (*given, listed(without))
@@ -60,7 +79,7 @@ async def columns_between(
         return _others(pack, places, first_id, without) if without else places
 
     read = [_columns_of(first_id, body, columns, chosen) for first_id, body in packs]
-    return _joined(rows, read, len(columns))
+    return _in_order(rows, read)
 
 
 async def columns_of(
@@ -87,7 +106,7 @@ async def columns_of(
         if wanted:
             body = await _body(tx, first)
             read.append(_columns_of(first, body, columns, partial(_named, wanted)))
-    return _joined(rows, read, len(columns))
+    return _joined(_in_order(rows, read), len(columns))
 
 
 async def columns_of_pack(
@@ -181,10 +200,10 @@ def _column(pack: Pack, name: str, places: _Places) -> Sequence[Any]:
     return texts[places] if isinstance(places, slice) else [texts[i] for i in places]
 
 
-def _joined(
-    rows: list[Row], packs: Sequence[list[Sequence[Any]]], n_columns: int
-) -> list[Sequence[Any]]:
-    """Return columns of rows, and of packs as well, in order of the ids."""
+def _in_order(
+    rows: list[Row], packs: Sequence[list[Sequence[Any]]]
+) -> list[list[Sequence[Any]]]:
+    """Return columns of rows, and of packs as well, in parts in order of the ids."""
     read: list[list[Sequence[Any]]] = []
     done = 0
     for part in packs:
@@ -196,11 +215,16 @@ def _joined(
         among = rows[begin:end]
         read += [part] if not among else _turned([*among, *zip(*part, strict=True)])
         done = end
-    read += _turned(rows[done:])
-    if len(read) == 1:
-        return read[0]
+    return read + _turned(rows[done:])
+
+
+def _joined(
+    parts: Sequence[list[Sequence[Any]]], n_columns: int
+) -> list[Sequence[Any]]:
+    if len(parts) == 1:
+        return parts[0]
     return [
-        list(chain.from_iterable(part[place] for part in read))
+        list(chain.from_iterable(part[place] for part in parts))
         for place in range(n_columns)
     ]
 

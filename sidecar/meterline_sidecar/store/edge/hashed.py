@@ -1,16 +1,16 @@
 """SQL for whoever looks at all events of a chain: as it hashes them, many at once."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, Final, NamedTuple
 
 from meterline_sidecar.store.columns import marks, pieces
-from meterline_sidecar.store.edge.by_column import columns_between
+from meterline_sidecar.store.edge.by_column import parts_between
 from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.port import Tx
 
 SUBJECTS_MAX: Final = 100_000  # names of them that are kept in memory: some 10 MB
-ENDPOINT: Final = ("", "")
-"""Of an event whose own is not there."""
+NO_ENDPOINT: Final = ""
+"""The method and route of an event whose own are not there."""
 
 
 class Hashed(NamedTuple):
@@ -34,12 +34,19 @@ class Hashed(NamedTuple):
         )
 
 
+ID, PRODUCER_ID, TIME_MS, FLAGS = (
+    STORED.names.index(name) for name in ("id", "producer_id", "time_ms", "flags")
+)
+"""Where these columns stand."""
+
+
 class HashedEvents:
     """Reads events as the chain hashes them; it keeps the names that it has seen."""
 
     def __init__(self) -> None:
         self._subjects: dict[int, str | None] = {}
-        self._endpoints: dict[int, tuple[str, str]] = {}
+        self._methods: dict[int, str] = {}
+        self._routes: dict[int, str] = {}
 
     async def between(self, tx: Tx, first: int, last: int) -> Hashed:
         """Return the events between two ids, both included.
@@ -47,27 +54,42 @@ class HashedEvents:
         Raises:
             DatabaseCorrupt: some of them cannot be read.
         """
-        columns = await columns_between(tx, first, last, columns=STORED.names)
+        rows: list[tuple[Any, ...]] = []
+        ids: list[int] = []
+        producer_ids: list[int] = []
+        times: list[int] = []
+        flags: list[int] = []
+        for part in await parts_between(tx, first, last, columns=STORED.names):
+            rows += await self._rows(tx, part)
+            ids += part[ID]
+            producer_ids += part[PRODUCER_ID]
+            times += part[TIME_MS]
+            flags += part[FLAGS]
+        return Hashed(ids, producer_ids, times, flags, rows)
+
+    async def _rows(
+        self, tx: Tx, columns: Sequence[Sequence[Any]]
+    ) -> Iterable[tuple[Any, ...]]:
         # fmt: off
         (
-            ids, producer_ids, seqs, times, kinds, subject_ids, endpoint_ids, statuses,
+            _, _, seqs, times, kinds, subject_ids, endpoint_ids, statuses,
             durations, bytes_in, bytes_out, flags, quantities, properties,
         ) = columns
         # fmt: on
         await self._learn(tx, set(subject_ids), set(endpoint_ids))
-        endpoints = [self._endpoints[i] for i in endpoint_ids]
-        fields = (
+        rows = zip(
             *(seqs, times, kinds, map(self._subjects.__getitem__, subject_ids)),
-            *([method for method, _ in endpoints], [route for _, route in endpoints]),
+            map(self._methods.__getitem__, endpoint_ids),
+            map(self._routes.__getitem__, endpoint_ids),
             *(statuses, durations, bytes_in, bytes_out, flags, quantities),
+            strict=True,
         )
-        rows: Sequence[tuple[Any, ...]] = list(zip(*fields, strict=True))
-        if properties.count(None) < len(properties):
-            rows = [
-                row if text is None else (*row, text)
-                for row, text in zip(rows, properties, strict=True)
-            ]
-        return Hashed(ids, producer_ids, times, flags, rows)
+        if properties.count(None) == len(properties):
+            return rows
+        return [
+            row if text is None else (*row, text)
+            for row, text in zip(rows, properties, strict=True)
+        ]
 
     async def _learn(
         self, tx: Tx, subject_ids: Set[int], endpoint_ids: Set[int]
@@ -83,12 +105,14 @@ class HashedEvents:
                 part,
             )
             self._subjects.update(dict(rows))
-        new = sorted(endpoint_ids - self._endpoints.keys())
-        self._endpoints.update(dict.fromkeys(new, ENDPOINT))
+        new = sorted(endpoint_ids - self._routes.keys())
+        self._methods.update(dict.fromkeys(new, NO_ENDPOINT))
+        self._routes.update(dict.fromkeys(new, NO_ENDPOINT))
         for part in pieces(new):
             rows = await tx.fetch_all(
                 "SELECT id, method, route FROM endpoints"  # noqa: S608 - only marks
                 f" WHERE id IN ({marks(len(part))})",
                 part,
             )
-            self._endpoints.update({row[0]: (row[1], row[2]) for row in rows})
+            self._methods.update({row[0]: row[1] for row in rows})
+            self._routes.update({row[0]: row[2] for row in rows})
