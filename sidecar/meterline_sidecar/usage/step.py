@@ -15,6 +15,7 @@ from meterline_sidecar.store import usage as usage_store
 from meterline_sidecar.store.edge import alike, corrections
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.edge.corrections import CorrectionRow, Mark
+from meterline_sidecar.store.edge.event_log import last_event_id
 from meterline_sidecar.store.edge.usage import Cut, EventFacts, ReadEvents, Span
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.store.usage import Generation
@@ -32,6 +33,8 @@ STEP_PLACES: Final = 1_500
 written thrice, in 20 us. What is imported can be of any subject and time."""
 STEP_PLACES_MAX: Final = 2 * STEP_PLACES
 """What comes to more is read again, fewer events of it, before anything is written."""
+UNREAD_EVENTS: Final = 1 << 53
+"""In a step where there is no meter: all that there are, as none of them is read."""
 TRIED_EVENTS: Final = 500
 """Of a long step so many show whether most are like others. Where they are not, such as
 numbers of tokens, to sort them takes twice as long as to read each."""
@@ -117,24 +120,23 @@ async def read_step(
     if before is None:
         return None
     definition = decode(before.definition)
-    limit, correction = await how_far(
-        tx, before.cursor, served.cursor, n_events=min(n_events, STEP_EVENTS)
-    )
+    most = min(n_events, STEP_EVENTS) if definition.meters else UNREAD_EVENTS
+    limit, correction = await how_far(tx, before.cursor, served.cursor, n_events=most)
+    is_unread = not definition.meters and correction is None
     marks: dict[int, Mark] = {}
-    if beside:
+    if beside and not is_unread:
         marks = await corrections.marks_in(
             *(tx, before.cursor, before.cursor + limit), up_to_event=served.cursor
         )
-    if read_events is None:
-        span = await store.span_after(tx, before.cursor, limit=limit)
-        cuts = await cuts_in(tx, span)
-        events = await events_of(tx, definition, span, cuts, is_corrected=bool(marks))
+    if is_unread:
+        # An edge that sends usage counts by its centre's meters, in `fleet`, and has none.
+        span, cuts, events = await _none_behind(tx, before.cursor, limit=limit)
     else:
-        events, last_id = await read_events(
-            tx, before.cursor, skip_flags=UNCOUNTED, limit=limit
+        span, cuts, events = await _events_behind(
+            *(tx, before.cursor, definition, read_events),
+            limit=limit,
+            is_corrected=bool(marks),
         )
-        span = _span(before.cursor, last_id, events)
-        cuts = await cuts_in(tx, span)
     if events or correction is not None:
         endpoints |= await store.endpoints(tx, after=next(reversed(endpoints), 0))
     values = await read_values(tx, definition)
@@ -148,6 +150,34 @@ async def read_step(
         correction=correction,
     )
     return Read(step, events)
+
+
+async def _events_behind(
+    tx: Tx,
+    cursor: int,
+    definition: Definition,
+    read_events: ReadEvents | None,
+    *,
+    limit: int,
+    is_corrected: bool,
+) -> tuple[Span, list[Cut], list[EventFacts]]:
+    """Return where the next events are, where windows are cut there, and the events."""
+    if read_events is None:
+        span = await store.span_after(tx, cursor, limit=limit)
+        cuts = await cuts_in(tx, span)
+        events = await events_of(tx, definition, span, cuts, is_corrected=is_corrected)
+        return span, cuts, events
+    events, last_id = await read_events(tx, cursor, skip_flags=UNCOUNTED, limit=limit)
+    span = _span(cursor, last_id, events)
+    return span, await cuts_in(tx, span), events
+
+
+async def _none_behind(
+    tx: Tx, cursor: int, *, limit: int
+) -> tuple[Span, list[Cut], list[EventFacts]]:
+    """Return the same where there is nothing to count: none is read, nor its time."""
+    last_id = min(max(cursor, await last_event_id(tx)), cursor + limit)
+    return Span(cursor, last_id, 0, 0), [], []
 
 
 async def _generations(tx: Tx) -> tuple[Generation, Generation | None]:
