@@ -1,6 +1,6 @@
 """Edges, whose producers are whose, and what people decided about edges."""
 
-from meterline_sidecar.store import fleet
+from meterline_sidecar.store import fleet, questions
 from meterline_sidecar.store.fleet import EdgeRow
 from meterline_sidecar.store.port import Database
 
@@ -100,3 +100,26 @@ async def test_the_last_process_that_was_noted_speaks_for_an_edge(
 
     async with database.reading() as tx:
         assert (before, await fleet.speaks_for(tx, 7)) == ("", "two")
+
+
+async def test_a_question_is_answered_once_and_there_are_so_many_at_most(
+    database: Database,
+) -> None:
+    names = [str(n) for n in range(questions.QUESTIONS_MAX + 1)]
+
+    async with database.transaction() as tx:
+        room = [await questions.add_question(tx, n, 7, b"\0asked") for n in names]
+        for told in (b"\0told", b"told again"):
+            await questions.answer_question(tx, "1", told)
+        await questions.answer_question(tx, "gone", b"told")
+        for name in names[2:]:
+            await questions.drop_question(tx, name)
+
+    assert room == [True] * questions.QUESTIONS_MAX + [False]
+    async with database.reading() as tx:
+        assert sorted(await questions.list_questions(tx)) == [
+            ("0", 7, b"\0asked", False),
+            ("1", 7, b"\0asked", True),
+        ]
+        found = [await questions.told_of(tx, name) for name in ("0", "1", "2")]
+    assert found == [None, b"\0told", None]

@@ -94,6 +94,7 @@ IDS = {
     ("edge_covers", "epoch"),
     ("edge_covers", "generation"),
     ("edge_covers", "producer"),
+    ("edge_questions", "question"),
     ("edges", "edge"),
     ("edges", "forwards"),
     ("edges", "program"),

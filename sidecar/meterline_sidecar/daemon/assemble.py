@@ -32,6 +32,7 @@ from meterline_sidecar.daemon.assemble_stripe import collect_through, open_strip
 from meterline_sidecar.daemon.reload import AUTHOR, LoadedFiles, log_agreed
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.fleet.leading import Leading
+from meterline_sidecar.fleet.questions import LOOK_EVERY_S as QUESTIONS_EVERY_S
 from meterline_sidecar.fleet.shared_tokens import SharedTokens
 from meterline_sidecar.fleet.sources import Sources
 from meterline_sidecar.ledger.chain import ChainFiles, Head
@@ -89,7 +90,8 @@ async def open_parts(
         _opened_ledger(config.ledger, config.sidecar.database, chain) as database,
         open_leading(config, database) as leading,
     ):
-        await _share(tokens, config, database)
+        if config.server is not None:
+            await SharedTokens(tokens, database).run()
         alarm = await _alarm(database, chain)
         journal = await open_journal(database, chain)
         keeper = await _open_terms(database, journal, config, clock, leading)
@@ -139,11 +141,6 @@ async def open_parts(
         files.on_config(bills.use)
         async with _at_work(parts, files, database, chain):
             yield parts
-
-
-async def _share(tokens: TokenFile, config: Config, database: Ledger) -> None:
-    if config.server is not None:
-        await SharedTokens(tokens, database).run()
 
 
 async def _alarm(database: Ledger, chain: ChainFiles) -> str | None:
@@ -292,6 +289,7 @@ def _plan_following(parts: Parts, files: LoadedFiles, goes_on: Job) -> None:
     parts.schedule.every(FOLLOW_EVERY_S, "follow", follow)
     shared = SharedTokens(parts.tokens, parts.database)
     parts.schedule.every(FOLLOW_EVERY_S, "tokens", shared.run)
+    parts.schedule.every(QUESTIONS_EVERY_S, "questions", parts.raw_events.answer)
     for work in (
         goes_on,
         parts.terms.lead,

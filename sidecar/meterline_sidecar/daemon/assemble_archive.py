@@ -8,6 +8,7 @@ from meterline_sidecar.config.shape import Config
 from meterline_sidecar.files import LedgerFiles
 from meterline_sidecar.fleet.edges import Edges
 from meterline_sidecar.fleet.filing import Filing
+from meterline_sidecar.fleet.questions import Questions
 from meterline_sidecar.fleet.raw_events import RawEvents
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ledger.archive import Archive, Journal
@@ -109,9 +110,10 @@ def open_keeping(
 ) -> Keeping:
     """Return the parts that pack events, let them go, and take names out of them."""
     config, among = files.config, (journal, terms, clock)
+    questions = Questions(database, edges, clock=clock)
     return Keeping(
         archive=open_archive(files, database, archived, *among, alarm, filing),
-        raw_events=RawEvents(EdgeEvents(database, archived), edges, clock=clock),
+        raw_events=RawEvents(EdgeEvents(database, archived), questions),
         packer=open_packer(config, database, archived, clock),
         eraser=open_eraser(config, database, archived, *among, ingest),
     )

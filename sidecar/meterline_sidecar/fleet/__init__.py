@@ -17,5 +17,6 @@ Where an edge keeps its events, ``roller`` stores what they come to, by ``rollin
 events of the ledger's own, and these alone are sent. By which meters, and what of that
 the centre has, is said by ``countings``. ``filing`` has raw events written as files and tells
 of these, and ``noted`` keeps at the centre what was told. For what is in no file yet
-``raw_events`` asks the edge: ``asking`` at the centre, and ``telling`` at the edge.
+``raw_events`` asks the edge: ``asking`` at the centre, and ``telling`` at the edge. Where
+that is connected to another centre, ``questions`` asks through that one.
 """

@@ -96,14 +96,8 @@ class Edge:
         yield from self.missing
 
     def why_not_asked(self, *, now_ms: int) -> str | None:
-        """Say why its events cannot be asked for now; ``None``: they can."""
-        if self.is_elsewhere:
-            which = self.at or "another one"
-            return (
-                f"it is connected to the centre {which} of this ledger: ask that one, by"
-                " its own address"
-            )
-        if not self.is_connected:
+        """Say why it cannot be asked from here for its events; ``None``: it can."""
+        if self.life is None:
             away = lasting(max(0, now_ms - self.row.seen_ms))
             since = f"it is away since {format_time_ms(self.row.seen_ms)}, for {away}"
             return f"{since}, and was retired" if self.is_retired else since

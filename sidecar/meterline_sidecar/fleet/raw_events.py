@@ -13,18 +13,15 @@ import msgspec
 
 from meterline.edge_wire import AskEvents, EventTold
 from meterline.wire import SEQ_MAX
-from meterline_sidecar.clock import Clock
 from meterline_sidecar.fleet.asking import NotTold
 from meterline_sidecar.fleet.edge import Edge
-from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.questions import ANSWER_S, Questions
 from meterline_sidecar.ledger.edge_events import EdgeEvents, Found, Wanted
 from meterline_sidecar.properties import stored_in
 from meterline_sidecar.store.edge.events import EventRow
 
 PAGE_S: Final = 4.0
 """How long edges are asked for one page."""
-ANSWER_S: Final = 3.0
-"""How long one answer is waited for."""
 ASKED_MIN: Final = 250
 """Events of one answer: not all that an edge tells need be what is looked for."""
 EDGE: Final = 1 << 44
@@ -56,10 +53,11 @@ class Page(NamedTuple):
 class RawEvents:
     """What edges have of events that are not in this ledger."""
 
-    def __init__(self, files: EdgeEvents, edges: Edges | None, *, clock: Clock) -> None:
+    def __init__(self, files: EdgeEvents, questions: Questions) -> None:
         self._files = files
-        self._edges = edges
-        self._clock = clock
+        self._questions = questions
+        self.answer = questions.answer
+        """Answers what other centres ask of edges that are connected here."""
 
     async def page(
         self,
@@ -152,10 +150,7 @@ class RawEvents:
         Raises:
             NotTold: nothing, or what cannot be.
         """
-        why = edge.why_not_asked(now_ms=self._clock.now_ms())
-        if why is not None or edge.asking is None:
-            raise NotTold(why or "it is not connected any more")
-        told = await edge.asking.ask(question, timeout_s=timeout_s)
+        told = await self._questions.ask(edge, question, timeout_s=timeout_s)
         ends = [question.after, *(one.id for one in told.events)]
         is_in_order = all(one < next_one for one, next_one in pairwise(ends))
         if (

@@ -174,6 +174,11 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "up to where edges have rolled up each worker, as their states say; it is asked"
         " for once a worker goes over to another edge",
     ),
+    "edge_questions": Cover(
+        "not covered",
+        "what centres ask each other about raw events of edges, for seconds; shown to"
+        " people, and nothing is billed by it",
+    ),
     "epochs": Cover("not covered", _AT_EDGES),
     "rolled_up_before": Cover("not covered", _AT_EDGES),
     "roll_ups": Cover("not covered", _AT_EDGES),

@@ -1,16 +1,21 @@
 """Two processes of one ledger, as parts: what one has in memory is right when the other wrote."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from meterline import edge_wire
-from meterline.edge_wire import Ahead, EdgeHello, Heartbeat
+from meterline.edge_wire import Ahead, AskEvents, EdgeHello, EventsTold, Heartbeat
 from meterline.wire import VERSION, Hello, WireError
 from meterline_sidecar.access.tokens import TokenFile
+from meterline_sidecar.fleet import questions
+from meterline_sidecar.fleet.asking import Asking, NotTold
 from meterline_sidecar.fleet.edges import Edges
+from meterline_sidecar.fleet.questions import Questions
 from meterline_sidecar.fleet.shared_tokens import SharedTokens
 from meterline_sidecar.ingest.accept import Ingest
 from meterline_sidecar.ingest.commit import Committer, Producer
@@ -22,10 +27,12 @@ from meterline_sidecar.store.edge import events
 from meterline_sidecar.store.invoices import NewFinal
 from meterline_sidecar.store.open import open_ledger
 from meterline_sidecar.store.port import Ledger
+from meterline_sidecar.store.questions import add_question, list_questions
 from meterline_sidecar.terms.keeper import TermsKeeper
 from meterline_sidecar.terms.moved import TermsMoved
 from meterline_sidecar.terms.owners import WantedCustomer
 from tests.clock import FakeClock
+from tests.patience import PATIENCE_S
 from tests.postgres_server import programs, shared
 from tests.producer import NOON_MS, batch, event
 
@@ -224,14 +231,95 @@ async def test_of_two_hosts_that_speak_as_one_edge_the_second_is_refused_anywher
     await one.edges.beat(at_one, Heartbeat(0, NOON_MS, NOON_MS))
     await two.edges.follow_ledger()
     assert seen.is_elsewhere, "it spoke, though the clock stands still"
-    why = seen.why_not_asked(now_ms=NOON_MS)
-    assert why is not None
-    assert "the centre a of this ledger: ask that one" in why
 
     with pytest.raises(WireError, match="a second host"):
         await two.edges.enter(edge_hello(TWO), "token 1")
     await one.edges.leave(at_one, ONE)
     assert (await two.edges.enter(edge_hello(TWO), "token 1")).life == TWO
+
+
+class Told:
+    """An edge that is connected to one process, and is asked at the other one."""
+
+    def __init__(self, one: Process, two: Process) -> None:
+        self.at_one, self.at_two = one.edges.named("api-1"), two.edges.named("api-1")
+        self.at_one.asking = self._asking = Asking(self._tell)
+        self.at_one.tells = True
+        self.here, self.there = (
+            Questions(of.ledger, of.edges, clock=of.clock) for of in (one, two)
+        )
+        self._ledger = one.ledger
+        self.answer: dict[str, Any] | None = {}
+        """What it tells; ``None``: its connection is cut instead."""
+        self.asked: list[AskEvents] = []
+
+    async def _tell(self, question: AskEvents) -> None:
+        self.asked.append(question)
+        if self.answer is None:
+            self.at_one.life = None
+            self._asking.end()
+        else:
+            self._asking.told(EventsTold(question.number, **self.answer))
+
+    async def until_asked(self, n: int) -> None:
+        """Wait until so many questions are in the ledger."""
+
+        async def n_there() -> int:
+            async with self._ledger.reading() as tx:
+                return len(await list_questions(tx))
+
+        while await n_there() != n:
+            await asyncio.sleep(0.01)
+
+    async def ask(self, *, timeout_s: float = PATIENCE_S) -> EventsTold:
+        """Ask at the other process, while the first one looks once."""
+        asking = asyncio.ensure_future(
+            self.there.ask(self.at_two, QUESTION, timeout_s=timeout_s)
+        )
+        await self.until_asked(1)
+        await self.here.answer()
+        return await asking
+
+
+QUESTION: Final = AskEvents(0, 5, 9, "", 0, 10, subjects=(("a", "b"),))
+
+
+async def test_an_edge_is_asked_through_the_process_that_it_is_connected_to(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = processes
+    await one.edges.enter(edge_hello(ONE), "token 1")
+    await two.edges.follow_ledger()
+    edge = Told(one, two)
+    edge.answer = {"next_after": 3}
+
+    assert (await edge.ask()).next_after == 3
+    assert [replace(asked, number=0) for asked in edge.asked] == [QUESTION]
+    edge.answer = {"trouble": "it tells no events"}
+    with pytest.raises(NotTold, match="tells no events"):
+        await edge.ask()
+    await edge.until_asked(0)
+
+    # Who asked died: what it left lies there until a process has seen it for long.
+    async with two.ledger.transaction() as tx:
+        assert await add_question(tx, "left", edge.at_two.row.id, b"of another form")
+    await edge.here.answer()
+    await edge.until_asked(1)
+    monkeypatch.setattr(questions, "LEFT_S", -1)
+    await edge.here.answer()
+    await edge.until_asked(0)
+    monkeypatch.undo()
+
+    # Its connection is cut: the process that has it next would answer.
+    edge.answer = None
+    with pytest.raises(
+        NotTold, match=r"the centre a, which did not answer within 0\.1"
+    ):
+        await edge.ask(timeout_s=0.1)
+    monkeypatch.setattr("meterline_sidecar.store.questions.QUESTIONS_MAX", 0)
+    with pytest.raises(NotTold, match="asked too much"):
+        await edge.there.ask(edge.at_two, QUESTION, timeout_s=0.1)
+    await edge.until_asked(0)
 
 
 async def test_who_was_retired_or_adopted_elsewhere_is_so_everywhere(

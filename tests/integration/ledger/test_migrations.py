@@ -124,6 +124,7 @@ EMPTY: Final = (
     *("corrections", "corrected_events", "late_rejections"),
     *("generation_ends", "imports", "import_states", "import_chunks", "import_faults"),
     *("edges", "edge_producers", "edge_decisions", "edge_files", "edge_covers"),
+    "edge_questions",
     *("erasures", "erasure_seals", "erasing_files"),
     *("epochs", "rolled_up_before", "roll_ups", "rolls", "packed_events"),
 )

@@ -13,6 +13,7 @@ ROWS_AT_ONCE: Final = 5_000
 
 MADE_BY_TRIGGERS: Final = "producer_sums"
 PACKS: Final = "packed_events"
+QUESTIONS: Final = "edge_questions"  # of seconds: nobody waits for an answer any more
 FIRST: Final = ("invoice_states",)  # before invoices, of which one is not void
 LAST_ROWS_FIRST: Final = ("outbox",)  # a row may name a later one that replaced it
 
@@ -83,7 +84,7 @@ async def _copy_all(
     keys: Mapping[str, Sequence[str]],
     progress: Progress,
 ) -> dict[str, int]:
-    tables = sorted(columns.keys() - {MADE_BY_TRIGGERS, PACKS})
+    tables = sorted(columns.keys() - {MADE_BY_TRIGGERS, PACKS, QUESTIONS})
     tables.sort(key=lambda name: name not in FIRST)
     copied = {
         table: await _copy(source, target, table, columns[table], keys[table], progress)
