@@ -23,6 +23,8 @@ async def test_final_invoices_come_in_order_with_what_they_were_made_from(
         assert [row.id for row in rows] == [second]
         rows = await invoices.finals_after(tx, second, limit=9)
         assert [row.id for row in rows] == [third]
+        assert await invoices.final_rows(tx, [third, 99]) == rows
+        assert await invoices.final_rows(tx, []) == []
 
 
 async def test_rows_of_an_invoice_are_put_elsewhere_as_they_are(

@@ -14,7 +14,7 @@ from meterline_sidecar.access.secret import Secret
 from meterline_sidecar.alerts.delivery import PAUSES_MS, AlertDelivery, signature
 from meterline_sidecar.alerts.rules import Alerts
 from meterline_sidecar.billing.running_totals import Standings
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from meterline_sidecar.clock import DAY_MS, HOUR_MS, MINUTE_MS, parse_time_ms
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.store import alerts as store
 from tests.plans import starter
@@ -109,6 +109,26 @@ async def test_a_limit_can_be_what_the_plan_includes(open_web: OpenWeb) -> None:
             "Acme Corp has reached 50 % of 4 api_calls in 2026-11: 3"
         )
         assert [alert["percent"] for alert in await raised(web)] == [50, 80, 100]
+
+
+async def test_a_limit_stands_until_its_period_ends(open_web: OpenWeb) -> None:
+    async with open_web(meterline=METERLINE + LIMIT) as web:
+        watch(web)
+        await web.ship(*[event() for _ in range(10)])
+        await web.parts.standings.refresh()
+        page = await web.get("/v1/alerts", is_open="true", limit=2)
+        rest = await web.get("/v1/alerts", is_open="true", before=page["next_before"])
+        others = await web.get("/v1/alerts", customer="nobody")
+        web.clock.time_ms = parse_time_ms(page["alerts"][0]["until"])
+        after = await web.get("/v1/alerts", is_open="true")
+
+        assert [one["percent"] for one in page["alerts"]] == [100, 80]
+        assert [one["percent"] for one in rest["alerts"]] == [50]
+        assert page["alerts"][0]["since"] == "2026-11-01T00:00:00.000Z"
+        assert page["alerts"][0]["until"] == "2026-12-01T00:00:00.000Z"
+        assert "`meterline explain acme`" in page["alerts"][0]["action"]
+        assert others["alerts"] == after["alerts"] == []
+        assert len(await raised(web)) == 3
 
 
 async def test_a_restart_raises_nothing_again(open_web: OpenWeb) -> None:

@@ -426,6 +426,10 @@ async def test_a_draft_that_was_edited_is_held_until_somebody_mends_it(
     assert till.only()["status"] == "draft"
     told = await till.desk.web.get("/v1/invoices/INV-0001/stripe")
     assert told["calls"][-1]["state"] == "held"
+    (listed,) = (await till.desk.web.get("/v1/invoices"))["documents"]
+    assert listed["stripe"]["state"] == "held"
+    assert listed["stripe"]["stripe_id"] == till.only()["id"]
+    assert "should be 100 usd" in listed["stripe"]["reason"]
     first["amount"] = 100
     answer = await till.desk.web.http.post("/v1/invoices/INV-0001/stripe/retry")
     assert answer.status_code == 200, answer.text
@@ -433,6 +437,8 @@ async def test_a_draft_that_was_edited_is_held_until_somebody_mends_it(
     assert till.only()["status"] == "open"
     again = await till.desk.web.http.post("/v1/invoices/INV-0001/stripe/retry")
     assert again.status_code == 409
+    listed = await till.desk.web.get("/v1/invoices/INV-0001")
+    assert listed["stripe"]["state"] == "done"
 
 
 async def test_a_draft_that_was_deleted_is_made_again_when_somebody_says_so(

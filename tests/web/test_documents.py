@@ -160,6 +160,14 @@ async def test_documents_are_listed_newest_first_and_found_by_who_when_and_what(
     assert await numbers(period="2026-11") == ["INV-0005"]
     assert await numbers(kind="credit_note") == ["CN-0001"]
     assert await numbers(customer="nobody") == []
+    assert await numbers(period="last", customer="acme") == ["INV-0005"]
+    assert await numbers(period="2026") == await numbers()
+    refused = await desk.web.http.get("/v1/invoices", params={"period": "november"})
+    assert (refused.status_code, "`last`" in refused.json()["detail"]) == (400, True)
+    for one in first["documents"] + rest["documents"]:
+        alone = await document(desk, one["number"])
+        assert {name: alone[name] for name in one} == one
+        assert one["breakdown"], "it says what it is made of"
     listed = await text_of(desk, "/invoices", period="2026-11")
     assert "INV-0005" in listed
     assert "INV-0001" not in listed

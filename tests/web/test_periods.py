@@ -68,7 +68,7 @@ async def test_a_month_is_closed_with_all_that_begins_in_it(open_web: OpenWeb) -
             ("beta", "2026-11"),
         ]
         assert wrong.status_code == 400
-        assert "expected a month such as 2026-11" in wrong.text
+        assert "no period is called `2026-11-31`" in wrong.text
 
 
 async def test_who_begins_within_a_week_pays_for_its_rest(open_web: OpenWeb) -> None:

@@ -1,6 +1,6 @@
 """What a customer is billed for a period, and the ones that are final in the ledger."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from decimal import Decimal
 from typing import Final as Final_
 from typing import NamedTuple, Protocol
@@ -227,6 +227,19 @@ async def final_of(tx: Tx, invoice_id: int) -> tuple[Statement, Period]:
     assert row is not None, "documents are of invoices that there are"
     period = Period(row.period_start_ms, row.period_end_ms, row.period)
     return _decode(row.document), period
+
+
+async def breakdowns_of_finals(
+    tx: Tx, invoice_ids: Sequence[int]
+) -> dict[int, tuple[Breakdown, ...]]:
+    """Return what final invoices are made of, by the ids of their rows.
+
+    Each is by currency, the invoice's own first.
+    """
+    found: dict[int, tuple[Breakdown, ...]] = {}
+    for row in await store.final_rows(tx, invoice_ids):
+        found[row.id] = tuple(breakdowns_of(_decode(row.document)).values())
+    return found
 
 
 async def add_step(tx: Tx, step: invoice_states.NewState, *, journal: Journal) -> None:

@@ -6,6 +6,9 @@ from typing import Final, TypeVar
 
 import click
 
+from meterline_pricing import PricingError
+from meterline_sidecar.terms.period_names import period_name
+
 F = TypeVar("F", bound=Callable[..., object])
 
 CONFIG: Final = click.option(
@@ -24,11 +27,35 @@ URL: Final = click.option(
     "default the configured one.",
 )
 JSON: Final = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
-PERIOD: Final = click.option(
-    "--period",
-    metavar="PERIOD",
-    help="A billing period: a month such as 2026-11, or the first day of another one,"
-    " such as 2026-11-23; by default the current one.",
+
+
+class PeriodName(click.ParamType[str]):
+    """The name of a billing period, or a word for it."""
+
+    name = "period"
+
+    def __init__(self, *, takes_year: bool = False) -> None:
+        self._takes_year = takes_year
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return it as the sidecar takes it, or say what is possible."""
+        try:
+            return period_name(value, takes_year=self._takes_year)
+        except PricingError as error:
+            self.fail(str(error), param, ctx)
+
+
+def period_option(help_text: str, *, takes_year: bool = False) -> Callable[[F], F]:
+    """Return ``--period`` with what it says of itself."""
+    kind = PeriodName(takes_year=takes_year)
+    return click.option("--period", type=kind, metavar="PERIOD", help=help_text)
+
+
+PERIOD: Final = period_option(
+    "A billing period: a month such as 2026-11, the first day of another one, such as"
+    " 2026-11-23, or `last`; by default the current one."
 )
 
 

@@ -13,6 +13,7 @@ from meterline_sidecar.cli.exits import NotFound
 from meterline_sidecar.cli.output import money, quantity
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.pdf import pdf_of
+from meterline_sidecar.terms.period_names import WORDS
 from meterline_sidecar.web.answers.customers import ShownCustomer
 from meterline_sidecar.web.answers.documents import (
     DocumentAnswer,
@@ -125,7 +126,11 @@ def number_of_final(client: Client, customer: str, period: str | None) -> str:
         kind="invoice",
         limit=1,
     )
-    named = [one for one in found.documents if period in (None, one.period)]
+    named = [
+        one
+        for one in found.documents
+        if period in (None, one.period, *WORDS)  # not any that begins in a month
+    ]
     if not named:
         when = "" if period is None else f" for {period}"
         raise NotFound(

@@ -105,6 +105,19 @@ async def final_row(tx: Tx, invoice_id: int) -> FinalRow | None:
     return None if row is None else FinalRow(*row)
 
 
+async def final_rows(tx: Tx, invoice_ids: Sequence[int]) -> list[FinalRow]:
+    """Return final invoices, void or not, by their ids, in order."""
+    found: list[FinalRow] = []
+    for part in pieces(invoice_ids):
+        rows = await tx.fetch_all(
+            f"SELECT {FINAL.listed} FROM invoices WHERE id IN ({marks(len(part))})"  # noqa: S608 - names and marks
+            " ORDER BY id",
+            part,
+        )
+        found += [FinalRow(*row) for row in rows]
+    return found
+
+
 async def final_ends(tx: Tx) -> dict[str, int]:
     """Return the end of each customer's last final period, UTC ms."""
     rows = await tx.fetch_all(

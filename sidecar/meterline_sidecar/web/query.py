@@ -16,6 +16,7 @@ from meterline_sidecar.clock import parse_time_ms, time_text
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
+from meterline_sidecar.terms.period_names import LAST, WORDS, period_name
 from meterline_sidecar.usage.counted import WINDOW_MS, Counted
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, NoSuchThing
@@ -37,8 +38,9 @@ MonthName = Annotated[
     str,
     Meta(
         max_length=10,
-        description="A billing period: a calendar month such as 2026-11, or the first"
-        " day of another one, such as 2026-11-23; by default the current one.",
+        description="A billing period: a calendar month such as 2026-11, the first"
+        " day of another one, such as 2026-11-23, or `last`; by default the current"
+        " one.",
     ),
 ]
 Time = Annotated[
@@ -125,18 +127,39 @@ def _is_number(parts: Parts, name: str) -> bool:
 
 
 def billing_period(parts: Parts, customer: Customer | None, name: str | None) -> Period:
-    """Return a customer's billing period of that name, else the current one.
+    """Return a customer's billing period of that name or word, else the current one.
 
     For everybody (``None``) a period is a month in UTC.
+
+    Raises:
+        PricingError: there is none; the text says what is possible.
     """
     now_ms = parts.clock.now_ms()
+    word = None if name is None else period_name(name)
     if customer is None:
         calendar = Calendar()
-        return calendar.at(now_ms) if name is None else calendar.named(name)
+        if word is not None and word not in WORDS:
+            return calendar.named(word)
+        month = calendar.at(now_ms)
+        return calendar.at(month.start - 1) if word in LAST else month
     theirs = CustomerCalendar.of(parts.terms.terms, customer.id)
-    if name is not None:
-        return theirs.named(name)
-    return theirs.latest(now_ms)
+    if word is not None and word not in WORDS:
+        return theirs.named(word)
+    latest = theirs.latest(now_ms)
+    return theirs.named(theirs.before(latest.name)) if word in LAST else latest
+
+
+def period_wanted(parts: Parts, customer_id: str | None, name: str) -> str:
+    """Return the name of a period of one customer's, or of all: then it is a month.
+
+    Raises:
+        PricingError: there is none; the text says what is possible.
+    """
+    word = period_name(name, takes_year=True)
+    if word not in WORDS:
+        return word
+    customer = None if customer_id is None else parts.customers.get(customer_id)
+    return billing_period(parts, customer, word).name
 
 
 async def invoice_period(
@@ -147,8 +170,8 @@ async def invoice_period(
     It is read in the snapshot in which the invoice is, so that both are of one moment.
     Without a name it is the current one.
     """
-    if name is None:
-        name = billing_period(parts, customer, None).name
+    if name is None or period_name(name) in WORDS:
+        name = billing_period(parts, customer, name).name
     final = (await finals_of(tx, customer.id)).get(name)
     return billing_period(parts, customer, name) if final is None else final.period
 

@@ -188,7 +188,7 @@ def test_what_if_names_whom_it_can_not_rate(
     assert shown.returncode == 3
     assert "! left out acme: unknown plan `starter`" in shown.stdout
     assert refused.returncode == 2
-    assert "expected a month such as 2026-11, not `2026-13`" in refused.stderr
+    assert "no period is called `2026-13`" in refused.stderr
 
 
 def test_a_url_finds_the_sidecar_without_a_configuration(
@@ -204,7 +204,7 @@ def test_a_url_finds_the_sidecar_without_a_configuration(
     [
         (["invoice", "amce"], "did you mean acme?"),
         (["invoice", "a b"], "no customer"),
-        (["invoice", "acme", "--period", "Nov"], "expected a month such as 2026-11"),
+        (["invoice", "acme", "--period", "2026-11-23"], "lies in 2026-11"),
         (["usage", "--start", "2026-11-01"], "give both start and end, or neither"),
         (["events", "--start", "x", "--end", "y"], "is not a time such as"),
     ],

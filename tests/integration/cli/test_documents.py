@@ -10,7 +10,7 @@ import pytest
 from meterline_sidecar.cli.commands.explain import COLUMNS
 from meterline_sidecar.errors import NotInstalled
 from meterline_sidecar.pdf import pdf_of
-from tests.sidecar_process import METERLINE, PRICING, SidecarProcess
+from tests.sidecar_process import METERLINE, PRICING, SidecarProcess, until
 
 FILE = (
     METERLINE
@@ -23,6 +23,12 @@ starts = 2026-10-01
 
 [seller]
 name = "Example GmbH"
+
+[[alert]]
+name = "budget"
+customer = "team_1"
+amount = 4
+at = [100]
 """
 )
 
@@ -144,6 +150,43 @@ def test_what_has_no_document_is_told(
 
     assert done.returncode == 1
     assert said in done.stderr
+
+
+def test_documents_are_listed_for_people_and_for_spreadsheets(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.csv"
+
+    shown = sidecar.meterline("invoices").stdout
+    as_json = json.loads(sidecar.meterline("invoices", "--json").stdout)
+    newest = sidecar.meterline("invoices", "--limit", "1", "--csv", "-").stdout
+    written = sidecar.meterline("invoices", "--period", "last", "--csv", str(file))
+    nothing = sidecar.meterline("invoices", "--state", "void").stdout
+    wrong = sidecar.meterline("invoices", "--period", "lasst")
+
+    assert "INV-0002  team_1    2026-10  2026-11-06  2026-11-20  final" in shown
+    assert "$5.00 left to pay" in shown
+    assert [one["number"] for one in as_json] == ["INV-0002", "INV-0001"]
+    (row,) = csv.DictReader(newest.splitlines())
+    assert (row["number"], row["net"], row["left"]) == ("INV-0002", "5.00", "5.00")
+    assert written.stdout == f"{file}: 2 rows\n"
+    assert "\n".join(newest.splitlines()) in file.read_text()
+    assert "no such invoice is final" in nothing
+    assert (wrong.returncode, "did you mean `last`?" in wrong.stderr) == (2, True)
+
+
+def test_alerts_that_stand_are_listed_with_what_to_do(sidecar: SidecarProcess) -> None:
+    until(lambda: "budget" in sidecar.meterline("alerts").stdout)
+
+    shown = sidecar.meterline("alerts").stdout
+    (one,) = json.loads(sidecar.meterline("alerts", "--all", "--json").stdout)
+    nothing = sidecar.meterline("alerts", "--customer", "acme").stdout
+
+    assert "! Team One has reached 100 % of $4.00 in 2026-11: $5.00 [budget]" in shown
+    assert "until 2026-12-01T00:00:00.000Z; no webhook is told" in shown
+    assert "-> `meterline invoice team_1`" in shown
+    assert (one["is_open"], one["state"]) == (True, "shown")
+    assert nothing.startswith("no alert of acme stands; --all")
 
 
 def test_what_became_of_an_invoice_is_noted_and_shown(sidecar: SidecarProcess) -> None:

@@ -11,7 +11,7 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.month import Exported, export_month
-from meterline_sidecar.cli.options import daemon_options
+from meterline_sidecar.cli.options import daemon_options, period_option
 from meterline_sidecar.cli.output import Steps, money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
@@ -31,11 +31,9 @@ ALL_GAPS: Final = "\0all"
 
 
 @click.command()
-@click.option(
-    "--period",
-    metavar="MONTH",
-    help="Only periods of this name, such as 2026-10 or 2026-11-23, or all that begin in"
-    " a month; by default all that are due.",
+@period_option(
+    "Only periods of this name, such as 2026-10 or 2026-11-23, or all that begin in a"
+    " month, or in the `last` one in UTC; by default all that are due."
 )
 @click.option("--customer", metavar="ID", help="Only this customer's periods.")
 @click.option(

@@ -7,7 +7,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.consequences import tell_consequences
-from meterline_sidecar.cli.options import daemon_options, event_filters
+from meterline_sidecar.cli.options import daemon_options, event_filters, period_option
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
@@ -29,7 +29,7 @@ PARTS: Final = ("quantities", "properties")
 @click.option("--source", metavar="TEXT", help="Only what this sender sent over HTTP.")
 @click.option("--external-id", metavar="TEXT", help="Only under this id of its sender.")
 @click.option("--meter", metavar="NAME", help="Only events that this meter counts.")
-@click.option("--period", metavar="MONTH", help="Only of this billing period.")
+@period_option("Only of this billing period, such as 2026-10 or `last`.")
 @click.option(
     "--start", "--from", "start", metavar="TIME", help="Only from this time on."
 )

@@ -11,7 +11,6 @@ import msgspec
 
 from meterline_pricing import Catalogue, PricingError
 from meterline_pricing.combined import combined, names_in
-from meterline_pricing.grid import first_day
 from meterline_pricing.tools import Difference, difference_of, ranked
 from meterline_sidecar.billing.drafts import charged, priced
 from meterline_sidecar.cli.client import Client
@@ -56,10 +55,6 @@ def command(
     """
     prices = read_prices(prices_path)
     day = None if at is None else at.date()
-    try:
-        first_day(period or "2026-01")
-    except PricingError as error:
-        raise click.BadParameter(str(error), param_hint="--period") from error
     differences: list[Difference] = []
     left_out: dict[str, str] = {}
     with Client.find(url, config_path) as client:

@@ -10,12 +10,14 @@ from meterline_pricing import Charge
 from meterline_pricing.bill import Kind as LineKind
 from meterline_sidecar.decimals import Number
 from meterline_sidecar.store.invoice_states import State
+from meterline_sidecar.store.stripe_calls import CallState
 from meterline_sidecar.web.answers.collection import InvoiceStep, ShownPayment
 from meterline_sidecar.web.answers.invoices import ShownAdjustment
 from meterline_sidecar.web.answers.money import ShownBreakdown, ShownOwed
 from meterline_sidecar.web.answers.usage import ShownGroup, ShownPeriod
 
 DocumentKind = Literal["invoice", "credit_note"]
+DocumentState = Literal["final", "sent", "overdue", "paid", "uncollectible", "void"]
 AccountKind = Literal["invoice", "credit_note", "payment", "refund"]
 
 
@@ -27,6 +29,17 @@ class ShownParty(msgspec.Struct, frozen=True, kw_only=True):
     """Line by line."""
     tax_id: str
     email: str
+
+
+class DocumentAtStripe(msgspec.Struct, frozen=True, kw_only=True):
+    """How far Stripe is told of a final invoice that it collects."""
+
+    state: CallState
+    """``done``: of all of it; ``held``: it waits for a person."""
+    stripe_id: str | None
+    """The invoice at Stripe; ``null`` until there is one."""
+    reason: str | None
+    """Why it goes no further, or not yet."""
 
 
 class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +66,11 @@ class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
     left: tuple[ShownOwed, ...]
     """What of an invoice is still to be paid, by currency: below zero it is in the
     customer's favour."""
+    breakdown: tuple[ShownBreakdown, ...]
+    """Net, taxes and what they come to, by currency, its own first. Empty on a credit
+    note that is older than this."""
+    stripe: DocumentAtStripe | None
+    """``null`` of a credit note, and of what is not collected through Stripe."""
 
 
 class DocumentPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,8 +164,6 @@ class DocumentAnswer(DocumentEntry, frozen=True, kw_only=True):
     """Why something is credited."""
     bill: DocumentBill | None
     """``None`` on a credit note."""
-    breakdown: tuple[ShownBreakdown, ...]
-    """By currency, its own first. Empty on a credit note that is older than this."""
     appendix: tuple[AppendixMeter, ...] | None
     """``None`` where nobody asked for it."""
     steps: tuple[InvoiceStep, ...]

@@ -7,7 +7,6 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from meterline_pricing.grid import first_day
 from meterline_sidecar.billing.close_run import (
     LISTED_MAX,
     Due,
@@ -19,6 +18,7 @@ from meterline_sidecar.billing.close_run import (
 from meterline_sidecar.billing.closing import Busy
 from meterline_sidecar.billing.statement import Owed
 from meterline_sidecar.clock import format_time_ms
+from meterline_sidecar.terms.period_names import period_name
 from meterline_sidecar.web.answers.closing import (
     ClosedPeriod,
     CloseRun,
@@ -34,7 +34,13 @@ from meterline_sidecar.web.money import shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, Conflict
-from meterline_sidecar.web.query import CustomerId, MonthName, Nothing, find_customer
+from meterline_sidecar.web.query import (
+    CustomerId,
+    MonthName,
+    Nothing,
+    find_customer,
+    period_wanted,
+)
 
 MONTHS: Final = 12
 
@@ -117,12 +123,13 @@ async def close_periods(parts: Parts, query: CloseQuery, author: str) -> CloseRu
     """Begin to make due periods final, each once; see ``/v1/close`` for how it goes."""
     if query.customer is not None:
         find_customer(parts, query.customer)
-    if query.period is not None:
-        first_day(query.period)  # says what is wrong with the name
+    period = query.period
+    if period is not None:
+        period = period_wanted(parts, query.customer, period_name(period))
     if parts.watch is not None and not parts.watch.is_right():
         raise Conflict("this machine's clock jumped: what is over is not known")
     wanted = Wanted(
-        period=query.period,
+        period=period,
         customer=query.customer,
         skips_grace=query.skip_grace,
         accepts_gap=query.accept_gap,

@@ -1,15 +1,14 @@
 """Documents: invoices that are final, and credit notes, by their numbers."""
 
-from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from meterline_pricing import Line, Period
-from meterline_sidecar.billing.collection import UNPAID, Owing, owing_of
+from meterline_sidecar.billing.collection import owing_of
 from meterline_sidecar.billing.documents import (
     Document,
     Party,
@@ -20,19 +19,16 @@ from meterline_sidecar.billing.documents import (
 )
 from meterline_sidecar.billing.explained import words_under
 from meterline_sidecar.billing.statement import (
-    Owed,
     Statement,
     breakdowns_of,
     final_of,
     made_of,
 )
-from meterline_sidecar.clock import DAY_MS, HOUR_MS, format_time_ms
+from meterline_sidecar.clock import format_time_ms
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.meters import AGGREGATIONS
 from meterline_sidecar.store import documents as store
 from meterline_sidecar.store import invoice_states, payments
-from meterline_sidecar.store.documents import DocumentRow
-from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.usage.counted import Counted, snapshot
 from meterline_sidecar.usage.customer_usage import MeterUsage
@@ -43,64 +39,21 @@ from meterline_sidecar.web.answers.documents import (
     DayQuantity,
     DocumentAnswer,
     DocumentBill,
-    DocumentEntry,
-    DocumentKind,
     DocumentLine,
-    DocumentPage,
     ShownParty,
 )
 from meterline_sidecar.web.answers.usage import ShownGroup
+from meterline_sidecar.web.api.document_list import entry_of, stripe_of
 from meterline_sidecar.web.api.invoices import shown_adjustments
 from meterline_sidecar.web.api.usage import shown_period
 from meterline_sidecar.web.daily import days_of, read_daily
-from meterline_sidecar.web.money import shown_breakdown, shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import NoSuchThing
-from meterline_sidecar.web.query import (
-    ID_MAX,
-    PAGE,
-    CustomerId,
-    Limit,
-)
 
 DocumentNumber = Annotated[
     str, Meta(max_length=60, description="A number such as INV-0001.")
 ]
-
-DocumentState = Literal["final", "sent", "overdue", "paid", "uncollectible", "void"]
-EARLIEST_MS: Final = 14 * HOUR_MS
-"""So much before UTC days begin where they begin first."""
-OVERDUE_STEP: Final = 500
-"""Unpaid invoices that are looked at in one step for those that are overdue."""
-PeriodName = Annotated[
-    str,
-    Meta(
-        max_length=10,
-        description="A billing period, or a month: all that begin in it.",
-    ),
-]
-
-
-class DocumentsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which documents, the newest first."""
-
-    customer: CustomerId | None = None
-    period: PeriodName | None = None
-    kind: Annotated[
-        DocumentKind | None, Meta(description="`invoice` or `credit_note`.")
-    ] = None
-    state: Annotated[
-        DocumentState | None,
-        Meta(
-            description="Only invoices whose last step is this one; `overdue`: that"
-            " should be paid by now, and are not."
-        ),
-    ] = None
-    before: Annotated[
-        int, Meta(ge=0, le=ID_MAX, description="`next_before` of the page before.")
-    ] = ID_MAX
-    limit: Limit = PAGE
 
 
 class DocumentQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,59 +63,6 @@ class DocumentQuery(msgspec.Struct, frozen=True, kw_only=True):
     appendix: Annotated[
         bool, Meta(description="With the usage behind it, by day and by group.")
     ] = False
-
-
-async def list_documents(parts: Parts, query: DocumentsQuery) -> DocumentPage:
-    """List invoices that are final, and credit notes, the newest first."""
-    now_ms = parts.clock.now_ms()
-    async with parts.database.reading() as tx:
-        rows, next_before = await _page(tx, query, now_ms=now_ms)
-        found = [document_of(row) for row in rows]
-        owing = await owing_of(tx, found, now_ms=now_ms)
-    return DocumentPage(
-        documents=[
-            DocumentEntry(**_entry(parts, one, "", owing.get(one.row.invoice_id)))
-            for one in found
-        ],
-        next_before=next_before,
-    )
-
-
-async def _page(
-    tx: Tx, query: DocumentsQuery, *, now_ms: int
-) -> tuple[list[DocumentRow], int | None]:
-    """Return a page of rows, and where the next one begins.
-
-    What is overdue follows from days and payments: invoices that are not paid, of days
-    that are over anywhere, are read until there are enough of them.
-    """
-    is_overdue = query.state == "overdue"
-    yesterday = day_of(now_ms + EARLIEST_MS - DAY_MS, "UTC")
-    states: tuple[State, ...] = ()
-    if query.state is not None:
-        states = UNPAID if query.state == "overdue" else (query.state,)
-    found: list[DocumentRow] = []
-    before = query.before
-    while True:
-        rows = await store.page(
-            tx,
-            customer=query.customer,
-            period=query.period,
-            kind=query.kind,
-            states=states,
-            due_until=yesterday.isoformat() if is_overdue else None,
-            before=before,
-            limit=OVERDUE_STEP if is_overdue else query.limit,
-        )
-        if not is_overdue:
-            return rows, rows[-1].id if len(rows) == query.limit else None
-        owing = await owing_of(tx, map(document_of, rows), now_ms=now_ms)
-        found += [row for row in rows if owing[row.invoice_id].is_overdue]
-        if len(found) >= query.limit:
-            return found[: query.limit], found[query.limit - 1].id
-        if len(rows) < OVERDUE_STEP:
-            return found, None
-        before = rows[-1].id
 
 
 async def get_document(parts: Parts, query: DocumentQuery) -> DocumentAnswer:
@@ -194,8 +94,14 @@ async def read_document(
     if query.appendix and is_invoice:
         appendix = await _appendix(parts, tx, at, statement, period, names)
     owing = await owing_of(tx, [found], now_ms=parts.clock.now_ms())
-    entry = _entry(
-        parts, found, statement.customer_name, owing.get(found.row.invoice_id)
+    at_stripe = await stripe_of(tx, [found.row.invoice_id])
+    entry = entry_of(
+        parts,
+        found,
+        name=statement.customer_name,
+        owing=owing.get(found.row.invoice_id),
+        made=breakdowns_of(statement).values(),
+        at_stripe=at_stripe.get(found.row.invoice_id),
     )
     return DocumentAnswer(
         **entry,
@@ -213,12 +119,6 @@ async def read_document(
         else (),
         reason=said.reason,
         bill=_bill(statement, names) if is_invoice else None,
-        breakdown=tuple(
-            map(
-                shown_breakdown,
-                breakdowns_of(statement).values() if is_invoice else said.breakdown,
-            )
-        ),
         appendix=appendix,
         steps=await read_steps(tx, found.row.invoice_id) if is_invoice else (),
         payments=await _payments(tx, found.row.invoice_id) if is_invoice else (),
@@ -269,38 +169,6 @@ async def find_document(tx: Tx, number: str) -> Document:
             " lists all, and so does GET /v1/invoices"
         )
     return document_of(row)
-
-
-def _entry(
-    parts: Parts, found: Document, name: str, owing: Owing | None
-) -> dict[str, Any]:
-    """Return what a document says in a list.
-
-    Args:
-        name: of the customer, where the document is older than what it says of them.
-        owing: how the invoice stands; it is not said of a credit note.
-    """
-    if found.row.kind != "invoice":
-        owing = None
-    left: Mapping[str, Decimal] = {} if owing is None else owing.left
-    row, said = found.row, found.details
-    known = parts.customers.get(row.customer)
-    current = row.customer if known is None else known.name
-    return {
-        "number": found.number,
-        "kind": row.kind,
-        "customer": row.customer,
-        "customer_name": said.buyer.name or name or current,
-        "period": row.period,
-        "currency": row.currency,
-        "amount": found.amount,
-        "also_due": shown_owed(said.also_due),
-        "issued": found.issued,
-        "due": said.due,
-        "state": None if owing is None else owing.state,
-        "is_overdue": owing is not None and owing.is_overdue,
-        "left": shown_owed(Owed(n, currency) for currency, n in left.items()),
-    }
 
 
 def _party(party: Party, *, name: str = "") -> ShownParty:
@@ -387,7 +255,4 @@ def _appendix_meter(
     )
 
 
-OPERATIONS = (
-    Operation("/v1/invoices", list_documents),
-    Operation("/v1/invoices/{number}", get_document),
-)
+OPERATIONS = (Operation("/v1/invoices/{number}", get_document),)

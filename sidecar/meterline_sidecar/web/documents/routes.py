@@ -28,12 +28,8 @@ from meterline_sidecar.web.api.collection import (
     send_invoice,
     void_invoice,
 )
-from meterline_sidecar.web.api.documents import (
-    DocumentQuery,
-    DocumentsQuery,
-    list_documents,
-    read_document,
-)
+from meterline_sidecar.web.api.document_list import DocumentsQuery, list_documents
+from meterline_sidecar.web.api.documents import DocumentQuery, read_document
 from meterline_sidecar.web.documents.paper import file_of
 from meterline_sidecar.web.documents.sheet import csv_of
 from meterline_sidecar.web.forms import read_form
