@@ -380,11 +380,14 @@ async def learned_last_ms(tx: Tx) -> int | None:
 
 
 async def learned_before_ms(tx: Tx, event_id: int) -> int | None:
-    """Return since when there are events behind one; ``None``: there are none."""
+    """Return since when there are events behind one; ``None``: there are none.
+
+    It looks from the newest batch back, at no more than are behind that event.
+    """
     row = await tx.fetch_one(
         "SELECT learned_ms FROM batches WHERE first_event_id <= ? AND events > 0"
         " AND (SELECT max(id) FROM events) > ?"  # which is one look, however many there are
-        " ORDER BY first_event_id DESC LIMIT 1",
+        " ORDER BY id DESC LIMIT 1",
         (event_id + 1, event_id),
     )
     return None if row is None else row[0]

@@ -119,8 +119,8 @@ CHANGING: Final = NEW_PRODUCER.without("producer", "app", "host", "pid", "starte
 SELECT_PRODUCER: Final = f"SELECT {PRODUCER.listed} FROM producers"  # noqa: S608 - names
 
 NAMED: Final = either(
-    sqlite="SELECT s.name, s.id FROM k JOIN subjects s ON s.name = k.name",
-    # Else it reads all of them for every few hundred.
+    # Else each of them reads all there are for some hundred.
+    sqlite="SELECT s.name, s.id FROM k CROSS JOIN subjects s WHERE s.name = k.name",
     postgres="SELECT s.name, s.id FROM k CROSS JOIN LATERAL"
     " (SELECT s.name, s.id FROM subjects s WHERE s.name = k.name LIMIT 1) AS s",
 )
@@ -230,8 +230,10 @@ async def intern_endpoints(
     for part in pieces(endpoints):
         pairs = ", ".join(["(?, ?)"] * len(part))
         rows = await tx.fetch_all(
-            "SELECT method, route, id FROM endpoints"  # noqa: S608 - only marks
-            f" WHERE (method, route) IN (VALUES {pairs})",
+            # An IN of pairs would read the whole table.
+            f"WITH k (method, route) AS (VALUES {pairs})"  # noqa: S608 - only marks
+            " SELECT n.method, n.route, n.id FROM k CROSS JOIN endpoints n"
+            " WHERE n.method = k.method AND n.route = k.route",
             [name for endpoint in part for name in endpoint],
         )
         found.update({(method, route): row_id for method, route, row_id in rows})

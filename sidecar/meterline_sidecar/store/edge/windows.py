@@ -98,7 +98,9 @@ async def values_of(
             "WITH k (subject_id, window_ms, group_id) AS"  # noqa: S608 - only marks
             f" (VALUES {number_rows(width, len(part))})"
             " SELECT u.subject_id, u.window_ms, u.group_id, u.meter, u.value FROM k"
-            " JOIN unique_values u ON u.generation = ? AND u.subject_id = k.subject_id"
+            # Of some 100 keys SQLite would else read all values there are.
+            " CROSS JOIN unique_values u"
+            " WHERE u.generation = ? AND u.subject_id = k.subject_id"
             " AND u.window_ms = k.window_ms AND u.group_id = k.group_id",
             [*(field for key in part for field in key), generation],
         )
