@@ -175,6 +175,8 @@ AGGREGATIONS: Final[Mapping[Aggregation, Adding]] = {
     ),
 }
 """One row for each aggregation: all that differs between them stands here."""
+SUMS: Final = msgspec.structs.replace(AGGREGATIONS["sum"], start=_value)
+"""The sum of values each of which is that of all events that are alike already."""
 
 
 class Meter(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -72,3 +72,28 @@ async def test_events_of_any_subject_endpoint_and_status_are_told_apart(
     assert len(found) == n_found
     assert {(e.subject_id, e.endpoint_id, e.status) for e in found} == set(sorts)
     assert sum(event.n_events for event in found) == len(rows)
+
+
+async def test_events_that_are_alike_else_have_the_sum_of_what_is_only_added_up(
+    database: Database,
+) -> None:
+    largest = 2**63 - 1
+    values = [(5, largest, largest), (6, 1, 2**32), (5, largest, 0)]
+    rows = [
+        StoredEvent(i, 1, i, i, 1, 1, 1, 200, *of, 0, None, None)
+        for i, of in enumerate(values, 1)
+    ]
+
+    async with database.transaction() as tx:
+        await add_events(tx, rows)
+        found = await alike_in(
+            tx,
+            Span(0, len(rows), 1, len(rows)),
+            skip_flags=0,
+            looked_at={"duration_us", "bytes_in", "bytes_out"},
+            added_up={"bytes_in", "bytes_out"},
+            window_ms=900_000,
+        )
+
+    sums = {(e.duration_us, e.bytes_in, e.bytes_out, e.n_events) for e in found}
+    assert sums == {(5, 2 * largest, largest, 2), (6, 1, 2**32, 1)}

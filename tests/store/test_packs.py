@@ -205,12 +205,18 @@ async def test_events_are_counted_from_packs_as_from_rows(
 ) -> None:
     rows = [StoredEvent(FIRST + i, *row) for i, row in enumerate(events)]  # type: ignore[arg-type]
     looked_at = data.draw(st.sets(st.sampled_from(("bytes_out", "quantities"))))
+    added_up = data.draw(st.sets(st.sampled_from(("bytes_in", "bytes_out"))))
     n_before, limit = data.draw(st.integers(0, 9)), data.draw(st.integers(1, 40))
 
     async def counted(tx: Tx) -> list[object]:
         span = await span_after(tx, FIRST - 1 + n_before, limit=limit)
         alike = await alike_in(
-            tx, span, skip_flags=1 << 16, looked_at=looked_at, window_ms=5
+            tx,
+            span,
+            skip_flags=1 << 16,
+            looked_at=looked_at,
+            added_up=added_up,
+            window_ms=5,
         )
         found = sorted(event._replace(time_ms=event.time_ms // 5) for event in alike)
         return [span, found, *await events_in(tx, span, skip_flags=2, only_flags=0)]

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from meterline_sidecar.meters import AGGREGATIONS, Aggregation, Meter
 from meterline_sidecar.properties import VALUES_MAX
+from meterline_sidecar.store.edge.fact_columns import VALUES
 from meterline_sidecar.store.edge.usage import Span
 from meterline_sidecar.terms.book import Entry, Terms
 from meterline_sidecar.terms.change import MeterChange
@@ -52,6 +53,25 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
             for steps in self.meters.values()
             for step in steps
         )
+
+    @property
+    def added_up(self) -> Set[str]:
+        """The values of events with which meters do nothing but add them up.
+
+        An event that stands for several which are alike else has the sum of theirs.
+        """
+        meters = [
+            step.meter
+            for steps in self.meters.values()
+            for step in steps
+            if step.meter is not None
+        ]
+        told_apart = {
+            meter.value
+            for meter in meters
+            if meter.aggregation != "sum" or meter.names_properties
+        }
+        return set(VALUES) - told_apart
 
     @property
     def aggregations(self) -> dict[str, Aggregation]:

@@ -18,6 +18,7 @@ from meterline.events import Flag
 from meterline_sidecar.decimals import Number, at_scale
 from meterline_sidecar.meters import (
     AGGREGATIONS,
+    SUMS,
     Adding,
     Reader,
     Totals,
@@ -84,7 +85,8 @@ class Folder:
 
     Which meters take an event depends on its sort (kind, whether it is a part of a
     request, endpoint, status) and on the era of its time and number, between changes
-    of meters, alone: there are few of both, and each is looked at once.
+    of meters, alone: there are few of both, and each is looked at once. An event that
+    stands for several has the sums of what meters only add up (``Definition.added_up``).
 
     Args:
         values: which values of properties are told apart; without, as many as may be.
@@ -104,6 +106,7 @@ class Folder:
         self._generation = definition.called(generation) if generation else None
         self._definition = definition
         self._aggregations = definition.aggregations
+        self._added_up = definition.added_up
         self._endpoints = endpoints
         self._values = values or Values(values_max=definition.values_max)
         steps = [step for steps in definition.meters.values() for step in steps]
@@ -301,7 +304,8 @@ class Folder:
             labels = meter.labels(
                 method=shown["method"], route=shown["route"], status=event.status
             )
-            adding = AGGREGATIONS[meter.aggregation]
+            is_sum = meter.value in self._added_up
+            adding = SUMS if is_sum else AGGREGATIONS[meter.aggregation]
             found.plain.append(Rule(name, adding, read, labels, meter.scale))
         return found
 

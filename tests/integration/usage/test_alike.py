@@ -123,10 +123,12 @@ TIMES: Final = st.sampled_from(
 
 @st.composite
 def events_alike(draw: st.DrawFn) -> list[EventFacts]:
-    """Return some events of a few sorts."""
+    """Return some events of a few sorts, which say how much each by itself."""
     sorts = st.sampled_from(draw(st.lists(SORTS, min_size=1, max_size=2)))
     return [
-        draw(sorts)._replace(id=number, time_ms=draw(TIMES))
+        draw(sorts)._replace(
+            id=number, time_ms=draw(TIMES), bytes_out=draw(st.integers(0, 2))
+        )
         for number in range(1, draw(st.integers(1, 14)) + 1)
     ]
 

@@ -9,10 +9,11 @@ from meterline_sidecar.meters import Meter
 from meterline_sidecar.store.edge import usage as store
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 from meterline_sidecar.usage.definition import Definition, Step, encode
-from meterline_sidecar.usage.step import TRIED_EVENTS, read_step
+from meterline_sidecar.usage.step import TRIED_EVENTS, Read, read_step
 from tests.producer import NOON_MS
 
 TOKENS = Meter("tokens", "sum", value="quantities.tokens")
+BYTES = Meter("bytes", "sum", value="bytes_out")
 N_EVENTS = 2 * TRIED_EVENTS + 1
 
 
@@ -23,11 +24,15 @@ async def database(tmp_path: Path) -> AsyncGenerator[SqliteDatabase]:
     await database.close()
 
 
-async def n_read(
-    database: SqliteDatabase, tokens: Callable[[int], int], *, n_events: int
-) -> int:
-    """Return how many rows a step makes of events with so many tokens."""
-    definition = Definition(meters={"tokens": (Step(0, 0, TOKENS),)})
+async def read(
+    database: SqliteDatabase,
+    tokens: Callable[[int], int],
+    *,
+    n_events: int,
+    meter: Meter = TOKENS,
+) -> Read:
+    """Return a step of events with so many tokens, and with their numbers as bytes."""
+    definition = Definition(meters={meter.name: (Step(0, 0, meter),)})
     async with database.transaction() as tx:
         await store.add_generation(tx, encode(definition))
         await tx.execute_many(
@@ -35,44 +40,59 @@ async def n_read(
             f" VALUES (1, 1, {store.COUNTED.marks})",
             [
                 (
-                    i,
-                    NOON_MS,
-                    0,
-                    1,
-                    1,
-                    200,
-                    9,
-                    0,
-                    i,
-                    0,
-                    f'{{"tokens":{tokens(i)}}}',
-                    None,
+                    *(i, NOON_MS, 0, 1, 1, 200, 9, 0, i, 0),
+                    *(f'{{"tokens":{tokens(i)}}}', None),
                 )
                 for i in range(1, n_events + 1)
             ],
         )
     async with database.reading() as tx:
-        read = await read_step(tx, beside=False, endpoints={1: ("GET", "/")})
-    assert read is not None
-    assert sum(events.n_events for events in read.events) == n_events
-    return len(read.events)
+        found = await read_step(
+            tx, beside=False, endpoints={1: ("GET", "/")}, n_events=n_events
+        )
+    assert found is not None
+    assert sum(events.n_events for events in found.events) == n_events
+    return found
 
 
 @pytest.mark.parametrize("n_events", [1, N_EVENTS - 1, N_EVENTS])
 async def test_events_that_are_alike_are_one(
     database: SqliteDatabase, n_events: int
 ) -> None:
-    assert await n_read(database, lambda _: 7, n_events=n_events) == 1
+    step = await read(database, lambda _: 7, n_events=n_events)
+
+    assert len(step.events) == 1
+
+
+@pytest.mark.parametrize("n_events", [N_EVENTS - 1, N_EVENTS])
+async def test_events_that_differ_in_what_is_added_up_are_one_and_have_its_sum(
+    database: SqliteDatabase, n_events: int
+) -> None:
+    step = await read(database, lambda i: i, n_events=n_events, meter=BYTES)
+
+    assert len(step.events) == 1
+    (delta,) = step.folded().deltas.values()
+    assert delta.totals == {"bytes": sum(range(n_events + 1))}
+
+
+async def test_events_of_many_sorts_are_counted_by_sort_where_these_come_again(
+    database: SqliteDatabase,
+) -> None:
+    n_sorts = TRIED_EVENTS - 100
+
+    step = await read(database, lambda i: i % n_sorts, n_events=5 * TRIED_EVENTS)
+
+    assert len(step.events) == n_sorts
 
 
 async def test_events_of_which_few_are_like_others_are_read_each_by_itself(
     database: SqliteDatabase,
 ) -> None:
-    n_rows = await n_read(
+    step = await read(
         database, lambda i: i if i <= TRIED_EVENTS else 0, n_events=N_EVENTS
     )
 
-    assert n_rows == N_EVENTS
+    assert len(step.events) == N_EVENTS
 
 
 async def test_where_there_is_no_meter_no_event_is_read(

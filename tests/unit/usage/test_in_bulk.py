@@ -32,9 +32,10 @@ METERS: Final = (
     Meter(name="models", aggregation="count", group_by=("model",)),
     Meter(name="last", aggregation="latest", value="bytes_in"),
 )
+MINUTES: Final = st.integers(0, 40).map(lambda minutes: minutes * MINUTE_MS)
 TEXTS: Final = (None, None, '{"tokens":3}', '{"tokens":0}', '{"tokens":1.5}', '{"t":1}')
 FACTS: Final = st.tuples(
-    st.integers(0, 40).map(lambda minutes: minutes * MINUTE_MS),
+    MINUTES,
     *(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)),
     st.sampled_from([200, 200, 404]),
     *(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),
@@ -44,11 +45,21 @@ FACTS: Final = st.tuples(
 )
 
 
+@st.composite
+def some_alike(draw: st.DrawFn) -> list[tuple[int, ...]]:
+    """Return some events, of which many differ in their time and in one number alone."""
+    sorts = st.sampled_from(draw(st.lists(FACTS, min_size=1, max_size=3)))
+    return [
+        (draw(MINUTES), *sort[1:7], draw(st.integers(0, 3)), *sort[8:])
+        for sort in draw(st.lists(sorts, min_size=1, max_size=20))
+    ]
+
+
 @given(
     meters=st.lists(
         st.sampled_from(METERS), unique_by=lambda meter: meter.name, min_size=1
     ),
-    events=st.lists(FACTS, min_size=1, max_size=20),
+    events=some_alike() | st.lists(FACTS, min_size=1, max_size=20),
     after=st.sampled_from([0, 0, 0, 5]),
     cuts=st.sampled_from([(), (), (Cut(1, 20 * MINUTE_MS, 0),)]),
 )
