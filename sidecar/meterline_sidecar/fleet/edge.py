@@ -169,19 +169,50 @@ def named(edges: Sequence[Edge], name: str) -> Edge:
     raise UnknownEdge(f"{n_of(len(among), 'edge')} are called {name}: say which, {ids}")
 
 
+def not_the_same(row: EdgeRow, *, last_batch: int) -> str:
+    """Say how a ledger that comes as an edge is not the one that it was, and what to do.
+
+    Args:
+        last_batch: its newest.
+    """
+    if row.ahead > last_batch:
+        how = (
+            f"its ledger ends at batch {last_batch}, and {row.ahead} of its batches were"
+            " sent: an old backup was put back there"
+        )
+    else:
+        how = (
+            f"its batch {row.ahead} is not the one that was sent: an old backup was put"
+            " back there, or a copy of it went on"
+        )
+    return (
+        f"{how}. Of a copy, stop it and empty its state directory; otherwise `meterline"
+        f" edges adopt {row.name} --reason ...` at the centre takes it in: it sends all"
+        " that it has, and nothing counts twice"
+    )
+
+
 def whose(producer: str, owner: int | None, edges: Sequence[Edge]) -> str:
     """Say whose a producer is, and what to do about it.
 
     Args:
         owner: the id of its edge; ``None``: it is this host's.
     """
-    copied = "was a spool, or a whole state directory, copied from there?"
+    copied = (
+        "If a spool, or a whole state directory, was copied from there, stop the copy and"
+        " empty its state directory"
+    )
     name = next((e.row.name for e in edges if e.row.id == owner), None)
     if name is None:
-        return f"producer {producer} is this host's: {copied}"
+        return (
+            f"producer {producer} is this host's: nobody else speaks for it. {copied}"
+        )
     return (
-        f"producer {producer} is another edge's, {name}: {copied} If the disk of {name}"
-        " is lost, retire that one at the centre"
+        f"producer {producer} is another edge's, {name}: one at a time speaks for"
+        f" it. {copied}. If the disk of {name} is lost, or the one here was lost and is"
+        f" found again: stop {name} in order, if it is there, so that it sends all that it"
+        f" has, and run `meterline edges retire {name} --reason ...` at the centre; then"
+        " this one goes on by itself"
     )
 
 

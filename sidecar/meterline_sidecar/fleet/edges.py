@@ -10,14 +10,22 @@ edge holds up no close, and is refused.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from meterline.edge_wire import Ahead, EdgeHello, Heartbeat, Resume
 from meterline.wire import WireError
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.errors import SequenceGap
 from meterline_sidecar.fleet import counts_by
-from meterline_sidecar.fleet.edge import COPY, Edge, named, new_row, now_s, whose
+from meterline_sidecar.fleet.edge import (
+    COPY,
+    Edge,
+    named,
+    new_row,
+    not_the_same,
+    now_s,
+    whose,
+)
 from meterline_sidecar.fleet.owners import claimed
 from meterline_sidecar.ledger.journal import Journal
 from meterline_sidecar.problems.problem import Found
@@ -175,32 +183,18 @@ class Edges:
         Raises:
             WireError: it is not.
         """
-        row = edge.row
-        if row.ahead > resume.last_batch:
-            how = (
-                f"its ledger ends at batch {resume.last_batch}, and {row.ahead} of its"
-                " batches were sent: an old backup was put back there"
-            )
-        elif resume.mark != row.mark:
-            how = (
-                f"its batch {row.ahead} is not the one that was sent: an old backup was"
-                " put back there, or a copy of it went on"
-            )
-        else:
-            if row.trouble:
-                await self._store(edge, trouble="")
-            return
-        await self._refuse(edge, "not_the_same", how)
+        row, last_batch = edge.row, resume.last_batch
+        if row.ahead > last_batch or resume.mark != row.mark:
+            how = not_the_same(row, last_batch=last_batch)
+            await self._refuse(edge, "not_the_same", how)
+        elif row.trouble:
+            await self._store(edge, trouble="")
 
-    async def _refuse(self, edge: Edge, code: str, how: str) -> None:
+    async def _refuse(self, edge: Edge, code: str, how: str) -> NoReturn:
         edge.refusals += 1
         if edge.row.trouble != how:
             await self._store(edge, trouble=how)
-        name = edge.row.name
-        raise WireError(
-            code,
-            f"{how}; at the centre, `meterline edges list` says what to do: {name}",
-        )
+        raise WireError(code, f"edge {edge.row.name}: {how}")
 
     async def ask_for_all(
         self, edge: Edge, gap: SequenceGap, *, sent_from: int
