@@ -216,12 +216,24 @@ async def test_the_same_credit_under_one_key_counts_once(open_web: OpenWeb) -> N
 
 async def test_what_is_no_credit_is_refused_and_says_why(open_web: OpenWeb) -> None:
     async with open_web(pricing=FEE) as web:
-        odd = ("1e3", "1_0", "+5", " 5", "5.", ".5", "\u0661", "\uff15", "1" * 13)
+        odd = (
+            "1e3",
+            "1_0",
+            "+5",
+            "1.000",
+            "1,000",
+            "5.",
+            ".5",
+            "\u0661",
+            "\uff15",
+            "1" * 13,
+        )
         for amount in ("0", "-5", "ten", "NaN", "1e400", "5.001", "", *odd):
             assert "amount" in await grant(web, amount, status=400)
         assert "currency" in await grant(web, "5", status=400, currency="xxy")
         assert "expires" in await grant(web, "5", status=400, expires="2026-11-05")
         assert await left(web) == []
-        await grant(web, "5", currency="eur")  # pays once their plan is in euros
+        assert "as 1000 and as 1" in await grant(web, "1.000", status=400)
+        await grant(web, " 5 ", currency="eur")  # pays once their plan is in euros
         await web.ship(event())
         assert await due(web, "2026-11") == "draft 30.00"

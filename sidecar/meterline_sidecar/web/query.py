@@ -17,12 +17,14 @@ from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.terms.calendar import CustomerCalendar
 from meterline_sidecar.terms.period_names import LAST, WORDS, period_name
+from meterline_sidecar.typed import NotTyped, number_typed
 from meterline_sidecar.usage.counted import WINDOW_MS, Counted
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, NoSuchThing
 from meterline_sidecar.where import STATUSES_EXAMPLE, status_ranges
 
-AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
+AMOUNT_END: Final = 10**12
+THOUSANDTHS: Final = 3  # digits behind the point of a dinar
 PAGE: Final = 100
 PAGE_MAX: Final = 1_000
 PROPERTY_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
@@ -255,11 +257,14 @@ def read_amount(text: str, currency: str) -> Decimal:
         PricingError: there is no such currency.
     """
     digits = currency_of(currency).decimals
-    # What else Python reads as a number, such as 1e3 or 1_000, is a slip of the pen.
-    amount = Decimal(text) if AMOUNT.fullmatch(text) else Decimal(0)
-    if not amount:
+    try:
+        amount = number_typed(text, takes_thousandths=digits >= THOUSANDTHS)
+    except NotTyped as error:
+        raise BadRequest(f"amount: {error}") from error
+    if not 0 < amount < AMOUNT_END:
         raise BadRequest(
-            f"amount: expected a decimal above 0, such as 25.00, not {text}"
+            f"amount: expected a decimal above 0 and below {AMOUNT_END:,}, such as 25.00,"
+            f" not {text}"
         )
     if amount != round(amount, digits):
         raise BadRequest(

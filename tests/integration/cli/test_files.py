@@ -189,7 +189,8 @@ def test_a_quote_is_for_the_version_of_its_day(folder: Path) -> None:
         (["startr"], 1, "did you mean `starter`?"),
         (["starter", "api_cals=5"], 1, "did you mean `api_calls`?"),
         (["starter", "api_calls"], 2, "expected METER=QUANTITY"),
-        (["starter", "api_calls=-1"], 2, "expected METER=QUANTITY"),
+        (["starter", "api_calls=-1"], 2, "below 0"),
+        (["starter", "api_calls=1e5"], 2, "write 100000"),
         (["starter", "api_calls=NaN"], 2, "expected METER=QUANTITY"),
         (["starter", "--svg", "a.svg"], 2, "add --curve METER"),
         (["starter", "--at", "yesterday"], 2, "does not match the format"),
@@ -275,7 +276,7 @@ def test_a_quote_takes_usage_by_dimension_and_by_event(tmp_path: Path) -> None:
 
     quoted = meterline(
         *("quote", "market", "--pricing", "pricing.toml", "--json"),
-        *("payments=10,100", "requests[region=eu]=3", "requests[region=us]=4"),
+        *("payments=10.00,100.00", "requests[region=eu]=3", "requests[region=us]=4"),
         cwd=tmp_path,
     )
 
@@ -336,8 +337,10 @@ tiers = [{ up_to = 5, unit_amount = "0.002" }, { unit_amount = "0.001" }]
 @pytest.mark.parametrize(
     ("quantities", "told"),
     [
-        (["tokens=120,000"], "tokens counts units: write tokens=120000"),
-        (["requests=1,500"], "requests counts units: write requests=120000"),
+        (["tokens=120,000"], "can be read as 120000 and as the amounts of 2 events"),
+        (["payments=1,500,250"], "and the latter as 1.00,500.00,250.00"),
+        (["requests=15,50"], "requests counts units: write requests=120000"),
+        (["tokens=120.000"], "can be read as 120000 and as 120"),
         (["tokens=1", "tokens=2"], "tokens is given twice"),
         (["requests=1", "requests[region=eu]=2"], "requests is given twice"),
         (["requests[region]=5"], "expected METER=QUANTITY"),

@@ -11,6 +11,7 @@ from meterline_sidecar.cli.options import daemon_options, event_filters, period_
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
+from meterline_sidecar.typed import NotTyped, number_typed
 from meterline_sidecar.web.answers.corrections import (
     CorrectionAnswer,
     CorrectionPage,
@@ -135,7 +136,7 @@ def _body(
 
 
 def _amounts(texts: tuple[str, ...]) -> dict[str, int | str]:
-    return {name: _number(value) for name, value in map(_pair, texts)}
+    return {name: _amount(name, value) for name, value in map(_pair, texts)}
 
 
 def _changes(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def _changes(texts: tuple[str, ...]) -> dict[str, Any]:
     for name, value in map(_pair, texts):
         group, _, own = name.partition(".")
         if group in PARTS and own:
-            said = _number(value) if group == "quantities" else value
+            said = _amount(name, value) if group == "quantities" else value
             found.setdefault(group, {})[own] = said
         elif name in ("subject", "time"):
             found[name] = value
@@ -160,6 +161,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name or not value:
         raise click.UsageError(f"{text!r}: write it as NAME=VALUE")
     return name, value
+
+
+def _amount(name: str, text: str) -> int | str:
+    """Return a quantity as the API takes it: what is not whole is a text."""
+    try:
+        return _number(f"{number_typed(text):f}")
+    except NotTyped as error:
+        raise click.UsageError(f"{name}: {error}") from error
 
 
 def _number(text: str) -> int | str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +30,11 @@ from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.prices import read_prices
 from meterline_sidecar.config.read import read_config
 from meterline_sidecar.errors import ConfigError, MeterlineError
+from meterline_sidecar.typed import NotTyped, number_typed
 
 QUANTITY: Final = re.compile(r"([^=\[]+)(?:\[([^\]]*)\])?=(.+)")
+THOUSANDS: Final = re.compile("[1-9][0-9]{0,2}(,[0-9]{3})+")
+"""What is read as one number, and as the amounts of several events."""
 EXPECTED: Final = (
     "expected METER=QUANTITY such as api_calls=120000, METER[DIMENSION=VALUE]=QUANTITY,"
     " or METER=AMOUNT,AMOUNT for a price that needs each event"
@@ -176,6 +179,8 @@ def _usage(quantities: Iterable[str]) -> dict[str, Usage]:
         if match is None:
             raise click.BadParameter(f"{EXPECTED}, not {text!r}")
         meter, labels, number = match.groups()
+        if THOUSANDS.fullmatch(number):
+            raise click.BadParameter(_two_ways(number, text))
         values = tuple(_number(part, text) for part in number.split(","))
         quantity = values[0] if len(values) == 1 else Amounts(values)
         if meter in usage and (labels is None or meter not in groups):
@@ -213,11 +218,18 @@ def _check_shape(meter: str, used: Usage, price: Price) -> None:
                 raise MeterlineError(unknown("dimension", name, known))
 
 
+def _two_ways(number: str, argument: str) -> str:
+    """Return why ``120,000`` is refused: it may be meant as one number, or as two."""
+    amounts = ",".join(f"{int(part)}.00" for part in number.split(","))
+    return (
+        f"{argument}: `{number}` can be read as {number.replace(',', '')} and as the"
+        f" amounts of {number.count(',') + 1} events: write the former without a comma,"
+        f" and the latter as {amounts}"
+    )
+
+
 def _number(text: str, argument: str) -> Decimal:
     try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite() or number < 0:
-        raise click.BadParameter(f"{EXPECTED}, not {argument!r}")
-    return number
+        return number_typed(text)
+    except NotTyped as error:
+        raise click.BadParameter(f"{argument}: {error}; {EXPECTED}") from error
