@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -48,6 +49,11 @@ class Web:
         response = await self.http.get(path, params=query)
         assert response.status_code == 200, response.text
         return response.json()
+
+
+def form(**fields: str) -> dict[str, str]:
+    """Return what a form sends that was just shown, and never sent before."""
+    return {"once": uuid4().hex, **fields}
 
 
 OpenWeb = Callable[..., AbstractAsyncContextManager[Web]]

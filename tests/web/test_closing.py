@@ -11,7 +11,7 @@ from meterline_sidecar.store.invoice_states import states_of
 from tests.plans import HEAD, starter_each
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE
-from tests.web.conftest import OpenWeb, Web
+from tests.web.conftest import OpenWeb, Web, form
 
 DECEMBER_MS = 1_796_083_200_000
 JANUARY_MS = DECEMBER_MS + 31 * DAY_MS
@@ -337,7 +337,9 @@ async def test_the_page_shows_what_is_final_what_waits_and_what_is_held_up(
         assert "by schedule" in page
         assert "is not effective on" in page
         for data in ({"period": "2026-13"}, {"x": "1"}, {"skip_grace": "no"}):
-            answer = await web.http.post("/close", data=data)
+            answer = await web.http.post("/close", data=form(**data))
             assert answer.status_code == 400, data
-        twice = await web.http.post("/close", content="period=2026-11&period=2026-10")
+        twice = await web.http.post(
+            "/close", content="once=1&period=2026-11&period=2026-10"
+        )
         assert "more than once" in twice.text

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from meterline_sidecar.ledger.journal import verify_journal
 from tests.web.again import computed_again
-from tests.web.conftest import OpenWeb, web_at
+from tests.web.conftest import OpenWeb, form, web_at
 from tests.web.papers import METERS, SELLER
 from tests.web.test_final import Desk, customer
 
@@ -452,9 +452,9 @@ async def test_every_step_and_payment_is_told_by_the_audit(desk: Desk) -> None:
 async def test_the_page_of_an_invoice_takes_steps_and_shows_them(desk: Desk) -> None:
     origin = {"Origin": "http://localhost", **HTML}
 
-    async def send(path: str, **form: str) -> str:
+    async def send(path: str, **typed: str) -> str:
         answer = await desk.web.http.post(
-            f"/invoices/INV-0001/{path}", data=form, headers=origin
+            f"/invoices/INV-0001/{path}", data=form(**typed), headers=origin
         )
         if answer.status_code != 303:
             return answer.text

@@ -4,7 +4,7 @@ from typing import Any
 
 from meterline_sidecar.clock import DAY_MS
 from tests.producer import event
-from tests.web.conftest import OpenWeb, Web
+from tests.web.conftest import OpenWeb, Web, form
 from tests.web.test_credits import JANUARY_MS, due, finalize
 
 PATH = "/v1/corrections"
@@ -164,7 +164,7 @@ async def test_an_event_is_made_void_and_back_by_forms(web: Web) -> None:
     page = (await web.http.get("/events/2")).text
     assert 'action="/events/2/void"' in page
 
-    answer = await web.http.post("/events/2/void", data={"reason": "<b>a test</b>"})
+    answer = await web.http.post("/events/2/void", data=form(reason="<b>a test</b>"))
     assert (answer.status_code, answer.headers["location"]) == (303, "/events/2#what")
     page = (await web.http.get("/events/2")).text
     assert 'by <a href="/corrections?after=2">correction 1</a>' in page
@@ -172,16 +172,16 @@ async def test_an_event_is_made_void_and_back_by_forms(web: Web) -> None:
     page = (await web.http.get("/corrections")).text
     assert "&lt;b&gt;a test&lt;/b&gt;, by local" in page
 
-    form = {"correction": "1", "reason": "no test"}
-    answer = await web.http.post("/corrections", data=form)
+    typed = {"correction": "1", "reason": "no test"}
+    answer = await web.http.post("/corrections", data=form(**typed))
     assert (answer.status_code, answer.headers["location"]) == (303, "/corrections")
     page = (await web.http.get("/corrections")).text
     assert "taken back by 2" in page
-    assert (await web.http.post("/corrections", data=form)).status_code == 409
-    assert (await web.http.post("/events/2/void", data={})).status_code == 400
+    assert (await web.http.post("/corrections", data=form(**typed))).status_code == 409
+    assert (await web.http.post("/events/2/void", data=form())).status_code == 400
     # As all forms: only from our own pages.
     other = {"origin": "http://evil.example"}
-    answer = await web.http.post("/events/2/void", data=form, headers=other)
+    answer = await web.http.post("/events/2/void", data=form(**typed), headers=other)
     assert answer.status_code == 403
 
 

@@ -27,7 +27,7 @@ from tests.plans import starter_each
 from tests.producer import NOON_MS, Connection, batch, event
 from tests.sidecar_process import METERLINE, SidecarProcess
 from tests.web.again import computed_again
-from tests.web.conftest import OpenWeb, Web
+from tests.web.conftest import OpenWeb, Web, form
 from tests.web.external import plain
 from tests.web.test_corrections import correct
 from tests.web.test_credits import finalize
@@ -807,11 +807,11 @@ async def test_a_name_is_erased_on_a_page_once_it_is_typed_twice(
 ) -> None:
     async with open_web() as web:
         await web.ship(event(subject="jane"), event(subject="jane"))
-        form = {"subject": "jane", "reason": "she asked", "do": "look"}
-        erasing = {**form, "do": "erase"}
+        typed = {"subject": "jane", "reason": "she asked", "do": "look"}
+        erasing = {**typed, "do": "erase"}
 
-        looked = await web.http.post("/erasures", data=form)
-        wrong = await web.http.post("/erasures", data={**erasing, "again": "june"})
+        looked = await web.http.post("/erasures", data=form(**typed))
+        wrong = await web.http.post("/erasures", data=form(**erasing, again="june"))
 
         assert "2 events, and all sums, would be" in looked.text
         assert (wrong.status_code, "is another; nothing was erased" in wrong.text) == (
@@ -819,12 +819,12 @@ async def test_a_name_is_erased_on_a_page_once_it_is_typed_twice(
             True,
         )
         assert "No name was erased" in (await web.http.get("/erasures")).text
-        named = {**form, "reason": "jane asked"}
-        assert (await web.http.post("/erasures", data=named)).status_code == 400
-        done = await web.http.post("/erasures", data={**erasing, "again": "jane"})
+        named = {**typed, "reason": "jane asked"}
+        assert (await web.http.post("/erasures", data=form(**named))).status_code == 400
+        done = await web.http.post("/erasures", data=form(**erasing, again="jane"))
         assert done.status_code == 200
         assert "2 events, and all sums, are of erased-" in done.text
         html = (await web.http.get("/erasures")).text
         assert ("she asked, by local" in html, "jane" in html) == (True, False)
-        gone = await web.http.post("/erasures", data=form)
+        gone = await web.http.post("/erasures", data=form(**typed))
         assert gone.status_code == 409

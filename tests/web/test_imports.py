@@ -8,7 +8,7 @@ import pytest
 
 from meterline_sidecar.ingest.import_chunks import ImportRefused
 from tests.sidecar_process import METERLINE
-from tests.web.conftest import OpenWeb, Web
+from tests.web.conftest import OpenWeb, Web, form
 from tests.web.external import plain
 
 TOKENS = """
@@ -137,7 +137,7 @@ async def test_a_token_that_may_only_read_changes_nothing(open_web: OpenWeb) -> 
 async def upload(web: Web, file: str, content: bytes, /, **fields: str) -> Any:
     """Send a file by the form, and return where that leads, or why not."""
     answer = await web.http.post(
-        "/imports", data=fields, files={"file": (file, content)}
+        "/imports", data=form(**fields), files={"file": (file, content)}
     )
     return answer.headers.get("location") or (answer.status_code, answer.text)
 
@@ -159,7 +159,7 @@ async def test_a_file_of_a_form_is_put_aside_looked_at_and_counted(
         assert await upload(web, "old.jsonl.gz", content, name="old") == where
         other = await upload(web, "x.jsonl", text(events[0]), name="old")
         assert other[0] == 409
-        done = await web.http.post("/imports/old", data={"decision": "commit"})
+        done = await web.http.post("/imports/old", data=form(decision="commit"))
         assert (done.status_code, done.headers["location"]) == (303, "/imports/old")
         await web.parts.imports.run()
         found = await web.get("/v1/imports/old")
@@ -168,7 +168,7 @@ async def test_a_file_of_a_form_is_put_aside_looked_at_and_counted(
         html = (await web.http.get("/imports")).text
         assert "committed" in html
         assert "<form" not in (await web.http.get("/imports/old?diff=yes")).text
-        late = await web.http.post("/imports/old", data={"decision": "discard"})
+        late = await web.http.post("/imports/old", data=form(decision="discard"))
         assert late.status_code == 409
 
 
@@ -184,9 +184,9 @@ async def test_a_file_with_bad_lines_waits_until_they_are_left_out(
         html = (await web.http.get(where)).text
         assert "Leave the bad lines out" in html
         assert "or milliseconds since 1970" in html
-        left = await web.http.post(where, data={"decision": "leave_out"})
+        left = await web.http.post(where, data=form(decision="leave_out"))
         assert left.headers["location"] == f"{where}?diff=yes"
-        gone = await web.http.post(where, data={"decision": "discard"})
+        gone = await web.http.post(where, data=form(decision="discard"))
         assert gone.headers["location"] == where
         assert "discarded" in (await web.http.get(where)).text
 
@@ -217,21 +217,26 @@ async def test_what_is_no_file_of_events_leaves_nothing_behind(
         assert left in ([], ["discarded"])
 
 
+KEY_PART = b'--a\r\nContent-Disposition: form-data; name="once"\r\n\r\n1\r\n'
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        ("application/x-www-form-urlencoded", b"file=x"),
+        ("application/x-www-form-urlencoded", b"once=1&file=x"),
         ("multipart/form-data; boundary=a", b""),
         ("multipart/form-data; boundary=a", b"--a\r\n\r\nx\r\n--a--"),
         ("multipart/form-data; boundary=a", b"--a\r\n" * 99 + b"--a--"),
         (
             "multipart/form-data; boundary=a",
-            b'--a\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n'
+            KEY_PART
+            + b'--a\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n'
             b"\r\n--a--\r\n",
         ),
         (
             "multipart/form-data; boundary=a",
-            b'--a\r\nContent-Disposition: form-data; name="nome"\r\n\r\nx\r\n--a\r\n'
+            KEY_PART
+            + b'--a\r\nContent-Disposition: form-data; name="nome"\r\n\r\nx\r\n--a\r\n'
             b'Content-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n'
             b"id\r\n--a--\r\n",
         ),

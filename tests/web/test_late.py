@@ -4,7 +4,7 @@ from typing import Any
 
 from meterline_sidecar.clock import DAY_MS
 from tests.producer import event
-from tests.web.conftest import OpenWeb, Web
+from tests.web.conftest import OpenWeb, Web, form
 from tests.web.test_corrections import CALLS, revert
 from tests.web.test_credits import JANUARY_MS, due, finalize
 
@@ -157,22 +157,22 @@ async def test_a_person_decides_on_a_page(open_web: OpenWeb) -> None:
         assert (await web.get("/v1/late", customer="zeta"))["late"] == []
         html = (await web.http.get("/close")).text
         assert "2 late events of final periods</a>" in html
-        form = {"late": str(late["late"]), "decision": "reject"}
+        typed = {"late": str(late["late"]), "decision": "reject"}
 
-        without = await web.http.post("/late", data=form)
-        answer = await web.http.post("/late", data={**form, "reason": "<too late>"})
+        without = await web.http.post("/late", data=form(**typed))
+        answer = await web.http.post("/late", data=form(**typed, reason="<too late>"))
 
         assert (without.status_code, answer.status_code) == (400, 303)
         assert await states(web) == ["rejected"]
         html = (await web.http.get("/late?customer=acme")).text
         assert "&lt;too late&gt;, by local" in html
-        assert f"{form['late']}: acme, 2026-11, rejected" in html
+        assert f"{typed['late']}: acme, 2026-11, rejected" in html
         assert "late events of" not in (await web.http.get("/close")).text
-        again = {**form, "decision": "accept", "reason": "agreed"}
-        await web.http.post("/late", data=again)
+        again = {**typed, "decision": "accept", "reason": "agreed"}
+        await web.http.post("/late", data=form(**again))
         assert await states(web) == ["accepted"]
-        assert (await web.http.post("/late", data=again)).status_code == 409
+        assert (await web.http.post("/late", data=form(**again))).status_code == 409
         assert "<form" not in (await web.http.get("/late")).text
         assert (
-            await web.http.post("/late", data={**again, "late": "99"})
+            await web.http.post("/late", data=form(**{**again, "late": "99"}))
         ).status_code == 404

@@ -12,7 +12,7 @@ from meterline_sidecar.web.static import FILES
 from tests.plans import starter_each
 from tests.producer import NOON_MS, event
 from tests.sidecar_process import SIDECAR
-from tests.web.conftest import OpenWeb, Web
+from tests.web.conftest import OpenWeb, Web, form
 
 PAGES = (
     "/",
@@ -281,7 +281,7 @@ async def test_what_stripe_refused_goes_again_at_a_click(web: Web) -> None:
     html = await page(web, "/outbox?state=dead")
     (action,) = re.findall(r'action="(/outbox/[^"]+)"', html)
 
-    back = await web.http.post(action)
+    back = await web.http.post(action, data=form())
 
     assert action == f"/outbox/{row_id}/retry?state=dead"
     assert (back.status_code, back.headers["location"]) == (303, "/outbox?state=dead")
@@ -293,7 +293,7 @@ async def test_what_stripe_refused_goes_again_at_a_click(web: Web) -> None:
 async def test_what_may_count_twice_is_not_sent_again_but_explained(web: Web) -> None:
     row_id = await dead_row(web, "confirmed")
 
-    answer = await web.http.post(f"/outbox/{row_id}/retry", headers=HTML)
+    answer = await web.http.post(f"/outbox/{row_id}/retry", data=form(), headers=HTML)
 
     assert answer.status_code == 409
     assert "run <code>meterline reconcile</code> first" in answer.text

@@ -204,6 +204,14 @@ COVERAGE: Final[Mapping[str, Cover]] = {
         "work to do: which hours are to be compared with the outbox; every hour is"
         " compared with Stripe's own totals as well",
     ),
+    "idempotency_keys": Cover(
+        "not covered",
+        "under which keys changes were asked for, for some days; the changes are rows of"
+        " their own, which are covered",
+    ),
+    "idempotency_answers": Cover(
+        "not covered", "what was answered to these, to be answered again"
+    ),
     "request_keys": Cover(
         "not covered",
         "what clients called their requests, for some days; which requests count is said by"

@@ -13,6 +13,7 @@ from meterline_sidecar.ledger.erased import EraseRefused, Erasing, forms
 from meterline_sidecar.ledger.journal import is_as_written, seal_erased
 from meterline_sidecar.ledger.seals import SealingDatabase, is_sealed
 from meterline_sidecar.store.edge import erase as store
+from meterline_sidecar.store.once import forget_answers, has_answers
 from meterline_sidecar.store.port import Database, Readable, Tx
 
 ROWS_PER_STEP: Final = 100
@@ -86,6 +87,11 @@ async def replace_texts(
         EraseRefused: a row is not what was written.
     """
     sealing = SealingDatabase(database, key)
+    async with database.reading() as tx:
+        is_answered = await has_answers(tx)
+    if is_answered:  # requests: the name may stand in what was said
+        async with database.transaction() as tx:
+            await forget_answers(tx)
     found: dict[str, int] = {}
     words = list(erasing.words)
     for table, columns in TEXTS.items():

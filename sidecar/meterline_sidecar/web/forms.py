@@ -12,6 +12,9 @@ from meterline_sidecar.web.problems import BadRequest, in_plain_words
 
 S = TypeVar("S", bound=msgspec.Struct)
 FIELDS_MAX: Final = 50
+KEY: Final = "once"
+"""The field with the key of a form, which was made when the form was shown."""
+Pairs = list[tuple[str, str]]
 BOUNDARY: Final = re.compile(r'multipart/form-data; *boundary="?([^";, ]{1,70})"?')
 MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 FIELD: Final = re.compile(
@@ -34,10 +37,7 @@ async def read_form(request: Request, kind: type[S]) -> S:
     Raises:
         BadRequest: one is wrong, not known, or given more than once.
     """
-    try:
-        pairs = parse_qsl((await request.body()).decode(), max_num_fields=FIELDS_MAX)
-    except ValueError as error:
-        raise BadRequest(f"this is no form: {error}") from error
+    pairs, _ = await read_pairs(request)
     return _converted(pairs, kind)
 
 
@@ -49,19 +49,35 @@ async def read_upload(request: Request, kind: type[S]) -> tuple[S, Upload]:
     Raises:
         BadRequest: as ``read_form``; or there is not one file.
     """
+    if not BOUNDARY.match(request.headers.get("content-type", "")):
+        raise BadRequest("this is no form with a file: send it as multipart/form-data")
+    pairs, files = await read_pairs(request)
+    if len(files) != 1:
+        raise BadRequest("choose a file" if not files else "choose one file only")
+    return _converted(pairs, kind), files[0]
+
+
+async def read_pairs(request: Request) -> tuple[Pairs, list[Upload]]:
+    """Return what stands in the fields of a form, right or wrong, and its files.
+
+    Raises:
+        BadRequest: it is no form.
+    """
+    body = await request.body()
     boundary = BOUNDARY.match(request.headers.get("content-type", ""))
     if boundary is None:
-        raise BadRequest("this is no form with a file: send it as multipart/form-data")
-    pairs: list[tuple[str, str]] = []
+        try:
+            return parse_qsl(body.decode(), max_num_fields=FIELDS_MAX), []
+        except ValueError as error:
+            raise BadRequest(f"this is no form: {error}") from error
+    pairs: Pairs = []
     files: list[Upload] = []
-    for name, file, content in _parts_of(await request.body(), boundary[1]):
+    for name, file, content in _parts_of(body, boundary[1]):
         if file is None:
             pairs += [(name, content.decode(errors="replace"))] if content else []
         elif file:
             files.append(Upload(file, content))
-    if len(files) != 1:
-        raise BadRequest("choose a file" if not files else "choose one file only")
-    return _converted(pairs, kind), files[0]
+    return pairs, files
 
 
 def _parts_of(body: bytes, boundary: str) -> Iterator[tuple[str, str | None, bytes]]:
@@ -78,7 +94,7 @@ def _parts_of(body: bytes, boundary: str) -> Iterator[tuple[str, str | None, byt
 
 
 def _converted(pairs: Iterable[tuple[str, str]], kind: type[S]) -> S:
-    pairs = list(pairs)
+    pairs = [pair for pair in pairs if pair[0] != KEY]
     given = dict(pairs)
     if len(given) < len(pairs):
         raise BadRequest("a field is given more than once")

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import meterline
+from meterline_sidecar.web import once
 from meterline_sidecar.web.answers.problem import Problem
 from meterline_sidecar.web.operations import Body, Described, Operation, tagged
 
@@ -25,6 +26,19 @@ STATUSES: Final = {
     "431": "The headers are too large.",
     "429": "Too many requests; Retry-After says when to try again.",
     "503": "Not now, such as with a full disk; the same request may succeed later.",
+}
+
+KEY: Final = {
+    "name": once.HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Names this request: sent again under the same key, it changes"
+    " nothing, and the first answer comes again.",
+    "schema": {
+        "type": "string",
+        "maxLength": once.KEY_CHARS_MAX,
+        "pattern": "^[!-~]+$",
+    },
 }
 
 
@@ -82,7 +96,10 @@ def _entry(operation: Operation) -> dict[str, Any]:
     return {
         "operationId": operation.name,
         "summary": operation.summary,
-        "parameters": list(_parameters(operation.query, operation.path_names)),
+        "parameters": [
+            *_parameters(operation.query, operation.path_names),
+            *(() if operation.method == "GET" else (KEY,)),
+        ],
         **body,
         "responses": {
             "200": {

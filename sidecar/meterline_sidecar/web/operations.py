@@ -27,6 +27,7 @@ from starlette.routing import Route
 
 from meterline_pricing.errors import unknown
 from meterline_sidecar.access.tokens import Token
+from meterline_sidecar.web.once import answered_once, key_of
 from meterline_sidecar.web.problems import BadRequest, in_plain_words
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -77,6 +78,17 @@ class Operation:
         return Route(self.path, self._respond, methods=[self.method])
 
     async def _respond(self, request: Request) -> Response:
+        key = None if self.method == "GET" else key_of(request)
+        if key is None:
+            return await self._answer(request)
+        return await answered_once(
+            request,
+            key=key,
+            of=author_of(request),
+            act=lambda: self._answer(request),
+        )
+
+    async def _answer(self, request: Request) -> Response:
         more: dict[str, Any] = {}
         if self._notes_author:
             more["author"] = author_of(request)

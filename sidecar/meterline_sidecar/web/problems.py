@@ -157,9 +157,14 @@ REFUSALS: Final[Mapping[type[Exception], Refusal]] = {
 """Every error that is an answer and no bug; a class stands for those derived from it."""
 
 
+def refusal_of(error: Exception) -> Refusal:
+    """Return how an error of the domain is answered."""
+    return next(REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS)
+
+
 async def on_refused(_request: Request, error: Exception) -> Response:
     """Answer an error of the domain as ``REFUSALS`` says."""
-    refusal = next(REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS)
+    refusal = refusal_of(error)
     return problem(refusal.status, f"{refusal.opening}{error}")
 
 

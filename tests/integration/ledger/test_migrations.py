@@ -27,6 +27,7 @@ from meterline_sidecar.store import (
     grants,
     invoice_states,
     invoices,
+    once,
     outbox,
     outbox_hours,
     payments,
@@ -217,6 +218,8 @@ async def fill_all_but_held(sidecar: Sidecar) -> Path:
         await alerts.raise_once(tx, ALERT)
         await facts.put_fact(tx, "customer_map", "of before")
         await values.add_values(tx, [values.ValueRow("model", "large", 0)])
+        await once.put_key(tx, b"key", b"asked", used_ms=NOON_MS)
+        await once.put_answer(tx, b"key", status=200, answer=b"{}")
         await request_keys.put_keys(tx, [request_keys.KeyRow(b"key", 1, NOON_MS)])
         await reconciliation.save(tx, COMPARISON)
         adjusted = await invoices.add_adjustment(tx, ADJUSTMENT)

@@ -9,6 +9,7 @@ from typing import Final, NoReturn, Self
 from meterline_sidecar.config.postgres import PostgresUrl
 from meterline_sidecar.errors import LeaseLost, MeterlineError
 from meterline_sidecar.store.fence import fence
+from meterline_sidecar.store.once import once
 from meterline_sidecar.store.port import Database, Readable, Tx
 from meterline_sidecar.store.postgres.connect import connect
 from meterline_sidecar.store.postgres.dialect import Append
@@ -176,8 +177,14 @@ class PostgresDatabase(PostgresReader, Database):
                         f"{self.place}: another centre leads by now, and election"
                         f" {number} is over; nothing of this was kept"
                     )
-                yield PostgresTx(connection, self.place, self._shapes)
+                tx = PostgresTx(connection, self.place, self._shapes)
+                request = once()
+                if request is not None:
+                    await request.keep(tx)
+                yield tx
                 await self._writer.commit()
+                if request is not None:
+                    request.is_kept = True
             finally:
                 # Where it was committed there is nothing to leave.
                 await self._writer.leave()

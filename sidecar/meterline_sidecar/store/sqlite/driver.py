@@ -16,6 +16,7 @@ from meterline_sidecar.errors import (
     LedgerGone,
 )
 from meterline_sidecar.files import LedgerFiles, Place
+from meterline_sidecar.store.once import keeping, once
 from meterline_sidecar.store.pack_words import search_pack
 from meterline_sidecar.store.packs import unpack
 from meterline_sidecar.store.port import Tx, Work
@@ -218,9 +219,12 @@ class SqliteDatabase(SqliteReader):
         """Open a write transaction; see ``Database.transaction``."""
         async with self._write_lock:
             with translated(self.path):
+                request, tx = once(), SqliteTx(self._writer)
                 try:
                     await self._writer.execute("BEGIN IMMEDIATE")
-                    yield SqliteTx(self._writer)
+                    if request is not None:
+                        await request.keep(tx)
+                    yield tx
                     await self._writer.execute("COMMIT")
                 except BaseException:
                     # A cancelled statement, BEGIN and COMMIT too, still runs in the
@@ -228,20 +232,25 @@ class SqliteDatabase(SqliteReader):
                     # nothing where no transaction is open (any more).
                     await self._writer.rollback()
                     raise
+                if request is not None:
+                    request.is_kept = True
                 self.check_places()
 
     async def write(self, work: Work[T]) -> T:
         """Return what a function did in a transaction; see ``Database.write``."""
         async with self._write_lock:
             with translated(self.path):
+                request = once()
                 try:
                     done = await transact(
-                        self._writer, "BEGIN IMMEDIATE", work, "COMMIT"
+                        self._writer, "BEGIN IMMEDIATE", keeping(work), "COMMIT"
                     )
                 except BaseException:
                     # Who is cancelled waits for the end of what still runs in there.
                     await self._writer.rollback()
                     raise
+                if request is not None:
+                    request.is_kept = True
                 self.check_places()
         return done
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from meterline_pricing import PricingError
 from meterline_sidecar.web.guard import takes_pages
-from meterline_sidecar.web.problems import REFUSALS, BadRequest, NoSuchThing
+from meterline_sidecar.web.problems import BadRequest, NoSuchThing, refusal_of
 from meterline_sidecar.web.view.render import render
 
 Read = Callable[[], Awaitable[dict[str, Any]]]
@@ -36,7 +36,6 @@ async def filtered(
     except (BadRequest, NoSuchThing, PricingError) as error:
         if not takes_pages(request.headers):
             raise
-        kinds = (REFUSALS[kind] for kind in type(error).__mro__ if kind in REFUSALS)
         context = {**form, "wrong": str(error)}
-        return render(request, template, context, status=next(kinds).status)
+        return render(request, template, context, status=refusal_of(error).status)
     return render(request, template, {**form, **found, "wrong": ""})

@@ -28,39 +28,47 @@ from meterline_sidecar.web.dashboard import (
 from meterline_sidecar.web.guard import takes_pages
 from meterline_sidecar.web.problems import HANDLERS, Handler
 from meterline_sidecar.web.view.render import fresh, render
+from meterline_sidecar.web.view.sent import sent
 
+FORMS: Final = (
+    ("/customers/{customer}/credits", customers.grant, customers.customer),
+    ("/events/{event}/void", corrections.void, events.event),
+    ("/corrections", corrections.revert, corrections.corrections),
+    ("/late", late.decide, late.late),
+    ("/imports", imports.upload, imports.imports),
+    ("/imports/{name}", imports.decide, imports.one_import),
+    ("/erasures", fresh(erasures.erase), erasures.erasures),
+    ("/edges", edges.decide, edges.edges),
+    ("/outbox/{row}/retry", outbox.retry, outbox.outbox),
+    ("/close", close.close_now, close.close),
+    ("/close/gap", close.accept_gap, close.close),
+)
+"""Where forms are sent, what takes each, and the page that it is on."""
 ROUTES: Final = [
     Route("/", fresh(overview.overview)),
     Route("/usage", fresh(usage.usage)),
     Route("/customers", fresh(customers.customers)),
     Route("/customers/{customer}", fresh(customers.customer)),
     Route("/customers/{customer}/explain", fresh(customers.explain)),
-    Route("/customers/{customer}/credits", customers.grant, methods=["POST"]),
     Route("/events", fresh(events.events)),
     Route("/events/{event}", fresh(events.event)),
-    Route("/events/{event}/void", corrections.void, methods=["POST"]),
     Route("/corrections", fresh(corrections.corrections)),
-    Route("/corrections", corrections.revert, methods=["POST"]),
     Route("/late", fresh(late.late)),
-    Route("/late", late.decide, methods=["POST"]),
     Route("/imports", fresh(imports.imports)),
-    Route("/imports", imports.upload, methods=["POST"]),
     Route("/imports/{name}", fresh(imports.one_import)),
-    Route("/imports/{name}", imports.decide, methods=["POST"]),
     Route("/erasures", fresh(erasures.erasures)),
-    Route("/erasures", fresh(erasures.erase), methods=["POST"]),
     Route("/edges", fresh(edges.edges)),
-    Route("/edges", edges.decide, methods=["POST"]),
     Route("/outbox", fresh(outbox.outbox)),
-    Route("/outbox/{row}/retry", outbox.retry, methods=["POST"]),
     Route("/pricing", fresh(pricing.pricing)),
     Route("/close", fresh(close.close)),
-    Route("/close", close.close_now, methods=["POST"]),
-    Route("/close/gap", close.accept_gap, methods=["POST"]),
     Route("/alerts", fresh(alerts.alerts)),
     Route("/login", login.form),
     Route("/login", login.login, methods=["POST"]),
     Route("/logout", login.logout, methods=["POST"]),
+    *(
+        Route(path, sent(act, page=fresh(page)), methods=["POST"])
+        for path, act, page in FORMS
+    ),
 ]
 
 

@@ -38,6 +38,7 @@ from meterline_sidecar.web.operations import Described, author_of, read_query, t
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import ID_MAX
 from meterline_sidecar.web.view.render import render
+from meterline_sidecar.web.view.sent import sent
 
 PAGE_DOCUMENTS: Final = 50
 IN_PATH: Final = frozenset(("number",))
@@ -209,7 +210,7 @@ DESCRIBED: Final = tuple(
 PAGES: Final = [
     Route("/invoices", invoices),
     Route("/invoices/{number}", invoice),
-    Route("/invoices/{number}/steps", step, methods=["POST"]),
-    Route("/invoices/{number}/payments", pay, methods=["POST"]),
-    Route("/invoices/{number}/credit", credit, methods=["POST"]),
+    Route("/invoices/{number}/steps", sent(step, page=invoice), methods=["POST"]),
+    Route("/invoices/{number}/payments", sent(pay, page=invoice), methods=["POST"]),
+    Route("/invoices/{number}/credit", sent(credit, page=invoice), methods=["POST"]),
 ]

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from meterline_sidecar.meters import AGGREGATIONS, Aggregation
 from meterline_sidecar.usage.counted import Counted, counted_now
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.static import url_of
+from meterline_sidecar.web.view.form import form_of, sent_of
 from meterline_sidecar.web.view.mark import mark_of
 from meterline_sidecar.where import chosen
 
@@ -257,20 +258,25 @@ def render(
     """
     parts: Parts = request.app.state.parts
     at: Counted | None = getattr(request.state, "counted", None)
-    html = (
-        environment()
-        .get_template(template)
-        .render(
-            path=request.url.path,
-            pages=PAGES if parts.config.sidecar.role == "single" else FLEET_PAGES,
-            now_ms=parts.clock.now_ms(),
-            rehearsal=parts.clock.rehearsal,
-            counted=at,
-            mark=getattr(request.state, "mark", ""),
-            trouble=parts.ingest.trouble,
-            names=parts.config.names,
-            has_login=parts.config.needs_token,
-            **context,
-        )
-    )
-    return HTMLResponse(html, status)
+    sent = sent_of(request)
+    made = environment().get_template(template)
+    shared: dict[str, Any] = {
+        "path": request.url.path,
+        "pages": PAGES if parts.config.sidecar.role == "single" else FLEET_PAGES,
+        "now_ms": parts.clock.now_ms(),
+        "rehearsal": parts.clock.rehearsal,
+        "counted": at,
+        "mark": getattr(request.state, "mark", ""),
+        "trouble": parts.ingest.trouble,
+        "names": parts.config.names,
+        "has_login": parts.config.needs_token,
+        "form_named": partial(form_of, request),
+        "not_done": "",
+    }
+    shared.update(context)
+    html = made.render(shared)
+    if sent is None:
+        return HTMLResponse(html, status)
+    if not sent.is_told:  # its form is not on the page any more
+        html = made.render(shared | {"not_done": sent.wrong})
+    return HTMLResponse(html, sent.status)
