@@ -69,7 +69,7 @@ class MeterMiddleware(Metering):
         )
         self._retry_header = (self.retry_header or "").encode()
         self.app = app
-        self.left_out = LeftOut(self.meter)
+        self.left_out = LeftOut(meter=self.meter)
         self.templates = self.routes.templates
         self.is_starlette = self.routes.is_starlette
         self.has_matching = self.routes.has_matching
@@ -77,16 +77,14 @@ class MeterMiddleware(Metering):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan, and meter it."""
-        kind = scope["type"]
-        if kind == "http":
-            exchange = Exchange()
-        elif kind == "websocket":
-            exchange = WebSocket()
-        else:
-            if kind == "lifespan":
-                send = self._lifespan(send)
-            await self.app(scope, receive, send)
-            return
+        made = Exchange
+        if scope["type"] != "http":
+            if scope["type"] != "websocket":
+                if scope["type"] == "lifespan":
+                    send = self._lifespan(send)
+                await self.app(scope, receive, send)
+                return
+            made = WebSocket
         if SCOPE_KEY in scope:
             outer = current_event.get()
             if isinstance(outer, Exchange) and outer.start_ns == scope[SCOPE_KEY]:
@@ -97,18 +95,16 @@ class MeterMiddleware(Metering):
             await self._leave_out(scope, receive, send)
             return
         # Also tells this request's scopes from others'; the exchange would be a cycle.
-        scope[SCOPE_KEY] = exchange.start_ns = perf_counter_ns()
-        exchange.time_ms = time_ns() // 1_000_000
-        exchange.middleware = self
-        exchange.meter = self.meter
-        exchange.scope = scope
-        exchange.inner_receive = receive
-        exchange.inner_send = send
-        exchange.status = exchange.bytes_in = exchange.bytes_out = exchange.flags = 0
-        exchange.subject = exchange.route = exchange.quantities = None
-        exchange.properties = exchange.handle = exchange.inner = exchange.named = None
-        exchange.is_over = False
-        exchange.left_at = 0
+        scope[SCOPE_KEY] = start_ns = perf_counter_ns()
+        exchange = made(
+            self.meter,
+            start_ns,
+            time_ns() // 1_000_000,
+            self,
+            scope,
+            receive,
+            send,
+        )
         # Always set: a server may start a request in the context of the one before.
         token = _set_current(exchange)
         traffic.started += 1

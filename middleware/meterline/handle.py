@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from time import perf_counter_ns
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from meterline.generators import is_closing
 from meterline.meter import NAMELESS, Named
@@ -21,23 +21,26 @@ from meterline.stray import (
 from meterline.traffic import traffic
 
 
-class Past(OpenEvent):
+class Past(OpenEvent, kw_only=True, eq=False):
     """What is left of an event when its request is gone: enough for later uses."""
 
-    __slots__ = ("part",)
+    part: int  # type: ignore[misc]  # of each its own
+    is_over: bool = True
 
-    def __init__(self, event: OpenEvent) -> None:
-        self.meter = event.meter
-        self.subject = event.subject
-        self.route = event.route
-        self.method = event.method
-        self.status = event.status
-        self.start_ns = event.start_ns
-        self.part = event.part
-        self.flags = event.flags & LEFT_OUT
-        self.properties = event.properties
-        self.quantities = self.named = None
-        self.is_over = True
+    @classmethod
+    def of(cls, event: OpenEvent) -> Self:
+        """Return what is left of ``event``."""
+        return cls(
+            meter=event.meter,
+            start_ns=event.start_ns,
+            subject=event.subject,
+            route=event.route,
+            method=event.method,
+            status=event.status,
+            flags=event.flags & LEFT_OUT,
+            properties=event.properties,
+            part=event.part,
+        )
 
 
 class Handle:
@@ -138,7 +141,7 @@ class Handle:
     def settle(self, event: OpenEvent) -> None:
         """Keep only what later uses need: the request itself is large."""
         if event.is_over:
-            self._event = Past(event)
+            self._event = Past.of(event)
 
     def is_certain(self) -> bool:
         """Tell that there is no doubt."""

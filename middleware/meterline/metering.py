@@ -17,19 +17,17 @@ from meterline.subjects import Resolver
 log = logging.getLogger(__name__)
 
 
-class Request(OpenEvent):
+class Request(OpenEvent, kw_only=True, eq=False):
     """A request that is being served: an ASGI exchange, or a call of a WSGI app."""
 
-    __slots__ = ("bytes_in", "bytes_out", "inner", "middleware", "scope", "time_ms")
-
+    time_ms: int
     middleware: "Metering"
     scope: Scope
     """What the server has said of it, and the app since: in WSGI, the environ."""
-    inner: "Metering | None"
+    inner: "Metering | None" = None
     """A middleware further inside, with a resolver of its own."""
-    time_ms: int
-    bytes_in: int
-    bytes_out: int
+    bytes_in: int = 0
+    bytes_out: int = 0
 
     def is_excluded(self) -> bool:
         """Tell whether it is left out by its route or status."""

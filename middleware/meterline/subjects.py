@@ -144,9 +144,12 @@ def from_trusted_header(header: str) -> Resolver:
 
     def resolve(scope: Scope) -> str | None:
         value = _only_value(scope, wanted)
-        if not value or not value.isascii():
+        if not value:
             return None
-        text = value.decode()
+        try:
+            text = value.decode("ascii")
+        except UnicodeDecodeError:
+            return None
         # Asked of the text: bytes take what they are asked for for a number first, and
         # that it is none costs as much as all else here.
         return None if "," in text else text.strip() or None

@@ -11,11 +11,11 @@ piece by piece, perhaps in another thread. All of that runs in one context, so t
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import Context, copy_context
 from functools import lru_cache
 from time import perf_counter_ns, time_ns
-from typing import Any, Final, Unpack, cast
+from typing import Any, Final, Self, Unpack, cast
 
 from meterline import inside, subjects, wsgi_apps
 from meterline.asgi_types import Scope
@@ -24,6 +24,7 @@ from meterline.exchange import METHODS, SCOPE_KEY, Exchange
 from meterline.handle import current_event
 from meterline.left_out import LeftOut
 from meterline.metering import Metering, Request
+from meterline.open_event import set_as_usual
 from meterline.options import MeterOptions
 from meterline.quantities import exact_method
 from meterline.traffic import traffic
@@ -41,42 +42,38 @@ _OF_ASGI: Final = (Exchange, LeftOut)
 _SIZED: Final = (list, tuple)
 
 
-class Call(Request):
+@set_as_usual
+class Call(Request, kw_only=True, eq=False):
     """One call of a WSGI app, until its server has closed what came of it."""
 
-    __slots__ = (
-        "_has_begun",
-        "_start_response",
-        "_write_at_once",
-        "context",
-        "headers",
-    )
+    context: Context
+    servers_start_response: StartResponse
+    servers_write: Callable[[bytes], object] | None = None
+    """Sends a piece at once; the server gives it to who says how the response begins."""
+    headers: Sequence[tuple[str, str]] = ()
+    has_begun: bool = False
 
-    def __init__(
-        self,
-        middleware: Metering,
-        environ: Environ,
-        start_response: StartResponse,
-    ) -> None:
-        self.start_ns = perf_counter_ns()
-        self.time_ms = time_ns() // 1_000_000
-        self.middleware = middleware
-        self.scope = environ
-        self.inner = None
-        self._start_response = start_response
-        self.meter = middleware.meter
-        self.subject = self.route = self.quantities = self.properties = None
-        self.handle = self.named = None
+    @classmethod
+    def begin(
+        cls, middleware: Metering, environ: Environ, start_response: StartResponse
+    ) -> Self:
+        """Return a call that begins now, as the current event of a context of its own."""
+        call = cls(
+            start_ns=perf_counter_ns(),
+            time_ms=time_ns() // 1_000_000,
+            middleware=middleware,
+            meter=middleware.meter,
+            scope=environ,
+            context=copy_context(),
+            servers_start_response=start_response,
+        )
         try:
-            self.method = METHODS[environ["REQUEST_METHOD"]]
+            call.method = METHODS[environ["REQUEST_METHOD"]]
         except KeyError:
-            self.method = exact_method(environ.get("REQUEST_METHOD", "GET"))
-        self.status = self.flags = self.bytes_in = self.bytes_out = self.left_at = 0
-        self.is_over = self._has_begun = False
-        self.headers: list[tuple[str, str]] = []
-        self.context = copy_context()
-        self.context.run(current_event.set, self)
+            call.method = exact_method(environ.get("REQUEST_METHOD", "GET"))
+        call.context.run(current_event.set, call)
         traffic.started += 1
+        return call
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -84,7 +81,7 @@ class Call(Request):
         """Pass on what the app says of its response, and take note of it."""
         given = (status, headers) if exc_info is None else (status, headers, exc_info)
         # First: where something was sent already, the server raises.
-        self._write_at_once = self._start_response(*given)
+        self.servers_write = self.servers_start_response(*given)
         try:
             self.status = _status_of(status)
             self.headers = headers
@@ -96,11 +93,12 @@ class Call(Request):
     def write_at_once(self, data: bytes) -> object:
         """Send a piece by what the server gave for that, as few apps do."""
         self.bytes_out += len(data)
-        return self._write_at_once(data)
+        assert self.servers_write is not None
+        return self.servers_write(data)
 
     def _look(self) -> None:
         """Find out subject and route: later, the frameworks have forgotten them."""
-        self._has_begun = True
+        self.has_begun = True
         self.subject = self.subject or self.middleware.resolve_subject(self)
         self.route = self.middleware.resolve_route(self.scope)
 
@@ -137,7 +135,7 @@ class Call(Request):
 
     def _write(self) -> None:
         duration_us = (perf_counter_ns() - self.start_ns) // 1000
-        if not self._has_begun:
+        if not self.has_begun:
             self._look()
         if self.is_excluded():
             self.leave_out()
@@ -316,7 +314,7 @@ class MeterMiddleware(Metering):
             if isinstance(outer, Call) and outer.start_ns == environ[SCOPE_KEY]:
                 outer.inner, outer.scope = self, environ
             return self.app(environ, start_response)
-        call = Call(self, environ, start_response)
+        call = Call.begin(self, environ, start_response)
         environ[SCOPE_KEY] = call.start_ns
         if self.exclusion is not None and self.exclusion.covers(
             _path(environ), call.method or ""
@@ -363,7 +361,7 @@ def _is_file(environ: Environ, pieces: object) -> bool:
     return isinstance(wrapper, type) and isinstance(pieces, wrapper)
 
 
-def _file_bytes(pieces: Any, headers: list[tuple[str, str]]) -> int:
+def _file_bytes(pieces: Any, headers: Sequence[tuple[str, str]]) -> int:
     """Return how much of a file the server is going to send."""
     try:
         length = dict(headers).get("Content-Length")
