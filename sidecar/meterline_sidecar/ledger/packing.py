@@ -8,7 +8,8 @@ of a batch are the same before and after, and so is the chain.
 """
 
 import asyncio
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.errors import DatabaseCorrupt, MeterlineError
@@ -61,21 +62,18 @@ class Packer:
     async def step(self) -> int | None:
         """Pack the next run; return how many of its events, or ``None`` without one."""
         async with self._archived.changing:
-            async with self._database.reading() as tx:
-                run = await self._next(tx)
-                if run is None:
-                    return None
-                columns, texts = await store.columns_to_pack(tx, *run)
-            body = await asyncio.to_thread(pack, columns, texts)
-            events = len(columns[0])
-            async with self._database.transaction() as tx:
-                deleted = await store.put_pack(tx, *run, events=events, body=body)
-                if deleted != events:
-                    raise MeterlineError(
-                        f"{deleted} events are between {run[0]} and {run[1]}, where"
-                        f" {events} were: they stay as they are; run `meterline verify`"
-                    )
-        return events
+            packed = await self._database.read(self._packed)
+            if packed is None:
+                return None
+            return await self._database.write(partial(_keep, packed=packed))
+
+    async def _packed(self, tx: Tx) -> "_Packed | None":
+        """Return the pack of the next run."""
+        run = await self._next(tx)
+        if run is None:
+            return None
+        columns, texts = await store.columns_to_pack(tx, *run)
+        return _Packed(*run, len(columns[0]), pack(columns, texts))
 
     async def _next(self, tx: Tx) -> tuple[int, int] | None:
         """Return the first and the last id of the next run, if its time has come."""
@@ -99,6 +97,27 @@ class Packer:
                 reached = last
         self._reached = reached
         return reached + 1, reached + IDS_MAX
+
+
+class _Packed(NamedTuple):
+    """A pack, and the run that it is of."""
+
+    first: int
+    last: int
+    events: int
+    body: bytes
+
+
+async def _keep(tx: Tx, *, packed: _Packed) -> int:
+    """Store a pack in the place of its rows; return of how many events it is."""
+    first, last, events, body = packed
+    deleted = await store.put_pack(tx, first, last, events=events, body=body)
+    if deleted != events:
+        raise MeterlineError(
+            f"{deleted} events are between {first} and {last}, where {events} were: they"
+            " stay as they are; run `meterline verify`"
+        )
+    return events
 
 
 async def verify_packs(tx: Tx, report: Report, progress: Progress) -> None:

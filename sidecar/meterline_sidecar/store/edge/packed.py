@@ -9,7 +9,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from meterline_sidecar.store.columns import listed, pieces
 from meterline_sidecar.store.edge.by_column import columns_of_pack
@@ -17,6 +19,9 @@ from meterline_sidecar.store.edge.stored import STORED
 from meterline_sidecar.store.packs import DIGITS, IDS_MAX, INDENT, NAMES, TEXTS
 from meterline_sidecar.store.port import Row, Tx
 from meterline_sidecar.store.usage import generation_beside, newest_generation
+
+_numbers: Final = msgspec.json.Decoder(list[int]).decode
+_texts: Final = msgspec.json.Decoder(list[str | None]).decode
 
 LAST: Final = 1 << 62
 """Behind all ids."""
@@ -182,16 +187,19 @@ async def end_of_run(tx: Tx, first: int, last: int) -> int:
 async def columns_to_pack(
     tx: Tx, first: int, last: int
 ) -> tuple[list[Sequence[int]], list[Sequence[str | None]]]:
-    """Return those events between two ids that can be packed, as ``pack`` takes them."""
-    rows = await tx.fetch_all(
-        f"SELECT id - ?, {', '.join((*NAMES[1:], *TEXTS))} FROM events"  # noqa: S608 - names
-        f" WHERE id BETWEEN ? AND ? AND {PACKABLE} ORDER BY id",
+    """Return those events between two ids that can be packed, as ``pack`` takes them.
+
+    Each column is read as one text: a row to an event would take twice as long.
+    """
+    columns = ", ".join(f"json_group_array({name})" for name in (*NAMES[1:], *TEXTS))
+    row = await tx.fetch_one(
+        f"SELECT json_group_array(id - ?), {columns} FROM events"  # noqa: S608 - names
+        f" WHERE id BETWEEN ? AND ? AND {PACKABLE}",
         (first, first, last),
     )
-    columns: list[Sequence[Any]] = (
-        list(zip(*rows, strict=True)) if rows else [() for _ in (*NAMES, *TEXTS)]
-    )
-    return columns[: len(NAMES)], columns[len(NAMES) :]
+    assert row is not None
+    n_numbers = len(NAMES)
+    return [*map(_numbers, row[:n_numbers])], [*map(_texts, row[n_numbers:])]
 
 
 async def add_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> None:
@@ -206,8 +214,10 @@ async def add_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -
 async def put_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> int:
     """Store a pack in the place of its rows; return how many of these were deleted."""
     await add_pack(tx, first, last, events=events, body=body)
+    # Where all are packed none is asked what it is, which takes most of the time.
+    those = "" if events == last - first + 1 else f" AND {PACKABLE}"
     return await tx.execute(
-        f"DELETE FROM events WHERE id BETWEEN ? AND ? AND {PACKABLE}",  # noqa: S608 - names
+        f"DELETE FROM events WHERE id BETWEEN ? AND ?{those}",  # noqa: S608 - names
         (first, last),
     )
 
