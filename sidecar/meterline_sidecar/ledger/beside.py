@@ -41,6 +41,14 @@ class Beside:
         self.rows = 0
         """How many rows were compared."""
 
+    def has(self, key: Key, value: Any) -> bool:
+        """Compare the next row, if it was read; ``False``: look with ``expect``."""
+        if not self._rows or self._rows[-1] != (key, value):
+            return False
+        self._rows.pop()
+        self.rows += 1
+        return True
+
     async def expect(self, key: Key, value: Any) -> None:
         """Compare the row of the next key."""
         while (row := await self._next()) is not None and row[0] < key:
@@ -108,14 +116,14 @@ class ByDay:
         self._day: tuple[int | str, int] | None = None
         self._groups: dict[int | str, Totals] = {}
 
-    async def add(self, key: Key, totals: Totals) -> None:
-        """Add a window."""
-        subject_id, window_ms, group_id = key
-        assert isinstance(window_ms, int)
-        day = (subject_id, window_ms // DAY_MS * DAY_MS)
-        if day != self._day:
-            await self.end()
-            self._day = day
+    def goes_on(self, key: Key) -> bool:
+        """Say whether a window is of the day of the one before."""
+        return self._day == _day_of(key)
+
+    def add(self, key: Key, totals: Totals) -> None:
+        """Add a window; the day of another one has its ``end`` before."""
+        self._day = _day_of(key)
+        group_id = key[2]
         merge(
             self._groups.setdefault(group_id, {}),
             more=totals,
@@ -128,3 +136,9 @@ class ByDay:
             for group_id in sorted(self._groups, key=int):
                 await self._days.expect((*self._day, group_id), self._groups[group_id])
         self._day, self._groups = None, {}
+
+
+def _day_of(key: Key) -> tuple[int | str, int]:
+    subject_id, window_ms, _ = key
+    assert isinstance(window_ms, int)
+    return subject_id, window_ms // DAY_MS * DAY_MS

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meterline.events import UNCOUNTED, Flag
@@ -43,6 +43,8 @@ FACTS: Final = st.tuples(
     st.sampled_from(TEXTS),
     st.sampled_from([None, None, None, '{"all":{"model":"small"}}']),
 )
+OF_NOBODY: Final = (0, 0, 0, 1, 200, 0, 0, 0, 0, None, None)
+OF_SOMEBODY: Final = (0, 0, 1, 1, 200, 0, 0, 0, 0, None, None)
 
 
 @st.composite
@@ -55,6 +57,12 @@ def some_alike(draw: st.DrawFn) -> list[tuple[int, ...]]:
     ]
 
 
+@example(
+    meters=[Meter(name="users", aggregation="unique", value="subject")],
+    events=[OF_SOMEBODY, OF_NOBODY],
+    after=0,
+    cuts=(),
+)
 @given(
     meters=st.lists(
         st.sampled_from(METERS), unique_by=lambda meter: meter.name, min_size=1
