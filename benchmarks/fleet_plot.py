@@ -1,4 +1,5 @@
-"""The plot of ``benchmarks.fleet_load``, as SVG: CPU time by requests, a line of each kind."""
+"""The plots of ``benchmarks.fleet_load``, as SVG: CPU time by requests or by edges, a line of
+each kind."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,24 +13,28 @@ TOP: Final = 40
 BOTTOM: Final = 50
 COLOURS: Final = {"usage": "#0f766e", "events": "#94a3b8"}
 INK: Final = "#334155"
-TITLE: Final = "The centre's CPU time by requests, of the same customers"
 
 
 def draw(
-    lines: Mapping[str, Sequence[tuple[float, float]]], *, rates: Sequence[int]
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    marks: Sequence[int],
+    title: str,
+    along: str,
 ) -> str:
     """Return the plot.
 
     Args:
-        lines: by what edges forward: requests a second that came to all of them together,
-            rising, each with the centre's CPU time in ms of a second.
-        rates: which are written below, rising.
+        lines: by what edges forward: what it is plotted by, rising, each with the centre's
+            CPU time in ms of a second.
+        marks: which are written below, rising.
+        along: what it is plotted by, as is written there.
     """
     top = max(value for points in lines.values() for _, value in points) * 1.1
-    most = max(rates[-1], *(rate for points in lines.values() for rate, _ in points))
+    most = max(marks[-1], *(many for points in lines.values() for many, _ in points))
 
-    def x(rate: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * rate / most, 1)
+    def x(many: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * many / most, 1)
 
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top, 1)
@@ -37,18 +42,18 @@ def draw(
     drawn = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
         f' font-family="system-ui, sans-serif" font-size="13" fill="{INK}" role="img">',
-        f"<title>{escape(TITLE)}</title>",
+        f"<title>{escape(title)}</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         _text(LEFT, 22, "ms of CPU time in a second"),
-        _text(WIDTH - RIGHT, HEIGHT - 12, "requests a second", anchor="end"),
+        _text(WIDTH - RIGHT, HEIGHT - 12, along, anchor="end"),
         f'<path d="M{LEFT} {TOP}V{y(0)}H{WIDTH - RIGHT}" fill="none" stroke="{INK}"/>',
     ]
-    drawn += [_text(x(rate), y(0) + 18, f"{rate:,}", anchor="middle") for rate in rates]
+    drawn += [_text(x(many), y(0) + 18, f"{many:,}", anchor="middle") for many in marks]
     for part in (0.5, 1.0):
         value = top / 1.1 * part
         drawn.append(_text(LEFT - 8, y(value) + 4, f"{value:.0f}", anchor="end"))
     for name, found in lines.items():
-        points = [(x(rate), y(value)) for rate, value in found]
+        points = [(x(many), y(value)) for many, value in found]
         path = " ".join(f"{px},{py}" for px, py in points)
         drawn.append(
             f'<polyline points="{path}" fill="none" stroke="{COLOURS[name]}"'
