@@ -21,6 +21,7 @@ from meterline_sidecar.errors import EventsArchived, MeterlineError
 from meterline_sidecar.fleet.forgotten import n_lost
 from meterline_sidecar.fleet.records import record_of, record_of_refused
 from meterline_sidecar.ledger.bundle import Bundle, Stored
+from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store import facts
 from meterline_sidecar.store.edge import events as event_store
 from meterline_sidecar.store.edge import forward as store
@@ -313,6 +314,13 @@ class Standing(NamedTuple):
     """How many events were lost or refused, ever, and count nowhere."""
     held: int
     """How many wait for a decision about their time."""
+
+    def unfinished_in_words(self) -> Iterator[str]:
+        """Yield how much is missing of what producers recorded, if anything is."""
+        if self.unfinished:
+            n_events = sum(row.recorded_seq - row.last_seq for row in self.unfinished)
+            workers = n_of(len(self.unfinished), "worker")
+            yield f"{n_of(n_events, 'event')} of {workers} not here yet"
 
 
 async def read_standing(

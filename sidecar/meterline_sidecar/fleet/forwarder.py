@@ -26,16 +26,8 @@ from meterline.edge_wire import (
 from meterline.wire import Ack, Welcome, WireError
 from meterline_sidecar.clock import Clock
 from meterline_sidecar.config.centre import CentreConfig
-from meterline_sidecar.errors import (
-    DatabaseCorrupt,
-    DiskFailed,
-    MeterlineError,
-)
-from meterline_sidecar.fleet.backlog import (
-    Place,
-    Slice,
-    read_standing,
-)
+from meterline_sidecar.errors import DatabaseCorrupt, DiskFailed, MeterlineError
+from meterline_sidecar.fleet.backlog import Place, Slice, read_standing
 from meterline_sidecar.fleet.batches import Batches
 from meterline_sidecar.fleet.filing import Filing
 from meterline_sidecar.fleet.goodbyes import Goodbyes
@@ -296,6 +288,7 @@ class Forwarder:
             if self._roller is not None:
                 is_urgent = self._stopping.is_set()
                 is_left = await self._roller.run(line.ask, is_urgent=is_urgent)
+            n_commits = self._ingest.n_commits
             part = await self._read(place)
             if part.ahead is not None:
                 await line.send_all([part.ahead, *part.frames], part)
@@ -321,8 +314,22 @@ class Forwarder:
                     await self.filing.tell(line)
                 beat_s = time.monotonic()
             if is_idle:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), LOOK_EVERY_S)
+                await self._rest(n_commits, until_s=beat_s + BEAT_EVERY_S)
+
+    async def _rest(self, n_commits: int, *, until_s: float) -> None:
+        """Wait until more is committed, or something is due, or there is a stop.
+
+        What is rolled up is sent when that is due, whatever is committed meanwhile.
+        """
+        if self._roller is not None:
+            until_s = min(until_s, self._roller.due_s)
+        while not self._stopping.is_set():
+            left_s = 0.0 if self._roller is None else until_s - time.monotonic()
+            look_s = max(LOOK_EVERY_S, left_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), look_s)
+            if self._ingest.n_commits != n_commits or time.monotonic() >= until_s:
+                return
 
     async def _read(self, place: Place) -> Slice:
         """Read the next frames; where there are very many events, at leisure.
@@ -363,12 +370,7 @@ class Forwarder:
         low_ms = self._low.of(at.unfinished, waiting, now_ms=now_ms)
         if at.first_hour_ms is not None:
             low_ms = min(low_ms, at.first_hour_ms)
-        if at.unfinished:
-            n_events = sum(row.recorded_seq - row.last_seq for row in at.unfinished)
-            missing.append(
-                f"{n_of(n_events, 'event')} of {n_of(len(at.unfinished), 'worker')} not"
-                " here yet"
-            )
+        missing += at.unfinished_in_words()
         if waiting:
             missing.append(f"{n_of(len(waiting), 'spool')} not taken in")
         if self.recount_trouble is not None:

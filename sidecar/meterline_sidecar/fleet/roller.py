@@ -190,6 +190,11 @@ class Roller:
         return is_left
 
     @property
+    def due_s(self) -> float:
+        """When it is due again, by the monotonic clock."""
+        return self._next_s
+
+    @property
     def trouble(self) -> str | None:
         """Why something is not counted again that left the ledger; ``None``: it is."""
         return next((why for _, why in self._unread.values()), None)

@@ -72,6 +72,8 @@ class Ingest:
         self.is_running = False
         """Whether somebody commits what is accepted."""
         self._is_over = False
+        self.n_commits = 0
+        """How many groups are on disk since the start: whether anything came meanwhile."""
         self.left_out = LeftOut()
         self.trouble: str | None = None
         """Why nothing can be committed at the moment, in words."""
@@ -342,6 +344,7 @@ class Ingest:
             self._reject(group, MeterlineError(f"the sidecar is stopping: {error}"))
             raise
         self._note_commit()
+        self.n_commits += 1
         self._committing = []
         for piece in group:
             piece.producer.n_waiting -= 1
