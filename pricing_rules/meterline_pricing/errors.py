@@ -7,6 +7,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from meterline_pricing.meant import EXPECTED, meant_by
+
 CHOICES_MAX: Final = 30  # more than that are no answer, but a page of names
 CHOICES_SHOWN: Final = 5
 NAME_CHARS_MAX: Final = 100  # names that people write have fewer
@@ -104,7 +106,7 @@ def _typos(one: str, other: str) -> int:
 
 def _ending_with(name: str, known: Iterable[str]) -> str | None:
     """Return the one whose last part it is: ``Europe/Berlin`` for ``Berlin``."""
-    end = f"/{name}".lower()
+    end = f"/{name}".lower().replace(" ", "_")
     found = [other for other in known if other.lower().endswith(end)]
     return found[0] if len(found) == 1 else None
 
@@ -118,8 +120,13 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if len(name) > NAME_CHARS_MAX:
         return f"unknown {what} `{name[:NAME_CHARS_MAX]}...` of {len(name)} characters"
-    if near := nearest(name, known) or _ending_with(name, known):
-        return f"unknown {what} `{name}`; did you mean `{near}`?"
+    meant = meant_by(what, name)
+    if meant not in known:
+        meant = nearest(name, known) or _ending_with(name, known)
+    if meant is not None:
+        return f"unknown {what} `{name}`; did you mean `{meant}`?"
+    if len(known) > CHOICES_MAX and what in EXPECTED:
+        return f"unknown {what} `{name}`; {EXPECTED[what]}"
     if len(known) > CHOICES_MAX:
         likest = sorted(
             known[:KNOWN_MAX], key=lambda other: _typos(name.lower(), other.lower())

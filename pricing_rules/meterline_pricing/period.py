@@ -1,5 +1,6 @@
 """Billing periods: the calendar of a customer, as spans of UTC milliseconds."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -11,6 +12,7 @@ from meterline_pricing.fields import Checked
 from meterline_pricing.grid import Grid, Length, first_day
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_OFFSET: Final = re.compile(r"[A-Za-z]{0,5} ?[+-][0-9]")
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -156,4 +158,9 @@ def _zone(name: str) -> ZoneInfo:
 
 def unknown_zone(name: str) -> str:
     """Return the message for a time zone that there is not."""
+    if _OFFSET.match(name):
+        return (
+            f"unknown time zone `{name:.40}`; name a place, such as `Europe/Berlin`, whose"
+            " clocks it goes by: how far they are from UTC changes within a year"
+        )
     return unknown("time zone", name, available_timezones())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from meterline.events import QUANTITY_NAME_CHARS_MAX
-from meterline_pricing.errors import unknown
+from meterline_pricing.errors import nearest, unknown
 from meterline_pricing.toml.source import DATE, TEXT, Kind, Unfit, one_of
 from meterline_sidecar.local import why_unknown
 from meterline_sidecar.meters import (
@@ -93,7 +93,10 @@ def _value(value: object) -> str:
             f" {QUANTITY_NAME_CHARS_MAX} letters, digits and any of _ . : -"
         )
     if text not in known:
-        raise Unfit(unknown("value", text, (*known, f"{QUANTITY_PREFIX}NAME")))
+        said = unknown("value", text, (*known, f"{QUANTITY_PREFIX}NAME"))
+        if nearest(text, known) is None and _QUANTITY.fullmatch(text):
+            said += f"; what your code records as `{text}` is `{QUANTITY_PREFIX}{text}`"
+        raise Unfit(said)
     return text
 
 

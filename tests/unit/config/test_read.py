@@ -325,7 +325,7 @@ MISTAKES = {
         ' not the text "api.stripe.com"'
     ),
     '[stripe]\nmode = "live"': (
-        ":2: stripe.mode: unknown mode `live`; known are: dry_run, send"
+        ":2: stripe.mode: unknown mode `live`; did you mean `send`?"
     ),
     '[stripe]\napi_key = "sk_live_1"': (
         ":2: stripe.api_key: a key does not belong into this file; put it into a file"
@@ -377,7 +377,8 @@ def test_every_mistake_of_both_files_and_the_environment_is_told_at_once(
         "meterline.toml:3: meter[0].aggregation: missing: expected one of count, sum,"
         " max, min, unique, latest",
         "meterline.toml:5: meter[0].value: unknown value `x`; known are: bytes_in,"
-        " bytes_out, duration_us, method, quantities.NAME, route, subject, units",
+        " bytes_out, duration_us, method, quantities.NAME, route, subject, units; what"
+        " your code records as `x` is `quantities.x`",
         "METERLINE_HTTP: expected HOST:PORT, or unix:PATH, not 8270",
         'pricing.toml:1: plan[0].currency: missing: expected a currency such as "usd"',
         # Taken for the nearest model, so that what else is wrong is told as well.
@@ -535,10 +536,10 @@ def test_a_price_list_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 def test_an_unknown_currency_names_the_nearest(tmp_path: Path) -> None:
     (near,) = problems(tmp_path, METER, pricing=PLAN.replace("usd", "eurr"))
-    (far,) = problems(tmp_path, METER, pricing=PLAN.replace("usd", "us dollars"))
+    (far,) = problems(tmp_path, METER, pricing=PLAN.replace("usd", "moneybags"))
 
     assert near.endswith("unknown currency `eurr`; did you mean `eur`?")
-    assert "unknown currency `us dollars`; the nearest of " in far
+    assert "unknown currency `moneybags`; expected a code of ISO 4217" in far
     assert len(far) < 150
 
 

@@ -1,9 +1,13 @@
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
+from zoneinfo import available_timezones
 
 import pytest
 
-from meterline_pricing import NotFound, PricingError
+from meterline_pricing import NotFound, Price, PricingError
+from meterline_pricing.errors import unknown
+from meterline_pricing.grid import Length
+from meterline_pricing.meant import CALLED
 from meterline_pricing.models import Rounding
 from meterline_pricing.tools import (
     CURRENCIES,
@@ -116,6 +120,46 @@ def test_numbers_have_no_zeros_at_the_end() -> None:
     assert number_text(D("100")) == number_text(D("1E+2")) == "100"
     assert number_text(D("-0.0")) == number_text(D(0)) == "0"
     assert money_text(D("1.50"), None) == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("what", "written", "said"),
+    [
+        *(("currency", "dollar", "`usd`"), ("currency", "US-Dollar", "`usd`")),
+        *(("currency", "\N{EURO SIGN}", "`eur`"), ("currency", "yen", "`jpy`")),
+        ("currency", "franconian", "expected a code of ISO 4217, such as `usd`"),
+        *(("period", "quaterly", "`quarter`"), ("rounding", "bankers", "`half_even`")),
+        *(("time zone", "PST", "America/Los_Angeles"), ("rounding", "x", "known are")),
+        ("time zone", "new york", "`America/New_York`"),
+    ],
+)
+def test_a_word_from_elsewhere_is_understood(
+    what: str, written: str, said: str
+) -> None:
+    known = {
+        "currency": CURRENCIES,
+        "period": get_args(Length),
+        "rounding": get_args(Rounding),
+        "time zone": available_timezones(),
+    }
+
+    assert said in unknown(what, written, known[what])
+
+
+def test_every_word_from_elsewhere_leads_to_a_name_of_here() -> None:
+    known = {
+        "currency": CURRENCIES,
+        "period": get_args(Length),
+        "rounding": get_args(Rounding),
+        "time zone": available_timezones(),
+        "model": [model.__struct_config__.tag for model in get_args(Price)],
+    }
+
+    for what, names in known.items():
+        assert {*CALLED[what]} <= {*names}, what
+    for what, called in CALLED.items():
+        words = " ".join(called.values()).split()
+        assert len(words) == len(set(words)), what
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,14 @@ def test_what_is_no_month_is_refused(name: str) -> None:
 def test_a_zone_that_does_not_exist_is_refused() -> None:
     with pytest.raises(NotFound, match="did you mean `Europe/Berlin`"):
         Calendar(time_zone="Europe/Berln")
-    with pytest.raises(NotFound, match="unknown time zone"):
+    with pytest.raises(NotFound, match="expected the name of a place"):
         Calendar(time_zone="../../etc/passwd")
+
+
+@pytest.mark.parametrize("name", ["CET+1", "UTC+2", "+01:00", "GMT -5"])
+def test_an_offset_is_no_zone_and_says_why(name: str) -> None:
+    with pytest.raises(NotFound, match="name a place, such as `Europe/Berlin`"):
+        Calendar(time_zone=name)
 
 
 def test_an_instant_beyond_every_calendar_is_refused() -> None:
