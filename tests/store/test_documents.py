@@ -3,7 +3,12 @@
 import pytest
 
 from meterline_sidecar.errors import MeterlineError
-from meterline_sidecar.store import documents, invoice_states, journal, payments
+from meterline_sidecar.store import (
+    documents,
+    invoice_states,
+    journal,
+    payments,
+)
 from meterline_sidecar.store.documents import NewDocument
 from meterline_sidecar.store.invoice_states import NewState
 from meterline_sidecar.store.port import Database
@@ -81,6 +86,20 @@ async def test_documents_are_paged_newest_first_by_who_when_and_what(
         )
         assert found == [first]
         assert await documents.all_of(tx, "acme") == [first, note]
+
+
+async def test_documents_of_a_month_come_in_order(
+    database: Database,
+) -> None:
+    async with database.transaction() as tx:
+        for id_, period in enumerate(("2026-10", "2026-11", "2026-10-23"), 1):
+            await documents.add(tx, FIRST._replace(period=period, invoice_id=id_))
+            await documents.add(tx, FIRST._replace(kind="credit_note", series="CN-"))
+
+        found = await documents.of_month(tx, "2026-10", after=0, limit=9)
+        assert [one.id for one in found] == [1, 2, 4, 5, 6]
+        found = await documents.of_month(tx, "2026-10", after=2, limit=2)
+        assert [one.id for one in found] == [4, 5]
 
 
 async def test_whether_rows_of_a_table_have_links_is_known(database: Database) -> None:

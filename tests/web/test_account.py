@@ -1,12 +1,14 @@
 """A customer's account: documents one after the other, and what is owed after each."""
 
 from collections.abc import AsyncGenerator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from meterline_sidecar.billing.desk import Desk as InvoiceDesk
 from meterline_sidecar.cli.commands.statement import tell_statement
 from meterline_sidecar.local import written_for
 from meterline_sidecar.web.answers.documents import AccountStatement
@@ -45,6 +47,75 @@ async def test_each_document_changes_what_is_owed(desk: Desk) -> None:
     assert found["balances"] == [{"amount": "125.40", "currency": "usd"}]
     assert found["brought_forward"] == []
     assert found["locale"] is None
+
+
+def summed(breakdowns: list[Any]) -> dict[str, list[Decimal]]:
+    """Return net, tax, credits and all together, by currency."""
+    found: dict[str, list[Decimal]] = {}
+    for one in breakdowns:
+        of = found.setdefault(one["currency"], [Decimal(0)] * 4)
+        for i, part in enumerate(("net", "tax", "credits", "amount")):
+            of[i] += Decimal(one[part])
+    return found
+
+
+async def test_statements_and_month_ends_say_net_and_taxes_as_documents_do(
+    desk: Desk,
+) -> None:
+    await issue_all(desk)
+    listed = (await desk.web.get("/v1/invoices", limit=100))["documents"]
+    documents = {
+        one["number"]: await desk.web.get(f"/v1/invoices/{one['number']}")
+        for one in listed
+    }
+
+    entries = (await desk.web.get(STATEMENT))["entries"]
+    months = (await desk.web.get("/v1/close/months"))["months"]
+
+    assert len(entries) == 3
+    for entry in entries:
+        assert [entry["breakdown"]] == documents[entry["number"]]["breakdown"]
+        assert entry["breakdown"]["amount"] == entry["amount"]
+    assert [month["period"] for month in months] == ["2026-11", "2026-10"]
+    for month in months:
+        said = [
+            breakdown
+            for one in documents.values()
+            if one["period"] == month["period"]
+            for breakdown in one["breakdown"]
+        ]
+        assert summed(month["documents"]) == summed(said)
+    assert summed(months[1]["documents"])["usd"][1] > 0
+    page = (await desk.web.http.get("/customers/acme")).text
+    first = entries[0]["breakdown"]
+    for part in ("net", "tax"):
+        assert f'<td class="num roomy">${first[part]}</td>' in page
+    html = (await desk.web.http.get("/close")).text
+    assert all(f"${one['tax']}" in html for one in months[1]["documents"][:1])
+
+
+async def test_many_documents_are_added_up_in_several_looks(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await issue_all(desk)
+    monkeypatch.setattr("meterline_sidecar.billing.desk.DOCUMENTS_PER_LOOK", 3)
+    monkeypatch.setattr("meterline_sidecar.billing.desk.DOCUMENTS_PER_STEP", 2)
+
+    first = (await desk.web.get("/v1/close/months"))["months"]
+    assert "still added up" in (await desk.web.http.get("/close")).text
+    looks = [(await desk.web.get("/v1/close/months"))["months"] for _ in range(3)]
+
+    assert [one["documents"] is None for one in first] == [False, True]
+    assert all(one["documents"] for one in looks[-1])
+    monkeypatch.undo()
+    async with desk.web.parts.database.reading() as tx:
+        at_once = await InvoiceDesk().months(tx, limit=12, now_ms=0)
+    for month in looks[-1]:
+        made = at_once[month["period"]].made_of
+        assert made is not None
+        assert [one["net"] for one in month["documents"]] == [
+            str(one.net) for one in made.values()
+        ]
 
 
 async def test_a_statement_says_and_tells_how_its_customer_writes(

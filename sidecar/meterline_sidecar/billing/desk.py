@@ -1,13 +1,14 @@
 """How the invoices of each month stand: how many are final, sent, paid, overdue ..."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
+from meterline_sidecar.billing.breakdown import Breakdown, together
 from meterline_sidecar.billing.collection import UNPAID, owing_of
-from meterline_sidecar.billing.documents import day_of, document_of
+from meterline_sidecar.billing.documents import breakdowns_by_id, day_of, document_of
 from meterline_sidecar.store import documents as store
 from meterline_sidecar.store.invoice_states import State
 from meterline_sidecar.store.port import Tx
@@ -16,6 +17,8 @@ Heap = State | Literal["overdue"]
 HEAPS: Final[tuple[Heap, ...]] = (
     *("final", "sent", "overdue", "paid", "uncollectible", "void"),
 )
+DOCUMENTS_PER_STEP: Final = 200  # some 20 ms; then others go first
+DOCUMENTS_PER_LOOK: Final = 10_000  # about a second; the next look goes on
 UNPAID_PER_STEP: Final = 500  # some milliseconds; then others go first
 
 
@@ -45,6 +48,8 @@ class Month(NamedTuple):
     those that were sent."""
     totals: Mapping[str, Decimal]
     """What its documents come to, credit notes and void invoices with them, by currency."""
+    made_of: Mapping[str, Breakdown] | None
+    """What that is made of, as in a month's tables; ``None``: it is still added up."""
 
     @property
     def n_final(self) -> int:
@@ -70,12 +75,21 @@ class _Kept(NamedTuple):
     totals: dict[str, Decimal]
 
 
+class _Made(NamedTuple):
+    """What documents of a month are made of; they never change, and so it only grows."""
+
+    up_to_id: int
+    is_all: bool
+    sums: Mapping[str, Breakdown]
+
+
 class Desk:
     """How invoices stand, kept at hand: only months in which that changed are added up."""
 
     def __init__(self) -> None:
         self._newest = store.Newest(0, 0, 0)
         self._kept: dict[str, _Kept] = {}
+        self._made: dict[str, _Made] = {}
         self._adding_up = asyncio.Lock()
 
     async def months(self, tx: Tx, *, limit: int, now_ms: int) -> dict[str, Month]:
@@ -101,15 +115,54 @@ class Desk:
             for month in months:
                 if month not in self._kept:
                     self._kept[month] = await _added_up(tx, month, now_ms=now_ms)
-            return {month: _shown(self._kept[month], now_ms) for month in months}
+            left = DOCUMENTS_PER_LOOK
+            for month in months:
+                left = await self._make(tx, month, newest.document_id, left)
+            return {
+                month: _shown(self._kept[month], self._made.get(month), now_ms)
+                for month in months
+            }
+
+    async def _make(self, tx: Tx, month: str, newest_id: int, left: int) -> int:
+        """Add up what a month's documents are made of; return how many may follow."""
+        made = self._made.get(month, _Made(0, False, {}))
+        if made.up_to_id == newest_id and made.is_all:
+            return left
+        while left > 0:
+            n_rows = min(left, DOCUMENTS_PER_STEP)
+            rows = await store.of_month(tx, month, after=made.up_to_id, limit=n_rows)
+            parts = await breakdowns_by_id(tx, rows)
+            sums = _summed(made.sums, [one for each in parts.values() for one in each])
+            is_all = len(rows) < n_rows
+            made = _Made(newest_id if is_all else rows[-1].id, is_all, sums)
+            left -= len(rows)
+            await asyncio.sleep(0)
+            if is_all:
+                break
+        else:
+            made = made._replace(is_all=False)
+        self._made[month] = made
+        return left
 
 
-def _shown(kept: _Kept, now_ms: int) -> Month:
+def _summed(
+    known: Mapping[str, Breakdown], more: Sequence[Breakdown]
+) -> dict[str, Breakdown]:
+    parts = [*known.values(), *more]
+    currencies = dict.fromkeys(one.currency for one in parts)
+    return {
+        currency: together(currency, [o for o in parts if o.currency == currency])
+        for currency in currencies
+    }
+
+
+def _shown(kept: _Kept, made: _Made | None, now_ms: int) -> Month:
     heaps: dict[Heap, Tally] = dict.fromkeys(HEAPS, NONE)
     for lot, tally in kept.lots.items():
         heap = lot.heap(now_ms)
         heaps[heap] = heaps[heap].with_more(*tally)
-    return Month(heaps, kept.totals)
+    is_made = made is not None and made.is_all
+    return Month(heaps, kept.totals, made.sums if made and is_made else None)
 
 
 async def _added_up(tx: Tx, month: str, *, now_ms: int) -> _Kept:

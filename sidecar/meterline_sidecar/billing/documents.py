@@ -27,6 +27,7 @@ from meterline_sidecar.billing.statement import (
     Statement,
     breakdowns_of,
     final_of,
+    finals_by_id,
 )
 from meterline_sidecar.config.names import Name
 from meterline_sidecar.config.seller import SellerConfig
@@ -282,6 +283,32 @@ class Issuer:
         added = await store.add(tx, row)
         await (journal or self._journal).link(tx, "documents", added.id)
         return added
+
+
+async def breakdowns_by_id(
+    tx: Tx, rows: Sequence[DocumentRow]
+) -> dict[int, tuple[Breakdown, ...]]:
+    """Return what documents are made of, by currency, their own first, by their ids.
+
+    As their pages and a month's tables say it: what a credit note does not say, as it is
+    older than that, is net and adjustments.
+    """
+    ids = [row.invoice_id for row in rows if row.kind == "invoice"]
+    finals = await finals_by_id(tx, ids)
+    found: dict[int, tuple[Breakdown, ...]] = {}
+    for row in rows:
+        if row.kind == "invoice":
+            found[row.id] = tuple(breakdowns_of(finals[row.invoice_id]).values())
+            continue
+        said = document_of(row).details
+        found[row.id] = said.breakdown or (
+            Breakdown(currency=row.currency, net=Decimal(row.amount)),
+            *(
+                Breakdown(currency=o.currency, adjustments=o.amount)
+                for o in said.also_due
+            ),
+        )
+    return found
 
 
 def left_of(rows: Iterable[DocumentRow]) -> dict[str, Decimal]:

@@ -229,6 +229,12 @@ async def final_of(tx: Tx, invoice_id: int) -> tuple[Statement, Period]:
     return _decode(row.document), period
 
 
+async def finals_by_id(tx: Tx, invoice_ids: Sequence[int]) -> dict[int, Statement]:
+    """Return final invoices, void or not, by the ids of their rows."""
+    rows = await store.final_rows(tx, invoice_ids)
+    return {row.id: _decode(row.document) for row in rows}
+
+
 async def breakdowns_of_finals(
     tx: Tx, invoice_ids: Sequence[int]
 ) -> dict[int, tuple[Breakdown, ...]]:
@@ -236,10 +242,8 @@ async def breakdowns_of_finals(
 
     Each is by currency, the invoice's own first.
     """
-    found: dict[int, tuple[Breakdown, ...]] = {}
-    for row in await store.final_rows(tx, invoice_ids):
-        found[row.id] = tuple(breakdowns_of(_decode(row.document)).values())
-    return found
+    found = await finals_by_id(tx, invoice_ids)
+    return {id_: tuple(breakdowns_of(one).values()) for id_, one in found.items()}
 
 
 async def add_step(tx: Tx, step: invoice_states.NewState, *, journal: Journal) -> None:

@@ -239,6 +239,15 @@ async def others_of_month(
     return [DocumentRow(*row) for row in rows]
 
 
+async def of_month(tx: Tx, month: str, *, after: int, limit: int) -> list[DocumentRow]:
+    """Return documents of all periods that began in a month, of larger ids, in order."""
+    rows = await tx.fetch_all(
+        f"{SELECT} WHERE id > ? AND period >= ? AND period < ? ORDER BY id LIMIT ?",
+        (after, month, f"{month}{BEHIND_DAYS}", limit),
+    )
+    return [DocumentRow(*row) for row in rows]
+
+
 async def all_of(tx: Tx, customer: str) -> list[DocumentRow]:
     """Return every document of a customer, the oldest first."""
     rows = await tx.fetch_all(f"{SELECT} WHERE customer = ? ORDER BY id", (customer,))

@@ -42,13 +42,20 @@ def tell_statement(found: AccountStatement) -> None:
     if not found.entries:
         click.echo("no invoice is final yet, so there is nothing to list")
         return
-    table = Table("day", "document", "period", "due", ">amount", ">balance")
+    table = Table(
+        "day", "document", "period", "due", ">net", ">tax", ">amount", ">balance"
+    )
     for owed in found.brought_forward:
         balance = _money(owed.amount, owed.currency)
-        table.add("", "brought forward", "", "", "", balance)
+        table.add("", "brought forward", "", "", "", "", "", balance)
     for entry in found.entries:
         due = "" if entry.due is None else _day(entry.due)
-        changed = (_money(n, entry.currency) for n in (entry.amount, entry.balance))
+        made = entry.breakdown
+        parts = (None, None) if made is None else (made.net, made.tax)
+        changed = (
+            "" if n is None else _money(n, entry.currency)
+            for n in (*parts, entry.amount, entry.balance)
+        )
         is_paid = entry.kind in ("payment", "refund")
         what = f"{entry.kind} of {entry.number}" if is_paid else entry.number
         table.add(_day(entry.day), what, entry.period, due, *changed)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import msgspec
 
-from meterline_sidecar.web.answers.money import ShownOwed
+from meterline_sidecar.web.answers.money import ShownBreakdown, ShownOwed
 
 
 class OpenPeriod(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +89,9 @@ class CollectedMonth(msgspec.Struct, frozen=True, kw_only=True):
 
     period: str
     states: tuple[ShownHeap, ...]
+    documents: tuple[ShownBreakdown, ...] | None
+    """What all documents come to, by currency, and what that is made of: net, taxes, what
+    credits paid. ``null``: it is still added up; ask again."""
 
 
 class CollectedMonths(msgspec.Struct, frozen=True, kw_only=True):

@@ -188,6 +188,8 @@ class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
     """What is owed in this currency after it."""
     reference: str
     """Of a payment, what the bank says."""
+    breakdown: ShownBreakdown | None
+    """What the amount of a document is made of; a payment has none."""
 
 
 class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,8 +9,13 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
-from meterline_sidecar.billing.documents import Document, document_of
+from meterline_sidecar.billing.documents import (
+    Document,
+    breakdowns_by_id,
+    document_of,
+)
 from meterline_sidecar.billing.statement import Owed
 from meterline_sidecar.config.shape import Customer
 from meterline_sidecar.decimals import added, subtracted
@@ -20,7 +25,7 @@ from meterline_sidecar.store.payments import PaymentRow
 from meterline_sidecar.store.port import Tx
 from meterline_sidecar.web.answers.documents import AccountEntry, AccountStatement
 from meterline_sidecar.web.answers.money import ShownOwed
-from meterline_sidecar.web.money import shown_owed
+from meterline_sidecar.web.money import shown_breakdown, shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import PAGE, PAGE_MAX, CustomerId, find_customer
@@ -74,7 +79,7 @@ async def read_account(
             entries += _entries(one, balances)
         else:
             entries.append(_paid(one, numbers[one.invoice_id], balances))
-    shown = entries[-limit:]
+    shown = await _broken_down(tx, entries[-limit:], found)
     before: dict[str, Decimal] = {}
     for entry in entries[: len(entries) - len(shown)]:
         before[entry.currency] = entry.balance
@@ -86,6 +91,24 @@ async def read_account(
         entries=tuple(shown),
         balances=_owed(balances),
     )
+
+
+async def _broken_down(
+    tx: Tx, entries: list[AccountEntry], known: list[Document]
+) -> list[AccountEntry]:
+    """Return entries, with what the amounts of documents among them are made of."""
+    numbers = {one.number for one in entries}
+    rows = {one.number: one.row for one in known if one.number in numbers}
+    made_of = await breakdowns_by_id(tx, list(rows.values()))
+    found: list[AccountEntry] = []
+    for entry in entries:
+        is_document = entry.kind in ("invoice", "credit_note")
+        parts = made_of[rows[entry.number].id] if is_document else ()
+        (shown,) = [
+            shown_breakdown(one) for one in parts if one.currency == entry.currency
+        ] or (None,)
+        found.append(replace(entry, breakdown=shown))
+    return found
 
 
 def _entries(
@@ -105,6 +128,7 @@ def _entries(
             amount=owed.amount,
             balance=balances[owed.currency],
             reference="",
+            breakdown=None,
         )
 
 
@@ -124,6 +148,7 @@ def _paid(
         amount=subtracted(Decimal(0), amount),
         balance=balances[payment.currency],
         reference=payment.reference,
+        breakdown=None,
     )
 
 

@@ -30,7 +30,7 @@ from meterline_sidecar.web.answers.closing import (
 )
 from meterline_sidecar.web.answers.money import ShownOwed
 from meterline_sidecar.web.api.edges import NOT_A_CENTRE
-from meterline_sidecar.web.money import shown_owed
+from meterline_sidecar.web.money import shown_breakdown, shown_owed
 from meterline_sidecar.web.operations import Operation
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.problems import BadRequest, Conflict
@@ -113,6 +113,9 @@ async def list_collected(parts: Parts, query: Nothing) -> CollectedMonths:
                     )
                     for heap, tally in month.heaps.items()
                 ),
+                documents=None
+                if month.made_of is None
+                else tuple(map(shown_breakdown, month.made_of.values())),
             )
             for period, month in months.items()
         )

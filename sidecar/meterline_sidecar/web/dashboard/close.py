@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from meterline_pricing import Period
+from meterline_sidecar.billing.breakdown import Breakdown
 from meterline_sidecar.billing.close_run import Held, voided
 from meterline_sidecar.billing.desk import HEAPS
 from meterline_sidecar.store.edge import late
@@ -36,6 +37,8 @@ class Month(NamedTuple):
     n_held: int
     totals: Mapping[str, Decimal]
     """What its documents come to, by currency."""
+    made_of: Mapping[str, Breakdown] | None
+    """What that is made of; ``None``: it is still added up."""
 
 
 class GapForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +88,7 @@ async def close(request: Request) -> Response:
                     desk[name].n_final if name in desk else 0,
                     *(in_grace[name], held[name]),
                     totals=desk[name].totals if name in desk else {},
+                    made_of=desk[name].made_of if name in desk else {},
                 )
                 for name in names
             ],
