@@ -98,14 +98,14 @@ async def test_events_of_which_few_are_like_others_are_read_each_by_itself(
 async def test_where_there_is_no_meter_no_event_is_read(
     database: SqliteDatabase,
 ) -> None:
-    await n_read(database, lambda _: 7, n_events=N_EVENTS)
+    await read(database, lambda _: 7, n_events=N_EVENTS)
     async with database.transaction() as tx:
         none = await store.add_generation(tx, encode(Definition(meters={})))
         await store.complete(tx, none.id)
-        read = await read_step(tx, beside=False, endpoints={}, n_events=1)
+        step = await read_step(tx, beside=False, endpoints={}, n_events=1)
 
-    assert read is not None
-    assert (read.events, read.step.span.n_ids) == ([], N_EVENTS)
+    assert step is not None
+    assert (step.events, step.step.span.n_ids) == ([], N_EVENTS)
 
 
 async def test_what_is_sorted_makes_no_file_elsewhere(database: SqliteDatabase) -> None:
