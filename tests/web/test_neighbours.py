@@ -29,6 +29,12 @@ def scope(host: str, client_port: int = 40_000, port: int = 0x2050) -> dict[str,
     return {"type": "http", "client": (host, client_port), "server": (host, port)}
 
 
+def of_connection(host: str) -> dict[str, Any]:
+    """Return the scope of a request on a connection that may have others."""
+    known: dict[str, bool] = {}
+    return {**scope(host), "state": {CONNECTION: known}}
+
+
 def tables(folder: Path, *, v4: str = "", v6: str = "") -> Neighbours:
     for name, rows in (("tcp", v4), ("tcp6", v6)):
         (folder / name).write_text(HEAD + rows)
@@ -71,14 +77,14 @@ def test_a_connection_of_this_process_is_its_own() -> None:
 
 async def test_whose_a_connection_is_is_asked_once(tmp_path: Path) -> None:
     ours = tables(tmp_path, v4=ROW.format(V4, os.geteuid()))
-    connected = {**scope("127.0.0.1"), "state": {CONNECTION: {}}}
+    connected = of_connection("127.0.0.1")
     assert await ours.has_own(connected)
 
     others = tables(tmp_path, v4=ROW.format(V4, 65_534))
     assert await ours.has_own(connected)
     assert not await ours.has_own(scope("127.0.0.1"))
     # Who was refused is asked again: a token may not be needed the next time.
-    refused = {**scope("127.0.0.1"), "state": {CONNECTION: {}}}
+    refused = of_connection("127.0.0.1")
     assert not await others.has_own(refused)
     assert await tables(tmp_path, v4=ROW.format(V4, 0)).has_own(refused)
 

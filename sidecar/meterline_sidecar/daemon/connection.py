@@ -48,7 +48,8 @@ class HttpConnection(H11Protocol):
         assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
         # Of the server's, each connection has a copy, and each request one of that.
-        self.app_state = {**self.app_state, CONNECTION: {}}
+        known: dict[str, bool] = {}
+        self.app_state = {**self.app_state, CONNECTION: known}
         self.address = self.client[0] if self.client else UNIX
         self.waits_since_s = self.loop.time()
         self._watch()
