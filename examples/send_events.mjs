@@ -1,5 +1,6 @@
 // Sends events to Meterline, one JSON object a line on standard input:
 //   METERLINE_TOKEN=mtl_... node send_events.mjs < events.ndjson
+// The token is one of `meterline token create NAME --scope ingest`.
 // Each is counted once, so whatever has no answer is sent again.
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";

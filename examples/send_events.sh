@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sends events to Meterline, one JSON object a line on standard input:
 #   METERLINE_TOKEN=mtl_... ./send_events.sh < events.ndjson
+# The token is one of `meterline token create NAME --scope ingest`.
 # Each is counted once, so whatever has no answer is sent again.
 set -eu
 url="${METERLINE_URL:-http://127.0.0.1:8270}/v1/events"
