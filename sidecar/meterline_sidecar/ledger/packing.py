@@ -1,15 +1,17 @@
 """Puts events of runs that are over into packs, which take a tenth of the room.
 
-A run is the next ``IDS_MAX`` ids in a row that no pack is of, or fewer where texts are long;
-where very many events came at once, they were packed as they were stored
-(``ingest.writer``). The pack of a run is made from a snapshot beside everything else, and
-read back; then one transaction stores it and deletes the rows that it stands for. The rows
-of a batch are the same before and after, and so is the chain.
+A run is the next ``IDS_MAX`` ids in a row, or fewer: it ends where a pack begins that does
+not fit into it as a whole, or where texts are long. Where very many events came at once, they
+were packed as they were stored (``ingest.writer``): such packs become one, with the rows
+between them. The pack of a run is made from a snapshot beside everything else, and read
+back; then one transaction stores it and deletes the rows and packs that it stands for. The
+rows of a batch are the same before and after, and so is the chain.
 """
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from meterline_sidecar.clock import HOUR_MS, Clock
 from meterline_sidecar.errors import DatabaseCorrupt, MeterlineError
@@ -29,8 +31,24 @@ AGE_MS: Final = HOUR_MS
 REST: Final = 9
 """For how many times as long as a step took the time is the others'."""
 PACKS_PER_READ: Final = 500
+"""A step looks at no more of them: far more than a run has of those that commits store."""
 SHORT: Final = 256
-"""A run between packs that has fewer ids stays as it is."""
+"""Fewer rows beside a pack stay as they are."""
+
+
+class Run(NamedTuple):
+    """Ids in a row whose events are to be in one pack."""
+
+    first: int
+    last: int
+    n_packs: int
+    n_rows: int
+    """How many ids no pack is of."""
+
+    @property
+    def is_one_pack(self) -> bool:
+        """Whether it is, as good as it can be."""
+        return self.n_packs <= 1 and self.n_rows < min(SHORT, IDS_MAX)
 
 
 class Packer:
@@ -46,6 +64,8 @@ class Packer:
         self._clock = clock
         self._reached = 0
         """Up to here every run has its pack, or stays as it is."""
+        self._apart = 0
+        """Up to here packs stay apart: texts are too long for one, or a pack is damaged."""
 
     async def run(self) -> int:
         """Pack all that may be packed, gently; return how many events that were."""
@@ -60,43 +80,86 @@ class Packer:
             await asyncio.sleep((loop.time() - begun_s) * REST)
 
     async def step(self) -> int | None:
-        """Pack the next run; return how many of its events, or ``None`` without one."""
+        """Pack the next run, or look for it further on; return how many of its events.
+
+        ``None``: there is none yet.
+        """
         async with self._archived.changing:
             packed = await self._database.read(self._packed)
-            if packed is None:
-                return None
-            return await self._database.write(partial(_keep, packed=packed))
+            if not isinstance(packed, _Packed):
+                return packed
+            events = await self._database.write(partial(_keep, packed=packed))
+            self._reached = packed.last
+            return events
 
-    async def _packed(self, tx: Tx) -> "_Packed | None":
-        """Return the pack of the next run."""
-        run = await self._next(tx)
-        if run is None:
+    async def _packed(self, tx: Tx) -> "_Packed | Literal[0] | None":
+        """Return the pack of the next run; 0: it may come further on."""
+        reached = max(self._reached, (await begin(tx)).event_id)
+        packs = await store.packs_after(tx, reached, limit=PACKS_PER_READ)
+        *runs, behind = runs_behind(reached, packs, apart=self._apart)
+        for run in runs:
+            if not run.is_one_pack:
+                return await self._pack_of(tx, run)
+            self._reached = run.last
+        if len(packs) == PACKS_PER_READ:
+            if not runs:
+                self._reached = packs[-1][1]
+            return 0
+        return await self._pack_of(tx, behind)
+
+    async def _pack_of(self, tx: Tx, run: Run) -> "_Packed | Literal[0] | None":
+        """Return the pack of a run, if its time has come; 0: it stays as it is."""
+        first, last = run.first, run.last
+        if not await self._may_pack(tx, last):
             return None
-        columns, texts = await store.columns_to_pack(tx, *run)
-        return _Packed(*run, len(columns[0]), pack(columns, texts))
+        if run.is_one_pack:
+            self._reached = last
+            return 0
+        columns: store.Unpacked | None
+        if run.n_packs:
+            columns = await store.columns_to_merge(tx, first, last)
+        else:
+            last = await store.end_of_run(tx, first, last)
+            columns = await store.columns_to_pack(tx, first, last)
+        if columns is None:
+            self._apart = last
+            return 0
+        return _Packed(first, last, len(columns[0][0]), pack(*columns))
 
-    async def _next(self, tx: Tx) -> tuple[int, int] | None:
-        """Return the first and the last id of the next run, if its time has come."""
-        first, last = await self._free(tx)
+    async def _may_pack(self, tx: Tx, last: int) -> bool:
+        """Say whether the time of events up to one has come."""
         # The newest event stays a row: by it everybody sees how far the ledger is.
         if last >= await event_log.last_event_id(tx):
-            return None
+            return False
         if last > await store.counted_by_all(tx) or await is_erasing(tx):
-            return None
-        old = await last_learned_by(tx, self._clock.now_ms() - AGE_MS)
-        return (first, await store.end_of_run(tx, first, last)) if last <= old else None
+            return False
+        return last <= await last_learned_by(tx, self._clock.now_ms() - AGE_MS)
 
-    async def _free(self, tx: Tx) -> tuple[int, int]:
-        """Return the first and the last id of the next run that no pack is of."""
-        reached = max(self._reached, (await begin(tx)).event_id)
-        while packs := await store.packs_after(tx, reached, limit=PACKS_PER_READ):
-            for first, last, _ in packs:
-                if first - 1 - reached >= SHORT:
-                    self._reached = reached
-                    return reached + 1, min(reached + IDS_MAX, first - 1)
-                reached = last
-        self._reached = reached
-        return reached + 1, reached + IDS_MAX
+
+def runs_behind(
+    reached: int, packs: Sequence[tuple[int, int, int]], *, apart: int
+) -> Iterator[Run]:
+    """Yield the runs behind an id, as packs are that lie there.
+
+    The last one begins with what is behind them all: it may go further than the ledger.
+
+    Args:
+        packs: first and last id of each.
+        apart: up to this id each pack is a run by itself.
+    """
+    first, n_packs, n_packed = reached + 1, 0, 0
+    for begins, ends, _ in packs:
+        is_apart = begins <= apart or ends - begins + 1 >= IDS_MAX
+        while first < begins and (is_apart or ends - first >= IDS_MAX):
+            last = min(first + IDS_MAX, begins) - 1
+            yield Run(first, last, n_packs, last - first + 1 - n_packed)
+            first, n_packs, n_packed = last + 1, 0, 0
+        if is_apart:
+            yield Run(begins, ends, 1, 0)
+            first = ends + 1
+        else:
+            n_packs, n_packed = n_packs + 1, n_packed + ends - begins + 1
+    yield Run(first, first + IDS_MAX - 1, n_packs, IDS_MAX - n_packed)
 
 
 class _Packed(NamedTuple):
@@ -109,7 +172,7 @@ class _Packed(NamedTuple):
 
 
 async def _keep(tx: Tx, *, packed: _Packed) -> int:
-    """Store a pack in the place of its rows; return of how many events it is."""
+    """Store a pack in the place of what it is made of; return how many events it has."""
     first, last, events, body = packed
     deleted = await store.put_pack(tx, first, last, events=events, body=body)
     if deleted != events:

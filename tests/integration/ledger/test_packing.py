@@ -518,7 +518,7 @@ from meterline_sidecar.ledger import packing
 from meterline_sidecar.ledger.archived import Archived
 from meterline_sidecar.store.sqlite.driver import SqliteDatabase
 
-packing.IDS_MAX = 2
+packing.IDS_MAX = int(sys.argv[3])
 
 
 class Clock:
@@ -546,28 +546,95 @@ asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
 """Packs a ledger, and dies at one of the statements that change it."""
 
 
+async def killed_at(path: Path, kills_at: int, *, n_ids: int) -> None:
+    """Pack a ledger until one of the statements that change it, and verify it then."""
+    died = subprocess.run(
+        [sys.executable, "-c", PACKING, str(path), str(kills_at), str(n_ids)],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert (await verified_with(path, None)).findings == []
+
+
 async def test_whoever_is_killed_while_it_packs_loses_nothing(
     sidecar: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill_for_long(sidecar)
-    in_runs_of(monkeypatch, 2)
     before = await all_that_is_read(sidecar.database)
 
-    for kills_at in (2, 3, 5):
+    for kills_at in (3, 4, 8):
         path = await copied(sidecar, tmp_path / f"killed{kills_at}.db")
-        died = subprocess.run(
-            [sys.executable, "-c", PACKING, str(path), str(kills_at)],
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert died.returncode == -signal.SIGKILL, died.stderr
-        assert (await verified_with(path, None)).findings == []
+        await killed_at(path, kills_at, n_ids=2)
+        in_runs_of(monkeypatch, 2)
         await pack_all(sidecar, path)
         database = await SqliteDatabase.open(path)
         assert await all_that_is_read(database) == before
         await database.close()
         assert (await verified_with(path, None)).findings == []
+
+
+async def store_small_packs(sidecar: Sidecar, **said: Any) -> None:
+    """Let some packs be stored at once, and their time come."""
+    await ship_plain(sidecar, **said)
+    aggregator = Aggregator(sidecar.database, Terms(), clock=sidecar.clock)
+    await aggregator.start()
+    await aggregator.run()
+    sidecar.clock.time_ms += 2 * HOUR_MS
+
+
+OF_PACKS: Final = "SELECT first_id, last_id, events FROM packed_events"
+
+
+async def test_small_packs_become_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sidecar_at(tmp_path, packed_from=2) as sidecar:
+        await store_small_packs(sidecar)
+        before = await all_that_is_read(sidecar.database)
+        small = [(first, first + 4, 4) for first in range(1, 5 * BATCHES, 5)]
+        merged = [(1, 15, 15), small[-1]]
+        in_runs_of(monkeypatch, 16)
+
+        for kills_at, n_packs in ((2, BATCHES), (3, BATCHES), (0, 2)):
+            path = await copied(sidecar, tmp_path / f"merged{kills_at}.db")
+            assert asked(path, OF_PACKS) == small
+            if kills_at:
+                await killed_at(path, kills_at, n_ids=16)
+            assert len(asked(path, OF_PACKS)) == (n_packs if kills_at else BATCHES)
+            assert await pack_all(sidecar, path) == 15
+            assert asked(path, OF_PACKS) == merged
+            assert asked(path, "SELECT id FROM events") == [(5 * BATCHES,)]
+            assert await pack_all(sidecar, path) == 0
+            database = await SqliteDatabase.open(path)
+            assert await all_that_is_read(database) == before
+            await database.close()
+            assert (await verified_with(path, None)).findings == []
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+async def test_packs_stay_apart_whose_texts_are_long_or_of_which_one_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
+) -> None:
+    async with sidecar_at(tmp_path, packed_from=2) as sidecar:
+        await store_small_packs(sidecar, properties={"model": "small"})
+        path = await copied(sidecar, tmp_path / "apart.db")
+        in_runs_of(monkeypatch, 11)
+        if is_damaged:
+            connection = sqlite3.connect(path)
+            connection.execute(
+                "UPDATE packed_events SET body = x'00' WHERE first_id = 1"
+            )
+            connection.commit()
+            connection.close()
+        else:
+            monkeypatch.setattr(packed_store, "RUN_CHARS_MAX", 200)
+        before = asked(path, OF_PACKS)
+
+        n_events = await pack_all(sidecar, path)
+
+        assert (n_events, asked(path, OF_PACKS)) == (0, before)
 
 
 STORING: Final = """
@@ -596,12 +663,14 @@ asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
 BATCHES: Final = 4
 
 
-async def ship_plain(sidecar: Sidecar) -> None:
+async def ship_plain(sidecar: Sidecar, **said: Any) -> None:
     """Ship what a producer has recorded and is not acked, saying what was."""
     async with Connection(sidecar.socket) as app:
         acked = await app.hello()
         for first_seq in range(acked + 1, 5 * BATCHES, 5):
-            events = [event(subject="x", bytes_out=first_seq + i) for i in range(5)]
+            events = [
+                event(subject="x", bytes_out=first_seq + i, **said) for i in range(5)
+            ]
             await app.ship(batch(*events, first_seq=first_seq))
             print(first_seq + 4, flush=True)  # noqa: T201 - to who looks on
 

@@ -9,10 +9,12 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from typing import Final, NamedTuple
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from meterline_sidecar.errors import DatabaseCorrupt
 from meterline_sidecar.store.columns import listed, pieces
 from meterline_sidecar.store.edge.by_column import columns_of_pack
 from meterline_sidecar.store.edge.stored import STORED
@@ -82,6 +84,8 @@ def _from_both(columns: tuple[str, ...]) -> str:
     )
 
 
+Unpacked = tuple[list[Sequence[int]], list[Sequence[str | None]]]
+"""Columns of ``NAMES``, with ids that are counted from the first of a run, and of ``TEXTS``."""
 FROM_PACKS: Final = _from_packs(STORED.names)
 
 
@@ -184,9 +188,7 @@ async def end_of_run(tx: Tx, first: int, last: int) -> int:
     return last
 
 
-async def columns_to_pack(
-    tx: Tx, first: int, last: int
-) -> tuple[list[Sequence[int]], list[Sequence[str | None]]]:
+async def columns_to_pack(tx: Tx, first: int, last: int) -> Unpacked:
     """Return those events between two ids that can be packed, as ``pack`` takes them.
 
     Each column is read as one text: a row to an event would take twice as long.
@@ -202,6 +204,41 @@ async def columns_to_pack(
     return [*map(_numbers, row[:n_numbers])], [*map(_texts, row[n_numbers:])]
 
 
+async def columns_to_merge(tx: Tx, first: int, last: int) -> Unpacked | None:
+    """Return the same of a run in which there are packs, together with theirs.
+
+    ``None``: texts are too long together, or a pack cannot be read. It stays as it is then,
+    and a verification says so.
+    """
+    if await end_of_run(tx, first, last) < last:
+        return None
+    numbers, texts = await columns_to_pack(tx, first, last)
+    parts: list[list[Sequence[Any]]] = [[*numbers, *texts]]
+    n_chars = _chars(texts)
+    packs = await tx.fetch_all(
+        "SELECT first_id FROM packed_events WHERE first_id BETWEEN ? AND ?"
+        " ORDER BY first_id",
+        (first, last),
+    )
+    for (begins,) in packs:
+        try:
+            ids, *others = await columns_of_pack(tx, begins, (*NAMES, *TEXTS))
+        except DatabaseCorrupt:
+            return None
+        n_chars += _chars(others[-len(TEXTS) :])
+        if n_chars > RUN_CHARS_MAX:
+            return None
+        parts.append([[event_id - first for event_id in ids], *others])
+    columns = [[*chain.from_iterable(of)] for of in zip(*parts, strict=True)]
+    order = sorted(range(len(columns[0])), key=columns[0].__getitem__)
+    merged: list[Sequence[Any]] = [[column[i] for i in order] for column in columns]
+    return merged[: len(NAMES)], merged[len(NAMES) :]
+
+
+def _chars(texts: Sequence[Sequence[str | None]]) -> int:
+    return sum(map(len, filter(None, chain.from_iterable(texts))))
+
+
 async def add_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> None:
     """Store a pack of events of a run of ids, which are in no rows."""
     await tx.execute(
@@ -212,14 +249,29 @@ async def add_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -
 
 
 async def put_pack(tx: Tx, first: int, last: int, *, events: int, body: bytes) -> int:
-    """Store a pack in the place of its rows; return how many of these were deleted."""
+    """Store a pack in the place of its rows, and of packs in its run.
+
+    Returns how many events were deleted with these.
+    """
+    packed = await _take_packs(tx, first, last)
     await add_pack(tx, first, last, events=events, body=body)
     # Where all are packed none is asked what it is, which takes most of the time.
     those = "" if events == last - first + 1 else f" AND {PACKABLE}"
-    return await tx.execute(
+    rows = await tx.execute(
         f"DELETE FROM events WHERE id BETWEEN ? AND ?{those}",  # noqa: S608 - names
         (first, last),
     )
+    return packed + rows
+
+
+async def _take_packs(tx: Tx, first: int, last: int) -> int:
+    """Delete the packs that lie between two ids; return how many events they had."""
+    taken = await tx.fetch_all(
+        "DELETE FROM packed_events WHERE first_id BETWEEN ? AND ? AND last_id <= ?"
+        " RETURNING events",
+        (first, last, last),
+    )
+    return sum(events for (events,) in taken)
 
 
 async def cut(tx: Tx, first: int, last: int) -> None:
@@ -242,19 +294,11 @@ async def cut(tx: Tx, first: int, last: int) -> None:
 async def take_out(tx: Tx, first: int, last: int) -> int:
     """Delete the events between two ids, packed or not; return how many."""
     await cut(tx, first, last)
-    packed = await tx.fetch_one(
-        "SELECT coalesce(sum(events), 0) FROM packed_events"
-        " WHERE first_id >= ? AND last_id <= ?",
-        (first, last),
-    )
-    assert packed is not None
-    await tx.execute(
-        "DELETE FROM packed_events WHERE first_id >= ? AND last_id <= ?", (first, last)
-    )
+    packed = await _take_packs(tx, first, last)
     rows = await tx.execute(
         "DELETE FROM events WHERE id BETWEEN ? AND ?", (first, last)
     )
-    return int(packed[0]) + rows
+    return packed + rows
 
 
 async def packs_after(
