@@ -16,6 +16,7 @@ from meterline_sidecar.store.fleet import EdgeRow
 ALARM_MS: Final = 60_000
 """An edge that was not heard of for so long is a problem."""
 SKEW_MS_MAX: Final = 5_000
+CROSSED_S: Final = 60.0  # it tries again within 15 s
 COPY_MS: Final = 10 * MINUTE_MS  # for so long a second host is told of
 COPY: Final = (
     "a second host speaks as this edge while the first is connected; if its state"
@@ -58,6 +59,8 @@ class Edge:
     """Whether it is connected to another centre of this ledger."""
     at: str = ""
     """What that one is called; empty: it is too old to have said so."""
+    crossed: tuple[float, str] = (0.0, "")
+    """When it last spoke for a worker that is not its own, and what it was told then."""
     copy_ms: int | None = None
     """When a second host last spoke as this edge."""
     frames: int = 0
@@ -78,6 +81,13 @@ class Edge:
         """Whether it is connected, here or to another centre."""
         return self.life is not None or self.is_elsewhere
 
+    @property
+    def refusal(self) -> str:
+        """Why it is refused; empty where it is not."""
+        at_s, told = self.crossed
+        is_new = now_s() - at_s < CROSSED_S
+        return self.row.trouble or (told if is_new else "")
+
     def behind_in_words(self, before_ms: int, *, now_ms: int) -> str:
         """Say that it may hold events from before a time, and how it stands."""
         how = ", ".join(self._how(now_ms))
@@ -87,8 +97,8 @@ class Edge:
         )
 
     def _how(self, now_ms: int) -> Iterator[str]:
-        if self.row.trouble:
-            yield f"it is refused: {self.row.trouble}"
+        if self.refusal:
+            yield f"it is refused: {self.refusal}"
         elif not self.is_connected:
             yield f"silent for {lasting(max(0, now_ms - self.row.seen_ms))}"
         elif self.behind:
@@ -110,8 +120,8 @@ class Edge:
     def problems(self, *, now_ms: int) -> Iterator[Found]:
         """Yield what a person should look at."""
         row = self.row
-        if row.trouble:
-            yield found("edge_refused", f"edge {row.name}: {row.trouble}")
+        if self.refusal:
+            yield found("edge_refused", f"edge {row.name}: {self.refusal}")
         elif self.copy_ms is not None and now_ms - self.copy_ms < COPY_MS:
             yield found("edge_refused", f"edge {row.name}: {COPY}")
         elif not self.is_connected and now_ms - row.seen_ms > ALARM_MS:

@@ -251,7 +251,9 @@ class Edges:
         async with self._database.transaction() as tx:
             owner = await claimed(tx, producer, edge_id=edge.row.id, begins=begins)
         if owner is None or owner != edge.row.id:
-            raise WireError("duplicate_producer", whose(producer, owner, self.all()))
+            told = whose(producer, owner, self.all())
+            edge.crossed = now_s(), told
+            raise WireError("duplicate_producer", told)
         if len(self._producers) >= PRODUCERS_CACHED_MAX:
             self._producers.clear()
         self._producers[producer] = owner

@@ -1,8 +1,12 @@
 """What an edge took in stands at its centre, once, whatever is cut or put back."""
 
 import asyncio
+import json
 import random
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +30,7 @@ from tests.producer import (
     event,
 )
 
+ROOT = Path(__file__).parents[3]
 OTHER = "0" * 31 + "2"
 EVENTS = f"""
 SELECT p.producer, p.app, p.host, e.seq, e.time_ms, e.kind, s.name, n.method, n.route,
@@ -318,6 +323,10 @@ async def test_nobody_speaks_for_anothers_producer(world: World, producer: str) 
             await one.ship(batch(used(3), used(4)), producer=producer)
             forwarder = one.parts.forwarder
             await until(lambda: forwarder and "copied" in (forwarder.trouble or ""))
+            listed = await centre.http.get("/v1/edges")
+            (told,) = (e for e in listed.json()["edges"] if e["name"] == "one")
+            assert told["state"] == "refused"
+            assert "copied from there" in told["trouble"]
 
         assert await is_there(centre, 2)
 
@@ -344,6 +353,36 @@ async def test_an_app_keeps_its_events_until_the_centre_has_them(world: World) -
         assert await is_there(centre, 3)
         async with Connection(edge.parts.config.sidecar.socket) as app:
             assert await app.hello() == 3
+
+
+async def test_what_only_a_found_disk_has_is_imported(world: World) -> None:
+    """As docs/fleet.md says it: by what both print, and a program of examples/."""
+    wide = {"start": "2000-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z"}
+
+    async def printed(host: Host) -> str:
+        answer = await host.http.get("/v1/events", params=wide | {"limit": 1_000})
+        path = world.folder / f"{host.parts.config.sidecar.role}.json"
+        path.write_text(answer.text)
+        return str(path)
+
+    async with world.centre() as centre, world.edge("one", port=1) as edge:
+        await centre.ship(batch(used(1), used(2)), producer=OTHER)
+        named = used(4, external_id="job-7", source="jobs")
+        sent = (used(1), used(2), used(3), named, event(**WITH_PROPERTIES))
+        await edge.ship(batch(*sent), producer=OTHER)
+        files = [await printed(edge), await printed(centre)]
+        program = ROOT / "examples/fleet/only_there.py"
+        command = (sys.executable, str(program), *files)
+        done = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, check=False
+        )
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        answer = await centre.http.post("/v1/events", json=lines)
+
+        assert [line["id"] for line in lines] == [f"{OTHER}-3", "job-7"]
+        assert answer.json()["accepted"] == len(lines)
+        assert done.returncode == 1
+        assert f"event {OTHER}-5: not taken" in done.stderr
 
 
 async def test_workers_go_on_whose_edge_has_lost_its_disk(world: World) -> None:

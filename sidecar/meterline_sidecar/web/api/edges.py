@@ -84,7 +84,7 @@ def shown_edges(
 def _shown(edge: Edge, *, counts_again: bool) -> ShownEdge:
     row = edge.row
     state = "connected" if edge.is_connected else "silent"
-    if row.trouble:
+    if edge.refusal:
         state = "refused"
     if edge.is_retired:
         state = "retired"
@@ -110,7 +110,7 @@ def _shown(edge: Edge, *, counts_again: bool) -> ShownEdge:
         events=edge.events,
         refusals=edge.refusals,
         credential=row.credential or None,
-        trouble=row.trouble or None,
+        trouble=edge.refusal or None,
     )
 
 
