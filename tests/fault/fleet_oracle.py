@@ -54,6 +54,16 @@ def _there(database: Path) -> Iterator[str]:
                 yield str(route)
 
 
+def raw_events_of(database: Path) -> Counter[str]:
+    """Return which events an edge has, besides what it made of them."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as ledger:
+        rows = with_packs(ledger).execute(
+            f"SELECT n.route FROM {ALL_EVENTS} e"
+            " JOIN endpoints n ON n.id = e.endpoint_id"
+        )
+        return Counter(str(route) for (route,) in rows if route != SHOWN_AS)
+
+
 def edge_id_of(database: Path) -> str:
     """Return which edge a ledger is; empty where it was never opened as one."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as ledger:

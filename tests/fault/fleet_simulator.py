@@ -17,8 +17,10 @@ from typing import NamedTuple, TypeVar
 
 from tests.fault.fleet_oracle import bills_at, usage_at, usage_of
 from tests.fault.oracle import verify_ledger
+from tests.fault.sim_filing import FilingWorld
 from tests.fault.sim_fleet import FleetWorld
 from tests.fault.sim_time import MEMORY, Inline, SimLoop, ignore_the_dead
+from tests.integration.ledger.archiving import verified_with
 
 World = TypeVar("World", bound=FleetWorld)
 
@@ -40,11 +42,26 @@ def simulate_fleet(seed: int) -> FleetOutcome:
     return played(lambda folder: FleetWorld(seed, folder), FleetWorld.run, name=seed)
 
 
+def simulate_filing(seed: int) -> FleetOutcome:
+    """Likewise, with an archive that edges and centre share, and clocks that go wrong.
+
+    Raises:
+        AssertionError: the law was broken; the text ends with the schedule.
+    """
+    return played(
+        lambda folder: FilingWorld(seed, folder),
+        FilingWorld.run,
+        name=seed,
+        check=_check_with_files,
+    )
+
+
 def played(
     made: Callable[[Path], World],
     play: Callable[[World], Awaitable[None]],
     *,
     name: object,
+    check: "Callable[[World], int] | None" = None,
 ) -> FleetOutcome:
     """Let something happen to a world, in simulated time, and check the law.
 
@@ -52,6 +69,7 @@ def played(
         made: makes the world, in a folder.
         play: leaves it at rest.
         name: what a failure is called.
+        check: compares what is there with what was recorded.
     """
     found: list[World] = []
 
@@ -73,7 +91,7 @@ def played(
             with asyncio.Runner(loop_factory=SimLoop) as runner:
                 runner.run(run(Path(folder)))
             (world,) = found
-            n_events = _check(world)
+            n_events = (check or _check)(world)
     except Exception as error:
         schedule = "\n".join(found[0].log if found else ())
         raise AssertionError(f"SEED={name}: {error!r}\n{schedule}") from error
@@ -111,3 +129,12 @@ def _check(world: FleetWorld) -> int:
         report = verify_ledger(path)
         assert report.is_sound, report.findings
     return len(kept)
+
+
+def _check_with_files(world: FilingWorld) -> int:
+    """Likewise, and read each file as ``meterline verify`` does."""
+    for host in world.hosts:
+        for path in host.events():
+            report = asyncio.run(verified_with(path, world.archive))
+            assert report.is_sound, f"{host.name}: {report.findings}"
+    return _check(world)

@@ -261,6 +261,8 @@ class Life:
             for job in (parts.aggregator.run, parts.closer.run):
                 with contextlib.suppress(MeterlineError):
                     await job()
+            if parts.forwarder is not None and parts.forwarder.filing is not None:
+                await parts.forwarder.filing.run()
             await asyncio.sleep(WORK_EVERY_S)
 
     def serve(self, wire: Wire) -> bool:

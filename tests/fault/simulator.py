@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
-from tests.fault.fleet_simulator import simulate_fleet
+from tests.fault.fleet_simulator import simulate_filing, simulate_fleet
 from tests.fault.oracle import assert_law
 from tests.fault.sim_time import MEMORY, Inline, ignore_the_dead
 from tests.fault.sim_world import World
@@ -81,14 +81,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="only this one, and tell all of it")
     options = parser.parse_args()
     if options.seed is not None:
-        for outcome in (simulate(options.seed), simulate_fleet(options.seed)):
+        for one in (simulate, simulate_fleet, simulate_filing):
+            outcome = one(options.seed)
             print("\n".join(outcome.schedule))
             print(f"{outcome.events} events, {outcome.lost} lost, as reported")
         return 0
     start_s = time.monotonic()
     failed: list[int] = []
     for seed in range(options.first, options.first + options.seeds):
-        for one in (simulate, simulate_fleet):
+        for one in (simulate, simulate_fleet, simulate_filing):
             try:
                 one(seed)
             except AssertionError as error:

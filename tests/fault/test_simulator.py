@@ -3,7 +3,7 @@
 import random
 from typing import Final
 
-from tests.fault.fleet_simulator import simulate_fleet
+from tests.fault.fleet_simulator import simulate_filing, simulate_fleet
 from tests.fault.host import rounds
 from tests.fault.simulator import simulate
 
@@ -31,6 +31,8 @@ def test_no_schedule_of_faults_breaks_a_fleet(chance: random.Random) -> None:
     first = chance.randrange(2**31)
     for seed in range(first, first + rounds(2, soak=3000)):
         simulate_fleet(seed)
+    for seed in range(first, first + rounds(0, soak=1000)):
+        simulate_filing(seed)
 
 
 LOST_DISK: Final = 2
@@ -46,3 +48,4 @@ FOUND_AGAIN: Final = 2042
 def test_the_known_fleets_hold() -> None:
     for seed in (107, LOST_DISK, READ_AGAIN, FOUND_AGAIN):
         simulate_fleet(seed)
+    simulate_filing(0)
