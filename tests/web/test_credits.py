@@ -206,10 +206,13 @@ async def test_what_a_void_period_gave_back_is_not_spent_twice(
 async def test_the_same_credit_under_one_key_counts_once(open_web: OpenWeb) -> None:
     async with open_web(pricing=FEE) as web:
         first = await grant(web, "10", key="case-17")
+        assert first["title"] == "Credit of 6 November 2026"
+        web.clock.time_ms += DAY_MS
         again = await grant(web, "10.00", key="case-17")
         other = await grant(web, "11", status=409, key="case-17")
 
         assert first["credit"] == again["credit"] == 1
+        assert "else" in await grant(web, "10", status=409, key="case-17", title="x")
         assert "says something else; nothing was granted" in other
         assert len(await left(web)) == 1
 

@@ -35,7 +35,10 @@ class NewGrant(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     reason: str
     kind: Kind = "goodwill"
-    title: str = "Credit"
+    title: str | None = None
+    """``None``: what it is, with its day."""
+    day: date
+    """On which it is granted, in the customer's zone."""
     key: str | None = None
     priority: int = PRIORITY
     starts: date | None = None
@@ -70,7 +73,7 @@ class Credits:
             customer=new.customer,
             key=new.key,
             kind=new.kind,
-            title=new.title,
+            title=new.title or _title(new),
             currency=new.currency,
             amount=str(new.amount),
             priority=new.priority,
@@ -84,7 +87,9 @@ class Credits:
             for known in await store.credits_of(tx, new.customer):
                 if new.key is None or known.key != new.key:
                     continue
-                if _said(known) == _said(row):
+                # Said again on another day it is the same, unless a title was said.
+                again = row if new.title else row._replace(title=known.title)
+                if _said(known) == _said(again):
                     return known
                 raise GrantRefused(
                     f"credit {known.id} of {new.customer} has the key {new.key} and"
@@ -144,6 +149,12 @@ async def grants_of(tx: Tx, customer: str) -> tuple[Grant, ...]:
 def name_of(credit_id: int, title: str) -> str:
     """Return what a credit is called on invoices: no other one is called so."""
     return f"{title} (credit {credit_id})"
+
+
+def _title(new: NewGrant) -> str:
+    """Return what a credit is called where nobody said it."""
+    what = "Prepaid credit" if new.kind == "prepaid" else "Credit"
+    return f"{what} of {new.day.day} {new.day:%B %Y}"
 
 
 def _grant(row: CreditRow) -> Grant:

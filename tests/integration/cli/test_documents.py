@@ -135,6 +135,24 @@ def test_a_statement_lists_documents_and_what_is_owed(sidecar: SidecarProcess) -
     assert unknown.returncode == 1
 
 
+def test_other_prices_are_paid_by_what_was_granted_as_well(
+    sidecar: SidecarProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "new.toml"
+    file.write_text(FEE.replace('"fee"', '"starter"', 1) + FEE)
+
+    granted = sidecar.meterline("credit", "acme", "8", "--prepaid", "--reason", "case")
+    shown = sidecar.meterline("what-if", "--plan", str(file), "--json").stdout
+
+    assert "Prepaid credit of 6 November 2026  " in granted.stdout
+    (acme,) = (
+        one for one in json.loads(shown)["customers"] if one["customer"] == "acme"
+    )
+    assert (acme["before"], acme["after"]) == ("0.00", "0.00")
+    names = [line["name"] for line in acme["lines"]]
+    assert "Prepaid credit of 6 November 2026 (credit 1)" in names
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

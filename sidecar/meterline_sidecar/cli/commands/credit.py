@@ -18,7 +18,11 @@ from meterline_sidecar.web.answers.credits import CustomerCredits, ShownCredit
 @click.option("--reason", help="Why; it is kept.")
 @click.option("--currency", help="Of the amount; that of their plan by default.")
 @click.option("--prepaid", is_flag=True, help="The customer has paid it in advance.")
-@click.option("--title", help="What the invoice calls it; by default Credit.")
+@click.option(
+    "--title",
+    help="What invoices call it, for the customer to read; by default what it is and its"
+    " day, such as Prepaid credit of 3 November 2026.",
+)
 @click.option("--starts", metavar="DAY", help="The first day on which it pays.")
 @click.option("--expires", metavar="DAY", help="The last day on which it pays.")
 @click.option(
@@ -93,4 +97,5 @@ def _tell(answer: CustomerCredits) -> None:
 
 
 def _what(one: ShownCredit) -> str:
-    return f"{one.title}, prepaid" if one.kind == "prepaid" else one.title
+    is_said = one.kind != "prepaid" or "prepaid" in one.title.lower()
+    return one.title if is_said else f"{one.title}, prepaid"

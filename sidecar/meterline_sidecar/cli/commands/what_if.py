@@ -1,6 +1,7 @@
 """``meterline what-if``: what every customer would pay under other prices."""
 
 import sys
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -8,10 +9,13 @@ from urllib.parse import quote
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from meterline_pricing import Catalogue, PricingError
 from meterline_pricing.combined import combined, names_in
+from meterline_pricing.models import Credit
 from meterline_pricing.tools import Difference, difference_of, ranked
+from meterline_sidecar.billing.credits import name_of
 from meterline_sidecar.billing.drafts import charged, priced
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND, Refused
@@ -19,9 +23,13 @@ from meterline_sidecar.cli.options import PERIOD, daemon_options
 from meterline_sidecar.cli.output import money, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.prices import read_prices
+from meterline_sidecar.decimals import added
 from meterline_sidecar.usage.customer_usage import MeterUsage
+from meterline_sidecar.web.answers.credits import CustomerCredits
 from meterline_sidecar.web.answers.customers import CustomerPage, ShownCustomer
 from meterline_sidecar.web.answers.invoices import ShownInvoice
+
+ZERO = Decimal(0)
 
 
 @click.command()
@@ -94,6 +102,9 @@ def _difference(
     assert before.period is not None, "the API names it"
     names = [before.plan] if before.plan in prices.names else names_in(before.plan)
     plan = combined([prices.plan(name, at=day, customer=customer.id) for name in names])
+    paid = {line.name: -line.amount for line in before.lines if line.kind == "credit"}
+    if paid or not before.total:
+        plan = replace(plan, credits=(*plan.credits, *_granted(client, answer, paid)))
     after = charged(
         plan,
         usage,
@@ -102,6 +113,31 @@ def _difference(
         anchor=customer.anchor,
     )
     return difference_of(customer.id, before, after)
+
+
+def _granted(
+    client: Client, answer: ShownInvoice, paid: Mapping[str, Decimal]
+) -> Iterator[Credit]:
+    """Yield what a customer was granted, as it would pay for other amounts, too.
+
+    Args:
+        paid: what each credit paid of the invoice as it is.
+    """
+    path = f"/v1/customers/{quote(answer.customer, safe='')}/credits"
+    for one in client.get(path, CustomerCredits).credits:
+        name = name_of(one.credit, one.title)
+        # What a final invoice used up is not left any more.
+        before = paid.get(name, ZERO) if answer.status == "final" else ZERO
+        if one.currency == answer.invoice.currency and (one.left or before):
+            yield Credit(
+                name=name,
+                amount=added(one.left, before),
+                starts=None if one.starts is None else date.fromisoformat(one.starts),
+                expires=None
+                if one.expires is None
+                else date.fromisoformat(one.expires),
+                priority=one.priority,
+            )
 
 
 def _tell(differences: tuple[Difference, ...], left_out: dict[str, str]) -> None:

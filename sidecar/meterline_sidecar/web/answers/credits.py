@@ -24,8 +24,9 @@ class NewCredit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = None
     kind: CreditKind = "goodwill"
     """``prepaid``: the customer has paid it in advance."""
-    title: Annotated[str, Meta(min_length=1, max_length=60)] = "Credit"
-    """What the invoice calls it."""
+    title: Annotated[str, Meta(min_length=1, max_length=60)] | None = None
+    """What invoices call it, as the customer reads them. By default what it is, with
+    its day: `Prepaid credit of 3 November 2026`."""
     key: (
         Annotated[
             str,

@@ -89,6 +89,7 @@ def _grant_of(parts: Parts, customer: Customer, new: NewCredit) -> NewGrant:
         reason=new.reason,
         kind=new.kind,
         title=new.title,
+        day=today,
         key=new.key,
         priority=new.priority,
         starts=new.starts,
