@@ -43,6 +43,15 @@ A = TypeVar("A")
 P = TypeVar("P", bound=Page)
 
 
+def _is_kept_out(error: BaseException | None) -> bool:
+    """Say whether it is a socket's permissions that stand before the sidecar."""
+    while error is not None:
+        if isinstance(error, PermissionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 class Client:
     """A connection to the sidecar's HTTP API.
 
@@ -212,6 +221,12 @@ class Client:
                 method, path, params=sent, content=body, timeout=timeout_s
             )
         except (httpx.TransportError, httpx.InvalidURL) as error:
+            if _is_kept_out(error):
+                raise NoSidecar(
+                    f"this user may not ask the sidecar at {self.url} (permission"
+                    " denied); run this as the user that it runs as, or as one of its"
+                    " group"
+                ) from error
             raise NoSidecar(
                 f"no sidecar answers at {self.url} ({error}); start it with `meterline"
                 " run`, or say where it is with --config FILE or --url URL"

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Generator, Iterable
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 import click
@@ -11,6 +12,7 @@ import msgspec
 
 from meterline_pricing.tools import currency_of, money_text, number_text
 from meterline_sidecar.cli.table import is_terminal
+from meterline_sidecar.errors import MeterlineError
 from meterline_sidecar.printable import printable
 from meterline_sidecar.problems.problem import Found, Severity
 from meterline_sidecar.web.answers.usage import ShownPeriod
@@ -63,6 +65,21 @@ def tell_problems(problems: Iterable[Found]) -> None:
         text = printable(f"{mark} {problem.text} [{problem.code}]")
         click.secho(text, fg=color)
         click.echo(f"  -> {printable(problem.action)}")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Generator[None]:
+    """Let whoever cannot write a file that was asked for say so.
+
+    Raises:
+        MeterlineError: it cannot be written; names the file and why.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        where = error.filename or path
+        raise MeterlineError(f"{where}: {why}; choose another place") from error
 
 
 @contextlib.contextmanager

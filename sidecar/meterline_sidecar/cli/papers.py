@@ -10,7 +10,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import NotFound
-from meterline_sidecar.cli.output import money, quantity
+from meterline_sidecar.cli.output import money, quantity, writing
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.pdf import pdf_of
 from meterline_sidecar.terms.period_names import WORDS
@@ -157,7 +157,9 @@ def write_files(
         # A PDF is made here: the sidecar has better things to do.
         ending = ".csv" if kind == "csv" else ".html"
         content = client.download(document_path(number, ending), appendix=appendix)
-        path.write_bytes(pdf_of(content.decode()) if kind == "pdf" else content)
+        made = pdf_of(content.decode()) if kind == "pdf" else content
+        with writing(path):
+            path.write_bytes(made)
 
 
 def _flag(is_set: bool) -> str | None:

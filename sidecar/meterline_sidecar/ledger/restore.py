@@ -82,6 +82,16 @@ class Openers(msgspec.Struct, frozen=True):
     writer: Callable[[Path], Awaitable[Ledger]]
 
 
+def check_there(source: Path) -> None:
+    """Check that there is a backup, before anything is touched.
+
+    Raises:
+        MeterlineError: there is none.
+    """
+    if not source.is_file():
+        raise MeterlineError(f"{source} is not there, or is no file")
+
+
 async def restore(
     source: Path, database: Path, *, openers: Openers, progress: Progress
 ) -> Restored:
@@ -97,8 +107,7 @@ async def restore(
     files, backup = LedgerFiles(database), LedgerFiles(source)
     if files.database == backup.database:
         raise MeterlineError(f"{source} is the ledger itself; name a backup of it")
-    if not backup.database.is_file():
-        raise MeterlineError(f"{source} is not there, or is no file")
+    check_there(source)
     part = files.database.with_name(files.database.name + ".restoring")
     try:
         key, report = await _copied(backup, files, part, openers, progress)

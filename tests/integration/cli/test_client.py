@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from meterline_sidecar.cli.client import Client
@@ -38,6 +39,18 @@ def answering(tmp_path: Path) -> Answering:
         return Client(f"unix:{tmp_path / 's'}")
 
     return serve
+
+
+def test_whom_a_socket_keeps_out_is_not_told_to_start_a_sidecar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> httpx.Response:
+        raise httpx.ConnectError("[Errno 13]") from PermissionError(13, "denied")
+
+    monkeypatch.setattr(httpx.Client, "request", refuse)
+
+    with Client("unix:/s") as client, pytest.raises(NoSidecar, match="may not ask"):
+        client.get("/v1/customers", CustomerPage)
 
 
 def test_a_list_is_read_to_its_last_page(answering: Answering) -> None:

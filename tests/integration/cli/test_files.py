@@ -4,6 +4,8 @@ import contextlib
 import json
 import re
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,9 @@ from meterline.settings import SYSTEM_DIR
 from meterline_sidecar.cli import main
 from meterline_sidecar.cli.commands.quote import command as quote
 from meterline_sidecar.cli.main import COMMANDS, cli
-from meterline_sidecar.config.read import read_config
+from meterline_sidecar.config.read import read_config, read_settings
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.store.sqlite.migrate import APPLICATION_ID
 from tests.sidecar_process import PRICING, meterline
 
 
@@ -140,6 +144,44 @@ def test_every_command_exits_78_on_a_bad_configuration(
     assert done.stderr.startswith("meterline.toml:1: sidecarr: unknown key")
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["verify"], "meterline.db does not exist; see sidecar.database"),
+        (["archive", "verify"], "meterline.db does not exist; see sidecar.database"),
+        (["restore", "nothing.db"], "nothing.db is not there, or is no file"),
+    ],
+)
+def test_without_a_ledger_that_is_said_and_none_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], told: str
+) -> None:
+    monkeypatch.chdir(folder)
+    database = read_settings(Path("meterline.toml")).sidecar.database
+
+    refused = CliRunner().invoke(cli, command)
+
+    assert isinstance(refused.exception, MeterlineError)
+    assert told in str(refused.exception).replace(database.name, "meterline.db")
+    assert not database.exists()
+
+
+def test_the_doctor_says_that_a_newer_version_wrote_the_ledger(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    database = read_settings(Path("meterline.toml")).sidecar.database
+    database.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(database)) as newer:
+        newer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        newer.execute("PRAGMA user_version = 99")
+
+    found = CliRunner().invoke(cli, ["doctor"]).output
+
+    assert "FAIL  ledger: " in found
+    assert "has schema 99" in found
+    assert "-> run the newer Meterline that wrote it" in found
+
+
 def test_an_example_that_comes_out_differently_is_exit_3(folder: Path) -> None:
     path = folder / "pricing.toml"
     path.write_text(path.read_text().replace('"70.00"', '"71.00"'))
@@ -246,7 +288,7 @@ def test_a_curve_is_written_as_a_picture(folder: Path) -> None:
     assert written.returncode == 0
     assert (folder / "calls.svg").read_text().startswith("<svg ")
     assert refused.returncode == 1
-    assert "choose another file" in refused.stderr
+    assert "choose another place" in refused.stderr
 
 
 MARKET = """[[plan]]

@@ -173,9 +173,9 @@ def verify(config_path: Path | None, is_json: bool) -> None:
 
 async def _verify(config: Config, *, quiet: bool) -> Report:
     report = Report()
-    key = ChainFiles(config.sidecar.database).key(has_batches=True)
-    reader = await open_reader(config.ledger)
+    reader = await open_reader(config.ledger)  # first: perhaps there is none
     try:
+        key = ChainFiles(config.sidecar.database).key(has_batches=True)
         async with reader.reading() as tx:
             archived, show = open_archived(config, key), Steps(quiet=quiet).show
             await look_at_archive(tx, key, report, show, archived)

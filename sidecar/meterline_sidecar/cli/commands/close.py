@@ -12,7 +12,7 @@ from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.month import Exported, export_month
 from meterline_sidecar.cli.options import daemon_options, period_option
-from meterline_sidecar.cli.output import Steps, money, show_json
+from meterline_sidecar.cli.output import Steps, money, show_json, writing
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.web.answers.closing import (
@@ -102,7 +102,8 @@ def command(
         raise click.UsageError("--export needs --period, such as 2026-10")
     with Client.find(url, config_path) as client:
         if folder is not None and period is not None:
-            found = export_month(client, folder, period=period, documents=documents)
+            with writing(folder):
+                found = export_month(client, folder, period=period, documents=documents)
             _tell_export(found, folder)
             return
         if listed == "paid":

@@ -1,5 +1,6 @@
 """``meterline doctor``: looks at everything that could be wrong, and what to do."""
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,10 @@ from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import show_json
 from meterline_sidecar.clock import SystemClock
 from meterline_sidecar.config.read import read_config
-from meterline_sidecar.daemon.doctor import Verdict, examine
+from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.doctor import Check, Verdict, examine
+from meterline_sidecar.errors import MeterlineError
+from meterline_sidecar.store.open import open_reader
 from meterline_sidecar.web.answers.status import Status
 
 MARKS: Final[dict[Verdict, tuple[str, str]]] = {
@@ -33,7 +37,10 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
     docs/problems.md says of each code what it means.
     """
     config = read_config(config_path)
-    checks = examine(config, clock=SystemClock(), status=_status(config_path, url))
+    status = _status(config_path, url)
+    checks = examine(config, clock=SystemClock(), status=status)
+    if status is None:  # nobody who has it open says how it is
+        checks += asyncio.run(_ledger(config))
     if is_json:
         show_json(checks)
     else:
@@ -46,6 +53,19 @@ def command(config_path: Path | None, url: str | None, is_json: bool) -> None:
                 click.echo(f"      -> {check.advice}")
     if any(check.needs_person for check in checks):
         sys.exit(EXIT_FOUND)
+
+
+async def _ledger(config: Config) -> list[Check]:
+    """Check that a ledger in a file, if there is one, can be read by this version."""
+    path = config.sidecar.database
+    if config.server is not None or not path.exists() or not path.stat().st_size:
+        return []
+    try:
+        await (await open_reader(path)).close()
+    except MeterlineError as error:
+        detail, _, advice = str(error).partition("; ")
+        return [Check("ledger", "error", detail, advice)]
+    return [Check("ledger", "ok", f"{path} can be read")]
 
 
 def _status(config_path: Path | None, url: str | None) -> Status | None:

@@ -11,7 +11,7 @@ import click
 
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.options import daemon_options, period_option
-from meterline_sidecar.cli.output import money, show_json
+from meterline_sidecar.cli.output import money, show_json, writing
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.printable import csv_cell
 from meterline_sidecar.web.answers.documents import (
@@ -88,7 +88,10 @@ def command(
     elif csv_path == Path("-"):
         _write(sys.stdout, found)
     elif csv_path is not None:
-        with csv_path.open("w", encoding="utf-8", newline="") as file:
+        with (
+            writing(csv_path),
+            csv_path.open("w", encoding="utf-8", newline="") as file,
+        ):
             _write(file, found)
         click.echo(f"{csv_path}: {len(found):,} rows")
     else:

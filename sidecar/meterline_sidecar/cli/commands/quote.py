@@ -25,7 +25,7 @@ from meterline_pricing.errors import unknown
 from meterline_pricing.tools import curve, draw_svg, draw_text, findings, quantity_of
 from meterline_sidecar.cli.commands.invoice import tell_lines
 from meterline_sidecar.cli.options import CONFIG, JSON
-from meterline_sidecar.cli.output import show_json
+from meterline_sidecar.cli.output import show_json, writing
 from meterline_sidecar.config.names import Names
 from meterline_sidecar.config.prices import read_prices
 from meterline_sidecar.config.read import read_config
@@ -142,12 +142,8 @@ def _draw(
     title = f"{name}, plan {plan.name}, version {plan.version}"
     if path is not None:
         svg = draw_svg(points, currency=plan.currency, title=title, findings=found)
-        try:
+        with writing(path):
             path.write_text(svg, encoding="utf-8")
-        except OSError as error:
-            raise MeterlineError(
-                f"{path}: {error.strerror}; choose another file"
-            ) from error
     if is_json:
         show_json({"meter": meter, "points": points, "findings": found})
     elif path is not None:

@@ -10,9 +10,10 @@ from meterline_sidecar.cli.options import CONFIG, JSON
 from meterline_sidecar.cli.output import Steps, show_json
 from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
+from meterline_sidecar.daemon.folders import make_directories
 from meterline_sidecar.errors import ConfigError
 from meterline_sidecar.files import LedgerLock
-from meterline_sidecar.ledger.restore import Openers, Restored, restore
+from meterline_sidecar.ledger.restore import Openers, Restored, check_there, restore
 from meterline_sidecar.problems.problem import n_of
 from meterline_sidecar.store.open import open_ledger, open_reader
 
@@ -45,6 +46,10 @@ def _restore(config: Config, backup: Path, *, quiet: bool) -> Restored:
     database = config.sidecar.database
     if config.server is not None:
         raise ConfigError(ON_SERVER.format(config.server))
+    check_there(backup.absolute())
+    # On a host that is new, nobody has made it yet.
+    make_directories(config)
+    was_there = database.exists()
     lock = LedgerLock.take(database)
     try:
         return asyncio.run(
@@ -56,6 +61,9 @@ def _restore(config: Config, backup: Path, *, quiet: bool) -> Restored:
             )
         )
     finally:
+        # To lock it, it is made: where nothing came of it, others would take it for one.
+        if not was_there and database.exists() and not database.stat().st_size:
+            database.unlink()
         lock.release()
 
 

@@ -102,10 +102,10 @@ async def _verify(
     chain = ChainFiles(path)
     head, damaged = _newest_head(chain)  # before the snapshot, which must hold it
     steps = Steps(quiet=quiet)
-    key = chain.key(has_batches=True)
-    mark = ProgressMark(path, key, resumes=resumes)
-    reader = await open_reader(config.ledger)
+    reader = await open_reader(config.ledger)  # first: perhaps there is none
     try:
+        key = chain.key(has_batches=True)
+        mark = ProgressMark(path, key, resumes=resumes)
         report = await verify(
             reader,
             key=key,
