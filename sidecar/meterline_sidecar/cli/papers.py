@@ -227,10 +227,30 @@ def _tell_steps(shown: DocumentAnswer) -> None:
         click.echo(
             f"{money(abs(paid.amount), paid.currency)} {what} on {paid.day}{said}"
         )
-    left = [money(one.amount, one.currency) for one in shown.left if one.amount]
-    if left and shown.state not in (None, "void"):
+    tell_left(shown)
+
+
+def tell_left(shown: DocumentAnswer) -> None:
+    """Print what is left to pay of an invoice, or is owed to the customer, if any."""
+    if shown.state in (None, "void"):
+        return
+    number = shown.number
+    left = [money(one.amount, one.currency) for one in shown.left if one.amount > 0]
+    if left:
         late = ", overdue" if shown.is_overdue else ""
         click.echo(f"\nleft to pay: {', and '.join(left)}{late}")
+        if any(paid.amount < 0 for paid in shown.payments):
+            click.echo(
+                "  -> if what was given back is not to be paid again, credit it:"
+                f" `meterline invoice {number} --credit AMOUNT --reason ...`"
+            )
+    for one in shown.left:
+        if one.amount < 0:
+            amount = money(-one.amount, one.currency)
+            click.echo(
+                f"\nin the customer's favour: {amount}\n  -> give it back, and note that:"
+                f" `meterline invoice {number} --refund {-one.amount:f} --reason ...`"
+            )
 
 
 def _add_bill(table: Table, bill: DocumentBill, currency: str) -> None:

@@ -212,17 +212,24 @@ def test_what_became_of_an_invoice_is_noted_and_shown(sidecar: SidecarProcess) -
     run(sidecar, "INV-0002", "--paid", "0.01", *on)
     paid = run(sidecar, "INV-0002", "--paid", "0.01", *on)
     assert "sent since" in run(sidecar, "INV-0002", "--sent")
-    run(sidecar, "INV-0002", "--refund", "0.01", "--reason", "the bank took it back")
+    back = run(sidecar, "INV-0002", "--refund", "0.01", "--reason", "the bank did")
     void = run(sidecar, "INV-0002", "--void", "--reason", "wrong price")
 
     assert paid.count("paid on 2026-11-05: transfer 7") == 1
     assert "left to pay: $" in paid
     assert "by local: wrong price" in void
     assert "credited by CN-" in void
+    assert "credit it: `meterline invoice INV-0002 --credit AMOUNT" in back
     again = run(sidecar, "team_1", "--period", "2026-10", "--finalize")
     assert "final invoice for 2026-10" in again
+    run(sidecar, "INV-0003", "--paid", "5")
+    credited = run(sidecar, "INV-0003", "--credit", "1", "--reason", "half an outage")
+    assert "in the customer's favour: $1.00" in credited
+    assert "`meterline invoice INV-0003 --refund 1.00 --reason" in credited
+    assert "$1.00 in customers' favour" in sidecar.meterline("invoices").stdout
     account = sidecar.meterline("statement", "team_1").stdout
-    assert account.count("payment of") == account.count("refund of") == 1
+    assert (account.count("payment of"), account.count("refund of")) == (2, 1)
+    assert "in the customer's favour: $1.00" in account
     refused = sidecar.meterline("invoice", "INV-0002", "--sent")
     assert (refused.returncode, "is void" in refused.stderr) == (1, True)
 

@@ -25,6 +25,7 @@ from meterline_sidecar.cli.papers import (
     number_of_final,
     step_of,
     tell_document,
+    tell_left,
     write_files,
 )
 from meterline_sidecar.cli.table import Table, show
@@ -136,6 +137,7 @@ def command(
     step = step_of(given, reason)
     answer: ShownInvoice | None = None
     document: DocumentAnswer | None = None
+    credited: DocumentAnswer | None = None
     paths = {"pdf": pdf_path, "html": html_path, "csv": csv_path}
     files = {kind: path for kind, path in paths.items() if path is not None}
     with Client.find(url, config_path) as client:
@@ -150,6 +152,8 @@ def command(
         elif step is not None:
             path = document_path(target, f"/{step.path}")
             document = client.send("POST", path, DocumentAnswer, step.body)
+            if document.kind == "credit_note":
+                credited = client.get(document_path(document.invoice), DocumentAnswer)
         elif period is None:
             document = find_document(client, target, is_with_usage=appendix)
         if document is None and (files or appendix):
@@ -160,6 +164,8 @@ def command(
         elif answer is None:
             answer = client.get(_path(target), ShownInvoice, period=period)
     _tell(document or answer, files.values(), is_json=is_json)
+    if credited is not None and not is_json:
+        tell_left(credited)
 
 
 def _path(customer: str) -> str:

@@ -155,15 +155,20 @@ def _tell_totals(found: list[DocumentEntry]) -> None:
     """Print what all of them come to, by currency."""
     amounts: dict[str, Decimal] = {}
     left: dict[str, Decimal] = {}
+    theirs: dict[str, Decimal] = {}
     for one in found:
         for part in _parts(one):
             amounts[part.currency] = amounts.get(part.currency, ZERO) + part.amount
-        for owed in one.left if one.state in ("final", "sent") else ():
-            left[owed.currency] = left.get(owed.currency, ZERO) + owed.amount
+        for owed in one.left if one.state != "void" else ():
+            heap = theirs if owed.amount < 0 else left
+            if owed.amount < 0 or one.state in ("final", "sent"):
+                heap[owed.currency] = heap.get(owed.currency, ZERO) + owed.amount
     click.echo()
     for currency, amount in sorted(amounts.items()):
         unpaid = money(left.get(currency, ZERO), currency)
-        click.echo(f"{money(amount, currency)} in all, {unpaid} left to pay")
+        back = theirs.get(currency, ZERO)
+        more = f", {money(-back, currency)} in customers' favour" if back else ""
+        click.echo(f"{money(amount, currency)} in all, {unpaid} left to pay{more}")
 
 
 def _state(one: DocumentEntry) -> str:

@@ -60,8 +60,16 @@ def tell_statement(found: AccountStatement) -> None:
         what = f"{entry.kind} of {entry.number}" if is_paid else entry.number
         table.add(_day(entry.day), what, entry.period, due, *changed)
     show(table)
-    amounts = [_money(one.amount, one.currency) for one in found.balances]
-    click.echo(f"\nowed: {', and '.join(amounts)}")
+    theirs = [one for one in found.balances if one.amount < 0]
+    amounts = [
+        _money(one.amount, one.currency) for one in found.balances if one.amount >= 0
+    ]
+    click.echo()
+    if amounts:
+        click.echo(f"owed: {', and '.join(amounts)}")
+    for one in theirs:
+        amount = _money(-one.amount, one.currency)
+        click.echo(f"in the customer's favour: {amount}")
 
 
 def _money(amount: Decimal, currency: str) -> str:
