@@ -142,10 +142,10 @@ def words(html: str) -> str:
     ("path", "said"),
     [
         ("/", ["API &lt;calls&gt; in 24h", "Traffic", "Words"]),
-        ("/?meter=traffic", ["1,500,007 bytes of Traffic in 24h"]),
+        ("/?meter=traffic", ["1.5 MB of Traffic in 24h"]),
         ("/usage?meter=tokens", ["512 tokens of Words in 24h", "7 bytes of Traffic"]),
-        ("/customers", [CALLS, "Traffic", "1.4 MiB", "512 tokens"]),
-        ("/customers/acme", [CALLS, "1.4 MiB", "tokens, total", "Words of the month"]),
+        ("/customers", [CALLS, "Traffic", "1.5 MB", "512 tokens"]),
+        ("/customers/acme", [CALLS, "1.5 MB", "tokens, total", "Words of the month"]),
         ("/pricing", [f"per unit of {CALLS}", "per unit of Words"]),
         ("/alerts", ["1,500,000", "Traffic reaches 100 % of 1,000"]),
     ],
@@ -176,7 +176,7 @@ async def test_the_exact_number_of_bytes_is_never_lost(open_web: OpenWeb) -> Non
             "/customers/acme", headers={"Accept": "text/html"}
         )
 
-        assert 'value="1500000" title="1,500,000 bytes">1.4 MiB' in response.text
+        assert 'value="1500000" title="1,500,000 bytes">1.5 MB' in response.text
 
 
 async def test_the_customers_page_shows_titles_and_nothing_hidden(
@@ -197,7 +197,7 @@ async def test_the_customers_page_shows_titles_and_nothing_hidden(
         )
 
     text = words(page.text)
-    assert all(s in text for s in (CALLS, "Traffic", "1.4 MiB", "Words of the month"))
+    assert all(s in text for s in (CALLS, "Traffic", "1.5 MB", "Words of the month"))
     assert "own" not in text
     assert "api_calls" not in text
     assert table.text.splitlines()[0] == "date,API <calls>,Traffic,Words"

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 BYTES: Final = "bytes"
-"""The unit that pages show as KiB, MiB and so on."""
+"""The unit that pages show as kB, MB and so on."""
 DAYS: Final = re.compile(r" \(\d{4}-\d\d-\d\d to \d{4}-\d\d-\d\d\)$")
 """What pricing puts behind a line that is for some days of its period."""
 

@@ -89,7 +89,7 @@ class MeterConfig(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description='What its quantities are in, for people: `"tokens"`. `"bytes"`'
-            " are shown as KiB, MiB and so on where there is little room.",
+            " are shown as kB, MB and so on where there is little room.",
             extra={"kind": UNIT},
         ),
     ] = None

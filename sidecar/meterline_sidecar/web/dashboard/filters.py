@@ -10,6 +10,7 @@ from starlette.responses import Response
 from meterline_pricing import PricingError
 from meterline_sidecar.web.guard import takes_pages
 from meterline_sidecar.web.problems import BadRequest, NoSuchThing, refusal_of
+from meterline_sidecar.web.view.like import meant
 from meterline_sidecar.web.view.render import render
 
 Read = Callable[[], Awaitable[dict[str, Any]]]
@@ -27,7 +28,7 @@ async def filtered(
     """Answer a page with filters; with wrong ones, the form and what is wrong with it.
 
     Args:
-        form: what the template needs for the form alone.
+        form: what the template needs for the form alone; ``query`` is what was typed.
         read: its result is given to the template, too; where it raises, ``wrong`` is
             the reason, and nothing else is.
     """
@@ -36,6 +37,7 @@ async def filtered(
     except (BadRequest, NoSuchThing, PricingError) as error:
         if not takes_pages(request.headers):
             raise
-        context = {**form, "wrong": str(error)}
+        near = await meant(request.app.state.parts, form["query"])
+        context = {**form, "wrong": str(error), "meant": near}
         return render(request, template, context, status=refusal_of(error).status)
     return render(request, template, {**form, **found, "wrong": ""})

@@ -27,6 +27,7 @@ from meterline_sidecar.web.dashboard import (
 )
 from meterline_sidecar.web.guard import takes_pages
 from meterline_sidecar.web.problems import HANDLERS, Handler
+from meterline_sidecar.web.view.like import like
 from meterline_sidecar.web.view.render import fresh, render
 from meterline_sidecar.web.view.sent import sent
 
@@ -48,6 +49,7 @@ ROUTES: Final = [
     Route("/", fresh(overview.overview)),
     Route("/usage", fresh(usage.usage)),
     Route("/customers", fresh(customers.customers)),
+    Route("/customers-like", like),
     Route("/customers/{customer}", fresh(customers.customer)),
     Route("/customers/{customer}/explain", fresh(customers.explain)),
     Route("/events", fresh(events.events)),

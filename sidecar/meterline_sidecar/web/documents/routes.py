@@ -37,6 +37,7 @@ from meterline_sidecar.web.guard import may_write
 from meterline_sidecar.web.operations import Described, author_of, read_query, tagged
 from meterline_sidecar.web.parts import Parts
 from meterline_sidecar.web.query import ID_MAX
+from meterline_sidecar.web.view.like import meant
 from meterline_sidecar.web.view.render import render
 from meterline_sidecar.web.view.sent import sent
 
@@ -57,13 +58,15 @@ async def invoices(request: Request) -> Response:
         "kind": query.kind,
         "state": query.state,
     }
+    filters = {name: value for name, value in kept.items() if value}
     return render(
         request,
         "invoices.html",
         {
             "query": query,
             "documents": found.documents,
-            "kept": {name: value for name, value in kept.items() if value},
+            "meant": await meant(parts, filters),
+            "kept": filters,
             "is_first": query.before == ID_MAX,
             "older": found.next_before,
         },

@@ -6,6 +6,7 @@
   const MIN_PAUSE_MS = 1500; // between two looks at the page itself
   const SILENCE_MS = 40000; // the stream says something every 15 s
   const ASK_MS = 5000; // so long an answer may take, and so often a silent side is asked
+  const LIKE_MS = 150; // after a key, before customers are looked for
   const HEIGHT = 260;
   const plots = new Map(); // element -> { chart, plot }
   const seen = new Map(); // id -> what the server sent last
@@ -18,6 +19,13 @@
     Math.abs(value) >= 1e4
       ? Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value)
       : Intl.NumberFormat("en").format(value);
+  // As the server writes bytes: thousands of each other, and whole ones as they are.
+  const bytes = (value) => {
+    if (value == null) return "–";
+    let i = 0;
+    for (; Math.abs(value) >= 999.95 && i < 5; i++) value /= 1000;
+    return `${value.toFixed(i ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB", "PB"][i]}`;
+  };
   const exact = (value) => (value == null ? "–" : Intl.NumberFormat("en").format(value));
 
   // Bars that stand on each other: the highest sum is drawn first, the others over it.
@@ -46,7 +54,7 @@
       time.textContent = ts == null ? "" : `${new Date(ts * 1e3).toISOString().slice(0, 16).replace("T", " ")} UTC`;
     }
     figure.querySelectorAll(".key b").forEach((slot, i) => {
-      slot.textContent = exact(at == null ? plot.lines[i].total : plot.lines[i].values[at]);
+      slot.textContent = (plot.unit === "bytes" ? bytes : exact)(at == null ? plot.lines[i].total : plot.lines[i].values[at]);
     });
   }
 
@@ -63,7 +71,7 @@
       scales: { x: { range: (u, min, max) => [min - plot.step / 2, max + plot.step / 2] }, y: { range: (u, min, max) => [0, Math.max(4, max * 1.08)] } },
       axes: [
         { ...axis, grid: { show: false }, space: 72, size: 30, values: (u, ticks) => ticks.map((ts) => when(ts, plot.step)) },
-        { ...axis, grid: { stroke: css("--line-soft"), width: 1 }, size: 56, values: (u, ticks) => ticks.map((v) => (Number.isInteger(v) ? compact(v) : "")) },
+        { ...axis, grid: { stroke: css("--line-soft"), width: 1 }, size: plot.unit === "bytes" ? 72 : 56, values: (u, ticks) => ticks.map((v) => (Number.isInteger(v) ? (plot.unit === "bytes" ? bytes : compact)(v) : "")) },
       ],
       series: [
         {},
@@ -263,6 +271,27 @@
     event.target.classList.add("sent");
   });
   addEventListener("pageshow", () => document.querySelectorAll(".sent").forEach((form) => form.classList.remove("sent")));
+
+  // Customers with what is typed in their id or name: a few, whom the server finds.
+  document.querySelectorAll("input[data-like]").forEach((input) => {
+    let asked = 0, wait = 0;
+    const offer = async () => {
+      const now = ++asked;
+      const answer = await fetch(`/customers-like?q=${encodeURIComponent(input.value)}`, { signal: AbortSignal.timeout(ASK_MS) });
+      if (!answer.ok || now !== asked) return;
+      input.list.replaceChildren(...(await answer.json()).map(({ id, name }) => {
+        const option = new Option(name, id);
+        option.label = name;
+        return option;
+      }));
+    };
+    for (const kind of ["focus", "input"]) {
+      input.addEventListener(kind, () => {
+        clearTimeout(wait);
+        wait = setTimeout(() => offer().catch(() => {}), LIKE_MS);
+      });
+    }
+  });
 
   setClock(document.body);
   document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

@@ -10,15 +10,15 @@ from markupsafe import Markup, escape
 from msgspec.structs import replace
 
 from meterline_sidecar.clock import DAY_MS
-from meterline_sidecar.config.names import Names
+from meterline_sidecar.config.names import BYTES, Names
 from meterline_sidecar.decimals import Number, total_of
 from meterline_sidecar.meters import AGGREGATIONS, Meter
 from meterline_sidecar.usage.series import Series
-from meterline_sidecar.web.view.render import compact, moment, number
+from meterline_sidecar.web.view.render import compact, in_unit, moment, used_bytes
 
 WIDTH: Final = 960
 HEIGHT: Final = 240
-LEFT: Final = 52
+LEFT: Final = 64
 BOTTOM: Final = 24
 TOP: Final = 10
 TICKS: Final = 4
@@ -44,6 +44,8 @@ class Plot(msgspec.Struct, frozen=True):
     lines: list[PlotLine]
     step: int
     """Seconds."""
+    unit: str = ""
+    """What the values are in; ``bytes`` are drawn as kB, MB and so on."""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +54,9 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     series: Series
     svg: Markup
     plot: Plot
-    caption: str
+    unit: str
+    """``bytes``, where these are shown so; else empty."""
+    caption: Markup
     """What the meter came to over the whole time, and what that number is."""
 
 
@@ -64,14 +68,18 @@ def figure_of(meter: Meter, series: Series, *, names: Names, when: str = "") -> 
         when: what the caption says of the time: ``in 30d``.
     """
     row = AGGREGATIONS[meter.aggregation]
-    words = (f"{number(series.total)} {names.of(meter.name)}", when)
+    unit = names.unit(meter.name)
+    used = in_unit(series.total, unit)
+    of_what = f"of {names.title(meter.name)}" if unit else names.title(meter.name)
+    words = (Markup("{} {}").format(used, of_what), when)
     series = _titled(series, names.title(meter.name))
     what = "" if row.grows_with_time else f" ({row.shown_as})"
     return Figure(
         series=series,
-        svg=bars(series),
-        plot=plot_of(series),
-        caption=" ".join(filter(None, words)) + what,
+        svg=bars(series, unit=unit),
+        plot=plot_of(series, unit=unit),
+        unit=unit if unit == BYTES else "",
+        caption=Markup(" ").join(filter(None, words)) + what,
     )
 
 
@@ -84,7 +92,7 @@ def _titled(series: Series, title: str) -> Series:
     return replace(series, meter=title, lines=lines)
 
 
-def plot_of(series: Series) -> Plot:
+def plot_of(series: Series, *, unit: str = "") -> Plot:
     """Return a series as scripts take it."""
     return Plot(
         [at_ms // 1000 for at_ms in series.times_ms],
@@ -97,6 +105,7 @@ def plot_of(series: Series) -> Plot:
             for line in series.lines
         ],
         series.step_ms // 1000,
+        unit,
     )
 
 
@@ -116,8 +125,13 @@ def nice_top(quantity: Number) -> int:
     raise AssertionError("ten times the magnitude is above")
 
 
-def bars(series: Series) -> Markup:
-    """Return a series as stacked bars."""
+def bars(series: Series, *, unit: str = "") -> Markup:
+    """Return a series as stacked bars.
+
+    Args:
+        unit: of its values; ``bytes`` are written in the units that suit them.
+    """
+    written = used_bytes if unit == BYTES else compact
     n_points = max(1, len(series.times_ms))
     sums = [
         total_of(line.values[i] or 0 for line in series.lines) for i in range(n_points)
@@ -125,7 +139,7 @@ def bars(series: Series) -> Markup:
     top = nice_top(max(sums, default=0))
     wide = (WIDTH - LEFT) / n_points
     inner = HEIGHT - BOTTOM - TOP
-    parts = [_axis([compact(top * i // TICKS) for i in range(TICKS + 1)])]
+    parts = [_axis([written(top * i // TICKS) for i in range(TICKS + 1)])]
     below = [0.0] * n_points
     for place, line in enumerate(series.lines):
         path: list[str] = []

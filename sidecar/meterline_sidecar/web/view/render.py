@@ -47,9 +47,12 @@ PAGES: Final = (
 )
 FLEET_PAGES: Final = (*PAGES[:-3], ("/edges", "Edges", "hosts"), *PAGES[-3:])
 """Where there are edges, or this is one."""
+USED_STEP: Final = 1_000
 ALIKE_MS: Final = 1_000  # so near, two clocks say the same to people
 BRIEF_FROM: Final = 1_000_000  # what is shorter has room on any page
 BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+USED_BYTES: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+"""Of usage, which prices are for so many of: a thousand of each are one of the next."""
 
 
 def number(value: Decimal | int | None) -> str:
@@ -99,11 +102,20 @@ def in_unit(value: Decimal | int | None, unit: str) -> str | Markup:
     if value is None or not unit:
         return number(value)
     exact = f"{number(value)} {unit}"
-    if unit != UNIT_BYTES or abs(int(value)) < 1024:
+    if unit != UNIT_BYTES or abs(Decimal(value)) < USED_STEP:
         return exact
     return Markup('<data value="{}" title="{}">{}</data>').format(
-        value, exact, size(int(value))
+        value, exact, used_bytes(value)
     )
+
+
+def used_bytes(n_bytes: Number) -> str:
+    """Return a number of bytes in the decimal unit that suits it: ``1.5 MB``."""
+    value, power = Decimal(n_bytes), 0
+    # What would be rounded to a thousand of a unit is one of the next.
+    while abs(value) >= USED_STEP - Decimal("0.05") and power < len(USED_BYTES) - 1:
+        value, power = value / USED_STEP, power + 1
+    return f"{value:.{1 if power else 0}f} {USED_BYTES[power]}"
 
 
 def shown_as(aggregation: Aggregation) -> str:
