@@ -129,18 +129,20 @@ def alike_of(
     sorts: Sequence[Any] = told_apart[0]
     if len(told_apart) > 1:
         sorts = list(zip(*told_apart, strict=True))
-    # Sorts are numbered in the order of the first of each; small numbers add up faster.
-    numbered: defaultdict[Any, int] = defaultdict(count().__next__)
-    numbers = list(map(numbered.__getitem__, sorts))
-    n_of = Counter(numbers)
-    places = list(dict(zip(numbers, range(len(ids)), strict=True)).values())
+    if (
+        sums
+    ):  # by numbers of sorts, in the order of the first of each: these add up faster
+        numbered: defaultdict[Any, int] = defaultdict(count().__next__)
+        sorts = list(map(numbered.__getitem__, sorts))
+    n_of = Counter(sorts)
+    places = list(dict(zip(sorts, range(len(ids)), strict=True)).values())
     facts: dict[str, Any] = {
         name: map(columns[name].__getitem__, places)
         if name in columns and (name in looked_at or name not in OF_ITS_OWN)
         else repeat(OF_ITS_OWN[name])
         for name in COUNTED.names
     }
-    facts |= {name: _sums_of(columns[name], numbers, len(n_of)) for name in sums}
+    facts |= {name: _sums_of(columns[name], sorts, len(n_of)) for name in sums}
     found = map(EventFacts, *facts.values(), n_of.values())
     return [event for event in found if not event.flags & skip_flags]
 
