@@ -1,11 +1,12 @@
 """What commands print besides tables: JSON, amounts, and how far something has come."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Generator, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import click
 import msgspec
@@ -19,6 +20,7 @@ from meterline_sidecar.web.answers.usage import ShownPeriod
 
 BAR_CHARS: Final = 40
 PROGRESS_LINE_EVERY_S: Final = 1.0
+PROGRESS_BAR_EVERY_S: Final = 0.1
 MARKS: Final[dict[Severity, tuple[str, str]]] = {
     "info": ("-", "cyan"),
     "warning": ("!", "yellow"),
@@ -90,25 +92,46 @@ def until_interrupted() -> Generator[None]:
 
 
 class Progress:
-    """How far something long has come: a bar on a terminal, a line a second else."""
+    """How far something long has come: a bar on a terminal, a line a second else.
 
-    def __init__(self, label: str, total: int) -> None:
+    Args:
+        stream: where that is said; by default among what is printed.
+        after_s: nothing is said before so many seconds.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        *,
+        stream: TextIO | None = None,
+        after_s: float = 0,
+    ) -> None:
         self._label = label
         self._total = total
-        self._is_terminal = is_terminal()
-        self._told_at_s = -PROGRESS_LINE_EVERY_S
+        self._stream = stream
+        self._is_terminal = stream.isatty() if stream else is_terminal()
+        self._every_s = (
+            PROGRESS_BAR_EVERY_S if self._is_terminal else PROGRESS_LINE_EVERY_S
+        )
+        self._next_s = time.monotonic() + after_s if after_s else 0.0
+        self._is_told = after_s == 0
 
     def show(self, done: int) -> None:
         """Say that so many of the total are done; the last one ends the line."""
         is_last = done >= self._total
+        now_s = time.monotonic()
+        # First of all: it is asked for each of millions of small things.
+        if now_s < self._next_s and not (is_last and self._is_told):
+            return
+        self._next_s, self._is_told = now_s + self._every_s, True
         text = f"{quantity(done)} of {quantity(self._total)} {self._label}"
         if self._is_terminal:
             filled = "#" * (BAR_CHARS * done // self._total)
             bar = f"\r[{filled.ljust(BAR_CHARS, '.')}] {text}"
-            click.echo(bar, nl=is_last)
-        elif is_last or time.monotonic() - self._told_at_s >= PROGRESS_LINE_EVERY_S:
-            self._told_at_s = time.monotonic()
-            click.echo(text)
+            click.echo(bar, nl=is_last, file=self._stream)
+        else:
+            click.echo(text, file=self._stream)
 
 
 class Steps:
@@ -125,8 +148,23 @@ class Steps:
             return
         if self._progress is None or label != self._label:
             self._label = label
-            self._progress = Progress(label, total)
+            self._progress = self._begin(label, total)
         self._progress.show(done)
+
+    def _begin(self, label: str, total: int) -> Progress:
+        return Progress(label, total)
+
+
+class StepsAside(Steps):
+    """The same for who looks on: on standard error, if that is a terminal, of steps that
+    take longer than a moment. What is printed stays the answer alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(quiet=not sys.stderr.isatty())
+
+    def _begin(self, label: str, total: int) -> Progress:
+        return Progress(label, total, stream=sys.stderr, after_s=PROGRESS_LINE_EVERY_S)
 
 
 def shown_name(period: ShownPeriod) -> str:

@@ -295,7 +295,7 @@ class _Adding:
         """Add the events between two at once; return the second, or the first: not so."""
         if await self._marks(cursor, upper):
             return cursor
-        names = counting.COUNTED.names
+        names = self.bulk.reads
         read = await columns_between(self.tx, cursor + 1, upper, columns=names)
         columns = dict(zip(names, read, strict=True))
         if not columns["id"]:

@@ -272,7 +272,9 @@ async def _verify_rest(
     names = verify_names(tx, key, report, progress, begins_behind=begins)
     await look("external events", names)
     await look("terms", look_at_terms())
-    found = None if recount is None else await recount.found()
+    found = None
+    if recount is not None:
+        found = await recount.found(progress, (await event_store.marks(tx)).event_id)
     if found is None:
         usage = verify_usage(tx, report, progress, away=away, archived=archived)
         await look("usage", usage)

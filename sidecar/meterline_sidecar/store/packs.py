@@ -182,7 +182,7 @@ class Pack:
         """Return the numbers of a column."""
         found = self._read.get(name)
         if found is None:
-            numbers = self._numbers(name)
+            numbers = self.laid(name)
             found = numbers if isinstance(numbers, list | range) else list(numbers)
             self._read[name] = found
         return found
@@ -208,11 +208,11 @@ class Pack:
 
         Where these are few it takes a fraction of the time that all of them take.
         """
-        return list(map(self._numbers(name).__getitem__, places))
+        return list(map(self.laid(name).__getitem__, places))
 
     def places_of(self, subjects: Set[int]) -> list[int]:
         """Return at which places the events of some subjects lie, in order."""
-        numbers = self._numbers("subject_id")
+        numbers = self.laid("subject_id")
         if isinstance(numbers, list | range):
             return [i for i, one in enumerate(numbers) if one in subjects]
         size = numbers.itemsize if isinstance(numbers, array) else 1
@@ -235,10 +235,11 @@ class Pack:
 
     def between(self, first: int, last: int) -> slice:
         """Return where the events lie whose ids, counted from the first, are between."""
-        ids = self._numbers("id")
+        ids = self.laid("id")
         return slice(bisect_left(ids, first), bisect_right(ids, last))
 
-    def _numbers(self, name: str) -> Sequence[int]:
+    def laid(self, name: str) -> Sequence[int]:
+        """Return the numbers of a column as they lie there, often an array of them."""
         found = self._laid.get(name)
         if found is None:
             lines = self._lines

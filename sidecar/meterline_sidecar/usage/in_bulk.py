@@ -8,8 +8,8 @@ from collections.abc import Collection
 
 from meterline.events import UNCOUNTED
 from meterline_sidecar.store.edge.alike import alike_of
-from meterline_sidecar.store.edge.fact_columns import FactColumns, events_at
-from meterline_sidecar.store.edge.usage import Cut, Span
+from meterline_sidecar.store.edge.fact_columns import VALUES, FactColumns, events_at
+from meterline_sidecar.store.edge.usage import COUNTED, Cut, Span
 from meterline_sidecar.usage.counted import WINDOW_MS
 from meterline_sidecar.usage.definition import Definition, looked_at_of
 from meterline_sidecar.usage.fold import ROLLED_UP, Delta, Folder, Place
@@ -36,6 +36,17 @@ class BulkFolder:
     ) -> None:
         self._cuts = sorted({cut.cut_ms for cut in cuts})
         self._definition = definition
+        looked_at = {
+            name
+            for steps in definition.meters.values()
+            for step in steps
+            if step.meter is not None
+            for name in step.meter.looks_at
+        }
+        self.reads = tuple(
+            name for name in COUNTED.names if name not in VALUES or name in looked_at
+        )
+        """The columns of events that it looks at."""
         self.each = Folder(
             definition, endpoints, cuts, values=values, generation=generation
         )

@@ -9,7 +9,7 @@ import click
 from meterline_sidecar.cli.client import Client
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON, daemon_options
-from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.cli.output import StepsAside, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
@@ -156,7 +156,7 @@ def verify(config_path: Path | None, is_json: bool) -> None:
     verify` does so as well, and compares usage with it. Works beside a running sidecar.
     Exits with 3 when something is not as it was written.
     """
-    report = asyncio.run(_verify(read_settings(config_path), quiet=is_json))
+    report = asyncio.run(_verify(read_settings(config_path)))
     if is_json:
         show_json({"report": report, "sound": report.is_sound})
     else:
@@ -171,13 +171,13 @@ def verify(config_path: Path | None, is_json: bool) -> None:
         sys.exit(EXIT_FOUND)
 
 
-async def _verify(config: Config, *, quiet: bool) -> Report:
+async def _verify(config: Config) -> Report:
     report = Report()
     reader = await open_reader(config.ledger)  # first: perhaps there is none
     try:
         key = ChainFiles(config.sidecar.database).key(has_batches=True)
         async with reader.reading() as tx:
-            archived, show = open_archived(config, key), Steps(quiet=quiet).show
+            archived, show = open_archived(config, key), StepsAside().show
             await look_at_archive(tx, key, report, show, archived)
             await look_at_edge_files(tx, report, show, archived)
     finally:

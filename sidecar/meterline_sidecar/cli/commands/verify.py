@@ -10,7 +10,7 @@ import click
 from meterline_sidecar.billing.again import InvoicesAgain, verify_invoices
 from meterline_sidecar.cli.exits import EXIT_FOUND
 from meterline_sidecar.cli.options import CONFIG, JSON
-from meterline_sidecar.cli.output import Steps, quantity, show_json
+from meterline_sidecar.cli.output import Steps, StepsAside, quantity, show_json
 from meterline_sidecar.config.read import read_settings
 from meterline_sidecar.config.shape import Config
 from meterline_sidecar.daemon.assemble_archive import open_archived
@@ -74,7 +74,6 @@ def command(
     report, alarm = asyncio.run(
         _verify(
             config,
-            quiet=is_json,
             resumes=resume,
             reads_archive=not without_archive,
             has_invoices=invoices,
@@ -93,7 +92,6 @@ def command(
 async def _verify(
     config: Config,
     *,
-    quiet: bool,
     resumes: bool,
     reads_archive: bool,
     has_invoices: bool,
@@ -101,7 +99,7 @@ async def _verify(
     path = config.sidecar.database
     chain = ChainFiles(path)
     head, damaged = _newest_head(chain)  # before the snapshot, which must hold it
-    steps = Steps(quiet=quiet)
+    steps = StepsAside()
     reader = await open_reader(config.ledger)  # first: perhaps there is none
     try:
         key = chain.key(has_batches=True)

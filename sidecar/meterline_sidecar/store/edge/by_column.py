@@ -57,6 +57,9 @@ async def parts_between(
 ) -> list[list[Sequence[Any]]]:
     """Return the same in parts, one behind the other: a part of a pack, or of rows.
 
+    Columns are as they are had at once, such as arrays: no list is made of those that
+    are looked at once.
+
     Args, Raises: as ``columns_between``.
     """
     test, given = ("", ()) if subjects is None else _of_subjects(subjects)
@@ -112,7 +115,7 @@ async def columns_of(
 async def columns_of_pack(
     tx: Tx, first: int, columns: Sequence[str]
 ) -> list[Sequence[Any]]:
-    """Return whole columns of a pack, in the order of its ids; the first is ``id``.
+    """Return whole columns of a pack, as ``parts_between``; the first is ``id``.
 
     Raises:
         DatabaseCorrupt: it cannot be read.
@@ -193,11 +196,18 @@ def _columns_of(
 def _column(pack: Pack, name: str, places: _Places) -> Sequence[Any]:
     """Return what stands in a column at some places."""
     if name in DIGITS:
-        return (
-            pack[name][places] if isinstance(places, slice) else pack.at(name, places)
-        )
+        if not isinstance(places, slice):
+            return pack.at(name, places)
+        return _part(pack.laid(name), places)
     texts = pack.texts(name)
-    return texts[places] if isinstance(places, slice) else [texts[i] for i in places]
+    if not isinstance(places, slice):
+        return [texts[i] for i in places]
+    return _part(texts, places)
+
+
+def _part(column: Sequence[Any], places: slice) -> Sequence[Any]:
+    is_whole = places.start == 0 and places.stop == len(column)
+    return column if is_whole else column[places]
 
 
 def _in_order(
@@ -222,11 +232,16 @@ def _joined(
     parts: Sequence[list[Sequence[Any]]], n_columns: int
 ) -> list[Sequence[Any]]:
     if len(parts) == 1:
-        return parts[0]
+        return list(map(_listed, parts[0]))
     return [
         list(chain.from_iterable(part[place] for part in parts))
         for place in range(n_columns)
     ]
+
+
+def _listed(column: Sequence[Any]) -> Sequence[Any]:
+    is_listed = isinstance(column, list | tuple | range)
+    return column if is_listed else list(column)
 
 
 def _turned(rows: list[Row]) -> list[list[Sequence[Any]]]:

@@ -326,8 +326,18 @@ async def sorts_of_packed(tx: Tx) -> dict[tuple[int, int, int], int]:
         _, producers, subjects, flags = await columns_of_pack(
             tx, first, ("id", "producer_id", "subject_id", "flags")
         )
-        found.update(zip(producers, map(bool, subjects), flags, strict=True))
+        if not _is_one(producers) or not _is_one(flags):
+            found.update(zip(producers, map(bool, subjects), flags, strict=True))
+        elif len(flags):  # as in nearly all packs
+            of_nobody = subjects.count(0)
+            found[producers[0], False, flags[0]] += of_nobody
+            found[producers[0], True, flags[0]] += len(flags) - of_nobody
     return dict(found)
+
+
+def _is_one(numbers: Sequence[int]) -> bool:
+    """Say whether all of them are the same."""
+    return len(numbers) == 0 or numbers.count(numbers[0]) == len(numbers)
 
 
 async def events_of_pack(tx: Tx, first: int) -> list[Row]:
