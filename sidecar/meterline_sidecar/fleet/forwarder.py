@@ -282,7 +282,7 @@ class Forwarder:
 
     async def _send(self, line: Line, place: Place) -> None:
         """Send what is behind a place, and whatever comes behind that."""
-        beat_s = 0.0
+        beat_s = time.monotonic() - BEAT_EVERY_S  # one is due at once
         while True:
             is_left = False
             if self._roller is not None:

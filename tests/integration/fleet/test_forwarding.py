@@ -98,6 +98,18 @@ async def test_what_an_edge_took_in_stands_at_the_centre_as_it_is(world: World) 
     assert report.is_sound, report.findings
 
 
+async def test_what_is_committed_waits_for_no_heartbeat(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meterline_sidecar.fleet.forwarder.BEAT_EVERY_S", 86_400.0)
+    async with world.centre() as centre, world.edge() as edge:
+        await until(lambda: edge.parts.forwarder and edge.parts.forwarder.acked_ms)
+
+        await edge.ship(batch(used(1)))
+
+        await until_there(centre, 1)
+
+
 async def test_ids_of_apps_are_unique_across_hosts(world: World) -> None:
     async with (
         world.centre() as centre,
