@@ -13,6 +13,7 @@ from meterline_sidecar.cli.options import daemon_options
 from meterline_sidecar.cli.output import Steps, quantity, show_json
 from meterline_sidecar.cli.table import Table, show
 from meterline_sidecar.decimals import minus
+from meterline_sidecar.web.answers.edges import EdgeList
 from meterline_sidecar.web.answers.meters import (
     RecountBegun,
     RecountGivenUp,
@@ -96,17 +97,30 @@ def rebuild(
         else:
             _tell_begun(begun)
         if begun.recounting_percent is not None and not no_wait:
-            _wait(client, is_json=is_json)
+            wait_until_read(client, is_json=is_json)
 
 
-def _wait(client: Client, *, is_json: bool) -> None:
-    """Show how far it is until it is complete."""
+def wait_until_read(client: Client, *, is_json: bool) -> None:
+    """Show how far it is until it is complete, and which edges it waits for."""
     steps = Steps(quiet=is_json)
+    told: list[str] = []
     while True:
         percent = client.get("/status", Status).aggregation.recounting_percent
         steps.show("percent counted again", 100 if percent is None else percent, 100)
         if percent is None:
             return
+        waits = [
+            f"{edge.name} ({edge.state})"
+            for edge in client.get("/v1/edges", EdgeList).edges
+            if edge.counts_again and edge.state != "retired"
+        ]
+        if waits and waits != told:
+            click.echo(
+                f"waits for edges that count again as well: {', '.join(waits)}; it goes on"
+                " by itself, also when this command is interrupted",
+                err=True,
+            )
+            told = waits
         time.sleep(LOOK_S)
 
 
